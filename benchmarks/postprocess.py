@@ -1,0 +1,212 @@
+"""Post-processing and Dice of a whole volume, and what a moved slider costs, against the definition in SciPy.
+
+The volume is 160 x 256 x 256: a FLAIR scan of a real patient (the pack in NAPARI_CEAD_DATA, default ../shared/data
+beside the repository; without it the synthetic sample patient) at 0.94 mm, and of it |x - gaussian(x)|, scaled into
+[0, 1]: a residual of real anatomy. Baseline and package run alternately in the same process, their masks are
+compared voxel by voxel, and the best of several runs counts for both.
+
+    python benchmarks/postprocess.py
+
+One JSON line per measurement: seconds of the baseline, seconds of the package, their ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from scipy import ndimage
+from skimage.morphology import disk
+
+from napari_cead.detection.params import PostprocessParams
+from napari_cead.detection.postprocess import StagedPostprocessor, postprocess
+from napari_cead.metrics import dice, slice_dice
+
+SHAPE = (160, 256, 256)
+PIXEL_MM = 0.94
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def definition(pixels: np.ndarray, params: PostprocessParams) -> np.ndarray:
+    """One slice, call by call as the design defines it."""
+    mask = pixels > params.threshold
+    radius = params.closing_radius
+    if radius:
+        mask = ndimage.binary_closing(np.pad(mask, radius), disk(radius))[radius:-radius, radius:-radius]
+    mask = ndimage.binary_fill_holes(mask)
+    labels, count = ndimage.label(mask, np.ones((3, 3)))
+    if count:
+        areas = np.bincount(labels.ravel())
+        areas[0] = 0
+        keep = areas >= params.area_fraction * areas.max()
+        keep[0] = False
+        mask = keep[labels]
+    if params.dilation_radius:
+        mask = ndimage.binary_dilation(mask, disk(params.dilation_radius))
+    return mask
+
+
+def definition_of_volume(volume: np.ndarray, params: PostprocessParams) -> np.ndarray:
+    return np.stack([definition(pixels, params) for pixels in volume])
+
+
+def find_patient() -> Path:
+    pack = Path(os.environ.get("NAPARI_CEAD_DATA", ROOT.parent / "shared" / "data"))
+    folders = [pack / "patient26", *sorted((ROOT / "sample_data").glob("Mets_*"))]
+    for folder in folders:
+        if (folder / "flair.nii.gz").is_file():
+            return folder
+    raise SystemExit(
+        f"error: no patient with flair.nii.gz in {', '.join(map(str, folders))}; set NAPARI_CEAD_DATA"
+    )
+
+
+def on_grid(path: Path, order: int) -> np.ndarray:
+    """Read a volume as (Z, Y, X), resample its planes to PIXEL_MM, cut or pad it to SHAPE around the centre."""
+    image = nibabel.as_closest_canonical(nibabel.load(path))
+    volume = np.asarray(image.dataobj, dtype=np.float32).transpose(2, 1, 0)[:, ::-1, ::-1]
+    _, y, x = image.header.get_zooms()[2::-1]
+    if abs(y - PIXEL_MM) > 0.01 or abs(x - PIXEL_MM) > 0.01:
+        volume = ndimage.zoom(volume, (1, y / PIXEL_MM, x / PIXEL_MM), order=order)
+    result = np.zeros(SHAPE, dtype=np.float32)
+    source, target = [], []
+    for have, want in zip(volume.shape, SHAPE, strict=True):
+        size = min(have, want)
+        source.append(slice((have - size) // 2, (have - size) // 2 + size))
+        target.append(slice((want - size) // 2, (want - size) // 2 + size))
+    result[tuple(target)] = volume[tuple(source)]
+    return result
+
+
+def residual_and_reference(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    flair = on_grid(folder / "flair.nii.gz", order=1)
+    brain = flair > 0
+    flair = np.clip(flair / np.percentile(flair[brain], 99.5), 0, 1)
+    residual = np.abs(flair - ndimage.gaussian_filter(flair, 4.0))
+    residual[~brain] = 0
+    return residual / residual.max(), on_grid(folder / "seg.nii.gz", order=0) > 0
+
+
+def compare(
+    repeats: int,
+    baseline: Callable[[], Any],
+    ours: Callable[[], Any],
+    before: Callable[[], Any] | None = None,
+) -> tuple[float, float, Any, Any]:
+    """Return the best seconds of both and their last results; ``before`` prepares each of our runs, untimed."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    results: list[Any] = [None, None]
+    for _ in range(repeats):
+        for which, function in enumerate((baseline, ours)):
+            if which and before is not None:
+                before()
+            start = time.perf_counter()
+            results[which] = function()
+            seconds[which].append(time.perf_counter() - start)
+    return min(seconds[0]), min(seconds[1]), results[0], results[1]
+
+
+def report(what: str, baseline: float, ours: float, **more: Any) -> None:
+    line = {
+        "what": what,
+        "baseline_s": round(baseline, 6),
+        "ours_s": round(ours, 6),
+        "ratio": round(baseline / ours, 1),
+    }
+    print(json.dumps({**line, **more}), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeats", type=int, default=5)
+    repeats = parser.parse_args().repeats
+    folder = find_patient()
+    residual, reference = residual_and_reference(folder)
+    setting = {
+        "patient": folder.name,
+        "shape": SHAPE,
+        "cores": len(os.sched_getaffinity(0)),
+        "same_voxels": True,
+    }
+
+    def check(expected: np.ndarray, mask: np.ndarray) -> None:
+        if not np.array_equal(expected, mask):
+            raise SystemExit("error: the masks of the definition and of the package differ")
+
+    # The whole volume: default settings, and a threshold high and low enough to change what the slices look like.
+    for threshold in (0.2, 0.1, 0.5):
+        params = PostprocessParams(threshold=threshold)
+
+        def baseline(params: PostprocessParams = params) -> tuple[np.ndarray, float]:
+            mask = definition_of_volume(residual, params)
+            return mask, dice(mask, reference)
+
+        for workers in (None, 1) if threshold == 0.2 else (None,):
+
+            def ours(
+                params: PostprocessParams = params, workers: int | None = workers
+            ) -> tuple[np.ndarray, float]:
+                mask = postprocess(residual, params, workers=workers)
+                return mask, dice(mask, reference)
+
+            slow, fast, (expected, score), (mask, ours_score) = compare(repeats, baseline, ours)
+            check(expected, mask)
+            if score != ours_score:
+                raise SystemExit("error: Dice differs")
+            report(
+                "post-processing + Dice, volume",
+                slow,
+                fast,
+                threshold=threshold,
+                threads="one per core" if workers is None else workers,
+                dice_patient=round(score, 4),
+                **setting,
+            )
+
+    # A slider moved from the defaults: the whole volume again, and the slice on screen.
+    start = PostprocessParams()
+    moves = {
+        "dilation radius 1 to 2": start.replace(dilation_radius=2),
+        "area fraction 0.6 to 0.3": start.replace(area_fraction=0.3),
+        "threshold 0.2 to 0.21": start.replace(threshold=0.21),
+        "closing radius 2 to 3": start.replace(closing_radius=3),
+    }
+    staged = StagedPostprocessor(residual)
+    z = int(np.argmax(reference.sum(axis=(1, 2))))
+    for name, params in moves.items():
+
+        def whole(params: PostprocessParams = params) -> np.ndarray:
+            return definition_of_volume(residual, params)
+
+        def moved(params: PostprocessParams = params) -> np.ndarray:
+            return staged.volume(params)
+
+        def one(params: PostprocessParams = params) -> tuple[np.ndarray, float]:
+            mask = definition(residual[z], params)
+            return mask, dice(mask, reference[z])
+
+        def moved_one(params: PostprocessParams = params) -> tuple[np.ndarray, float]:
+            mask = staged.slice(z, params)
+            return mask, float(slice_dice(mask[None], reference[z][None])[0])
+
+        slow, fast, expected, mask = compare(repeats, whole, moved, before=lambda: staged.volume(start))
+        check(expected, mask)
+        report(f"slider moved, volume: {name}", slow, fast, **setting)
+        slow, fast, (expected, _), (mask, _) = compare(
+            10 * repeats, one, moved_one, before=lambda: staged.slice(z, start)
+        )
+        check(expected, mask)
+        report(f"slider moved, one slice + Dice: {name}", slow, fast, **setting)
+
+
+if __name__ == "__main__":
+    main()

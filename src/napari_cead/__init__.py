@@ -1,0 +1,58 @@
+"""napari-cead: explore brain MRI anomalies found by autoencoders that have only seen healthy slices.
+
+The public names are imported when first used, so that ``import napari_cead`` stays fast and free of torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import models
+    from .detection import Detection, PostprocessParams, detect, postprocess
+    from .metrics import dice
+    from .patients import Patient, load_patient, save_volume
+    from .zoo import Detector, load_model
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Detection": "detection",
+    "Detector": "zoo",
+    "Patient": "patients",
+    "PostprocessParams": "detection",
+    "detect": "detection",
+    "dice": "metrics",
+    "load_model": "zoo",
+    "load_patient": "patients",
+    "postprocess": "detection",
+    "save_volume": "patients",
+}
+
+__all__ = [
+    "Detection",
+    "Detector",
+    "Patient",
+    "PostprocessParams",
+    "__version__",
+    "detect",
+    "dice",
+    "load_model",
+    "load_patient",
+    "models",
+    "postprocess",
+    "save_volume",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "models":
+        return import_module(".models", __name__)
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,97 @@
+"""Writing files so that a reader sees the old file or the new one, never half of one."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from .errors import OutputError
+
+
+def make_folder(path: str | Path) -> Path:
+    """Create a folder with its parents and return it.
+
+    Raises:
+        OutputError: If it cannot be created.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the folder cannot be created ({error.strerror})",
+            file=folder,
+            mend="choose another output folder",
+        ) from error
+    return folder
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; on success it replaces ``path``, on failure it is removed.
+
+    The temporary name ends as ``path`` does, so that writers which look at the suffix (``.nii.gz``) work.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    target = Path(path)
+    temporary: Path | None = None
+    try:
+        handle, name = tempfile.mkstemp(
+            dir=target.parent, prefix=".part-", suffix="".join(target.suffixes[-2:])
+        )
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        # mkstemp makes files private; give the result the permissions that a plain open() would have given.
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(target)
+    except OSError as error:
+        raise OutputError(
+            f"the file cannot be written ({error.strerror or error})",
+            file=target,
+            mend="choose a folder that exists, can be written and has space left",
+        ) from error
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink()
+
+
+def strict(value: Any) -> Any:
+    """Return ``value`` with NaN and infinities as None and paths, tuples and NumPy scalars as plain JSON."""
+    if isinstance(value, dict):
+        return {str(key): strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def to_json(value: Any) -> str:
+    """Return ``value`` as strict, indented JSON (NaN is ``null``)."""
+    return json.dumps(strict(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write ``text`` (UTF-8) atomically.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

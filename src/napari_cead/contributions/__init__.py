@@ -1,0 +1,1 @@
+"""What napari finds through the manifest: reader, writer, sample data, menu commands."""

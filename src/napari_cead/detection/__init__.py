@@ -1,0 +1,39 @@
+"""From slices to an anomaly map, a mask and Dice."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .params import PostprocessParams
+from .postprocess import postprocess
+from .scores import SCORES, Score, anomaly_score
+
+if TYPE_CHECKING:
+    from .pipeline import Detection, Reconstruction, detect, run, suggested
+    from .saving import save_detection, summary
+
+__all__ = [
+    "SCORES",
+    "Detection",
+    "PostprocessParams",
+    "Reconstruction",
+    "Score",
+    "anomaly_score",
+    "detect",
+    "postprocess",
+    "run",
+    "save_detection",
+    "suggested",
+    "summary",
+]
+
+# These need torch; post-processing and the table of scores (command line help, sliders) must not pay for it.
+_LAZY = {
+    **dict.fromkeys(("Detection", "Reconstruction", "detect", "run", "suggested"), "pipeline"),
+    **dict.fromkeys(("save_detection", "summary"), "saving"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,192 @@
+"""The settings of the post-processing: one table behind sliders, command-line flags, saved files and suggestions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Self, cast
+
+import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from ..errors import ParameterError
+
+MAX_RADIUS = 25
+"""Largest radius in pixels: beyond it a disk is as large as the brain's gyri and ventricles together."""
+
+
+def _plain(value: Any) -> Any:
+    """Return NumPy scalars as Python numbers: a ``np.float64`` threshold would change how float32 maps compare."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+_Number = Annotated[float, BeforeValidator(_plain)]
+_Whole = Annotated[int, BeforeValidator(_plain)]
+
+
+def _extra(unit: str, step: float, percent: bool = False) -> dict[str, Any]:
+    return {"unit": unit, "step": step, "percent": percent}
+
+
+class PostprocessParams(BaseModel):
+    """How an anomaly map becomes a detected mask. Immutable, validated, JSON-serialisable.
+
+    The steps run slice by slice in the order of the fields; a radius of 0 skips its step. Values are strict: a
+    bool or a string is not a number, and a radius must be an ``int``. Radii are whole pixels of the map given.
+
+    Example:
+        >>> params = PostprocessParams(threshold=0.3)
+        >>> params.replace(dilation_radius=0).model_dump(mode="json")["threshold"]
+        0.3
+
+    Raises:
+        ParameterError: If a value is out of its range, of another type, or of an unknown name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threshold: _Number = Field(
+        default=0.2,
+        ge=0.0,
+        le=1.0,
+        strict=True,
+        allow_inf_nan=False,
+        title="Threshold",
+        description="Pixels whose anomaly is greater than this are kept.",
+        json_schema_extra=_extra("", 0.01),
+    )
+    closing_radius: _Whole = Field(
+        default=2,
+        ge=0,
+        le=MAX_RADIUS,
+        strict=True,
+        title="Closing radius",
+        description="Radius of the disk of the binary closing, which joins what lies close together.",
+        json_schema_extra=_extra("px", 1),
+    )
+    area_fraction: _Number = Field(
+        default=0.6,
+        ge=0.0,
+        le=1.0,
+        strict=True,
+        allow_inf_nan=False,
+        title="Area opening",
+        description="Components smaller than this fraction of the slice's largest one are dropped.",
+        json_schema_extra=_extra("%", 0.01, percent=True),
+    )
+    dilation_radius: _Whole = Field(
+        default=1,
+        ge=0,
+        le=MAX_RADIUS,
+        strict=True,
+        title="Dilation radius",
+        description="Radius of the disk of the final binary dilation.",
+        json_schema_extra=_extra("px", 1),
+    )
+    min_area_mm2: _Number = Field(
+        default=0.0,
+        ge=0.0,
+        strict=True,
+        allow_inf_nan=False,
+        title="Smallest area",
+        description="Components of a smaller area than this are dropped, whatever the largest one is.",
+        json_schema_extra=_extra("mm²", 1.0),
+    )
+
+    # Hidden from type checkers, which otherwise lose the signature that pydantic's plugin makes from the fields.
+    if not TYPE_CHECKING:
+
+        def __init__(self, **values: Any) -> None:
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                raise ParameterError(_sentence(error)) from None
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some values changed.
+
+        Raises:
+            ParameterError: If a value is out of its range, of another type, or of an unknown name.
+        """
+        return type(self)(**{**self.model_dump(), **changes})
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One row of `PARAMETERS`: what a widget, a command-line flag and the documentation say of a setting.
+
+    Attributes:
+        name: Field of `PostprocessParams`.
+        title: Short label for people.
+        unit: ``"px"``, ``"mm²"``, ``"%"`` or ``""``.
+        description: One sentence.
+        kind: ``int`` or ``float``.
+        default: Value if nothing is chosen.
+        minimum: Smallest value allowed.
+        maximum: Largest value allowed, None if unbounded.
+        step: Step of a slider.
+        percent: Whether the value, a fraction from 0 to 1, is shown to people times 100.
+    """
+
+    name: str
+    title: str
+    unit: str
+    description: str
+    kind: type[int] | type[float]
+    default: float
+    minimum: float
+    maximum: float | None
+    step: float
+    percent: bool
+
+    @property
+    def range(self) -> str:
+        """The values allowed, in words: ``"a whole number from 0 to 25"``."""
+        number = "a whole number" if self.kind is int else "a number"
+        return (
+            f"{number} of at least {self.minimum:g}"
+            if self.maximum is None
+            else f"{number} from {self.minimum:g} to {self.maximum:g}"
+        )
+
+
+def _parameters() -> tuple[Parameter, ...]:
+    rows = []
+    for name, field in PostprocessParams.model_fields.items():
+        bounds = {
+            side: getattr(rule, side)
+            for rule in field.metadata
+            for side in ("ge", "le")
+            if hasattr(rule, side)
+        }
+        extra = cast("Mapping[str, Any]", field.json_schema_extra)
+        rows.append(
+            Parameter(
+                name=name,
+                title=field.title or name,
+                unit=extra["unit"],
+                description=field.description or "",
+                kind=int if field.annotation is int else float,
+                default=field.default,
+                minimum=bounds["ge"],
+                maximum=bounds.get("le"),
+                step=extra["step"],
+                percent=extra["percent"],
+            )
+        )
+    return tuple(rows)
+
+
+PARAMETERS: tuple[Parameter, ...] = _parameters()
+"""The settings in the order in which the steps run."""
+
+
+def _sentence(error: ValidationError) -> str:
+    """Say the first thing that is wrong in one clause: the name, the range and the value."""
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    for parameter in PARAMETERS:
+        if parameter.name == name:
+            return f"{name} must be {parameter.range}, not {first['input']!r}"
+    names = ", ".join(parameter.name for parameter in PARAMETERS)
+    return f"there is no post-processing setting {name!r}, only {names}"

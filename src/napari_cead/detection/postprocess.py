@@ -1,0 +1,391 @@
+"""From an anomaly map to a detected mask: threshold, closing, hole filling, area opening, dilation.
+
+The steps and their order are those of Paolini, Boracchi and Matteucci, *Unsupervised Detection of Lesion in Brain
+MRI using Context Encoding AutoEncoders*. Each slice stands alone:
+
+1. pixels ``> threshold`` (NaN is never above);
+2. binary closing with a digital disk, on a plane of zeros that goes on beyond the slice;
+3. holes filled (the background is 4-connected);
+4. of the 8-connected components, those smaller than ``area_fraction`` times the slice's largest one, or smaller
+   than ``min_area_mm2``, dropped;
+5. binary dilation with a digital disk.
+
+Everything happens inside the bounding box of step 1, for a closing never leaves it: a half-plane is closed under
+any disk, and the box is the meet of four.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import Cancelled, ParameterError
+from .params import PostprocessParams
+
+_CHUNK = 8  # slices per task: large enough that handing out tasks costs nothing beside the work
+_MAX_WORKERS = 8  # the steps are short, so that more threads would mostly wait for the interpreter lock
+_MAX_OUTLINES = 256  # more contours than this cost more, as Python objects, than an image of labels
+
+
+def postprocess(
+    anomaly_map: ArrayLike,
+    params: PostprocessParams,
+    spacing: Sequence[float] = (1.0, 1.0, 1.0),
+    *,
+    workers: int | None = None,
+) -> NDArray[np.bool_]:
+    """Return the detected mask of an anomaly map, slice by slice.
+
+    Args:
+        anomaly_map: (Z, Y, X) or (Y, X), real numbers.
+        params: Threshold, radii and areas; radii are pixels of this map.
+        spacing: Size of a voxel in mm, (z, y, x) or (y, x); turns ``min_area_mm2`` into pixels.
+        workers: Threads to spread slices over; None takes one per core, 1 stays in the calling thread.
+
+    Returns:
+        Boolean mask of the map's shape.
+
+    Raises:
+        ParameterError: If the map has not two or three dimensions or holds no real numbers, or if the spacing is
+            not two or three positive numbers.
+
+    Example:
+        >>> postprocess(np.eye(4), PostprocessParams(dilation_radius=0)).sum()
+        np.int64(4)
+    """
+    slices = _real(anomaly_map)
+    if slices.ndim not in (2, 3):
+        raise ParameterError(f"an anomaly map has 2 or 3 dimensions, not {slices.ndim}")
+    pixel_area = _pixel_area(spacing)
+    mask = np.zeros(slices.shape, dtype=np.bool_)
+    stack, target = (slices[None], mask[None]) if slices.ndim == 2 else (slices, mask)
+
+    def one(z: int) -> None:
+        _advance(None, stack[z], params, pixel_area).detected.paint(target[z])
+
+    _for_each(len(stack), one, workers)
+    return mask
+
+
+class StagedPostprocessor:
+    """Post-processing of one anomaly map that redoes only what a changed setting invalidates.
+
+    Of each slice it keeps the components, the kept components and the detected mask. A new dilation radius then
+    costs a dilation; a new area fraction or smallest area costs nothing unless the set of kept components
+    changes; a new threshold or closing radius redoes the slice. The masks are those of `postprocess`.
+
+    Memory: the map itself is referenced, not copied, and must not change. Of each slice, one result is kept,
+    inside the bounding box of what is above the threshold: at most four bytes a pixel (six if the box has more
+    than 260,000 pixels), so never much more than the float32 map, and far less on real anatomy. Results of
+    earlier settings are not kept.
+
+    Threads: `slice` and `volume` may run at the same time in different threads, with different settings. A
+    slice's state is one immutable object, replaced as a whole, so that the worst a race can cost is doing a
+    slice twice.
+
+    Args:
+        anomaly_map: (Z, Y, X), real numbers.
+        spacing: Size of a voxel in mm, (z, y, x) or (y, x).
+        workers: Threads of `volume`; None takes one per core, 1 stays in the calling thread.
+
+    Raises:
+        ParameterError: If the map has not three dimensions or holds no real numbers, or if the spacing is not
+            two or three positive numbers.
+    """
+
+    def __init__(
+        self,
+        anomaly_map: ArrayLike,
+        spacing: Sequence[float] = (1.0, 1.0, 1.0),
+        *,
+        workers: int | None = None,
+    ) -> None:
+        self._map = _real(anomaly_map)
+        if self._map.ndim != 3:
+            raise ParameterError(f"an anomaly map to explore has 3 dimensions, not {self._map.ndim}")
+        self._pixel_area = _pixel_area(spacing)
+        self._workers = workers
+        self._states: list[_State | None] = [None] * len(self._map)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape (Z, Y, X) of the map."""
+        depth, height, width = self._map.shape
+        return depth, height, width
+
+    def slice(self, z: int, params: PostprocessParams) -> NDArray[np.bool_]:
+        """Return the detected mask (Y, X) of slice ``z``, a new array.
+
+        Raises:
+            IndexError: If there is no such slice.
+        """
+        mask = np.zeros(self._map.shape[1:], dtype=np.bool_)
+        self._advance(z, params).detected.paint(mask)
+        return mask
+
+    def volume(
+        self, params: PostprocessParams, should_stop: Callable[[], bool] | None = None
+    ) -> NDArray[np.bool_]:
+        """Return the detected mask (Z, Y, X), a new array.
+
+        Args:
+            params: Threshold, radii and areas.
+            should_stop: Asked before every slice, from several threads.
+
+        Raises:
+            Cancelled: If ``should_stop()`` returned true. The slices done so far stay known.
+        """
+        mask = np.zeros(self._map.shape, dtype=np.bool_)
+
+        def one(z: int) -> None:
+            self._advance(z, params).detected.paint(mask[z])
+
+        _for_each(len(mask), one, self._workers, should_stop)
+        return mask
+
+    def _advance(self, z: int, params: PostprocessParams) -> _State:
+        state = _advance(self._states[z], self._map[z], params, self._pixel_area)
+        self._states[z] = state
+        return state
+
+
+@dataclass(frozen=True, eq=False)
+class _Patch:
+    """A mask (h, w) whose first pixel lies at (row, column) of its slice; all the rest of the slice is empty."""
+
+    row: int
+    column: int
+    mask: NDArray[np.bool_]
+
+    def paint(self, target: NDArray[np.bool_]) -> None:
+        height, width = self.mask.shape
+        target[self.row : self.row + height, self.column : self.column + width] = self.mask
+
+
+_EMPTY = _Patch(0, 0, np.zeros((0, 0), dtype=np.bool_))
+
+
+class _Components(Protocol):
+    """The filled components of a slice, the largest first."""
+
+    @property
+    def areas(self) -> NDArray[np.int64]:
+        """Pixels of each component, descending."""
+        ...
+
+    def largest(self, count: int) -> _Patch:
+        """Return the union of the ``count`` largest."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class _Outlines:
+    """Components as their outer contours: the cheaper form as long as there are few."""
+
+    areas: NDArray[np.int64]
+    contours: tuple[NDArray[np.int32], ...]
+
+    def largest(self, count: int) -> _Patch:
+        if count == 0:
+            return _EMPTY
+        kept = self.contours[:count]
+        boxes = np.array([cv2.boundingRect(contour) for contour in kept])
+        left, top = (int(start) for start in boxes[:, :2].min(axis=0))
+        right, bottom = (int(end) for end in (boxes[:, :2] + boxes[:, 2:]).max(axis=0))
+        canvas = np.zeros((bottom - top, right - left), dtype=np.uint8)
+        cv2.drawContours(canvas, kept, -1, 1, cv2.FILLED, offset=(-left, -top))
+        return _Patch(top, left, canvas.view(np.bool_))
+
+
+@dataclass(frozen=True, eq=False)
+class _Labels:
+    """Components as an image of labels (h, w), 0 for the background, at (row, column) of the slice."""
+
+    areas: NDArray[np.int64]
+    order: NDArray[np.intp]
+    labels: NDArray[np.integer[Any]]
+    row: int
+    column: int
+
+    def largest(self, count: int) -> _Patch:
+        if count == 0:
+            return _EMPTY
+        keep = np.zeros(len(self.order) + 1, dtype=np.uint8)
+        keep[self.order[:count]] = 1
+        mask = keep.take(self.labels)
+        left, top, width, height = cv2.boundingRect(mask)
+        tight = mask[top : top + height, left : left + width].copy()
+        return _Patch(self.row + top, self.column + left, tight.view(np.bool_))
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """Every stage of one slice, with the settings that gave it."""
+
+    threshold: float
+    closing_radius: int
+    components: _Components
+    count: int
+    kept: _Patch
+    dilation_radius: int
+    detected: _Patch
+
+
+def _advance(
+    state: _State | None, pixels: NDArray[Any], params: PostprocessParams, pixel_area: float
+) -> _State:
+    """Return the state of a slice at ``params``, taking over the stages of ``state`` that still hold."""
+    threshold, closing_radius = params.threshold, params.closing_radius
+    if state is not None and (state.threshold, state.closing_radius) == (threshold, closing_radius):
+        components = state.components
+    else:
+        state, components = None, _components(pixels, threshold, closing_radius)
+    count = _count_kept(components.areas, params, pixel_area)
+    if state is not None and state.count == count:
+        if state.dilation_radius == params.dilation_radius:
+            return state
+        kept = state.kept
+    else:
+        kept = components.largest(count)
+    detected = _dilated(kept, params.dilation_radius, pixels.shape)
+    return _State(threshold, closing_radius, components, count, kept, params.dilation_radius, detected)
+
+
+def _components(pixels: NDArray[Any], threshold: float, closing_radius: int) -> _Components:
+    """Threshold, close and fill one slice (Y, X), and take it apart into its 8-connected components."""
+    above = np.greater(pixels, threshold, order="C").view(np.uint8)
+    left, top, width, height = cv2.boundingRect(above) if above.size else (0, 0, 0, 0)
+    if width == 0:
+        return _Outlines(np.zeros(0, dtype=np.int64), ())
+    margin = max(closing_radius, 1)  # room for the dilation inside the closing, and a frame of background
+    box = above[top : top + height, left : left + width]
+    image = cv2.copyMakeBorder(box, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=0)
+    if closing_radius:
+        # The border value must be given: by default an erosion takes what lies outside for foreground.
+        image = cv2.morphologyEx(
+            image,
+            cv2.MORPH_CLOSE,
+            _disk(closing_radius),
+            borderType=cv2.BORDER_CONSTANT,
+            borderValue=0,
+        )
+    # Outer contours are 8-connected foreground against 4-connected background: just the holes to be filled
+    # lie inside them, and each is one component of the filled image.
+    contours, _ = cv2.findContours(
+        image, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(left - margin, top - margin)
+    )
+    # Eight bytes a point: not to take more memory than 16-bit labels would.
+    if len(contours) <= _MAX_OUTLINES and 4 * sum(map(len, contours)) <= image.size:
+        return _outlines(contours)
+    return _labels(image, margin, top, left)
+
+
+def _outlines(contours: Sequence[NDArray[np.int32]]) -> _Outlines:
+    # Pick's theorem for a closed walk of n steps over lattice points: area + n / 2 + 1 points on it or inside.
+    points = [
+        cv2.contourArea(contour) + len(contour) / 2 + 1 if len(contour) > 1 else 1 for contour in contours
+    ]
+    areas = np.rint(points).astype(np.int64)
+    order = np.argsort(-areas, kind="stable")
+    return _Outlines(areas[order], tuple(contours[index] for index in order))
+
+
+def _labels(image: NDArray[np.uint8], margin: int, row: int, column: int) -> _Labels:
+    """Fill and label a closed image that has a margin of background; ``image`` is overwritten."""
+    cv2.floodFill(image, None, (0, 0), 2, flags=4)
+    filled = (image[margin:-margin, margin:-margin] != 2).view(np.uint8)
+    height, width = filled.shape
+    # No 2x2 block can touch two components, which bounds the labels; 16 bits take half the time.
+    few = ((height + 1) // 2) * ((width + 1) // 2) < np.iinfo(np.uint16).max
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(
+        filled, connectivity=8, ltype=cv2.CV_16U if few else cv2.CV_32S
+    )
+    areas = stats[1:, cv2.CC_STAT_AREA].astype(np.int64)
+    order = np.argsort(-areas, kind="stable")
+    return _Labels(areas[order], order + 1, labels, row, column)
+
+
+def _count_kept(areas: NDArray[np.int64], params: PostprocessParams, pixel_area: float) -> int:
+    """Return how many components stay, out of ``areas`` in descending order."""
+    if areas.size == 0:
+        return 0
+    dropped = (areas < params.area_fraction * areas[0]) | (areas * pixel_area < params.min_area_mm2)
+    return int(areas.size - np.count_nonzero(dropped))
+
+
+def _dilated(patch: _Patch, radius: int, shape: tuple[int, ...]) -> _Patch:
+    """Return ``patch`` dilated by a disk and cut at the borders of a slice of ``shape``."""
+    if radius == 0 or patch.mask.size == 0:
+        return patch
+    image = patch.mask.view(np.uint8)
+    image = cv2.copyMakeBorder(image, radius, radius, radius, radius, cv2.BORDER_CONSTANT, value=0)
+    mask = cv2.dilate(image, _disk(radius)).view(np.bool_)
+    row, column = patch.row - radius, patch.column - radius
+    above, before = max(0, -row), max(0, -column)
+    mask = mask[above : shape[0] - row, before : shape[1] - column]
+    return _Patch(row + above, column + before, mask)
+
+
+@lru_cache(maxsize=64)
+def _disk(radius: int) -> NDArray[np.uint8]:
+    """Return the digital disk, pixels at most ``radius`` from the centre (OpenCV's ellipse is another shape)."""
+    offsets = np.arange(-radius, radius + 1)
+    disk = (offsets[:, None] ** 2 + offsets[None, :] ** 2 <= radius**2).astype(np.uint8)
+    disk.flags.writeable = False
+    return disk
+
+
+def _for_each(
+    count: int,
+    job: Callable[[int], None],
+    workers: int | None,
+    should_stop: Callable[[], bool] | None = None,
+) -> None:
+    """Run ``job(z)`` for all slices; OpenCV and NumPy release the interpreter lock, so that threads help."""
+
+    def chunk(start: int) -> None:
+        for z in range(start, min(start + _CHUNK, count)):
+            if should_stop is not None and should_stop():
+                raise Cancelled
+            job(z)
+
+    starts = range(0, count, _CHUNK)
+    workers = min(_cores(), _MAX_WORKERS) if workers is None else workers
+    workers = min(workers, len(starts))
+    if workers <= 1:
+        for start in starts:
+            chunk(start)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        for _ in pool.map(chunk, starts):
+            pass
+
+
+def _cores() -> int:
+    """Return the cores this process may use, which on a shared machine are fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _real(anomaly_map: ArrayLike) -> NDArray[Any]:
+    array = np.asarray(anomaly_map)
+    if array.dtype.kind not in "fiub":
+        raise ParameterError(f"an anomaly map holds real numbers, not {array.dtype}")
+    return array
+
+
+def _pixel_area(spacing: Sequence[float]) -> float:
+    """Return the area of a pixel in mm² from a spacing (z, y, x) or (y, x)."""
+    values = np.asarray(spacing, dtype=np.float64)
+    if values.shape not in ((2,), (3,)) or not np.all(np.isfinite(values) & (values > 0)):
+        raise ParameterError(f"the spacing must be two or three positive numbers in mm, not {spacing!r}")
+    return float(values[-2] * values[-1])

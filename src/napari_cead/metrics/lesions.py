@@ -1,0 +1,228 @@
+"""Lesion-wise figures: which lesions were found, and which detected components are false.
+
+Policy, for lesions as for detected components:
+
+- A *lesion* is a connected component of the reference, a *detection* one of the detected mask (26-connected in 3-D,
+  8-connected in 2-D, unless told otherwise).
+- **Any overlap matches**: a lesion is found if at least one of its voxels is detected; a detection is true if at
+  least one of its voxels is lesion.
+- Matching is many-to-many: one detection may find several lesions, and one lesion may make several detections true.
+- Nothing is too small to count. Filter the masks first if it should be.
+- Empty cases: without lesions the sensitivity is NaN, without detections the precision is NaN; false positives are
+  then just counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+from .overlap import NAN, as_masks
+
+_RANK = {2: {4: 1, 8: 2}, 3: {6: 1, 18: 2, 26: 3}}  # neighbours -> rank of scipy's structuring element
+
+
+@dataclass(frozen=True)
+class Component:
+    """A lesion or a detection.
+
+    Attributes:
+        id: Number from 1, in the order in which a scan along x, then y, then z first meets the components.
+        volume_mm3: Volume in mm³ (area in mm² in 2-D).
+        overlap_mm3: Volume shared with the other mask.
+        centroid: Centre (z, y, x) or (y, x) in voxels of the array; of a bent component it may lie outside.
+        matches: Numbers of the components of the other mask that it overlaps.
+    """
+
+    id: int
+    volume_mm3: float
+    overlap_mm3: float
+    centroid: tuple[float, ...]
+    matches: tuple[int, ...]
+
+    @property
+    def matched(self) -> bool:
+        """Whether it overlaps the other mask at all."""
+        return bool(self.matches)
+
+
+@dataclass(frozen=True)
+class LesionMatch:
+    """Lesions and detections of one patient, matched; the module states the policy.
+
+    Attributes:
+        lesions: All lesions of the reference.
+        detections: All components of the detected mask.
+    """
+
+    lesions: tuple[Component, ...]
+    detections: tuple[Component, ...]
+
+    @property
+    def found(self) -> tuple[Component, ...]:
+        """Lesions that at least one detection overlaps."""
+        return tuple(lesion for lesion in self.lesions if lesion.matched)
+
+    @property
+    def missed(self) -> tuple[Component, ...]:
+        """Lesions that no detection overlaps."""
+        return tuple(lesion for lesion in self.lesions if not lesion.matched)
+
+    @property
+    def true_detections(self) -> tuple[Component, ...]:
+        """Detections that overlap a lesion."""
+        return tuple(detection for detection in self.detections if detection.matched)
+
+    @property
+    def false_detections(self) -> tuple[Component, ...]:
+        """Detections that overlap no lesion."""
+        return tuple(detection for detection in self.detections if not detection.matched)
+
+    @property
+    def sensitivity(self) -> float:
+        """Share of the lesions that were found; NaN without lesions."""
+        return len(self.found) / len(self.lesions) if self.lesions else NAN
+
+    @property
+    def precision(self) -> float:
+        """Share of the detections that are true; NaN without detections."""
+        return len(self.true_detections) / len(self.detections) if self.detections else NAN
+
+
+@dataclass(frozen=True)
+class LesionAverages:
+    """Lesion-wise figures of a cohort.
+
+    Attributes:
+        sensitivity: Share of all lesions of the cohort that were found; NaN without lesions.
+        precision: Share of all detections of the cohort that are true; NaN without detections.
+        false_positives_per_patient: Mean number of false detections; NaN without patients.
+        lesions: Lesions of the cohort.
+        detections: Detections of the cohort.
+        patients: Patients of the cohort.
+    """
+
+    sensitivity: float
+    precision: float
+    false_positives_per_patient: float
+    lesions: int
+    detections: int
+    patients: int
+
+
+def match_lesions(
+    mask: ArrayLike,
+    reference: ArrayLike,
+    spacing: Sequence[float] | None = None,
+    connectivity: int | None = None,
+) -> LesionMatch:
+    """Match the components of a detected mask with the lesions of a reference.
+
+    Args:
+        mask: Detected mask, (Z, Y, X) or (Y, X); values > 0 are in it.
+        reference: Lesion mask of the same shape; values > 0 are in it.
+        spacing: Size of a voxel in mm, one number per axis; None takes 1 mm.
+        connectivity: Neighbours of a voxel: 6, 18 or 26 in 3-D, 4 or 8 in 2-D; None takes the most.
+
+    Raises:
+        ValueError: If the shapes differ or are neither (Z, Y, X) nor (Y, X), if there is not one spacing for each
+            axis, or if the connectivity is none of these.
+
+    Example:
+        >>> match = match_lesions([[1, 0, 0, 0, 1]], [[1, 1, 0, 0, 0]])
+        >>> match.sensitivity, len(match.false_detections)
+        (1.0, 1)
+    """
+    detected, lesion = as_masks(mask, reference)
+    if detected.ndim not in _RANK:
+        raise ValueError(f"lesions are matched in 2 or 3 dimensions, not {detected.ndim}")
+    if spacing is not None and len(spacing) != detected.ndim:
+        raise ValueError(f"masks of {detected.ndim} dimensions need as many spacings, not {len(spacing)}")
+    ranks = _RANK[detected.ndim]
+    if connectivity is not None and connectivity not in ranks:
+        raise ValueError(f"connectivity must be one of {sorted(ranks)}, not {connectivity}")
+    structure = ndimage.generate_binary_structure(detected.ndim, ranks[connectivity or max(ranks)])
+    voxel = 1.0 if spacing is None else math.prod(float(size) for size in spacing)
+
+    box = _bounding_box(detected | lesion)  # labelling the empty rest of a scan costs most of the time
+    offset = np.array([side.start for side in box], dtype=np.float64)
+    lesion_labels, lesions = ndimage.label(lesion[box], structure)
+    detection_labels, detections = ndimage.label(detected[box], structure)
+
+    shared = (lesion_labels > 0) & (detection_labels > 0)
+    pairs, voxels = np.unique(
+        np.stack([lesion_labels[shared], detection_labels[shared]]), axis=1, return_counts=True
+    )
+    return LesionMatch(
+        _components(lesion_labels, lesions, pairs[0], pairs[1], voxels, voxel, offset),
+        _components(detection_labels, detections, pairs[1], pairs[0], voxels, voxel, offset),
+    )
+
+
+def lesion_averages(cohort: Iterable[LesionMatch]) -> LesionAverages:
+    """Return the lesion-wise figures of a cohort.
+
+    Args:
+        cohort: Match of each patient; may be a generator.
+    """
+    patients = lesions = found = detections = false = 0
+    for match in cohort:
+        patients += 1
+        lesions += len(match.lesions)
+        found += len(match.found)
+        detections += len(match.detections)
+        false += len(match.false_detections)
+    return LesionAverages(
+        sensitivity=found / lesions if lesions else NAN,
+        precision=(detections - false) / detections if detections else NAN,
+        false_positives_per_patient=false / patients if patients else NAN,
+        lesions=lesions,
+        detections=detections,
+        patients=patients,
+    )
+
+
+def _components(
+    labels: NDArray[np.integer[Any]],
+    count: int,
+    own: NDArray[np.integer[Any]],
+    other: NDArray[np.integer[Any]],
+    voxels: NDArray[np.integer[Any]],
+    voxel: float,
+    offset: NDArray[np.float64],
+) -> tuple[Component, ...]:
+    """Describe ``count`` labelled components; ``own[i]`` shares ``voxels[i]`` voxels with ``other[i]``."""
+    where = np.nonzero(labels)
+    numbers = labels[where]
+    sizes = np.bincount(numbers, minlength=count + 1)
+    sums = [np.bincount(numbers, weights=axis, minlength=count + 1) for axis in where]
+    overlaps = np.bincount(own, weights=voxels, minlength=count + 1)
+    return tuple(
+        Component(
+            id=number,
+            volume_mm3=float(sizes[number] * voxel),
+            overlap_mm3=float(overlaps[number] * voxel),
+            centroid=tuple(
+                float(total[number] / sizes[number] + start)
+                for total, start in zip(sums, offset, strict=True)
+            ),
+            matches=tuple(int(match) for match in other[own == number]),
+        )
+        for number in range(1, count + 1)
+    )
+
+
+def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """Return the slices that enclose all true voxels; empty slices if there is none."""
+    box = []
+    for axis in range(mask.ndim):
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        hit = np.flatnonzero(mask.any(axis=others))
+        box.append(slice(int(hit[0]), int(hit[-1]) + 1) if hit.size else slice(0, 0))
+    return tuple(box)

@@ -1,0 +1,80 @@
+"""Voxel-wise ranking figures that need no threshold: area under the ROC curve, average precision."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .overlap import NAN, as_mask
+
+
+def auroc(scores: ArrayLike, reference: ArrayLike, brain: ArrayLike | None = None) -> float:
+    """Return the area under the ROC curve over voxels.
+
+    It is the chance that a lesion voxel scores higher than a healthy one, a tie counting one half (Mann-Whitney U;
+    Hanley and McNeil 1982). Exact, from ranks: no bins.
+
+    Args:
+        scores: Anomaly of each voxel, any shape; NaN ranks lowest.
+        reference: Lesion mask of the same shape; values > 0 are in it.
+        brain: Voxels that count, same shape; None takes all. Background that scores 0 makes every detector look
+            good, so give it where there is one.
+
+    Returns:
+        A value from 0 to 1; NaN if lesion or healthy voxels are missing.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    lesion, healthy = _split(scores, reference, brain)
+    if not lesion.size or not healthy.size:
+        return NAN
+    healthy.sort()
+    below = np.searchsorted(healthy, lesion, side="left").sum(dtype=np.int64)
+    not_above = np.searchsorted(healthy, lesion, side="right").sum(dtype=np.int64)
+    return (int(below) + int(not_above)) / (2 * lesion.size * healthy.size)
+
+
+def average_precision(scores: ArrayLike, reference: ArrayLike, brain: ArrayLike | None = None) -> float:
+    """Return the average precision over voxels: the sum of precision times the step in recall.
+
+    The sum runs over the distinct scores in descending order; there is no interpolation, which would be too
+    optimistic (Davis and Goadrich 2006). Exact, from ranks: no bins.
+
+    Args:
+        scores: Anomaly of each voxel, any shape; NaN ranks lowest.
+        reference: Lesion mask of the same shape; values > 0 are in it.
+        brain: Voxels that count, same shape; None takes all.
+
+    Returns:
+        A value from 0 to 1, the share of lesion voxels for scores without information; NaN without lesion voxels.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    lesion, healthy = _split(scores, reference, brain)
+    if not lesion.size:
+        return NAN
+    healthy.sort()
+    # Recall steps only at scores that a lesion voxel has, so that healthy scores need no thresholds of their own.
+    thresholds, found = np.unique(lesion, return_counts=True)
+    tp = np.cumsum(found[::-1])[::-1]
+    fp = healthy.size - np.searchsorted(healthy, thresholds, side="left")
+    return float(np.sum(found * (tp / (tp + fp))) / lesion.size)
+
+
+def _split(
+    scores: ArrayLike, reference: ArrayLike, brain: ArrayLike | None
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Return the scores of the lesion voxels and of the healthy voxels, flat copies."""
+    values, lesion = np.asarray(scores), as_mask(reference)
+    if values.shape != lesion.shape:
+        raise ValueError(f"scores {values.shape} and reference {lesion.shape} differ in shape")
+    if brain is not None:
+        inside = as_mask(brain)
+        if inside.shape != values.shape:
+            raise ValueError(f"scores {values.shape} and brain {inside.shape} differ in shape")
+        values, lesion = values[inside], lesion[inside]
+    if values.dtype.kind == "f":
+        values = np.where(np.isnan(values), values.dtype.type(-np.inf), values)
+    return values[lesion], values[~lesion]

@@ -1,0 +1,148 @@
+"""Finding patients on disk: which files of a folder make one patient, and which folders hold patients."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ..errors import PatientError
+from .aliases import ALIASES, BRAIN_MASK, MASK, PNG_FOLDERS, SEQUENCES, is_nifti, split_name
+
+
+@dataclass(frozen=True)
+class PatientFiles:
+    """What makes up one patient on disk.
+
+    Attributes:
+        name: Name of the patient.
+        kind: ``"nifti"``: one file a sequence; ``"png"``: one folder of numbered slices a sequence;
+            ``"picture"``: one PNG is the whole patient.
+        sequences: Canonical sequence name to file (or folder of slices).
+        mask: File (or folder of slices) of the lesion mask, if any.
+    """
+
+    name: str
+    kind: Literal["nifti", "png", "picture"]
+    sequences: dict[str, Path] = field(default_factory=dict)
+    mask: Path | None = None
+
+
+def find_files(path: str | Path, sequence: str = "flair") -> PatientFiles:
+    """Recognise a patient folder, a single NIfTI file or a single PNG slice.
+
+    Args:
+        path: Folder in the NIfTI or PNG release layout, a NIfTI file, or a PNG.
+        sequence: Name for a single file whose own name tells no sequence.
+
+    Raises:
+        PatientError: If there is no patient.
+    """
+    where = Path(path).expanduser()
+    try:
+        if where.is_dir():
+            return _in_folder(where)
+        if where.is_file():
+            return _single(where, sequence)
+    except OSError as error:
+        raise PatientError(
+            f"cannot be read ({error.strerror})", file=where, mend="check its permissions"
+        ) from error
+    raise PatientError("there is no such file or folder", file=where, mend="check the path")
+
+
+def is_patient(path: str | Path) -> bool:
+    """Whether ``find_files`` recognises a patient there. Looks at names only."""
+    where = Path(path).expanduser()
+    try:
+        return _recognise(where) is not None if where.is_dir() else bool(find_files(where))
+    except (PatientError, OSError):
+        return False
+
+
+def find_patients(cohort: str | Path) -> Iterator[Path]:
+    """Yield the patients below (or at) a folder, sorted by path, each once: folders, or PNGs of one slice."""
+    for folder, children, names in os.walk(Path(cohort).expanduser()):
+        children.sort()
+        if _is_picture_folder(Path(folder)):
+            yield from (Path(folder, name) for name in sorted(names) if name.lower().endswith(".png"))
+        if is_patient(folder):
+            children.clear()  # the folders below hold this patient's slices
+            yield Path(folder)
+
+
+def _in_folder(folder: Path) -> PatientFiles:
+    files = _recognise(folder)
+    if files is not None:
+        return files
+    if not any(folder.iterdir()):
+        raise PatientError("the folder is empty", file=folder, mend="choose a patient's folder")
+    below = next(find_patients(folder), None)
+    mend = (
+        f"choose one patient, for instance {below}" if below else "choose a patient's folder or a NIfTI file"
+    )
+    raise PatientError("no scan of a patient lies in this folder", file=folder, mend=mend)
+
+
+def _recognise(folder: Path) -> PatientFiles | None:
+    """Return the patient whose files lie directly in the folder, or None."""
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    slices = {PNG_FOLDERS[entry.name]: entry for entry in entries if _holds_slices(entry)}
+    if any(name in SEQUENCES for name in slices):
+        mask = slices.pop(MASK, None)
+        return PatientFiles(folder.name, "png", slices, mask)
+
+    found: dict[str, Path] = {}
+    for entry in entries:
+        # Of an .hdr/.img pair the header stands for both.
+        if not is_nifti(entry) or not entry.is_file() or entry.name.lower().endswith((".img", ".img.gz")):
+            continue
+        name = split_name(entry)[1]
+        if name is None or name == BRAIN_MASK:
+            continue
+        if name in found:
+            raise PatientError(
+                f"both {found[name].name} and {entry.name} look like {name}",
+                file=folder,
+                mend="open one of the files itself",
+            )
+        found[name] = entry
+    mask = found.pop(MASK, None)
+    if found:
+        return PatientFiles(folder.name, "nifti", found, mask)
+    return None
+
+
+def _holds_slices(folder: Path) -> bool:
+    return folder.name in PNG_FOLDERS and any(path.stem.isdecimal() for path in folder.glob("*.png"))
+
+
+def _is_picture_folder(folder: Path) -> bool:
+    """Whether the name says that the PNGs inside are separate slices of one sequence: ``flair/NAME.png``."""
+    return (
+        any(folder.name.lower() in ALIASES[sequence] for sequence in SEQUENCES)
+        and not folder.name.isdecimal()
+    )
+
+
+def _single(file: Path, sequence: str) -> PatientFiles:
+    if file.suffix.lower() == ".png":
+        beside = file.parent.parent / "mask" / file.name
+        return PatientFiles(file.stem, "picture", {sequence: file}, beside if beside.is_file() else None)
+    if not is_nifti(file):
+        raise PatientError(
+            "the file is neither NIfTI nor PNG", file=file, mend="give a .nii, .nii.gz or .png file"
+        )
+    prefix, name = split_name(file)
+    if name in (MASK, BRAIN_MASK):
+        raise PatientError(
+            "the name is that of a mask, not of a scan", file=file, mend="give the scan it belongs to"
+        )
+    mask = next((path for path in sorted(file.parent.iterdir()) if _is_mask_of(path, prefix)), None)
+    return PatientFiles(prefix or file.resolve().parent.name, "nifti", {name or sequence: file}, mask)
+
+
+def _is_mask_of(path: Path, prefix: str) -> bool:
+    return is_nifti(path) and split_name(path) == (prefix, MASK)

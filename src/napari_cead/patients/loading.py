@@ -1,0 +1,150 @@
+"""Opening a patient from any of the layouts."""
+
+from __future__ import annotations
+
+import warnings as python_warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CeadWarning, MaskError, ParameterError, PatientError
+from .aliases import MASK, SEQUENCES
+from .layouts import PatientFiles, find_files
+from .patient import Patient
+from .png import PNG_SPACING, Side, read_stack, slice_files
+from .volumes import Volume, clean_intensities, clean_mask, onto, read_volume
+
+
+def load_patient(
+    path: str | Path,
+    sequence: str = "flair",
+    mask: str | Path | None = None,
+    *,
+    only: bool = False,
+    png_first_column: Side = "left",
+    png_spacing: tuple[float, float, float] = PNG_SPACING,
+) -> Patient:
+    """Load a patient from a folder (NIfTI or PNG release layout), a NIfTI file, or a PNG slice.
+
+    Args:
+        path: Folder or file. Beside a single file, a lesion mask of the same name prefix is found.
+        sequence: The sequence to use. A single file whose name says another sequence is taken as that one.
+        mask: Lesion mask file (or folder of PNG slices), overriding the one found on disk.
+        only: Read the chosen sequence (and the mask) alone.
+        png_first_column: Side of the patient that column 0 of PNG slices shows.
+        png_spacing: (z, y, x) in mm of PNG slices.
+
+    Returns:
+        The patient on the grid of the chosen sequence, in canonical LPS order. Other sequences on other
+        grids are resampled to it; one that cannot be read is left out. Both are said in ``warnings``.
+
+    Raises:
+        PatientError: If there is no patient, no such sequence, or the chosen sequence cannot be used.
+        MaskError: If the lesion mask cannot be used.
+    """
+    if png_first_column not in ("left", "right"):
+        raise ParameterError(f"the first PNG column is 'left' or 'right', not {png_first_column!r}")
+    if len(png_spacing) != 3 or not all(np.isfinite(size) and size > 0 for size in png_spacing):
+        raise ParameterError(f"a voxel size must be three positive numbers in mm, not {png_spacing}")
+    files = find_files(path, sequence)
+    if Path(path).expanduser().is_file():
+        sequence = next(iter(files.sequences))
+    if sequence not in files.sequences:
+        raise PatientError(
+            f"there is no {sequence} scan, only {', '.join(sorted(files.sequences))}",
+            file=path,
+            mend=f"choose another sequence (--sequence {sorted(files.sequences)[0]}) or add the missing file",
+        )
+    if mask is not None:
+        files = replace(files, mask=Path(mask).expanduser())
+
+    def read(place: Path) -> Volume | PatientError:
+        try:
+            return _read(place, files.kind, png_first_column, png_spacing)
+        except PatientError as error:
+            return error
+
+    order = sorted(files.sequences, key=lambda name: (name != sequence, _rank(name)))
+    wanted = order[:1] if only else order
+    places = [files.sequences[name] for name in wanted] + ([files.mask] if files.mask else [])
+    with ThreadPoolExecutor() as pool:  # decompression releases the GIL
+        results = list(pool.map(read, places))
+
+    chosen = results[0]
+    if isinstance(chosen, PatientError):
+        raise chosen
+    notes = list(chosen.warnings)
+    volumes: dict[str, NDArray[np.float32]] = {}
+    for name, place, result in zip(wanted, places, results, strict=False):
+        what = _name(place, files)
+        try:
+            if isinstance(result, PatientError):
+                raise result
+            moved = onto(result, chosen.grid, 1, what)
+            volumes[name], found = clean_intensities(moved.data, what)
+        except PatientError as error:
+            if name == sequence:
+                raise PatientError(error.reason, file=place, mend=error.mend) from error
+            notes.append(f"left out: {error}")
+            continue
+        notes.extend(note for note in (*moved.warnings, *found) if note not in notes)
+
+    lesion_mask = None
+    if files.mask is not None:
+        lesion_mask, found = _mask(results[-1], chosen, files.mask)
+        notes.extend(note for note in found if note not in notes)
+    sources = {name: files.sequences[name] for name in volumes}
+    patient = Patient(
+        name=files.name,
+        sequence=sequence,
+        sequences=volumes,
+        lesion_mask=lesion_mask,
+        spacing=chosen.grid.spacing,
+        grid=chosen.grid,
+        files=sources if files.mask is None else {**sources, MASK: files.mask},
+        warnings=tuple(notes),
+    )
+    for note in patient.warnings:
+        python_warnings.warn(note, CeadWarning, stacklevel=2)
+    return patient
+
+
+def _rank(name: str) -> int:
+    return SEQUENCES.index(name) if name in SEQUENCES else len(SEQUENCES)
+
+
+def _name(place: Path, files: PatientFiles) -> str:
+    return place.name if files.kind != "png" else f"{files.name}/{place.name}"
+
+
+def _read(place: Path, kind: str, side: Side, spacing: tuple[float, float, float]) -> Volume:
+    if place.is_dir():
+        return read_stack(slice_files(place), side, spacing)
+    if place.suffix.lower() == ".png":
+        return read_stack([place], side, spacing)
+    return read_volume(place)
+
+
+def _mask(
+    result: Volume | PatientError, chosen: Volume, file: Path
+) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    if isinstance(result, PatientError):
+        raise MaskError(result.reason, file=result.file, mend=result.mend) from result
+    labels, found = clean_mask(result.data, str(file))
+    try:
+        moved = onto(Volume(labels.astype(np.uint8), result.grid, result.warnings), chosen.grid, 0, file.name)
+    except PatientError as error:
+        raise MaskError(
+            "the lesion mask lies outside the scan", file=file, mend="give the mask of this scan"
+        ) from error
+    if moved.data.shape != chosen.data.shape:
+        raise MaskError(
+            "the lesion mask has another shape than the scan", file=file, mend="give its own mask"
+        )
+    lost = labels.any() and not moved.data.any()
+    if lost:
+        raise MaskError("no lesion voxel falls inside the scan", file=file, mend="give the mask of this scan")
+    return moved.data > 0, (*found, *moved.warnings)

@@ -1,0 +1,102 @@
+"""Slices stored as PNG pictures: BrainMetShare's PNG release, and plain 2-D slices."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from ..errors import PatientError
+from .grid import Grid
+from .volumes import Volume
+
+Side = Literal["left", "right"]
+
+PNG_SPACING = (1.0, 0.94, 0.94)
+"""(z, y, x) in mm assumed for PNG slices: that of BrainMetShare."""
+
+
+def slice_files(folder: Path) -> list[Path]:
+    """Return the PNG slices of a folder, sorted by the whole number that is their name.
+
+    Raises:
+        PatientError: If there are none, or numbers are missing in between or double.
+    """
+    numbered = {}
+    for path in folder.glob("*.png"):
+        if path.stem.isdecimal():
+            number = int(path.stem)
+            if number in numbered:
+                raise PatientError(
+                    f"two slices have the number {number}", file=folder, mend="remove one of them"
+                )
+            numbered[number] = path
+    if not numbered:
+        raise PatientError(
+            "no numbered PNG slices (000.png, 001.png, …)", file=folder, mend="check the folder"
+        )
+    first, last = min(numbered), max(numbered)
+    missing = [number for number in range(first, last + 1) if number not in numbered]
+    if missing:
+        raise PatientError(
+            f"{len(missing)} of {last - first + 1} slices are missing, the first is number {missing[0]}",
+            file=folder,
+            mend="restore the missing PNG files",
+        )
+    return [numbered[number] for number in range(first, last + 1)]
+
+
+def read_picture(path: Path) -> NDArray[Any]:
+    """Return a grey PNG as (Y, X); RGB(A) pictures are accepted if they are grey.
+
+    Raises:
+        PatientError: If the file is not a readable grey picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            pixels = np.asarray(picture.convert("RGB") if picture.mode in ("P", "PA") else picture)
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise PatientError("the PNG cannot be read", file=path, mend="copy the file again") from error
+    if pixels.ndim == 3:
+        if pixels.shape[2] in (2, 4):  # alpha says nothing about the scan
+            pixels = pixels[..., :-1]
+        if not (pixels == pixels[..., :1]).all():
+            raise PatientError("the picture is in colour", file=path, mend="give grey slices")
+        pixels = pixels[..., 0]
+    return pixels
+
+
+def read_stack(files: list[Path], side: Side, spacing: tuple[float, float, float]) -> Volume:
+    """Read PNG slices into one volume.
+
+    Args:
+        files: One file a slice, inferior to superior; row 0 is anterior.
+        side: Which side of the patient column 0 shows.
+        spacing: (z, y, x) in mm.
+
+    Raises:
+        PatientError: If a file cannot be read or sizes differ.
+    """
+    with ThreadPoolExecutor() as pool:
+        slices = list(pool.map(read_picture, files))
+    for path, pixels in zip(files, slices, strict=True):
+        if pixels.shape != slices[0].shape:
+            raise PatientError(
+                f"the slice has {pixels.shape[0]}x{pixels.shape[1]} pixels, "
+                f"{files[0].name} has {slices[0].shape[0]}x{slices[0].shape[1]}",
+                file=path,
+                mend="give slices of one size",
+            )
+    volume = np.stack(slices)
+    if side == "left":
+        volume = volume[..., ::-1]
+    z, y, x = volume.shape
+    note = (
+        f"PNG slices carry no side or voxel size: column 0 taken as the patient's {side}, "
+        f"{spacing[2]:g} x {spacing[1]:g} x {spacing[0]:g} mm assumed"
+    )
+    return Volume(np.ascontiguousarray(volume), Grid.of_spacing((z, y, x), spacing), (note,))

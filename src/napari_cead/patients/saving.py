@@ -1,0 +1,61 @@
+"""Writing results as NIfTI in the grid of the scan they came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from ..atomic import atomic_path
+from ..errors import OutputError, ParameterError
+from .patient import Patient
+
+
+def save_volume(volume: NDArray[Any], patient: Patient, path: str | Path) -> Path:
+    """Write a volume as NIfTI in the patient's own grid, orientation and affine. Atomic.
+
+    Args:
+        volume: (Z, Y, X) canonical, as loaded: bool and integers are written as integers, the rest as float32.
+        patient: The patient whose grid to use. Its header goes along (qform, sform, units).
+        path: File that ends in ``.nii`` or ``.nii.gz``; its folder must exist.
+
+    Returns:
+        The path written.
+
+    Raises:
+        ParameterError: If the shape is not the patient's.
+        OutputError: If the file cannot be written.
+    """
+    target = Path(path)
+    if not target.name.lower().endswith((".nii", ".nii.gz")):
+        raise OutputError("the name does not say NIfTI", file=target, mend="let it end in .nii.gz")
+    array = np.asarray(volume)
+    if array.shape != patient.shape:
+        raise ParameterError(f"a volume of shape {array.shape} does not fit the patient's {patient.shape}")
+    data = patient.grid.to_source(_storable(array))
+    header = patient.grid.header
+    if header is not None:
+        header = header.copy()
+        header.set_data_dtype(data.dtype)
+        header.set_slope_inter(None, None)
+        header["cal_min"] = header["cal_max"] = 0  # the scan's display window means nothing for a map
+    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    image = kind(data, patient.grid.affine, header)
+    with atomic_path(target) as temporary:
+        nib.save(image, temporary)
+    return target
+
+
+def _storable(array: NDArray[Any]) -> NDArray[Any]:
+    if array.dtype == bool:
+        return array.astype(np.uint8)
+    if array.dtype.kind in "iu":
+        low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+        for kind in (np.uint8, np.int16, np.int32):
+            if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+                return array.astype(kind)
+        return array.astype(np.float32)
+    return array.astype(np.float32)

@@ -1,0 +1,198 @@
+"""Reading one NIfTI file, and the rules by which intensities and lesion masks are accepted."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.processing import resample_from_to
+from nibabel.spatialimages import SpatialImage
+from numpy.typing import NDArray
+
+from ..errors import MaskError, PatientError
+from .grid import Grid
+
+MAX_MASK_VALUES = 16
+MAX_VOXELS = 2**31
+_MEND_READ = "copy the file again or convert it to NIfTI anew"
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """One three-dimensional image.
+
+    Attributes:
+        data: (Z, Y, X) in canonical LPS order, the file's values as they are.
+        grid: The file's own grid.
+        warnings: What the reader assumed.
+    """
+
+    data: NDArray[Any]
+    grid: Grid
+    warnings: tuple[str, ...] = ()
+
+
+def read_volume(path: Path, dtype: Any = np.float32) -> Volume:
+    """Read a three-dimensional NIfTI or Analyze file (4-D files with one volume count as 3-D).
+
+    Raises:
+        PatientError: If the file is missing, damaged, or not one real-valued volume.
+    """
+    image = _open(path)
+    shape = tuple(int(size) for size in image.shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) == 2:
+        shape = (*shape, 1)
+    kind = image.get_data_dtype()
+    if kind.fields is not None:
+        raise PatientError(
+            "the image is in colour (RGB)", file=path, mend="give a scan with one value per voxel"
+        )
+    if kind.kind == "c":
+        raise PatientError("the image is complex-valued", file=path, mend="give the magnitude image")
+    if len(shape) != 3:
+        raise PatientError(
+            f"the image has {len(shape)} dimensions {shape}",
+            file=path,
+            mend="give one three-dimensional volume",
+        )
+    if min(shape) < 1 or int(np.prod(shape, dtype=object)) > MAX_VOXELS:
+        raise PatientError(f"the header declares an impossible size {shape}", file=path, mend=_MEND_READ)
+    try:
+        data = np.asarray(image.get_fdata(dtype=dtype, caching="unchanged")).reshape(shape)
+    except (OSError, EOFError, zlib.error, ValueError, MemoryError) as error:
+        raise PatientError(
+            f"the image data cannot be read ({_why(error)})", file=path, mend=_MEND_READ
+        ) from error
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise PatientError("the affine in the header is not usable", file=path, mend="repair qform or sform")
+    header = image.header if isinstance(image.header, nib.Nifti1Header) else None
+    oriented = header is None or bool(header["qform_code"] > 0 or header["sform_code"] > 0)
+    grid = Grid((shape[0], shape[1], shape[2]), affine, header, oriented)
+    warnings: tuple[str, ...] = ()
+    if not oriented:
+        warnings = (f"{path.name}: the header states no orientation, so left and right are unknown",)
+    return Volume(grid.to_canonical(data), grid, warnings)
+
+
+def _open(path: Path) -> Any:
+    if not path.is_file():
+        raise PatientError("there is no such file", file=path, mend="check the path")
+    if path.stat().st_size == 0:
+        raise PatientError("the file is empty", file=path, mend=_MEND_READ)
+    try:
+        image: Any = nib.load(path)
+    except (ImageFileError, OSError, EOFError, zlib.error, ValueError, TypeError, KeyError) as error:
+        raise PatientError(
+            f"the file cannot be read as NIfTI ({_why(error)})", file=path, mend=_MEND_READ
+        ) from error
+    if not hasattr(image, "get_fdata") or not isinstance(image, SpatialImage):
+        raise PatientError("the file is not a volume", file=path, mend="give a NIfTI scan")
+    return image
+
+
+def _why(error: BaseException) -> str:
+    words = str(error).strip().splitlines()
+    return words[0][:120] if words else type(error).__name__
+
+
+def clean_intensities(data: NDArray[Any], what: str) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """Return intensities as float32 with NaN and infinities as background (0).
+
+    Args:
+        data: (Z, Y, X) real values.
+        what: File or layer to name in messages.
+
+    Returns:
+        The volume and the warnings (share of values that were not finite).
+
+    Raises:
+        PatientError: If over half of the values are not finite, or nothing but background is left.
+    """
+    volume = np.asarray(data, dtype=np.float32)
+    warnings: tuple[str, ...] = ()
+    # A sum is finite only if every value is (or it overflows): one cheap pass in the normal case.
+    if not np.isfinite(volume.sum(dtype=np.float64)):
+        finite = np.isfinite(volume)
+        share = 1.0 - float(finite.mean())
+        if share > 0.5:
+            raise PatientError(
+                f"{share:.0%} of the values are NaN or infinite", file=what, mend="export the scan again"
+            )
+        if share > 0:
+            volume = np.where(finite, volume, np.float32(0))
+            warnings = (f"{what}: {share:.2%} of the values are NaN or infinite and count as background",)
+    if not volume.any():
+        raise PatientError(
+            "the volume is zero everywhere", file=what, mend="choose a scan that holds a brain"
+        )
+    return volume, warnings
+
+
+def clean_mask(data: NDArray[Any], what: str) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    """Return a lesion mask as bool: values above 0 are lesion, several labels are accepted.
+
+    Raises:
+        MaskError: If the values are not integers or there are more than 16 of them: then it is an image.
+    """
+    array = np.asarray(data)
+    if array.dtype == bool:
+        return array, ()
+    mend = "give a lesion mask, with 0 for background"
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            raise MaskError("the lesion mask holds NaN or infinite values", file=what, mend=mend)
+        if not np.array_equal(array, np.rint(array)):
+            raise MaskError(
+                "the values are not whole numbers, so this is an image, not a mask", file=what, mend=mend
+            )
+    elif array.dtype.kind not in "iu":
+        raise MaskError(f"a mask cannot have values of type {array.dtype}", file=what, mend=mend)
+    values = np.unique(array)
+    if len(values) > MAX_MASK_VALUES:
+        raise MaskError(
+            f"{len(values)} different values, so this is an image, not a mask", file=what, mend=mend
+        )
+    labels = [int(value) for value in values if value > 0]
+    warnings: tuple[str, ...] = ()
+    if len(labels) > 1:
+        warnings = (f"{what}: labels {', '.join(map(str, labels))} all count as lesion",)
+    return array > 0, warnings
+
+
+def onto(volume: Volume, grid: Grid, order: int, what: str) -> Volume:
+    """Bring a volume onto another grid: as it is where they agree, resampled where they overlap.
+
+    Args:
+        volume: Volume on its own grid.
+        grid: The wanted grid.
+        order: Spline order: 1 for images, 0 for masks.
+        what: File to name in messages.
+
+    Raises:
+        PatientError: If the two grids share no space.
+    """
+    if volume.grid.matches(grid):
+        return Volume(volume.data, grid, volume.warnings)
+    if volume.grid.shape == grid.shape and not volume.grid.has_orientation:
+        note = f"{what}: no orientation in the header, taken voxel for voxel"
+        return Volume(grid.to_canonical(volume.grid.to_source(volume.data)), grid, (*volume.warnings, note))
+    if not volume.grid.overlaps(grid):
+        raise PatientError(
+            "the image lies outside the chosen scan",
+            file=what,
+            mend="give a file of the same patient and space",
+        )
+    source = nib.Nifti1Image(volume.grid.to_source(volume.data), volume.grid.affine)
+    moved = resample_from_to(source, (grid.shape, grid.affine), order=order, mode="constant", cval=0.0)
+    note = (
+        f"{what}: on another grid, resampled ({'nearest' if order == 0 else 'linear'}) to the chosen sequence"
+    )
+    return Volume(grid.to_canonical(np.asarray(moved.dataobj)), grid, (*volume.warnings, note))

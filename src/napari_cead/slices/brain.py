@@ -1,0 +1,58 @@
+"""Where the brain is: the largest piece of non-zero voxels, its holes filled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+
+def brain_mask(volume: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return the brain of a skull-stripped volume.
+
+    Args:
+        volume: (Z, Y, X) intensities, background exactly 0. Negative values belong to the brain.
+
+    Returns:
+        (Z, Y, X) bool: the largest 26-connected component of non-zero voxels, holes filled in 3-D
+        (in 2-D for a single slice). All false for a volume of zeros.
+    """
+    inside: NDArray[np.bool_] = np.asarray(np.asarray(volume) != 0)
+    box = _bounding_box(inside)
+    if box is None:
+        return inside
+    result = np.zeros_like(inside)
+    result[box] = _fill_holes(_largest(inside[box]))
+    return result
+
+
+def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice, slice] | None:
+    ranges = []
+    for axis in range(3):
+        other = tuple(index for index in range(3) if index != axis)
+        occupied = np.flatnonzero(mask.any(axis=other))
+        if not len(occupied):
+            return None
+        ranges.append(slice(int(occupied[0]), int(occupied[-1]) + 1))
+    return (ranges[0], ranges[1], ranges[2])
+
+
+def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    labels, count = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+    if count <= 1:
+        return mask
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return np.asarray(labels == sizes.argmax())
+
+
+def _fill_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Fill background that does not reach the border (6-connected): ``binary_fill_holes``, but in one pass."""
+    single = mask.shape[0] == 1
+    # The box touches the mask on every side, so a frame of background stands for the world outside.
+    padded = np.pad(mask, ((0, 0) if single else (1, 1), (1, 1), (1, 1)))
+    labels, _ = ndimage.label(~padded)
+    filled = labels != labels[0, 0, 0]
+    return np.asarray(filled[(slice(None) if single else slice(1, -1)), 1:-1, 1:-1])

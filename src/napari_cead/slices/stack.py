@@ -1,0 +1,71 @@
+"""A patient as a model sees it: slices on the model grid, with the way back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import PatientError
+from ..patients import Patient
+from .brain import brain_mask
+from .geometry import SliceGeometry
+from .intensity import IntensityScaling, scale_intensity
+
+
+@dataclass(frozen=True, eq=False)
+class SliceStack:
+    """Slices of one sequence of one patient on the model grid.
+
+    Attributes:
+        images: (Z, S, S) float32 in [0, 1], 0 outside the brain.
+        scaled: (Z, Y, X) float32 in [0, 1]: the same on the patient grid.
+        brain: (Z, Y, X) bool on the patient grid.
+        occupied: Indices of the slices that hold brain, increasing.
+        geometry: Patient grid to model grid and back.
+        warnings: What was resampled or cut off.
+    """
+
+    images: NDArray[np.float32]
+    scaled: NDArray[np.float32]
+    brain: NDArray[np.bool_]
+    occupied: NDArray[np.int64]
+    geometry: SliceGeometry
+    warnings: tuple[str, ...] = ()
+
+
+def slice_stack(
+    patient: Patient,
+    sequence: str | None = None,
+    *,
+    scaling: IntensityScaling = "volume-percentile",
+    model_spacing: tuple[float, float] = (0.94, 0.94),
+    size: int = 196,
+) -> SliceStack:
+    """Prepare a patient for a model: brain, intensity scaling, centring and crop.
+
+    Args:
+        patient: The patient.
+        sequence: Sequence to take; the patient's default if None.
+        scaling: Intensity scaling.
+        model_spacing: In-plane (y, x) in mm of the slices the model was trained on.
+        size: Side of the model's image in pixels.
+
+    Raises:
+        PatientError: If there is no such sequence, or no brain with positive intensities in it.
+    """
+    volume = patient.volume(sequence)
+    brain = brain_mask(volume)
+    try:
+        scaled = scale_intensity(volume, brain, scaling)
+    except PatientError as error:
+        raise PatientError(error.reason, file=patient.name, mend=error.mend) from error
+    geometry = SliceGeometry.fit(brain, patient.spacing, model_spacing, size)
+    notes = [geometry.reason] if geometry.reason else []
+    if lost := geometry.cut_off(brain):
+        notes.append(f"{lost} brain voxels lie outside the model's image")
+    if patient.lesion_mask is not None and (lost := geometry.cut_off(patient.lesion_mask)):
+        notes.append(f"{lost} lesion voxels lie outside the model's image and cannot be found")
+    occupied = np.flatnonzero(brain.any(axis=(1, 2)))
+    return SliceStack(geometry.to_model(scaled), scaled, brain, occupied, geometry, tuple(notes))

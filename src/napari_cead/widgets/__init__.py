@@ -1,0 +1,5 @@
+"""Qt widgets: thin views over ``exploring.Session``."""
+
+from .explore import ExploreWidget
+
+__all__ = ["ExploreWidget"]

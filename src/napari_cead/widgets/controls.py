@@ -1,0 +1,89 @@
+"""Controls shared by the widgets: a labelled slider with a number box, and titled sections."""
+
+from __future__ import annotations
+
+from magicgui.widgets import FloatSlider, Slider
+from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtWidgets import QDoubleSpinBox, QGridLayout, QGroupBox, QLabel, QVBoxLayout, QWidget
+
+from ..detection.params import Parameter
+
+FINEST = 0.001
+"""Step of sliders of fractions: fine enough for a suggested threshold."""
+
+
+class SettingRow:
+    """A slider with its title and a number box in the unit people think in, kept equal.
+
+    Attributes:
+        slider: The magicgui slider; ``.value`` is in the parameter's own unit (fractions are 0–1).
+    """
+
+    def __init__(self, parameter: Parameter, grid: QGridLayout, row: int) -> None:
+        whole = parameter.kind is int
+        self._factor = 100.0 if parameter.percent else 1.0
+        limits = {"min": parameter.minimum, "max": parameter.maximum or 1000.0}
+        self.slider = (
+            Slider(value=int(parameter.default), readout=False, **{key: int(v) for key, v in limits.items()})
+            if whole
+            else FloatSlider(value=parameter.default, step=FINEST, readout=False, **limits)
+        )
+        self.title = QLabel(parameter.title)
+        self.box = QDoubleSpinBox()
+        self.box.setDecimals(0 if whole else 1 if parameter.percent else 3)
+        self.box.setRange(limits["min"] * self._factor, limits["max"] * self._factor)
+        self.box.setSingleStep(parameter.step * self._factor)
+        self.box.setSuffix(f" {parameter.unit}" if parameter.unit else "")
+        self.box.setKeyboardTracking(False)
+        self.box.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self.box.setMinimumWidth(74)
+        tip = f"{parameter.description} ({parameter.range})"
+        for widget in (self.title, self.slider.native, self.box):
+            widget.setToolTip(tip)
+        self.title.setBuddy(self.box)
+        self.slider.native.setAccessibleName(parameter.title)
+        self.box.setAccessibleName(parameter.title)
+        grid.addWidget(self.title, row, 0)
+        grid.addWidget(self.slider.native, row, 1)
+        grid.addWidget(self.box, row, 2)
+        self._show(self.slider.value)
+        self.slider.changed.connect(self._show)
+        self.box.valueChanged.connect(self._typed)
+
+    def set_quietly(self, value: float) -> None:
+        """Show a value without telling anybody that it changed."""
+        with self.slider.changed.blocked():
+            self.slider.value = value
+        self._show(value)
+
+    def _show(self, value: float) -> None:
+        blocker = QSignalBlocker(self.box)
+        self.box.setValue(value * self._factor)
+        blocker.unblock()
+
+    def _typed(self, shown: float) -> None:
+        value = shown / self._factor
+        self.slider.value = int(value) if isinstance(self.slider, Slider) else value
+
+
+def section(title: str, parent_layout: QVBoxLayout) -> QGridLayout:
+    """Add a titled group to a column and return its grid (title, control, readout)."""
+    group = QGroupBox(title)
+    grid = QGridLayout(group)
+    grid.setColumnStretch(1, 1)
+    grid.setHorizontalSpacing(8)
+    grid.setVerticalSpacing(6)
+    parent_layout.addWidget(group)
+    return grid
+
+
+def row(grid: QGridLayout, title: str, control: QWidget, tip: str = "") -> None:
+    """Add a control with its title to a section."""
+    label = QLabel(title)
+    label.setBuddy(control)
+    label.setToolTip(tip)
+    control.setToolTip(tip)
+    control.setAccessibleName(title)
+    position = grid.rowCount()
+    grid.addWidget(label, position, 0)
+    grid.addWidget(control, position, 1, 1, 2)

@@ -1,0 +1,80 @@
+"""Running work beside the event loop and getting the outcome back on the main thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from napari.utils.notifications import notification_manager, show_error
+from qtpy.QtCore import QObject, Signal
+from superqt.utils import create_worker
+
+from ..errors import Cancelled, CeadError
+
+
+class Job(QObject):
+    """One piece of work at a time in a thread. Made, started and answered on the main thread.
+
+    Signals:
+        progressed: (done, total), from ``report``.
+        ended: Emitted last, however the job ended.
+    """
+
+    progressed = Signal(int, int)
+    ended = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._stop = threading.Event()
+        self._worker: Any = None
+
+    @property
+    def running(self) -> bool:
+        """Whether work is under way."""
+        return self._worker is not None
+
+    def stopping(self) -> bool:
+        """Whether the work under way was asked to stop. Safe in any thread."""
+        return self._stop.is_set()
+
+    def report(self, done: int, total: int) -> None:
+        """Tell how far the work is. Safe in any thread."""
+        self.progressed.emit(done, total)
+
+    def stop(self) -> None:
+        """Ask the work under way to stop."""
+        self._stop.set()
+
+    def start(self, work: Callable[[], Any], on_done: Callable[[Any], None] | None = None) -> bool:
+        """Run ``work`` in a thread, then ``on_done`` with its result on the main thread.
+
+        Errors become notifications; cancelled work ends silently.
+
+        Returns:
+            False, and nothing is started, if work is still under way.
+        """
+        if self.running:
+            return False
+        self._stop = threading.Event()
+
+        def finished() -> None:
+            self._worker = None
+            self.ended.emit()
+
+        connect: dict[str, Any] = {"errored": show_failure, "finished": finished}
+        if on_done is not None:
+            connect["returned"] = on_done
+        self._worker = create_worker(work, _start_thread=False, _connect=connect)
+        self._worker.start()
+        return True
+
+
+def show_failure(error: BaseException) -> None:
+    """Show an error as a napari notification: one sentence for what users can mend, details for a bug."""
+    if isinstance(error, Cancelled):
+        return
+    if isinstance(error, CeadError):
+        show_error(str(error))
+    else:
+        notification_manager.receive_error(type(error), error, error.__traceback__)

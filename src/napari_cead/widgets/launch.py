@@ -1,0 +1,74 @@
+"""Opening a napari window with the Explore dock, for the command line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import napari
+from qtpy.QtWidgets import QApplication
+
+from ..atomic import atomic_path
+from ..errors import CeadError
+from ..patients import load_patient
+from .explore import ExploreWidget
+
+
+def explore(
+    paths: Sequence[Path],
+    model: str | None = None,
+    *,
+    run: bool = False,
+    screenshot: Path | None = None,
+    timeout: float = 600.0,
+) -> ExploreWidget:
+    """Open patients in a new napari window with the Explore dock; returns when the window is closed.
+
+    Args:
+        paths: Patients; the first one is explored, the others are open beside it.
+        model: Model to choose; the default one if None.
+        run: Run the model at once.
+        screenshot: Save a picture of the window when all is shown, and close it.
+        timeout: Longest wait for the run in seconds, with ``screenshot``.
+
+    Raises:
+        CeadError: If a patient or model cannot be used.
+    """
+    patients = [load_patient(path) for path in paths]
+    viewer = napari.Viewer(title="napari-cead", show=True)
+    viewer.window.resize(1500, 940)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
+    if model is not None:
+        if model not in widget.model.choices:
+            viewer.close()
+            raise CeadError(
+                f"there is no model {model!r}", mend=f"choose one of {', '.join(widget.model.choices)}"
+            )
+        widget.model.value = model
+    for path in paths[1:]:
+        viewer.open(path, plugin="napari-cead")
+    if patients:
+        widget.session.use(patients[0])
+    if run:
+        widget.run.native.click()
+    if screenshot is None:
+        napari.run()
+        return widget
+    wait_until(lambda: not run or widget.session.analysis is not None, timeout)
+    wait_until(lambda: False, 1.0)  # let the last redraw happen
+    with atomic_path(screenshot) as temporary:
+        viewer.window.screenshot(str(temporary), flash=False, canvas_only=False)
+    viewer.close()
+    return widget
+
+
+def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
+    """Run the event loop until a condition holds; returns whether it does."""
+    end = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        QApplication.processEvents()
+        time.sleep(0.01)
+    return True

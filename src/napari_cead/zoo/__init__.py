@@ -1,0 +1,49 @@
+"""Model folders: find, verify, load, save, install. Importing this does not import torch."""
+
+from ..devices import pick_device
+from .card import (
+    CARD_FILE,
+    SCHEMA_VERSION,
+    WEIGHTS_FILE,
+    ModelCard,
+    Parent,
+    Preprocessing,
+    Suggestion,
+    load_card,
+)
+from .finding import (
+    ModelInfo,
+    damaged_models,
+    export_model,
+    find_model,
+    find_models,
+    install_model,
+    list_models,
+    load_model,
+    models_folder,
+)
+from .storage import Detector, check_model, save_model
+
+__all__ = [
+    "CARD_FILE",
+    "SCHEMA_VERSION",
+    "WEIGHTS_FILE",
+    "Detector",
+    "ModelCard",
+    "ModelInfo",
+    "Parent",
+    "Preprocessing",
+    "Suggestion",
+    "check_model",
+    "damaged_models",
+    "export_model",
+    "find_model",
+    "find_models",
+    "install_model",
+    "list_models",
+    "load_card",
+    "load_model",
+    "models_folder",
+    "pick_device",
+    "save_model",
+]

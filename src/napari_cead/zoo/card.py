@@ -1,0 +1,152 @@
+"""The description beside a model's weights: ``model.json``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+
+from ..errors import ModelError
+from ..models.specs import ModelSpec
+
+SCHEMA_VERSION = 1
+CARD_FILE = "model.json"
+WEIGHTS_FILE = "model.safetensors"
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Preprocessing(_Frozen):
+    """How a patient becomes the network's input.
+
+    Attributes:
+        sequence: The sequence the model was trained on.
+        intensity: How intensities were scaled to [0, 1].
+        spacing: In-plane pixel spacing (y, x) in mm.
+        image_size: Side of the crop in pixels.
+    """
+
+    sequence: str = "flair"
+    intensity: Literal["volume-percentile", "slice-max"] = "volume-percentile"
+    spacing: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.94, 0.94)
+    image_size: int = Field(default=196, ge=1)
+
+
+class Suggestion(_Frozen):
+    """Settings to start from.
+
+    Attributes:
+        score: Anomaly score.
+        rule: The rule that chose the settings, for instance ``"healthy-quantile"``.
+        params: Settings of the post-processing by name.
+    """
+
+    score: str
+    rule: str
+    params: dict[str, FiniteFloat | int] = Field(default_factory=dict)
+
+
+class Parent(_Frozen):
+    """A model that this one was fine-tuned from."""
+
+    name: Name
+    sha256: Sha256
+
+
+class ModelCard(_Frozen):
+    """Everything about a model but its weights.
+
+    Attributes:
+        name: Name of the model.
+        spec: The architecture.
+        description: What it is, in a sentence or two.
+        preprocessing: How a patient becomes the network's input.
+        training: Summary of the training: data fingerprint, seed, epochs, losses.
+        score_scales: By score, the constant that an anomaly map is divided by.
+        suggestions: Settings to start from; the first is the default.
+        parents: The models it was fine-tuned from, the nearest first.
+        statistics: Names of the maps (S, S) of healthy statistics stored with the weights.
+        parameters: Number of weights. This and what follows is filled in when the model is saved.
+        dtype: Type of the weights on disk; in memory they are float32.
+        sha256: Checksum of the weights file.
+        schema_version: Version of this layout.
+    """
+
+    schema_version: Literal[1] = 1
+    name: Name
+    description: str = ""
+    spec: ModelSpec
+    preprocessing: Preprocessing = Preprocessing()
+    training: dict[str, Any] = Field(default_factory=dict)
+    score_scales: dict[str, Annotated[FiniteFloat, Field(gt=0)]] = Field(default_factory=dict)
+    suggestions: tuple[Suggestion, ...] = ()
+    parents: tuple[Parent, ...] = ()
+    statistics: tuple[Name, ...] = ()
+    parameters: int = Field(default=0, ge=0)
+    dtype: Literal["float32", "float16"] = "float32"
+    sha256: Literal[""] | Sha256 = ""
+
+    @model_validator(mode="after")
+    def _one_size(self) -> ModelCard:
+        if self.preprocessing.image_size != self.spec.image_size:
+            raise ValueError(
+                f"the preprocessing crops to {self.preprocessing.image_size} pixels, "
+                f"the network takes {self.spec.image_size}"
+            )
+        return self
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def load_card(folder: str | Path) -> ModelCard:
+    """Read the card of a model folder.
+
+    Args:
+        folder: The model folder.
+
+    Raises:
+        ModelError: If the folder or card is missing, or the card is not valid.
+    """
+    file = Path(folder) / CARD_FILE
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ModelError(
+            f"there is no {CARD_FILE} here",
+            file=folder,
+            mend=f"give a folder with {CARD_FILE} and {WEIGHTS_FILE}",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"the file cannot be read ({error})", file=file, mend=_AGAIN) from error
+    try:
+        values = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"this is not valid JSON ({error})", file=file, mend=_AGAIN) from None
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        raise ModelError(
+            f"the card has schema version {version}, this program reads {SCHEMA_VERSION}",
+            file=file,
+            mend="update napari-cead, or save the model again with this version",
+        )
+    try:
+        card = ModelCard.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the card"
+        raise ModelError(f"{where}: {first['msg']}", file=file, mend=_AGAIN) from None
+    if not card.sha256:
+        raise ModelError("the card has no sha256 of the weights", file=file, mend=_AGAIN)
+    return card
+
+
+_AGAIN = "install or save the model again"

@@ -1,0 +1,279 @@
+"""Saving a model folder, and loading one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..atomic import make_folder, to_json
+from ..devices import pick_device
+from ..errors import ModelError, OutputError
+from ..models.building import build, parameter_count
+from .card import CARD_FILE, WEIGHTS_FILE, ModelCard, load_card
+from .weights import (
+    STATISTICS,
+    check_header,
+    check_sha256,
+    expected_layout,
+    file_sha256,
+    find_weights,
+    type_code,
+)
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A model ready to reconstruct.
+
+    Attributes:
+        name: Name of the model.
+        card: Its card.
+        module: The network in evaluation mode, float32, on the device.
+        device: Where it computes.
+        folder: Where it came from.
+        statistics: Maps (S, S) of healthy statistics, float32, on the device.
+    """
+
+    name: str
+    card: ModelCard
+    module: nn.Module
+    device: torch.device
+    folder: Path
+    statistics: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of the weights file."""
+        return self.card.sha256
+
+    def reconstruct(self, batch: Tensor) -> Tensor:
+        """Return what the network makes of a batch of slices; deterministic (a VAE decodes its mean).
+
+        Args:
+            batch: (N, 1, S, S), intensities in [0, 1], on any device.
+
+        Returns:
+            (N, 1, S, S) float32 on the detector's device.
+
+        Raises:
+            ParameterError: If the shape is not the model's.
+        """
+        import torch
+
+        with torch.no_grad():
+            x = batch.to(self.device, torch.float32, non_blocking=True)
+            reconstruction: Tensor = self.module(x, sample=False).reconstruction
+            return reconstruction
+
+
+def save_model(
+    module: nn.Module,
+    card: ModelCard,
+    folder: str | Path,
+    *,
+    half: bool = False,
+    statistics: Mapping[str, Tensor] | None = None,
+) -> Path:
+    """Write a model folder; a reader sees the old one or the new one, never half of one.
+
+    Args:
+        module: The network of the card's spec.
+        card: Its card; the checksum, number and type of the weights are filled in.
+        folder: Where to write it; an existing model folder is replaced.
+        half: Whether to store the weights in half precision.
+        statistics: Maps (S, S) of healthy statistics by name (always stored in single precision).
+
+    Returns:
+        The folder.
+
+    Raises:
+        ModelError: If the weights do not fit the card's spec, or are not finite.
+        OutputError: If the folder cannot be written, or holds something other than a model.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    complete = card.model_copy(
+        update={
+            "dtype": "float16" if half else "float32",
+            "parameters": parameter_count(module),
+            "statistics": tuple(statistics or ()),
+        }
+    )
+    tensors = _on_disk(module.state_dict(), torch.float16 if half else torch.float32)
+    maps = _on_disk({f"{STATISTICS}{name}": map for name, map in (statistics or {}).items()}, torch.float32)
+    layout = {
+        name: (type_code(tensor.dtype), tuple(tensor.shape)) for name, tensor in (tensors | maps).items()
+    }
+    if layout != expected_layout(complete, _skeleton(complete)):
+        raise ModelError(
+            f"the weights are not those of the spec of {card.name}", mend="save the network with its own spec"
+        )
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ModelError(
+                f"the weights of {card.name} are not finite in {name}",
+                mend="train it again" + (" or store it in single precision" if half else ""),
+            )
+    with replacing_folder(Path(folder)) as temporary:
+        try:
+            save_file(tensors | maps, temporary / WEIGHTS_FILE, metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+        complete = complete.model_copy(update={"sha256": file_sha256(temporary / WEIGHTS_FILE)})
+        (temporary / CARD_FILE).write_text(to_json(complete.model_dump(mode="json")), encoding="utf-8")
+    return Path(folder)
+
+
+def _on_disk(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    import torch
+
+    return {
+        name: tensor.detach().to("cpu", dtype).contiguous(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+
+
+def check_model(folder: str | Path) -> ModelCard:
+    """Check a model folder without loading the weights and return its card.
+
+    Raises:
+        ModelError: If anything in it is missing, damaged or does not fit.
+    """
+    path = Path(folder)
+    card = load_card(path)
+    file = find_weights(path)
+    check_header(file, expected_layout(card, _skeleton(card)))
+    check_sha256(file, card)
+    return card
+
+
+def load_folder(folder: Path, name: str, device: str | torch.device = "auto") -> Detector:
+    """Load a model folder. Nothing in it can run code.
+
+    Args:
+        folder: The model folder.
+        name: What to call the detector.
+        device: See :func:`~napari_cead.devices.pick_device`.
+
+    Raises:
+        ModelError: If anything in it is missing, damaged or does not fit.
+        ParameterError: If there is no such device.
+    """
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    place = pick_device(device)
+    card = check_model(folder)
+    file = find_weights(folder)
+    module = _skeleton(card).to_empty(device=place).eval().requires_grad_(False)
+    try:
+        # Copied out one by one: a tensor that stays mapped to the file would keep it from being replaced.
+        with safe_open(file, framework="pt", device="cpu") as stored:
+            for key, tensor in module.state_dict().items():
+                tensor.copy_(stored.get_tensor(key))
+            statistics = {
+                key: stored.get_tensor(f"{STATISTICS}{key}").clone().to(place) for key in card.statistics
+            }
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"the weights cannot be read ({error})", file=file, mend="install or save the model again"
+        ) from error
+    if place.type != "mps":  # 15 % faster on CPUs; not reliable on Apple's GPUs
+        module = module.to(memory_format=torch.channels_last)
+    return Detector(name, card, module, place, folder, statistics)
+
+
+def copy_model(source: Path, target: Path, name: str | None = None) -> Path:
+    """Check a model folder and copy it; a reader of ``target`` never sees half of it.
+
+    Args:
+        source: The model folder.
+        target: The folder to write.
+        name: A new name for the copy's card; None: the same.
+
+    Raises:
+        ModelError: If the source is not a whole model.
+        OutputError: If the target cannot be written.
+    """
+    card = check_model(source)
+    card = card if name is None else card.model_copy(update={"name": name})
+    with replacing_folder(target) as temporary:
+        shutil.copyfile(source / WEIGHTS_FILE, temporary / WEIGHTS_FILE)
+        (temporary / CARD_FILE).write_text(to_json(card.model_dump(mode="json")), encoding="utf-8")
+        check_model(temporary)
+    return target
+
+
+def _skeleton(card: ModelCard) -> nn.Module:
+    import torch
+
+    with torch.device("meta"):
+        return build(card.spec)
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``folder``; on success it takes its place, on failure it is removed.
+
+    Raises:
+        OutputError: If it cannot be written, or ``folder`` holds something other than a model.
+    """
+    temporary: Path | None = None
+    try:
+        target = folder.resolve()  # behind a link: what it points at is replaced, not the link
+        make_folder(target.parent)
+        if target.exists() and not _replaceable(target):
+            raise OutputError(
+                "there is something here that is not a model",
+                file=folder,
+                mend="choose a new folder for the model",
+            )
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".part-"))
+        yield temporary
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o777 & ~mask)  # mkdtemp makes folders private
+        _swap(temporary, target)
+    except OSError as error:
+        raise OutputError(
+            f"the model cannot be written ({error.strerror or error})",
+            file=folder,
+            mend="choose a folder that can be written and has space left",
+        ) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replaceable(folder: Path) -> bool:
+    """Whether ``folder`` is empty or holds a model and nothing else."""
+    return folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {CARD_FILE, WEIGHTS_FILE}
+
+
+def _swap(new: Path, target: Path) -> None:
+    """Put ``new`` in the place of ``target``; a folder that is not empty cannot be replaced in one step."""
+    if not target.exists():
+        new.rename(target)
+        return
+    old = Path(tempfile.mkdtemp(dir=target.parent, prefix=".old-")) / target.name
+    target.rename(old)
+    try:
+        new.rename(target)
+    except BaseException:
+        with suppress(OSError):
+            old.rename(target)
+            old.parent.rmdir()
+        raise
+    shutil.rmtree(old.parent, ignore_errors=True)
