@@ -16,12 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_cead.atomic import to_json, write_text
 from napari_cead.detection import PostprocessParams, run
 from napari_cead.detection.postprocess import StagedPostprocessor
 from napari_cead.metrics import PatientCounts, averages
+from napari_cead.models.specs import spec
 from napari_cead.patients import find_patients, load_patient
 from napari_cead.patients.phantom import write_cohort
 from napari_cead.slices import slice_stack
+from napari_cead.training import Augmentation, train
+from napari_cead.zoo import ModelCard, Suggestion, load_model, save_model
 
 LEAST_BRAIN = 0.15
 """Slices with a smaller share of brain are left out of training."""
@@ -72,7 +76,6 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--minutes", type=float, default=60)
     options = parser.parse_args()
     if not list(find_patients(options.cohort)):
         write_cohort(options.cohort, options.patients, seed=options.seed)
@@ -85,6 +88,69 @@ def main() -> None:
         slices, held_out = healthy_slices(training), healthy_slices(validation)
         np.savez(cache, slices=slices, held_out=held_out)
     print(f"{len(slices)} training slices, {len(held_out)} validation slices", flush=True)
+
+    started = time.monotonic()
+    architecture = spec(options.model, "small")
+    result = train(
+        architecture,
+        slices,
+        held_out,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        schedule="one-cycle",
+        seed=options.seed,
+        augmentation=Augmentation(),
+        on_epoch=lambda log: print(json.dumps(log), flush=True),
+    )
+    best = result.history[result.best_epoch - 1]
+    card = ModelCard(
+        name=options.model,
+        spec=architecture,
+        description=f"{options.model.upper()} (size small) trained on synthetic FLAIR slices without lesion",
+        training={
+            "data": f"{len(training)} phantom patients (napari-cead phantom, seed {options.seed}), FLAIR, "
+            f"lesion-free slices with at least {LEAST_BRAIN:.0%} brain",
+            "slices": len(slices),
+            "validation_patients": len(validation),
+            "validation_slices": len(held_out),
+            "data_sha256": hashlib.sha256(slices.tobytes() + held_out.tobytes()).hexdigest(),
+            "seed": options.seed,
+            "epochs": len(result.history),
+            "best_epoch": result.best_epoch,
+            "steps": result.history[-1]["step"],
+            "batch_size": options.batch_size,
+            "learning_rate": options.learning_rate,
+            "schedule": "one-cycle",
+            "train_loss": best["train_loss"],
+            "validation_loss": best["validation_loss"],
+            "minutes": round((time.monotonic() - started) / 60, 1),
+        },
+    )
+    write_text(options.cohort / f"{options.model}-history.json", to_json(result.history))
+    save_model(result.module, card, options.out, half=True)
+
+    # Settings are chosen on the weights as they will be used: after rounding to half precision.
+    detector = load_model(options.out)
+    suggestions = []
+    for score in ("residual", "positive-residual"):
+        params, figures = choose(detector, validation, score)
+        print(score, params, json.dumps(figures), flush=True)
+        suggestions.append((figures["dice_patient"], score, params, figures))
+    suggestions.sort(key=lambda item: item[0], reverse=True)
+    card = card.model_copy(
+        update={
+            "suggestions": tuple(
+                Suggestion(score=score, rule="validation", params=params.model_dump())
+                for _, score, params, _ in suggestions
+            ),
+            "training": {
+                **card.training,
+                "validation_dice_patient": {score: found for found, score, _, _ in suggestions},
+            },
+        }
+    )
+    save_model(result.module, card, options.out, half=True)
 
 
 if __name__ == "__main__":

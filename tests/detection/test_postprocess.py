@@ -122,7 +122,7 @@ def test_equals_the_definition_on_thousands_of_masks(kind, outlines, monkeypatch
     monkeypatch.setattr(MODULE, "_MAX_OUTLINES", outlines)  # 0: labels only
     rng = np.random.default_rng([KINDS.index(kind), outlines])
     filled = 0
-    for case in range(300):
+    for case in range(200):
         shape = SHAPES[0] if case % 2 else SHAPES[case // 2 % len(SHAPES)]
         image = kind(rng, shape).astype(rng.choice([np.float32, np.float64]))
         params = random_params(rng)
@@ -132,7 +132,7 @@ def test_equals_the_definition_on_thousands_of_masks(kind, outlines, monkeypatch
         assert result.dtype == np.bool_
         np.testing.assert_array_equal(result, expected, err_msg=f"case {case}: {shape} {params}")
         filled += expected.any()
-    assert filled > 50
+    assert filled > 35
 
 
 @settings(max_examples=150, deadline=None)
@@ -155,13 +155,12 @@ def test_equals_the_definition_on_small_masks(mask, closing, fraction, dilation,
 def test_radii_larger_than_the_image(radius):
     rng = np.random.default_rng(radius)
     for shape in ((9, 9), (1, 20), (20, 1), (4, 11)):
-        for share in (0.05, 0.3):
-            image = (rng.random(shape) < share).astype(np.float32)
-            for params in (
-                PostprocessParams(closing_radius=radius, dilation_radius=0),
-                PostprocessParams(closing_radius=radius, dilation_radius=radius, area_fraction=0),
-            ):
-                np.testing.assert_array_equal(postprocess(image, params), oracle(image, params))
+        image = (rng.random(shape) < 0.1).astype(np.float32)
+        for params in (
+            PostprocessParams(closing_radius=radius, dilation_radius=0),
+            PostprocessParams(closing_radius=radius, dilation_radius=radius, area_fraction=0),
+        ):
+            np.testing.assert_array_equal(postprocess(image, params), oracle(image, params))
 
 
 def test_large_noise_with_more_labels_than_16_bits_could_hold():
@@ -189,7 +188,7 @@ def test_a_volume_is_its_slices_one_by_one():
     rng = np.random.default_rng(4)
     volume = np.stack([kind(rng, (40, 33)) for kind in KINDS * 3]).astype(np.float32)
     volume[5] = 0
-    params = PostprocessParams(closing_radius=1, min_area_mm2=3)
+    params = PostprocessParams(closing_radius=1, min_area_mm2=3, dilation_radius=9)
     expected = np.stack([oracle(pixels, params, 0.5) for pixels in volume])
     for workers in (None, 1, 2, 5, 100):
         result = postprocess(volume, params, (3.0, 1.0, 0.5), workers=workers)

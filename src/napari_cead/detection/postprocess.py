@@ -31,7 +31,8 @@ from ..errors import Cancelled, ParameterError
 from .params import PostprocessParams
 
 _CHUNK = 8  # slices per task: large enough that handing out tasks costs nothing beside the work
-_MAX_WORKERS = 8  # the steps are short, so that more threads would mostly wait for the interpreter lock
+_MAX_WORKERS = 8
+_LARGE_RADIUS = 8  # with smaller disks the calls are so short that threads only get in each other's way
 _MAX_OUTLINES = 256  # more contours than this cost more, as Python objects, than an image of labels
 
 
@@ -48,7 +49,8 @@ def postprocess(
         anomaly_map: (Z, Y, X) or (Y, X), real numbers.
         params: Threshold, radii and areas; radii are pixels of this map.
         spacing: Size of a voxel in mm, (z, y, x) or (y, x); turns ``min_area_mm2`` into pixels.
-        workers: Threads to spread slices over; None takes one per core, 1 stays in the calling thread.
+        workers: Threads to spread slices over, 1 stays in the calling thread; None takes one per core for large
+            radii and 1 for small ones, where more do not help.
 
     Returns:
         Boolean mask of the map's shape.
@@ -71,7 +73,7 @@ def postprocess(
     def one(z: int) -> None:
         _advance(None, stack[z], params, pixel_area).detected.paint(target[z])
 
-    _for_each(len(stack), one, workers)
+    _for_each(len(stack), one, _threads(workers, params))
     return mask
 
 
@@ -94,7 +96,8 @@ class StagedPostprocessor:
     Args:
         anomaly_map: (Z, Y, X), real numbers.
         spacing: Size of a voxel in mm, (z, y, x) or (y, x).
-        workers: Threads of `volume`; None takes one per core, 1 stays in the calling thread.
+        workers: Threads of `volume`, 1 stays in the calling thread; None takes one per core for large radii and 1
+            for small ones, where more do not help.
 
     Raises:
         ParameterError: If the map has not three dimensions or holds no real numbers, or if the spacing is not
@@ -148,7 +151,7 @@ class StagedPostprocessor:
         def one(z: int) -> None:
             self._advance(z, params).detected.paint(mask[z])
 
-        _for_each(len(mask), one, self._workers, should_stop)
+        _for_each(len(mask), one, _threads(self._workers, params), should_stop)
         return mask
 
     def _advance(self, z: int, params: PostprocessParams) -> _State:
@@ -221,8 +224,8 @@ class _Labels:
         keep = np.zeros(len(self.order) + 1, dtype=np.uint8)
         keep[self.order[:count]] = 1
         mask = keep.take(self.labels)
-        left, top, width, height = cv2.boundingRect(mask)
-        tight = mask[top : top + height, left : left + width].copy()
+        top, bottom, left, right = _bounding_box(mask.view(np.bool_))
+        tight = mask[top:bottom, left:right].copy()
         return _Patch(self.row + top, self.column + left, tight.view(np.bool_))
 
 
@@ -261,12 +264,12 @@ def _advance(
 
 def _components(pixels: NDArray[Any], threshold: float, closing_radius: int) -> _Components:
     """Threshold, close and fill one slice (Y, X), and take it apart into its 8-connected components."""
-    above = np.greater(pixels, threshold, order="C").view(np.uint8)
-    left, top, width, height = cv2.boundingRect(above) if above.size else (0, 0, 0, 0)
-    if width == 0:
+    above = np.greater(pixels, threshold, order="C")
+    top, bottom, left, right = _bounding_box(above)
+    if top == bottom:
         return _Outlines(np.zeros(0, dtype=np.int64), ())
     margin = max(closing_radius, 1)  # room for the dilation inside the closing, and a frame of background
-    box = above[top : top + height, left : left + width]
+    box = above[top:bottom, left:right].view(np.uint8)
     image = cv2.copyMakeBorder(box, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=0)
     if closing_radius:
         # The border value must be given: by default an erosion takes what lies outside for foreground.
@@ -286,6 +289,17 @@ def _components(pixels: NDArray[Any], threshold: float, closing_radius: int) -> 
     if len(contours) <= _MAX_OUTLINES and 4 * sum(map(len, contours)) <= image.size:
         return _outlines(contours)
     return _labels(image, margin, top, left)
+
+
+def _bounding_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Return (top, bottom, left, right) of the true pixels (ends excluded), all 0 if there is none."""
+    # Not cv2.boundingRect: up to OpenCV 4.9 it is wrong on masks of a few columns.
+    rows = np.flatnonzero(mask.any(axis=1))
+    if rows.size == 0:
+        return 0, 0, 0, 0
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    columns = np.flatnonzero(mask[top:bottom].any(axis=0))
+    return top, bottom, int(columns[0]), int(columns[-1]) + 1
 
 
 def _outlines(contours: Sequence[NDArray[np.int32]]) -> _Outlines:
@@ -346,10 +360,10 @@ def _disk(radius: int) -> NDArray[np.uint8]:
 def _for_each(
     count: int,
     job: Callable[[int], None],
-    workers: int | None,
+    workers: int,
     should_stop: Callable[[], bool] | None = None,
 ) -> None:
-    """Run ``job(z)`` for all slices; OpenCV and NumPy release the interpreter lock, so that threads help."""
+    """Run ``job(z)`` for all slices, in threads if there is more than one worker."""
 
     def chunk(start: int) -> None:
         for z in range(start, min(start + _CHUNK, count)):
@@ -358,7 +372,6 @@ def _for_each(
             job(z)
 
     starts = range(0, count, _CHUNK)
-    workers = min(_cores(), _MAX_WORKERS) if workers is None else workers
     workers = min(workers, len(starts))
     if workers <= 1:
         for start in starts:
@@ -369,11 +382,15 @@ def _for_each(
             pass
 
 
-def _cores() -> int:
-    """Return the cores this process may use, which on a shared machine are fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _threads(workers: int | None, params: PostprocessParams) -> int:
+    """Return how many threads to use: those asked for, else as many as help."""
+    if workers is not None:
+        return workers
+    if max(params.closing_radius, params.dilation_radius) < _LARGE_RADIUS:
+        return 1
+    # The cores this process may use, which on a shared machine are fewer than there are.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, _MAX_WORKERS)
 
 
 def _real(anomaly_map: ArrayLike) -> NDArray[Any]:

@@ -191,7 +191,7 @@ def load_folder(folder: Path, name: str, device: str | torch.device = "auto") ->
             f"the weights cannot be read ({error})", file=file, mend="install or save the model again"
         ) from error
     if place.type != "mps":  # 15 % faster on CPUs; not reliable on Apple's GPUs
-        module = module.to(memory_format=torch.channels_last)
+        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # PyTorch's stub lacks it
     return Detector(name, card, module, place, folder, statistics)
 
 
@@ -244,7 +244,8 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         yield temporary
         mask = os.umask(0)
         os.umask(mask)
-        temporary.chmod(0o777 & ~mask)  # mkdtemp makes folders private
+        for path in (temporary, *temporary.iterdir()):  # made private; give them the usual permissions
+            path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
         _swap(temporary, target)
     except OSError as error:
         raise OutputError(

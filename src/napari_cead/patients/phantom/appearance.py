@@ -81,9 +81,9 @@ CONTRASTS = {
         grey=(1.1, 1.28),
         fluid=(0.06, 0.16),
         vessel=(0.0, 0.08),
-        core=(0.95, 1.5),
-        necrosis=(0.35, 1.3),
-        oedema=(1.5, 2.05),
+        core=(1.0, 1.9),
+        necrosis=(0.85, 1.9),
+        oedema=(1.3, 1.75),
         noise=(0.035, 0.07),
         level=(260, 400),
         enhanced=False,
@@ -93,22 +93,31 @@ CONTRASTS = {
 """The sequences of BrainMetShare: T1 gradient echo post, T1 spin echo pre and post, T2-FLAIR."""
 
 
+@dataclass(frozen=True)
+class _Traits:
+    """A lesion's own character, each in [0, 1]: where in a sequence's range its parts lie."""
+
+    uptake: float
+    cells: float
+    fluid: float
+    swelling: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> _Traits:
+        uptake, cells, fluid, swelling = (float(value) for value in rng.uniform(0, 1, 4))
+        return cls(uptake, cells, fluid, swelling)
+
+
 def render(seed: int, number: int, anatomy: Anatomy, lesions: list[Lesion]) -> dict[str, Array]:
     """Return the four sequences within the anatomy's box, in scanner units; 0 outside the brain only."""
     vessels = _vessels(seed, number, anatomy)
     body = stream(seed, number, "body")
     shared = 0.06 * smooth_field(body, anatomy.axes, 70.0)
-    traits = [_traits(stream(seed, number, f"traits {n}"), lesion) for n, lesion in enumerate(lesions)]
+    traits = [_Traits.draw(stream(seed, number, f"traits {n}")) for n in range(len(lesions))]
     return {
         name: _render(stream(seed, number, name), contrast, anatomy, lesions, traits, vessels, shared)
         for name, contrast in CONTRASTS.items()
     }
-
-
-def _traits(rng: np.random.Generator, lesion: Lesion) -> tuple[float, float, float]:
-    """Draw a lesion's own character in [0, 1]: uptake of contrast agent, cells, swelling."""
-    uptake, cells, swelling = rng.uniform(0, 1, 3)
-    return float(uptake), float(cells), float(swelling)
 
 
 def _render(
@@ -116,7 +125,7 @@ def _render(
     contrast: Contrast,
     anatomy: Anatomy,
     lesions: list[Lesion],
-    traits: list[tuple[float, float, float]],
+    traits: list[_Traits],
     vessels: Array,
     shared_bias: Array,
 ) -> Array:
@@ -136,8 +145,8 @@ def _render(
     signal += np.float32(fluid) * anatomy.fluid
     signal += np.float32(vessel) * vessels
     image = anatomy.fill(signal)
-    for lesion, (uptake, cells, swelling) in zip(lesions, traits, strict=True):
-        _paint(image, lesion, contrast, uptake if contrast.enhanced else cells, swelling)
+    for lesion, character in zip(lesions, traits, strict=True):
+        _paint(image, lesion, contrast, character)
 
     image = _point_spread(image, rng.uniform(0.3, 0.55))
     image *= np.exp(shared_bias + np.float32(0.035) * smooth_field(rng, axes, 60.0))
@@ -154,18 +163,17 @@ def _render(
     return np.asarray(image, dtype=np.float32)
 
 
-def _paint(image: Array, lesion: Lesion, contrast: Contrast, core: float, swelling: float) -> None:
+def _paint(image: Array, lesion: Lesion, contrast: Contrast, traits: _Traits) -> None:
     """Draw one lesion into ``image`` in place."""
 
     def between(limits: Range, share: float) -> np.float32:
         return np.float32(limits[0] + share * (limits[1] - limits[0]))
 
     view = image[lesion.box]
-    view += lesion.oedema * (between(contrast.oedema, swelling) - view)
-    tumour = between(contrast.core, core) + lesion.necrosis * (
-        between(contrast.necrosis, 1 - core) - between(contrast.core, core)
-    )
-    view += lesion.core * (tumour - view)
+    view += lesion.oedema * (between(contrast.oedema, traits.swelling) - view)
+    viable = between(contrast.core, traits.uptake if contrast.enhanced else traits.cells)
+    dead = between(contrast.necrosis, traits.fluid)
+    view += lesion.core * (viable + lesion.necrosis * (dead - viable) - view)
 
 
 def _in_plane(volume: Array, sigma: float) -> Array:

@@ -125,8 +125,8 @@ def _write_nifti(patient: PhantomPatient, folder: Path, gain: float) -> None:
         levels = np.where(volume > 0, np.clip(np.rint(volume * gain), 1, 2**15 - 1), 0)
         volumes[name] = levels.astype(np.int16)
     volumes["seg"] = patient.lesion_mask.astype(np.uint8)
-    for name, volume in volumes.items():
-        image = nib.Nifti1Image(volume.T, affine)
+    for name, array in volumes.items():
+        image = nib.Nifti1Image(array.T, affine)
         image.set_sform(affine, code=1)
         image.set_qform(affine, code=1)
         image.header.set_xyzt_units("mm", "sec")

@@ -50,7 +50,7 @@ def draw_diameters(seed: int, number: int, lesions: int | None) -> list[float]:
     rng = stream(seed, number, "lesions")
     drawn = min(MOST, 1 + int(rng.exponential(4.0)))
     count = drawn if lesions is None else lesions
-    sizes = np.clip(np.exp(rng.normal(np.log(7.5), 0.65, count)), SMALLEST_MM, LARGEST_MM)
+    sizes = np.clip(np.exp(rng.normal(np.log(7.0), 0.62, count)), SMALLEST_MM, LARGEST_MM)
     return sorted((float(size) for size in sizes), reverse=True)
 
 
@@ -99,11 +99,11 @@ def _make(
 ) -> Lesion:
     """Shape one lesion around ``centre`` (z, y, x in mm)."""
     radius = diameter / 2
-    # Small ones often have no oedema; the swelling of large ones varies from none to three diameters.
-    if rng.uniform() < (0.3 if diameter < 8 else 0.12):
+    # Many have no oedema; where there is some, it mostly is a halo and seldom reaches three diameters.
+    if rng.uniform() < (0.4 if diameter < 8 else 0.22):
         swelling = 0.0
     else:
-        swelling = min(rng.uniform(0.6, 2.0) * radius + rng.uniform(0.0, 5.0), 2.0 * radius + 2.0, 28.0)
+        swelling = min((0.2 + rng.exponential(0.4)) * radius + rng.uniform(0.0, 2.0), 2.0 * radius, 22.0)
     reach = radius * 1.5 + swelling * 1.7 + 3
     box, axes = _around(anatomy.axes, centre, reach)
     side = 2 * reach

@@ -1,0 +1,57 @@
+# make demo   set everything up, open napari with the sample patient and the default model
+# make test   set everything up, run the test suite
+# TORCH_INDEX=https://download.pytorch.org/whl/cpu   install torch from another index (a CPU-only build)
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH_INDEX ?=
+SCREEN = -screen 0 1600x1000x24
+STAMP = $(VENV)/.installed
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
+TORCH = $(shell grep '^torch==' constraints.txt)
+
+.PHONY: demo test lint docs-screenshots clean
+
+demo: $(STAMP)
+	@if [ "$$(uname)" != Linux ] || [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
+		$(BIN)/napari-cead demo; \
+	else \
+		sh tools/system_packages.sh && \
+		xvfb-run -a -s "$(SCREEN)" $(BIN)/napari-cead demo --screenshot demo.png; \
+	fi
+
+test: $(STAMP)
+	@sh tools/system_packages.sh
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	@if [ "$$(uname)" = Linux ]; then \
+		QT_QPA_PLATFORM=xcb xvfb-run -a -s "$(SCREEN)" $(BIN)/python -m pytest $(PYTEST); \
+	else \
+		$(BIN)/python -m pytest $(PYTEST); \
+	fi
+
+lint: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/mypy
+
+docs-screenshots: $(STAMP)
+	@sh tools/system_packages.sh
+	xvfb-run -a -s "$(SCREEN)" $(BIN)/python tools/screenshots.py docs/images
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: Python 3.11 or newer is needed; name it with make PYTHON=python3.11 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo "error: Python's venv module is missing; as root, run: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing into $(VENV) (a few minutes the first time) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --upgrade "pip>=24"
+	@$(if $(TORCH_INDEX),$(PIP) install --index-url $(TORCH_INDEX) $(TORCH))
+	@$(PIP) install --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist demo.png

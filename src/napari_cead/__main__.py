@@ -1,0 +1,5 @@
+"""``python -m napari_cead``."""
+
+from .cli import main
+
+main()

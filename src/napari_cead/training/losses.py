@@ -1,0 +1,85 @@
+"""What training minimises.
+
+For AE and VAE: sums over pixels and latent dimensions, mean over the batch, so that ``beta`` is in units of the ELBO.
+For VQ-VAE all terms are means. Context encoding adds the reconstruction of the corrupted image, compared with the clean
+one; a VAE decodes its posterior's mean there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..models.outputs import Output, QuantisedOutput, VariationalOutput
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The terms of one batch, each a scalar.
+
+    Attributes:
+        total: What is minimised: the sum of the other three.
+        reconstruction: Squared error of the reconstruction.
+        latent: The divergence times beta (VAE), codebook and commitment (VQ-VAE), 0 (AE).
+        context: Squared error of the restored image, 0 without context encoding.
+    """
+
+    total: Tensor
+    reconstruction: Tensor
+    latent: Tensor
+    context: Tensor
+
+
+def squared_error(reconstruction: Tensor, images: Tensor) -> Tensor:
+    """Return the squared error summed over pixels, mean over the batch: two (N, 1, S, S) to a scalar."""
+    return (reconstruction - images).square().sum() / len(images)
+
+
+def kl_divergence(mu: Tensor, log_std: Tensor) -> Tensor:
+    """Return the divergence of N(mu, exp(log_std)²) from N(0, 1) for each dimension (Kingma & Welling 2014).
+
+    Args:
+        mu: (N, latent).
+        log_std: (N, latent).
+
+    Returns:
+        (N, latent), each 0.5 (mu² + s² - log s² - 1) with s = exp(log_std).
+    """
+    return 0.5 * (mu.square() + torch.exp(2 * log_std) - 2 * log_std - 1)
+
+
+def objective(
+    module: nn.Module,
+    images: Tensor,
+    corrupted: Tensor | None = None,
+    *,
+    beta: float = 1.0,
+    commitment: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Losses:
+    """Run a network on a batch and return its losses.
+
+    Args:
+        module: A network of this package.
+        images: (N, 1, S, S), the clean images.
+        corrupted: (N, 1, S, S), the same images with squares overwritten; None: no context encoding.
+        beta: Weight of the divergence (VAE).
+        commitment: Weight of the commitment term (VQ-VAE).
+        generator: Source of the posterior's samples, on the device of the images.
+    """
+    output: Output = module(images, generator=generator)
+    error = functional.mse_loss if isinstance(output, QuantisedOutput) else squared_error
+    reconstruction = error(output.reconstruction, images)
+    latent = reconstruction.new_zeros(())
+    if isinstance(output, VariationalOutput):
+        latent = beta * kl_divergence(output.mu, output.log_std).sum() / len(images)
+    elif isinstance(output, QuantisedOutput):
+        codebook = functional.mse_loss(output.quantised, output.encoded.detach())
+        latent = codebook + commitment * functional.mse_loss(output.encoded, output.quantised.detach())
+    context = reconstruction.new_zeros(())
+    if corrupted is not None:
+        context = error(module(corrupted, sample=False).reconstruction, images)
+    return Losses(reconstruction + latent + context, reconstruction, latent, context)

@@ -1,0 +1,63 @@
+"""Shared fixtures: small synthetic scans, and the real data where it is there."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scans import make_brain, write_nifti
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _own_models(tmp_path_factory, monkeypatch):
+    """No test sees, or changes, what the user has installed."""
+    monkeypatch.setenv("NAPARI_CEAD_HOME", str(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    folder = Path(os.environ.get("NAPARI_CEAD_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"the real-data pack is not at {folder} (set NAPARI_CEAD_DATA)")
+    return folder
+
+
+@pytest.fixture
+def quiet():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@pytest.fixture
+def patient_folder(tmp_path) -> Path:
+    """A patient in the NIfTI release layout, RAS on disk."""
+    volume, lesion = make_brain()
+    folder = tmp_path / "Mets_001"
+    to_ras = (2, 1, 0)
+    for name, data in (("flair", volume), ("t1_gd", volume * 0.5), ("seg", lesion.astype(np.uint8))):
+        stored = np.transpose(data, to_ras)[::-1, ::-1]
+        write_nifti(folder / f"{name}.nii.gz", stored, np.diag([0.9, 0.95, 1.5, 1]))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory) -> Path:
+    """A whole model folder with untrained but fixed weights, and a suggestion of its own."""
+    import torch
+
+    from napari_cead.models import build
+    from napari_cead.models.specs import spec
+    from napari_cead.zoo import ModelCard, Suggestion, save_model
+
+    torch.manual_seed(0)
+    architecture = spec("ae", "small")
+    suggestion = Suggestion(score="positive-residual", rule="validation", params={"threshold": 0.7})
+    card = ModelCard(name="tiny", spec=architecture, description="untrained", suggestions=(suggestion,))
+    return save_model(build(architecture), card, tmp_path_factory.mktemp("models") / "tiny")

@@ -1,0 +1,218 @@
+import json
+import threading
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import napari_cead as cead
+from napari_cead.errors import Cancelled, CeadError, MaskError, ParameterError
+from napari_cead.exploring import Session
+
+
+@pytest.fixture
+def session(patient_folder, model_folder):
+    session = Session()
+    session.open(patient_folder)
+    session.detect(model_folder, "intensity", device="cpu")
+    return session
+
+
+def direct(session, **changes):
+    """Mask by the public functions, from scratch."""
+    params = cead.PostprocessParams().replace(**changes)
+    return cead.postprocess(session.anomaly_map, params, session.patient.spacing)
+
+
+def test_detection_starts_with_what_the_model_suggests(patient_folder, model_folder):
+    session = Session()
+    session.open(patient_folder)
+    assert session.dice is session.mask is session.anomaly_map is session.score is None
+    session.detect(model_folder, device="cpu")
+    assert session.score == "positive-residual"
+    assert session.params.threshold == 0.7
+    result = cead.detect(session.patient, cead.load_model(model_folder, device="cpu"))
+    np.testing.assert_array_equal(session.mask, result.mask)
+    assert session.dice == pytest.approx(result.dice, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"threshold": 0.9},
+        {"threshold": 0.5, "closing_radius": 0},
+        {"area_fraction": 0.1},
+        {"dilation_radius": 4},
+        {"threshold": 0.95, "closing_radius": 5, "area_fraction": 0.9, "dilation_radius": 0},
+    ],
+)
+def test_figures_equal_those_of_the_public_functions(session, changes):
+    session.set(**changes)
+    expected = direct(session, **changes)
+    np.testing.assert_array_equal(session.mask, expected)
+    reference = session.patient.lesion_mask
+    assert session.dice == cead.dice(expected, reference)
+    for z in range(len(expected)):
+        one = cead.dice(expected[z], reference[z])
+        assert session.slice_dice(z) == pytest.approx(one, nan_ok=True)
+        np.testing.assert_array_equal(session.slice_mask(z), expected[z])
+    assert session.volume_ml == pytest.approx(expected.sum() * 1.5 * 0.95 * 0.9 / 1000)
+
+
+def test_a_look_at_a_slice_changes_nothing(session):
+    before = session.mask.copy()
+    params = session.params.replace(threshold=0.95)
+    np.testing.assert_array_equal(session.slice_mask(6, params), direct(session, threshold=0.95)[6])
+    np.testing.assert_array_equal(session.mask, before)
+    assert session.params.threshold == 0.2
+
+
+def test_a_value_out_of_range_changes_nothing(session):
+    before = session.params
+    with pytest.raises(ParameterError, match="threshold"):
+        session.set(threshold=7)
+    assert session.params is before
+
+
+def test_reset_goes_back_to_the_suggestion(session):
+    session.set(threshold=0.9, dilation_radius=5)
+    session.reset()
+    assert session.params == cead.PostprocessParams()
+    session.set_score("positive-residual")
+    session.set(threshold=0.1)
+    session.reset()
+    assert session.params.threshold == 0.7
+
+
+def test_another_score_is_the_same_reconstruction(session):
+    made = session.analysis.reconstruction
+    session.set_score("squared")
+    assert session.analysis.reconstruction is made
+    assert session.score == "squared"
+    expected = np.square(made.stack.scaled - made.volume()).clip(0, 1)
+    np.testing.assert_allclose(session.anomaly_map, expected, atol=1e-6)
+
+
+def test_without_a_reference_everything_but_dice_works(session):
+    session.set_reference(None)
+    session.set(threshold=0.5)
+    assert session.dice is None
+    assert session.slice_dice(6) is None
+    assert session.volume_ml > 0
+
+
+def test_a_reference_can_come_later(session):
+    _, before = session.set_reference(None), session.mask.copy()
+    reference = np.zeros(session.patient.shape, bool)
+    reference[6, 20:40, 10:30] = True
+    session.set_reference(reference)
+    assert session.dice == cead.dice(before, reference)
+    with pytest.raises(MaskError):
+        session.set_reference(np.zeros((2, 2, 2)))
+
+
+def test_two_empty_masks_give_nan(session):
+    session.set_reference(np.zeros(session.patient.shape, bool))
+    session.set(threshold=1.0)
+    assert np.isnan(session.dice)
+    assert np.isnan(session.slice_dice(3))
+
+
+def test_corrections_survive_a_moved_slider_and_can_be_discarded(session):
+    painted = session.mask.astype(np.uint8)
+    painted[6, 30, 25], painted[5, 2:4, 2:4] = 0, 1
+    removed = session.mask[6, 30, 25]
+    assert removed
+    session.correct(painted)
+    np.testing.assert_array_equal(session.mask, painted > 0)
+    assert session.dice == cead.dice(painted > 0, session.patient.lesion_mask)
+    session.set(threshold=0.3)
+    expected = direct(session, threshold=0.3)
+    expected[6, 30, 25], expected[5, 2:4, 2:4] = False, True
+    np.testing.assert_array_equal(session.mask, expected)
+    np.testing.assert_array_equal(session.slice_mask(5), expected[5])
+    session.discard_corrections()
+    np.testing.assert_array_equal(session.mask, direct(session, threshold=0.3))
+
+
+def test_events_come_with_the_state_up_to_date(session):
+    seen = []
+    session.params_changed.connect(lambda params: seen.append(("params", params is session.params)))
+    session.mask_changed.connect(lambda analysis: seen.append(("mask", analysis is session.analysis)))
+    session.set(threshold=0.4)
+    assert seen == [("params", True), ("mask", True)]
+
+
+def test_the_newest_setting_wins(session, monkeypatch):
+    """A slow older change must not overwrite a newer one."""
+    stages, reached, release = session._stages, threading.Event(), threading.Event()
+    whole = stages.volume
+
+    def slow(params, should_stop=None):
+        if params.threshold == 0.3:
+            reached.set()
+            release.wait(10)
+        return whole(params, should_stop=should_stop)
+
+    monkeypatch.setattr(stages, "volume", slow)
+    outcome = []
+
+    def older():
+        try:
+            session.set(threshold=0.3)
+        except Cancelled:
+            outcome.append("cancelled")
+
+    thread = threading.Thread(target=older)
+    thread.start()
+    assert reached.wait(10)
+    session.set(threshold=0.9)
+    release.set()
+    thread.join(10)
+    assert outcome == ["cancelled"]
+    np.testing.assert_array_equal(session.mask, direct(session, threshold=0.9))
+
+
+def test_opening_another_patient_voids_the_analysis_and_stops_the_run(session, patient_folder, model_folder):
+    def switch(done, total):
+        session.open(patient_folder)
+
+    with pytest.raises(Cancelled):
+        # The patient is swapped while the network runs; its result must not land on the new one.
+        session.detect(model_folder, device="cpu", on_progress=switch)
+    assert session.analysis is None
+
+
+def test_before_a_patient_or_a_run_the_sentence_says_what_to_do(patient_folder, tmp_path):
+    session = Session()
+    with pytest.raises(CeadError, match="open a patient first"):
+        session.detect("tiny")
+    session.open(patient_folder)
+    for action in (lambda: session.set_score("residual"), lambda: session.export(tmp_path)):
+        with pytest.raises(CeadError, match="run a model first"):
+            action()
+    assert session.set(threshold=0.5).threshold == 0.5
+
+
+def test_export_writes_mask_map_and_settings(session, tmp_path):
+    session.set(threshold=0.4)
+    session.export(tmp_path / "out")
+    settings = json.loads((tmp_path / "out" / "settings.json").read_text())
+    assert settings["params"]["threshold"] == 0.4
+    assert settings["corrections"] is None
+    saved = np.asarray(nib.load(tmp_path / "out" / "mask.nii.gz").dataobj)
+    np.testing.assert_array_equal(session.patient.grid.to_canonical(saved) > 0, session.mask)
+
+
+def test_export_keeps_corrections_apart(session, tmp_path):
+    painted = session.mask.astype(np.uint8)
+    painted[6, 30, 25], painted[5, 2:4, 2:4] = 0, 1
+    session.correct(painted)
+    session.export(tmp_path)
+    settings = json.loads((tmp_path / "settings.json").read_text())
+    assert settings["corrections"] == {"file": "corrections.nii.gz", "added_voxels": 4, "removed_voxels": 1}
+    to_canonical = session.patient.grid.to_canonical
+    labels = to_canonical(np.asarray(nib.load(tmp_path / "corrections.nii.gz").dataobj))
+    automatic = to_canonical(np.asarray(nib.load(tmp_path / "mask_automatic.nii.gz").dataobj))
+    np.testing.assert_array_equal((automatic.astype(bool) | (labels == 1)) & (labels != 2), session.mask)
+    np.testing.assert_array_equal(automatic > 0, direct(session))

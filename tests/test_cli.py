@@ -1,0 +1,164 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import napari_cead as cead
+from napari_cead.cli import run
+from scans import write_nifti
+
+
+@pytest.fixture
+def call(capsys):
+    def call(*arguments):
+        status = run([str(argument) for argument in arguments])
+        return status, *capsys.readouterr()
+
+    return call
+
+
+def test_detect_writes_what_the_library_computes(call, patient_folder, model_folder, tmp_path):
+    status, out, err = call("detect", patient_folder, "--model", model_folder, "--out", tmp_path / "out")
+    assert (status, err) == (0, "")
+    assert "Dice" in out
+    patient = cead.load_patient(patient_folder)
+    result = cead.detect(patient, cead.load_model(model_folder))
+    saved = np.asarray(nib.load(tmp_path / "out" / "mask.nii.gz").dataobj)
+    np.testing.assert_array_equal(patient.grid.to_canonical(saved) > 0, result.mask)
+    facts = json.loads((tmp_path / "out" / "detection.json").read_text())
+    assert facts["rule"] == "validation"
+    assert facts["dice"] == pytest.approx(result.dice, nan_ok=True)
+
+
+def test_flags_change_the_suggestion_and_json_is_printed(call, patient_folder, model_folder, tmp_path):
+    flags = [
+        "--threshold",
+        0.5,
+        "--closing",
+        1,
+        "--area-fraction",
+        0.25,
+        "--dilation",
+        0,
+        "--score",
+        "intensity",
+    ]
+    status, out, err = call(
+        "detect", patient_folder, "--model", model_folder, "--out", tmp_path / "o", *flags, "--json"
+    )
+    assert (status, err) == (0, "")
+    facts = json.loads(out)
+    assert facts["score"] == "intensity"
+    assert facts["rule"] == "given"
+    params = {
+        "threshold": 0.5,
+        "closing_radius": 1,
+        "area_fraction": 0.25,
+        "dilation_radius": 0,
+        "min_area_mm2": 0.0,
+    }
+    assert facts["params"] == params
+
+
+def test_detect_takes_a_mask_and_another_sequence(call, patient_folder, model_folder, tmp_path):
+    mask = write_nifti(tmp_path / "m.nii.gz", np.ones((50, 60, 12), np.uint8), np.diag([0.9, 0.95, 1.5, 1]))
+    status, out, err = call(
+        "detect", patient_folder, "--model", model_folder, "--out", tmp_path / "o", "--sequence", "t1_gd",
+        "--mask", mask, "--json", "--threshold", 1.0,
+    )  # fmt: skip
+    assert status == 0
+    assert "trained on flair, this is t1_gd" in err
+    assert json.loads(out)["dice"] == 0.0
+
+
+def test_a_cohort_is_gone_through_and_the_broken_are_listed(call, patient_folder, model_folder, tmp_path):
+    cohort = tmp_path / "cohort"
+    shutil.copytree(patient_folder, cohort / "train" / "Mets_001")
+    shutil.copytree(patient_folder, cohort / "train" / "Mets_002")
+    (cohort / "train" / "Mets_002" / "flair.nii.gz").write_bytes(b"broken")
+    status, out, err = call("detect", cohort, "--model", model_folder, "--out", tmp_path / "o")
+    assert status == 0
+    assert "1 patients done, 1 skipped" in out
+    assert "skipped:" in err
+    assert "Mets_002" in err
+    assert (tmp_path / "o" / "train" / "Mets_001" / "mask.nii.gz").is_file()
+    assert not (tmp_path / "o" / "train" / "Mets_002").exists()
+
+
+def bad_calls(folder, model, tmp):
+    ok = ["--model", model, "--out", tmp / "o"]
+    (tmp / "empty").mkdir()
+    (tmp / "file").write_text("in the way")
+    changed = tmp / "changed"
+    shutil.copytree(model, changed)
+    weights = changed / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    return {
+        "no such patient": ["detect", tmp / "nowhere", *ok],
+        "empty folder": ["detect", tmp / "empty", *ok],
+        "no such sequence": ["detect", folder, *ok, "--sequence", "bravo"],
+        "unknown model": ["detect", folder, "--model", "nonsense", "--out", tmp / "o"],
+        "changed byte": ["detect", folder, "--model", changed, "--out", tmp / "o"],
+        "unknown score": ["detect", folder, *ok, "--score", "loss"],
+        "threshold out of range": ["detect", folder, *ok, "--threshold", "3"],
+        "not a number": ["detect", folder, *ok, "--threshold", "high"],
+        "no such device": ["detect", folder, *ok, "--device", "tpu"],
+        "output in the way": ["detect", folder, "--model", model, "--out", tmp / "file" / "o"],
+        "missing option": ["detect", folder],
+        "unknown verb": ["improve"],
+        "unknown model to show": ["models", "show", "nonsense"],
+        "no patients": ["phantom", tmp / "p", "--patients", "0"],
+        "screenshot that is no PNG": ["demo", "--screenshot", tmp / "a.jpg"],
+    }
+
+
+def test_bad_input_is_one_line_and_exit_status_2(call, patient_folder, model_folder, tmp_path):
+    for what, arguments in bad_calls(patient_folder, model_folder, tmp_path).items():
+        status, out, err = call(*arguments)
+        assert status == 2, what
+        assert err.startswith("error: "), what
+        assert err.count("\n") == 1, what
+        assert out == "", what
+    assert not (tmp_path / "o" / "mask.nii.gz").exists()
+
+
+def test_a_window_without_a_display_is_one_line(call, monkeypatch, patient_folder):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    status, _, err = call("open", patient_folder)
+    assert status == 2
+    assert "no display" in err
+
+
+def test_models_are_listed_as_objects_with_names(call):
+    status, out, _ = call("models", "list", "--json")
+    assert status == 0
+    names = [entry["name"] for entry in json.loads(out)]
+    assert "ce-vae1" in names
+    status, out, _ = call("models", "show", "ce-vae1", "--json")
+    assert json.loads(out)["spec"]["family"] == "vae"
+
+
+def test_the_installed_command_prints_its_version():
+    done = subprocess.run(
+        [sys.executable, "-m", "napari_cead", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"napari-cead {cead.__version__}\n"
+
+
+def test_the_real_patient_goes_through(call, real_data, model_folder, tmp_path):
+    status, _, _ = call("detect", real_data / "patient26", "--model", model_folder, "--out", tmp_path)
+    assert status == 0
+    source = nib.load(real_data / "patient26" / "flair.nii.gz")
+    for name in ("anomaly_map", "reconstruction", "mask"):
+        saved = nib.load(tmp_path / f"{name}.nii.gz")
+        assert saved.shape == source.shape
+        np.testing.assert_allclose(saved.affine, source.affine)
+        assert nib.aff2axcodes(saved.affine) == nib.aff2axcodes(source.affine)
