@@ -26,7 +26,7 @@ from scipy import ndimage
 from skimage.morphology import disk
 
 from napari_cead.detection.params import PostprocessParams
-from napari_cead.detection.postprocess import StagedPostprocessor, postprocess
+from napari_cead.detection.postprocessing import StagedPostprocessor, postprocess
 from napari_cead.metrics import dice, slice_dice
 
 SHAPE = (160, 256, 256)

@@ -18,7 +18,7 @@ import numpy as np
 
 from napari_cead.atomic import to_json, write_text
 from napari_cead.detection import PostprocessParams, run
-from napari_cead.detection.postprocess import StagedPostprocessor
+from napari_cead.detection.postprocessing import StagedPostprocessor
 from napari_cead.metrics import PatientCounts, averages
 from napari_cead.models.specs import spec
 from napari_cead.patients import find_patients, load_patient

@@ -10,11 +10,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
-import click
 import typer
 
 from . import __version__
 from .errors import Cancelled, CeadError, CeadWarning, OutputError, ParameterError
+
+# Typer brings its own copy of click from 0.20 on; this is its base class of usage errors, whichever it uses.
+ClickException: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="napari-cead",
@@ -55,15 +57,16 @@ def run(arguments: list[str]) -> int:
             warnings.simplefilter("always", CeadWarning)
             status = app(arguments, prog_name="napari-cead", standalone_mode=False)
         return status if isinstance(status, int) else 0
-    except (KeyboardInterrupt, Cancelled, click.Abort):
+    except (KeyboardInterrupt, Cancelled, typer.Abort):
         typer.echo("cancelled", err=True)
         return 130
     except CeadError as error:
         typer.echo(f"error: {error}", err=True)
-    except click.ClickException as error:
-        typer.echo(f"error: {' '.join(error.format_message().split())}", err=True)
     except MemoryError:
         typer.echo("error: out of memory; close other programs or use a smaller model", err=True)
+    except ClickException as error:
+        message = getattr(error, "format_message", error.__str__)()
+        typer.echo(f"error: {' '.join(message.split())}", err=True)
     return 2
 
 

@@ -111,7 +111,7 @@ def test_a_resampled_patient_comes_back_on_its_own_grid(detector):
     result = cead.detect(patient, detector, score="intensity")
     assert result.anomaly_map.shape == (6, 200, 180)
     inside = lesion & (volume > 0)
-    assert result.anomaly_map[inside].mean() == pytest.approx(result.input[inside].mean(), rel=0.02)
+    assert result.anomaly_map[inside].mean() == pytest.approx(result.input[inside].mean(), rel=0.05)
 
 
 def test_an_unknown_score_is_an_error_before_the_run(patient, detector):

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .params import PostprocessParams
-from .postprocess import postprocess
+from .postprocessing import postprocess
 from .scores import SCORES, Score, anomaly_score
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from ..patients import Patient
 from ..slices import SliceStack, slice_stack
 from ..zoo import Detector, ModelCard
 from .params import PostprocessParams
-from .postprocess import postprocess
+from .postprocessing import postprocess
 from .reconstruct import Progress, Stop, reconstruct
 from .scores import SCORES, anomaly_score
 

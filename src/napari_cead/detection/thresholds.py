@@ -183,7 +183,7 @@ def _thresholds_passed(scores: NDArray[np.floating], bins: int) -> NDArray[np.in
     """Return for each score, all > 0, how many of the thresholds ``k / bins`` it is above."""
     # Thresholds as the scores' own type, which is how NumPy compares an array with a Python number.
     edges = (np.arange(bins) / bins).astype(scores.dtype)
-    passed = np.clip(np.ceil(scores * scores.dtype.type(bins)), 1, bins).astype(np.intp)
+    passed = np.minimum(np.ceil(scores * scores.dtype.type(bins)), bins).astype(np.intp)
     if bins & (bins - 1):  # a product with a power of two is exact, any other may be one off by rounding
         passed -= scores <= edges[passed - 1]
         passed += scores > np.append(edges, scores.dtype.type(np.inf))[passed]

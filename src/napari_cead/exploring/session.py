@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from ..detection import PostprocessParams, Reconstruction, run, save_detection, suggested
-from ..detection.postprocess import StagedPostprocessor
+from ..detection.postprocessing import StagedPostprocessor
 from ..errors import Cancelled, CeadError
 from ..metrics import volume_ml
 from ..patients import Patient, load_patient

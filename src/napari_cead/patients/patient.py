@@ -68,10 +68,7 @@ class Patient:
                 file=self.name,
                 mend="give a mask on the grid of the scan",
             )
-        if len(self.spacing) != 3 or not all(np.isfinite(size) and size > 0 for size in self.spacing):
-            raise PatientError(
-                f"impossible voxel size {self.spacing} mm", file=self.name, mend="repair the header"
-            )
+        _check_spacing(self.spacing, self.name)
 
     @classmethod
     def from_arrays(
@@ -104,6 +101,7 @@ class Patient:
         """
         if not sequences:
             raise ParameterError("a patient needs at least one sequence")
+        _check_spacing(spacing, name)
         notes = list(warnings)
         cleaned: dict[str, NDArray[np.float32]] = {}
         for key, data in sequences.items():
@@ -161,3 +159,8 @@ class Patient:
             MaskError: If the mask has another shape or is an image.
         """
         return replace(self, lesion_mask=None if mask is None else clean_mask(mask, "lesion mask")[0])
+
+
+def _check_spacing(spacing: tuple[float, float, float], name: str) -> None:
+    if len(spacing) != 3 or not all(np.isfinite(size) and size > 0 for size in spacing):
+        raise PatientError(f"impossible voxel size {spacing} mm", file=name, mend="repair the header")

@@ -139,7 +139,9 @@ class ExploreWidget(QWidget):
     def _build_model(self, column: QVBoxLayout) -> None:
         grid = section("Model", column)
         names = [info.name for info in list_models()]
-        self.model = ComboBox(choices=names, value=DEFAULT_MODEL if DEFAULT_MODEL in names else None)
+        self.model = ComboBox(choices=names)
+        if DEFAULT_MODEL in names:
+            self.model.value = DEFAULT_MODEL
         self.score = ComboBox(choices=list(SCORES))
         self.run = PushButton(text="Run")
         self.cancel = PushButton(text="Cancel", enabled=False)
@@ -230,10 +232,27 @@ class ExploreWidget(QWidget):
         self._volume_timer = QTimer(self, singleShot=True, interval=VOLUME_AFTER_MS)
         self._volume_timer.timeout.connect(self._settle)
 
-        self.viewer.dims.events.current_step.connect(self._scrolled)
-        self.viewer.dims.events.ndisplay.connect(self._scrolled)
-        self.viewer.layers.events.inserted.connect(self._layers_changed)
-        self.viewer.layers.events.removed.connect(self._layers_changed)
+        # The layers of a dropped patient arrive one by one: look when all are there.
+        self._layers_timer = QTimer(self, singleShot=True, interval=0)
+        self._layers_timer.timeout.connect(self._after_layers_changed)
+        viewer_events = (
+            (self.viewer.dims.events.current_step, self._scrolled),
+            (self.viewer.dims.events.ndisplay, self._scrolled),
+            (self.viewer.layers.events.inserted, self._layers_changed),
+            (self.viewer.layers.events.removed, self._layers_changed),
+        )
+        for emitter, callback in viewer_events:
+            emitter.connect(callback)
+        jobs = (self._job, self._settling)
+
+        def forget() -> None:
+            """The dock is gone: the viewer must not call into it, and what runs is wanted no more."""
+            for emitter, callback in viewer_events:
+                emitter.disconnect(callback)
+            for job in jobs:
+                job.stop()
+
+        self.destroyed.connect(forget)
         application = QApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self._stop_all)
@@ -440,8 +459,7 @@ class ExploreWidget(QWidget):
         self.use_layer(self.image_layer.value, self.reference_layer.value)
 
     def _layers_changed(self, event: Any = None) -> None:
-        # The layers of a dropped patient arrive one by one: look when all are there.
-        QTimer.singleShot(0, self._after_layers_changed)
+        self._layers_timer.start()
 
     def _after_layers_changed(self) -> None:
         self._refresh_layer_choices()

@@ -293,7 +293,7 @@ def _components(pixels: NDArray[Any], threshold: float, closing_radius: int) -> 
 
 def _bounding_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
     """Return (top, bottom, left, right) of the true pixels (ends excluded), all 0 if there is none."""
-    # Not cv2.boundingRect: up to OpenCV 4.9 it is wrong on masks of a few columns.
+    # Not cv2.boundingRect: OpenCV 4.9 gets masks of a few columns wrong.
     rows = np.flatnonzero(mask.any(axis=1))
     if rows.size == 0:
         return 0, 0, 0, 0

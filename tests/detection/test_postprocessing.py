@@ -1,4 +1,3 @@
-import sys
 import threading
 import warnings
 
@@ -10,13 +9,10 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 from skimage.morphology import disk
 
+from napari_cead.detection import postprocessing as module
 from napari_cead.detection.params import PostprocessParams
-from napari_cead.detection.postprocess import StagedPostprocessor, postprocess
+from napari_cead.detection.postprocessing import StagedPostprocessor, postprocess
 from napari_cead.errors import Cancelled, ParameterError
-
-MODULE = sys.modules[
-    "napari_cead.detection.postprocess"
-]  # as an attribute of the package, the function hides it
 
 
 def oracle(pixels, params, pixel_area=1.0):
@@ -119,10 +115,10 @@ def random_params(rng):
 @pytest.mark.parametrize("outlines", [0, 3, 256], ids="outlines<={}".format)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_equals_the_definition_on_thousands_of_masks(kind, outlines, monkeypatch):
-    monkeypatch.setattr(MODULE, "_MAX_OUTLINES", outlines)  # 0: labels only
+    monkeypatch.setattr(module, "_MAX_OUTLINES", outlines)  # 0: labels only
     rng = np.random.default_rng([KINDS.index(kind), outlines])
     filled = 0
-    for case in range(200):
+    for case in range(150):
         shape = SHAPES[0] if case % 2 else SHAPES[case // 2 % len(SHAPES)]
         image = kind(rng, shape).astype(rng.choice([np.float32, np.float64]))
         params = random_params(rng)
@@ -132,7 +128,7 @@ def test_equals_the_definition_on_thousands_of_masks(kind, outlines, monkeypatch
         assert result.dtype == np.bool_
         np.testing.assert_array_equal(result, expected, err_msg=f"case {case}: {shape} {params}")
         filled += expected.any()
-    assert filled > 35
+    assert filled > 25
 
 
 @settings(max_examples=150, deadline=None)
@@ -146,7 +142,7 @@ def test_equals_the_definition_on_thousands_of_masks(kind, outlines, monkeypatch
 def test_equals_the_definition_on_small_masks(mask, closing, fraction, dilation, outlines):
     params = PostprocessParams(closing_radius=closing, area_fraction=fraction, dilation_radius=dilation)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MODULE, "_MAX_OUTLINES", 256 if outlines else 0)
+        patch.setattr(module, "_MAX_OUTLINES", 256 if outlines else 0)
         result = postprocess(mask.astype(np.float32), params)
     np.testing.assert_array_equal(result, oracle(mask.astype(np.float32), params))
 
@@ -178,7 +174,7 @@ def test_a_real_sized_slice_with_both_forms_of_components(monkeypatch):
     image = ndimage.gaussian_filter(rng.random((256, 256)), 1.5).astype(np.float32)
     image = (image - image.min()) / np.ptp(image)
     for limit in (0, 10**6):
-        monkeypatch.setattr(MODULE, "_MAX_OUTLINES", limit)
+        monkeypatch.setattr(module, "_MAX_OUTLINES", limit)
         for closing in (0, 2):
             params = PostprocessParams(threshold=0.65, closing_radius=closing, area_fraction=0.1)
             np.testing.assert_array_equal(postprocess(image, params), oracle(image, params))
@@ -322,14 +318,14 @@ def test_stages_give_the_same_masks_after_any_sequence_of_moves():
 
 def test_a_move_redoes_only_what_it_invalidates(monkeypatch):
     calls = {"_components": 0, "_dilated": 0}
-    originals = {name: getattr(MODULE, name) for name in calls}
+    originals = {name: getattr(module, name) for name in calls}
     for name in calls:
 
         def counted(*args, name=name, original=originals[name]):
             calls[name] += 1
             return original(*args)
 
-        monkeypatch.setattr(MODULE, name, counted)
+        monkeypatch.setattr(module, name, counted)
 
     def cost(params):
         calls.update(dict.fromkeys(calls, 0))
@@ -355,9 +351,9 @@ def test_a_move_redoes_only_what_it_invalidates(monkeypatch):
 
 def test_a_slice_shown_is_not_redone_for_the_volume(monkeypatch):
     seen = []
-    original = MODULE._components
+    original = module._components
     monkeypatch.setattr(
-        MODULE, "_components", lambda pixels, *rest: (seen.append(pixels), original(pixels, *rest))[1]
+        module, "_components", lambda pixels, *rest: (seen.append(pixels), original(pixels, *rest))[1]
     )
     volume = small_volume()
     staged = StagedPostprocessor(volume, workers=1)
@@ -424,11 +420,10 @@ def test_a_volume_can_be_cancelled_and_asked_for_again(workers):
 
 def test_what_is_kept_of_each_slice_is_bounded_by_the_map():
     rng = np.random.default_rng(10)
-    for image in (
-        noise(rng, (1, 200, 200)),
-        np.indices((1, 200, 200)).sum(axis=0) % 2,
-        np.ones((1, 200, 200)),
-    ):
+    comb = np.zeros((1, 200, 200))
+    comb[:, 0], comb[:, :, ::2] = 1, 1  # one component whose contour is as long as the image has pixels
+    checkerboard = np.indices((1, 200, 200)).sum(axis=0) % 2
+    for image in (noise(rng, (1, 200, 200)), checkerboard, comb, np.ones((1, 200, 200))):
         staged = StagedPostprocessor(image.astype(np.float32))
         for threshold in (0.1, 0.5, 0.9):
             staged.volume(PostprocessParams(threshold=threshold, closing_radius=0, area_fraction=0))

@@ -1,0 +1,63 @@
+"""GUI tests run real windows: they need a display (``xvfb-run`` does)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+import pytest
+
+if sys.platform == "linux" and not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
+    collect_ignore_glob = ["test_*.py"]
+
+
+@pytest.fixture
+def installed_model(model_folder):
+    """The tiny model, installed for this test, so that the widget's list offers it."""
+    from napari_cead.zoo import models_folder
+
+    target = models_folder() / "tiny"
+    shutil.copytree(model_folder, target)
+    return "tiny"
+
+
+@pytest.fixture
+def viewer(npe2pm, make_napari_viewer_proxy):
+    # Plugin discovery is blocked in tests; this registers our manifest as an installation would.
+    with npe2pm.tmp_plugin(package="napari-cead"):
+        viewer = make_napari_viewer_proxy(show=True)
+        viewer.window.resize(1400, 900)
+        yield viewer
+
+
+@pytest.fixture
+def widget(viewer, installed_model, qtbot):
+    """The Explore dock as the Plugins menu opens it."""
+    _, widget = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
+    widget.model.value = installed_model
+    yield widget
+    qtbot.waitUntil(lambda: not widget._job.running and not widget._settling.running, timeout=20_000)
+
+
+@pytest.fixture
+def notified(monkeypatch):
+    """Notifications shown so far, as (severity, message)."""
+    from napari.utils.notifications import notification_manager
+
+    seen: list[tuple[str, str]] = []
+    record = lambda note: seen.append((str(note.severity), note.message))  # noqa: E731
+    notification_manager.notification_ready.connect(record)
+    yield seen
+    notification_manager.notification_ready.disconnect(record)
+
+
+@pytest.fixture
+def detected(widget, patient_folder, qtbot):
+    """The Explore dock after a run on the synthetic patient, all settled."""
+    widget.patient.value = patient_folder
+    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget._job.running)
+    widget.score.value = "intensity"
+    widget.run.native.click()
+    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget._job.running, timeout=20_000)
+    return widget

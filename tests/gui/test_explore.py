@@ -1,0 +1,461 @@
+"""The Explore dock, driven by real clicks, drags and keys in a real window."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, Qt, QTimer
+from qtpy.QtWidgets import QSlider, QStyle, QStyleOptionSlider
+
+import napari_cead as cead
+from napari_cead.contributions.layers import tag_of
+from napari_cead.exploring import Session
+from scans import make_brain
+
+
+def layer_of(widget, role):
+    found = [layer for layer in widget.viewer.layers if (tag := tag_of(layer)) and tag.role == role]
+    assert len(found) <= 1, f"{role} is there {len(found)} times"
+    return found[0] if found else None
+
+
+def settled(widget):
+    """Whether layers, labels and session agree with the sliders."""
+    analysis = widget.session.analysis
+    return (
+        not widget._settling.running
+        and not widget._volume_timer.isActive()
+        and not widget._slice_timer.isActive()
+        and analysis is not None
+        and analysis.params == widget._wanted
+        and "…" not in widget.dice_label.value
+    )
+
+
+def expected_mask(widget):
+    params = cead.PostprocessParams(
+        threshold=widget.threshold.value,
+        closing_radius=widget.closing_radius.value,
+        area_fraction=widget.area_fraction.value,
+        dilation_radius=widget.dilation_radius.value,
+    )
+    return cead.postprocess(widget.session.anomaly_map, params, widget.session.patient.spacing)
+
+
+def assert_everything_follows(widget):
+    """Layer, slice Dice, volume Dice and volume are those of the public functions, computed afresh."""
+    mask = expected_mask(widget)
+    np.testing.assert_array_equal(layer_of(widget, "detected mask").data > 0, mask)
+    reference = widget.session.patient.lesion_mask
+    z = widget.layers.current_slice()
+    slice_dice, volume_dice = cead.dice(mask[z], reference[z]), cead.dice(mask, reference)
+    shown = [
+        np.nan if text == "–" else float(text) for text in re.findall(r"–|\d\.\d+", widget.dice_label.value)
+    ]
+    assert shown == pytest.approx([slice_dice, volume_dice], abs=5e-4, nan_ok=True)
+    millilitres = mask.sum() * np.prod(widget.session.patient.spacing) / 1000
+    assert float(widget.volume_label.value.split()[0]) == pytest.approx(millilitres, abs=0.006)
+
+
+def drag(qtbot, slider, to: float, steps: int = 25, each=lambda: None):
+    """Drag the handle of a slider with the mouse to a fraction of its range."""
+    inner = slider.native.findChild(QSlider)
+    option = QStyleOptionSlider()
+    inner.initStyleOption(option)
+    complex_control, handle = QStyle.ComplexControl.CC_Slider, QStyle.SubControl.SC_SliderHandle
+    grip = inner.style().subControlRect(complex_control, option, handle, inner)
+    start, end = (
+        grip.center(),
+        QPoint(round(grip.width() / 2 + to * (inner.width() - grip.width())), grip.center().y()),
+    )
+    qtbot.mousePress(inner, Qt.MouseButton.LeftButton, pos=start)
+    assert inner.isSliderDown()
+    for step in range(1, steps + 1):
+        qtbot.mouseMove(inner, start + (end - start) * (step / steps))
+        qtbot.wait(12)
+        each()
+    qtbot.mouseRelease(inner, Qt.MouseButton.LeftButton, pos=end)
+
+
+def test_a_run_shows_aligned_layers_and_dice(detected):
+    viewer, patient = detected.viewer, detected.session.patient
+    for role in ("sequence", "lesion mask", "reconstruction", "anomaly map", "detected mask"):
+        layers = [layer for layer in viewer.layers if (tag := tag_of(layer)) and tag.role == role]
+        assert layers, role
+        for layer in layers:
+            assert layer.data.shape == patient.shape
+            np.testing.assert_allclose(layer.scale, patient.spacing)
+            assert {str(unit) for unit in layer.units} == {"millimeter"}
+            np.testing.assert_allclose(layer.extent.world, viewer.layers[0].extent.world)
+    assert_everything_follows(detected)
+    names = [layer.name for layer in viewer.layers]
+    assert {"flair", "reconstruction", "anomaly map", "lesion mask", "detected mask"} <= set(names)
+
+
+def test_the_paper_s_60_percent_is_the_default_and_shown_as_percent(widget):
+    assert widget.area_fraction.value == pytest.approx(0.6)
+    assert widget._rows["area_fraction"].box.text() == "60.0 %"
+    assert (widget.area_fraction.min, widget.area_fraction.max) == (0, 1)
+
+
+def test_a_real_drag_moves_layers_and_both_dice(detected, qtbot):
+    seen, before = set(), detected.threshold.value
+    drag(qtbot, detected.threshold, 0.85, each=lambda: seen.add(detected.dice_label.value))
+    qtbot.waitUntil(lambda: settled(detected))
+    assert detected.threshold.value == pytest.approx(0.85, abs=0.03)
+    assert before == pytest.approx(0.2)
+    assert len(seen) >= 5, "figures follow while the handle is held, not only at the end"
+    assert_everything_follows(detected)
+
+
+@pytest.mark.parametrize(
+    ("name", "to"), [("closing_radius", 0.3), ("area_fraction", 0.05), ("dilation_radius", 0.2)]
+)
+def test_every_slider_moves_the_mask(detected, qtbot, name, to):
+    drag(qtbot, getattr(detected, name), to, steps=8)
+    qtbot.waitUntil(lambda: settled(detected))
+    assert_everything_follows(detected)
+
+
+def test_a_typed_number_counts_like_a_moved_slider(detected, qtbot):
+    box = detected._rows["area_fraction"].box
+    box.selectAll()
+    qtbot.keyClicks(box, "25")
+    qtbot.keyClick(box, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: settled(detected))
+    assert detected.area_fraction.value == pytest.approx(0.25)
+    assert_everything_follows(detected)
+
+
+def test_scrolling_shows_the_dice_of_the_new_slice(detected, qtbot):
+    for z in (2, 6, 8):
+        detected.viewer.dims.set_point(0, z * detected.session.patient.spacing[0])
+        assert detected.layers.current_slice() == z
+        assert_everything_follows(detected)
+
+
+def test_reset_brings_back_the_suggestion(detected, qtbot):
+    drag(qtbot, detected.threshold, 0.9, steps=5)
+    drag(qtbot, detected.dilation_radius, 0.5, steps=5)
+    qtbot.mouseClick(detected.reset.native, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: settled(detected))
+    assert detected.session.params == cead.PostprocessParams()
+    assert detected.threshold.value == pytest.approx(0.2)
+    assert_everything_follows(detected)
+
+
+def test_settings_changed_in_the_session_move_the_sliders(detected, qtbot):
+    detected.session.set(threshold=0.444, dilation_radius=3)
+    qtbot.waitUntil(lambda: detected.dilation_radius.value == 3)
+    assert detected.threshold.value == pytest.approx(0.444)
+    qtbot.waitUntil(lambda: settled(detected))
+    assert_everything_follows(detected)
+
+
+def test_painting_into_the_mask_moves_the_figures_and_survives_sliders(detected, qtbot):
+    layer = layer_of(detected, "detected mask")
+    z = detected.layers.current_slice()
+    before = detected.session.mask.copy()
+    layer.mode = "paint"
+    layer.selected_label = 1
+    layer.paint((z, 5, 5), 1)  # what a brush stroke calls
+    qtbot.waitUntil(lambda: detected.session.analysis.corrections is not None)
+    painted = layer.data > 0
+    assert painted[z, 5, 5]
+    assert not before[z, 5, 5]
+    np.testing.assert_array_equal(detected.session.mask, painted)
+    assert detected.session.dice == cead.dice(painted, detected.session.patient.lesion_mask)
+    assert detected.discard.enabled
+
+    drag(qtbot, detected.threshold, 0.6, steps=5)
+    qtbot.waitUntil(lambda: settled(detected))
+    assert layer.data[z, 5, 5] == 1
+    layer.undo()
+    qtbot.waitUntil(lambda: not detected.session.mask[z, 5, 5])
+    layer.redo()
+    qtbot.waitUntil(lambda: bool(detected.session.mask[z, 5, 5]))
+
+    qtbot.mouseClick(detected.discard.native, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: detected.session.analysis.corrections is None)
+    assert_everything_follows(detected)
+
+
+def test_a_stroke_of_the_mouse_on_the_canvas_counts(detected, qtbot):
+    layer = layer_of(detected, "detected mask")
+    detected.viewer.layers.selection.active = layer
+    layer.mode, layer.brush_size = "paint", 4
+    canvas = detected.viewer.window._qt_viewer.canvas.native
+    qtbot.wait(100)
+    # Far off the brain, at the edge of the slice: nothing is detected there.
+    start = QPoint(canvas.width() // 2, canvas.height() // 2)
+    detected.viewer.camera.center = (0, 4 * 0.95, 4 * 0.9)
+    qtbot.wait(100)
+    qtbot.mouseMove(canvas, start)
+    qtbot.mousePress(canvas, Qt.MouseButton.LeftButton, pos=start)
+    qtbot.mouseMove(canvas, start + QPoint(6, 0))
+    qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=start + QPoint(6, 0))
+    qtbot.waitUntil(lambda: detected.session.analysis.corrections is not None, timeout=5000)
+    assert detected.session.analysis.corrections.added.any()
+    np.testing.assert_array_equal(layer.data > 0, detected.session.mask)
+
+
+def test_cancel_ends_the_run_and_the_widget_stays_usable(widget, patient_folder, qtbot, monkeypatch):
+    import napari_cead.exploring.session as session_module
+
+    real = session_module.run
+
+    def slow(patient, detector, *, on_progress, should_stop):
+        qtbot_free = 0
+        while not should_stop() and qtbot_free < 1000:  # a network that takes its time
+            on_progress(qtbot_free % 10, 10)
+            qtbot_free += 1
+            __import__("time").sleep(0.01)
+        return real(patient, detector, on_progress=on_progress, should_stop=should_stop)
+
+    widget.patient.value = patient_folder
+    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget._job.running)
+    monkeypatch.setattr(session_module, "run", slow)
+    qtbot.mouseClick(widget.run.native, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: widget.progress.max == 10)
+    assert not widget.run.enabled, "no second run while one runs"
+    assert widget.cancel.enabled
+    qtbot.mouseClick(widget.run.native, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(widget.cancel.native, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not widget._job.running)
+    assert widget.session.analysis is None
+    assert widget.run.enabled
+    monkeypatch.undo()
+    widget.run.native.click()
+    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget._job.running, timeout=20_000)
+
+
+def test_the_event_loop_never_stops_during_a_run(widget, patient_folder, qtbot):
+    widget.patient.value = patient_folder
+    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget._job.running)
+    ticks = []
+    timer = QTimer(widget, interval=5)
+    timer.timeout.connect(lambda: ticks.append(widget._job.running))
+    timer.start()
+    widget.run.native.click()
+    assert widget._job.running, "a click returns while the work goes on"
+    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget._job.running, timeout=20_000)
+    assert sum(ticks) >= 2, "timers fired while the network ran"
+
+
+def test_another_score_after_the_run_needs_no_new_run(detected, qtbot):
+    made = detected.session.analysis.reconstruction
+    detected.score.value = "squared"
+    qtbot.waitUntil(lambda: detected.session.score == "squared" and not detected._job.running)
+    assert detected.session.analysis.reconstruction is made
+    qtbot.waitUntil(lambda: settled(detected))
+    assert_everything_follows(detected)
+
+
+def test_another_sequence_is_chosen_without_new_layers(detected, qtbot):
+    count = sum(tag_of(layer).role == "sequence" for layer in detected.viewer.layers if tag_of(layer))
+    detected.sequence.value = "t1_gd"
+    assert detected.session.patient.sequence == "t1_gd"
+    assert detected.session.analysis is None
+    assert layer_of(detected, "anomaly map") is None
+    sequences = [
+        layer for layer in detected.viewer.layers if tag_of(layer) and tag_of(layer).role == "sequence"
+    ]
+    assert len(sequences) == count == 2
+    assert [layer.name for layer in sequences if layer.visible] == ["t1_gd"]
+    detected.run.native.click()
+    qtbot.waitUntil(lambda: detected.session.analysis is not None and not detected._job.running)
+    assert detected.session.analysis.reconstruction.patient.sequence == "t1_gd"
+
+
+def test_without_a_reference_everything_but_dice_works(widget, patient_folder, qtbot):
+    (patient_folder / "seg.nii.gz").unlink()
+    widget.patient.value = patient_folder
+    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget._job.running)
+    widget.score.value = "intensity"
+    widget.run.native.click()
+    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget._job.running, timeout=20_000)
+    drag(qtbot, widget.threshold, 0.5, steps=5)
+    qtbot.waitUntil(lambda: settled(widget))
+    assert widget.dice_label.value == "slice – · volume –"
+    np.testing.assert_array_equal(layer_of(widget, "detected mask").data > 0, expected_mask(widget))
+    assert float(widget.volume_label.value.split()[0]) > 0
+
+
+def test_a_dropped_patient_is_explored(widget, patient_folder, qtbot):
+    widget.viewer.open(str(patient_folder), plugin="napari-cead")
+    qtbot.waitUntil(lambda: widget.session.patient is not None)
+    assert widget.session.patient.name == "Mets_001"
+    widget.run.native.click()
+    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget._job.running, timeout=20_000)
+    assert len([layer for layer in widget.viewer.layers if layer.name.startswith("flair")]) == 1
+
+
+def test_a_patient_open_before_the_dock_is_explored(viewer, installed_model, patient_folder, qtbot):
+    viewer.open(str(patient_folder), plugin="napari-cead")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
+    assert widget.session.patient.name == "Mets_001"
+
+
+def test_layers_open_in_napari_are_explored_in_place(widget, qtbot):
+    volume, lesion = make_brain()
+    image = widget.viewer.add_image(volume, name="my scan", scale=(2, 1, 1), translate=(4, 5, 6))
+    labels = widget.viewer.add_labels(
+        lesion.astype(int), name="my labels", scale=(2, 1, 1), translate=(4, 5, 6)
+    )
+    qtbot.waitUntil(lambda: image in widget.image_layer.choices and labels in widget.reference_layer.choices)
+    widget.image_layer.value, widget.reference_layer.value = image, labels
+    widget.use_layers.native.click()
+    widget.score.value = "intensity"
+    widget.run.native.click()
+    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget._job.running, timeout=20_000)
+    mask = layer_of(widget, "detected mask")
+    for layer in (mask, layer_of(widget, "anomaly map")):
+        np.testing.assert_allclose(layer.extent.world, image.extent.world)
+    widget.viewer.dims.set_point(0, 4 + 6 * 2)
+    assert widget.layers.current_slice() == 6
+    drag(qtbot, widget.threshold, 0.6, steps=5)
+    qtbot.waitUntil(lambda: settled(widget))
+    assert_everything_follows(widget)
+
+
+def test_a_two_dimensional_layer_is_a_patient_of_one_slice(widget, qtbot):
+    volume, lesion = make_brain()
+    image = widget.viewer.add_image(volume[6], name="slice")
+    labels = widget.viewer.add_labels(lesion[6].astype(int))
+    widget.use_layer(image, labels)
+    widget.run.native.click()
+    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget._job.running, timeout=20_000)
+    mask = layer_of(widget, "detected mask")
+    assert mask.data.shape == image.data.shape
+    widget.threshold.value = 0.9
+    qtbot.waitUntil(lambda: settled(widget))
+    np.testing.assert_array_equal(mask.data > 0, expected_mask(widget)[0])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda folder: folder.parent / "nowhere",
+        lambda folder: (folder / "seg.nii.gz").write_bytes(b"junk") and folder,
+        lambda folder: (
+            (folder / "flair.nii.gz").write_bytes((folder / "flair.nii.gz").read_bytes()[:900]) and folder
+        ),
+        lambda folder: (folder / "flair.nii.gz").unlink() or folder,
+    ],
+    ids=["missing", "broken mask", "truncated", "no flair"],
+)
+def test_bad_input_is_a_notification_and_the_widget_stays_usable(
+    widget, patient_folder, tmp_path, qtbot, notified, make
+):
+    good = shutil.copytree(patient_folder, tmp_path / "good")
+    widget.patient.value = make(patient_folder)
+    qtbot.waitUntil(lambda: bool(notified) and not widget._job.running)
+    severity, message = notified[0]
+    assert severity == "error"
+    assert "Traceback" not in message
+    assert str(patient_folder.parent) in message
+    assert widget.session.patient is None
+    widget.patient.value = good
+    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget._job.running)
+    assert widget.run.enabled
+
+
+def test_a_reference_of_another_shape_is_a_notification(widget, qtbot, notified):
+    volume, _ = make_brain()
+    image = widget.viewer.add_image(volume)
+    labels = widget.viewer.add_labels(np.zeros((3, 4, 5), int))
+    widget.use_layer(image, labels)
+    qtbot.waitUntil(lambda: bool(notified))
+    assert "shape" in notified[0][1]
+    widget.use_layer(image, None)
+    assert widget.session.patient is not None
+
+
+def test_run_without_a_patient_says_what_to_do(widget, qtbot, notified):
+    widget.run.native.click()
+    assert "Open a patient first" in notified[0][1]
+    assert not widget._job.running
+
+
+def test_export_writes_what_is_shown(detected, tmp_path, qtbot, notified):
+    detected.threshold.value = 0.62
+    detected.export_to(tmp_path / "out")
+    qtbot.waitUntil(lambda: not detected._job.running and (tmp_path / "out" / "settings.json").exists())
+    settings = json.loads((tmp_path / "out" / "settings.json").read_text())
+    assert settings["params"]["threshold"] == pytest.approx(0.62)
+    saved = np.asarray(nib.load(tmp_path / "out" / "mask.nii.gz").dataobj)
+    canonical = detected.session.patient.grid.to_canonical(saved)
+    np.testing.assert_array_equal(canonical > 0, expected_mask(detected))
+    assert any("Saved" in message for _, message in notified)
+
+
+def test_export_to_a_place_that_cannot_be_written_is_a_notification(detected, tmp_path, qtbot, notified):
+    (tmp_path / "file").write_text("in the way")
+    detected.export_to(tmp_path / "file" / "out")
+    qtbot.waitUntil(lambda: bool(notified) and not detected._job.running)
+    assert notified[0][0] == "error"
+    assert "cannot be" in notified[0][1]
+
+
+def test_a_second_patient_replaces_the_first(detected, patient_folder, tmp_path, qtbot):
+    second = shutil.copytree(patient_folder, tmp_path / "Mets_002")
+    detected.patient.value = second
+    qtbot.waitUntil(lambda: detected.session.patient.name == "Mets_002" and not detected._job.running)
+    assert layer_of(detected, "detected mask") is None
+    assert len([layer for layer in detected.viewer.layers if layer.name.startswith("flair")]) == 1
+    detected.run.native.click()
+    qtbot.waitUntil(
+        lambda: detected.session.analysis is not None and not detected._job.running, timeout=20_000
+    )
+    assert_everything_follows(detected)
+
+
+def test_a_deleted_mask_layer_comes_back_with_the_next_move(detected, qtbot):
+    detected.viewer.layers.remove(layer_of(detected, "detected mask"))
+    detected.threshold.value = 0.5
+    qtbot.waitUntil(lambda: settled(detected))
+    assert_everything_follows(detected)
+
+
+def test_in_3d_the_volume_follows(detected, qtbot):
+    detected.viewer.dims.ndisplay = 3
+    detected.threshold.value = 0.5
+    qtbot.waitUntil(lambda: settled(detected))
+    np.testing.assert_array_equal(layer_of(detected, "detected mask").data > 0, expected_mask(detected))
+    assert detected.dice_label.value.startswith("slice –")
+
+
+def test_closing_the_dock_and_opening_it_again_goes_on(detected, qtbot):
+    viewer, patient = detected.viewer, detected.session.patient
+    viewer.window.remove_dock_widget(detected)
+    _, again = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
+    assert again.session.patient.grid is patient.grid
+    assert isinstance(again.session, Session)
+
+
+def test_closing_napari_during_a_run_ends_the_run(viewer, installed_model, patient_folder, qtbot):
+    _, widget = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
+    widget.model.value = installed_model
+    widget.session.open(patient_folder)
+    widget.run.native.click()
+    job = widget._job
+    viewer.close()
+    widget._stop_all()
+    qtbot.waitUntil(lambda: not job.running, timeout=20_000)
+
+
+def test_the_dock_is_readable_when_narrow(detected, qtbot):
+    """Nothing overlaps, nothing is cut: every control lies inside its parent."""
+    detected.setFixedWidth(320)
+    qtbot.wait(50)
+    for row in detected._rows.values():
+        title, box, slider = row.title, row.box, row.slider.native
+        assert title.sizeHint().width() <= title.width()
+        assert slider.width() >= 40
+        assert title.geometry().right() <= slider.geometry().left()
+        assert slider.geometry().right() <= box.geometry().left()
