@@ -12,6 +12,10 @@ FINEST = 0.001
 """Step of sliders of fractions: fine enough for a suggested threshold."""
 
 
+BOX_WIDTH = 92
+"""Pixels: room for the longest value between napari's minus and plus buttons, and no more."""
+
+
 class SettingRow:
     """A slider with its title and a number box in the unit people think in, kept equal.
 
@@ -36,7 +40,7 @@ class SettingRow:
         self.box.setSuffix(f" {parameter.unit}" if parameter.unit else "")
         self.box.setKeyboardTracking(False)
         self.box.setAlignment(Qt.AlignmentFlag.AlignRight)
-        self.box.setMinimumWidth(74)
+        self.box.setFixedWidth(BOX_WIDTH)
         tip = f"{parameter.description} ({parameter.range})"
         for widget in (self.title, self.slider.native, self.box):
             widget.setToolTip(tip)

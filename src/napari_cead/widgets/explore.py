@@ -23,7 +23,7 @@ from ..metrics import dice
 from ..patients import Patient
 from ..zoo import list_models
 from .controls import SettingRow, row, section
-from .jobs import Job, show_failure
+from .jobs import Job, show_failure, still_there
 from .layer_view import DERIVED, LayerView, same
 
 SLICE_EVERY_MS = 40
@@ -261,16 +261,20 @@ class ExploreWidget(QWidget):
     # -- from the session, on the main thread --------------------------------------------------------------
 
     def _relay_patient(self, patient: Patient) -> None:
-        self._relay.patient.emit(patient)
+        with still_there():
+            self._relay.patient.emit(patient)
 
     def _relay_analysis(self, analysis: Analysis | None) -> None:
-        self._relay.analysis.emit(analysis)
+        with still_there():
+            self._relay.analysis.emit(analysis)
 
     def _relay_params(self, params: PostprocessParams) -> None:
-        self._relay.params.emit(params)
+        with still_there():
+            self._relay.params.emit(params)
 
     def _relay_mask(self, analysis: Analysis) -> None:
-        self._relay.mask.emit(analysis)
+        with still_there():
+            self._relay.mask.emit(analysis)
 
     def _patient_changed(self, patient: Patient) -> None:
         if patient is not self.session.patient:
@@ -312,6 +316,7 @@ class ExploreWidget(QWidget):
                     setting.set_quietly(getattr(params, name))
 
     def _mask_changed(self, analysis: Analysis) -> None:
+        self.layers.flush_painting()
         if analysis is not self.session.analysis:
             return
         self.layers.write_volume(analysis)
@@ -345,6 +350,7 @@ class ExploreWidget(QWidget):
 
     def _show_slice(self) -> None:
         """Show the visible slice as the sliders now want it; the volume follows in a thread."""
+        self.layers.flush_painting()
         analysis, z = self.session.analysis, self.layers.current_slice()
         if analysis is None:
             return
@@ -561,6 +567,7 @@ class ExploreWidget(QWidget):
         )
 
     def _settle_now(self) -> None:
+        self.layers.flush_painting()
         analysis = self.session.analysis
         if analysis is not None and analysis.params != self._wanted:
             try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from napari.utils.notifications import notification_manager, show_error
@@ -40,7 +41,8 @@ class Job(QObject):
 
     def report(self, done: int, total: int) -> None:
         """Tell how far the work is. Safe in any thread."""
-        self.progressed.emit(done, total)
+        with still_there():
+            self.progressed.emit(done, total)
 
     def stop(self) -> None:
         """Ask the work under way to stop."""
@@ -60,14 +62,28 @@ class Job(QObject):
 
         def finished() -> None:
             self._worker = None
-            self.ended.emit()
+            with still_there():
+                self.ended.emit()
 
-        connect: dict[str, Any] = {"errored": show_failure, "finished": finished}
-        if on_done is not None:
-            connect["returned"] = on_done
+        def returned(result: Any) -> None:
+            if on_done is not None:
+                with still_there():
+                    on_done(result)
+
+        connect = {"errored": show_failure, "finished": finished, "returned": returned}
         self._worker = create_worker(work, _start_thread=False, _connect=connect)
         self._worker.start()
         return True
+
+
+@contextmanager
+def still_there() -> Iterator[None]:
+    """Let a thread emit a signal of a widget that may have been closed meanwhile: then nobody is told."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "deleted" not in str(error):
+            raise
 
 
 def show_failure(error: BaseException) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Labels, Layer
 from numpy.typing import NDArray
+from qtpy.QtCore import QTimer
 
 from ..contributions.layers import KEY, Role, Tag, image_style, labels_style, place, tag_of, to_layer_data
 from ..errors import PatientError
@@ -16,6 +17,9 @@ from ..patients import Patient
 
 DERIVED: tuple[Role, ...] = ("reconstruction", "anomaly map", "detected mask")
 """Roles of layers that belong to an analysis and go with it."""
+
+LOOK_AFTER_MS = 60
+"""Figures follow a brush stroke this long after it paused."""
 
 _TRANSFORM = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
@@ -34,6 +38,9 @@ class LayerView:
         self._writing = False
         self._base: Image | None = None
         self._made: list[Layer] = []
+        # A brush stroke comes in many pieces: look once it rests.
+        self._compare_timer = QTimer(singleShot=True, interval=LOOK_AFTER_MS)
+        self._compare_timer.timeout.connect(self._compare)
         self._buffer: NDArray[np.uint8] | None = None
         self._shown: NDArray[np.uint8] | None = None
 
@@ -153,6 +160,12 @@ class LayerView:
         self._shown[z] = mask
         self._refresh(layer, settled=False)
 
+    def flush_painting(self) -> None:
+        """Take a brush stroke into account that was not looked at yet, before anything is written over it."""
+        if self._compare_timer.isActive():
+            self._compare_timer.stop()
+            self._compare()
+
     def painted(self) -> NDArray[np.uint8] | None:
         """Return the detected mask as it stands in the viewer, (Z, Y, X)."""
         return self._buffer
@@ -195,8 +208,9 @@ class LayerView:
             metadata={KEY: Tag("detected mask", patient)},
         )
         layer.brush_size = 3
-        layer.events.paint.connect(self._painting_ended)
-        layer.events.set_data.connect(self._redrawn)
+        # Strokes announce themselves; undo and redo change the data silently, but they redraw.
+        for emitter in (layer.events.paint, layer.events.labels_update, layer.events.set_data):
+            emitter.connect(self._touched)
         self._insert(layer)
         return layer
 
@@ -217,13 +231,9 @@ class LayerView:
         finally:
             self._writing = False
 
-    def _painting_ended(self, event: Any) -> None:
-        self._compare()
-
-    def _redrawn(self, event: Any) -> None:
-        # Undo and redo change the data without an event of their own, but they redraw.
+    def _touched(self, event: Any) -> None:
         if not self._writing:
-            self._compare()
+            self._compare_timer.start()
 
     def _compare(self) -> None:
         if self._buffer is None or self._shown is None or np.array_equal(self._buffer, self._shown):

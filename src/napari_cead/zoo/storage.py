@@ -71,7 +71,7 @@ class Detector:
         import torch
 
         with torch.no_grad():
-            x = batch.to(self.device, torch.float32, non_blocking=True)
+            x = batch.to(self.device, torch.float32)
             reconstruction: Tensor = self.module(x, sample=False).reconstruction
             return reconstruction
 
@@ -120,7 +120,7 @@ def save_model(
         raise ModelError(
             f"the weights are not those of the spec of {card.name}", mend="save the network with its own spec"
         )
-    for name, tensor in tensors.items():
+    for name, tensor in (tensors | maps).items():
         if not bool(torch.isfinite(tensor).all()):
             raise ModelError(
                 f"the weights of {card.name} are not finite in {name}",
@@ -133,6 +133,7 @@ def save_model(
             raise OSError(str(error)) from error
         complete = complete.model_copy(update={"sha256": file_sha256(temporary / WEIGHTS_FILE)})
         (temporary / CARD_FILE).write_text(to_json(complete.model_dump(mode="json")), encoding="utf-8")
+        load_card(temporary)
     return Path(folder)
 
 

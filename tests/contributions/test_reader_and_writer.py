@@ -1,0 +1,95 @@
+import nibabel as nib
+import numpy as np
+import pytest
+from npe2 import DynamicPlugin, PluginManifest
+
+from napari_cead.contributions.reader import get_reader
+from napari_cead.contributions.writer import write_image, write_labels
+from napari_cead.errors import OutputError, PatientError
+from scans import make_brain, write_nifti
+
+
+def test_the_manifest_is_valid_and_every_command_exists():
+    manifest = PluginManifest.from_distribution("napari-cead")
+    manifest.validate_imports()
+    assert [widget.display_name for widget in manifest.contributions.widgets] == ["Explore anomalies"]
+    assert isinstance(DynamicPlugin(manifest.name, manifest=manifest), DynamicPlugin)
+
+
+def test_folders_and_files_that_are_no_patient_are_not_claimed(tmp_path, patient_folder):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "1.png").write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    for path in ("photos", "empty", ".", "nowhere", "photos/1.png"):
+        assert get_reader(str(tmp_path / path)) is None
+    assert get_reader([str(patient_folder), str(tmp_path / "photos")]) is None
+    assert get_reader(str(patient_folder)) is not None
+    assert get_reader(str(patient_folder / "flair.nii.gz")) is not None
+
+
+def test_a_folder_a_file_and_a_list_of_both_are_read(patient_folder):
+    def names(path):
+        return [keywords["name"] for _, keywords, _ in get_reader(path)(path)]
+
+    assert names(str(patient_folder)) == ["t1_gd", "flair", "lesion mask"]
+    assert names(str(patient_folder / "t1_gd.nii.gz")) == ["t1_gd", "lesion mask"]
+    both = [str(patient_folder / "flair.nii.gz"), str(patient_folder / "t1_gd.nii.gz")]
+    assert names(both) == ["flair", "lesion mask", "t1_gd", "lesion mask"]
+
+
+def test_a_folder_without_flair_still_opens(patient_folder):
+    (patient_folder / "flair.nii.gz").unlink()
+    layers = get_reader(str(patient_folder))(str(patient_folder))
+    assert [keywords["name"] for _, keywords, _ in layers] == ["t1_gd", "lesion mask"]
+
+
+def test_a_mask_alone_opens_as_labels(patient_folder, tmp_path):
+    path = str(patient_folder / "seg.nii.gz")
+    [(data, keywords, kind)] = get_reader(path)(path)
+    assert kind == "labels"
+    np.testing.assert_array_equal(data > 0, make_brain()[1])
+    write_labels(str(tmp_path / "again.nii.gz"), data, keywords)
+    again, source = nib.load(tmp_path / "again.nii.gz"), nib.load(path)
+    np.testing.assert_array_equal(np.asarray(again.dataobj), np.asarray(source.dataobj))
+
+
+def test_a_damaged_file_is_one_sentence(tmp_path):
+    path = tmp_path / "flair.nii.gz"
+    path.write_bytes(b"junk")
+    with pytest.raises(PatientError, match=r"flair\.nii\.gz"):
+        get_reader(str(path))(str(path))
+
+
+def test_layers_are_saved_in_the_source_grid(patient_folder, tmp_path):
+    layers = get_reader(str(patient_folder))(str(patient_folder))
+    for (data, keywords, kind), name in zip(layers, ("t1_gd", "flair", "seg"), strict=True):
+        write = write_labels if kind == "labels" else write_image
+        [path] = write(str(tmp_path / f"{name}.nii.gz"), data, keywords)
+        saved, source = nib.load(path), nib.load(patient_folder / f"{name}.nii.gz")
+        np.testing.assert_array_equal(np.asarray(saved.dataobj), np.asarray(source.dataobj))
+        np.testing.assert_allclose(saved.affine, source.affine)
+
+
+def test_a_layer_of_anybody_is_saved_with_its_scale(tmp_path):
+    data = np.random.default_rng(0).random((4, 5, 6)).astype(np.float32)
+    [path] = write_image(str(tmp_path / "a.nii"), data, {"scale": (3, 2, 1), "metadata": {}})
+    saved = nib.load(path)
+    assert saved.header.get_zooms() == pytest.approx((1, 2, 3))
+    again = get_reader(path)(path)[0]
+    np.testing.assert_array_equal(again[0], data)
+    [path] = write_labels(str(tmp_path / "b.nii"), np.eye(3, dtype=int), {"scale": (1, 1)})
+    assert nib.load(path).shape == (3, 3, 1)
+
+
+def test_what_is_no_volume_is_refused(tmp_path):
+    with pytest.raises(OutputError, match="not a volume"):
+        write_image(str(tmp_path / "a.nii"), np.zeros((2, 3, 4, 5)), {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_masked_scan_next_to_another_is_not_mixed_up(tmp_path):
+    volume, lesion = make_brain()
+    write_nifti(tmp_path / "a_flair.nii", volume)
+    write_nifti(tmp_path / "b_seg.nii", lesion.astype(np.uint8))
+    layers = get_reader(str(tmp_path / "a_flair.nii"))(str(tmp_path / "a_flair.nii"))
+    assert [kind for _, _, kind in layers] == ["image"]

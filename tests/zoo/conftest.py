@@ -1,0 +1,15 @@
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("NAPARI_CEAD_HOME", str(tmp_path / "home"))
+    bundle = tmp_path / "bundle"
+    (bundle / "models").mkdir(parents=True)
+    monkeypatch.setattr("napari_cead.zoo.finding.sample_data", lambda: bundle)
+    return tmp_path / "home" / "models"
+
+
+@pytest.fixture
+def bundled(tmp_path):
+    return tmp_path / "bundle" / "models"
