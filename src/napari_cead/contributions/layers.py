@@ -93,10 +93,7 @@ def contrast_limits(data: NDArray[Any]) -> tuple[float, float]:
 
 
 def labels_style(role: Role) -> dict[str, Any]:
-    """Return name, colour and drawing style of a labels layer.
-
-    The reference is an outline and the detection a fill, so that both can be seen where they agree.
-    """
+    """Return name, colour and opacity of a labels layer."""
     from napari.utils.colormaps import DirectLabelColormap
 
     color = LESION_COLOR if role == "lesion mask" else DETECTED_COLOR

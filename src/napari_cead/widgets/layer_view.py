@@ -92,6 +92,11 @@ class LayerView:
             layer = self.find("sequence", patient, name)
             if layer is not None:
                 layer.visible = name == patient.sequence
+        reference = self.find("lesion mask", patient)
+        if isinstance(reference, Labels):
+            reference.contour = 1  # an outline leaves room for the fill of the detected mask
+        if self._base is not None:
+            self.viewer.layers.selection.active = self._base
 
     def adopt(self, image: Layer, reference: Labels | None) -> Patient:
         """Make a patient of layers that are open in napari, and tag them.
@@ -138,8 +143,9 @@ class LayerView:
         self._image("anomaly map", made.patient, analysis.anomaly_map)
         anomaly = self.find("anomaly map", made.patient)
         if anomaly is not None:
-            occupied = analysis.anomaly_map[made.stack.brain]
-            anomaly.contrast_limits = (0.0, max(float(np.percentile(occupied, 99.9)), 1e-3))
+            # Colour only what stands out: half of the brain is below its median, and would tint the scan.
+            low, high = np.percentile(analysis.anomaly_map[made.stack.brain], (75, 99.9))
+            anomaly.contrast_limits = (float(low), max(float(high), float(low) + 1e-3))
         self.write_volume(analysis)
 
     def write_volume(self, analysis: Analysis) -> None:
