@@ -349,9 +349,9 @@ def test_a_two_dimensional_layer_is_a_patient_of_one_slice(widget, qtbot):
         lambda folder: (
             (folder / "flair.nii.gz").write_bytes((folder / "flair.nii.gz").read_bytes()[:900]) and folder
         ),
-        lambda folder: (folder / "flair.nii.gz").unlink() or folder,
+        lambda folder: shutil.rmtree(folder) or folder.mkdir() or folder,
     ],
-    ids=["missing", "broken mask", "truncated", "no flair"],
+    ids=["missing", "broken mask", "truncated", "empty folder"],
 )
 def test_bad_input_is_a_notification_and_the_widget_stays_usable(
     widget, patient_folder, tmp_path, qtbot, notified, make
@@ -367,6 +367,14 @@ def test_bad_input_is_a_notification_and_the_widget_stays_usable(
     widget.patient.value = good
     qtbot.waitUntil(lambda: widget.session.patient is not None and not widget._job.running)
     assert widget.run.enabled
+
+
+def test_a_folder_without_flair_opens_with_what_it_has_and_says_so(widget, patient_folder, qtbot, notified):
+    (patient_folder / "flair.nii.gz").unlink()
+    widget.patient.value = patient_folder
+    qtbot.waitUntil(lambda: widget.session.patient is not None and bool(notified))
+    assert widget.session.patient.sequence == "t1_gd"
+    assert notified[0] == ("warning", "Mets_001: there is no flair scan, showing t1_gd")
 
 
 def test_a_reference_of_another_shape_is_a_notification(widget, qtbot, notified):

@@ -35,6 +35,19 @@ def test_a_dropped_file_and_a_dropped_folder_open(viewer, patient_folder):
     np.testing.assert_allclose(viewer.layers["flair"].scale, (1.5, 0.95, 0.9))
 
 
+def test_a_dropped_broken_file_is_one_sentence_and_napari_goes_on(viewer, patient_folder, notified):
+    broken = patient_folder / "t1_gd.nii.gz"
+    broken.write_bytes(broken.read_bytes()[:500])
+    drop(viewer, broken)
+    assert len(viewer.layers) == 0
+    [(severity, message)] = notified
+    assert severity == "error"
+    assert message.startswith(f"{broken}: the image data cannot be read")
+    assert "\n" not in message
+    drop(viewer, patient_folder / "flair.nii.gz")
+    assert [layer.name for layer in viewer.layers] == ["flair", "lesion mask"]
+
+
 def test_the_sample_opens_from_the_menu_entry(viewer):
     viewer.open_sample("napari-cead", "synthetic_patient")
     assert {"flair", "lesion mask"} <= {layer.name for layer in viewer.layers}

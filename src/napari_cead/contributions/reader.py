@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CeadWarning
-from ..patients import MASK, Patient, is_patient, load_patient
+from ..errors import CeadError, CeadWarning
+from ..patients import MASK, Patient, is_patient, load_patient, preferred_sequence
 from ..patients.aliases import is_nifti, split_name
 from ..patients.volumes import clean_mask, read_volume
 from .layers import KEY, LayerData, Tag, labels_style, place, to_layer_data
 
-Reader = Callable[[str | Sequence[str]], list[LayerData]]
+Reader = Callable[[str | Sequence[str]], list[Any]]
+
+NO_LAYER = (None,)
+"""What napari takes for "read, but there is nothing to show"."""
 
 
 def get_reader(path: str | Sequence[str]) -> Reader | None:
@@ -31,14 +34,27 @@ def _readable(path: Path) -> bool:
     return is_patient(path) if path.is_dir() else is_nifti(path)
 
 
-def read(path: str | Sequence[str]) -> list[LayerData]:
+def read(path: str | Sequence[str]) -> list[Any]:
     """Read one or more patients (or single masks) as napari layers.
 
+    In a window, a file that cannot be used becomes a notification and no layer: napari would wrap the
+    sentence in advice to try other plugins.
+
     Raises:
-        PatientError: If a file cannot be used; the sentence names it and the mend.
+        PatientError: Without a window, if a file cannot be used; the sentence names it and the mend.
     """
-    paths = [path] if isinstance(path, str) else list(path)
-    return [layer for item in paths for layer in _read_one(Path(item))]
+    import napari
+    from napari.utils.notifications import show_error
+
+    layers: list[Any] = []
+    for item in [path] if isinstance(path, str) else path:
+        try:
+            layers.extend(_read_one(Path(item)))
+        except CeadError as error:
+            if napari.current_viewer() is None:
+                raise
+            show_error(str(error))
+    return layers or [NO_LAYER]
 
 
 def _read_one(path: Path) -> list[LayerData]:
@@ -46,17 +62,9 @@ def _read_one(path: Path) -> list[LayerData]:
         return [_mask(path)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CeadWarning)
-        patient = load_patient(path, _sequence(path))
+        patient = load_patient(path, preferred_sequence(path))
     _tell(patient)
     return to_layer_data(patient)
-
-
-def _sequence(path: Path) -> str:
-    """FLAIR where there is one: a dropped folder without it still opens, with its first sequence."""
-    from ..patients import SEQUENCES, find_files
-
-    found = find_files(path).sequences
-    return next((name for name in SEQUENCES if name in found), next(iter(found)))
 
 
 def _mask(path: Path) -> LayerData:

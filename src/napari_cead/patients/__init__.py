@@ -2,7 +2,7 @@
 
 from .aliases import MASK, SEQUENCES
 from .grid import Grid
-from .layouts import PatientFiles, find_files, find_patients, is_patient
+from .layouts import PatientFiles, find_files, find_patients, is_patient, preferred_sequence
 from .loading import load_patient
 from .patient import Patient
 from .png import PNG_SPACING
@@ -19,5 +19,6 @@ __all__ = [
     "find_patients",
     "is_patient",
     "load_patient",
+    "preferred_sequence",
     "save_volume",
 ]

@@ -53,6 +53,16 @@ def find_files(path: str | Path, sequence: str = "flair") -> PatientFiles:
     raise PatientError("there is no such file or folder", file=where, mend="check the path")
 
 
+def preferred_sequence(path: str | Path, wanted: str = "flair") -> str:
+    """Return the wanted sequence if the patient has it, else the first it has, in the order of ``SEQUENCES``.
+
+    Raises:
+        PatientError: If there is no patient.
+    """
+    found = find_files(path, wanted).sequences
+    return next((name for name in (wanted, *SEQUENCES) if name in found), next(iter(found)))
+
+
 def is_patient(path: str | Path) -> bool:
     """Whether ``find_files`` recognises a patient there. Looks at names only."""
     where = Path(path).expanduser()

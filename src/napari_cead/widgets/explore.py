@@ -20,10 +20,10 @@ from ..detection.params import PARAMETERS
 from ..errors import Cancelled, CeadWarning
 from ..exploring import DEFAULT_MODEL, Analysis, Session
 from ..metrics import dice
-from ..patients import Patient
+from ..patients import Patient, preferred_sequence
 from ..zoo import list_models
 from .controls import SettingRow, row, section
-from .jobs import Job, show_failure, still_there
+from .jobs import Job, show_failure, spared_core, still_there
 from .layer_view import DERIVED, LayerView, same
 
 SLICE_EVERY_MS = 40
@@ -429,11 +429,20 @@ class ExploreWidget(QWidget):
     def _load(self, path: Path) -> Patient:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CeadWarning)
-            return self.session.open(path)
+            # There was nothing to choose from before: a folder without FLAIR opens with what it has.
+            return self.session.open(path, preferred_sequence(path))
+
+    def use_patient(self, patient: Patient) -> None:
+        """Explore a patient in memory."""
+        self.session.use(patient)
+        self._tell_warnings(patient)
 
     def _tell_warnings(self, patient: Patient) -> None:
-        if patient.warnings:
-            show_warning(f"{patient.name}: {'; '.join(patient.warnings)}")
+        notes = list(patient.warnings)
+        if patient.sequence != "flair" and "flair" not in patient.sequences:
+            notes.append(f"there is no flair scan, showing {patient.sequence}")
+        if notes:
+            show_warning(f"{patient.name}: {'; '.join(notes)}")
 
     def _ask_for_file(self) -> None:
         chosen, _ = QFileDialog.getOpenFileName(
@@ -511,10 +520,12 @@ class ExploreWidget(QWidget):
         if not model:
             show_warning("There is no model to run: reinstall napari-cead or install a model.")
             return
-        self._start(
-            lambda: self.session.detect(model, score, on_progress=job.report, should_stop=job.stopping),
-            self._detected,
-        )
+
+        def work() -> Analysis:
+            with spared_core():
+                return self.session.detect(model, score, on_progress=job.report, should_stop=job.stopping)
+
+        self._start(work, self._detected)
 
     def _detected(self, analysis: Analysis) -> None:
         notes = analysis.reconstruction.warnings

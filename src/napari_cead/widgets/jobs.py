@@ -86,6 +86,19 @@ def still_there() -> Iterator[None]:
             raise
 
 
+@contextmanager
+def spared_core() -> Iterator[None]:
+    """Leave one core to the window while PyTorch computes: it slows down several-fold when they compete."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def show_failure(error: BaseException) -> None:
     """Show an error as a napari notification: one sentence for what users can mend, details for a bug."""
     if isinstance(error, Cancelled):

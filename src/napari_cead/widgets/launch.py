@@ -49,7 +49,7 @@ def explore(
     for path in paths[1:]:
         viewer.open(path, plugin="napari-cead")
     if patients:
-        widget.session.use(patients[0])
+        widget.use_patient(patients[0])
     if run:
         widget.run.native.click()
     if screenshot is None:
