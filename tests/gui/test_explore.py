@@ -102,7 +102,7 @@ def test_a_run_shows_aligned_layers_and_dice(detected):
 
 def test_the_paper_s_60_percent_is_the_default_and_shown_as_percent(widget):
     assert widget.area_fraction.value == pytest.approx(0.6)
-    assert widget._rows["area_fraction"].box.text() == "60.0 %"
+    assert widget.rows["area_fraction"].box.text() == "60.0 %"
     assert (widget.area_fraction.min, widget.area_fraction.max) == (0, 1)
 
 
@@ -126,7 +126,7 @@ def test_every_slider_moves_the_mask(detected, qtbot, name, to):
 
 
 def test_a_typed_number_counts_like_a_moved_slider(detected, qtbot):
-    box = detected._rows["area_fraction"].box
+    box = detected.rows["area_fraction"].box
     box.selectAll()
     qtbot.keyClicks(box, "25")
     qtbot.keyClick(box, Qt.Key.Key_Return)
@@ -140,6 +140,27 @@ def test_scrolling_shows_the_dice_of_the_new_slice(detected, qtbot):
         detected.viewer.dims.set_point(0, z * detected.session.patient.spacing[0])
         assert detected.layers.current_slice() == z
         assert_everything_follows(detected)
+
+
+def test_however_the_moves_fall_the_last_one_stands(detected, qtbot):
+    """Timers, the thread and late events meet in every order: the figures must end settled on the last value."""
+    rng = np.random.default_rng(0)
+    for _ in range(12):
+        for value in rng.uniform(0.1, 0.95, rng.integers(1, 5)):
+            detected.threshold.value = last = round(float(value), 3)
+            qtbot.wait(int(rng.integers(0, 130)))
+        qtbot.waitUntil(lambda: settled(detected))
+        assert detected.threshold.value == pytest.approx(last)
+        assert detected.session.params.threshold == pytest.approx(last)
+    assert_everything_follows(detected)
+
+
+def test_a_look_that_comes_after_the_volume_does_not_unsettle_the_figures(detected, qtbot):
+    detected._slice_pending = True  # the slice's timer was still running when the volume had followed
+    detected._slice_timer.start()
+    qtbot.waitUntil(lambda: not detected._slice_pending)
+    assert settled(detected) or detected._slice_timer.isActive()
+    assert_everything_follows(detected)
 
 
 def test_reset_brings_back_the_suggestion(detected, qtbot):
@@ -465,7 +486,7 @@ def test_the_dock_is_readable_when_narrow(detected, qtbot):
     """Nothing overlaps, nothing is cut: every control lies inside its parent."""
     detected.setFixedWidth(320)
     qtbot.wait(50)
-    for row in detected._rows.values():
+    for row in detected.rows.values():
         title, box, slider = row.title, row.box, row.slider.native
         assert title.sizeHint().width() <= title.width()
         assert slider.width() >= 40

@@ -8,8 +8,8 @@ from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 
 from napari_cead.contributions.layers import tag_of
-from napari_cead.contributions.menus import explore
 from napari_cead.widgets import ExploreWidget
+from napari_cead.widgets.menus import explore
 
 
 def drop(viewer, *paths):

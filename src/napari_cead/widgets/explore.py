@@ -7,24 +7,22 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from magicgui.widgets import ComboBox, FileEdit, Label, ProgressBar, PushButton, create_widget
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_info, show_warning
-from qtpy.QtCore import QObject, Qt, QTimer, Signal
-from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
-from superqt import QCollapsible
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication, QFileDialog
 
 from ..contributions.layers import tag_of
 from ..detection import SCORES, PostprocessParams
-from ..detection.params import PARAMETERS
 from ..errors import Cancelled, CeadWarning
-from ..exploring import DEFAULT_MODEL, Analysis, Session
+from ..exploring import Analysis, Session
 from ..metrics import dice
 from ..patients import Patient, preferred_sequence
 from ..zoo import list_models
-from .controls import SettingRow, row, section
-from .jobs import Job, show_failure, spared_core, still_there
+from .explore_form import ExploreForm
+from .jobs import Job, show_failure, spared_core
 from .layer_view import DERIVED, LayerView, same
+from .relay import SessionRelay
 
 SLICE_EVERY_MS = 40
 """The visible slice follows a moving slider at most this often: about what a canvas can redraw."""
@@ -33,16 +31,7 @@ VOLUME_AFTER_MS = 100
 """The whole volume follows this long after a slider began to move, in a thread."""
 
 
-class _Relay(QObject):
-    """Carries session events, which come in any thread, to the main thread."""
-
-    patient = Signal(object)
-    analysis = Signal(object)
-    params = Signal(object)
-    mask = Signal(object)
-
-
-class ExploreWidget(QWidget):
+class ExploreWidget(ExploreForm):
     """Explore where a model fails to reconstruct a patient.
 
     A thin view over ``exploring.Session``: state lives in ``session``, pixels in the viewer's layers.
@@ -70,147 +59,23 @@ class ExploreWidget(QWidget):
         self.layers = LayerView(napari_viewer, self._painted)
         self._job = Job(self)
         self._settling = Job(self)
-        self._wanted = PostprocessParams()
-        self._build()
+        self._wanted = self._submitted = PostprocessParams()
         self._connect()
         self._refresh_layer_choices()
         self._adopt_open_patient()
         self._update_enabled()
 
-    # -- building ------------------------------------------------------------------------------------------
-
-    def _build(self) -> None:
-        inner = QWidget()
-        column = QVBoxLayout(inner)
-        column.setContentsMargins(4, 4, 4, 4)
-        self._build_patient(column)
-        self._build_model(column)
-        self._build_settings(column)
-        self._build_result(column)
-        column.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidget(inner)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scroll)
-        self.setMinimumWidth(300)
-
-    def _build_patient(self, column: QVBoxLayout) -> None:
-        grid = section("Patient", column)
-        self.patient = FileEdit(mode="d")
-        self.patient.line_edit.native.setPlaceholderText("folder, or a NIfTI file")
-        self._choose_file = PushButton(text="File…")
-        self.patient.native.layout().addWidget(self._choose_file.native)
-        self.patient.choose_btn.text = "Folder…"
-        self.sequence = ComboBox(choices=())
-        self._about = QLabel("Open a folder or file, or drop one onto the viewer.")
-        self._about.setWordWrap(True)
-        row(
-            grid,
-            "Open",
-            self.patient.native,
-            "A patient folder (NIfTI or PNG release layout) or a NIfTI file",
-        )
-        row(grid, "Sequence", self.sequence.native, "The sequence that the model is run on")
-        grid.addWidget(self._about, grid.rowCount(), 0, 1, 3)
-
-        self.image_layer = create_widget(annotation=Image, options={"nullable": True})
-        self.reference_layer = create_widget(annotation=Labels, options={"nullable": True})
-        self.use_layers = PushButton(text="Use these layers")
-        inside = QWidget()
-        rows = QVBoxLayout(inside)
-        rows.setContentsMargins(0, 0, 0, 0)
-        layers = section("", rows)
-        row(layers, "Image", self.image_layer.native, "Any grey (Z, Y, X) or (Y, X) image layer")
-        row(
-            layers,
-            "Reference",
-            self.reference_layer.native,
-            "Any labels layer of the same shape; above 0 is lesion",
-        )
-        layers.addWidget(self.use_layers.native, layers.rowCount(), 0, 1, 3)
-        folded = QCollapsible("Use layers that are open in napari")
-        folded.addWidget(inside)
-        grid.addWidget(folded, grid.rowCount(), 0, 1, 3)
-
-    def _build_model(self, column: QVBoxLayout) -> None:
-        grid = section("Model", column)
-        names = [info.name for info in list_models()]
-        self.model = ComboBox(choices=names)
-        if DEFAULT_MODEL in names:
-            self.model.value = DEFAULT_MODEL
-        self.score = ComboBox(choices=list(SCORES))
-        self.run = PushButton(text="Run")
-        self.cancel = PushButton(text="Cancel", enabled=False)
-        self.progress = ProgressBar(min=0, max=1, value=0)
-        row(grid, "Model", self.model.native, "Autoencoders trained on healthy slices only")
-        row(
-            grid, "Score", self.score.native, "\n".join(f"{s.name}: {s.description}" for s in SCORES.values())
-        )
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.run.native, 2)
-        buttons.addWidget(self.cancel.native, 1)
-        grid.addLayout(buttons, grid.rowCount(), 0, 1, 3)
-        grid.addWidget(self.progress.native, grid.rowCount(), 0, 1, 3)
-
-    def _build_settings(self, column: QVBoxLayout) -> None:
-        grid = section("Post-processing", column)
-        self._rows: dict[str, SettingRow] = {}
-        for parameter in PARAMETERS:
-            if parameter.name == "min_area_mm2":
-                continue  # a setting of the command line and of models; the paper has no such slider
-            self._rows[parameter.name] = SettingRow(parameter, grid, grid.rowCount())
-        self.threshold = self._rows["threshold"].slider
-        self.closing_radius = self._rows["closing_radius"].slider
-        self.area_fraction = self._rows["area_fraction"].slider
-        self.dilation_radius = self._rows["dilation_radius"].slider
-        self.reset = PushButton(text="Reset")
-        self._rule = QLabel("")
-        self._rule.setWordWrap(True)
-        grid.addWidget(self._rule, grid.rowCount(), 0, 1, 2)
-        grid.addWidget(self.reset.native, grid.rowCount() - 1, 2)
-
-    def _build_result(self, column: QVBoxLayout) -> None:
-        grid = section("Result", column)
-        self.dice_label = Label(value="–")
-        self.volume_label = Label(value="–")
-        row(
-            grid,
-            "Dice",
-            self.dice_label.native,
-            "2TP / (2TP + FP + FN); – where there is nothing to compare with",
-        )
-        row(grid, "Detected", self.volume_label.native, "Volume of the detected mask")
-        self.discard = PushButton(text="Discard corrections", enabled=False)
-        self.discard.native.setToolTip("Go back to the mask that the sliders give")
-        self.export = PushButton(text="Export…", enabled=False)
-        self.export.native.setToolTip(
-            "Save mask, anomaly map, reconstruction (NIfTI, source grid) and settings"
-        )
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.discard.native)
-        buttons.addWidget(self.export.native)
-        grid.addLayout(buttons, grid.rowCount(), 0, 1, 3)
-        note = QLabel("For research only, not for clinical use.")
-        note.setEnabled(False)
-        grid.addWidget(note, grid.rowCount(), 0, 1, 3)
+    # -- wiring --------------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
-        self._relay = _Relay(self)
+        self._relay = SessionRelay(self.session, self)
         self._relay.patient.connect(self._patient_changed)
         self._relay.analysis.connect(self._analysis_changed)
         self._relay.params.connect(self._params_changed)
         self._relay.mask.connect(self._mask_changed)
-        self.session.patient_changed.connect(self._relay_patient)
-        self.session.analysis_changed.connect(self._relay_analysis)
-        self.session.params_changed.connect(self._relay_params)
-        self.session.mask_changed.connect(self._relay_mask)
 
         self.patient.changed.connect(self._path_chosen)
-        self._choose_file.changed.connect(self._ask_for_file)
+        self.choose_file.changed.connect(self._ask_for_file)
         self.sequence.changed.connect(self._sequence_chosen)
         self.use_layers.changed.connect(self._layers_chosen)
         self.model.changed.connect(self._model_chosen)
@@ -220,7 +85,7 @@ class ExploreWidget(QWidget):
         self.reset.changed.connect(self._reset_clicked)
         self.discard.changed.connect(self.session.discard_corrections)
         self.export.changed.connect(self._ask_where_to_export)
-        for setting in self._rows.values():
+        for setting in self.rows.values():
             setting.slider.changed.connect(self._slider_moved)
         self._job.progressed.connect(self._progressed)
         self._job.ended.connect(self._update_enabled)
@@ -260,22 +125,6 @@ class ExploreWidget(QWidget):
 
     # -- from the session, on the main thread --------------------------------------------------------------
 
-    def _relay_patient(self, patient: Patient) -> None:
-        with still_there():
-            self._relay.patient.emit(patient)
-
-    def _relay_analysis(self, analysis: Analysis | None) -> None:
-        with still_there():
-            self._relay.analysis.emit(analysis)
-
-    def _relay_params(self, params: PostprocessParams) -> None:
-        with still_there():
-            self._relay.params.emit(params)
-
-    def _relay_mask(self, analysis: Analysis) -> None:
-        with still_there():
-            self._relay.mask.emit(analysis)
-
     def _patient_changed(self, patient: Patient) -> None:
         if patient is not self.session.patient:
             return
@@ -290,30 +139,31 @@ class ExploreWidget(QWidget):
             " × ".join(f"{size:.3g}" for size in reversed(patient.spacing)) + " mm",
             "with lesion mask" if patient.lesion_mask is not None else "no lesion mask",
         ]
-        self._about.setText(" · ".join(about))
-        self._about.setToolTip("\n".join(patient.warnings))
+        self.about.setText(" · ".join(about))
+        self.about.setToolTip("\n".join(patient.warnings))
         self._update_enabled()
 
     def _analysis_changed(self, analysis: Analysis | None) -> None:
         if analysis is not self.session.analysis:
             return
         if analysis is None:
-            self._rule.setText("")
+            self.rule.setText("")
         else:
             with self.score.changed.blocked():
                 self.score.value = analysis.score
-            self._rule.setText(_rule_text(analysis.rule))
+            self.rule.setText(_rule_text(analysis.rule))
             self.layers.show_analysis(analysis)
         self._show_figures()
         self._update_enabled()
 
     def _params_changed(self, params: PostprocessParams) -> None:
-        # While a slider moves, events of older settings still arrive: the hand on the slider is right.
-        if params == self.session.params and not self._volume_timer.isActive():
-            self._wanted = params
-            for name, setting in self._rows.items():
-                if setting.slider.value != getattr(params, name):
-                    setting.set_quietly(getattr(params, name))
+        # What this dock asked for itself comes back late: the hand on the slider may be further on.
+        if params == self._submitted or params != self.session.params:
+            return
+        self._wanted = self._submitted = params
+        for name, setting in self.rows.items():
+            if setting.slider.value != getattr(params, name):
+                setting.set_quietly(getattr(params, name))
 
     def _mask_changed(self, analysis: Analysis) -> None:
         self.layers.flush_painting()
@@ -329,7 +179,7 @@ class ExploreWidget(QWidget):
     # -- sliders -------------------------------------------------------------------------------------------
 
     def _slider_moved(self) -> None:
-        values = {name: setting.slider.value for name, setting in self._rows.items()}
+        values = {name: setting.slider.value for name, setting in self.rows.items()}
         self._wanted = self._wanted.replace(**values)
         if self.session.analysis is None:
             self.session.set(**values)
@@ -354,6 +204,9 @@ class ExploreWidget(QWidget):
         analysis, z = self.session.analysis, self.layers.current_slice()
         if analysis is None:
             return
+        if analysis.params == self._wanted:  # the volume was faster
+            self._show_figures()
+            return
         if z is None:  # 3-D or another cut: nothing but the whole volume will do
             self._show_figures(settled=False)
             return
@@ -368,6 +221,7 @@ class ExploreWidget(QWidget):
         analysis, wanted = self.session.analysis, self._wanted
         if analysis is None or self._settling.running or analysis.params == wanted:
             return
+        self._submitted = wanted
         self._settling.start(lambda: self.session.set(**wanted.model_dump()))
 
     def _settled(self) -> None:
@@ -400,7 +254,7 @@ class ExploreWidget(QWidget):
 
     def _reset_clicked(self) -> None:
         wanted = PostprocessParams() if self.session.analysis is None else self.session.analysis.suggestion
-        for name, setting in self._rows.items():
+        for name, setting in self.rows.items():
             setting.set_quietly(getattr(wanted, name))
         self._wanted = wanted
         self._slider_moved()

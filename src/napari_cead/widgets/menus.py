@@ -8,7 +8,7 @@ import napari.viewer
 
 def explore(viewer: napari.viewer.Viewer) -> None:
     """Open the Explore dock; with an image layer selected, explore that layer."""
-    from ..widgets import ExploreWidget
+    from .explore import ExploreWidget
 
     _, widget = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
     active = viewer.layers.selection.active
