@@ -163,6 +163,26 @@ def test_a_look_that_comes_after_the_volume_does_not_unsettle_the_figures(detect
     assert_everything_follows(detected)
 
 
+def test_a_slider_moved_away_and_back_leaves_the_mask_as_it_was(detected, qtbot):
+    layer, before = layer_of(detected, "detected mask"), detected.threshold.value
+    shown = layer.data.copy()
+    detected.threshold.value = 0.97
+    assert not np.array_equal(layer.data, shown), "the visible slice followed at once"
+    detected.threshold.value = before
+    qtbot.waitUntil(lambda: settled(detected))
+    np.testing.assert_array_equal(layer.data, shown)
+    assert_everything_follows(detected)
+
+
+def test_a_finer_suggestion_than_the_slider_shows_is_kept(detected, qtbot):
+    detected.session.set(threshold=0.32149)
+    qtbot.waitUntil(lambda: settled(detected))
+    detected.dilation_radius.value = 2
+    qtbot.waitUntil(lambda: settled(detected))
+    assert detected.session.params.threshold == 0.32149
+    assert detected.session.params.dilation_radius == 2
+
+
 def test_reset_brings_back_the_suggestion(detected, qtbot):
     drag(qtbot, detected.threshold, 0.9, steps=5)
     drag(qtbot, detected.dilation_radius, 0.5, steps=5)

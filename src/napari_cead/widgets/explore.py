@@ -19,6 +19,7 @@ from ..exploring import Analysis, Session
 from ..metrics import dice
 from ..patients import Patient, preferred_sequence
 from ..zoo import list_models
+from .controls import FINEST
 from .explore_form import ExploreForm
 from .jobs import Job, show_failure, spared_core
 from .layer_view import DERIVED, LayerView, same
@@ -179,7 +180,11 @@ class ExploreWidget(ExploreForm):
     # -- sliders -------------------------------------------------------------------------------------------
 
     def _slider_moved(self) -> None:
-        values = {name: setting.slider.value for name, setting in self.rows.items()}
+        values = self._wanted.model_dump()
+        for name, setting in self.rows.items():
+            # A suggested threshold may be finer than the slider: only what was moved changes.
+            if abs(setting.slider.value - values[name]) > FINEST / 2:
+                values[name] = setting.slider.value
         self._wanted = self._wanted.replace(**values)
         if self.session.analysis is None:
             self.session.set(**values)
@@ -204,7 +209,8 @@ class ExploreWidget(ExploreForm):
         analysis, z = self.session.analysis, self.layers.current_slice()
         if analysis is None:
             return
-        if analysis.params == self._wanted:  # the volume was faster
+        if analysis.params == self._wanted:  # the volume was faster, or the slider came back to where it was
+            self.layers.write_volume(analysis)
             self._show_figures()
             return
         if z is None:  # 3-D or another cut: nothing but the whole volume will do
