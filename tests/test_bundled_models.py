@@ -1,0 +1,36 @@
+"""The models that come with the program."""
+
+import numpy as np
+import pytest
+
+import napari_cead as cead
+from napari_cead import resources
+from napari_cead.models import parameter_count
+from napari_cead.zoo import find_models, load_card
+
+BUNDLED = sorted((resources.sample_data() / "models").iterdir())
+
+
+@pytest.mark.parametrize("folder", BUNDLED, ids=lambda folder: folder.name)
+def test_a_bundled_model_is_small_whole_and_says_how_it_was_made(folder):
+    card = load_card(folder)
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= 5_000_000
+    assert card.spec.size == "small"
+    assert card.preprocessing.image_size == 196
+    assert {"data", "seed", "epochs", "validation_loss", "data_sha256"} <= set(card.training)
+    assert card.suggestions[0].rule in ("validation", "healthy-quantile")
+    detector = cead.load_model(folder.name, device="cpu")
+    assert find_models()[folder.name] == folder
+    assert parameter_count(detector.module) == card.parameters <= 2_400_000
+    assert detector.module.training is False
+
+
+def test_the_default_model_has_learned_what_a_healthy_slice_looks_like():
+    patient = cead.load_patient(resources.sample_patient(), only=True)
+    result = cead.detect(patient, cead.load_model("ce-vae1", device="cpu"))
+    healthy = (result.input > 0) & ~patient.lesion_mask
+    image, made = result.input[healthy], result.reconstruction[healthy]
+    assert np.corrcoef(image, made)[0, 1] > 0.5
+    assert np.sqrt(np.mean((image - made) ** 2)) < np.std(image)
+    # Lesions are reconstructed worse than the rest: the idea of the whole program.
+    assert result.anomaly_map[patient.lesion_mask].mean() > 2 * result.anomaly_map[healthy].mean()
