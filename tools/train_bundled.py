@@ -100,7 +100,7 @@ def main() -> None:
         learning_rate=options.learning_rate,
         schedule="one-cycle",
         seed=options.seed,
-        augmentation=Augmentation(),
+        augmentation=Augmentation(scale=0.06, rotation=6, shift=0.02),
         on_epoch=lambda log: print(json.dumps(log), flush=True),
     )
     best = result.history[result.best_epoch - 1]

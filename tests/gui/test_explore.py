@@ -157,7 +157,7 @@ def test_however_the_moves_fall_the_last_one_stands(detected, qtbot):
 
 def test_a_look_that_comes_after_the_volume_does_not_unsettle_the_figures(detected, qtbot):
     detected._slice_pending = True  # the slice's timer was still running when the volume had followed
-    detected._slice_timer.start()
+    detected._slice_timer.start(10)
     qtbot.waitUntil(lambda: not detected._slice_pending)
     assert settled(detected) or detected._slice_timer.isActive()
     assert_everything_follows(detected)

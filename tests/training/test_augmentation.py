@@ -29,3 +29,39 @@ def test_brightness_stays_in_its_range():
 def test_nothing_to_vary_changes_nothing():
     x = torch.rand(3, 1, 4, 4)
     assert torch.equal(augment(x, Augmentation(flip=False, intensity=0)), x)
+
+
+def spot(y: int, x: int, side: int = 41) -> torch.Tensor:
+    image = torch.zeros(200, 1, side, side)
+    image[:, :, y - 1 : y + 2, x - 1 : x + 2] = 1
+    return image
+
+
+def centres(images: torch.Tensor) -> torch.Tensor:
+    """Centre of mass (N, 2) from the middle of the image, in pixels."""
+    side = images.shape[-1]
+    at = torch.arange(side) - (side - 1) / 2
+    mass = images.sum((1, 2, 3))
+    return torch.stack(
+        [(images.sum(3)[:, 0] * at).sum(1) / mass, (images.sum(2)[:, 0] * at).sum(1) / mass], 1
+    )
+
+
+def test_a_turn_keeps_the_distance_from_the_middle_and_its_range():
+    result = augment(spot(20, 30), Augmentation(flip=False, intensity=0, rotation=20), generator())
+    moved = centres(result)
+    assert torch.allclose(moved.norm(dim=1), torch.tensor(10.0), atol=0.3)
+    angles = torch.rad2deg(torch.atan2(moved[:, 0], moved[:, 1]))
+    assert 17 < angles.max() <= 20.5 and -20.5 <= angles.min() < -17
+
+
+def test_a_change_of_size_moves_a_spot_along_the_ray_within_its_range():
+    result = augment(spot(20, 30), Augmentation(flip=False, intensity=0, scale=0.2), generator())
+    moved = centres(result)
+    assert torch.allclose(moved[:, 0], torch.tensor(0.0), atol=0.2)
+    assert 11.5 < moved[:, 1].max() <= 12.3 and 7.7 <= moved[:, 1].min() < 8.5
+
+
+def test_a_shift_stays_within_its_share_of_the_side():
+    moved = centres(augment(spot(20, 20), Augmentation(flip=False, intensity=0, shift=0.1), generator()))
+    assert 3.7 < moved.abs().max() <= 4.2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
+from torch.nn import functional
 
 
 class Augmentation(BaseModel):
@@ -13,12 +14,18 @@ class Augmentation(BaseModel):
     Attributes:
         flip: Whether to mirror left and right, half of the time.
         intensity: Largest relative change of brightness, 0.1 for ±10 %.
+        scale: Largest relative change of size along each axis, 0.05 for ±5 %.
+        rotation: Largest turn in the plane, in degrees.
+        shift: Largest move along each axis, as a share of the image's side.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     flip: bool = True
     intensity: float = Field(default=0.1, ge=0, lt=1)
+    scale: float = Field(default=0.0, ge=0, lt=1)
+    rotation: float = Field(default=0.0, ge=0, le=180)
+    shift: float = Field(default=0.0, ge=0, lt=1)
 
 
 def augment(images: Tensor, settings: Augmentation, generator: torch.Generator | None = None) -> Tensor:
@@ -33,7 +40,25 @@ def augment(images: Tensor, settings: Augmentation, generator: torch.Generator |
     if settings.flip:
         chosen = torch.rand(shape, device=images.device, generator=generator) < 0.5
         images = torch.where(chosen, images.flip(-1), images)
+    if settings.scale or settings.rotation or settings.shift:
+        moves = _affine(len(images), settings, images, generator)
+        grid = functional.affine_grid(moves, list(images.shape), align_corners=False)
+        images = functional.grid_sample(images, grid, align_corners=False)
     if settings.intensity:
         share = torch.rand(shape, device=images.device, dtype=images.dtype, generator=generator)
         images = (images * (1 + settings.intensity * (2 * share - 1))).clamp(0, 1)
     return images
+
+
+def _affine(count: int, settings: Augmentation, images: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return random moves (count, 2, 3) from output to input coordinates, x first, both in [-1, 1]."""
+    draws = torch.rand((5, count), device=images.device, dtype=images.dtype, generator=generator) * 2 - 1
+    angle = torch.deg2rad(settings.rotation * draws[0])
+    wide, high = 1 + settings.scale * draws[1], 1 + settings.scale * draws[2]
+    cosine, sine = angle.cos(), angle.sin()
+    aside, along = 2 * settings.shift * draws[3], 2 * settings.shift * draws[4]
+    rows = (
+        torch.stack((cosine / wide, -sine / high, aside), -1),
+        torch.stack((sine / wide, cosine / high, along), -1),
+    )
+    return torch.stack(rows, dim=1)

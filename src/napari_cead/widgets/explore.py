@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from .relay import SessionRelay
 
 SLICE_EVERY_MS = 40
 """The visible slice follows a moving slider at most this often: about what a canvas can redraw."""
+
+LONGEST_REST_MS = 300
+"""The longest pause between two redraws while a slider moves on a slow display."""
 
 VOLUME_AFTER_MS = 100
 """The whole volume follows this long after a slider began to move, in a thread."""
@@ -92,9 +96,10 @@ class ExploreWidget(ExploreForm):
         self._job.ended.connect(self._update_enabled)
         self._settling.ended.connect(self._settled)
 
-        self._slice_timer = QTimer(self, singleShot=True, interval=SLICE_EVERY_MS)
+        self._slice_timer = QTimer(self, singleShot=True)
         self._slice_timer.timeout.connect(self._slice_due)
-        self._slice_pending = False
+        self._slice_pending = self._resting = False
+        self._shown_at = 0.0
         self._volume_timer = QTimer(self, singleShot=True, interval=VOLUME_AFTER_MS)
         self._volume_timer.timeout.connect(self._settle)
 
@@ -193,18 +198,26 @@ class ExploreWidget(ExploreForm):
             self._slice_pending = True
         else:
             self._show_slice()
-            self._slice_timer.start()
+            self._slice_timer.start(SLICE_EVERY_MS)
         if not self._volume_timer.isActive():
             self._volume_timer.start()
 
     def _slice_due(self) -> None:
-        if self._slice_pending:
-            self._slice_pending = False
-            self._show_slice()
-            self._slice_timer.start()
+        if not self._slice_pending:
+            return
+        # A timer that comes late tells that drawing takes all the time: rest, so that the slider is heard.
+        late_ms = round(1000 * (time.monotonic() - self._shown_at)) - SLICE_EVERY_MS
+        if late_ms > SLICE_EVERY_MS // 2 and not self._resting:
+            self._resting = True
+            self._slice_timer.start(min(2 * late_ms, LONGEST_REST_MS))
+            return
+        self._slice_pending = False
+        self._show_slice()
+        self._slice_timer.start(SLICE_EVERY_MS)
 
     def _show_slice(self) -> None:
         """Show the visible slice as the sliders now want it; the volume follows in a thread."""
+        self._shown_at, self._resting = time.monotonic(), False
         self.layers.flush_painting()
         analysis, z = self.session.analysis, self.layers.current_slice()
         if analysis is None:
