@@ -162,3 +162,42 @@ def test_the_real_patient_goes_through(call, real_data, model_folder, tmp_path):
         assert saved.shape == source.shape
         np.testing.assert_allclose(saved.affine, source.affine)
         assert nib.aff2axcodes(saved.affine) == nib.aff2axcodes(source.affine)
+
+
+def test_output_among_the_patients_files_is_refused_before_the_run(call, patient_folder, model_folder):
+    before = (patient_folder / "seg.nii.gz").read_bytes()
+    status, _, err = call("detect", patient_folder, "--model", model_folder, "--out", patient_folder)
+    assert status == 2
+    assert "among the patient's own files" in err
+    assert (patient_folder / "seg.nii.gz").read_bytes() == before
+
+
+def test_without_a_verb_there_is_help(call):
+    for arguments in ([], ["models"]):
+        status, out, err = call(*arguments)
+        assert (status, err) == (0, "")
+        assert out.startswith("Usage:")
+        assert out.count("\n") > 5
+
+
+def test_showing_a_damaged_model_is_an_error(call, model_folder, tmp_path):
+    changed = shutil.copytree(model_folder, tmp_path / "changed")
+    content = bytearray((changed / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (changed / "model.safetensors").write_bytes(content)
+    status, out, err = call("models", "show", changed)
+    assert (status, out) == (2, "")
+    assert "model.safetensors" in err
+
+
+def test_a_full_disk_behind_standard_output_is_one_line():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "napari_cead", "models", "list", "--json"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") <= 2
+    assert done.stderr.startswith("error: ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,12 +22,12 @@ ClickException: type[Exception] = typer.BadParameter.__mro__[2]
 app = typer.Typer(
     name="napari-cead",
     help="Find lesions in brain MRI with autoencoders that have only seen healthy slices. Research use only.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-models_app = typer.Typer(help="The models that are bundled or installed.", no_args_is_help=True)
+models_app = typer.Typer(help="The models that are bundled or installed.", invoke_without_command=True)
 app.add_typer(models_app, name="models")
 
 
@@ -54,7 +55,7 @@ def run(arguments: list[str]) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            warnings.simplefilter("always", CeadWarning)
+            warnings.simplefilter("once", CeadWarning)
             status = app(arguments, prog_name="napari-cead", standalone_mode=False)
         return status if isinstance(status, int) else 0
     except (KeyboardInterrupt, Cancelled, typer.Abort):
@@ -64,6 +65,14 @@ def run(arguments: list[str]) -> int:
         typer.echo(f"error: {error}", err=True)
     except MemoryError:
         typer.echo("error: out of memory; close other programs or use a smaller model", err=True)
+    except BrokenPipeError:
+        # Nobody reads on (a closed pipe): keep Python from complaining about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        typer.echo(
+            f"error: {error.filename or 'output'}: {error.strerror or error}; check the disk", err=True
+        )
     except ClickException as error:
         message = getattr(error, "format_message", error.__str__)()
         typer.echo(f"error: {' '.join(message.split())}", err=True)
@@ -90,11 +99,22 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    _help_without_verb(context)
+
+
+@models_app.callback()
+def _models(context: typer.Context) -> None:
+    _help_without_verb(context)
+
+
+def _help_without_verb(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @contextmanager
@@ -160,8 +180,6 @@ def _explore(paths: list[Path], model: str | None, screenshot: Path | None) -> N
 
 
 def _need_display() -> None:
-    import os
-
     if sys.platform == "linux" and not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
         raise CeadError(
             "there is no display for a window",
@@ -199,7 +217,10 @@ def detect(
     dilation: Annotated[int | None, typer.Option(help="Radius in pixels.")] = None,
     min_area: Annotated[float | None, typer.Option(help="Smallest component in mm².")] = None,
     score: Annotated[
-        str | None, typer.Option(help="Anomaly score; the model's suggestion if left out.")
+        str | None,
+        typer.Option(
+            help="residual, positive-residual, squared or intensity; the model's suggestion if left out."
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     png_first_column: Annotated[
@@ -263,11 +284,12 @@ class _Detect:
         self.sequence, self.side = sequence, side
 
     def __call__(self, path: Path, mask: Path | None, out: Path) -> dict[str, Any]:
+        from .detection import check_output, save_detection
         from .detection import detect as run_detection
-        from .detection import save_detection
         from .patients import load_patient
 
         patient = load_patient(path, self.sequence, mask, only=True, png_first_column=self.side)
+        check_output(out, patient)
         with _progress(patient.name) as on_progress:
             result = run_detection(patient, self.detector, self.params, self.score, on_progress=on_progress)
         for note in result.warnings:
@@ -316,9 +338,9 @@ def models_show(
     json: Annotated[bool, typer.Option("--json", help="Print the whole card as JSON.")] = False,
 ) -> None:
     """Show what a model is, how it was trained, and what it suggests."""
-    from .zoo import find_model, load_card
+    from .zoo import check_model, find_model
 
-    card = load_card(find_model(model)).model_dump(mode="json")
+    card = check_model(find_model(model)).model_dump(mode="json")
     if json:
         typer.echo(_to_json(card), nl=False)
         return

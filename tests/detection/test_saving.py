@@ -79,3 +79,12 @@ def test_a_failure_in_the_middle_leaves_the_old_results(result, tmp_path, monkey
         save_detection(result, tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.name != "Mets_001"] == ["mask.nii.gz"]
     assert (tmp_path / "mask.nii.gz").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("where", [".", "../Mets_001"])
+def test_results_never_lie_among_the_patients_own_files(result, patient_folder, where):
+    """There, ``mask.nii.gz`` would replace a reference, or be taken for one the next time."""
+    before = sorted(path.name for path in patient_folder.iterdir())
+    with pytest.raises(OutputError, match="among the patient's own files"):
+        save_detection(result, patient_folder / where)
+    assert sorted(path.name for path in patient_folder.iterdir()) == before

@@ -216,3 +216,24 @@ def test_export_keeps_corrections_apart(session, tmp_path):
     automatic = to_canonical(np.asarray(nib.load(tmp_path / "mask_automatic.nii.gz").dataobj))
     np.testing.assert_array_equal((automatic.astype(bool) | (labels == 1)) & (labels != 2), session.mask)
     np.testing.assert_array_equal(automatic > 0, direct(session))
+
+
+def test_corrections_stay_when_the_score_or_the_model_changes(session, model_folder):
+    painted = session.mask.astype(np.uint8)
+    painted[5, 2:4, 2:4] = 1
+    session.correct(painted)
+    session.set_score("squared")
+    assert session.mask[5, 2:4, 2:4].all()
+    session.detect(model_folder, "residual", device="cpu")
+    assert session.mask[5, 2:4, 2:4].all()
+    session.use(session.patient)
+    session.detect(model_folder, device="cpu")
+    assert session.analysis.corrections is None
+
+
+def test_a_run_can_start_with_settings_of_ones_own(session, model_folder):
+    own = cead.PostprocessParams(threshold=0.123)
+    session.detect(model_folder, params=own, device="cpu")
+    assert session.params == own
+    assert session.analysis.suggestion.threshold == 0.7
+    np.testing.assert_array_equal(session.mask, direct(session, threshold=0.123))

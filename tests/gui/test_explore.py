@@ -512,3 +512,42 @@ def test_the_dock_is_readable_when_narrow(detected, qtbot):
         assert slider.width() >= 40
         assert title.geometry().right() <= slider.geometry().left()
         assert slider.geometry().right() <= box.geometry().left()
+
+
+def test_the_suggestion_is_shown_before_the_run_and_ones_own_settings_are_kept(widget, patient_folder, qtbot):
+    assert widget.threshold.value == pytest.approx(0.7), "what the chosen model suggests"
+    assert widget.rule.text() == "Suggested: best on validation patients"
+    drag(qtbot, widget.threshold, 0.4, steps=5)
+    chosen = widget.threshold.value
+    widget.patient.value = patient_folder
+    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget._job.running)
+    widget.run.native.click()
+    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget._job.running, timeout=20_000)
+    assert widget.session.params.threshold == pytest.approx(chosen)
+    assert widget.rule.text() == "Your settings"
+    widget.reset.native.click()
+    qtbot.waitUntil(lambda: settled(widget))
+    assert widget.session.params.threshold == 0.7
+    assert widget.rule.text() == "Suggested: best on validation patients"
+
+
+def test_a_decimal_comma_is_a_decimal_point(detected, qtbot):
+    box = detected.rows["threshold"].box
+    box.selectAll()
+    qtbot.keyClicks(box, "0,35")
+    qtbot.keyClick(box, Qt.Key.Key_Return)
+    assert detected.threshold.value == pytest.approx(0.35)
+    qtbot.waitUntil(lambda: settled(detected))
+
+
+def test_opening_a_second_patient_beside_the_first_does_not_switch_back(
+    widget, patient_folder, tmp_path, qtbot
+):
+    second = shutil.copytree(patient_folder, tmp_path / "Mets_002")
+    widget.viewer.open(str(second), plugin="napari-cead")
+    qtbot.waitUntil(lambda: widget.session.patient is not None)
+    widget.session.open(patient_folder)
+    qtbot.wait(100)
+    assert widget.session.patient.name == "Mets_001"
+    shown = [layer.name for layer in widget.viewer.layers if layer.visible]
+    assert sorted(name.split()[0] for name in shown) == ["flair", "lesion"]

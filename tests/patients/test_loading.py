@@ -311,3 +311,12 @@ def test_real_sequences_on_three_grids_land_on_one(real_data):
     assert patient.lesion_mask is None  # the change mask is no lesion mask
     flair, t1 = patient.sequences["flair"] > 150, patient.sequences["t1_pre"] > 150
     assert (flair & t1).sum() / (flair | t1).sum() > 0.7
+
+
+def test_a_name_that_tells_no_sequence_is_a_guess_that_is_said(tmp_path):
+    volume, _ = make_brain()
+    write_nifti(tmp_path / "scan.nii.gz", volume)
+    with pytest.warns(CeadWarning, match=r"scan\.nii\.gz: the name tells no sequence, taken as flair"):
+        assert cead.load_patient(tmp_path / "scan.nii.gz").sequence == "flair"
+    with pytest.raises(PatientError, match="no name in this folder tells which scan is which"):
+        cead.load_patient(tmp_path)

@@ -281,14 +281,14 @@ def test_gain_makes_fewer_grey_levels_of_the_same_picture(tmp_path, cohorts):
     assert (coarse / "flair.nii.gz").stat().st_size < (folders["nifti"][0] / "flair.nii.gz").stat().st_size
 
 
-def test_an_existing_patient_is_replaced(tmp_path):
-    stale = tmp_path / "train" / "Mets_001"
-    stale.mkdir(parents=True)
-    (stale / "old.txt").write_text("old")
-    write_cohort(tmp_path, 1, lesions=1, shape=(20, 32, 32))
-    assert len(list(stale.glob("*.nii.gz"))) == 5
-    assert not (stale / "old.txt").exists()
-    assert [path.name for path in stale.parent.iterdir()] == ["Mets_001"]
+def test_an_existing_patient_is_never_replaced(tmp_path):
+    real = tmp_path / "train" / "Mets_002"
+    real.mkdir(parents=True)
+    (real / "flair.nii.gz").write_text("a real scan")
+    with pytest.raises(OutputError, match=r"Mets_002: the folder exists already"):
+        write_cohort(tmp_path, 3, lesions=1, shape=(20, 32, 32))
+    assert (real / "flair.nii.gz").read_text() == "a real scan"
+    assert [path.name for path in real.parent.iterdir()] == ["Mets_002"]
 
 
 def test_stopping_keeps_the_patients_that_are_done(tmp_path):

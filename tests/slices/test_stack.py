@@ -32,7 +32,7 @@ def test_specks_outside_the_brain_are_not_shown_to_the_model():
 
 def test_lesion_outside_the_image_is_reported():
     volume = np.zeros((2, 256, 256), np.float32)
-    volume[:, 100:150, 100:150] = 1
+    volume[:, 100:150, 100:150] = np.linspace(1, 2, 50)
     lesion = np.zeros(volume.shape, bool)
     lesion[0, 2, 2] = True
     stack = slice_stack(patient_of(volume, lesion), size=64)
@@ -56,3 +56,14 @@ def test_the_real_mask_survives_the_way_to_the_model_and_back(real_data):
     there = stack.geometry.labels_to_model(patient.lesion_mask)
     np.testing.assert_array_equal(stack.geometry.labels_to_patient(there), patient.lesion_mask)
     assert len(stack.occupied) == 121
+
+
+def test_a_constant_brain_is_an_error():
+    volume = np.where(make_brain()[0] > 0, 7, 0)
+    with pytest.raises(PatientError, match=r"same intensity \(7\) everywhere"):
+        slice_stack(patient_of(volume))
+
+
+def test_a_background_that_is_not_zero_is_said():
+    volume, _ = make_brain()
+    assert any("skull-stripped" in note for note in slice_stack(patient_of(volume + 100)).warnings)

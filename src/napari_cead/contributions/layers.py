@@ -108,5 +108,5 @@ def labels_style(role: Role) -> dict[str, Any]:
 def image_style(role: Role) -> Mapping[str, Any]:
     """Return name, colours and visibility of a derived image layer."""
     if role == "anomaly map":
-        return {"name": role, "colormap": "inferno", "blending": "additive", "opacity": 0.8}
+        return {"name": role, "colormap": "magenta", "blending": "additive", "opacity": 0.8}
     return {"name": role, "colormap": "gray", "contrast_limits": (0.0, 1.0), "visible": False}

@@ -9,7 +9,7 @@ from .scores import SCORES, Score, anomaly_score
 
 if TYPE_CHECKING:
     from .pipeline import Detection, Reconstruction, detect, run, suggested
-    from .saving import save_detection, summary
+    from .saving import check_output, save_detection, summary
 
 __all__ = [
     "SCORES",
@@ -18,6 +18,7 @@ __all__ = [
     "Reconstruction",
     "Score",
     "anomaly_score",
+    "check_output",
     "detect",
     "postprocess",
     "run",
@@ -29,7 +30,7 @@ __all__ = [
 # These need torch; post-processing and the table of scores (command line help, sliders) must not pay for it.
 _LAZY = {
     **dict.fromkeys(("Detection", "Reconstruction", "detect", "run", "suggested"), "pipeline"),
-    **dict.fromkeys(("save_detection", "summary"), "saving"),
+    **dict.fromkeys(("check_output", "save_detection", "summary"), "saving"),
 }
 
 

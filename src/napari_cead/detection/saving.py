@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from ..atomic import make_folder, strict, to_json, write_text
 from ..errors import OutputError
 from ..metrics import precision, recall, volume_ml
-from ..patients import MASK, save_volume
+from ..patients import MASK, Patient, save_volume
 from .pipeline import Detection
 
 SCHEMA_VERSION = 1
@@ -35,8 +36,8 @@ def versions() -> dict[str, str]:
 
 
 def source_hashes(files: Mapping[str, Path]) -> dict[str, dict[str, str | None]]:
-    """Return path and sha256 of every source file (of a folder of slices: over all its files, sorted)."""
-    return {name: {"path": str(path), "sha256": _sha256(path)} for name, path in files.items()}
+    """Return absolute path and sha256 of every source file (of a folder of slices: over all its files, sorted)."""
+    return {name: {"path": str(path.absolute()), "sha256": _sha256(path)} for name, path in files.items()}
 
 
 def _sha256(path: Path) -> str | None:
@@ -49,6 +50,27 @@ def _sha256(path: Path) -> str | None:
     except OSError:
         return None  # moved away since it was read; the result itself is still good
     return digest.hexdigest()
+
+
+def check_output(folder: str | Path, patient: Patient) -> Path:
+    """Refuse an output folder that cannot do, before a long run; nothing is created.
+
+    Raises:
+        OutputError: If it is the folder of the patient's own files, where a result named ``mask`` would replace
+            the reference or be taken for it next time, or if it cannot be written.
+    """
+    target = Path(folder).expanduser()
+    for source in patient.files.values():
+        if target.resolve() in (source.resolve(), source.resolve().parent):
+            raise OutputError(
+                "results would lie among the patient's own files",
+                file=target,
+                mend="choose another output folder",
+            )
+    existing = next(parent for parent in (target, *target.absolute().parents) if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise OutputError("the folder cannot be written", file=target, mend="choose another output folder")
+    return target
 
 
 def summary(result: Detection) -> dict[str, Any]:
@@ -102,8 +124,9 @@ def save_detection(
         What the JSON file holds.
 
     Raises:
-        OutputError: If the folder cannot be written.
+        OutputError: If the folder cannot be written, or is that of the patient's own files.
     """
+    check_output(folder, result.patient)
     described = {**summary(result), **strict(dict(more_facts or {}))}
     volumes = {
         "anomaly_map": result.anomaly_map,

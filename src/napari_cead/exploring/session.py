@@ -139,16 +139,18 @@ class Session:
         self,
         model: str | Path = DEFAULT_MODEL,
         score: str | None = None,
+        params: PostprocessParams | None = None,
         *,
         device: str = "auto",
         on_progress: Callable[[int, int], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> Analysis:
-        """Run a model on the current patient, with the settings that it suggests for the score.
+        """Run a model on the current patient. What the user painted before stays.
 
         Args:
             model: Name or folder of the model.
             score: Anomaly score; the model's suggestion if None.
+            params: Settings to start with; the model's suggestion if None.
             device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
             on_progress: Called with (slices done, slices in all).
             should_stop: Asked between groups of slices.
@@ -168,10 +170,10 @@ class Session:
             return other or (should_stop is not None and should_stop())
 
         made = run(patient, detector, on_progress=on_progress, should_stop=stop)
-        return self._analyse(made, detector.card, score)
+        return self._analyse(made, detector.card, score, params)
 
     def set_score(self, score: str) -> Analysis:
-        """Show another score of the same reconstruction, with the settings suggested for it.
+        """Show another score of the same reconstruction, with the settings suggested for it; painting stays.
 
         Raises:
             ParameterError: If the score is unknown.
@@ -191,12 +193,19 @@ class Session:
         assert self._detector is not None
         return self._detector
 
-    def _analyse(self, made: Reconstruction, card: ModelCard, score: str | None) -> Analysis:
-        score, params, rule = suggested(card, score)
+    def _analyse(
+        self,
+        made: Reconstruction,
+        card: ModelCard,
+        score: str | None,
+        wanted: PostprocessParams | None = None,
+    ) -> Analysis:
+        score, suggestion, rule = suggested(card, score)
+        params = suggestion if wanted is None else wanted
         anomaly_map = made.anomaly_map(score)
         stages = StagedPostprocessor(anomaly_map, made.patient.spacing)
         automatic = stages.volume(params)
-        analysis = Analysis(made, score, anomaly_map, params, params, rule, automatic)
+        analysis = Analysis(made, score, anomaly_map, params, suggestion, rule, automatic)
         with self._lock:
             # A new reference (or a corrected one) may have come while the network ran; a new patient voids it.
             now = self._patient
@@ -204,6 +213,8 @@ class Session:
                 raise Cancelled
             if now is not made.patient:
                 analysis = replace(analysis, reconstruction=replace(made, patient=now))
+            if self._analysis is not None:
+                analysis = replace(analysis, corrections=self._analysis.corrections)
             self._analysis, self._stages, self._params = analysis, stages, params
         self.params_changed.emit(params)
         self.analysis_changed.emit(analysis)

@@ -22,12 +22,14 @@ class PatientFiles:
             ``"picture"``: one PNG is the whole patient.
         sequences: Canonical sequence name to file (or folder of slices).
         mask: File (or folder of slices) of the lesion mask, if any.
+        guessed: Whether the sequence of a single NIfTI file is the one asked for, because its name tells none.
     """
 
     name: str
     kind: Literal["nifti", "png", "picture"]
     sequences: dict[str, Path] = field(default_factory=dict)
     mask: Path | None = None
+    guessed: bool = False
 
 
 def find_files(path: str | Path, sequence: str = "flair") -> PatientFiles:
@@ -89,6 +91,12 @@ def _in_folder(folder: Path) -> PatientFiles:
         return files
     if not any(folder.iterdir()):
         raise PatientError("the folder is empty", file=folder, mend="choose a patient's folder")
+    if any(is_nifti(entry) for entry in folder.iterdir()):
+        raise PatientError(
+            "no name in this folder tells which scan is which",
+            file=folder,
+            mend="name the scans flair.nii.gz, t1_gd.nii.gz, … or give one file itself",
+        )
     below = next(find_patients(folder), None)
     mend = (
         f"choose one patient, for instance {below}" if below else "choose a patient's folder or a NIfTI file"
@@ -151,7 +159,9 @@ def _single(file: Path, sequence: str) -> PatientFiles:
             "the name is that of a mask, not of a scan", file=file, mend="give the scan it belongs to"
         )
     mask = next((path for path in sorted(file.parent.iterdir()) if _is_mask_of(path, prefix)), None)
-    return PatientFiles(prefix or file.resolve().parent.name, "nifti", {name or sequence: file}, mask)
+    return PatientFiles(
+        prefix or file.resolve().parent.name, "nifti", {name or sequence: file}, mask, name is None
+    )
 
 
 def _is_mask_of(path: Path, prefix: str) -> bool:

@@ -77,6 +77,8 @@ def load_patient(
     if isinstance(chosen, PatientError):
         raise chosen
     notes = list(chosen.warnings)
+    if files.guessed:
+        notes.append(f"{places[0].name}: the name tells no sequence, taken as {sequence}")
     volumes: dict[str, NDArray[np.float32]] = {}
     for name, place, result in zip(wanted, places, results, strict=False):
         what = _name(place, files)

@@ -13,6 +13,9 @@ from .brain import brain_mask
 from .geometry import SliceGeometry
 from .intensity import IntensityScaling, scale_intensity
 
+NO_BACKGROUND = 0.6
+"""A brain fills about half of its bounding box; a scan with more than this share of non-zero voxels is suspect."""
+
 
 @dataclass(frozen=True, eq=False)
 class SliceStack:
@@ -57,15 +60,30 @@ def slice_stack(
     """
     volume = patient.volume(sequence)
     brain = brain_mask(volume)
+    _check_contrast(volume[brain], patient.name)
     try:
         scaled = scale_intensity(volume, brain, scaling)
     except PatientError as error:
         raise PatientError(error.reason, file=patient.name, mend=error.mend) from error
     geometry = SliceGeometry.fit(brain, patient.spacing, model_spacing, size)
     notes = [geometry.reason] if geometry.reason else []
+    if brain.shape[0] > 1 and (share := float(brain.mean())) > NO_BACKGROUND:
+        notes.append(
+            f"{share:.0%} of the volume is not 0: if the scan is not skull-stripped or its background is not 0, "
+            "the anomaly map is meaningless"
+        )
     if lost := geometry.cut_off(brain):
         notes.append(f"{lost} brain voxels lie outside the model's image")
     if patient.lesion_mask is not None and (lost := geometry.cut_off(patient.lesion_mask)):
         notes.append(f"{lost} lesion voxels lie outside the model's image and cannot be found")
     occupied = np.flatnonzero(brain.any(axis=(1, 2)))
     return SliceStack(geometry.to_model(scaled), scaled, brain, occupied, geometry, tuple(notes))
+
+
+def _check_contrast(values: NDArray[np.float32], name: str) -> None:
+    if values.size and values.min() == values.max():
+        raise PatientError(
+            f"the brain has the same intensity ({values[0]:g}) everywhere",
+            file=name,
+            mend="give a scan, not a mask",
+        )

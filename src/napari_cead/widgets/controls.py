@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from magicgui.widgets import FloatSlider, Slider
-from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtCore import QLocale, QSignalBlocker, Qt
 from qtpy.QtWidgets import QDoubleSpinBox, QGridLayout, QGroupBox, QLabel, QVBoxLayout, QWidget
 
 from ..detection.params import Parameter
@@ -14,6 +16,23 @@ FINEST = 0.001
 
 BOX_WIDTH = 92
 """Pixels: room for the longest value between napari's minus and plus buttons, and no more."""
+
+
+class NumberBox(QDoubleSpinBox):
+    """A number box that takes a decimal comma as well as a point."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setLocale(QLocale.c())
+
+    def validate(self, text: str, position: int) -> Any:
+        """Judge what is typed, a comma read as a point."""
+        state, _, position = super().validate(text.replace(",", "."), position)
+        return state, text, position
+
+    def valueFromText(self, text: str) -> float:
+        """Read what is typed, a comma read as a point."""
+        return float(super().valueFromText(text.replace(",", ".")))
 
 
 class SettingRow:
@@ -33,7 +52,7 @@ class SettingRow:
             else FloatSlider(value=parameter.default, step=FINEST, readout=False, **limits)
         )
         self.title = QLabel(parameter.title)
-        self.box = QDoubleSpinBox()
+        self.box = NumberBox()
         self.box.setDecimals(0 if whole else 1 if parameter.percent else 3)
         self.box.setRange(limits["min"] * self._factor, limits["max"] * self._factor)
         self.box.setSingleStep(parameter.step * self._factor)

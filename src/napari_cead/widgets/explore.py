@@ -14,12 +14,12 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from ..contributions.layers import tag_of
-from ..detection import SCORES, PostprocessParams
-from ..errors import Cancelled, CeadWarning
+from ..detection import PostprocessParams, suggested
+from ..errors import Cancelled, CeadError, CeadWarning
 from ..exploring import Analysis, Session
 from ..metrics import dice
 from ..patients import Patient, preferred_sequence
-from ..zoo import list_models
+from ..zoo import find_model, load_card
 from .controls import FINEST
 from .explore_form import ExploreForm
 from .jobs import Job, show_failure, spared_core
@@ -62,9 +62,11 @@ class ExploreWidget(ExploreForm):
         self.viewer = napari_viewer
         self.session = Session()
         self.layers = LayerView(napari_viewer, self._painted)
+        self._seen: list[Patient] = []
         self._job = Job(self)
         self._settling = Job(self)
         self._wanted = self._submitted = PostprocessParams()
+        self._moved = False  # whether the user has moved a slider since the model suggested settings
         self._connect()
         self._refresh_layer_choices()
         self._adopt_open_patient()
@@ -152,13 +154,12 @@ class ExploreWidget(ExploreForm):
     def _analysis_changed(self, analysis: Analysis | None) -> None:
         if analysis is not self.session.analysis:
             return
-        if analysis is None:
-            self.rule.setText("")
-        else:
+        if analysis is not None:
             with self.score.changed.blocked():
                 self.score.value = analysis.score
-            self.rule.setText(_rule_text(analysis.rule))
             self.layers.show_analysis(analysis)
+            self.notes.setText("\n".join(analysis.reconstruction.warnings))
+        self.notes.setVisible(analysis is not None and bool(self.notes.text()))
         self._show_figures()
         self._update_enabled()
 
@@ -191,6 +192,7 @@ class ExploreWidget(ExploreForm):
             if abs(setting.slider.value - values[name]) > FINEST / 2:
                 values[name] = setting.slider.value
         self._wanted = self._wanted.replace(**values)
+        self._moved = True
         if self.session.analysis is None:
             self.session.set(**values)
             return
@@ -277,9 +279,13 @@ class ExploreWidget(ExploreForm):
             setting.set_quietly(getattr(wanted, name))
         self._wanted = wanted
         self._slider_moved()
+        self._moved = False
 
     def _show_figures(self, slice_dice: float | None = None, settled: bool = True) -> None:
         session, z = self.session, self.layers.current_slice()
+        if session.analysis is not None:
+            own = self._wanted != session.analysis.suggestion
+            self.rule.setText("Your settings" if own else _rule_text(session.analysis.rule))
         if session.analysis is None:
             self.dice_label.value = self.volume_label.value = "–"
             return
@@ -367,17 +373,27 @@ class ExploreWidget(ExploreForm):
         """Take a patient that was dropped onto napari or opened from its menus."""
         current = self.session.patient
         found = self.layers.patients()
-        fresh = [patient for patient in found if current is None or not same(patient, current)]
-        if fresh and not self._job.running:
+        fresh = [patient for patient in found if not any(same(patient, old) for old in self._seen)]
+        self._seen = found
+        if fresh and not self._job.running and (current is None or not same(fresh[-1], current)):
             self.session.use(fresh[-1])
 
     # -- model ---------------------------------------------------------------------------------------------
 
     def _model_chosen(self) -> None:
-        suggestion = next((info.score for info in list_models() if info.name == self.model.value), None)
-        if self.session.analysis is None and suggestion in SCORES:
-            with self.score.changed.blocked():
-                self.score.value = suggestion
+        """Show what the model suggests, as far as there is nothing to lose yet."""
+        self._moved = False
+        if self.session.analysis is not None or not self.model.value:
+            return
+        try:
+            score, params, rule = suggested(load_card(find_model(self.model.value)))
+        except CeadError as error:
+            show_failure(error)
+            return
+        with self.score.changed.blocked():
+            self.score.value = score
+        self.session.set(**params.model_dump())
+        self.rule.setText(_rule_text(rule))
 
     def _score_chosen(self, score: str) -> None:
         if self.session.analysis is not None and score != self.session.score:
@@ -390,13 +406,16 @@ class ExploreWidget(ExploreForm):
             show_warning("Open a patient first: choose a folder or file, or drop one onto the viewer.")
             return
         model, score, job = self.model.value, self.score.value, self._job
+        params = self._wanted if self._moved else None  # what the user chose stays chosen
         if not model:
             show_warning("There is no model to run: reinstall napari-cead or install a model.")
             return
 
         def work() -> Analysis:
             with spared_core():
-                return self.session.detect(model, score, on_progress=job.report, should_stop=job.stopping)
+                return self.session.detect(
+                    model, score, params, on_progress=job.report, should_stop=job.stopping
+                )
 
         self._start(work, self._detected)
 
@@ -471,7 +490,7 @@ def _figure(value: float | None) -> str:
 
 def _rule_text(rule: str) -> str:
     return {
-        "default": "The paper's settings",
+        "default": "Default settings",
         "validation": "Suggested: best on validation patients",
         "healthy-quantile": "Suggested: quantile of healthy slices",
     }.get(rule, f"Suggested: {rule}")

@@ -34,6 +34,7 @@ class ExploreForm(QWidget):
         reset: Goes back to the suggestion; ``rule`` says whose.
         dice_label: Dice of the slice and of the volume, as text.
         volume_label: Detected volume, as text.
+        notes: What was assumed along the way, for as long as the result is shown.
         discard: Discards corrections.
         export: Asks for a folder to export to.
     """
@@ -157,6 +158,10 @@ class ExploreForm(QWidget):
         buttons.addWidget(self.discard.native)
         buttons.addWidget(self.export.native)
         grid.addLayout(buttons, grid.rowCount(), 0, 1, 3)
+        self.notes = QLabel()
+        self.notes.setWordWrap(True)
+        self.notes.setVisible(False)
+        grid.addWidget(self.notes, grid.rowCount(), 0, 1, 3)
         note = QLabel("For research only, not for clinical use.")
         note.setEnabled(False)
         grid.addWidget(note, grid.rowCount(), 0, 1, 3)

@@ -10,8 +10,9 @@ import napari
 from qtpy.QtWidgets import QApplication
 
 from ..atomic import atomic_path
-from ..errors import CeadError
+from ..errors import ModelError
 from ..patients import load_patient
+from ..zoo import find_models
 from .explore import ExploreWidget
 
 
@@ -35,19 +36,18 @@ def explore(
     Raises:
         CeadError: If a patient or model cannot be used.
     """
+    if model is not None and model not in find_models():
+        names = ", ".join(find_models())
+        raise ModelError("there is no model of this name", file=model, mend=f"choose one of {names}")
     patients = [load_patient(path) for path in paths]
     viewer = napari.Viewer(title="napari-cead", show=True)
     viewer.window.resize(1500, 940)
     _, widget = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
     if model is not None:
-        if model not in widget.model.choices:
-            viewer.close()
-            raise CeadError(
-                f"there is no model {model!r}", mend=f"choose one of {', '.join(widget.model.choices)}"
-            )
         widget.model.value = model
     for path in paths[1:]:
         viewer.open(path, plugin="napari-cead")
+    QApplication.processEvents()  # the dock takes the newest patient; then the first one is chosen
     if patients:
         widget.use_patient(patients[0])
     if run:
@@ -55,7 +55,9 @@ def explore(
     if screenshot is None:
         napari.run()
         return widget
-    wait_until(lambda: not run or widget.session.analysis is not None, timeout)
+    wait_until(lambda: not run or (widget.session.analysis is not None and not widget._job.running), timeout)
+    texts = [widget.dice_label.native, widget.volume_label.native]
+    wait_until(lambda: all(text.width() >= text.sizeHint().width() for text in texts), 10.0)
     wait_until(lambda: False, 1.0)  # let the last redraw happen
     with atomic_path(screenshot) as temporary:
         viewer.window.screenshot(str(temporary), flash=False, canvas_only=False)

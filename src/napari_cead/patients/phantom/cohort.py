@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -40,7 +39,7 @@ def write_cohort(
 ) -> list[Path]:
     """Write ``patients`` synthetic patients to ``out/train/Mets_001`` and so on.
 
-    A patient's folder appears when it is complete; one that exists is replaced. Patient ``n`` is
+    A patient's folder appears when it is complete; one that exists is never replaced. Patient ``n`` is
     ``make_patient(seed, n)``, whatever the layout and the number of patients.
 
     * ``nifti``: ``bravo``, ``flair``, ``t1_gd``, ``t1_pre`` (int16) and ``seg`` (uint8, 0 and 1), ``.nii.gz``.
@@ -64,7 +63,7 @@ def write_cohort(
     Raises:
         ParameterError: If an argument is out of its range.
         MissingExtraError: If nilearn is not installed.
-        OutputError: If a folder or file cannot be written.
+        OutputError: If a patient's folder exists already, or a file cannot be written.
         Cancelled: If ``should_stop`` said so.
     """
     if patients < 1:
@@ -76,6 +75,10 @@ def write_cohort(
     write = partial(_write_nifti, gain=gain) if layout == "nifti" else _write_png
     tissue_maps()  # a missing extra shows before a folder is made
     train = make_folder(Path(out) / "train")
+    names = [f"Mets_{number:03d}" for number in range(1, patients + 1)]
+    if taken := [train / name for name in names if (train / name).exists()]:
+        # Real patients have the very same names: nothing that exists is ever replaced.
+        raise OutputError("the folder exists already", file=taken[0], mend="choose an empty output folder")
     folders: list[Path] = []
     for number in range(1, patients + 1):
         if should_stop is not None and should_stop():
@@ -92,25 +95,19 @@ def _write_folder(
 ) -> Path:
     """Write a patient's folder under another name and put it in place when it is complete."""
     mark = uuid4().hex[:8]
-    new, old = (target.with_name(f".{kind}-{target.name}-{mark}") for kind in ("part", "old"))
+    new = target.with_name(f".part-{target.name}-{mark}")
     try:
         new.mkdir()
         write(patient, new)
-        if target.exists():
-            target.rename(old)
         new.rename(target)
     except OSError as error:
-        with suppress(OSError):
-            if old.exists() and not target.exists():
-                old.rename(target)
         raise OutputError(
             f"the patient cannot be written ({error.strerror or error})",
             file=target,
             mend="choose a folder that can be written and has space left",
         ) from error
     finally:
-        for leftover in (new, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)
     return target
 
 
