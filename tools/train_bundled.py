@@ -73,8 +73,8 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=44)
     parser.add_argument("--validation", type=int, default=10)
     parser.add_argument("--seed", type=int, default=2026)
-    parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--epochs", type=int, default=36)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--batch-size", type=int, default=32)
     options = parser.parse_args()
     if not list(find_patients(options.cohort)):
