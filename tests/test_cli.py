@@ -201,3 +201,10 @@ def test_a_full_disk_behind_standard_output_is_one_line():
     assert done.returncode == 2
     assert done.stderr.count("\n") <= 2
     assert done.stderr.startswith("error: ")
+
+
+def test_an_error_speaks_of_the_flag_that_was_typed(call, patient_folder, model_folder, tmp_path):
+    _, _, err = call(
+        "detect", patient_folder, "--model", model_folder, "--out", tmp_path / "o", "--closing", -1
+    )
+    assert err == "error: --closing must be a whole number from 0 to 25, not -1\n"

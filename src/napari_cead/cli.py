@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from . import __version__
 from .errors import Cancelled, CeadError, CeadWarning, OutputError, ParameterError
+
+if TYPE_CHECKING:
+    from .detection import PostprocessParams
 
 # Typer brings its own copy of click from 0.20 on; this is its base class of usage errors, whichever it uses.
 ClickException: type[Exception] = typer.BadParameter.__mro__[2]
@@ -202,6 +205,16 @@ def phantom(
     typer.echo(f"{len(written)} synthetic patients in {out}")
 
 
+FLAGS = {
+    "threshold": "--threshold",
+    "closing_radius": "--closing",
+    "area_fraction": "--area-fraction",
+    "dilation_radius": "--dilation",
+    "min_area_mm2": "--min-area",
+}
+"""Post-processing settings and the flags that change them."""
+
+
 @app.command()
 def detect(
     patient: Annotated[Path, typer.Argument(help="A patient's folder or file, or a folder of patients.")],
@@ -231,14 +244,8 @@ def detect(
     """Write anomaly map, reconstruction and mask (NIfTI, source grid) and detection.json."""
     from .patients import find_patients, is_patient
 
-    changes = {
-        "threshold": threshold,
-        "closing_radius": closing,
-        "area_fraction": area_fraction,
-        "dilation_radius": dilation,
-        "min_area_mm2": min_area,
-    }
-    changes = {name: value for name, value in changes.items() if value is not None}
+    given = zip(FLAGS, (threshold, closing, area_fraction, dilation, min_area), strict=True)
+    changes = {name: value for name, value in given if value is not None}
     several = patient.is_dir() and not is_patient(patient)
     paths = list(find_patients(patient)) if several else [patient]
     if several and mask is not None:
@@ -279,7 +286,7 @@ class _Detect:
         if score is not None and score not in SCORES:
             raise ParameterError(f"unknown score {score!r}", mend=f"use one of {', '.join(SCORES)}")
         self.score, params, _ = suggested(card, score)
-        self.params = params.replace(**changes) if changes else None
+        self.params = _replace(params, changes) if changes else None
         self.detector = load_model(model, device)
         self.sequence, self.side = sequence, side
 
@@ -296,6 +303,17 @@ class _Detect:
             if note not in patient.warnings:  # those were told when it was loaded
                 typer.echo(f"warning: {note}", err=True)
         return save_detection(result, out)
+
+
+def _replace(params: PostprocessParams, changes: dict[str, Any]) -> PostprocessParams:
+    """Change settings; an error speaks of the flag that was typed."""
+    try:
+        return params.replace(**changes)
+    except ParameterError as error:
+        reason = error.reason
+        for name, flag in FLAGS.items():
+            reason = reason.replace(name, flag)
+        raise ParameterError(reason, mend=error.mend) from None
 
 
 def _line(described: dict[str, Any], out: Path) -> str:

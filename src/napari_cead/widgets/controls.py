@@ -6,7 +6,9 @@ from typing import Any
 
 from magicgui.widgets import FloatSlider, Slider
 from qtpy.QtCore import QLocale, QSignalBlocker, Qt
+from qtpy.QtGui import QIcon, QPixmap
 from qtpy.QtWidgets import QDoubleSpinBox, QGridLayout, QGroupBox, QLabel, QVBoxLayout, QWidget
+from superqt import QCollapsible
 
 from ..detection.params import Parameter
 
@@ -110,3 +112,16 @@ def row(grid: QGridLayout, title: str, control: QWidget, tip: str = "") -> None:
     position = grid.rowCount()
     grid.addWidget(label, position, 0)
     grid.addWidget(control, position, 1, 1, 2)
+
+
+def folded(title: str, inside: QWidget) -> QCollapsible:
+    """Return a part that unfolds when its title is clicked."""
+    part = QCollapsible(f"▸ {title}")
+    # The built-in arrows are drawn in black, whatever the theme: an arrow in the title takes its colour.
+    nothing = QPixmap(1, 1)
+    nothing.fill(Qt.GlobalColor.transparent)
+    part.setCollapsedIcon(QIcon(nothing))
+    part.setExpandedIcon(QIcon(nothing))
+    part.addWidget(inside)
+    part.toggled.connect(lambda is_open: part.setText(f"{'▾' if is_open else '▸'} {title}"))
+    return part

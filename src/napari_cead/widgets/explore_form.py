@@ -6,13 +6,12 @@ from magicgui.widgets import ComboBox, FileEdit, Label, ProgressBar, PushButton,
 from napari.layers import Image, Labels
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
-from superqt import QCollapsible
 
 from ..detection import SCORES
 from ..detection.params import PARAMETERS
 from ..exploring import DEFAULT_MODEL
 from ..zoo import list_models
-from .controls import SettingRow, row, section
+from .controls import SettingRow, folded, row, section
 
 
 class ExploreForm(QWidget):
@@ -96,9 +95,7 @@ class ExploreForm(QWidget):
             "Any labels layer of the same shape; above 0 is lesion",
         )
         layers.addWidget(self.use_layers.native, layers.rowCount(), 0, 1, 3)
-        folded = QCollapsible("Use layers that are open in napari")
-        folded.addWidget(inside)
-        grid.addWidget(folded, grid.rowCount(), 0, 1, 3)
+        grid.addWidget(folded("Use layers that are open in napari", inside), grid.rowCount(), 0, 1, 3)
 
     def _build_model(self, column: QVBoxLayout) -> None:
         grid = section("Model", column)
