@@ -37,7 +37,7 @@ def widget(viewer, installed_model, qtbot):
     _, widget = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
     widget.model.value = installed_model
     yield widget
-    qtbot.waitUntil(lambda: not widget._job.running and not widget._settling.running, timeout=20_000)
+    qtbot.waitUntil(lambda: not widget._job.running and not widget.live.busy, timeout=20_000)
 
 
 @pytest.fixture

@@ -29,15 +29,7 @@ def layer_of(widget, role):
 
 def settled(widget):
     """Whether layers, labels and session agree with the sliders."""
-    analysis = widget.session.analysis
-    return (
-        not widget._settling.running
-        and not widget._volume_timer.isActive()
-        and not widget._slice_timer.isActive()
-        and analysis is not None
-        and analysis.params == widget._wanted
-        and "…" not in widget.dice_label.value
-    )
+    return widget.session.analysis is not None and not widget.live.busy and "…" not in widget.dice_label.value
 
 
 def expected_mask(widget):
@@ -156,10 +148,10 @@ def test_however_the_moves_fall_the_last_one_stands(detected, qtbot):
 
 
 def test_a_look_that_comes_after_the_volume_does_not_unsettle_the_figures(detected, qtbot):
-    detected._slice_pending = True  # the slice's timer was still running when the volume had followed
-    detected._slice_timer.start(10)
-    qtbot.waitUntil(lambda: not detected._slice_pending)
-    assert settled(detected) or detected._slice_timer.isActive()
+    detected.live._slice_pending = True  # the slice's timer was still running when the volume had followed
+    detected.live._slice_timer.start(10)
+    qtbot.waitUntil(lambda: not detected.live._slice_pending)
+    assert settled(detected) or detected.live._slice_timer.isActive()
     assert_everything_follows(detected)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,26 +13,16 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from ..contributions.layers import tag_of
-from ..detection import PostprocessParams, suggested
-from ..errors import Cancelled, CeadError, CeadWarning
+from ..detection import suggested
+from ..errors import CeadError, CeadWarning
 from ..exploring import Analysis, Session
-from ..metrics import dice
 from ..patients import Patient, preferred_sequence
 from ..zoo import find_model, load_card
-from .controls import FINEST
 from .explore_form import ExploreForm
 from .jobs import Job, show_failure, spared_core
 from .layer_view import DERIVED, LayerView, same
+from .live import LiveMask
 from .relay import SessionRelay
-
-SLICE_EVERY_MS = 40
-"""The visible slice follows a moving slider at most this often: about what a canvas can redraw."""
-
-LONGEST_REST_MS = 300
-"""The longest pause between two redraws while a slider moves on a slow display."""
-
-VOLUME_AFTER_MS = 100
-"""The whole volume follows this long after a slider began to move, in a thread."""
 
 
 class ExploreWidget(ExploreForm):
@@ -61,12 +50,11 @@ class ExploreWidget(ExploreForm):
         super().__init__()
         self.viewer = napari_viewer
         self.session = Session()
-        self.layers = LayerView(napari_viewer, self._painted)
+        self.layers = LayerView(napari_viewer)
+        self.live = LiveMask(self.session, self.layers, self.rows, self._show_figures, self)
+        self.layers.on_painted = self.live.painted
         self._seen: list[Patient] = []
         self._job = Job(self)
-        self._settling = Job(self)
-        self._wanted = self._submitted = PostprocessParams()
-        self._moved = False  # whether the user has moved a slider since the model suggested settings
         self._connect()
         self._refresh_layer_choices()
         self._adopt_open_patient()
@@ -78,7 +66,7 @@ class ExploreWidget(ExploreForm):
         self._relay = SessionRelay(self.session, self)
         self._relay.patient.connect(self._patient_changed)
         self._relay.analysis.connect(self._analysis_changed)
-        self._relay.params.connect(self._params_changed)
+        self._relay.params.connect(self.live.params_changed)
         self._relay.mask.connect(self._mask_changed)
 
         self.patient.changed.connect(self._path_chosen)
@@ -89,34 +77,23 @@ class ExploreWidget(ExploreForm):
         self.score.changed.connect(self._score_chosen)
         self.run.changed.connect(self._run_clicked)
         self.cancel.changed.connect(self._cancel_clicked)
-        self.reset.changed.connect(self._reset_clicked)
+        self.reset.changed.connect(self.live.reset)
         self.discard.changed.connect(self.session.discard_corrections)
         self.export.changed.connect(self._ask_where_to_export)
-        for setting in self.rows.values():
-            setting.slider.changed.connect(self._slider_moved)
         self._job.progressed.connect(self._progressed)
         self._job.ended.connect(self._update_enabled)
-        self._settling.ended.connect(self._settled)
-
-        self._slice_timer = QTimer(self, singleShot=True)
-        self._slice_timer.timeout.connect(self._slice_due)
-        self._slice_pending = self._resting = False
-        self._shown_at = 0.0
-        self._volume_timer = QTimer(self, singleShot=True, interval=VOLUME_AFTER_MS)
-        self._volume_timer.timeout.connect(self._settle)
-
         # The layers of a dropped patient arrive one by one: look when all are there.
         self._layers_timer = QTimer(self, singleShot=True, interval=0)
         self._layers_timer.timeout.connect(self._after_layers_changed)
         viewer_events = (
-            (self.viewer.dims.events.current_step, self._scrolled),
-            (self.viewer.dims.events.ndisplay, self._scrolled),
+            (self.viewer.dims.events.current_step, self.live.look),
+            (self.viewer.dims.events.ndisplay, self.live.look),
             (self.viewer.layers.events.inserted, self._layers_changed),
             (self.viewer.layers.events.removed, self._layers_changed),
         )
         for emitter, callback in viewer_events:
             emitter.connect(callback)
-        jobs = (self._job, self._settling)
+        jobs = (self._job, self.live)
 
         def forget() -> None:
             """The dock is gone: the viewer must not call into it, and what runs is wanted no more."""
@@ -163,128 +140,14 @@ class ExploreWidget(ExploreForm):
         self._show_figures()
         self._update_enabled()
 
-    def _params_changed(self, params: PostprocessParams) -> None:
-        # What this dock asked for itself comes back late: the hand on the slider may be further on.
-        if params == self._submitted or params != self.session.params:
-            return
-        self._wanted = self._submitted = params
-        for name, setting in self.rows.items():
-            if setting.slider.value != getattr(params, name):
-                setting.set_quietly(getattr(params, name))
-
     def _mask_changed(self, analysis: Analysis) -> None:
-        self.layers.flush_painting()
-        if analysis is not self.session.analysis:
-            return
-        self.layers.write_volume(analysis)
-        if self._wanted != analysis.params:
-            self._show_slice()
-        else:
-            self._show_figures()
+        self.live.mask_changed(analysis)
         self._update_enabled()
-
-    # -- sliders -------------------------------------------------------------------------------------------
-
-    def _slider_moved(self) -> None:
-        values = self._wanted.model_dump()
-        for name, setting in self.rows.items():
-            # A suggested threshold may be finer than the slider: only what was moved changes.
-            if abs(setting.slider.value - values[name]) > FINEST / 2:
-                values[name] = setting.slider.value
-        self._wanted = self._wanted.replace(**values)
-        self._moved = True
-        if self.session.analysis is None:
-            self.session.set(**values)
-            return
-        if self._slice_timer.isActive():
-            self._slice_pending = True
-        else:
-            self._show_slice()
-            self._slice_timer.start(SLICE_EVERY_MS)
-        if not self._volume_timer.isActive():
-            self._volume_timer.start()
-
-    def _slice_due(self) -> None:
-        if not self._slice_pending:
-            return
-        # A timer that comes late tells that drawing takes all the time: rest, so that the slider is heard.
-        late_ms = round(1000 * (time.monotonic() - self._shown_at)) - SLICE_EVERY_MS
-        if late_ms > SLICE_EVERY_MS // 2 and not self._resting:
-            self._resting = True
-            self._slice_timer.start(min(2 * late_ms, LONGEST_REST_MS))
-            return
-        self._slice_pending = False
-        self._show_slice()
-        self._slice_timer.start(SLICE_EVERY_MS)
-
-    def _show_slice(self) -> None:
-        """Show the visible slice as the sliders now want it; the volume follows in a thread."""
-        self._shown_at, self._resting = time.monotonic(), False
-        self.layers.flush_painting()
-        analysis, z = self.session.analysis, self.layers.current_slice()
-        if analysis is None:
-            return
-        if analysis.params == self._wanted:  # the volume was faster, or the slider came back to where it was
-            self.layers.write_volume(analysis)
-            self._show_figures()
-            return
-        if z is None:  # 3-D or another cut: nothing but the whole volume will do
-            self._show_figures(settled=False)
-            return
-        mask = self.session.slice_mask(z, self._wanted)
-        if mask is None:
-            return
-        self.layers.write_slice(analysis, z, mask)
-        reference = analysis.reconstruction.patient.lesion_mask
-        self._show_figures(None if reference is None else dice(mask, reference[z]), settled=False)
-
-    def _settle(self) -> None:
-        analysis, wanted = self.session.analysis, self._wanted
-        if analysis is None or self._settling.running or analysis.params == wanted:
-            return
-        self._submitted = wanted
-        self._settling.start(lambda: self.session.set(**wanted.model_dump()))
-
-    def _settled(self) -> None:
-        analysis = self.session.analysis
-        if analysis is not None and analysis.params != self._wanted:
-            self._settle()
-
-    def _scrolled(self) -> None:
-        analysis = self.session.analysis
-        if analysis is None:
-            return
-        if analysis.params != self._wanted:
-            self._show_slice()
-        else:
-            self._show_figures()
-
-    def _painted(self) -> None:
-        painted, analysis = self.layers.painted(), self.session.analysis
-        if painted is None or analysis is None:
-            return
-        if analysis.params != self._wanted:
-            # The volume has not followed the sliders yet: only the painted slice is what the user saw.
-            stroke, z = painted.copy(), self.layers.current_slice()
-            self.session.set(**self._wanted.model_dump())
-            if z is None or self.session.mask is None:
-                return
-            painted = self.session.mask.astype(stroke.dtype)
-            painted[z] = stroke[z]
-        self.session.correct(painted)
-
-    def _reset_clicked(self) -> None:
-        wanted = PostprocessParams() if self.session.analysis is None else self.session.analysis.suggestion
-        for name, setting in self.rows.items():
-            setting.set_quietly(getattr(wanted, name))
-        self._wanted = wanted
-        self._slider_moved()
-        self._moved = False
 
     def _show_figures(self, slice_dice: float | None = None, settled: bool = True) -> None:
         session, z = self.session, self.layers.current_slice()
         if session.analysis is not None:
-            own = self._wanted != session.analysis.suggestion
+            own = self.live.wanted != session.analysis.suggestion
             self.rule.setText("Your settings" if own else _rule_text(session.analysis.rule))
         if session.analysis is None:
             self.dice_label.value = self.volume_label.value = "–"
@@ -382,7 +245,7 @@ class ExploreWidget(ExploreForm):
 
     def _model_chosen(self) -> None:
         """Show what the model suggests, as far as there is nothing to lose yet."""
-        self._moved = False
+        self.live.moved = False
         if self.session.analysis is not None or not self.model.value:
             return
         try:
@@ -406,7 +269,7 @@ class ExploreWidget(ExploreForm):
             show_warning("Open a patient first: choose a folder or file, or drop one onto the viewer.")
             return
         model, score, job = self.model.value, self.score.value, self._job
-        params = self._wanted if self._moved else None  # what the user chose stays chosen
+        params = self.live.wanted if self.live.moved else None  # what the user chose stays chosen
         if not model:
             show_warning("There is no model to run: reinstall napari-cead or install a model.")
             return
@@ -441,7 +304,7 @@ class ExploreWidget(ExploreForm):
 
     def _stop_all(self) -> None:
         self._job.stop()
-        self._settling.stop()
+        self.live.stop()
 
     def _update_enabled(self) -> None:
         running, analysis = self._job.running, self.session.analysis
@@ -463,20 +326,11 @@ class ExploreWidget(ExploreForm):
 
     def export_to(self, folder: Path) -> None:
         """Export the current analysis to a folder, in a thread; tells when done."""
-        self._settle_now()
+        self.live.settle_now()
         self._start(
             lambda: self.session.export(folder),
             lambda _: show_info(f"Saved mask, map and settings in {folder}"),
         )
-
-    def _settle_now(self) -> None:
-        self.layers.flush_painting()
-        analysis = self.session.analysis
-        if analysis is not None and analysis.params != self._wanted:
-            try:
-                self.session.set(**self._wanted.model_dump())
-            except Cancelled:
-                return
 
     def closeEvent(self, event: Any) -> None:
         """Stop what runs when the dock closes."""

@@ -29,12 +29,14 @@ class LayerView:
 
     Args:
         viewer: The napari viewer.
+
+    Attributes:
         on_painted: Called when the user changed the detected mask by hand.
     """
 
-    def __init__(self, viewer: Any, on_painted: Callable[[], None]) -> None:
+    def __init__(self, viewer: Any) -> None:
         self.viewer = viewer
-        self._on_painted = on_painted
+        self.on_painted: Callable[[], None] = lambda: None
         self._writing = False
         self._base: Image | None = None
         self._made: list[Layer] = []
@@ -245,7 +247,7 @@ class LayerView:
         if self._buffer is None or self._shown is None or np.array_equal(self._buffer, self._shown):
             return
         np.copyto(self._shown, self._buffer)
-        self._on_painted()
+        self.on_painted()
 
     @property
     def _flat(self) -> bool:
