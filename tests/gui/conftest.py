@@ -7,9 +7,21 @@ import shutil
 import sys
 
 import pytest
+from pytestqt.qtbot import QtBot
 
 if sys.platform == "linux" and not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
     collect_ignore_glob = ["test_*.py"]
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch):
+    """Wait longer than pytest-qt's five seconds before giving up: machines that run tests are often busy."""
+    wait = QtBot.waitUntil
+
+    def patient_wait(self, callback, *, timeout=20_000):
+        return wait(self, callback, timeout=timeout)
+
+    monkeypatch.setattr(QtBot, "waitUntil", patient_wait)
 
 
 @pytest.fixture
