@@ -1,3 +1,5 @@
+import numpy as np
+import pytest
 import torch
 
 from napari_cead.models import ModelSpec, build
@@ -21,11 +23,50 @@ def network():
     return module
 
 
-def test_nearest_is_the_brute_force_nearest():
+def brute_force(vectors, codes):
+    """Squared distances (M, K) in double precision."""
+    z, e = (x.detach().double().numpy() for x in (vectors, codes))
+    return np.stack([((z - code) ** 2).sum(1) for code in e], 1)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1 / 16, 0.01])
+def test_nearest_is_the_brute_force_nearest(scale):
+    """The codebook starts close to the origin, far from the vectors: the hardest case for the expanded square."""
     module = network()
-    vectors = torch.randn(3, 6, 5, 7)
-    distances = (vectors.movedim(1, -1)[..., None, :] - module.codebook.weight).square().sum(-1)
-    assert torch.equal(module.nearest(vectors), distances.argmin(-1))
+    torch.nn.init.uniform_(module.codebook.weight, -scale, scale)
+    encoded = torch.randn(3, 6, 25, 7)
+    indices = module.nearest(encoded)
+    assert indices.shape == (3, 25, 7) and indices.dtype == torch.int64
+    distances = brute_force(encoded.movedim(1, -1).flatten(0, 2), module.codebook.weight)
+    assert np.array_equal(indices.flatten().numpy(), distances.argmin(1))
+
+
+def test_nearest_at_the_size_of_the_paper():
+    """512 codes of 256 numbers: the code found is as near as the nearest, but for single precision's rounding."""
+    torch.manual_seed(0)
+    with torch.device("meta"):
+        module = build("vq-vae")
+    module.codebook.weight = torch.nn.Parameter(torch.empty(512, 256).uniform_(-1 / 512, 1 / 512))
+    encoded = torch.randn(1, 256, 10, 10)
+    chosen = module.nearest(encoded).flatten().numpy()
+    distances = brute_force(encoded.movedim(1, -1).flatten(0, 2), module.codebook.weight)
+    excess = distances[np.arange(100), chosen] - distances.min(1)
+    assert excess.max() < 1e-5 * np.ptp(distances, axis=1).min()
+    assert np.mean(chosen == distances.argmin(1)) > 0.98
+
+
+def test_nearest_and_the_code_vectors_keep_their_precision_under_autocast():
+    module = network()
+    torch.nn.init.uniform_(module.codebook.weight, 0.99, 1.01)  # equal to one another in bfloat16
+    encoded = torch.randn(2, 6, 20, 20)
+    expected = module.nearest(encoded)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(module.nearest(encoded), expected)
+        output = module(torch.rand(2, 1, 34, 34))
+        assert output.encoded.dtype == torch.bfloat16  # autocast was on
+        assert torch.equal(module.nearest(output.encoded), output.indices)
+    exact = module.codebook.weight[output.indices].movedim(-1, 1)
+    assert torch.equal(output.quantised, exact)
 
 
 def test_decodes_the_code_vectors_with_a_straight_through_gradient():

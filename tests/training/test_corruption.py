@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from scipy import ndimage
 
-from napari_cead.training import ContextEncoding, corrupt
+from napari_cead.training.corruption import PAPER, ContextEncoding, Corruption, corrupt
+from napari_cead.training.noise import CoarseNoise, GaussianNoise
+
+KINDS = [ContextEncoding(squares=(1, 3)), GaussianNoise(), CoarseNoise()]
 
 
 def generator(seed=0):
@@ -79,21 +82,163 @@ def test_inside_brain_of_a_black_image_is_anywhere():
     assert bool(mask.flatten(1).any(1).all())
 
 
-def test_the_seed_decides():
-    x, settings = images(50), ContextEncoding(squares=(1, 3))
-    one, two, other = (corrupt(x, settings, generator(seed)) for seed in (3, 3, 4))
-    assert torch.equal(one.images, two.images) and torch.equal(one.mask, two.mask)
-    assert not torch.equal(one.mask, other.mask)
+def test_the_whole_area_of_several_squares_is_covered():
+    """No square replaces another: the chance that a pixel stays whole falls with each."""
+    x = images(4000)
+    for number in (2, 3):
+        _, mask = corrupt(x, ContextEncoding(squares=(number, number)), generator())
+        covered = mask[:, 0].float().mean(0)
+        # Of the 49 - s places along an axis, a square of side s covers the middle pixel in s.
+        sides = np.arange(1, 25)
+        one = np.mean((sides / (49 - sides)) ** 2)
+        expected = 1 - (1 - one) ** number
+        spread = np.sqrt(expected * (1 - expected) / len(x))
+        assert covered[24, 24].item() == pytest.approx(expected, abs=4 * spread)
 
 
-def test_the_originals_are_left_alone():
-    x = images(10)
-    before = x.clone()
-    corrupt(x, generator=generator())
-    assert torch.equal(x, before)
+def test_the_paper_has_one_square_anywhere():
+    x = images(20)
+    assert PAPER.squares == (1, 1) and not PAPER.inside_brain
+    assert torch.equal(corrupt(x, None, generator()).images, corrupt(x, PAPER, generator()).images)
+
+
+@pytest.mark.parametrize("settings", KINDS, ids=lambda one: one.kind)
+class TestEveryKind:
+    def test_the_seed_decides(self, settings):
+        x = images(50)
+        one, two, other = (corrupt(x, settings, generator(seed)) for seed in (3, 3, 4))
+        assert torch.equal(one.images, two.images) and torch.equal(one.mask, two.mask)
+        assert not torch.equal(one.images, other.images)
+
+    def test_each_image_is_corrupted_in_its_own_way(self, settings):
+        x = images(1).expand(20, -1, -1, -1)
+        changes = (corrupt(x, settings, generator()).images - x).flatten(1)
+        distances = torch.cdist(changes, changes) + torch.eye(20)
+        assert distances.min() > 0.01
+
+    def test_only_the_mask_changes_and_no_image_stays_whole(self, settings):
+        x = images(50)
+        x[:, :, :10] = 0
+        before = x.clone()
+        corrupted, mask = corrupt(x, settings, generator())
+        assert torch.equal(x, before)
+        assert torch.equal(corrupted[~mask], x[~mask])
+        assert bool((corrupted != x).flatten(1).any(1).all())
+        assert bool(((corrupted != x) <= mask).all())
+
+    @pytest.mark.parametrize("device", ["cpu", "meta"])
+    @pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.float32, torch.float64])
+    def test_shape_type_and_device_are_kept(self, settings, device, dtype):
+        x = torch.ones(3, 1, 33, 33, device=device, dtype=dtype)
+        x = x / 255 if dtype == torch.uint8 else x  # as stored slices become images
+        corrupted, mask = corrupt(x, settings)
+        assert (corrupted.shape, corrupted.dtype, corrupted.device) == (x.shape, x.dtype, x.device)
+        assert (mask.shape, mask.dtype, mask.device) == (x.shape, torch.bool, x.device)
+
+    def test_autocast_changes_nothing(self, settings):
+        x = images(4)
+        with torch.autocast("cpu", torch.bfloat16):
+            inside = corrupt(x, settings, generator()).images
+        assert torch.equal(inside, corrupt(x, settings, generator()).images)
+
+    def test_survives_json_and_is_frozen(self, settings):
+        adapter = TypeAdapter(Corruption)
+        assert adapter.validate_json(adapter.dump_json(settings)) == settings
+        with pytest.raises(ValidationError):
+            settings.kind = "squares"
+        with pytest.raises(ValidationError):
+            adapter.validate_python({"kind": settings.kind, "strength": 1})
+        with pytest.raises(ValidationError):
+            adapter.validate_python({"kind": "salt"})
+
+
+def test_gaussian_noise_has_the_deviation_asked_for_and_is_not_clipped():
+    x = images(400, 32)
+    noise = corrupt(x, GaussianNoise(sigma=(0.2, 0.2)), generator()).images - x
+    count = noise.numel()
+    assert noise.mean().item() == pytest.approx(0, abs=4 * 0.2 / np.sqrt(count))
+    assert noise.std().item() == pytest.approx(0.2, abs=4 * 0.2 / np.sqrt(2 * count))
+    across = (noise[..., 1:] * noise[..., :-1]).mean().item() / 0.2**2
+    assert across == pytest.approx(0, abs=4 / np.sqrt(count))  # white: neighbours are independent
+    assert (x + noise).min() < 0 and (x + noise).max() > 1
+
+
+def test_each_deviation_in_the_range_is_equally_likely():
+    x = images(1000, 32)
+    sigmas = (corrupt(x, GaussianNoise(sigma=(0.1, 0.3)), generator()).images - x).flatten(1).std(1).numpy()
+    error = 4 * 0.3 / np.sqrt(2 * 32 * 32)
+    assert 0.1 - error < sigmas.min() < 0.11 and 0.29 < sigmas.max() < 0.3 + error
+    assert sigmas.mean() == pytest.approx(0.2, abs=4 * 0.2 / np.sqrt(12 * 1000))
+    assert sigmas.std() == pytest.approx(0.2 / np.sqrt(12), rel=0.1)
+
+
+@pytest.mark.parametrize("settings", [GaussianNoise(inside_brain=True), CoarseNoise()])
+def test_noise_stays_inside_the_brain(settings):
+    x = torch.zeros(20, 1, 48, 48)
+    x[:, :, 8:40, 12:30] = 0.5
+    corrupted, mask = corrupt(x, settings, generator())
+    assert torch.equal(mask, x != 0)
+    assert torch.equal(corrupted[~mask], x[~mask])
+    assert ((corrupted != x) == mask).float().mean() > 0.999
+
+
+def enlarged(cells: int, side: int) -> torch.Tensor:
+    """Weights (side, cells) of the bilinear enlargement of a line, from PyTorch's own."""
+    eye = torch.eye(cells, dtype=torch.float64)[None]
+    return torch.nn.functional.interpolate(eye, size=side, mode="linear", align_corners=False)[0].T
+
+
+@pytest.mark.parametrize("cells", [4, 8, 16, 32])
+def test_coarse_noise_has_the_deviation_of_enlarged_white_noise(cells):
+    x = torch.ones(600, 1, 64, 64)
+    noise = corrupt(x, CoarseNoise(sigma=0.5, cells=(cells,)), generator()).images - 1
+    # A pixel is a weighted mean of grid points: its variance is sigma² times the sum of the squared weights.
+    per_axis = enlarged(cells, 64).square().sum(1).mean().item()
+    power = noise.square().flatten(1).mean(1)
+    error = power.std().item() / np.sqrt(len(x))
+    assert power.mean().item() == pytest.approx((0.5 * per_axis) ** 2, abs=4 * error)
+    assert noise.mean().item() == pytest.approx(0, abs=4 * 0.5 / cells / np.sqrt(600))
+
+
+@pytest.mark.parametrize("cells", [8, 32])
+def test_coarse_noise_is_a_rolled_bilinear_enlargement(cells):
+    x = torch.ones(8, 1, 60, 60, dtype=torch.float64)
+    noise = (corrupt(x, CoarseNoise(cells=(cells,)), generator()).images - 1)[:, 0]
+    weights = enlarged(cells, 60)
+    rest = torch.eye(60, dtype=torch.float64) - weights @ torch.linalg.pinv(weights)
+    for axis in (1, 2):
+        lines = noise if axis == 1 else noise.mT
+        left = torch.stack([(rest @ lines.roll(-shift, 1)).norm(dim=(1, 2)) for shift in range(60)])
+        best, shifts = left.min(0)
+        assert best.max() < 1e-4  # drawn in single precision
+        assert (left > 0.1).sum(0).min() >= 40  # and most other ways to roll it back do not fit
+        assert len(shifts.unique()) > 2
+
+
+def test_each_grid_is_equally_likely():
+    x = torch.ones(900, 1, 64, 64)
+    noise = (corrupt(x, CoarseNoise(), generator()).images - 1)[:, 0]
+    values = torch.linalg.svdvals(noise)
+    small = values < 1e-5 * values[:, :1]  # an enlarged grid of n x n has rank n
+    assert bool(small[:, 32:].all())
+    finest = [~small[:, 16], small[:, 16] & ~small[:, 8], small[:, 8]]
+    shares = [one.float().mean().item() for one in finest]
+    np.testing.assert_allclose(shares, 1 / 3, atol=4 * np.sqrt(2 / 9 / 900))
 
 
 @pytest.mark.parametrize("squares", [(0, 1), (3, 2), (1, 17)])
 def test_impossible_numbers_of_squares_are_refused(squares):
     with pytest.raises(ValidationError):
         ContextEncoding(squares=squares)
+
+
+@pytest.mark.parametrize("sigma", [(0.0, 0.1), (0.2, 0.1), (0.1, float("nan")), (0.1, 11)])
+def test_impossible_deviations_are_refused(sigma):
+    with pytest.raises(ValidationError):
+        GaussianNoise(sigma=sigma)
+
+
+@pytest.mark.parametrize("change", [{"sigma": 0}, {"cells": ()}, {"cells": (1,)}, {"cells": (8, 257)}])
+def test_impossible_grids_are_refused(change):
+    with pytest.raises(ValidationError):
+        CoarseNoise(**change)

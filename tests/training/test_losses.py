@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -17,11 +18,43 @@ def test_divergence_is_the_closed_form():
     assert kl_divergence(torch.zeros(1, 3), torch.zeros(1, 3)).tolist() == [[0, 0, 0]]
 
 
+@pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (1.5, 0.5), (-2.0, 1.7)])
+def test_divergence_is_the_integral(mean, deviation):
+    """The definition, ∫ q log(q / p), by quadrature."""
+    z, width = np.linspace(-20, 20, 40_001, retstep=True)
+    log_q = -0.5 * ((z - mean) / deviation) ** 2 - np.log(deviation * np.sqrt(2 * np.pi))
+    log_p = -0.5 * z**2 - np.log(np.sqrt(2 * np.pi))
+    expected = (np.exp(log_q) * (log_q - log_p)).sum() * width
+    value = kl_divergence(torch.tensor(mean), torch.tensor(deviation).log()).item()
+    assert value == pytest.approx(expected, abs=1e-6)
+
+
+def test_divergence_of_half_precision_is_computed_in_single():
+    torch.manual_seed(0)
+    mu, log_std = (1e-2 * torch.randn(2, 64, 128)).bfloat16()  # 1 + small - 1: hopeless in half precision
+    value = kl_divergence(mu, log_std)
+    m, s = mu.double().numpy(), np.exp(log_std.double().numpy())
+    expected = 0.5 * (m**2 + s**2 - np.log(s**2) - 1)
+    assert value.dtype == torch.float32
+    assert value.sum().item() == pytest.approx(expected.sum(), rel=1e-3)
+
+
 def test_squared_error_sums_over_pixels_and_averages_over_the_batch():
     images = torch.zeros(4, 1, 3, 3)
     reconstruction = images.clone()
     reconstruction[1, 0, 2, 2], reconstruction[3, 0, 0] = 3.0, 1.0
     assert squared_error(reconstruction, images).item() == (9 + 3) / 4
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_squared_error_of_half_precision_is_summed_in_single(dtype):
+    torch.manual_seed(0)
+    images = torch.rand(2, 1, 196, 196)
+    reconstruction = torch.rand(2, 1, 196, 196).to(dtype)
+    value = squared_error(reconstruction, images)
+    expected = ((reconstruction.double() - images.double()) ** 2).sum() / 2
+    assert value.dtype == torch.float32
+    assert value.item() == pytest.approx(expected.item(), rel=1e-5)  # 13,000: in steps of 64 in bfloat16
 
 
 class Fixed(nn.Module):
@@ -97,12 +130,74 @@ def test_vqvae_terms_are_means():
     assert losses.reconstruction.item() == 1
     assert losses.latent.item() == 4 + 0.25 * 4
     assert losses.context.item() == pytest.approx(RESTORED / 9)
+    assert losses.codes is not None and losses.codes.encoded.shape == (2, 2, 2, 2)
+    assert objective(Fixed("ae"), clean).codes is None and objective(Fixed("vae"), clean).codes is None
 
 
-def test_vqvae_gradients_go_where_they_should():
+def test_moving_averages_leave_out_the_codebook_term():
+    clean, corrupted = batch()
+    losses = objective(Fixed("vqvae"), clean, corrupted, commitment=0.25, codebook="ema")
+    assert losses.latent.item() == 0.25 * 4
+    assert losses.total.item() == pytest.approx(1 + 0.25 * 4 + RESTORED / 9)
+
+
+def test_the_codes_are_those_of_the_clean_images():
     torch.manual_seed(0)
-    module = build("vq-vae", "small", 32)
-    x = torch.rand(2, 1, 32, 32)
-    objective(module, x, commitment=0).latent.backward()
-    assert not any(parameter.grad.any() for parameter in module.encoder.parameters())
-    assert module.codebook.weight.grad.abs().sum() > 0
+    module = build("ce-vq-vae", "small", 32)
+    clean, corrupted = torch.rand(2, 3, 1, 32, 32)
+    codes = objective(module, clean, corrupted).codes
+    torch.testing.assert_close(codes.encoded, module.encode(clean), rtol=0, atol=0)
+
+
+def spread_network():
+    """A small VQ-VAE whose codes lie where its vectors are."""
+    torch.manual_seed(0)
+    module, x = build("ce-vq-vae", "small", 32), torch.rand(2, 1, 32, 32)
+    vectors = module.encode(x).detach().movedim(1, -1).flatten(0, -2)
+    codes = vectors[torch.randperm(len(vectors))[:128]] + 0.02 * torch.randn(128, 32)
+    with torch.no_grad():
+        module.codebook.weight.copy_(codes)
+    return module, x
+
+
+@pytest.mark.parametrize("codebook", ["loss", "ema"])
+def test_vqvae_gradients_are_those_of_the_formula(codebook):
+    """The codebook learns by |sg(z) - e|² alone, the encoder by commitment and the decoder's gradient, copied."""
+    module, x = spread_network()
+    losses = objective(module, x, commitment=0.3, codebook=codebook)
+    codes = losses.codes
+    codes.encoded.retain_grad()
+    losses.total.backward()
+
+    z, e = codes.encoded.detach().double().numpy(), codes.quantised.detach().double().numpy()
+    expected = np.zeros((128, 32))
+    for n, y, column in np.ndindex(*codes.indices.shape):
+        expected[codes.indices[n, y, column]] += 2 / z.size * (e - z)[n, :, y, column]
+    if codebook == "loss":
+        np.testing.assert_allclose(module.codebook.weight.grad, expected, atol=1e-8, rtol=1e-4)
+        assert np.abs(expected).max() > 1e-5
+    else:
+        assert module.codebook.weight.grad is None
+
+    copied = codes.quantised.detach().clone().requires_grad_()
+    (module.decode(copied) - x).square().mean().backward()
+    towards = copied.grad.double().numpy() + 0.3 * 2 / z.size * (z - e)
+    np.testing.assert_allclose(codes.encoded.grad, towards, atol=1e-7, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["ce-ae", "ce-vae1", "ce-vae2", "ce-vq-vae"])
+def test_autocast_costs_less_than_a_hundredth(name):
+    torch.manual_seed(0)
+    clean = torch.rand(4, 1, 64, 64)
+    corrupted = clean * (torch.rand(4, 1, 64, 64) > 0.2)
+    module = build(name, "small", 64).eval()
+    if name == "ce-vq-vae":
+        torch.nn.init.normal_(module.codebook.weight, std=0.2)
+    with torch.no_grad():
+        exact = objective(module, clean, corrupted)
+        with torch.autocast("cpu", torch.bfloat16):
+            cast = objective(module, clean, corrupted)
+    for term in ("total", "reconstruction", "latent", "context"):
+        value = getattr(cast, term)
+        assert value.dtype == torch.float32
+        assert value.item() == pytest.approx(getattr(exact, term).item(), rel=0.01), term

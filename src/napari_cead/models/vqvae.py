@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from .blocks import check_images
 from .outputs import QuantisedOutput
+from .precision import single, without_autocast
 from .specs import ModelSpec
 
 
@@ -42,7 +43,8 @@ class ResidualStack(nn.Module):
 class VectorQuantisedAutoencoder(nn.Module):
     """VQ-VAE (van den Oord, Vinyals, Kavukcuoglu 2017): each latent pixel is replaced by the nearest of K code vectors.
 
-    The codebook learns by the codebook loss, so that all state is in the weights.
+    How the codebook learns, by the codebook loss or by moving averages, is the business of training: all state that is
+    needed to use the network is in the weights.
 
     Args:
         spec: The architecture (family ``vqvae``).
@@ -87,12 +89,13 @@ class VectorQuantisedAutoencoder(nn.Module):
 
     def nearest(self, encoded: Tensor) -> Tensor:
         """Return which code is nearest to each vector: (N, D, H, W) to (N, H, W) int64."""
-        vectors = encoded.detach().movedim(1, -1)
-        codes = self.codebook.weight.detach()
+        vectors = single(encoded.detach()).movedim(1, -1)
+        codes = single(self.codebook.weight.detach())
         # |z|^2 is the same for all codes: |e|^2 - 2 z.e has the same smallest one.
-        distances = torch.addmm(
-            (codes * codes).sum(1), vectors.reshape(-1, codes.shape[1]), codes.T, alpha=-2
-        )
+        with without_autocast(codes.device):  # neighbouring codes differ by less than half precision resolves
+            distances = torch.addmm(
+                (codes * codes).sum(1), vectors.reshape(-1, codes.shape[1]), codes.T, alpha=-2
+            )
         return distances.argmin(1).view(vectors.shape[:-1])
 
     def decode(self, quantised: Tensor) -> Tensor:

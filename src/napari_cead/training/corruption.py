@@ -1,47 +1,34 @@
-"""Context-encoding masks: squares of the image are overwritten, and the network has to restore what was there.
+"""Corruptions of healthy images, which the network learns to undo: one interface for all kinds.
 
-Pathak et al. 2016, *Context Encoders: Feature Learning by Inpainting*; used on brain MRI by Zimmerer et al. 2018.
+Each kind is a frozen, JSON-serialisable object; :data:`Corruption` is any of them, told apart by ``kind``.
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Annotated, NamedTuple, TypeAlias
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
+from .noise import CoarseNoise, GaussianNoise, add_coarse, add_gaussian
+from .squares import ContextEncoding, overwrite_squares
 
-class ContextEncoding(BaseModel):
-    """How images are corrupted. The defaults are the paper's: one square of random size, anywhere in the image.
+__all__ = ["PAPER", "CoarseNoise", "ContextEncoding", "Corrupted", "Corruption", "GaussianNoise", "corrupt"]
 
-    Attributes:
-        squares: Smallest and largest number of squares in an image, each number equally likely.
-        largest_side: Largest side of a square as a fraction of the image's; all sides up to it are equally likely.
-        inside_brain: Whether squares stay inside the bounding box of the image's non-zero pixels.
-        fill: ``"uniform"`` draws a value for each square between the batch's extremes, ``"zero"`` blackens it.
-    """
+Corruption: TypeAlias = Annotated[ContextEncoding | GaussianNoise | CoarseNoise, Field(discriminator="kind")]
+"""Any corruption, as the type of a field of a pydantic model."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    squares: tuple[int, int] = (1, 1)
-    largest_side: float = Field(default=0.5, gt=0, le=1)
-    inside_brain: bool = False
-    fill: Literal["uniform", "zero"] = "uniform"
-
-    @model_validator(mode="after")
-    def _ordered(self) -> ContextEncoding:
-        if not 1 <= self.squares[0] <= self.squares[1] <= 16:
-            raise ValueError("squares are two numbers from 1 to 16, the smaller first")
-        return self
+PAPER = ContextEncoding()
+"""The paper's: one square of random size per image."""
 
 
 class Corrupted(NamedTuple):
     """Corrupted images.
 
     Attributes:
-        images: (N, 1, S, S), as the originals but for the squares.
-        mask: (N, 1, S, S) bool, where the squares are.
+        images: (N, 1, S, S), as the originals but where the mask is set.
+        mask: (N, 1, S, S) bool, where they were changed.
     """
 
     images: Tensor
@@ -49,65 +36,26 @@ class Corrupted(NamedTuple):
 
 
 def corrupt(
-    images: Tensor, settings: ContextEncoding | None = None, generator: torch.Generator | None = None
+    images: Tensor, settings: Corruption | None = None, generator: torch.Generator | None = None
 ) -> Corrupted:
-    """Overwrite random squares of each image.
+    """Corrupt each image in a way of its own.
 
-    All images are worked on at once, on their own device; each has at least one square of at least one pixel.
+    All images are worked on at once, on their own device, without waiting for it. Squares are filled from within the
+    range of the batch; noise is not clipped to any range.
 
     Args:
-        images: (N, 1, S, S).
+        images: (N, 1, S, S) float; they are left as they are.
         settings: How; None: the paper's way.
         generator: Source of randomness, on the device of the images.
+
+    Example:
+        >>> images = torch.rand(4, 1, 64, 64)
+        >>> corrupt(images, CoarseNoise(), torch.Generator().manual_seed(0)).images.shape
+        torch.Size([4, 1, 64, 64])
     """
-    settings = settings or ContextEncoding()
-    count, size = len(images), images.shape[-1]
-    device = images.device
-    top, left, bottom, right = _brain_boxes(images) if settings.inside_brain else _whole(images)
-
-    def draw(low: Tensor, high: Tensor) -> Tensor:
-        """Draw a whole number per image from low to high, both included."""
-        share = torch.rand(count, device=device, generator=generator)
-        return low + (share * (high - low + 1)).floor().long().minimum(high - low)
-
-    one = torch.ones_like(top)
-    fewest, most = settings.squares
-    squares = draw(one * fewest, one * most)
-    room = torch.minimum(bottom - top, right - left).clamp(max=max(1, int(size * settings.largest_side)))
-    low, high = images.amin(), images.amax()
-    index = torch.arange(size, device=device)
-    result, covered = images, torch.zeros_like(images, dtype=torch.bool)
-    for number in range(most):
-        side = draw(one, room)
-        y, x = draw(top, bottom - side), draw(left, right - side)
-        rows = (index >= y[:, None]) & (index < (y + side)[:, None])
-        columns = (index >= x[:, None]) & (index < (x + side)[:, None])
-        square = rows[:, None, :, None] & columns[:, None, None, :] & (number < squares)[:, None, None, None]
-        if settings.fill == "uniform":
-            share = torch.rand(count, 1, 1, 1, device=device, dtype=images.dtype, generator=generator)
-            result = torch.where(square, low + share * (high - low), result)
-        else:
-            result = result.masked_fill(square, 0)
-        covered = covered | square
-    return Corrupted(result, covered)
-
-
-def _whole(images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    zero = torch.zeros(len(images), dtype=torch.long, device=images.device)
-    return zero, zero, zero + images.shape[-2], zero + images.shape[-1]
-
-
-def _brain_boxes(images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return top, left, bottom, right (the last two excluded), each (N,), of the non-zero pixels.
-
-    An image without any counts as a whole.
-    """
-    bounds = []
-    for axis in (3, 2):
-        present = (images != 0).any(dim=axis).flatten(1)
-        present = present | ~present.any(dim=1, keepdim=True)
-        first = present.int().argmax(1)
-        last = present.shape[1] - present.flip(1).int().argmax(1)
-        bounds.append((first, last))
-    (top, bottom), (left, right) = bounds
-    return top, left, bottom, right
+    settings = settings or PAPER
+    if isinstance(settings, GaussianNoise):
+        return Corrupted(*add_gaussian(images, settings, generator))
+    if isinstance(settings, CoarseNoise):
+        return Corrupted(*add_coarse(images, settings, generator))
+    return Corrupted(*overwrite_squares(images, settings, generator))

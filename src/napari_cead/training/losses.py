@@ -2,18 +2,23 @@
 
 For AE and VAE: sums over pixels and latent dimensions, mean over the batch, so that ``beta`` is in units of the ELBO.
 For VQ-VAE all terms are means. Context encoding adds the reconstruction of the corrupted image, compared with the clean
-one; a VAE decodes its posterior's mean there.
+one; a VAE decodes its posterior's mean there. All terms are computed in single precision, also under autocast.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..models.outputs import Output, QuantisedOutput, VariationalOutput
+from ..models.precision import single
+
+CodebookLearning = Literal["loss", "ema"]
+"""How a VQ-VAE's codebook learns: by a loss term (the paper), or by moving averages (van den Oord et al. 2017, A.1)."""
 
 
 @dataclass(frozen=True)
@@ -25,17 +30,19 @@ class Losses:
         reconstruction: Squared error of the reconstruction.
         latent: The divergence times beta (VAE), codebook and commitment (VQ-VAE), 0 (AE).
         context: Squared error of the restored image, 0 without context encoding.
+        codes: The network's output for the clean images if it is a VQ-VAE, for the codebook's tracker; else None.
     """
 
     total: Tensor
     reconstruction: Tensor
     latent: Tensor
     context: Tensor
+    codes: QuantisedOutput | None = None
 
 
 def squared_error(reconstruction: Tensor, images: Tensor) -> Tensor:
     """Return the squared error summed over pixels, mean over the batch: two (N, 1, S, S) to a scalar."""
-    return (reconstruction - images).square().sum() / len(images)
+    return (single(reconstruction) - single(images)).square().sum() / len(images)
 
 
 def kl_divergence(mu: Tensor, log_std: Tensor) -> Tensor:
@@ -48,7 +55,13 @@ def kl_divergence(mu: Tensor, log_std: Tensor) -> Tensor:
     Returns:
         (N, latent), each 0.5 (mu² + s² - log s² - 1) with s = exp(log_std).
     """
+    mu, log_std = single(mu), single(log_std)
     return 0.5 * (mu.square() + torch.exp(2 * log_std) - 2 * log_std - 1)
+
+
+def mean_squared_error(result: Tensor, target: Tensor) -> Tensor:
+    """Return the mean squared error over everything: two tensors of one shape to a scalar."""
+    return functional.mse_loss(single(result), single(target))
 
 
 def objective(
@@ -58,6 +71,7 @@ def objective(
     *,
     beta: float = 1.0,
     commitment: float = 1.0,
+    codebook: CodebookLearning = "loss",
     generator: torch.Generator | None = None,
 ) -> Losses:
     """Run a network on a batch and return its losses.
@@ -65,21 +79,25 @@ def objective(
     Args:
         module: A network of this package.
         images: (N, 1, S, S), the clean images.
-        corrupted: (N, 1, S, S), the same images with squares overwritten; None: no context encoding.
+        corrupted: (N, 1, S, S), the same images corrupted; None: no context encoding.
         beta: Weight of the divergence (VAE).
-        commitment: Weight of the commitment term (VQ-VAE).
+        commitment: Weight of the commitment term (VQ-VAE): 1 in the paper, 0.25 in van den Oord et al. 2017.
+        codebook: ``"loss"`` for the codebook term (VQ-VAE); ``"ema"`` leaves it out, for then a
+            :class:`~napari_cead.training.codebook.CodebookTracker` with a decay moves the codebook.
         generator: Source of the posterior's samples, on the device of the images.
     """
     output: Output = module(images, generator=generator)
-    error = functional.mse_loss if isinstance(output, QuantisedOutput) else squared_error
+    error = mean_squared_error if isinstance(output, QuantisedOutput) else squared_error
     reconstruction = error(output.reconstruction, images)
     latent = reconstruction.new_zeros(())
     if isinstance(output, VariationalOutput):
         latent = beta * kl_divergence(output.mu, output.log_std).sum() / len(images)
     elif isinstance(output, QuantisedOutput):
-        codebook = functional.mse_loss(output.quantised, output.encoded.detach())
-        latent = codebook + commitment * functional.mse_loss(output.encoded, output.quantised.detach())
+        latent = commitment * mean_squared_error(output.encoded, output.quantised.detach())
+        if codebook == "loss":
+            latent = latent + mean_squared_error(output.quantised, output.encoded.detach())
     context = reconstruction.new_zeros(())
     if corrupted is not None:
         context = error(module(corrupted, sample=False).reconstruction, images)
-    return Losses(reconstruction + latent + context, reconstruction, latent, context)
+    codes = output if isinstance(output, QuantisedOutput) else None
+    return Losses(reconstruction + latent + context, reconstruction, latent, context, codes)
