@@ -137,15 +137,6 @@ def test_a_window_without_a_display_is_one_line(call, monkeypatch, patient_folde
     assert "no display" in err
 
 
-def test_models_are_listed_as_objects_with_names(call):
-    status, out, _ = call("models", "list", "--json")
-    assert status == 0
-    names = [entry["name"] for entry in json.loads(out)]
-    assert "ce-vae1" in names
-    status, out, _ = call("models", "show", "ce-vae1", "--json")
-    assert json.loads(out)["spec"]["family"] == "vae"
-
-
 def test_the_installed_command_prints_its_version():
     done = subprocess.run(
         [sys.executable, "-m", "napari_cead", "--version"], capture_output=True, text=True, check=True
@@ -178,16 +169,6 @@ def test_without_a_verb_there_is_help(call):
         assert (status, err) == (0, "")
         assert out.startswith("Usage:")
         assert out.count("\n") > 5
-
-
-def test_showing_a_damaged_model_is_an_error(call, model_folder, tmp_path):
-    changed = shutil.copytree(model_folder, tmp_path / "changed")
-    content = bytearray((changed / "model.safetensors").read_bytes())
-    content[-1] ^= 1
-    (changed / "model.safetensors").write_bytes(content)
-    status, out, err = call("models", "show", changed)
-    assert (status, out) == (2, "")
-    assert "model.safetensors" in err
 
 
 def test_a_full_disk_behind_standard_output_is_one_line():

@@ -47,6 +47,14 @@ class ModelError(CeadError):
     """A model is unknown, damaged, or cannot do what was asked."""
 
 
+class RunError(CeadError):
+    """A training run cannot be started or resumed, or failed."""
+
+
+class StoreError(CeadError):
+    """A slice store or a split cannot be made or used."""
+
+
 class ParameterError(CeadError, ValueError):
     """A setting is out of its range."""
 

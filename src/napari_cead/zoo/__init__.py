@@ -14,14 +14,14 @@ from .card import (
 from .finding import (
     ModelInfo,
     damaged_models,
-    export_model,
     find_model,
     find_models,
-    install_model,
     list_models,
     load_model,
     models_folder,
 )
+from .installing import export_model, install_model
+from .onnx import export_onnx
 from .storage import Detector, check_model, save_model
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "check_model",
     "damaged_models",
     "export_model",
+    "export_onnx",
     "find_model",
     "find_models",
     "install_model",

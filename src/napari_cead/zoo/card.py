@@ -118,14 +118,31 @@ def load_card(folder: str | Path) -> ModelCard:
     """
     file = Path(folder) / CARD_FILE
     try:
-        text = file.read_text(encoding="utf-8")
+        content = file.read_bytes()
     except FileNotFoundError:
         raise ModelError(
             f"there is no {CARD_FILE} here",
             file=folder,
             mend=f"give a folder with {CARD_FILE} and {WEIGHTS_FILE}",
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ModelError(f"the file cannot be read ({error})", file=file, mend=_AGAIN) from error
+    return parse_card(content, file)
+
+
+def parse_card(content: bytes, file: Path) -> ModelCard:
+    """Return the card that the bytes of a ``model.json`` describe.
+
+    Args:
+        content: The bytes.
+        file: Where they come from, for the message of an error.
+
+    Raises:
+        ModelError: If they are not a valid card.
+    """
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
         raise ModelError(f"the file cannot be read ({error})", file=file, mend=_AGAIN) from error
     try:
         values = json.loads(text, parse_constant=_no_constant)

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Literal
 
 from platformdirs import user_data_dir
 
-from ..errors import CeadError, ModelError, OutputError, ParameterError
+from ..errors import CeadError, ModelError
 from ..resources import sample_data
+from .archive import is_archive
 from .card import CARD_FILE, WEIGHTS_FILE, ModelCard, load_card
-from .weights import PICKLES, find_weights, only_safetensors
+from .storage import Detector, load_folder
+from .weights import PICKLES, check_whole, find_weights, only_safetensors
 
 if TYPE_CHECKING:
     import torch
-
-    from .storage import Detector
 
 Where = Literal["bundled", "installed"]
 
@@ -38,6 +38,8 @@ class ModelInfo:
         description: What it is.
         size: Bytes on disk.
         score: Suggested anomaly score, or None.
+        hides_bundled: Whether an installed model hides the bundled one of the same name.
+        problem: What is wrong with it, in one sentence; None: nothing that shows without reading all the weights.
     """
 
     name: str
@@ -48,6 +50,8 @@ class ModelInfo:
     description: str
     size: int
     score: str | None
+    hides_bundled: bool = False
+    problem: str | None = None
 
 
 def models_folder() -> Path:
@@ -60,26 +64,25 @@ def models_folder() -> Path:
 
 def find_models() -> dict[str, Path]:
     """Return the folders of all whole models by name; an installed one hides the bundled one of the same name."""
-    return {name: folder for name, (_, folder, found) in _scan().items() if isinstance(found, ModelCard)}
+    return {name: found.folder for name, found in _scan().items() if isinstance(found.card, ModelCard)}
 
 
 def damaged_models() -> dict[str, ModelError]:
     """Return what is wrong with the model folders that cannot be used, by name."""
-    return {name: found for name, (_, _, found) in _scan().items() if isinstance(found, ModelError)}
+    return {name: found.card for name, found in _scan().items() if isinstance(found.card, ModelError)}
 
 
-def list_models() -> list[ModelInfo]:
-    """Return a line about each whole model, in the order of their names."""
-    lines = []
-    for name, (where, folder, card) in _scan().items():
-        if isinstance(card, ModelCard):
-            size = sum((folder / file).stat().st_size for file in (CARD_FILE, WEIGHTS_FILE))
-            score = card.suggestions[0].score if card.suggestions else None
-            parameters = card.parameters or None
-            lines.append(
-                ModelInfo(name, where, folder, card.spec.family, parameters, card.description, size, score)
-            )
-    return lines
+def list_models(*, damaged: bool = False) -> list[ModelInfo]:
+    """Return a line about each whole model, in the order of their names.
+
+    Args:
+        damaged: Whether to list the model folders that cannot be used as well, with what is wrong with them.
+    """
+    return [
+        _info(name, found)
+        for name, found in _scan().items()
+        if damaged or not isinstance(found.card, ModelError)
+    ]
 
 
 def find_model(name_or_folder: str | Path) -> Path:
@@ -101,6 +104,12 @@ def find_model(name_or_folder: str | Path) -> Path:
     if path.is_file():
         if path.name in (CARD_FILE, WEIGHTS_FILE):
             return path.parent
+        if is_archive(path):
+            raise ModelError(
+                "a model in a zip file has to be installed before it can be used",
+                file=path,
+                mend=f"run: napari-cead models install {path}",
+            )
         raise ModelError(
             "this file is not a model", file=path, mend=f"give a folder with {CARD_FILE} and {WEIGHTS_FILE}"
         )
@@ -123,62 +132,9 @@ def load_model(name_or_folder: str | Path, device: str | torch.device = "auto") 
         ModelError: If there is no such model, or it is damaged.
         ParameterError: If there is no such device.
     """
-    from .storage import load_folder
-
     folder = find_model(name_or_folder)
     listed = any(folder.parent == root for _, root in _roots())
     return load_folder(folder, folder.name if listed else load_card(folder).name, device)
-
-
-def install_model(source: str | Path, name: str | None = None, *, replace: bool = False) -> Path:
-    """Copy a model folder to the installed models, after checking it.
-
-    Args:
-        source: A model folder.
-        name: What to call it; None: the name on its card.
-        replace: Whether an installed model of that name may be replaced.
-
-    Returns:
-        The folder it is in now.
-
-    Raises:
-        ModelError: If the source is not a whole model.
-        OutputError: If a model of that name is installed, or the folder cannot be written.
-        ParameterError: If the name cannot be a model's.
-    """
-    from .storage import copy_model
-
-    folder = find_model(source)
-    wanted = name or load_card(folder).name
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", wanted):
-        raise ParameterError(
-            f"{wanted!r} cannot be the name of a model",
-            mend="use up to 64 letters, digits, dots, dashes and underscores",
-        )
-    target = models_folder() / wanted
-    if target.exists() and not replace:
-        raise OutputError(
-            "a model of this name is installed",
-            file=target,
-            mend="choose another name, or allow replacing it",
-        )
-    return copy_model(folder, target, wanted)
-
-
-def export_model(name_or_folder: str | Path, folder: str | Path) -> Path:
-    """Copy a model to a folder of the user's, after checking it.
-
-    Args:
-        name_or_folder: The model.
-        folder: Where to put it; an existing model there is replaced.
-
-    Raises:
-        ModelError: If there is no such model, or it is damaged.
-        OutputError: If the folder cannot be written, or holds something other than a model.
-    """
-    from .storage import copy_model
-
-    return copy_model(find_model(name_or_folder), Path(folder))
 
 
 def _roots() -> Iterator[tuple[Where, Path]]:
@@ -188,21 +144,63 @@ def _roots() -> Iterator[tuple[Where, Path]]:
         yield "bundled", sample_data() / "models"
 
 
-def _scan() -> dict[str, tuple[Where, Path, ModelCard | ModelError]]:
-    """Return each model folder by name with its card or what is wrong with it."""
-    found: dict[str, tuple[Where, Path, ModelCard | ModelError]] = {}
+@dataclass
+class _Found:
+    """A model folder, with its card or what is wrong with it."""
+
+    where: Where
+    folder: Path
+    card: ModelCard | ModelError
+    hides_bundled: bool = False
+
+
+def _scan() -> dict[str, _Found]:
+    """Return each model folder by name."""
+    found: dict[str, _Found] = {}
     for where, root in _roots():
         try:
             folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
         except OSError:  # none installed yet
             continue
         for folder in folders:
+            if folder.name in found:
+                found[folder.name].hides_bundled = True
+                continue
             card: ModelCard | ModelError
             try:
                 card = load_card(folder)
-                find_weights(folder)
+                check_whole(find_weights(folder))
             except ModelError as error:
                 card = error
-            if folder.name not in found:
-                found[folder.name] = (where, folder, card)
+            found[folder.name] = _Found(where, folder, card)
     return dict(sorted(found.items()))
+
+
+def _info(name: str, found: _Found) -> ModelInfo:
+    files = (found.folder / file for file in (CARD_FILE, WEIGHTS_FILE))
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    if isinstance(found.card, ModelError):
+        return ModelInfo(
+            name,
+            found.where,
+            found.folder,
+            family="",
+            parameters=None,
+            description="",
+            size=size,
+            score=None,
+            hides_bundled=found.hides_bundled,
+            problem=str(found.card),
+        )
+    card = found.card
+    return ModelInfo(
+        name,
+        found.where,
+        found.folder,
+        family=card.spec.family,
+        parameters=card.parameters or None,
+        description=card.description,
+        size=size,
+        score=card.suggestions[0].score if card.suggestions else None,
+        hides_bundled=found.hides_bundled,
+    )

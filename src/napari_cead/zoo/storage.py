@@ -116,7 +116,7 @@ def save_model(
     layout = {
         name: (type_code(tensor.dtype), tuple(tensor.shape)) for name, tensor in (tensors | maps).items()
     }
-    if layout != expected_layout(complete, _skeleton(complete)):
+    if layout != expected_layout(complete, skeleton(complete)):
         raise ModelError(
             f"the weights are not those of the spec of {card.name}", mend="save the network with its own spec"
         )
@@ -155,7 +155,7 @@ def check_model(folder: str | Path) -> ModelCard:
     path = Path(folder)
     card = load_card(path)
     file = find_weights(path)
-    check_header(file, expected_layout(card, _skeleton(card)))
+    check_header(file, expected_layout(card, skeleton(card)))
     check_sha256(file, card)
     return card
 
@@ -178,7 +178,7 @@ def load_folder(folder: Path, name: str, device: str | torch.device = "auto") ->
     place = pick_device(device)
     card = check_model(folder)
     file = find_weights(folder)
-    module = _skeleton(card).to_empty(device=place).eval().requires_grad_(False)
+    module = skeleton(card).to_empty(device=place).eval().requires_grad_(False)
     try:
         # Copied out one by one: a tensor that stays mapped to the file would keep it from being replaced.
         with safe_open(file, framework="pt", device="cpu") as stored:
@@ -217,7 +217,8 @@ def copy_model(source: Path, target: Path, name: str | None = None) -> Path:
     return target
 
 
-def _skeleton(card: ModelCard) -> nn.Module:
+def skeleton(card: ModelCard) -> nn.Module:
+    """Return the network of a card's spec on the meta device: shapes without memory."""
     import torch
 
     with torch.device("meta"):

@@ -26,7 +26,9 @@ PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin")
 
 _ITEM_SIZE = {"F32": 4, "F16": 2}
 _CODE = {"float32": "F32", "float16": "F16"}
-_LONGEST_HEADER = 16 << 20
+LONGEST_HEADER = 16 << 20
+"""Most bytes that the header of a weights file may have."""
+
 _AGAIN = "install or save the model again"
 
 Layout = Mapping[str, tuple[str, tuple[int, ...]]]
@@ -75,6 +77,11 @@ def expected_layout(card: ModelCard, skeleton: nn.Module) -> Layout:
     return layout | {f"{STATISTICS}{name}": ("F32", (side, side)) for name in card.statistics}
 
 
+def layout_size(layout: Layout) -> int:
+    """Return how many bytes the tensors of a layout take, without the header."""
+    return sum(_ITEM_SIZE[code] * math.prod(shape) for code, shape in layout.values())
+
+
 def check_header(file: Path, layout: Layout) -> None:
     """Check that a safetensors file holds exactly the tensors of a layout, and has the right length.
 
@@ -96,11 +103,22 @@ def check_header(file: Path, layout: Layout) -> None:
                 file=file,
                 mend=_AGAIN,
             )
-    size = sum(_ITEM_SIZE[code] * math.prod(shape) for code, shape in layout.values())
+    size = layout_size(layout)
     if length != size:
         raise ModelError(
             f"the file holds {length} bytes of weights where {size} are expected", file=file, mend=_AGAIN
         )
+
+
+def check_whole(file: Path) -> None:
+    """Check that a safetensors file is as long as its header says; quick, and without knowing the architecture.
+
+    Raises:
+        ModelError: If it is not.
+    """
+    found, length = _read_header(file)
+    if all(code in _ITEM_SIZE for code, _ in found.values()) and layout_size(found) != length:
+        raise ModelError("this is not a whole safetensors file", file=file, mend=_AGAIN)
 
 
 def _read_header(file: Path) -> tuple[dict[str, tuple[str, tuple[int, ...]]], int]:
@@ -110,7 +128,7 @@ def _read_header(file: Path) -> tuple[dict[str, tuple[str, tuple[int, ...]]], in
         total = file.stat().st_size
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
-            if total < 8 or length > min(_LONGEST_HEADER, total - 8):
+            if total < 8 or length > min(LONGEST_HEADER, total - 8):
                 raise broken
             header: Any = json.loads(stream.read(length))
     except OSError as error:

@@ -1,0 +1,188 @@
+"""The verbs about models: list, show, install, export."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import help_without_verb, print_json
+from .errors import ParameterError
+
+if TYPE_CHECKING:
+    from .zoo import ModelCard, ModelInfo
+
+models_app = typer.Typer(help="The models that are bundled or installed.", invoke_without_command=True)
+
+
+@models_app.callback()
+def _models(context: typer.Context) -> None:
+    help_without_verb(context)
+
+
+@models_app.command("list")
+def models_list(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the models, where they come from, and what is wrong with those that cannot be run."""
+    from .zoo import list_models
+
+    infos = list_models(damaged=True)
+    if json:
+        print_json([asdict(info) for info in infos])
+        return
+    width = max((len(info.name) for info in infos), default=0)
+    for info in infos:
+        typer.echo(f"{info.name:<{width}}  {info.where:<9}  {_plain(_about(info))}")
+
+
+def _about(info: ModelInfo) -> str:
+    about = info.description if info.problem is None else f"cannot be used: {info.problem}"
+    return about + (" (hides the bundled model of this name)" if info.hides_bundled else "")
+
+
+@models_app.command("show")
+def models_show(
+    model: Annotated[str, typer.Argument(help="Name or folder of the model.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the whole card as JSON.")] = False,
+) -> None:
+    """Show what a model is, how it was trained, and what it suggests."""
+    from .zoo import check_model, find_model
+
+    folder = find_model(model)
+    card = check_model(folder)
+    if json:
+        print_json(card.model_dump(mode="json"))
+        return
+    for line in _describe(card, folder):
+        typer.echo(_plain(line))
+
+
+@models_app.command("install")
+def models_install(
+    source: Annotated[str, typer.Argument(help="Model folder, or zip file with one model.")],
+    name: Annotated[
+        str | None, typer.Option(help="What to call it; the name on its card if left out.")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace an installed model of that name.")
+    ] = False,
+) -> None:
+    """Check a model and copy it to the installed models."""
+    from .zoo import install_model
+
+    folder = install_model(source, name, replace=replace)
+    typer.echo(f"{folder.name}: installed in {folder}; use it with: --model {folder.name}")
+
+
+@models_app.command("export")
+def models_export(
+    model: Annotated[str, typer.Argument(help="Name or folder of the model.")],
+    target: Annotated[
+        Path, typer.Argument(help="Folder to write; a name ending in .zip or .onnx makes such a file.")
+    ],
+    onnx: Annotated[
+        bool,
+        typer.Option("--onnx", help="Write an ONNX file: in TARGET if it is a folder, else TARGET.onnx."),
+    ] = False,
+) -> None:
+    """Check a model and write it to a folder, a zip file or an ONNX file."""
+    from .zoo import export_model, find_model, load_card
+
+    card = load_card(find_model(model))
+    written = export_model(model, _onnx_file(target, card.name) if onnx else target)
+    side = card.spec.image_size
+    uses = {
+        ".zip": f"install it elsewhere with: napari-cead models install {written.name}",
+        ".onnx": f"it turns image (N, 1, {side}, {side}) float32 into reconstruction of that shape",
+    }
+    use = f"use it with: --model {written}" if written.is_dir() else uses[written.suffix.lower()]
+    typer.echo(f"{card.name}: exported to {written}; {use}")
+
+
+def _onnx_file(target: Path, name: str) -> Path:
+    """Return the ONNX file that ``TARGET --onnx`` means.
+
+    Raises:
+        ParameterError: If the target is to be a zip file.
+    """
+    if target.is_dir():
+        return target / f"{name}.onnx"
+    if target.suffix.lower() == ".zip":
+        raise ParameterError(
+            f"{target} cannot be a zip and an ONNX file",
+            mend="let its name end in .onnx, or leave out --onnx",
+        )
+    return target if target.suffix.lower() == ".onnx" else target.with_name(f"{target.name}.onnx")
+
+
+def _describe(card: ModelCard, folder: Path) -> Iterator[str]:
+    """Give the lines of a card for a reader."""
+    values = card.model_dump(mode="json")
+    yield card.name
+    if card.description:
+        yield card.description
+    yield f"in {folder}"
+    for title, key in (("Network", "spec"), ("Input", "preprocessing"), ("Training", "training")):
+        yield from _section(title, values[key])
+    suggestions = {
+        f"{suggestion.score} ({suggestion.rule})": _text(suggestion.params) for suggestion in card.suggestions
+    }
+    yield from _section("Suggested settings (the first are the default)", suggestions)
+    yield from _section("Scales of scores", values["score_scales"])
+    yield from _section("Fine-tuned from", {parent.name: parent.sha256 for parent in card.parents})
+    weights: dict[str, Any] = {
+        "parameters": f"{card.parameters:,}",
+        "type": card.dtype,
+        "sha256": card.sha256,
+    }
+    if card.statistics:
+        weights["healthy statistics"] = values["statistics"]
+    yield from _section("Weights", weights)
+
+
+def _section(title: str, values: Mapping[str, Any], level: int = 0) -> Iterator[str]:
+    """Give a titled, aligned list; nothing where there is nothing to say."""
+    if not values:
+        return
+    if level == 0:
+        yield ""
+    indent = "  " * level
+    yield f"{indent}{title}"
+    width = max(len(_label(key)) for key in values)
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _section(_label(key), value, level + 1)
+        else:
+            yield f"{indent}  {_label(key):<{width}}  {_text(value)}"
+
+
+_LONG = 12
+"""A list of more items (losses by epoch) is told by its first and last."""
+
+
+def _text(value: Any) -> str:
+    """Return a value of a card in words: no brackets, quotes or sixteen digits."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_label(key)} {_text(item)}" for key, item in value.items()) or "–"
+    if isinstance(value, list | tuple):
+        if len(value) > _LONG:
+            return f"{len(value)} values, from {_text(value[0])} to {_text(value[-1])}"
+        return ", ".join(_text(item) for item in value) or "–"
+    return str(value)
+
+
+def _label(key: str) -> str:
+    return str(key).replace("_", " ")
+
+
+def _plain(text: str) -> str:
+    """Return one line without control characters: a card may come from anywhere, a terminal obeys them."""
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -1,0 +1,297 @@
+"""A model in one zip file, to hand on: ``NAME/model.json`` and ``NAME/model.safetensors``.
+
+A zip from elsewhere is not trusted: its listing is checked as a whole first, only the two files of a model are ever
+read, and of each no more than a model of its spec can need. The names in it are compared, never written to.
+"""
+
+from __future__ import annotations
+
+import stat
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, LargeZipFile, ZipFile, ZipInfo
+
+from ..atomic import atomic_path, make_folder, to_json
+from ..errors import ModelError, OutputError
+from .card import CARD_FILE, WEIGHTS_FILE, parse_card
+from .storage import check_model, skeleton
+from .weights import LONGEST_HEADER, PICKLES, expected_layout, layout_size, only_safetensors
+
+SUFFIX = ".zip"
+LONGEST_CARD = 1 << 20
+"""Most bytes that the ``model.json`` in a zip may have."""
+
+_CHUNK = 1 << 20
+_DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can tell: equal models give equal files
+_ENCRYPTED = 0x1
+_ANOTHER = "export the model again, or ask for another copy"
+_REPACK = f"pack a folder with only {CARD_FILE} and {WEIGHTS_FILE}"
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a path names a zip file rather than a folder (its content is not looked at)."""
+    return path.suffix.lower() == SUFFIX and not path.is_dir()
+
+
+class ModelArchive:
+    """A zip file that holds one model, with its listing checked and its card read.
+
+    Args:
+        file: Where the zip file is.
+        opened: The same, open for reading.
+
+    Attributes:
+        file: Where the zip file is.
+        card: The model's card.
+
+    Raises:
+        ModelError: If it holds anything but one model, or the card is not valid.
+    """
+
+    def __init__(self, file: Path, opened: ZipFile) -> None:
+        self.file = file
+        self._zip = opened
+        card, self._weights = _members(file, opened.infolist())
+        if card.file_size > LONGEST_CARD:
+            raise ModelError(
+                f"the card has {card.file_size} bytes, more than the {LONGEST_CARD} that one may have",
+                file=file / card.filename,
+                mend=_ANOTHER,
+            )
+        with _reading(file), opened.open(card) as stream:
+            content = stream.read(LONGEST_CARD)
+        self.card = parse_card(content, file / card.filename)
+
+    def extract(self, folder: Path, name: str) -> None:
+        """Write the model to an empty folder of the caller's and check it there.
+
+        Args:
+            folder: An existing folder.
+            name: What the model's card shall call it.
+
+        Raises:
+            ModelError: If the weights are damaged, or not those of the card's spec.
+            OSError: If the folder cannot be written.
+        """
+        where = self.file / self._weights.filename
+        with _reading(self.file):
+            stream = self._zip.open(self._weights)
+        with stream, (folder / WEIGHTS_FILE).open("wb") as written:
+            start = self._read(stream, 8)
+            header = int.from_bytes(start, "little")
+            if len(start) < 8 or header > LONGEST_HEADER:
+                raise ModelError("this is not a whole safetensors file", file=where, mend=_ANOTHER)
+            size = 8 + header + layout_size(expected_layout(self.card, skeleton(self.card)))
+            if self._weights.file_size != size:
+                raise ModelError(
+                    f"the file has {self._weights.file_size} bytes where the card's spec asks for {size}",
+                    file=where,
+                    mend=_ANOTHER,
+                )
+            written.write(start)
+            left = size - len(start)
+            while left > 0:
+                chunk = self._read(stream, min(left, _CHUNK))
+                if not chunk:
+                    raise ModelError("the file ends too early", file=where, mend=_ANOTHER)
+                written.write(chunk)
+                left -= len(chunk)
+        card = self.card.model_copy(update={"name": name})
+        (folder / CARD_FILE).write_text(to_json(card.model_dump(mode="json")), encoding="utf-8")
+        try:
+            check_model(folder)
+        except ModelError as error:  # it names the temporary copy, which nobody knows
+            raise ModelError(error.reason, file=where, mend=_ANOTHER) from None
+
+    def _read(self, stream: IO[bytes], count: int) -> bytes:
+        with _reading(self.file):
+            return stream.read(count)
+
+
+@contextmanager
+def open_archive(file: Path) -> Iterator[ModelArchive]:
+    """Open a zip file that holds one model.
+
+    Raises:
+        ModelError: If the file cannot be read, is damaged, or holds anything but one model.
+    """
+    with _reading(file):
+        opened = ZipFile(file)
+    with opened:
+        yield ModelArchive(file, opened)
+
+
+def write_archive(source: Path, target: Path) -> Path:
+    """Check a model folder and pack it; equal models give equal files, byte by byte.
+
+    Args:
+        source: The model folder.
+        target: The zip file to write; a model's zip file there is replaced.
+
+    Returns:
+        The zip file.
+
+    Raises:
+        ModelError: If the source is not a whole model.
+        OutputError: If the target cannot be written, or is something other than a model's zip file.
+    """
+    card = check_model(source)
+    if target.exists() and not _holds_model(target):
+        raise OutputError(
+            "there is something here that is not a model", file=target, mend="choose another file name"
+        )
+    make_folder(target.parent)
+    with atomic_path(target) as temporary, ZipFile(temporary, "w") as packed:
+        content = to_json(card.model_dump(mode="json")).encode()
+        packed.writestr(_entry(f"{card.name}/{CARD_FILE}", len(content)), content)
+        weights = source / WEIGHTS_FILE
+        entry = _entry(f"{card.name}/{WEIGHTS_FILE}", weights.stat().st_size)
+        with weights.open("rb") as stream, packed.open(entry, "w") as stored:
+            while chunk := stream.read(_CHUNK):
+                stored.write(chunk)
+    return target
+
+
+def _entry(name: str, size: int) -> ZipInfo:
+    entry = ZipInfo(name, _DATE)
+    entry.compress_type = ZIP_STORED  # weights do not get smaller
+    entry.create_system = 3  # the same file on all systems; the next line means something only so
+    entry.external_attr = (stat.S_IFREG | 0o644) << 16
+    entry.file_size = size
+    return entry
+
+
+def _holds_model(file: Path) -> bool:
+    try:
+        with open_archive(file):
+            return True
+    except ModelError:
+        return False
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Turn what can go wrong while a zip file is read into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise ModelError(
+            f"the file cannot be read ({error.strerror or error})", file=file, mend=_ANOTHER
+        ) from error
+    except (
+        BadZipFile,
+        LargeZipFile,
+        EOFError,
+        NotImplementedError,
+        OverflowError,
+        RuntimeError,
+        ValueError,
+        struct.error,
+        zlib.error,
+    ) as error:
+        raise ModelError(f"this is not a whole zip file ({error})", file=file, mend=_ANOTHER) from None
+
+
+def _members(file: Path, entries: Sequence[ZipInfo]) -> tuple[ZipInfo, ZipInfo]:
+    """Return the card and the weights of the one model in a listing.
+
+    Raises:
+        ModelError: If there is anything else in it but what macOS adds.
+    """
+    for entry in entries:
+        _check_entry(file, entry)
+    kept = [entry for entry in entries if not _of_macos(entry)]
+    for entry in kept:
+        if PurePosixPath(entry.filename).suffix.lower() in PICKLES:
+            raise only_safetensors(file / entry.filename)
+    _check_distinct(file, [entry.filename for entry in kept])
+
+    found: dict[str, dict[str, ZipInfo]] = {CARD_FILE: {}, WEIGHTS_FILE: {}}
+    folders = set()
+    for entry in kept:
+        folder, _, name = entry.filename.rpartition("/")
+        if not name and "/" not in folder:
+            folders.add(folder)
+        elif name in found and "/" not in folder:
+            found[name][folder] = entry
+        else:
+            raise _foreign(file, entry.filename)
+    for name, by_folder in found.items():
+        if not by_folder:
+            raise ModelError(f"there is no {name} in it", file=file, mend=_REPACK)
+        if len(by_folder) > 1:
+            raise ModelError(
+                "it holds more than one model",
+                file=file,
+                mend="unpack it and install the folders one by one",
+            )
+    ((place, card),) = found[CARD_FILE].items()
+    ((other, weights),) = found[WEIGHTS_FILE].items()
+    if place != other:
+        raise ModelError(f"its {CARD_FILE} and {WEIGHTS_FILE} are not together", file=file, mend=_REPACK)
+    for folder in folders - {place}:
+        raise _foreign(file, f"{folder}/")
+    return card, weights
+
+
+def _check_entry(file: Path, entry: ZipInfo) -> None:
+    """Refuse an entry that a model's zip file never holds, whatever its place.
+
+    Raises:
+        ModelError: If its name is not a plain path, or it is a link, encrypted or compressed in an unusual way.
+    """
+    # A zip can give an entry two names, and Python repairs some: each of them has to be harmless.
+    for name in (entry.orig_filename, entry.filename):
+        parts = name.removesuffix("/").split("/")
+        if not name.isprintable() or "\\" in name or ":" in name or {"", ".", ".."} & set(parts):
+            raise ModelError(
+                f"its entry {name!r} could be written outside of the folder it is unpacked to",
+                file=file,
+                mend=_REPACK,
+            )
+    if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise ModelError(f"its entry {entry.filename!r} is a link or device", file=file, mend=_REPACK)
+    if entry.flag_bits & _ENCRYPTED:
+        raise ModelError(
+            f"its entry {entry.filename!r} is encrypted", file=file, mend="unpack it and give the folder"
+        )
+    if entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED):  # others may need gigabytes to unpack a byte
+        raise ModelError(
+            f"its entry {entry.filename!r} is compressed in a way that is not read here",
+            file=file,
+            mend="unpack it and give the folder",
+        )
+
+
+def _check_distinct(file: Path, names: Sequence[str]) -> None:
+    """Refuse names that are equal, or would be on Windows and macOS.
+
+    Raises:
+        ModelError: If there are some.
+    """
+    spelling: dict[str, str] = {}
+    for name in names:
+        for path in (*map(str, PurePosixPath(name).parents), name.removesuffix("/")):
+            other = spelling.setdefault(path.casefold(), path)
+            if other != path:
+                raise ModelError(
+                    f"its entries {other!r} and {path!r} differ only in upper and lower case",
+                    file=file,
+                    mend=_REPACK,
+                )
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ModelError(f"its entry {twice!r} is there twice", file=file, mend=_REPACK)
+
+
+def _of_macos(entry: ZipInfo) -> bool:
+    parts = entry.filename.split("/")
+    return parts[0] == "__MACOSX" or parts[-1] == ".DS_Store"
+
+
+def _foreign(file: Path, name: str) -> ModelError:
+    return ModelError(f"its entry {name!r} is not part of a model", file=file, mend=_REPACK)

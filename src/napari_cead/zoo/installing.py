@@ -1,0 +1,98 @@
+"""Bringing models in and handing them on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ..errors import OutputError, ParameterError
+from .archive import is_archive, open_archive, write_archive
+from .card import load_card
+from .finding import find_model, models_folder
+from .onnx import export_onnx, is_onnx
+from .storage import copy_model, replacing_folder
+
+_DEVICES = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{number}" for port in ("com", "lpt") for number in range(10)),
+}
+
+
+def install_model(source: str | Path, name: str | None = None, *, replace: bool = False) -> Path:
+    """Copy a model to the installed models, after checking it.
+
+    Args:
+        source: A model folder, or a zip file with one model.
+        name: What to call it; None: the name on its card.
+        replace: Whether an installed model of that name may be replaced.
+
+    Returns:
+        The folder it is in now.
+
+    Raises:
+        ModelError: If the source is not a whole model.
+        OutputError: If a model of that name is installed, or the folder cannot be written.
+        ParameterError: If the name cannot be a model's.
+    """
+    path = Path(source).expanduser()
+    if path.is_file() and is_archive(path):
+        with open_archive(path) as archive:
+            target = _place(archive.card.name if name is None else name, replace)
+            with replacing_folder(target) as temporary:
+                archive.extract(temporary, target.name)
+        return target
+    folder = find_model(source)
+    target = _place(load_card(folder).name if name is None else name, replace)
+    return copy_model(folder, target, target.name)
+
+
+def export_model(name_or_folder: str | Path, target: str | Path) -> Path:
+    """Write a model to a folder or file of the user's, after checking it.
+
+    Args:
+        name_or_folder: The model.
+        target: Where to put it: a zip file if its name ends in ``.zip``, an ONNX file if it ends in ``.onnx`` (see
+            :func:`export_onnx`), or else a folder; an existing model there is replaced.
+
+    Returns:
+        The folder or file.
+
+    Raises:
+        ModelError: If there is no such model, or it is damaged.
+        MissingExtraError: If it is to be an ONNX file and the extra ``onnx`` is not installed.
+        OutputError: If the target cannot be written, or is something other than a model.
+    """
+    path = Path(target).expanduser()
+    if is_onnx(path):
+        return export_onnx(name_or_folder, path)
+    folder = find_model(name_or_folder)
+    return write_archive(folder, path) if is_archive(path) else copy_model(folder, path)
+
+
+def _place(name: str, replace: bool) -> Path:
+    """Return the folder for an installed model of this name.
+
+    Raises:
+        OutputError: If there is one, and it may not be replaced.
+        ParameterError: If the name cannot be a model's.
+    """
+    # Windows has no files that are called as a device, or that end in a dot: a model has to be usable on all systems.
+    if (
+        not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?", name)
+        or name.lower().split(".")[0] in _DEVICES
+    ):
+        raise ParameterError(
+            f"{name!r} cannot be the name of a model",
+            mend="use up to 64 letters, digits, dots, dashes and underscores, and no name that Windows reserves",
+        )
+    folder = models_folder() / name
+    if folder.exists() and not replace:
+        raise OutputError(
+            "a model of this name is installed",
+            file=folder,
+            mend="choose another name (--name), or replace it (--replace)",
+        )
+    return folder

@@ -1,0 +1,149 @@
+import json
+import shutil
+import subprocess
+import sys
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+import torch
+
+from model_folders import save
+from napari_cead import resources, zoo
+from napari_cead.cli import run
+
+
+@pytest.fixture
+def call(capsys):
+    def call(*arguments):
+        status = run([str(argument) for argument in ("models", *arguments)])
+        return status, *capsys.readouterr()
+
+    return call
+
+
+def bundled(name):
+    return resources.sample_data() / "models" / name
+
+
+def test_models_are_listed_as_objects_with_names(call):
+    status, out, _ = call("list", "--json")
+    assert status == 0
+    entries = {entry["name"]: entry for entry in json.loads(out)}
+    assert entries["ce-vae1"]["where"] == "bundled"
+    assert entries["ce-vae1"]["problem"] is None
+    status, out, _ = call("show", "ce-vae1", "--json")
+    assert json.loads(out)["spec"]["family"] == "vae"
+
+
+def test_the_list_tells_where_a_model_is_from_and_what_is_wrong_with_one(call, model_folder):
+    zoo.install_model(model_folder, "ce-vae1")
+    broken = zoo.install_model(model_folder, "a-broken-one-with-a-long-name")
+    content = (broken / "model.safetensors").read_bytes()
+    (broken / "model.safetensors").write_bytes(content[:-4])
+    status, out, err = call("list")
+    assert (status, err) == (0, "")
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert "installed" in lines["ce-vae1"]
+    assert "hides the bundled" in lines["ce-vae1"]
+    assert "cannot be used" in lines["a-broken-one-with-a-long-name"]
+    assert "not a whole safetensors file" in lines["a-broken-one-with-a-long-name"]
+    assert len({line.index(" installed ") for line in out.splitlines() if " installed " in line}) == 1
+    problems = {entry["name"]: entry["problem"] for entry in json.loads(call("list", "--json")[1])}
+    assert problems["ce-vae1"] is None
+    assert "model.safetensors" in problems["a-broken-one-with-a-long-name"]
+
+
+def test_showing_a_damaged_model_is_an_error(call, model_folder, tmp_path):
+    changed = shutil.copytree(model_folder, tmp_path / "changed")
+    content = bytearray((changed / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (changed / "model.safetensors").write_bytes(content)
+    status, out, err = call("show", changed)
+    assert (status, out) == (2, "")
+    assert "model.safetensors" in err
+
+
+def test_a_card_is_shown_for_a_reader(call, model_folder, tmp_path):
+    folder = shutil.copytree(model_folder, tmp_path / "mine")
+    values = json.loads((folder / "model.json").read_text("utf-8"))
+    values["description"] = "Clear\x1b[2J the screen\nand forge a line"
+    values["training"] = {"losses": [float(i) for i in range(200)], "on": {"healthy_slices": {"train": 7}}}
+    values["parents"] = [{"name": "older", "sha256": "a" * 64}]
+    values["score_scales"] = {"squared": 1 / 3}
+    (folder / "model.json").write_text(json.dumps(values), encoding="utf-8")
+    status, out, err = call("show", folder)
+    assert (status, err) == (0, "")
+    assert not set("\x1b[]{}'") & set(out.replace("Clear [2J", ""))
+    rows = [line.split("  ", 1) for line in map(str.strip, out.splitlines())]
+    shown = {row[0]: row[-1].strip() for row in rows}
+    assert "200 values, from 0 to 199" in shown["losses"]
+    assert shown["train"] == "7"
+    assert shown["squared"] == "0.333333"
+    assert shown["older"] == "a" * 64
+    assert shown["positive-residual (validation)"] == "threshold 0.7"
+    assert shown["sha256"] == values["sha256"]
+    assert "and forge a line" not in out.splitlines()
+
+
+def test_export_and_install_by_zip_and_folder(call, tmp_path):
+    for target, name in ((tmp_path / "a.ZIP", "from-zip"), (tmp_path / "folder", "from-folder")):
+        status, out, err = call("export", "ce-vae1", target)
+        assert (status, err, out.count("\n")) == (0, "", 1)
+        assert str(target) in out
+        status, out, err = call("install", target, "--name", name)
+        assert (status, err, out.count("\n")) == (0, "", 1)
+        assert f"--model {name}" in out
+        assert zoo.load_card(zoo.find_model(name)).sha256 == zoo.load_card(bundled("ce-vae1")).sha256
+    with ZipFile(tmp_path / "a.ZIP") as packed:
+        assert packed.testzip() is None
+    status, out, err = call("install", tmp_path / "a.ZIP", "--name", "from-folder")
+    assert (status, out) == (2, "")
+    assert "--replace" in err
+    assert call("install", tmp_path / "a.ZIP", "--name", "from-folder", "--replace")[0] == 0
+
+
+def test_bad_calls_are_one_line(call, model_folder, tmp_path):
+    (tmp_path / "thesis.zip").write_bytes(b"PK, but years of work")
+    (tmp_path / "thesis.onnx").write_bytes(b"years of work")
+    (tmp_path / "file").touch()
+    for arguments in (
+        ["install", tmp_path / "nowhere"],
+        ["install", tmp_path / "nowhere.zip"],
+        ["install", tmp_path / "thesis.zip"],
+        ["install", tmp_path / "file"],
+        ["install", model_folder, "--name", "../up"],
+        ["install", model_folder, "--name", ""],
+        ["install", model_folder, "--name", "nul.1"],
+        ["export", "nonsense", tmp_path / "o"],
+        ["export", model_folder, tmp_path / "thesis.zip"],
+        ["export", model_folder, tmp_path / "o.zip", "--onnx"],
+        ["export", model_folder, tmp_path / "file" / "o.zip"],
+        ["export", model_folder, tmp_path / "file" / "o"],
+        ["export", model_folder],
+        ["show", tmp_path / "thesis.zip"],
+    ):
+        status, out, err = call(*arguments)
+        assert (status, out) == (2, ""), arguments
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1, arguments
+    assert (tmp_path / "thesis.zip").read_bytes().endswith(b"years of work")
+    assert not zoo.models_folder().exists()
+
+
+def test_onnx_from_the_command_line_says_one_line(tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    folder = save(tmp_path / "tiny")
+    (tmp_path / "out").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "napari_cead", "models", "export", folder, tmp_path / "out", "--onnx"],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["tiny.onnx"]
+    session = runtime.InferenceSession(tmp_path / "out" / "tiny.onnx")
+    image = torch.rand(2, 1, 20, 20)
+    (found,) = session.run(["reconstruction"], {"image": image.numpy()})
+    np.testing.assert_allclose(found, zoo.load_model(folder, "cpu").reconstruct(image), atol=1e-5)
