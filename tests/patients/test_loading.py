@@ -274,6 +274,28 @@ def test_patients_of_a_cohort_are_found_once_each(patient_folder, tmp_path):
     assert not is_patient(tmp_path / "notes")
 
 
+def test_hidden_folders_are_passed_over_and_links_followed_once(patient_folder, tmp_path):
+    shutil.copytree(patient_folder, tmp_path / "in" / ".part-Mets_002")  # being written
+    (tmp_path / "in" / "Mets_003").symlink_to(patient_folder)
+    (tmp_path / "in" / "again").symlink_to(patient_folder)
+    (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
+    assert list(find_patients(tmp_path / "in")) == [tmp_path / "in" / "Mets_003"]
+
+
+def test_pictures_directly_in_the_folder_given_are_patients_if_there_is_nothing_else(
+    tmp_path, patient_folder
+):
+    for place in ("slices", "mask", "3", "with"):
+        (tmp_path / place).mkdir()
+        for name in ("b.png", "a.PNG", ".hidden.png", "notes.txt"):
+            (tmp_path / place / name).touch()
+    assert [path.name for path in find_patients(tmp_path / "slices")] == ["a.PNG", "b.png"]
+    assert list(find_patients(tmp_path / "mask")) == []
+    assert list(find_patients(tmp_path / "3")) == []  # one sequence of a patient
+    shutil.copytree(patient_folder, tmp_path / "with" / "Mets_002")
+    assert [path.name for path in find_patients(tmp_path / "with")] == ["Mets_002"]
+
+
 @pytest.mark.parametrize("bad", [{"png_first_column": "up"}, {"png_spacing": (1, 0, 1)}])
 def test_wrong_options_are_refused(patient_folder, bad):
     with pytest.raises(ParameterError):

@@ -75,14 +75,38 @@ def is_patient(path: str | Path) -> bool:
 
 
 def find_patients(cohort: str | Path) -> Iterator[Path]:
-    """Yield the patients below (or at) a folder, sorted by path, each once: folders, or PNGs of one slice."""
-    for folder, children, names in os.walk(Path(cohort).expanduser()):
-        children.sort()
-        if _is_picture_folder(Path(folder)):
-            yield from (Path(folder, name) for name in sorted(names) if name.lower().endswith(".png"))
+    """Yield the patients below (or at) a folder, sorted by path, each once: folders, or PNGs of one slice.
+
+    Hidden files and folders are passed over, links are followed. Where nothing else is found, the PNGs that lie
+    directly in ``cohort`` are slices of one sequence, whatever the folder's name.
+    """
+    top = Path(cohort).expanduser()
+    seen: set[Path] = set()
+    found = False
+    for place, children, names in os.walk(top, followlinks=True):
+        folder = Path(place)
+        children[:] = sorted(name for name in children if not name.startswith("."))
+        if (real := folder.resolve()) in seen:  # a link to a folder that was walked already, or to its parent
+            children.clear()
+            continue
+        seen.add(real)
+        if picture_sequence(folder) is not None:
+            for picture in _pictures(folder, names):
+                found = True
+                yield picture
         if is_patient(folder):
             children.clear()  # the folders below hold this patient's slices
-            yield Path(folder)
+            found = True
+            yield folder
+    if not found and top.is_dir() and not _holds_part_of_a_patient(top):
+        yield from _pictures(top, [entry.name for entry in top.iterdir()])
+
+
+def picture_sequence(folder: Path) -> str | None:
+    """Return the sequence whose separate slices the PNGs inside are (``flair/NAME.png``), None if no name says so."""
+    if folder.name.isdecimal():
+        return None
+    return next((name for name in SEQUENCES if folder.name.lower() in ALIASES[name]), None)
 
 
 def _in_folder(folder: Path) -> PatientFiles:
@@ -137,12 +161,17 @@ def _holds_slices(folder: Path) -> bool:
     return folder.name in PNG_FOLDERS and any(path.stem.isdecimal() for path in folder.glob("*.png"))
 
 
-def _is_picture_folder(folder: Path) -> bool:
-    """Whether the name says that the PNGs inside are separate slices of one sequence: ``flair/NAME.png``."""
-    return (
-        any(folder.name.lower() in ALIASES[sequence] for sequence in SEQUENCES)
-        and not folder.name.isdecimal()
-    )
+def _pictures(folder: Path, names: list[str]) -> list[Path]:
+    return [folder / name for name in sorted(names) if _is_picture(name)]
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(".png") and not name.startswith(".")
+
+
+def _holds_part_of_a_patient(folder: Path) -> bool:
+    """Whether the name says masks, or one sequence of a patient in the PNG release layout."""
+    return folder.resolve().name.lower() in (*ALIASES[MASK], *ALIASES[BRAIN_MASK], *PNG_FOLDERS)
 
 
 def _single(file: Path, sequence: str) -> PatientFiles:

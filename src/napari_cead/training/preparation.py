@@ -1,0 +1,389 @@
+"""From a cohort on disk to a slice store, one patient at a time, as often as the cohort changes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from ..errors import Cancelled, CeadWarning, ParameterError, PatientError, StoreError
+from ..patients import PNG_SPACING, SEQUENCES, find_files, find_patients, load_patient
+from ..patients.png import Side
+from ..slices import IntensityScaling, slice_stack
+from .sources import fingerprint, shows, source_files, stamp, unique_names
+from .splits import Part, assign_patients, assign_slices, read_split, write_split
+from .store import SliceStore, read_patient, require_zarr, write_patient
+from .store_folder import check_folder, clear, locked
+from .store_index import (
+    INDEX_FILE,
+    LESION,
+    UNLABELLED,
+    Skipped,
+    Split,
+    SplitKind,
+    StoredPatient,
+    StoreIndex,
+    StoreSettings,
+    group_name,
+    read_index,
+    write_index,
+)
+
+SPLIT_FILE = "split.json"
+
+_NO_MASK = "no lesion mask, and unlabelled is not healthy"
+_ASSUME = "use --assume-healthy if you know that patients without a mask are healthy"
+_OTHER_STORE = "choose another --out, or delete this store first"
+
+
+def prepare(
+    cohort: str | Path,
+    out: str | Path,
+    *,
+    sequence: str = "flair",
+    assume_healthy: bool = False,
+    split: str | Path = "patient",
+    seed: int = 0,
+    validation: float = 0.15,
+    test: float = 0.15,
+    min_brain: float = 0.15,
+    intensity: IntensityScaling = "volume-percentile",
+    spacing: tuple[float, float] = (0.94, 0.94),
+    image_size: int = 196,
+    png_first_column: Side = "left",
+    png_spacing: tuple[float, float, float] = PNG_SPACING,
+    on_progress: Callable[[int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> SliceStore:
+    """Bring a cohort onto the model grid, once, for training.
+
+    Run again, it reads only patients that are new or whose files changed, and forgets those that are gone. Stopped
+    or killed, it leaves the store as it was, and the next run goes on where this one ended. A patient's part never
+    changes. One patient is in memory at a time.
+
+    Args:
+        cohort: Folder whose descendants are patients.
+        out: Folder of the store; created if needed.
+        sequence: Sequence to store.
+        assume_healthy: Take all slices of patients without a lesion mask as healthy. Otherwise such patients are
+            skipped: unlabelled is not healthy.
+        split: ``"patient"``: patients at random; ``"slice"``: slices at random, which leaks (a warning says so); or a
+            split file, see :func:`~napari_cead.training.splits.read_split`: patients in none of its lists are skipped.
+        seed: Of a random split.
+        validation: Share of the patients that choose settings.
+        test: Share of the labelled patients that are kept for the final report.
+        min_brain: Share of a slice's pixels that must be brain for training to use it.
+        intensity: How to scale intensities to [0, 1].
+        spacing: In-plane pixel spacing (y, x) in mm of the model grid.
+        image_size: Side of the slices in pixels.
+        png_first_column: Side of the patient that column 0 of PNG slices shows.
+        png_spacing: (z, y, x) in mm of PNG slices.
+        on_progress: Called with (patients done, patients in total).
+        should_stop: Asked before each patient.
+
+    Returns:
+        The store. Patients that cannot be read are in its ``skipped``, each with a warning.
+
+    Raises:
+        ParameterError: If a setting is out of its range.
+        StoreError: If there are no patients or no healthy slices, the split is not possible, or ``out`` is something
+            else, prepared in another way, or being written by somebody else.
+        OutputError: If the store cannot be written.
+        MissingExtraError: If zarr is not installed.
+        Cancelled: If ``should_stop`` said so.
+    """
+    require_zarr()
+    if sequence not in SEQUENCES:
+        raise ParameterError(f"unknown sequence {sequence!r}", mend=f"use one of {', '.join(SEQUENCES)}")
+    if not (0 < validation < 1 and 0 <= test < 1 and validation + test < 1):
+        raise ParameterError(
+            f"parts of {validation:g} for validation and {test:g} for test leave nothing to train on or to validate",
+            mend="use shares above 0 whose sum is below 1",
+        )
+    try:
+        settings = StoreSettings(
+            sequence=sequence,
+            intensity=intensity,
+            spacing=spacing,
+            image_size=image_size,
+            min_brain=min_brain,
+            assume_healthy=assume_healthy,
+            png_first_column=png_first_column,
+            png_spacing=png_spacing,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ParameterError(f"{where} cannot be {first['input']!r}: {first['msg']}") from None
+    kind: SplitKind = "patient" if split == "patient" else "slice" if split == "slice" else "file"
+    listed = read_split(split) if kind == "file" else {}
+
+    root, folder = Path(cohort).expanduser().resolve(), Path(out).expanduser()
+    if not root.is_dir():
+        raise StoreError("there is no such folder", file=root, mend="give the folder of the cohort")
+    places = [place for place in find_patients(root) if shows(place, sequence)]
+    if not places:
+        raise StoreError(
+            f"no patient with a {sequence} scan lies in this folder", file=root, mend="check the path"
+        )
+    check_folder(folder)
+    with locked(folder):
+        old = _earlier(folder)
+        wanted = Split(
+            kind=kind, seed=seed, validation=validation, test=test, parts=old.split.parts if old else {}
+        )
+        if old is not None:
+            _check_same(folder, old, settings, wanted)
+        names = unique_names(root, places, old)
+        if unknown := sorted(set(listed) - set(names)):
+            raise StoreError(
+                f"{unknown[0]} is no patient of this cohort",
+                file=split,
+                mend=f"use the names of the cohort, such as {min(names)}",
+            )
+        work = _Preparation(folder, settings, old, wanted, listed if kind == "file" else None)
+        for done, (name, place) in enumerate(names.items()):
+            if should_stop is not None and should_stop():
+                raise Cancelled
+            work.add(name, place)
+            if on_progress is not None:
+                on_progress(done + 1, len(names))
+        return work.finish(root)
+
+
+@dataclass(eq=False)
+class _Preparation:
+    """One run: what it has found so far.
+
+    Attributes:
+        folder: The store.
+        settings: How patients become slices.
+        old: What an earlier run completed.
+        split: The split asked for, with the parts given so far.
+        listed: Parts by a split file; None without one.
+    """
+
+    folder: Path
+    settings: StoreSettings
+    old: StoreIndex | None
+    split: Split
+    listed: dict[str, Part] | None
+    patients: list[StoredPatient] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    stamps: dict[str, str] = field(default_factory=dict)
+    unlabelled: int = 0
+    notes: dict[str, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.known = {patient.name: patient for patient in self.old.patients} if self.old else {}
+
+    def add(self, name: str, place: Path) -> None:
+        """Store a patient, or find that it is stored, or that it must be left out."""
+        if self.listed is not None and name not in self.listed:
+            self._skip(place, "it stands in none of the lists of the split file")
+            return
+        try:
+            files = find_files(place, self.settings.sequence)
+            sources = source_files(files, self.settings.sequence, place)
+            if files.mask is None and not self.settings.assume_healthy:
+                self.unlabelled += 1
+                self._skip(place, f"{_NO_MASK}; {_ASSUME}")
+                return
+            if files.mask is None and self.listed is not None and self.listed[name] == "test":
+                self._skip(place, "no lesion mask, so there is nothing to test against")
+                return
+            self.patients.append(replace(self._stored(name, place, sources), source=str(place)))
+        except PatientError as error:
+            self._skip(place, str(error))
+            warnings.warn(f"skipped: {error}", CeadWarning, stacklevel=3)
+
+    def _skip(self, place: Path, reason: str) -> None:
+        self.skipped.append(Skipped(str(place), reason))
+
+    def _stored(self, name: str, place: Path, sources: list[tuple[str, Path]]) -> StoredPatient:
+        state, before = stamp(sources), self.known.get(name)
+        unchanged = before is not None and self.old is not None and self.old.stamps.get(name) == state
+        digest = before.fingerprint if before is not None and unchanged else fingerprint(sources)
+        patient = read_patient(self.folder, self.settings, name, digest)
+        if patient is None:
+            patient = self._read(name, place, digest)
+        self.stamps[name] = state
+        return patient
+
+    def _read(self, name: str, place: Path, digest: str) -> StoredPatient:
+        settings = self.settings
+        patient = load_patient(
+            place,
+            settings.sequence,
+            only=True,
+            png_first_column=settings.png_first_column,
+            png_spacing=settings.png_spacing,
+        )
+        stack = slice_stack(
+            patient, scaling=settings.intensity, model_spacing=settings.spacing, size=settings.image_size
+        )
+        rows, geometry, lesion = stack.occupied, stack.geometry, patient.lesion_mask
+        for note in stack.warnings:
+            self.notes.setdefault(note, []).append(name)
+        # Labels come from the whole patient: a lesion outside the crop makes the slice no healthier.
+        found = None if lesion is None else np.asarray(lesion.any(axis=(1, 2)))[rows]
+        z, y, x = patient.spacing
+        stored = StoredPatient(
+            name=name,
+            source=str(place),
+            fingerprint=digest,
+            labelled=lesion is not None,
+            spacing=(z, y / geometry.zoom[0], x / geometry.zoom[1]),
+            numbers=tuple(rows.tolist()),
+            labels=(UNLABELLED,) * len(rows) if found is None else tuple((found * LESION).tolist()),
+            brain=tuple(geometry.labels_to_model(stack.brain)[rows].mean(axis=(1, 2)).round(6).tolist()),
+            warnings=(*patient.warnings, *stack.warnings),
+        )
+        images = np.rint(stack.images[rows] * 255).astype(np.uint8)
+        masks = None if lesion is None else geometry.labels_to_model(lesion)[rows]
+        if self.old is None and not (self.folder / INDEX_FILE).exists():
+            # Marks the folder as a store to be finished: nothing else may be cleared by a later run.
+            write_index(self.folder, StoreIndex(complete=False, settings=settings, split=self.split))
+        write_patient(self.folder, settings, stored, images, masks)
+        return stored
+
+    def finish(self, root: Path) -> SliceStore:
+        """Split, write the index, and remove what it no longer refers to."""
+        if not self.patients:
+            only_unlabelled = self.unlabelled == len(self.skipped)
+            first = _NO_MASK if only_unlabelled else self.skipped[0].reason
+            raise StoreError(
+                f"none of the {len(self.skipped)} patients can be used: {first}",
+                file=root,
+                mend=_ASSUME if only_unlabelled else None,
+            )
+        index = self._index()
+        store = SliceStore.of_index(self.folder, index)
+        self._check_healthy(root, store)
+        self._warn(store)
+        if index.split.kind != "slice":
+            write_split(
+                self.folder / SPLIT_FILE, {patient.name: patient.parts[0] for patient in store.patients}
+            )
+        write_index(self.folder, index)
+        clear(
+            self.folder,
+            {group_name(patient.name, patient.fingerprint, self.settings) for patient in self.patients},
+        )
+        return store
+
+    def _index(self) -> StoreIndex:
+        split = self.split
+        if split.kind == "slice":
+            parts = {
+                patient.name: assign_slices(
+                    patient.name,
+                    len(patient.numbers),
+                    labelled=patient.labelled,
+                    seed=split.seed,
+                    validation=split.validation,
+                    test=split.test,
+                )
+                for patient in self.patients
+            }
+        else:
+            by_patient = self._by_patient()
+            split = split.model_copy(update={"parts": {**split.parts, **by_patient}})
+            parts = {
+                patient.name: (by_patient[patient.name],) * len(patient.numbers) for patient in self.patients
+            }
+        return StoreIndex(
+            settings=self.settings,
+            split=split,
+            patients=tuple(replace(patient, parts=parts[patient.name]) for patient in self.patients),
+            skipped=tuple(self.skipped),
+            stamps=self.stamps,
+        )
+
+    def _by_patient(self) -> dict[str, Part]:
+        if self.listed is not None:
+            for patient in self.patients:
+                before, now = self.split.parts.get(patient.name), self.listed[patient.name]
+                if before not in (None, now):
+                    raise StoreError(
+                        f"{patient.name} is in {before} in this store, but in {now} in the split file",
+                        file=self.folder,
+                        mend=_OTHER_STORE,
+                    )
+            return {patient.name: self.listed[patient.name] for patient in self.patients}
+        return assign_patients(
+            [patient.name for patient in self.patients if patient.labelled],
+            [patient.name for patient in self.patients if not patient.labelled],
+            self.split.parts,
+            seed=self.split.seed,
+            validation=self.split.validation,
+            test=self.split.test,
+        )
+
+    def _check_healthy(self, root: Path, store: SliceStore) -> None:
+        """Refuse a store that nothing can be trained with."""
+        usable = {part: len(store.healthy_rows(part)) for part in ("train", "validation", "test")}
+        if not sum(usable.values()):
+            raise StoreError(
+                f"no healthy slice with at least {self.settings.min_brain:.0%} brain in {len(store.patients)} patients",
+                file=root,
+                mend="add patients with lesion-free slices, or lower min_brain",
+            )
+        mend = "add patients, or give a split file (--split FILE)"
+        if store.split_kind == "file":
+            mend = "name other patients in the split file"
+        elif len(store.patients) == 1 and store.split_kind == "patient":
+            raise StoreError("one patient cannot be split into training and validation", file=root, mend=mend)
+        for part in ("train", "validation"):
+            if not usable[part]:
+                raise StoreError(f"no healthy slice is left for the part {part!r}", file=root, mend=mend)
+
+    def _warn(self, store: SliceStore) -> None:
+        notes = [
+            f"{note} ({names[0]}" + (f" and {len(names) - 1} more)" if names[1:] else ")")
+            for note, names in self.notes.items()
+        ]
+        if self.unlabelled:
+            notes.append(f"{self.unlabelled} patients left out: {_NO_MASK}; {_ASSUME}")
+        if store.split_kind == "slice":
+            notes.append(
+                "slices of one patient lie in training and in validation: they leak, and every figure comes out too "
+                "good; use --split patient for results to report"
+            )
+        first: dict[str, str] = {}
+        for patient in store.patients:
+            twin = first.setdefault(patient.fingerprint, patient.name)
+            if twin != patient.name:
+                notes.append(
+                    f"{twin} and {patient.name} are the same scan; if it is no mistake, remove one of them"
+                )
+        for note in notes:
+            warnings.warn(note, CeadWarning, stacklevel=4)
+
+
+def _earlier(folder: Path) -> StoreIndex | None:
+    if not (folder / INDEX_FILE).exists():
+        return None
+    index = read_index(folder)
+    return index if index.complete else None
+
+
+def _check_same(folder: Path, old: StoreIndex, settings: StoreSettings, split: Split) -> None:
+    """Refuse to mix two ways of preparing in one store."""
+    compared = [
+        (name, getattr(old.settings, name), getattr(settings, name)) for name in StoreSettings.model_fields
+    ]
+    compared.append(("split", old.split.kind, split.kind))
+    if split.kind != "file":
+        compared += [
+            (name, getattr(old.split, name), getattr(split, name)) for name in ("seed", "validation", "test")
+        ]
+    for name, before, now in compared:
+        if before != now:
+            raise StoreError(
+                f"this store was prepared with {name} {before}, not {now}", file=folder, mend=_OTHER_STORE
+            )

@@ -1,0 +1,99 @@
+"""Where a cohort's slices come from: the patients, a name for each, and the files that are read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+from ..errors import PatientError
+from ..patients import MASK, PatientFiles
+from ..patients.layouts import picture_sequence
+from ..patients.png import slice_files
+from .store_index import StoreIndex
+
+
+def shows(place: Path, sequence: str) -> bool:
+    """Whether a place can show the sequence: of separate slices the folder tells, of the rest ``find_files``."""
+    return place.is_dir() or picture_sequence(place.parent) in (None, sequence)
+
+
+def unique_names(root: Path, places: list[Path], old: StoreIndex | None) -> dict[str, Path]:
+    """Give every patient a name of its own: the one it has in the store, else the shortest that is unique."""
+    before = {patient.source: patient.name for patient in old.patients} if old else {}
+    plain = [place.stem if place.is_file() else place.name for place in places]
+    taken = Counter(plain)
+    kept = {before[str(place)] for place in places if str(place) in before}
+    names: dict[str, Path] = {}
+    for place, short in zip(places, plain, strict=True):
+        relative = place.relative_to(root)
+        long = (relative.with_suffix("") if place.is_file() else relative).as_posix()
+        own = before.get(str(place))
+        options = [own] if own else [short if taken[short] == 1 else long, long, str(place)]
+        name = next(option for option in options if option not in names and (own or option not in kept))
+        names[name] = place
+    return names
+
+
+def source_files(files: PatientFiles, sequence: str, place: Path) -> list[tuple[str, Path]]:
+    """Return the files that loading reads, each with what it shows.
+
+    Raises:
+        PatientError: If the patient lacks the sequence, or slices are missing.
+    """
+    if sequence not in files.sequences:
+        have = ", ".join(sorted(files.sequences))
+        raise PatientError(
+            f"there is no {sequence} scan, only {have}", file=place, mend="add the missing file"
+        )
+    sources = []
+    for role, scan in ((sequence, files.sequences[sequence]), (MASK, files.mask)):
+        if scan is None:
+            continue
+        if scan.is_dir():
+            sources += [(role, file) for file in slice_files(scan)]
+            continue
+        sources.append((role, scan))
+        for header, image in ((".hdr", ".img"), (".hdr.gz", ".img.gz")):
+            if scan.name.lower().endswith(header):
+                beside = scan.name[: -len(header)].lower() + image
+                sources += [(role, file) for file in scan.parent.iterdir() if file.name.lower() == beside]
+    return sources
+
+
+def fingerprint(sources: list[tuple[str, Path]]) -> str:
+    """Return the sha256 of the files' content; names and places do not matter.
+
+    Raises:
+        PatientError: If a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for role, file in sources:
+        try:
+            digest.update(f"{role} {file.stat().st_size}\n".encode())
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+        except OSError as error:
+            raise PatientError(
+                f"cannot be read ({error.strerror})", file=file, mend="check its permissions"
+            ) from error
+    return digest.hexdigest()
+
+
+def stamp(sources: list[tuple[str, Path]]) -> str:
+    """Return a hash of the files' places, sizes and times: it changes when one is written again.
+
+    Raises:
+        PatientError: If a file cannot be found.
+    """
+    digest = hashlib.sha256()
+    for role, file in sources:
+        try:
+            state = file.stat()
+        except OSError as error:
+            raise PatientError(
+                f"cannot be read ({error.strerror})", file=file, mend="check its permissions"
+            ) from error
+        digest.update(f"{role} {file} {state.st_size} {state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,185 @@
+"""What a slice store says about itself: settings, patients with their labels, split. The root group's attributes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+
+from ..atomic import write_text
+from ..errors import StoreError
+from ..patients import PNG_SPACING
+from ..slices import IntensityScaling
+from .splits import Part
+
+SCHEMA_VERSION = 1
+LABELS = ("healthy", "lesion", "unlabelled")
+"""Names of the label codes 0, 1 and 2 of a slice."""
+HEALTHY, LESION, UNLABELLED = range(len(LABELS))
+
+INDEX_FILE = "zarr.json"
+TEMPORARY = ".part-"
+
+SplitKind = Literal["patient", "slice", "file"]
+_Positive = Annotated[FiniteFloat, Field(gt=0)]
+
+
+class StoreSettings(BaseModel):
+    """How patients became slices; one store has one.
+
+    Attributes:
+        sequence: Sequence that the slices show.
+        intensity: How intensities were scaled to [0, 1].
+        spacing: In-plane pixel spacing (y, x) in mm of the model grid.
+        image_size: Side of the slices in pixels.
+        min_brain: Share of the pixels that must be brain for a slice to be used in training.
+        assume_healthy: Whether all slices of unlabelled patients count as healthy.
+        png_first_column: Side of the patient that column 0 of PNG slices shows.
+        png_spacing: (z, y, x) in mm of PNG slices.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sequence: str = "flair"
+    intensity: IntensityScaling = "volume-percentile"
+    spacing: tuple[_Positive, _Positive] = (0.94, 0.94)
+    image_size: int = Field(default=196, ge=8, le=4096)
+    min_brain: float = Field(default=0.15, ge=0, lt=1)
+    assume_healthy: bool = False
+    png_first_column: Literal["left", "right"] = "left"
+    png_spacing: tuple[_Positive, _Positive, _Positive] = PNG_SPACING
+
+
+@dataclass(frozen=True)
+class StoredPatient:
+    """One patient in the store: all slices that hold brain, inferior to superior.
+
+    Attributes:
+        name: Name, unique in the store.
+        source: Where the patient lies on disk.
+        fingerprint: sha256 of the source files that were read.
+        labelled: Whether there is a lesion mask.
+        spacing: (z, y, x) in mm of the stored slices; in plane the patient's own unless it was resampled.
+        numbers: Index in the patient of every stored slice.
+        labels: Code of every slice, see ``LABELS``. A slice is healthy if no lesion voxel of the patient lies in it.
+        brain: Share of the pixels of every slice that are brain.
+        parts: Part of every slice; all equal unless the split is by slice.
+        warnings: What was assumed, repaired or cut off.
+    """
+
+    name: str
+    source: str
+    fingerprint: str
+    labelled: bool
+    spacing: tuple[float, float, float]
+    numbers: tuple[int, ...]
+    labels: tuple[int, ...]
+    brain: tuple[float, ...]
+    parts: tuple[Part, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A patient of the cohort that is not in the store, and why."""
+
+    source: str
+    reason: str
+
+
+class Split(BaseModel):
+    """How slices were put into parts, and every part ever given to a patient, also to one that is gone by now."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: SplitKind = "patient"
+    seed: int = 0
+    validation: float = 0.15
+    test: float = 0.15
+    parts: dict[str, Part] = Field(default_factory=dict)
+
+
+class StoreIndex(BaseModel):
+    """The attributes of the root group: written last, so that a store is as its index says.
+
+    Attributes:
+        complete: False while the very first preparation has not ended.
+        settings: How patients became slices.
+        split: How slices were put into parts.
+        patients: What the store holds.
+        skipped: What it leaves out.
+        stamps: Name of a patient to a hash of the names, sizes and times of its source files.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    complete: bool = True
+    settings: StoreSettings
+    split: Split
+    patients: tuple[StoredPatient, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    stamps: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _slices_agree(self) -> Self:
+        for patient in self.patients:
+            columns = (patient.numbers, patient.labels, patient.brain, patient.parts)
+            if len({len(column) for column in columns}) > 1:
+                raise ValueError(f"{patient.name} has columns of different lengths")
+        return self
+
+
+def group_name(name: str, fingerprint: str, settings: StoreSettings) -> str:
+    """Return the name of a patient's group. A changed patient gets another, so the old index stays true."""
+    # These two say which slices are used, not how they look.
+    look = settings.model_dump(mode="json", exclude={"min_brain", "assume_healthy"})
+    digest = hashlib.sha256(json.dumps([name, fingerprint, look], sort_keys=True).encode()).hexdigest()
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "_", name)[-48:]
+    return f"{readable}-{digest[:16]}"
+
+
+def read_index(folder: Path) -> StoreIndex:
+    """Read the index of a store.
+
+    Raises:
+        StoreError: If there is no store, it is of another version, or damaged.
+    """
+    file = folder / INDEX_FILE
+    if not file.is_file():
+        raise StoreError(
+            "there is no slice store", file=folder, mend="make one: napari-cead prepare COHORT --out STORE"
+        )
+    again = "prepare the cohort into another folder"
+    try:
+        attributes = json.loads(file.read_text(encoding="utf-8"))["attributes"]
+        if "schema_version" not in attributes or "split" not in attributes:
+            raise StoreError("this Zarr group is no slice store", file=folder, mend="choose another folder")
+        if (version := attributes["schema_version"]) != SCHEMA_VERSION:
+            raise StoreError(
+                f"the slice store has schema version {version!r}, this program reads {SCHEMA_VERSION}",
+                file=folder,
+                mend=again,
+            )
+        return StoreIndex.model_validate_json(json.dumps(attributes))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "index"
+        raise StoreError(f"the index is damaged ({where}: {first['msg']})", file=file, mend=again) from error
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise StoreError(f"the index is damaged ({error})", file=file, mend=again) from error
+
+
+def write_index(folder: Path, index: StoreIndex) -> None:
+    """Make the store be what the index says. Atomic.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    attributes = {"schema_version": SCHEMA_VERSION, **index.model_dump(mode="json")}
+    document = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+    write_text(folder / INDEX_FILE, json.dumps(document, allow_nan=False))
