@@ -1,21 +1,69 @@
-"""Training: context-encoding masks, losses, and the loop. Importing this imports torch."""
+"""Training: the slice store, context-encoding masks, losses, and the engine.
 
-from .augmentation import Augmentation, augment
-from .corruption import ContextEncoding, Corrupted, corrupt
-from .losses import Losses, kl_divergence, objective, squared_error
-from .trainer import TrainingResult, healthy_loss, train
+The names are imported when first used, so that the store can be read and written without torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .augmentation import Augmentation, augment
+    from .corruption import CoarseNoise, ContextEncoding, Corrupted, Corruption, GaussianNoise, corrupt
+    from .engine import TrainingResult, train
+    from .losses import Losses, kl_divergence, objective, squared_error
+    from .preparation import prepare
+    from .runs import RunFolder
+    from .settings import Hardware, TrainingSettings
+    from .store import SliceStore
+
+_HOMES = {
+    "Augmentation": "augmentation",
+    "CoarseNoise": "corruption",
+    "ContextEncoding": "corruption",
+    "Corrupted": "corruption",
+    "Corruption": "corruption",
+    "GaussianNoise": "corruption",
+    "Hardware": "settings",
+    "Losses": "losses",
+    "RunFolder": "runs",
+    "SliceStore": "store",
+    "TrainingResult": "engine",
+    "TrainingSettings": "settings",
+    "augment": "augmentation",
+    "corrupt": "corruption",
+    "kl_divergence": "losses",
+    "objective": "losses",
+    "prepare": "preparation",
+    "squared_error": "losses",
+    "train": "engine",
+}
 
 __all__ = [
     "Augmentation",
+    "CoarseNoise",
     "ContextEncoding",
     "Corrupted",
+    "Corruption",
+    "GaussianNoise",
+    "Hardware",
     "Losses",
+    "RunFolder",
+    "SliceStore",
     "TrainingResult",
+    "TrainingSettings",
     "augment",
     "corrupt",
-    "healthy_loss",
     "kl_divergence",
     "objective",
+    "prepare",
     "squared_error",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,264 @@
+"""The training engine: Lightning Fabric for devices, precision and processes, and a short loop of our own.
+
+The loop is our own because the slices lie on the device, and because a run that was broken off goes on bit for bit:
+the order of the slices depends on seed and epoch alone, and everything else random comes from generators whose states
+are part of the checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..devices import pick_device
+from ..errors import Cancelled, CeadError, ModelError, ParameterError, RunError, StoreError, extra
+from ..models import build
+from ..zoo import Parent, load_model
+from .events import EventFile, Listener
+from .loop import Job, work
+from .runs import Epoch, RunFolder
+from .settings import Hardware, TrainingSettings
+from .store import SliceStore
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training gives.
+
+    Attributes:
+        run: The run's folder, with the weights of the best epoch.
+        history: One entry per epoch, as in its log.
+        best_epoch: The epoch with the smallest loss on healthy validation slices.
+        early: Whether it ended before the last epoch because that loss no longer fell.
+    """
+
+    run: RunFolder
+    history: list[Epoch]
+    best_epoch: int
+    early: bool
+
+
+def train(
+    settings: TrainingSettings,
+    data: SliceStore | str | Path,
+    out: str | Path,
+    *,
+    init_from: str | Path | None = None,
+    resume: bool = False,
+    hardware: Hardware | None = None,
+    events: str | Path | None = None,
+    on_event: Listener | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> TrainingResult:
+    """Train a network on the healthy slices of a store and keep its best epoch by the loss on validation slices.
+
+    Args:
+        settings: What decides the weights.
+        data: The slice store, or its path.
+        out: The run's folder.
+        init_from: Model to start from (fine-tuning): a name or a folder; None: random weights.
+        resume: Whether to go on with the run in ``out`` from its last checkpoint.
+        hardware: Where to compute.
+        events: File to append events to, a line of JSON each.
+        on_event: Called with each event in the process of rank 0; picklable if there are several processes.
+        should_stop: Asked before each update (with several processes: after each epoch); when true a checkpoint is
+            written and ``Cancelled`` raised.
+
+    Raises:
+        StoreError: If the store is damaged or holds no healthy slices to train or to validate on.
+        RunError: If another run or process is in ``out``, if the run to resume is one of other settings or data, if
+            its checkpoint is damaged, or if the loss is no longer finite.
+        ModelError: If the model to start from cannot be used.
+        OutputError: If the run cannot be written.
+        Cancelled: If ``should_stop`` returned true.
+    """
+    hardware = hardware or Hardware()
+    store = data if isinstance(data, SliceStore) else SliceStore.open(data)
+    _check_store(store, settings)
+    run = RunFolder(out)
+    launched = rank_of_launcher()
+    if resume and launched == 0:
+        _check_resume(run, settings, store)
+    parents = _parents(init_from, settings, store)
+    listeners = [listener for listener in (on_event, EventFile(events) if events else None) if listener]
+    job = Job(
+        settings=settings,
+        store=store.path,
+        run=run.path,
+        init_from=None if init_from is None else str(init_from),
+        hardware=hardware,
+        listeners=tuple(listeners),
+        should_stop=should_stop,
+    )
+    with extra("train", "Training"):
+        fabric = _fabric(settings, hardware)
+    if launched:  # another process of this training holds the lock
+        return _result(run, fabric.launch(work, job))  # type: ignore[arg-type]
+    with run.locked():
+        if not (resume and run.exists()):
+            run.create(settings, store.path, store.fingerprint, parents)
+        return _result(run, _guarded(fabric, job))
+
+
+def _guarded(fabric: Fabric, job: Job) -> dict[str, Any]:
+    """Launch the work; what goes wrong in another process becomes one sentence here, too."""
+    from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
+
+    try:
+        result: dict[str, Any] = fabric.launch(work, job)  # type: ignore[arg-type]
+    except (CeadError, Cancelled, KeyboardInterrupt):
+        raise
+    except ProcessRaisedException as error:
+        last = str(error).strip().splitlines()[-1]
+        raise RunError(re.sub(r"^[\w.]+: ", "", last)) from error
+    except ProcessExitedException as error:
+        raise RunError(
+            f"a training process ended unexpectedly ({error})", file=job.run, mend="add --resume to go on"
+        ) from error
+    return result
+
+
+def _result(run: RunFolder, found: dict[str, Any]) -> TrainingResult:
+    return TrainingResult(run, found["history"], found["best_epoch"], found["early"])
+
+
+def rank_of_launcher() -> int:
+    """Return this process's rank if a launcher (torchrun, SLURM) started several, else 0."""
+    for name in ("RANK", "SLURM_PROCID"):
+        if os.environ.get(name, "").isdecimal():
+            return int(os.environ[name])
+    return 0
+
+
+def _check_store(store: SliceStore, settings: TrainingSettings) -> None:
+    if store.settings.image_size != settings.spec.image_size:
+        raise ParameterError(
+            f"the slices are {store.settings.image_size} pixels wide, the network takes {settings.spec.image_size}",
+            mend="prepare the store for this size",
+        )
+    for part, count in (
+        ("train", len(store.healthy_rows("train"))),
+        ("validation", len(store.healthy_rows("validation"))),
+    ):
+        if not count:
+            raise StoreError(
+                f"there are no healthy slices in the {part} part",
+                file=store.path,
+                mend="prepare more patients, or add --assume-healthy if the unlabelled ones are healthy",
+            )
+
+
+def _check_resume(run: RunFolder, settings: TrainingSettings, store: SliceStore) -> None:
+    plan = run.plan() if run.exists() else None
+    if plan is None:
+        if not run.path.is_dir():
+            raise RunError(
+                "there is no training run here", file=run.path, mend="check --out, or leave out --resume"
+            )
+        return  # it ended before it began: nothing is lost
+    if changed := plan.settings.differences(settings):
+        name = changed[0]
+        was, now = getattr(plan.settings, name), getattr(settings, name)
+        if name == "spec":
+            was, now = f"{was.name} ({was.size})", f"{now.name} ({now.size})"
+        raise RunError(
+            f"the run here was started with {name.replace('_', ' ')} {was}, not {now}",
+            file=run.path,
+            mend="resume it with the settings it was started with, or choose another --out",
+        )
+    if plan.fingerprint != store.fingerprint:
+        raise RunError(
+            f"the run here was started with other data ({plan.data})",
+            file=run.path,
+            mend="resume it with the same store, unchanged, or choose another --out",
+        )
+
+
+def _parents(
+    init_from: str | Path | None, settings: TrainingSettings, store: SliceStore
+) -> tuple[Parent, ...]:
+    """Return the chain of models that the model to start from came from, itself first."""
+    if init_from is None:
+        return ()
+    detector = load_model(init_from, "cpu")
+    shapes = {name: tensor.shape for name, tensor in detector.module.state_dict().items()}
+    with torch.device("meta"):
+        wanted = {name: tensor.shape for name, tensor in build(settings.spec).state_dict().items()}
+    if shapes != wanted:
+        raise ModelError(
+            f"it has other layers than {settings.spec.name} of size {settings.spec.size}",
+            file=init_from,
+            mend=f"train {detector.card.spec.name} --size {detector.card.spec.size}, or start from another model",
+        )
+    was, now = detector.card.preprocessing, store.settings
+    if (was.intensity, was.image_size) != (now.intensity, now.image_size):
+        raise ModelError(
+            f"it was trained on slices with intensity {was.intensity}, the store has {now.intensity}",
+            file=init_from,
+            mend="prepare a store as the model wants it",
+        )
+    return (Parent(name=detector.name, sha256=detector.sha256), *detector.card.parents)
+
+
+def _fabric(settings: TrainingSettings, hardware: Hardware) -> Fabric:
+    """Return Fabric for the devices wanted.
+
+    Raises:
+        ParameterError: If there are no such devices.
+    """
+    from lightning.fabric import Fabric
+
+    device = pick_device(hardware.device)
+    if hardware.devices < 1 or hardware.num_nodes < 1:
+        raise ParameterError("devices and machines are counted from 1")
+    processes = hardware.devices * hardware.num_nodes
+    if settings.batch_size < processes:
+        raise ParameterError(
+            f"a batch of {settings.batch_size} slices cannot be shared by {processes} processes",
+            mend="use a larger --batch-size",
+        )
+    if device.type == "cuda" and hardware.devices > torch.cuda.device_count():
+        raise ParameterError(
+            f"{hardware.devices} GPUs were asked for, PyTorch sees {torch.cuda.device_count()}",
+            mend="use fewer --devices",
+        )
+    strategy = hardware.strategy
+    if strategy == "auto" and processes > 1:
+        # Spawned processes come back to this one when they are done; a launcher has started them already.
+        strategy = "ddp" if hardware.num_nodes > 1 or "RANK" in os.environ else "ddp_spawn"
+    devices: int | Sequence[int] = hardware.devices
+    if device.type == "cuda" and device.index is not None and hardware.devices == 1:
+        devices = [device.index]
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    try:
+        return Fabric(
+            accelerator=device.type,
+            devices=list(devices) if isinstance(devices, Sequence) else devices,
+            num_nodes=hardware.num_nodes,
+            strategy=strategy,
+            precision=precision_of(device, settings.precision),  # type: ignore[arg-type]
+        )
+    except (ValueError, RuntimeError) as error:
+        raise ParameterError(
+            f"the devices cannot be set up ({error})", mend="check --devices, --num-nodes and --strategy"
+        ) from error
+
+
+def precision_of(device: torch.device, wish: str) -> str:
+    """Return Fabric's name of the precision: bf16 where the device computes it natively, unless told otherwise."""
+    native = False
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        native = bool(torch.cpu._is_avx512_bf16_supported())
+    return "bf16-mixed" if wish == "bf16" or (wish == "auto" and native) else "32-true"

@@ -1,0 +1,91 @@
+"""The network as the engine trains it: images in, losses out, in one module that can be wrapped and compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ModelError
+from ..models import build
+from ..models.outputs import QuantisedOutput
+from .losses import objective
+from .settings import TrainingSettings
+
+TERMS = ("total", "reconstruction", "latent", "context")
+"""The losses, in the order in which :class:`Objective` returns them."""
+
+
+class Objective(nn.Module):
+    """A network with its losses.
+
+    Args:
+        network: The network.
+        settings: The weights of the losses.
+    """
+
+    def __init__(self, network: nn.Module, settings: TrainingSettings) -> None:
+        super().__init__()
+        self.network = network
+        self.settings = settings
+
+    def forward(
+        self, images: Tensor, corrupted: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        """Return what is minimised, all :data:`TERMS` (4,) without gradient, and a VQ-VAE's vectors and codes.
+
+        Args:
+            images: (N, 1, S, S), clean.
+            corrupted: (N, 1, S, S), the same images corrupted; None: no context encoding.
+            generator: Source of a VAE's samples.
+        """
+        settings = self.settings
+        losses = objective(
+            self.network,
+            images,
+            corrupted,
+            beta=settings.beta,
+            commitment=settings.commitment,
+            codebook="loss" if settings.codebook_decay is None else "ema",
+            generator=generator,
+        )
+        terms = torch.stack([losses.total, losses.reconstruction, losses.latent, losses.context]).detach()
+        codes = losses.codes
+        if codes is None:
+            return losses.total, terms, None, None, None
+        return losses.total, terms, codes.encoded.detach(), codes.quantised.detach(), codes.indices
+
+
+def initial_network(settings: TrainingSettings, weights: Mapping[str, Tensor] | None = None) -> nn.Module:
+    """Return the network before training, on the CPU.
+
+    Args:
+        settings: Architecture and seed; a frozen encoder does not ask for gradients.
+        weights: Weights to start from; None: random ones.
+
+    Raises:
+        ModelError: If the weights are those of another architecture.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        network = build(settings.spec)
+    if weights is not None:
+        try:
+            network.load_state_dict(dict(weights))
+        except RuntimeError:
+            raise ModelError(
+                f"the model to start from has other layers than {settings.spec.name} of size {settings.spec.size}",
+                mend="start from a model of the same design and size",
+            ) from None
+    if settings.freeze_encoder:
+        encoder: nn.Module = network.encoder  # type: ignore[assignment]
+        encoder.requires_grad_(False)
+    return network
+
+
+def quantised(encoded: Tensor | None, codes: Tensor | None, indices: Tensor | None) -> QuantisedOutput | None:
+    """Put together again what :class:`Objective` took apart."""
+    if encoded is None or codes is None or indices is None:
+        return None
+    return QuantisedOutput(encoded, encoded, codes, indices)

@@ -1,0 +1,72 @@
+"""Named sets of training settings, and how they meet what a user asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+from ..errors import ParameterError
+from ..models.specs import ModelSpec, spec
+from .augmentation import Augmentation
+from .corruption import ContextEncoding
+from .settings import FINE_TUNING_RATE, TrainingSettings
+
+Preset = Literal["paper", "small"]
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    # Paolini, Boracchi, Matteucci: one square per image, 200 epochs, learning rate 1e-4, batches of 64.
+    "paper": {
+        "size": "paper",
+        "epochs": 200,
+        "batch_size": 64,
+        "learning_rate": 1e-4,
+        "schedule": "constant",
+        "commitment": 1.0,
+        "corruption": ContextEncoding(),
+        "augmentation": None,
+    },
+    # The bundled models: minutes on a processor. The VQ-VAE's codes go unused with the paper's codebook loss at this
+    # learning rate, so they follow moving averages.
+    "small": {
+        "size": "small",
+        "epochs": 16,
+        "batch_size": 32,
+        "learning_rate": 2e-3,
+        "schedule": "one-cycle",
+        "augmentation": Augmentation(scale=0.06, rotation=6, shift=0.02),
+        "clip": None,
+    },
+}
+"""By name: the settings that differ from the defaults."""
+
+
+def training_settings(
+    model: str, *, preset: str | None = None, parent: ModelSpec | None = None, **given: Any
+) -> TrainingSettings:
+    """Return complete settings: what was given, else the preset's, else the defaults.
+
+    Args:
+        model: One of the named designs.
+        preset: ``"paper"``, ``"small"`` or None.
+        parent: Spec of the model to start from: its size and image size are taken, and a lower learning rate.
+        given: Fields of :class:`TrainingSettings`, and ``size`` and ``image_size``; None counts as not given.
+
+    Raises:
+        ParameterError: If the model or preset is unknown, or a value out of range.
+    """
+    if preset is not None and preset not in get_args(Preset):
+        raise ParameterError(
+            f"there is no preset called {preset!r}", mend=f"use one of {', '.join(get_args(Preset))}"
+        )
+    values: dict[str, Any] = {"size": "paper", **PRESETS.get(preset or "", {})}
+    if parent is not None:
+        rate = values.get("learning_rate", TrainingSettings.model_fields["learning_rate"].default)
+        values |= {
+            "size": parent.size,
+            "image_size": parent.image_size,
+            "learning_rate": rate * FINE_TUNING_RATE,
+        }
+    values |= {name: value for name, value in given.items() if value is not None}
+    size, image_size = values.pop("size"), values.pop("image_size", None)
+    architecture = spec(model, size) if image_size is None else spec(model, size, image_size)
+    return TrainingSettings.checked(spec=architecture, **values)

@@ -1,0 +1,310 @@
+"""The folder of a training run: settings, log, checkpoint, lock.
+
+::
+
+    run.json             what was asked for, and on which data; written once
+    log.csv              one line per epoch
+    tensorboard/         the same for TensorBoard
+    checkpoint.json      which files are the last checkpoint, with their sha256; replaced last, atomically
+    step-*.checkpoint    everything needed to go on: weights, optimiser, random generators, history
+    best-*.checkpoint    weights of the best epoch so far
+    model/               the finished model
+
+A process that is killed at any moment leaves a ``checkpoint.json`` whose files are whole.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..atomic import atomic_path, make_folder, to_json, write_text
+from ..errors import OutputError, RunError
+from .settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from ..zoo import Parent
+
+SCHEMA_VERSION = 1
+Epoch = dict[str, float | int]
+State = dict[str, Any]
+
+
+class Plan(BaseModel):
+    """What a run was started with.
+
+    Attributes:
+        settings: What decides the weights.
+        data: Path of the store.
+        fingerprint: The store's fingerprint.
+        parents: The models it was fine-tuned from, the nearest first.
+        created: When, in UTC.
+        versions: Versions of the packages.
+        schema_version: Version of this layout.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = SCHEMA_VERSION
+    settings: TrainingSettings
+    data: str
+    fingerprint: str
+    parents: tuple[dict[str, str], ...] = ()
+    created: str = ""
+    versions: dict[str, str] = {}
+
+
+class RunFolder:
+    """A training run on disk.
+
+    Args:
+        path: Its folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def model(self) -> Path:
+        """The folder of the finished model."""
+        return self.path / "model"
+
+    @property
+    def log(self) -> Path:
+        """The log with one line per epoch."""
+        return self.path / "log.csv"
+
+    def exists(self) -> bool:
+        """Whether a run was started here."""
+        return (self.path / "run.json").is_file()
+
+    def create(
+        self, settings: TrainingSettings, data: Path, fingerprint: str, parents: Sequence[Parent]
+    ) -> Plan:
+        """Write what the run is asked to do.
+
+        Raises:
+            RunError: If there is a run here, or the folder holds other files.
+            OutputError: If it cannot be written.
+        """
+        from ..detection.saving import versions
+
+        make_folder(self.path)
+        if self.exists():
+            raise RunError(
+                "there is a training run here", file=self.path, mend="add --resume, or choose another --out"
+            )
+        foreign = [
+            entry.name
+            for entry in self.path.iterdir()
+            if entry.name not in (".lock", "process.json", "store", "evaluation")
+        ]
+        if foreign:
+            raise OutputError(
+                f"the folder holds other files ({foreign[0]})", file=self.path, mend="choose an empty --out"
+            )
+        plan = Plan(
+            settings=settings,
+            data=str(data),
+            fingerprint=fingerprint,
+            parents=tuple({"name": parent.name, "sha256": parent.sha256} for parent in parents),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            versions=versions(),
+        )
+        write_text(self.path / "run.json", to_json(plan.model_dump(mode="json")))
+        return plan
+
+    def plan(self) -> Plan:
+        """Read what the run was started with.
+
+        Raises:
+            RunError: If there is no run here, or its description is damaged.
+        """
+        file = self.path / "run.json"
+        try:
+            values = json.loads(file.read_text(encoding="utf-8"))
+            version = values.get("schema_version")
+            if version != SCHEMA_VERSION:
+                raise RunError(
+                    f"the run has schema version {version}, this program reads {SCHEMA_VERSION}",
+                    file=file,
+                    mend="use the version of napari-cead that started it",
+                )
+            return Plan.model_validate(values)
+        except FileNotFoundError:
+            raise RunError(
+                "there is no training run here", file=self.path, mend="check --out, or leave out --resume"
+            ) from None
+        except (OSError, ValueError, AttributeError, ValidationError) as error:
+            reason = "the description of the run is damaged"
+            raise RunError(reason, file=file, mend="start the training again in another folder") from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training in this folder; the lock ends with the process, however it ends.
+
+        Raises:
+            RunError: If another process holds the lock; it says which.
+        """
+        from filelock import FileLock, Timeout
+
+        make_folder(self.path)
+        owner = self.path / "process.json"
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(
+                f"{_owner(owner)} is training here",
+                file=self.path,
+                mend="wait for it, stop it, or choose another --out",
+            ) from None
+        except OSError as error:
+            raise OutputError(
+                f"the run cannot be locked ({error.strerror or error})",
+                file=self.path,
+                mend="choose another --out",
+            ) from error
+        try:
+            started = datetime.now(UTC).isoformat(timespec="seconds")
+            write_text(owner, to_json({"pid": os.getpid(), "host": socket.gethostname(), "started": started}))
+            yield
+        finally:
+            with suppress(OSError):
+                owner.unlink()
+            lock.release()
+
+    def save_checkpoint(
+        self, state: State, best: Mapping[str, Any] | None, best_epoch: int, epoch: int, step: int
+    ) -> None:
+        """Write a checkpoint; the previous one stays until this one is whole.
+
+        Args:
+            state: Everything needed to go on; tensors, numbers, strings and containers of them.
+            best: Weights of the best epoch.
+            best_epoch: Its number from 1; 0: there is none yet.
+            epoch: Whole epochs done.
+            step: Updates done.
+
+        Raises:
+            OutputError: If it cannot be written; the previous checkpoint is still there.
+        """
+        previous = self._pointer()
+        files = {"last": f"step-{step}-{uuid4().hex[:6]}.checkpoint"}  # never the name of the one before
+        digests = {files["last"]: _save(state, self.path / files["last"])}
+        if best is not None and best_epoch:
+            files["best"] = f"best-{best_epoch}.checkpoint"
+            known = {} if previous is None else previous["sha256"]
+            digests[files["best"]] = known.get(files["best"]) or _save(best, self.path / files["best"])
+        pointer = {"schema_version": SCHEMA_VERSION, "epoch": epoch, "step": step, **files, "sha256": digests}
+        write_text(self.path / "checkpoint.json", to_json(pointer))
+        for file in self.path.glob("*.checkpoint"):
+            if file.name not in digests:
+                with suppress(OSError):
+                    file.unlink()
+
+    def load_checkpoint(self) -> State | None:
+        """Read the last checkpoint; None if there is none yet.
+
+        Raises:
+            RunError: If it is damaged.
+        """
+        pointer = self._pointer()
+        return None if pointer is None else self._load(pointer, "last")
+
+    def load_best(self) -> State:
+        """Read the weights of the best epoch.
+
+        Raises:
+            RunError: If there is none, or they are damaged.
+        """
+        pointer = self._pointer()
+        if pointer is None or "best" not in pointer:
+            raise RunError("no epoch has been finished here", file=self.path, mend="resume the training")
+        return self._load(pointer, "best")
+
+    def save_log(self, history: Sequence[Epoch]) -> None:
+        """Write one line per epoch as CSV.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        if not history:
+            return
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
+        write_text(self.log, text.getvalue())
+
+    def _pointer(self) -> dict[str, Any] | None:
+        file = self.path / "checkpoint.json"
+        try:
+            pointer = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(pointer["sha256"][pointer["last"]], str):
+                raise ValueError
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _damaged(file) from error
+        found: dict[str, Any] = pointer
+        return found
+
+    def _load(self, pointer: Mapping[str, Any], which: str) -> State:
+        import torch
+
+        from ..zoo.weights import file_sha256
+
+        file = self.path / Path(str(pointer[which])).name
+        try:
+            if file_sha256(file) != pointer["sha256"].get(file.name):
+                raise _damaged(file)
+            state: State = torch.load(file, map_location="cpu", weights_only=True)
+        except RunError:
+            raise
+        except Exception as error:
+            raise _damaged(file) from error
+        return state
+
+
+def _save(state: Mapping[str, Any], file: Path) -> str:
+    import torch
+
+    from ..zoo.weights import file_sha256
+
+    with atomic_path(file) as temporary:
+        try:
+            with temporary.open("wb") as stream:
+                torch.save(dict(state), stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+        except RuntimeError as error:  # how PyTorch's zip writer reports a full disk
+            raise OSError(str(error)) from error
+        return file_sha256(temporary)
+
+
+def _damaged(file: Path) -> RunError:
+    return RunError(
+        "the checkpoint is damaged: it is not what was written",
+        file=file,
+        mend="restore the run's folder from a backup, or start again in another folder",
+    )
+
+
+def _owner(file: Path) -> str:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        return f"process {values['pid']} on {values['host']} (since {values['started']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"

@@ -1,0 +1,128 @@
+"""What a training run is asked to do, as data: stored with the run, checked when it is resumed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from ..errors import ParameterError
+from ..models.specs import ModelSpec
+from .augmentation import Augmentation
+from .corruption import ContextEncoding, Corruption
+
+Schedule = Literal["constant", "one-cycle"]
+Positive = Annotated[FiniteFloat, Field(gt=0)]
+
+FINE_TUNING_RATE = 0.2
+"""Fine-tuning starts with this share of the usual learning rate: the weights are near a minimum already."""
+
+
+class TrainingSettings(BaseModel):
+    """Everything that decides which weights a training ends with, but for the data and the machine.
+
+    The defaults are the paper's, with augmentation added; ``augmentation=None`` is the paper's training.
+
+    Attributes:
+        spec: The architecture; whether context encoding is used is part of it.
+        epochs: Passes over the slices.
+        batch_size: Slices per update, over all devices together.
+        learning_rate: Of Adam; with ``"one-cycle"`` its peak.
+        schedule: ``"constant"`` (the paper), or ``"one-cycle"``: up during the first tenth, down to 0 along a cosine.
+        seed: Of everything random.
+        beta: Weight of a VAE's divergence, in units of the ELBO.
+        commitment: Weight of a VQ-VAE's commitment term; 1.0 in the paper.
+        codebook_decay: Move a VQ-VAE's codebook by moving averages with this decay instead of its loss.
+        reset_dead_codes: Replace code vectors that were not used during an epoch.
+        corruption: How images are corrupted if the spec asks for context encoding.
+        augmentation: How images are varied; None: not at all.
+        clip: Largest norm of the gradient; None: any.
+        patience: Epochs without a smaller healthy validation loss after which training ends; None: never.
+        freeze_encoder: Whether only the decoder (and codebook) learns, for fine-tuning.
+        precision: ``"32"``, ``"bf16"`` (mixed precision), or ``"auto"``: bf16 where the device computes it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    spec: ModelSpec
+    epochs: int = Field(default=200, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    learning_rate: Positive = 1e-4
+    schedule: Schedule = "constant"
+    seed: int = Field(default=0, ge=0, lt=1 << 31)
+    beta: Annotated[FiniteFloat, Field(ge=0)] = 1.0
+    commitment: Annotated[FiniteFloat, Field(ge=0)] = 1.0
+    codebook_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    reset_dead_codes: bool = False
+    corruption: Corruption = ContextEncoding()
+    augmentation: Augmentation | None = Augmentation(scale=0.06, rotation=6, shift=0.02)
+    clip: Positive | None = None
+    patience: int | None = Field(default=None, ge=1)
+    freeze_encoder: bool = False
+    precision: Literal["auto", "32", "bf16"] = "auto"
+
+    @classmethod
+    def checked(cls, **values: Any) -> TrainingSettings:
+        """Build settings from what a user typed.
+
+        Raises:
+            ParameterError: If a value is out of range, in one sentence.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = str(first["loc"][0]).replace("_", " ") if first["loc"] else "a setting"
+            raise ParameterError(
+                f"{name}: {first['msg'].lower()}, not {first['input']!r}", mend="give another value"
+            ) from None
+
+    def differences(self, other: TrainingSettings) -> list[str]:
+        """Name the settings that differ and would make a resumed run another one.
+
+        A run may be resumed for more or fewer epochs if its learning rate does not depend on their number.
+        """
+        may_change = {"patience"} | ({"epochs"} if self.schedule == "constant" else set())
+        return [
+            name
+            for name in type(self).model_fields
+            if name not in may_change and getattr(self, name) != getattr(other, name)
+        ]
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where and how to compute; none of it is meant to change the result.
+
+    Attributes:
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
+        devices: Devices (processes) per machine.
+        num_nodes: Machines; more than one needs a launcher (torchrun, SLURM).
+        strategy: ``"auto"``, ``"ddp"`` or any other strategy of Lightning Fabric.
+        compile: Whether to compile the network (``torch.compile``).
+        data: ``"device"`` keeps all slices on the device, ``"loader"`` reads them from the store as needed,
+            ``"auto"`` chooses by the memory that is free.
+        workers: Reading processes of the loader.
+        checkpoint_minutes: Longest time between two checkpoints within an epoch.
+    """
+
+    device: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    compile: bool = False
+    data: Literal["auto", "device", "loader"] = "auto"
+    workers: int = 2
+    checkpoint_minutes: float = 10.0
+
+
+def rate(step: int, total: int, schedule: Schedule) -> float:
+    """Return the factor on the learning rate at a step counted from 0."""
+    if schedule == "constant":
+        return 1.0
+    warm = max(1, total // 10)
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))

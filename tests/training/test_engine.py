@@ -1,0 +1,256 @@
+"""Training through the public function, on a small store."""
+
+import csv
+import errno
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from napari_cead.errors import Cancelled, ModelError, OutputError, ParameterError, RunError, StoreError
+from napari_cead.models import build
+from napari_cead.training import Hardware, RunFolder, train
+from napari_cead.training import loop as loop_module
+from napari_cead.training.network import initial_network
+from napari_cead.training.preparation import prepare
+from napari_cead.zoo import ModelCard, Preprocessing, save_model
+from small_stores import AE, CE_VAE, CE_VQ, SIZE, StopAfter, same, settings, weights, write_patients
+
+FAMILIES = [
+    settings(AE),
+    settings(CE_VAE),
+    settings(CE_VQ),
+    settings(CE_VQ, codebook_decay=0.9, reset_dead_codes=True),
+]
+IDS = ["ae", "ce-vae", "ce-vq-vae", "ce-vq-vae by moving averages"]
+
+
+def text(error):
+    found = str(error.value)
+    assert "\n" not in found and ";" in found, found
+    return found
+
+
+def test_the_loss_falls_and_the_best_epoch_is_kept(small_store, tmp_path):
+    result = train(settings(epochs=8), small_store, tmp_path / "run")
+    losses = [entry["validation_loss"] for entry in result.history]
+    assert losses[-1] < 0.7 * losses[0]
+    assert result.best_epoch == 1 + int(np.argmin(losses))
+    network = build(AE)
+    network.load_state_dict(result.run.load_best())
+    images = torch.from_numpy(small_store.healthy_slices("validation")).float()[:, None] / 255
+    with torch.no_grad():
+        errors = (network.eval()(images).reconstruction - images).square().sum(dim=(1, 2, 3))
+    assert float(errors.mean()) == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_the_log_has_a_line_per_epoch(small_store, tmp_path):
+    result = train(settings(CE_VQ), small_store, tmp_path / "run")
+    with result.run.log.open() as stream:
+        lines = list(csv.DictReader(stream))
+    assert [int(line["epoch"]) for line in lines] == [1, 2, 3]
+    assert float(lines[1]["train_loss"]) == result.history[1]["train_loss"]
+    assert all(1 <= int(line["used_codes"]) <= CE_VQ.codes for line in lines)
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("wanted", FAMILIES, ids=IDS)
+def test_three_and_three_epochs_are_six_bit_for_bit(small_store, tmp_path, wanted):
+    six = train(wanted.model_copy(update={"epochs": 6}), small_store, tmp_path / "six")
+    train(wanted, small_store, tmp_path / "parts")
+    parts = train(wanted.model_copy(update={"epochs": 6}), small_store, tmp_path / "parts", resume=True)
+    assert same(weights(six.run), weights(parts.run))
+    assert same(six.run.load_best(), parts.run.load_best())
+    timeless = [
+        [{key: value for key, value in entry.items() if "second" not in key} for entry in result.history]
+        for result in (six, parts)
+    ]
+    assert timeless[0] == timeless[1]
+
+
+@pytest.mark.parametrize("wanted", FAMILIES, ids=IDS)
+@pytest.mark.parametrize("updates", [1, 4])
+def test_a_run_stopped_within_an_epoch_goes_on_bit_for_bit(small_store, tmp_path, wanted, updates):
+    whole = train(wanted, small_store, tmp_path / "whole")
+    with pytest.raises(Cancelled):
+        train(wanted, small_store, tmp_path / "parts", should_stop=StopAfter(updates))
+    assert RunFolder(tmp_path / "parts").load_checkpoint()["step"] == updates
+    parts = train(wanted, small_store, tmp_path / "parts", resume=True)
+    assert same(weights(whole.run), weights(parts.run))
+    assert whole.history[0]["train_loss"] == parts.history[0]["train_loss"]
+
+
+def test_one_cycle_can_be_resumed_but_not_lengthened(small_store, tmp_path):
+    wanted = settings(schedule="one-cycle")
+    whole = train(wanted, small_store, tmp_path / "whole")
+    with pytest.raises(Cancelled):
+        train(wanted, small_store, tmp_path / "parts", should_stop=StopAfter(3))
+    assert same(weights(whole.run), weights(train(wanted, small_store, tmp_path / "parts", resume=True).run))
+    with pytest.raises(RunError) as error:
+        train(settings(schedule="one-cycle", epochs=9), small_store, tmp_path / "parts", resume=True)
+    assert "epochs 3, not 9" in text(error)
+
+
+def test_the_seed_decides(small_store, tmp_path):
+    first = train(settings(), small_store, tmp_path / "a")
+    assert same(weights(first.run), weights(train(settings(), small_store, tmp_path / "b").run))
+    other = train(settings(seed=1), small_store, tmp_path / "c")
+    assert not same(weights(first.run), weights(other.run))
+
+
+def test_reading_from_the_store_gives_the_same_as_slices_on_the_device(small_store, tmp_path):
+    device = train(settings(CE_VAE), small_store, tmp_path / "device", hardware=Hardware(data="device"))
+    loader = Hardware(data="loader", workers=0)
+    read = train(settings(CE_VAE), small_store, tmp_path / "loader", hardware=loader)
+    assert same(weights(device.run), weights(read.run))
+
+
+def test_out_of_memory_goes_on_in_smaller_pieces(small_store, tmp_path, monkeypatch):
+    plain = settings(augmentation=None)
+    whole = train(plain, small_store, tmp_path / "whole")
+    forward = loop_module.Objective.forward
+
+    def small_device(self, images, *rest, **more):
+        if len(images) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, images, *rest, **more)
+
+    monkeypatch.setattr(loop_module.Objective, "forward", small_device)
+    events = []
+    pieces = train(plain, small_store, tmp_path / "pieces", on_event=events.append)
+    notes = [event["message"] for event in events if event["event"] == "note"]
+    assert len(notes) == 1 and "2 slices at a time" in notes[0]
+    for name, tensor in weights(whole.run).items():
+        torch.testing.assert_close(weights(pieces.run)[name], tensor, rtol=1e-3, atol=1e-5)
+
+
+def test_out_of_memory_with_a_single_slice_is_one_sentence(small_store, tmp_path, monkeypatch):
+    def no_memory(self, images, *rest, **more):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(loop_module.Objective, "forward", no_memory)
+    with pytest.raises(RunError) as error:
+        train(settings(), small_store, tmp_path / "run")
+    assert "out of memory with 1 slices at a time" in text(error)
+
+
+def test_a_loss_that_is_not_finite_leaves_the_last_checkpoint(small_store, tmp_path, monkeypatch):
+    before = train(settings(), small_store, tmp_path / "run")
+    expected = weights(before.run)
+    forward = loop_module.Objective.forward
+
+    def broken(self, *rest, **more):
+        total, terms, *codes = forward(self, *rest, **more)
+        return total * math.nan, terms * math.nan, *codes
+
+    monkeypatch.setattr(loop_module.Objective, "forward", broken)
+    with pytest.raises(RunError) as error:
+        train(settings(epochs=5), small_store, tmp_path / "run", resume=True)
+    assert "no longer a finite number (epoch 4" in text(error)
+    assert same(weights(before.run), expected)
+    monkeypatch.undo()
+    assert len(train(settings(epochs=5), small_store, tmp_path / "run", resume=True).history) == 5
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(small_store, tmp_path, monkeypatch):
+    before = train(settings(), small_store, tmp_path / "run")
+    expected, save = weights(before.run), torch.save
+
+    def full(state, stream):
+        stream.write(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OutputError) as error:
+        train(settings(epochs=4), small_store, tmp_path / "run", resume=True)
+    assert "No space left" in text(error)
+    assert same(weights(before.run), expected)
+    assert not list((tmp_path / "run").glob(".part-*"))
+    monkeypatch.setattr(torch, "save", save)
+    assert len(train(settings(epochs=4), small_store, tmp_path / "run", resume=True).history) == 4
+
+
+def test_training_ends_when_the_validation_loss_no_longer_falls(small_store, tmp_path):
+    rising = settings(epochs=50, patience=2, learning_rate=0.3)
+    result = train(rising, small_store, tmp_path / "run")
+    assert result.early and len(result.history) == result.best_epoch + 2 < 50
+
+
+def test_events_tell_the_story(small_store, tmp_path):
+    heard = []
+    train(settings(), small_store, tmp_path / "run", events=tmp_path / "events.jsonl", on_event=heard.append)
+    lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert [{key: value for key, value in line.items() if key != "time"} for line in lines] == heard
+    kinds = [line["event"] for line in lines if line["event"] != "checkpoint"]
+    assert kinds == ["start", "epoch", "epoch", "epoch", "finish"]
+    assert lines[0]["slices"] == len(small_store.healthy_rows("train"))
+
+
+def test_fine_tuning_starts_from_a_model_and_says_so(small_store, tmp_path):
+    parent = initial_network(settings(seed=7))
+    card = ModelCard(name="mother", spec=AE, preprocessing=Preprocessing(image_size=SIZE))
+    folder = save_model(parent, card, tmp_path / "mother")
+    tuned = settings(freeze_encoder=True, epochs=1)
+    result = train(tuned, small_store, tmp_path / "run", init_from=folder)
+    learned = result.run.load_checkpoint()["network"]
+    for name, tensor in parent.state_dict().items():
+        assert torch.equal(learned[name], tensor) == name.startswith("encoder."), name
+    assert result.run.plan().parents[0]["name"] == "mother"
+    assert len(result.run.plan().parents[0]["sha256"]) == 64
+
+
+def test_a_parent_of_another_design_is_refused(small_store, tmp_path):
+    card = ModelCard(name="other", spec=CE_VAE, preprocessing=Preprocessing(image_size=SIZE))
+    folder = save_model(build(CE_VAE), card, tmp_path / "other")
+    with pytest.raises(ModelError) as error:
+        train(settings(), small_store, tmp_path / "run", init_from=folder)
+    assert "other layers" in text(error) and not (tmp_path / "run").exists()
+
+
+def test_resuming_another_model_or_other_data_is_refused(small_store, tmp_path):
+    train(settings(epochs=1), small_store, tmp_path / "run")
+    with pytest.raises(RunError) as error:
+        train(settings(CE_VAE, epochs=1), small_store, tmp_path / "run", resume=True)
+    assert "spec ae (custom), not ce-vae1 (custom)" in text(error)
+    with pytest.raises(RunError) as error:
+        train(settings(epochs=1, learning_rate=0.5), small_store, tmp_path / "run", resume=True)
+    assert "learning rate 0.001, not 0.5" in text(error)
+    cohort = write_patients(tmp_path / "cohort", 3)
+    other = prepare(cohort, tmp_path / "store", image_size=SIZE, validation=0.3, test=0)
+    with pytest.raises(RunError) as error:
+        train(settings(epochs=2), other, tmp_path / "run", resume=True)
+    assert "other data" in text(error)
+
+
+def test_a_run_is_never_overwritten_and_never_invented(small_store, tmp_path):
+    train(settings(epochs=1), small_store, tmp_path / "run")
+    with pytest.raises(RunError) as error:
+        train(settings(epochs=1), small_store, tmp_path / "run")
+    assert "--resume" in text(error)
+    with pytest.raises(RunError) as error:
+        train(settings(epochs=1), small_store, tmp_path / "elsewhere", resume=True)
+    assert "no training run here" in text(error)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("everything")
+    with pytest.raises(OutputError) as error:
+        train(settings(epochs=1), small_store, tmp_path / "mine")
+    assert "thesis.txt" in text(error)
+
+
+def test_slices_must_fit_the_network(small_store, tmp_path):
+    with pytest.raises(ParameterError) as error:
+        train(settings(AE.model_copy(update={"image_size": 64})), small_store, tmp_path / "run")
+    assert "40 pixels" in text(error)
+
+
+def test_a_store_without_healthy_validation_slices_is_refused(small_store, tmp_path, monkeypatch):
+    rows = type(small_store).healthy_rows
+    empty = np.zeros((0, 2), dtype=np.int64)
+    monkeypatch.setattr(
+        type(small_store), "healthy_rows", lambda self, part: rows(self, part) if part == "train" else empty
+    )
+    with pytest.raises(StoreError) as error:
+        train(settings(), small_store, tmp_path / "run")
+    assert "validation" in text(error)
