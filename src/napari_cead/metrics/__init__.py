@@ -1,6 +1,7 @@
-"""How well a detected mask agrees with a reference: overlap, cohort averages, ranking, lesions.
+"""How well a detected mask agrees with a reference, and a reconstruction with its image.
 
-Masks are arrays whose values > 0 belong to the mask. Nothing here knows files, models or settings.
+Overlap, cohort averages with their intervals, ranking, lesions, image quality. Masks are arrays whose values > 0
+belong to the mask. Nothing here knows files, models or settings.
 """
 
 from .averages import (
@@ -12,20 +13,26 @@ from .averages import (
     dice_patient,
     dice_pooled,
 )
+from .image_quality import ImageQuality
+from .intervals import INTERVALS, Interval, bootstrap
 from .lesions import Component, LesionAverages, LesionMatch, lesion_averages, match_lesions
 from .overlap import Counts, confusion, dice, precision, recall, slice_dice, volume_ml
 from .ranking import auroc, average_precision
 
 __all__ = [
+    "INTERVALS",
     "Averages",
     "Component",
     "Counts",
+    "ImageQuality",
+    "Interval",
     "LesionAverages",
     "LesionMatch",
     "PatientCounts",
     "auroc",
     "average_precision",
     "averages",
+    "bootstrap",
     "confusion",
     "dice",
     "dice_all_slices",

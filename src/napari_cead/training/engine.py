@@ -7,6 +7,7 @@ are part of the checkpoint.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -217,6 +218,8 @@ def _fabric(settings: TrainingSettings, hardware: Hardware) -> Fabric:
     """
     from lightning.fabric import Fabric
 
+    for name in ("lightning.fabric", "lightning.pytorch"):  # what it set up is in the events
+        logging.getLogger(name).setLevel(logging.WARNING)
     device = pick_device(hardware.device)
     if hardware.devices < 1 or hardware.num_nodes < 1:
         raise ParameterError("devices and machines are counted from 1")

@@ -20,7 +20,7 @@ from .finding import (
     load_model,
     models_folder,
 )
-from .installing import export_model, install_model
+from .installing import check_name, export_model, install_model
 from .onnx import export_onnx
 from .storage import Detector, check_model, save_model
 
@@ -35,6 +35,7 @@ __all__ = [
     "Preprocessing",
     "Suggestion",
     "check_model",
+    "check_name",
     "damaged_models",
     "export_model",
     "export_onnx",

@@ -72,12 +72,11 @@ def export_model(name_or_folder: str | Path, target: str | Path) -> Path:
     return write_archive(folder, path) if is_archive(path) else copy_model(folder, path)
 
 
-def _place(name: str, replace: bool) -> Path:
-    """Return the folder for an installed model of this name.
+def check_name(name: str) -> str:
+    """Return a name if it can be a model's, on all systems.
 
     Raises:
-        OutputError: If there is one, and it may not be replaced.
-        ParameterError: If the name cannot be a model's.
+        ParameterError: If it cannot.
     """
     # Windows has no files that are called as a device, or that end in a dot: a model has to be usable on all systems.
     if (
@@ -88,6 +87,17 @@ def _place(name: str, replace: bool) -> Path:
             f"{name!r} cannot be the name of a model",
             mend="use up to 64 letters, digits, dots, dashes and underscores, and no name that Windows reserves",
         )
+    return name
+
+
+def _place(name: str, replace: bool) -> Path:
+    """Return the folder for an installed model of this name.
+
+    Raises:
+        OutputError: If there is one, and it may not be replaced.
+        ParameterError: If the name cannot be a model's.
+    """
+    check_name(name)
     folder = models_folder() / name
     if folder.exists() and not replace:
         raise OutputError(

@@ -8,17 +8,7 @@ import numpy as np
 import pytest
 
 import napari_cead as cead
-from napari_cead.cli import run
 from scans import write_nifti
-
-
-@pytest.fixture
-def call(capsys):
-    def call(*arguments):
-        status = run([str(argument) for argument in arguments])
-        return status, *capsys.readouterr()
-
-    return call
 
 
 def test_detect_writes_what_the_library_computes(call, patient_folder, model_folder, tmp_path):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import ParameterError
 from .console import help_without_verb, print_json
-from .errors import ParameterError
 
 if TYPE_CHECKING:
-    from .zoo import ModelCard, ModelInfo
+    from ..zoo import ModelCard, ModelInfo
 
 models_app = typer.Typer(help="The models that are bundled or installed.", invoke_without_command=True)
 
@@ -26,7 +26,7 @@ def _models(context: typer.Context) -> None:
 @models_app.command("list")
 def models_list(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the models, where they come from, and what is wrong with those that cannot be run."""
-    from .zoo import list_models
+    from ..zoo import list_models
 
     infos = list_models(damaged=True)
     if json:
@@ -48,7 +48,7 @@ def models_show(
     json: Annotated[bool, typer.Option("--json", help="Print the whole card as JSON.")] = False,
 ) -> None:
     """Show what a model is, how it was trained, and what it suggests."""
-    from .zoo import check_model, find_model
+    from ..zoo import check_model, find_model
 
     folder = find_model(model)
     card = check_model(folder)
@@ -70,7 +70,7 @@ def models_install(
     ] = False,
 ) -> None:
     """Check a model and copy it to the installed models."""
-    from .zoo import install_model
+    from ..zoo import install_model
 
     folder = install_model(source, name, replace=replace)
     typer.echo(f"{folder.name}: installed in {folder}; use it with: --model {folder.name}")
@@ -88,7 +88,7 @@ def models_export(
     ] = False,
 ) -> None:
     """Check a model and write it to a folder, a zip file or an ONNX file."""
-    from .zoo import export_model, find_model, load_card
+    from ..zoo import export_model, find_model, load_card
 
     card = load_card(find_model(model))
     written = export_model(model, _onnx_file(target, card.name) if onnx else target)

@@ -31,7 +31,7 @@ def number(value: float | None) -> str:
 
 def print_json(value: Any) -> None:
     """Print strict JSON."""
-    from .atomic import to_json
+    from ..atomic import to_json
 
     typer.echo(to_json(value), nl=False)
 

@@ -1,0 +1,98 @@
+"""The command line: one verb per job. Heavy imports happen inside the verbs, so that help is instant."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from typing import Annotated, TextIO
+
+import typer
+
+from .. import __version__
+from ..errors import Cancelled, CeadError, CeadWarning
+from .console import help_without_verb
+from .detect import detect
+from .evaluate import evaluate
+from .explore import demo, open_
+from .models import models_app
+from .phantom import phantom
+from .prepare import prepare
+from .train import train
+
+# Typer brings its own copy of click from 0.20 on; this is its base class of usage errors, whichever it uses.
+ClickException: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="napari-cead",
+    help="Find lesions in brain MRI with autoencoders that have only seen healthy slices. Research use only.",
+    invoke_without_command=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(models_app, name="models")
+for verb in (demo, open_, phantom, prepare, train, detect, evaluate):
+    app.command(verb.__name__.rstrip("_"))(verb)
+
+
+def main() -> None:
+    """Run the command line: exit status 0 done, 2 wrong use or input (one line on stderr), 130 on Ctrl-C."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line with these arguments and return its exit status."""
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            warnings.simplefilter("once", CeadWarning)
+            status = app(arguments, prog_name="napari-cead", standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except (KeyboardInterrupt, Cancelled, typer.Abort):
+        typer.echo("cancelled", err=True)
+        return 130
+    except CeadError as error:
+        typer.echo(f"error: {error}", err=True)
+    except MemoryError:
+        typer.echo("error: out of memory; close other programs or use a smaller model", err=True)
+    except BrokenPipeError:
+        # Nobody reads on (a closed pipe): keep Python from complaining about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        typer.echo(
+            f"error: {error.filename or 'output'}: {error.strerror or error}; check the disk", err=True
+        )
+    except ClickException as error:
+        message = getattr(error, "format_message", error.__str__)()
+        typer.echo(f"error: {' '.join(message.split())}", err=True)
+    return 2
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    if issubclass(category, CeadWarning):
+        typer.echo(f"warning: {message}", err=True)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"napari-cead {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    help_without_verb(context)

@@ -1,0 +1,26 @@
+"""Options that several verbs have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import Side
+
+Cohort = Annotated[Path, typer.Argument(help="Folder with patients below it, or of plain 2-D PNG slices.")]
+Sequence = Annotated[str, typer.Option(help="Sequence to take: flair, t1_pre, t1_gd or bravo.")]
+AssumeHealthy = Annotated[
+    bool,
+    typer.Option("--assume-healthy", help="Take all slices of patients without a lesion mask as healthy."),
+]
+Split = Annotated[
+    str,
+    typer.Option(
+        help='"patient": at random, whole patients; a JSON file: {"train": [names], "validation": …, "test": …}; '
+        '"slice": single slices (leaks: slices of one patient on both sides).'
+    ),
+]
+PngColumn = Annotated[Side, typer.Option(help="Side of the patient that column 0 of PNG slices shows.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]

@@ -1,0 +1,32 @@
+"""The verb that makes synthetic patients."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import progress
+
+
+class Layout(StrEnum):
+    """Layouts of BrainMetShare on disk."""
+
+    NIFTI = "nifti"
+    PNG = "png"
+
+
+def phantom(
+    out: Annotated[Path, typer.Argument(help="Folder to write; patients go to OUT/train/Mets_NNN.")],
+    patients: Annotated[int, typer.Option(min=1, help="How many patients.")] = 1,
+    layout: Annotated[Layout, typer.Option(help="BrainMetShare's NIfTI or PNG release.")] = Layout.NIFTI,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same patients.")] = 0,
+) -> None:
+    """Write a cohort of synthetic patients on real human anatomy (ICBM-152), with lesion masks."""
+    from ..patients.phantom import write_cohort
+
+    with progress("patients") as on_progress:
+        written = write_cohort(out, patients, layout=layout.value, seed=seed, on_progress=on_progress)
+    typer.echo(f"{len(written)} synthetic patients in {out}")

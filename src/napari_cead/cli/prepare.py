@@ -1,0 +1,57 @@
+"""The verb that turns a cohort into a slice store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import Side, progress
+from .options import AssumeHealthy, Cohort, PngColumn, Sequence, Split
+
+if TYPE_CHECKING:
+    from ..training import SliceStore
+
+
+def prepare(
+    cohort: Cohort,
+    out: Annotated[Path, typer.Option(help="The slice store to write or bring up to date.")],
+    sequence: Sequence = "flair",
+    assume_healthy: AssumeHealthy = False,
+    split: Split = "patient",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the split.")] = 0,
+    validation: Annotated[float, typer.Option(min=0, max=1, help="Share of validation patients.")] = 0.15,
+    test: Annotated[float, typer.Option(min=0, max=1, help="Share of test patients.")] = 0.15,
+    min_brain: Annotated[
+        float, typer.Option(min=0, max=1, help="Slices with a smaller share of brain are not trained on.")
+    ] = 0.15,
+    png_first_column: PngColumn = Side.LEFT,
+) -> None:
+    """Turn a cohort into a store of slices for training, split by patient."""
+    prepare_store(
+        cohort,
+        out,
+        sequence=sequence,
+        assume_healthy=assume_healthy,
+        split=split,
+        seed=seed,
+        validation=validation,
+        test=test,
+        min_brain=min_brain,
+        png_first_column=png_first_column.value,
+    )
+
+
+def prepare_store(cohort: Path, out: Path, **options: Any) -> SliceStore:
+    """Prepare a store and say what is in it."""
+    from ..training.preparation import prepare as run_prepare
+
+    with progress("preparing") as on_progress:
+        store = run_prepare(cohort, out, on_progress=on_progress, **options)
+    parts = ", ".join(
+        f"{part}: {len(store.patients_of(part))} patients, {len(store.healthy_rows(part))} healthy slices"
+        for part in ("train", "validation", "test")
+    )
+    typer.echo(f"{out}: {parts}; {len(store.skipped)} patients left out")
+    return store

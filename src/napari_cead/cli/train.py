@@ -1,0 +1,274 @@
+"""The verb that trains."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import Cancelled, ParameterError
+from .console import progress
+from .evaluate import evaluate_models
+from .options import AssumeHealthy, Device, Sequence
+from .prepare import prepare_store
+from .training_progress import TrainingProgress, graceful
+
+if TYPE_CHECKING:
+    from ..training import Hardware, SliceStore, TrainingSettings
+
+
+class Size(StrEnum):
+    """Sizes of the designs."""
+
+    PAPER = "paper"
+    SMALL = "small"
+
+
+class PresetName(StrEnum):
+    """Presets of training settings."""
+
+    PAPER = "paper"
+    SMALL = "small"
+
+
+class CorruptionKind(StrEnum):
+    """Kinds of corruption."""
+
+    SQUARES = "squares"
+    GAUSSIAN = "gaussian"
+    COARSE = "coarse"
+
+
+class Codebook(StrEnum):
+    """How a codebook learns."""
+
+    LOSS = "loss"
+    EMA = "ema"
+
+
+class Placing(StrEnum):
+    """Where slices lie while training."""
+
+    AUTO = "auto"
+    DEVICE = "device"
+    LOADER = "loader"
+
+
+def train(
+    model: Annotated[str, typer.Argument(help="One of the eight designs, several with commas, or all.")],
+    data: Annotated[Path, typer.Option(help="Slice store, or a folder of patients to prepare first.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run (of the runs, for several models).")],
+    preset: Annotated[
+        PresetName | None,
+        typer.Option(
+            help="paper: its settings and, at the end, its evaluation; small: the bundled models' recipe."
+        ),
+    ] = None,
+    size: Annotated[Size | None, typer.Option(help="Size of the network; paper if left out.")] = None,
+    init_from: Annotated[str | None, typer.Option(help="Fine-tune this model (name or folder).")] = None,
+    freeze_encoder: Annotated[
+        bool, typer.Option("--freeze-encoder", help="Train the decoder alone.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(help="Of everything random; 0 if left out.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the slices; 200 if left out.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Slices per update; 64 if left out.")] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Learning rate; 1e-4 if left out, a fifth of it with --init-from.")
+    ] = None,
+    schedule: Annotated[str | None, typer.Option(help="constant or one-cycle.")] = None,
+    augment: Annotated[
+        bool | None,
+        typer.Option(
+            "--augment/--no-augment",
+            help="Flips, small affine moves, brightness; on unless a preset says no.",
+        ),
+    ] = None,
+    corruption: Annotated[
+        CorruptionKind | None, typer.Option(help="What ce- models learn to undo; squares if left out.")
+    ] = None,
+    beta: Annotated[float | None, typer.Option(help="Weight of a VAE's divergence; 1 if left out.")] = None,
+    commitment: Annotated[
+        float | None, typer.Option(help="Weight of a VQ-VAE's commitment; 1 if left out.")
+    ] = None,
+    codebook: Annotated[
+        Codebook | None, typer.Option(help="How a VQ-VAE's codebook learns; loss if left out.")
+    ] = None,
+    reset_dead_codes: Annotated[
+        bool, typer.Option("--reset-dead-codes", help="Move codes that an epoch did not use.")
+    ] = False,
+    clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Stop after so many epochs without a smaller healthy validation loss.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="auto (bf16 where the device has it), 32 or bf16.")
+    ] = None,
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the network (torch.compile).")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT.")] = False,
+    device: Device = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="Devices per machine.")] = 1,
+    num_nodes: Annotated[int, typer.Option(min=1, help="Machines (start them with torchrun or SLURM).")] = 1,
+    strategy: Annotated[str, typer.Option(help="Strategy of Lightning Fabric: auto, ddp, …")] = "auto",
+    slices_on: Annotated[
+        Placing, typer.Option(help="Where slices lie: on the device, or read as needed.")
+    ] = Placing.AUTO,
+    workers: Annotated[int, typer.Option(min=0, help="Reading processes of the loader.")] = 2,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(min=0.01, help="Longest time between two checkpoints.")
+    ] = 10.0,
+    events: Annotated[
+        Path | None, typer.Option(help="Append what happens to this file, a line of JSON each.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the finished model; that of OUT if left out.")
+    ] = None,
+    half: Annotated[bool, typer.Option("--half", help="Store the weights in half precision.")] = False,
+    keep_out: Annotated[
+        bool, typer.Option("--no-install", help="Leave the model in OUT/model, out of the list of models.")
+    ] = False,
+    sequence: Sequence = "flair",
+    assume_healthy: AssumeHealthy = False,
+) -> None:
+    """Train or fine-tune on healthy slices; ends with a model that can be used at once."""
+    from ..models.specs import MODEL_NAMES
+    from ..training.corruption import CoarseNoise, ContextEncoding, GaussianNoise
+    from ..training.settings import Hardware
+    from ..zoo import check_name
+
+    kinds = {"squares": ContextEncoding, "gaussian": GaussianNoise, "coarse": CoarseNoise}
+    given: dict[str, Any] = {
+        "size": size.value if size else None,
+        "seed": seed,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": lr,
+        "schedule": schedule,
+        "corruption": kinds[corruption.value]() if corruption else None,
+        "beta": beta,
+        "commitment": commitment,
+        "codebook_decay": 0.99 if codebook is Codebook.EMA else None,
+        "reset_dead_codes": reset_dead_codes or None,
+        "clip": clip,
+        "patience": patience,
+        "freeze_encoder": freeze_encoder or None,
+        "precision": precision,
+    }
+    hardware = Hardware(
+        device, devices, num_nodes, strategy, compile, slices_on.value, workers, checkpoint_minutes
+    )
+    names = list(MODEL_NAMES) if model == "all" else model.split(",")
+    if len(names) > 1 and (init_from or name):
+        raise ParameterError("--init-from and --name go with one model", mend="train the models one by one")
+    if name:
+        check_name(name)
+    plans = [_settings(each, preset, init_from, given, augment, codebook) for each in names]
+    store = _store(data, out, sequence, assume_healthy)
+    folders = []
+    for settings in plans:
+        run = out if len(plans) == 1 else out / settings.spec.name
+        if len(plans) > 1 and (run / "model" / "model.json").is_file() and resume:
+            folders.append(run / "model")
+            continue
+        found = _train_one(settings, store, run, init_from, resume, hardware, events, name, half)
+        if found is None:  # this process only helped: the first one of the launcher's goes on
+            return
+        folders.append(found)
+        if not keep_out:
+            from ..evaluation.finishing import install
+
+            place = install(found)
+            typer.echo(f"{found}: installed as {place.name}")
+        else:
+            typer.echo(f"{found}: finished")
+    if preset is PresetName.PAPER:
+        evaluate_models(
+            _cohort_of(store),
+            [str(folder) for folder in folders],
+            out / "evaluation",
+            split=store.path,
+            device=device,
+        )
+
+
+def _settings(
+    model: str,
+    preset: PresetName | None,
+    init_from: str | None,
+    given: dict[str, Any],
+    augment: bool | None,
+    codebook: Codebook | None,
+) -> TrainingSettings:
+    from ..training.presets import training_settings
+    from ..training.settings import TrainingSettings
+    from ..zoo import find_model, load_card
+
+    parent = None if init_from is None else load_card(find_model(init_from)).spec
+    settings = training_settings(model, preset=preset.value if preset else None, parent=parent, **given)
+    changes: dict[str, Any] = {}
+    if augment is False:
+        changes["augmentation"] = None
+    elif augment and settings.augmentation is None:
+        changes["augmentation"] = TrainingSettings.model_fields["augmentation"].default
+    if codebook is Codebook.LOSS:
+        changes["codebook_decay"] = None
+    return settings.model_copy(update=changes)
+
+
+def _store(data: Path, out: Path, sequence: str, assume_healthy: bool) -> SliceStore:
+    """Open a store, or prepare one inside the run's folder from a folder of patients."""
+    from ..training.store import SliceStore
+
+    if (data / "zarr.json").is_file() or not data.is_dir():
+        return SliceStore.open(data)
+    from ..patients import find_patients
+
+    if next(iter(find_patients(data)), None) is None:
+        return SliceStore.open(data)  # says what is wrong with it
+    return prepare_store(data, out / "store", sequence=sequence, assume_healthy=assume_healthy)
+
+
+def _cohort_of(store: SliceStore) -> Path:
+    """Return the folder that holds all patients of a store."""
+    return Path(os.path.commonpath([patient.source for patient in store.patients]))
+
+
+def _train_one(
+    settings: TrainingSettings,
+    store: SliceStore,
+    run: Path,
+    init_from: str | None,
+    resume: bool,
+    hardware: Hardware,
+    events: Path | None,
+    name: str | None,
+    half: bool,
+) -> Path | None:
+    from ..evaluation.finishing import finish
+    from ..training.engine import rank_of_launcher
+    from ..training.engine import train as run_training
+
+    if resume and not run.is_dir() and run.parent.is_dir():
+        resume = False  # of several models, this one has not begun
+    with TrainingProgress() as listener, graceful(hardware.devices * hardware.num_nodes == 1) as should_stop:
+        try:
+            run_training(
+                settings,
+                store,
+                run,
+                init_from=init_from,
+                resume=resume,
+                hardware=hardware,
+                events=events,
+                on_event=listener,
+                should_stop=should_stop,
+            )
+        except Cancelled:
+            typer.echo(f"{run}: stopped, a checkpoint is written; go on with --resume", err=True)
+            raise
+    if rank_of_launcher():
+        return None
+    with progress("calibrating") as on_progress:
+        return finish(run, store, name=name, half=half, device=hardware.device, on_progress=on_progress)

@@ -1,0 +1,99 @@
+"""What a training shows in a terminal, and how it is stopped there."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+
+@contextmanager
+def graceful(alone: bool) -> Iterator[Callable[[], bool] | None]:
+    """Turn the first Ctrl-C (or request to end) into a question for ``should_stop``; the second one interrupts."""
+    if not alone or threading.current_thread() is not threading.main_thread():
+        yield None
+        return
+    asked = threading.Event()
+
+    def ask(signal_number: int, frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for signal_number, handler in before.items():
+            signal.signal(signal_number, handler)
+
+
+class TrainingProgress:
+    """Shows a training: a bar with loss and time left on a terminal, else a line per epoch."""
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+        self.task: Any = None
+
+    def __enter__(self) -> TrainingProgress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Take in an event of the training."""
+        kind = event["event"]
+        if kind == "note":
+            typer.echo(f"note: {event['message']}", err=True)
+        if not sys.stderr.isatty():
+            if kind == "epoch":
+                used = f", {event['used_codes']} codes used" if "used_codes" in event else ""
+                typer.echo(
+                    f"epoch {event['epoch']}/{event['epochs']}: training loss {event['train_loss']:.5g}, "
+                    f"validation loss {event['validation_loss']:.5g}, {event['slices_per_second']:.0f} slices/s{used}"
+                )
+            return
+        if kind == "start":
+            self._start(event)
+        elif kind == "step" and self.bar is not None:
+            self.bar.update(self.task, completed=event["step"], loss=f"{event['train_loss']:.5g}")
+        elif kind == "epoch" and self.bar is not None:
+            self.bar.update(
+                self.task,
+                completed=event["step"],
+                epoch=f"{event['epoch']}/{event['epochs']}",
+                loss=f"{event['train_loss']:.5g}",
+                validation=f"{event['validation_loss']:.5g}",
+            )
+
+    def _start(self, event: dict[str, Any]) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn(
+                "epoch {task.fields[epoch]} · loss {task.fields[loss]} · validation {task.fields[validation]}"
+            ),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self.task = self.bar.add_task(
+            event["model"],
+            total=event["epochs"] * event["steps_per_epoch"],
+            completed=event["epoch"] * event["steps_per_epoch"],
+            epoch=f"{event['epoch']}/{event['epochs']}",
+            loss="–",
+            validation="–",
+        )
+        self.bar.start()

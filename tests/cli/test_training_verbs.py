@@ -1,0 +1,164 @@
+"""prepare, train and evaluate as a user types them, at the real image size on tiny patients."""
+
+import csv
+import json
+
+import pytest
+
+from napari_cead.training import RunFolder, SliceStore
+from napari_cead.zoo import find_models, load_card
+from small_stores import write_patients
+
+FAST = ["--size", "small", "--epochs", 1, "--batch-size", 4, "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    return write_patients(tmp_path_factory.mktemp("cohort") / "train", 5, (6, 120, 110)).parent
+
+
+@pytest.fixture(scope="module")
+def store(cohort):
+    from napari_cead.training.preparation import prepare
+
+    return prepare(cohort, cohort.parent / "store", min_brain=0.05).path
+
+
+def test_prepare_says_what_is_in_the_store(call, cohort, tmp_path):
+    status, out, err = call("prepare", cohort, "--out", tmp_path / "store", "--min-brain", 0.05)
+    assert (status, err) == (0, "")
+    store = SliceStore.open(tmp_path / "store")
+    assert f"train: 3 patients, {len(store.healthy_rows('train'))} healthy slices" in out
+    assert {part: len(store.patients_of(part)) for part in ("train", "validation", "test")} == {
+        "train": 3,
+        "validation": 1,
+        "test": 1,
+    }
+
+
+def test_a_split_by_slice_says_that_it_leaks(call, cohort, tmp_path):
+    status, _, err = call("prepare", cohort, "--out", tmp_path / "s", "--split", "slice", "--min-brain", 0.05)
+    assert status == 0 and "leak" in err
+
+
+def test_train_ends_with_a_model_that_is_listed_and_detects(call, cohort, store, tmp_path):
+    status, out, err = call("train", "ce-vae1", "--data", store, "--out", tmp_path / "mine", *FAST)
+    assert status == 0, err
+    assert "epoch 1/1: training loss" in out and "installed as mine" in out
+    assert "mine" in [info["name"] for info in json.loads(call("models", "list", "--json")[1])]
+    card = load_card(find_models()["mine"])
+    assert {suggestion.rule for suggestion in card.suggestions} == {"healthy-quantile", "validation"}
+    assert card.statistics == ("residual_mean", "residual_std")
+    assert card.training["steps"] == 1 or card.training["steps"] == card.training["slices"] // 4
+    assert len(card.training["curve"]["validation_loss"]) == 1
+    patient = cohort / "train" / "Mets_001"
+    assert call("detect", patient, "--model", "mine", "--out", tmp_path / "found")[0] == 0
+
+
+def test_a_second_model_of_the_same_name_hides_none(call, store, tmp_path):
+    for folder, seed in (("a", 0), ("b", 1)):
+        arguments = ["--out", tmp_path / folder, "--name", "twin", "--seed", seed, *FAST]
+        assert call("train", "ae", "--data", store, *arguments)[0] == 0
+    models = find_models()
+    assert {"twin", "twin-2"} <= set(models)
+    assert load_card(models["twin"]).sha256 != load_card(models["twin-2"]).sha256
+
+
+def test_several_models_share_a_folder_and_resume_skips_what_is_done(call, store, tmp_path):
+    arguments = ["train", "ae,ce-vae2", "--data", store, "--out", tmp_path / "runs", "--no-install", *FAST]
+    assert call(*arguments)[0] == 0
+    cards = [load_card(tmp_path / "runs" / name / "model") for name in ("ae", "ce-vae2")]
+    assert [card.spec.name for card in cards] == ["ae", "ce-vae2"]
+    status, out, err = call(*arguments, "--resume")
+    assert (status, err) == (0, "") and "epoch" not in out
+
+
+def test_resume_goes_on_to_more_epochs(call, store, tmp_path):
+    arguments = ["train", "ae", "--data", store, "--out", tmp_path / "run", "--no-install", *FAST]
+    assert call(*arguments)[0] == 0
+    status, _, err = call(*arguments)
+    assert status == 2 and "--resume" in err and err.count("\n") == 1
+    assert call(*arguments, "--epochs", 2, "--resume")[0] == 0
+    assert RunFolder(tmp_path / "run").load_checkpoint()["epoch"] == 2
+
+
+def test_fine_tuning_keeps_the_chain_of_provenance(call, store, tmp_path):
+    assert call("train", "ae", "--data", store, "--out", tmp_path / "first", *FAST)[0] == 0
+    tune = ["--init-from", "first", "--freeze-encoder", "--epochs", 1, "--batch-size", 4]
+    assert call("train", "ce-ae", "--data", store, "--out", tmp_path / "second", *tune)[0] == 0
+    again = ["--init-from", "second", "--epochs", 1, "--batch-size", 4]
+    assert call("train", "ce-ae", "--data", store, "--out", tmp_path / "third", *again)[0] == 0
+    cards = {name: load_card(find_models()[name]) for name in ("first", "second", "third")}
+    assert [(parent.name, parent.sha256) for parent in cards["third"].parents] == [
+        ("second", cards["second"].sha256),
+        ("first", cards["first"].sha256),
+    ]
+    assert cards["second"].training["learning_rate"] == pytest.approx(2e-5)
+    assert cards["second"].spec.size == "small"
+
+
+def test_the_papers_preset_prepares_trains_and_evaluates(call, tmp_path):
+    cohort = write_patients(tmp_path / "cohort", 5, (6, 150, 140))
+    out = tmp_path / "run"
+    status, printed, err = call("train", "ae", "--data", cohort, "--out", out, "--preset", "paper", *FAST)
+    assert status == 0, err
+    settings = RunFolder(out).plan().settings
+    assert settings.augmentation is None and settings.learning_rate == 1e-4
+    assert len(SliceStore.open(out / "store").patients) == 5
+    with (out / "evaluation" / "results.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert {"flair-threshold", "nothing"} < {row["model"] for row in rows}
+    assert {"dice_pooled", "dice_patient", "dice_lesion_slices", "dice_all_slices", "rule"} < set(rows[0])
+    assert "dice_patient" in printed
+
+
+def test_gaussian_and_coarse_noise_are_corruptions_too(call, store, tmp_path):
+    for kind in ("gaussian", "coarse"):
+        arguments = ["--data", store, "--out", tmp_path / kind, "--corruption", kind, "--no-install", *FAST]
+        assert call("train", "ce-ae", *arguments)[0] == 0
+        assert RunFolder(tmp_path / kind).plan().settings.corruption.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["resnet"], "no design called 'resnet'"),
+        (["ae", "--data", "nowhere"], "nowhere"),
+        (["ae", "--lr", "-1"], "learning rate"),
+        (["ae", "--epochs", "0"], "epochs"),
+        (["ae", "--schedule", "wild"], "schedule"),
+        (["ae", "--init-from", "missing"], "missing"),
+        (["ae", "--device", "cuda:99"], "cuda:99"),
+        (["ae", "--devices", "8"], "cannot be shared by 8"),
+        (["ae,vae1", "--name", "both"], "one model"),
+        (["ae", "--name", "a/b"], "a/b"),
+        (["ae", "--resume"], "no training run here"),
+    ],
+)
+def test_wrong_use_is_one_line(call, store, tmp_path, arguments, words):
+    model, *more = arguments
+    data = [] if "--data" in more else ["--data", store]
+    given = ["train", model, *data, "--out", tmp_path / "deep" / "run", *FAST, *more]
+    status, _, err = call(*given)
+    assert status == 2, err
+    assert err.startswith("error: ") and err.count("\n") == 1 and words in err
+    assert not (tmp_path / "deep" / "run" / "model").exists()
+
+
+@pytest.mark.parametrize("content", ["empty", "other schema", "nothing"])
+def test_a_store_that_is_none_is_one_line(call, tmp_path, content):
+    folder = tmp_path / "store"
+    folder.mkdir()
+    if content == "other schema":
+        attributes = {"zarr_format": 3, "node_type": "group", "attributes": {"schema_version": 99}}
+        (folder / "zarr.json").write_text(json.dumps(attributes))
+    elif content == "empty":
+        (folder / "zarr.json").write_text("")
+    status, _, err = call("train", "ae", "--data", folder, "--out", tmp_path / "run", *FAST)
+    assert status == 2 and err.startswith("error: ") and err.count("\n") == 1 and str(folder) in err
+
+
+def test_one_patient_cannot_be_split(call, tmp_path):
+    cohort = write_patients(tmp_path / "cohort", 1, (6, 120, 110))
+    status, _, err = call("prepare", cohort, "--out", tmp_path / "s", "--min-brain", 0.05)
+    assert status == 2 and "one patient" in err and err.count("\n") == 1
