@@ -1,0 +1,154 @@
+"""From the last checkpoint of a training to a model that can be used: card, calibration, installation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..models.specs import ModelSpec
+from ..training.network import initial_network
+from ..training.runs import Plan, RunFolder
+from ..training.store import SliceStore
+from ..zoo import (
+    ModelCard,
+    Parent,
+    Preprocessing,
+    check_name,
+    find_models,
+    install_model,
+    load_card,
+    load_model,
+    save_model,
+)
+from .calibration import calibrate
+
+
+def finish(
+    run: RunFolder | str | Path,
+    store: SliceStore | str | Path | None = None,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    half: bool = False,
+    device: str = "auto",
+    on_progress: Callable[[int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Path:
+    """Write the model folder of a training run: the weights of its best epoch, its card, and suggested settings.
+
+    The settings are chosen on the weights as they are stored, after rounding to half precision if that is asked for.
+
+    Args:
+        run: The training run.
+        store: The store it was trained on; None: where the run says it is.
+        name: Name of the model; None: that of the run's folder.
+        description: What it is; None: a sentence made from the run.
+        half: Whether to store the weights in half precision.
+        device: See :func:`~napari_cead.devices.pick_device`.
+        on_progress: Called with (steps done, steps in all) of the calibration.
+        should_stop: Asked between them.
+
+    Returns:
+        The model folder.
+
+    Raises:
+        RunError: If there is no run with a finished epoch.
+        StoreError: If the store is gone, damaged or another one.
+        OutputError: If the model cannot be written.
+        ParameterError: If the name cannot be a model's.
+        Cancelled: If ``should_stop`` returned true.
+    """
+    run = run if isinstance(run, RunFolder) else RunFolder(run)
+    plan = run.plan()
+    slices = (
+        store if isinstance(store, SliceStore) else SliceStore.open(plan.data if store is None else store)
+    )
+    network = initial_network(plan.settings)
+    network.load_state_dict(run.load_best())
+    called = check_name(name) if name else default_name(run.path)
+    card = ModelCard(
+        name=called,
+        spec=plan.settings.spec,
+        description=description or _description(plan.settings.spec, slices),
+        preprocessing=Preprocessing(
+            sequence=slices.settings.sequence,
+            intensity=slices.settings.intensity,
+            spacing=slices.settings.spacing,
+            image_size=slices.settings.image_size,
+        ),
+        training=_summary(plan, slices, run.load_checkpoint() or {}),
+        parents=tuple(Parent.model_validate(parent) for parent in plan.parents),
+    )
+    save_model(network, card, run.model, half=half)
+    detector = load_model(run.model, device)
+    found = calibrate(detector, slices, on_progress=on_progress, should_stop=should_stop)
+    card = card.model_copy(
+        update={
+            "score_scales": dict(found.score_scales),
+            "suggestions": tuple(found.suggestions),
+            "training": {**card.training, "calibration": found.figures},
+        }
+    )
+    return save_model(network, card, run.model, half=half, statistics=found.statistics)
+
+
+def default_name(run: Path) -> str:
+    """Return a name for the model of a run: that of its folder, without what a name cannot have."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", run.resolve().name).strip("-._")[:60]
+    return name or "model"
+
+
+def install(folder: Path, name: str | None = None) -> Path:
+    """Install a finished model under a name that no other model has, so that none is hidden or replaced.
+
+    Args:
+        folder: The model folder.
+        name: What to call it; None: the name on its card. If it is taken, a number is added.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    card = load_card(folder)
+    wanted, taken = name or card.name, find_models()
+    called, number = wanted, 1
+    while called in taken and load_card(taken[called]).sha256 != card.sha256:
+        number += 1
+        called = f"{wanted}-{number}"
+    return install_model(folder, called, replace=True)
+
+
+def _description(spec: ModelSpec, store: SliceStore) -> str:
+    patients = len(store.patients_of("train"))
+    return (
+        f"{spec.name.upper()} (size {spec.size}) trained on healthy {store.settings.sequence} slices of {patients} "
+        "patients"
+    )
+
+
+def _summary(plan: Plan, store: SliceStore, checkpoint: dict[str, Any]) -> dict[str, Any]:
+    history = checkpoint.get("history", [])
+    best: dict[str, Any] = next(
+        (entry for entry in history if entry["epoch"] == checkpoint.get("best_epoch")), {}
+    )
+    return {
+        "patients": len(store.patients_of("train")),
+        "slices": len(store.healthy_rows("train")),
+        "validation_patients": len(store.patients_of("validation")),
+        "validation_slices": len(store.healthy_rows("validation")),
+        "assume_healthy": store.settings.assume_healthy,
+        "data_fingerprint": plan.fingerprint,
+        **plan.settings.model_dump(mode="json", exclude={"spec"}),
+        "planned_epochs": plan.settings.epochs,
+        "epochs": len(history),
+        "steps": checkpoint.get("step", 0),
+        "best_epoch": checkpoint.get("best_epoch", 0),
+        "train_loss": best.get("train_loss"),
+        "validation_loss": best.get("validation_loss"),
+        "minutes": round(checkpoint.get("seconds", 0) / 60, 1),
+        "versions": plan.versions,
+        "curve": {
+            key: [round(entry[key], 5) for entry in history] for key in ("train_loss", "validation_loss")
+        },
+    }

@@ -1,0 +1,181 @@
+"""One patient under one model: everything that an evaluation keeps of it.
+
+`measure` is the unit of work of an evaluation. It depends on nothing but its arguments, and what it returns is small
+enough to travel.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..detection import PostprocessParams, Reconstruction, postprocess, run
+from ..detection.reconstruct import Stop
+from ..detection.thresholds import ScoreHistograms
+from ..errors import CeadWarning, PatientError
+from ..metrics import ImageQuality, PatientCounts, match_lesions, volume_ml
+from ..patients import PNG_SPACING, Patient, load_patient
+from ..slices import slice_stack
+from ..zoo import Detector, Preprocessing
+from .cases import BINS, MIN_BRAIN, Case
+from .results import PatientFigures
+from .splits import Member
+
+BASELINE_SCORE = "intensity"
+
+Settings = Mapping[str, Mapping[str, PostprocessParams]]
+"""By score and rule, the settings to count at."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated: a model under some scores, or raw intensity without a network.
+
+    Attributes:
+        name: Name in the table.
+        scores: Anomaly scores.
+        detector: The model; None for raw intensity.
+        preprocessing: How patients become images; a model's own, if there is one.
+    """
+
+    name: str
+    scores: tuple[str, ...]
+    detector: Detector | None = None
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What is kept of one patient under one subject.
+
+    Attributes:
+        figures: Figures by score and rule.
+        nothing: Figures of an empty mask; None for an unlabelled patient.
+        histograms: By score, the anomaly of lesion and other voxels of the brain.
+        cases: By score, what the rules need.
+        quality: PSNR and SSIM of the healthy slices; none without a network.
+        warnings: What was assumed along the way.
+    """
+
+    figures: Mapping[str, Mapping[str, PatientFigures]]
+    nothing: PatientFigures | None
+    histograms: Mapping[str, ScoreHistograms]
+    cases: Mapping[str, Case]
+    quality: ImageQuality
+    warnings: tuple[str, ...]
+
+
+def measure(
+    subject: Subject,
+    member: Member,
+    sequence: str,
+    settings: Settings,
+    *,
+    png_spacing: tuple[float, float, float] = PNG_SPACING,
+    keep_cases: bool = True,
+    assume_healthy: bool = False,
+    should_stop: Stop | None = None,
+) -> Measured:
+    """Detect in one patient and count.
+
+    Args:
+        subject: Model and scores.
+        member: The patient, with the slices to look at.
+        sequence: Sequence to use.
+        settings: By score and rule, the settings to count at.
+        png_spacing: (z, y, x) in mm of PNG slices.
+        keep_cases: Whether to return cases for a rule that is still to be asked.
+        assume_healthy: Whether slices of an unlabelled patient count as healthy; such a patient is an error if not.
+        should_stop: Asked between groups of slices.
+
+    Raises:
+        PatientError: If the patient cannot be used.
+        Cancelled: If ``should_stop`` returned true.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CeadWarning)  # they are in patient.warnings
+        patient = load_patient(member.path, sequence, only=True, png_spacing=png_spacing)
+    if patient.lesion_mask is None and not assume_healthy:
+        raise PatientError(
+            UNLABELLED, file=member.path, mend="add the mask, an empty one for a healthy patient"
+        )
+    made = _reconstruction(subject, patient, should_stop)
+    chosen = slice(None) if member.slices is None else np.array(member.slices, dtype=np.int64)
+    brain = made.stack.brain[chosen]
+    reference = None if patient.lesion_mask is None else patient.lesion_mask[chosen]
+    brain_on_model = made.stack.geometry.labels_to_model(made.stack.brain)[chosen]
+    healthy = brain_on_model.mean(axis=(1, 2)) >= MIN_BRAIN
+    if reference is not None:
+        healthy &= ~reference.any(axis=(1, 2))
+
+    figures: dict[str, dict[str, PatientFigures]] = {}
+    histograms: dict[str, ScoreHistograms] = {}
+    cases: dict[str, Case] = {}
+    for score in subject.scores:
+        anomaly_map = made.anomaly_map(score)[chosen]
+        figures[score] = {}
+        if reference is not None:
+            histograms[score] = ScoreHistograms.of(anomaly_map, reference, brain, BINS)
+            for rule, params in settings.get(score, {}).items():
+                mask = postprocess(anomaly_map, params, patient.spacing)
+                counts = PatientCounts.of(mask, reference, brain)
+                figures[score][rule] = figures_of(member.name, counts, mask, reference, patient.spacing)
+        if keep_cases:
+            cases[score] = Case.of(member.name, anomaly_map, reference, brain, patient.spacing, healthy)
+    nothing = quality = None
+    if subject.detector is not None:
+        images, slices = made.stack.images[chosen][healthy], made.slices[chosen][healthy]
+        quality = ImageQuality.of(images, slices, brain_on_model[healthy])
+    elif reference is not None:
+        empty = np.zeros_like(reference)
+        counts = PatientCounts.of(empty, reference, brain)
+        nothing = figures_of(member.name, counts, empty, reference, patient.spacing)
+    notes = tuple(dict.fromkeys((*patient.warnings, *made.warnings)))
+    return Measured(figures, nothing, histograms, cases, quality or ImageQuality.empty(), notes)
+
+
+UNLABELLED = "there is no lesion mask, and unlabelled is not healthy"
+
+
+def figures_of(
+    name: str,
+    counts: PatientCounts,
+    mask: NDArray[np.bool_],
+    reference: NDArray[np.bool_],
+    spacing: tuple[float, float, float],
+) -> PatientFigures:
+    """Return the figures of one patient at one setting.
+
+    Args:
+        name: Name of the patient.
+        counts: Counts of the mask.
+        mask: Detected mask (Z, Y, X).
+        reference: Lesion mask (Z, Y, X).
+        spacing: Size of a voxel (z, y, x) in mm.
+    """
+    match = match_lesions(mask, reference, spacing)
+    return PatientFigures(
+        name=name,
+        counts=counts,
+        reference_ml=volume_ml(reference, spacing),
+        detected_ml=volume_ml(mask, spacing),
+        lesions=len(match.lesions),
+        lesions_found=len(match.found),
+        detections=len(match.detections),
+        false_detections=len(match.false_detections),
+    )
+
+
+def _reconstruction(subject: Subject, patient: Patient, should_stop: Stop | None) -> Reconstruction:
+    if subject.detector is not None:
+        return run(patient, subject.detector, should_stop=should_stop)
+    wants = subject.preprocessing
+    stack = slice_stack(patient, scaling=wants.intensity, model_spacing=wants.spacing, size=wants.image_size)
+    # The very image that networks see stands in for a reconstruction: the score of the baseline ignores it.
+    return Reconstruction(
+        patient, stack, stack.images, model=subject.name, sha256="", device="cpu", warnings=stack.warnings
+    )

@@ -1,0 +1,174 @@
+"""Named rules that choose the settings of the post-processing.
+
+- `healthy-quantile`: the threshold that lets ``1 - quantile`` of the brain voxels of healthy slices of validation
+  patients through, with the paper's morphology. It needs to know which slices are healthy, and no lesion masks.
+- `validation`: the threshold and morphology with the best ``dice_patient`` of validation patients, after
+  post-processing.
+- `oracle`: the same search on the very patients that are then reported. Optimistic: a bound, not a result.
+
+The same rules serve models and the baseline of raw intensity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..detection import PostprocessParams
+from ..detection.thresholds import ScoreHistograms
+from ..errors import Cancelled, ParameterError
+from .cases import BETWEEN, BINS, THRESHOLDS, Case
+
+Rule = Literal["healthy-quantile", "validation", "oracle"]
+
+RULES: tuple[Rule, ...] = get_args(Rule)
+
+QUANTILE = 0.995
+"""Share of the healthy brain voxels that rule `healthy-quantile` keeps below the threshold."""
+
+MORPHOLOGIES: tuple[PostprocessParams, ...] = (
+    PostprocessParams(closing_radius=2, area_fraction=0.6, dilation_radius=1),
+    PostprocessParams(closing_radius=1, area_fraction=0.6, dilation_radius=0),
+)
+"""What a search tries beside thresholds: the paper's defaults, and a tighter one for small lesions."""
+
+Progress = Callable[[int, int], None]
+Stop = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Settings found by a search.
+
+    Attributes:
+        params: The settings.
+        dice_patient: Mean over the searched patients of the Dice of the volume, at these settings.
+    """
+
+    params: PostprocessParams
+    dice_patient: float
+
+
+def choose(
+    rule: Rule,
+    cases: Sequence[Case],
+    *,
+    quantile: float = QUANTILE,
+    on_progress: Progress | None = None,
+    should_stop: Stop | None = None,
+) -> PostprocessParams | None:
+    """Return the settings that a rule chooses.
+
+    Args:
+        rule: One of `RULES`.
+        cases: Validation patients; for `oracle` the patients that are reported.
+        quantile: Share of the healthy brain voxels that lie below the threshold of `healthy-quantile`.
+        on_progress: Called with (patients done, patients in all) during a search.
+        should_stop: Asked between patients of a search.
+
+    Returns:
+        The settings; None where the rule has nothing to go by: no healthy slice, or no patient with lesions.
+
+    Raises:
+        ParameterError: If the rule is unknown or the quantile not in [0, 1].
+        Cancelled: If ``should_stop`` returned true.
+    """
+    if rule not in RULES:
+        raise ParameterError(f"unknown threshold rule {rule!r}", mend=f"use one of {', '.join(RULES)}")
+    if rule == "healthy-quantile":
+        return healthy_settings(cases, quantile)
+    found = search(cases, on_progress=on_progress, should_stop=should_stop)
+    return None if found is None else found.params
+
+
+def healthy_settings(cases: Sequence[Case], quantile: float = QUANTILE) -> PostprocessParams | None:
+    """Return the settings of rule `healthy-quantile`; None without a healthy voxel.
+
+    The threshold is a multiple of 1 / 1024, at most 1.
+
+    Args:
+        cases: Validation patients, labelled or not.
+        quantile: Share of the healthy brain voxels below the threshold.
+
+    Raises:
+        ParameterError: If the quantile is not in [0, 1].
+    """
+    healthy = sum((case.healthy for case in cases), start=ScoreHistograms.empty(BINS))
+    if not healthy.healthy.any():
+        return None
+    return PostprocessParams(threshold=healthy.healthy_quantile(quantile))
+
+
+def search(
+    cases: Sequence[Case],
+    *,
+    on_progress: Progress | None = None,
+    should_stop: Stop | None = None,
+) -> Choice | None:
+    """Return the settings with the highest ``dice_patient`` after post-processing; None without a lesion.
+
+    First every sixth of `THRESHOLDS` with each of `MORPHOLOGIES`, then all thresholds between the neighbours of the
+    best. Of several best settings the first wins: the paper's morphology, then the lowest threshold.
+
+    Args:
+        cases: Patients; unlabelled ones are passed over. Each is post-processed while it is the only one in memory.
+        on_progress: Called with (patients done, patients in all), which counts each patient once.
+        should_stop: Asked between patients.
+
+    Raises:
+        Cancelled: If ``should_stop`` returned true.
+    """
+    grid = [shape.replace(threshold=value) for shape in MORPHOLOGIES for value in THRESHOLDS[:: BETWEEN + 1]]
+    coarse = _best(cases, grid, on_progress, should_stop)
+    if coarse is None:
+        return None
+    middle = THRESHOLDS.index(coarse.params.threshold)
+    near = THRESHOLDS[max(middle - BETWEEN, 0) : middle + BETWEEN + 1]
+    return _best(cases, [coarse.params.replace(threshold=value) for value in near], None, should_stop)
+
+
+def _best(
+    cases: Sequence[Case],
+    grid: Sequence[PostprocessParams],
+    on_progress: Progress | None,
+    should_stop: Stop | None,
+) -> Choice | None:
+    """Return the first of the settings with the highest ``dice_patient``."""
+    total, defined = np.zeros(len(grid)), np.zeros(len(grid))
+    lesions = False
+    for done, case in enumerate(cases, start=1):
+        if should_stop is not None and should_stop():
+            raise Cancelled
+        if case.reference is not None:
+            lesions = lesions or case.has_lesion
+            dice = _dice(case, grid)
+            total += np.nan_to_num(dice)
+            defined += ~np.isnan(dice)
+        if on_progress is not None:
+            on_progress(done, len(cases))
+    if not lesions:
+        return None
+    means = np.divide(total, defined, out=np.full(len(grid), -1.0), where=defined > 0)
+    best = int(np.argmax(means))
+    return Choice(grid[best], float(means[best]))
+
+
+def _dice(case: Case, grid: Sequence[PostprocessParams]) -> NDArray[np.float64]:
+    """Return the Dice of the volume at each of the settings (NaN where both masks are empty)."""
+    assert case.reference is not None
+    stages, lesion = case.stages(), int(np.count_nonzero(case.reference))
+    dice = np.full(len(grid), np.nan)
+    peak = int(case.levels.max(initial=0))
+    for index, params in enumerate(grid):
+        if THRESHOLDS.index(params.threshold) >= peak:  # nothing is above it
+            dice[index] = 0.0 if lesion else np.nan
+            continue
+        mask = stages.volume(params)
+        detected = int(np.count_nonzero(mask))
+        found = int(np.count_nonzero(mask & case.reference))
+        dice[index] = 2 * found / (detected + lesion) if detected + lesion else np.nan
+    return dice

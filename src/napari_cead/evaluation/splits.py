@@ -1,0 +1,166 @@
+"""Which patients of a cohort choose the thresholds and which are reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import PatientError
+from ..patients import PNG_SPACING, find_files, find_patients
+from ..training.sources import shows, unique_names
+from ..training.splits import PARTS, Part, read_split
+
+if TYPE_CHECKING:
+    from ..training.store import SliceStore
+
+
+@dataclass(frozen=True)
+class Member:
+    """A patient of the cohort in one part of the split.
+
+    Attributes:
+        name: Name of the patient.
+        path: Folder or file of the patient.
+        part: Part of the split.
+        slices: The patient's slices that belong to the part; None: all.
+    """
+
+    name: str
+    path: Path
+    part: Part
+    slices: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Split:
+    """The patients of a cohort by part.
+
+    Attributes:
+        source: Split file or store; None: all patients are reported.
+        sequence: Sequence to use.
+        png_spacing: (z, y, x) in mm of PNG slices.
+        members: Patients in the order of their paths; under a split by slice one may be in several parts.
+        unassigned: Name and path of the patients of the cohort that the split does not name.
+        assume_healthy: Whether slices of unlabelled patients count as healthy, as in the store.
+        warnings: What does not fit.
+    """
+
+    source: Path | None
+    sequence: str
+    png_spacing: tuple[float, float, float]
+    members: tuple[Member, ...]
+    unassigned: tuple[tuple[str, Path], ...] = ()
+    assume_healthy: bool = False
+    warnings: tuple[str, ...] = ()
+
+    def part(self, part: Part) -> tuple[Member, ...]:
+        """Return the patients of one part."""
+        return tuple(member for member in self.members if member.part == part)
+
+
+def split_cohort(
+    cohort: str | Path,
+    split: str | Path | None = None,
+    *,
+    sequence: str | None = None,
+    png_spacing: tuple[float, float, float] | None = None,
+) -> Split:
+    """Find the patients of a cohort and the part of the split that each is in.
+
+    Args:
+        cohort: Folder whose descendants are patients, or one patient.
+        split: Split file (see :func:`~napari_cead.training.splits.read_split`) or prepared store. None: all patients
+            are test patients. Two patients of one name are told apart by their paths in the cohort
+            (``a/Mets_001``).
+        sequence: Sequence to use; None: that of the store, else FLAIR.
+        png_spacing: (z, y, x) in mm of PNG slices; None: that of the store, else the default.
+
+    Raises:
+        PatientError: If there is no patient in the cohort.
+        StoreError: If the split or the store cannot be read.
+    """
+    where = Path(cohort).expanduser()
+    source = None if split is None else Path(split).expanduser()
+    if source is not None and source.is_dir():
+        return _of_store(where, source, sequence, png_spacing)
+    sequence, png_spacing = sequence or "flair", png_spacing or PNG_SPACING
+    paths = _patients(where, sequence)
+    assigned: Mapping[str, Part] = dict.fromkeys(paths, "test") if source is None else read_split(source)
+    return Split(
+        source,
+        sequence,
+        png_spacing,
+        tuple(Member(name, path, assigned[name]) for name, path in paths.items() if name in assigned),
+        tuple((name, path) for name, path in paths.items() if name not in assigned),
+        warnings=_missing(name for name in assigned if name not in paths),
+    )
+
+
+def _patients(cohort: Path, sequence: str) -> dict[str, Path]:
+    """Return the patients by the names that a store gives them."""
+    if cohort.is_file():
+        return {find_files(cohort).name: cohort}
+    places = list(find_patients(cohort))
+    if not places:
+        what = "there are no patients in this folder" if cohort.is_dir() else "there is no such folder"
+        raise PatientError(what, file=cohort, mend="give a folder that holds patients")
+    return unique_names(cohort, [place for place in places if shows(place, sequence)], None)
+
+
+def _of_store(
+    cohort: Path,
+    folder: Path,
+    sequence: str | None,
+    png_spacing: tuple[float, float, float] | None,
+) -> Split:
+    from ..training.store import SliceStore
+
+    store = SliceStore.open(folder)
+    wanted = sequence or store.settings.sequence
+    paths = _patients(cohort, wanted)
+    by_path = {path.resolve(): name for name, path in paths.items()}
+    members: dict[str, list[Member]] = {name: [] for name in paths}
+    missing: list[str] = []
+    for stored in store.patients:
+        name = by_path.get(Path(stored.source).resolve(), stored.name)
+        if name not in paths:
+            missing.append(stored.name)
+            continue
+        for part in PARTS:
+            rows = [row for row, found in enumerate(stored.parts) if found == part]
+            if rows:
+                # All slices in one part is the split by patient: slices without brain then belong to it too.
+                slices = (
+                    None if len(rows) == len(stored.parts) else tuple(stored.numbers[row] for row in rows)
+                )
+                members[name].append(Member(name, paths[name], part, slices))
+    notes = [*_missing(missing), *_by_slice(store)]
+    if wanted != store.settings.sequence:
+        notes.append(f"the store was prepared for {store.settings.sequence}, this is {wanted}")
+    return Split(
+        folder,
+        wanted,
+        png_spacing or store.settings.png_spacing,
+        tuple(member for found in members.values() for member in found),
+        tuple((name, paths[name]) for name, found in members.items() if not found),
+        assume_healthy=store.settings.assume_healthy,
+        warnings=tuple(notes),
+    )
+
+
+def _by_slice(store: SliceStore) -> tuple[str, ...]:
+    if store.split_kind != "slice":
+        return ()
+    return (
+        "the split is by slice: training, validation and test share patients, so that the figures are optimistic",
+    )
+
+
+def _missing(names: Iterable[str]) -> tuple[str, ...]:
+    found = tuple(names)
+    if not found:
+        return ()
+    some = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
+    return (f"{len(found)} patients of the split are not in the cohort: {some}",)

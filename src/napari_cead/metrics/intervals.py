@@ -1,0 +1,94 @@
+"""How sure the averages of a cohort are: intervals from resampling its patients (bootstrap)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .averages import PatientCounts
+from .overlap import dice_of
+
+INTERVALS = ("dice_pooled", "dice_patient", "dice_lesion_slices", "dice_all_slices", "precision", "recall")
+"""The averages that `bootstrap` gives intervals of, by their names in `Averages`."""
+
+Interval = tuple[float, float]
+
+
+def bootstrap(
+    counts: Sequence[PatientCounts], resamples: int = 1000, seed: int = 0, level: float = 0.95
+) -> dict[str, Interval | None]:
+    """Return percentile bootstrap intervals of the averages over a cohort (Efron 1979).
+
+    Whole patients are drawn with replacement, as many as there are, for the slices and voxels of a patient are not
+    independent of each other. The draws are ``default_rng(seed).integers(n, size=(resamples, n))``: cohorts of the
+    same n patients are resampled alike, so that the intervals of two detectors rest on the same draws.
+
+    Policy: a resample in which an average is undefined (NaN, see `averages`) is left out of the interval of that
+    average. An interval is None with fewer than two patients, and where the average is undefined in every resample.
+
+    Args:
+        counts: Counts of each patient.
+        resamples: How often the cohort is drawn.
+        seed: Seed of the draws.
+        level: Share of the resamples that lie inside the interval.
+
+    Returns:
+        (low, high) by name of the average, in the order of `INTERVALS`.
+
+    Raises:
+        ValueError: If ``resamples`` is below 1 or ``level`` not between 0 and 1.
+    """
+    if resamples < 1 or not 0 < level < 1:
+        raise ValueError(f"a bootstrap needs resamples and a level in (0, 1), not {resamples} and {level}")
+    patients = len(counts)
+    if patients < 2:
+        return dict.fromkeys(INTERVALS)
+    draws = np.random.default_rng(seed).integers(patients, size=(resamples, patients))
+    # How often each patient was drawn turns every sum over a resample into one matrix product.
+    flat = draws + patients * np.arange(resamples)[:, None]
+    drawn = np.bincount(flat.ravel(), minlength=resamples * patients).reshape(resamples, patients)
+    sums = drawn.astype(np.float64) @ np.array([_summands(patient) for patient in counts])
+    tp, fp, fn, dice, defined, lesion_sum, lesion_slices, all_sum, brain_slices = sums.T
+    found = {
+        "dice_pooled": _ratio(2 * tp, 2 * tp + fp + fn),
+        "dice_patient": _ratio(dice, defined),
+        "dice_lesion_slices": _ratio(lesion_sum, lesion_slices),
+        "dice_all_slices": _ratio(all_sum, brain_slices),
+        "precision": _ratio(tp, tp + fp),
+        "recall": _ratio(tp, tp + fn),
+    }
+    return {name: _interval(found[name], level) for name in INTERVALS}
+
+
+def _summands(patient: PatientCounts) -> tuple[float, ...]:
+    """Return what a patient adds to the numerators and denominators of the averages."""
+    total = patient.total
+    per_slice = dice_of(patient.tp, patient.fp, patient.fn, empty=1.0)
+    lesion = patient.tp + patient.fn > 0
+    return (
+        total.tp,
+        total.fp,
+        total.fn,
+        total.dice(empty=0.0),
+        0.0 if total.both_empty else 1.0,
+        float(per_slice[lesion].sum()),
+        int(np.count_nonzero(lesion)),
+        float(per_slice[patient.brain].sum()),
+        int(np.count_nonzero(patient.brain)),
+    )
+
+
+def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    result = np.full(whole.shape, np.nan)
+    np.divide(part, whole, out=result, where=whole > 0)
+    return result
+
+
+def _interval(values: NDArray[np.float64], level: float) -> Interval | None:
+    defined = values[~np.isnan(values)]
+    if not defined.size:
+        return None
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

@@ -1,0 +1,170 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+import napari_cead as cead
+from napari_cead.detection import SCORES, anomaly_score
+from napari_cead.detection.scores import Score
+from napari_cead.errors import Cancelled
+from napari_cead.evaluation import calibrate, calibration
+from napari_cead.evaluation.statistics import MIN_STD, SMOOTHING
+from napari_cead.training import prepare
+from napari_cead.zoo import ModelCard, save_model
+from small_stores import SIZE
+
+
+@pytest.fixture(scope="module")
+def store(untouched, split, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stores") / "store"
+    return prepare(untouched, folder, split=split, image_size=SIZE, min_brain=0.05)
+
+
+@pytest.fixture(scope="module")
+def detector(model):
+    return cead.load_model(model, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def found(store, detector):
+    return calibrate(detector, store)
+
+
+def healthy(store, detector):
+    """Healthy validation slices and their reconstructions, one at a time."""
+    images = store.healthy_slices("validation").astype(np.float32) / 255
+    made = [detector.reconstruct(torch.from_numpy(image)[None, None])[0, 0].numpy() for image in images]
+    return images, np.stack(made)
+
+
+def dice_patient(store, detector, score, params):
+    values = []
+    for name in ("Mets_002", "Mets_003"):
+        found = store.slices(name)
+        images = found.images.astype(np.float32) / 255
+        made = detector.reconstruct(torch.from_numpy(images)[:, None])[:, 0].numpy()
+        anomaly_map = anomaly_score(score, images, made) * (images > 0)
+        values.append(cead.dice(cead.postprocess(anomaly_map, params, found.patient.spacing), found.masks))
+    return np.mean(values)
+
+
+def test_suggestions_are_ordered_and_the_dice_is_theirs(store, detector, found):
+    validated, rest = found.suggestions[:2], found.suggestions[2:]
+    assert {item.score for item in validated} == {"residual", "positive-residual"}
+    assert [item.rule for item in found.suggestions] == ["validation"] * 2 + ["healthy-quantile"] * 2
+    assert [item.score for item in rest] == ["positive-residual", "residual"]
+    dice = found.figures["validation_dice_patient"]
+    assert dice[validated[0].score] >= dice[validated[1].score]
+    for item in validated:
+        params = cead.PostprocessParams(**item.params)
+        expected = dice_patient(store, detector, item.score, params)
+        assert dice[item.score] == pytest.approx(expected, abs=1e-9)
+    assert dice[validated[0].score] > 0
+
+
+def test_the_healthy_threshold_is_the_quantile_of_healthy_validation_slices(store, detector, found):
+    suggestion = found.suggestions[-1]
+    params = suggestion.params
+    assert (suggestion.rule, suggestion.score) == ("healthy-quantile", "residual")
+    assert params["threshold"] < 1
+    images, made = healthy(store, detector)
+    values = np.abs(images - made)[images > 0]
+    assert (values > params["threshold"]).mean() <= 0.005
+    assert (values > params["threshold"] - 2 / 1024).mean() > 0.005
+
+
+def test_statistics_are_moments_of_the_residual_over_slices_and_neighbours(store, detector, found):
+    images, made = healthy(store, detector)
+    brain = images > 0
+    residual = np.where(brain, np.abs(images - made), 0)
+    count, first, second = (
+        ndimage.gaussian_filter(plane.astype(float), SMOOTHING, mode="constant")
+        for plane in (brain.sum(0), residual.sum(0), (residual.astype(float) ** 2).sum(0))
+    )
+    known = count >= 1
+    mean = first[known] / count[known]
+    std = np.maximum(np.sqrt(np.maximum(second[known] / count[known] - mean**2, 0)), MIN_STD)
+    assert sorted(found.statistics) == ["residual_mean", "residual_std"]
+    for values in found.statistics.values():
+        assert (values.dtype, tuple(values.shape)) == (torch.float32, (SIZE, SIZE))
+    np.testing.assert_allclose(found.statistics["residual_mean"].numpy()[known], mean, atol=1e-5)
+    np.testing.assert_allclose(found.statistics["residual_std"].numpy()[known], std, atol=1e-4)
+    assert found.statistics["residual_mean"].numpy()[~known] == pytest.approx(
+        residual[brain].mean(), abs=1e-5
+    )
+
+
+def test_image_quality_is_the_mean_over_healthy_validation_slices(store, detector, found):
+    figures = found.figures
+    images, made = healthy(store, detector)
+    pairs = [(image.astype(float), other.astype(float)) for image, other in zip(images, made, strict=True)]
+    psnr = np.mean([peak_signal_noise_ratio(*pair, data_range=1.0) for pair in pairs])
+    ssim = np.mean([structural_similarity(*pair, data_range=1.0) for pair in pairs])
+    assert figures["healthy_slices"] == len(images)
+    assert figures["healthy_psnr"] == pytest.approx(psnr, abs=1e-4)
+    assert figures["healthy_ssim"] == pytest.approx(ssim, abs=1e-5)
+    assert figures["grid"] == "model"
+    assert (figures["validation_patients"], figures["validation_lesion_patients"]) == (2, 2)
+
+
+def test_without_lesions_the_healthy_rule_gives_the_default(cohort, split, tmp_path, detector, quiet):
+    for name in ("Mets_002", "Mets_003"):
+        flair = cead.load_patient(cohort / name)
+        cead.save_volume(np.zeros(flair.shape, np.uint8), flair, cohort / name / "seg.nii.gz")
+    store = prepare(cohort, tmp_path / "store", split=split, image_size=SIZE, min_brain=0.05)
+    found = calibrate(detector, store)
+    assert [(item.rule, item.score) for item in found.suggestions] == [
+        ("healthy-quantile", "positive-residual"),
+        ("healthy-quantile", "residual"),
+    ]
+    assert found.figures["validation_dice_patient"] == {}
+
+
+def test_without_validation_patients_there_is_nothing_to_suggest(store, detector):
+    patients = [replace(patient, parts=("train",) * len(patient.parts)) for patient in store.patients]
+    found = calibrate(detector, replace(store, patients=tuple(patients)))
+    assert (found.suggestions, dict(found.statistics), dict(found.score_scales)) == ((), {}, {})
+    assert found.figures["healthy_psnr"] is None
+
+
+def test_test_patients_have_no_say(store, detector, found):
+    fewer = [patient for patient in store.patients if "test" not in patient.parts]
+    assert len(fewer) < len(store.patients)
+    other = calibrate(detector, replace(store, patients=tuple(fewer)))
+    assert (other.suggestions, other.figures) == (found.suggestions, found.figures)
+
+
+def test_a_model_can_be_saved_with_its_calibration(detector, found, tmp_path):
+    card = ModelCard(
+        **{
+            **detector.card.model_dump(exclude={"suggestions", "training"}),
+            "suggestions": found.suggestions,
+            "training": {"calibration": found.figures},
+        }
+    )
+    folder = save_model(detector.module, card, tmp_path / "done", statistics=found.statistics)
+    loaded = cead.load_model(folder, device="cpu")
+    assert loaded.card.suggestions == found.suggestions
+    assert loaded.card.training["calibration"] == found.figures
+    torch.testing.assert_close(loaded.statistics["residual_std"], found.statistics["residual_std"])
+
+
+def test_scores_that_need_a_scale_get_four_times_their_healthy_quantile(store, detector, monkeypatch):
+    tenfold = Score("tenfold", "a score of another size", lambda image, made: 10 * image, scaled=True)
+    monkeypatch.setattr(calibration, "SCORES", {**SCORES, "tenfold": tenfold})
+    monkeypatch.setattr(calibration, "_SAMPLE", 1)
+    scales = calibrate(detector, store).score_scales
+    images, _ = healthy(store, detector)
+    assert list(scales) == ["tenfold"]
+    assert scales["tenfold"] == pytest.approx(40 * np.quantile(images[images > 0], 0.995), rel=1e-5)
+
+
+def test_progress_and_stop(store, detector):
+    seen = []
+    calibrate(detector, store, on_progress=lambda *step: seen.append(step))
+    assert seen == [(done, 6) for done in range(1, 7)]
+    with pytest.raises(Cancelled):
+        calibrate(detector, store, should_stop=lambda: True)

@@ -1,0 +1,361 @@
+import csv
+import gzip
+import json
+import math
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import napari_cead as cead
+from napari_cead.detection import run
+from napari_cead.errors import Cancelled, ModelError, ParameterError, PatientError
+from napari_cead.evaluation import RULES, evaluate
+from napari_cead.evaluation.cases import THRESHOLDS
+from napari_cead.metrics import ImageQuality, auroc, average_precision
+from napari_cead.training import prepare
+from scans import write_nifti
+from small_stores import SIZE
+
+TEST = ["Mets_004", "Mets_005", "Mets_006"]
+SCORES = ("positive-residual", "residual")
+AVERAGES = ("dice_pooled", "dice_patient", "dice_lesion_slices", "dice_all_slices", "precision", "recall")
+
+
+@pytest.fixture
+def run_once(cohort, split, model, tmp_path):
+    def go(models=None, out="out", **more):
+        options = {"split": split, "device": "cpu", "resamples": 50} | more
+        return evaluate(cohort, [model] if models is None else models, tmp_path / out, **options)
+
+    return go
+
+
+@pytest.fixture(scope="module")
+def whole(untouched, split, model, tmp_path_factory):
+    """One evaluation for all tests that only look, and its folder."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    return evaluate(untouched, [model], out, split=split, device="cpu", resamples=50), out
+
+
+def row(evaluation, model, score, rule):
+    found = [item for item in evaluation.rows if (item.model, item.score, item.rule) == (model, score, rule)]
+    assert len(found) == 1
+    return found[0]
+
+
+def by_hand(pairs):
+    """All averages by their definitions, from (mask, reference, brain) of each patient."""
+
+    def dice(mask, reference, empty=math.nan):
+        size = mask.sum() + reference.sum()
+        return 2 * (mask & reference).sum() / size if size else empty
+
+    mask, reference = (np.concatenate([pair[i].ravel() for pair in pairs]) for i in (0, 1))
+    slices = [(m[z], r[z], b[z]) for m, r, b in pairs for z in range(len(m))]
+    return {
+        "dice_pooled": dice(mask, reference),
+        "dice_patient": np.nanmean([dice(m, r) for m, r, _ in pairs]),
+        "dice_lesion_slices": np.mean([dice(m, r) for m, r, _ in slices if r.any()]),
+        "dice_all_slices": np.mean([dice(m, r, 1.0) for m, r, b in slices if b.any()]),
+        "precision": (mask & reference).sum() / mask.sum() if mask.any() else math.nan,
+        "recall": (mask & reference).sum() / reference.sum(),
+    }
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_average_of_every_rule_is_what_detect_gives(cohort, model, whole, quiet, rule):
+    evaluation, _ = whole
+    detector = cead.load_model(model, device="cpu")
+    for score in SCORES:
+        found = row(evaluation, "mine", score, rule)
+        pairs = []
+        for name in TEST:
+            patient = cead.load_patient(cohort / name)
+            result = cead.detect(patient, detector, found.params, score)
+            pairs.append((result.mask, patient.lesion_mask, result.input > 0))
+        expected = by_hand(pairs)
+        for name in AVERAGES:
+            value = getattr(found.averages, name)
+            assert value == pytest.approx(expected[name], abs=1e-12, nan_ok=True), (score, name)
+        assert found.lesion_patients == 2
+        assert [item.name for item in found.patients] == TEST
+        assert [item.detected_ml for item in found.patients] == pytest.approx(
+            [mask.sum() * 0.94 * 0.94 / 1000 for mask, _, _ in pairs]
+        )
+
+
+def test_voxel_ranking_and_image_quality_are_over_the_reported_patients(cohort, model, whole, quiet):
+    evaluation, _ = whole
+    detector = cead.load_model(model, device="cpu")
+    made = [run(cead.load_patient(cohort / name), detector) for name in TEST]
+    inside = [item.stack.brain for item in made]
+    scores = np.concatenate(
+        [item.anomaly_map("residual")[brain] for item, brain in zip(made, inside, strict=True)]
+    )
+    lesion = np.concatenate(
+        [item.patient.lesion_mask[brain] for item, brain in zip(made, inside, strict=True)]
+    )
+    found = row(evaluation, "mine", "residual", "oracle")
+    binned = np.ceil(scores * 1024)
+    assert found.auroc == pytest.approx(auroc(binned, lesion), abs=1e-12)
+    assert found.average_precision == pytest.approx(average_precision(binned, lesion), abs=1e-12)
+    assert found.auroc == pytest.approx(auroc(scores, lesion), abs=2e-3)
+
+    expected = ImageQuality.empty()
+    for item in made:
+        brain = item.stack.geometry.labels_to_model(item.stack.brain)
+        healthy = ~item.patient.lesion_mask.any(axis=(1, 2)) & (brain.mean(axis=(1, 2)) >= 0.15)
+        expected += ImageQuality.of(item.stack.images[healthy], item.slices[healthy], brain[healthy])
+    assert expected.psnr.size > 0
+    assert evaluation.models[0].quality == pytest.approx(expected.means())
+
+
+def test_nothing_scores_what_an_empty_mask_scores(cohort, run_once, quiet):
+    evaluation = run_once(models=[])
+    found = row(evaluation, "nothing", None, "none")
+    patients = [cead.load_patient(cohort / name) for name in TEST]
+    slices = [
+        (brain.any(), mask.any())
+        for patient in patients
+        for brain, mask in zip(patient.volume() > 0, patient.lesion_mask, strict=True)
+    ]
+    healthy = sum(not lesion for brain, lesion in slices if brain)
+    shown = sum(bool(brain) for brain, _ in slices)
+    assert found.averages.dice_all_slices == healthy / shown
+    assert (found.averages.dice_pooled, found.averages.dice_patient, found.averages.recall) == (0, 0, 0)
+    assert found.averages.both_empty_patients == 1
+    assert math.isnan(found.averages.precision)
+    assert found.intervals["precision"] is None
+    # Without a model, the baselines still stand.
+    assert {item.model for item in evaluation.rows} == {"flair-threshold", "nothing"}
+
+
+def test_raw_intensity_is_the_score_intensity_under_the_same_rules(cohort, model, whole, quiet):
+    evaluation, _ = whole
+    detector = cead.load_model(model, device="cpu")
+    for rule in RULES:
+        found = row(evaluation, "flair-threshold", "intensity", rule)
+        dice = [
+            cead.detect(cead.load_patient(cohort / name), detector, found.params, "intensity").dice
+            for name in TEST
+        ]
+        assert [item.as_dict()["dice"] for item in found.patients] == pytest.approx(dice, nan_ok=True)
+
+
+def test_test_patients_never_choose_except_for_the_oracle(cohort, run_once, whole):
+    before, _ = whole
+    for name in TEST:  # other lesions, and other images
+        flair = nib.load(cohort / name / "flair.nii.gz")
+        data = flair.get_fdata()
+        write_nifti(cohort / name / "flair.nii.gz", data + 200 * (data > 115), flair.affine)
+        mask = np.zeros(data.shape, np.uint8)
+        mask[20:24, 20:24, 2:5] = 1
+        write_nifti(cohort / name / "seg.nii.gz", mask, flair.affine)
+    after = run_once(out="after")
+    for model, score in (
+        ("mine", "residual"),
+        ("mine", "positive-residual"),
+        ("flair-threshold", "intensity"),
+    ):
+        for rule in ("validation", "healthy-quantile"):
+            old, new = row(before, model, score, rule), row(after, model, score, rule)
+            assert old.params == new.params
+            assert old.chosen_on == new.chosen_on == "validation patients"
+            assert old.averages != new.averages
+        assert row(before, model, score, "oracle").params != row(after, model, score, "oracle").params
+
+
+def test_validation_patients_do_choose(cohort, run_once):
+    before = run_once(models=[])
+    for name in ("Mets_002", "Mets_003"):
+        flair = nib.load(cohort / name / "flair.nii.gz")
+        mask = np.asarray(flair.dataobj) > 95
+        write_nifti(cohort / name / "seg.nii.gz", mask.astype(np.uint8), flair.affine)
+    after = run_once(models=[], out="after")
+    chosen = [row(found, "flair-threshold", "intensity", "validation").params for found in (before, after)]
+    assert chosen[0].threshold > chosen[1].threshold
+
+
+def test_without_a_split_the_card_serves_its_rules_and_others_stay_empty(run_once):
+    evaluation = run_once(split=None)
+    suggested = row(evaluation, "mine", "positive-residual", "validation")
+    assert (suggested.params, suggested.chosen_on) == (
+        cead.PostprocessParams().replace(threshold=0.25),
+        "model card",
+    )
+    assert suggested.averages.patients == 6
+    for model, score, rule in (
+        ("mine", "residual", "validation"),
+        ("mine", "positive-residual", "healthy-quantile"),
+        ("flair-threshold", "intensity", "validation"),
+    ):
+        empty = row(evaluation, model, score, rule)
+        assert (empty.params, empty.averages) == (None, None)
+        assert "no " in empty.note
+    oracle = row(evaluation, "mine", "residual", "oracle")
+    assert oracle.optimistic
+    assert oracle.params.threshold in THRESHOLDS
+    assert any("no split" in text for text in evaluation.warnings)
+
+
+def test_broken_and_unlabelled_patients_are_listed_and_the_rest_is_as_without_them(cohort, run_once, whole):
+    (cohort / "Mets_005" / "flair.nii.gz").write_bytes(gzip.compress(b"junk"))
+    (cohort / "Mets_003" / "seg.nii.gz").unlink()
+    shutil.copytree(cohort / "Mets_001", cohort / "Mets_777")
+    evaluation = run_once(models=[])
+    assert {(item.name, item.part) for item in evaluation.skipped} == {
+        ("Mets_005", "test"),
+        ("Mets_003", "validation"),
+        ("Mets_777", ""),
+    }
+    reasons = {item.name: item.reason for item in evaluation.skipped}
+    assert "unlabelled" in reasons["Mets_003"]
+    assert "flair.nii.gz" in reasons["Mets_005"]
+    assert evaluation.parts == {
+        "train": ("Mets_001",),
+        "validation": ("Mets_002",),
+        "test": ("Mets_004", "Mets_006"),
+    }
+    nothing = row(whole[0], "nothing", None, "none").patients
+    left = row(evaluation, "nothing", None, "none").patients
+    assert [item.as_dict() for item in left] == [nothing[0].as_dict(), nothing[2].as_dict()]
+
+
+def test_a_store_split_by_slice_reports_its_test_slices_alone(cohort, tmp_path, quiet):
+    options = {"split": "slice", "image_size": SIZE, "validation": 0.3, "test": 0.4, "min_brain": 0.05}
+    store = prepare(cohort, tmp_path / "store", **options)
+    evaluation = evaluate(cohort, [], tmp_path / "out", split=tmp_path / "store", resamples=20)
+    expected = sum(parts.count("test") for parts in (patient.parts for patient in store.patients))
+    found = row(evaluation, "nothing", None, "none").averages
+    assert found.brain_slices == expected
+    assert any("optimistic" in text for text in evaluation.warnings)
+
+
+def test_files(whole):
+    evaluation, out = whole
+    assert sorted(path.name for path in out.iterdir()) == [
+        "per_patient.csv",
+        "results.csv",
+        "results.json",
+        "table.md",
+    ]
+    with (out / "results.csv").open(newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    assert list(lines[0])[:9] == ["model", "rule", "score", *AVERAGES]
+    assert len(lines) == len(evaluation.rows) == 3 * 2 + 3 + 1
+    for line, found in zip(lines, evaluation.rows, strict=True):
+        assert float(line["dice_patient"]) == found.averages.dice_patient
+        low, high = found.intervals["dice_patient"]
+        assert (float(line["dice_patient_low"]), float(line["dice_patient_high"])) == (low, high)
+        assert line["optimistic"] == str(found.rule == "oracle")
+        assert line["threshold"] == ("" if found.params is None else str(found.params.threshold))
+    assert lines[-1]["precision"] == ""
+
+    def no_constant(name):
+        raise AssertionError(f"{name} is not strict JSON")
+
+    stored = json.loads((out / "results.json").read_text(), parse_constant=no_constant)
+    assert stored["schema_version"] == 1
+    assert stored["parts"]["validation"] == ["Mets_002", "Mets_003"]
+    assert stored["rows"][-1]["precision"] is None
+    assert stored["rows"][0]["params"]["threshold"] == evaluation.rows[0].params.threshold
+    assert stored["rows"][2]["optimistic"] is True
+    assert stored["models"][0]["sha256"] == evaluation.models[0].sha256
+
+    with (out / "per_patient.csv").open(newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    assert len(lines) == len(evaluation.rows) * 3
+    assert [line["patient"] for line in lines[:3]] == TEST
+
+    table = (out / "table.md").read_text()
+    assert "another data set" in table
+    assert "neither which average" in table
+    assert "| mine | 0.302 | positive-residual | oracle (optimistic) |" in table  # its architecture is the AE
+
+
+def test_rows_without_settings_are_empty_in_the_files(run_once, tmp_path):
+    run_once(split=None, rules=("healthy-quantile",), scores=("residual",))
+    with (tmp_path / "out" / "results.csv").open(newline="") as stream:
+        line = next(csv.DictReader(stream))
+    assert (line["model"], line["rule"], line["dice_pooled"], line["threshold"]) == (
+        "mine",
+        "healthy-quantile",
+        "",
+        "",
+    )
+    stored = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert stored["rows"][0]["dice_pooled"] is None
+    assert "| mine | 0.302 | residual | healthy-quantile | – |" in (tmp_path / "out" / "table.md").read_text()
+
+
+def test_the_same_run_twice_gives_the_same_figures(whole, run_once, tmp_path):
+    _, out = whole
+    run_once()
+    for name in ("results.csv", "per_patient.csv"):
+        assert (tmp_path / "out" / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_progress_rises_to_the_end(run_once):
+    seen = []
+    run_once(on_progress=lambda *step: seen.append(step), scores=("residual",))
+    done = [step[0] for step in seen]
+    assert done == sorted(done)
+    assert seen[-1] == (20, 20)  # five patients, two looks each, by a model and by the baseline
+    assert len({total for _, total in seen}) == 1
+
+
+def test_a_stop_leaves_nothing_behind(run_once, tmp_path):
+    with pytest.raises(Cancelled):
+        run_once(should_stop=lambda: True)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_wrong_use_is_said_before_anything_runs(cohort, run_once, tmp_path):
+    with pytest.raises(ParameterError, match="score"):
+        run_once(scores=("brightness",))
+    with pytest.raises(ParameterError, match="rule"):
+        run_once(rules=("best",))
+    with pytest.raises(ParameterError, match="quantile"):
+        run_once(quantile=2.0)
+    with pytest.raises(ModelError, match="no model"):
+        run_once(models=["no-such-model"])
+    assert not (tmp_path / "out").exists()
+    for name in TEST:
+        (cohort / name / "seg.nii.gz").unlink()
+    with pytest.raises(PatientError, match="no patient can be reported"):
+        run_once()
+
+
+def test_two_models_of_one_name_keep_apart(model, run_once, tmp_path):
+    shutil.copytree(model, tmp_path / "copy")
+    evaluation = run_once(models=[model, tmp_path / "copy"], rules=("oracle",), scores=("residual",))
+    assert [item.name for item in evaluation.models] == [f"mine ({model})", f"mine ({tmp_path / 'copy'})"]
+    one, two = evaluation.rows[:2]
+    assert (one.model, two.model) == tuple(item.name for item in evaluation.models)
+    assert one.averages == two.averages
+
+
+def test_all_means_every_whole_model_and_damaged_ones_are_said(model, run_once, tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_cead.zoo.finding.sample_data", lambda: tmp_path / "bundle")
+    for name in ("good", "damaged"):
+        shutil.copytree(model, tmp_path / "bundle" / "models" / name)
+    (tmp_path / "bundle" / "models" / "damaged" / "model.json").write_text("{")
+    evaluation = run_once(models="all", rules=("healthy-quantile",), scores=("residual",))
+    assert [item.name for item in evaluation.models] == ["good"]
+    assert any("the model damaged is left out" in text for text in evaluation.warnings)
+
+
+def test_a_threshold_that_nothing_can_be_above_is_said(cohort, run_once, tmp_path):
+    for name in ("Mets_002", "Mets_003"):  # what is brightest, clipped to 1, now counts as healthy
+        flair = nib.load(cohort / name / "flair.nii.gz")
+        write_nifti(cohort / name / "seg.nii.gz", np.zeros(flair.shape, np.uint8), flair.affine)
+    evaluation = run_once(scores=("residual",), quantile=1.0)
+    found = row(evaluation, "flair-threshold", "intensity", "healthy-quantile")
+    assert (found.params.threshold, found.detected_ml) == (1.0, 0.0)
+    assert (
+        "flair-threshold, intensity, healthy-quantile: the threshold is 1"
+        in (tmp_path / "out" / "table.md").read_text()
+    )
+    assert row(evaluation, "flair-threshold", "intensity", "validation").params is None

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from napari_cead.metrics import INTERVALS, PatientCounts, averages, bootstrap
+
+
+def cohort(patients=7, seed=0):
+    """Patients of different depth; one without anything, one without a lesion, one without a detection."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for number in range(patients):
+        mask, reference = rng.random((2, 4 + number, 9, 9)) < 0.1
+        mask[rng.random(len(mask)) < 0.5] = False
+        mask &= number not in (0, 2)
+        reference[rng.random(len(mask)) < 0.5] = False
+        reference &= number not in (0, 1)
+        brain = np.zeros(mask.shape, dtype=bool)
+        brain[1:, 2:7, 2:7] = True
+        found.append(PatientCounts.of(mask, reference, brain))
+    return found
+
+
+def loop(counts, resamples, seed, level):
+    """The definition: draw patients, average, leave undefined ones out, take percentiles."""
+    draws = np.random.default_rng(seed).integers(len(counts), size=(resamples, len(counts)))
+    values = [averages(counts[number] for number in draw).as_dict() for draw in draws]
+    tails = 100 * (1 - level) / 2, 100 * (1 + level) / 2
+    return {name: np.nanpercentile([value[name] for value in values], tails) for name in INTERVALS}
+
+
+@pytest.mark.parametrize(("patients", "level"), [(7, 0.95), (3, 0.8)])
+def test_equals_a_loop_over_resamples(patients, level):
+    counts = cohort(patients)
+    expected = loop(counts, 200, 3, level)
+    found = bootstrap(counts, 200, 3, level)
+    assert tuple(found) == INTERVALS
+    for name in INTERVALS:
+        assert found[name] == pytest.approx(tuple(expected[name]), abs=1e-12), name
+
+
+def test_resamples_in_which_an_average_is_undefined_are_left_out():
+    none, some = np.zeros((3, 5, 5)), np.ones((3, 5, 5))
+    counts = [PatientCounts.of(none, none), PatientCounts.of(some, some)]
+    found = bootstrap(counts, 200)
+    # A quarter of the resamples hold the empty patient alone: no Dice there, but all slices count 1.
+    assert found["dice_pooled"] == found["dice_patient"] == found["dice_lesion_slices"] == (1, 1)
+    assert found["dice_all_slices"] == (1, 1)
+
+
+def test_an_average_that_is_never_defined_has_no_interval():
+    none = np.zeros((3, 5, 5))
+    found = bootstrap([PatientCounts.of(none, none)] * 3, 50)
+    assert found["dice_all_slices"] == (1, 1)
+    assert [name for name in INTERVALS if found[name] is None] == [
+        name for name in INTERVALS if name != "dice_all_slices"
+    ]
+
+
+def test_one_patient_has_no_interval():
+    assert bootstrap(cohort(1)) == dict.fromkeys(INTERVALS)
+    assert bootstrap([]) == dict.fromkeys(INTERVALS)
+
+
+def test_the_same_seed_gives_the_same_intervals_and_another_seed_others():
+    counts = cohort()
+    assert bootstrap(counts, 100, seed=5) == bootstrap(counts, 100, seed=5)
+    assert bootstrap(counts, 100, seed=5) != bootstrap(counts, 100, seed=6)
+
+
+def test_nonsense_is_refused():
+    with pytest.raises(ValueError, match="resamples"):
+        bootstrap(cohort(), 0)
+    with pytest.raises(ValueError, match="level"):
+        bootstrap(cohort(), level=1.0)
