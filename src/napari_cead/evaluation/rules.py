@@ -11,7 +11,9 @@ The same rules serve models and the baseline of raw intensity.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -115,7 +117,7 @@ def search(
     best. Of several best settings the first wins: the paper's morphology, then the lowest threshold.
 
     Args:
-        cases: Patients; unlabelled ones are passed over. Each is post-processed while it is the only one in memory.
+        cases: Patients; unlabelled ones are passed over. One is in memory for each processor.
         on_progress: Called with (patients done, patients in all), which counts each patient once.
         should_stop: Asked between patients.
 
@@ -140,16 +142,25 @@ def _best(
     """Return the first of the settings with the highest ``dice_patient``."""
     total, defined = np.zeros(len(grid)), np.zeros(len(grid))
     lesions = False
-    for done, case in enumerate(cases, start=1):
-        if should_stop is not None and should_stop():
-            raise Cancelled
-        if case.reference is not None:
-            lesions = lesions or case.has_lesion
-            dice = _dice(case, grid)
-            total += np.nan_to_num(dice)
-            defined += ~np.isnan(dice)
-        if on_progress is not None:
-            on_progress(done, len(cases))
+
+    def measured(number: int) -> tuple[bool, NDArray[np.float64] | None]:
+        case = cases[number]
+        return case.has_lesion, None if case.reference is None else _dice(case, grid)
+
+    # OpenCV works without the interpreter's lock; as many patients are in memory as there are processors.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            for done, (lesion, dice) in enumerate(pool.map(measured, range(len(cases))), start=1):
+                if should_stop is not None and should_stop():
+                    raise Cancelled
+                if dice is not None:
+                    lesions = lesions or lesion
+                    total += np.nan_to_num(dice)
+                    defined += ~np.isnan(dice)
+                if on_progress is not None:
+                    on_progress(done, len(cases))
+        finally:
+            pool.shutdown(cancel_futures=True)
     if not lesions:
         return None
     means = np.divide(total, defined, out=np.full(len(grid), -1.0), where=defined > 0)

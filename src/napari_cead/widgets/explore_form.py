@@ -12,6 +12,7 @@ from ..detection.params import PARAMETERS
 from ..exploring import DEFAULT_MODEL
 from ..zoo import list_models
 from .controls import SettingRow, folded, row, section
+from .model_watch import ModelWatch
 
 
 class ExploreForm(QWidget):
@@ -101,6 +102,8 @@ class ExploreForm(QWidget):
         grid = section("Model", column)
         names = [info.name for info in list_models()]
         self.model = ComboBox(choices=names)
+        self._models = ModelWatch(self)
+        self._models.changed.connect(self.refresh_models)
         if DEFAULT_MODEL in names:
             self.model.value = DEFAULT_MODEL
         self.score = ComboBox(choices=list(SCORES))
@@ -116,6 +119,17 @@ class ExploreForm(QWidget):
         buttons.addWidget(self.cancel.native, 1)
         grid.addLayout(buttons, grid.rowCount(), 0, 1, 3)
         grid.addWidget(self.progress.native, grid.rowCount(), 0, 1, 3)
+
+    def refresh_models(self) -> None:
+        """Offer the models that are there now; the chosen one stays chosen if it still is."""
+        chosen = self.model.value
+        names = [info.name for info in list_models()]
+        with self.model.changed.blocked():
+            self.model.choices = names
+            if chosen in names:
+                self.model.value = chosen
+        if self.model.value != chosen:
+            self.model.changed.emit(self.model.value)
 
     def _build_settings(self, column: QVBoxLayout) -> None:
         grid = section("Post-processing", column)
