@@ -78,7 +78,8 @@ def test_resume_goes_on_to_more_epochs(call, store, tmp_path):
     assert call(*arguments)[0] == 0
     status, _, err = call(*arguments)
     assert status == 2 and "--resume" in err and err.count("\n") == 1
-    assert call(*arguments, "--epochs", 2, "--resume")[0] == 0
+    again = ["train", "ae", "--data", store, "--out", tmp_path / "run", "--no-install", "--resume"]
+    assert call(*again, "--epochs", 2)[0] == 0  # all else is as it was
     assert RunFolder(tmp_path / "run").load_checkpoint()["epoch"] == 2
 
 
@@ -119,6 +120,13 @@ def test_gaussian_and_coarse_noise_are_corruptions_too(call, store, tmp_path):
         assert RunFolder(tmp_path / kind).plan().settings.corruption.kind == kind
 
 
+def test_squares_can_be_described(call, store, tmp_path):
+    squares = ["--max-squares", 3, "--squares-inside-brain", "--fill", "zero", "--no-install"]
+    assert call("train", "ce-ae", "--data", store, "--out", tmp_path / "run", *squares, *FAST)[0] == 0
+    corruption = RunFolder(tmp_path / "run").plan().settings.corruption
+    assert (corruption.squares, corruption.inside_brain, corruption.fill) == ((1, 3), True, "zero")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -133,6 +141,9 @@ def test_gaussian_and_coarse_noise_are_corruptions_too(call, store, tmp_path):
         (["ae,vae1", "--name", "both"], "one model"),
         (["ae", "--name", "a/b"], "a/b"),
         (["ae", "--resume"], "no training run here"),
+        (["ce-ae", "--corruption", "coarse", "--fill", "zero"], "--corruption squares"),
+        (["ce-ae", "--max-squares", "0"], "squares"),
+        (["ce-ae", "--fill", "pink"], "fill"),
     ],
 )
 def test_wrong_use_is_one_line(call, store, tmp_path, arguments, words):

@@ -89,6 +89,15 @@ def train(
     corruption: Annotated[
         CorruptionKind | None, typer.Option(help="What ce- models learn to undo; squares if left out.")
     ] = None,
+    max_squares: Annotated[
+        int | None, typer.Option(help="Most squares in an image; 1 if left out (the paper).")
+    ] = None,
+    squares_inside_brain: Annotated[
+        bool, typer.Option("--squares-inside-brain", help="Keep squares inside the brain's bounding box.")
+    ] = False,
+    fill: Annotated[
+        str | None, typer.Option(help="What squares hold: uniform (a random value) or zero.")
+    ] = None,
     beta: Annotated[float | None, typer.Option(help="Weight of a VAE's divergence; 1 if left out.")] = None,
     commitment: Annotated[
         float | None, typer.Option(help="Weight of a VQ-VAE's commitment; 1 if left out.")
@@ -134,11 +143,9 @@ def train(
 ) -> None:
     """Train or fine-tune on healthy slices; ends with a model that can be used at once."""
     from ..models.specs import MODEL_NAMES
-    from ..training.corruption import CoarseNoise, ContextEncoding, GaussianNoise
     from ..training.settings import Hardware
     from ..zoo import check_name
 
-    kinds = {"squares": ContextEncoding, "gaussian": GaussianNoise, "coarse": CoarseNoise}
     given: dict[str, Any] = {
         "size": size.value if size else None,
         "seed": seed,
@@ -146,7 +153,7 @@ def train(
         "batch_size": batch_size,
         "learning_rate": lr,
         "schedule": schedule,
-        "corruption": kinds[corruption.value]() if corruption else None,
+        "corruption": _corruption(corruption, max_squares, squares_inside_brain, fill),
         "beta": beta,
         "commitment": commitment,
         "codebook_decay": 0.99 if codebook is Codebook.EMA else None,
@@ -164,7 +171,10 @@ def train(
         raise ParameterError("--init-from and --name go with one model", mend="train the models one by one")
     if name:
         check_name(name)
-    plans = [_settings(each, preset, init_from, given, augment, codebook) for each in names]
+    plans = []
+    for each in names:
+        run = out if len(names) == 1 else out / each
+        plans.append(_settings(each, preset, init_from, given, augment, codebook, run if resume else None))
     store = _store(data, out, sequence, assume_healthy)
     folders = []
     for settings in plans:
@@ -193,6 +203,26 @@ def train(
         )
 
 
+def _corruption(
+    kind: CorruptionKind | None, max_squares: int | None, inside_brain: bool, fill: str | None
+) -> dict[str, Any] | None:
+    """Return what was asked for as the fields of a corruption, or None."""
+    given = {
+        "squares": None if max_squares is None else (1, max_squares),
+        "inside_brain": inside_brain or None,
+        "fill": fill,
+    }
+    values = {name: value for name, value in given.items() if value is not None}
+    if kind is None and not values:
+        return None
+    if values and kind not in (None, CorruptionKind.SQUARES):
+        raise ParameterError(
+            "--max-squares, --squares-inside-brain and --fill describe squares",
+            mend="use --corruption squares",
+        )
+    return {"kind": (kind or CorruptionKind.SQUARES).value, **values}
+
+
 def _settings(
     model: str,
     preset: PresetName | None,
@@ -200,21 +230,34 @@ def _settings(
     given: dict[str, Any],
     augment: bool | None,
     codebook: Codebook | None,
+    resumed: Path | None,
 ) -> TrainingSettings:
+    """Return the settings of a run; what is not given is as in the run that is resumed."""
+    from ..models.specs import spec
     from ..training.presets import training_settings
+    from ..training.runs import RunFolder
     from ..training.settings import TrainingSettings
     from ..zoo import find_model, load_card
 
-    parent = None if init_from is None else load_card(find_model(init_from)).spec
-    settings = training_settings(model, preset=preset.value if preset else None, parent=parent, **given)
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if resumed is not None and RunFolder(resumed).exists():
+        before = RunFolder(resumed).plan().settings
+        size = changes.pop("size", before.spec.size)
+        architecture = before.spec
+        if (model, size) != (architecture.name, architecture.size):
+            architecture = spec(model, size if size != "custom" else "paper", architecture.image_size)
+        settings = TrainingSettings.checked(**{**dict(before), **changes, "spec": architecture})
+    else:
+        parent = None if init_from is None else load_card(find_model(init_from)).spec
+        settings = training_settings(model, preset=preset.value if preset else None, parent=parent, **changes)
     if augment is False:
-        changes["augmentation"] = None
+        settings = settings.model_copy(update={"augmentation": None})
     elif augment and settings.augmentation is None:
-        changes["augmentation"] = TrainingSettings.model_fields["augmentation"].default
+        usual = TrainingSettings.model_fields["augmentation"].default
+        settings = settings.model_copy(update={"augmentation": usual})
     if codebook is Codebook.LOSS:
-        changes["codebook_decay"] = None
-    return settings.model_copy(update=changes)
+        settings = settings.model_copy(update={"codebook_decay": None})
+    return settings
 
 
 def _store(data: Path, out: Path, sequence: str, assume_healthy: bool) -> SliceStore:

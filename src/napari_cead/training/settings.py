@@ -74,7 +74,8 @@ class TrainingSettings(BaseModel):
             return cls(**values)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            name = str(first["loc"][0]).replace("_", " ") if first["loc"] else "a setting"
+            names = [str(part) for part in first["loc"] if isinstance(part, str)]
+            name = names[-1].replace("_", " ") if names else "a setting"
             raise ParameterError(
                 f"{name}: {first['msg'].lower()}, not {first['input']!r}", mend="give another value"
             ) from None
