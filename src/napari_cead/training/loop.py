@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +20,9 @@ from .augmentation import augment
 from .batches import batches_of, order_of
 from .codebook import CodebookTracker
 from .corruption import corrupt
-from .events import Event, Listener
+from .events import Listener
 from .network import Objective, initial_network, quantised
+from .record import Record
 from .runs import Epoch, RunFolder
 from .settings import Hardware, TrainingSettings, rate
 from .store import SliceStore
@@ -79,6 +79,7 @@ class Loop:
     def __init__(self, fabric: Fabric, job: Job) -> None:
         self.fabric, self.job, self.settings = fabric, job, job.settings
         self.folder, store = RunFolder(job.run), SliceStore.open(job.store)
+        self.record = Record(self.folder, job.listeners, first=fabric.global_rank == 0)
         settings, device = self.settings, fabric.device
         self.data = batches_of(store, "train", device, job.hardware.data, job.hardware.workers)
         self.validation = batches_of(store, "validation", device, job.hardware.data, job.hardware.workers)
@@ -117,12 +118,6 @@ class Loop:
             self._restore(state)
         self.started = self.saved = self.ticked = time.monotonic()
         self.checkpoint_cost = 0.0
-        self.board: Any = None
-
-    @property
-    def first(self) -> bool:
-        """Whether this process writes and speaks for all."""
-        return self.fabric.global_rank == 0
 
     def run(self) -> dict[str, Any]:
         """Train to the end.
@@ -132,7 +127,7 @@ class Loop:
             Cancelled: If it was asked to stop; a checkpoint is written.
         """
         settings = self.settings
-        self._say(
+        self.record.say(
             "start",
             model=settings.spec.name,
             size=settings.spec.size,
@@ -146,15 +141,13 @@ class Loop:
             precision=str(self.fabric._precision.precision),
             resumed=self.step > 0,
         )
-        if self.first:
-            self._open_board()
+        self.record.open_board(self.epoch)
         early = self._waited_enough()
         while self.epoch < settings.epochs and not early:
             self._train_epoch()
             early = self._waited_enough()
-        if self.board is not None:
-            self.board.close()
-        self._say("finish", epochs=self.epoch, best_epoch=self.best_epoch, early=early)
+        self.record.close_board()
+        self.record.say("finish", epochs=self.epoch, best_epoch=self.best_epoch, early=early)
         return {"history": self.history, "best_epoch": self.best_epoch, "early": early}
 
     def _train_epoch(self) -> None:
@@ -210,7 +203,7 @@ class Loop:
         if validation_terms[0] < self.best_loss:
             self.best_loss, self.best_epoch = validation_terms[0], epoch
             self.best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
-        self._log(entry)
+        self.record.epoch(self.history, best_epoch=self.best_epoch, epochs=settings.epochs)
         last = epoch == self.settings.epochs or self._waited_enough()
         stop = self.fabric.world_size > 1 and self._asked_to_stop()
         if last or stop or time.monotonic() - self.saved >= CHEAP * self.checkpoint_cost:
@@ -238,7 +231,7 @@ class Loop:
             self.generator.set_state(before)
             if self.fabric.device.type == "cuda":
                 torch.cuda.empty_cache()
-            self._say(
+            self.record.say(
                 "note",
                 message=f"out of memory: going on with {self.micro} slices at a time, adding up the gradients",
             )
@@ -323,7 +316,7 @@ class Loop:
         if self.fabric.world_size > 1:
             states = self.fabric.all_gather(self.generator.get_state().to(self.fabric.device))  # type: ignore[assignment]
             running = self.fabric.all_gather(self.running)  # type: ignore[assignment]
-        if self.first:
+        if self.record.first:
             state = {
                 "epoch": self.epoch,
                 "step": self.step,
@@ -341,7 +334,7 @@ class Loop:
             }
             self._check_finite(tuple(float(value) for value in self.running.cpu()))
             self.folder.save_checkpoint(state, self.best, self.best_epoch, self.epoch, self.step)
-            self._say("checkpoint", epoch=self.epoch, step=self.step)
+            self.record.say("checkpoint", epoch=self.epoch, step=self.step)
         self.fabric.barrier()
         self.saved = time.monotonic()
         self.checkpoint_cost = self.saved - began
@@ -363,7 +356,7 @@ class Loop:
         self.epoch, self.step, self.step_in_epoch = state["epoch"], state["step"], state["step_in_epoch"]
         self.history, self.seconds = list(state["history"]), state["seconds"]
         self.best_epoch, self.best_loss, self.micro = state["best_epoch"], state["best_loss"], state["micro"]
-        if self.first and self.best_epoch:
+        if self.record.first and self.best_epoch:
             self.best = self.folder.load_best()
 
     def _tick(self, began: float, done_before: int) -> None:
@@ -371,7 +364,7 @@ class Loop:
         self._check_finite((loss,))
         speed = (self.step_in_epoch - done_before) * self.batch / max(1e-9, time.monotonic() - began)
         left = (self.settings.epochs * self.steps - self.step) * self.batch / max(speed, 1e-9)
-        self._say(
+        self.record.say(
             "step",
             epoch=self.epoch + 1,
             step=self.step,
@@ -380,30 +373,6 @@ class Loop:
             slices_per_second=round(speed, 1),
             seconds_left=round(left, 1),
         )
-
-    def _log(self, entry: Epoch) -> None:
-        if not self.first:
-            return
-        self.folder.save_log(self.history)
-        if self.board is not None:
-            for name, value in entry.items():
-                if name not in ("epoch", "step"):
-                    self.board.add_scalar(name, value, entry["epoch"])
-        self._say("epoch", **entry, best_epoch=self.best_epoch, epochs=self.settings.epochs)
-
-    def _open_board(self) -> None:
-        with suppress(ImportError):  # a nicety: the log has the same numbers
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.board = SummaryWriter(
-                str(self.job.run / "tensorboard"), purge_step=self.epoch + 1 if self.epoch else None
-            )
-
-    def _say(self, event: str, **values: Any) -> None:
-        if self.first:
-            message: Event = {"event": event, **values}
-            for listener in self.job.listeners:
-                listener(message)
 
 
 def _out_of_memory(error: BaseException) -> bool:
