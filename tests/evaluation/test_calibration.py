@@ -11,6 +11,7 @@ from napari_cead.detection import SCORES, anomaly_score
 from napari_cead.detection.scores import Score
 from napari_cead.errors import Cancelled
 from napari_cead.evaluation import calibrate, calibration
+from napari_cead.evaluation.rules import QUANTILE
 from napari_cead.evaluation.statistics import MIN_STD, SMOOTHING
 from napari_cead.training import prepare
 from napari_cead.zoo import ModelCard, save_model
@@ -72,8 +73,8 @@ def test_the_healthy_threshold_is_the_quantile_of_healthy_validation_slices(stor
     assert params["threshold"] < 1
     images, made = healthy(store, detector)
     values = np.abs(images - made)[images > 0]
-    assert (values > params["threshold"]).mean() <= 0.005
-    assert (values > params["threshold"] - 2 / 1024).mean() > 0.005
+    assert (values > params["threshold"]).mean() <= 1 - QUANTILE
+    assert (values > params["threshold"] - 2 / 1024).mean() > 1 - QUANTILE
 
 
 def test_statistics_are_moments_of_the_residual_over_slices_and_neighbours(store, detector, found):
@@ -159,7 +160,7 @@ def test_scores_that_need_a_scale_get_four_times_their_healthy_quantile(store, d
     scales = calibrate(detector, store).score_scales
     images, _ = healthy(store, detector)
     assert list(scales) == ["tenfold"]
-    assert scales["tenfold"] == pytest.approx(40 * np.quantile(images[images > 0], 0.995), rel=1e-5)
+    assert scales["tenfold"] == pytest.approx(40 * np.quantile(images[images > 0], QUANTILE), rel=1e-5)
 
 
 def test_progress_and_stop(store, detector):

@@ -254,3 +254,12 @@ def test_a_store_without_healthy_validation_slices_is_refused(small_store, tmp_p
     with pytest.raises(StoreError) as error:
         train(settings(), small_store, tmp_path / "run")
     assert "validation" in text(error)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_learns_the_same(small_store, tmp_path):
+    plain = settings(augmentation=None)
+    eager = train(plain, small_store, tmp_path / "eager")
+    compiled = train(plain, small_store, tmp_path / "compiled", hardware=Hardware(compile=True))
+    for name, tensor in weights(eager.run).items():
+        torch.testing.assert_close(weights(compiled.run)[name], tensor, rtol=1e-3, atol=1e-5)

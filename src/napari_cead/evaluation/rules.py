@@ -29,7 +29,7 @@ Rule = Literal["healthy-quantile", "validation", "oracle"]
 
 RULES: tuple[Rule, ...] = get_args(Rule)
 
-QUANTILE = 0.995
+QUANTILE = 0.99
 """Share of the healthy brain voxels that rule `healthy-quantile` keeps below the threshold."""
 
 MORPHOLOGIES: tuple[PostprocessParams, ...] = (

@@ -91,7 +91,7 @@ def save_model(
         card: Its card; the checksum, number and type of the weights are filled in.
         folder: Where to write it; an existing model folder is replaced.
         half: Whether to store the weights in half precision.
-        statistics: Maps (S, S) of healthy statistics by name (always stored in single precision).
+        statistics: Maps (S, S) of healthy statistics by name, stored like the weights.
 
     Returns:
         The folder.
@@ -111,8 +111,9 @@ def save_model(
             "statistics": tuple(statistics or ()),
         }
     )
-    tensors = _on_disk(module.state_dict(), torch.float16 if half else torch.float32)
-    maps = _on_disk({f"{STATISTICS}{name}": map for name, map in (statistics or {}).items()}, torch.float32)
+    dtype = torch.float16 if half else torch.float32
+    tensors = _on_disk(module.state_dict(), dtype)
+    maps = _on_disk({f"{STATISTICS}{name}": map for name, map in (statistics or {}).items()}, dtype)
     layout = {
         name: (type_code(tensor.dtype), tuple(tensor.shape)) for name, tensor in (tensors | maps).items()
     }
@@ -185,7 +186,8 @@ def load_folder(folder: Path, name: str, device: str | torch.device = "auto") ->
             for key, tensor in module.state_dict().items():
                 tensor.copy_(stored.get_tensor(key))
             statistics = {
-                key: stored.get_tensor(f"{STATISTICS}{key}").clone().to(place) for key in card.statistics
+                key: stored.get_tensor(f"{STATISTICS}{key}").to(place, torch.float32, copy=True)
+                for key in card.statistics
             }
     except (SafetensorError, OSError) as error:
         raise ModelError(

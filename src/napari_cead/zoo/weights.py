@@ -74,7 +74,7 @@ def expected_layout(card: ModelCard, skeleton: nn.Module) -> Layout:
     code = type_code(card.dtype)
     layout = {name: (code, tuple(tensor.shape)) for name, tensor in skeleton.state_dict().items()}
     side = card.spec.image_size
-    return layout | {f"{STATISTICS}{name}": ("F32", (side, side)) for name in card.statistics}
+    return layout | {f"{STATISTICS}{name}": (code, (side, side)) for name in card.statistics}
 
 
 def layout_size(layout: Layout) -> int:
