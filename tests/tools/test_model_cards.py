@@ -93,6 +93,7 @@ def test_the_papers_claims_are_held_against_the_right_models(claims):
     assert [item.verdict for item in misses.comparisons] == ["agrees", "disagrees"]
     assert [item.verdict for item in reconstructs.comparisons] == ["agrees", "disagrees"]
     assert misses.comparisons[0].difference.mean == pytest.approx(-0.05)
+    assert misses.comparisons[0].text() == "−0.0500 [−0.0500, −0.0500]"
     assert len(sharpens.comparisons) == 8
     assert raises.sentence() == (
         "Context encoding raises Dice for AE, VAE1 and VAE2: **agrees** for CE-AE − AE (Dice); **does not agree** for "
@@ -198,6 +199,8 @@ def test_the_page_of_results_says_what_the_figures_say_and_where_nothing_lies(re
     assert "**agrees** for CE-AE − AE (Dice); **undecided** for CE-VAE1 − VAE1 (Dice)" in page
     assert "**agrees** for CE-AE − AE (SSIM)" in page
     assert "Of 2 models, 1 better and 1 worse." in page
+    assert "Of 15 comparisons 2 agree, 0 disagree and 13 are undecided." in page
+    assert "runs from 0.258 (`ae`) to" in page  # the mean of 2/11 and 4/12
     assert "| [`ce-ae`](models/ce-ae.md) | 0.405 |" in page  # the paper's
     assert (
         page.count("`dice_all_slices`") == page.count("`dice_patient` |") + 1

@@ -1,0 +1,1 @@
+"""What `model_cards.py` writes the cards of the bundled models with."""
