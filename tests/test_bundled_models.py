@@ -6,9 +6,14 @@ import pytest
 import napari_cead as cead
 from napari_cead import resources
 from napari_cead.models import parameter_count
+from napari_cead.models.specs import MODEL_NAMES
 from napari_cead.zoo import find_models, load_card
 
 BUNDLED = sorted((resources.sample_data() / "models").iterdir())
+
+
+def test_all_eight_designs_are_bundled():
+    assert {folder.name for folder in BUNDLED} == set(MODEL_NAMES)
 
 
 @pytest.mark.parametrize("folder", BUNDLED, ids=lambda folder: folder.name)
@@ -17,8 +22,14 @@ def test_a_bundled_model_is_small_whole_and_says_how_it_was_made(folder):
     assert sum(file.stat().st_size for file in folder.iterdir()) <= 5_000_000
     assert card.spec.size == "small"
     assert card.preprocessing.image_size == 196
-    assert {"data", "seed", "epochs", "validation_loss", "data_sha256"} <= set(card.training)
-    assert card.suggestions[0].rule in ("validation", "healthy-quantile")
+    training = card.training
+    assert training["patients"] >= 60 and training["validation_patients"] >= 10
+    assert {"seed", "data_fingerprint", "best_epoch", "calibration"} <= set(training)
+    curve = training["curve"]["validation_loss"]
+    assert len(curve) == training["epochs"]
+    assert min(curve) < 0.5 * curve[0]  # it has learned,
+    assert min(curve) > 0.97 * curve[-3]  # and the loss has flattened
+    assert {suggestion.rule for suggestion in card.suggestions} == {"validation", "healthy-quantile"}
     detector = cead.load_model(folder.name, device="cpu")
     assert find_models()[folder.name] == folder
     assert parameter_count(detector.module) == card.parameters <= 2_400_000
