@@ -27,7 +27,7 @@ def test_a_bundled_model_is_small_whole_and_says_how_it_was_made(folder):
     assert {"seed", "data_fingerprint", "best_epoch", "calibration"} <= set(training)
     curve = training["curve"]["validation_loss"]
     assert len(curve) == training["epochs"]
-    assert min(curve) < 0.5 * curve[0]  # it has learned,
+    assert min(curve) < 0.6 * curve[0]  # it has learned since its first pass,
     assert min(curve) > 0.97 * curve[-3]  # and the loss has flattened
     assert {suggestion.rule for suggestion in card.suggestions} == {"validation", "healthy-quantile"}
     detector = cead.load_model(folder.name, device="cpu")
