@@ -147,3 +147,11 @@ def test_onnx_from_the_command_line_says_one_line(tmp_path):
     image = torch.rand(2, 1, 20, 20)
     (found,) = session.run(["reconstruction"], {"image": image.numpy()})
     np.testing.assert_allclose(found, zoo.load_model(folder, "cpu").reconstruct(image), atol=1e-5)
+
+
+def test_a_bundled_model_is_not_hidden_unasked(call, tmp_path):
+    save(tmp_path / "mine")
+    status, _, err = call("install", tmp_path / "mine", "--name", "ce-vae1")
+    assert status == 2 and "would be hidden" in err and "--replace" in err
+    assert zoo.find_model("ce-vae1") == bundled("ce-vae1")
+    assert call("install", tmp_path / "mine", "--name", "ce-vae1", "--replace")[0] == 0

@@ -57,11 +57,16 @@ def test_train_ends_with_a_model_that_is_listed_and_detects(call, cohort, store,
 
 def test_a_second_model_of_the_same_name_hides_none(call, store, tmp_path):
     for folder, seed in (("a", 0), ("b", 1)):
-        arguments = ["--out", tmp_path / folder, "--name", "twin", "--seed", seed, *FAST]
-        assert call("train", "ae", "--data", store, *arguments)[0] == 0
+        place = tmp_path / folder
+        place.mkdir()
+        status, _, err = call("train", "ae", "--data", store, "--out", place / "twin", "--seed", seed, *FAST)
+        assert status == 0
+    assert err == "warning: there is another model called twin: this one is called twin-2\n"
     models = find_models()
     assert {"twin", "twin-2"} <= set(models)
     assert load_card(models["twin"]).sha256 != load_card(models["twin-2"]).sha256
+    status, _, err = call("train", "ae", "--data", store, "--out", tmp_path / "c", "--name", "twin", *FAST)
+    assert status == 2 and "twin" in err and not (tmp_path / "c").exists()
 
 
 def test_several_models_share_a_folder_and_resume_skips_what_is_done(call, store, tmp_path):
@@ -141,6 +146,7 @@ def test_squares_can_be_described(call, store, tmp_path):
         (["ae,vae1", "--name", "both"], "one model"),
         (["ae", "--name", "a/b"], "a/b"),
         (["ae", "--resume"], "no training run here"),
+        (["ae", "--sequence", "t1_gd"], "this store holds flair"),
         (["ce-ae", "--corruption", "coarse", "--fill", "zero"], "--corruption squares"),
         (["ce-ae", "--max-squares", "0"], "squares"),
         (["ce-ae", "--fill", "pink"], "fill"),

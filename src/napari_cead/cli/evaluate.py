@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import number, progress
-from .options import Cohort, Device, Sequence
+from .options import Cohort, Device
 
 
 def evaluate(
@@ -21,7 +21,9 @@ def evaluate(
         Path | None,
         typer.Option(help="Split file or slice store: validation patients choose, test patients report."),
     ] = None,
-    sequence: Sequence = "flair",
+    sequence: Annotated[
+        str | None, typer.Option(help="Sequence to take; that of the store given as --split, else flair.")
+    ] = None,
     device: Device = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
 ) -> None:
@@ -43,6 +45,8 @@ def evaluate_models(cohort: Path, models: Any, out: Path, **options: Any) -> Non
 
     with progress("evaluating") as on_progress:
         found = run_evaluation(cohort, models, out, on_progress=on_progress, **options)
+    for text in found.warnings:
+        typer.echo(f"warning: {text}", err=True)
     for row in found.rows:
         figures = row.averages
         typer.echo(

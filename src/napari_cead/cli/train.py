@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import Cancelled, ParameterError
+from ..errors import Cancelled, OutputError, ParameterError
 from .console import progress
 from .evaluate import evaluate_models
-from .options import AssumeHealthy, Device, Sequence
+from .options import AssumeHealthy, Device
 from .prepare import prepare_store
 from .training_progress import TrainingProgress, graceful
 
@@ -138,13 +139,16 @@ def train(
     keep_out: Annotated[
         bool, typer.Option("--no-install", help="Leave the model in OUT/model, out of the list of models.")
     ] = False,
-    sequence: Sequence = "flair",
+    sequence: Annotated[
+        str | None,
+        typer.Option(help="Sequence to prepare, if DATA is a folder of patients; flair if left out."),
+    ] = None,
     assume_healthy: AssumeHealthy = False,
 ) -> None:
     """Train or fine-tune on healthy slices; ends with a model that can be used at once."""
     from ..models.specs import MODEL_NAMES
     from ..training.settings import Hardware
-    from ..zoo import check_name
+    from ..zoo import check_name, find_models
 
     given: dict[str, Any] = {
         "size": size.value if size else None,
@@ -166,11 +170,13 @@ def train(
     hardware = Hardware(
         device, devices, num_nodes, strategy, compile, slices_on.value, workers, checkpoint_minutes
     )
-    names = list(MODEL_NAMES) if model == "all" else model.split(",")
+    names = list(MODEL_NAMES) if model == "all" else list(dict.fromkeys(model.split(",")))
     if len(names) > 1 and (init_from or name):
         raise ParameterError("--init-from and --name go with one model", mend="train the models one by one")
     if name:
         check_name(name)
+        if name in find_models() and not keep_out and not resume:
+            raise ParameterError(f"there is a model called {name} already", mend="choose another --name")
     plans = []
     for each in names:
         run = out if len(names) == 1 else out / each
@@ -188,9 +194,24 @@ def train(
         folders.append(found)
         if not keep_out:
             from ..evaluation.finishing import install
+            from ..zoo import load_card
 
-            place = install(found)
-            typer.echo(f"{found}: installed as {place.name}")
+            try:
+                place = install(found)
+            except OutputError as error:
+                raise OutputError(
+                    f"the model is finished, but cannot be installed ({error.reason})",
+                    file=found,
+                    mend=f"use it with --model {shlex.quote(str(found))}, "
+                    "or set NAPARI_CEAD_HOME to a folder that can be written",
+                ) from error
+            usual = load_card(found).name
+            if place.name != usual:
+                typer.echo(
+                    f"warning: there is another model called {usual}: this one is called {place.name}",
+                    err=True,
+                )
+            typer.echo(f"{found}: installed as {place.name}; use it with: --model {place.name}")
         else:
             typer.echo(f"{found}: finished")
     if preset is PresetName.PAPER:
@@ -260,17 +281,25 @@ def _settings(
     return settings
 
 
-def _store(data: Path, out: Path, sequence: str, assume_healthy: bool) -> SliceStore:
+def _store(data: Path, out: Path, sequence: str | None, assume_healthy: bool) -> SliceStore:
     """Open a store, or prepare one inside the run's folder from a folder of patients."""
     from ..training.store import SliceStore
 
     if (data / "zarr.json").is_file() or not data.is_dir():
-        return SliceStore.open(data)
+        store = SliceStore.open(data)
+        has = store.settings
+        if sequence not in (None, has.sequence) or (assume_healthy and not has.assume_healthy):
+            raise ParameterError(
+                f"{data}: this store holds {has.sequence}"
+                + ("" if has.assume_healthy else ", without unlabelled patients"),
+                mend="prepare another store with these options, or leave them out",
+            )
+        return store
     from ..patients import find_patients
 
     if next(iter(find_patients(data)), None) is None:
         return SliceStore.open(data)  # says what is wrong with it
-    return prepare_store(data, out / "store", sequence=sequence, assume_healthy=assume_healthy)
+    return prepare_store(data, out / "store", sequence=sequence or "flair", assume_healthy=assume_healthy)
 
 
 def _cohort_of(store: SliceStore) -> Path:
@@ -313,5 +342,6 @@ def _train_one(
             raise
     if rank_of_launcher():
         return None
+    typer.echo(f"{run}: trained; calibrating on {len(store.patients_of('validation'))} validation patients")
     with progress("calibrating") as on_progress:
         return finish(run, store, name=name, half=half, device=hardware.device, on_progress=on_progress)

@@ -105,6 +105,12 @@ def measure(
         )
     made = _reconstruction(subject, patient, should_stop)
     chosen = slice(None) if member.slices is None else np.array(member.slices, dtype=np.int64)
+    if member.slices is not None and max(member.slices, default=0) >= len(made.stack.brain):
+        raise PatientError(
+            "the split names slices that this scan does not have",
+            file=member.path,
+            mend="evaluate the cohort that the store was prepared from",
+        )
     brain = made.stack.brain[chosen]
     reference = None if patient.lesion_mask is None else patient.lesion_mask[chosen]
     brain_on_model = made.stack.geometry.labels_to_model(made.stack.brain)[chosen]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..devices import pick_device
-from ..errors import Cancelled, CeadError, ModelError, ParameterError, RunError, StoreError, extra
+from ..errors import (
+    Cancelled,
+    CeadError,
+    CeadWarning,
+    ModelError,
+    ParameterError,
+    RunError,
+    StoreError,
+    extra,
+)
 from ..models import build
 from ..zoo import Parent, load_model
 from .events import EventFile, Listener
@@ -206,6 +216,12 @@ def _parents(
             f"it was trained on slices with intensity {was.intensity}, the store has {now.intensity}",
             file=init_from,
             mend="prepare a store as the model wants it",
+        )
+    if detector.card.preprocessing.sequence != now.sequence:
+        warnings.warn(
+            f"{detector.name} was trained on {detector.card.preprocessing.sequence}, the store holds {now.sequence}",
+            CeadWarning,
+            stacklevel=3,
         )
     return (Parent(name=detector.name, sha256=detector.sha256), *detector.card.parents)
 

@@ -16,6 +16,7 @@ A process that is killed at any moment leaves a ``checkpoint.json`` whose files 
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -101,14 +102,15 @@ class RunFolder:
         from ..detection.saving import versions
 
         make_folder(self.path)
-        if self.exists():
+        if self.exists() and self._pointer() is not None:
             raise RunError(
                 "there is a training run here", file=self.path, mend="add --resume, or choose another --out"
             )
+        begun = {"run.json", "log.csv", "tensorboard"} if self.exists() else set()
         foreign = [
             entry.name
             for entry in self.path.iterdir()
-            if entry.name not in (".lock", "process.json", "store", "evaluation")
+            if entry.name not in {".lock", "process.json", "store", "evaluation"} | begun
         ]
         if foreign:
             raise OutputError(
@@ -290,7 +292,9 @@ def _save(state: Mapping[str, Any], file: Path) -> str:
                 stream.flush()
                 os.fsync(stream.fileno())
         except RuntimeError as error:  # how PyTorch's zip writer reports a full disk
-            raise OSError(str(error)) from error
+            raise OSError(
+                errno.EIO, "writing failed, probably for lack of space; make room and add --resume"
+            ) from error
         return file_sha256(temporary)
 
 

@@ -312,7 +312,11 @@ def write_patient(
                     kind,
                     data=stack,
                     chunks=(min(_CHUNK, len(stack)), *stack.shape[1:]),
-                    compressors=zarr.codecs.BloscCodec(cname="zstd", clevel=5, shuffle="noshuffle"),
+                    # The checksum is looked at first: Blosc reads past the end of a chunk that was cut short.
+                    compressors=[
+                        zarr.codecs.BloscCodec(cname="zstd", clevel=5, shuffle="noshuffle"),
+                        zarr.codecs.Crc32cCodec(),
+                    ],
                     chunk_key_encoding={"name": "v2", "separator": "."},  # files, not folders of folders
                     config={"write_empty_chunks": True},  # a chunk that is not there is one that was lost
                 )
@@ -334,6 +338,10 @@ def read_patient(folder: Path, settings: StoreSettings, name: str, fingerprint: 
     file = folder / group_name(name, fingerprint, settings) / INDEX_FILE
     try:
         attributes = json.loads(file.read_text(encoding="utf-8"))["attributes"]
-        return _RECORD.validate_json(json.dumps(attributes["patient"]))
+        patient = _RECORD.validate_json(json.dumps(attributes["patient"]))
     except (OSError, ValueError, TypeError, KeyError):
         return None
+    kinds = ("images", "masks") if patient.labelled else ("images",)
+    starts = range(-(-len(patient.numbers) // _CHUNK))
+    chunks = [file.parent / kind / f"{start}.0.0" for kind in kinds for start in starts]
+    return patient if all(chunk.is_file() for chunk in chunks) else None  # lost ones are read again
