@@ -252,3 +252,18 @@ def test_a_group_name_is_one_folder_on_any_system():
     )
     assert max(map(len, made)) < 100
     assert store_module.LABELS == ("healthy", "lesion", "unlabelled")
+
+
+def test_a_chunk_that_was_cut_or_changed_is_one_sentence(made):
+    path, _, _ = made
+    store = SliceStore.open(path)
+    chunk = next(path.glob("*/images/0.0.0"))
+    whole = chunk.read_bytes()
+    changed = bytearray(whole)
+    changed[len(whole) // 2] ^= 1
+    for content in (whole[: len(whole) // 2], bytes(changed), b""):
+        chunk.write_bytes(content)
+        with pytest.raises(StoreError) as error:
+            for patient in store.patients:
+                store.slices(patient.name)
+        assert "\n" not in str(error.value) and ";" in str(error.value)
