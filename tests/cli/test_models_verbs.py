@@ -37,7 +37,7 @@ def test_models_are_listed_as_objects_with_names(call):
 
 
 def test_the_list_tells_where_a_model_is_from_and_what_is_wrong_with_one(call, model_folder):
-    zoo.install_model(model_folder, "ce-vae1")
+    zoo.install_model(model_folder, "ce-vae1", replace=True)
     broken = zoo.install_model(model_folder, "a-broken-one-with-a-long-name")
     content = (broken / "model.safetensors").read_bytes()
     (broken / "model.safetensors").write_bytes(content[:-4])
@@ -153,5 +153,8 @@ def test_a_bundled_model_is_not_hidden_unasked(call, tmp_path):
     save(tmp_path / "mine")
     status, _, err = call("install", tmp_path / "mine", "--name", "ce-vae1")
     assert status == 2 and "would be hidden" in err and "--replace" in err
+    packed = zoo.export_model("ce-vae1", tmp_path / "packed.zip")
+    status, _, err = call("install", packed)  # the name on its card
+    assert status == 2 and "would be hidden" in err
     assert zoo.find_model("ce-vae1") == bundled("ce-vae1")
     assert call("install", tmp_path / "mine", "--name", "ce-vae1", "--replace")[0] == 0

@@ -70,17 +70,8 @@ def models_install(
     ] = False,
 ) -> None:
     """Check a model and copy it to the installed models."""
-    from .. import resources
-    from ..errors import OutputError
-    from ..zoo import find_model, install_model, load_card
+    from ..zoo import install_model
 
-    wanted = name or load_card(find_model(source)).name if Path(source).is_dir() or name else None
-    if wanted is not None and not replace and (resources.sample_data() / "models" / wanted).is_dir():
-        raise OutputError(
-            f"a model that comes with the program is called {wanted}, and would be hidden",
-            file=source,
-            mend="choose another --name, or allow hiding it with --replace",
-        )
     folder = install_model(source, name, replace=replace)
     typer.echo(f"{folder.name}: installed in {folder}; use it with: --model {folder.name}")
 

@@ -288,12 +288,11 @@ def _store(data: Path, out: Path, sequence: str | None, assume_healthy: bool) ->
     if (data / "zarr.json").is_file() or not data.is_dir():
         store = SliceStore.open(data)
         has = store.settings
-        if sequence not in (None, has.sequence) or (assume_healthy and not has.assume_healthy):
-            raise ParameterError(
-                f"{data}: this store holds {has.sequence}"
-                + ("" if has.assume_healthy else ", without unlabelled patients"),
-                mend="prepare another store with these options, or leave them out",
-            )
+        mend = "prepare another store with this option, or leave it out"
+        if sequence not in (None, has.sequence):
+            raise ParameterError(f"this store holds {has.sequence}, not {sequence}", file=data, mend=mend)
+        if assume_healthy and not has.assume_healthy:
+            raise ParameterError("this store holds no unlabelled patients", file=data, mend=mend)
         return store
     from ..patients import find_patients
 

@@ -143,10 +143,12 @@ class Loop:
         )
         self.record.open_board(self.epoch)
         early = self._waited_enough()
-        while self.epoch < settings.epochs and not early:
-            self._train_epoch()
-            early = self._waited_enough()
-        self.record.close_board()
+        try:
+            while self.epoch < settings.epochs and not early:
+                self._train_epoch()
+                early = self._waited_enough()
+        finally:  # what was logged before a stop is not logged again
+            self.record.close_board()
         self.record.say("finish", epochs=self.epoch, best_epoch=self.best_epoch, early=early)
         return {"history": self.history, "best_epoch": self.best_epoch, "early": early}
 

@@ -62,6 +62,17 @@ def models_folder() -> Path:
     ) / "models"
 
 
+def bundled_names() -> set[str]:
+    """Return the names of the models that come with the program."""
+    return {
+        folder.name
+        for where, root in _roots()
+        if where == "bundled" and root.is_dir()
+        for folder in root.iterdir()
+        if folder.is_dir()
+    }
+
+
 def find_models() -> dict[str, Path]:
     """Return the folders of all whole models by name; an installed one hides the bundled one of the same name."""
     return {name: found.folder for name, found in _scan().items() if isinstance(found.card, ModelCard)}

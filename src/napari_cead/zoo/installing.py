@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import OutputError, ParameterError
 from .archive import is_archive, open_archive, write_archive
 from .card import load_card
-from .finding import find_model, models_folder
+from .finding import bundled_names, find_model, models_folder
 from .onnx import export_onnx, is_onnx
 from .storage import copy_model, replacing_folder
 
@@ -27,7 +27,7 @@ def install_model(source: str | Path, name: str | None = None, *, replace: bool 
     Args:
         source: A model folder, or a zip file with one model.
         name: What to call it; None: the name on its card.
-        replace: Whether an installed model of that name may be replaced.
+        replace: Whether an installed model of that name may be replaced, a bundled one hidden.
 
     Returns:
         The folder it is in now.
@@ -94,7 +94,7 @@ def _place(name: str, replace: bool) -> Path:
     """Return the folder for an installed model of this name.
 
     Raises:
-        OutputError: If there is one, and it may not be replaced.
+        OutputError: If there is one, or a bundled one that it would hide, and that is not wanted.
         ParameterError: If the name cannot be a model's.
     """
     check_name(name)
@@ -104,5 +104,11 @@ def _place(name: str, replace: bool) -> Path:
             "a model of this name is installed",
             file=folder,
             mend="choose another name (--name), or replace it (--replace)",
+        )
+    if name in bundled_names() and not replace:
+        raise OutputError(
+            "a model that comes with the program has this name, and would be hidden",
+            file=folder,
+            mend="choose another name (--name), or hide it (--replace)",
         )
     return folder
