@@ -3,11 +3,15 @@ import pytest
 import torch
 
 import napari_cead as cead
+from model_folders import card, network
+from napari_cead.detection import MapOptions, run, suggested
 from napari_cead.detection.reconstruct import GROUP
 from napari_cead.errors import Cancelled, ParameterError
 from napari_cead.patients import Patient
 from napari_cead.slices import slice_stack
+from napari_cead.zoo import Preprocessing, Suggestion, save_model
 from scans import make_brain
+from small_stores import CE_VAE, SIZE
 
 
 @pytest.fixture
@@ -117,6 +121,125 @@ def test_a_resampled_patient_comes_back_on_its_own_grid(detector):
 def test_an_unknown_score_is_an_error_before_the_run(patient, detector):
     with pytest.raises(ParameterError, match="unknown score"):
         cead.detect(patient, detector, score="loss", on_progress=lambda *_: pytest.fail("it ran"))
+
+
+@pytest.fixture(scope="module")
+def vae(tmp_path_factory):
+    """A small VAE that can give every score."""
+    rng = np.random.default_rng(0)
+    statistics = {
+        "residual_mean": torch.from_numpy(rng.random((SIZE, SIZE), dtype=np.float32) / 2),
+        "residual_std": torch.from_numpy(0.1 + rng.random((SIZE, SIZE), dtype=np.float32)),
+    }
+    whole = card(
+        "vae",
+        spec=CE_VAE,
+        preprocessing=Preprocessing(image_size=SIZE),
+        score_scales={"residual-z": 2.0, "kl-gradient": 0.01, "combined": 0.01},
+    )
+    folder = tmp_path_factory.mktemp("models") / "vae"
+    return cead.load_model(save_model(network(5, CE_VAE), whole, folder, statistics=statistics), "cpu")
+
+
+def small_patient(spacing):
+    volume, lesion = make_brain(shape=(20, 36, 34))
+    return Patient.from_arrays({"flair": volume}, lesion_mask=lesion, spacing=spacing)
+
+
+@pytest.mark.parametrize("name", ["residual-z", "kl-gradient", "combined"])
+def test_scores_of_a_vae_equal_a_plain_loop_over_slices(vae, name):
+    patient = small_patient((1.0, 0.94, 0.94))
+    stack = slice_stack(patient, size=SIZE)
+    values = np.zeros_like(stack.images)
+    for z in stack.occupied:
+        x = torch.from_numpy(stack.images[z])[None, None].double().requires_grad_()
+        module = network(5, CE_VAE).double().eval()
+        output = module(x, sample=False)
+        posterior = torch.distributions.Normal(output.mu, output.log_std.exp())
+        torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0)).sum().backward()
+        residual = (x - output.reconstruction).abs()[0, 0].detach().numpy()
+        gradient = x.grad.abs()[0, 0].numpy()
+        mean, std = (vae.statistics[f"residual_{moment}"].numpy() for moment in ("mean", "std"))
+        values[z] = {
+            "residual-z": (residual - mean) / std / 2.0,
+            "kl-gradient": gradient / 0.01,
+            "combined": residual * gradient / 0.01,
+        }[name].clip(0, 1)
+    expected = stack.geometry.to_patient(values) * stack.brain
+    found = cead.detect(patient, vae, score=name)
+    assert 0.01 < expected[stack.brain].mean() < 0.99  # neither empty nor clipped away
+    np.testing.assert_allclose(found.anomaly_map, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 0.94, 0.94), (1.0, 0.7, 1.1)])  # a crop, and a resampled patient
+@pytest.mark.parametrize("options", [MapOptions(), MapOptions(smoothing_mm=1.2, erosion_radius=2)])
+def test_slices_alone_are_those_of_the_whole_map(vae, spacing, options):
+    made = run(small_patient(spacing), vae, score=["combined", "residual-z"])
+    assert made.stack.geometry.resampled == (spacing[1] != 0.94)
+    for indices in ([7], [12, 3, 4], [0, 19], range(20)):
+        chosen = np.array(indices)
+        for score in ("residual", "combined", "residual-z", "intensity"):
+            found = made.anomaly_slices(score, chosen, options)
+            np.testing.assert_array_equal(found, made.anomaly_map(score, options)[chosen])
+        np.testing.assert_array_equal(made.volume_slices(chosen), made.volume()[chosen])
+
+
+def test_slices_arrive_while_it_runs_and_can_be_shown(vae):
+    patient, shown, seen = small_patient((1.0, 0.94, 0.94)), np.zeros((20, 36, 34), np.float32), []
+
+    def arrived(made, indices):
+        seen.append(made)
+        shown[indices] = made.anomaly_slices("combined", indices)
+
+    made = run(patient, vae, score="combined", first=12, batch_size=4, on_slices=arrived)
+    np.testing.assert_array_equal(shown, made.anomaly_map("combined"))
+    assert len(seen) == -(-len(made.stack.occupied) // 4)
+    assert all(one is made for one in seen)
+    assert (made.batch_size, made.from_cache, made.model_folder) == (4, False, vae.folder)
+
+
+def test_options_change_the_map_and_so_the_mask(vae):
+    patient = small_patient((1.0, 0.94, 0.94))
+    options = MapOptions(smoothing_mm=2.0, erosion_radius=3)
+    params = cead.PostprocessParams(threshold=0.6)
+    result = cead.detect(patient, vae, params, "intensity", options=options, batch_size=5)
+    raw = cead.detect(patient, vae, params, "intensity")
+    expected = options.apply(raw.anomaly_map, slice_stack(patient, size=SIZE).brain, patient.spacing)
+    np.testing.assert_array_equal(result.anomaly_map, expected)
+    np.testing.assert_array_equal(result.mask, cead.postprocess(expected, params, patient.spacing))
+    assert (result.options, result.batch_size) == (options, 5)
+    assert (raw.options, raw.batch_size) == (MapOptions(), GROUP)
+    assert (result.anomaly_map != raw.anomaly_map).any()
+
+
+@pytest.mark.parametrize("score", ["kl-gradient", "combined", "residual-z"])
+def test_a_score_that_the_model_cannot_give_is_an_error_before_the_run(patient, detector, score):
+    for ask in (
+        lambda: cead.detect(patient, detector, score=score, on_progress=lambda *_: pytest.fail("it ran")),
+        lambda: run(patient, detector, score=score, on_progress=lambda *_: pytest.fail("it ran")),
+        lambda: suggested(detector.card, score),
+    ):
+        with pytest.raises(ParameterError, match=rf"{score} needs .*, which tiny .*; use one of residual, "):
+            ask()
+
+
+def test_a_map_that_needs_a_gradient_which_was_not_computed_says_so(vae):
+    made = run(small_patient((1.0, 0.94, 0.94)), vae)
+    assert made.gradient is None
+    with pytest.raises(
+        ParameterError, match="kl-gradient needs the KL gradient of vae, which was not computed"
+    ):
+        made.anomaly_map("kl-gradient")
+
+
+def test_a_suggestion_that_the_model_cannot_give_is_passed_over():
+    strange = card(
+        suggestions=(
+            Suggestion(score="residual-z", rule="validation"),
+            Suggestion(score="squared", rule="validation", params={"threshold": 0.1}),
+        )
+    )
+    assert suggested(strange)[0] == "squared"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")

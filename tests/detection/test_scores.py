@@ -1,11 +1,35 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from napari_cead.detection import SCORES, anomaly_score
+from model_folders import card
+from napari_cead.detection import SCORES, anomaly_score, available_scores, check_score
 from napari_cead.errors import ParameterError
+from napari_cead.models.specs import spec
+from napari_cead.zoo import ModelCard, Preprocessing
 
 IMAGE = np.array([0.0, 0.2, 0.9, 1.0], np.float32)
 MADE = np.array([0.1, -0.1, 0.4, 2.5], np.float32)
+GRADIENT = np.array([0.0, 3.0, 1.0, 8.0], np.float32)
+STATISTICS = {
+    "residual_mean": np.array([0.2, 0.1, 0.1, 0.5], np.float32),
+    "residual_std": np.array([0.1, 0.1, 0.2, 0.1], np.float32),
+}
+SCALES = {"residual-z": 4.0, "kl-gradient": 4.0, "combined": 2.0}
+MAPS = ("residual_mean", "residual_std")
+
+
+def score_all(name, chosen=slice(None)):
+    return anomaly_score(
+        name,
+        IMAGE[chosen],
+        MADE[chosen],
+        SCALES,
+        gradient=GRADIENT[chosen],
+        statistics={key: values[chosen] for key, values in STATISTICS.items()},
+    )
 
 
 @pytest.mark.parametrize(
@@ -14,11 +38,14 @@ MADE = np.array([0.1, -0.1, 0.4, 2.5], np.float32)
         ("residual", [0.1, 0.3, 0.5, 1.0]),  # the last one, 1.5, is clipped
         ("positive-residual", [0.0, 0.3, 0.5, 0.0]),
         ("squared", [0.01, 0.09, 0.25, 1.0]),
+        ("residual-z", [0.0, 0.5, 0.5, 1.0]),  # the first one, -1 standard deviation, is no anomaly
+        ("kl-gradient", [0.0, 0.75, 0.25, 1.0]),
+        ("combined", [0.0, 0.45, 0.25, 1.0]),
         ("intensity", [0.0, 0.2, 0.9, 1.0]),
     ],
 )
 def test_scores_follow_their_formulas(name, expected):
-    score = anomaly_score(name, IMAGE, MADE)
+    score = score_all(name)
     np.testing.assert_allclose(score, expected, atol=1e-6)
     assert score.dtype == np.float32
 
@@ -26,10 +53,77 @@ def test_scores_follow_their_formulas(name, expected):
 def test_a_score_does_not_depend_on_the_rest_of_the_map():
     """Min-max scaling would: a threshold must mean the same on every slice and patient."""
     for name in SCORES:
-        alone = anomaly_score(name, IMAGE[1:2], MADE[1:2])
-        assert alone[0] == anomaly_score(name, IMAGE, MADE)[1]
+        assert score_all(name, slice(1, 2))[0] == score_all(name)[1]
+
+
+def test_statistics_are_those_of_the_pixel_on_every_slice():
+    rng = np.random.default_rng(0)
+    images, made = rng.random((2, 3, 4, 4), dtype=np.float32)
+    mean, std = rng.random((2, 4, 4), dtype=np.float32) / 4
+    found = anomaly_score(
+        "residual-z", images, made, SCALES, statistics={"residual_mean": mean, "residual_std": std}
+    )
+    for n, y, x in np.ndindex(3, 4, 4):
+        z = (abs(float(images[n, y, x]) - float(made[n, y, x])) - float(mean[y, x])) / float(std[y, x])
+        assert found[n, y, x] == pytest.approx(min(max(z, 0) / 4, 1), rel=1e-4, abs=1e-6)
 
 
 def test_an_unknown_score_names_the_known_ones():
-    with pytest.raises(ParameterError, match="positive-residual"):
-        anomaly_score("loss", IMAGE, MADE)
+    for ask in (lambda: anomaly_score("loss", IMAGE, MADE), lambda: check_score("loss", card())):
+        with pytest.raises(ParameterError, match=r"unknown score 'loss'.*positive-residual"):
+            ask()
+
+
+@pytest.mark.parametrize("name", ["residual-z", "kl-gradient", "combined"])
+def test_without_a_constant_a_scaled_score_is_refused(name):
+    more = {"gradient": GRADIENT, "statistics": STATISTICS}
+    with pytest.raises(ParameterError, match=f"{name} needs a constant.*which mine does not carry; use "):
+        anomaly_score(name, IMAGE, MADE, {}, model="mine", **more)
+    with pytest.raises(ParameterError, match=f"{name} needs a constant.*which mine does not carry; use "):
+        check_score(name, card(statistics=MAPS))
+
+
+@pytest.mark.parametrize(("name", "lacking"), [("residual-z", "statistics"), ("combined", "KL gradient")])
+def test_without_its_ingredients_a_score_is_refused(name, lacking):
+    with pytest.raises(ParameterError, match=rf"{name} needs .*{lacking}.*mine.*; "):
+        anomaly_score(name, IMAGE, MADE, SCALES, model="mine")
+
+
+FREE = ("residual", "positive-residual", "squared")
+
+
+def test_a_model_offers_what_it_can_give():
+    assert available_scores(card()) == (*FREE, "intensity")
+    assert available_scores(card(score_scales=SCALES)) == (*FREE, "kl-gradient", "combined", "intensity")
+    whole = card(score_scales=SCALES, statistics=MAPS)
+    assert available_scores(whole) == tuple(SCORES)
+    for name in SCORES:
+        check_score(name, whole)
+    assert "residual-z" not in available_scores(card(score_scales=SCALES, statistics=MAPS[:1]))
+
+
+@pytest.mark.parametrize("design", ["ae", "ce-vq-vae"])
+def test_models_without_a_posterior_have_no_kl_gradient(design):
+    plain = ModelCard(
+        name="mine",
+        spec=spec(design, "small"),
+        preprocessing=Preprocessing(),
+        score_scales=SCALES,
+        statistics=MAPS,
+    )
+    assert available_scores(plain) == (*FREE, "residual-z", "intensity")
+    for name in ("kl-gradient", "combined"):
+        with pytest.raises(ParameterError) as caught:
+            check_score(name, plain)
+        assert str(caught.value) == (
+            f"{name} needs a variational autoencoder, which mine is not; "
+            "use one of residual, positive-residual, squared, residual-z, intensity"
+        )
+
+
+def test_the_table_is_there_without_torch():
+    code = (
+        "import sys; from napari_cead.detection import available_scores, MAP_OPTIONS, ReconstructionCache;"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

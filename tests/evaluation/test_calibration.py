@@ -7,15 +7,18 @@ from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import napari_cead as cead
-from napari_cead.detection import SCORES, anomaly_score
-from napari_cead.detection.scores import Score
+from model_folders import network
+from napari_cead.detection import SCORES, anomaly_score, available_scores
 from napari_cead.errors import Cancelled
 from napari_cead.evaluation import calibrate, calibration
 from napari_cead.evaluation.rules import QUANTILE
 from napari_cead.evaluation.statistics import MIN_STD, SMOOTHING
 from napari_cead.training import prepare
-from napari_cead.zoo import ModelCard, save_model
-from small_stores import SIZE
+from napari_cead.zoo import ModelCard, Preprocessing, save_model
+from small_stores import CE_VAE, SIZE
+
+ALL_OF_AE = ["positive-residual", "residual", "squared", "residual-z", "intensity"]
+"""Scores of an autoencoder in the order of the suggestions by rule `healthy-quantile`."""
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +30,14 @@ def store(untouched, split, tmp_path_factory):
 @pytest.fixture(scope="module")
 def detector(model):
     return cead.load_model(model, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def vae(tmp_path_factory):
+    card = ModelCard(name="vae", spec=CE_VAE, preprocessing=Preprocessing(image_size=SIZE))
+    return cead.load_model(
+        save_model(network(2, CE_VAE), card, tmp_path_factory.mktemp("vae") / "vae"), "cpu"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +63,18 @@ def dice_patient(store, detector, score, params):
     return np.mean(values)
 
 
+def healthy_threshold(found, score):
+    (params,) = (
+        item.params for item in found.suggestions if (item.rule, item.score) == ("healthy-quantile", score)
+    )
+    return params["threshold"]
+
+
 def test_suggestions_are_ordered_and_the_dice_is_theirs(store, detector, found):
     validated, rest = found.suggestions[:2], found.suggestions[2:]
     assert {item.score for item in validated} == {"residual", "positive-residual"}
-    assert [item.rule for item in found.suggestions] == ["validation"] * 2 + ["healthy-quantile"] * 2
-    assert [item.score for item in rest] == ["positive-residual", "residual"]
+    assert [item.rule for item in found.suggestions] == ["validation"] * 2 + ["healthy-quantile"] * 5
+    assert [item.score for item in rest] == ALL_OF_AE
     dice = found.figures["validation_dice_patient"]
     assert dice[validated[0].score] >= dice[validated[1].score]
     for item in validated:
@@ -67,14 +85,13 @@ def test_suggestions_are_ordered_and_the_dice_is_theirs(store, detector, found):
 
 
 def test_the_healthy_threshold_is_the_quantile_of_healthy_validation_slices(store, detector, found):
-    suggestion = found.suggestions[-1]
-    params = suggestion.params
-    assert (suggestion.rule, suggestion.score) == ("healthy-quantile", "residual")
-    assert params["threshold"] < 1
     images, made = healthy(store, detector)
-    values = np.abs(images - made)[images > 0]
-    assert (values > params["threshold"]).mean() <= 1 - QUANTILE
-    assert (values > params["threshold"] - 2 / 1024).mean() > 1 - QUANTILE
+    expected = {"residual": np.abs(images - made), "squared": (images - made) ** 2, "intensity": images}
+    for score, values in expected.items():
+        threshold = healthy_threshold(found, score)
+        assert threshold < 1
+        assert (values[images > 0] > threshold).mean() <= 1 - QUANTILE
+        assert (values[images > 0] > threshold - 2 / 1024).mean() > 1 - QUANTILE
 
 
 def test_statistics_are_moments_of_the_residual_over_slices_and_neighbours(store, detector, found):
@@ -118,8 +135,7 @@ def test_without_lesions_the_healthy_rule_gives_the_default(cohort, split, tmp_p
     store = prepare(cohort, tmp_path / "store", split=split, image_size=SIZE, min_brain=0.05)
     found = calibrate(detector, store)
     assert [(item.rule, item.score) for item in found.suggestions] == [
-        ("healthy-quantile", "positive-residual"),
-        ("healthy-quantile", "residual"),
+        ("healthy-quantile", score) for score in ALL_OF_AE
     ]
     assert found.figures["validation_dice_patient"] == {}
 
@@ -153,14 +169,63 @@ def test_a_model_can_be_saved_with_its_calibration(detector, found, tmp_path):
     torch.testing.assert_close(loaded.statistics["residual_std"], found.statistics["residual_std"])
 
 
-def test_scores_that_need_a_scale_get_four_times_their_healthy_quantile(store, detector, monkeypatch):
-    tenfold = Score("tenfold", "a score of another size", lambda image, made: 10 * image, scaled=True)
-    monkeypatch.setattr(calibration, "SCORES", {**SCORES, "tenfold": tenfold})
+def raw_scores(store, detector, statistics):
+    """Raw scores of healthy validation slices that need scaling, one slice at a time, over brain pixels."""
+    images, made = healthy(store, detector)
+    mean, std = (statistics[f"residual_{moment}"].numpy() for moment in ("mean", "std"))
+    residual = np.abs(images - made)
+    values = {"residual-z": np.maximum((residual - mean) / std, 0)}
+    if detector.card.spec.family == "vae":
+        slopes = [detector.kl_gradient(torch.from_numpy(image)[None, None])[0, 0].numpy() for image in images]
+        values["kl-gradient"] = np.stack(slopes)
+        values["combined"] = residual * np.stack(slopes)
+    return {name: raw[images > 0] for name, raw in values.items()}
+
+
+@pytest.mark.parametrize("family", ["ae", "vae"])
+def test_scores_that_need_a_scale_get_four_times_their_healthy_quantile(
+    store, detector, vae, monkeypatch, family
+):
     monkeypatch.setattr(calibration, "_SAMPLE", 1)
-    scales = calibrate(detector, store).score_scales
-    images, _ = healthy(store, detector)
-    assert list(scales) == ["tenfold"]
-    assert scales["tenfold"] == pytest.approx(40 * np.quantile(images[images > 0], QUANTILE), rel=1e-5)
+    model = detector if family == "ae" else vae
+    found = calibrate(model, store)
+    raw = raw_scores(store, model, found.statistics)
+    assert list(found.score_scales) == list(raw)
+    for name, values in raw.items():
+        scale = found.score_scales[name]
+        assert scale == pytest.approx(4 * np.quantile(values, QUANTILE), rel=1e-3)
+        # The rule's threshold lets the same share of healthy voxels through as for any other score.
+        threshold = healthy_threshold(found, name)
+        assert (values / scale > threshold).mean() <= 1 - QUANTILE
+        assert (values / scale > threshold - 2 / 1024).mean() > 1 - QUANTILE
+
+
+def test_a_sample_of_the_pixels_gives_nearly_the_same_scales(store, vae, monkeypatch):
+    sampled = calibrate(vae, store).score_scales
+    monkeypatch.setattr(calibration, "_SAMPLE", 1)
+    for name, scale in calibrate(vae, store).score_scales.items():
+        assert sampled[name] == pytest.approx(scale, rel=0.4)  # of a few hundred pixels
+
+
+def test_a_calibrated_vae_can_give_every_score(store, vae, untouched, tmp_path):
+    assert available_scores(vae.card) == ("residual", "positive-residual", "squared", "intensity")
+    found = calibrate(vae, store)
+    assert {item.score for item in found.suggestions} == set(SCORES)
+    update = {"score_scales": dict(found.score_scales), "suggestions": found.suggestions}
+    folder = save_model(
+        vae.module, vae.card.model_copy(update=update), tmp_path / "done", statistics=found.statistics
+    )
+    loaded = cead.load_model(folder, device="cpu")
+    assert available_scores(loaded.card) == tuple(SCORES)
+    patient = cead.load_patient(untouched / "Mets_003")
+    lower = slice(0, patient.shape[0] // 2)
+    for name in ("residual-z", "kl-gradient", "combined"):
+        result = cead.detect(patient, loaded, score=name)
+        assert (result.score, result.rule) == (name, "healthy-quantile")
+        # Few healthy voxels are above the threshold, and the rest is not all 0.
+        values = result.anomaly_map[lower][patient.volume()[lower] > 0]
+        assert (values > result.params.threshold).mean() < 0.05
+        assert values.any()
 
 
 def test_progress_and_stop(store, detector):

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 import napari_cead as cead
+from model_folders import network
 from napari_cead.detection import run
 from napari_cead.errors import Cancelled, ModelError, ParameterError, PatientError
 from napari_cead.evaluation import RULES, evaluate
 from napari_cead.evaluation.cases import THRESHOLDS
 from napari_cead.metrics import ImageQuality, auroc, average_precision
 from napari_cead.training import prepare
+from napari_cead.zoo import ModelCard, Preprocessing, save_model
 from scans import write_nifti
-from small_stores import SIZE
+from small_stores import CE_VAE, SIZE
 
 TEST = ["Mets_004", "Mets_005", "Mets_006"]
 SCORES = ("positive-residual", "residual")
@@ -359,3 +361,37 @@ def test_a_threshold_that_nothing_can_be_above_is_said(cohort, run_once, tmp_pat
         in (tmp_path / "out" / "table.md").read_text()
     )
     assert row(evaluation, "flair-threshold", "intensity", "validation").params is None
+
+
+@pytest.fixture(scope="module")
+def vae(tmp_path_factory):
+    card = ModelCard(
+        name="vae",
+        spec=CE_VAE,
+        preprocessing=Preprocessing(image_size=SIZE),
+        score_scales={"kl-gradient": 0.1, "combined": 0.1},
+    )
+    return save_model(network(2, CE_VAE), card, tmp_path_factory.mktemp("vae") / "vae")
+
+
+def test_scores_that_a_model_cannot_give_are_left_out_and_said(cohort, vae, model, run_once, quiet):
+    evaluation = run_once([model, vae], scores=["residual", "combined"])
+    assert {(item.model, item.score) for item in evaluation.rows if item.model in ("mine", "vae")} == {
+        ("mine", "residual"),
+        ("vae", "residual"),
+        ("vae", "combined"),
+    }
+    assert "mine cannot give combined, which is left out" in evaluation.warnings
+    found = row(evaluation, "vae", "combined", "oracle")
+    detector = cead.load_model(vae, device="cpu")
+    dice = [
+        cead.detect(cead.load_patient(cohort / name), detector, found.params, "combined").dice
+        for name in TEST
+    ]
+    assert found.averages.dice_patient == pytest.approx(np.nanmean(dice), abs=1e-12)
+
+
+def test_a_score_that_no_model_can_give_is_an_error(model, run_once, tmp_path):
+    with pytest.raises(ParameterError, match="combined needs a variational autoencoder, which mine is not"):
+        run_once([model], scores=["combined"])
+    assert not (tmp_path / "out").exists()

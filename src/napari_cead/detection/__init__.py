@@ -3,22 +3,29 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .cache import ReconstructionCache
+from .options import MAP_OPTIONS, MapOptions
 from .params import PostprocessParams
 from .postprocessing import postprocess
-from .scores import SCORES, Score, anomaly_score
+from .scores import SCORES, Score, anomaly_score, available_scores, check_score
 
 if TYPE_CHECKING:
     from .pipeline import Detection, Reconstruction, detect, run, suggested
     from .saving import check_output, save_detection, summary
 
 __all__ = [
+    "MAP_OPTIONS",
     "SCORES",
     "Detection",
+    "MapOptions",
     "PostprocessParams",
     "Reconstruction",
+    "ReconstructionCache",
     "Score",
     "anomaly_score",
+    "available_scores",
     "check_output",
+    "check_score",
     "detect",
     "postprocess",
     "run",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -20,15 +20,46 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-_Number = Annotated[float, BeforeValidator(_plain)]
-_Whole = Annotated[int, BeforeValidator(_plain)]
+Number = Annotated[float, BeforeValidator(_plain)]
+Whole = Annotated[int, BeforeValidator(_plain)]
 
 
-def _extra(unit: str, step: float, percent: bool = False) -> dict[str, Any]:
+def extra(unit: str, step: float, percent: bool = False) -> dict[str, Any]:
+    """Return what a field of `Settings` says of itself beside its range: see `Parameter`."""
     return {"unit": unit, "step": step, "percent": percent}
 
 
-class PostprocessParams(BaseModel):
+class Settings(BaseModel):
+    """Numbers that a user can change, each with a range. Immutable, validated, JSON-serialisable.
+
+    Raises:
+        ParameterError: If a value is out of its range, of another type, or of an unknown name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ClassVar[str]
+    """What the settings are of, in an error: ``"post-processing"``."""
+
+    # Hidden from type checkers, which otherwise lose the signature that pydantic's plugin makes from the fields.
+    if not TYPE_CHECKING:
+
+        def __init__(self, **values: Any) -> None:
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                raise ParameterError(_sentence(error, type(self))) from None
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some values changed.
+
+        Raises:
+            ParameterError: If a value is out of its range, of another type, or of an unknown name.
+        """
+        return type(self)(**{**self.model_dump(), **changes})
+
+
+class PostprocessParams(Settings):
     """How an anomaly map becomes a detected mask. Immutable, validated, JSON-serialisable.
 
     The steps run slice by slice in the order of the fields; a radius of 0 skips its step. Values are strict: a
@@ -43,9 +74,9 @@ class PostprocessParams(BaseModel):
         ParameterError: If a value is out of its range, of another type, or of an unknown name.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind = "post-processing"
 
-    threshold: _Number = Field(
+    threshold: Number = Field(
         default=0.2,
         ge=0.0,
         le=1.0,
@@ -53,18 +84,18 @@ class PostprocessParams(BaseModel):
         allow_inf_nan=False,
         title="Threshold",
         description="Pixels whose anomaly is greater than this are kept.",
-        json_schema_extra=_extra("", 0.01),
+        json_schema_extra=extra("", 0.01),
     )
-    closing_radius: _Whole = Field(
+    closing_radius: Whole = Field(
         default=2,
         ge=0,
         le=MAX_RADIUS,
         strict=True,
         title="Closing radius",
         description="Radius of the disk of the binary closing, which joins what lies close together.",
-        json_schema_extra=_extra("px", 1),
+        json_schema_extra=extra("px", 1),
     )
-    area_fraction: _Number = Field(
+    area_fraction: Number = Field(
         default=0.6,
         ge=0.0,
         le=1.0,
@@ -72,51 +103,34 @@ class PostprocessParams(BaseModel):
         allow_inf_nan=False,
         title="Area opening",
         description="Components smaller than this fraction of the slice's largest one are dropped.",
-        json_schema_extra=_extra("%", 0.01, percent=True),
+        json_schema_extra=extra("%", 0.01, percent=True),
     )
-    dilation_radius: _Whole = Field(
+    dilation_radius: Whole = Field(
         default=1,
         ge=0,
         le=MAX_RADIUS,
         strict=True,
         title="Dilation radius",
         description="Radius of the disk of the final binary dilation.",
-        json_schema_extra=_extra("px", 1),
+        json_schema_extra=extra("px", 1),
     )
-    min_area_mm2: _Number = Field(
+    min_area_mm2: Number = Field(
         default=0.0,
         ge=0.0,
         strict=True,
         allow_inf_nan=False,
         title="Smallest area",
         description="Components of a smaller area than this are dropped, whatever the largest one is.",
-        json_schema_extra=_extra("mm²", 1.0),
+        json_schema_extra=extra("mm²", 1.0),
     )
-
-    # Hidden from type checkers, which otherwise lose the signature that pydantic's plugin makes from the fields.
-    if not TYPE_CHECKING:
-
-        def __init__(self, **values: Any) -> None:
-            try:
-                super().__init__(**values)
-            except ValidationError as error:
-                raise ParameterError(_sentence(error)) from None
-
-    def replace(self, **changes: Any) -> Self:
-        """Return a copy with some values changed.
-
-        Raises:
-            ParameterError: If a value is out of its range, of another type, or of an unknown name.
-        """
-        return type(self)(**{**self.model_dump(), **changes})
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One row of `PARAMETERS`: what a widget, a command-line flag and the documentation say of a setting.
+    """One row of a table of settings: what a widget, a command-line flag and the documentation say of a setting.
 
     Attributes:
-        name: Field of `PostprocessParams`.
+        name: Field of the settings.
         title: Short label for people.
         unit: ``"px"``, ``"mm²"``, ``"%"`` or ``""``.
         description: One sentence.
@@ -150,9 +164,10 @@ class Parameter:
         )
 
 
-def _parameters() -> tuple[Parameter, ...]:
+def parameters_of(settings: type[Settings]) -> tuple[Parameter, ...]:
+    """Return the table of some settings, in the order of the fields."""
     rows = []
-    for name, field in PostprocessParams.model_fields.items():
+    for name, field in settings.model_fields.items():
         bounds = {
             side: getattr(rule, side)
             for rule in field.metadata
@@ -177,16 +192,16 @@ def _parameters() -> tuple[Parameter, ...]:
     return tuple(rows)
 
 
-PARAMETERS: tuple[Parameter, ...] = _parameters()
+PARAMETERS: tuple[Parameter, ...] = parameters_of(PostprocessParams)
 """The settings in the order in which the steps run."""
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, settings: type[Settings]) -> str:
     """Say the first thing that is wrong in one clause: the name, the range and the value."""
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""
-    for parameter in PARAMETERS:
+    table = parameters_of(settings)
+    for parameter in table:
         if parameter.name == name:
             return f"{name} must be {parameter.range}, not {first['input']!r}"
-    names = ", ".join(parameter.name for parameter in PARAMETERS)
-    return f"there is no post-processing setting {name!r}, only {names}"
+    return f"there is no {settings.kind} setting {name!r}, only {', '.join(row.name for row in table)}"

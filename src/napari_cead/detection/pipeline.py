@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ..errors import ParameterError
 from ..metrics import dice
 from ..patients import Patient
 from ..slices import SliceStack, slice_stack
 from ..zoo import Detector, ModelCard
+from .cache import ReconstructionCache
+from .options import MapOptions
 from .params import PostprocessParams
 from .postprocessing import postprocess
-from .reconstruct import Progress, Stop, reconstruct
-from .scores import SCORES, anomaly_score
+from .provenance import preparation, threads_on
+from .reconstruct import GROUP, NetworkPasses, Progress, Stop, check_batch_size, reconstruct
+from .scores import anomaly_score, available_scores, check_score, needs_gradient
 
 DEFAULT_SCORE = "residual"
+
+AS_IT_IS = MapOptions()
+"""The map as the score gives it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +41,13 @@ class Reconstruction:
         device: Where it ran.
         score_scales: The model's constants by score name.
         warnings: What was assumed along the way.
+        gradient: (Z, S, S) float32 |d KL / d x| on the model grid; None if no score needed it.
+        statistics: The model's maps (S, S) float32 of healthy statistics by name.
+        batch_size: How many slices passed through the network together.
+        from_cache: Whether the network did not have to run.
+        preparation: How the patient became the network's input, as JSON values.
+        model_folder: Where the model was loaded from; None if no model made it.
+        threads: Threads that computed on the CPU; None on another device.
     """
 
     patient: Patient
@@ -43,20 +58,71 @@ class Reconstruction:
     device: str
     score_scales: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    gradient: NDArray[np.float32] | None = field(default=None, repr=False)
+    statistics: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, repr=False)
+    batch_size: int = GROUP
+    from_cache: bool = False
+    preparation: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    model_folder: Path | None = None
+    threads: int | None = None
 
     def volume(self) -> NDArray[np.float32]:
         """Return the reconstruction inside the brain, (Z, Y, X) float32 on the patient grid."""
-        return np.where(self.stack.brain, self.stack.geometry.to_patient(self.slices), np.float32(0))
+        return self._volume(slice(None))
 
-    def anomaly_map(self, score: str) -> NDArray[np.float32]:
+    def volume_slices(self, indices: ArrayLike) -> NDArray[np.float32]:
+        """Return some slices of `volume`, (n, Y, X).
+
+        Args:
+            indices: Which slices (n,).
+        """
+        return self._volume(np.asarray(indices, dtype=np.int64))
+
+    def anomaly_map(self, score: str, options: MapOptions = AS_IT_IS) -> NDArray[np.float32]:
         """Return a score as (Z, Y, X) float32 in [0, 1] on the patient grid, 0 outside the brain.
 
+        Args:
+            score: Name of the score.
+            options: Smoothing and erosion.
+
         Raises:
-            ParameterError: If the score is unknown.
+            ParameterError: If the score is unknown, or what it needs was not computed.
         """
-        values = anomaly_score(score, self.stack.images, self.slices, self.score_scales)
+        return self._map(score, slice(None), options)
+
+    def anomaly_slices(
+        self, score: str, indices: ArrayLike, options: MapOptions = AS_IT_IS
+    ) -> NDArray[np.float32]:
+        """Return some slices of `anomaly_map`, (n, Y, X), at the cost of these alone.
+
+        Args:
+            score: Name of the score.
+            indices: Which slices (n,).
+            options: Smoothing and erosion.
+
+        Raises:
+            ParameterError: If the score is unknown, or what it needs was not computed.
+        """
+        return self._map(score, np.asarray(indices, dtype=np.int64), options)
+
+    def _volume(self, chosen: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        volume = self.stack.geometry.to_patient(self.slices[chosen])
+        return np.where(self.stack.brain[chosen], volume, np.float32(0))
+
+    def _map(self, score: str, chosen: slice | NDArray[np.int64], options: MapOptions) -> NDArray[np.float32]:
+        values = anomaly_score(
+            score,
+            self.stack.images[chosen],
+            self.slices[chosen],
+            self.score_scales,
+            gradient=None if self.gradient is None else self.gradient[chosen],
+            statistics=self.statistics,
+            model=self.model,
+        )
+        brain = self.stack.brain[chosen]
         # Scored on the model grid: resampling first would turn the blur of resampling into residual.
-        return np.where(self.stack.brain, self.stack.geometry.to_patient(values), np.float32(0))
+        anomaly_map = np.where(brain, self.stack.geometry.to_patient(values), np.float32(0))
+        return options.apply(anomaly_map, brain, self.patient.spacing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +143,11 @@ class Detection:
         sha256: Checksum of the model's weights.
         device: Where it ran.
         warnings: What was assumed along the way.
+        options: What was done to the map before it was cut.
+        batch_size: How many slices passed through the network together.
+        preparation: How the patient became the network's input, as JSON values.
+        model_folder: Where the model was loaded from.
+        threads: Threads that computed on the CPU; None on another device.
     """
 
     patient: Patient
@@ -92,21 +163,57 @@ class Detection:
     sha256: str
     device: str
     warnings: tuple[str, ...] = ()
+    options: MapOptions = AS_IT_IS
+    batch_size: int = GROUP
+    preparation: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    model_folder: Path | None = None
+    threads: int | None = None
+
+
+OnSlices = Callable[[Reconstruction, NDArray[np.int64]], None]
 
 
 def run(
     patient: Patient,
     detector: Detector,
     *,
+    score: str | Iterable[str] | None = None,
+    first: int | None = None,
+    batch_size: int = GROUP,
+    cache: ReconstructionCache | None = None,
     on_progress: Progress | None = None,
     should_stop: Stop | None = None,
+    on_slices: OnSlices | None = None,
 ) -> Reconstruction:
     """Prepare a patient's default sequence as the model wants it and reconstruct it.
 
+    The result does not depend on the order in which slices are computed, nor on a cache. If the memory of the
+    device is too small, fewer slices are taken at a time, then the CPU; the result's ``warnings`` say so.
+
+    Args:
+        patient: The patient.
+        detector: A loaded model.
+        score: Score, or scores, whose ingredients are computed beside the reconstruction: the KL gradient takes a
+            pass of its own. None: the reconstruction alone.
+        first: Index of the slice to start with, then outwards to both sides. None: from the lowest to the highest.
+        batch_size: Slices at a time.
+        cache: Where to look for what this model made of these very slices, and to keep it.
+        on_progress: Called with (slices done, slices in all) after every group of slices.
+        should_stop: Asked before every group.
+        on_slices: Called with the result so far, whose arrays are filled in place, and the indices of the slices
+            that are new in it, after every group, and once with all of them if they come from the cache. After a
+            lack of memory it starts again with another result.
+
     Raises:
         PatientError: If the patient holds no usable brain.
+        ParameterError: If the model cannot give a score, or the batch size is out of range.
+        ModelError: If not even a single slice fits into the memory of the CPU.
         Cancelled: If ``should_stop`` returned true.
     """
+    scores = (score,) if isinstance(score, str) else tuple(score or ())
+    for name in scores:
+        check_score(name, detector.card)
+    check_batch_size(batch_size)
     wants = detector.card.preprocessing
     stack = slice_stack(
         patient,
@@ -114,19 +221,50 @@ def run(
         model_spacing=wants.spacing,
         size=wants.image_size,
     )
-    slices = reconstruct(stack, detector, on_progress=on_progress, should_stop=should_stop)
     notes = list(stack.warnings)
     if wants.sequence != patient.sequence:
         notes.append(f"{detector.name} was trained on {wants.sequence}, this is {patient.sequence}")
-    return Reconstruction(
-        patient=patient,
-        stack=stack,
-        slices=slices,
-        model=detector.name,
-        sha256=detector.sha256,
-        device=str(detector.device),
-        score_scales=dict(detector.card.score_scales),
-        warnings=tuple(notes),
+    statistics = {name: values.cpu().numpy() for name, values in detector.statistics.items()}
+    prepared = preparation(wants, stack)
+    current: tuple[NetworkPasses, Reconstruction] | None = None
+
+    def result(passes: NetworkPasses) -> Reconstruction:
+        nonlocal current
+        if current is None or current[0] is not passes:
+            made = Reconstruction(
+                patient=patient,
+                stack=stack,
+                slices=passes.slices,
+                model=detector.name,
+                sha256=detector.sha256,
+                device=passes.device,
+                score_scales=dict(detector.card.score_scales),
+                warnings=(*notes, *passes.warnings),
+                gradient=passes.gradient,
+                statistics=statistics,
+                batch_size=passes.batch_size,
+                from_cache=passes.from_cache,
+                model_folder=detector.folder,
+                threads=threads_on(passes.device),
+                preparation=prepared,
+            )
+            current = passes, made
+        return current[1]
+
+    return result(
+        reconstruct(
+            stack,
+            detector,
+            gradient=any(needs_gradient(name) for name in scores),
+            batch_size=batch_size,
+            first=first,
+            cache=cache,
+            on_progress=on_progress,
+            should_stop=should_stop,
+            on_group=None
+            if on_slices is None
+            else lambda passes, indices: on_slices(result(passes), indices),
+        )
     )
 
 
@@ -138,12 +276,13 @@ def suggested(card: ModelCard, score: str | None = None) -> tuple[str, Postproce
         score: Ask for this score; the model's preferred one if None.
 
     Raises:
-        ParameterError: If the score is unknown.
+        ParameterError: If the score is unknown, or the model cannot give it.
     """
-    if score is not None and score not in SCORES:
-        raise ParameterError(f"unknown score {score!r}", mend=f"use one of {', '.join(SCORES)}")
+    if score is not None:
+        check_score(score, card)
+    possible = available_scores(card) if score is None else (score,)
     for suggestion in card.suggestions:
-        if score in (None, suggestion.score):
+        if suggestion.score in possible:
             return suggestion.score, PostprocessParams().replace(**suggestion.params), suggestion.rule
     return score or DEFAULT_SCORE, PostprocessParams(), "default"
 
@@ -154,6 +293,8 @@ def detect(
     params: PostprocessParams | None = None,
     score: str | None = None,
     *,
+    options: MapOptions | None = None,
+    batch_size: int = GROUP,
     on_progress: Progress | None = None,
     should_stop: Stop | None = None,
 ) -> Detection:
@@ -164,17 +305,28 @@ def detect(
         detector: From ``load_model``.
         params: Post-processing; None takes the model's suggestion for the score, else the defaults.
         score: Anomaly score; None takes the model's suggestion, else ``"residual"``.
+        options: Smoothing and erosion of the map; None leaves it as it is.
+        batch_size: Slices at a time. A replay with the same one on the same device gives the identical result.
         on_progress: Called with (slices done, slices in all).
         should_stop: Asked between groups of slices.
 
     Raises:
         PatientError: If the patient holds no usable brain.
-        ParameterError: If the score is unknown.
+        ParameterError: If the score is unknown or the model cannot give it, or the batch size is out of range.
+        ModelError: If not even a single slice fits into the memory of the CPU.
         Cancelled: If ``should_stop`` returned true.
     """
     score, suggestion, rule = suggested(detector.card, score)
-    made = run(patient, detector, on_progress=on_progress, should_stop=should_stop)
-    anomaly_map = made.anomaly_map(score)
+    made = run(
+        patient,
+        detector,
+        score=score,
+        batch_size=batch_size,
+        on_progress=on_progress,
+        should_stop=should_stop,
+    )
+    options = options or AS_IT_IS
+    anomaly_map = made.anomaly_map(score, options)
     chosen = suggestion if params is None else params
     mask = postprocess(anomaly_map, chosen, patient.spacing)
     reference = patient.lesion_mask
@@ -192,4 +344,9 @@ def detect(
         sha256=made.sha256,
         device=made.device,
         warnings=(*patient.warnings, *made.warnings),
+        options=options,
+        batch_size=made.batch_size,
+        preparation=made.preparation,
+        model_folder=made.model_folder,
+        threads=made.threads,
     )

@@ -2,54 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..atomic import make_folder, strict, to_json, write_text
-from ..errors import OutputError
+from ..errors import OutputError, ParameterError
 from ..metrics import precision, recall, volume_ml
-from ..patients import MASK, Patient, save_volume
+from ..patients import MASK, Grid, Patient, save_volume
+from .corrections import Corrections
 from .pipeline import Detection
+from .provenance import device_name, file_sha256, sources, versions
+from .replay import Origin, find_origin, quoted, replay_command, write_scan
 
 SCHEMA_VERSION = 1
 
-_PACKAGES = ("napari-cead", "torch", "numpy", "scipy", "opencv-python-headless", "nibabel")
+SCAN, REFERENCE = "scan.nii.gz", "reference.nii.gz"
+CORRECTIONS, AUTOMATIC = "corrections.nii.gz", "mask_automatic.nii.gz"
 
+EXTRAS = (SCAN, REFERENCE, CORRECTIONS, AUTOMATIC)
+"""Files that are written where they are needed."""
 
-def versions() -> dict[str, str]:
-    """Return the versions of the packages that a result depends on."""
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
-    return found
+REPLAY = "replay"
+"""Folder for the results of the command: inside that of the results themselves, so that the two can be compared."""
 
-
-def source_hashes(files: Mapping[str, Path]) -> dict[str, dict[str, str | None]]:
-    """Return absolute path and sha256 of every source file (of a folder of slices: over all its files, sorted)."""
-    return {name: {"path": str(path.absolute()), "sha256": _sha256(path)} for name, path in files.items()}
-
-
-def _sha256(path: Path) -> str | None:
-    digest = hashlib.sha256()
-    try:
-        for file in sorted(path.glob("*.png")) if path.is_dir() else [path]:
-            with file.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    digest.update(block)
-    except OSError:
-        return None  # moved away since it was read; the result itself is still good
-    return digest.hexdigest()
+_NOT_REPEATABLE = "no command repeats this result: the patient's voxel size is not that of its grid"
+_LARGEST_JSON = 1 << 22
+_MEND_READ = "give a settings.json or detection.json, or the folder that holds one"
 
 
 def check_output(folder: str | Path, patient: Patient) -> Path:
@@ -60,8 +48,8 @@ def check_output(folder: str | Path, patient: Patient) -> Path:
             the reference or be taken for it next time, or if it cannot be written.
     """
     target = Path(folder).expanduser()
-    for source in patient.files.values():
-        if target.resolve() in (source.resolve(), source.resolve().parent):
+    for file in patient.files.values():
+        if target.resolve() in (file.resolve(), file.resolve().parent):
             raise OutputError(
                 "results would lie among the patient's own files",
                 file=target,
@@ -76,7 +64,6 @@ def check_output(folder: str | Path, patient: Patient) -> Path:
 def summary(result: Detection) -> dict[str, Any]:
     """Return everything about a detection but its volumes, as strict JSON values (NaN is None)."""
     patient, reference = result.patient, result.patient.lesion_mask
-    used = {name: path for name, path in patient.files.items() if name in (patient.sequence, MASK)}
     described: dict[str, Any] = strict(
         {
             "schema_version": SCHEMA_VERSION,
@@ -84,7 +71,10 @@ def summary(result: Detection) -> dict[str, Any]:
             "sequence": patient.sequence,
             "model": result.model,
             "sha256": result.sha256,
+            "model_folder": None if result.model_folder is None else result.model_folder.absolute(),
+            "preprocessing": dict(result.preparation),
             "score": result.score,
+            "options": result.options.model_dump(mode="json"),
             "params": result.params.model_dump(mode="json"),
             "rule": result.rule,
             "dice": result.dice,
@@ -92,8 +82,11 @@ def summary(result: Detection) -> dict[str, Any]:
             "recall": None if reference is None else recall(result.mask, reference),
             "volume_ml": volume_ml(result.mask, patient.spacing),
             "device": result.device,
+            "device_name": device_name(result.device),
+            "threads": result.threads,
+            "batch_size": result.batch_size,
             "versions": versions(),
-            "sources": source_hashes(used),
+            "sources": sources(patient),
             "warnings": list(result.warnings),
         }
     )
@@ -105,44 +98,59 @@ def save_detection(
     folder: str | Path,
     *,
     json_name: str = "detection.json",
-    more_volumes: Mapping[str, NDArray[Any]] | None = None,
-    more_facts: Mapping[str, Any] | None = None,
+    corrections: Corrections | None = None,
+    automatic: NDArray[np.bool_] | None = None,
+    origin: Origin | None = None,
 ) -> dict[str, Any]:
     """Write ``anomaly_map``, ``reconstruction`` and ``mask`` (``.nii.gz``) and a JSON summary.
 
-    All files are written aside first and then moved into place, the JSON last, so that a failure leaves
-    nothing half-written.
+    The summary holds the command that makes the same files again. Where no file on disk gives this patient, the
+    scan is written too (``scan``), and likewise the lesion mask (``reference``); the command uses them. All files
+    are written aside first and then moved into place, the JSON last, so that a failure leaves nothing
+    half-written.
 
     Args:
-        result: From ``detect``.
+        result: From ``detect``; with corrections, its mask is the corrected one.
         folder: Output folder, made if it does not exist.
         json_name: Name of the JSON file.
-        more_volumes: Further (Z, Y, X) volumes to write, by name.
-        more_facts: Further JSON values to add to the summary.
+        corrections: What was painted into the mask: written as ``corrections`` (1 painted in, 2 erased).
+        automatic: (Z, Y, X) bool, the mask before the corrections: written as ``mask_automatic`` with them.
+        origin: Where the patient was loaded from just now; None finds the files and compares them.
 
     Returns:
         What the JSON file holds.
 
     Raises:
-        OutputError: If the folder cannot be written, or is that of the patient's own files.
+        OutputError: If the folder cannot be written, is that of the patient's own files, or holds a file of the
+            name of a written scan that no detection wrote.
     """
     check_output(folder, result.patient)
-    described = {**summary(result), **strict(dict(more_facts or {}))}
-    volumes = {
-        "anomaly_map": result.anomaly_map,
-        "reconstruction": result.reconstruction,
-        "mask": result.mask,
-        **(more_volumes or {}),
-    }
-    target = make_folder(folder)
+    target = make_folder(Path(folder).expanduser()).absolute()
+    found = origin or find_origin(result.patient)
+    before = _extras_before(target / json_name)
+    _refuse_to_replace(_lacking(result.patient, found), target, before)
     aside: Path | None = None
     try:
         aside = Path(tempfile.mkdtemp(dir=target, prefix=".part-"))
+        found, grid = _with_inputs(result.patient, found, aside, target)
+        volumes = {
+            "anomaly_map": result.anomaly_map,
+            "reconstruction": result.reconstruction,
+            "mask": result.mask,
+            "mask_automatic": None if corrections is None else automatic,
+            "corrections": None if corrections is None else corrections.volume(),
+        }
+        on_grid = replace(result.patient, grid=grid)
         for name, volume in volumes.items():
-            save_volume(volume, result.patient, aside / f"{name}.nii.gz")
+            if volume is not None:
+                save_volume(volume, on_grid, aside / f"{name}.nii.gz")
+        names = sorted(path.name for path in aside.iterdir())
+        described = _described(result, found, aside, target, corrections)
         write_text(aside / json_name, to_json(described))
-        for name in (*(f"{volume}.nii.gz" for volume in volumes), json_name):
+        for name in (*names, json_name):
             (aside / name).replace(target / name)
+        for name in before - set(names):  # they belong to no result now
+            (target / name).unlink(missing_ok=True)
     except (OSError, OutputError) as error:
         why = error.strerror if isinstance(error, OSError) else error.reason
         raise OutputError(
@@ -151,4 +159,116 @@ def save_detection(
     finally:
         if aside is not None:
             shutil.rmtree(aside, ignore_errors=True)
+    return described
+
+
+def read_summary(path: str | Path) -> dict[str, Any]:
+    """Read the JSON file that `save_detection` wrote. Its values are anybody's: they are not checked here.
+
+    Raises:
+        ParameterError: If it cannot be read, or is not a JSON object of this schema version.
+    """
+    file = Path(path)
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(_LARGEST_JSON + 1)
+    except FileNotFoundError:
+        raise ParameterError("there is no such file", file=file, mend=_MEND_READ) from None
+    except OSError as error:
+        raise ParameterError(
+            f"the file cannot be read ({error.strerror})", file=file, mend=_MEND_READ
+        ) from error
+    if len(content) > _LARGEST_JSON:
+        raise ParameterError("the file is too large to hold settings", file=file, mend=_MEND_READ)
+    try:
+        values = json.loads(content.decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:  # ValueError: bytes that are no text, too
+        raise ParameterError(f"this is not valid JSON ({error})", file=file, mend=_MEND_READ) from None
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        raise ParameterError(
+            f"the settings have schema version {version}, this program reads {SCHEMA_VERSION}",
+            file=file,
+            mend="update napari-cead, or export them again with this version",
+        )
+    return dict(values)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _lacking(patient: Patient, origin: Origin | None) -> tuple[str, ...]:
+    """Return what has to be written because no file on disk holds it."""
+    scan = (SCAN,) if origin is None else ()
+    unlike = patient.lesion_mask is not None and (origin is None or origin.mask is None)
+    return (*scan, REFERENCE) if unlike else scan
+
+
+def _refuse_to_replace(names: Iterable[str], target: Path, ours: set[str]) -> None:
+    for name in names:
+        if (target / name).exists() and name not in ours:
+            raise OutputError(
+                f"a file {name} lies here that is no export of ours",
+                file=target,
+                mend="choose another output folder",
+            )
+
+
+def _extras_before(file: Path) -> set[str]:
+    """Return which of the extra volumes an earlier export into the folder wrote."""
+    with suppress(ParameterError):
+        files = read_summary(file).get("files")
+        if isinstance(files, dict):
+            return {name for name in EXTRAS if name in files}
+    return set()
+
+
+def _with_inputs(
+    patient: Patient, origin: Origin | None, aside: Path, target: Path
+) -> tuple[Origin | None, Grid]:
+    """Write what no file on disk holds; return where all of it will be, and the grid of the results."""
+    grid = patient.grid
+    if origin is None:
+        written = write_scan(patient, aside / SCAN)
+        if written is None:
+            (aside / SCAN).unlink()
+            return None, grid
+        origin, grid = Origin(target / SCAN), written
+    if patient.lesion_mask is not None and origin.mask is None:
+        save_volume(patient.lesion_mask, replace(patient, grid=grid), aside / REFERENCE)
+        origin = replace(origin, mask=target / REFERENCE)
+    return origin, grid
+
+
+def _described(
+    result: Detection,
+    origin: Origin | None,
+    aside: Path,
+    target: Path,
+    corrections: Corrections | None,
+) -> dict[str, Any]:
+    """Return what the JSON file holds."""
+    described = summary(result)
+    patient = result.patient
+    files = {path.name: file_sha256(path) for path in sorted(aside.iterdir())}
+    for name, file in ((patient.sequence, SCAN), (MASK, REFERENCE)):
+        if file in files:
+            described["sources"][name].update(path=str(target / file), sha256=files[file])
+    described["corrections"] = None
+    if corrections is not None:
+        described["corrections"] = {
+            "file": CORRECTIONS,
+            "sha256": files[CORRECTIONS],
+            "added_voxels": int(corrections.added.sum()),
+            "removed_voxels": int(corrections.removed.sum()),
+        }
+    described["command"] = None
+    if origin is None:
+        described["warnings"].append(_NOT_REPEATABLE)
+    else:
+        painted = None if corrections is None else target / CORRECTIONS
+        command = replay_command(result, origin, target / REPLAY, painted)
+        described["command"] = {"shell": quoted(command), "argv": command}
+    described["files"] = files
     return described

@@ -1,16 +1,47 @@
-"""Anomaly scores: what turns an image and its reconstruction into an anomaly map in [0, 1]."""
+"""Anomaly scores: what turns an image and what a network says of it into an anomaly map in [0, 1].
+
+A score is never scaled by a map's own minimum or maximum, so that a threshold means the same on every slice and
+patient. Scores that do not lie in [0, 1] by themselves are divided by a constant that the model carries.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ParameterError
 
+if TYPE_CHECKING:
+    from ..zoo.card import ModelCard
+
 Values = NDArray[np.float32]
+
+Need = Literal["network", "gradient", "statistics"]
+"""What a score is made from beside the image: a reconstruction, a KL gradient, healthy statistics."""
+
+RESIDUAL_MEAN, RESIDUAL_STD = "residual_mean", "residual_std"
+"""Names of the maps of healthy statistics that a model may carry."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a score may look at. Arrays of one shape, or shapes that broadcast.
+
+    Attributes:
+        image: Intensities in [0, 1].
+        reconstruction: What the network made of them.
+        gradient: |d KL / d image| of the posterior to the standard normal; None if it was not computed.
+        statistics: The model's maps ``residual_mean`` and ``residual_std`` (S, S) over healthy slices.
+    """
+
+    image: Values
+    reconstruction: Values
+    gradient: Values | None = None
+    statistics: Mapping[str, Values] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -20,31 +51,47 @@ class Score:
     Attributes:
         name: Name on the command line and in files.
         description: One line for menus and help.
-        compute: ``(image, reconstruction) -> score``, arrays of one shape; image is in [0, 1].
+        compute: From the evidence to the raw score, before any constant and before clipping to [0, 1].
         scaled: Whether the score is divided by a constant that the model carries. Scores of images in
             [0, 1] that stay in [0, 1] need none, so that a threshold means the same for every patient.
+        needs: What it is made from.
     """
 
     name: str
     description: str
-    compute: Callable[[Values, Values], Values]
+    compute: Callable[[Evidence], Values]
     scaled: bool = False
+    needs: frozenset[Need] = frozenset({"network"})
 
 
-def _residual(image: Values, reconstruction: Values) -> Values:
-    return np.asarray(np.abs(image - reconstruction))
+def _residual(of: Evidence) -> Values:
+    return np.asarray(np.abs(of.image - of.reconstruction))
 
 
-def _positive_residual(image: Values, reconstruction: Values) -> Values:
-    return np.asarray(np.maximum(image - reconstruction, np.float32(0)))
+def _positive_residual(of: Evidence) -> Values:
+    return np.asarray(np.maximum(of.image - of.reconstruction, np.float32(0)))
 
 
-def _squared(image: Values, reconstruction: Values) -> Values:
-    return np.asarray(np.square(image - reconstruction))
+def _squared(of: Evidence) -> Values:
+    return np.asarray(np.square(of.image - of.reconstruction))
 
 
-def _intensity(image: Values, reconstruction: Values) -> Values:
-    return image.copy()
+def _residual_z(of: Evidence) -> Values:
+    mean, std = of.statistics[RESIDUAL_MEAN], of.statistics[RESIDUAL_STD]
+    return np.asarray(np.maximum((_residual(of) - mean) / std, np.float32(0)))
+
+
+def _kl_gradient(of: Evidence) -> Values:
+    assert of.gradient is not None
+    return of.gradient
+
+
+def _combined(of: Evidence) -> Values:
+    return np.asarray(_residual(of) * _kl_gradient(of))
+
+
+def _intensity(of: Evidence) -> Values:
+    return of.image
 
 
 SCORES: Mapping[str, Score] = {
@@ -53,14 +100,100 @@ SCORES: Mapping[str, Score] = {
         Score("residual", "absolute difference between image and reconstruction (the paper)", _residual),
         Score("positive-residual", "brighter than its reconstruction", _positive_residual),
         Score("squared", "squared difference between image and reconstruction", _squared),
-        Score("intensity", "the image itself: a baseline that uses no network", _intensity),
+        Score(
+            "residual-z",
+            "residual in standard deviations above that of healthy slices at the same place",
+            _residual_z,
+            scaled=True,
+            needs=frozenset({"network", "statistics"}),
+        ),
+        Score(
+            "kl-gradient",
+            "how fast the latent code leaves the normal one as a pixel changes (VAEs; Zimmerer et al. 2018)",
+            _kl_gradient,
+            scaled=True,
+            needs=frozenset({"gradient"}),
+        ),
+        Score(
+            "combined",
+            "residual times kl-gradient (VAEs; Zimmerer et al. 2018)",
+            _combined,
+            scaled=True,
+            needs=frozenset({"network", "gradient"}),
+        ),
+        Score(
+            "intensity",
+            "the image itself: a baseline that uses no network",
+            _intensity,
+            needs=frozenset(),
+        ),
     )
 }
 """All scores by name."""
 
 
+def score_of(name: str) -> Score:
+    """Return a score by its name.
+
+    Raises:
+        ParameterError: If there is none of that name.
+    """
+    score = SCORES.get(name)
+    if score is None:
+        raise ParameterError(f"unknown score {name!r}", mend=f"use one of {', '.join(SCORES)}")
+    return score
+
+
+def lacks(score: Score, gradient: bool, statistics: Container[str]) -> Need | None:
+    """Return what is missing for a score, None if nothing is.
+
+    Args:
+        score: The score.
+        gradient: Whether there is a KL gradient.
+        statistics: Names of the maps of healthy statistics that there are.
+    """
+    if "gradient" in score.needs and not gradient:
+        return "gradient"
+    if "statistics" in score.needs and not all(name in statistics for name in (RESIDUAL_MEAN, RESIDUAL_STD)):
+        return "statistics"
+    return None
+
+
+def available_scores(card: ModelCard) -> tuple[str, ...]:
+    """Return the names of the scores that a model can give, in the order of `SCORES`."""
+    return tuple(name for name in SCORES if _refusal(name, card) is None)
+
+
+def check_score(name: str, card: ModelCard) -> None:
+    """Check that a model can give a score.
+
+    Raises:
+        ParameterError: If the score is unknown, or the model lacks what it needs.
+    """
+    score_of(name)
+    reason = _refusal(name, card)
+    if reason is not None:
+        raise ParameterError(reason, mend=f"use one of {', '.join(available_scores(card))}")
+
+
+def needs_gradient(name: str) -> bool:
+    """Whether a score needs the KL gradient.
+
+    Raises:
+        ParameterError: If the score is unknown.
+    """
+    return "gradient" in score_of(name).needs
+
+
 def anomaly_score(
-    name: str, image: Values, reconstruction: Values, scales: Mapping[str, float] | None = None
+    name: str,
+    image: Values,
+    reconstruction: Values,
+    scales: Mapping[str, float] | None = None,
+    *,
+    gradient: Values | None = None,
+    statistics: Mapping[str, Values] | None = None,
+    model: str = "the model",
 ) -> Values:
     """Return the anomaly score of every pixel, in [0, 1].
 
@@ -68,17 +201,55 @@ def anomaly_score(
 
     Args:
         name: One of ``SCORES``.
-        image: Intensities in [0, 1], any shape.
+        image: Intensities in [0, 1], any shape; (..., S, S) for a score that needs statistics.
         reconstruction: What the network made of it, same shape.
         scales: The model's constants by score name.
+        gradient: |d KL / d image|, same shape, for a score that needs it.
+        statistics: The model's maps (S, S) ``residual_mean`` and ``residual_std``, for a score that needs them.
+        model: Name of the model, for the message of an error.
 
     Raises:
-        ParameterError: If the score is unknown.
+        ParameterError: If the score is unknown, or what it needs is not given.
     """
-    score = SCORES.get(name)
-    if score is None:
-        raise ParameterError(f"unknown score {name!r}", mend=f"use one of {', '.join(SCORES)}")
-    values = score.compute(image, reconstruction)
+    score, statistics = score_of(name), statistics or {}
+    missing = lacks(score, gradient is not None, statistics)
+    if missing == "gradient":
+        raise ParameterError(
+            f"{name} needs the KL gradient of {model}, which was not computed",
+            mend="run a variational autoencoder with this score",
+        )
+    if missing == "statistics":
+        raise ParameterError(_no_statistics(name, model), mend=f"use {', '.join(_without_needs())}")
+    values = score.compute(Evidence(image, reconstruction, gradient, statistics))
     if score.scaled:
-        values = values / np.float32((scales or {}).get(name, 1.0))
+        scale = (scales or {}).get(name)
+        if scale is None:
+            raise ParameterError(_no_scale(name, model), mend=f"use {', '.join(_without_needs())}")
+        values = values / np.float32(scale)
     return np.asarray(np.clip(values, 0, 1), dtype=np.float32)
+
+
+def _refusal(name: str, card: ModelCard) -> str | None:
+    """Say why a model cannot give a score, in one clause; None if it can."""
+    score = SCORES[name]
+    missing = lacks(score, card.spec.family == "vae", card.statistics)
+    if missing == "gradient":
+        return f"{name} needs a variational autoencoder, which {card.name} is not"
+    if missing == "statistics":
+        return _no_statistics(name, card.name)
+    if score.scaled and name not in card.score_scales:
+        return _no_scale(name, card.name)
+    return None
+
+
+def _no_statistics(name: str, model: str) -> str:
+    return f"{name} needs healthy statistics, which {model} does not carry"
+
+
+def _no_scale(name: str, model: str) -> str:
+    return f"{name} needs a constant measured on healthy slices, which {model} does not carry"
+
+
+def _without_needs() -> tuple[str, ...]:
+    """The scores that every model can give."""
+    return tuple(name for name, score in SCORES.items() if not score.scaled)

@@ -6,7 +6,7 @@ grid, and never on its test slices.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from ..atomic import strict
 from ..detection import SCORES, anomaly_score
 from ..detection.reconstruct import GROUP, Progress, Stop
+from ..detection.scores import Evidence, lacks
+from ..detection.thresholds import ScoreHistograms
 from ..errors import Cancelled
 from ..metrics import ImageQuality
 from ..slices import brain_mask
 from ..zoo import Detector, Suggestion
-from .cases import Case
-from .rules import QUANTILE, Choice, healthy_settings, search
+from .cases import BINS, Case
+from .rules import QUANTILE, Choice, search, threshold_of_healthy
 from .statistics import HealthyStatistics
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from ..training.store import PatientSlices, SliceStore
 
 SUGGESTED_SCORES = ("residual", "positive-residual")
-"""Scores that settings are chosen for."""
+"""Scores that a search on lesion masks chooses settings for; all others have those of healthy slices alone."""
 
 HEALTHY_DEFAULT = "positive-residual"
 """Score of the default where no lesion masks can say which score is better: lesions are bright on FLAIR."""
@@ -38,7 +40,7 @@ HEALTHY_DEFAULT = "positive-residual"
 HEADROOM = 4.0
 """A score that needs scaling is divided by this many times its healthy quantile, which leaves room above it."""
 
-_SAMPLE = 16  # of the healthy brain pixels, every so manieth is looked at for the scale of a score
+_SAMPLE = 16  # of the healthy brain pixels, every so manieth is looked at for a score that needs scaling
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Calibration:
         statistics: Maps (S, S) float32 ``residual_mean`` and ``residual_std`` of |x - x̂| over healthy validation
             slices; none without such slices.
         suggestions: Settings to start from, the default first: by rule ``validation`` the score with the highest
-            Dice, then the other, then those by rule ``healthy-quantile``.
+            Dice, then the other, then those by rule ``healthy-quantile`` of all scores that the model can give.
         figures: What was found, as strict JSON values: ``grid`` (always ``"model"``), numbers of patients and
             slices, ``validation_dice_patient`` by score (optimistic: settings and Dice from the same patients), and
             the means over healthy validation slices ``psnr``, ``psnr_brain`` and ``ssim``.
@@ -72,7 +74,8 @@ def calibrate(
     """Measure a trained model on the validation slices of its store.
 
     Memory: the slices of one patient, and one byte for each brain voxel of the validation patients and each of
-    `SUGGESTED_SCORES` (about 9 MB for a patient of 150 slices).
+    `SUGGESTED_SCORES` (about 9 MB for a patient of 150 slices), and a sixteenth of the healthy brain voxels for the
+    scores that need scaling (about 3 MB).
 
     Args:
         detector: The model, as it will be used.
@@ -97,24 +100,35 @@ def calibrate(
     statistics = HealthyStatistics(store.settings.image_size)
     quality = ImageQuality.empty()
     cases: dict[str, list[Case]] = {score: [] for score in SUGGESTED_SCORES}
-    samples: dict[str, list[NDArray[np.float32]]] = {name: [] for name in SCORES if SCORES[name].scaled}
+    gradient = detector.card.spec.family == "vae"
+    samples = _Samples(gradient)
+    healthy_values: dict[str, ScoreHistograms] = {
+        name: ScoreHistograms.empty(BINS) for name, score in SCORES.items() if not score.scaled
+    }
     for done, name in enumerate(names, start=1):
         found = store.slices(name)
         images = found.images.astype(np.float32) / np.float32(255)
-        made = _reconstruct(images, detector, should_stop)
+        made = _in_groups(images, detector.reconstruct, should_stop)
         # The brain of all slices, before those of other parts are left out: it is one piece in 3-D.
         brain = brain_mask(found.images)
         part = np.array([where == "validation" for where in found.patient.parts])
         healthy = np.zeros(len(images), dtype=np.bool_)
         healthy[usable[usable[:, 0] == index[name], 1]] = True
+        calm = Evidence(
+            images[healthy],
+            made[healthy],
+            _in_groups(images[healthy], detector.kl_gradient, should_stop) if gradient else None,
+        )
 
-        statistics.add(images[healthy], made[healthy], brain[healthy])
-        quality += ImageQuality.of(images[healthy], made[healthy], brain[healthy])
-        for score, values in samples.items():
-            raw = SCORES[score].compute(images[healthy], made[healthy])[brain[healthy]]
-            values.append(raw[::_SAMPLE])
+        statistics.add(calm.image, calm.reconstruction, brain[healthy])
+        quality += ImageQuality.of(calm.image, calm.reconstruction, brain[healthy])
+        samples.add(calm, brain[healthy])
         for score in SUGGESTED_SCORES:
             cases[score].append(_case(found, score, images, made, brain, part, healthy))
+        for score in healthy_values:
+            healthy_values[score] += (
+                cases[score][-1].healthy if score in cases else _healthy_values(score, calm, brain[healthy])
+            )
         if on_progress is not None:
             on_progress(done, total)
 
@@ -125,10 +139,18 @@ def calibrate(
             on_progress=_shifted(on_progress, number * len(names), total),
             should_stop=should_stop,
         )
+    maps = statistics.maps()
+    scales: dict[str, float] = {}
+    for name, values in samples.scores(maps):
+        quantile = float(np.quantile(values, QUANTILE))
+        if quantile > 0:
+            scales[name] = HEADROOM * quantile
+            scaled = np.clip(values / np.float32(scales[name]), 0, 1)
+            healthy_values[name] = ScoreHistograms.of(scaled, np.zeros(scaled.shape, np.bool_), bins=BINS)
     return Calibration(
-        score_scales=_scales(samples),
-        statistics={name: torch.from_numpy(values) for name, values in statistics.maps().items()},
-        suggestions=_suggestions(chosen, cases),
+        score_scales=scales,
+        statistics={name: torch.from_numpy(values) for name, values in maps.items()},
+        suggestions=_suggestions(chosen, healthy_values),
         figures=strict(
             {
                 "grid": "model",
@@ -144,10 +166,53 @@ def calibrate(
     )
 
 
-def _reconstruct(
-    images: NDArray[np.float32], detector: Detector, should_stop: Stop | None
+class _Samples:
+    """Every so manieth healthy brain pixel, with all that the scores that need scaling are made from.
+
+    Args:
+        gradient: Whether the model has a KL gradient.
+    """
+
+    def __init__(self, gradient: bool) -> None:
+        self._gradient = gradient
+        self._parts: list[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]] = []
+        self._places: list[NDArray[np.int32]] = []
+
+    def add(self, calm: Evidence, brain: NDArray[np.bool_]) -> None:
+        """Add healthy slices (N, S, S)."""
+        chosen = np.flatnonzero(brain)[::_SAMPLE]
+        gradient = None if calm.gradient is None else calm.gradient.ravel()[chosen]
+        self._parts.append((calm.image.ravel()[chosen], calm.reconstruction.ravel()[chosen], gradient))
+        # Where in the slice a pixel lies, which tells its statistics; they are known only at the end.
+        self._places.append((chosen % np.prod(brain.shape[1:])).astype(np.int32))
+
+    def scores(self, maps: Mapping[str, NDArray[np.float32]]) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        """Give the raw values of each score that needs scaling and that the model has.
+
+        Args:
+            maps: Healthy statistics (S, S), just measured.
+        """
+        if not sum(map(len, self._places)):
+            return
+        places = np.concatenate(self._places)
+        images, made = (np.concatenate([part[number] for part in self._parts]) for number in (0, 1))
+        gradient = (
+            np.concatenate([part[2] for part in self._parts if part[2] is not None])
+            if self._gradient
+            else None
+        )
+        evidence = Evidence(
+            images, made, gradient, {name: plane.ravel()[places] for name, plane in maps.items()}
+        )
+        for name, score in SCORES.items():
+            if score.scaled and not lacks(score, self._gradient, maps):
+                yield name, score.compute(evidence)
+
+
+def _in_groups(
+    images: NDArray[np.float32], network: Callable[[Tensor], Tensor], should_stop: Stop | None
 ) -> NDArray[np.float32]:
-    """Reconstruct (N, S, S) slices in the groups of a detection."""
+    """Pass (N, S, S) slices through a network in the groups of a detection."""
     import torch
 
     made = np.empty_like(images)
@@ -155,8 +220,14 @@ def _reconstruct(
         if should_stop is not None and should_stop():
             raise Cancelled
         batch = torch.from_numpy(images[start : start + GROUP])[:, None]
-        made[start : start + GROUP] = detector.reconstruct(batch)[:, 0].float().cpu().numpy()
+        made[start : start + GROUP] = network(batch)[:, 0].float().cpu().numpy()
     return made
+
+
+def _healthy_values(score: str, calm: Evidence, brain: NDArray[np.bool_]) -> ScoreHistograms:
+    """Return the histogram of a score that needs no scaling over the brain pixels of healthy slices."""
+    values = anomaly_score(score, calm.image, calm.reconstruction)
+    return ScoreHistograms.of(values, np.zeros(values.shape, np.bool_), brain, BINS)
 
 
 def _case(
@@ -175,7 +246,7 @@ def _case(
 
 
 def _suggestions(
-    chosen: Mapping[str, Choice | None], cases: Mapping[str, list[Case]]
+    chosen: Mapping[str, Choice | None], healthy_values: Mapping[str, ScoreHistograms]
 ) -> tuple[Suggestion, ...]:
     """Order the settings by rule, then by Dice or by what a lesion on FLAIR looks like."""
     validated = [(score, choice) for score, choice in chosen.items() if choice is not None]
@@ -184,22 +255,12 @@ def _suggestions(
         Suggestion(score=score, rule="validation", params=choice.params.model_dump())
         for score, choice in validated
     ]
-    for score in sorted(cases, key=lambda name: name != HEALTHY_DEFAULT):
-        params = healthy_settings(cases[score])
+    order = list(SCORES)
+    for score in sorted(healthy_values, key=lambda name: (name != HEALTHY_DEFAULT, order.index(name))):
+        params = threshold_of_healthy(healthy_values[score])
         if params is not None:
             suggestions.append(Suggestion(score=score, rule="healthy-quantile", params=params.model_dump()))
     return tuple(suggestions)
-
-
-def _scales(samples: Mapping[str, list[NDArray[np.float32]]]) -> dict[str, float]:
-    """Return the constant of each score that needs one."""
-    scales = {}
-    for score, values in samples.items():
-        pooled = np.concatenate(values) if values else np.zeros(0, np.float32)
-        quantile = float(np.quantile(pooled, QUANTILE)) if pooled.size else 0.0
-        if quantile > 0:
-            scales[score] = HEADROOM * quantile
-    return scales
 
 
 def _shifted(on_progress: Progress | None, before: int, total: int) -> Progress | None:

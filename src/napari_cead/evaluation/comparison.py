@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..atomic import make_folder
-from ..detection import SCORES, suggested
-from ..detection.saving import versions
+from ..detection import SCORES, available_scores, check_score, suggested
+from ..detection.provenance import versions
 from ..errors import OutputError, ParameterError, PatientError
 from ..training.splits import PARTS
 from ..zoo import ModelCard, Preprocessing, damaged_models, find_model, find_models, load_card, load_model
@@ -59,7 +59,8 @@ def evaluate(
         split: Split file with the names of the patients of ``train``, ``validation`` and ``test`` (see
             :func:`~napari_cead.training.splits.read_split`), or a prepared store, whose split it takes. None: all
             patients are reported.
-        scores: Anomaly scores; None: each model's suggested one, and ``residual``, that of the paper.
+        scores: Anomaly scores, each with the models that can give it; None: each model's suggested one, and
+            ``residual``, that of the paper.
         rules: Threshold rules.
         sequence: Sequence to use; None: that of the store, else FLAIR.
         png_spacing: (z, y, x) in mm of PNG slices; None: that of the store, else the default.
@@ -76,7 +77,8 @@ def evaluate(
     Raises:
         PatientError: If there is no patient, or none that can be reported.
         ModelError: If there is no such model, or it is damaged.
-        ParameterError: If a score or rule is unknown, or the quantile not in [0, 1].
+        ParameterError: If a score or rule is unknown, no model can give any of the scores, or the quantile is not
+            in [0, 1].
         StoreError: If the split or the store cannot be read.
         OutputError: If the folder cannot be written.
         Cancelled: If ``should_stop`` returned true; nothing is written then.
@@ -174,7 +176,11 @@ def _check(scores: Sequence[str] | None, rules: Sequence[Rule], quantile: float)
 def _models(
     models: Sequence[str | Path] | Literal["all"], scores: Sequence[str] | None
 ) -> tuple[list[_Model], list[str]]:
-    """Return the models with the scores to run each under, and what is wrong with those left out of "all"."""
+    """Return the models with the scores to run each under, and what is left out: damaged models, scores they lack.
+
+    Raises:
+        ParameterError: If no model can give any of the scores.
+    """
     notes = []
     wanted: Sequence[str | Path]
     if models == "all":
@@ -183,12 +189,21 @@ def _models(
     else:
         wanted = [models] if isinstance(models, str | Path) else list(models)
     found: list[_Model] = []
+    unable: list[ModelCard] = []
     for name in wanted:
         folder = find_model(name)
         card = load_card(folder)
-        own = scores if scores is not None else (suggested(card)[0], "residual")
+        own = dict.fromkeys(scores if scores is not None else (suggested(card)[0], "residual"))
         label = str(name) if find_models().get(str(name)) == folder else card.name
-        found.append(_Model(label, folder, card, tuple(dict.fromkeys(own))))
+        possible = tuple(score for score in own if score in available_scores(card))
+        notes += [f"{label} cannot give {score}, which is left out" for score in own if score not in possible]
+        if possible or not own:
+            found.append(_Model(label, folder, card, possible))
+        else:
+            unable.append(card)
+    if unable and not found:
+        for score in scores or ():
+            check_score(score, unable[0])
     count = Counter(model.name for model in found)
     return [
         model

@@ -178,7 +178,7 @@ def figures_of(
 
 def _reconstruction(subject: Subject, patient: Patient, should_stop: Stop | None) -> Reconstruction:
     if subject.detector is not None:
-        return run(patient, subject.detector, should_stop=should_stop)
+        return run(patient, subject.detector, score=subject.scores, should_stop=should_stop)
     wants = subject.preprocessing
     stack = slice_stack(patient, scaling=wants.intensity, model_spacing=wants.spacing, size=wants.image_size)
     # The very image that networks see stands in for a reconstruction: the score of the baseline ignores it.

@@ -99,7 +99,21 @@ def healthy_settings(cases: Sequence[Case], quantile: float = QUANTILE) -> Postp
     Raises:
         ParameterError: If the quantile is not in [0, 1].
     """
-    healthy = sum((case.healthy for case in cases), start=ScoreHistograms.empty(BINS))
+    return threshold_of_healthy(
+        sum((case.healthy for case in cases), start=ScoreHistograms.empty(BINS)), quantile
+    )
+
+
+def threshold_of_healthy(healthy: ScoreHistograms, quantile: float = QUANTILE) -> PostprocessParams | None:
+    """Return the settings of rule `healthy-quantile` for a histogram; None without a healthy voxel.
+
+    Args:
+        healthy: Histogram of the anomaly map over healthy brain voxels.
+        quantile: Share of them below the threshold.
+
+    Raises:
+        ParameterError: If the quantile is not in [0, 1].
+    """
     if not healthy.healthy.any():
         return None
     return PostprocessParams(threshold=healthy.healthy_quantile(quantile))

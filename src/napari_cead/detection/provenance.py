@@ -1,0 +1,113 @@
+"""What a result came from: versions, machine, source files and voxels, and what was done to them."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..patients import MASK, Patient
+from ..slices import SliceStack
+from ..zoo import Preprocessing
+
+_PACKAGES = ("napari-cead", "torch", "numpy", "scipy", "opencv-python-headless", "nibabel")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages, of Python and of the system that a result depends on."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return {**found, "python": platform.python_version(), "platform": platform.platform()}
+
+
+def device_name(device: str) -> str:
+    """Return what a device calls itself."""
+    import torch
+
+    if device.startswith("cuda") and torch.cuda.is_available():
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()
+
+
+def threads_on(device: str) -> int | None:
+    """Return how many threads compute on the CPU: how sums are split changes their last bits. None elsewhere."""
+    import torch
+
+    return torch.get_num_threads() if device == "cpu" else None
+
+
+def file_sha256(path: Path) -> str | None:
+    """Return the sha256 of a file, of a folder of slices over all of them in order; None if it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        for file in sorted(path.glob("*.png")) if path.is_dir() else [path]:
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+    except OSError:
+        return None  # moved away since it was read; the result itself is still good
+    return digest.hexdigest()
+
+
+def voxels_sha256(volume: NDArray[Any]) -> str:
+    """Return the sha256 of a volume's shape and values, whatever file they came from.
+
+    Args:
+        volume: (Z, Y, X); bool counts as 0 and 1, the rest as float32.
+    """
+    kind = np.uint8 if volume.dtype == bool else np.float32
+    digest = hashlib.sha256(",".join(map(str, volume.shape)).encode())
+    digest.update(np.ascontiguousarray(volume, dtype=np.dtype(kind).newbyteorder("<")).data)
+    return digest.hexdigest()
+
+
+def source(path: Path | None, volume: NDArray[Any]) -> dict[str, str | None]:
+    """Return where a volume came from (None: from memory), the sha256 of the file and that of the voxels."""
+    return {
+        "path": None if path is None else str(path.absolute()),
+        "sha256": None if path is None else file_sha256(path),
+        "voxels_sha256": voxels_sha256(volume),
+    }
+
+
+def sources(patient: Patient) -> dict[str, dict[str, str | None]]:
+    """Return `source` of the scan that detection uses and of the lesion mask, by their names."""
+    found = {patient.sequence: source(patient.files.get(patient.sequence), patient.volume())}
+    if patient.lesion_mask is not None:
+        found[MASK] = source(patient.files.get(MASK), patient.lesion_mask)
+    return found
+
+
+def preparation(wants: Preprocessing, stack: SliceStack) -> dict[str, Any]:
+    """Return how a patient became a network's input: what the model asks for, and what that came to.
+
+    Args:
+        wants: From the model's card.
+        stack: The slices that went in.
+    """
+    geometry = stack.geometry
+    return {
+        **wants.model_dump(mode="json"),
+        "brain_voxels": int(stack.brain.sum()),
+        "brain_slices": _first_and_last(stack.occupied),
+        "slices": len(stack.occupied),
+        "crop_start": list(geometry.start),
+        "zoom": list(geometry.zoom),
+        "resampled": geometry.reason or None,
+        "voxels_cut_off": geometry.cut_off(stack.brain),
+    }
+
+
+def _first_and_last(indices: Iterable[int]) -> list[int] | None:
+    every = [int(index) for index in indices]
+    return [every[0], every[-1]] if every else None
