@@ -94,3 +94,14 @@ def test_the_real_patient_keeps_its_grid(real_data, tmp_path):
     assert (saved.header["qform_code"], saved.header["sform_code"]) == (1, 0)
     np.testing.assert_array_equal(np.asarray(saved.dataobj), np.asarray(source.dataobj))
     np.testing.assert_allclose(saved.affine, source.affine)
+
+
+def test_the_bytes_of_a_volume_depend_on_nothing_but_the_volume(patient_folder, tmp_path, monkeypatch):
+    """A replay is told from the original by its checksum, so neither a name nor a time may be in the file."""
+    patient = cead.load_patient(patient_folder)
+    one = cead.save_volume(patient.lesion_mask, patient, tmp_path / "mask.nii.gz").read_bytes()
+    monkeypatch.setattr("time.time", lambda: 2_000_000_000.0)
+    other = cead.save_volume(patient.lesion_mask, patient, tmp_path / "another name.nii.gz").read_bytes()
+    assert one == other
+    # RFC 1952: no flags (so no name or comment) and no time.
+    assert one[:8] == b"\x1f\x8b\x08" + bytes(5)

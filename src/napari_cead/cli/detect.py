@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -11,16 +13,11 @@ from ..errors import CeadError, OutputError, ParameterError
 from .console import Side, number, print_json, progress
 
 if TYPE_CHECKING:
-    from ..detection import PostprocessParams
+    from ..detection import MapOptions, PostprocessParams
 
-FLAGS = {
-    "threshold": "--threshold",
-    "closing_radius": "--closing",
-    "area_fraction": "--area-fraction",
-    "dilation_radius": "--dilation",
-    "min_area_mm2": "--min-area",
-}
-"""Post-processing settings and the flags that change them."""
+MAX_THREADS = 1024
+
+AnySettings = TypeVar("AnySettings", "PostprocessParams", "MapOptions")
 
 
 def detect(
@@ -36,30 +33,63 @@ def detect(
     ] = None,
     dilation: Annotated[int | None, typer.Option(help="Radius in pixels.")] = None,
     min_area: Annotated[float | None, typer.Option(help="Smallest component in mm².")] = None,
+    smoothing: Annotated[
+        float | None, typer.Option(help="Sigma in mm of the Gaussian that smooths the map; 0: off.")
+    ] = None,
+    erosion: Annotated[
+        int | None, typer.Option(help="Radius in pixels by which the brain's rim is left out; 0: off.")
+    ] = None,
     score: Annotated[
         str | None,
         typer.Option(
-            help="residual, positive-residual, squared or intensity; the model's suggestion if left out."
+            help="residual, positive-residual, squared, residual-z (models with healthy statistics), kl-gradient, "
+            "combined (VAEs) or intensity (baseline: no network); the model's suggestion if left out."
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    batch_size: Annotated[int | None, typer.Option(help="Slices at a time; 16 if left out.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads on the CPU: the last bits of a map depend on their number.")
+    ] = None,
+    corrections: Annotated[
+        Path | None,
+        typer.Option(help="Exported corrections (1 painted in, 2 erased) to apply to the mask."),
+    ] = None,
     png_first_column: Annotated[
         Side, typer.Option(help="Side of the patient that column 0 of PNG slices shows.")
     ] = Side.LEFT,
     json: Annotated[bool, typer.Option("--json", help="Print detection.json.")] = False,
 ) -> None:
     """Write anomaly map, reconstruction and mask (NIfTI, source grid) and detection.json."""
+    from ..detection.replay import OPTION_FLAGS, PARAM_FLAGS
     from ..patients import find_patients, is_patient
 
-    given = zip(FLAGS, (threshold, closing, area_fraction, dilation, min_area), strict=True)
-    changes = {name: value for name, value in given if value is not None}
+    params = zip(PARAM_FLAGS, (threshold, closing, area_fraction, dilation, min_area), strict=True)
+    options = zip(OPTION_FLAGS, (smoothing, erosion), strict=True)
     several = patient.is_dir() and not is_patient(patient)
-    paths = list(find_patients(patient)) if several else [patient]
-    if several and mask is not None:
-        raise ParameterError("--mask goes with one patient", mend="name the patient's folder")
-    one = _Detect(model, score, changes, sequence, png_first_column.value, device)
-    if not several or not paths:
-        described = one(patient, mask, out)
+    paths = list(find_patients(patient)) if several else []
+    for flag, file in (("--mask", mask), ("--corrections", corrections)):
+        if several and file is not None:
+            raise ParameterError(f"{flag} goes with one patient", mend="name the patient's folder")
+    one = _Detect(
+        model, score, _given(params), _given(options), sequence, png_first_column, device, batch_size
+    )
+    with _threads(threads):
+        _detect_all(one, patient, paths, mask, corrections, out, json)
+
+
+def _detect_all(
+    one: _Detect,
+    patient: Path,
+    paths: list[Path],
+    mask: Path | None,
+    corrections: Path | None,
+    out: Path,
+    json: bool,
+) -> None:
+    """Go through a cohort's patients; without any, ``patient`` is one itself."""
+    if not paths:
+        described = one(patient, mask, out, corrections)
         if json:
             print_json(described)
         else:
@@ -68,7 +98,7 @@ def detect(
     results, skipped = [], []
     for path in paths:
         try:
-            results.append(one(path, None, out / path.relative_to(patient).with_suffix("")))
+            results.append(one(path, None, out / path.relative_to(patient).with_suffix(""), None))
         except OutputError:
             raise
         except CeadError as error:
@@ -87,41 +117,90 @@ class _Detect:
     """Detection with fixed settings; the model is loaded once."""
 
     def __init__(
-        self, model: str, score: str | None, changes: dict[str, Any], sequence: str, side: Any, device: str
+        self,
+        model: str,
+        score: str | None,
+        params: dict[str, Any],
+        options: dict[str, Any],
+        sequence: str,
+        side: Side,
+        device: str,
+        batch_size: int | None,
     ) -> None:
-        from ..detection import SCORES, suggested
+        from ..detection import MapOptions, suggested
+        from ..detection.reconstruct import GROUP, check_batch_size
+        from ..detection.replay import OPTION_FLAGS, PARAM_FLAGS
         from ..zoo import find_model, load_card, load_model
 
-        card = load_card(find_model(model))
-        if score is not None and score not in SCORES:
-            raise ParameterError(f"unknown score {score!r}", mend=f"use one of {', '.join(SCORES)}")
-        self.score, params, _ = suggested(card, score)
-        self.params = _replace(params, changes) if changes else None
+        self.score, suggestion, _ = suggested(load_card(find_model(model)), score)
+        self.params = _replace(suggestion, params, PARAM_FLAGS) if params else None
+        self.options = _replace(MapOptions(), options, OPTION_FLAGS)
+        self.batch_size = GROUP if batch_size is None else batch_size
+        check_batch_size(self.batch_size)
         self.detector = load_model(model, device)
         self.sequence, self.side = sequence, side
 
-    def __call__(self, path: Path, mask: Path | None, out: Path) -> dict[str, Any]:
+    def __call__(self, path: Path, mask: Path | None, out: Path, painted: Path | None) -> dict[str, Any]:
         from ..detection import check_output, save_detection
         from ..detection import detect as run_detection
+        from ..detection.corrections import corrected, read_corrections
+        from ..detection.replay import Origin
         from ..patients import load_patient
 
-        patient = load_patient(path, self.sequence, mask, only=True, png_first_column=self.side)
+        patient = load_patient(path, self.sequence, mask, only=True, png_first_column=self.side.value)
         check_output(out, patient)
+        corrections = None if painted is None else read_corrections(painted, patient)
         with progress(patient.name) as on_progress:
-            result = run_detection(patient, self.detector, self.params, self.score, on_progress=on_progress)
+            result = run_detection(
+                patient,
+                self.detector,
+                self.params,
+                self.score,
+                options=self.options,
+                batch_size=self.batch_size,
+                on_progress=on_progress,
+            )
         for note in result.warnings:
             if note not in patient.warnings:  # those were told when it was loaded
                 typer.echo(f"warning: {note}", err=True)
-        return save_detection(result, out)
+        return save_detection(
+            result if corrections is None else corrected(result, corrections),
+            out,
+            corrections=corrections,
+            automatic=None if corrections is None else result.mask,
+            origin=Origin.given(path, patient, self.side.value),
+        )
 
 
-def _replace(params: PostprocessParams, changes: dict[str, Any]) -> PostprocessParams:
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Compute with that many threads on the CPU; None: with as many as PyTorch finds good."""
+    if count is None:
+        yield
+        return
+    import torch
+
+    if not 1 <= count <= MAX_THREADS:
+        raise ParameterError(f"--threads must be a whole number from 1 to {MAX_THREADS}, not {count}")
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _given(changes: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in changes if value is not None}
+
+
+def _replace(settings: AnySettings, changes: dict[str, Any], flags: Mapping[str, str]) -> AnySettings:
     """Change settings; an error speaks of the flag that was typed."""
     try:
-        return params.replace(**changes)
+        return settings.replace(**changes)
     except ParameterError as error:
         reason = error.reason
-        for name, flag in FLAGS.items():
+        for name, flag in flags.items():
             reason = reason.replace(name, flag)
         raise ParameterError(reason, mend=error.mend) from None
 

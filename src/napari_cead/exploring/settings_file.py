@@ -1,0 +1,248 @@
+"""Exporting an analysis, and reading the settings of an export back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from ..detection import Detection, MapOptions, PostprocessParams, save_detection
+from ..detection.corrections import Corrections, read_corrections
+from ..detection.provenance import file_sha256, voxels_sha256
+from ..detection.reconstruct import GROUP
+from ..detection.saving import read_summary
+from ..errors import MaskError, ParameterError
+from ..patients import MASK, Patient
+
+SETTINGS_FILE = "settings.json"
+"""What `export_analysis` writes."""
+
+_FILES = (SETTINGS_FILE, "detection.json")
+
+
+def export_analysis(
+    result: Detection,
+    folder: str | Path,
+    *,
+    corrections: Corrections | None = None,
+    automatic: NDArray[np.bool_] | None = None,
+) -> dict[str, Any]:
+    """Write mask, anomaly map and reconstruction (NIfTI, source grid), and ``settings.json``.
+
+    ``settings.json`` holds all that the result came from, and the ``napari-cead detect`` command that gives the
+    identical mask. With corrections, ``mask`` is the corrected one; ``mask_automatic`` and ``corrections``
+    (1 painted in, 2 erased) stand beside it. A patient that no file on disk gives is written as ``scan``, a lesion
+    mask likewise as ``reference``.
+
+    Args:
+        result: The analysis as a result; its mask is the corrected one.
+        folder: Output folder, made if it does not exist.
+        corrections: What was painted.
+        automatic: (Z, Y, X) bool, the mask before the corrections; left out without any.
+
+    Returns:
+        What ``settings.json`` holds.
+
+    Raises:
+        OutputError: If the folder cannot be written, or is that of the patient's own files.
+    """
+    return save_detection(
+        result,
+        folder,
+        json_name=SETTINGS_FILE,
+        corrections=corrections,
+        automatic=automatic,
+    )
+
+
+@dataclass(frozen=True)
+class SavedSettings:
+    """Settings read back from an export, or from what ``napari-cead detect`` wrote.
+
+    Attributes:
+        model: Name of the model.
+        sha256: Checksum of its weights.
+        score: Name of the anomaly score.
+        params: Settings of the post-processing.
+        options: What was done to the map.
+        batch_size: Slices that passed through the network together.
+        device: Where it ran.
+        sequence: Sequence of the patient.
+        patient: Name of the patient.
+        sources: By sequence name (and ``"seg"``), the sha256 of the voxels and of the file, where they are known.
+        file: The JSON file itself.
+        corrections_file: What was painted, beside the JSON file; None if nothing was.
+        corrections_sha256: Checksum of that file.
+    """
+
+    model: str
+    sha256: str
+    score: str
+    params: PostprocessParams
+    options: MapOptions
+    batch_size: int
+    device: str
+    sequence: str
+    patient: str
+    sources: dict[str, Source] = field(repr=False)
+    file: Path
+    corrections_file: Path | None = None
+    corrections_sha256: str | None = None
+
+
+_Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+# A name is looked up among the models, and a name with a slash would be a folder anywhere.
+_Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$")]
+_Word = Annotated[str, StringConstraints(max_length=1000)]
+_Device = Annotated[str, StringConstraints(pattern=r"^(cpu|mps|cuda(:[0-9]{1,3})?)$")]
+_VolumeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}\.nii(\.gz)?$")]
+
+
+class _Checked(BaseModel):
+    # What a later version adds is no business of ours.
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+
+class Source(_Checked):
+    """Checksums of a scan or lesion mask that a result came from.
+
+    Attributes:
+        sha256: Of the file.
+        voxels_sha256: Of the values, whatever file they came from.
+    """
+
+    sha256: _Sha256 | None = None
+    voxels_sha256: _Sha256 | None = None
+
+
+class _CorrectionsEntry(_Checked):
+    file: _VolumeName
+    sha256: _Sha256 | None = None
+
+
+class _File(_Checked):
+    schema_version: Literal[1]
+    model: _Name
+    sha256: _Sha256
+    score: _Word
+    params: dict[str, Any]
+    options: dict[str, Any] = Field(default_factory=dict)
+    batch_size: int = Field(default=GROUP, ge=1, le=1 << 20)
+    device: _Device
+    sequence: _Word
+    patient: _Word
+    sources: dict[_Word, Source] = Field(default_factory=dict)
+    corrections: _CorrectionsEntry | None = None
+
+
+def read_settings(path: str | Path) -> SavedSettings:
+    """Read the settings of an export. Nothing in the file is run, and it names no file outside its own folder.
+
+    Args:
+        path: A ``settings.json`` or ``detection.json``, or the folder that holds one.
+
+    Raises:
+        ParameterError: If there is none, or it is not a valid one of this schema version.
+    """
+    file = _find(Path(path).expanduser())
+    values = read_summary(file)
+    try:
+        read = _File.model_validate(values)
+        params = _numbers(PostprocessParams, read.params, "params")
+        options = _numbers(MapOptions, read.options, "options") if read.options else MapOptions()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ParameterError(f"{where}: {first['msg']}", file=file, mend=_AGAIN) from None
+    except ParameterError as error:
+        raise ParameterError(error.reason, file=file, mend=_AGAIN) from None
+    return SavedSettings(
+        model=read.model,
+        sha256=read.sha256,
+        score=read.score,
+        params=params,
+        options=options,
+        batch_size=read.batch_size,
+        device=read.device,
+        sequence=read.sequence,
+        patient=read.patient,
+        sources=dict(read.sources),
+        file=file,
+        corrections_file=None if read.corrections is None else file.parent / read.corrections.file,
+        corrections_sha256=None if read.corrections is None else read.corrections.sha256,
+    )
+
+
+_AGAIN = "export the settings again"
+
+_Numbers = TypeVar("_Numbers", PostprocessParams, MapOptions)
+
+
+def _numbers(kind: type[_Numbers], values: dict[str, Any], where: str) -> _Numbers:
+    """Return validated settings; all of them have to be there, as a default would be silent."""
+    if values.keys() != kind.model_fields.keys():
+        raise ParameterError(f"{where} must hold {', '.join(kind.model_fields)} and nothing else")
+    return kind(**values)
+
+
+def _find(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    for name in _FILES:
+        if (path / name).is_file():
+            return path / name
+    raise ParameterError(
+        f"there is neither {' nor '.join(_FILES)} here", file=path, mend="choose the folder of an export"
+    )
+
+
+def check_same_patient(settings: SavedSettings, patient: Patient) -> list[str]:
+    """Return what differs between the patient that settings were made for and another, a sentence each.
+
+    Args:
+        settings: From `read_settings`.
+        patient: The patient that they are to be used for.
+    """
+    found = []
+    if settings.sequence != patient.sequence:
+        found.append(f"the settings were made for {settings.sequence}, this is {patient.sequence}")
+    elif _differs(settings.sources.get(settings.sequence), patient, patient.sequence, patient.volume()):
+        found.append(f"the settings were made for another scan ({settings.patient}) than {patient.name}")
+    if _differs(settings.sources.get(MASK), patient, MASK, patient.lesion_mask):
+        found.append("the settings were made with another lesion mask, so that Dice is another one")
+    return found
+
+
+def _differs(source: Source | None, patient: Patient, name: str, volume: NDArray[Any] | None) -> bool:
+    """Whether a volume is known to be another one; by its voxels if they are known, else by its file."""
+    if source is None or volume is None:
+        return (source is None) != (volume is None)
+    if source.voxels_sha256 is not None:
+        return voxels_sha256(volume) != source.voxels_sha256
+    file = patient.files.get(name)
+    return file is not None and source.sha256 is not None and file_sha256(file) != source.sha256
+
+
+def load_corrections(settings: SavedSettings, patient: Patient) -> Corrections | None:
+    """Return what was painted into the mask, None if nothing was.
+
+    Args:
+        settings: From `read_settings`.
+        patient: The patient to paint on; it need not be the same file, but has to have the same grid.
+
+    Raises:
+        MaskError: If the file is missing, has changed since, or does not fit the patient.
+    """
+    file = settings.corrections_file
+    if file is None:
+        return None
+    mend = "put the exported file back, or restore the settings without it"
+    if file.is_symlink() or not file.is_file():
+        raise MaskError("the corrections are missing", file=file, mend=mend)
+    if settings.corrections_sha256 is not None and file_sha256(file) != settings.corrections_sha256:
+        raise MaskError("the corrections have changed since they were exported", file=file, mend=mend)
+    return read_corrections(file, patient)
