@@ -145,7 +145,7 @@ def test_events_come_with_the_state_up_to_date(session):
 
 def test_the_newest_setting_wins(session, monkeypatch):
     """A slow older change must not overwrite a newer one."""
-    stages, reached, release = session._stages, threading.Event(), threading.Event()
+    stages, reached, release = session._now().stages, threading.Event(), threading.Event()
     whole = stages.volume
 
     def slow(params, should_stop=None):
@@ -210,7 +210,9 @@ def test_export_keeps_corrections_apart(session, tmp_path):
     session.correct(painted)
     session.export(tmp_path)
     settings = json.loads((tmp_path / "settings.json").read_text())
-    assert settings["corrections"] == {"file": "corrections.nii.gz", "added_voxels": 4, "removed_voxels": 1}
+    saved = settings["corrections"]
+    assert len(saved.pop("sha256")) == 64
+    assert saved == {"file": "corrections.nii.gz", "added_voxels": 4, "removed_voxels": 1}
     to_canonical = session.patient.grid.to_canonical
     labels = to_canonical(np.asarray(nib.load(tmp_path / "corrections.nii.gz").dataobj))
     automatic = to_canonical(np.asarray(nib.load(tmp_path / "mask_automatic.nii.gz").dataobj))

@@ -1,6 +1,24 @@
-"""Exploring: an immutable analysis per patient, model and score, and the session that changes it."""
+"""Exploring: immutable analyses by patient, model and score, and the session that changes them."""
 
-from .analysis import Analysis, Corrections
+from ..detection.corrections import Corrections
+from .analysis import Analysis, Key, Suggested
+from .curves import DiceCurve, MapHistogram, Mark
+from .figures import Figures
+from .lesions import LesionTable
 from .session import DEFAULT_MODEL, Session
+from .streaming import Streaming
 
-__all__ = ["DEFAULT_MODEL", "Analysis", "Corrections", "Session"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "Analysis",
+    "Corrections",
+    "DiceCurve",
+    "Figures",
+    "Key",
+    "LesionTable",
+    "MapHistogram",
+    "Mark",
+    "Session",
+    "Streaming",
+    "Suggested",
+]

@@ -7,38 +7,27 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..detection import Detection, PostprocessParams, Reconstruction
+from ..detection import Detection, MapOptions, PostprocessParams, Reconstruction
+from ..detection.corrections import Corrections
 from ..metrics import Counts, PatientCounts
 
 Mask = NDArray[np.bool_]
 
+Key = tuple[str, str]
+"""What tells the analyses of a patient apart: name of the model, name of the score."""
 
-@dataclass(frozen=True, eq=False)
-class Corrections:
-    """What the user painted into the detected mask, kept apart so that it survives a moved slider.
+
+@dataclass(frozen=True)
+class Suggested:
+    """Settings to start from.
 
     Attributes:
-        added: (Z, Y, X) bool, voxels painted in.
-        removed: (Z, Y, X) bool, voxels erased.
+        rule: How they came about: ``"default"`` or the named rule of the model.
+        params: The settings.
     """
 
-    added: Mask = field(repr=False)
-    removed: Mask = field(repr=False)
-
-    @classmethod
-    def between(cls, automatic: Mask, painted: Mask) -> Corrections | None:
-        """Return what turns the automatic mask into the painted one; None if they are equal."""
-        added, removed = painted & ~automatic, automatic & ~painted
-        return cls(added, removed) if added.any() or removed.any() else None
-
-    def apply(self, automatic: Mask, z: int | None = None) -> Mask:
-        """Return an automatic mask, (Z, Y, X) or the (Y, X) of slice ``z``, with the corrections."""
-        added, removed = (self.added, self.removed) if z is None else (self.added[z], self.removed[z])
-        return np.asarray((automatic | added) & ~removed)
-
-    def volume(self) -> NDArray[np.uint8]:
-        """Return (Z, Y, X) labels: 1 painted in, 2 erased."""
-        return np.asarray(self.added + 2 * self.removed.astype(np.uint8), dtype=np.uint8)
+    rule: str
+    params: PostprocessParams
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +37,11 @@ class Analysis:
     Attributes:
         reconstruction: What the model made of the patient.
         score: Name of the anomaly score.
+        reconstructed: (Z, Y, X) float32: the reconstruction on the patient grid.
         anomaly_map: (Z, Y, X) float32 in [0, 1].
+        options: What was done to the map before it is cut.
         params: Settings of the post-processing.
-        suggestion: The model's suggested settings for this score.
-        rule: How the suggestion came about.
+        suggestions: The model's suggested settings for this score, the one to start from first; never empty.
         automatic: (Z, Y, X) bool: the post-processed map.
         corrections: What the user painted, if anything.
         mask: (Z, Y, X) bool: the automatic mask with the corrections.
@@ -60,10 +50,11 @@ class Analysis:
 
     reconstruction: Reconstruction
     score: str
+    reconstructed: NDArray[np.float32] = field(repr=False)
     anomaly_map: NDArray[np.float32] = field(repr=False)
+    options: MapOptions
     params: PostprocessParams
-    suggestion: PostprocessParams
-    rule: str
+    suggestions: tuple[Suggested, ...]
     automatic: Mask = field(repr=False)
     corrections: Corrections | None = field(default=None, repr=False)
     mask: Mask = field(init=False, repr=False)
@@ -74,6 +65,24 @@ class Analysis:
         reference = self.reconstruction.patient.lesion_mask
         object.__setattr__(self, "mask", mask)
         object.__setattr__(self, "counts", None if reference is None else PatientCounts.of(mask, reference))
+
+    @property
+    def key(self) -> Key:
+        """Name of the model and of the score."""
+        return self.reconstruction.model, self.score
+
+    @property
+    def suggestion(self) -> PostprocessParams:
+        """The suggested settings to start from."""
+        return self.suggestions[0].params
+
+    @property
+    def rule(self) -> str:
+        """The rule that gave the settings in use, ``"given"`` if they are the user's own."""
+        for suggested in self.suggestions:
+            if suggested.params == self.params:
+                return suggested.rule
+        return "given"
 
     @property
     def dice(self) -> float | None:
@@ -101,15 +110,20 @@ class Analysis:
         return Detection(
             patient=made.patient,
             input=made.stack.scaled,
-            reconstruction=made.volume(),
+            reconstruction=self.reconstructed,
             anomaly_map=self.anomaly_map,
             mask=self.mask,
             params=self.params,
             score=self.score,
-            rule=self.rule if self.params == self.suggestion else "given",
+            rule=self.rule,
             dice=self.dice,
             model=made.model,
             sha256=made.sha256,
             device=made.device,
+            options=self.options,
+            batch_size=made.batch_size,
+            threads=made.threads,
+            preparation=made.preparation,
+            model_folder=made.model_folder,
             warnings=(*made.patient.warnings, *made.warnings),
         )

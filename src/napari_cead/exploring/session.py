@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,96 +9,48 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from psygnal import Signal
 
-from ..detection import PostprocessParams, Reconstruction, run, save_detection, suggested
-from ..detection.postprocessing import StagedPostprocessor
+from ..detection import (
+    MapOptions,
+    PostprocessParams,
+    Reconstruction,
+    ReconstructionCache,
+    check_score,
+    run,
+)
+from ..detection.reconstruct import GROUP
+from ..detection.scores import needs_gradient
 from ..errors import Cancelled, CeadError
-from ..metrics import volume_ml
 from ..patients import Patient, load_patient
-from ..zoo import Detector, ModelCard, find_model, load_card, load_model, pick_device
-from .analysis import Analysis
+from .analysis import Analysis, Key
+from .loaded import LoadedModel
+from .opened import Opened, Settings, carried_over, preferred_score, suggestions_for
+from .settings_file import check_same_patient, export_analysis, load_corrections, read_settings
+from .state import Mask, SessionState
+from .streaming import Streaming
 
 DEFAULT_MODEL = "ce-vae1"
 
-Mask = NDArray[np.bool_]
+MOST_ANALYSES = 12
+"""Analyses of one patient that are kept; each takes some 100 MB. Then the one unused for longest goes."""
+
+Progress = Callable[[int, int], None]
+Stop = Callable[[], bool]
 
 
-class Session:
-    """The state behind the Explore widget: one patient, one analysis of it, and how to change them.
+class Session(SessionState):
+    """The state behind the Explore widget and everything that changes it: one patient, analyses by model and score.
 
     Every method blocks and returns with the state up to date; events are emitted in the calling thread. One
     thread may change settings while another asks for single slices.
-
-    Attributes:
-        patient_changed: Emitted with the new patient.
-        analysis_changed: Emitted with the new analysis after a detection or a change of score, and with
-            None when a new patient makes the old one void.
-        params_changed: Emitted with the parameters as soon as they are set, before the mask follows.
-        mask_changed: Emitted with the analysis when its mask has followed.
     """
 
-    patient_changed = Signal(object)
-    analysis_changed = Signal(object)
-    params_changed = Signal(object)
-    mask_changed = Signal(object)
-
     def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._patient: Patient | None = None
-        self._analysis: Analysis | None = None
-        self._stages: StagedPostprocessor | None = None
-        self._params = PostprocessParams()
-        self._detector: Detector | None = None
+        super().__init__()
+        self._loaded = LoadedModel()
+        self._cache = ReconstructionCache()
 
-    # -- what is there -------------------------------------------------------------------------------------
-
-    @property
-    def patient(self) -> Patient | None:
-        """The open patient."""
-        return self._patient
-
-    @property
-    def analysis(self) -> Analysis | None:
-        """The current analysis; None before a detection."""
-        return self._analysis
-
-    @property
-    def params(self) -> PostprocessParams:
-        """The current post-processing parameters."""
-        return self._params
-
-    @property
-    def score(self) -> str | None:
-        """Name of the current anomaly score."""
-        return None if self._analysis is None else self._analysis.score
-
-    @property
-    def anomaly_map(self) -> NDArray[np.float32] | None:
-        """(Z, Y, X) float32 in [0, 1]; None before a detection."""
-        return None if self._analysis is None else self._analysis.anomaly_map
-
-    @property
-    def mask(self) -> Mask | None:
-        """(Z, Y, X) bool, the user's corrections included; None before a detection."""
-        return None if self._analysis is None else self._analysis.mask
-
-    @property
-    def dice(self) -> float | None:
-        """Dice over the volume; None without a lesion mask or detection, NaN if both are empty."""
-        return None if self._analysis is None else self._analysis.dice
-
-    @property
-    def volume_ml(self) -> float | None:
-        """Volume of the mask in mL; None before a detection."""
-        analysis = self._analysis
-        return None if analysis is None else volume_ml(analysis.mask, analysis.reconstruction.patient.spacing)
-
-    def slice_dice(self, z: int) -> float | None:
-        """Dice of slice ``z``; None without a lesion mask or detection, NaN if both are empty there."""
-        return None if self._analysis is None else self._analysis.slice_dice(z)
-
-    # -- patient and model ---------------------------------------------------------------------------------
+    # -- patient -------------------------------------------------------------------------------------------
 
     def open(self, path: str | Path, sequence: str = "flair", mask: str | Path | None = None) -> Patient:
         """Load a patient from disk and make it the current one.
@@ -110,17 +61,17 @@ class Session:
         return self.use(load_patient(path, sequence, mask))
 
     def use(self, patient: Patient) -> Patient:
-        """Make a patient in memory the current one. The old analysis becomes void."""
+        """Make a patient in memory the current one. The analyses of the old one become void."""
         with self._lock:
             self._patient = patient
-            self._analysis = None
-            self._stages = None
+            self._opened, self._current, self._streaming = {}, None, None
         self.patient_changed.emit(patient)
         self.analysis_changed.emit(None)
+        self.analyses_changed.emit(())
         return patient
 
     def set_reference(self, mask: NDArray[Any] | None) -> None:
-        """Take another lesion mask (Z, Y, X) as the reference, or none; the analysis goes on with it.
+        """Take another lesion mask (Z, Y, X) as the reference, or none; the analyses go on with it.
 
         Raises:
             MaskError: If it does not fit the patient.
@@ -128,12 +79,16 @@ class Session:
         with self._lock:
             if self._patient is None:
                 raise CeadError("there is no patient yet", mend="open a patient first")
-            self._patient = self._patient.with_lesion_mask(mask)
-            if self._analysis is None:
-                return
-            made = replace(self._analysis.reconstruction, patient=self._patient)
-            self._analysis = analysis = replace(self._analysis, reconstruction=made)
-        self.mask_changed.emit(analysis)
+            self._patient = patient = self._patient.with_lesion_mask(mask)
+            for opened in self._opened.values():
+                made = replace(opened.analysis.reconstruction, patient=patient)
+                opened.analysis = replace(opened.analysis, reconstruction=made)
+            analysis = self.analysis
+        if analysis is not None:
+            self.mask_changed.emit(analysis)
+        self.analyses_changed.emit(self.analyses)
+
+    # -- detection -----------------------------------------------------------------------------------------
 
     def detect(
         self,
@@ -141,92 +96,199 @@ class Session:
         score: str | None = None,
         params: PostprocessParams | None = None,
         *,
+        options: MapOptions | None = None,
         device: str = "auto",
-        on_progress: Callable[[int, int], None] | None = None,
-        should_stop: Callable[[], bool] | None = None,
+        batch_size: int = GROUP,
+        first: int | None = None,
+        on_progress: Progress | None = None,
+        should_stop: Stop | None = None,
     ) -> Analysis:
         """Run a model on the current patient. What the user painted before stays.
+
+        A patient that this model was run on before is not computed again. Settings that are changed while the
+        network runs are taken over.
 
         Args:
             model: Name or folder of the model.
             score: Anomaly score; the model's suggestion if None.
             params: Settings to start with; the model's suggestion if None.
+            options: What is done to the map; as it is now if None.
             device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+            batch_size: Slices at a time.
+            first: Slice to start with, the one on screen for instance; then outwards.
             on_progress: Called with (slices done, slices in all).
             should_stop: Asked between groups of slices.
 
         Raises:
             CeadError: If there is no patient, or the model or patient cannot be used.
-            Cancelled: If ``should_stop`` returned true, or another patient was opened meanwhile.
+            Cancelled: If ``should_stop`` returned true, or another patient was opened meanwhile. What was there
+                before is there again.
         """
         patient = self._patient
         if patient is None:
             raise CeadError("there is no patient yet", mend="open a patient first")
-        detector = self._load(model, device)
+        detector = self._loaded.get(model, device)
+        score = score or preferred_score(detector.card)
+        suggestions = suggestions_for(detector.card, score)
+        with self._lock:
+            before = self._current
+            corrections = None if self.analysis is None else self.analysis.corrections
+            self._current = None
+            self._params = params or suggestions[0].params
+            self._options = options or self._options
+            streaming = Streaming(patient, detector.name, score, self._options)
+        self._tell_settings()
+        self.analysis_changed.emit(None)
 
-        def stop() -> bool:
-            now = self._patient
-            other = now is None or now.grid is not patient.grid or now.sequence != patient.sequence
-            return other or (should_stop is not None and should_stop())
+        def arrived(made: Reconstruction, indices: NDArray[np.int64]) -> None:
+            streaming.take(made, indices)
+            with self._lock:
+                if not self._is_current(patient):
+                    return
+                self._streaming = streaming
+            self.slices_arrived.emit(streaming, indices)
 
-        made = run(patient, detector, on_progress=on_progress, should_stop=stop)
-        return self._analyse(made, detector.card, score, params)
+        try:
+            made = run(
+                patient,
+                detector,
+                score=score,
+                first=first,
+                batch_size=batch_size,
+                cache=self._cache,
+                on_progress=on_progress,
+                should_stop=lambda: (
+                    not self._is_current(patient) or (should_stop is not None and should_stop())
+                ),
+                on_slices=arrived,
+            )
+            opened = Opened.of(
+                made,
+                score,
+                streaming.options,
+                self._params,
+                suggestions,
+                reconstructed=streaming.reconstruction,
+                anomaly_map=streaming.anomaly_map,
+                corrections=corrections,
+            )
+            return self._install(opened, follow=True)
+        except BaseException:
+            with self._lock:
+                self._streaming = None
+            if self._current is None and before in self._opened:
+                self._show(before)
+            raise
 
-    def set_score(self, score: str) -> Analysis:
-        """Show another score of the same reconstruction, with the settings suggested for it; painting stays.
+    def set_score(
+        self, score: str, *, on_progress: Progress | None = None, should_stop: Stop | None = None
+    ) -> Analysis:
+        """Show another score of the same model; painting stays, and so do the settings that still make sense.
+
+        A score that was shown before comes back with its own settings. A score that needs more of the network
+        than there is runs it again.
+
+        Args:
+            score: The anomaly score.
+            on_progress: Called with (slices done, slices in all).
+            should_stop: Asked between groups of slices.
 
         Raises:
-            ParameterError: If the score is unknown.
+            ParameterError: If the score is unknown or the model cannot give it.
             CeadError: Before a detection.
+            Cancelled: If ``should_stop`` returned true.
         """
-        analysis, detector = self._analysis, self._detector
-        if analysis is None or detector is None:
+        analysis = self.analysis
+        if analysis is None:
             raise CeadError("there is no anomaly map yet", mend="run a model first")
-        return self._analyse(analysis.reconstruction, detector.card, score)
+        old = analysis.reconstruction
+        if (old.model, score) in self._opened:
+            return self._show((old.model, score))
+        detector = self._loaded.again(old)
+        check_score(score, detector.card)
+        made = old
+        if needs_gradient(score) and old.gradient is None:
+            made = run(
+                old.patient,
+                detector,
+                score=score,
+                batch_size=old.batch_size,
+                cache=self._cache,
+                on_progress=on_progress,
+                should_stop=should_stop,
+            )
+        suggestions = suggestions_for(detector.card, score)
+        opened = Opened.of(
+            made if made.patient is old.patient else replace(made, patient=old.patient),
+            score,
+            analysis.options,
+            carried_over(analysis, score, suggestions),
+            suggestions,
+            reconstructed=analysis.reconstructed,
+            corrections=analysis.corrections,
+        )
+        return self._install(opened, follow=False)
 
-    def _load(self, model: str | Path, device: str) -> Detector:
-        # Weights stay loaded between runs; the checksum tells a folder that was replaced meanwhile.
-        wanted = (find_model(model), load_card(find_model(model)).sha256, pick_device(device))
-        old = self._detector
-        if old is None or (old.folder, old.sha256, old.device) != wanted:
-            self._detector = load_model(model, device)
-        assert self._detector is not None
-        return self._detector
+    def select(self, key: Key) -> Analysis:
+        """Make an analysis that is there the current one; it comes back with its own settings.
 
-    def _analyse(
-        self,
-        made: Reconstruction,
-        card: ModelCard,
-        score: str | None,
-        wanted: PostprocessParams | None = None,
-    ) -> Analysis:
-        score, suggestion, rule = suggested(card, score)
-        params = suggestion if wanted is None else wanted
-        anomaly_map = made.anomaly_map(score)
-        stages = StagedPostprocessor(anomaly_map, made.patient.spacing)
-        automatic = stages.volume(params)
-        analysis = Analysis(made, score, anomaly_map, params, suggestion, rule, automatic)
+        Raises:
+            CeadError: If there is no such analysis.
+        """
+        if key not in self._opened:
+            raise CeadError(f"there is no analysis by {key[0]} with {key[1]}", mend="run this model first")
+        return self._show(key)
+
+    def forget(self, key: Key) -> None:
+        """Drop an analysis that is not the current one."""
         with self._lock:
-            # A new reference (or a corrected one) may have come while the network ran; a new patient voids it.
-            now = self._patient
-            if now is None or now.grid is not made.patient.grid or now.sequence != made.patient.sequence:
-                raise Cancelled
-            if now is not made.patient:
-                analysis = replace(analysis, reconstruction=replace(made, patient=now))
-            if self._analysis is not None:
-                analysis = replace(analysis, corrections=self._analysis.corrections)
-            self._analysis, self._stages, self._params = analysis, stages, params
-        self.params_changed.emit(params)
-        self.analysis_changed.emit(analysis)
-        return analysis
+            if key == self._current or self._opened.pop(key, None) is None:
+                return
+        self.analyses_changed.emit(self.analyses)
+
+    def _install(self, opened: Opened, *, follow: bool) -> Analysis:
+        """Make a new analysis the current one; with ``follow``, with the settings that were changed meanwhile."""
+        made, key = opened.analysis.reconstruction, opened.analysis.key
+        while True:
+            with self._lock:
+                now = self._patient
+                if now is None or not self._is_current(made.patient):
+                    raise Cancelled  # a new patient voids it
+                if not follow or self._params == opened.analysis.params:
+                    if now is not made.patient:  # a new reference came while the network ran
+                        made = replace(made, patient=now)
+                        opened.analysis = replace(opened.analysis, reconstruction=made)
+                    if key in self._opened:
+                        past = self._opened.pop(key).history
+                        past.record(opened.history.now)
+                        opened.history = past
+                    self._opened[key] = opened
+                    self._streaming = None
+                    break
+                params = self._params
+            opened.analysis = opened.analysis.change(params, opened.stages.volume(params))
+            opened.history.record(Settings(params, opened.analysis.options))
+        self._show(key)
+        self._forget_oldest()
+        self.analyses_changed.emit(self.analyses)
+        return opened.analysis
+
+    def _forget_oldest(self) -> None:
+        with self._lock:
+            for key in list(self._opened)[: max(0, len(self._opened) - MOST_ANALYSES)]:
+                if key != self._current:
+                    del self._opened[key]
 
     # -- settings ------------------------------------------------------------------------------------------
 
-    def set(self, *, should_stop: Callable[[], bool] | None = None, **changes: Any) -> PostprocessParams:
+    def set(
+        self, *, should_stop: Stop | None = None, gesture: object = None, **changes: Any
+    ) -> PostprocessParams:
         """Change post-processing parameters; returns when the mask of the whole volume has followed.
 
         Args:
             should_stop: Asked now and then; a mask that is no longer wanted is dropped.
+            gesture: Changes of one gesture, a drag of a slider for instance, are undone in one step.
             **changes: Fields of ``PostprocessParams``.
 
         Raises:
@@ -236,35 +298,86 @@ class Session:
         with self._lock:
             params = self._params.replace(**changes)
             self._params = params
-            stages = self._stages
+            opened = self._now()
         self.params_changed.emit(params)
-        if stages is not None:
-            automatic = stages.volume(params, should_stop=should_stop)
+        if opened is not None:
+            automatic = opened.stages.volume(params, should_stop=should_stop)
             with self._lock:
-                # Another patient, score or setting may have come meanwhile: newest wins.
-                if self._stages is not stages or self._params is not params or self._analysis is None:
+                # Another patient, analysis or setting may have come meanwhile: newest wins.
+                if self._now() is not opened or self._params is not params:
                     raise Cancelled
-                self._analysis = analysis = self._analysis.change(params, automatic)
+                opened.analysis = analysis = opened.analysis.change(params, automatic)
+                opened.history.record(Settings(params, analysis.options), gesture)
             self.mask_changed.emit(analysis)
         return params
 
+    def set_options(self, **changes: Any) -> MapOptions:
+        """Change what is done to the map before it is cut; returns when map and mask have followed.
+
+        Args:
+            **changes: Fields of ``MapOptions``.
+
+        Raises:
+            ParameterError: If a value is out of range; nothing changes then.
+            Cancelled: If something newer came meanwhile.
+        """
+        with self._lock:
+            options = self._options.replace(**changes)
+            opened = self._now()
+            if opened is None:
+                self._options = options
+        if opened is None:
+            self.options_changed.emit(options)
+        elif options != opened.analysis.options:
+            self._remake(opened, options, self._params)
+            opened.history.record(Settings(self._params, options))
+        return options
+
     def reset(self) -> PostprocessParams:
         """Go back to the settings that the model suggests (before a detection: the paper's defaults)."""
-        wanted = PostprocessParams() if self._analysis is None else self._analysis.suggestion
+        wanted = PostprocessParams() if self.analysis is None else self.analysis.suggestion
         return self.set(**wanted.model_dump())
 
+    def undo(self) -> PostprocessParams:
+        """Go back to the settings before the last change, if there are any."""
+        opened = self._now()
+        return self._params if opened is None else self._go_to(opened, opened.history.undo())
+
+    def redo(self) -> PostprocessParams:
+        """Take back an undo, if there was one."""
+        opened = self._now()
+        return self._params if opened is None else self._go_to(opened, opened.history.redo())
+
+    def _go_to(self, opened: Opened, settings: Settings) -> PostprocessParams:
+        # Recording a state that is the current one of the history changes nothing there.
+        if settings.options != opened.analysis.options:
+            self._remake(opened, settings.options, settings.params)
+            return settings.params
+        return self.set(**settings.params.model_dump())
+
+    def _remake(self, opened: Opened, options: MapOptions, params: PostprocessParams) -> None:
+        fresh = opened.with_options(options, params)
+        with self._lock:
+            if self._now() is not opened:
+                raise Cancelled
+            opened.analysis, opened.stages = fresh.analysis, fresh.stages
+            assert self._current is not None
+            key = self._current
+        self._show(key)
+
     def slice_mask(self, z: int, params: PostprocessParams | None = None) -> Mask | None:
-        """Return the mask (Y, X) of one slice at once, without changing any state.
+        """Return the mask (Y, X) of one slice at once, without changing any state; None if there is none yet.
 
         Args:
             z: Index of the slice.
             params: Settings to look at; the current ones if None.
         """
-        stages, analysis = self._stages, self._analysis
-        if stages is None or analysis is None:
-            return None
-        mask = stages.slice(z, self._params if params is None else params)
-        return mask if analysis.corrections is None else analysis.corrections.apply(mask, z)
+        wanted = self._params if params is None else params
+        opened, streaming = self._now(), self._streaming
+        if opened is None:
+            return None if streaming is None else streaming.slice_mask(z, wanted)
+        mask, corrections = opened.stages.slice(z, wanted), opened.analysis.corrections
+        return mask if corrections is None else corrections.apply(mask, z)
 
     # -- corrections ---------------------------------------------------------------------------------------
 
@@ -274,18 +387,19 @@ class Session:
         Args:
             painted: (Z, Y, X), above 0 is lesion.
         """
-        with self._lock:
-            if self._analysis is None:
-                raise CeadError("there is no detected mask yet", mend="run a model first")
-            self._analysis = analysis = self._analysis.paint(np.asarray(painted) > 0)
-        self.mask_changed.emit(analysis)
+        self._paint(lambda analysis: analysis.paint(np.asarray(painted) > 0))
 
     def discard_corrections(self) -> None:
         """Go back to the mask that the settings give."""
+        if self.analysis is not None:
+            self._paint(lambda analysis: replace(analysis, corrections=None))
+
+    def _paint(self, change: Callable[[Analysis], Analysis]) -> None:
         with self._lock:
-            if self._analysis is None:
-                return
-            self._analysis = analysis = replace(self._analysis, corrections=None)
+            opened = self._now()
+            if opened is None:
+                raise CeadError("there is no detected mask yet", mend="run a model first")
+            opened.analysis = analysis = change(opened.analysis)
         self.mask_changed.emit(analysis)
 
     # -- results -------------------------------------------------------------------------------------------
@@ -294,7 +408,7 @@ class Session:
         """Write mask, anomaly map and reconstruction (NIfTI, source grid) and ``settings.json``.
 
         With corrections, ``mask`` is the corrected one; ``mask_automatic`` and ``corrections`` (1 painted
-        in, 2 erased) stand beside it.
+        in, 2 erased) stand beside it. ``settings.json`` names the command that gives the same mask.
 
         Returns:
             What ``settings.json`` holds.
@@ -302,18 +416,53 @@ class Session:
         Raises:
             CeadError: Before a detection, or if the folder cannot be written.
         """
-        analysis = self._analysis
+        analysis = self.analysis
         if analysis is None:
             raise CeadError("there is nothing to export yet", mend="run a model first")
-        volumes: dict[str, NDArray[Any]] = {}
-        facts: dict[str, Any] = {"corrections": None}
-        if analysis.corrections is not None:
-            volumes = {"mask_automatic": analysis.automatic, "corrections": analysis.corrections.volume()}
-            facts["corrections"] = {
-                "file": "corrections.nii.gz",
-                "added_voxels": int(analysis.corrections.added.sum()),
-                "removed_voxels": int(analysis.corrections.removed.sum()),
-            }
-        return save_detection(
-            analysis.detection(), folder, json_name="settings.json", more_volumes=volumes, more_facts=facts
+        return export_analysis(
+            analysis.detection(), folder, corrections=analysis.corrections, automatic=analysis.automatic
         )
+
+    def restore(
+        self,
+        path: str | Path,
+        *,
+        device: str = "auto",
+        on_progress: Progress | None = None,
+        should_stop: Stop | None = None,
+    ) -> tuple[str, ...]:
+        """Take over the settings of an export: model, score, parameters, map options and corrections.
+
+        Args:
+            path: ``settings.json``, ``detection.json``, or the folder that holds it.
+            device: Where to run the model, if it has to be run.
+            on_progress: Called with (slices done, slices in all).
+            should_stop: Asked between groups of slices.
+
+        Returns:
+            What is not as it was when the settings were saved: another scan, another model.
+
+        Raises:
+            CeadError: If the file, the model or the corrections cannot be used, or there is no patient.
+            Cancelled: If ``should_stop`` returned true.
+        """
+        settings = read_settings(path)
+        patient = self._patient
+        if patient is None:
+            raise CeadError("there is no patient yet", mend="open a patient first")
+        notes = check_same_patient(settings, patient)
+        corrections = load_corrections(settings, patient)
+        analysis = self.detect(
+            self._loaded.folder_of(settings.sha256) or settings.model,
+            settings.score,
+            settings.params,
+            options=settings.options,
+            device=device,
+            batch_size=settings.batch_size,
+            on_progress=on_progress,
+            should_stop=should_stop,
+        )
+        self._paint(lambda analysis: replace(analysis, corrections=corrections))
+        if analysis.reconstruction.sha256 != settings.sha256:
+            notes = [*notes, f"{settings.model} has other weights than when the settings were saved"]
+        return tuple(notes)

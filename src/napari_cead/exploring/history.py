@@ -1,0 +1,69 @@
+"""Undo and redo of settings."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+LONGEST = 200
+"""Steps that are kept."""
+
+
+class History(Generic[T]):
+    """States that a user went through, with a way back and forth.
+
+    Args:
+        start: The first state.
+    """
+
+    def __init__(self, start: T) -> None:
+        self._states = [start]
+        self._now = 0
+        self._gesture: object = None
+
+    @property
+    def now(self) -> T:
+        """The current state."""
+        return self._states[self._now]
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is an earlier state."""
+        return self._now > 0
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is a later state."""
+        return self._now + 1 < len(self._states)
+
+    def record(self, state: T, gesture: object = None) -> None:
+        """Add a state after the current one; what was undone before is forgotten.
+
+        Args:
+            state: The new state.
+            gesture: States of one gesture, a drag of a slider for instance, are one step; None is a step of its own.
+        """
+        if state == self.now:
+            return
+        del self._states[self._now + 1 :]
+        if gesture is not None and gesture == self._gesture:
+            self._states[self._now] = state
+            return
+        self._states.append(state)
+        del self._states[:-LONGEST]
+        self._now = len(self._states) - 1
+        self._gesture = gesture
+
+    def undo(self) -> T:
+        """Go one state back, if there is one, and return it."""
+        return self._go(-1)
+
+    def redo(self) -> T:
+        """Go one state forth, if there is one, and return it."""
+        return self._go(1)
+
+    def _go(self, step: int) -> T:
+        self._gesture = None
+        self._now = min(max(self._now + step, 0), len(self._states) - 1)
+        return self.now

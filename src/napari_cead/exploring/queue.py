@@ -1,0 +1,403 @@
+"""A queue of patients: one model over many, one after the other, while the user looks at something else. No Qt."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal
+from warnings import catch_warnings, simplefilter
+
+from psygnal import Signal
+
+from ..atomic import make_folder, to_json, write_text
+from ..detection import (
+    Detection,
+    check_output,
+    detect,
+    save_detection,
+    suggested,
+)
+from ..detection.reconstruct import check_batch_size
+from ..detection.replay import Origin
+from ..errors import Cancelled, CeadError, CeadWarning, OutputError, PatientError
+from ..patients import find_files, find_patients, is_patient, load_patient
+from ..zoo import Detector, load_model
+from .queue_items import QueueItem, QueueResult, QueueSettings
+
+__all__ = ["PER_PATIENT", "RECORD_FILE", "DetectionQueue", "QueueItem", "QueueResult", "QueueSettings"]
+
+SCHEMA_VERSION = 1
+
+RECORD_FILE = "queue.json"
+"""Name of the list of a queue's patients and results, in the output folder."""
+
+PER_PATIENT = 1000
+"""Steps of progress that one patient counts."""
+
+PNG_SIDE: Literal["left"] = "left"
+"""Side of the patient that column 0 of PNG slices shows, as everywhere where nobody says otherwise."""
+
+_log = logging.getLogger(__name__)
+
+
+class DetectionQueue:
+    """Patients to be run one after the other with the same settings.
+
+    ``run`` blocks; patients may be added and removed meanwhile in other threads. Events are emitted in the
+    calling thread.
+
+    Attributes:
+        item_changed: Emitted with a ``QueueItem`` when its state has changed.
+        items_changed: Emitted when items came or went.
+    """
+
+    item_changed = Signal(object)
+    items_changed = Signal()
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._items: dict[Path, QueueItem] = {}  # by resolved path
+        self._running = False
+
+    @property
+    def items(self) -> tuple[QueueItem, ...]:
+        """The items in the order in which they run."""
+        with self._lock:
+            return tuple(self._items.values())
+
+    @property
+    def running(self) -> bool:
+        """Whether ``run`` is under way."""
+        return self._running
+
+    # -- what is in it -------------------------------------------------------------------------------------
+
+    def add(
+        self, paths: Iterable[str | Path], *, should_stop: Callable[[], bool] | None = None
+    ) -> tuple[QueueItem, ...]:
+        """Append patients; those that are there already are left alone.
+
+        Args:
+            paths: Patients' folders or files, or folders that hold patients.
+            should_stop: Asked between patients found; those found so far stay.
+
+        Returns:
+            The items that are new.
+
+        Raises:
+            PatientError: If something is no patient and holds none. All the others are added before.
+        """
+        refused: list[PatientError] = []
+        fresh: list[QueueItem] = []
+        for path in paths:
+            before = len(fresh)
+            try:
+                for found in _patients_at(Path(path).expanduser().absolute()):
+                    if should_stop is not None and should_stop():
+                        return tuple(fresh)
+                    item = QueueItem(found, find_files(found).name)
+                    with self._lock:
+                        if self._items.setdefault(found.resolve(), item) is item:
+                            fresh.append(item)
+            except PatientError as error:
+                refused.append(error)
+            if len(fresh) > before:
+                self.items_changed.emit()
+        if refused:
+            raise refused[0]
+        return tuple(fresh)
+
+    def remove(self, paths: Iterable[str | Path]) -> None:
+        """Take patients out of the queue. The one under way stays; results on disk stay."""
+        self._drop({Path(path).resolve() for path in paths})
+
+    def clear_done(self) -> None:
+        """Take the patients that are done out of the queue; results on disk stay."""
+        self._drop({item.path.resolve() for item in self.items if item.state == "done"})
+
+    def retry(self, paths: Iterable[str | Path] | None = None) -> None:
+        """Let patients wait once more.
+
+        Args:
+            paths: Which; those that failed or were cancelled if None.
+        """
+        wanted = None if paths is None else {Path(path).resolve() for path in paths}
+        for item in self.items:
+            ended = ("failed", "cancelled") if wanted is None else ("done", "failed", "cancelled")
+            if item.state in ended and (wanted is None or item.path.resolve() in wanted):
+                self._set(item.again())
+
+    def _drop(self, keys: set[Path]) -> None:
+        with self._lock:
+            gone = [key for key in keys if key in self._items and self._items[key].state != "running"]
+            for key in gone:
+                del self._items[key]
+        if gone:
+            self.items_changed.emit()
+
+    def _set(self, item: QueueItem) -> QueueItem:
+        with self._lock:
+            self._items[item.path.resolve()] = item
+        self.item_changed.emit(item)
+        return item
+
+    def _begin_next(self, settings: QueueSettings) -> QueueItem | None:
+        with self._lock:
+            waiting = next((item for item in self._items.values() if item.state == "waiting"), None)
+            if waiting is None:
+                return None
+            item = replace(waiting, state="running", settings=settings)
+            self._items[item.path.resolve()] = item
+        self.item_changed.emit(item)
+        return item
+
+    def _waiting(self) -> int:
+        return sum(item.state == "waiting" for item in self.items)
+
+    # -- running it ----------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        settings: QueueSettings,
+        out: str | Path,
+        *,
+        should_stop: Callable[[], bool] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+        wait: Callable[[], None] | None = None,
+    ) -> QueueResult:
+        """Run the waiting patients one after the other, also those that are added meanwhile.
+
+        Results lie in one folder per patient, named as the patient. A folder that holds another result is left
+        alone, and a number is added to the name. ``queue.json`` beside them lists all patients and is rewritten
+        after each. A patient that cannot be used fails, and the others go on.
+
+        Args:
+            settings: What to run with.
+            out: Folder for the results, made if it does not exist.
+            should_stop: Asked between groups of slices. The patient under way is then ``"cancelled"``, those
+                after it still wait.
+            on_progress: Called with (done, total) in steps of 1 / ``PER_PATIENT`` of a patient.
+            wait: Called before ``should_stop`` is asked; blocks for as long as something more urgent runs.
+
+        Raises:
+            ModelError: If the model cannot be used; so do wrong settings raise ``ParameterError``.
+            OutputError: If the folder cannot be written, or is among the patients' own files. A patient under
+                way waits again then.
+            CeadError: If the queue is running already.
+        """
+        with self._lock:
+            if self._running:
+                raise CeadError("the queue is running already", mend="wait for it or cancel it")
+            self._running = True
+        try:
+            target = Path(out).expanduser().absolute()
+            _check_apart(target, (item.path for item in self.items if item.state == "waiting"))
+            return _Run(self, settings, target, should_stop, on_progress, wait).all()
+        finally:
+            self._running = False
+
+
+class _Run:
+    """One run of a queue: the model stays loaded from one patient to the next."""
+
+    def __init__(
+        self,
+        queue: DetectionQueue,
+        settings: QueueSettings,
+        out: Path,
+        should_stop: Callable[[], bool] | None,
+        on_progress: Callable[[int, int], None] | None,
+        wait: Callable[[], None] | None,
+    ) -> None:
+        self.queue, self.settings, self.out = queue, settings, out
+        self._should_stop, self._on_progress, self._wait = should_stop, on_progress, wait
+        self._waited = 0.0
+        self._ended = {"done": 0, "failed": 0, "cancelled": 0}
+        self._earlier: list[Any] = []
+
+    def all(self) -> QueueResult:
+        stopped = self._stop()
+        if not stopped and self.queue._waiting():
+            detector = load_model(self.settings.model, self.settings.device)
+            # Wrong settings are no patient's fault.
+            suggested(detector.card, self.settings.score)
+            check_batch_size(self.settings.batch_size)
+            make_folder(self.out)
+            self._earlier = _recorded(self.out / RECORD_FILE)
+            self._record()
+            while not (stopped := self._stop()):
+                item = self.queue._begin_next(self.settings)
+                if item is None:
+                    break
+                ended = self._guarded(item, detector)
+                self._ended[ended.state] += 1
+                self.queue._set(ended)
+                self._record()
+                self._progress(0, 1)
+        left = self.queue._waiting() + self._ended["cancelled"]
+        return QueueResult(self._ended["done"], self._ended["failed"], left, stopped, self.out)
+
+    def _guarded(self, item: QueueItem, detector: Detector) -> QueueItem:
+        """Run one patient; whatever is wrong with it alone does not end the queue."""
+        try:
+            return self._one(item, detector)
+        except OutputError:
+            self.queue._set(item.again())
+            raise
+        except Cancelled:
+            return replace(item, state="cancelled")
+        except CeadError as error:
+            return replace(item, state="failed", reason=str(error))
+        except Exception as error:
+            # A night's work must not end on one strange file; the details are for whoever mends the bug.
+            _log.exception("the queue could not run %s", item.path)
+            reason = CeadError(f"unexpected {type(error).__name__}: {error}", file=item.path)
+            return replace(item, state="failed", reason=str(reason))
+        except BaseException:
+            self.queue._set(item.again())
+            raise
+
+    def _one(self, item: QueueItem, detector: Detector) -> QueueItem:
+        settings = self.settings
+        began, self._waited = time.perf_counter(), 0.0
+        _check_apart(self.out, [item.path])  # it may have been added meanwhile
+        self._progress(0, 1)
+        with catch_warnings():
+            simplefilter("ignore", CeadWarning)  # told in the item and in its results
+            patient = load_patient(item.path, settings.sequence, only=True, png_first_column=PNG_SIDE)
+        for folder in (self.out, self.out / patient.name):
+            check_output(folder, patient)
+        if self._stop():
+            raise Cancelled
+        result = detect(
+            patient,
+            detector,
+            settings.params,
+            settings.score,
+            options=settings.options,
+            batch_size=settings.batch_size,
+            on_progress=self._progress,
+            should_stop=self._stop,
+        )
+        place = _place(self.out, result)
+        described = save_detection(result, place, origin=Origin.given(item.path, patient, PNG_SIDE))
+        return replace(
+            item,
+            name=patient.name,
+            state="done",
+            dice=described["dice"],
+            volume_ml=described["volume_ml"],
+            seconds=time.perf_counter() - began - self._waited,
+            out=place,
+            warnings=result.warnings,
+        )
+
+    def _stop(self) -> bool:
+        if self._wait is not None:
+            began = time.perf_counter()
+            self._wait()
+            self._waited += time.perf_counter() - began
+        return self._should_stop is not None and self._should_stop()
+
+    def _progress(self, done: int, total: int) -> None:
+        if self._on_progress is not None:
+            ended = sum(self._ended.values())
+            running = any(item.state == "running" for item in self.queue.items)
+            part = PER_PATIENT * done // max(total, 1)
+            self._on_progress(
+                PER_PATIENT * ended + part, PER_PATIENT * (ended + running + self.queue._waiting())
+            )
+
+    def _record(self) -> None:
+        items = self.queue.items
+        ours = {str(item.path) for item in items}
+        described = {
+            "schema_version": SCHEMA_VERSION,
+            "settings": self.settings.described(),
+            "items": [
+                *(old for old in self._earlier if old["path"] not in ours),
+                *(item.described() for item in items),
+            ],
+        }
+        write_text(self.out / RECORD_FILE, to_json(described))
+
+
+def _patients_at(path: Path) -> Iterable[Path]:
+    """Give the patient at a path, or all below it."""
+    if not path.is_dir() or is_patient(path):
+        find_files(path)  # says what is wrong
+        yield path
+        return
+    found = False
+    for patient in find_patients(path):
+        found = True
+        yield patient
+    if not found:
+        find_files(path)
+
+
+def _check_apart(out: Path, patients: Iterable[Path]) -> None:
+    """Refuse an output folder among patients' own files, or the cohort's folder; nothing is read or created.
+
+    Raises:
+        OutputError: If it is one.
+    """
+    target = out.resolve()
+    taken = is_patient(target)
+    for path in patients:
+        place = path.resolve()
+        # Results are named as the patients: in the cohort's folder they would fall into the patients' own.
+        taken = taken or target in (place, place.parent) or (place.is_dir() and place in target.parents)
+    if taken:
+        raise OutputError(
+            "results would lie among the patients' own files", file=out, mend="choose another output folder"
+        )
+
+
+def _place(out: Path, result: Detection) -> Path:
+    """Return the folder for a result: its patient's name, with a number if that holds another result."""
+    name = result.patient.name
+    for number in count(1):
+        place = out / (name if number == 1 else f"{name}-{number}")
+        if not place.exists() or _same(place, result):
+            break
+    return place
+
+
+def _same(place: Path, result: Detection) -> bool:
+    """Whether a folder holds the result of the same scan, model and settings, or nothing at all."""
+    if not place.is_dir():
+        return False
+    if not any(not entry.name.startswith(".") for entry in place.iterdir()):
+        return True
+    sequence = result.patient.sequence
+    wanted = {
+        "sequence": sequence,
+        "sha256": result.sha256,
+        "score": result.score,
+        "params": result.params.model_dump(mode="json"),
+        "options": result.options.model_dump(mode="json"),
+    }
+    try:
+        old = json.loads((place / "detection.json").read_text(encoding="utf-8"))
+        source = Path(old["sources"][sequence]["path"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+    return source == result.patient.files[sequence].absolute() and all(
+        old.get(key) == value for key, value in wanted.items()
+    )
+
+
+def _recorded(file: Path) -> list[Any]:
+    """Return the items that an earlier queue listed in the same folder; none if the file cannot be read."""
+    try:
+        items = json.loads(file.read_text(encoding="utf-8"))["items"]
+        return [item for item in items if isinstance(item["path"], str)]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []

@@ -1,0 +1,139 @@
+"""What a queue is made of: the settings it runs with, its patients, and how a run of it ended."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ..detection import PostprocessParams
+from ..detection.options import MAP_OPTIONS, MapOptions
+from ..detection.params import PARAMETERS, Parameter
+from ..detection.reconstruct import GROUP
+
+State = Literal["waiting", "running", "done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class QueueSettings:
+    """What a queue runs with, the same for all its patients.
+
+    Attributes:
+        model: Name or folder of the model.
+        score: Anomaly score; the model's suggestion if None.
+        params: Post-processing; the model's suggestion for the score if None.
+        sequence: Sequence to use; a single file is taken as what its name says.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
+        options: Options of the anomaly map.
+        batch_size: Slices per forward pass.
+    """
+
+    model: str
+    score: str | None = None
+    params: PostprocessParams | None = None
+    sequence: str = "flair"
+    device: str = "auto"
+    options: MapOptions = field(default_factory=MapOptions)
+    batch_size: int = GROUP
+
+    @property
+    def line(self) -> str:
+        """The settings in one line: ``"ce-vae1 · residual · threshold 0.123 · …"``."""
+        parts = [Path(self.model).name, self.score or "suggested score"]
+        if self.params is None:
+            parts.append("suggested settings")
+        else:
+            # The threshold always, of the rest only what is not switched off.
+            parts += [
+                _said(row, value)
+                for row in PARAMETERS
+                if (value := getattr(self.params, row.name)) or row.name == "threshold"
+            ]
+        parts += [_said(row, value) for row in MAP_OPTIONS if (value := getattr(self.options, row.name))]
+        parts.append(self.sequence)
+        if self.device != "auto":
+            parts.append(self.device)
+        if self.batch_size != GROUP:
+            parts.append(f"batches of {self.batch_size}")
+        return " · ".join(parts)
+
+    def described(self) -> dict[str, Any]:
+        """Return the settings as JSON values; None stands for the model's suggestion."""
+        params = None if self.params is None else self.params.model_dump(mode="json")
+        return {**vars(self), "params": params, "options": self.options.model_dump(mode="json")}
+
+
+@dataclass(frozen=True)
+class QueueItem:
+    """One patient of a queue, as it is at one moment.
+
+    Attributes:
+        path: Folder or file of the patient; tells the items of a queue apart.
+        name: Name of the patient.
+        state: ``"waiting"``, ``"running"``, ``"done"``, ``"failed"`` or ``"cancelled"``.
+        reason: Why it failed, in one sentence.
+        dice: Dice over the volume; None without a lesion mask, or if both masks are empty.
+        volume_ml: Detected volume in mL.
+        seconds: Time it took, without waiting for something more urgent.
+        out: Folder of its results.
+        settings: What it was last run with.
+        warnings: What was assumed along the way.
+    """
+
+    path: Path
+    name: str
+    state: State = "waiting"
+    reason: str | None = None
+    dice: float | None = None
+    volume_ml: float | None = None
+    seconds: float | None = None
+    out: Path | None = None
+    settings: QueueSettings | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """State and result in one line, which need not say again whose they are."""
+        if self.state == "failed":
+            reason = self.reason or ""
+            for place in (f"{self.path}{os.sep}", f"{self.path}: "):
+                reason = reason.removeprefix(place)
+            return f"failed: {reason}"
+        if self.state != "done":
+            return self.state
+        dice = "–" if self.dice is None else f"{self.dice:.3f}"
+        return f"done: Dice {dice}, {self.volume_ml:.2f} mL, {self.seconds:.1f} s; {self.out}"
+
+    def again(self) -> QueueItem:
+        """Return the item as it was when it was added."""
+        return QueueItem(self.path, self.name)
+
+    def described(self) -> dict[str, Any]:
+        """Return the item as JSON values."""
+        settings = None if self.settings is None else self.settings.described()
+        return {**vars(self), "settings": settings}
+
+
+@dataclass(frozen=True)
+class QueueResult:
+    """How a run of a queue ended.
+
+    Attributes:
+        done: Patients with results.
+        failed: Patients that could not be used.
+        waiting: Patients left, if it was cancelled (the one under way included).
+        cancelled: Whether ``should_stop`` ended it.
+        out: The output folder.
+    """
+
+    done: int
+    failed: int
+    waiting: int
+    cancelled: bool
+    out: Path
+
+
+def _said(row: Parameter, value: float) -> str:
+    shown = f"{100 * value:g}" if row.percent else f"{value:g}"
+    return f"{row.title.lower()} {shown} {row.unit}".rstrip()

@@ -1,0 +1,41 @@
+"""A run under way: slices appear as the network finishes them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..detection import MapOptions, PostprocessParams, Reconstruction, postprocess
+from ..patients import Patient
+
+
+class Streaming:
+    """What has arrived of a run so far. Filled in the thread of the run, read from any.
+
+    Attributes:
+        patient: Whose run it is.
+        model: Name of the model.
+        score: The anomaly score.
+        options: What is done to the map.
+        reconstruction: (Z, Y, X) float32, 0 where nothing has arrived.
+        anomaly_map: (Z, Y, X) float32, likewise.
+        arrived: (Z,) bool.
+    """
+
+    def __init__(self, patient: Patient, model: str, score: str, options: MapOptions) -> None:
+        self.patient, self.model, self.score, self.options = patient, model, score, options
+        self.reconstruction: NDArray[np.float32] = np.zeros(patient.shape, np.float32)
+        self.anomaly_map: NDArray[np.float32] = np.zeros(patient.shape, np.float32)
+        self.arrived = np.zeros(patient.shape[0], np.bool_)
+
+    def take(self, made: Reconstruction, indices: NDArray[np.int64]) -> None:
+        """Take over the slices that a run has just finished."""
+        self.reconstruction[indices] = made.volume_slices(indices)
+        self.anomaly_map[indices] = made.anomaly_slices(self.score, indices, self.options)
+        self.arrived[indices] = True
+
+    def slice_mask(self, z: int, params: PostprocessParams) -> NDArray[np.bool_] | None:
+        """Return the mask (Y, X) of a slice that has arrived, else None."""
+        if not self.arrived[z]:
+            return None
+        return postprocess(self.anomaly_map[z], params, self.patient.spacing)
