@@ -1,0 +1,357 @@
+"""The queue of patients: which, how far, and with what; the work runs in a thread behind the window."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from napari.utils.notifications import show_info
+from qtpy.QtCore import QPoint, Qt, Signal
+from qtpy.QtWidgets import (
+    QApplication,
+    QFileDialog,
+    QGridLayout,
+    QLabel,
+    QMenu,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QElidingLabel
+
+from ..exploring.queue import DetectionQueue, QueueItem, QueueResult, QueueSettings
+from .jobs import Job, show_failure, spared_core, still_there
+from .queue_table import QueueTable
+
+LOOK_EVERY_S = 0.05
+"""How often a queue that lets the window's run go first looks whether it has ended."""
+
+
+class QueuePanel(QWidget):
+    """Runs a model over many patients while the window stays usable. A thin view over ``DetectionQueue``.
+
+    Signals:
+        open_requested: The patient (a ``Path``) whose row was double-clicked.
+
+    Attributes:
+        queue: The Qt-free state; its methods may be called directly.
+        table: The list of patients.
+        add_folder: Asks for a patient, or a folder of patients; ``add_files`` for files.
+        remove: Takes the selected patients out of the list; those that are done if none is selected.
+        output: Asks for the output folder; ``output_label`` shows it.
+        start: Starts the queue.
+        cancel: Stops it after the group of slices under way.
+        progress: How far the whole queue is.
+        running_with: What it runs with, in one line.
+        status: What it is doing.
+
+    Args:
+        settings: Returns what to run with; asked on the main thread when the queue starts.
+        busy: Whether something more urgent runs, which then goes first. Asked often, in any thread.
+        parent: Owner.
+    """
+
+    open_requested = Signal(object)
+    _changed = Signal(object)
+    _came_or_went = Signal()
+    _paused = Signal(bool)
+
+    def __init__(
+        self, settings: Callable[[], QueueSettings], busy: Callable[[], bool], parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.queue = DetectionQueue()
+        self._settings, self._busy = settings, busy
+        self._out: Path | None = None
+        self._to_add: list[Path] = []
+        self._job, self._adding = Job(self), Job(self)
+        self._build()
+        self._connect()
+        self._update_enabled()
+
+    @property
+    def out(self) -> Path | None:
+        """The output folder, if one was chosen."""
+        return self._out
+
+    @out.setter
+    def out(self, folder: Path) -> None:
+        self._out = folder
+        self.output_label.setText(str(folder))
+        self.output_label.setToolTip(str(folder))
+
+    @property
+    def running(self) -> bool:
+        """Whether a thread of this panel is at work."""
+        return self._job.running or self._adding.running
+
+    def stop(self) -> None:
+        """Ask what runs to stop; nothing is waited for."""
+        self._to_add.clear()
+        self._adding.stop()
+        self._job.stop()
+
+    def add(self, paths: Sequence[Path]) -> None:
+        """Add patients, or folders of patients, in a thread."""
+        self._to_add.extend(paths)
+        self._add_next()
+
+    # -- building ------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.table = QueueTable()
+        self.table.setMinimumHeight(110)
+        self.add_folder = _button("Add folder…", "A patient's folder, or a folder that holds patients")
+        self.add_files = _button("Add files…", "Scans: NIfTI, or PNG slices")
+        self.remove = _button(
+            "Remove", "Take the selected patients out of the list (Delete); without a selection, those done"
+        )
+        self.output = _button("Output folder…", "One folder per patient is made in it, and queue.json")
+        self.output_label = QElidingLabel("not chosen yet")
+        self.output_label.setElideMode(Qt.TextElideMode.ElideMiddle)
+        self.output_label.setMinimumWidth(40)
+        self.output_label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.start = _button(
+            "Start", "Run all that wait, or failed or were cancelled before, with the settings shown above"
+        )
+        self.cancel = _button("Cancel", "Stop after the slices under way; the patients left wait")
+        self.progress = QProgressBar()
+        self.progress.setRange(0, 1)
+        self.progress.setAccessibleName("Progress of the queue")
+        self.running_with, self.status = QLabel(), QLabel()
+        for label in (self.running_with, self.status):
+            label.setWordWrap(True)
+            label.setVisible(False)
+
+        grid = QGridLayout()
+        grid.setContentsMargins(0, 0, 0, 0)
+        for column, button in enumerate((self.add_folder, self.add_files, self.remove)):
+            grid.addWidget(button, 0, column)
+        grid.addWidget(self.output, 1, 0)
+        grid.addWidget(self.output_label, 1, 1, 1, 2)
+        grid.addWidget(self.start, 2, 0, 1, 2)
+        grid.addWidget(self.cancel, 2, 2)
+        column_layout = QVBoxLayout(self)
+        column_layout.setContentsMargins(4, 4, 4, 4)
+        column_layout.addWidget(self.table)
+        column_layout.addLayout(grid)
+        for widget in (self.progress, self.running_with, self.status):
+            column_layout.addWidget(widget)
+
+    def _connect(self) -> None:
+        queue = self.queue
+        queue.item_changed.connect(self._relay_item)
+        queue.items_changed.connect(self._relay_items)
+        self._changed.connect(self._item_changed)
+        self._came_or_went.connect(self._items_changed)
+        self._paused.connect(self._pause_changed)
+        self.table.dropped.connect(self.add)
+        self.table.remove_wanted.connect(self._remove_clicked)
+        self.table.itemSelectionChanged.connect(self._update_enabled)
+        self.table.cellDoubleClicked.connect(self._double_clicked)
+        self.table.customContextMenuRequested.connect(self._show_menu)
+        self.add_folder.clicked.connect(self._ask_for_folder)
+        self.add_files.clicked.connect(self._ask_for_files)
+        self.remove.clicked.connect(self._remove_clicked)
+        self.output.clicked.connect(self._ask_for_output)
+        self.start.clicked.connect(self._start_clicked)
+        self.cancel.clicked.connect(self._cancel_clicked)
+        self._job.progressed.connect(self._progressed)
+        self._job.ended.connect(self._update_enabled)
+        self._adding.ended.connect(self._added)
+        jobs = (self._job, self._adding)
+
+        def forget() -> None:
+            """The panel is gone: what runs is wanted no more."""
+            for job in jobs:
+                job.stop()
+
+        self.destroyed.connect(forget)
+        application = QApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self.stop)
+
+    # -- from the queue: in any thread, then on the main thread --------------------------------------------
+
+    def _relay_item(self, item: QueueItem) -> None:
+        with still_there():
+            self._changed.emit(item)
+
+    def _relay_items(self) -> None:
+        with still_there():
+            self._came_or_went.emit()
+
+    def _item_changed(self, item: QueueItem) -> None:
+        self.table.show_item(item)
+        if item.state == "running":
+            self.table.follow(item)
+        self._say_where()
+        self._update_enabled()
+
+    def _items_changed(self) -> None:
+        self.table.show_items(self.queue.items)
+        self._update_enabled()
+
+    def _pause_changed(self, paused: bool) -> None:
+        if self._job.running:
+            self._say("Waiting for the run in the window") if paused else self._say_where()
+
+    def _progressed(self, done: int, total: int) -> None:
+        if self._job.running:
+            self.progress.setRange(0, total)
+            self.progress.setValue(done)
+
+    # -- adding and removing -------------------------------------------------------------------------------
+
+    def _ask_for_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Add a patient or a folder of patients")
+        if folder:
+            self.add([Path(folder)])
+
+    def _ask_for_files(self) -> None:
+        files, _ = QFileDialog.getOpenFileNames(
+            self, "Add scans", "", "Brain MRI (*.nii *.nii.gz *.hdr *.img *.png);;All files (*)"
+        )
+        if files:
+            self.add([Path(file) for file in files])
+
+    def _add_next(self) -> None:
+        if self._adding.running or not self._to_add:
+            return
+        paths, job, queue = list(self._to_add), self._adding, self.queue
+        self._to_add.clear()
+        job.start(lambda: queue.add(paths, should_stop=job.stopping), self._tell_if_none_is_new)
+        self._update_enabled()
+
+    def _tell_if_none_is_new(self, fresh: Sequence[QueueItem]) -> None:
+        if not fresh and not self._adding.stopping():
+            show_info("These patients are in the queue already.")
+
+    def _added(self) -> None:
+        self._update_enabled()
+        self._add_next()
+
+    def _remove_clicked(self) -> None:
+        chosen = self.table.chosen()
+        if chosen:
+            self.queue.remove(chosen)
+        else:
+            self.queue.clear_done()
+
+    def _double_clicked(self, row: int, _column: int) -> None:
+        path = self.table.path_of(row)
+        if path is not None:
+            self.open_requested.emit(path)
+
+    def _show_menu(self, where: QPoint) -> None:
+        path = self.table.path_of(self.table.rowAt(where.y()))
+        if path is None:
+            return
+        chosen = self.table.chosen() or [path]
+        menu = QMenu(self)
+        menu.addAction("Open", lambda: self.open_requested.emit(path))
+        menu.addAction("Run again", lambda: self.queue.retry(chosen))
+        menu.addAction("Remove", lambda: self.queue.remove(chosen))
+        menu.addAction("Remove all that are done", self.queue.clear_done)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(self.table.viewport().mapToGlobal(where))
+
+    # -- running -------------------------------------------------------------------------------------------
+
+    def _ask_for_output(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Folder for the results")
+        if folder:
+            self.out = Path(folder)
+
+    def _start_clicked(self) -> None:
+        if self._job.running:
+            return
+        if self._out is None:
+            self._ask_for_output()
+        out = self._out
+        if out is None:
+            return
+        try:
+            settings = self._settings()
+        except Exception as error:
+            show_failure(error)
+            return
+        self.queue.retry()
+        job, queue = self._job, self.queue
+
+        def work() -> QueueResult:
+            with spared_core():
+                return queue.run(
+                    settings, out, should_stop=job.stopping, on_progress=job.report, wait=self._let_go_first
+                )
+
+        job.start(work, self._tell)
+        self.running_with.setText(f"Runs with: {settings.line}")
+        self.running_with.setVisible(True)
+        self.progress.setRange(0, 0)  # busy until the first slices are done
+        self._say("Starting…")
+        self._update_enabled()
+
+    def _let_go_first(self) -> None:
+        """Block while the window's own run is under way. Runs in the queue's thread."""
+        if not self._busy():
+            return
+        with still_there():
+            self._paused.emit(True)
+        while self._busy() and not self._job.stopping():
+            time.sleep(LOOK_EVERY_S)
+        with still_there():
+            self._paused.emit(False)
+
+    def _cancel_clicked(self) -> None:
+        self._job.stop()
+        self.cancel.setEnabled(False)
+        self._say("Stopping after the slices under way…")
+
+    def _tell(self, result: QueueResult) -> None:
+        left = f", {result.waiting} left" if result.cancelled else ""
+        end = "cancelled" if result.cancelled else "finished"
+        show_info(f"Queue {end}: {result.done} done, {result.failed} failed{left}; results in {result.out}")
+
+    def _say(self, text: str) -> None:
+        self.status.setText(text)
+        self.status.setVisible(bool(text))
+
+    def _say_where(self) -> None:
+        if self._job.running and not self._job.stopping():
+            ended = sum(item.state in ("done", "failed") for item in self.queue.items)
+            now = next((item.name for item in self.queue.items if item.state == "running"), None)
+            if now is not None:
+                self._say(f"{now} ({ended + 1} of {len(self.queue.items)})")
+
+    def _update_enabled(self) -> None:
+        items, running = self.queue.items, self._job.running
+        self.start.setEnabled(
+            not running and any(item.state in ("waiting", "failed", "cancelled") for item in items)
+        )
+        self.cancel.setEnabled(running and not self._job.stopping())
+        self.output.setEnabled(not running)
+        self.remove.setEnabled(bool(self.table.chosen()) or any(item.state == "done" for item in items))
+        if not running:
+            done = sum(item.state == "done" for item in items)
+            failed = sum(item.state == "failed" for item in items)
+            self.progress.setRange(0, max(len(items), 1))
+            self.progress.setValue(done + failed)
+            self._say(f"{done} done, {failed} failed, {len(items) - done - failed} to do" if items else "")
+            if self._adding.running:
+                self._say("Looking for patients…")
+
+    def closeEvent(self, event: Any) -> None:
+        """Stop what runs when the panel closes."""
+        self.stop()
+        super().closeEvent(event)
+
+
+def _button(text: str, tip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    return button
