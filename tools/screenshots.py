@@ -1,4 +1,4 @@
-"""Make the pictures of the documentation from the running program (synthetic patient, bundled model).
+"""Make the pictures of the documentation from the running program (synthetic patient, bundled models).
 
 python tools/screenshots.py docs/images
 """
@@ -6,32 +6,109 @@ python tools/screenshots.py docs/images
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import napari
+from qtpy.QtWidgets import QScrollArea
 
 from napari_cead import resources
 from napari_cead.atomic import atomic_path
 from napari_cead.patients import load_patient
+from napari_cead.widgets import ExploreWidget
 from napari_cead.widgets.launch import wait_until
 
+PATIENCE = 300.0
 
-def save(viewer: napari.Viewer, path: Path) -> None:
-    wait_until(lambda: False, 1.0)
-    with atomic_path(path) as temporary:
-        viewer.window.screenshot(str(temporary), flash=False, canvas_only=False)
+
+class Photographer:
+    """A window with the sample patient, and what it takes to get a picture of it.
+
+    Args:
+        folder: Where the pictures go.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.viewer = napari.Viewer(title="napari-cead")
+        self.viewer.theme = "dark"
+        self.viewer.window.resize(1500, 940)
+        _, dock = self.viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
+        assert isinstance(dock, ExploreWidget)
+        self.dock = dock
+        dock.use_patient(load_patient(resources.sample_patient()))
+        self.viewer.scene.camera.zoom *= 1.35
+
+    def run(self, model: str, score: str) -> None:
+        """Run a model and wait until everything that follows is on show."""
+        self.dock.model.value, self.dock.score.value = model, score
+        self.dock.run.native.click()
+        self.until(lambda: self.dock.session.analysis is not None and not self.dock.running)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until nothing is computed or drawn any more."""
+        self.until(lambda: not self.dock.running and not self.dock.live.busy and not self.dock.insight.busy)
+        wait_until(lambda: False, 1.0)
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for something.
+
+        Raises:
+            SystemExit: If it takes too long.
+        """
+        if not wait_until(condition, PATIENCE):
+            raise SystemExit("error: the window did not get where the picture is to be taken")
+
+    def scroll(self, share: float) -> None:
+        """Scroll the dock, 0 is its top and 1 its end."""
+        bar = self.dock.findChild(QScrollArea).verticalScrollBar()
+        bar.setValue(round(share * bar.maximum()))
+
+    def take(self, name: str) -> None:
+        """Save a picture of the window."""
+        self.settle()
+        with atomic_path(self.folder / f"{name}.png") as temporary:
+            self.viewer.window.screenshot(str(temporary), flash=False, canvas_only=False)
 
 
 def main(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    viewer = napari.Viewer(title="napari-cead")
-    viewer.window.resize(1500, 940)
-    _, widget = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
-    widget.session.use(load_patient(resources.sample_patient()))
-    viewer.camera.zoom *= 1.35
-    widget.run.native.click()
-    wait_until(lambda: widget.session.analysis is not None and not widget._job.running, 300)
-    save(viewer, folder / "explore.png")
+    here = Photographer(folder)
+    dock, viewer = here.dock, here.viewer
+    here.run("ce-vae1", "positive-residual")
+    here.take("explore")
+
+    viewer.theme = "light"
+    here.take("explore-light")
+    viewer.theme = "dark"
+
+    here.scroll(1.0)
+    dock.tabs.setCurrentWidget(dock.lesions)
+    dock.lesions.next()
+    here.take("explore-lesions")
+
+    viewer.reset_view()
+    viewer.scene.camera.zoom *= 1.35
+    here.run("ce-vae1", "combined")
+    here.run("ae", "residual")
+    dock.compare.select(("ce-vae1", "positive-residual"))
+    dock.tabs.setCurrentWidget(dock.comparison)
+    dock.compare.toggle()
+    here.settle()
+    here.scroll(1.0)
+    here.take("explore-compare")
+    dock.compare.toggle()
+
+    here.scroll(0.0)
+    viewer.dims.ndisplay = 3
+    viewer.layers["anomaly map"].visible = False  # the projection of the whole map would cover everything
+    viewer.layers["flair"].opacity = 0.4
+    viewer.layers["detected mask"].opacity = 0.9
+    viewer.reset_view()
+    viewer.scene.camera.zoom *= 1.6
+    viewer.scene.camera.angles = (0, 30, 70)
+    here.take("explore-3d")
     viewer.close()
 
 

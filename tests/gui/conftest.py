@@ -35,7 +35,7 @@ def installed_model(model_folder):
 
 
 @pytest.fixture
-def viewer(npe2pm, make_napari_viewer_proxy):
+def viewer(npe2pm, make_napari_viewer_proxy, plugin_settings):
     # Plugin discovery is blocked in tests; this registers our manifest as an installation would.
     with npe2pm.tmp_plugin(package="napari-cead"):
         viewer = make_napari_viewer_proxy(show=True)
@@ -49,7 +49,7 @@ def widget(viewer, installed_model, qtbot):
     _, widget = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
     widget.model.value = installed_model
     yield widget
-    qtbot.waitUntil(lambda: not widget._job.running and not widget.live.busy, timeout=20_000)
+    qtbot.waitUntil(lambda: not widget.job.running and not widget.live.busy, timeout=20_000)
 
 
 @pytest.fixture
@@ -68,8 +68,8 @@ def notified(monkeypatch):
 def detected(widget, patient_folder, qtbot):
     """The Explore dock after a run on the synthetic patient, all settled."""
     widget.patient.value = patient_folder
-    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget._job.running)
+    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget.job.running)
     widget.score.value = "intensity"
     widget.run.native.click()
-    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget._job.running, timeout=20_000)
+    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget.job.running, timeout=20_000)
     return widget

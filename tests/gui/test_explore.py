@@ -48,7 +48,8 @@ def assert_everything_follows(widget):
     np.testing.assert_array_equal(layer_of(widget, "detected mask").data > 0, mask)
     reference = widget.session.patient.lesion_mask
     z = widget.layers.current_slice()
-    slice_dice, volume_dice = cead.dice(mask[z], reference[z]), cead.dice(mask, reference)
+    slice_dice = cead.dice(mask[z], reference[z]) if reference[z].any() else np.nan  # nothing to compare with
+    volume_dice = cead.dice(mask, reference)
     shown = [
         np.nan if text == "–" else float(text) for text in re.findall(r"–|\d\.\d+", widget.dice_label.value)
     ]
@@ -241,7 +242,7 @@ def test_a_stroke_of_the_mouse_on_the_canvas_counts(detected, qtbot):
 
 
 def test_cancel_ends_the_run_and_the_widget_stays_usable(widget, patient_folder, qtbot, monkeypatch):
-    def slow(patient, detector, *, on_progress, should_stop):
+    def slow(patient, detector, *, on_progress, should_stop, **others):
         for step in range(1000):  # a network that takes its time
             if should_stop():
                 raise Cancelled
@@ -249,7 +250,7 @@ def test_cancel_ends_the_run_and_the_widget_stays_usable(widget, patient_folder,
             time.sleep(0.01)
 
     widget.patient.value = patient_folder
-    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget._job.running)
+    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget.job.running)
     with monkeypatch.context() as patch:
         patch.setattr("napari_cead.exploring.session.run", slow)
         qtbot.mouseClick(widget.run.native, Qt.MouseButton.LeftButton)
@@ -257,12 +258,12 @@ def test_cancel_ends_the_run_and_the_widget_stays_usable(widget, patient_folder,
         assert not widget.run.enabled, "no second run while one runs"
         assert widget.cancel.enabled
         qtbot.mouseClick(widget.cancel.native, Qt.MouseButton.LeftButton)
-        qtbot.waitUntil(lambda: not widget._job.running)
+        qtbot.waitUntil(lambda: not widget.job.running)
     assert widget.session.analysis is None
     assert widget.run.enabled
     assert not widget.cancel.enabled
     widget.run.native.click()
-    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget._job.running, timeout=20_000)
+    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget.job.running, timeout=20_000)
 
 
 def test_the_window_is_alive_while_the_network_runs(widget, patient_folder, qtbot, monkeypatch):
@@ -277,17 +278,17 @@ def test_the_window_is_alive_while_the_network_runs(widget, patient_folder, qtbo
 
     monkeypatch.setattr("napari_cead.exploring.session.run", waits)
     widget.patient.value = patient_folder
-    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget._job.running)
+    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget.job.running)
     widget.run.native.click()
     QTimer.singleShot(50, alive.set)
-    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget._job.running, timeout=20_000)
+    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget.job.running, timeout=20_000)
     assert alive.is_set()
 
 
 def test_another_score_after_the_run_needs_no_new_run(detected, qtbot):
     made = detected.session.analysis.reconstruction
     detected.score.value = "squared"
-    qtbot.waitUntil(lambda: detected.session.score == "squared" and not detected._job.running)
+    qtbot.waitUntil(lambda: detected.session.score == "squared" and not detected.job.running)
     assert detected.session.analysis.reconstruction is made
     qtbot.waitUntil(lambda: settled(detected))
     assert_everything_follows(detected)
@@ -305,17 +306,17 @@ def test_another_sequence_is_chosen_without_new_layers(detected, qtbot):
     assert len(sequences) == count == 2
     assert [layer.name for layer in sequences if layer.visible] == ["t1_gd"]
     detected.run.native.click()
-    qtbot.waitUntil(lambda: detected.session.analysis is not None and not detected._job.running)
+    qtbot.waitUntil(lambda: detected.session.analysis is not None and not detected.job.running)
     assert detected.session.analysis.reconstruction.patient.sequence == "t1_gd"
 
 
 def test_without_a_reference_everything_but_dice_works(widget, patient_folder, qtbot):
     (patient_folder / "seg.nii.gz").unlink()
     widget.patient.value = patient_folder
-    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget._job.running)
+    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget.job.running)
     widget.score.value = "intensity"
     widget.run.native.click()
-    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget._job.running, timeout=20_000)
+    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget.job.running, timeout=20_000)
     drag(qtbot, widget.threshold, 0.5, steps=5)
     qtbot.waitUntil(lambda: settled(widget))
     assert widget.dice_label.value == "slice – · volume –"
@@ -328,7 +329,7 @@ def test_a_dropped_patient_is_explored(widget, patient_folder, qtbot):
     qtbot.waitUntil(lambda: widget.session.patient is not None)
     assert widget.session.patient.name == "Mets_001"
     widget.run.native.click()
-    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget._job.running, timeout=20_000)
+    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget.job.running, timeout=20_000)
     assert len([layer for layer in widget.viewer.layers if layer.name.startswith("flair")]) == 1
 
 
@@ -349,7 +350,7 @@ def test_layers_open_in_napari_are_explored_in_place(widget, qtbot):
     widget.use_layers.native.click()
     widget.score.value = "intensity"
     widget.run.native.click()
-    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget._job.running, timeout=20_000)
+    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget.job.running, timeout=20_000)
     mask = layer_of(widget, "detected mask")
     for layer in (mask, layer_of(widget, "anomaly map")):
         np.testing.assert_allclose(layer.extent.world, image.extent.world)
@@ -366,7 +367,7 @@ def test_a_two_dimensional_layer_is_a_patient_of_one_slice(widget, qtbot):
     labels = widget.viewer.add_labels(lesion[6].astype(int))
     widget.use_layer(image, labels)
     widget.run.native.click()
-    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget._job.running, timeout=20_000)
+    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget.job.running, timeout=20_000)
     mask = layer_of(widget, "detected mask")
     assert mask.data.shape == image.data.shape
     widget.threshold.value = 0.9
@@ -391,14 +392,14 @@ def test_bad_input_is_a_notification_and_the_widget_stays_usable(
 ):
     good = shutil.copytree(patient_folder, tmp_path / "good")
     widget.patient.value = make(patient_folder)
-    qtbot.waitUntil(lambda: bool(notified) and not widget._job.running)
+    qtbot.waitUntil(lambda: bool(notified) and not widget.job.running)
     severity, message = notified[0]
     assert severity == "error"
     assert "Traceback" not in message
     assert str(patient_folder.parent) in message
     assert widget.session.patient is None
     widget.patient.value = good
-    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget._job.running)
+    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget.job.running)
     assert widget.run.enabled
 
 
@@ -424,13 +425,13 @@ def test_a_reference_of_another_shape_is_a_notification(widget, qtbot, notified)
 def test_run_without_a_patient_says_what_to_do(widget, qtbot, notified):
     widget.run.native.click()
     assert "Open a patient first" in notified[0][1]
-    assert not widget._job.running
+    assert not widget.job.running
 
 
 def test_export_writes_what_is_shown(detected, tmp_path, qtbot, notified):
     detected.threshold.value = 0.62
     detected.export_to(tmp_path / "out")
-    qtbot.waitUntil(lambda: not detected._job.running and (tmp_path / "out" / "settings.json").exists())
+    qtbot.waitUntil(lambda: not detected.job.running and (tmp_path / "out" / "settings.json").exists())
     settings = json.loads((tmp_path / "out" / "settings.json").read_text())
     assert settings["params"]["threshold"] == pytest.approx(0.62)
     saved = np.asarray(nib.load(tmp_path / "out" / "mask.nii.gz").dataobj)
@@ -442,7 +443,7 @@ def test_export_writes_what_is_shown(detected, tmp_path, qtbot, notified):
 def test_export_to_a_place_that_cannot_be_written_is_a_notification(detected, tmp_path, qtbot, notified):
     (tmp_path / "file").write_text("in the way")
     detected.export_to(tmp_path / "file" / "out")
-    qtbot.waitUntil(lambda: bool(notified) and not detected._job.running)
+    qtbot.waitUntil(lambda: bool(notified) and not detected.job.running)
     assert notified[0][0] == "error"
     assert "cannot be" in notified[0][1]
 
@@ -450,12 +451,12 @@ def test_export_to_a_place_that_cannot_be_written_is_a_notification(detected, tm
 def test_a_second_patient_replaces_the_first(detected, patient_folder, tmp_path, qtbot):
     second = shutil.copytree(patient_folder, tmp_path / "Mets_002")
     detected.patient.value = second
-    qtbot.waitUntil(lambda: detected.session.patient.name == "Mets_002" and not detected._job.running)
+    qtbot.waitUntil(lambda: detected.session.patient.name == "Mets_002" and not detected.job.running)
     assert layer_of(detected, "detected mask") is None
     assert len([layer for layer in detected.viewer.layers if layer.name.startswith("flair")]) == 1
     detected.run.native.click()
     qtbot.waitUntil(
-        lambda: detected.session.analysis is not None and not detected._job.running, timeout=20_000
+        lambda: detected.session.analysis is not None and not detected.job.running, timeout=20_000
     )
     assert_everything_follows(detected)
 
@@ -489,7 +490,7 @@ def test_closing_napari_during_a_run_ends_the_run(
     """The run would go on for a minute: only being asked to stop can end it in time."""
     started, asked = threading.Event(), threading.Event()
 
-    def endless(patient, detector, *, on_progress, should_stop):
+    def endless(patient, detector, *, on_progress, should_stop, **others):
         started.set()
         for _ in range(6000):
             if should_stop():
@@ -526,9 +527,9 @@ def test_the_suggestion_is_shown_before_the_run_and_ones_own_settings_are_kept(w
     drag(qtbot, widget.threshold, 0.4, steps=5)
     chosen = widget.threshold.value
     widget.patient.value = patient_folder
-    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget._job.running)
+    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget.job.running)
     widget.run.native.click()
-    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget._job.running, timeout=20_000)
+    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget.job.running, timeout=20_000)
     assert widget.session.params.threshold == pytest.approx(chosen)
     assert widget.rule.text() == "Your settings"
     widget.reset.native.click()

@@ -6,7 +6,7 @@ Layers are found again by the entry that they carry in ``metadata``, never by na
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..patients import Patient
 KEY = "napari_cead"
 """Entry of ``layer.metadata`` under which a ``Tag`` lies."""
 
-Role = Literal["sequence", "lesion mask", "reconstruction", "anomaly map", "detected mask"]
+Role = Literal["sequence", "lesion mask", "reconstruction", "anomaly map", "detected mask", "tile"]
 LayerData = tuple[NDArray[Any], dict[str, Any], Literal["image", "labels"]]
 
 # Okabe and Ito's palette: told apart by colour-blind people as well.
@@ -33,11 +33,15 @@ class Tag:
         role: What kind of volume it is.
         patient: Whose; its grid is the way back to the source file.
         sequence: For sequences, which one.
+        analysis: For what a model made of it, name of the model and of the score.
+        session: The session that made the layer, so that a dock that is opened again goes on with it.
     """
 
     role: Role
     patient: Patient
     sequence: str | None = None
+    analysis: tuple[str, str] | None = None
+    session: Any = field(default=None, repr=False)
 
 
 def tag_of(layer: Any) -> Tag | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
+from nibabel.filebasedimages import FileHolder, ImageFileError
 from nibabel.processing import resample_from_to
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from .grid import Grid
 
 MAX_MASK_VALUES = 16
 MAX_VOXELS = 2**31
+_GZIP = 31  # zlib's way to say: a gzip header, the largest window
+_LONGEST_HEADER = 1024  # bytes; NIfTI-2 has 540
 _MEND_READ = "copy the file again or convert it to NIfTI anew"
 
 
@@ -87,6 +90,9 @@ def _open(path: Path) -> Any:
         raise PatientError("there is no such file", file=path, mend="check the path")
     if path.stat().st_size == 0:
         raise PatientError("the file is empty", file=path, mend=_MEND_READ)
+    inflated = _inflated(path)
+    if inflated is not None:
+        return inflated
     try:
         image: Any = nib.load(path)
     except (ImageFileError, OSError, EOFError, zlib.error, ValueError, TypeError, KeyError) as error:
@@ -96,6 +102,35 @@ def _open(path: Path) -> Any:
     if not hasattr(image, "get_fdata") or not isinstance(image, SpatialImage):
         raise PatientError("the file is not a volume", file=path, mend="give a NIfTI scan")
     return image
+
+
+def _inflated(path: Path) -> Any:
+    """Return a compressed NIfTI image inflated in one go, as far as its header says; None where that fails.
+
+    nibabel reads through Python's gzip in small pieces and holds the interpreter between them, so that several files
+    read in threads wait for each other. Whatever is unusual about a file is left to it.
+    """
+    if not path.name.lower().endswith(".nii.gz"):
+        return None
+    try:
+        packed = path.read_bytes()
+        start = zlib.decompressobj(_GZIP).decompress(packed, _LONGEST_HEADER)
+        for kind in (nib.Nifti1Image, nib.Nifti2Image):
+            if not kind.header_class.may_contain_header(start):
+                continue
+            header = kind.header_class(start[: kind.header_class.template_dtype.itemsize], check=False)
+            shape = header.get_data_shape()
+            voxels = int(np.prod(shape, dtype=object))
+            if not 0 < voxels <= MAX_VOXELS or voxels != int(np.prod(shape[:3], dtype=object)):
+                return None
+            size = int(header.get_data_offset()) + voxels * header.get_data_dtype().itemsize
+            data = zlib.decompressobj(_GZIP).decompress(packed, size)
+            if len(data) < size:
+                return None
+            return kind.from_file_map({"image": FileHolder(fileobj=io.BytesIO(data))})
+    except Exception:
+        return None
+    return None
 
 
 def _why(error: BaseException) -> str:
@@ -119,7 +154,9 @@ def clean_intensities(data: NDArray[Any], what: str) -> tuple[NDArray[np.float32
     volume = np.asarray(data, dtype=np.float32)
     warnings: tuple[str, ...] = ()
     # A sum is finite only if every value is (or it overflows): one cheap pass in the normal case.
-    if not np.isfinite(volume.sum(dtype=np.float64)):
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = volume.sum()
+    if not np.isfinite(total):
         finite = np.isfinite(volume)
         share = 1.0 - float(finite.mean())
         if share > 0.5:
@@ -129,7 +166,7 @@ def clean_intensities(data: NDArray[Any], what: str) -> tuple[NDArray[np.float32
         if share > 0:
             volume = np.where(finite, volume, np.float32(0))
             warnings = (f"{what}: {share:.2%} of the values are NaN or infinite and count as background",)
-    if not volume.any():
+    if (total == 0 or not np.isfinite(total)) and not volume.any():
         raise PatientError(
             "the volume is zero everywhere", file=what, mend="choose a scan that holds a brain"
         )
@@ -146,20 +183,20 @@ def clean_mask(data: NDArray[Any], what: str) -> tuple[NDArray[np.bool_], tuple[
     if array.dtype == bool:
         return array, ()
     mend = "give a lesion mask, with 0 for background"
+    marked = array[array != 0]  # NaN too; most of a mask is background
     if array.dtype.kind == "f":
-        if not np.isfinite(array).all():
+        if not np.isfinite(marked).all():
             raise MaskError("the lesion mask holds NaN or infinite values", file=what, mend=mend)
-        if not np.array_equal(array, np.rint(array)):
+        if not np.array_equal(marked, np.rint(marked)):
             raise MaskError(
                 "the values are not whole numbers, so this is an image, not a mask", file=what, mend=mend
             )
     elif array.dtype.kind not in "iu":
         raise MaskError(f"a mask cannot have values of type {array.dtype}", file=what, mend=mend)
-    values = np.unique(array)
-    if len(values) > MAX_MASK_VALUES:
-        raise MaskError(
-            f"{len(values)} different values, so this is an image, not a mask", file=what, mend=mend
-        )
+    values = np.unique(marked)
+    count = len(values) + (marked.size < array.size)
+    if count > MAX_MASK_VALUES:
+        raise MaskError(f"{count} different values, so this is an image, not a mask", file=what, mend=mend)
     labels = [int(value) for value in values if value > 0]
     warnings: tuple[str, ...] = ()
     if len(labels) > 1:

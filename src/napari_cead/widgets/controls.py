@@ -7,7 +7,7 @@ from typing import Any
 from magicgui.widgets import FloatSlider, Slider
 from qtpy.QtCore import QLocale, QSignalBlocker, Qt
 from qtpy.QtGui import QIcon, QPixmap
-from qtpy.QtWidgets import QDoubleSpinBox, QGridLayout, QGroupBox, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDoubleSpinBox, QGridLayout, QGroupBox, QLabel, QSlider, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 from ..detection.params import Parameter
@@ -42,6 +42,7 @@ class SettingRow:
 
     Attributes:
         slider: The magicgui slider; ``.value`` is in the parameter's own unit (fractions are 0–1).
+        handle: The Qt slider inside it.
     """
 
     def __init__(self, parameter: Parameter, grid: QGridLayout, row: int) -> None:
@@ -53,6 +54,7 @@ class SettingRow:
             if whole
             else FloatSlider(value=parameter.default, step=FINEST, readout=False, **limits)
         )
+        self.handle: QSlider = self.slider.native.findChild(QSlider)
         self.title = QLabel(parameter.title)
         self.box = NumberBox()
         self.box.setDecimals(0 if whole else 1 if parameter.percent else 3)
@@ -74,6 +76,12 @@ class SettingRow:
         self._show(self.slider.value)
         self.slider.changed.connect(self._show)
         self.box.valueChanged.connect(self._typed)
+
+    @property
+    def held(self) -> bool:
+        """Whether the mouse holds the slider's handle."""
+        # A slider that was hidden meanwhile never hears that the mouse let go.
+        return bool(self.handle.isSliderDown() and self.handle.isVisible())
 
     def set_quietly(self, value: float) -> None:
         """Show a value without telling anybody that it changed."""

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-import math
-import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from napari.layers import Image, Labels
+import numpy as np
 from napari.utils.notifications import show_info, show_warning
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from ..contributions.layers import tag_of
-from ..detection import suggested
-from ..errors import CeadError, CeadWarning
-from ..exploring import Analysis, Session
-from ..patients import Patient, preferred_sequence
-from ..zoo import find_model, load_card
+from ..detection import MapOptions, PostprocessParams
+from ..exploring import Analysis, Figures, Session, Streaming
+from ..patients import Patient
+from .actions import actions
+from .compare_panel import share
+from .comparison import Comparison
 from .explore_form import ExploreForm
-from .jobs import Job, show_failure, spared_core
-from .layer_view import DERIVED, LayerView, same
+from .gone import when_gone
+from .help import HelpDialog
+from .insight import Insight
+from .jobs import Job, spared_core
+from .layer_view import LayerView
 from .live import LiveMask
+from .model_runner import ModelRunner
+from .orientation import Orientation
+from .patient_source import PatientSource
+from .preferences import preferences
+from .queue_panel import QueuePanel
 from .relay import SessionRelay
+from .scale_bar import ScaleBar
+from .shortcuts import Shortcuts
+from .threshold_plot import is_dark
+from .view_row import ViewRow
 
 
 class ExploreWidget(ExploreForm):
@@ -49,16 +60,30 @@ class ExploreWidget(ExploreForm):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
         self.viewer = napari_viewer
-        self.session = Session()
-        self.layers = LayerView(napari_viewer)
+        self.session = session_in(napari_viewer) or Session()
+        self.layers = LayerView(napari_viewer, self.session)
         self.live = LiveMask(self.session, self.layers, self.rows, self._show_figures, self)
         self.layers.on_painted = self.live.painted
-        self._seen: list[Patient] = []
-        self._job = Job(self)
+        self.insight = Insight(self.session, self.plot, self.lesions, self)
+        self.compare = Comparison(self.session, self.layers, self.live, self.comparison, self.insight, self)
+        self.job = Job(self)
+        self.source = PatientSource(self)
+        self.runner = ModelRunner(self)
+        self.queue = QueuePanel(self.runner.queue_settings, lambda: self.running, self)
+        self.tabs.addTab(self.queue, "Queue")
+        self.orientation = Orientation(napari_viewer, self, preferences().convention)
+        self.scale_bar = ScaleBar(napari_viewer, self)
+        self.shortcuts = Shortcuts(napari_viewer, self, actions(self))
+        self.view_row.addWidget(ViewRow(self.orientation, self.show_help, self))
         self._connect()
-        self._refresh_layer_choices()
-        self._adopt_open_patient()
+        self._go_on()
+        self.source.look()
         self._update_enabled()
+
+    @property
+    def running(self) -> bool:
+        """Whether a run, or anything else that blocks the dock, is under way."""
+        return self.job.running
 
     # -- wiring --------------------------------------------------------------------------------------------
 
@@ -66,57 +91,81 @@ class ExploreWidget(ExploreForm):
         self._relay = SessionRelay(self.session, self)
         self._relay.patient.connect(self._patient_changed)
         self._relay.analysis.connect(self._analysis_changed)
-        self._relay.params.connect(self.live.params_changed)
+        self._relay.analyses.connect(self.compare.refresh)
+        self._relay.params.connect(self._params_changed)
+        self._relay.options.connect(self._options_changed)
         self._relay.mask.connect(self._mask_changed)
+        self._relay.slices.connect(self._slices_arrived)
 
-        self.patient.changed.connect(self._path_chosen)
-        self.choose_file.changed.connect(self._ask_for_file)
-        self.sequence.changed.connect(self._sequence_chosen)
-        self.use_layers.changed.connect(self._layers_chosen)
-        self.model.changed.connect(self._model_chosen)
-        self.score.changed.connect(self._score_chosen)
-        self.run.changed.connect(self._run_clicked)
         self.cancel.changed.connect(self._cancel_clicked)
         self.reset.changed.connect(self.live.reset)
+        self.undo.changed.connect(self._undo)
+        self.redo.changed.connect(self._redo)
         self.discard.changed.connect(self.session.discard_corrections)
         self.export.changed.connect(self._ask_where_to_export)
-        self._job.progressed.connect(self._progressed)
-        self._job.ended.connect(self._update_enabled)
-        # The layers of a dropped patient arrive one by one: look when all are there.
-        self._layers_timer = QTimer(self, singleShot=True, interval=0)
-        self._layers_timer.timeout.connect(self._after_layers_changed)
+        self.restore.changed.connect(self._ask_what_to_restore)
+        self.plot.threshold_chosen.connect(self._threshold_chosen)
+        self.lesions.jumped.connect(self.layers.go_to)
+        self.queue.open_requested.connect(self.source.open)
+        self.insight.figures_ready.connect(self._figures_ready)
+        for setting in self.rows.values():
+            setting.slider.changed.connect(self._setting_moved)
+        self.job.progressed.connect(self._progressed)
+        self.job.ended.connect(self._job_ended)
         viewer_events = (
             (self.viewer.dims.events.current_step, self.live.look),
             (self.viewer.dims.events.ndisplay, self.live.look),
-            (self.viewer.layers.events.inserted, self._layers_changed),
-            (self.viewer.layers.events.removed, self._layers_changed),
+            (self.viewer.dims.events.order, self.live.look),
+            (self.viewer.layers.events.inserted, self.source.layers_changed),
+            (self.viewer.layers.events.removed, self.source.layers_changed),
+            (self.viewer.events.theme, self._theme_changed),
         )
         for emitter, callback in viewer_events:
             emitter.connect(callback)
-        jobs = (self._job, self.live)
+        jobs = (self.job, self.live, self.insight, self.queue)
+        relay = self._relay
 
         def forget() -> None:
             """The dock is gone: the viewer must not call into it, and what runs is wanted no more."""
             for emitter, callback in viewer_events:
                 emitter.disconnect(callback)
+            relay.stop()
             for job in jobs:
                 job.stop()
 
-        self.destroyed.connect(forget)
+        when_gone(self, forget)
         application = QApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self._stop_all)
-        self._model_chosen()
+        self._theme_changed()
+        self.runner.model_chosen()
+
+    def _theme_changed(self, event: Any = None) -> None:
+        self.plot.set_theme(is_dark(self.viewer.theme))
+
+    def _go_on(self) -> None:
+        """Show what a dock that was closed before has left in the layers."""
+        session = self.session
+        if session.patient is None:
+            return
+        self._patient_changed(session.patient)
+        if session.analysis is not None:
+            self._options_changed(session.options)
+            self.live.take(session.params)
+            self._analysis_changed(session.analysis)
+            self.compare.refresh(session.analyses)
 
     # -- from the session, on the main thread --------------------------------------------------------------
 
     def _patient_changed(self, patient: Patient) -> None:
         if patient is not self.session.patient:
             return
+        self.compare.leave()
         with self.sequence.changed.blocked():
             self.sequence.choices = list(patient.sequences)
             self.sequence.value = patient.sequence
         self.layers.show_patient(patient)
+        self.orientation.refresh()
         z, y, x = patient.shape
         about = [
             patient.name,
@@ -132,182 +181,124 @@ class ExploreWidget(ExploreForm):
         if analysis is not self.session.analysis:
             return
         if analysis is not None:
-            with self.score.changed.blocked():
-                self.score.value = analysis.score
-            self.layers.show_analysis(analysis)
+            self.runner.show(analysis)
+            self.live.take(analysis.params)
+            self.compare.show(analysis)
             self.notes.setText("\n".join(analysis.reconstruction.warnings))
         self.notes.setVisible(analysis is not None and bool(self.notes.text()))
+        self.insight.follow(analysis)
         self._show_figures()
         self._update_enabled()
 
+    def _params_changed(self, params: PostprocessParams) -> None:
+        self.live.params_changed(params)
+        self.insight.show_wanted(params)
+        streaming, z = self.session.streaming, self.layers.current_slice()
+        if streaming is not None and z is not None and streaming.arrived[z]:
+            self.layers.show_arrived(streaming, np.array([z]), params)
+
+    def _options_changed(self, options: MapOptions) -> None:
+        if options == self.session.options:
+            for name, setting in self.option_rows.items():
+                setting.set_quietly(getattr(options, name))
+
     def _mask_changed(self, analysis: Analysis) -> None:
+        if analysis is not self.session.analysis:
+            return
         self.live.mask_changed(analysis)
+        if not self.live.busy:
+            self.insight.follow(analysis)
+            self.compare.refresh()
         self._update_enabled()
 
-    def _show_figures(self, slice_dice: float | None = None, settled: bool = True) -> None:
+    def _slices_arrived(self, streaming: Streaming, indices: Any) -> None:
+        if streaming is self.session.streaming:
+            self.compare.pause()
+            self.layers.show_arrived(streaming, indices, self.session.params)
+
+    def _setting_moved(self, value: Any = None) -> None:
+        self.insight.hold()
+        self.insight.show_wanted(self.live.wanted)
+
+    def _show_figures(self, mask: Any = None, settled: bool = True) -> None:
         session, z = self.session, self.layers.current_slice()
-        if session.analysis is not None:
-            own = self.live.wanted != session.analysis.suggestion
-            self.rule.setText("Your settings" if own else _rule_text(session.analysis.rule))
-        if session.analysis is None:
+        analysis = session.analysis
+        if analysis is None:
             self.dice_label.value = self.volume_label.value = "–"
+            self.figures.show_slice(None)
+            self.figures.show_volume(None)
             return
+        own = all(self.live.wanted != suggested.params for suggested in analysis.suggestions)
+        self.rule.setText("Your settings" if own else _rule_text(analysis.rule))
+        patient = analysis.reconstruction.patient
+        reference = None if patient.lesion_mask is None or z is None else patient.lesion_mask[z]
         if settled and z is not None:
-            slice_dice = session.slice_dice(z)
-        whole = _figure(session.dice) if settled else "…"
-        self.dice_label.value = f"slice {_figure(slice_dice)} · volume {whole}"
+            mask = analysis.mask[z]
+        here = None if mask is None else Figures.of_slice(mask, reference, patient.spacing)
+        self.figures.show_slice(here)
+        whole = self.insight.figures.get(analysis.key) if settled else None
+        self.figures.show_volume(whole, pending=not settled or whole is None)
+        dice_here = None if here is None else here.dice
+        self.dice_label.value = (
+            f"slice {share(dice_here)} · volume {_volume_dice(analysis) if settled else '…'}"
+        )
         self.volume_label.value = f"{session.volume_ml:.2f} mL" if settled else "…"
 
-    # -- patient -------------------------------------------------------------------------------------------
+    def _figures_ready(self, analysis: Analysis) -> None:
+        if not self.live.busy:
+            self._show_figures()
+        self.compare.refresh()
 
-    def _path_chosen(self, path: Path) -> None:
-        if path == Path() or not str(path).strip():
-            return
-        self._open(path)
-
-    def _open(self, path: Path) -> None:
-        self._start(lambda: self._load(path), self._tell_warnings)
-
-    def _load(self, path: Path) -> Patient:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CeadWarning)
-            # There was nothing to choose from before: a folder without FLAIR opens with what it has.
-            return self.session.open(path, preferred_sequence(path))
+    # -- working -------------------------------------------------------------------------------------------
 
     def use_patient(self, patient: Patient) -> None:
         """Explore a patient in memory."""
-        self.session.use(patient)
-        self._tell_warnings(patient)
-
-    def _tell_warnings(self, patient: Patient) -> None:
-        notes = list(patient.warnings)
-        if patient.sequence != "flair" and "flair" not in patient.sequences:
-            notes.append(f"there is no flair scan, showing {patient.sequence}")
-        if notes:
-            show_warning(f"{patient.name}: {'; '.join(notes)}")
-
-    def _ask_for_file(self) -> None:
-        chosen, _ = QFileDialog.getOpenFileName(
-            self, "Open a scan", "", "Brain MRI (*.nii *.nii.gz *.hdr *.img *.png);;All files (*)"
-        )
-        if chosen:
-            self.patient.value = chosen
-
-    def _sequence_chosen(self, name: str | None) -> None:
-        patient = self.session.patient
-        if patient is not None and name and name != patient.sequence:
-            self._stop_all()
-            self.session.use(patient.select(name))
+        self.source.use(patient)
 
     def use_layer(self, image: Any, reference: Any = None) -> None:
         """Explore an image layer that is open in napari, with a labels layer as the reference or none."""
-        self._stop_all()
-        try:
-            patient = self.layers.adopt(image, reference)
-        except Exception as error:
-            show_failure(error)
-            return
-        self.session.use(patient)
+        self.source.use_layer(image, reference)
 
-    def _layers_chosen(self) -> None:
-        if self.image_layer.value is None:
-            show_warning("Choose an image layer first.")
-            return
-        self.use_layer(self.image_layer.value, self.reference_layer.value)
-
-    def _layers_changed(self, event: Any = None) -> None:
-        self._layers_timer.start()
-
-    def _after_layers_changed(self) -> None:
-        self._refresh_layer_choices()
-        self._adopt_open_patient()
-
-    def _refresh_layer_choices(self) -> None:
-        for chooser in (self.image_layer, self.reference_layer):
-            kind = Image if chooser is self.image_layer else Labels
-            choices = [
-                layer
-                for layer in self.viewer.layers
-                if isinstance(layer, kind) and not ((tag := tag_of(layer)) and tag.role in DERIVED)
-            ]
-            chooser.choices = choices
-
-    def _adopt_open_patient(self) -> None:
-        """Take a patient that was dropped onto napari or opened from its menus."""
-        current = self.session.patient
-        found = self.layers.patients()
-        fresh = [patient for patient in found if not any(same(patient, old) for old in self._seen)]
-        self._seen = found
-        if fresh and not self._job.running and (current is None or not same(fresh[-1], current)):
-            self.session.use(fresh[-1])
-
-    # -- model ---------------------------------------------------------------------------------------------
-
-    def _model_chosen(self) -> None:
-        """Show what the model suggests, as far as there is nothing to lose yet."""
-        self.live.moved = False
-        if self.session.analysis is not None or not self.model.value:
-            return
-        try:
-            score, params, rule = suggested(load_card(find_model(self.model.value)))
-        except CeadError as error:
-            show_failure(error)
-            return
-        with self.score.changed.blocked():
-            self.score.value = score
-        self.session.set(**params.model_dump())
-        self.rule.setText(_rule_text(rule))
-
-    def _score_chosen(self, score: str) -> None:
-        if self.session.analysis is not None and score != self.session.score:
-            self._start(lambda: self.session.set_score(score))
-
-    def _run_clicked(self) -> None:
-        if self._job.running:
-            return
-        if self.session.patient is None:
-            show_warning("Open a patient first: choose a folder or file, or drop one onto the viewer.")
-            return
-        model, score, job = self.model.value, self.score.value, self._job
-        params = self.live.wanted if self.live.moved else None  # what the user chose stays chosen
-        if not model:
-            show_warning("There is no model to run: reinstall napari-cead or install a model.")
-            return
-
-        def work() -> Analysis:
-            with spared_core():
-                return self.session.detect(
-                    model, score, params, on_progress=job.report, should_stop=job.stopping
-                )
-
-        self._start(work, self._detected)
-
-    def _detected(self, analysis: Analysis) -> None:
-        notes = analysis.reconstruction.warnings
-        if notes:
-            show_warning("; ".join(notes))
-
-    def _cancel_clicked(self) -> None:
-        self._job.stop()
-        self.cancel.enabled = False
-
-    def _progressed(self, done: int, total: int) -> None:
-        if self._job.running:
-            self.progress.max, self.progress.value = total, done
-
-    def _start(self, work: Any, on_done: Any = None) -> None:
-        if not self._job.start(work, on_done):
+    def start(self, work: Callable[[], Any], on_done: Callable[[Any], None] | None = None) -> None:
+        """Run ``work`` in a thread, then ``on_done`` with its result; one at a time."""
+        if not self.job.start(work, on_done):
             show_warning("Something is still running: wait for it or press Cancel.")
             return
         self.progress.value, self.progress.max = 0, 0  # busy until the first slices are done
         self._update_enabled()
 
-    def _stop_all(self) -> None:
-        self._job.stop()
+    def stop_runs(self) -> None:
+        """Stop what runs for the patient on show; the queue goes on."""
+        self.job.stop()
         self.live.stop()
+        self.insight.stop()
+
+    def _stop_all(self) -> None:
+        self.stop_runs()
+        self.queue.stop()
+
+    def _cancel_clicked(self) -> None:
+        self.job.stop()
+        self.cancel.enabled = False
+
+    def _job_ended(self) -> None:
+        self.runner.job_ended()
+        self._update_enabled()
+
+    def _progressed(self, done: int, total: int) -> None:
+        if self.running:
+            self.progress.max, self.progress.value = total, done
+
+    def show_rule(self, rule: str) -> None:
+        """Say where the settings come from."""
+        self.rule.setText(_rule_text(rule))
 
     def _update_enabled(self) -> None:
-        running, analysis = self._job.running, self.session.analysis
+        running, analysis = self.running, self.session.analysis
+        self.undo.enabled = not running and self.session.can_undo
+        self.redo.enabled = not running and self.session.can_redo
+        self.restore.enabled = not running and self.session.patient is not None
+        self.comparison.setEnabled(not running)
         self.run.enabled = not running
         self.cancel.enabled = running
         self.patient.enabled = self.sequence.enabled = not running
@@ -316,6 +307,26 @@ class ExploreWidget(ExploreForm):
         self.discard.enabled = analysis is not None and analysis.corrections is not None
         if not running:
             self.progress.max, self.progress.value = 1, int(analysis is not None)
+
+    # -- settings ------------------------------------------------------------------------------------------
+
+    def _threshold_chosen(self, threshold: float) -> None:
+        self.threshold.value = threshold
+
+    def _undo(self) -> None:
+        self._step(self.session.undo)
+
+    def _redo(self) -> None:
+        self._step(self.session.redo)
+
+    def _step(self, step: Callable[[], Any]) -> None:
+        if not self.running:
+            self.live.settle_now()
+            self.start(step)
+
+    def show_help(self) -> None:
+        """Show keys and terms."""
+        HelpDialog(self, self.shortcuts.bound).show()
 
     # -- results -------------------------------------------------------------------------------------------
 
@@ -327,10 +338,35 @@ class ExploreWidget(ExploreForm):
     def export_to(self, folder: Path) -> None:
         """Export the current analysis to a folder, in a thread; tells when done."""
         self.live.settle_now()
-        self._start(
+        self.start(
             lambda: self.session.export(folder),
             lambda _: show_info(f"Saved mask, map and settings in {folder}"),
         )
+
+    def _ask_what_to_restore(self) -> None:
+        chosen, _ = QFileDialog.getOpenFileName(
+            self, "Restore settings", "", "Settings (*.json);;All files (*)"
+        )
+        if chosen:
+            self.restore_from(Path(chosen))
+
+    def restore_from(self, path: Path) -> None:
+        """Take over the settings of an export, in a thread; tells what is not as it was."""
+        job, liked = self.job, preferences()
+
+        def work() -> tuple[str, ...]:
+            with spared_core():
+                return self.session.restore(
+                    path, device=liked.device, on_progress=job.report, should_stop=job.stopping
+                )
+
+        self.start(work, self._restored)
+
+    def _restored(self, notes: tuple[str, ...]) -> None:
+        if notes:
+            show_warning("; ".join(notes))
+        else:
+            show_info("The settings are as they were saved.")
 
     def closeEvent(self, event: Any) -> None:
         """Stop what runs when the dock closes."""
@@ -338,8 +374,18 @@ class ExploreWidget(ExploreForm):
         super().closeEvent(event)
 
 
-def _figure(value: float | None) -> str:
-    return "–" if value is None or math.isnan(value) else f"{value:.3f}"
+def session_in(viewer: Any) -> Session | None:
+    """Return the session that a dock of this viewer has left in its layers, or None."""
+    for layer in reversed(viewer.layers):
+        tag = tag_of(layer)
+        if tag is not None and isinstance(tag.session, Session):
+            return tag.session
+    return None
+
+
+def _volume_dice(analysis: Analysis) -> str:
+    reference = analysis.reconstruction.patient.lesion_mask
+    return share(analysis.dice if reference is not None and reference.any() else None)
 
 
 def _rule_text(rule: str) -> str:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from magicgui.widgets import ComboBox, FileEdit, Label, ProgressBar, PushButton, create_widget
 from napari.layers import Image, Labels
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
-from ..detection import SCORES
+from ..detection import MAP_OPTIONS, SCORES
 from ..detection.params import PARAMETERS
-from ..exploring import DEFAULT_MODEL
 from ..zoo import list_models
+from .compare_panel import ComparePanel
 from .controls import SettingRow, folded, row, section
+from .figures_view import FiguresView
+from .lesion_list import LesionList
 from .model_watch import ModelWatch
+from .preferences import preferences
+from .texts import tip, title
+from .threshold_plot import ThresholdPlot
 
 
 class ExploreForm(QWidget):
@@ -30,13 +35,20 @@ class ExploreForm(QWidget):
         run: Starts detection.
         cancel: Stops it.
         progress: Slices done.
+        option_rows: Slider and number box of every map option, by its name.
         rows: Slider and number box of every setting, by its name.
+        plot: Histogram and Dice curves under the threshold.
+        undo: Takes back a change of settings; ``redo`` makes it again.
         reset: Goes back to the suggestion; ``rule`` says whose.
         dice_label: Dice of the slice and of the volume, as text.
+        figures: The other figures.
         volume_label: Detected volume, as text.
         notes: What was assumed along the way, for as long as the result is shown.
         discard: Discards corrections.
-        export: Asks for a folder to export to.
+        export: Asks for a folder to export to; ``restore`` asks for settings that were exported.
+        lesions: The lesion list.
+        comparison: The analyses of the patient.
+        tabs: Holds lesion list, comparison and queue.
     """
 
     def __init__(self) -> None:
@@ -45,12 +57,13 @@ class ExploreForm(QWidget):
 
     def _build(self) -> None:
         inner = QWidget()
-        column = QVBoxLayout(inner)
+        self.column = column = QVBoxLayout(inner)
         column.setContentsMargins(4, 4, 4, 4)
         self._build_patient(column)
         self._build_model(column)
         self._build_settings(column)
         self._build_result(column)
+        self._build_tabs(column)
         column.addStretch(1)
         scroll = QScrollArea()
         scroll.setWidget(inner)
@@ -66,35 +79,29 @@ class ExploreForm(QWidget):
         grid = section("Patient", column)
         self.patient = FileEdit(mode="d")
         self.patient.line_edit.native.setPlaceholderText("folder, or a NIfTI file")
-        self.choose_file = PushButton(text="File…")
+        self.choose_file = PushButton(text=title("choose_file"))
+        self.choose_file.native.setToolTip(tip("choose_file"))
         self.patient.native.layout().addWidget(self.choose_file.native)
-        self.patient.choose_btn.text = "Folder…"
+        self.patient.choose_btn.text = title("choose_folder")
         self.sequence = ComboBox(choices=())
         self.about = QLabel("Open a folder or file, or drop one onto the viewer.")
         self.about.setWordWrap(True)
-        row(
-            grid,
-            "Open",
-            self.patient.native,
-            "A patient folder (NIfTI or PNG release layout) or a NIfTI file",
-        )
-        row(grid, "Sequence", self.sequence.native, "The sequence that the model is run on")
+        row(grid, title("patient"), self.patient.native, tip("patient"))
+        row(grid, title("sequence"), self.sequence.native, tip("sequence"))
         grid.addWidget(self.about, grid.rowCount(), 0, 1, 3)
+        self.view_row = QVBoxLayout()
+        grid.addLayout(self.view_row, grid.rowCount(), 0, 1, 3)
 
         self.image_layer = create_widget(annotation=Image, options={"nullable": True})
         self.reference_layer = create_widget(annotation=Labels, options={"nullable": True})
-        self.use_layers = PushButton(text="Use these layers")
+        self.use_layers = PushButton(text=title("use_layers"))
+        self.use_layers.native.setToolTip(tip("use_layers"))
         inside = QWidget()
         rows = QVBoxLayout(inside)
         rows.setContentsMargins(0, 0, 0, 0)
         layers = section("", rows)
-        row(layers, "Image", self.image_layer.native, "Any grey (Z, Y, X) or (Y, X) image layer")
-        row(
-            layers,
-            "Reference",
-            self.reference_layer.native,
-            "Any labels layer of the same shape; above 0 is lesion",
-        )
+        row(layers, title("image_layer"), self.image_layer.native, tip("image_layer"))
+        row(layers, title("reference_layer"), self.reference_layer.native, tip("reference_layer"))
         layers.addWidget(self.use_layers.native, layers.rowCount(), 0, 1, 3)
         grid.addWidget(folded("Use layers that are open in napari", inside), grid.rowCount(), 0, 1, 3)
 
@@ -104,16 +111,25 @@ class ExploreForm(QWidget):
         self.model = ComboBox(choices=names)
         self._models = ModelWatch(self)
         self._models.changed.connect(self.refresh_models)
-        if DEFAULT_MODEL in names:
-            self.model.value = DEFAULT_MODEL
+        if (wanted := preferences().default_model) in names:
+            self.model.value = wanted
         self.score = ComboBox(choices=list(SCORES))
-        self.run = PushButton(text="Run")
-        self.cancel = PushButton(text="Cancel", enabled=False)
+        self.run = PushButton(text=title("run"))
+        self.run.native.setToolTip(tip("run"))
+        self.cancel = PushButton(text=title("cancel"), enabled=False)
+        self.cancel.native.setToolTip(tip("cancel"))
         self.progress = ProgressBar(min=0, max=1, value=0)
-        row(grid, "Model", self.model.native, "Autoencoders trained on healthy slices only")
-        row(
-            grid, "Score", self.score.native, "\n".join(f"{s.name}: {s.description}" for s in SCORES.values())
-        )
+        self.progress.native.setToolTip(tip("progress"))
+        row(grid, title("model"), self.model.native, tip("model"))
+        row(grid, title("score"), self.score.native, tip("score"))
+        inside = QWidget()
+        rows = QVBoxLayout(inside)
+        rows.setContentsMargins(0, 0, 0, 0)
+        options = section("", rows)
+        self.option_rows = {
+            parameter.name: SettingRow(parameter, options, options.rowCount()) for parameter in MAP_OPTIONS
+        }
+        grid.addWidget(folded("Map options (off in the paper)", inside), grid.rowCount(), 0, 1, 3)
         buttons = QHBoxLayout()
         buttons.addWidget(self.run.native, 2)
         buttons.addWidget(self.cancel.native, 1)
@@ -134,45 +150,59 @@ class ExploreForm(QWidget):
     def _build_settings(self, column: QVBoxLayout) -> None:
         grid = section("Post-processing", column)
         self.rows: dict[str, SettingRow] = {}
+        self.plot = ThresholdPlot()
         for parameter in PARAMETERS:
             if parameter.name == "min_area_mm2":
                 continue  # a setting of the command line and of models; the paper has no such slider
             self.rows[parameter.name] = SettingRow(parameter, grid, grid.rowCount())
+            if parameter.name == "threshold":
+                grid.addWidget(self.plot, grid.rowCount(), 0, 1, 3)
         self.threshold = self.rows["threshold"].slider
         self.closing_radius = self.rows["closing_radius"].slider
         self.area_fraction = self.rows["area_fraction"].slider
         self.dilation_radius = self.rows["dilation_radius"].slider
-        self.reset = PushButton(text="Reset")
+        self.undo, self.redo, self.reset = (
+            PushButton(text=title(name), enabled=name == "reset") for name in ("undo", "redo", "reset")
+        )
         self.rule = QLabel("")
         self.rule.setWordWrap(True)
-        grid.addWidget(self.rule, grid.rowCount(), 0, 1, 2)
-        grid.addWidget(self.reset.native, grid.rowCount() - 1, 2)
+        grid.addWidget(self.rule, grid.rowCount(), 0, 1, 3)
+        buttons = QHBoxLayout()
+        for name, button in (("undo", self.undo), ("redo", self.redo), ("reset", self.reset)):
+            button.native.setToolTip(tip(name))
+            buttons.addWidget(button.native)
+        grid.addLayout(buttons, grid.rowCount(), 0, 1, 3)
 
     def _build_result(self, column: QVBoxLayout) -> None:
         grid = section("Result", column)
         self.dice_label = Label(value="–")
         self.volume_label = Label(value="–")
-        row(
-            grid,
-            "Dice",
-            self.dice_label.native,
-            "2TP / (2TP + FP + FN); – where there is nothing to compare with",
+        self.figures = FiguresView()
+        row(grid, title("dice"), self.dice_label.native, tip("dice"))
+        row(grid, title("volume"), self.volume_label.native, tip("volume"))
+        grid.addWidget(self.figures, grid.rowCount(), 0, 1, 3)
+        self.discard, self.export, self.restore = (
+            PushButton(text=title(name), enabled=False) for name in ("discard", "export", "restore")
         )
-        row(grid, "Detected", self.volume_label.native, "Volume of the detected mask")
-        self.discard = PushButton(text="Discard corrections", enabled=False)
-        self.discard.native.setToolTip("Go back to the mask that the sliders give")
-        self.export = PushButton(text="Export…", enabled=False)
-        self.export.native.setToolTip(
-            "Save mask, anomaly map, reconstruction (NIfTI, source grid) and settings"
-        )
+        for name, button in (("discard", self.discard), ("export", self.export), ("restore", self.restore)):
+            button.native.setToolTip(tip(name))
         buttons = QHBoxLayout()
-        buttons.addWidget(self.discard.native)
         buttons.addWidget(self.export.native)
+        buttons.addWidget(self.restore.native)
         grid.addLayout(buttons, grid.rowCount(), 0, 1, 3)
+        grid.addWidget(self.discard.native, grid.rowCount(), 0, 1, 3)
         self.notes = QLabel()
         self.notes.setWordWrap(True)
         self.notes.setVisible(False)
         grid.addWidget(self.notes, grid.rowCount(), 0, 1, 3)
-        note = QLabel("For research only, not for clinical use.")
+        note = QLabel(title("research_only"))
         note.setEnabled(False)
         grid.addWidget(note, grid.rowCount(), 0, 1, 3)
+
+    def _build_tabs(self, column: QVBoxLayout) -> None:
+        self.lesions = LesionList()
+        self.comparison = ComparePanel()
+        self.tabs = QTabWidget()
+        self.tabs.addTab(self.lesions, "Lesions")
+        self.tabs.addTab(self.comparison, "Compare")
+        column.addWidget(self.tabs)

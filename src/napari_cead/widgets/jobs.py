@@ -86,17 +86,42 @@ def still_there() -> Iterator[None]:
             raise
 
 
+class _Threads:
+    """PyTorch's number of threads, one less for as long as anything computes behind the window."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = self._before = 0
+
+    def enter(self) -> None:
+        import torch
+
+        with self._lock:
+            if not self._users:
+                self._before = torch.get_num_threads()
+                torch.set_num_threads(max(1, self._before - 1))
+            self._users += 1
+
+    def leave(self) -> None:
+        import torch
+
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                torch.set_num_threads(self._before)
+
+
+_threads = _Threads()  # one for the process, as is the number that it changes
+
+
 @contextmanager
 def spared_core() -> Iterator[None]:
     """Leave one core to the window while PyTorch computes: it slows down several-fold when they compete."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, before - 1))
+    _threads.enter()
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        _threads.leave()
 
 
 def show_failure(error: BaseException) -> None:

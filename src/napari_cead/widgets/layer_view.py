@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
 from numpy.typing import NDArray
-from qtpy.QtCore import QTimer
 
-from ..contributions.layers import KEY, Role, Tag, image_style, labels_style, place, tag_of, to_layer_data
+from ..contributions.layers import KEY, Role, Tag, place, tag_of, to_layer_data
+from ..detection import PostprocessParams
 from ..errors import PatientError
-from ..exploring import Analysis
+from ..exploring import Analysis, Key, Session, Streaming
 from ..patients import Patient
+from .analysis_layers import AnalysisLayers
+from .tiles import Tiles
 
-DERIVED: tuple[Role, ...] = ("reconstruction", "anomaly map", "detected mask")
+DERIVED: tuple[Role, ...] = ("reconstruction", "anomaly map", "detected mask", "tile")
 """Roles of layers that belong to an analysis and go with it."""
-
-LOOK_AFTER_MS = 60
-"""Figures follow a brush stroke this long after it paused."""
 
 _TRANSFORM = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
@@ -29,22 +28,20 @@ class LayerView:
 
     Args:
         viewer: The napari viewer.
+        session: What is shown; the layers carry it, so that another dock finds it.
 
     Attributes:
         on_painted: Called when the user changed the detected mask by hand.
+        tiles: Analyses side by side; None while one is shown at a time.
     """
 
-    def __init__(self, viewer: Any) -> None:
-        self.viewer = viewer
+    def __init__(self, viewer: Any, session: Session) -> None:
+        self.viewer, self.session = viewer, session
         self.on_painted: Callable[[], None] = lambda: None
-        self._writing = False
+        self.tiles: Tiles | None = None
+        self._single: AnalysisLayers | None = None
         self._base: Image | None = None
         self._made: list[Layer] = []
-        # A brush stroke comes in many pieces: look once it rests.
-        self._compare_timer = QTimer(singleShot=True, interval=LOOK_AFTER_MS)
-        self._compare_timer.timeout.connect(self._compare)
-        self._buffer: NDArray[np.uint8] | None = None
-        self._shown: NDArray[np.uint8] | None = None
 
     # -- finding -------------------------------------------------------------------------------------------
 
@@ -74,6 +71,8 @@ class LayerView:
 
         The layers of a patient shown before go if this view made them, and are hidden if the user opened them.
         """
+        self.one_by_one(None)
+        self._drop_derived()
         for layer in list(self.viewer.layers):
             tag = tag_of(layer)
             if tag is None:
@@ -83,7 +82,6 @@ class LayerView:
             elif not same(tag.patient, patient):
                 layer.visible = False
         self._made = [layer for layer in self._made if layer in self.viewer.layers]
-        self._buffer = self._shown = None
         if not any(self.find("sequence", patient, name) for name in patient.sequences):
             for data, keywords, kind in to_layer_data(patient):
                 self._made.append(self.viewer.add_layer(Layer.create(data, keywords, kind)))
@@ -140,43 +138,124 @@ class LayerView:
 
     def show_analysis(self, analysis: Analysis) -> None:
         """Show reconstruction, anomaly map and detected mask of an analysis."""
-        made = analysis.reconstruction
-        self._image("reconstruction", made.patient, made.volume())
-        self._image("anomaly map", made.patient, analysis.anomaly_map)
-        anomaly = self.find("anomaly map", made.patient)
-        if anomaly is not None:
-            # Colour only what stands out: half of the brain is below its median, and would tint the scan.
-            low, high = np.percentile(analysis.anomaly_map[made.stack.brain], (75, 99.9))
-            anomaly.contrast_limits = (float(low), max(float(high), float(low) + 1e-3))
-        self.write_volume(analysis)
+        if self.tiles is not None:
+            self.tiles.show_current(analysis)
+            return
+        self._derived(analysis.reconstruction.patient).show(analysis)
+
+    def show_arrived(
+        self, streaming: Streaming, indices: NDArray[np.int64], params: PostprocessParams
+    ) -> None:
+        """Show slices that a run has just finished."""
+        layers = self._derived(streaming.patient)
+        layers.show_arrived(streaming, indices, params, self.current_slice())
 
     def write_volume(self, analysis: Analysis) -> None:
         """Show the mask of the whole volume."""
-        layer = self._mask_layer(analysis)
-        if self._buffer is None or self._shown is None:
-            return
-        np.copyto(self._buffer, analysis.mask)
-        np.copyto(self._shown, self._buffer)
-        self._refresh(layer, settled=True)
+        self._of(analysis).write_volume(analysis.mask)
 
     def write_slice(self, analysis: Analysis, z: int, mask: NDArray[np.bool_]) -> None:
         """Show the mask (Y, X) of one slice while a slider moves."""
-        layer = self._mask_layer(analysis)
-        if self._buffer is None or self._shown is None:
-            return
-        self._buffer[z] = mask
-        self._shown[z] = mask
-        self._refresh(layer, settled=False)
+        self._of(analysis).write_slice(z, mask)
 
     def flush_painting(self) -> None:
         """Take a brush stroke into account that was not looked at yet, before anything is written over it."""
-        if self._compare_timer.isActive():
-            self._compare_timer.stop()
-            self._compare()
+        current = self._current_layers()
+        if current is not None:
+            current.flush_painting()
 
     def painted(self) -> NDArray[np.uint8] | None:
         """Return the detected mask as it stands in the viewer, (Z, Y, X)."""
-        return self._buffer
+        current = self._current_layers()
+        return None if current is None else current.painted
+
+    def layer(self, role: Role) -> Layer | None:
+        """Return the layer of the current analysis with this role, or None."""
+        current = self._current_layers()
+        found = () if current is None else current.layers
+        return next((layer for layer in found if _role(layer) == role), None)
+
+    def side_by_side(self, analyses: Sequence[Analysis], current: Key) -> None:
+        """Show analyses beside each other, each over the scan, in napari's grid.
+
+        Args:
+            analyses: What to show.
+            current: The one that the sliders belong to.
+        """
+        if self._base is None:
+            return
+        if self.tiles is None:
+            self._drop_derived()
+            self.tiles = Tiles(self.viewer, self._make_layers)
+        patient = analyses[0].reconstruction.patient
+        self.tiles.show(analyses, current, self._base, self.find("lesion mask", patient))
+
+    def one_by_one(self, analysis: Analysis | None) -> None:
+        """Go back to one analysis at a time."""
+        if self.tiles is None:
+            return
+        tiles, self.tiles = self.tiles, None
+        tiles.remove()
+        if self._base is not None and self._base in self.viewer.layers:
+            self.viewer.layers.selection.active = self._base
+        if analysis is not None:
+            self.show_analysis(analysis)
+
+    def _of(self, analysis: Analysis) -> AnalysisLayers:
+        if self.tiles is not None:
+            return self.tiles.of(analysis)
+        return self._derived(analysis.reconstruction.patient)
+
+    def _current_layers(self) -> AnalysisLayers | None:
+        return self._single if self.tiles is None else self.tiles.current
+
+    def _derived(self, patient: Patient) -> AnalysisLayers:
+        if self._single is None:
+            self._single = self._make_layers(patient, self._insert, "")
+        return self._single
+
+    def _make_layers(
+        self, patient: Patient, insert: Callable[[Layer, Role], None], suffix: str
+    ) -> AnalysisLayers:
+        return AnalysisLayers(
+            self.viewer,
+            self.session,
+            patient,
+            self._placement(patient),
+            self._flat,
+            insert,
+            self._painted,
+            suffix,
+        )
+
+    def _painted(self) -> None:
+        self.on_painted()
+
+    def _drop_derived(self) -> None:
+        if self._single is not None:
+            self._single.remove()
+        self._single = None
+
+    def swap_reconstruction(self) -> None:
+        """Show the reconstruction instead of the scan, or the scan again."""
+        layer = self.layer("reconstruction")
+        if layer is None or self._base is None:
+            return
+        layer.visible = not layer.visible
+        self._base.visible = not layer.visible
+
+    def go_to(self, z: int, y: int, x: int) -> None:
+        """Show a voxel of the patient: its slice, and the voxel in the middle of the canvas."""
+        base = self._base
+        if base is None or base not in self.viewer.layers:
+            return
+        world = base.data_to_world((z, y, x) if base.ndim == 3 else (y, x))
+        dims = self.viewer.dims
+        for axis, value in zip(range(dims.ndim - len(world), dims.ndim), world, strict=True):
+            if axis not in dims.displayed:
+                dims.set_point(axis, value)
+        shown = [world[axis - dims.ndim] for axis in dims.displayed]
+        self.viewer.scene.camera.center = tuple(shown)
 
     def current_slice(self) -> int | None:
         """Return the axial slice on screen; None in 3-D or when the view cuts along another axis."""
@@ -190,39 +269,7 @@ class LayerView:
         z = round(float(np.asarray(base.world_to_data(dims.point[-3:]))[0]))
         return z if 0 <= z < base.data.shape[0] else None
 
-    def _image(self, role: Role, patient: Patient, volume: NDArray[np.float32]) -> None:
-        layer = self.find(role, patient)
-        data = volume[0] if self._flat else volume
-        if layer is not None:
-            layer.data = data
-            return
-        keywords = {**image_style(role), **self._placement(patient), "metadata": {KEY: Tag(role, patient)}}
-        self._insert(Image(data, **keywords))
-
-    def _mask_layer(self, analysis: Analysis) -> Labels:
-        patient = analysis.reconstruction.patient
-        layer = self.find("detected mask", patient)
-        if isinstance(layer, Labels) and self._buffer is not None:
-            return layer
-        if layer is not None:
-            self.viewer.layers.remove(layer)
-        # One buffer, written in place: replacing a layer's data costs more than drawing it.
-        self._buffer = analysis.mask.astype(np.uint8)
-        self._shown = self._buffer.copy()
-        layer = Labels(
-            self._buffer[0] if self._flat else self._buffer,
-            **labels_style("detected mask"),
-            **self._placement(patient),
-            metadata={KEY: Tag("detected mask", patient)},
-        )
-        layer.brush_size = 3
-        # Strokes announce themselves; undo and redo change the data silently, but they redraw.
-        for emitter in (layer.events.paint, layer.events.labels_update, layer.events.set_data):
-            emitter.connect(self._touched)
-        self._insert(layer)
-        return layer
-
-    def _insert(self, layer: Layer) -> None:
+    def _insert(self, layer: Layer, role: Role) -> None:
         """Put a derived layer above the scan and below the outline of the reference."""
         active = self.viewer.layers.selection.active
         reference = next(
@@ -231,23 +278,6 @@ class LayerView:
         self.viewer.layers.insert(len(self.viewer.layers) if reference is None else reference, layer)
         if active is not None and active in self.viewer.layers:
             self.viewer.layers.selection.active = active
-
-    def _refresh(self, layer: Labels, settled: bool) -> None:
-        self._writing = True
-        try:
-            layer.refresh(extent=False, thumbnail=settled, highlight=False)
-        finally:
-            self._writing = False
-
-    def _touched(self, event: Any) -> None:
-        if not self._writing:
-            self._compare_timer.start()
-
-    def _compare(self) -> None:
-        if self._buffer is None or self._shown is None or np.array_equal(self._buffer, self._shown):
-            return
-        np.copyto(self._shown, self._buffer)
-        self.on_painted()
 
     @property
     def _flat(self) -> bool:

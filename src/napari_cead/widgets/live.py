@@ -5,24 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+import numpy as np
+from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer
 
 from ..detection import PostprocessParams
 from ..errors import Cancelled
 from ..exploring import Analysis, Session
-from ..metrics import dice
 from .controls import FINEST, SettingRow
+from .frames import Frames
 from .jobs import Job
 from .layer_view import LayerView
 
-SLICE_EVERY_MS = 40
-"""The visible slice follows a moving slider at most this often: about what a canvas can redraw."""
+VOLUME_AFTER_MS = 60
+"""The whole volume follows in a thread when the sliders have rested this long, or as soon as one is let go."""
 
-LONGEST_REST_MS = 300
-"""The longest pause between two redraws while a slider moves on a slow display."""
-
-VOLUME_AFTER_MS = 100
-"""The whole volume follows this long after a slider began to move, in a thread."""
+GESTURE_ENDS_S = 0.8
+"""Moves of a slider that follow each other faster are undone in one step; so is all that one press of it did."""
 
 
 class LiveMask(QObject):
@@ -36,7 +35,7 @@ class LiveMask(QObject):
         session: What is explored.
         layers: The layers it is shown in.
         rows: The sliders by the name of their setting.
-        show_figures: Shows the figures: of a slice that is ahead of the volume (Dice, False), or of the session
+        show_figures: Shows the figures: of a slice that is ahead of the volume (its mask, False), or of the session
             (None, True).
         parent: Owner.
     """
@@ -46,7 +45,7 @@ class LiveMask(QObject):
         session: Session,
         layers: LayerView,
         rows: Mapping[str, SettingRow],
-        show_figures: Callable[[float | None, bool], None],
+        show_figures: Callable[[NDArray[np.bool_] | None, bool], None],
         parent: QObject,
     ) -> None:
         super().__init__(parent)
@@ -54,27 +53,32 @@ class LiveMask(QObject):
         self._show_figures = show_figures
         self.wanted = self._submitted = PostprocessParams()
         self.moved = False
+        self._gesture = object()
+        self._moved_at = 0.0
         self._settling = Job(self)
         self._settling.ended.connect(self._settled)
-        self._slice_timer = QTimer(self, singleShot=True)
-        self._slice_timer.timeout.connect(self._slice_due)
-        self._slice_pending = self._resting = False
-        self._shown_at = 0.0
+        self._slice_pending = False
+        self._paced: Frames | None = None
         self._volume_timer = QTimer(self, singleShot=True, interval=VOLUME_AFTER_MS)
         self._volume_timer.timeout.connect(self._settle)
         for setting in rows.values():
             setting.slider.changed.connect(self._slider_moved)
+            setting.handle.sliderPressed.connect(self._pressed)
+            setting.handle.sliderReleased.connect(self._released)
 
     @property
     def busy(self) -> bool:
         """Whether the mask has not followed the sliders yet, or may be redrawn any moment."""
-        analysis = self.session.analysis
         return (
             self._settling.running
             or self._volume_timer.isActive()
-            or self._slice_timer.isActive()
-            or (analysis is not None and analysis.params != self.wanted)
+            or self._slice_pending
+            or self._behind(self.session.analysis)
         )
+
+    def _behind(self, analysis: Analysis | None) -> bool:
+        # A mask that was dropped on the way leaves its settings in the session.
+        return analysis is not None and not analysis.params == self.wanted == self.session.params
 
     def stop(self) -> None:
         """Ask the thread to stop."""
@@ -85,6 +89,10 @@ class LiveMask(QObject):
         # What this dock asked for itself comes back late: the hand on the slider may be further on.
         if params == self._submitted or params != self.session.params:
             return
+        self.take(params)
+
+    def take(self, params: PostprocessParams) -> None:
+        """Let the sliders show the settings of an analysis that is now the current one."""
         self.wanted = self._submitted = params
         for name, setting in self.rows.items():
             if setting.slider.value != getattr(params, name):
@@ -95,11 +103,12 @@ class LiveMask(QObject):
         self.layers.flush_painting()
         if analysis is not self.session.analysis:
             return
-        self.layers.write_volume(analysis)
-        if self.wanted != analysis.params:
-            self._show_slice()
-        else:
+        if self.wanted == analysis.params:
+            self._slice_pending = False
+            self.layers.write_volume(analysis)
             self._show_figures(None, True)
+        else:  # the hand is further on: what is on screen is newer, and the next volume is on its way
+            self._show_soon()
 
     def _slider_moved(self) -> None:
         values = self.wanted.model_dump()
@@ -109,33 +118,39 @@ class LiveMask(QObject):
                 values[name] = setting.slider.value
         self.wanted = self.wanted.replace(**values)
         self.moved = True
+        now = time.monotonic()
+        if now - self._moved_at > GESTURE_ENDS_S and not any(setting.held for setting in self.rows.values()):
+            self._gesture = object()
+        self._moved_at = now
         if self.session.analysis is None:
             self.session.set(**values)
             return
-        if self._slice_timer.isActive():
-            self._slice_pending = True
-        else:
-            self._show_slice()
-            self._slice_timer.start(SLICE_EVERY_MS)
-        if not self._volume_timer.isActive():
-            self._volume_timer.start()
+        self._show_soon()
+
+    def _show_soon(self) -> None:
+        """Show the visible slice with the next frame of the window, and the volume when the sliders rest."""
+        frames = self._frames()
+        frames.pace()
+        self._slice_pending = True
+        if frames.ask():
+            self._slice_due()
+        self._volume_timer.start()
 
     def _slice_due(self) -> None:
-        if not self._slice_pending:
-            return
-        # A timer that comes late tells that drawing takes all the time: rest, so that the slider is heard.
-        late_ms = round(1000 * (time.monotonic() - self._shown_at)) - SLICE_EVERY_MS
-        if late_ms > SLICE_EVERY_MS // 2 and not self._resting:
-            self._resting = True
-            self._slice_timer.start(min(2 * late_ms, LONGEST_REST_MS))
-            return
-        self._slice_pending = False
-        self._show_slice()
-        self._slice_timer.start(SLICE_EVERY_MS)
+        if self._slice_pending:
+            self._show_slice()
+
+    def _frames(self) -> Frames:
+        # The dock may be part of the main window now and float in its own later.
+        frames = Frames.of(next(iter(self.rows.values())).slider.native.window())
+        if frames is not self._paced:
+            frames.due.connect(self._slice_due)
+            self._paced = frames
+        return frames
 
     def _show_slice(self) -> None:
         """Show the visible slice as the sliders now want it; the volume follows in a thread."""
-        self._shown_at, self._resting = time.monotonic(), False
+        self._slice_pending = False
         self.layers.flush_painting()
         analysis, z = self.session.analysis, self.layers.current_slice()
         if analysis is None:
@@ -151,19 +166,36 @@ class LiveMask(QObject):
         if mask is None:
             return
         self.layers.write_slice(analysis, z, mask)
-        reference = analysis.reconstruction.patient.lesion_mask
-        self._show_figures(None if reference is None else dice(mask, reference[z]), False)
+        self._show_figures(mask, False)
+
+    def _pressed(self) -> None:
+        self._gesture = object()
+
+    def _released(self) -> None:
+        if self._volume_timer.isActive():
+            self._volume_timer.stop()
+            self._settle()
 
     def _settle(self) -> None:
         analysis, wanted = self.session.analysis, self.wanted
-        if analysis is None or self._settling.running or analysis.params == wanted:
+        if self._settling.running or not self._behind(analysis):
+            return
+        if self.layers.viewer.dims.ndisplay == 3 and any(setting.held for setting in self.rows.values()):
+            self._volume_timer.start()  # the texture of a whole volume is too much to send while a hand moves
             return
         self._submitted = wanted
-        self._settling.start(lambda: self.session.set(**wanted.model_dump()))
+        stopping = self._settling.stopping
+
+        def outdated() -> bool:
+            return self.wanted is not wanted or stopping()
+
+        gesture = self._gesture
+        self._settling.start(
+            lambda: self.session.set(should_stop=outdated, gesture=gesture, **wanted.model_dump())
+        )
 
     def _settled(self) -> None:
-        analysis = self.session.analysis
-        if analysis is not None and analysis.params != self.wanted:
+        if not self._volume_timer.isActive():
             self._settle()
 
     def look(self) -> None:
@@ -198,14 +230,15 @@ class LiveMask(QObject):
             setting.set_quietly(getattr(wanted, name))
         self.wanted = wanted
         self._slider_moved()
+        self._gesture = object()
         self.moved = False
 
     def settle_now(self) -> None:
         """Let the volume follow before anything else happens."""
         self.layers.flush_painting()
         analysis = self.session.analysis
-        if analysis is not None and analysis.params != self.wanted:
+        if self._behind(analysis):
             try:
-                self.session.set(**self.wanted.model_dump())
+                self.session.set(gesture=self._gesture, **self.wanted.model_dump())
             except Cancelled:
                 return

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from qtpy.QtCore import QObject, Signal
 
-from ..detection import PostprocessParams
-from ..exploring import Analysis, Session
-from ..patients import Patient
+from ..exploring import Session
 from .jobs import still_there
 
 
@@ -15,35 +15,65 @@ class SessionRelay(QObject):
 
     Signals:
         patient: The new patient.
-        analysis: The new analysis or None.
+        analysis: The new current analysis or None.
+        analyses: All analyses of the patient.
         params: The new parameters.
+        options: The new map options.
         mask: The analysis whose mask has followed.
+        slices: The run under way and the slices that have arrived.
     """
 
     patient = Signal(object)
     analysis = Signal(object)
+    analyses = Signal(object)
     params = Signal(object)
+    options = Signal(object)
     mask = Signal(object)
+    slices = Signal(object, object)
 
     def __init__(self, session: Session, parent: QObject) -> None:
         super().__init__(parent)
-        session.patient_changed.connect(self._patient)
-        session.analysis_changed.connect(self._analysis)
-        session.params_changed.connect(self._params)
-        session.mask_changed.connect(self._mask)
+        self._connected = (
+            (session.patient_changed, self._patient),
+            (session.analysis_changed, self._analysis),
+            (session.analyses_changed, self._analyses),
+            (session.params_changed, self._params),
+            (session.options_changed, self._options),
+            (session.mask_changed, self._mask),
+            (session.slices_arrived, self._slices),
+        )
+        for event, callback in self._connected:
+            event.connect(callback)
 
-    def _patient(self, patient: Patient) -> None:
+    def stop(self) -> None:
+        """Repeat nothing any more: the session may live on with another dock."""
+        for event, callback in self._connected:
+            event.disconnect(callback, missing_ok=True)
+
+    def _patient(self, patient: Any) -> None:
         with still_there():
             self.patient.emit(patient)
 
-    def _analysis(self, analysis: Analysis | None) -> None:
+    def _analysis(self, analysis: Any) -> None:
         with still_there():
             self.analysis.emit(analysis)
 
-    def _params(self, params: PostprocessParams) -> None:
+    def _analyses(self, analyses: Any) -> None:
+        with still_there():
+            self.analyses.emit(analyses)
+
+    def _params(self, params: Any) -> None:
         with still_there():
             self.params.emit(params)
 
-    def _mask(self, analysis: Analysis) -> None:
+    def _options(self, options: Any) -> None:
+        with still_there():
+            self.options.emit(options)
+
+    def _mask(self, analysis: Any) -> None:
         with still_there():
             self.mask.emit(analysis)
+
+    def _slices(self, streaming: Any, indices: Any) -> None:
+        with still_there():
+            self.slices.emit(streaming, indices)

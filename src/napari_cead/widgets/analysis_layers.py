@@ -1,0 +1,203 @@
+"""The layers of one analysis: made when they are needed, written in place, and watched for painting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Labels, Layer
+from numpy.typing import NDArray
+from qtpy.QtCore import QTimer
+
+from ..contributions.layers import KEY, Role, Tag, image_style, labels_style
+from ..detection import PostprocessParams, postprocess
+from ..exploring import Analysis, Key, Session, Streaming
+from ..patients import Patient
+
+LOOK_AFTER_MS = 60
+"""Figures follow a brush stroke this long after it paused."""
+
+
+class AnalysisLayers:
+    """Reconstruction, anomaly map and detected mask of one analysis in a viewer.
+
+    Args:
+        viewer: The napari viewer.
+        session: What the layers belong to.
+        patient: Whose analysis it is.
+        placement: Keywords that put the layers where the scan's own layer is.
+        flat: Whether the scan's layer has two dimensions.
+        insert: Puts a new layer into the viewer, given its role.
+        on_painted: Called when the user changed the detected mask by hand.
+        suffix: What to append to the names of the layers.
+    """
+
+    def __init__(
+        self,
+        viewer: Any,
+        session: Session,
+        patient: Patient,
+        placement: dict[str, Any],
+        flat: bool,
+        insert: Callable[[Layer, Role], None],
+        on_painted: Callable[[], None],
+        suffix: str = "",
+    ) -> None:
+        self.viewer, self.session, self.patient, self.suffix = viewer, session, patient, suffix
+        self._placement, self._flat, self._insert = placement, flat, insert
+        self._on_painted = on_painted
+        self._layers: dict[Role, Layer] = {}
+        self._key: Key | None = None
+        self._streaming: Streaming | None = None
+        self._writing = False
+        # One buffer, written in place: replacing a layer's data costs more than drawing it.
+        self._buffer: NDArray[np.uint8] = np.zeros(patient.shape, np.uint8)
+        self._shown = self._buffer.copy()
+        # A brush stroke comes in many pieces: look once it rests.
+        self._compare_timer = QTimer(singleShot=True, interval=LOOK_AFTER_MS)
+        self._compare_timer.timeout.connect(self._compare)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers that are in the viewer."""
+        return tuple(layer for layer in self._layers.values() if layer in self.viewer.layers)
+
+    @property
+    def painted(self) -> NDArray[np.uint8]:
+        """The detected mask as it stands in the viewer, (Z, Y, X)."""
+        return self._buffer
+
+    def show(self, analysis: Analysis, *, reconstruction: bool = True) -> None:
+        """Show an analysis.
+
+        Args:
+            analysis: The analysis.
+            reconstruction: Whether to show the reconstruction as well.
+        """
+        self._key, self._streaming = analysis.key, None
+        if reconstruction:
+            self._image("reconstruction", analysis.reconstructed)
+        anomaly = self._image("anomaly map", analysis.anomaly_map)
+        brain = analysis.reconstruction.stack.brain
+        anomaly.contrast_limits = _limits(analysis.anomaly_map[brain])
+        self.write_volume(analysis.mask)
+
+    def show_arrived(
+        self, streaming: Streaming, indices: NDArray[np.int64], params: PostprocessParams, z: int | None
+    ) -> None:
+        """Show slices that a run has just finished.
+
+        Args:
+            streaming: The run.
+            indices: The slices that are new.
+            params: Settings of the mask.
+            z: The slice on screen; None if the screen shows something else.
+        """
+        if self._streaming is not streaming:
+            self._streaming, self._key = streaming, (streaming.model, streaming.score)
+            self._compare_timer.stop()
+            self._buffer[:] = self._shown[:] = 0
+            self._image("reconstruction", streaming.reconstruction)
+            anomaly = self._image("anomaly map", streaming.anomaly_map)
+            anomaly.contrast_limits = _limits(streaming.anomaly_map[streaming.anomaly_map > 0])
+        masks = postprocess(streaming.anomaly_map[indices], params, self.patient.spacing)
+        self._buffer[indices] = self._shown[indices] = masks
+        self._mask_layer()
+        if z is not None and z in indices:
+            for layer in self.layers:
+                self._refresh(layer, settled=False)
+
+    def write_volume(self, mask: NDArray[np.bool_]) -> None:
+        """Show the mask (Z, Y, X) of the whole volume."""
+        layer = self._mask_layer()
+        np.copyto(self._buffer, mask)
+        np.copyto(self._shown, self._buffer)
+        self._refresh(layer, settled=True)
+
+    def write_slice(self, z: int, mask: NDArray[np.bool_]) -> None:
+        """Show the mask (Y, X) of one slice while a slider moves."""
+        layer = self._mask_layer()
+        self._buffer[z] = mask
+        self._shown[z] = mask
+        self._refresh(layer, settled=False)
+
+    def flush_painting(self) -> None:
+        """Take a brush stroke into account that was not looked at yet, before anything is written over it."""
+        if self._compare_timer.isActive():
+            self._compare_timer.stop()
+            self._compare()
+
+    def remove(self) -> None:
+        """Take the layers out of the viewer."""
+        self._compare_timer.stop()
+        for layer in self.layers:
+            self.viewer.layers.remove(layer)
+        self._layers = {}
+
+    def _image(self, role: Role, volume: NDArray[np.float32]) -> Image:
+        data = volume[0] if self._flat else volume
+        layer = self._layers.get(role)
+        if isinstance(layer, Image) and layer in self.viewer.layers:
+            if layer.data is data:
+                self._refresh(layer, settled=True)
+            else:
+                layer.data = data
+            layer.metadata[KEY] = self._tag(role)
+            return layer
+        style = dict(image_style(role))
+        style["name"] = f"{style['name']}{self.suffix}"
+        layer = Image(data, **style, **self._placement, metadata={KEY: self._tag(role)})
+        self._layers[role] = layer
+        self._insert(layer, role)
+        return layer
+
+    def _mask_layer(self) -> Labels:
+        role: Role = "detected mask"
+        layer = self._layers.get(role)
+        if isinstance(layer, Labels) and layer in self.viewer.layers:
+            layer.metadata[KEY] = self._tag(role)
+            return layer
+        style = labels_style(role)
+        style["name"] = f"{style['name']}{self.suffix}"
+        layer = Labels(
+            self._buffer[0] if self._flat else self._buffer,
+            **style,
+            **self._placement,
+            metadata={KEY: self._tag(role)},
+        )
+        layer.brush_size = 3
+        # Strokes announce themselves; undo and redo change the data silently, but they redraw.
+        for emitter in (layer.events.paint, layer.events.labels_update, layer.events.set_data):
+            emitter.connect(self._touched)
+        self._layers[role] = layer
+        self._insert(layer, role)
+        return layer
+
+    def _tag(self, role: Role) -> Tag:
+        return Tag(role, self.patient, analysis=self._key, session=self.session)
+
+    def _refresh(self, layer: Layer, settled: bool) -> None:
+        self._writing = True
+        try:
+            layer.refresh(extent=False, thumbnail=settled, highlight=False)
+        finally:
+            self._writing = False
+
+    def _touched(self, event: Any) -> None:
+        if not self._writing:
+            self._compare_timer.start()
+
+    def _compare(self) -> None:
+        if self._streaming is not None or np.array_equal(self._buffer, self._shown):
+            return
+        np.copyto(self._shown, self._buffer)
+        self._on_painted()
+
+
+def _limits(values: NDArray[np.float32]) -> tuple[float, float]:
+    """Colour only what stands out: half of the brain is below its median, and would tint the scan."""
+    if not values.size:
+        return 0.0, 1.0
+    low, high = np.percentile(values, (75, 99.9))
+    return float(low), max(float(high), float(low) + 1e-3)

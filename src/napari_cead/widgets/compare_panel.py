@@ -1,0 +1,237 @@
+"""The table of the analyses of a patient, and the switch that shows them side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QPushButton,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..exploring import Analysis, Figures, Key
+from .texts import tip
+
+COLUMNS = ("Model · score", "Threshold", "Dice", "Precision", "Recall", "Found", "False", "mL")
+EMPTY = "Run two models, or one with two scores: their results stand here and can be shown side by side."
+
+
+class ComparisonTable(QAbstractTableModel):
+    """Analyses as rows; the box of the first column says which are shown side by side.
+
+    Signals:
+        ticked: Emitted when the user ticks or unticks a row.
+    """
+
+    ticked = Signal()
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._analyses: tuple[Analysis, ...] = ()
+        self._figures: Mapping[Key, Figures] = {}
+        self._left_out: set[Key] = set()
+        self._current: Key | None = None
+
+    @property
+    def chosen(self) -> tuple[Analysis, ...]:
+        """The analyses whose box is ticked."""
+        return tuple(analysis for analysis in self._analyses if analysis.key not in self._left_out)
+
+    def key(self, row: int) -> Key:
+        """Return whose row it is."""
+        return self._analyses[row].key
+
+    def row(self, key: Key) -> int | None:
+        """Return the row of an analysis, or None."""
+        return next((row for row, analysis in enumerate(self._analyses) if analysis.key == key), None)
+
+    def set_rows(
+        self, analyses: Sequence[Analysis], figures: Mapping[Key, Figures], current: Key | None
+    ) -> None:
+        """Show these analyses.
+
+        Args:
+            analyses: One row each.
+            figures: Figures of the volume, of those that are known yet.
+            current: The one that the sliders belong to.
+        """
+        same = [analysis.key for analysis in analyses] == [analysis.key for analysis in self._analyses]
+        if not same:
+            self.beginResetModel()
+        self._analyses, self._figures, self._current = tuple(analyses), dict(figures), current
+        if same:
+            if analyses:
+                self.dataChanged.emit(self.index(0, 0), self.index(len(analyses) - 1, len(COLUMNS) - 1))
+        else:
+            self.endResetModel()
+
+    def rowCount(self, parent: Any = None) -> int:
+        """Return the number of analyses."""
+        return 0 if parent is not None and parent.isValid() else len(self._analyses)
+
+    def columnCount(self, parent: Any = None) -> int:
+        """Return the number of columns."""
+        return 0 if parent is not None and parent.isValid() else len(COLUMNS)
+
+    def headerData(
+        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
+    ) -> Any:
+        """Return a column's title."""
+        if role == Qt.ItemDataRole.DisplayRole and orientation == Qt.Orientation.Horizontal:
+            return COLUMNS[section]
+        return None
+
+    def flags(self, index: QModelIndex) -> Qt.ItemFlag:
+        """The first column can be ticked."""
+        flags = super().flags(index)
+        return flags | Qt.ItemFlag.ItemIsUserCheckable if index.column() == 0 else flags
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Return the text, tick, weight or alignment of a cell."""
+        analysis = self._analyses[index.row()]
+        first = index.column() == 0
+        if role == Qt.ItemDataRole.CheckStateRole and first:
+            shown = analysis.key not in self._left_out
+            return Qt.CheckState.Checked if shown else Qt.CheckState.Unchecked
+        if role == Qt.ItemDataRole.DisplayRole:
+            return self._texts(analysis)[index.column()]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            current = " (the sliders belong to it)" if analysis.key == self._current else ""
+            return f"{' · '.join(analysis.key)}, settings: {analysis.rule}{current}"
+        if role == Qt.ItemDataRole.TextAlignmentRole and not first:
+            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        return None
+
+    def setData(self, index: QModelIndex, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
+        """Tick or untick an analysis."""
+        if role != Qt.ItemDataRole.CheckStateRole or index.column() != 0:
+            return False
+        key = self._analyses[index.row()].key
+        if Qt.CheckState(value) == Qt.CheckState.Checked:
+            self._left_out.discard(key)
+        else:
+            self._left_out.add(key)
+        self.dataChanged.emit(index, index)
+        self.ticked.emit()
+        return True
+
+    def _texts(self, analysis: Analysis) -> tuple[str, ...]:
+        mark = "▸ " if analysis.key == self._current else ""
+        painted = " ✎" if analysis.corrections is not None else ""
+        start = (f"{mark}{' · '.join(analysis.key)}{painted}", f"{analysis.params.threshold:.3f}")
+        figures = self._figures.get(analysis.key)
+        if figures is None:
+            return (*start, *("…",) * (len(COLUMNS) - 2))
+        return (
+            *start,
+            share(figures.dice),
+            share(figures.precision),
+            share(figures.recall),
+            found(figures),
+            whole(figures.false_components),
+            f"{figures.volume_ml:.2f}",
+        )
+
+
+class ComparePanel(QWidget):
+    """Analyses of the patient in a table: choose which one the sliders belong to, and which to see side by side.
+
+    Signals:
+        selected: (model, score) of the row that was chosen.
+        forgotten: (model, score) of the row that is to go.
+        shown: Whether the analyses are to be shown side by side, and again when the ticked ones changed.
+    """
+
+    selected = Signal(object)
+    forgotten = Signal(object)
+    shown = Signal(bool)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = ComparisonTable(self)
+        self.view = QTableView()
+        self.view.setModel(self.table)
+        self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.view.verticalHeader().setVisible(False)
+        self.view.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.view.setMinimumHeight(110)
+        self.view.setAccessibleName("Analyses of this patient")
+        self.view.setToolTip(tip("compare"))
+        self.empty = QLabel(EMPTY)
+        self.empty.setWordWrap(True)
+        self.side_by_side = QPushButton("Side by side")
+        self.side_by_side.setCheckable(True)
+        self.side_by_side.setToolTip(tip("side_by_side"))
+        self.forget = QPushButton("Forget")
+        self.forget.setToolTip(tip("forget"))
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.side_by_side, 2)
+        buttons.addWidget(self.forget, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 4, 0, 0)
+        column.addWidget(self.empty)
+        column.addWidget(self.view)
+        column.addLayout(buttons)
+        self.view.selectionModel().currentRowChanged.connect(self._row_chosen)
+        self.table.ticked.connect(self._ticked)
+        self.side_by_side.toggled.connect(self.shown)
+        self.forget.clicked.connect(self._forget_clicked)
+        self.set_rows((), {}, None)
+
+    def set_rows(
+        self, analyses: Sequence[Analysis], figures: Mapping[Key, Figures], current: Key | None
+    ) -> None:
+        """Show these analyses; see ``ComparisonTable.set_rows``."""
+        blocker = QSignalBlocker(self.view.selectionModel())
+        self.table.set_rows(analyses, figures, current)
+        row = None if current is None else self.table.row(current)
+        if row is not None:
+            self.view.selectRow(row)
+        blocker.unblock()
+        self.empty.setVisible(len(analyses) < 2)
+        self.view.setVisible(bool(analyses))
+        self.side_by_side.setEnabled(self.side_by_side.isChecked() or len(self.table.chosen) > 1)
+        self.forget.setEnabled(len(analyses) > 1)
+
+    def _row_chosen(self, now: QModelIndex, before: QModelIndex) -> None:
+        if now.isValid():
+            self.selected.emit(self.table.key(now.row()))
+
+    def _ticked(self) -> None:
+        enough = len(self.table.chosen) > 1
+        self.side_by_side.setEnabled(enough or self.side_by_side.isChecked())
+        if self.side_by_side.isChecked():
+            if enough:
+                self.shown.emit(True)
+            else:
+                self.side_by_side.setChecked(False)
+
+    def _forget_clicked(self) -> None:
+        index = self.view.currentIndex()
+        if index.isValid():
+            self.forgotten.emit(self.table.key(index.row()))
+
+
+def share(value: float | None) -> str:
+    """Return a share as text, – where there is none."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def whole(value: int | None) -> str:
+    """Return a number as text, – where there is none."""
+    return "–" if value is None else str(value)
+
+
+def found(figures: Figures) -> str:
+    """Return how many lesions were found of how many, – where there is nothing to find."""
+    return "–" if figures.found is None else f"{figures.found} of {figures.lesions}"

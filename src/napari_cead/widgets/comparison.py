@@ -1,0 +1,108 @@
+"""Comparing analyses of one patient: the table, and side by side in the viewer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qtpy.QtCore import QObject
+
+from ..exploring import Analysis, Key, Session
+from .compare_panel import ComparePanel
+from .insight import Insight
+from .layer_view import LayerView
+from .live import LiveMask
+
+
+class Comparison(QObject):
+    """Keeps the table of analyses and the tiles in the viewer true to the session.
+
+    Args:
+        session: What is explored.
+        layers: The layers that it is shown in.
+        live: The sliders.
+        panel: The table.
+        insight: Knows the figures.
+        parent: Owner.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        layers: LayerView,
+        live: LiveMask,
+        panel: ComparePanel,
+        insight: Insight,
+        parent: QObject,
+    ) -> None:
+        super().__init__(parent)
+        self.session, self.layers, self.live = session, layers, live
+        self.panel, self.insight = panel, insight
+        panel.selected.connect(self.select)
+        panel.forgotten.connect(session.forget)
+        panel.shown.connect(self._shown)
+
+    @property
+    def active(self) -> bool:
+        """Whether analyses are to be shown side by side."""
+        return self.panel.side_by_side.isChecked()
+
+    def select(self, key: Key) -> None:
+        """Make an analysis the one that the sliders belong to."""
+        analysis = self.session.analysis
+        if analysis is not None and key != analysis.key:
+            self.live.settle_now()
+            self.session.select(key)
+
+    def toggle(self) -> None:
+        """Switch between side by side and one at a time."""
+        if self.panel.side_by_side.isEnabled():
+            self.panel.side_by_side.toggle()
+
+    def leave(self) -> None:
+        """Go back to one at a time: there is another patient."""
+        self.panel.side_by_side.setChecked(False)
+
+    def pause(self) -> None:
+        """Show one at a time while a run is under way; `show` comes back."""
+        self.layers.one_by_one(None)
+
+    def show(self, analysis: Analysis) -> None:
+        """Show an analysis that is new, has changed, or was selected."""
+        if not self.active:
+            self.layers.show_analysis(analysis)
+            return
+        chosen = self.panel.table.chosen
+        keys = tuple(one.key for one in chosen)
+        tiles = self.layers.tiles
+        if tiles is not None and tiles.keys == keys and analysis.key in keys:
+            self.layers.show_analysis(analysis)
+        else:
+            self._tile(self.session.analyses)
+
+    def refresh(self, analyses: Sequence[Analysis] | None = None) -> None:
+        """Show the table anew, and the tiles if analyses came or went."""
+        now = self.session.analyses
+        current = None if self.session.analysis is None else self.session.analysis.key
+        self.insight.forget({analysis.key for analysis in now})
+        self.panel.set_rows(now, self.insight.figures, current)
+        if analyses is not None and self.active and current is not None:
+            self._tile(now)
+
+    def _shown(self, on: bool) -> None:
+        analysis = self.session.analysis
+        if on:
+            self._tile(self.session.analyses)
+        else:
+            self.layers.one_by_one(analysis)
+
+    def _tile(self, analyses: Sequence[Analysis]) -> None:
+        current = self.session.analysis
+        if current is None:
+            return
+        left_out = {one.key for one in analyses} - {one.key for one in self.panel.table.chosen}
+        wanted = [one for one in analyses if one.key not in left_out or one.key == current.key]
+        if len(wanted) > 1:
+            self.layers.side_by_side(wanted, current.key)
+        else:
+            self.panel.side_by_side.setChecked(False)
+            self.layers.one_by_one(current)

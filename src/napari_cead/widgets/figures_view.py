@@ -1,0 +1,70 @@
+"""The figures of the slice and of the volume, beside each other."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
+
+from ..exploring import Figures
+from .compare_panel import found, share, whole
+from .texts import tip, title
+
+ROWS = ("precision", "recall", "lesions_found", "false_components")
+PENDING = "…"
+NOTHING = "–"
+
+
+class FiguresView(QWidget):
+    """Precision, recall, lesions found and false components of slice and volume."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setColumnStretch(1, 1)
+        grid.setColumnStretch(2, 1)
+        for column, text in enumerate(("slice", "volume"), start=1):
+            head = QLabel(text)
+            head.setAlignment(Qt.AlignmentFlag.AlignRight)
+            head.setEnabled(False)
+            grid.addWidget(head, 0, column)
+        self._labels: dict[tuple[str, str], QLabel] = {}
+        for row, name in enumerate(ROWS, start=1):
+            label = QLabel(title(name))
+            label.setToolTip(tip(name))
+            grid.addWidget(label, row, 0)
+            for column, which in enumerate(("slice", "volume"), start=1):
+                value = QLabel(NOTHING)
+                value.setAlignment(Qt.AlignmentFlag.AlignRight)
+                value.setToolTip(tip(name))
+                value.setAccessibleName(f"{title(name)}, {which}")
+                self._labels[name, which] = value
+                grid.addWidget(value, row, column)
+
+    def text(self, name: str, which: str) -> str:
+        """Return what is shown: ``name`` as in ``ROWS``, ``which`` is ``"slice"`` or ``"volume"``."""
+        return self._labels[name, which].text()
+
+    def show_slice(self, figures: Figures | None) -> None:
+        """Show the figures of the slice; – without any."""
+        self._show("slice", figures, NOTHING)
+
+    def show_volume(self, figures: Figures | None, pending: bool = False) -> None:
+        """Show the figures of the volume; … while they are being computed, – without any."""
+        self._show("volume", figures, PENDING if pending else NOTHING)
+
+    def _show(self, which: str, figures: Figures | None, otherwise: str) -> None:
+        texts = (
+            (otherwise,) * len(ROWS)
+            if figures is None
+            else (
+                share(figures.precision),
+                share(figures.recall),
+                found(figures),
+                whole(figures.false_components),
+            )
+        )
+        for name, text in zip(ROWS, texts, strict=True):
+            label = self._labels[name, which]
+            if label.text() != text:
+                label.setText(text)

@@ -1,0 +1,127 @@
+"""Drawing a window at a steady pace while something in it moves.
+
+A window that holds an OpenGL canvas is put together as a whole for every little thing that changes in it: a slider's
+handle costs half as much as the canvas. Left alone, each of the many events of a drag asks for that, and the canvas
+falls behind.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from typing import Any
+
+from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer, Signal
+from qtpy.QtWidgets import QWidget
+
+FRAME_MS = 40
+"""Two frames begin at least this far apart."""
+
+REST = 0.25
+"""Share of a frame's own time that is left to events before the next one, on displays slower than ``FRAME_MS``."""
+
+LONGEST_REST_MS = 100
+"""The longest rest after a frame, however long it took."""
+
+LINGER_MS = 300
+"""The pace is kept this long after it was last asked for."""
+
+NEVER = 2**31 - 1
+"""As a threshold of the garbage collector: no full collection."""
+
+
+class Frames(QObject):
+    """Draws a window in frames: what changes between two of them waits for the next and is drawn in one go.
+
+    Nothing can stay undrawn: a change that has to wait starts a timer that draws it. The object belongs to its
+    window, so that this holds when whoever asked for the pace is gone.
+
+    Signals:
+        due: Emitted right before a frame is drawn: what is changed now is on it.
+
+    Args:
+        window: A top-level widget.
+    """
+
+    due = Signal()
+
+    def __init__(self, window: QWidget) -> None:
+        super().__init__(window)
+        self._drawing = self._pacing = False
+        self._next = 0.0
+        self._gc_threshold: tuple[int, int, int] | None = None
+        self._late = QTimer(self, singleShot=True, timerType=Qt.TimerType.PreciseTimer)
+        self._late.timeout.connect(self.draw)
+        self._linger = QTimer(self, singleShot=True, interval=LINGER_MS)
+        self._linger.timeout.connect(self._end)
+
+    @classmethod
+    def of(cls, window: QWidget) -> Frames:
+        """Return the frames of a window, made if need be."""
+        found = window.findChild(cls, options=Qt.FindChildOption.FindDirectChildrenOnly)
+        return cls(window) if found is None else found
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something waits for the next frame."""
+        return self._late.isActive()
+
+    def ask(self) -> bool:
+        """Ask for a frame as soon as the pace allows; until then ``waiting``, and ``due`` is emitted first.
+
+        Returns:
+            Whether it is due now: then nothing waits, and what is changed now is drawn as usual.
+        """
+        rest = self._rest_ms()
+        if rest and not self.waiting:
+            self._late.start(rest)
+        return not rest
+
+    def _rest_ms(self) -> int:
+        return max(0, round(1000 * (self._next - time.monotonic())))
+
+    def pace(self) -> None:
+        """Keep the pace for a while, because something moves."""
+        self._linger.start()
+        if self._pacing:
+            return
+        self._pacing = True
+        self.parent().installEventFilter(self)
+        # A full collection halts everything for a third of a second with half a million objects, as napari and
+        # PyTorch have them: not while a hand is on the slider. Young objects are collected as ever.
+        threshold = gc.get_threshold()
+        if threshold[2] != NEVER:
+            self._gc_threshold = threshold
+            gc.set_threshold(threshold[0], threshold[1], NEVER)
+
+    def draw(self) -> None:
+        """Draw what has changed, now."""
+        self._late.stop()
+        start = time.monotonic()
+        self._drawing = True
+        try:
+            self.due.emit()
+            QCoreApplication.removePostedEvents(self.parent(), QEvent.Type.UpdateRequest.value)
+            QCoreApplication.sendEvent(self.parent(), QEvent(QEvent.Type.UpdateRequest))
+        finally:
+            self._drawing = False
+        now = time.monotonic()
+        rest = max(REST * (now - start), FRAME_MS / 1000 - (now - start))
+        self._next = now + min(rest, LONGEST_REST_MS / 1000)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> Any:
+        """Take over the requests of the window to be drawn."""
+        if event.type() != QEvent.Type.UpdateRequest or self._drawing:
+            return False
+        if self.ask():
+            self.draw()
+        return True
+
+    def _end(self) -> None:
+        self._pacing = False
+        self.parent().removeEventFilter(self)
+        if self._late.isActive():
+            self.draw()
+        if self._gc_threshold is not None:
+            gc.set_threshold(*self._gc_threshold)
+            self._gc_threshold = None

@@ -1,0 +1,174 @@
+"""Model, score and run of the Explore dock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import QObject, QTimer
+
+from ..detection import SCORES, PostprocessParams, available_scores, suggested
+from ..errors import CeadError
+from ..exploring import Analysis
+from ..exploring.queue import QueueSettings
+from ..zoo import find_model, load_card
+from .jobs import show_failure, spared_core
+from .preferences import preferences
+
+if TYPE_CHECKING:
+    from .explore import ExploreWidget
+
+OPTIONS_AFTER_MS = 150
+"""The map follows its options when they have rested this long: not every step of a slider."""
+
+
+class ModelRunner(QObject):
+    """Runs the chosen model with the chosen score, and keeps both choices true to what is shown.
+
+    Args:
+        dock: The dock.
+    """
+
+    def __init__(self, dock: ExploreWidget) -> None:
+        super().__init__(dock)
+        self.dock, self.session, self.live = dock, dock.session, dock.live
+        dock.model.changed.connect(self.model_chosen)
+        dock.score.changed.connect(self._score_chosen)
+        dock.run.changed.connect(self.run)
+        self._options_timer = QTimer(self, singleShot=True, interval=OPTIONS_AFTER_MS)
+        self._options_timer.timeout.connect(self._options_chosen)
+        for setting in dock.option_rows.values():
+            setting.slider.changed.connect(lambda _: self._options_timer.start())
+
+    def run(self) -> None:
+        """Run the model on the patient, the slice on screen first."""
+        dock = self.dock
+        if dock.running:
+            return
+        if self.session.patient is None:
+            show_warning("Open a patient first: choose a folder or file, or drop one onto the viewer.")
+            return
+        model, score, job = dock.model.value, dock.score.value, dock.job
+        if not model:
+            show_warning("There is no model to run: reinstall napari-cead or install a model.")
+            return
+        params, first, liked = self._own_params(), dock.layers.current_slice(), preferences()
+
+        def work() -> Analysis:
+            with spared_core():
+                return self.session.detect(
+                    model,
+                    score,
+                    params,
+                    device=liked.device,
+                    batch_size=liked.batch_size,
+                    first=first,
+                    on_progress=job.report,
+                    should_stop=job.stopping,
+                )
+
+        dock.start(work, _tell)
+
+    def queue_settings(self) -> QueueSettings:
+        """Return what the queue is to run with: what the dock shows.
+
+        Raises:
+            CeadError: If the model or the score cannot be used.
+        """
+        dock = self.dock
+        score = dock.score.value
+        params = self._own_params() or suggested(load_card(find_model(dock.model.value)), score)[1]
+        patient, liked = self.session.patient, preferences()
+        return QueueSettings(
+            model=dock.model.value,
+            score=score,
+            params=params,
+            sequence="flair" if patient is None else patient.sequence,
+            device=liked.device,
+            options=self.session.options,
+            batch_size=liked.batch_size,
+        )
+
+    def show(self, analysis: Analysis) -> None:
+        """Let model and score say which analysis is shown."""
+        dock, (model, score) = self.dock, analysis.key
+        with dock.model.changed.blocked():
+            if model in dock.model.choices:
+                dock.model.value = model
+        self._offer_scores(score)
+
+    def job_ended(self) -> None:
+        """Take back a score that was refused or cancelled."""
+        analysis = self.session.analysis
+        if analysis is not None and analysis.key[0] == self.dock.model.value:
+            self._offer_scores(analysis.score)
+
+    def model_chosen(self) -> None:
+        """Show an analysis by this model if there is one, else what the model suggests."""
+        dock, analysis = self.dock, self.session.analysis
+        self.live.moved = False
+        model = dock.model.value
+        if not model or dock.running:
+            return
+        try:
+            score, params, rule = suggested(load_card(find_model(model)))
+        except CeadError as error:
+            show_failure(error)
+            return
+        if analysis is None:
+            self._offer_scores(score)
+            self.session.set(**params.model_dump())
+            dock.show_rule(rule)
+            return
+        self._offer_scores(dock.score.value)
+        done = [one.key for one in self.session.analyses if one.key[0] == model]
+        if done and analysis.key[0] != model:
+            dock.compare.select((model, dock.score.value) if (model, dock.score.value) in done else done[-1])
+
+    def _own_params(self) -> PostprocessParams | None:
+        """Return the settings as they are shown if the user chose them for this model and score; else None."""
+        analysis = self.session.analysis
+        shown = analysis is not None and analysis.key == (self.dock.model.value, self.dock.score.value)
+        return self.live.wanted if self.live.moved or shown else None
+
+    def _offer_scores(self, wanted: str) -> None:
+        """Offer the scores that the chosen model can give, without choosing for the user."""
+        score = self.dock.score
+        try:
+            names = list(available_scores(load_card(find_model(self.dock.model.value))))
+        except CeadError:
+            names = list(SCORES)
+        with score.changed.blocked():
+            if list(score.choices) != names:
+                score.choices = names
+            if wanted in names:
+                score.value = wanted
+
+    def _score_chosen(self, score: str) -> None:
+        analysis, job = self.session.analysis, self.dock.job
+        if analysis is None or score == analysis.score or self.dock.model.value != analysis.key[0]:
+            return
+        self.live.settle_now()
+
+        def work() -> Analysis:
+            with spared_core():
+                return self.session.set_score(score, on_progress=job.report, should_stop=job.stopping)
+
+        self.dock.start(work)
+
+    def _options_chosen(self) -> None:
+        wanted = {name: setting.slider.value for name, setting in self.dock.option_rows.items()}
+        if self.session.options.model_dump() == wanted:
+            return
+        if self.dock.running:
+            self._options_timer.start()
+        elif self.session.analysis is None:
+            self.session.set_options(**wanted)
+        else:
+            self.live.settle_now()
+            self.dock.start(lambda: self.session.set_options(**wanted))
+
+
+def _tell(analysis: Analysis) -> None:
+    if notes := analysis.reconstruction.warnings:
+        show_warning("; ".join(notes))

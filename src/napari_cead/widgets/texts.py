@@ -1,0 +1,128 @@
+"""What every control of the Explore dock is called and what its tooltip says: one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..detection.options import MAP_OPTIONS
+from ..detection.params import PARAMETERS, Parameter
+from ..detection.scores import SCORES
+from .anatomy import Convention
+
+
+@dataclass(frozen=True)
+class Text:
+    """One row of `TEXTS`.
+
+    Attributes:
+        title: Label, or text of a button.
+        tip: Tooltip: one or two short clauses, without a full stop at the end.
+        unit: ``"mm"``, ``"px"``, ``"%"``, ``"mL"`` or ``""``.
+    """
+
+    title: str
+    tip: str
+    unit: str = ""
+
+
+def of_parameter(parameter: Parameter) -> Text:
+    """Return the texts of a setting, which its own table holds."""
+    return Text(parameter.title, f"{parameter.description} ({parameter.range})", parameter.unit)
+
+
+TEXTS: Mapping[str, Text] = {
+    # Patient
+    "patient": Text("Open", "A patient folder (NIfTI or PNG release layout) or a NIfTI file"),
+    "choose_folder": Text("Folder…", "Choose a patient folder"),
+    "choose_file": Text("File…", "Choose a NIfTI or PNG file"),
+    "sequence": Text("Sequence", "The sequence that the model is run on"),
+    "about": Text("About", "Name, size in voxels and voxel size of the patient"),
+    "image_layer": Text("Image", "Any grey (Z, Y, X) or (Y, X) image layer"),
+    "reference_layer": Text("Reference", "Any labels layer of the same shape; above 0 is lesion"),
+    "use_layers": Text("Use these layers", "Explore layers that are open in napari instead of files"),
+    # Model
+    "model": Text("Model", "Autoencoders trained on healthy slices only"),
+    "score": Text(
+        "Score",
+        "\n".join(
+            ["What turns the scan and its reconstruction into an anomaly map"]
+            + [f"{score.name}: {score.description}" for score in SCORES.values()]
+        ),
+    ),
+    "run": Text("Run", "Reconstruct the patient, from the slice on show outwards"),
+    "cancel": Text("Cancel", "Stop after the slices under way; what is done stays on show"),
+    "progress": Text("Progress", "Slices done"),
+    "queue": Text(
+        "Queue…", "Choose patients that are detected and saved one after another in the background"
+    ),
+    # Settings
+    **{parameter.name: of_parameter(parameter) for parameter in (*MAP_OPTIONS, *PARAMETERS)},
+    "threshold_plot": Text(
+        "Anomalies",
+        "How many voxels of the brain have which anomaly, healthy and lesion in two colours, on a log scale; "
+        "the line is the threshold",
+    ),
+    "dice_plot": Text(
+        "Dice over threshold",
+        "Dice of the whole volume at every threshold, raw and after post-processing; click to set the threshold",
+    ),
+    "rule": Text("Rule", "Where the settings come from"),
+    "reset": Text("Reset", "Go back to what the model suggests"),
+    "undo": Text("Undo", "Take back the last change of settings"),
+    "redo": Text("Redo", "Make the change of settings again"),
+    # Result
+    "dice": Text("Dice", "2TP / (2TP + FP + FN); – where there is nothing to compare with"),
+    "precision": Text("Precision", "TP / (TP + FP): how much of the detected mask is lesion"),
+    "recall": Text("Recall", "TP / (TP + FN): how much of the lesions is detected"),
+    "lesions_found": Text("Lesions found", "Reference lesions that the detected mask touches, of all"),
+    "false_components": Text("False components", "Parts of the detected mask that touch no reference lesion"),
+    "volume": Text("Detected", "Volume of the detected mask", "mL"),
+    "lesion_list": Text(
+        "Lesions", "Reference lesions and detected components in 3-D; select one to go to its centre"
+    ),
+    "next_lesion": Text("Next", "Go to the next lesion"),
+    "previous_lesion": Text("Previous", "Go to the previous lesion"),
+    "discard": Text("Discard corrections", "Go back to the mask that the sliders give"),
+    "export": Text(
+        "Export…",
+        "Save mask, anomaly map and reconstruction (NIfTI, source grid), the settings, and the command that "
+        "gives the same mask",
+    ),
+    "restore": Text(
+        "Restore settings…", "Take model, score and settings from a settings.json that was exported"
+    ),
+    # View
+    "compare": Text(
+        "Compare",
+        "Analyses of this patient by model and score, each with its own settings; select one to move its sliders, "
+        "tick those to see side by side",
+    ),
+    "side_by_side": Text("Side by side", "Show what is compared in a grid, or on top of each other"),
+    "forget": Text("Forget", "Drop the selected analysis; the one that the sliders belong to stays"),
+    "cut": Text("Cut", "Axial, coronal or sagittal slices, with anterior or superior up"),
+    "convention": Text(
+        "Convention",
+        "Radiological: the patient's right is on the left of the picture. Neurological: on the right. "
+        "Only the display turns, never the data",
+    ),
+    "help": Text("?", "Keys and terms"),
+    "research_only": Text("For research only, not for clinical use.", ""),
+}
+"""The texts by name of the control. Settings come from the tables of the settings."""
+
+CONVENTION_TITLES: Mapping[Convention, str] = {
+    "radiological": "Radiological: right is left",
+    "neurological": "Neurological: right is right",
+}
+"""The conventions as a list offers them: where the patient's right is in the picture."""
+
+
+def title(name: str) -> str:
+    """Return what a control is called."""
+    return TEXTS[name].title
+
+
+def tip(name: str) -> str:
+    """Return the tooltip of a control."""
+    return TEXTS[name].tip

@@ -1,0 +1,390 @@
+"""The plot under the threshold slider: what lies above a threshold, and the Dice that it would give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+import pyqtgraph as pg
+from napari.utils.theme import get_theme
+from numpy.typing import ArrayLike, NDArray
+from qtpy.QtCore import QPointF, Qt, Signal
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from ..contributions.layers import DETECTED_COLOR, LESION_COLOR
+from ..exploring.curves import NOW, ORACLE, DiceCurve, MapHistogram, Mark
+from .controls import FINEST
+from .threshold_canvas import DICE_RANGES, Canvas, CountAxis, DiceAxis
+
+_HEIGHT = 190
+_AXIS_WIDTH = 38
+_AXIS_HEIGHT = 30
+_LEEWAY = 12  # pixels that the text of a tick may stand out at the end of its axis
+_FLAG_HEIGHT = 0.9  # of the histogram's height: where the marks are repeated, above most of the bars
+_NEAR = 7  # pixels: how near to a mark the mouse has to be
+_HISTOGRAM_SHARE = 2, 3  # heights of histogram and Dice
+
+_SYMBOLS = {NOW: ("o", "●"), ORACLE: ("star", "★"), "validation": ("t1", "▲"), "healthy-quantile": ("d", "◆")}
+_OTHER_SYMBOL = ("s", "■")
+
+
+@dataclass(frozen=True)
+class _Colors:
+    """Colours of everything that has no meaning of its own."""
+
+    background: str
+    text: str
+    axis: str
+    healthy: str
+
+
+_DARK = _Colors("#1f2329", "#f0f1f2", "#868e93", "#9aa0a6")
+_LIGHT = _Colors("#faf8f7", "#2f2e2d", "#6b6a69", "#8a8987")
+
+
+def is_dark(theme: str) -> bool:
+    """Return whether a theme of napari, such as ``viewer.theme``, has a dark background."""
+    color = QColor(str(get_theme(theme).background))
+    return color.lightness() < 128
+
+
+class ThresholdPlot(QWidget):
+    """Histogram of the anomaly map and Dice over the threshold, with the thresholds worth knowing marked.
+
+    A click or a drag chooses a threshold; a click on a mark chooses exactly that one. The wheel goes to the scroll
+    area around. Everything shown is set from outside, on the main thread; nothing here computes.
+
+    Signals:
+        threshold_chosen: The threshold clicked on, a multiple of the slider's step or that of a mark. It is not
+            shown until `set_current`.
+    """
+
+    threshold_chosen = Signal(float)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._colors = _DARK
+        self._histogram: MapHistogram | None = None
+        self._marks: tuple[Mark, ...] = ()
+        self._chosen: float | None = None
+        self._current = 0.0
+        self._top = self._dice_top = 1.0
+        self._build()
+        self.set_theme(dark=True)
+        self.set_raw_curve(None)
+        self.set_histogram(None)
+
+    # -- what is shown -------------------------------------------------------------------------------------
+
+    @property
+    def current(self) -> float:
+        """The threshold that the vertical line is at."""
+        return self._current
+
+    @property
+    def has_dice(self) -> bool:
+        """Whether Dice curves are shown: there is a reference to compare with."""
+        return self._dice.isVisible()
+
+    def set_histogram(self, histogram: MapHistogram | None) -> None:
+        """Show another map's histogram; None shows an empty plot. The range of thresholds becomes that of the map."""
+        self._histogram = histogram
+        for curve, counts in (
+            (self._healthy, None if histogram is None else histogram.healthy),
+            (self._lesion, None if histogram is None else histogram.lesion),
+        ):
+            if histogram is None or counts is None:
+                curve.clear()
+            else:
+                steps = np.repeat(histogram.edges, 2)[1:-1]
+                curve.setData(steps, np.repeat(np.log10(counts + 1.0), 2))
+        if histogram is not None:
+            counts = histogram.healthy + (0 if histogram.lesion is None else histogram.lesion)
+            self._top = float(np.log10(counts.max() + 1.0)) * 1.04 + 0.05
+            self._counts.setYRange(0, self._top, padding=0)
+        self._show_flags()
+        self._fit_range()
+        self._write_key()
+
+    def set_raw_curve(self, curve: DiceCurve | None) -> None:
+        """Show the Dice of the raw threshold; None, without a lesion to compare with, hides all of Dice."""
+        if curve is None:
+            self._raw.clear()
+            self._processed.clear()
+        else:
+            known = np.isfinite(curve.dice)
+            self._raw.setData(curve.thresholds[known], curve.dice[known])
+            self._dice_top = 0.0
+            self._fit_dice(curve.dice[known])
+        self._dice.setVisible(curve is not None)
+        layout = self._view.ci.layout
+        layout.setRowStretchFactor(1, 0 if curve is None else _HISTOGRAM_SHARE[1])
+        layout.setRowMaximumHeight(1, 0 if curve is None else 10_000)
+        self._counts.getAxis("bottom").setStyle(showValues=curve is None)
+        self._counts.getAxis("bottom").setHeight(4 if curve is not None else _AXIS_HEIGHT)
+        self._counts.setLabel("bottom", "threshold" if curve is None else None)
+        self._write_key()
+
+    def set_points(self, thresholds: ArrayLike, dice: ArrayLike) -> None:
+        """Show the Dice after post-processing at the thresholds known so far, (n,) ascending, and their Dice (n,)."""
+        x, y = np.asarray(thresholds, dtype=np.float64), np.asarray(dice, dtype=np.float64)
+        known = np.isfinite(y)
+        self._processed.setData(x[known], y[known])
+        self._fit_dice(y[known])
+
+    def clear_points(self) -> None:
+        """Show no Dice after post-processing: the settings have changed."""
+        self._processed.clear()
+
+    def set_current(self, threshold: float) -> None:
+        """Move the line of the current threshold. Cheap: nothing else is laid out or painted anew."""
+        if threshold == self._current:
+            return
+        self._current = threshold
+        for line in self._lines:
+            line.setValue(threshold)
+        if self._now.isVisible():
+            self._now.setVisible(False)  # its Dice was that of another threshold
+
+    def set_marks(self, marks: Sequence[Mark]) -> None:
+        """Mark thresholds, each named by its rule below the plot; a mark of rule ``now`` lies on the line."""
+        self._marks = tuple(marks)
+        spots: list[dict[str, Any]] = []
+        now: list[dict[str, Any]] = []
+        for mark in self._marks:
+            if mark.rule == NOW:
+                self.set_current(mark.threshold)
+            if mark.dice is not None and np.isfinite(mark.dice):
+                spot = {"pos": (mark.threshold, mark.dice), "symbol": _symbol(mark.rule)[0]}
+                (now if mark.rule == NOW else spots).append(spot)
+        self._spots.setData(spots)
+        self._now.setData(now)
+        self._now.setVisible(bool(now))
+        self._show_flags()
+        self._fit_range()
+        self._write_legend()
+
+    def clear(self) -> None:
+        """Show nothing, as before a detection."""
+        self.set_marks(())
+        self.set_raw_curve(None)
+        self.set_histogram(None)
+
+    def set_theme(self, dark: bool) -> None:
+        """Take the colours of a dark or a light theme; see `is_dark`."""
+        self._colors = colors = _DARK if dark else _LIGHT
+        self._view.setBackground(colors.background)
+        for plot in (self._counts, self._dice):
+            for side in ("left", "bottom"):
+                axis = plot.getAxis(side)
+                axis.setPen(pg.mkPen(colors.axis))
+                axis.setTextPen(pg.mkPen(colors.text))
+        self._healthy.setPen(pg.mkPen(colors.healthy, width=1))
+        self._healthy.setBrush(_translucent(colors.healthy, 110))
+        self._lesion.setPen(pg.mkPen(LESION_COLOR, width=1))
+        self._lesion.setBrush(_translucent(LESION_COLOR, 130))
+        self._raw.setPen(pg.mkPen(colors.text, width=1, style=Qt.PenStyle.DashLine))
+        self._processed.setPen(pg.mkPen(DETECTED_COLOR, width=2))
+        for line in self._lines:
+            line.setPen(pg.mkPen(colors.text, width=1))
+        outline = pg.mkPen(colors.background, width=1)
+        for item in (self._spots, self._flags, self._now):
+            item.setPen(outline)
+        self._spots.setBrush(pg.mkBrush(colors.text))
+        self._flags.setBrush(pg.mkBrush(colors.text))
+        self._now.setBrush(pg.mkBrush(DETECTED_COLOR))
+        self._write_key()
+        self._write_legend()
+
+    # -- how it is built -----------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self._view = Canvas(self._hovered)
+        self._view.pressed.connect(self._pressed)
+        self._view.dragged.connect(self._dragged)
+        self._view.setFixedHeight(_HEIGHT)
+        self._view.setMinimumWidth(200)
+        self._view.setAccessibleName("Anomaly and Dice over the threshold")
+        self._view.setAccessibleDescription(
+            "Histogram of the anomaly map inside the brain and Dice over the threshold; "
+            "the slider above sets the same threshold by keyboard"
+        )
+        self._view.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the slider above is the keyboard's way
+        layout = self._view.ci.layout
+        self._view.ci.setContentsMargins(0, 2, 6, 0)
+        layout.setVerticalSpacing(4)
+        self._counts = self._plot(0, CountAxis(orientation="left"), "voxels")
+        self._dice = self._plot(1, DiceAxis(orientation="left"), "Dice")
+        self._dice.setLabel("bottom", "threshold")
+        self._dice.getAxis("bottom").setHeight(_AXIS_HEIGHT)
+        self._dice.setXLink(self._counts)
+        for row, share in enumerate(_HISTOGRAM_SHARE):
+            layout.setRowStretchFactor(row, share)
+
+        self._healthy, self._lesion = pg.PlotCurveItem(fillLevel=0), pg.PlotCurveItem(fillLevel=0)
+        self._raw, self._processed = pg.PlotCurveItem(antialias=True), pg.PlotCurveItem(antialias=True)
+        self._flags = pg.ScatterPlotItem(size=9)
+        self._spots = pg.ScatterPlotItem(size=11)
+        self._now = pg.ScatterPlotItem(size=9)
+        self._lines = (pg.InfiniteLine(angle=90), pg.InfiniteLine(angle=90))
+        for plot, items in (
+            (self._counts, (self._healthy, self._lesion, self._lines[0], self._flags)),
+            (self._dice, (self._raw, self._processed, self._lines[1], self._spots, self._now)),
+        ):
+            for item in items:
+                plot.addItem(item, ignoreBounds=True)
+
+        self._key = QLabel()
+        self._legend = QLabel()
+        self._legend.setTextInteractionFlags(
+            Qt.TextInteractionFlag.LinksAccessibleByMouse | Qt.TextInteractionFlag.LinksAccessibleByKeyboard
+        )
+        self._legend.setToolTip("Choose one of these thresholds")
+        self._legend.linkActivated.connect(self._link_clicked)
+        for label in (self._key, self._legend):
+            label.setTextFormat(Qt.TextFormat.RichText)
+            label.setWordWrap(True)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        for widget in (self._view, self._key, self._legend):
+            column.addWidget(widget)
+        column.addStretch(1)
+
+    def _plot(self, row: int, axis: pg.AxisItem, title: str) -> pg.PlotItem:
+        plot = self._view.addPlot(row=row, col=0, axisItems={"left": axis})
+        plot.hideButtons()
+        plot.setMenuEnabled(False)
+        plot.setMouseEnabled(x=False, y=False)
+        plot.disableAutoRange()
+        plot.getViewBox().setDefaultPadding(0)
+        plot.setLabel("left", title)
+        font = self.font()
+        font.setPixelSize(10)
+        for side in ("left", "bottom"):
+            item = plot.getAxis(side)
+            item.setStyle(
+                tickFont=font, tickLength=-3, autoReduceTextSpace=False, hideOverlappingLabels=_LEEWAY
+            )
+            item.enableAutoSIPrefix(False)
+            item.label.setFont(font)
+        axis.setWidth(_AXIS_WIDTH)
+        return plot
+
+    def _show_flags(self) -> None:
+        """Repeat the marks above the histogram."""
+        height = self._top * _FLAG_HEIGHT
+        shown = [mark for mark in self._marks if mark.rule != NOW]
+        self._flags.setData(
+            [{"pos": (mark.threshold, height), "symbol": _symbol(mark.rule)[0]} for mark in shown]
+        )
+
+    def _fit_dice(self, dice: NDArray[np.float64]) -> None:
+        """Let the axis of Dice grow in few steps, so that it does not move with every new point."""
+        needed = max(float(dice.max(initial=0.0)), self._dice_top)
+        top = next(end for end in DICE_RANGES if needed <= end)
+        if top != self._dice_top:
+            self._dice_top = top
+            self._dice.setYRange(0, 1.04 * top, padding=0)
+
+    def _fit_range(self) -> None:
+        """Show from 0 to the brightest voxel and the last mark: anything beyond is empty."""
+        ends = [mark.threshold for mark in self._marks]
+        if self._histogram is not None:
+            counts = self._histogram.healthy + (
+                0 if self._histogram.lesion is None else self._histogram.lesion
+            )
+            filled = np.flatnonzero(counts)
+            ends.append(float(self._histogram.edges[filled[-1] + 1]) if filled.size else 1.0)
+        end = min(max(ends, default=1.0), 1.0) or 1.0
+        self._counts.setXRange(-0.01 * end, 1.03 * end, padding=0)
+
+    def _write_key(self) -> None:
+        self._key.setVisible(self._histogram is not None)
+        if self._histogram is None:
+            return
+        healthy = f'<span style="color:{self._colors.healthy}">■</span>&nbsp;'
+        if self._histogram.lesion is None:
+            parts = [f"{healthy}brain"]
+        else:
+            parts = [f"{healthy}healthy", f'<span style="color:{LESION_COLOR}">■</span>&nbsp;lesion']
+        if self.has_dice:
+            parts += [
+                "<b>┅</b>&nbsp;raw&nbsp;threshold",
+                f'<span style="color:{DETECTED_COLOR}"><b>━</b></span>&nbsp;after&nbsp;post‑processing',
+            ]
+        self._key.setText(" &nbsp; ".join(parts))
+
+    def _write_legend(self) -> None:
+        others = [(index, mark) for index, mark in enumerate(self._marks) if mark.rule != NOW]
+        self._legend.setVisible(bool(others))
+        rows = []
+        for index, mark in others:
+            dice = "" if mark.dice is None else f"Dice {mark.dice:.3f}"
+            rows.append(
+                f'<tr><td>{_symbol(mark.rule)[1]}&nbsp;</td><td><a style="color:{self._colors.text}" '
+                f'href="{index}">{escape(mark.rule)}</a></td><td>&nbsp;&nbsp;{mark.threshold:.3f}</td>'
+                f"<td>&nbsp;&nbsp;{dice}</td></tr>"
+            )
+        self._legend.setText(f"<table cellspacing=0 cellpadding=0>{''.join(rows)}</table>" if rows else "")
+
+    # -- the mouse -----------------------------------------------------------------------------------------
+
+    def _choose(self, threshold: float) -> None:
+        if threshold != self._chosen:
+            self._chosen = threshold
+            self.threshold_chosen.emit(threshold)
+
+    def _pressed(self, where: QPointF) -> None:
+        self._chosen = None
+        mark = self._mark_at(where)
+        self._choose(self._threshold_at(where) if mark is None else mark.threshold)
+
+    def _dragged(self, where: QPointF) -> None:
+        self._choose(self._threshold_at(where))
+
+    def _link_clicked(self, number: str) -> None:
+        self._chosen = None
+        self._choose(self._marks[int(number)].threshold)
+
+    def _hovered(self, where: QPointF) -> str:
+        """Return what to tell of the place under the mouse."""
+        mark = self._mark_at(where)
+        if mark is not None:
+            dice = "" if mark.dice is None else f", Dice {mark.dice:.3f} after post-processing"
+            note = "; chosen on this very data, hence optimistic" if mark.rule == ORACLE else ""
+            return f"{mark.rule}: threshold {mark.threshold:.3f}{dice}{note}"
+        return f"Click to set the threshold to {self._threshold_at(where):.3f}"
+
+    def _threshold_at(self, where: QPointF) -> float:
+        x = self._counts.getViewBox().mapSceneToView(where).x()
+        steps = round(1 / FINEST)
+        return round(min(max(x, 0.0), 1.0) * steps) / steps
+
+    def _mark_at(self, where: QPointF) -> Mark | None:
+        """Return the nearest mark whose symbol is under the mouse."""
+        found: list[tuple[float, int]] = []
+        for index, mark in enumerate(self._marks):
+            for plot, height in ((self._counts, self._top * _FLAG_HEIGHT), (self._dice, mark.dice)):
+                if height is None or not plot.isVisible() or (mark.rule == NOW and plot is self._counts):
+                    continue
+                spot = plot.getViewBox().mapViewToScene(QPointF(mark.threshold, height))
+                distance = float(np.hypot(spot.x() - where.x(), spot.y() - where.y()))
+                if distance <= _NEAR:
+                    found.append((distance, index))
+        return self._marks[min(found)[1]] if found else None
+
+
+def _symbol(rule: str) -> tuple[str, str]:
+    """Return the plot's symbol of a rule and the same as a character."""
+    return _SYMBOLS.get(rule, _OTHER_SYMBOL)
+
+
+def _translucent(color: str, alpha: int) -> Any:
+    shade = QColor(color)
+    shade.setAlpha(alpha)
+    return pg.mkBrush(shade)

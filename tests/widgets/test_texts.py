@@ -1,0 +1,54 @@
+"""The table of texts and the table of keys, and the help that is written from them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from napari_cead.detection import SCORES
+from napari_cead.detection.options import MAP_OPTIONS
+from napari_cead.detection.params import PARAMETERS
+from napari_cead.widgets.help import help_html
+from napari_cead.widgets.shortcuts import SHORTCUTS
+from napari_cead.widgets.texts import TEXTS, of_parameter, tip, title
+
+
+def test_every_setting_has_the_texts_of_its_own_table():
+    for parameter in (*PARAMETERS, *MAP_OPTIONS):
+        assert TEXTS[parameter.name] == of_parameter(parameter)
+        assert title(parameter.name) == parameter.title
+        assert parameter.description in tip(parameter.name)
+        assert parameter.range in tip(parameter.name)
+        assert TEXTS[parameter.name].unit == parameter.unit
+
+
+def test_tooltips_explain_and_end_without_a_full_stop():
+    for name, text in TEXTS.items():
+        if name == "research_only":
+            continue
+        assert text.title.strip() == text.title != ""
+        assert len(text.tip) >= 10, name
+        assert not text.tip.endswith("."), name
+
+
+def test_the_score_tells_about_every_score():
+    assert all(score.name in tip("score") and score.description in tip("score") for score in SCORES.values())
+
+
+def test_keys_and_actions_are_there_once():
+    assert len({shortcut.key for shortcut in SHORTCUTS}) == len(SHORTCUTS)
+    assert len({shortcut.action for shortcut in SHORTCUTS}) == len(SHORTCUTS)
+
+
+def test_the_help_says_every_bound_key_once_and_no_other():
+    html = help_html(SHORTCUTS[:3])
+    rows = re.findall(r"<b>([^<]+)</b>(?:&nbsp;)*</td><td>([^<]+)</td>", html)
+    keys = [row for row in rows if row in {(shortcut.label, shortcut.text) for shortcut in SHORTCUTS}]
+    assert keys == [(shortcut.label, shortcut.text) for shortcut in SHORTCUTS[:3]]
+
+
+@pytest.mark.parametrize("name", ["threshold", "smoothing_mm", "dice"])
+def test_the_help_explains_terms(name):
+    assert title(name) in help_html()
+    assert tip(name).split("(")[0].strip()[:40] in help_html()
