@@ -49,7 +49,7 @@ class Photographer:
 
     def settle(self) -> None:
         """Wait until nothing is computed or drawn any more."""
-        self.until(lambda: not self.dock.running and not self.dock.live.busy and not self.dock.insight.busy)
+        self.until(lambda: not self.dock.busy)
         wait_until(lambda: False, 1.0)
 
     def until(self, condition: Callable[[], bool]) -> None:

@@ -85,6 +85,11 @@ class ExploreWidget(ExploreForm):
         """Whether a run, or anything else that blocks the dock, is under way."""
         return self.job.running
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything is still to come: a run, a mask, a curve or a figure."""
+        return self.running or self.live.busy or self.insight.busy
+
     # -- wiring --------------------------------------------------------------------------------------------
 
     def _connect(self) -> None:

@@ -55,7 +55,7 @@ def explore(
     if screenshot is None:
         napari.run()
         return widget
-    wait_until(lambda: not run or (widget.session.analysis is not None and not widget.job.running), timeout)
+    wait_until(lambda: not run or (widget.session.analysis is not None and not widget.busy), timeout)
     texts = [widget.dice_label.native, widget.volume_label.native]
     wait_until(lambda: all(text.width() >= text.sizeHint().width() for text in texts), 10.0)
     wait_until(lambda: False, 1.0)  # let the last redraw happen
