@@ -61,3 +61,34 @@ def model_folder(tmp_path_factory) -> Path:
     suggestion = Suggestion(score="positive-residual", rule="validation", params={"threshold": 0.7})
     card = ModelCard(name="tiny", spec=architecture, description="untrained", suggestions=(suggestion,))
     return save_model(build(architecture), card, tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def vae_folder(tmp_path_factory) -> Path:
+    """A small VAE with untrained but fixed weights that can give every score."""
+    import torch
+
+    from napari_cead.models import ModelSpec, build
+    from napari_cead.zoo import ModelCard, Preprocessing, Suggestion, save_model
+
+    torch.manual_seed(1)
+    architecture = ModelSpec(
+        name="tiny-vae", family="vae", feature_maps=(4, 8), latent=5, coord_conv=True, image_size=64
+    )
+    card = ModelCard(
+        name="tiny-vae",
+        spec=architecture,
+        preprocessing=Preprocessing(image_size=64),
+        description="untrained",
+        score_scales={"kl-gradient": 2e-3, "combined": 1e-3, "residual-z": 8.0},
+        suggestions=(
+            Suggestion(score="residual", rule="validation", params={"threshold": 0.7}),
+            Suggestion(score="residual", rule="healthy-quantile", params={"threshold": 0.8}),
+            Suggestion(
+                score="kl-gradient", rule="validation", params={"threshold": 0.5, "closing_radius": 3}
+            ),
+        ),
+    )
+    maps = {"residual_mean": torch.full((64, 64), 0.1), "residual_std": torch.full((64, 64), 0.1)}
+    folder = tmp_path_factory.mktemp("models") / "tiny-vae"
+    return save_model(build(architecture), card, folder, statistics=maps)

@@ -73,3 +73,12 @@ def detected(widget, patient_folder, qtbot):
     widget.run.native.click()
     qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget.job.running, timeout=20_000)
     return widget
+
+
+@pytest.fixture
+def installed_vae(vae_folder):
+    """The tiny VAE, installed beside the tiny model; ask for it before the dock."""
+    from napari_cead.zoo import models_folder
+
+    shutil.copytree(vae_folder, models_folder() / "tiny-vae")
+    return "tiny-vae"

@@ -49,6 +49,9 @@ class History(Generic[T]):
         del self._states[self._now + 1 :]
         if gesture is not None and gesture == self._gesture:
             self._states[self._now] = state
+            if self._now and state == self._states[self._now - 1]:  # back where it began: there is no step
+                del self._states[self._now]
+                self._now, self._gesture = self._now - 1, None
             return
         self._states.append(state)
         del self._states[:-LONGEST]

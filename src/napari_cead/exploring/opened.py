@@ -35,11 +35,13 @@ class Opened:
         analysis: The current state.
         stages: Post-processing of its map.
         history: Settings for undo and redo.
+        used: When it was last made the current one; larger is later.
     """
 
     analysis: Analysis
     stages: StagedPostprocessor = field(repr=False)
     history: History[Settings] = field(repr=False)
+    used: int = 0
 
     @classmethod
     def of(

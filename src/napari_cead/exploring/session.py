@@ -23,10 +23,11 @@ from ..detection.scores import needs_gradient
 from ..errors import Cancelled, CeadError
 from ..patients import Patient, load_patient
 from .analysis import Analysis, Key
+from .history import History
 from .loaded import LoadedModel
 from .opened import Opened, Settings, carried_over, preferred_score, suggestions_for
+from .session_settings import SessionSettings, Stop
 from .settings_file import check_same_patient, export_analysis, load_corrections, read_settings
-from .state import Mask, SessionState
 from .streaming import Streaming
 
 DEFAULT_MODEL = "ce-vae1"
@@ -35,10 +36,9 @@ MOST_ANALYSES = 12
 """Analyses of one patient that are kept; each takes some 100 MB. Then the one unused for longest goes."""
 
 Progress = Callable[[int, int], None]
-Stop = Callable[[], bool]
 
 
-class Session(SessionState):
+class Session(SessionSettings):
     """The state behind the Explore widget and everything that changes it: one patient, analyses by model and score.
 
     Every method blocks and returns with the state up to date; events are emitted in the calling thread. One
@@ -178,6 +178,8 @@ class Session(SessionState):
                 self._streaming = None
             if self._current is None and before in self._opened:
                 self._show(before)
+            elif self._is_current(patient):
+                self.analysis_changed.emit(None)  # what had arrived is void
             raise
 
     def set_score(
@@ -248,16 +250,23 @@ class Session(SessionState):
 
     def _install(self, opened: Opened, *, follow: bool) -> Analysis:
         """Make a new analysis the current one; with ``follow``, with the settings that were changed meanwhile."""
-        made, key = opened.analysis.reconstruction, opened.analysis.key
         while True:
+            analysis = opened.analysis
+            made, key = analysis.reconstruction, analysis.key
             with self._lock:
-                now = self._patient
-                if now is None or not self._is_current(made.patient):
+                patient, now = self._patient, self._now()
+                if patient is None or not self._is_current(made.patient):
                     raise Cancelled  # a new patient voids it
-                if not follow or self._params == opened.analysis.params:
-                    if now is not made.patient:  # a new reference came while the network ran
-                        made = replace(made, patient=now)
-                        opened.analysis = replace(opened.analysis, reconstruction=made)
+                params, options = analysis.params, analysis.options
+                if follow:
+                    params, options = self._params, self._options
+                if (params, options) == (analysis.params, analysis.options):
+                    # A new reference or a stroke of the brush may have come while the network ran.
+                    opened.analysis = replace(
+                        analysis,
+                        reconstruction=made if made.patient is patient else replace(made, patient=patient),
+                        corrections=analysis.corrections if now is None else now.analysis.corrections,
+                    )
                     if key in self._opened:
                         past = self._opened.pop(key).history
                         past.record(opened.history.now)
@@ -265,9 +274,11 @@ class Session(SessionState):
                     self._opened[key] = opened
                     self._streaming = None
                     break
-                params = self._params
-            opened.analysis = opened.analysis.change(params, opened.stages.volume(params))
-            opened.history.record(Settings(params, opened.analysis.options))
+            if options != analysis.options:
+                opened = opened.with_options(options, params)
+            else:
+                opened.analysis = analysis.change(params, opened.stages.volume(params))
+            opened.history = History(Settings(params, options))
         self._show(key)
         self._forget_oldest()
         self.analyses_changed.emit(self.analyses)
@@ -275,132 +286,9 @@ class Session(SessionState):
 
     def _forget_oldest(self) -> None:
         with self._lock:
-            for key in list(self._opened)[: max(0, len(self._opened) - MOST_ANALYSES)]:
-                if key != self._current:
-                    del self._opened[key]
-
-    # -- settings ------------------------------------------------------------------------------------------
-
-    def set(
-        self, *, should_stop: Stop | None = None, gesture: object = None, **changes: Any
-    ) -> PostprocessParams:
-        """Change post-processing parameters; returns when the mask of the whole volume has followed.
-
-        Args:
-            should_stop: Asked now and then; a mask that is no longer wanted is dropped.
-            gesture: Changes of one gesture, a drag of a slider for instance, are undone in one step.
-            **changes: Fields of ``PostprocessParams``.
-
-        Raises:
-            ParameterError: If a value is out of range; nothing changes then.
-            Cancelled: If ``should_stop`` returned true. The parameters are set, the mask has not followed.
-        """
-        with self._lock:
-            params = self._params.replace(**changes)
-            self._params = params
-            opened = self._now()
-        self.params_changed.emit(params)
-        if opened is not None:
-            automatic = opened.stages.volume(params, should_stop=should_stop)
-            with self._lock:
-                # Another patient, analysis or setting may have come meanwhile: newest wins.
-                if self._now() is not opened or self._params is not params:
-                    raise Cancelled
-                opened.analysis = analysis = opened.analysis.change(params, automatic)
-                opened.history.record(Settings(params, analysis.options), gesture)
-            self.mask_changed.emit(analysis)
-        return params
-
-    def set_options(self, **changes: Any) -> MapOptions:
-        """Change what is done to the map before it is cut; returns when map and mask have followed.
-
-        Args:
-            **changes: Fields of ``MapOptions``.
-
-        Raises:
-            ParameterError: If a value is out of range; nothing changes then.
-            Cancelled: If something newer came meanwhile.
-        """
-        with self._lock:
-            options = self._options.replace(**changes)
-            opened = self._now()
-            if opened is None:
-                self._options = options
-        if opened is None:
-            self.options_changed.emit(options)
-        elif options != opened.analysis.options:
-            self._remake(opened, options, self._params)
-            opened.history.record(Settings(self._params, options))
-        return options
-
-    def reset(self) -> PostprocessParams:
-        """Go back to the settings that the model suggests (before a detection: the paper's defaults)."""
-        wanted = PostprocessParams() if self.analysis is None else self.analysis.suggestion
-        return self.set(**wanted.model_dump())
-
-    def undo(self) -> PostprocessParams:
-        """Go back to the settings before the last change, if there are any."""
-        opened = self._now()
-        return self._params if opened is None else self._go_to(opened, opened.history.undo())
-
-    def redo(self) -> PostprocessParams:
-        """Take back an undo, if there was one."""
-        opened = self._now()
-        return self._params if opened is None else self._go_to(opened, opened.history.redo())
-
-    def _go_to(self, opened: Opened, settings: Settings) -> PostprocessParams:
-        # Recording a state that is the current one of the history changes nothing there.
-        if settings.options != opened.analysis.options:
-            self._remake(opened, settings.options, settings.params)
-            return settings.params
-        return self.set(**settings.params.model_dump())
-
-    def _remake(self, opened: Opened, options: MapOptions, params: PostprocessParams) -> None:
-        fresh = opened.with_options(options, params)
-        with self._lock:
-            if self._now() is not opened:
-                raise Cancelled
-            opened.analysis, opened.stages = fresh.analysis, fresh.stages
-            assert self._current is not None
-            key = self._current
-        self._show(key)
-
-    def slice_mask(self, z: int, params: PostprocessParams | None = None) -> Mask | None:
-        """Return the mask (Y, X) of one slice at once, without changing any state; None if there is none yet.
-
-        Args:
-            z: Index of the slice.
-            params: Settings to look at; the current ones if None.
-        """
-        wanted = self._params if params is None else params
-        opened, streaming = self._now(), self._streaming
-        if opened is None:
-            return None if streaming is None else streaming.slice_mask(z, wanted)
-        mask, corrections = opened.stages.slice(z, wanted), opened.analysis.corrections
-        return mask if corrections is None else corrections.apply(mask, z)
-
-    # -- corrections ---------------------------------------------------------------------------------------
-
-    def correct(self, painted: NDArray[Any]) -> None:
-        """Take the mask as the user painted it; what differs stays corrected when sliders move.
-
-        Args:
-            painted: (Z, Y, X), above 0 is lesion.
-        """
-        self._paint(lambda analysis: analysis.paint(np.asarray(painted) > 0))
-
-    def discard_corrections(self) -> None:
-        """Go back to the mask that the settings give."""
-        if self.analysis is not None:
-            self._paint(lambda analysis: replace(analysis, corrections=None))
-
-    def _paint(self, change: Callable[[Analysis], Analysis]) -> None:
-        with self._lock:
-            opened = self._now()
-            if opened is None:
-                raise CeadError("there is no detected mask yet", mend="run a model first")
-            opened.analysis = analysis = change(opened.analysis)
-        self.mask_changed.emit(analysis)
+            by_use = sorted(self._opened, key=lambda key: self._opened[key].used)
+            for key in by_use[: max(0, len(by_use) - MOST_ANALYSES)]:
+                del self._opened[key]
 
     # -- results -------------------------------------------------------------------------------------------
 

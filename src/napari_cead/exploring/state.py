@@ -48,6 +48,7 @@ class SessionState:
         self._params = PostprocessParams()
         self._options = MapOptions()
         self._streaming: Streaming | None = None
+        self._uses = 0
 
     # -- what is there -------------------------------------------------------------------------------------
 
@@ -133,7 +134,10 @@ class SessionState:
 
     def _show(self, key: Key) -> Analysis:
         with self._lock:
-            analysis = self._opened[key].analysis
+            opened = self._opened[key]
+            analysis = opened.analysis
+            self._uses += 1
+            opened.used = self._uses
             self._current, self._params, self._options = key, analysis.params, analysis.options
         self._tell_settings()
         self.analysis_changed.emit(analysis)

@@ -53,6 +53,7 @@ class AnalysisLayers:
         self._writing = False
         # One buffer, written in place: replacing a layer's data costs more than drawing it.
         self._buffer: NDArray[np.uint8] = np.zeros(patient.shape, np.uint8)
+        self._data = self._buffer[0] if flat else self._buffer
         self._shown = self._buffer.copy()
         # A brush stroke comes in many pieces: look once it rests.
         self._compare_timer = QTimer(singleShot=True, interval=LOOK_AFTER_MS)
@@ -62,6 +63,11 @@ class AnalysisLayers:
     def layers(self) -> tuple[Layer, ...]:
         """The layers that are in the viewer."""
         return tuple(layer for layer in self._layers.values() if layer in self.viewer.layers)
+
+    @property
+    def made(self) -> tuple[Layer, ...]:
+        """The layers that were made, whether they are still in the viewer or not."""
+        return tuple(self._layers.values())
 
     @property
     def painted(self) -> NDArray[np.uint8]:
@@ -128,9 +134,17 @@ class AnalysisLayers:
             self._compare_timer.stop()
             self._compare()
 
+    def leave(self) -> None:
+        """Leave the layers to the viewer as they are, and watch them no more."""
+        self._compare_timer.stop()
+        layer = self._layers.get("detected mask")
+        if layer is not None:
+            for emitter in _touches(layer):
+                emitter.disconnect(self._touched)
+
     def remove(self) -> None:
         """Take the layers out of the viewer."""
-        self._compare_timer.stop()
+        self.leave()
         for layer in self.layers:
             self.viewer.layers.remove(layer)
         self._layers = {}
@@ -157,18 +171,19 @@ class AnalysisLayers:
         layer = self._layers.get(role)
         if isinstance(layer, Labels) and layer in self.viewer.layers:
             layer.metadata[KEY] = self._tag(role)
+            if layer.data is not self._data:
+                self._take_back(layer)
             return layer
         style = labels_style(role)
         style["name"] = f"{style['name']}{self.suffix}"
         layer = Labels(
-            self._buffer[0] if self._flat else self._buffer,
+            self._data,
             **style,
             **self._placement,
             metadata={KEY: self._tag(role)},
         )
         layer.brush_size = 3
-        # Strokes announce themselves; undo and redo change the data silently, but they redraw.
-        for emitter in (layer.events.paint, layer.events.labels_update, layer.events.set_data):
+        for emitter in _touches(layer):
             emitter.connect(self._touched)
         self._layers[role] = layer
         self._insert(layer, role)
@@ -188,11 +203,30 @@ class AnalysisLayers:
         if not self._writing:
             self._compare_timer.start()
 
+    def _take_back(self, layer: Labels) -> None:
+        """Draw in the buffer again after somebody gave the layer other data; what fits counts as painted."""
+        data = np.asarray(layer.data)
+        if data.shape == self._data.shape:
+            np.copyto(self._data, data > 0)
+        self._writing = True
+        try:
+            layer.data = self._data
+        finally:
+            self._writing = False
+
     def _compare(self) -> None:
+        layer = self._layers.get("detected mask")
+        if isinstance(layer, Labels) and layer in self.viewer.layers and layer.data is not self._data:
+            self._take_back(layer)
         if self._streaming is not None or np.array_equal(self._buffer, self._shown):
             return
         np.copyto(self._shown, self._buffer)
         self._on_painted()
+
+
+def _touches(layer: Layer) -> tuple[Any, ...]:
+    """Strokes announce themselves; undo and redo change the data silently, but they redraw."""
+    return layer.events.paint, layer.events.labels_update, layer.events.set_data
 
 
 def _limits(values: NDArray[np.float32]) -> tuple[float, float]:

@@ -215,6 +215,7 @@ class ComparePanel(QWidget):
                 self.shown.emit(True)
             else:
                 self.side_by_side.setChecked(False)
+                self.side_by_side.setEnabled(False)
 
     def _forget_clicked(self) -> None:
         index = self.view.currentIndex()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, QTimer
 
 from ..exploring import Analysis, Key, Session
 from .compare_panel import ComparePanel
@@ -15,6 +15,9 @@ from .live import LiveMask
 
 class Comparison(QObject):
     """Keeps the table of analyses and the tiles in the viewer true to the session.
+
+    Attributes:
+        settle: Called before another analysis becomes the current one: what was moved is to follow first.
 
     Args:
         session: What is explored.
@@ -37,9 +40,14 @@ class Comparison(QObject):
         super().__init__(parent)
         self.session, self.layers, self.live = session, layers, live
         self.panel, self.insight = panel, insight
+        self.settle: Callable[[], None] = live.settle_now
         panel.selected.connect(self.select)
-        panel.forgotten.connect(session.forget)
+        panel.forgotten.connect(self.forget)
         panel.shown.connect(self._shown)
+        # A layer is being deleted, maybe the first of many: tidy up when that is over.
+        self._untiled = QTimer(self, singleShot=True, interval=0)
+        self._untiled.timeout.connect(self.leave)
+        layers.on_untiled = self._untiled.start
 
     @property
     def active(self) -> bool:
@@ -50,8 +58,19 @@ class Comparison(QObject):
         """Make an analysis the one that the sliders belong to."""
         analysis = self.session.analysis
         if analysis is not None and key != analysis.key:
-            self.live.settle_now()
+            self.settle()
             self.session.select(key)
+
+    def forget(self, key: Key) -> None:
+        """Drop an analysis; if the sliders belong to it, they go to its neighbour."""
+        keys = [one.key for one in self.session.analyses]
+        if key not in keys or len(keys) < 2:
+            return
+        analysis = self.session.analysis
+        if analysis is not None and key == analysis.key:
+            place = keys.index(key)
+            self.select(keys[place - 1] if place else keys[1])
+        self.session.forget(key)
 
     def toggle(self) -> None:
         """Switch between side by side and one at a time."""
@@ -59,7 +78,7 @@ class Comparison(QObject):
             self.panel.side_by_side.toggle()
 
     def leave(self) -> None:
-        """Go back to one at a time: there is another patient."""
+        """Go back to one at a time: there is another patient, or a tile has gone."""
         self.panel.side_by_side.setChecked(False)
 
     def pause(self) -> None:
@@ -89,6 +108,7 @@ class Comparison(QObject):
             self._tile(now)
 
     def _shown(self, on: bool) -> None:
+        self.settle()  # layers come and go: what was painted or moved must have arrived
         analysis = self.session.analysis
         if on:
             self._tile(self.session.analyses)

@@ -69,6 +69,7 @@ class SettingRow:
             widget.setToolTip(tip)
         self.title.setBuddy(self.box)
         self.slider.native.setAccessibleName(parameter.title)
+        self.handle.setAccessibleName(parameter.title)
         self.box.setAccessibleName(parameter.title)
         grid.addWidget(self.title, row, 0)
         grid.addWidget(self.slider.native, row, 1)
@@ -131,5 +132,14 @@ def folded(title: str, inside: QWidget) -> QCollapsible:
     part.setCollapsedIcon(QIcon(nothing))
     part.setExpandedIcon(QIcon(nothing))
     part.addWidget(inside)
-    part.toggled.connect(lambda is_open: part.setText(f"{'▾' if is_open else '▸'} {title}"))
+    inside.hide()  # folded is no more than flat: Tab would go through it unseen
+
+    def toggled(is_open: bool) -> None:
+        part.setText(f"{'▾' if is_open else '▸'} {title}")
+        inside.setVisible(is_open)
+        if is_open:
+            part.content().setMaximumHeight(part.content().sizeHint().height() + 10)
+
+    part.setDuration(0)
+    part.toggled.connect(toggled)
     return part

@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari.utils.notifications import show_info, show_warning
-from qtpy.QtWidgets import QApplication, QFileDialog
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QApplication
 
-from ..contributions.layers import tag_of
 from ..detection import MapOptions, PostprocessParams
-from ..exploring import Analysis, Figures, Session, Streaming
+from ..exploring import Analysis, Key, Session, Streaming
 from ..patients import Patient
 from .actions import actions
-from .compare_panel import share
 from .comparison import Comparison
+from .docks import docks_in, session_in
 from .explore_form import ExploreForm
-from .gone import when_gone
+from .gone import let_go, when_gone
 from .help import HelpDialog
 from .insight import Insight
-from .jobs import Job, spared_core
+from .jobs import Job
 from .layer_view import LayerView
 from .live import LiveMask
 from .model_runner import ModelRunner
@@ -30,6 +30,8 @@ from .patient_source import PatientSource
 from .preferences import preferences
 from .queue_panel import QueuePanel
 from .relay import SessionRelay
+from .result_view import ResultView, rule_text
+from .saving import Saving
 from .scale_bar import ScaleBar
 from .shortcuts import Shortcuts
 from .threshold_plot import is_dark
@@ -60,23 +62,38 @@ class ExploreWidget(ExploreForm):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
         self.viewer = napari_viewer
-        self.session = session_in(napari_viewer) or Session()
+        older = docks_in(napari_viewer, ExploreWidget)
+        for dock in older:
+            dock.retire()
+        found = older[-1].session if older else session_in(napari_viewer)
+        self.session: Session = found or Session()
         self.layers = LayerView(napari_viewer, self.session)
+        self.result = ResultView(self)
         self.live = LiveMask(self.session, self.layers, self.rows, self._show_figures, self)
         self.layers.on_painted = self.live.painted
         self.insight = Insight(self.session, self.plot, self.lesions, self)
         self.compare = Comparison(self.session, self.layers, self.live, self.comparison, self.insight, self)
         self.job = Job(self)
+        self._shown: Key | None = None
+        self._changing = False
+        self.live.waits = lambda: self._changing
         self.source = PatientSource(self)
         self.runner = ModelRunner(self)
+        self.saving = Saving(self)
+        self.compare.settle = self._settle_now
         self.queue = QueuePanel(self.runner.queue_settings, lambda: self.running, self)
         self.tabs.addTab(self.queue, "Queue")
         self.orientation = Orientation(napari_viewer, self, preferences().convention)
         self.scale_bar = ScaleBar(napari_viewer, self)
         self.shortcuts = Shortcuts(napari_viewer, self, actions(self))
-        self.view_row.addWidget(ViewRow(self.orientation, self.show_help, self))
+        view_row = ViewRow(self.orientation, self.show_help, self)
+        self.view_row.addWidget(view_row)
+        view_row.tab_after(self.sequence.native)
         self._connect()
-        self._go_on()
+        if found is None:
+            self.runner.model_chosen()
+        else:
+            self._go_on()
         self.source.look()
         self._update_enabled()
 
@@ -103,12 +120,10 @@ class ExploreWidget(ExploreForm):
         self._relay.slices.connect(self._slices_arrived)
 
         self.cancel.changed.connect(self._cancel_clicked)
-        self.reset.changed.connect(self.live.reset)
+        self.reset.changed.connect(self.runner.reset)
         self.undo.changed.connect(self._undo)
         self.redo.changed.connect(self._redo)
         self.discard.changed.connect(self.session.discard_corrections)
-        self.export.changed.connect(self._ask_where_to_export)
-        self.restore.changed.connect(self._ask_what_to_restore)
         self.plot.threshold_chosen.connect(self._threshold_chosen)
         self.lesions.jumped.connect(self.layers.go_to)
         self.queue.open_requested.connect(self.source.open)
@@ -118,45 +133,52 @@ class ExploreWidget(ExploreForm):
         self.job.progressed.connect(self._progressed)
         self.job.ended.connect(self._job_ended)
         viewer_events = (
-            (self.viewer.dims.events.current_step, self.live.look),
-            (self.viewer.dims.events.ndisplay, self.live.look),
-            (self.viewer.dims.events.order, self.live.look),
+            (self.viewer.dims.events.current_step, self._look),
+            (self.viewer.dims.events.ndisplay, self._look),
+            (self.viewer.dims.events.order, self._look),
             (self.viewer.layers.events.inserted, self.source.layers_changed),
             (self.viewer.layers.events.removed, self.source.layers_changed),
             (self.viewer.events.theme, self._theme_changed),
         )
         for emitter, callback in viewer_events:
             emitter.connect(callback)
-        jobs = (self.job, self.live, self.insight, self.queue)
-        relay = self._relay
+        jobs, relay = (self.job, self.live, self.insight, self.queue), self._relay
 
         def forget() -> None:
-            """The dock is gone: the viewer must not call into it, and what runs is wanted no more."""
-            for emitter, callback in viewer_events:
-                emitter.disconnect(callback)
+            """What runs is wanted no more."""
             relay.stop()
             for job in jobs:
                 job.stop()
 
-        when_gone(self, forget)
+        def leave() -> None:
+            """The viewer must not call into the dock any more, and keeps what it shows."""
+            for emitter, callback in viewer_events:
+                emitter.disconnect(callback)
+            self._leave()
+
+        when_gone(self, forget, with_window=True)
+        when_gone(self, leave)
         application = QApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self._stop_all)
         self._theme_changed()
-        self.runner.model_chosen()
 
     def _theme_changed(self, event: Any = None) -> None:
         self.plot.set_theme(is_dark(self.viewer.theme))
 
     def _go_on(self) -> None:
-        """Show what a dock that was closed before has left in the layers."""
+        """Show what another dock has left."""
         session = self.session
-        if session.patient is None:
-            return
-        self._patient_changed(session.patient)
-        if session.analysis is not None:
-            self._options_changed(session.options)
-            self.live.take(session.params)
+        painted, mask = self.layers.painted_meanwhile(), session.mask
+        if painted is not None and mask is not None and not np.array_equal(painted > 0, mask):
+            session.correct(painted)
+        if session.patient is not None:
+            self._patient_changed(session.patient)
+        self._options_changed(session.options)
+        self.live.take(session.params)
+        if session.analysis is None:
+            self.live.moved = True  # the settings are somebody's choice: a run keeps them
+        else:
             self._analysis_changed(session.analysis)
             self.compare.refresh(session.analyses)
 
@@ -185,25 +207,28 @@ class ExploreWidget(ExploreForm):
     def _analysis_changed(self, analysis: Analysis | None) -> None:
         if analysis is not self.session.analysis:
             return
+        before, self._shown = self._shown, None if analysis is None else analysis.key
         if analysis is not None:
             self.runner.show(analysis)
-            self.live.take(analysis.params)
+            if before == analysis.key:  # the hand on a slider may be further on
+                self.live.params_changed(analysis.params)
+            else:
+                self.live.take(analysis.params)
             self.compare.show(analysis)
             self.notes.setText("\n".join(analysis.reconstruction.warnings))
         self.notes.setVisible(analysis is not None and bool(self.notes.text()))
         self.insight.follow(analysis)
+        self.compare.refresh()
         self._show_figures()
         self._update_enabled()
 
     def _params_changed(self, params: PostprocessParams) -> None:
         self.live.params_changed(params)
-        self.insight.show_wanted(params)
-        streaming, z = self.session.streaming, self.layers.current_slice()
-        if streaming is not None and z is not None and streaming.arrived[z]:
-            self.layers.show_arrived(streaming, np.array([z]), params)
+        self.insight.show_wanted(self.live.wanted)
+        self._cut_arrived()
 
     def _options_changed(self, options: MapOptions) -> None:
-        if options == self.session.options:
+        if options == self.session.options and not self.runner.options_waiting:
             for name, setting in self.option_rows.items():
                 setting.set_quietly(getattr(options, name))
 
@@ -211,10 +236,25 @@ class ExploreWidget(ExploreForm):
         if analysis is not self.session.analysis:
             return
         self.live.mask_changed(analysis)
-        if not self.live.busy:
+        if self.live.wanted == analysis.params:
             self.insight.follow(analysis)
             self.compare.refresh()
         self._update_enabled()
+
+    def _look(self, event: Any = None) -> None:
+        """Show the slice that came into view."""
+        if self.layers.layer("detected mask") is None:
+            # Never make a layer here: the view also moves because layers are being deleted.
+            self._show_figures()
+            return
+        self.live.look()
+        self._cut_arrived()
+
+    def _cut_arrived(self) -> None:
+        """While a run is under way, cut the slice on screen with the settings as they are now."""
+        streaming, z = self.session.streaming, self.layers.current_slice()
+        if streaming is not None and z is not None and streaming.arrived[z]:
+            self.layers.show_arrived(streaming, np.array([z]), self.session.params)
 
     def _slices_arrived(self, streaming: Streaming, indices: Any) -> None:
         if streaming is self.session.streaming:
@@ -222,35 +262,16 @@ class ExploreWidget(ExploreForm):
             self.layers.show_arrived(streaming, indices, self.session.params)
 
     def _setting_moved(self, value: Any = None) -> None:
-        self.insight.hold()
+        analysis = self.session.analysis
+        if analysis is None or self.live.wanted != analysis.params:
+            self.insight.hold()
         self.insight.show_wanted(self.live.wanted)
 
     def _show_figures(self, mask: Any = None, settled: bool = True) -> None:
-        session, z = self.session, self.layers.current_slice()
-        analysis = session.analysis
-        if analysis is None:
-            self.dice_label.value = self.volume_label.value = "–"
-            self.figures.show_slice(None)
-            self.figures.show_volume(None)
-            return
-        own = all(self.live.wanted != suggested.params for suggested in analysis.suggestions)
-        self.rule.setText("Your settings" if own else _rule_text(analysis.rule))
-        patient = analysis.reconstruction.patient
-        reference = None if patient.lesion_mask is None or z is None else patient.lesion_mask[z]
-        if settled and z is not None:
-            mask = analysis.mask[z]
-        here = None if mask is None else Figures.of_slice(mask, reference, patient.spacing)
-        self.figures.show_slice(here)
-        whole = self.insight.figures.get(analysis.key) if settled else None
-        self.figures.show_volume(whole, pending=not settled or whole is None)
-        dice_here = None if here is None else here.dice
-        self.dice_label.value = (
-            f"slice {share(dice_here)} · volume {_volume_dice(analysis) if settled else '…'}"
-        )
-        self.volume_label.value = f"{session.volume_ml:.2f} mL" if settled else "…"
+        self.result.show(mask, settled)
 
     def _figures_ready(self, analysis: Analysis) -> None:
-        if not self.live.busy:
+        if self.live.wanted == analysis.params:
             self._show_figures()
         self.compare.refresh()
 
@@ -264,11 +285,18 @@ class ExploreWidget(ExploreForm):
         """Explore an image layer that is open in napari, with a labels layer as the reference or none."""
         self.source.use_layer(image, reference)
 
-    def start(self, work: Callable[[], Any], on_done: Callable[[Any], None] | None = None) -> None:
+    def start(
+        self,
+        work: Callable[[], Any],
+        on_done: Callable[[Any], None] | None = None,
+        *,
+        changes_session: bool = True,
+    ) -> None:
         """Run ``work`` in a thread, then ``on_done`` with its result; one at a time."""
-        if not self.job.start(work, on_done):
+        if self.running or not self.job.start(self.runner.after_options(work), on_done):
             show_warning("Something is still running: wait for it or press Cancel.")
             return
+        self._changing = changes_session
         self.progress.value, self.progress.max = 0, 0  # busy until the first slices are done
         self._update_enabled()
 
@@ -287,7 +315,11 @@ class ExploreWidget(ExploreForm):
         self.cancel.enabled = False
 
     def _job_ended(self) -> None:
+        self._changing = False
         self.runner.job_ended()
+        if self.session.analysis is None:
+            self.layers.drop_derived()  # what had arrived of a run that came to nothing
+        self.source.job_ended()
         self._update_enabled()
 
     def _progressed(self, done: int, total: int) -> None:
@@ -296,7 +328,7 @@ class ExploreWidget(ExploreForm):
 
     def show_rule(self, rule: str) -> None:
         """Say where the settings come from."""
-        self.rule.setText(_rule_text(rule))
+        self.rule.setText(rule_text(rule))
 
     def _update_enabled(self) -> None:
         running, analysis = self.running, self.session.analysis
@@ -329,73 +361,44 @@ class ExploreWidget(ExploreForm):
             self.live.settle_now()
             self.start(step)
 
+    def _settle_now(self) -> None:
+        self.live.settle_now()
+        self.runner.settle_options()
+
     def show_help(self) -> None:
         """Show keys and terms."""
         HelpDialog(self, self.shortcuts.bound).show()
 
     # -- results -------------------------------------------------------------------------------------------
 
-    def _ask_where_to_export(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Export to folder")
-        if folder:
-            self.export_to(Path(folder))
-
     def export_to(self, folder: Path) -> None:
         """Export the current analysis to a folder, in a thread; tells when done."""
-        self.live.settle_now()
-        self.start(
-            lambda: self.session.export(folder),
-            lambda _: show_info(f"Saved mask, map and settings in {folder}"),
-        )
-
-    def _ask_what_to_restore(self) -> None:
-        chosen, _ = QFileDialog.getOpenFileName(
-            self, "Restore settings", "", "Settings (*.json);;All files (*)"
-        )
-        if chosen:
-            self.restore_from(Path(chosen))
+        self.saving.export_to(folder)
 
     def restore_from(self, path: Path) -> None:
         """Take over the settings of an export, in a thread; tells what is not as it was."""
-        job, liked = self.job, preferences()
+        self.saving.restore_from(path)
 
-        def work() -> tuple[str, ...]:
-            with spared_core():
-                return self.session.restore(
-                    path, device=liked.device, on_progress=job.report, should_stop=job.stopping
-                )
+    def retire(self) -> None:
+        """Let go of viewer and session: a newer dock takes them over."""
+        let_go(self)
 
-        self.start(work, self._restored)
+    def _leave(self) -> None:
+        # In this order: what is on its way arrives in the session, then the layers are left as they are.
+        self.runner.settle_options()
+        self.live.leave()
+        self.layers.leave()
+        self.source.stop()
+        self.setEnabled(False)
+        self.about.setText("This dock was closed, or a newer one has taken over.")
 
-    def _restored(self, notes: tuple[str, ...]) -> None:
-        if notes:
-            show_warning("; ".join(notes))
-        else:
-            show_info("The settings are as they were saved.")
+    def event(self, event: QEvent) -> bool:
+        """Go when taken out of the dock: napari would only let go of it, and Qt keep it for ever."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.deleteLater()
+        return bool(super().event(event))
 
     def closeEvent(self, event: Any) -> None:
         """Stop what runs when the dock closes."""
         self._stop_all()
         super().closeEvent(event)
-
-
-def session_in(viewer: Any) -> Session | None:
-    """Return the session that a dock of this viewer has left in its layers, or None."""
-    for layer in reversed(viewer.layers):
-        tag = tag_of(layer)
-        if tag is not None and isinstance(tag.session, Session):
-            return tag.session
-    return None
-
-
-def _volume_dice(analysis: Analysis) -> str:
-    reference = analysis.reconstruction.patient.lesion_mask
-    return share(analysis.dice if reference is not None and reference.any() else None)
-
-
-def _rule_text(rule: str) -> str:
-    return {
-        "default": "Default settings",
-        "validation": "Suggested: best on validation patients",
-        "healthy-quantile": "Suggested: quantile of healthy slices",
-    }.get(rule, f"Suggested: {rule}")

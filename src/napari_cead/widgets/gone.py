@@ -8,20 +8,28 @@ from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QWidget
 
 
-def when_gone(owner: QWidget, callback: Callable[[], object]) -> None:
-    """Call ``callback`` once, when a dock's widget is taken out of its dock or destroyed.
+def when_gone(owner: QWidget, callback: Callable[[], object], *, with_window: bool = False) -> None:
+    """Call ``callback`` once, when a dock's widget is taken out of its dock.
 
     Hiding, floating and moving the dock do not count.
 
     Args:
         owner: The widget that napari puts into the dock, not a part of it.
-        callback: Must not need the widget: it may be destroyed already.
+        callback: What to do.
+        with_window: Also call it when the widget is destroyed together with napari's window. Then it must need
+            neither the widget nor the viewer, whose canvas is destroyed by then.
     """
-    _Watch(owner, callback)
+    _Watch(owner, callback, with_window)
+
+
+def let_go(owner: QWidget) -> None:
+    """Do now what is to be done when a widget is gone."""
+    for watch in owner.findChildren(_Watch):
+        watch.gone()
 
 
 class _Watch(QObject):
-    def __init__(self, owner: QWidget, callback: Callable[[], object]) -> None:
+    def __init__(self, owner: QWidget, callback: Callable[[], object], with_window: bool) -> None:
         super().__init__(owner)
         self._waiting = waiting = [callback]
 
@@ -30,12 +38,13 @@ class _Watch(QObject):
             while waiting:
                 waiting.pop()()
 
-        self._gone = gone
+        self.gone = gone
         owner.installEventFilter(self)
-        owner.destroyed.connect(lambda: gone())
+        if with_window:
+            owner.destroyed.connect(lambda: gone())
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """See the owner being taken out of its dock."""
         if event.type() == QEvent.Type.ParentChange and watched.parent() is None:
-            self._gone()
+            self.gone()
         return False

@@ -52,6 +52,8 @@ class Insight(QObject):
         self.session, self.plot, self.lesions = session, plot, lesions
         self.figures: dict[Key, Figures] = {}
         self._analysis: Analysis | None = None
+        self._listed: Analysis | None = None
+        self._held = False
         self._known: dict[float, float] = {}
         self._curve: DiceCurve | None = None
         self._map_work = Latest(self, AT_ONCE_MS)
@@ -70,9 +72,15 @@ class Insight(QObject):
             work.stop()
 
     def hold(self) -> None:
-        """Leave the cores to a slider that moves; `follow` goes on."""
+        """Leave the cores to a slider that moves; `follow` and `go_on` go on."""
+        self._held = True
         self._curve_work.stop()
         self._figure_work.stop()
+
+    def go_on(self) -> None:
+        """Go on after `hold` although nothing has changed: the slider came back to where it was."""
+        if self._held:
+            self.follow(self.session.analysis)
 
     def show_wanted(self, params: PostprocessParams) -> None:
         """Move the line of the current threshold."""
@@ -81,8 +89,10 @@ class Insight(QObject):
     def follow(self, analysis: Analysis | None) -> None:
         """Follow an analysis whose map, reference, mask or settings may have changed; None: there is none."""
         before, self._analysis = self._analysis, analysis
+        self._held = False
         if analysis is None:
             self.stop()
+            self._listed = None
             self._known, self._curve = {}, None
             self.plot.clear()
             self.lesions.set_rows(None)
@@ -107,10 +117,10 @@ class Insight(QObject):
             self._ask_for_curve(analysis, reference)
         if old_reference is not reference:
             self.figures = {}
-        elif before is None or before.mask is not analysis.mask:
+        elif before is None or (before.key == analysis.key and before.mask is not analysis.mask):
             self.figures.pop(analysis.key, None)
         missing = [one for one in self.session.analyses if one.key not in self.figures]
-        if missing or before is None or before.key != analysis.key:
+        if missing or self._listed is None or not _same_table(self._listed, analysis):
             self._figure_work.ask(
                 lambda stop: _measure(analysis, missing, stop),
                 lambda found: self._show_figures(analysis, *found),
@@ -181,10 +191,12 @@ class Insight(QObject):
             self.plot.set_raw_curve(raw)
 
     def _show_figures(self, analysis: Analysis, table: LesionTable, figures: dict[Key, Figures]) -> None:
-        if analysis is not self.session.analysis:
+        now = self.session.analysis
+        if now is None or not _same_table(now, analysis):
             return
         self.figures.update(figures)
         self.lesions.set_rows(table)
+        self._listed = analysis
         self.figures_ready.emit(analysis)
 
 
@@ -208,6 +220,13 @@ def _measure(
         if analysis.key not in figures:
             figures[analysis.key] = _figures(analysis, _table(analysis))
     return table, figures
+
+
+def _same_table(one: Analysis, other: Analysis) -> bool:
+    """Whether two states have the same lesions and components."""
+    references = [state.reconstruction.patient.lesion_mask for state in (one, other)]
+    same_masks = one.mask is other.mask and references[0] is references[1]
+    return one.key == other.key and same_masks and one.anomaly_map is other.anomaly_map
 
 
 def _table(analysis: Analysis) -> LesionTable:

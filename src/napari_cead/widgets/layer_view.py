@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,12 +33,14 @@ class LayerView:
 
     Attributes:
         on_painted: Called when the user changed the detected mask by hand.
+        on_untiled: Called when the user deleted a layer of the analyses side by side.
         tiles: Analyses side by side; None while one is shown at a time.
     """
 
     def __init__(self, viewer: Any, session: Session) -> None:
         self.viewer, self.session = viewer, session
         self.on_painted: Callable[[], None] = lambda: None
+        self.on_untiled: Callable[[], None] = lambda: None
         self.tiles: Tiles | None = None
         self._single: AnalysisLayers | None = None
         self._base: Image | None = None
@@ -72,7 +75,7 @@ class LayerView:
         The layers of a patient shown before go if this view made them, and are hidden if the user opened them.
         """
         self.one_by_one(None)
-        self._drop_derived()
+        self.drop_derived()
         for layer in list(self.viewer.layers):
             tag = tag_of(layer)
             if tag is None:
@@ -87,16 +90,33 @@ class LayerView:
                 self._made.append(self.viewer.add_layer(Layer.create(data, keywords, kind)))
             self.viewer.reset_view()
             self._go_to_lesion(patient)
+        elif self.find("sequence", patient, patient.sequence) is None:
+            self._bring_back(patient)
         self._base = self.find("sequence", patient, patient.sequence)
         for name in patient.sequences:
             layer = self.find("sequence", patient, name)
             if layer is not None:
                 layer.visible = name == patient.sequence
+        for layer in self.viewer.layers:
+            tag = tag_of(layer)
+            if tag is not None and same(tag.patient, patient):
+                layer.metadata[KEY] = replace(tag, session=self.session)
         reference = self.find("lesion mask", patient)
         if isinstance(reference, Labels):
             reference.contour = 1  # an outline leaves room for the fill of the detected mask
         if self._base is not None:
             self.viewer.layers.selection.active = self._base
+
+    def _bring_back(self, patient: Patient) -> None:
+        """Make the layer of the patient's sequence again: it was deleted, and is wanted again."""
+        beside = next(layer for name in patient.sequences if (layer := self.find("sequence", patient, name)))
+        for data, keywords, kind in to_layer_data(patient):
+            tag = keywords["metadata"][KEY]
+            if (tag.role, tag.sequence) == ("sequence", patient.sequence):
+                lies = {name: getattr(beside, name) for name in _TRANSFORM}
+                layer = Layer.create(data, keywords | lies, kind)
+                self.viewer.layers.insert(self.viewer.layers.index(beside), layer)
+                self._made.append(layer)
 
     def adopt(self, image: Layer, reference: Labels | None) -> Patient:
         """Make a patient of layers that are open in napari, and tag them.
@@ -185,8 +205,7 @@ class LayerView:
         if self._base is None:
             return
         if self.tiles is None:
-            self._drop_derived()
-            self.tiles = Tiles(self.viewer, self._make_layers)
+            self.tiles = Tiles(self.viewer, self._make_layers, self._untiled)
         patient = analyses[0].reconstruction.patient
         self.tiles.show(analyses, current, self._base, self.find("lesion mask", patient))
 
@@ -231,10 +250,35 @@ class LayerView:
     def _painted(self) -> None:
         self.on_painted()
 
-    def _drop_derived(self) -> None:
+    def _untiled(self) -> None:
+        self.on_untiled()
+
+    def drop_derived(self) -> None:
+        """Take the layers of an analysis out of the viewer."""
         if self._single is not None:
             self._single.remove()
         self._single = None
+
+    def leave(self) -> None:
+        """Leave the layers to the viewer, one analysis at a time, and watch them no more."""
+        self.one_by_one(self.session.analysis)
+        if self._single is not None:
+            self._single.leave()
+
+    def painted_meanwhile(self) -> NDArray[Any] | None:
+        """Return the mask (Z, Y, X) that a dock closed before has left of the session's analysis, or None."""
+        analysis = self.session.analysis
+        if analysis is None:
+            return None
+        for layer in self.viewer.layers:
+            tag = tag_of(layer)
+            if tag is None or (tag.role, tag.analysis) != ("detected mask", analysis.key):
+                continue
+            left = np.asarray(layer.data)
+            left = left[None] if left.ndim == 2 else left
+            if tag.session is self.session and left.shape == analysis.mask.shape:
+                return left
+        return None
 
     def swap_reconstruction(self) -> None:
         """Show the reconstruction instead of the scan, or the scan again."""
@@ -247,7 +291,7 @@ class LayerView:
     def go_to(self, z: int, y: int, x: int) -> None:
         """Show a voxel of the patient: its slice, and the voxel in the middle of the canvas."""
         base = self._base
-        if base is None or base not in self.viewer.layers:
+        if base is None:
             return
         world = base.data_to_world((z, y, x) if base.ndim == 3 else (y, x))
         dims = self.viewer.dims
@@ -259,9 +303,9 @@ class LayerView:
 
     def current_slice(self) -> int | None:
         """Return the axial slice on screen; None in 3-D or when the view cuts along another axis."""
-        base = self._base
-        if base is None or base not in self.viewer.layers or base.ndim == 2:
-            return 0 if base is not None and base.ndim == 2 and self.viewer.dims.ndisplay == 2 else None
+        base = self._base  # tells where slices lie even if the user has deleted it
+        if base is None or base.ndim == 2:
+            return 0 if base is not None and self.viewer.dims.ndisplay == 2 else None
         dims = self.viewer.dims
         axis = dims.ndim - 3
         if axis in dims.displayed:
@@ -284,8 +328,8 @@ class LayerView:
         return self._base is not None and self._base.ndim == 2
 
     def _placement(self, patient: Patient) -> dict[str, Any]:
-        """Where derived layers lie: exactly where the scan's own layer does."""
-        if self._base is None or self._base not in self.viewer.layers:
+        """Where derived layers lie: exactly where the scan's own layer does, or did before it was deleted."""
+        if self._base is None:
             return place(patient)
         return {name: getattr(self._base, name) for name in _TRANSFORM}
 

@@ -29,6 +29,8 @@ class LiveMask(QObject):
 
     Attributes:
         wanted: The settings as the sliders have them; the session follows.
+        waits: Tells whether something else changes the session: then the volume does not follow yet, for what comes
+            of that is not known here before it is done.
         moved: Whether the user has moved a slider since the model suggested settings.
 
     Args:
@@ -53,12 +55,14 @@ class LiveMask(QObject):
         self._show_figures = show_figures
         self.wanted = self._submitted = PostprocessParams()
         self.moved = False
+        self.waits: Callable[[], bool] = lambda: False
         self._gesture = object()
         self._moved_at = 0.0
         self._settling = Job(self)
         self._settling.ended.connect(self._settled)
         self._slice_pending = False
         self._paced: Frames | None = None
+        self._left = False
         self._volume_timer = QTimer(self, singleShot=True, interval=VOLUME_AFTER_MS)
         self._volume_timer.timeout.connect(self._settle)
         for setting in rows.values():
@@ -69,7 +73,7 @@ class LiveMask(QObject):
     @property
     def busy(self) -> bool:
         """Whether the mask has not followed the sliders yet, or may be redrawn any moment."""
-        return (
+        return not self._left and (
             self._settling.running
             or self._volume_timer.isActive()
             or self._slice_pending
@@ -83,6 +87,18 @@ class LiveMask(QObject):
     def stop(self) -> None:
         """Ask the thread to stop."""
         self._settling.stop()
+
+    def leave(self) -> None:
+        """Let the session end where the sliders are, then do nothing any more: the dock has been closed."""
+        if self._left:
+            return
+        self.settle_now()
+        self._left = True
+        self.stop()
+        self._volume_timer.stop()
+        self._slice_pending = False
+        if self._paced is not None:
+            self._paced.due.disconnect(self._slice_due)
 
     def params_changed(self, params: PostprocessParams) -> None:
         """Let the sliders show settings that were changed elsewhere."""
@@ -111,6 +127,8 @@ class LiveMask(QObject):
             self._show_soon()
 
     def _slider_moved(self) -> None:
+        if self._left:
+            return
         values = self.wanted.model_dump()
         for name, setting in self.rows.items():
             # A suggested threshold may be finer than the slider: only what was moved changes.
@@ -180,6 +198,9 @@ class LiveMask(QObject):
         analysis, wanted = self.session.analysis, self.wanted
         if self._settling.running or not self._behind(analysis):
             return
+        if self.waits():
+            self._volume_timer.start()
+            return
         if self.layers.viewer.dims.ndisplay == 3 and any(setting.held for setting in self.rows.values()):
             self._volume_timer.start()  # the texture of a whole volume is too much to send while a hand moves
             return
@@ -190,9 +211,12 @@ class LiveMask(QObject):
             return self.wanted is not wanted or stopping()
 
         gesture = self._gesture
-        self._settling.start(
-            lambda: self.session.set(should_stop=outdated, gesture=gesture, **wanted.model_dump())
-        )
+
+        def work() -> None:
+            if not outdated():  # or `settle_now` was faster, and somebody else may have gone on from there
+                self.session.set(should_stop=outdated, gesture=gesture, **wanted.model_dump())
+
+        self._settling.start(work)
 
     def _settled(self) -> None:
         if not self._volume_timer.isActive():
@@ -216,6 +240,7 @@ class LiveMask(QObject):
         if analysis.params != self.wanted:
             # The volume has not followed the sliders yet: only the painted slice is what the user saw.
             stroke, z = painted.copy(), self.layers.current_slice()
+            self._submitted = self.wanted
             self.session.set(**self.wanted.model_dump())
             if z is None or self.session.mask is None:
                 return
@@ -238,6 +263,8 @@ class LiveMask(QObject):
         self.layers.flush_painting()
         analysis = self.session.analysis
         if self._behind(analysis):
+            self._settling.stop()
+            self._submitted = self.wanted
             try:
                 self.session.set(gesture=self._gesture, **self.wanted.model_dump())
             except Cancelled:

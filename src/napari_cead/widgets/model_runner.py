@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, QTimer
 
-from ..detection import SCORES, PostprocessParams, available_scores, suggested
+from ..detection import SCORES, MapOptions, PostprocessParams, available_scores, suggested
 from ..errors import CeadError
 from ..exploring import Analysis
 from ..exploring.queue import QueueSettings
@@ -53,6 +54,8 @@ class ModelRunner(QObject):
             show_warning("There is no model to run: reinstall napari-cead or install a model.")
             return
         params, first, liked = self._own_params(), dock.layers.current_slice(), preferences()
+        options = self.wanted_options()
+        self._options_timer.stop()
 
         def work() -> Analysis:
             with spared_core():
@@ -60,6 +63,7 @@ class ModelRunner(QObject):
                     model,
                     score,
                     params,
+                    options=options,
                     device=liked.device,
                     batch_size=liked.batch_size,
                     first=first,
@@ -85,9 +89,37 @@ class ModelRunner(QObject):
             params=params,
             sequence="flair" if patient is None else patient.sequence,
             device=liked.device,
-            options=self.session.options,
+            options=self.wanted_options(),
             batch_size=liked.batch_size,
         )
+
+    @property
+    def options_waiting(self) -> bool:
+        """Whether the user has moved a map option that the map has not followed yet."""
+        return self._options_timer.isActive()
+
+    def wanted_options(self) -> MapOptions:
+        """Return the map options as the sliders have them."""
+        return MapOptions(**{name: row.slider.value for name, row in self.dock.option_rows.items()})
+
+    def settle_options(self) -> None:
+        """Let the map follow its options before anything else happens."""
+        if self.options_waiting:
+            self._options_timer.stop()
+            self.session.set_options(**self.wanted_options().model_dump())
+
+    def after_options(self, work: Callable[[], Any]) -> Callable[[], Any]:
+        """Return work that is done when the map has followed its options."""
+        if not self.options_waiting:
+            return work
+        self._options_timer.stop()
+        wanted = self.wanted_options()
+
+        def both() -> Any:
+            self.session.set_options(**wanted.model_dump())
+            return work()
+
+        return both
 
     def show(self, analysis: Analysis) -> None:
         """Let model and score say which analysis is shown."""
@@ -120,10 +152,28 @@ class ModelRunner(QObject):
             self.session.set(**params.model_dump())
             dock.show_rule(rule)
             return
+        if analysis.key[0] == model:  # back again before anything was run
+            self._offer_scores(analysis.score)
+            return
         self._offer_scores(dock.score.value)
         done = [one.key for one in self.session.analyses if one.key[0] == model]
-        if done and analysis.key[0] != model:
+        if done:
             dock.compare.select((model, dock.score.value) if (model, dock.score.value) in done else done[-1])
+
+    def reset(self) -> None:
+        """Go back to the settings that the model suggests."""
+        if self.session.analysis is not None:
+            self.live.reset()
+            return
+        dock = self.dock
+        try:
+            _, params, rule = suggested(load_card(find_model(dock.model.value)), dock.score.value)
+        except CeadError as error:
+            show_failure(error)
+            return
+        self.session.set(**params.model_dump())
+        self.live.moved = False
+        dock.show_rule(rule)
 
     def _own_params(self) -> PostprocessParams | None:
         """Return the settings as they are shown if the user chose them for this model and score; else None."""
@@ -157,16 +207,16 @@ class ModelRunner(QObject):
         self.dock.start(work)
 
     def _options_chosen(self) -> None:
-        wanted = {name: setting.slider.value for name, setting in self.dock.option_rows.items()}
-        if self.session.options.model_dump() == wanted:
+        wanted = self.wanted_options()
+        if self.session.options == wanted:
             return
-        if self.dock.running:
+        if self.session.analysis is None:  # a run under way takes them over
+            self.session.set_options(**wanted.model_dump())
+        elif self.dock.running:
             self._options_timer.start()
-        elif self.session.analysis is None:
-            self.session.set_options(**wanted)
         else:
             self.live.settle_now()
-            self.dock.start(lambda: self.session.set_options(**wanted))
+            self.dock.start(lambda: self.session.set_options(**wanted.model_dump()))
 
 
 def _tell(analysis: Analysis) -> None:

@@ -32,6 +32,7 @@ class PatientSource(QObject):
         super().__init__(dock)
         self.dock, self.session, self.layers = dock, dock.session, dock.layers
         self._seen: list[Patient] = [] if dock.session.patient is None else [dock.session.patient]
+        self._next: Path | None = None
         # The layers of a dropped patient arrive one by one: look when all are there.
         self._timer = QTimer(self, singleShot=True, interval=0)
         self._timer.timeout.connect(self.look)
@@ -41,8 +42,23 @@ class PatientSource(QObject):
         dock.use_layers.changed.connect(self._layers_chosen)
 
     def open(self, path: Path) -> None:
-        """Open a patient in a thread."""
+        """Open a patient in a thread. A run for the one on show is stopped, and waited for without blocking."""
+        if self.dock.running:
+            self._next = path
+            self.dock.job.stop()
+            return
         self.dock.start(lambda: self._load(path), self._tell_warnings)
+
+    def job_ended(self) -> None:
+        """Open what could not be opened while something ran, or look what was dropped meanwhile."""
+        path, self._next = self._next, None
+        if path is not None:
+            self.open(path)
+
+    def stop(self) -> None:
+        """Look no more: the dock has been closed."""
+        self._next = None
+        self._timer.stop()
 
     def use(self, patient: Patient) -> None:
         """Explore a patient in memory."""
@@ -75,7 +91,10 @@ class PatientSource(QObject):
         found = self.layers.patients()
         fresh = [patient for patient in found if not any(same(patient, old) for old in self._seen)]
         self._seen = found
-        if fresh and not self.dock.running and (current is None or not same(fresh[-1], current)):
+        if fresh and (current is None or not same(fresh[-1], current)):
+            if self.dock.running:
+                self._next = None
+                self.dock.stop_runs()
             self.session.use(fresh[-1])
 
     def _path_chosen(self, path: Path) -> None:

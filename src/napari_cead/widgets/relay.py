@@ -31,8 +31,12 @@ class SessionRelay(QObject):
     mask = Signal(object)
     slices = Signal(object, object)
 
+    _came = Signal(str, object)
+
     def __init__(self, session: Session, parent: QObject) -> None:
         super().__init__(parent)
+        self._stopped = False
+        self._came.connect(self._repeat)
         self._connected = (
             (session.patient_changed, self._patient),
             (session.analysis_changed, self._analysis),
@@ -46,34 +50,36 @@ class SessionRelay(QObject):
             event.connect(callback)
 
     def stop(self) -> None:
-        """Repeat nothing any more: the session may live on with another dock."""
+        """Repeat nothing any more, not even what is on its way: the session may live on with another dock."""
+        self._stopped = True
         for event, callback in self._connected:
             event.disconnect(callback, missing_ok=True)
 
     def _patient(self, patient: Any) -> None:
-        with still_there():
-            self.patient.emit(patient)
+        self._bring("patient", patient)
 
     def _analysis(self, analysis: Any) -> None:
-        with still_there():
-            self.analysis.emit(analysis)
+        self._bring("analysis", analysis)
 
     def _analyses(self, analyses: Any) -> None:
-        with still_there():
-            self.analyses.emit(analyses)
+        self._bring("analyses", analyses)
 
     def _params(self, params: Any) -> None:
-        with still_there():
-            self.params.emit(params)
+        self._bring("params", params)
 
     def _options(self, options: Any) -> None:
-        with still_there():
-            self.options.emit(options)
+        self._bring("options", options)
 
     def _mask(self, analysis: Any) -> None:
-        with still_there():
-            self.mask.emit(analysis)
+        self._bring("mask", analysis)
 
     def _slices(self, streaming: Any, indices: Any) -> None:
+        self._bring("slices", streaming, indices)
+
+    def _bring(self, name: str, *news: Any) -> None:
         with still_there():
-            self.slices.emit(streaming, indices)
+            self._came.emit(name, news)
+
+    def _repeat(self, name: str, news: tuple[Any, ...]) -> None:
+        if not self._stopped:
+            getattr(self, name).emit(*news)

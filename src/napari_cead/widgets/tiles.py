@@ -11,6 +11,7 @@ from ..contributions.layers import KEY, Role, Tag
 from ..exploring import Analysis, Key
 from ..patients import Patient
 from .analysis_layers import AnalysisLayers
+from .spared_gc import collected_later
 
 MakeLayers = Callable[[Patient, Callable[[Layer, Role], None], str], AnalysisLayers]
 
@@ -24,13 +25,18 @@ class Tiles:
     Args:
         viewer: The napari viewer.
         make: Makes the layers of one analysis, given patient, how to insert, and what to append to names.
+        on_broken: Called when somebody else takes a layer of a tile away: the tiles are in disorder.
     """
 
-    def __init__(self, viewer: Any, make: MakeLayers) -> None:
+    def __init__(self, viewer: Any, make: MakeLayers, on_broken: Callable[[], None]) -> None:
         self.viewer = viewer
-        self._make = make
+        self._make, self._on_broken = make, on_broken
+        self._clearing = False
+        viewer.layers.events.removed.connect(self._layer_removed)
         self._tiles: dict[Key, AnalysisLayers] = {}
         self._copies: list[Layer] = []
+        self._members: list[Layer] = []
+        self._source: tuple[Layer | None, ...] = ()
         self._hidden: list[Layer] = []
         self._current: Key | None = None
         grid = viewer.canvas.grid
@@ -48,6 +54,11 @@ class Tiles:
         """What is shown, in the order of the tiles."""
         return tuple(self._tiles)
 
+    @property
+    def whole(self) -> bool:
+        """Whether the layers of the tiles are all there, in order, before all others."""
+        return list(self.viewer.layers[: len(self._members)]) == self._members
+
     def of(self, analysis: Analysis) -> AnalysisLayers:
         """Return the layers of an analysis that is shown."""
         return self._tiles[analysis.key]
@@ -61,8 +72,17 @@ class Tiles:
             scan: Layer of the scan.
             reference: Layer of the lesion mask, if there is one.
         """
-        was_there = bool(self._tiles)
+        keys, source = tuple(analysis.key for analysis in analyses), (scan, reference)
+        if keys == self.keys and source == self._source and self.whole:
+            for analysis in analyses:
+                self._tiles[analysis.key].show(analysis, reconstruction=False)
+            self._choose(current)
+            return
+        before = self._side if self._tiles else None
+        grid = self.viewer.canvas.grid
+        grid.enabled = False  # or it is laid out anew for every layer that comes or goes
         self._clear()
+        self._source = source
         for layer in self.viewer.layers:
             if layer.visible and layer not in self._hidden:
                 self._hidden.append(layer)
@@ -73,14 +93,17 @@ class Tiles:
         for analysis in analyses:
             name = " · ".join(analysis.key) if len(models) < len(analyses) else analysis.key[0]
             position = self._add(analysis, name, position, scan, outline)
-        grid = self.viewer.canvas.grid
+        self._members = list(self.viewer.layers[:position])
         grid.stride = position // len(analyses)
         grid.spacing = 4
         grid.shape = (-1, -1)
         grid.enabled = True
         self._choose(current)
-        if not was_there:
-            self._fit()
+        camera = self.viewer.scene.camera
+        if before is None:  # every tile shows what the whole canvas showed
+            camera.center, camera.zoom = self._view[0], self._view[1] / self._side
+        elif before != self._side:
+            camera.zoom *= before / self._side
 
     def show_current(self, analysis: Analysis) -> None:
         """Take over what has changed in an analysis, and make it the one that the sliders belong to."""
@@ -90,19 +113,20 @@ class Tiles:
 
     def remove(self) -> None:
         """Take the tiles away and show what was there before."""
-        self._clear()
+        self.viewer.layers.events.removed.disconnect(self._layer_removed)
         grid = self.viewer.canvas.grid
+        grid.enabled = False
+        self._clear()
         grid.enabled, grid.stride, grid.shape, grid.spacing = self._before
         for layer in self._hidden:
             layer.visible = True
         camera = self.viewer.scene.camera
         camera.center, camera.zoom = self._view
 
-    def _fit(self) -> None:
-        """Show in every tile what the whole canvas showed."""
-        rows, columns = self.viewer.canvas.grid.actual_shape(self.viewer.layers)
-        camera = self.viewer.scene.camera
-        camera.center, camera.zoom = self._view[0], self._view[1] / max(rows, columns)
+    @property
+    def _side(self) -> int:
+        """Rows or columns of the grid, whichever are more."""
+        return max(self.viewer.canvas.grid.actual_shape(self.viewer.layers))
 
     def _add(self, analysis: Analysis, name: str, position: int, scan: Image, outline: Labels | None) -> int:
         def insert(layer: Layer, role: Role | None = None) -> None:
@@ -147,14 +171,26 @@ class Tiles:
                     if other == key:
                         self.viewer.layers.selection.active = layer
 
+    def _layer_removed(self, event: Any) -> None:
+        if not self._clearing and any(event.value in own for own in self._own()):
+            self._on_broken()
+
+    def _own(self) -> list[Sequence[Layer]]:
+        return [self._copies, *(tile.made for tile in self._tiles.values())]
+
     def _clear(self) -> None:
-        for tile in self._tiles.values():
-            tile.remove()
-        for layer in self._copies:
-            if layer in self.viewer.layers:
-                self.viewer.layers.remove(layer)
+        self._clearing = True
+        try:
+            with collected_later():
+                for tile in self._tiles.values():
+                    tile.remove()
+                for layer in self._copies:
+                    if layer in self.viewer.layers:
+                        self.viewer.layers.remove(layer)
+        finally:
+            self._clearing = False
         self._hidden = [layer for layer in self._hidden if layer in self.viewer.layers]
-        self._tiles, self._copies, self._current = {}, [], None
+        self._tiles, self._copies, self._members, self._current = {}, [], [], None
 
 
 def _placement(layer: Layer) -> dict[str, Any]:

@@ -1,0 +1,161 @@
+"""Changing the settings and the mask of what a session shows. No Qt; events through psygnal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..detection import MapOptions, PostprocessParams
+from ..errors import Cancelled, CeadError
+from .analysis import Analysis
+from .opened import Opened, Settings
+from .state import Mask, SessionState
+
+Stop = Callable[[], bool]
+
+
+class SessionSettings(SessionState):
+    """What changes the current analysis without a network: settings, map options, undo, painting.
+
+    Every method blocks and returns with the state up to date; events are emitted in the calling thread. One
+    thread may change settings while another asks for single slices.
+    """
+
+    # -- settings ------------------------------------------------------------------------------------------
+
+    def set(
+        self, *, should_stop: Stop | None = None, gesture: object = None, **changes: Any
+    ) -> PostprocessParams:
+        """Change post-processing parameters; returns when the mask of the whole volume has followed.
+
+        Args:
+            should_stop: Asked now and then; a mask that is no longer wanted is dropped.
+            gesture: Changes of one gesture, a drag of a slider for instance, are undone in one step.
+            **changes: Fields of ``PostprocessParams``.
+
+        Raises:
+            ParameterError: If a value is out of range; nothing changes then.
+            Cancelled: If ``should_stop`` returned true. The parameters are set, the mask has not followed.
+        """
+        with self._lock:
+            params = self._params.replace(**changes)
+            self._params = params
+            opened = self._now()
+            stages = None if opened is None else opened.stages
+        self.params_changed.emit(params)
+        if opened is not None and stages is not None:
+            automatic = stages.volume(params, should_stop=should_stop)
+            with self._lock:
+                # Another patient, analysis, map or setting may have come meanwhile: newest wins.
+                if self._now() is not opened or opened.stages is not stages or self._params is not params:
+                    raise Cancelled
+                opened.analysis = analysis = opened.analysis.change(params, automatic)
+                opened.history.record(Settings(params, analysis.options), gesture)
+            self.mask_changed.emit(analysis)
+        return params
+
+    def set_options(self, **changes: Any) -> MapOptions:
+        """Change what is done to the map before it is cut; returns when map and mask have followed.
+
+        Args:
+            **changes: Fields of ``MapOptions``.
+
+        Raises:
+            ParameterError: If a value is out of range; nothing changes then.
+            Cancelled: If something newer came meanwhile.
+        """
+        with self._lock:
+            self._options = options = self._options.replace(**changes)
+            opened = self._now()
+        self.options_changed.emit(options)
+        if opened is not None and options != opened.analysis.options:
+            self._remake(opened, options)
+        return options
+
+    def reset(self) -> PostprocessParams:
+        """Go back to the settings that the model suggests (before a detection: the paper's defaults)."""
+        wanted = PostprocessParams() if self.analysis is None else self.analysis.suggestion
+        return self.set(**wanted.model_dump())
+
+    def undo(self) -> PostprocessParams:
+        """Go back to the settings before the last change, if there are any."""
+        opened = self._now()
+        return self._params if opened is None else self._go_to(opened, opened.history.undo())
+
+    def redo(self) -> PostprocessParams:
+        """Take back an undo, if there was one."""
+        opened = self._now()
+        return self._params if opened is None else self._go_to(opened, opened.history.redo())
+
+    def _go_to(self, opened: Opened, settings: Settings) -> PostprocessParams:
+        # Recording a state that is the current one of the history changes nothing there.
+        if settings.options == opened.analysis.options:
+            return self.set(**settings.params.model_dump())
+        with self._lock:
+            if self._now() is not opened:
+                raise Cancelled
+            self._params, self._options = settings.params, settings.options
+        self._tell_settings()
+        self._remake(opened, settings.options)
+        return settings.params
+
+    def _remake(self, opened: Opened, options: MapOptions) -> None:
+        """Make the map of an analysis anew; what else changes meanwhile is kept."""
+        fresh = opened.with_options(options, self._params)
+        while True:
+            with self._lock:
+                if self._now() is not opened or self._options is not options:
+                    raise Cancelled
+                params, now = self._params, opened.analysis
+                if params == fresh.analysis.params:
+                    # A stroke of the brush or another reference may have come.
+                    opened.analysis = replace(
+                        fresh.analysis, reconstruction=now.reconstruction, corrections=now.corrections
+                    )
+                    opened.stages = fresh.stages
+                    opened.history.record(Settings(params, options))
+                    key = now.key
+                    break
+            fresh.analysis = fresh.analysis.change(params, fresh.stages.volume(params))
+        self._show(key)
+
+    def slice_mask(self, z: int, params: PostprocessParams | None = None) -> Mask | None:
+        """Return the mask (Y, X) of one slice at once, without changing any state; None if there is none yet.
+
+        Args:
+            z: Index of the slice.
+            params: Settings to look at; the current ones if None.
+        """
+        wanted = self._params if params is None else params
+        opened, streaming = self._now(), self._streaming
+        if opened is None:
+            return None if streaming is None else streaming.slice_mask(z, wanted)
+        mask, corrections = opened.stages.slice(z, wanted), opened.analysis.corrections
+        return mask if corrections is None else corrections.apply(mask, z)
+
+    # -- corrections ---------------------------------------------------------------------------------------
+
+    def correct(self, painted: NDArray[Any]) -> None:
+        """Take the mask as the user painted it; what differs stays corrected when sliders move.
+
+        Args:
+            painted: (Z, Y, X), above 0 is lesion.
+        """
+        self._paint(lambda analysis: analysis.paint(np.asarray(painted) > 0))
+
+    def discard_corrections(self) -> None:
+        """Go back to the mask that the settings give."""
+        if self.analysis is not None:
+            self._paint(lambda analysis: replace(analysis, corrections=None))
+
+    def _paint(self, change: Callable[[Analysis], Analysis]) -> None:
+        with self._lock:
+            opened = self._now()
+            if opened is None:
+                raise CeadError("there is no detected mask yet", mend="run a model first")
+            opened.analysis = analysis = change(opened.analysis)
+        self.mask_changed.emit(analysis)

@@ -1,0 +1,32 @@
+"""What a new dock finds in a viewer: docks that are open, and the session that one has left."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from qtpy.QtWidgets import QApplication, QWidget
+
+from ..contributions.layers import tag_of
+from ..exploring import Session
+
+Dock = TypeVar("Dock", bound=QWidget)
+
+
+def docks_in(viewer: Any, kind: type[Dock]) -> list[Dock]:
+    """Return the docks of a kind that are open in a viewer; they have a ``viewer``."""
+    windows = QApplication.topLevelWidgets()
+    docks = [dock for window in windows for dock in window.findChildren(kind)]
+    return [dock for dock in docks if _bare(dock.viewer) is _bare(viewer)]
+
+
+def session_in(viewer: Any) -> Session | None:
+    """Return the session that a dock of this viewer has left in its layers, or None."""
+    for layer in reversed(viewer.layers):
+        tag = tag_of(layer)
+        if tag is not None and isinstance(tag.session, Session):
+            return tag.session
+    return None
+
+
+def _bare(viewer: Any) -> Any:
+    return getattr(viewer, "__wrapped__", viewer)  # plugins are given a proxy

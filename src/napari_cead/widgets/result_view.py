@@ -1,0 +1,71 @@
+"""The figures of the Explore dock, and the word on where its settings come from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..exploring import Analysis, Figures
+from .compare_panel import share
+from .figures_view import NOTHING, PENDING
+
+if TYPE_CHECKING:
+    from .explore import ExploreWidget
+
+
+class ResultView:
+    """Shows the figures of the current analysis.
+
+    Args:
+        dock: The dock.
+    """
+
+    def __init__(self, dock: ExploreWidget) -> None:
+        self.dock = dock
+
+    def show(self, mask: NDArray[np.bool_] | None = None, settled: bool = True) -> None:
+        """Show the figures of slice and volume.
+
+        Args:
+            mask: Mask (Y, X) of the slice on screen while it is ahead of the volume.
+            settled: Whether the mask of the volume has followed the sliders.
+        """
+        dock, session = self.dock, self.dock.session
+        analysis, z = session.analysis, dock.layers.current_slice()
+        if analysis is None:
+            dock.dice_label.value = dock.volume_label.value = NOTHING
+            dock.figures.show_slice(None)
+            dock.figures.show_volume(None)
+            return
+        rules = [one.rule for one in analysis.suggestions if one.params == dock.live.wanted]
+        dock.rule.setText(rule_text(rules[0]) if rules else "Your settings")
+        if settled:
+            dock.insight.go_on()
+        patient = analysis.reconstruction.patient
+        reference = None if patient.lesion_mask is None or z is None else patient.lesion_mask[z]
+        if settled and z is not None:
+            mask = analysis.mask[z]
+        here = None if mask is None else Figures.of_slice(mask, reference, patient.spacing)
+        dock.figures.show_slice(here)
+        whole = dock.insight.figures.get(analysis.key) if settled else None
+        dock.figures.show_volume(whole, pending=not settled or whole is None)
+        of_slice = share(None if here is None else here.dice)
+        of_volume = _volume_dice(analysis) if settled else PENDING
+        dock.dice_label.value = f"slice {of_slice} · volume {of_volume}"
+        dock.volume_label.value = f"{session.volume_ml:.2f} mL" if settled else PENDING
+
+
+def rule_text(rule: str) -> str:
+    """Return a rule in words."""
+    return {
+        "default": "Default settings",
+        "validation": "Suggested: best on validation patients",
+        "healthy-quantile": "Suggested: quantile of healthy slices",
+    }.get(rule, f"Suggested: {rule}")
+
+
+def _volume_dice(analysis: Analysis) -> str:
+    reference = analysis.reconstruction.patient.lesion_mask
+    return share(analysis.dice if reference is not None and reference.any() else None)

@@ -1,0 +1,70 @@
+"""Export and restore of the Explore dock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_info, show_warning
+from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QFileDialog
+
+from .jobs import spared_core
+from .preferences import preferences
+
+if TYPE_CHECKING:
+    from .explore import ExploreWidget
+
+
+class Saving(QObject):
+    """Writes what the dock shows, and takes over the settings of what was written.
+
+    Args:
+        dock: The dock.
+    """
+
+    def __init__(self, dock: ExploreWidget) -> None:
+        super().__init__(dock)
+        self.dock, self.session = dock, dock.session
+        dock.export.changed.connect(self._ask_where_to_export)
+        dock.restore.changed.connect(self._ask_what_to_restore)
+
+    def export_to(self, folder: Path) -> None:
+        """Export the current analysis to a folder, in a thread; tells when done."""
+        self.dock.live.settle_now()
+        self.dock.start(
+            lambda: self.session.export(folder),
+            lambda _: show_info(f"Saved mask, map and settings in {folder}"),
+            changes_session=False,
+        )
+
+    def restore_from(self, path: Path) -> None:
+        """Take over the settings of an export, in a thread; tells what is not as it was."""
+        job, liked = self.dock.job, preferences()
+
+        def work() -> tuple[str, ...]:
+            with spared_core():
+                return self.session.restore(
+                    path, device=liked.device, on_progress=job.report, should_stop=job.stopping
+                )
+
+        self.dock.start(work, _restored)
+
+    def _ask_where_to_export(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self.dock, "Export to folder")
+        if folder:
+            self.export_to(Path(folder))
+
+    def _ask_what_to_restore(self) -> None:
+        chosen, _ = QFileDialog.getOpenFileName(
+            self.dock, "Restore settings", "", "Settings (*.json);;All files (*)"
+        )
+        if chosen:
+            self.restore_from(Path(chosen))
+
+
+def _restored(notes: tuple[str, ...]) -> None:
+    if notes:
+        show_warning("; ".join(notes))
+    else:
+        show_info("The settings are as they were saved.")

@@ -1,0 +1,338 @@
+"""Several analyses of one patient: the table, and side by side in the viewer."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+
+from dock_driving import (
+    click,
+    click_cell,
+    click_tick,
+    drag,
+    expected_mask,
+    layers_of,
+    press,
+    run,
+    settle,
+    shown_mask,
+)
+from napari_cead.contributions.layers import tag_of
+
+FIRST, SECOND, THIRD = ("tiny", "intensity"), ("tiny-vae", "intensity"), ("tiny-vae", "squared")
+
+
+@pytest.fixture
+def two(installed_vae, detected, qtbot):
+    """The dock after two models were run; the sliders belong to the second one."""
+    settle(qtbot, detected)
+    drag(qtbot, detected.threshold, 0.6, steps=3)
+    settle(qtbot, detected)
+    run(qtbot, detected, "tiny-vae", "intensity")
+    detected.tabs.setCurrentWidget(detected.comparison)
+    yield detected
+    settle(qtbot, detected)
+
+
+@pytest.fixture
+def side(two, qtbot):
+    """The same, side by side."""
+    click(qtbot, two.comparison.side_by_side)
+    return two
+
+
+def rows(widget):
+    """Texts of the table."""
+    model = widget.comparison.table
+    return [
+        [model.data(model.index(row, column)) for column in range(model.columnCount())]
+        for row in range(model.rowCount())
+    ]
+
+
+def visible(widget):
+    return [layer.name for layer in widget.viewer.layers if layer.visible]
+
+
+def tile_mask(widget, key):
+    (layer,) = [layer for layer in layers_of(widget, "detected mask", key) if layer.visible]
+    return layer
+
+
+def assert_tiles(widget, *keys):
+    """The grid shows these analyses, each over the scan, all in the same place and of the same size."""
+    layers, grid = widget.viewer.layers, widget.viewer.canvas.grid
+    assert grid.enabled
+    assert widget.comparison.side_by_side.isChecked()
+    stride = grid.stride
+    scan = layers_of(widget, "sequence")[-1]
+    analyses = {one.key: one for one in widget.session.analyses}
+    for number, key in enumerate(keys):
+        tile = layers[number * stride : (number + 1) * stride]
+        assert [tag_of(layer).role for layer in tile] == ["tile", "anomaly map", "detected mask", "tile"]
+        assert {tag_of(layer).analysis for layer in tile} == {key}
+        assert {grid.position(layers.index(layer), layers) for layer in tile} == {(0, number)}
+        for layer in tile:
+            assert layer.visible
+            np.testing.assert_allclose(layer.scale, scan.scale)
+            np.testing.assert_allclose(layer.translate, scan.translate)
+            np.testing.assert_allclose(layer.extent.world, scan.extent.world)
+        patient = widget.session.patient
+        np.testing.assert_array_equal(tile[0].data, patient.volume())
+        np.testing.assert_array_equal(tile[1].data, analyses[key].anomaly_map)
+        np.testing.assert_array_equal(shown_mask(tile[2]), analyses[key].mask)
+        np.testing.assert_array_equal(shown_mask(tile[3]), patient.lesion_mask)
+        assert tile[2].editable == (key == widget.session.analysis.key)
+        assert not tile[3].editable
+    assert not any(layer.visible for layer in layers[len(keys) * stride :])
+
+
+def test_the_table_says_what_each_analysis_gives(two):
+    first, second = two.session.analyses
+    for row, analysis in zip(rows(two), (first, second), strict=True):
+        assert row[0] == ("▸ " if analysis is second else "") + " · ".join(analysis.key)
+        assert row[1] == f"{analysis.params.threshold:.3f}"
+        assert row[2] == f"{analysis.dice:.3f}"
+        detected, reference = analysis.mask, two.session.patient.lesion_mask
+        assert row[3] == f"{(detected & reference).sum() / detected.sum():.3f}"
+        assert row[4] == f"{(detected & reference).sum() / reference.sum():.3f}"
+        assert row[7] == f"{detected.sum() * np.prod(two.session.patient.spacing) / 1000:.2f}"
+    assert first.params.threshold != second.params.threshold
+
+
+def test_one_analysis_cannot_stand_beside_another(detected, qtbot):
+    detected.tabs.setCurrentWidget(detected.comparison)
+    settle(qtbot, detected)
+    assert not detected.comparison.side_by_side.isEnabled()
+    assert not detected.comparison.forget.isEnabled()
+    press(qtbot, detected, Qt.Key.Key_Q)
+    assert not detected.viewer.canvas.grid.enabled
+    detected.score.value = "squared"
+    settle(qtbot, detected)
+    assert detected.comparison.side_by_side.isEnabled()
+
+
+def test_a_click_shows_them_side_by_side_in_the_same_place(side):
+    assert_tiles(side, FIRST, SECOND)
+    names = [layer.name for layer in side.viewer.layers if layer.visible and tag_of(layer).role == "tile"]
+    assert names[0] == "tiny"
+
+
+def test_two_scores_of_one_model_are_named_by_their_scores(detected, qtbot):
+    settle(qtbot, detected)
+    detected.score.value = "squared"
+    settle(qtbot, detected)
+    press(qtbot, detected, Qt.Key.Key_Q)
+    assert_tiles(detected, FIRST, ("tiny", "squared"))
+    assert [detected.viewer.layers[i].name for i in (0, 4)] == ["tiny · intensity", "tiny · squared"]
+
+
+def test_all_is_as_before_when_it_is_over(two, qtbot):
+    viewer = two.viewer
+    viewer.scene.camera.zoom, viewer.scene.camera.center = 7.5, (0, 20, 30)
+    viewer.canvas.grid.stride = 3
+    layers_of(two, "anomaly map")[0].visible = False
+    before = visible(two)
+    for how in (
+        lambda: click(qtbot, two.comparison.side_by_side),
+        lambda: press(qtbot, two, Qt.Key.Key_Q),
+    ):
+        how()
+        assert viewer.canvas.grid.enabled
+        assert visible(two) != before
+        assert viewer.scene.camera.zoom == pytest.approx(7.5 / 2)
+        how()
+        assert not viewer.canvas.grid.enabled
+        assert viewer.canvas.grid.stride == 3
+        assert visible(two) == before
+        assert viewer.scene.camera.zoom == pytest.approx(7.5)
+        np.testing.assert_allclose(viewer.scene.camera.center[-2:], (20, 30))
+        assert layers_of(two, "tile") == []
+        (mask,) = layers_of(two, "detected mask")
+        np.testing.assert_array_equal(shown_mask(mask), two.session.mask)
+
+
+def test_a_slider_moves_only_the_tile_it_belongs_to(side, qtbot):
+    other = shown_mask(tile_mask(side, FIRST)).copy()
+    before = shown_mask(tile_mask(side, SECOND)).copy()
+    drag(qtbot, side.threshold, 0.9)
+    settle(qtbot, side)
+    np.testing.assert_array_equal(shown_mask(tile_mask(side, FIRST)), other)
+    assert not np.array_equal(shown_mask(tile_mask(side, SECOND)), before)
+    np.testing.assert_array_equal(shown_mask(tile_mask(side, SECOND)), expected_mask(side))
+    assert_tiles(side, FIRST, SECOND)
+    assert rows(side)[1][1] == f"{side.threshold.value:.3f}"
+
+
+def test_a_chosen_row_brings_its_own_settings_and_gets_the_sliders(side, qtbot):
+    first, second = side.session.analyses
+    click_cell(qtbot, side.comparison.view, 0, 2)
+    assert side.session.analysis is first
+    assert side.threshold.value == pytest.approx(first.params.threshold, abs=5e-4)
+    assert (side.model.value, side.score.value) == FIRST
+    assert [row[0].startswith("▸") for row in rows(side)] == [True, False]
+    assert_tiles(side, FIRST, SECOND)
+    drag(qtbot, side.dilation_radius, 0.2, steps=3)
+    settle(qtbot, side)
+    click_cell(qtbot, side.comparison.view, 1, 2)
+    settle(qtbot, side)
+    assert side.threshold.value == pytest.approx(second.params.threshold, abs=5e-4)
+    assert side.dilation_radius.value == second.params.dilation_radius
+    assert side.session.analyses[1] is second, "nothing was done to it"
+    assert side.session.analyses[0].params.dilation_radius > first.params.dilation_radius
+    assert_tiles(side, FIRST, SECOND)
+
+
+def test_choosing_a_row_while_a_slider_is_still_on_its_way(two, qtbot):
+    two.threshold.value = 0.88
+    click_cell(qtbot, two.comparison.view, 0, 0)
+    assert two.session.analyses[1].params.threshold == pytest.approx(0.88)
+    assert two.threshold.value == pytest.approx(two.session.analyses[0].params.threshold, abs=5e-4)
+    settle(qtbot, two)
+    for analysis in two.session.analyses:
+        np.testing.assert_array_equal(analysis.mask, expected_mask(two, analysis))
+    (mask,) = layers_of(two, "detected mask")
+    np.testing.assert_array_equal(shown_mask(mask), two.session.analyses[0].mask)
+
+
+def test_the_model_box_switches_too(two, qtbot):
+    two.model.value = "tiny"
+    settle(qtbot, two)
+    assert two.session.analysis.key == FIRST
+    assert two.comparison.view.currentIndex().row() == 0
+    assert rows(two)[0][0].startswith("▸")
+
+
+def test_a_stroke_counts_for_the_tile_it_belongs_to(side, qtbot):
+    z, layer = side.layers.current_slice(), tile_mask(side, SECOND)
+    layer.mode = "paint"
+    layer.paint((z, 2, 2), 1)
+    click_cell(qtbot, side.comparison.view, 0, 3)  # before the stroke was looked at
+    settle(qtbot, side)
+    first, second = side.session.analyses
+    assert second.mask[z, 2, 2]
+    assert first.corrections is None
+    assert rows(side)[1][0].endswith("✎")
+    assert_tiles(side, FIRST, SECOND)
+
+
+def test_a_stroke_right_before_the_switch_is_not_lost(two, qtbot):
+    (layer,) = layers_of(two, "detected mask")
+    z = two.layers.current_slice()
+    layer.paint((z, 2, 2), 1)
+    press(qtbot, two, Qt.Key.Key_Q)
+    assert two.session.mask[z, 2, 2]
+    tile_mask(two, SECOND).paint((z, 2, 40), 1)
+    press(qtbot, two, Qt.Key.Key_Q)
+    assert two.session.mask[z, 2, 40]
+
+
+def test_ticks_say_what_is_shown(side, qtbot):
+    zoom = side.viewer.scene.camera.zoom
+    run(qtbot, side, score="squared")
+    assert {tag_of(layer).analysis for layer in layers_of(side, "tile")} == {FIRST, SECOND, THIRD}
+    click_tick(qtbot, side.comparison.view, 1)
+    settle(qtbot, side)
+    assert_tiles(side, FIRST, THIRD)
+    assert side.viewer.scene.camera.zoom == pytest.approx(zoom)
+    click_tick(qtbot, side.comparison.view, 0)
+    settle(qtbot, side)
+    assert not side.comparison.side_by_side.isChecked()
+    assert not side.viewer.canvas.grid.enabled
+    assert not side.comparison.side_by_side.isEnabled()
+    click_tick(qtbot, side.comparison.view, 0)
+    assert side.comparison.side_by_side.isEnabled()
+
+
+def test_one_without_a_tick_can_be_looked_at_and_goes_again(side, qtbot):
+    run(qtbot, side, score="squared")
+    click_cell(qtbot, side.comparison.view, 0, 3)
+    click_tick(qtbot, side.comparison.view, 1)
+    settle(qtbot, side)
+    click_cell(qtbot, side.comparison.view, 1, 3)
+    settle(qtbot, side)
+    assert side.session.analysis.key == SECOND
+    assert {tag_of(layer).analysis for layer in layers_of(side, "tile")} == {FIRST, SECOND, THIRD}
+    click_cell(qtbot, side.comparison.view, 0, 3)
+    settle(qtbot, side)
+    assert_tiles(side, FIRST, THIRD)
+
+
+def test_forgetting_takes_row_and_tile_away(side, qtbot):
+    run(qtbot, side, score="squared")
+    view = side.comparison.view
+    click_cell(qtbot, view, 1, 3)
+    settle(qtbot, side)
+    assert side.session.analysis.key == SECOND
+    click(qtbot, side.comparison.forget)
+    settle(qtbot, side)
+    assert len(side.session.analyses) == 2, "a click on Forget always does something"
+    assert SECOND not in [one.key for one in side.session.analyses]
+    keys = [one.key for one in side.session.analyses]
+    assert_tiles(side, *keys)
+    click(qtbot, side.comparison.forget)
+    settle(qtbot, side)
+    assert len(rows(side)) == 1
+    assert not side.viewer.canvas.grid.enabled
+    assert not side.comparison.forget.isEnabled()
+    (mask,) = layers_of(side, "detected mask")
+    np.testing.assert_array_equal(shown_mask(mask), side.session.mask)
+
+
+def test_a_new_run_joins_the_others(side, qtbot):
+    before = side.session.analyses
+    click(qtbot, side.run.native)  # the same again
+    settle(qtbot, side)
+    assert_tiles(side, FIRST, SECOND)
+    assert side.session.analyses[0] is before[0]
+    run(qtbot, side, score="squared")
+    assert {tag_of(layer).analysis for layer in layers_of(side, "tile")} == {FIRST, SECOND, THIRD}
+    assert side.viewer.canvas.grid.stride == 4
+    drag(qtbot, side.threshold, 0.5, steps=3)
+    settle(qtbot, side)
+    np.testing.assert_array_equal(shown_mask(tile_mask(side, THIRD)), expected_mask(side))
+
+
+def test_a_new_patient_ends_it(side, patient_folder, tmp_path, qtbot):
+    second = shutil.copytree(patient_folder, tmp_path / "Mets_002")
+    side.patient.value = second
+    qtbot.waitUntil(lambda: side.session.patient.name == "Mets_002")
+    settle(qtbot, side)
+    assert not side.viewer.canvas.grid.enabled
+    assert not side.comparison.side_by_side.isChecked()
+    assert rows(side) == []
+    assert sorted(visible(side)) == ["flair", "lesion mask"]
+    assert len(side.viewer.layers) == 3
+    run(qtbot, side)
+    (mask,) = layers_of(side, "detected mask")
+    np.testing.assert_array_equal(shown_mask(mask), side.session.mask)
+
+
+@pytest.mark.parametrize("which", [0, 1, 2, 6])
+def test_a_deleted_layer_ends_it_and_nothing_is_lost(side, qtbot, which):
+    side.viewer.layers.remove(side.viewer.layers[which])
+    qtbot.waitUntil(lambda: not side.viewer.canvas.grid.enabled)
+    assert layers_of(side, "tile") == []
+    drag(qtbot, side.threshold, 0.8, steps=3)
+    settle(qtbot, side)
+    (mask,) = layers_of(side, "detected mask")
+    np.testing.assert_array_equal(shown_mask(mask), expected_mask(side))
+    assert len(side.session.analyses) == 2
+    click(qtbot, side.comparison.side_by_side)
+    assert_tiles(side, FIRST, SECOND)
+
+
+def test_options_change_the_map_of_one_tile(side, qtbot):
+    before = side.session.analyses[0]
+    side.option_rows["smoothing_mm"].slider.value = 1.5
+    settle(qtbot, side)
+    assert side.session.analyses[0] is before
+    assert side.session.analyses[1].options.smoothing_mm == 1.5
+    assert_tiles(side, FIRST, SECOND)
+    side.undo.native.click()
+    settle(qtbot, side)
+    assert side.option_rows["smoothing_mm"].slider.value == 0
+    assert_tiles(side, FIRST, SECOND)
