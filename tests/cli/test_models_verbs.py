@@ -1,3 +1,4 @@
+import io
 import json
 import shutil
 import subprocess
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from model_folders import save
+from model_folders import network, save
 from napari_cead import resources, zoo
 from napari_cead.cli import run
+from small_stores import AE, SIZE, write_patients
 
 
 @pytest.fixture
@@ -158,3 +160,67 @@ def test_a_bundled_model_is_not_hidden_unasked(call, tmp_path):
     assert status == 2 and "would be hidden" in err
     assert zoo.find_model("ce-vae1") == bundled("ce-vae1")
     assert call("install", tmp_path / "mine", "--name", "ce-vae1", "--replace")[0] == 0
+
+
+def test_installed_models_are_renamed_noted_and_removed(call, model_folder, tmp_path):
+    zoo.install_model(model_folder, "mine")
+    status, out, err = call("rename", "mine", "ward-7")
+    assert (status, out, err) == (0, "mine: now called ward-7\n", "")
+    assert call("note", "ward-7", "of the new scanner\nfrom May")[0] == 0
+    lines = call("show", "ward-7")[1].splitlines()
+    assert "of the new scanner" in lines and "from May" in lines
+    for options, kept in (((), ""), (("--with-names",), "of the new scanner\nfrom May")):
+        assert call("export", "ward-7", tmp_path / "out", *options)[0] == 0
+        assert zoo.load_card(tmp_path / "out").notes == kept
+    assert call("note", "ward-7", "")[1] == "ward-7: no notes\n"
+    status, out, err = call("remove", "ward-7", "--yes")
+    assert (status, out, err) == (0, "ward-7: removed\n", "")
+    assert not list(zoo.models_folder().iterdir())
+
+
+def test_a_removal_that_nobody_confirms_removes_nothing(call, model_folder, monkeypatch):
+    zoo.install_model(model_folder, "mine")
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert call("remove", "mine")[0] == 130
+    assert "mine" in zoo.find_models()
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert call("remove", "mine")[0] == 0
+    assert "mine" not in zoo.find_models()
+
+
+def test_a_bundled_model_comes_back(call, model_folder):
+    zoo.install_model(model_folder, "ce-vae1", replace=True)
+    assert "again the model that comes with the program" in call("remove", "ce-vae1", "--yes")[1]
+    assert zoo.find_model("ce-vae1") == bundled("ce-vae1")
+    for arguments in (
+        ["remove", "ce-vae1", "--yes"],
+        ["remove", "nobody", "--yes"],
+        ["rename", "ce-vae1", "mine"],
+        ["note", "ce-vae1", "text"],
+    ):
+        status, out, err = call(*arguments)
+        assert (status, out) == (2, ""), arguments
+        assert err.startswith("error: ") and err.count("\n") == 1
+
+
+def test_models_are_compared_on_a_store(call, tmp_path):
+    from napari_cead.training import prepare
+
+    cohort = write_patients(tmp_path / "cohort")
+    store = prepare(cohort, tmp_path / "store", image_size=SIZE, min_brain=0.05, validation=0.5, test=0)
+    preprocessing = zoo.Preprocessing(image_size=SIZE)
+    for seed, name in enumerate(("before", "after")):
+        card = zoo.ModelCard(name=name, spec=AE, preprocessing=preprocessing)
+        zoo.save_model(network(seed, AE), card, tmp_path / name)
+    arguments = ("compare", tmp_path / "before", tmp_path / "after", "--data", store.path, "--device", "cpu")
+    status, out, err = call(*arguments, "--patient", cohort / "Mets_001", "--json")
+    assert (status, err) == (0, "")
+    values = json.loads(out)
+    assert (values["before"]["name"], values["after"]["name"], values["patients"]) == ("before", "after", 2)
+    assert values["patient"] == "Mets_001" and values["rows"]
+    status, out, err = call(*arguments)
+    assert (status, err) == (0, "")
+    assert values["verdict"].split(" Dice")[0].split(". ")[0] in out
+    assert "residual in the brain" in out and "note: " in out
+    status, out, err = call(*arguments[:3], "--data", tmp_path / "nowhere")
+    assert (status, out, err.count("\n")) == (2, "", 1)

@@ -148,14 +148,6 @@ def test_however_the_moves_fall_the_last_one_stands(detected, qtbot):
     assert_everything_follows(detected)
 
 
-def test_a_look_that_comes_after_the_volume_does_not_unsettle_the_figures(detected, qtbot):
-    detected.live._slice_pending = True  # the slice's timer was still running when the volume had followed
-    detected.live._slice_timer.start(10)
-    qtbot.waitUntil(lambda: not detected.live._slice_pending)
-    assert settled(detected) or detected.live._slice_timer.isActive()
-    assert_everything_follows(detected)
-
-
 def test_a_slider_moved_away_and_back_leaves_the_mask_as_it_was(detected, qtbot):
     layer, before = layer_of(detected, "detected mask"), detected.threshold.value
     shown = layer.data.copy()

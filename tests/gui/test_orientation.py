@@ -208,7 +208,7 @@ def test_marks_go_with_what_is_shown(viewer, dock, tmp_path):
     assert orientation_of(viewer) == before
 
 
-def test_in_the_grid_the_marks_stay_and_every_cell_turns(viewer, dock, tmp_path):
+def test_in_the_grid_every_cell_turns_and_has_its_sides_marked(viewer, dock, tmp_path):
     patient = make_patient(tmp_path)
     show(viewer, patient)
     viewer.add_image(patient.volume(), scale=patient.spacing, units=("mm",) * 3)
@@ -216,7 +216,13 @@ def test_in_the_grid_the_marks_stay_and_every_cell_turns(viewer, dock, tmp_path)
     viewer.screenshot(canvas_only=True, flash=False)  # the cells have no size before they are drawn
     viewer.reset_view()
     dock.orientation.convention = "neurological"
-    assert written(viewer) == Marks("A", "P", "L", "R")
+    sides = [viewer.canvas.overlays[f"direction_{edge}"] for edge in ("left", "right")]
+    assert [(mark.text, mark.visible, mark.gridded) for mark in sides] == [
+        ("L", True, True),
+        ("R", True, True),
+    ]
+    # The names of the cells are at the top.
+    assert not any(viewer.canvas.overlays[f"direction_{edge}"].visible for edge in ("top", "bottom"))
     picture = viewer.screenshot(canvas_only=True, flash=False)[..., 0]
     half = picture.shape[1] // 2
     for cell in (picture[40:-40, 30:half], picture[40:-40, half:-30]):

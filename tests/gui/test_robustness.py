@@ -451,6 +451,7 @@ def test_layers_may_be_deleted_during_a_run(detected, network, qtbot):
             )
 
 
+@pytest.mark.slow
 def test_tiles_may_be_deleted(detected, qtbot):
     settle(detected, qtbot)
     viewer, session = detected.viewer, detected.session
@@ -740,6 +741,7 @@ def test_memory_stays_flat_over_two_thousand_moves(detected, qtbot, record_prope
     assert grown < 15
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_over_runs_scores_and_forgetting(detected, qtbot):
     session = detected.session
     settle(detected, qtbot)
@@ -766,7 +768,8 @@ def test_memory_stays_flat_over_runs_scores_and_forgetting(detected, qtbot):
     assert megabytes() - before < 20
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(15, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("rounds", [3, 15])
 def test_memory_is_bounded_over_many_patients(widget, patient_folder, tmp_path, qtbot, rounds):
     session, patients = widget.session, []
     second = shutil.copytree(patient_folder, tmp_path / "Mets_002")
@@ -992,6 +995,7 @@ print("closed")
 """
 
 
+@pytest.mark.slow
 def test_on_a_display_of_twice_the_density_the_dock_is_as_readable(installed_model, patient_folder, tmp_path):
     shots = os.environ.get("NAPARI_CEAD_SHOTS")
     kept = [Path(shots) / "robust-hidpi.png"] if shots else []

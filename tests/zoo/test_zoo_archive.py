@@ -67,9 +67,10 @@ def test_everything_on_a_card_survives_the_way_through_a_zip(tmp_path, home):
         score_scales={"kl-gradient": 3.5, "combined": 0.25},
         suggestions=(zoo.Suggestion(score="residual", rule="validation", params={"threshold": 0.25}),),
         parents=(zoo.Parent(name="old", sha256="a" * 64), zoo.Parent(name="older", sha256="b" * 64)),
+        notes="of the new scanner,\nwithout the first week",
     )
     folder = zoo.save_model(network(), original, tmp_path / "mine", half=True, statistics=maps)
-    installed = zoo.install_model(zoo.export_model(folder, tmp_path / "out.zip"))
+    installed = zoo.install_model(zoo.export_model(folder, tmp_path / "out.zip", private=False))
     assert installed == home / "mine"
     detector = zoo.load_model("mine", "cpu")
     assert detector.card == zoo.load_card(folder)

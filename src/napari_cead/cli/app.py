@@ -18,6 +18,7 @@ from .explore import demo, open_
 from .models import models_app
 from .phantom import phantom
 from .prepare import prepare
+from .runs import runs_app
 from .train import train
 
 # Typer brings its own copy of click from 0.20 on; this is its base class of usage errors, whichever it uses.
@@ -32,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models_app, name="models")
+app.add_typer(runs_app, name="runs")
 for verb in (demo, open_, phantom, prepare, train, detect, evaluate):
     app.command(verb.__name__.rstrip("_"))(verb)
 
@@ -47,7 +49,7 @@ def run(arguments: list[str]) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             warnings.simplefilter("once", CeadWarning)
-            status = app(arguments, prog_name="napari-cead", standalone_mode=False)
+            status = app(arguments, prog_name="napari-cead", standalone_mode=False, obj=tuple(arguments))
         return status if isinstance(status, int) else 0
     except (KeyboardInterrupt, Cancelled, typer.Abort):
         typer.echo("cancelled", err=True)

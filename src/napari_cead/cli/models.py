@@ -1,4 +1,4 @@
-"""The verbs about models: list, show, install, export."""
+"""The verbs about models: list, show, install, export, rename, note, remove, compare."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ParameterError
-from .console import help_without_verb, print_json
+from .console import help_without_verb, print_json, progress
+from .options import Device
 
 if TYPE_CHECKING:
     from ..zoo import ModelCard, ModelInfo
@@ -86,12 +87,18 @@ def models_export(
         bool,
         typer.Option("--onnx", help="Write an ONNX file: in TARGET if it is a folder, else TARGET.onnx."),
     ] = False,
+    with_names: Annotated[
+        bool,
+        typer.Option(
+            "--with-names", help="Keep your notes, the names of earlier models, and the system trained on."
+        ),
+    ] = False,
 ) -> None:
     """Check a model and write it to a folder, a zip file or an ONNX file."""
     from ..zoo import export_model, find_model, load_card
 
     card = load_card(find_model(model))
-    written = export_model(model, _onnx_file(target, card.name) if onnx else target)
+    written = export_model(model, _onnx_file(target, card.name) if onnx else target, private=not with_names)
     side = card.spec.image_size
     uses = {
         ".zip": f"install it elsewhere with: napari-cead models install {written.name}",
@@ -99,6 +106,67 @@ def models_export(
     }
     use = f"use it with: --model {written}" if written.is_dir() else uses[written.suffix.lower()]
     typer.echo(f"{card.name}: exported to {written}; {use}")
+
+
+Installed = Annotated[str, typer.Argument(help="Name of an installed model.")]
+
+
+@models_app.command("rename")
+def models_rename(
+    model: Installed, name: Annotated[str, typer.Argument(help="What to call it from now on.")]
+) -> None:
+    """Give an installed model another name."""
+    from ..zoo import rename_model
+
+    typer.echo(str(rename_model(model, name)))
+
+
+@models_app.command("note")
+def models_note(
+    model: Installed, text: Annotated[str, typer.Argument(help='What to write on its card; "" for nothing.')]
+) -> None:
+    """Write notes on the card of an installed model; they are not exported unless asked for."""
+    from ..zoo import note_model
+
+    card = note_model(model, text)
+    typer.echo(f"{model}: {'noted' if card.notes else 'no notes'}")
+
+
+@models_app.command("remove")
+def models_remove(
+    model: Installed,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete an installed model for good."""
+    from ..zoo import remove_model
+
+    if not yes:
+        typer.confirm(f"Delete the model {_plain(model)} for good?", abort=True)
+    typer.echo(str(remove_model(model)))
+
+
+@models_app.command("compare")
+def models_compare(
+    before: Annotated[str, typer.Argument(help="Name or folder of the model before fine-tuning.")],
+    after: Annotated[str, typer.Argument(help="Name or folder of the model after it.")],
+    data: Annotated[
+        Path, typer.Option(help="The slice store it was fine-tuned on (of a run on scans: RUN/store).")
+    ],
+    patient: Annotated[Path | None, typer.Option(help="A patient with a lesion mask.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Compare a model before and after fine-tuning on healthy slices kept out of it, and on a patient."""
+    from ..evaluation.before_after import compare
+    from .comparison import described
+
+    with progress("comparing") as on_progress:
+        found = compare(before, after, data, patient=patient, device=device, on_progress=on_progress)
+    if json:
+        print_json(found.described())
+        return
+    for line in described(found):
+        typer.echo(_plain(line))
 
 
 def _onnx_file(target: Path, name: str) -> Path:
@@ -123,6 +191,7 @@ def _describe(card: ModelCard, folder: Path) -> Iterator[str]:
     yield card.name
     if card.description:
         yield card.description
+    yield from card.notes.splitlines()
     yield f"in {folder}"
     for title, key in (("Network", "spec"), ("Input", "preprocessing"), ("Training", "training")):
         yield from _section(title, values[key])

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .console import Side, progress
-from .options import AssumeHealthy, Cohort, PngColumn, Sequence, Split
+from .options import AssumeHealthy, Cohort, PngColumn, Split
 
 if TYPE_CHECKING:
     from ..training import SliceStore
+
+OnProgress = Callable[[int, int], None]
+Watch = Callable[[OnProgress], OnProgress]
 
 
 def prepare(
     cohort: Cohort,
     out: Annotated[Path, typer.Option(help="The slice store to write or bring up to date.")],
-    sequence: Sequence = "flair",
+    sequence: Annotated[
+        str | None, typer.Option(help="Sequence to take; that of the scan list, or flair, if left out.")
+    ] = None,
     assume_healthy: AssumeHealthy = False,
     split: Split = "patient",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split.")] = 0,
@@ -27,8 +33,14 @@ def prepare(
         float, typer.Option(min=0, max=1, help="Slices with a smaller share of brain are not trained on.")
     ] = 0.15,
     png_first_column: PngColumn = Side.LEFT,
+    skull_ok: Annotated[
+        bool,
+        typer.Option(
+            "--skull-ok", help="Take scans that are not skull-stripped, or have no background of 0."
+        ),
+    ] = False,
 ) -> None:
-    """Turn a cohort into a store of slices for training, split by patient."""
+    """Turn a cohort (a folder, or a scan list in JSON) into a store of slices for training, split by patient."""
     prepare_store(
         cohort,
         out,
@@ -40,15 +52,17 @@ def prepare(
         test=test,
         min_brain=min_brain,
         png_first_column=png_first_column.value,
+        skull_ok=skull_ok,
     )
 
 
-def prepare_store(cohort: Path, out: Path, **options: Any) -> SliceStore:
-    """Prepare a store and say what is in it."""
+def prepare_store(cohort: Path, out: Path, watch: Watch | None = None, **options: Any) -> SliceStore:
+    """Prepare a store and say what is in it; ``watch`` wraps the callback that shows how far it is."""
     from ..training.preparation import prepare as run_prepare
 
     with progress("preparing") as on_progress:
-        store = run_prepare(cohort, out, on_progress=on_progress, **options)
+        shown = on_progress if watch is None else watch(on_progress)
+        store = run_prepare(cohort, out, on_progress=shown, **options)
     parts = ", ".join(
         f"{part}: {len(store.patients_of(part))} patients, {len(store.healthy_rows(part))} healthy slices"
         for part in ("train", "validation", "test")

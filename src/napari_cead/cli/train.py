@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import shlex
+from contextlib import nullcontext
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import Cancelled, OutputError, ParameterError
-from .console import progress
+from ..errors import ParameterError
 from .evaluate import evaluate_models
 from .options import AssumeHealthy, Device
 from .prepare import prepare_store
-from .training_progress import TrainingProgress, graceful
+from .runs import start_detached
+from .training_steps import Orders, train_and_install, watched
 
 if TYPE_CHECKING:
-    from ..training import Hardware, SliceStore, TrainingSettings
+    from ..training import SliceStore, TrainingSettings
+    from ..training.session import Session
 
 
 class Size(StrEnum):
@@ -59,6 +62,7 @@ class Placing(StrEnum):
 
 
 def train(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(help="One of the eight designs, several with commas, or all.")],
     data: Annotated[Path, typer.Option(help="Slice store, or a folder of patients to prepare first.")],
     out: Annotated[Path, typer.Option(help="Folder of the run (of the runs, for several models).")],
@@ -130,7 +134,8 @@ def train(
         float, typer.Option(min=0.01, help="Longest time between two checkpoints.")
     ] = 10.0,
     events: Annotated[
-        Path | None, typer.Option(help="Append what happens to this file, a line of JSON each.")
+        Path | None,
+        typer.Option(help="Append what happens to this file, too; OUT/events.jsonl always has it."),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the finished model; that of OUT if left out.")
@@ -144,9 +149,21 @@ def train(
         typer.Option(help="Sequence to prepare, if DATA is a folder of patients; flair if left out."),
     ] = None,
     assume_healthy: AssumeHealthy = False,
+    detach: Annotated[
+        bool,
+        typer.Option("--detach", help="Train in the background; follow it with: napari-cead runs tail OUT."),
+    ] = False,
 ) -> None:
     """Train or fine-tune on healthy slices; ends with a model that can be used at once."""
+    alone = model != "all" and "," not in model
+    arguments = _absolute(list(context.obj or ()), data, out, init_from) if alone else []
+    if detach:
+        if not arguments:
+            raise ParameterError("--detach goes with one model", mend="train the models one by one")
+        start_detached(out, [*arguments, "--resume"] if resume else arguments)
+        return
     from ..models.specs import MODEL_NAMES
+    from ..training.requests import Discarded, Paused
     from ..training.settings import Hardware
     from ..zoo import check_name, find_models
 
@@ -177,43 +194,33 @@ def train(
         check_name(name)
         if name in find_models() and not keep_out and not resume:
             raise ParameterError(f"there is a model called {name} already", mend="choose another --name")
+    resume = resume and (not alone or out.is_dir() or not out.parent.is_dir())  # else it has not begun
     plans = []
     for each in names:
         run = out if len(names) == 1 else out / each
         plans.append(_settings(each, preset, init_from, given, augment, codebook, run if resume else None))
-    store = _store(data, out, sequence, assume_healthy)
+    orders = Orders(init_from, resume, hardware, events, name, half, install=not keep_out)
     folders = []
-    for settings in plans:
-        run = out if len(plans) == 1 else out / settings.spec.name
-        if len(plans) > 1 and (run / "model" / "model.json").is_file() and resume:
-            folders.append(run / "model")
-            continue
-        found = _train_one(settings, store, run, init_from, resume, hardware, events, name, half)
-        if found is None:  # this process only helped: the first one of the launcher's goes on
-            return
-        folders.append(found)
-        if not keep_out:
-            from ..evaluation.finishing import install
-            from ..zoo import load_card
-
-            try:
-                place = install(found)
-            except OutputError as error:
-                raise OutputError(
-                    f"the model is finished, but cannot be installed ({error.reason})",
-                    file=found,
-                    mend=f"use it with --model {shlex.quote(str(found))}, "
-                    "or set NAPARI_CEAD_HOME to a folder that can be written",
-                ) from error
-            usual = load_card(found).name
-            if place.name != usual:
-                typer.echo(
-                    f"warning: there is another model called {usual}: this one is called {place.name}",
-                    err=True,
-                )
-            typer.echo(f"{found}: installed as {place.name}; use it with: --model {place.name}")
-        else:
-            typer.echo(f"{found}: finished")
+    try:
+        with watched(out, orders, arguments) if alone else nullcontext() as session:
+            store = _store(data, out, sequence, assume_healthy, session)
+            for settings in plans:
+                run = out if alone else out / settings.spec.name
+                if not alone and (run / "model" / "model.json").is_file() and resume:
+                    folders.append(run / "model")
+                    continue
+                with nullcontext(session) if alone else watched(run, orders) as own:
+                    found = train_and_install(settings, store, run, orders, own)
+                if found is None:  # this process only helped: the first one of the launcher's goes on
+                    return
+                folders.append(found)
+    except Paused:
+        again = out if alone else run
+        typer.echo(f"{again}: paused; go on with: napari-cead runs resume {shlex.quote(str(again))}")
+        return
+    except Discarded:
+        typer.echo(f"{out if alone else run}: stopped, to be discarded")
+        return
     if preset is PresetName.PAPER:
         evaluate_models(
             _cohort_of(store),
@@ -281,11 +288,29 @@ def _settings(
     return settings
 
 
-def _store(data: Path, out: Path, sequence: str | None, assume_healthy: bool) -> SliceStore:
-    """Open a store, or prepare one inside the run's folder from a folder of patients."""
+def _absolute(arguments: list[str], data: Path, out: Path, init_from: str | None) -> list[str]:
+    """Return the arguments of this call as they can be used from any folder; none if they are not known."""
+    from ..training.launching import with_option
+
+    if not arguments:
+        return []
+    paths: dict[str, str | Path | None] = {"data": data, "out": out, "init_from": init_from}
+    for name, value in paths.items():
+        if value is not None and (name != "init_from" or Path(value).is_dir()):
+            arguments = with_option(arguments, name, Path(value).absolute())
+    for flag in ("detach", "resume"):
+        arguments = with_option(arguments, flag, False)
+    return arguments
+
+
+def _store(
+    data: Path, out: Path, sequence: str | None, assume_healthy: bool, session: Session | None
+) -> SliceStore:
+    """Open a store, or prepare one inside the run's folder from a folder of patients or a scan list."""
     from ..training.store import SliceStore
 
-    if (data / "zarr.json").is_file() or not data.is_dir():
+    listed = data.is_file()
+    if not listed and ((data / "zarr.json").is_file() or not data.is_dir()):
         store = SliceStore.open(data)
         has = store.settings
         mend = "prepare another store with this option, or leave it out"
@@ -296,51 +321,21 @@ def _store(data: Path, out: Path, sequence: str | None, assume_healthy: bool) ->
         return store
     from ..patients import find_patients
 
-    if next(iter(find_patients(data)), None) is None:
+    if not listed and next(iter(find_patients(data)), None) is None:
         return SliceStore.open(data)  # says what is wrong with it
-    return prepare_store(data, out / "store", sequence=sequence or "flair", assume_healthy=assume_healthy)
+    options: dict[str, Any] = {"sequence": sequence, "assume_healthy": assume_healthy}
+    if session is None:
+        return prepare_store(data, out / "store", **options)
+    with session.stoppable():
+        return prepare_store(
+            data,
+            out / "store",
+            partial(session.progress, "preparing"),
+            should_stop=session.should_stop,
+            **options,
+        )
 
 
 def _cohort_of(store: SliceStore) -> Path:
     """Return the folder that holds all patients of a store."""
     return Path(os.path.commonpath([patient.source for patient in store.patients]))
-
-
-def _train_one(
-    settings: TrainingSettings,
-    store: SliceStore,
-    run: Path,
-    init_from: str | None,
-    resume: bool,
-    hardware: Hardware,
-    events: Path | None,
-    name: str | None,
-    half: bool,
-) -> Path | None:
-    from ..evaluation.finishing import finish
-    from ..training.engine import rank_of_launcher
-    from ..training.engine import train as run_training
-
-    if resume and not run.is_dir() and run.parent.is_dir():
-        resume = False  # of several models, this one has not begun
-    with TrainingProgress() as listener, graceful(hardware.devices * hardware.num_nodes == 1) as should_stop:
-        try:
-            run_training(
-                settings,
-                store,
-                run,
-                init_from=init_from,
-                resume=resume,
-                hardware=hardware,
-                events=events,
-                on_event=listener,
-                should_stop=should_stop,
-            )
-        except Cancelled:
-            typer.echo(f"{run}: stopped, a checkpoint is written; go on with --resume", err=True)
-            raise
-    if rank_of_launcher():
-        return None
-    typer.echo(f"{run}: trained; calibrating on {len(store.patients_of('validation'))} validation patients")
-    with progress("calibrating") as on_progress:
-        return finish(run, store, name=name, half=half, device=hardware.device, on_progress=on_progress)

@@ -1,14 +1,17 @@
 """What is on disk: patients, their layouts, orientation, and the way back."""
 
-from .aliases import MASK, SEQUENCES
+from .aliases import BRAIN_MASK, MASK, SEQUENCES
+from .brain_masks import within_brain
 from .grid import Grid
 from .layouts import PatientFiles, find_files, find_patients, is_patient, preferred_sequence
 from .loading import load_patient
 from .patient import Patient
 from .png import PNG_SPACING
 from .saving import save_volume
+from .skull_stripping import hd_bet_command, strip_with_hd_bet
 
 __all__ = [
+    "BRAIN_MASK",
     "MASK",
     "PNG_SPACING",
     "SEQUENCES",
@@ -17,8 +20,11 @@ __all__ = [
     "PatientFiles",
     "find_files",
     "find_patients",
+    "hd_bet_command",
     "is_patient",
     "load_patient",
     "preferred_sequence",
     "save_volume",
+    "strip_with_hd_bet",
+    "within_brain",
 ]

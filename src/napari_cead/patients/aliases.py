@@ -27,7 +27,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         *("seg", "mask", "lesion_mask", "lesionmask", "lesion", "lesions", "labels", "label"),
         *("segmentation", "dseg", "gt", "roi"),
     ),
-    BRAIN_MASK: ("brain_mask", "brainmask", "brain_seg"),
+    BRAIN_MASK: ("brain_mask", "brainmask", "brain_seg", "bet_mask"),
 }
 """Canonical name to the endings a file name may have (BrainMetShare, BraTS, nnU-Net channels, BIDS)."""
 

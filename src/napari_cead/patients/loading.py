@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CeadWarning, MaskError, ParameterError, PatientError
-from .aliases import MASK, SEQUENCES
+from .aliases import BRAIN_MASK, MASK, SEQUENCES
+from .brain_masks import within_brain
 from .layouts import PatientFiles, find_files
 from .patient import Patient
 from .png import PNG_SPACING, Side, read_stack, slice_files
@@ -24,6 +25,7 @@ def load_patient(
     mask: str | Path | None = None,
     *,
     only: bool = False,
+    brain_mask: str | Path | None = None,
     png_first_column: Side = "left",
     png_spacing: tuple[float, float, float] = PNG_SPACING,
 ) -> Patient:
@@ -34,6 +36,7 @@ def load_patient(
         sequence: The sequence to use. A single file whose name says another sequence is taken as that one.
         mask: Lesion mask file (or folder of PNG slices), overriding the one found on disk.
         only: Read the chosen sequence (and the mask) alone.
+        brain_mask: Brain mask file, for a scan that is not skull-stripped: outside of it the sequences become 0.
         png_first_column: Side of the patient that column 0 of PNG slices shows.
         png_spacing: (z, y, x) in mm of PNG slices.
 
@@ -43,23 +46,60 @@ def load_patient(
 
     Raises:
         PatientError: If there is no patient, no such sequence, or the chosen sequence cannot be used.
-        MaskError: If the lesion mask cannot be used.
+        MaskError: If the lesion mask or the brain mask cannot be used.
+    """
+    files = find_files(path, sequence)
+    if mask is not None:
+        files = replace(files, mask=Path(mask).expanduser())
+    if Path(path).expanduser().is_file():
+        sequence = next(iter(files.sequences))
+    patient = read_files(
+        files,
+        sequence,
+        path,
+        only=only,
+        brain_mask=None if brain_mask is None else Path(brain_mask).expanduser(),
+        png_first_column=png_first_column,
+        png_spacing=png_spacing,
+    )
+    for note in patient.warnings:
+        python_warnings.warn(note, CeadWarning, stacklevel=2)
+    return patient
+
+
+def read_files(
+    files: PatientFiles,
+    sequence: str,
+    path: str | Path,
+    *,
+    only: bool = False,
+    brain_mask: Path | None = None,
+    png_first_column: Side = "left",
+    png_spacing: tuple[float, float, float] = PNG_SPACING,
+) -> Patient:
+    """Load the patient that these files make up, and nothing else; its warnings are in ``warnings`` alone.
+
+    Safe in several threads at once, which Python's own warnings are not. Else as :func:`load_patient`.
+
+    Args:
+        files: The files.
+        sequence: The sequence to use.
+        path: The patient's place, for the message of an error.
+        only: Read the chosen sequence (and the mask) alone.
+        brain_mask: Brain mask file.
+        png_first_column: Side of the patient that column 0 of PNG slices shows.
+        png_spacing: (z, y, x) in mm of PNG slices.
     """
     if png_first_column not in ("left", "right"):
         raise ParameterError(f"the first PNG column is 'left' or 'right', not {png_first_column!r}")
     if len(png_spacing) != 3 or not all(np.isfinite(size) and size > 0 for size in png_spacing):
         raise ParameterError(f"a voxel size must be three positive numbers in mm, not {png_spacing}")
-    files = find_files(path, sequence)
-    if Path(path).expanduser().is_file():
-        sequence = next(iter(files.sequences))
     if sequence not in files.sequences:
         raise PatientError(
             f"there is no {sequence} scan, only {', '.join(sorted(files.sequences))}",
             file=path,
             mend=f"choose another sequence (--sequence {sorted(files.sequences)[0]}) or add the missing file",
         )
-    if mask is not None:
-        files = replace(files, mask=Path(mask).expanduser())
 
     def read(place: Path) -> Volume | PatientError:
         try:
@@ -99,6 +139,8 @@ def load_patient(
         lesion_mask, found = _mask(results[-1], chosen, files.mask)
         notes.extend(note for note in found if note not in notes)
     sources = {name: files.sequences[name] for name in volumes}
+    if files.mask is not None:
+        sources[MASK] = files.mask
     patient = Patient(
         name=files.name,
         sequence=sequence,
@@ -106,12 +148,13 @@ def load_patient(
         lesion_mask=lesion_mask,
         spacing=chosen.grid.spacing,
         grid=chosen.grid,
-        files=sources if files.mask is None else {**sources, MASK: files.mask},
+        files=sources,
         warnings=tuple(notes),
     )
-    for note in patient.warnings:
-        python_warnings.warn(note, CeadWarning, stacklevel=2)
-    return patient
+    if brain_mask is None:
+        return patient
+    masked = within_brain(patient, brain_mask, png_first_column=png_first_column)
+    return replace(masked, files={**sources, BRAIN_MASK: brain_mask})
 
 
 def _rank(name: str) -> int:

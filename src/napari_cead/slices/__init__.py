@@ -1,15 +1,22 @@
 """From the patient grid to the model grid and back, exactly."""
 
 from .brain import brain_mask
+from .contrast import FAMILY, Contrast, guess_contrast
 from .geometry import SliceGeometry
 from .intensity import IntensityScaling, scale_intensity
+from .skull import SkullVerdict, looks_skull_stripped
 from .stack import SliceStack, slice_stack
 
 __all__ = [
+    "FAMILY",
+    "Contrast",
     "IntensityScaling",
+    "SkullVerdict",
     "SliceGeometry",
     "SliceStack",
     "brain_mask",
+    "guess_contrast",
+    "looks_skull_stripped",
     "scale_intensity",
     "slice_stack",
 ]

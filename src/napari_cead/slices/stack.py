@@ -12,9 +12,7 @@ from ..patients import Patient
 from .brain import brain_mask
 from .geometry import SliceGeometry
 from .intensity import IntensityScaling, scale_intensity
-
-NO_BACKGROUND = 0.6
-"""A brain fills about half of its bounding box; a scan with more than this share of non-zero voxels is suspect."""
+from .skull import SkullVerdict, looks_skull_stripped
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +25,7 @@ class SliceStack:
         brain: (Z, Y, X) bool on the patient grid.
         occupied: Indices of the slices that hold brain, increasing.
         geometry: Patient grid to model grid and back.
+        skull: Whether the scan shows the brain alone.
         warnings: What was resampled or cut off.
     """
 
@@ -35,7 +34,13 @@ class SliceStack:
     brain: NDArray[np.bool_]
     occupied: NDArray[np.int64]
     geometry: SliceGeometry
+    skull: SkullVerdict
     warnings: tuple[str, ...] = ()
+
+    @property
+    def brain_shares(self) -> NDArray[np.float64]:
+        """Share of the model's image that is brain, for every slice in ``occupied``."""
+        return np.asarray(self.geometry.labels_to_model(self.brain)[self.occupied].mean(axis=(1, 2)))
 
 
 def slice_stack(
@@ -67,17 +72,18 @@ def slice_stack(
         raise PatientError(error.reason, file=patient.name, mend=error.mend) from error
     geometry = SliceGeometry.fit(brain, patient.spacing, model_spacing, size)
     notes = [geometry.reason] if geometry.reason else []
-    if brain.shape[0] > 1 and (share := float(brain.mean())) > NO_BACKGROUND:
+    skull = looks_skull_stripped(volume, patient.spacing)
+    if not skull.brain_only:
         notes.append(
-            f"{share:.0%} of the volume is not 0: if the scan is not skull-stripped or its background is not 0, "
-            "the anomaly map is meaningless"
+            f"{skull.sentence}: a scan that is not skull-stripped, or whose background is not 0, has a meaningless "
+            "anomaly map"
         )
     if lost := geometry.cut_off(brain):
         notes.append(f"{lost} brain voxels lie outside the model's image")
     if patient.lesion_mask is not None and (lost := geometry.cut_off(patient.lesion_mask)):
         notes.append(f"{lost} lesion voxels lie outside the model's image and cannot be found")
     occupied = np.flatnonzero(brain.any(axis=(1, 2)))
-    return SliceStack(geometry.to_model(scaled), scaled, brain, occupied, geometry, tuple(notes))
+    return SliceStack(geometry.to_model(scaled), scaled, brain, occupied, geometry, skull, tuple(notes))
 
 
 def _check_contrast(values: NDArray[np.float32], name: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,7 +33,9 @@ from ..errors import (
 from ..models import build
 from ..zoo import Parent, load_model
 from .events import EventFile, Listener
-from .loop import Job, work
+from .job import Job
+from .loop import work
+from .requests import Discarded, Paused, clear
 from .runs import Epoch, RunFolder
 from .settings import Hardware, TrainingSettings
 from .store import SliceStore
@@ -50,18 +53,20 @@ class TrainingResult:
         history: One entry per epoch, as in its log.
         best_epoch: The epoch with the smallest loss on healthy validation slices.
         early: Whether it ended before the last epoch because that loss no longer fell.
+        asked: Whether it ended before the last epoch because somebody asked for a model of the best one so far.
     """
 
     run: RunFolder
     history: list[Epoch]
     best_epoch: int
     early: bool
+    asked: bool = False
 
 
 def train(
     settings: TrainingSettings,
     data: SliceStore | str | Path,
-    out: str | Path,
+    out: str | Path | RunFolder,
     *,
     init_from: str | Path | None = None,
     resume: bool = False,
@@ -69,13 +74,14 @@ def train(
     events: str | Path | None = None,
     on_event: Listener | None = None,
     should_stop: Callable[[], bool] | None = None,
+    requests_since: float | None = None,
 ) -> TrainingResult:
     """Train a network on the healthy slices of a store and keep its best epoch by the loss on validation slices.
 
     Args:
         settings: What decides the weights.
         data: The slice store, or its path.
-        out: The run's folder.
+        out: The run's folder, or a run whose lock is held already.
         init_from: Model to start from (fine-tuning): a name or a folder; None: random weights.
         resume: Whether to go on with the run in ``out`` from its last checkpoint.
         hardware: Where to compute.
@@ -83,6 +89,8 @@ def train(
         on_event: Called with each event in the process of rank 0; picklable if there are several processes.
         should_stop: Asked before each update (with several processes: after each epoch); when true a checkpoint is
             written and ``Cancelled`` raised.
+        requests_since: What others asked of this run (:mod:`~napari_cead.training.requests`) before this time, in
+            seconds since 1970, is ignored; None: before this call.
 
     Raises:
         StoreError: If the store is damaged or holds no healthy slices to train or to validate on.
@@ -91,11 +99,13 @@ def train(
         ModelError: If the model to start from cannot be used.
         OutputError: If the run cannot be written.
         Cancelled: If ``should_stop`` returned true.
+        Paused: If others asked for a pause, or to keep a model of a run without a finished epoch.
+        Discarded: If others asked to discard the run; its folder is theirs to remove.
     """
     hardware = hardware or Hardware()
     store = data if isinstance(data, SliceStore) else SliceStore.open(data)
     _check_store(store, settings)
-    run = RunFolder(out)
+    run = out if isinstance(out, RunFolder) else RunFolder(out)
     launched = rank_of_launcher()
     if resume and launched == 0:
         _check_resume(run, settings, store)
@@ -109,6 +119,7 @@ def train(
         hardware=hardware,
         listeners=tuple(listeners),
         should_stop=should_stop,
+        requests_since=time.time() if requests_since is None else requests_since,
     )
     with extra("train", "Training"):
         fabric = _fabric(settings, hardware)
@@ -139,7 +150,15 @@ def _guarded(fabric: Fabric, job: Job) -> dict[str, Any]:
 
 
 def _result(run: RunFolder, found: dict[str, Any]) -> TrainingResult:
-    return TrainingResult(run, found["history"], found["best_epoch"], found["early"])
+    asked = found["asked"]
+    if asked == "discard":  # the request stays until whoever asked has removed the run
+        raise Discarded
+    clear(run.path)
+    if asked == "pause":
+        raise Paused
+    if asked == "stop":
+        raise Cancelled
+    return TrainingResult(run, found["history"], found["best_epoch"], found["early"], asked == "finish")
 
 
 def rank_of_launcher() -> int:

@@ -1,10 +1,42 @@
-"""What a training says while it runs: dictionaries, for a progress bar, a file, or a window in another process."""
+"""What a training says while it runs: dictionaries, for a progress bar, a file, or a window in another process.
+
+``RUN/events.jsonl`` holds one JSON object per line, in the order in which things happened. Each has ``time`` (seconds
+since 1970) and ``event``, and by its kind:
+
+=============  ========================================================================================================
+``preparing``  Slices are being prepared: ``done`` and ``total`` patients. About twice a second at most.
+``start``      Training begins: ``model``, ``size``, ``family``, ``settings`` (as in ``run.json``), ``data``,
+               ``slices``, ``validation_slices``, ``patients``, ``validation_patients``, ``steps_per_epoch``,
+               ``epochs``, ``epoch`` (whole epochs done before), ``resumed``, ``device``, ``precision``, ``processes``,
+               ``pid``, ``host``.
+``step``       About once a second: ``epoch`` (the one under way, from 1), ``step`` of ``steps``; ``train_loss`` and its
+               parts ``train_reconstruction``, ``train_latent``, ``train_context``, each the mean of the epoch so far;
+               ``learning_rate``, ``slices_per_second``, ``seconds_left``.
+``epoch``      An epoch is done: ``epoch`` of ``epochs``, ``step``, ``learning_rate``, ``train_loss`` and its parts,
+               ``validation_loss``, ``validation_reconstruction``, ``validation_latent``, ``seconds`` (since the first
+               epoch), ``slices_per_second``, ``best_epoch``, ``best_loss``; of a VAE ``validation_kl`` (nats per slice)
+               and ``kl_per_dimension``; of a VQ-VAE ``used_codes``; ``preview``: path of a picture inside the run, or
+               null.
+``checkpoint`` A checkpoint is whole: ``epoch``, ``step``.
+``note``       ``message``: something was changed on the way.
+``paused``     The process ends and can go on later: ``epoch``, ``step``, ``by`` (``request`` or ``interrupt``).
+``discarded``  The process ends and its run is to be removed.
+``finish``     Training is over: ``epochs``, ``best_epoch``, ``early`` (patience), ``asked`` (somebody asked to stop and
+               keep). Calibration follows.
+``calibrating``  ``done`` and ``total`` steps.
+``installed``  ``name`` of the model in the list of models, ``folder``.
+``done``       The process ends with a finished model: ``folder``.
+``error``      The process ends: ``message``, one sentence.
+=============  ========================================================================================================
+
+A run that was killed goes on from its last checkpoint: epochs after that are said again, and the later line counts.
+"""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +44,7 @@ from ..atomic import strict
 from ..errors import OutputError
 
 Event = dict[str, Any]
-"""``event`` is one of ``start``, ``step`` (about one a second), ``epoch``, ``checkpoint``, ``note``, ``finish``."""
+"""See the table above."""
 
 Listener = Callable[[Event], None]
 
@@ -26,6 +58,7 @@ class EventFile:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._whole = False
 
     def __call__(self, event: Event) -> None:
         """Write an event with the time (seconds since 1970).
@@ -35,11 +68,107 @@ class EventFile:
         """
         line = json.dumps(strict({"time": round(time.time(), 3), **event}), allow_nan=False)
         try:
-            with self.path.open("a", encoding="utf-8") as stream:
-                stream.write(line + "\n")
+            with self.path.open("ab+") as stream:
+                if not self._whole and _ends_within_a_line(stream):
+                    line = "\n" + line  # a process was killed while it wrote
+                self._whole = True
+                stream.write(line.encode() + b"\n")
         except OSError as error:
             raise OutputError(
                 f"the events cannot be written ({error.strerror or error})",
                 file=self.path,
                 mend="choose another --events",
             ) from error
+
+
+def _ends_within_a_line(stream: Any) -> bool:
+    end = stream.seek(0, 2)
+    if not end:
+        return False
+    stream.seek(end - 1)
+    return bool(stream.read(1) != b"\n")
+
+
+def parse(line: bytes) -> Event | None:
+    """Return the event in a line, None if there is none."""
+    try:
+        event = json.loads(line)
+    except ValueError:  # half a line of a killed process
+        return None
+    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
+
+
+class EventTail:
+    """Follows a file of events while another process writes it.
+
+    The file may not be there yet, may end within a line, and may be cut or replaced: then it is read from its
+    beginning. A look at a file that has not changed costs one ``stat``, however large it is.
+
+    Args:
+        path: The file.
+        last: Give only so many of the events that are there at the first look; None: all.
+    """
+
+    BLOCK = 1 << 20
+
+    def __init__(self, path: str | Path, *, last: int | None = None) -> None:
+        self.path = Path(path)
+        self._last = last
+        self._offset, self._seen = 0, -1
+        self._head = b""
+        self._identity: tuple[int, int] | None = None
+
+    def poll(self) -> list[Event]:
+        """Return the events that came since the last call; never raises for a file that is away or odd."""
+        try:
+            stat = self.path.stat()
+            identity = (stat.st_dev, stat.st_ino)
+            if identity == self._identity and stat.st_size == self._seen:
+                return []
+            with self.path.open("rb") as stream:
+                head = stream.read(len(self._head) or 64)
+                if identity != self._identity or stat.st_size < self._offset or head != self._head:
+                    self._offset = 0
+                    self._head = head  # what no later writing changes
+                self._identity = identity
+                found = self._read(stream)
+        except OSError:
+            return []
+        if self._last is not None:
+            found = found[max(0, len(found) - self._last) :]
+            self._last = None
+        return found
+
+    def _read(self, stream: Any) -> list[Event]:
+        found: list[Event] = []
+        stream.seek(self._offset)
+        rest = b""
+        while block := stream.read(self.BLOCK):
+            *lines, rest = (rest + block).split(b"\n")
+            found += [event for line in lines if (event := parse(line)) is not None]
+        end = stream.tell()
+        self._offset, self._seen = end - len(rest), end
+        return found
+
+
+def latest(path: str | Path, kinds: Iterable[str]) -> list[Event]:
+    """Return the last event of each kind that a file holds, in the order in which they were written.
+
+    Searched from the end without parsing what lies between; a file that cannot be read holds none.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError:
+        return []
+    found = []
+    for kind in kinds:
+        mark = json.dumps({"event": kind})[1:-1].encode()
+        at = data.rfind(mark)
+        while at >= 0:
+            start, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at)
+            event = parse(data[start : end if end >= 0 else len(data)])
+            if event is not None and event["event"] == kind:
+                found.append((at, event))
+                break
+            at = data.rfind(mark, 0, at)
+    return [event for _, event in sorted(found, key=lambda pair: pair[0])]

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import math
+import os
+import socket
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from ..errors import Cancelled, RunError
+from ..errors import RunError
 from ..models.vqvae import VectorQuantisedAutoencoder
 from ..zoo import load_model
 from .augmentation import augment
 from .batches import batches_of, order_of
 from .codebook import CodebookTracker
 from .corruption import corrupt
-from .events import Listener
-from .network import Objective, initial_network, quantised
+from .job import Asked, Job
+from .network import TERMS, Objective, initial_network, quantised
+from .preview import Previews
 from .record import Record
+from .requests import Requests
 from .runs import Epoch, RunFolder
-from .settings import Hardware, TrainingSettings, rate
+from .settings import rate
 from .store import SliceStore
 
 if TYPE_CHECKING:
@@ -33,38 +34,15 @@ if TYPE_CHECKING:
 TICK = 1.0
 """Seconds between two looks at the loss: each makes the processor wait for the device."""
 
+NAMES = ("loss", *TERMS[1:])
+"""What the log calls the terms of the objective."""
+
 CHEAP = 10
 """An epoch's checkpoint is left out if the last one took more than a tenth of the time since it was written."""
 
 
-class Job(BaseModel):
-    """What a process of a training is told; with several processes it is pickled.
-
-    No dataclass: Lightning takes those apart on their way to another process, and refuses frozen ones.
-
-    Attributes:
-        settings: What decides the weights.
-        store: Path of the slice store.
-        run: The run's folder.
-        init_from: Model to start from.
-        hardware: Where to compute.
-        listeners: Called with each event by the first process.
-        should_stop: Asked whether to stop.
-    """
-
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
-
-    settings: TrainingSettings
-    store: Path
-    run: Path
-    init_from: str | None = None
-    hardware: Hardware = Hardware()
-    listeners: tuple[Listener, ...] = ()
-    should_stop: Callable[[], bool] | None = None
-
-
 def work(fabric: Fabric, job: Job) -> dict[str, Any]:
-    """Do one process's share of a training and return its history, best epoch, and whether it ended early."""
+    """Do one process's share of a training; see :meth:`Loop.run`."""
     return Loop(fabric, job).run()
 
 
@@ -117,20 +95,33 @@ class Loop:
         if state is not None:
             self._restore(state)
         self.started = self.saved = self.ticked = time.monotonic()
-        self.checkpoint_cost = 0.0
+        self.checkpoint_cost = self.overhead = 0.0
+        self.store = store
+        self.requests = Requests(job.run, job.requests_since)
+        self.previews = Previews(job.run, store)
 
     def run(self) -> dict[str, Any]:
-        """Train to the end.
+        """Train to the end, or until somebody asks for an end; then a checkpoint is written.
+
+        Returns:
+            ``history``, ``best_epoch``, ``early`` (the validation loss no longer fell) and ``asked``: None, or
+            ``"stop"`` (``should_stop``), ``"pause"``, ``"finish"`` or ``"discard"`` (a request).
 
         Raises:
             RunError: If the loss is no longer finite.
-            Cancelled: If it was asked to stop; a checkpoint is written.
         """
         settings = self.settings
         self.record.say(
             "start",
             model=settings.spec.name,
             size=settings.spec.size,
+            family=settings.spec.family,
+            settings=settings.model_dump(mode="json"),
+            data=str(self.job.store),
+            patients=len(self.store.patients_of("train")),
+            validation_patients=len(self.store.patients_of("validation")),
+            pid=os.getpid(),
+            host=socket.gethostname(),
             slices=len(self.data),
             validation_slices=len(self.validation),
             epochs=settings.epochs,
@@ -142,15 +133,32 @@ class Loop:
             resumed=self.step > 0,
         )
         self.record.open_board(self.epoch)
-        early = self._waited_enough()
+        early, asked = self._waited_enough(), None
         try:
             while self.epoch < settings.epochs and not early:
                 self._train_epoch()
                 early = self._waited_enough()
+        except Asked as request:
+            asked = request.what
         finally:  # what was logged before a stop is not logged again
             self.record.close_board()
-        self.record.say("finish", epochs=self.epoch, best_epoch=self.best_epoch, early=early)
-        return {"history": self.history, "best_epoch": self.best_epoch, "early": early}
+        if asked == "finish" and not self.best_epoch:
+            self.record.say("note", message="no epoch is finished, so there is no model to keep yet: paused")
+            asked = "pause"
+        if asked == "discard":
+            self.record.say("discarded")
+        elif asked in ("pause", "stop"):
+            by = "request" if asked == "pause" else "interrupt"
+            self.record.say("paused", epoch=self.epoch, step=self.step, by=by)
+        else:
+            self.record.say(
+                "finish",
+                epochs=self.epoch,
+                best_epoch=self.best_epoch,
+                early=early,
+                asked=asked == "finish",
+            )
+        return {"history": self.history, "best_epoch": self.best_epoch, "early": early, "asked": asked}
 
     def _train_epoch(self) -> None:
         epoch, settings = self.epoch + 1, self.settings
@@ -159,14 +167,11 @@ class Loop:
         order = order_of(
             len(self.data), self.batch, settings.seed, epoch, self.fabric.global_rank, self.fabric.world_size
         )
-        learning_rate = settings.learning_rate
+        learning_rate = self._rate(max(0, self.step - 1))
         for images in self.data.draw(order[self.step_in_epoch :]):
-            if self.fabric.world_size == 1 and self._asked_to_stop():
-                self._checkpoint()
-                raise Cancelled
-            learning_rate = settings.learning_rate * rate(
-                self.step, settings.epochs * self.steps, settings.schedule
-            )
+            if self.fabric.world_size == 1:
+                self._obey(self._asked())
+            learning_rate = self._rate(self.step)
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate
             self._update(images)
@@ -175,11 +180,14 @@ class Loop:
             now = time.monotonic()
             if now - self.ticked > TICK:
                 self.ticked = now
-                self._tick(began, done_before)
+                self._tick(began, done_before, learning_rate)
             if now - self.saved > 60 * self.job.hardware.checkpoint_minutes and self.fabric.world_size == 1:
                 self._checkpoint()
         train_terms = self._mean(self.running / max(1, self.step_in_epoch))
-        speed = (self.step_in_epoch - done_before) * self.batch / max(1e-9, time.monotonic() - began)
+        trained = time.monotonic()
+        speed = (self.step_in_epoch - done_before) * self.batch / max(1e-9, trained - began)
+        if self.step_in_epoch == done_before and self.history:  # it had been stopped while it validated
+            speed = self.history[-1]["slices_per_second"]
         validation_terms = self._validate()
         used = None if self.tracker is None else self.tracker.end_epoch(generator=self.generator)
         self._check_finite((*train_terms, *validation_terms))
@@ -199,19 +207,31 @@ class Loop:
             "seconds": round(self._elapsed(), 3),
             "slices_per_second": round(speed, 1),
         }
+        if settings.spec.family == "vae" and settings.beta > 0:
+            entry["validation_kl"] = validation_terms[2] / settings.beta
+            entry["kl_per_dimension"] = entry["validation_kl"] / settings.spec.latent
         if used is not None:
             entry["used_codes"] = used
         self.history.append(entry)
         if validation_terms[0] < self.best_loss:
             self.best_loss, self.best_epoch = validation_terms[0], epoch
             self.best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
-        self.record.epoch(self.history, best_epoch=self.best_epoch, epochs=settings.epochs)
+        preview = None
+        if self.record.first:
+            preview = self.previews.draw(self.network, epoch, self.fabric.device, self.fabric.autocast())
+        self.record.epoch(
+            self.history,
+            best_epoch=self.best_epoch,
+            best_loss=self.best_loss,
+            epochs=settings.epochs,
+            preview=preview,
+        )
         last = epoch == self.settings.epochs or self._waited_enough()
-        stop = self.fabric.world_size > 1 and self._asked_to_stop()
-        if last or stop or time.monotonic() - self.saved >= CHEAP * self.checkpoint_cost:
+        asked = self._asked() if self.fabric.world_size > 1 and not last else None
+        if last or (asked is None and time.monotonic() - self.saved >= CHEAP * self.checkpoint_cost):
             self._checkpoint()
-        if stop:
-            raise Cancelled
+        self.overhead = time.monotonic() - trained
+        self._obey(asked)
 
     def _update(self, images: Tensor) -> None:
         """Make one update; if the device has too little memory, in smaller pieces that add up to the same."""
@@ -277,6 +297,8 @@ class Loop:
         total = torch.zeros(4, device=self.fabric.device, dtype=torch.float64)
         chunks = [mine[start : start + self.micro] for start in range(0, len(mine), self.micro)]
         for images in self.validation.draw(chunks):
+            if world == 1:
+                self._obey(self.requests.pending())
             with self.fabric.autocast():
                 total += self.objective(images)[1].double() * len(images)
         if world > 1:
@@ -301,11 +323,28 @@ class Loop:
         patience = self.settings.patience
         return patience is not None and self.epoch - self.best_epoch >= patience
 
-    def _asked_to_stop(self) -> bool:
-        asked = self.job.should_stop is not None and self.job.should_stop()
+    def _rate(self, step: int) -> float:
+        settings = self.settings
+        return settings.learning_rate * rate(step, settings.epochs * self.steps, settings.schedule)
+
+    def _asked(self) -> str | None:
+        """Return what is asked for, the same in all processes."""
+        asked: str | None = None
+        if self.job.should_stop is not None and self.job.should_stop():
+            asked = "stop"
+        elif self.record.first:
+            asked = self.requests.pending()
         if self.fabric.world_size > 1:
-            asked = bool(self.fabric.broadcast(asked))
+            asked = self.fabric.broadcast(asked)
         return asked
+
+    def _obey(self, asked: str | None) -> None:
+        """Leave the loop if that is asked for, with a checkpoint if the run is to go on or to be kept."""
+        if asked is None:
+            return
+        if asked != "discard":
+            self._checkpoint()
+        raise Asked(asked)
 
     def _elapsed(self) -> float:
         return self.seconds + time.monotonic() - self.started
@@ -361,17 +400,19 @@ class Loop:
         if self.record.first and self.best_epoch:
             self.best = self.folder.load_best()
 
-    def _tick(self, began: float, done_before: int) -> None:
-        loss = float(self.running[0].cpu()) / self.step_in_epoch
-        self._check_finite((loss,))
+    def _tick(self, began: float, done_before: int, learning_rate: float) -> None:
+        terms = [float(value) / self.step_in_epoch for value in self.running.cpu()]
+        self._check_finite((terms[0],))
         speed = (self.step_in_epoch - done_before) * self.batch / max(1e-9, time.monotonic() - began)
         left = (self.settings.epochs * self.steps - self.step) * self.batch / max(speed, 1e-9)
+        left += (self.settings.epochs - self.epoch) * self.overhead
         self.record.say(
             "step",
             epoch=self.epoch + 1,
             step=self.step,
             steps=self.settings.epochs * self.steps,
-            train_loss=loss,
+            **{f"train_{name}": value for name, value in zip(NAMES, terms, strict=True)},
+            learning_rate=learning_rate,
             slices_per_second=round(speed, 1),
             seconds_left=round(left, 1),
         )

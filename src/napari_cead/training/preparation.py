@@ -11,25 +11,32 @@ import numpy as np
 from pydantic import ValidationError
 
 from ..errors import Cancelled, CeadWarning, ParameterError, PatientError, StoreError
-from ..patients import PNG_SPACING, SEQUENCES, find_files, find_patients, load_patient
+from ..patients import PNG_SPACING, SEQUENCES, Patient, find_files, load_patient
+from ..patients.loading import read_files
 from ..patients.png import Side
 from ..slices import IntensityScaling, slice_stack
-from .sources import fingerprint, shows, source_files, stamp, unique_names
+from .scan_list import ScanList, listing_of
+from .scans import ScanSource
+from .sources import fingerprint, patients_in, source_files, stamp, unique_names
 from .splits import Part, assign_patients, assign_slices, read_split, write_split
 from .store import SliceStore, read_patient, require_zarr, write_patient
 from .store_folder import check_folder, clear, locked
 from .store_index import (
+    HEALTHY,
     INDEX_FILE,
     LESION,
+    OTHER_STORE,
     UNLABELLED,
+    Listed,
     Skipped,
     Split,
     SplitKind,
     StoredPatient,
     StoreIndex,
     StoreSettings,
+    check_same_way,
+    earlier_index,
     group_name,
-    read_index,
     write_index,
 )
 
@@ -37,15 +44,17 @@ SPLIT_FILE = "split.json"
 
 _NO_MASK = "no lesion mask, and unlabelled is not healthy"
 _ASSUME = "use --assume-healthy if you know that patients without a mask are healthy"
-_OTHER_STORE = "choose another --out, or delete this store first"
+_SAY_HEALTHY = 'let the list say "healthy": true if you know it'
+_NEEDS_BRAIN = "strip it, or give a brain mask in a scan list (--skull-ok takes such scans as they are)"
 
 
 def prepare(
-    cohort: str | Path,
+    cohort: str | Path | ScanList,
     out: str | Path,
     *,
-    sequence: str = "flair",
+    sequence: str | None = None,
     assume_healthy: bool = False,
+    skull_ok: bool = False,
     split: str | Path = "patient",
     seed: int = 0,
     validation: float = 0.15,
@@ -66,11 +75,14 @@ def prepare(
     changes. One patient is in memory at a time.
 
     Args:
-        cohort: Folder whose descendants are patients.
+        cohort: Folder whose descendants are patients; or a scan list, or the JSON file of one, see
+            :mod:`~napari_cead.training.scan_list`: its scans alone, with its masks.
         out: Folder of the store; created if needed.
-        sequence: Sequence to store.
+        sequence: Sequence to store; None: that of the scan list, or FLAIR.
         assume_healthy: Take all slices of patients without a lesion mask as healthy. Otherwise such patients are
-            skipped: unlabelled is not healthy.
+            skipped: unlabelled is not healthy. Scans that a list calls healthy need it not.
+        skull_ok: Take scans as they are that are not skull-stripped, or whose background is not 0. Otherwise they are
+            skipped, unless a scan list gives a brain mask.
         split: ``"patient"``: patients at random; ``"slice"``: slices at random, which leaks (a warning says so); or a
             split file, see :func:`~napari_cead.training.splits.read_split`: patients in none of its lists are skipped.
         seed: Of a random split.
@@ -97,6 +109,12 @@ def prepare(
         Cancelled: If ``should_stop`` said so.
     """
     require_zarr()
+    listing = listing_of(cohort)
+    if listing is not None and sequence not in (None, listing.sequence):
+        raise ParameterError(
+            f"the scan list is of {listing.sequence}, not of {sequence}", mend="leave --sequence out"
+        )
+    sequence = sequence or (listing.sequence if listing is not None else "flair")
     if sequence not in SEQUENCES:
         raise ParameterError(f"unknown sequence {sequence!r}", mend=f"use one of {', '.join(SEQUENCES)}")
     if not (0 < validation < 1 and 0 <= test < 1 and validation + test < 1):
@@ -112,6 +130,7 @@ def prepare(
             image_size=image_size,
             min_brain=min_brain,
             assume_healthy=assume_healthy,
+            skull_ok=skull_ok,
             png_first_column=png_first_column,
             png_spacing=png_spacing,
         )
@@ -122,23 +141,22 @@ def prepare(
     kind: SplitKind = "patient" if split == "patient" else "slice" if split == "slice" else "file"
     listed = read_split(split) if kind == "file" else {}
 
-    root, folder = Path(cohort).expanduser().resolve(), Path(out).expanduser()
-    if not root.is_dir():
-        raise StoreError("there is no such folder", file=root, mend="give the folder of the cohort")
-    places = [place for place in find_patients(root) if shows(place, sequence)]
-    if not places:
-        raise StoreError(
-            f"no patient with a {sequence} scan lies in this folder", file=root, mend="check the path"
-        )
+    folder = Path(out).expanduser()
+    root = Path("scan list") if isinstance(cohort, ScanList) else Path(cohort).expanduser().resolve()
+    places = [] if listing is not None else patients_in(root, sequence)
     check_folder(folder)
     with locked(folder):
-        old = _earlier(folder)
+        old = earlier_index(folder)
         wanted = Split(
             kind=kind, seed=seed, validation=validation, test=test, parts=old.split.parts if old else {}
         )
         if old is not None:
-            _check_same(folder, old, settings, wanted)
-        names = unique_names(root, places, old)
+            check_same_way(folder, old, settings, wanted)
+        names: dict[str, Path | ScanSource] = (
+            {**unique_names(root, places, old)}
+            if listing is None
+            else {source.name: source for source in listing.scans}
+        )
         if unknown := sorted(set(listed) - set(names)):
             raise StoreError(
                 f"{unknown[0]} is no patient of this cohort",
@@ -146,13 +164,13 @@ def prepare(
                 mend=f"use the names of the cohort, such as {min(names)}",
             )
         work = _Preparation(folder, settings, old, wanted, listed if kind == "file" else None)
-        for done, (name, place) in enumerate(names.items()):
+        for done, (name, source) in enumerate(names.items()):
             if should_stop is not None and should_stop():
                 raise Cancelled
-            work.add(name, place)
+            work.add(name, source)
             if on_progress is not None:
                 on_progress(done + 1, len(names))
-        return work.finish(root)
+        return work.finish(root, None if listing is None else listing.summary())
 
 
 @dataclass(eq=False)
@@ -181,22 +199,27 @@ class _Preparation:
     def __post_init__(self) -> None:
         self.known = {patient.name: patient for patient in self.old.patients} if self.old else {}
 
-    def add(self, name: str, place: Path) -> None:
+    def add(self, name: str, source: Path | ScanSource) -> None:
         """Store a patient, or find that it is stored, or that it must be left out."""
+        scan = source if isinstance(source, ScanSource) else None
+        place = Path(source)
         if self.listed is not None and name not in self.listed:
             self._skip(place, "it stands in none of the lists of the split file")
             return
         try:
-            files = find_files(place, self.settings.sequence)
-            sources = source_files(files, self.settings.sequence, place)
-            if files.mask is None and not self.settings.assume_healthy:
+            sequence = self.settings.sequence
+            files = scan.files(sequence) if scan is not None else find_files(place, sequence)
+            healthy = scan is not None and scan.healthy and files.mask is None
+            sources = source_files(files, sequence, place, scan.brain_mask if scan is not None else None)
+            if files.mask is None and not (self.settings.assume_healthy or healthy):
                 self.unlabelled += 1
-                self._skip(place, f"{_NO_MASK}; {_ASSUME}")
+                self._skip(place, f"{_NO_MASK}; {_ASSUME if scan is None else _SAY_HEALTHY}")
                 return
             if files.mask is None and self.listed is not None and self.listed[name] == "test":
                 self._skip(place, "no lesion mask, so there is nothing to test against")
                 return
-            self.patients.append(replace(self._stored(name, place, sources), source=str(place)))
+            stored = self._stored(name, place, sources, scan, healthy)
+            self.patients.append(replace(stored, source=str(place)))
         except PatientError as error:
             self._skip(place, str(error))
             warnings.warn(f"skipped: {error}", CeadWarning, stacklevel=3)
@@ -204,28 +227,36 @@ class _Preparation:
     def _skip(self, place: Path, reason: str) -> None:
         self.skipped.append(Skipped(str(place), reason))
 
-    def _stored(self, name: str, place: Path, sources: list[tuple[str, Path]]) -> StoredPatient:
-        state, before = stamp(sources), self.known.get(name)
+    def _stored(
+        self,
+        name: str,
+        place: Path,
+        sources: list[tuple[str, Path]],
+        scan: ScanSource | None,
+        healthy: bool,
+    ) -> StoredPatient:
+        state, before = stamp(sources, healthy=healthy), self.known.get(name)
         unchanged = before is not None and self.old is not None and self.old.stamps.get(name) == state
-        digest = before.fingerprint if before is not None and unchanged else fingerprint(sources)
+        digest = (
+            before.fingerprint if before is not None and unchanged else fingerprint(sources, healthy=healthy)
+        )
         patient = read_patient(self.folder, self.settings, name, digest)
         if patient is None:
-            patient = self._read(name, place, digest)
+            patient = self._read(name, place, digest, scan, healthy)
         self.stamps[name] = state
         return patient
 
-    def _read(self, name: str, place: Path, digest: str) -> StoredPatient:
+    def _read(
+        self, name: str, place: Path, digest: str, scan: ScanSource | None, healthy: bool
+    ) -> StoredPatient:
         settings = self.settings
-        patient = load_patient(
-            place,
-            settings.sequence,
-            only=True,
-            png_first_column=settings.png_first_column,
-            png_spacing=settings.png_spacing,
-        )
+        patient = self._load(place, scan)
         stack = slice_stack(
             patient, scaling=settings.intensity, model_spacing=settings.spacing, size=settings.image_size
         )
+        given = scan is not None and scan.brain_mask is not None
+        if not (settings.skull_ok or given or stack.skull.brain_only):
+            raise PatientError(stack.skull.sentence, file=place, mend=_NEEDS_BRAIN)
         rows, geometry, lesion = stack.occupied, stack.geometry, patient.lesion_mask
         for note in stack.warnings:
             self.notes.setdefault(note, []).append(name)
@@ -239,8 +270,10 @@ class _Preparation:
             labelled=lesion is not None,
             spacing=(z, y / geometry.zoom[0], x / geometry.zoom[1]),
             numbers=tuple(rows.tolist()),
-            labels=(UNLABELLED,) * len(rows) if found is None else tuple((found * LESION).tolist()),
-            brain=tuple(geometry.labels_to_model(stack.brain)[rows].mean(axis=(1, 2)).round(6).tolist()),
+            labels=((HEALTHY if healthy else UNLABELLED),) * len(rows)
+            if found is None
+            else tuple((found * LESION).tolist()),
+            brain=tuple(stack.brain_shares.round(6).tolist()),
             warnings=(*patient.warnings, *stack.warnings),
         )
         images = np.rint(stack.images[rows] * 255).astype(np.uint8)
@@ -251,7 +284,30 @@ class _Preparation:
         write_patient(self.folder, settings, stored, images, masks)
         return stored
 
-    def finish(self, root: Path) -> SliceStore:
+    def _load(self, place: Path, scan: ScanSource | None) -> Patient:
+        settings = self.settings
+        if scan is None:
+            return load_patient(
+                place,
+                settings.sequence,
+                only=True,
+                png_first_column=settings.png_first_column,
+                png_spacing=settings.png_spacing,
+            )
+        patient = read_files(
+            scan.files(settings.sequence),
+            settings.sequence,
+            place,
+            only=True,
+            brain_mask=scan.brain_mask,
+            png_first_column=settings.png_first_column,
+            png_spacing=settings.png_spacing,
+        )
+        for note in patient.warnings:
+            warnings.warn(note, CeadWarning, stacklevel=6)
+        return patient
+
+    def finish(self, root: Path, listed: Listed | None) -> SliceStore:
         """Split, write the index, and remove what it no longer refers to."""
         if not self.patients:
             only_unlabelled = self.unlabelled == len(self.skipped)
@@ -259,12 +315,12 @@ class _Preparation:
             raise StoreError(
                 f"none of the {len(self.skipped)} patients can be used: {first}",
                 file=root,
-                mend=_ASSUME if only_unlabelled else None,
+                mend=(_ASSUME if listed is None else _SAY_HEALTHY) if only_unlabelled else None,
             )
-        index = self._index()
+        index = self._index().model_copy(update={"listed": listed})
         store = SliceStore.of_index(self.folder, index)
         self._check_healthy(root, store)
-        self._warn(store)
+        self._warn(store, listed)
         if index.split.kind != "slice":
             write_split(
                 self.folder / SPLIT_FILE, {patient.name: patient.parts[0] for patient in store.patients}
@@ -312,7 +368,7 @@ class _Preparation:
                     raise StoreError(
                         f"{patient.name} is in {before} in this store, but in {now} in the split file",
                         file=self.folder,
-                        mend=_OTHER_STORE,
+                        mend=OTHER_STORE,
                     )
             return {patient.name: self.listed[patient.name] for patient in self.patients}
         return assign_patients(
@@ -342,13 +398,14 @@ class _Preparation:
             if not usable[part]:
                 raise StoreError(f"no healthy slice is left for the part {part!r}", file=root, mend=mend)
 
-    def _warn(self, store: SliceStore) -> None:
+    def _warn(self, store: SliceStore, listed: Listed | None) -> None:
         notes = [
             f"{note} ({names[0]}" + (f" and {len(names) - 1} more)" if names[1:] else ")")
             for note, names in self.notes.items()
         ]
         if self.unlabelled:
-            notes.append(f"{self.unlabelled} patients left out: {_NO_MASK}; {_ASSUME}")
+            mend = _ASSUME if listed is None else _SAY_HEALTHY
+            notes.append(f"{self.unlabelled} patients left out: {_NO_MASK}; {mend}")
         if store.split_kind == "slice":
             notes.append(
                 "slices of one patient lie in training and in validation: they leak, and every figure comes out too "
@@ -363,27 +420,3 @@ class _Preparation:
                 )
         for note in notes:
             warnings.warn(note, CeadWarning, stacklevel=4)
-
-
-def _earlier(folder: Path) -> StoreIndex | None:
-    if not (folder / INDEX_FILE).exists():
-        return None
-    index = read_index(folder)
-    return index if index.complete else None
-
-
-def _check_same(folder: Path, old: StoreIndex, settings: StoreSettings, split: Split) -> None:
-    """Refuse to mix two ways of preparing in one store."""
-    compared = [
-        (name, getattr(old.settings, name), getattr(settings, name)) for name in StoreSettings.model_fields
-    ]
-    compared.append(("split", old.split.kind, split.kind))
-    if split.kind != "file":
-        compared += [
-            (name, getattr(old.split, name), getattr(split, name)) for name in ("seed", "validation", "test")
-        ]
-    for name, before, now in compared:
-        if before != now:
-            raise StoreError(
-                f"this store was prepared with {name} {before}, not {now}", file=folder, mend=_OTHER_STORE
-            )

@@ -1,16 +1,7 @@
 """The folder of a training run: settings, log, checkpoint, lock.
 
-::
-
-    run.json             what was asked for, and on which data; written once
-    log.csv              one line per epoch
-    tensorboard/         the same for TensorBoard
-    checkpoint.json      which files are the last checkpoint, with their sha256; replaced last, atomically
-    step-*.checkpoint    everything needed to go on: weights, optimiser, random generators, history
-    best-*.checkpoint    weights of the best epoch so far
-    model/               the finished model
-
-A process that is killed at any moment leaves a ``checkpoint.json`` whose files are whole.
+Its files are listed in :mod:`~napari_cead.training.run_files`. A process that is killed at any moment leaves a
+``checkpoint.json`` whose files are whole.
 """
 
 from __future__ import annotations
@@ -20,7 +11,6 @@ import errno
 import io
 import json
 import os
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -31,7 +21,9 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..atomic import atomic_path, make_folder, to_json, write_text
-from ..errors import OutputError, RunError
+from ..errors import RunError
+from .run_files import BEGUN, check_folder
+from .run_lock import hold
 from .settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -75,6 +67,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._held = False
 
     @property
     def model(self) -> Path:
@@ -99,23 +92,14 @@ class RunFolder:
             RunError: If there is a run here, or the folder holds other files.
             OutputError: If it cannot be written.
         """
-        from ..detection.saving import versions
+        from ..detection.provenance import versions
 
         make_folder(self.path)
         if self.exists() and self._pointer() is not None:
             raise RunError(
                 "there is a training run here", file=self.path, mend="add --resume, or choose another --out"
             )
-        begun = {"run.json", "log.csv", "tensorboard"} if self.exists() else set()
-        foreign = [
-            entry.name
-            for entry in self.path.iterdir()
-            if entry.name not in {".lock", "process.json", "store", "evaluation"} | begun
-        ]
-        if foreign:
-            raise OutputError(
-                f"the folder holds other files ({foreign[0]})", file=self.path, mend="choose an empty --out"
-            )
+        check_folder(self.path, BEGUN if self.exists() else frozenset())
         plan = Plan(
             settings=settings,
             data=str(data),
@@ -156,36 +140,29 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Keep other processes from training in this folder; the lock ends with the process, however it ends.
 
+        Within such a block, this object gives the lock again at once.
+
         Raises:
             RunError: If another process holds the lock; it says which.
+            OutputError: If the folder cannot be written.
         """
-        from filelock import FileLock, Timeout
-
-        make_folder(self.path)
-        owner = self.path / "process.json"
-        lock = FileLock(self.path / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise RunError(
-                f"{_owner(owner)} is training here",
-                file=self.path,
-                mend="wait for it, stop it, or choose another --out",
-            ) from None
-        except OSError as error:
-            raise OutputError(
-                f"the run cannot be locked ({error.strerror or error})",
-                file=self.path,
-                mend="choose another --out",
-            ) from error
-        try:
-            started = datetime.now(UTC).isoformat(timespec="seconds")
-            write_text(owner, to_json({"pid": os.getpid(), "host": socket.gethostname(), "started": started}))
+        if self._held:
             yield
-        finally:
-            with suppress(OSError):
-                owner.unlink()
-            lock.release()
+            return
+        with hold(self.path):
+            self._held = True
+            try:
+                yield
+            finally:
+                self._held = False
+
+    def has_checkpoint(self) -> bool:
+        """Whether there is something to go on with.
+
+        Raises:
+            RunError: If it is damaged.
+        """
+        return self._pointer() is not None
 
     def save_checkpoint(
         self, state: State, best: Mapping[str, Any] | None, best_epoch: int, epoch: int, step: int
@@ -245,7 +222,8 @@ class RunFolder:
         if not history:
             return
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
+        columns = dict.fromkeys(name for entry in history for name in entry)  # earlier versions had fewer
+        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(history)
         write_text(self.log, text.getvalue())
@@ -304,11 +282,3 @@ def _damaged(file: Path) -> RunError:
         file=file,
         mend="restore the run's folder from a backup, or start again in another folder",
     )
-
-
-def _owner(file: Path) -> str:
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        return f"process {values['pid']} on {values['host']} (since {values['started']})"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"

@@ -6,8 +6,8 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
-from ..errors import PatientError
-from ..patients import MASK, PatientFiles
+from ..errors import PatientError, StoreError
+from ..patients import BRAIN_MASK, MASK, PatientFiles, find_patients
 from ..patients.layouts import picture_sequence
 from ..patients.png import slice_files
 from .store_index import StoreIndex
@@ -16,6 +16,24 @@ from .store_index import StoreIndex
 def shows(place: Path, sequence: str) -> bool:
     """Whether a place can show the sequence: of separate slices the folder tells, of the rest ``find_files``."""
     return place.is_dir() or picture_sequence(place.parent) in (None, sequence)
+
+
+def patients_in(root: Path, sequence: str) -> list[Path]:
+    """Return the patients below a folder that can show the sequence.
+
+    Raises:
+        StoreError: If there are none, or no such folder.
+    """
+    if not root.is_dir():
+        raise StoreError(
+            "there is no such folder", file=root, mend="give the folder of the cohort, or a scan list"
+        )
+    places = [place for place in find_patients(root) if shows(place, sequence)]
+    if not places:
+        raise StoreError(
+            f"no patient with a {sequence} scan lies in this folder", file=root, mend="check the path"
+        )
+    return places
 
 
 def unique_names(root: Path, places: list[Path], old: StoreIndex | None) -> dict[str, Path]:
@@ -35,7 +53,9 @@ def unique_names(root: Path, places: list[Path], old: StoreIndex | None) -> dict
     return names
 
 
-def source_files(files: PatientFiles, sequence: str, place: Path) -> list[tuple[str, Path]]:
+def source_files(
+    files: PatientFiles, sequence: str, place: Path, brain_mask: Path | None = None
+) -> list[tuple[str, Path]]:
     """Return the files that loading reads, each with what it shows.
 
     Raises:
@@ -47,7 +67,7 @@ def source_files(files: PatientFiles, sequence: str, place: Path) -> list[tuple[
             f"there is no {sequence} scan, only {have}", file=place, mend="add the missing file"
         )
     sources = []
-    for role, scan in ((sequence, files.sequences[sequence]), (MASK, files.mask)):
+    for role, scan in ((sequence, files.sequences[sequence]), (MASK, files.mask), (BRAIN_MASK, brain_mask)):
         if scan is None:
             continue
         if scan.is_dir():
@@ -61,8 +81,12 @@ def source_files(files: PatientFiles, sequence: str, place: Path) -> list[tuple[
     return sources
 
 
-def fingerprint(sources: list[tuple[str, Path]]) -> str:
+def fingerprint(sources: list[tuple[str, Path]], *, healthy: bool = False) -> str:
     """Return the sha256 of the files' content; names and places do not matter.
+
+    Args:
+        sources: The files.
+        healthy: Whether somebody says that there is no lesion, which is another source than the same files alone.
 
     Raises:
         PatientError: If a file cannot be read.
@@ -78,10 +102,12 @@ def fingerprint(sources: list[tuple[str, Path]]) -> str:
             raise PatientError(
                 f"cannot be read ({error.strerror})", file=file, mend="check its permissions"
             ) from error
+    if healthy:
+        digest.update(b"healthy\n")
     return digest.hexdigest()
 
 
-def stamp(sources: list[tuple[str, Path]]) -> str:
+def stamp(sources: list[tuple[str, Path]], *, healthy: bool = False) -> str:
     """Return a hash of the files' places, sizes and times: it changes when one is written again.
 
     Raises:
@@ -96,4 +122,6 @@ def stamp(sources: list[tuple[str, Path]]) -> str:
                 f"cannot be read ({error.strerror})", file=file, mend="check its permissions"
             ) from error
         digest.update(f"{role} {file} {state.st_size} {state.st_mtime_ns}\n".encode())
+    if healthy:
+        digest.update(b"healthy\n")
     return digest.hexdigest()

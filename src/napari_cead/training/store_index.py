@@ -23,6 +23,7 @@ LABELS = ("healthy", "lesion", "unlabelled")
 HEALTHY, LESION, UNLABELLED = range(len(LABELS))
 
 INDEX_FILE = "zarr.json"
+OTHER_STORE = "choose another --out, or delete this store first"
 TEMPORARY = ".part-"
 
 SplitKind = Literal["patient", "slice", "file"]
@@ -39,6 +40,7 @@ class StoreSettings(BaseModel):
         image_size: Side of the slices in pixels.
         min_brain: Share of the pixels that must be brain for a slice to be used in training.
         assume_healthy: Whether all slices of unlabelled patients count as healthy.
+        skull_ok: Whether scans that are not skull-stripped were taken as they are.
         png_first_column: Side of the patient that column 0 of PNG slices shows.
         png_spacing: (z, y, x) in mm of PNG slices.
     """
@@ -51,6 +53,7 @@ class StoreSettings(BaseModel):
     image_size: int = Field(default=196, ge=8, le=4096)
     min_brain: float = Field(default=0.15, ge=0, lt=1)
     assume_healthy: bool = False
+    skull_ok: bool = False
     png_first_column: Literal["left", "right"] = "left"
     png_spacing: tuple[_Positive, _Positive, _Positive] = PNG_SPACING
 
@@ -92,6 +95,23 @@ class Skipped:
     reason: str
 
 
+@dataclass(frozen=True)
+class Listed:
+    """What the scan list said that a store was made from: numbers alone, no name and no place.
+
+    Attributes:
+        scans: Number of scans in the list.
+        healthy: Of these, said to be healthy.
+        lesion_masks: With a lesion mask.
+        brain_masks: With a brain mask.
+    """
+
+    scans: int
+    healthy: int
+    lesion_masks: int
+    brain_masks: int
+
+
 class Split(BaseModel):
     """How slices were put into parts, and every part ever given to a patient, also to one that is gone by now."""
 
@@ -114,6 +134,7 @@ class StoreIndex(BaseModel):
         patients: What the store holds.
         skipped: What it leaves out.
         stamps: Name of a patient to a hash of the names, sizes and times of its source files.
+        listed: Of a store made from a scan list, what the list said.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -124,6 +145,7 @@ class StoreIndex(BaseModel):
     patients: tuple[StoredPatient, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     stamps: dict[str, str] = Field(default_factory=dict)
+    listed: Listed | None = None
 
     @model_validator(mode="after")
     def _slices_agree(self) -> Self:
@@ -137,7 +159,7 @@ class StoreIndex(BaseModel):
 def group_name(name: str, fingerprint: str, settings: StoreSettings) -> str:
     """Return the name of a patient's group. A changed patient gets another, so the old index stays true."""
     # These two say which slices are used, not how they look.
-    look = settings.model_dump(mode="json", exclude={"min_brain", "assume_healthy"})
+    look = settings.model_dump(mode="json", exclude={"min_brain", "assume_healthy", "skull_ok"})
     digest = hashlib.sha256(json.dumps([name, fingerprint, look], sort_keys=True).encode()).hexdigest()
     readable = re.sub(r"[^A-Za-z0-9_-]+", "_", name)[-48:]
     return f"{readable}-{digest[:16]}"
@@ -183,3 +205,36 @@ def write_index(folder: Path, index: StoreIndex) -> None:
     attributes = {"schema_version": SCHEMA_VERSION, **index.model_dump(mode="json")}
     document = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
     write_text(folder / INDEX_FILE, json.dumps(document, allow_nan=False))
+
+
+def earlier_index(folder: Path) -> StoreIndex | None:
+    """Return what an earlier preparation completed; None if nothing.
+
+    Raises:
+        StoreError: If it is of another version, or damaged.
+    """
+    if not (folder / INDEX_FILE).exists():
+        return None
+    index = read_index(folder)
+    return index if index.complete else None
+
+
+def check_same_way(folder: Path, old: StoreIndex, settings: StoreSettings, split: Split) -> None:
+    """Refuse to mix two ways of preparing in one store.
+
+    Raises:
+        StoreError: If the store was prepared in another way.
+    """
+    compared = [
+        (name, getattr(old.settings, name), getattr(settings, name)) for name in StoreSettings.model_fields
+    ]
+    compared.append(("split", old.split.kind, split.kind))
+    if split.kind != "file":
+        compared += [
+            (name, getattr(old.split, name), getattr(split, name)) for name in ("seed", "validation", "test")
+        ]
+    for name, before, now in compared:
+        if before != now:
+            raise StoreError(
+                f"this store was prepared with {name} {before}, not {now}", file=folder, mend=OTHER_STORE
+            )

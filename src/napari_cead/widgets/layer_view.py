@@ -129,13 +129,8 @@ class LayerView:
             PatientError: If the layer is not a scan.
             MaskError: If the reference does not fit.
         """
-        tag = tag_of(image)
-        if tag is not None and tag.role == "sequence" and tag.sequence is not None:
-            patient = tag.patient.select(tag.sequence)
-        elif tag is not None or not isinstance(image, Image):
-            raise PatientError("this layer is not a scan", file=image.name, mend="choose an image layer")
-        else:
-            patient = _from_image(image)
+        patient = patient_of(image)
+        if tag_of(image) is None:
             image.metadata[KEY] = Tag("sequence", patient, patient.sequence)
         if reference is not None:
             labels = np.asarray(reference.data)
@@ -337,6 +332,20 @@ class LayerView:
 def same(one: Patient, other: Patient) -> bool:
     """Whether two states (other sequence chosen, other reference) are of the same patient as loaded."""
     return one.grid is other.grid
+
+
+def patient_of(layer: Layer) -> Patient:
+    """Return the patient of a layer that shows a scan, ours or any other grey image.
+
+    Raises:
+        PatientError: If it is not a scan.
+    """
+    tag = tag_of(layer)
+    if tag is not None and tag.role == "sequence" and tag.sequence is not None:
+        return tag.patient.select(tag.sequence)
+    if tag is not None or not isinstance(layer, Image):
+        raise PatientError("this layer is not a scan", file=layer.name, mend="choose an image layer")
+    return _from_image(layer)
 
 
 def _role(layer: Layer) -> Role | None:

@@ -163,6 +163,7 @@ class ModelRunner(QObject):
     def reset(self) -> None:
         """Go back to the settings that the model suggests."""
         if self.session.analysis is not None:
+            self.live.settle_now()  # what was moved right before is a step of its own
             self.live.reset()
             return
         dock = self.dock

@@ -21,14 +21,18 @@ from .finding import (
     models_folder,
 )
 from .installing import check_name, export_model, install_model
+from .managing import LONGEST_NOTES, Managed, note_model, remove_model, rename_model
 from .onnx import export_onnx
+from .privacy import private_card, withheld
 from .storage import Detector, check_model, save_model
 
 __all__ = [
     "CARD_FILE",
+    "LONGEST_NOTES",
     "SCHEMA_VERSION",
     "WEIGHTS_FILE",
     "Detector",
+    "Managed",
     "ModelCard",
     "ModelInfo",
     "Parent",
@@ -46,6 +50,11 @@ __all__ = [
     "load_card",
     "load_model",
     "models_folder",
+    "note_model",
     "pick_device",
+    "private_card",
+    "remove_model",
+    "rename_model",
     "save_model",
+    "withheld",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import stat
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -17,7 +17,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, LargeZipFile, ZipFile,
 
 from ..atomic import atomic_path, make_folder, to_json
 from ..errors import ModelError, OutputError
-from .card import CARD_FILE, WEIGHTS_FILE, parse_card
+from .card import CARD_FILE, WEIGHTS_FILE, ModelCard, parse_card
 from .storage import check_model, skeleton
 from .weights import LONGEST_HEADER, PICKLES, expected_layout, layout_size, only_safetensors
 
@@ -125,12 +125,13 @@ def open_archive(file: Path) -> Iterator[ModelArchive]:
         yield ModelArchive(file, opened)
 
 
-def write_archive(source: Path, target: Path) -> Path:
+def write_archive(source: Path, target: Path, change: Callable[[ModelCard], ModelCard] | None = None) -> Path:
     """Check a model folder and pack it; equal models give equal files, byte by byte.
 
     Args:
         source: The model folder.
         target: The zip file to write; a model's zip file there is replaced.
+        change: Makes the card in the zip file from the source's; None: the same.
 
     Returns:
         The zip file.
@@ -140,6 +141,7 @@ def write_archive(source: Path, target: Path) -> Path:
         OutputError: If the target cannot be written, or is something other than a model's zip file.
     """
     card = check_model(source)
+    card = card if change is None else change(card)
     if target.exists() and not _holds_model(target):
         raise OutputError(
             "there is something here that is not a model", file=target, mend="choose another file name"

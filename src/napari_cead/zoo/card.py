@@ -6,7 +6,16 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from ..errors import ModelError
 from ..models.specs import ModelSpec
@@ -73,6 +82,7 @@ class ModelCard(_Frozen):
         suggestions: Settings to start from; the first is the default.
         parents: The models it was fine-tuned from, the nearest first.
         statistics: Names of the maps (S, S) of healthy statistics stored with the weights.
+        notes: What the user wrote about it; not on the card as long as there is nothing.
         parameters: Number of weights. This and what follows is filled in when the model is saved.
         dtype: Type of the weights on disk; in memory they are float32.
         sha256: Checksum of the weights file.
@@ -89,6 +99,7 @@ class ModelCard(_Frozen):
     suggestions: tuple[Suggestion, ...] = ()
     parents: tuple[Parent, ...] = ()
     statistics: tuple[Name, ...] = ()
+    notes: str = ""
     parameters: int = Field(default=0, ge=0)
     dtype: Literal["float32", "float16"] = "float32"
     sha256: Literal[""] | Sha256 = ""
@@ -101,6 +112,13 @@ class ModelCard(_Frozen):
                 f"the network takes {self.spec.image_size}"
             )
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_empty_notes(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = serialize(self)
+        if not self.notes:  # versions that know no notes can read the card
+            values.pop("notes", None)
+        return values
 
 
 def _no_constant(name: str) -> NoReturn:

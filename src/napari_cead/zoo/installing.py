@@ -10,6 +10,7 @@ from .archive import is_archive, open_archive, write_archive
 from .card import load_card
 from .finding import bundled_names, find_model, models_folder
 from .onnx import export_onnx, is_onnx
+from .privacy import private_card
 from .storage import copy_model, replacing_folder
 
 _DEVICES = {
@@ -49,13 +50,18 @@ def install_model(source: str | Path, name: str | None = None, *, replace: bool 
     return copy_model(folder, target, target.name)
 
 
-def export_model(name_or_folder: str | Path, target: str | Path) -> Path:
+def export_model(name_or_folder: str | Path, target: str | Path, *, private: bool = True) -> Path:
     """Write a model to a folder or file of the user's, after checking it.
+
+    Nothing that is written names a patient, a file or a machine, unless that is asked for: see
+    :func:`~napari_cead.zoo.privacy.private_card`. An ONNX file holds little of the card, and none of that.
 
     Args:
         name_or_folder: The model.
         target: Where to put it: a zip file if its name ends in ``.zip``, an ONNX file if it ends in ``.onnx`` (see
             :func:`export_onnx`), or else a folder; an existing model there is replaced.
+        private: Whether to leave out the user's notes, the names of earlier models, and what the training summary
+            may tell of people, places and machines.
 
     Returns:
         The folder or file.
@@ -69,7 +75,10 @@ def export_model(name_or_folder: str | Path, target: str | Path) -> Path:
     if is_onnx(path):
         return export_onnx(name_or_folder, path)
     folder = find_model(name_or_folder)
-    return write_archive(folder, path) if is_archive(path) else copy_model(folder, path)
+    change = private_card if private else None
+    if is_archive(path):
+        return write_archive(folder, path, change)
+    return copy_model(folder, path, change=change)
 
 
 def check_name(name: str) -> str:

@@ -275,13 +275,19 @@ def _repeatable(device: torch.device) -> Iterator[None]:
         cudnn.deterministic, cudnn.benchmark = before
 
 
-def copy_model(source: Path, target: Path, name: str | None = None) -> Path:
+def copy_model(
+    source: Path,
+    target: Path,
+    name: str | None = None,
+    change: Callable[[ModelCard], ModelCard] | None = None,
+) -> Path:
     """Check a model folder and copy it; a reader of ``target`` never sees half of it.
 
     Args:
         source: The model folder.
         target: The folder to write.
         name: A new name for the copy's card; None: the same.
+        change: Makes the copy's card from the source's; None: the same.
 
     Raises:
         ModelError: If the source is not a whole model.
@@ -289,6 +295,7 @@ def copy_model(source: Path, target: Path, name: str | None = None) -> Path:
     """
     card = check_model(source)
     card = card if name is None else card.model_copy(update={"name": name})
+    card = card if change is None else change(card)
     with replacing_folder(target) as temporary:
         shutil.copyfile(source / WEIGHTS_FILE, temporary / WEIGHTS_FILE)
         (temporary / CARD_FILE).write_text(to_json(card.model_dump(mode="json")), encoding="utf-8")

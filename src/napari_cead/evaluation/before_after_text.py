@@ -1,0 +1,180 @@
+"""What a comparison of a model before and after fine-tuning says, in sentences for a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .lesion_rows import LOCAL, LesionRow
+from .measuring import BASELINE_SCORE
+
+if TYPE_CHECKING:
+    from ..patients import Patient
+    from ..training.splits import Part
+    from ..training.store import SliceStore
+    from ..zoo import Detector
+    from .before_after import LocalThreshold
+    from .healthy_slices import Paired
+
+_OUTCOME = {
+    "better": "{after} reconstructs these scans better",
+    "worse": "{after} reconstructs these scans worse",
+    "unclear": "no clear difference",
+}
+
+FEW = 5
+"""With fewer patients an interval is too rough to be read by itself."""
+
+_TOO_MANY = 2.0  # times the share that a threshold was meant to leave above
+
+
+def sentences(
+    names: tuple[str, str],
+    patients: int,
+    slices: int,
+    part: str,
+    figures: Mapping[str, Paired],
+    threshold: LocalThreshold,
+    rows: Sequence[LesionRow],
+) -> str:
+    """Return what came out of a comparison.
+
+    Args:
+        names: Of the models.
+        patients: Patients with healthy slices.
+        slices: Healthy slices.
+        part: Part of the store.
+        figures: Figures by name; empty without healthy slices.
+        threshold: That of the score that the model is used with.
+        rows: Figures of a patient with lesions; empty without one.
+    """
+    return " ".join(
+        (
+            *_healthy(names, patients, slices, part, figures),
+            *_thresholds(names, threshold),
+            *_lesions(names, rows),
+        )
+    )
+
+
+def _healthy(
+    names: tuple[str, str], patients: int, slices: int, part: str, figures: Mapping[str, Paired]
+) -> Iterator[str]:
+    if not figures:
+        yield f"The store has no healthy {part} slices, so that nothing can be said about healthy slices."
+        return
+    residual = figures["residual"]
+    outcome = _OUTCOME[residual.verdict].format(after=names[1])
+    if residual.interval is None:
+        sure = "one patient gives no interval"
+    else:
+        low, high = residual.interval
+        sure = f"difference {residual.difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
+    yield (
+        f"On {_count(slices, 'healthy slice')} of {_count(patients, f'{part} patient')} the mean residual is "
+        f"{residual.before:.4f} before and {residual.after:.4f} after ({sure}): {outcome}."
+    )
+
+
+def _thresholds(names: tuple[str, str], threshold: LocalThreshold) -> Iterator[str]:
+    share, expected = threshold.above_before, threshold.expected
+    if share is not None and threshold.before is not None:
+        text = (
+            f"{share:.1%} of the healthy local brain lies above the threshold {threshold.before:.3g} that {names[0]} "
+            f"brings along for {threshold.score}, which is meant to leave {expected:.0%}"
+        )
+        if share > _TOO_MANY * expected:
+            text += ": on these scans it marks healthy tissue"
+        elif share < expected / _TOO_MANY:
+            text += ": on these scans it is too high"
+        yield text + "."
+    if threshold.after is not None:
+        there = "" if threshold.above_after is None else f", with {threshold.above_after:.1%} above"
+        yield f"The threshold of {names[1]} is {threshold.after:.3g}{there}."
+
+
+def _lesions(names: tuple[str, str], rows: Sequence[LesionRow]) -> Iterator[str]:
+    if not rows:
+        yield "A smaller residual on healthy slices does not show that lesions are found better."
+        return
+    usual = [next((row.dice for row in rows if row.model == name and row.default), None) for name in names]
+    best = [
+        max((row.dice for row in rows if row.model == name and row.optimistic), default=None)
+        for name in names
+    ]
+    raw = next((row.dice for row in rows if row.score == BASELINE_SCORE and row.chosen_on == LOCAL), None)
+    bound = next((row.dice for row in rows if row.score == BASELINE_SCORE and row.optimistic), None)
+    yield (
+        f"On the patient {rows[0].figures.name}, Dice of the volume is {_number(usual[0])} before and "
+        f"{_number(usual[1])} after at each model's own settings, {_number(best[0])} and {_number(best[1])} at the "
+        f"best settings for this very patient (optimistic); raw intensity gives {_number(raw)} by the healthy "
+        f"quantile of the local scans and {_number(bound)} at best. One patient is an example, no proof."
+    )
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None or value != value else f"{value:.3f}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def remarks(
+    before: Detector,
+    after: Detector,
+    store: SliceStore,
+    part: Part,
+    patients: int,
+    person: Patient | None,
+) -> tuple[str, ...]:
+    """Return what the figures of a comparison have to be read with.
+
+    Args:
+        before: The model before.
+        after: The model after.
+        store: The store.
+        part: Part of it that was looked at.
+        patients: Patients with healthy slices in it.
+        person: The patient with lesions; None: none was given.
+    """
+    notes = []
+    if before.sha256 == after.sha256:
+        notes.append("both models have the same weights")
+    elif before.sha256 not in {parent.sha256 for parent in after.card.parents}:
+        notes.append(f"{after.name} was not fine-tuned from {before.name}, as far as its card tells")
+    if after.card.training.get("data_fingerprint") != store.fingerprint:
+        notes.append(
+            f"{after.name} was not trained on this store as it is now: whether it has seen these patients is not known"
+        )
+    elif part == "validation":
+        notes.append(
+            f"the best epoch and the thresholds of {after.name} were chosen on these slices, which flatters it a little"
+        )
+    if part == "train":
+        notes.append("these are slices of the training: the figures are optimistic")
+    if store.split_kind == "slice":
+        notes.append(
+            "the split is by slice: training has seen these patients, so that the figures are optimistic"
+        )
+    if store.settings.assume_healthy:
+        notes.append("slices of patients without a lesion mask were taken to be healthy")
+    if 0 < patients < FEW:
+        notes.append(f"{patients} patients are few: the interval is rough")
+    for detector in (before, after):
+        wants, has = detector.card.preprocessing, store.settings
+        if (wants.sequence, wants.intensity, wants.spacing) != (has.sequence, has.intensity, has.spacing):
+            notes.append(f"{detector.name} was made for slices that were prepared in another way than these")
+    if person is not None:
+        notes += [*person.warnings]
+        if _in_training(person, store):
+            notes.append(f"{person.name} was in the training: its figures are optimistic")
+    return tuple(dict.fromkeys(notes))
+
+
+def _in_training(person: Patient, store: SliceStore) -> bool:
+    """Whether slices of a patient were trained on, as far as the places of its files tell."""
+    files = [file.resolve() for file in person.files.values()]
+    sources = [Path(patient.source).resolve() for patient in store.patients_of("train")]
+    return any(source == file or source in file.parents for source in sources for file in files)

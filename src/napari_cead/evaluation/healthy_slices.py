@@ -1,0 +1,271 @@
+"""Two models on the same healthy slices: figures slice by slice, paired, with intervals over patients."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..detection import anomaly_score
+from ..detection.reconstruct import GROUP, Progress, Stop
+from ..detection.thresholds import ScoreHistograms
+from ..errors import Cancelled
+from ..metrics import ImageQuality, Interval
+from ..slices import brain_mask
+from ..training.splits import Part
+from ..training.store import SliceStore
+from ..zoo import Detector
+from .cases import BINS
+from .measuring import BASELINE_SCORE
+
+MEASURES: Mapping[str, bool] = {"residual": False, "psnr": True, "psnr_brain": True, "ssim": True}
+"""Figures of a slice, and whether more is better: the mean of |x - x̂| inside the brain, and those of
+:class:`~napari_cead.metrics.ImageQuality`."""
+
+SCORES_LOOKED_AT = ("positive-residual", "residual", "squared")
+"""Scores whose thresholds are compared: those that need no scaling, so that a threshold means the same for both."""
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Paired:
+    """One figure of both models over the same slices.
+
+    Slices on which it is not finite for one of them are left out.
+
+    Attributes:
+        before: Mean over the slices.
+        after: The same of the other model.
+        difference: Mean of after - before.
+        interval: Percentile bootstrap interval of the difference at 95 %, whole patients drawn; None with fewer than
+            two patients.
+        more_is_better: Whether a positive difference is an improvement.
+    """
+
+    before: float
+    after: float
+    difference: float
+    interval: Interval | None
+    more_is_better: bool
+
+    @property
+    def verdict(self) -> str:
+        """``"better"``, ``"worse"`` or ``"unclear"``: the interval holds 0, or there is none."""
+        if self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
+            return "unclear"
+        return "better" if (self.interval[0] > 0) == self.more_is_better else "worse"
+
+
+@dataclass(frozen=True)
+class SliceFigures:
+    """Both models on one slice.
+
+    Attributes:
+        patient: Index of the patient in the store.
+        row: Row among its slices.
+        before: Figures by the names of `MEASURES`.
+        after: The same of the other model.
+    """
+
+    patient: int
+    row: int
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+
+
+@dataclass
+class HealthySlices:
+    """What two models made of healthy slices.
+
+    Attributes:
+        slices: Figures slice by slice.
+        before: By score, the histogram of the anomaly over the brain voxels.
+        after: The same of the other model.
+        intensity: The histogram of the intensity itself.
+        above: By score and model (``"before"``, ``"after"``), brain voxels above the threshold on its card.
+        voxels: Brain voxels looked at.
+    """
+
+    slices: list[SliceFigures] = field(default_factory=list)
+    before: dict[str, ScoreHistograms] = field(default_factory=dict)
+    after: dict[str, ScoreHistograms] = field(default_factory=dict)
+    intensity: ScoreHistograms = field(default_factory=lambda: ScoreHistograms.empty(BINS))
+    above: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    voxels: int = 0
+
+    @property
+    def patients(self) -> int:
+        """Number of patients that the slices are of."""
+        return len({item.patient for item in self.slices})
+
+    def paired(self, resamples: int = 1000, seed: int = 0) -> dict[str, Paired]:
+        """Return the figures by name; none without slices.
+
+        Args:
+            resamples: How often the patients are drawn.
+            seed: Seed of the draws.
+        """
+        if not self.slices:
+            return {}
+        patients = np.array([item.patient for item in self.slices])
+        return {
+            name: paired(
+                [item.before[name] for item in self.slices],
+                [item.after[name] for item in self.slices],
+                patients,
+                more,
+                resamples,
+                seed,
+            )
+            for name, more in MEASURES.items()
+        }
+
+
+def look(
+    before: Detector,
+    after: Detector,
+    store: SliceStore,
+    part: Part,
+    thresholds: Mapping[tuple[str, str], float],
+    *,
+    on_progress: Progress | None = None,
+    should_stop: Stop | None = None,
+) -> HealthySlices:
+    """Let two models reconstruct the healthy slices of a part of a store.
+
+    Memory: the slices of one patient.
+
+    Args:
+        before: The one model.
+        after: The other.
+        store: The store.
+        part: The part.
+        thresholds: By score and model (``"before"``, ``"after"``), the threshold to count the voxels above.
+        on_progress: Called with (patients done, patients in all).
+        should_stop: Asked between groups of slices.
+
+    Raises:
+        StoreError: If the store is damaged.
+        Cancelled: If ``should_stop`` returned true.
+    """
+    usable = store.healthy_rows(part)
+    wanted = np.unique(usable[:, 0])
+    found = HealthySlices()
+    for done, index in enumerate(wanted, start=1):
+        rows = usable[usable[:, 0] == index, 1]
+        stored = store.slices(store.patients[index].name)
+        images = stored.images[rows].astype(np.float32) / np.float32(255)
+        # The brain of all slices, before the others are left out: it is one piece in 3-D.
+        brain = brain_mask(stored.images)[rows]
+        found.voxels += int(np.count_nonzero(brain))
+        found.intensity += _histogram(BASELINE_SCORE, images, images, brain)
+        figures = []
+        for name, detector, histograms in (
+            ("before", before, found.before),
+            ("after", after, found.after),
+        ):
+            made = reconstructions(detector, images, should_stop)
+            figures.append(_figures(images, made, brain))
+            for score in SCORES_LOOKED_AT:
+                empty = ScoreHistograms.empty(BINS)
+                histograms[score] = histograms.get(score, empty) + _histogram(score, images, made, brain)
+                if (score, name) in thresholds:
+                    values = anomaly_score(score, images, made)[brain]
+                    found.above[score, name] += int(np.count_nonzero(values > thresholds[score, name]))
+        found.slices += [
+            SliceFigures(int(index), int(row), *(_at(values, place) for values in figures))
+            for place, row in enumerate(rows)
+        ]
+        if on_progress is not None:
+            on_progress(done, len(wanted))
+    return found
+
+
+def reconstructions(
+    detector: Detector, images: NDArray[np.float32], should_stop: Stop | None = None
+) -> NDArray[np.float32]:
+    """Return what a model makes of slices (N, S, S), in the groups of a detection.
+
+    Raises:
+        Cancelled: If ``should_stop`` returned true.
+    """
+    import torch
+
+    made = np.empty_like(images)
+    for start in range(0, len(images), GROUP):
+        if should_stop is not None and should_stop():
+            raise Cancelled
+        batch = torch.from_numpy(images[start : start + GROUP])[:, None]
+        made[start : start + GROUP] = detector.reconstruct(batch)[:, 0].float().cpu().numpy()
+    return made
+
+
+def paired(
+    before: Sequence[float],
+    after: Sequence[float],
+    patients: NDArray[np.integer],
+    more_is_better: bool,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Paired:
+    """Compare a figure of two models over the same slices.
+
+    Patients are drawn as in :func:`~napari_cead.metrics.bootstrap`: ``default_rng(seed).integers(n, size=(resamples,
+    n))``, and a drawn patient brings all its slices, which are not independent of each other.
+
+    Args:
+        before: Of each slice (N,).
+        after: The same of the other model.
+        patients: Which patient each slice is of (N,).
+        more_is_better: Whether a positive difference is an improvement.
+        resamples: How often the patients are drawn.
+        seed: Seed of the draws.
+    """
+    first, second = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
+    good = np.isfinite(first) & np.isfinite(second)
+    if not good.any():
+        return Paired(float("nan"), float("nan"), float("nan"), None, more_is_better)
+    first, second = first[good], second[good]
+    _, place = np.unique(np.asarray(patients)[good], return_inverse=True)
+    count = np.bincount(place).astype(np.float64)
+    change = np.bincount(place, second - first)
+    interval = None
+    if len(count) >= 2:
+        draws = np.random.default_rng(seed).integers(len(count), size=(resamples, len(count)))
+        means = change[draws].sum(axis=1) / count[draws].sum(axis=1)
+        low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        interval = float(low), float(high)
+    return Paired(
+        float(first.mean()), float(second.mean()), float((second - first).mean()), interval, more_is_better
+    )
+
+
+def _figures(
+    images: NDArray[np.float32], made: NDArray[np.float32], brain: NDArray[np.bool_]
+) -> dict[str, NDArray[np.float64]]:
+    """Return the figures of slices (N, S, S), each (N,)."""
+    voxels = np.count_nonzero(brain, axis=(1, 2))
+    total = np.where(brain, np.abs(images - made), 0).sum(axis=(1, 2), dtype=np.float64)
+    residual = np.divide(total, voxels, out=np.full(len(images), np.nan), where=voxels > 0)
+    quality = ImageQuality.of(images, made, brain)
+    return {
+        "residual": residual,
+        "psnr": quality.psnr,
+        "psnr_brain": quality.psnr_brain,
+        "ssim": quality.ssim,
+    }
+
+
+def _at(values: Mapping[str, NDArray[np.float64]], place: int) -> dict[str, float]:
+    return {name: float(column[place]) for name, column in values.items()}
+
+
+def _histogram(
+    score: str, images: NDArray[np.float32], made: NDArray[np.float32], brain: NDArray[np.bool_]
+) -> ScoreHistograms:
+    values = anomaly_score(score, images, made)
+    return ScoreHistograms.of(values, np.zeros(values.shape, np.bool_), brain, BINS)

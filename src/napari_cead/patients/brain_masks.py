@@ -1,0 +1,95 @@
+"""A brain mask that somebody gives: outside of it nothing of the scan is left."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import MaskError, PatientError
+from .patient import Patient
+from .png import Side, read_stack, slice_files
+from .volumes import Volume, clean_mask, onto, read_volume
+
+_MEND = "give the brain mask of this scan"
+
+
+def within_brain(
+    patient: Patient, mask: str | Path | NDArray[Any], *, png_first_column: Side = "left"
+) -> Patient:
+    """Return the same patient with every sequence 0 outside the brain mask.
+
+    Args:
+        patient: The patient.
+        mask: (Z, Y, X) labels or bool on the patient's grid (canonical order); or a NIfTI file, brought onto the grid
+            if it lies on another one that overlaps; or PNG slices of the same size. Above 0 is brain.
+        png_first_column: Side of the patient that column 0 of PNG slices shows.
+
+    Raises:
+        MaskError: If the mask cannot be read, is an image, is empty, has another shape, or lies outside the scan.
+        PatientError: If a sequence is 0 everywhere inside the mask.
+    """
+    file = Path(mask).expanduser() if isinstance(mask, str | Path) else None
+    brain, notes = (
+        _from_file(file, patient, png_first_column)
+        if file is not None
+        else _from_array(np.asarray(mask), patient)
+    )
+    sequences = {name: np.where(brain, volume, np.float32(0)) for name, volume in patient.sequences.items()}
+    for name, volume in sequences.items():
+        if not volume.any():
+            raise PatientError(
+                f"{name} is 0 everywhere inside the brain mask", file=file or patient.name, mend=_MEND
+            )
+    return replace(patient, sequences=sequences, warnings=(*patient.warnings, *notes))
+
+
+def _from_array(labels: NDArray[Any], patient: Patient) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    labels = labels[None] if labels.ndim == 2 else labels
+    brain = _clean(labels, patient.name)
+    if brain.shape != patient.shape:
+        raise MaskError(
+            f"the brain mask has shape {brain.shape}, the scan {patient.shape}", file=patient.name, mend=_MEND
+        )
+    if not brain.any():
+        raise MaskError("the brain mask is empty", file=patient.name, mend=_MEND)
+    return brain, ()
+
+
+def _from_file(file: Path, patient: Patient, side: Side) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    if file.is_dir() or file.suffix.lower() == ".png":
+        try:
+            pictures = slice_files(file) if file.is_dir() else [file]
+            return _from_array(read_stack(pictures, side, patient.spacing).data, patient)
+        except PatientError as error:
+            raise MaskError(error.reason, file=file, mend=error.mend) from error
+    try:
+        volume = read_volume(file)
+    except PatientError as error:
+        raise MaskError(error.reason, file=file, mend=error.mend) from error
+    labels = _clean(volume.data, str(file))
+    if not labels.any():
+        raise MaskError("the brain mask is empty", file=file, mend=_MEND)
+    try:
+        moved = onto(
+            Volume(labels.astype(np.uint8), volume.grid, volume.warnings), patient.grid, 0, file.name
+        )
+    except PatientError as error:
+        raise MaskError("the brain mask lies outside the scan", file=file, mend=_MEND) from error
+    if moved.data.shape != patient.shape:
+        raise MaskError(
+            f"the brain mask has shape {moved.data.shape}, the scan {patient.shape}", file=file, mend=_MEND
+        )
+    if not moved.data.any():
+        raise MaskError("no voxel of the brain mask falls inside the scan", file=file, mend=_MEND)
+    return moved.data > 0, moved.warnings
+
+
+def _clean(labels: NDArray[Any], what: str) -> NDArray[np.bool_]:
+    try:
+        return clean_mask(labels, what)[0]
+    except MaskError as error:
+        raise MaskError(error.reason.replace("lesion mask", "brain mask"), file=what, mend=_MEND) from error

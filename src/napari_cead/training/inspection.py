@@ -1,0 +1,327 @@
+"""Judging scans before they are trained on: what each shows, how much of it is usable, and what speaks against it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import Cancelled, MaskError, PatientError
+from ..patients import Patient, within_brain
+from ..patients.loading import read_files
+from ..slices import FAMILY, SliceStack, guess_contrast, slice_stack
+from .likeness import alike, signature
+from .scans import ScanSource
+from .sources import fingerprint, source_files
+from .store_index import StoreSettings
+
+WarningCode = Literal[
+    "unreadable",
+    "skull",
+    "background",
+    "contrast",
+    "duplicate",
+    "lesion-mask",
+    "lesion-mask-unusable",
+    "brain-mask-unusable",
+    "few-slices",
+    "no-slices",
+    "spacing",
+    "orientation",
+    "seen",
+    "note",
+]
+
+FEW_SLICES = 10
+"""A volume with fewer usable slices is worth a warning."""
+THUMBNAIL = 96
+"""Longest side of a thumbnail in pixels."""
+
+_NO_LESION = 0.3  # a lesion mask over a larger share of the head is a brain mask, or of something else
+_NO_LESION_IN_A_SLICE = 0.6
+_VOXEL = (0.2, 8.0)  # mm
+_BRAIN = (80.0, 280.0)  # mm, front to back in the fullest slice, with the scalp
+_WORKERS = 3  # volumes in memory at once
+_LOOK = 0.1  # seconds between two looks at should_stop
+
+
+@dataclass(frozen=True)
+class ScanWarning:
+    """Something to know about a scan.
+
+    Attributes:
+        code: What it is.
+        sentence: The same for the user.
+        blocking: Whether the scan is left out unless somebody decides otherwise.
+    """
+
+    code: WarningCode
+    sentence: str
+    blocking: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class ScanReport:
+    """What a scan is, and whether it belongs into training.
+
+    Attributes:
+        source: Where it lies; a brain mask that was named like a lesion mask, or a mask that cannot be used, is put
+            right here.
+        shape: (Z, Y, X); (0, 0, 0) if it cannot be read.
+        spacing: (z, y, x) in mm.
+        slices: Number of slices that training would use: enough brain, no lesion.
+        thumbnail: (H, W) uint8 of the fullest slice, radiological view; (0, 0) if it cannot be read.
+        warnings: What to know.
+        fingerprint: Of the files, as a slice store keeps it; empty if they cannot be read.
+        signature: Coarse picture that tells duplicates.
+    """
+
+    source: ScanSource
+    shape: tuple[int, int, int] = (0, 0, 0)
+    spacing: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    slices: int = 0
+    thumbnail: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.uint8))
+    warnings: tuple[ScanWarning, ...] = ()
+    fingerprint: str = ""
+    signature: NDArray[np.float32] | None = field(default=None, repr=False)
+
+    @property
+    def usable(self) -> bool:
+        """Whether nothing speaks against training on it: ticked by default."""
+        return not any(warning.blocking for warning in self.warnings)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Return why it is not usable."""
+        return tuple(warning.sentence for warning in self.warnings if warning.blocking)
+
+
+def inspect(
+    source: ScanSource,
+    *,
+    sequence: str = "flair",
+    known: Sequence[ScanReport] = (),
+    seen: Mapping[str, str] | None = None,
+    settings: StoreSettings | None = None,
+) -> ScanReport:
+    """Read one scan and judge it. Whatever is wrong with it comes as a warning, never as an exception.
+
+    Args:
+        source: The scan.
+        sequence: The model's sequence.
+        known: Reports to find duplicates among; those before this one.
+        seen: Fingerprint of a scan to what was trained on it, for instance the patients of the base model's store.
+        settings: How slices would be prepared; None: the default.
+    """
+    how = settings or StoreSettings(sequence=sequence)
+    notes: list[ScanWarning] = []
+    try:
+        source, patient = _read(source, how, notes)
+        stack = slice_stack(patient, scaling=how.intensity, model_spacing=how.spacing, size=how.image_size)
+        if (swapped := _brain_mask_in_disguise(source, patient, stack, notes)) is not None:
+            source, patient = _read(swapped, how, notes)
+            stack = slice_stack(
+                patient, scaling=how.intensity, model_spacing=how.spacing, size=how.image_size
+            )
+    except PatientError as error:
+        return ScanReport(source, warnings=(ScanWarning("unreadable", str(error), True),))
+    usable = stack.brain_shares >= how.min_brain
+    if patient.lesion_mask is not None:
+        usable &= ~np.asarray(patient.lesion_mask.any(axis=(1, 2)))[stack.occupied]
+    count = int(usable.sum())
+    digest = _fingerprint(source, how.sequence)
+    report = ScanReport(
+        source,
+        patient.shape,
+        patient.spacing,
+        count,
+        _thumbnail(stack),
+        fingerprint=digest,
+        signature=signature(stack.scaled, stack.brain),
+    )
+    _judge(report, patient, stack, notes)
+    if seen and digest in seen:
+        notes.append(ScanWarning("seen", f"already seen in training: {seen[digest]}"))
+    return _compared(replace(report, warnings=tuple(notes)), known)
+
+
+def inspect_all(
+    sources: Iterable[ScanSource],
+    on_report: Callable[[ScanReport], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    *,
+    sequence: str = "flair",
+    seen: Mapping[str, str] | None = None,
+    settings: StoreSettings | None = None,
+    workers: int = _WORKERS,
+) -> list[ScanReport]:
+    """Judge many scans, several at a time; the first of two that are alike is the original.
+
+    Args:
+        sources: The scans.
+        on_report: Called with every report, in the order of the scans, from this thread.
+        should_stop: Asked ten times a second.
+        sequence: The model's sequence.
+        seen: See :func:`inspect`.
+        settings: See :func:`inspect`.
+        workers: Scans in memory at once.
+
+    Raises:
+        Cancelled: If ``should_stop`` returned true.
+    """
+    reports: list[ScanReport] = []
+    waiting = list(sources)
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        tasks = [
+            pool.submit(inspect, source, sequence=sequence, seen=seen, settings=settings)
+            for source in waiting
+        ]
+        try:
+            for task in tasks:
+                report = _compared(_wait(task, should_stop), reports)
+                reports.append(report)
+                if on_report is not None:
+                    on_report(report)
+        finally:
+            for task in tasks:
+                task.cancel()
+    return reports
+
+
+def _wait(task: Future[ScanReport], should_stop: Callable[[], bool] | None) -> ScanReport:
+    while True:
+        if should_stop is not None and should_stop():
+            raise Cancelled
+        try:
+            return task.result(timeout=_LOOK)
+        except NotYet:
+            if task.done():
+                raise
+
+
+def _read(source: ScanSource, how: StoreSettings, notes: list[ScanWarning]) -> tuple[ScanSource, Patient]:
+    """Read a scan with its masks; one that cannot be used is left out, and said."""
+    options: dict[str, Any] = {
+        "png_first_column": how.png_first_column,
+        "png_spacing": how.png_spacing,
+    }
+    try:
+        patient = read_files(source.files(how.sequence), how.sequence, source.scan, **options)
+    except MaskError as error:
+        notes.append(ScanWarning("lesion-mask-unusable", str(error), True))
+        source = replace(source, lesion_mask=None)
+        patient = read_files(source.files(how.sequence), how.sequence, source.scan, **options)
+    if source.brain_mask is not None:
+        try:
+            patient = within_brain(patient, source.brain_mask, png_first_column=how.png_first_column)
+        except PatientError as error:
+            notes.append(ScanWarning("brain-mask-unusable", str(error)))
+            source = replace(source, brain_mask=None)
+    return source, patient
+
+
+def _brain_mask_in_disguise(
+    source: ScanSource, patient: Patient, stack: SliceStack, notes: list[ScanWarning]
+) -> ScanSource | None:
+    """Return the source put right if what is named like a lesion mask covers the brain: ``scan_mask.nii.gz``."""
+    if patient.lesion_mask is None or source.lesion_mask is None:
+        return None
+    share = float((patient.lesion_mask & stack.brain).sum() / stack.brain.sum())
+    if share <= (_NO_LESION if patient.shape[0] > 1 else _NO_LESION_IN_A_SLICE):
+        return None
+    file = source.lesion_mask.name
+    if "mask" in file.lower() and source.brain_mask is None:
+        notes.append(
+            ScanWarning("note", f"{file} covers {share:.0%} of the head, so it is taken as a brain mask")
+        )
+        return replace(source, lesion_mask=None, brain_mask=source.lesion_mask)
+    sentence = f"{file} covers {share:.0%} of the brain: that is no lesion mask"
+    notes.append(ScanWarning("lesion-mask-unusable", sentence, True))
+    return None
+
+
+def _judge(report: ScanReport, patient: Patient, stack: SliceStack, notes: list[ScanWarning]) -> None:
+    source, count = report.source, report.slices
+    if source.brain_mask is None and not stack.skull.stripped:
+        notes.append(ScanWarning("skull", f"{stack.skull.sentence}; give a brain mask", True))
+    elif source.brain_mask is None and not stack.skull.zero_background:
+        notes.append(ScanWarning("background", f"{stack.skull.sentence}; give a brain mask", True))
+    _judge_contrast(source, patient, stack, notes)
+    if patient.lesion_mask is not None:
+        lesions = int(patient.lesion_mask.any(axis=(1, 2)).sum())
+        notes.append(
+            ScanWarning("lesion-mask", f"has a lesion mask: {lesions} slices with lesion are left out")
+        )
+    if count == 0:
+        notes.append(ScanWarning("no-slices", "no slice has enough brain and no lesion", True))
+    elif count < FEW_SLICES and patient.shape[0] > 1:
+        notes.append(ScanWarning("few-slices", f"only {count} slices can be used"))
+    _judge_grid(patient, stack, notes)
+
+
+def _judge_contrast(
+    source: ScanSource, patient: Patient, stack: SliceStack, notes: list[ScanWarning]
+) -> None:
+    wanted, told = patient.sequence, source.sequence
+    if told is not None and told != wanted:
+        notes.append(ScanWarning("contrast", f"the name says {told}, the model takes {wanted}", True))
+        return
+    if source.brain_mask is None and not stack.skull.brain_only:
+        return  # the intensities are those of the scalp, too
+    found = guess_contrast(patient.volume(), stack.brain, patient.spacing)
+    if found is not None and found != FAMILY[wanted]:
+        sentence = f"the intensities look like {found.upper()}, the model takes {wanted}"
+        # Where the name says that it is right, the name is more often right than a guess from grey values.
+        notes.append(ScanWarning("contrast", sentence, told is None))
+
+
+def _judge_grid(patient: Patient, stack: SliceStack, notes: list[ScanWarning]) -> None:
+    z, y, x = patient.spacing
+    picture = any(file.is_dir() or file.suffix.lower() == ".png" for file in patient.files.values())
+    if picture:
+        notes.append(ScanWarning("orientation", patient.warnings[0]))
+    elif not patient.grid.has_orientation:
+        notes.append(
+            ScanWarning("orientation", "the header states no orientation: left and right are unknown")
+        )
+    fullest = stack.brain[int(stack.brain.sum(axis=(1, 2)).argmax())]
+    length = float(np.ptp(np.flatnonzero(fullest.any(axis=1))) + 1) * y
+    if not all(_VOXEL[0] <= size <= _VOXEL[1] for size in (z, y, x)):
+        notes.append(ScanWarning("spacing", f"odd voxel size {x:.3g} x {y:.3g} x {z:.3g} mm"))
+    elif not _BRAIN[0] <= length <= _BRAIN[1]:
+        notes.append(
+            ScanWarning("spacing", f"odd size: {length:.0f} mm from front to back with voxels of {y:.3g} mm")
+        )
+    if stack.geometry.reason and stack.geometry.reason.startswith("the brain is larger"):
+        notes.append(ScanWarning("spacing", stack.geometry.reason))
+
+
+def _compared(report: ScanReport, known: Sequence[ScanReport]) -> ScanReport:
+    if report.signature is None or any(warning.code == "duplicate" for warning in report.warnings):
+        return report
+    for other in known:
+        if other.signature is not None and alike(report.signature, other.signature):
+            warning = ScanWarning("duplicate", f"the same scan as {other.source.name}", True)
+            return replace(report, warnings=(*report.warnings, warning))
+    return report
+
+
+def _fingerprint(source: ScanSource, sequence: str) -> str:
+    try:
+        return fingerprint(source_files(source.files(sequence), sequence, source.scan))
+    except PatientError:
+        return ""
+
+
+def _thumbnail(stack: SliceStack) -> NDArray[np.uint8]:
+    fullest = int(stack.brain.sum(axis=(1, 2)).argmax())
+    image = stack.images[fullest]
+    side = min(THUMBNAIL, image.shape[0])
+    small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+    return np.asarray(np.rint(np.clip(small, 0, 1) * 255), dtype=np.uint8)

@@ -1,0 +1,117 @@
+"""A strip of validation slices after an epoch: what goes in, what comes out, and what is left."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from ..atomic import atomic_path, make_folder
+from ..errors import OutputError
+from .batches import as_images
+from .run_files import PREVIEWS
+from .store import SliceStore
+
+COLUMNS = 6
+TILE = 98
+"""Pixels on a side of one slice."""
+
+RESIDUAL_SCALE = 0.4
+"""The residual that is drawn white: the same in every epoch, so that strips can be compared."""
+
+INTERVAL = 5.0
+"""Least seconds between two strips."""
+
+SHARE = 0.02
+"""Largest share of the time that goes into strips."""
+
+
+class Previews:
+    """Draws the same few validation slices again and again, without a trace in the training.
+
+    No random number is drawn, and the network is left in evaluation mode, as validation leaves it.
+
+    Args:
+        run: The run's folder.
+        store: Where the slices come from.
+    """
+
+    def __init__(self, run: Path, store: SliceStore) -> None:
+        self.run, self.store = run, store
+        self.images: torch.Tensor | None = None
+        self.begun = time.monotonic()
+        self.drawn = self.cost = 0.0
+
+    def due(self) -> bool:
+        """Whether another strip stays within the share of the time."""
+        now = time.monotonic()
+        if not self.drawn:
+            return True
+        return now - self.drawn >= INTERVAL and self.cost <= SHARE * (now - self.begun)
+
+    @torch.no_grad()
+    def draw(
+        self, network: nn.Module, epoch: int, device: torch.device, autocast: AbstractContextManager[object]
+    ) -> str | None:
+        """Write ``previews/epoch-NNNN.png`` if one is due.
+
+        Args:
+            network: The network, in evaluation mode.
+            epoch: From 1.
+            device: Where it is.
+            autocast: The precision it is validated in.
+
+        Returns:
+            The picture's path inside the run; None if none was written.
+        """
+        if not self.due():
+            return None
+        began = time.monotonic()
+        if self.images is None:
+            rows = self.store.healthy_rows("validation")
+            self.images = as_images(torch.from_numpy(self.store.read(rows[spread(len(rows))])).to(device))
+        with autocast:
+            made = network(self.images, sample=False).reconstruction
+        picture = strip(self.images[:, 0].cpu().numpy(), made[:, 0].float().cpu().numpy())
+        name = f"{PREVIEWS}/epoch-{epoch:04d}.png"
+        written: str | None = None
+        with suppress(OutputError):  # a nicety: a full disk is said where it matters
+            make_folder(self.run / PREVIEWS)
+            with atomic_path(self.run / name) as temporary:
+                Image.fromarray(picture).save(temporary, format="PNG")
+            written = name
+        self.drawn = time.monotonic()
+        self.cost += self.drawn - began
+        return written
+
+
+def spread(count: int) -> NDArray[np.int64]:
+    """Return up to :data:`COLUMNS` numbers below ``count``, evenly spread."""
+    columns = min(COLUMNS, count)
+    return ((np.arange(columns) + 0.5) * count / columns).astype(np.int64)
+
+
+def strip(images: NDArray[np.float32], reconstructions: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return three rows of tiles: slices, reconstructions, and residuals |x - x̂| on a fixed scale.
+
+    Args:
+        images: (N, S, S) in [0, 1].
+        reconstructions: (N, S, S).
+
+    Returns:
+        (3 · 98, N · 98) gray values.
+    """
+    residuals = np.abs(images - reconstructions) / RESIDUAL_SCALE
+    rows = [np.hstack([_tile(each) for each in row]) for row in (images, reconstructions, residuals)]
+    return np.vstack(rows)
+
+
+def _tile(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    gray = np.round(255 * np.clip(np.nan_to_num(image), 0, 1)).astype(np.uint8)
+    return np.asarray(Image.fromarray(gray).resize((TILE, TILE), Image.Resampling.BOX))

@@ -1,0 +1,88 @@
+"""Which runs there are: those in the folder of runs, and those elsewhere that were started from this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ..atomic import make_folder, to_json, write_text
+from ..errors import OutputError
+from ..zoo.finding import models_folder
+from .run_files import is_run
+
+SCHEMA_VERSION = 1
+
+
+def runs_folder() -> Path:
+    """Return the usual place of runs, beside the models: in ``NAPARI_CEAD_HOME`` or the user data folder."""
+    return models_folder().parent / "runs"
+
+
+def registry_file() -> Path:
+    """Return the file that remembers runs in other places."""
+    return models_folder().parent / "runs.json"
+
+
+def known_runs() -> list[Path]:
+    """Return the folders of all runs that are there now; one on a disk that is away is left out, not forgotten."""
+    found: dict[Path, None] = {}
+    with suppress(OSError):
+        for folder in sorted(runs_folder().iterdir()):
+            if not folder.name.startswith(".") and is_run(folder):
+                found[folder.absolute()] = None
+    for folder in _read():
+        with suppress(OSError):
+            if is_run(folder):
+                found[folder] = None
+    return list(found)
+
+
+def remember(run: Path) -> None:
+    """Note down a run outside the usual folder. A list that cannot be written is no reason to fail: nothing happens."""
+    folder = run.absolute()
+    if folder.parent == runs_folder().absolute() or folder in _read():
+        return
+    with suppress(OutputError), _writing():
+        # A run whose neighbours are there, but which is not, was deleted by hand.
+        kept = [known for known in _read() if known.exists() or not known.parent.is_dir()]
+        _write([*kept, folder])
+
+
+def forget(run: Path) -> None:
+    """Take a run off the list."""
+    folder = run.absolute()
+    if folder in _read():
+        with suppress(OutputError), _writing():
+            _write([known for known in _read() if known != folder])
+
+
+def _read() -> list[Path]:
+    try:
+        values = json.loads(registry_file().read_text(encoding="utf-8"))
+        return list(dict.fromkeys(Path(run) for run in values["runs"] if isinstance(run, str)))
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _write(runs: list[Path]) -> None:
+    write_text(
+        registry_file(), to_json({"schema_version": SCHEMA_VERSION, "runs": [str(run) for run in runs]})
+    )
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Keep two writers from forgetting each other's runs."""
+    folder = make_folder(registry_file().parent)
+    try:
+        from filelock import FileLock
+    except ImportError:  # without the extra nothing is trained here
+        yield
+        return
+    try:
+        with FileLock(folder / ".runs.lock", timeout=2):
+            yield
+    except OSError as error:  # a timeout is one, too
+        raise OutputError("the list of runs cannot be written", file=registry_file()) from error

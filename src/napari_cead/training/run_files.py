@@ -1,0 +1,123 @@
+"""The files of a run's folder, by name.
+
+::
+
+    command.json         the arguments it was started with
+    scans.json, scans/   the scans that were chosen in a window, and those that came from layers
+    run.json             what was asked for, and on which data; written once
+    log.csv              one line per epoch
+    tensorboard/         the same for TensorBoard
+    events.jsonl         what happens, a line of JSON each
+    previews/            a strip of validation slices per epoch
+    checkpoint.json      which files are the last checkpoint, with their sha256; replaced last, atomically
+    step-*.checkpoint    everything needed to go on: weights, optimiser, random generators, history
+    best-*.checkpoint    weights of the best epoch so far
+    model/               the finished model
+    store/               the slices, if they were prepared for this run
+    evaluation/          the figures, if they were asked for
+    output.log           what a process in the background wrote
+    launched.json        which process was started in the background
+    process.json, .lock  which process is at work
+    request.json         what somebody asks of it
+"""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from ..errors import OutputError
+
+COMMAND_FILE = "command.json"
+EVENTS_FILE = "events.jsonl"
+LAUNCH_FILE = "launched.json"
+LOCK_FILE = ".lock"
+OUTPUT_FILE = "output.log"
+OWNER_FILE = "process.json"
+REQUEST_FILE = "request.json"
+PREVIEWS = "previews"
+SCANS_FILE = "scans.json"
+SCANS = "scans"
+STORE = "store"
+
+BEFORE = frozenset(
+    {
+        COMMAND_FILE,
+        EVENTS_FILE,
+        LAUNCH_FILE,
+        LOCK_FILE,
+        OUTPUT_FILE,
+        OWNER_FILE,
+        REQUEST_FILE,
+        SCANS_FILE,
+        SCANS,
+        STORE,
+        "evaluation",
+    }
+)
+"""What may be there before a training begins."""
+
+BEGUN = frozenset({"run.json", "log.csv", "tensorboard", PREVIEWS})
+"""What is there before the first checkpoint."""
+
+ENDED = frozenset({"checkpoint.json", "model"})
+
+MARKS = ("run.json", COMMAND_FILE, OWNER_FILE)
+"""A folder with one of these is a run, if only one that is about to begin."""
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a training run."""
+    return any((folder / mark).is_file() for mark in MARKS)
+
+
+def check_folder(folder: Path, more: frozenset[str] = BEGUN | ENDED) -> None:
+    """Refuse a folder that holds anything but files of a run.
+
+    Args:
+        folder: The folder.
+        more: What it may hold besides what is there before a training begins.
+
+    Raises:
+        OutputError: If there is something else.
+    """
+    for entry in sorted(folder.iterdir()):
+        if not _ours(entry.name, BEFORE | more):
+            raise OutputError(
+                f"the folder holds other files ({entry.name})", file=folder, mend="choose an empty --out"
+            )
+
+
+def remove_run(folder: Path, *, keep_store: bool = False) -> None:
+    """Remove a run's files, and its folder if nothing else is in it.
+
+    Args:
+        folder: The run's folder.
+        keep_store: Whether to leave the slices that were prepared for it.
+
+    Raises:
+        OutputError: If a file cannot be removed.
+    """
+    kept = {STORE} if keep_store else set()
+    try:
+        # Its marks go last: a removal that is broken off can be repeated.
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name in MARKS):
+            if entry.name in kept or not _ours(entry.name, BEFORE | BEGUN | ENDED):
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"the run cannot be removed ({error.strerror or error})",
+            file=error.filename or folder,
+            mend="close what uses it and try again",
+        ) from error
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _ours(name: str, names: frozenset[str]) -> bool:
+    return name in names or name.startswith(".part-") or ("model" in names and name.endswith(".checkpoint"))

@@ -1,0 +1,183 @@
+"""Who works in a run's folder: a lock that ends with its process however it ends, and a note that says whose it is.
+
+The lock is the truth. A process number alone is not: numbers are used again, and notes outlive a power cut.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+from ..atomic import make_folder, to_json, write_text
+from ..errors import OutputError, RunError
+from .run_files import LOCK_FILE, OWNER_FILE
+
+PATIENCE = 1.0
+"""Seconds to wait for the lock: somebody may just be looking whether it is held."""
+
+CLOCK = 3.0
+"""Seconds by which a process's start may seem to move: the clock is set while it runs."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process as it was noted down.
+
+    Attributes:
+        pid: Its number.
+        host: The machine.
+        started: When it began to work here, in UTC.
+        process_started: When the process itself began, seconds since 1970; None: not known.
+        noted: When this was noted down, seconds since 1970.
+    """
+
+    pid: int
+    host: str
+    started: str = ""
+    process_started: float | None = None
+    noted: float = 0.0
+
+    @classmethod
+    def this(cls) -> Owner:
+        """Describe this process."""
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int, noted: float | None = None) -> Owner:
+        """Describe a process of this machine, noted down now or at a given time."""
+        began: float | None = None
+        with suppress(psutil.Error):
+            began = psutil.Process(pid).create_time()
+        noted = time.time() if noted is None else noted
+        started = datetime.fromtimestamp(noted, UTC).isoformat(timespec="seconds")
+        return cls(pid, socket.gethostname(), started, began, noted)
+
+    @classmethod
+    def read(cls, file: Path) -> Owner | None:
+        """Read a note; None where there is none or it is damaged."""
+        try:
+            values = json.loads(file.read_text(encoding="utf-8"))
+            began = values.get("process_started")
+            return cls(
+                int(values["pid"]),
+                str(values["host"]),
+                str(values.get("started", "")),
+                None if began is None else float(began),
+                float(values.get("noted", 0)),
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def write(self, file: Path) -> None:
+        """Write the note.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        write_text(file, to_json(asdict(self)))
+
+    @property
+    def here(self) -> bool:
+        """Whether it is a process of this machine."""
+        return self.host == socket.gethostname()
+
+    def alive(self) -> bool:
+        """Whether this very process still runs on this machine; another one with its number does not count."""
+        return self.process() is not None
+
+    def process(self) -> psutil.Process | None:
+        """Return the process if it still runs on this machine."""
+        if not self.here:
+            return None
+        try:
+            process = psutil.Process(self.pid)
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return None
+            same = self.process_started is None or abs(process.create_time() - self.process_started) <= CLOCK
+        except psutil.Error:
+            return None
+        return process if same else None
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} (since {self.started})"
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Keep other processes from training in a folder; the lock ends with the process, however it ends.
+
+    A folder that holds nothing else in the end is removed.
+
+    Raises:
+        RunError: If another process holds the lock; it says which.
+        OutputError: If the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    make_folder(folder)
+    note = folder / OWNER_FILE
+    lock = FileLock(folder / LOCK_FILE)
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:
+        raise RunError(
+            f"{Owner.read(note) or 'another process'} is training here",
+            file=folder,
+            mend="wait for it, stop it, or choose another --out",
+        ) from None
+    except OSError as error:
+        raise OutputError(
+            f"the run cannot be locked ({error.strerror or error})",
+            file=folder,
+            mend="choose another --out",
+        ) from error
+    try:
+        Owner.this().write(note)
+        yield
+    finally:
+        with suppress(OSError):
+            note.unlink()
+        if os.name != "nt":
+            _remove_empty(folder)  # with the lock still held
+        lock.release()
+        if os.name == "nt":  # Windows removes no open file
+            _remove_empty(folder)
+
+
+def is_held(folder: Path) -> bool | None:
+    """Whether a process holds the lock of a folder; None if that cannot be found out.
+
+    The lock is taken for a moment where it is free.
+    """
+    file = folder / LOCK_FILE
+    if not file.exists():
+        return False
+    try:
+        from filelock import FileLock, Timeout
+    except ImportError:
+        return None
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except (OSError, NotImplementedError):  # read-only, or a disk without locks
+        return None
+    lock.release()
+    return False
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        if [entry.name for entry in folder.iterdir()] == [LOCK_FILE]:
+            (folder / LOCK_FILE).unlink()
+            folder.rmdir()

@@ -1,0 +1,182 @@
+"""The scan list: which local scans to train on, as somebody chose them. A JSON file, and nothing in it is run."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+
+from ..atomic import to_json, write_text
+from ..errors import ParameterError, StoreError
+from ..patients import SEQUENCES
+from .scans import ScanSource
+from .store_index import Listed
+
+SCHEMA_VERSION = 1
+
+_MEND = "write the list again"
+_Name = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")]
+
+
+@dataclass(frozen=True)
+class ScanList:
+    """Scans to train on.
+
+    Attributes:
+        scans: The scans, with unique names and absolute paths.
+        sequence: The sequence they show.
+    """
+
+    scans: tuple[ScanSource, ...]
+    sequence: str = "flair"
+
+    def summary(self) -> Listed:
+        """Return what the list says in numbers, without names and places."""
+        return Listed(
+            len(self.scans),
+            sum(scan.healthy for scan in self.scans),
+            sum(scan.lesion_mask is not None for scan in self.scans),
+            sum(scan.brain_mask is not None for scan in self.scans),
+        )
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: _Name
+    scan: _Name
+    lesion_mask: _Name | None = None
+    brain_mask: _Name | None = None
+    healthy: bool = False
+
+    @field_validator("scan", "lesion_mask", "brain_mask")
+    @classmethod
+    def _absolute(cls, value: str | None) -> str | None:
+        if value is not None and not Path(value).is_absolute():
+            raise ValueError(f"{value!r} is not an absolute path")
+        return value
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    schema_version: Literal[1]
+    sequence: str = "flair"
+    scans: list[_Entry] = Field(min_length=1)
+
+    @field_validator("sequence")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        if value not in SEQUENCES:
+            raise ValueError(f"unknown sequence {value!r}, use one of {', '.join(SEQUENCES)}")
+        return value
+
+    @field_validator("scans")
+    @classmethod
+    def _are_unique(cls, value: list[_Entry]) -> list[_Entry]:
+        name, count = Counter(entry.name for entry in value).most_common(1)[0]
+        if count > 1:
+            raise ValueError(f"{name!r} stands in the list {count} times")
+        return value
+
+
+def write_scan_list(path: str | Path, scans: Iterable[ScanSource], sequence: str = "flair") -> Path:
+    """Write a scan list. Atomic.
+
+    Args:
+        path: The file, for instance ``scans.json``.
+        scans: The scans; relative paths are made absolute.
+        sequence: The sequence they show.
+
+    Raises:
+        ParameterError: If there are none, names are not unique, or the sequence is unknown.
+        OutputError: If it cannot be written.
+    """
+
+    def place(value: Path | None) -> str | None:
+        return None if value is None else str(value.expanduser().absolute())
+
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "sequence": sequence,
+        "scans": [
+            {
+                "name": scan.name,
+                "scan": place(scan.scan),
+                "lesion_mask": place(scan.lesion_mask),
+                "brain_mask": place(scan.brain_mask),
+                "healthy": scan.healthy,
+            }
+            for scan in scans
+        ],
+    }
+    try:
+        _Document.model_validate(content)
+    except ValidationError as error:
+        raise ParameterError(f"this is no scan list: {_first(error)}") from None
+    write_text(path, to_json(content))
+    return Path(path)
+
+
+def read_scan_list(path: str | Path) -> ScanList:
+    """Read a scan list. Whether its files exist shows when they are read.
+
+    Raises:
+        StoreError: If the file is missing or damaged, of another version, or says something that a list cannot.
+    """
+    file = Path(path).expanduser()
+    try:
+        values = json.loads(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise StoreError(
+            f"the scan list cannot be read ({error.strerror})", file=file, mend="check the path"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"the scan list is not JSON ({error})", file=file, mend=_MEND) from None
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if not isinstance(values, dict) or "scans" not in values:
+        raise StoreError("this is no scan list", file=file, mend=_MEND)
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        raise StoreError(
+            f"the scan list has schema version {version!r}, this program reads {SCHEMA_VERSION}",
+            file=file,
+            mend=_MEND,
+        )
+    try:
+        document = _Document.model_validate(values)
+    except ValidationError as error:
+        raise StoreError(f"the scan list cannot be used: {_first(error)}", file=file, mend=_MEND) from None
+
+    def place(value: str | None) -> Path | None:
+        return None if value is None else Path(value)
+
+    scans = tuple(
+        ScanSource(
+            entry.name, Path(entry.scan), place(entry.lesion_mask), place(entry.brain_mask), entry.healthy
+        )
+        for entry in document.scans
+    )
+    return ScanList(scans, document.sequence)
+
+
+def listing_of(cohort: str | Path | ScanList) -> ScanList | None:
+    """Return the scan list that a cohort is given as, or None for a folder.
+
+    Raises:
+        StoreError: If the file is no scan list.
+    """
+    if isinstance(cohort, ScanList):
+        return cohort
+    file = Path(cohort).expanduser()
+    return read_scan_list(file) if file.is_file() else None
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else str(first["msg"])

@@ -1,0 +1,172 @@
+"""A training as other processes see it, from before its slices are prepared until its model can be used."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from ..errors import Cancelled, CeadError, OutputError, RunError
+from . import requests
+from .events import Event, EventFile, Listener
+from .launching import save_command
+from .registry import remember
+from .requests import Discarded, Paused, Requests
+from .run_files import BEGUN, ENDED, EVENTS_FILE, check_folder
+from .runs import RunFolder
+
+INTERVAL = 0.5
+"""Least seconds between two events of progress."""
+
+_SLACK = 2.0
+"""Seconds by which the start of a process may be told too late."""
+
+
+class Relay:
+    """Passes events on to several listeners; picklable if they are."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self.listeners = listeners
+
+    def __call__(self, event: Event) -> None:
+        """Pass an event on."""
+        for listener in self.listeners:
+            listener(event)
+
+
+class Session:
+    """What the process of a training tells and is told; see :func:`attended`.
+
+    Attributes:
+        run: The run's folder; its lock is held.
+        files: Where events are written.
+        since: Requests older than this (seconds since 1970) were meant for an earlier process.
+    """
+
+    def __init__(self, run: RunFolder, files: Sequence[EventFile]) -> None:
+        self.run, self.files = run, tuple(files)
+        self.since = psutil.Process().create_time() - _SLACK
+        self.requests = Requests(run.path, self.since)
+        self._before = self._written()
+
+    @property
+    def worked(self) -> bool:
+        """Whether anything was said yet, here or by the engine."""
+        return self._written() != self._before
+
+    def _written(self) -> int:
+        try:
+            return (self.run.path / EVENTS_FILE).stat().st_size
+        except OSError:
+            return 0
+
+    def say(self, event: str, **values: Any) -> None:
+        """Write an event.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        for file in self.files:
+            file({"event": event, **values})
+
+    def progress(self, event: str, then: Callable[[int, int], None]) -> Callable[[int, int], None]:
+        """Return a callback ``(done, total)`` that writes an event now and then, and calls ``then`` each time."""
+        last = 0.0
+
+        def on_progress(done: int, total: int) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last >= INTERVAL or done == total:
+                last = now
+                self.say(event, done=done, total=total)
+            then(done, total)
+
+        return on_progress
+
+    def should_stop(self) -> bool:
+        """Whether a request ends what is done before or after the training itself."""
+        return self.requests.pending() is not None
+
+    @contextmanager
+    def stoppable(self) -> Iterator[None]:
+        """Turn the ``Cancelled`` of work that asked :meth:`should_stop` into what was asked for.
+
+        Raises:
+            Paused: If a pause was asked for, or to keep what has not been learned yet.
+            Discarded: If the run is not wanted any more.
+        """
+        try:
+            yield
+        except Cancelled:
+            asked = self.requests.pending()
+            if asked == "discard":
+                self.say("discarded")
+                raise Discarded from None
+            if asked is not None:
+                self.say("paused", by="request")
+                raise Paused from None
+            raise
+
+
+@contextmanager
+def attended(
+    run: RunFolder,
+    *,
+    resume: bool,
+    arguments: Sequence[str] | None = None,
+    events: str | Path | None = None,
+) -> Iterator[Session]:
+    """Hold a run's folder and tell other processes what becomes of it.
+
+    Args:
+        run: The run.
+        resume: Whether to go on with what is there.
+        arguments: The command line it was started with, to go on with later.
+        events: A file to write events to besides the run's own.
+
+    Raises:
+        RunError: If another run or process is in the folder.
+        OutputError: If it holds other files, or cannot be written.
+    """
+    with run.locked():
+        if not resume and run.has_checkpoint():
+            raise RunError(
+                "there is a training run here", file=run.path, mend="add --resume, or choose another --out"
+            )
+        check_folder(run.path, BEGUN | ENDED if run.exists() else frozenset())
+        own = run.path / EVENTS_FILE
+        paths = dict.fromkeys([own, *([Path(events)] if events is not None else [])])
+        session = Session(run, [EventFile(path) for path in paths if path == own or not _same(path, own)])
+        if arguments is not None:
+            save_command(run.path, arguments)
+            remember(run.path)
+        try:
+            yield session
+        except BaseException as error:
+            # What failed before anything was done does not change what the run was.
+            with suppress(OutputError):
+                if isinstance(error, KeyboardInterrupt):
+                    session.say("paused", by="interrupt")
+                elif session.worked and not isinstance(error, Cancelled):
+                    session.say("error", message=_sentence(error))
+            raise
+        finally:
+            found = requests.asked(run.path)
+            if found is not None and found[0] != "discard":  # that stays: whoever asked removes the run
+                requests.clear(run.path)
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, CeadError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "out of memory; close other programs or use a smaller model"
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _same(first: Path, second: Path) -> bool:
+    return first.absolute() == second.absolute()

@@ -1,0 +1,86 @@
+"""The list of trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
+
+from ..training.run_info import RunInfo
+from .training_plots import number
+
+COLUMNS = ("Training", "State", "Epoch", "Best loss")
+
+
+class RunsTable(QTableWidget):
+    """Trainings of this machine, those at work first.
+
+    Signals:
+        chosen: The folder (a ``Path``) of the training that was selected.
+    """
+
+    chosen = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__(0, len(COLUMNS))
+        self._runs: tuple[RunInfo, ...] = ()
+        self.setHorizontalHeaderLabels(COLUMNS)
+        self.verticalHeader().hide()
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        header = self.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.setMinimumHeight(110)
+        self.setMaximumHeight(180)
+        self.setAccessibleName("Trainings")
+        self.itemSelectionChanged.connect(self._selected)
+
+    @property
+    def runs(self) -> tuple[RunInfo, ...]:
+        """What is listed."""
+        return self._runs
+
+    @property
+    def current(self) -> Path | None:
+        """The selected training."""
+        rows = {index.row() for index in self.selectedIndexes()}
+        return self._runs[min(rows)].path if rows else None
+
+    def show_runs(self, runs: Sequence[RunInfo], current: Path | None = None) -> None:
+        """Show these trainings.
+
+        Args:
+            runs: In the order to show.
+            current: The one to select; None: the one that is selected.
+        """
+        wanted = current or self.current
+        self.blockSignals(True)
+        self._runs = tuple(runs)
+        self.setRowCount(len(runs))
+        for row, info in enumerate(runs):
+            texts = (
+                info.name,
+                info.phase or info.state if info.active else info.state,
+                f"{info.epoch}/{info.epochs}" if info.epochs else "",
+                number(info.best_loss) if info.best_epoch else "",
+            )
+            for column, text in enumerate(texts):
+                item = self.item(row, column)
+                if item is None:
+                    item = QTableWidgetItem()
+                    self.setItem(row, column, item)
+                item.setText(text)
+                item.setToolTip(f"{info.path}\n{info.error or ''}".strip())
+        self.clearSelection()
+        for row, info in enumerate(runs):
+            if info.path == wanted:
+                self.selectRow(row)
+        self.blockSignals(False)
+
+    def _selected(self) -> None:
+        if self.current is not None:
+            self.chosen.emit(self.current)

@@ -1,0 +1,252 @@
+"""Bringing scans into the list of the Train dock: folders, files, layers, and brain masks for those with a skull."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from napari.utils.notifications import show_info, show_warning
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QFileDialog
+
+from ..contributions.layers import tag_of
+from ..errors import CeadError
+from ..patients import Patient, save_volume
+from ..patients.skull_stripping import HOW_TO_INSTALL, hd_bet_command, strip_with_hd_bet
+from ..training.inspection import ScanReport, inspect, inspect_all
+from ..training.scans import ScanSource, find_scans, save_scan
+from .jobs import Job, show_failure, still_there
+from .layer_view import patient_of
+
+if TYPE_CHECKING:
+    from .train import TrainWidget
+
+NIFTI = "Brain MRI (*.nii *.nii.gz *.hdr *.img *.png);;All files (*)"
+
+
+class ScanFinder(QObject):
+    """Finds and judges scans in a thread and puts them into the table.
+
+    Args:
+        dock: The dock.
+    """
+
+    _judged = Signal(object)
+
+    def __init__(self, dock: TrainWidget) -> None:
+        super().__init__(dock)
+        self.dock, self.model = dock, dock.scans.scans
+        self.job = Job(self)
+        self._kept: tempfile.TemporaryDirectory[str] | None = None
+        self._judged.connect(self._take)
+        dock.add_folder.changed.connect(self._ask_for_folder)
+        dock.add_files.changed.connect(self._ask_for_files)
+        dock.add_layers.changed.connect(self._take_layers)
+        dock.clear.changed.connect(self._clear)
+        dock.scans.dropped.connect(self.add)
+        dock.brain_mask.changed.connect(self._ask_for_brain_mask)
+        dock.brain_layer.changed.connect(self._take_brain_layer)
+        dock.hd_bet.changed.connect(self._run_hd_bet)
+        self.job.ended.connect(self._ended)
+
+    @property
+    def folder(self) -> Path:
+        """Where scans that come from layers are written for as long as the dock lives."""
+        if self._kept is None:
+            self._kept = tempfile.TemporaryDirectory(prefix="napari-cead-")
+        return Path(self._kept.name)
+
+    def stop(self) -> None:
+        """Ask what runs to stop."""
+        self.job.stop()
+
+    def keep(self, source: ScanSource, folder: Path) -> ScanSource:
+        """Return a scan whose files outlive this dock: those written here are copied.
+
+        Args:
+            source: The scan.
+            folder: Where copies go; made if needed.
+
+        Raises:
+            OSError: If they cannot be copied.
+        """
+        kept: dict[str, Any] = {}
+        for name in ("scan", "lesion_mask", "brain_mask"):
+            file = getattr(source, name)
+            if file is not None and self._kept is not None and file.is_relative_to(self.folder):
+                folder.mkdir(exist_ok=True)
+                kept[name] = Path(shutil.copy2(file, folder / file.name))
+        return replace(source, **kept) if kept else source
+
+    def add(self, paths: Sequence[Path]) -> None:
+        """Find the scans in folders and files, and judge them."""
+        sequence = self.dock.sequence.value
+        known = {report.source.scan for report in self.model.reports}
+
+        def work() -> list[ScanSource]:
+            return [source for source in find_scans(paths, sequence) if source.scan not in known]
+
+        self._start(lambda: self._judge(work()), self._tell_if_none)
+
+    def judge(self, sources: Sequence[ScanSource]) -> None:
+        """Judge these scans and put them into the table."""
+        self._start(lambda: self._judge(sources), self._tell_if_none)
+
+    def _judge(self, sources: Sequence[ScanSource]) -> int:
+        total, done = len(sources), 0
+
+        def report(judged: ScanReport) -> None:
+            nonlocal done
+            done += 1
+            with still_there():
+                self._judged.emit(judged)
+            self.job.report(done, total)
+
+        if total:
+            self.job.report(0, total)
+            inspect_all(sources, report, self.job.stopping, sequence=self.dock.sequence.value)
+        return total
+
+    def _start(self, work: Callable[[], Any], on_done: Callable[[Any], None] | None = None) -> None:
+        if not self.job.start(work, on_done):
+            show_warning("Scans are being looked at: wait a moment.")
+            return
+        self.dock.looking.setRange(0, 0)
+        self.dock.looking.setVisible(True)
+        self.dock.update_enabled()
+
+    def _take(self, report: ScanReport) -> None:
+        rows = [row for row, old in enumerate(self.model.reports) if old.source.scan == report.source.scan]
+        if rows:
+            self.model.replace(rows[0], report)
+        else:
+            self.model.add(report)
+
+    def _ended(self) -> None:
+        self.dock.looking.setVisible(False)
+        self.dock.update_enabled()
+
+    def _clear(self) -> None:
+        self.job.stop()
+        self.model.clear()
+
+    # -- asking --------------------------------------------------------------------------------------------
+
+    def _ask_for_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self.dock, "Scans to train on")
+        if folder:
+            self.add([Path(folder)])
+
+    def _ask_for_files(self) -> None:
+        files, _ = QFileDialog.getOpenFileNames(self.dock, "Scans to train on", "", NIFTI)
+        if files:
+            self.add([Path(file) for file in files])
+
+    def _tell_if_none(self, found: int) -> None:
+        if not found and not self.job.stopping():
+            show_info("There are no new scans here.")
+
+    def _take_layers(self) -> None:
+        """Take the selected image layers, one scan each."""
+        chosen = [layer for layer in self.dock.viewer.layers.selection if isinstance(layer, Image)]
+        if not chosen:
+            show_warning("Select image layers in napari's layer list first.")
+            return
+        sources = []
+        for layer in chosen:
+            try:
+                sources.append(self._written(patient_of(layer)))
+            except CeadError as error:
+                show_failure(error)
+        if sources:
+            self.judge(sources)
+
+    def _written(self, patient: Patient) -> ScanSource:
+        """Return where a patient's scan lies; one that came from no file is written first."""
+        file = patient.files.get(patient.sequence)
+        if file is not None and patient.files:
+            return ScanSource(patient.name, file, patient.files.get("seg"), sequence=patient.sequence)
+        sequence = self.dock.sequence.value
+        renamed = replace(patient, sequence=sequence, sequences={sequence: patient.volume()})
+        return save_scan(renamed, self.folder)
+
+    # -- brain masks ---------------------------------------------------------------------------------------
+
+    def _chosen(self) -> list[ScanReport]:
+        reports = [self.model.reports[row] for row in self.dock.scans.rows]
+        if not reports:
+            show_warning("Select a scan in the list first.")
+        return reports
+
+    def _ask_for_brain_mask(self) -> None:
+        reports = self._chosen()
+        if not reports:
+            return
+        file, _ = QFileDialog.getOpenFileName(self.dock, f"Brain mask of {reports[0].source.name}", "", NIFTI)
+        if file:
+            self.give_brain_mask(reports[0], Path(file))
+
+    def give_brain_mask(self, report: ScanReport, file: Path) -> None:
+        """Judge a scan again with a brain mask."""
+        source = replace(report.source, brain_mask=file)
+        self._start(lambda: self._again([source]))
+
+    def _again(self, sources: Sequence[ScanSource]) -> None:
+        for source in sources:
+            report = inspect(source, sequence=self.dock.sequence.value)
+            with still_there():
+                self._judged.emit(report)
+
+    def _take_brain_layer(self) -> None:
+        reports = self._chosen()
+        layer = self.dock.viewer.layers.selection.active
+        if not reports:
+            return
+        if not isinstance(layer, Labels):
+            show_warning("Select the labels layer that shows the brain in napari's layer list.")
+            return
+        try:
+            file = self._mask_file(layer, reports[0])
+        except CeadError as error:
+            show_failure(error)
+            return
+        self.give_brain_mask(reports[0], file)
+
+    def _mask_file(self, layer: Labels, report: ScanReport) -> Path:
+        """Write a labels layer in the grid of its patient, else in that of the scan."""
+        from ..patients import load_patient
+
+        tag = tag_of(layer)
+        labels = np.asarray(layer.data)
+        labels = labels[None] if labels.ndim == 2 else labels
+        patient = tag.patient if tag is not None else load_patient(report.source.scan, only=True)
+        return save_volume(labels > 0, patient, self.folder / f"{report.source.name}_brain.nii.gz")
+
+    def _run_hd_bet(self) -> None:
+        if hd_bet_command() is None:
+            show_warning(f"HD-BET is not installed; {HOW_TO_INSTALL}")
+            return
+        reports, device = self._chosen(), self.dock.device.value
+        if not reports:
+            return
+        folder, job = self.folder, self.job
+
+        def work() -> None:
+            for done, report in enumerate(reports):
+                job.report(done, len(reports))
+                mask = folder / f"{report.source.name}_hd-bet.nii.gz"
+                strip_with_hd_bet(
+                    report.source.scan,
+                    mask,
+                    device="cuda" if device == "cuda" else "cpu",
+                    should_stop=job.stopping,
+                )
+                self._again([replace(report.source, brain_mask=mask)])
+
+        self._start(work)

@@ -1,0 +1,262 @@
+"""The Train dock: fine-tune a model on local healthy scans, in a process of its own, without leaving napari."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from napari.utils.notifications import show_info
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication, QMessageBox
+
+from ..errors import CeadError
+from ..training.launching import command_line
+from ..training.manager import RunManager
+from ..training.registry import runs_folder
+from ..training.run_files import SCANS, SCANS_FILE
+from ..training.scan_list import write_scan_list
+from ..zoo import check_name, find_model, find_models, list_models, load_card
+from .docks import docks_in
+from .gone import when_gone
+from .jobs import show_failure
+from .run_view import RunView
+from .scan_finder import ScanFinder
+from .scan_table import sources
+from .threshold_plot import is_dark
+from .train_form import SCRATCH, TrainForm
+
+LIST_EVERY_MS = 2000
+"""How often the list of trainings is looked at."""
+
+FEWEST_SCANS = 2
+"""One scan to learn from and one to validate on."""
+
+
+class TrainWidget(TrainForm):
+    """Choose scans, start a training, watch it, and use what comes out.
+
+    A training is the command ``napari-cead train`` in another process: it goes on when napari is closed, and any
+    dock that is opened later finds it.
+
+    Attributes:
+        manager: Knows all trainings of this machine.
+        finder: Brings scans into the list.
+        view: Follows the selected training.
+        confirm: Asks a question and tells whether the answer is yes.
+
+    Args:
+        napari_viewer: The viewer to work in.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self.manager = RunManager()
+        self.confirm: Callable[[str], bool] = self._ask
+        self.finder = ScanFinder(self)
+        self.view = RunView(self.manager, lambda question: self.confirm(question))
+        self.follow_column.addWidget(self.view)
+        self._list_timer = QTimer(self, interval=LIST_EVERY_MS)
+        self._connect()
+        self._base_chosen()
+        self.refresh_runs()
+        self.update_enabled()
+        if any(info.active for info in self.runs.runs):
+            self.tabs.setCurrentIndex(1)
+
+    def _connect(self) -> None:
+        self.start.changed.connect(self.start_training)
+        self.copy.changed.connect(lambda: _clipboard(self.command.text()))
+        self.base.changed.connect(self._base_chosen)
+        self.scans.scans.ticked.connect(self.update_enabled)
+        controls = (
+            self.healthy,
+            self.design,
+            self.size,
+            self.name,
+            self.epochs,
+            self.rate,
+            self.batch_size,
+            self.context,
+            self.squares,
+            self.device,
+            self.seed,
+            self.patience,
+            self.schedule,
+            self.augment,
+            self.freeze,
+        )
+        for control in controls:
+            control.changed.connect(lambda *_: self.update_enabled())
+        self.finder.job.progressed.connect(self._looked_at)
+        self.runs.chosen.connect(self.view.show_run)
+        self.view.changed.connect(self.refresh_runs)
+        self.view.gone.connect(self.refresh_runs)
+        self.view.use_requested.connect(self.use_in_explore)
+        self._list_timer.timeout.connect(self.refresh_runs)
+        self._list_timer.start()
+        theme = self.viewer.events.theme
+        theme.connect(self._theme_changed)
+        self._theme_changed()
+        finder, view, timer = self.finder, self.view, self._list_timer
+
+        def forget() -> None:
+            """The dock is gone; trainings go on."""
+            theme.disconnect(self._theme_changed)
+            finder.stop()
+            view.stop()
+            timer.stop()
+
+        when_gone(self, forget)
+        application = QApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(finder.stop)
+
+    def _theme_changed(self, event: Any = None) -> None:
+        self.view.plots.set_theme(dark=is_dark(self.viewer.theme))
+
+    # -- what is asked for ---------------------------------------------------------------------------------
+
+    @property
+    def model(self) -> str:
+        """The design that is trained."""
+        if self.base.value == SCRATCH:
+            return str(self.design.value)
+        name = str(load_card(find_model(self.base.value)).spec.name)
+        twin = name.removeprefix("ce-")
+        return f"ce-{twin}" if self.context.value else twin
+
+    def options(self) -> dict[str, Any]:
+        """Return the options of ``napari-cead train``, by name."""
+        scratch = self.base.value == SCRATCH
+        return {
+            "name": self.name.value.strip(),
+            "init_from": None if scratch else self.base.value,
+            "size": self.size.value if scratch else None,
+            "epochs": self.epochs.value,
+            "lr": f"{self.rate.value:g}",
+            "batch_size": self.batch_size.value,
+            "schedule": self.schedule.value,
+            "max_squares": self.squares.value if self.model.startswith("ce-") else None,
+            "augment": self.augment.value,
+            "freeze_encoder": self.freeze.value,
+            "patience": self.patience.value or None,
+            "seed": self.seed.value,
+            "device": self.device.value,
+        }
+
+    def problem_now(self) -> str:
+        """Return why a training cannot start yet, empty if it can."""
+        chosen = self.scans.scans.chosen
+        if self.finder.job.running:
+            return "Scans are being looked at…"
+        if len(chosen) < FEWEST_SCANS:
+            return f"Tick at least {FEWEST_SCANS} scans: one to learn from, one to validate on."
+        unlabelled = sum(report.source.lesion_mask is None for report in chosen)
+        if unlabelled and not self.healthy.value:
+            return f"{unlabelled} scans have no lesion mask: say that they are healthy, or untick them."
+        name = self.name.value.strip()
+        try:
+            check_name(name)
+        except CeadError as error:
+            return str(error)
+        if name in find_models():
+            return f"There is a model called {name} already: choose another name."
+        return ""
+
+    def update_enabled(self) -> None:
+        """Show what is possible now."""
+        chosen = self.scans.scans.chosen
+        every = self.scans.scans.reports
+        if every:
+            slices = sum(report.slices for report in chosen)
+            self.found.setText(f"{len(chosen)} of {len(every)} scans ticked, {slices} usable slices")
+        else:
+            self.found.setText("Choose scans of healthy people, or drop them onto the list.")
+        problem = self.problem_now()
+        self.problem.setText(problem)
+        self.problem.setVisible(bool(problem))
+        self.start.enabled = not problem
+        self.squares.enabled = self.context.value
+        out = runs_folder() / (self.name.value.strip() or "local")
+        words = self.manager.command(self.model, out / SCANS_FILE, out, self.options())
+        self.command.setText(command_line(words[1:]))
+
+    def _base_chosen(self) -> None:
+        scratch = self.base.value == SCRATCH
+        self.scratch.setVisible(scratch)
+        try:
+            spec = None if scratch else load_card(find_model(self.base.value)).spec
+        except CeadError as error:
+            show_failure(error)
+            return
+        with self.context.changed.blocked():
+            self.context.value = True if spec is None else spec.name.startswith("ce-")
+        self.context.enabled = not scratch
+        self.update_enabled()
+
+    def _looked_at(self, done: int, total: int) -> None:
+        self.looking.setRange(0, total)
+        self.looking.setValue(done)
+
+    # -- starting and following ----------------------------------------------------------------------------
+
+    def start_training(self) -> None:
+        """Write the scan list into a new run's folder and start the training there."""
+        if self.problem_now():
+            return
+        options = self.options()
+        try:
+            run = self.manager.new_folder(options["name"])
+            run.mkdir(parents=True)
+            chosen = sources(self.scans.scans.chosen, healthy=self.healthy.value)
+            kept = [self.finder.keep(source, run / SCANS) for source in chosen]
+            scans = write_scan_list(run / SCANS_FILE, kept, self.sequence.value)
+            info = self.manager.start(self.model, scans, run, options)
+        except (CeadError, OSError) as error:
+            show_failure(error)
+            return
+        self.refresh_runs(info.path)
+        self.view.show_run(info.path)
+        self.tabs.setCurrentIndex(1)
+
+    def refresh_runs(self, current: Path | None = None) -> None:
+        """Look what trainings there are."""
+        self.runs.show_runs(self.manager.list(), current)
+        if self.view.run is None and self.runs.runs:
+            first = self.runs.runs[0].path
+            self.runs.show_runs(self.runs.runs, first)
+            self.view.show_run(first)
+
+    def use_in_explore(self, name: str) -> None:
+        """Choose a model in the Explore dock, opened if need be."""
+        from .explore import ExploreWidget
+
+        found = docks_in(self.viewer, ExploreWidget)
+        if found:
+            dock = found[-1]
+        else:
+            _, dock = self.viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
+        dock.refresh_models()
+        if name in dock.model.choices:
+            dock.model.value = name
+            show_info(f"{name} is chosen in the Explore dock.")
+
+    def refresh_base_models(self) -> None:
+        """Offer the models that are there now."""
+        with self.base.changed.blocked():
+            chosen = self.base.value
+            self.base.choices = [*(info.name for info in list_models()), SCRATCH]
+            if chosen in self.base.choices:
+                self.base.value = chosen
+
+    def _ask(self, question: str) -> bool:
+        answer = QMessageBox.question(self, "napari-cead", question)
+        return bool(answer == QMessageBox.StandardButton.Yes)
+
+
+def _clipboard(text: str) -> None:
+    clipboard = QApplication.clipboard()
+    if clipboard is not None:
+        clipboard.setText(text)

@@ -1,0 +1,192 @@
+"""The controls of the Train dock and how they are laid out. What they do is in ``train.py``."""
+
+from __future__ import annotations
+
+from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, LineEdit, PushButton, SpinBox
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QScrollArea,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..exploring import DEFAULT_MODEL
+from ..models.specs import MODEL_NAMES
+from ..patients import SEQUENCES
+from ..zoo import list_models
+from .controls import folded, row, section
+from .preferences import DEVICES
+from .runs_table import RunsTable
+from .scan_table import ScanTable
+
+SCRATCH = "from scratch"
+"""Entry of the list of base models that stands for none."""
+
+
+class TrainForm(QWidget):
+    """Every control of the Train dock, without behaviour.
+
+    Attributes:
+        add_folder: Asks for a folder of scans; ``add_files`` for files; ``add_layers`` takes layers open in napari.
+        scans: The scans that were found.
+        found: How many there are and how many slices they have.
+        healthy: Whether scans without a lesion mask are said to be healthy.
+        brain_mask: Asks for a brain mask of the selected scan; ``brain_layer`` takes a layer; ``hd_bet`` finds one.
+        base: Model to fine-tune, or ``SCRATCH``; ``design`` is trained then.
+        name: Name of the new model.
+        epochs: And so on: the settings that matter.
+        start: Starts the training.
+        command: The command that Start runs.
+        runs: The list of trainings.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tabs = QTabWidget()
+        self.tabs.addTab(_scrolled(self._build_training()), "New training")
+        self.follow = QWidget()
+        self.follow_column = QVBoxLayout(self.follow)
+        self.runs = RunsTable()
+        self.follow_column.addWidget(self.runs)
+        self.tabs.addTab(_scrolled(self.follow), "Trainings")
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(self.tabs)
+        self.setMinimumWidth(320)
+
+    def _build_training(self) -> QWidget:
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.setContentsMargins(4, 4, 4, 4)
+        self._build_scans(column)
+        self._build_settings(column)
+        self._build_start(column)
+        column.addStretch(1)
+        return inner
+
+    def _build_scans(self, column: QVBoxLayout) -> None:
+        grid = section("Scans", column)
+        self.sequence = ComboBox(choices=list(SEQUENCES), value="flair")
+        self.add_folder = _button("Folder…", "A folder of NIfTI files, a BIDS tree, or patient folders")
+        self.add_files = _button("Files…", "Single scans")
+        self.add_layers = _button("Layers", "The image layers that are selected in napari")
+        self.clear = _button("Clear", "Take all scans out of the list")
+        row(grid, "Sequence", self.sequence.native, "What the scans show")
+        line = QHBoxLayout()
+        for button in (self.add_folder, self.add_files, self.add_layers, self.clear):
+            line.addWidget(button.native)
+        grid.addLayout(line, grid.rowCount(), 0, 1, 3)
+        self.scans = ScanTable()
+        grid.addWidget(self.scans, grid.rowCount(), 0, 1, 3)
+        self.looking = QProgressBar()
+        self.looking.setVisible(False)
+        self.looking.setAccessibleName("Scans looked at")
+        grid.addWidget(self.looking, grid.rowCount(), 0, 1, 3)
+        self.found = QLabel("Choose scans of healthy people, or drop them onto the list.")
+        self.found.setWordWrap(True)
+        grid.addWidget(self.found, grid.rowCount(), 0, 1, 3)
+        self.healthy = CheckBox(text="The scans without a lesion mask show healthy brains", value=False)
+        self.healthy.native.setToolTip(
+            "A scan without a mask is unlabelled, not healthy: only you know. What counts as healthy here decides "
+            "what the model will find"
+        )
+        grid.addWidget(self.healthy.native, grid.rowCount(), 0, 1, 3)
+        self.brain_mask = _button("Brain mask…", "A brain mask file for the selected scan")
+        self.brain_layer = _button(
+            "Mask layer", "The selected labels layer as brain mask of the selected scan"
+        )
+        self.hd_bet = _button(
+            "HD-BET", "Find the brain with HD-BET, if it is installed, for the selected scans"
+        )
+        masks = QWidget()
+        masks_line = QHBoxLayout(masks)
+        masks_line.setContentsMargins(0, 0, 0, 0)
+        for button in (self.brain_mask, self.brain_layer, self.hd_bet):
+            masks_line.addWidget(button.native)
+        grid.addWidget(folded("Not skull-stripped?", masks), grid.rowCount(), 0, 1, 3)
+
+    def _build_settings(self, column: QVBoxLayout) -> None:
+        grid = section("Model", column)
+        names = [info.name for info in list_models()]
+        self.base = ComboBox(choices=[*names, SCRATCH])
+        if DEFAULT_MODEL in names:
+            self.base.value = DEFAULT_MODEL
+        self.design = ComboBox(choices=list(MODEL_NAMES), value=DEFAULT_MODEL)
+        self.size = ComboBox(choices=["small", "paper"], value="small")
+        self.name = LineEdit(value="local")
+        self.epochs = SpinBox(value=10, min=1, max=100_000)
+        self.rate = FloatSpinBox(value=2e-4, min=1e-7, max=1.0, step=1e-5)
+        self.rate.native.setDecimals(7)
+        self.batch_size = SpinBox(value=32, min=1, max=4096)
+        self.context = CheckBox(text="on", value=True)
+        self.squares = SpinBox(value=1, min=1, max=16)
+        self.device = ComboBox(choices=list(DEVICES), value="auto")
+        row(grid, "Start from", self.base.native, "The model that is fine-tuned")
+        self.scratch = QWidget()
+        inside = QGridLayout(self.scratch)
+        inside.setContentsMargins(0, 0, 0, 0)
+        row(inside, "Design", self.design.native, "One of the paper's eight designs")
+        row(inside, "Size", self.size.native, "small trains on a processor; paper wants a GPU")
+        grid.addWidget(self.scratch, grid.rowCount(), 0, 1, 3)
+        row(grid, "Name", self.name.native, "What the new model is called")
+        row(grid, "Epochs", self.epochs.native, "How often every slice is seen")
+        row(grid, "Learning rate", self.rate.native, "Of Adam; lower it if the loss grows")
+        row(grid, "Batch size", self.batch_size.native, "Slices per update")
+        row(grid, "Context encoding", self.context.native, "Squares are cut out and have to be filled in")
+        row(grid, "Squares", self.squares.native, "Most squares in a slice: the strength of context encoding")
+        row(grid, "Device", self.device.native, "auto takes a GPU if there is one")
+
+        rest = QWidget()
+        more = QGridLayout(rest)
+        more.setContentsMargins(0, 0, 0, 0)
+        self.seed = SpinBox(value=0, min=0, max=2**31 - 1)
+        self.patience = SpinBox(value=0, min=0, max=100_000)
+        self.schedule = ComboBox(choices=["constant", "one-cycle"], value="constant")
+        self.augment = CheckBox(text="on", value=True)
+        self.freeze = CheckBox(text="decoder only", value=False)
+        row(more, "Seed", self.seed.native, "Of everything random")
+        row(more, "Patience", self.patience.native, "Stop after so many epochs without progress; 0: never")
+        row(more, "Schedule", self.schedule.native, "How the learning rate changes")
+        row(more, "Augmentation", self.augment.native, "Flips, small moves, brightness")
+        row(more, "Train", self.freeze.native, "Keep the encoder as it is")
+        grid.addWidget(folded("More settings", rest), grid.rowCount(), 0, 1, 3)
+
+    def _build_start(self, column: QVBoxLayout) -> None:
+        grid = section("Start", column)
+        self.start = _button("Start", "Train in a process of its own; napari stays free")
+        self.problem = QLabel()
+        self.problem.setWordWrap(True)
+        self.command = QLabel()
+        self.command.setWordWrap(True)
+        self.command.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.copy = _button("Copy", "Copy the command")
+        shown = QWidget()
+        shown_column = QVBoxLayout(shown)
+        shown_column.setContentsMargins(0, 0, 0, 0)
+        shown_column.addWidget(self.command)
+        shown_column.addWidget(self.copy.native)
+        grid.addWidget(self.problem, grid.rowCount(), 0, 1, 3)
+        grid.addWidget(self.start.native, grid.rowCount(), 0, 1, 3)
+        grid.addWidget(folded("The command that Start runs", shown), grid.rowCount(), 0, 1, 3)
+        note = QLabel("Nothing leaves this computer.")
+        note.setEnabled(False)
+        grid.addWidget(note, grid.rowCount(), 0, 1, 3)
+
+
+def _button(text: str, tip: str) -> PushButton:
+    button = PushButton(text=text)
+    button.native.setToolTip(tip)
+    return button
+
+
+def _scrolled(inner: QWidget) -> QScrollArea:
+    scroll = QScrollArea()
+    scroll.setWidget(inner)
+    scroll.setWidgetResizable(True)
+    scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+    return scroll

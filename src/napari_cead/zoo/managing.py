@@ -1,0 +1,187 @@
+"""Renaming, annotating and removing installed models. The bundled ones are never touched."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..atomic import to_json, write_text
+from ..errors import ModelError, OutputError, ParameterError
+from .card import CARD_FILE, WEIGHTS_FILE, ModelCard, load_card
+from .finding import bundled_names, find_model, find_models, models_folder
+from .installing import check_name
+
+LONGEST_NOTES = 10_000
+"""Most characters that the notes on a model may have."""
+
+
+@dataclass(frozen=True)
+class Managed:
+    """What became of an installed model.
+
+    Attributes:
+        name: What it was called before.
+        folder: Where it is now; None: it is gone.
+        uncovered: Folder of the bundled model that the name means again, because the installed one hid it.
+    """
+
+    name: str
+    folder: Path | None
+    uncovered: Path | None = None
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.name}: removed" if self.folder is None else f"{self.name}: now called {self.folder.name}"
+        )
+        back = f"; {self.name} is again the model that comes with the program"
+        return text + (back if self.uncovered is not None else "")
+
+
+def rename_model(name: str, new: str) -> Managed:
+    """Give an installed model another name.
+
+    Args:
+        name: What it is called.
+        new: What to call it.
+
+    Raises:
+        ModelError: If no such model is installed, or its card is damaged.
+        OutputError: If another model has the name, or the folder cannot be changed.
+        ParameterError: If the name cannot be a model's.
+    """
+    folder = _installed(name)
+    check_name(new)
+    if new == name:
+        return Managed(name, folder)
+    # Without regard to case, so that the models can be moved to a system that has none.
+    others = {other.casefold() for other in (*_names(), *find_models(), *bundled_names()) if other != name}
+    if new.casefold() in others:
+        raise OutputError("another model has this name", file=new, mend="choose a name that no model has")
+    card, target = load_card(folder), folder.with_name(new)
+    with _changing(folder):
+        folder.rename(target)
+        try:
+            # The name on the card counts only where the model is installed or exported: between these two steps
+            # the model is whole under its new name.
+            _write(target, card.model_copy(update={"name": new}))
+        except BaseException:
+            with suppress(OSError):
+                target.rename(folder)
+            raise
+    return Managed(name, target, _uncovered(name))
+
+
+def note_model(name: str, text: str) -> ModelCard:
+    """Replace the user's notes on an installed model. They stay on this computer unless an export asks for them.
+
+    Args:
+        name: What it is called.
+        text: The notes; empty: none.
+
+    Returns:
+        The card with the notes.
+
+    Raises:
+        ModelError: If no such model is installed, or its card is damaged.
+        OutputError: If the card cannot be written.
+        ParameterError: If the text is too long.
+    """
+    notes = text.strip()
+    if len(notes) > LONGEST_NOTES:
+        raise ParameterError(
+            f"notes of {len(notes)} characters are too long", mend=f"use at most {LONGEST_NOTES} characters"
+        )
+    folder = _installed(name)
+    card = load_card(folder).model_copy(update={"notes": notes})
+    _write(folder, card)
+    return card
+
+
+def remove_model(name: str) -> Managed:
+    """Delete an installed model, whole or damaged, for good.
+
+    Args:
+        name: What it is called.
+
+    Raises:
+        ModelError: If no such model is installed.
+        OutputError: If its folder holds anything else, or cannot be removed.
+    """
+    folder = _installed(name)
+    with _changing(folder):
+        if folder.is_symlink():  # what a link points at is not ours
+            folder.unlink()
+            return Managed(name, None, _uncovered(name))
+        foreign = sorted({entry.name for entry in folder.iterdir()} - {CARD_FILE, WEIGHTS_FILE})
+        if foreign:
+            raise OutputError(
+                f"the folder holds {foreign[0]!r}, which is not part of a model",
+                file=folder,
+                mend="move what is yours elsewhere, or delete the folder by hand",
+            )
+        # Moved aside in one step: nobody meets half a model, however long the deletion takes.
+        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".old-"))
+        try:
+            folder.rename(aside / folder.name)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    return Managed(name, None, _uncovered(name))
+
+
+def _installed(name: str) -> Path:
+    """Return the folder of an installed model.
+
+    Raises:
+        ModelError: If there is none of this name.
+    """
+    names = _names()
+    if name in names:  # compared with what is there: a path is never a name
+        return models_folder() / name
+    if name in bundled_names():
+        raise ModelError(
+            "this model comes with the program and cannot be changed",
+            file=name,
+            mend=f"install a copy: napari-cead models install {name} --name another-name",
+        )
+    raise ModelError(
+        "no model of this name is installed",
+        file=name,
+        mend=f"use one of: {', '.join(names) or 'none is installed yet'}",
+    )
+
+
+def _names() -> list[str]:
+    try:
+        with os.scandir(models_folder()) as entries:
+            return sorted(
+                entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")
+            )
+    except OSError:  # none installed yet
+        return []
+
+
+def _uncovered(name: str) -> Path | None:
+    """Return the bundled model that a name means again."""
+    return find_model(name) if name in bundled_names() else None
+
+
+def _write(folder: Path, card: ModelCard) -> None:
+    write_text(folder / CARD_FILE, to_json(card.model_dump(mode="json")))
+
+
+@contextmanager
+def _changing(folder: Path) -> Iterator[None]:
+    """Turn what the disk refuses into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"the model cannot be changed ({error.strerror or error})",
+            file=folder,
+            mend="check the permissions of its folder, and that no other program has it open",
+        ) from error

@@ -1,0 +1,251 @@
+"""A model before and after fine-tuning: against figures computed one slice at a time."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+import napari_cead as cead
+from model_folders import one_sentence
+from napari_cead.errors import Cancelled, ParameterError, PatientError
+from napari_cead.evaluation.before_after import EXAMPLES, WHITE, compare
+from napari_cead.evaluation.finishing import finish
+from napari_cead.evaluation.healthy_slices import paired
+from napari_cead.training import prepare, train
+from napari_cead.zoo import load_card
+from small_stores import SIZE, settings, write_patients
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("before-after")
+
+
+@pytest.fixture(scope="module")
+def cohort(place):
+    return write_patients(place / "cohort", count=6)
+
+
+@pytest.fixture(scope="module")
+def store(place, cohort):
+    split = {"train": ["Mets_001", "Mets_002"], "validation": ["Mets_003", "Mets_004", "Mets_005"]}
+    file = place / "split.json"
+    file.write_text(json.dumps({**split, "test": ["Mets_006"]}))
+    return prepare(cohort, place / "store", image_size=SIZE, min_brain=0.05, split=file)
+
+
+@pytest.fixture(scope="module")
+def models(place, store):
+    """A base model that has learned a little, and what fine-tuning made of it."""
+    base = finish(train(settings(epochs=12, learning_rate=4e-3), store, place / "base").run)
+    tuned = finish(train(settings(epochs=40, learning_rate=5e-3), store, place / "tuned", init_from=base).run)
+    return base, tuned
+
+
+@pytest.fixture(scope="module")
+def found(models, store, cohort):
+    return compare(*models, store, patient=cohort / "Mets_006", device="cpu")
+
+
+def slice_by_slice(folder, store):
+    """Give patient, image, reconstruction of each healthy validation slice."""
+    detector = cead.load_model(folder, device="cpu")
+    rows = store.healthy_rows("validation")
+    for (patient, _), picture in zip(rows, store.read(rows), strict=True):
+        image = picture.astype(np.float32) / 255
+        yield patient, image, detector.reconstruct(torch.from_numpy(image)[None, None])[0, 0].numpy()
+
+
+def test_the_figures_are_means_over_the_same_slices(found, models, store):
+    for side, folder in zip(("before", "after"), models, strict=True):
+        seen = [*slice_by_slice(folder, store)]
+        pairs = [(image.astype(float), made.astype(float)) for _, image, made in seen]
+        expected = {
+            "residual": [np.abs(image - made)[image > 0].mean() for image, made in pairs],
+            "psnr": [peak_signal_noise_ratio(*pair, data_range=1.0) for pair in pairs],
+            "ssim": [structural_similarity(*pair, data_range=1.0) for pair in pairs],
+        }
+        for name, values in expected.items():
+            assert getattr(found.figures[name], side) == pytest.approx(np.mean(values), abs=1e-4), name
+    assert (found.patients, found.slices) == (3, len(seen))
+    residual = found.figures["residual"]
+    assert residual.difference == pytest.approx(residual.after - residual.before)
+    assert residual.after < residual.before  # it has learned longer
+    assert (residual.verdict, found.figures["ssim"].more_is_better) == ("better", True)
+    assert "reconstructs these scans better" in found.verdict
+
+
+def test_the_interval_draws_whole_patients():
+    patients = np.array([0, 0, 0, 1, 2, 2])
+    before, after = np.zeros(6), np.array([-1.0, -2, -3, 1, -4, -2])
+    result = paired(before, after, patients, more_is_better=False, resamples=500, seed=3)
+    draws = np.random.default_rng(3).integers(3, size=(500, 3))
+    means = [np.concatenate([after[patients == patient] for patient in draw]).mean() for draw in draws]
+    assert result.interval == pytest.approx(np.quantile(means, [0.025, 0.975]))
+    assert result.difference == pytest.approx(after.mean())
+    assert result.verdict == "unclear"  # a resample of patient 1 alone is worse
+    assert paired(before, after - 5, patients, more_is_better=False).verdict == "better"
+    assert paired(before, after - 5, patients, more_is_better=True).verdict == "worse"
+    alone = paired(before[:3], after[:3], patients[:3], more_is_better=False)
+    assert (alone.interval, alone.verdict) == (None, "unclear")
+
+
+def test_slices_without_a_figure_are_left_out_of_it():
+    before, after = [1.0, np.inf, np.nan, 3.0], [2.0, 1.0, 1.0, 5.0]
+    result = paired(before, after, np.array([0, 0, 1, 1]), more_is_better=True)
+    assert (result.before, result.after, result.difference) == (2.0, 3.5, 1.5)
+    nothing = paired([np.inf], [np.inf], np.array([0]), more_is_better=True)
+    assert np.isnan(nothing.difference) and nothing.verdict == "unclear"
+
+
+def test_thresholds_come_from_the_cards_and_are_counted_on_local_scans(found, models, store):
+    (item,) = (item for item in found.thresholds if item.score == "residual")
+    for side, folder in zip(("before", "after"), models, strict=True):
+        (expected,) = (
+            suggestion.params["threshold"]
+            for suggestion in load_card(folder).suggestions
+            if (suggestion.score, suggestion.rule) == ("residual", "healthy-quantile")
+        )
+        assert getattr(item, side) == expected
+        values = np.concatenate(
+            [np.abs(image - made)[image > 0] for _, image, made in slice_by_slice(folder, store)]
+        )
+        assert 0 < expected < 1
+        share = getattr(item, f"above_{side}")
+        assert share == pytest.approx((values > expected).mean(), abs=3e-4)
+        # Both were calibrated on this store: recomputed, their thresholds are what they were.
+        assert getattr(item, f"{side}_local") == pytest.approx(expected, abs=1 / 1024)
+        assert share <= item.expected + 3e-4
+
+
+def test_a_threshold_that_does_not_fit_is_called_so(models, store, place):
+    folder = shutil.copytree(models[0], place / "elsewhere")
+    values = json.loads((folder / "model.json").read_text("utf-8"))
+    values["suggestions"] = [
+        {"score": score, "rule": "healthy-quantile", "params": {"threshold": 0.01}}
+        for score in ("positive-residual", "residual")
+    ]
+    (folder / "model.json").write_text(json.dumps(values), encoding="utf-8")
+    result = compare(folder, models[1], store, device="cpu")
+    (item,) = (item for item in result.thresholds if item.score == "residual")
+    assert item.before == 0.01 and item.above_before > 0.5 and item.before_local > 0.02
+    assert "marks healthy tissue" in result.verdict
+    assert "does not show that lesions are found better" in result.verdict
+
+
+def test_a_patient_with_lesions_is_measured_by_the_same_rules(found, models, cohort):
+    assert found.patient == "Mets_006"
+    patient = cead.load_patient(cohort / "Mets_006")
+    for name, folder in zip((found.before, found.after), models, strict=True):
+        rows = [row for row in found.rows if row.model == name]
+        (usual,) = (row for row in rows if row.default)
+        result = cead.detect(patient, cead.load_model(folder, device="cpu"))
+        assert (usual.score, usual.rule, usual.params) == (result.score, result.rule, result.params)
+        assert usual.dice == pytest.approx(result.dice)
+        for score in {row.score for row in rows}:
+            of_score = [row for row in rows if row.score == score]
+            (oracle,) = (row for row in of_score if row.optimistic)
+            assert oracle.chosen_on == "this patient"
+            again = cead.detect(patient, cead.load_model(folder, device="cpu"), oracle.params, score)
+            assert oracle.dice == pytest.approx(again.dice)
+    baseline = [row for row in found.rows if row.model == "flair-threshold"]
+    assert [(row.rule, row.chosen_on) for row in baseline] == [
+        ("healthy-quantile", "local scans"),
+        ("oracle", "this patient"),
+    ]
+    assert found.rows[-1].model == "nothing" and found.rows[-1].dice == 0
+
+
+def test_the_settings_of_raw_intensity_are_from_the_local_scans(found, store):
+    pictures = store.healthy_slices("validation")
+    threshold = next(row for row in found.rows if row.model == "flair-threshold").params.threshold
+    values = pictures[pictures > 0] / np.float32(255)
+    assert (values > threshold).mean() <= 0.01 < (values > threshold - 1 / 1024).mean()
+
+
+def test_examples_are_what_the_models_made(found, models, store):
+    assert len(found.examples) == EXAMPLES
+    changes = [item.change for item in found.examples]
+    assert changes == sorted(changes)
+    seen = {
+        side: [*slice_by_slice(folder, store)]
+        for side, folder in zip(("before", "after"), models, strict=True)
+    }
+    for item in found.examples:
+        for side in ("before", "after"):
+            (made,) = (
+                made
+                for _, image, made in seen[side]
+                if np.array_equal((image * 255).round().astype(np.uint8), item.input)
+            )
+            shown = getattr(item, side)
+            assert shown.dtype == np.uint8 and shown.shape == (SIZE, SIZE)
+            assert np.abs(shown / 255 - np.clip(made, 0, 1)).max() <= 1 / 255
+            expected = np.clip(np.abs(item.input / 255 - made) / WHITE, 0, 1)
+            assert np.abs(getattr(item, f"residual_{side}") / 255 - expected).max() <= 1 / 255
+
+
+def test_it_is_strict_json(found):
+    values = found.described()
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+    assert values["schema_version"] == 1
+    assert values["figures"]["residual"]["verdict"] == "better"
+    assert {row["rule"] for row in values["rows"]} >= {"healthy-quantile", "oracle", "none"}
+
+
+def test_it_says_what_the_figures_rest_on(found, models, store):
+    assert any("flatters it a little" in note for note in found.notes)
+    assert any("3 patients are few" in note for note in found.notes)
+    assert not any("not fine-tuned from" in note for note in found.notes)
+    back = compare(models[1], models[0], store, device="cpu")
+    assert any("not fine-tuned from" in note for note in back.notes)
+    assert back.figures["residual"].verdict == "worse"
+    same = compare(models[0], models[0], store, device="cpu")
+    assert "both models have the same weights" in same.notes
+    assert same.figures["residual"].difference == 0 and same.before != same.after
+    trained_on = store.patients_of("train")[0]
+    seen = compare(*models, store, patient=trained_on.source, device="cpu")
+    assert any("Mets_001 was in the training" in note for note in seen.notes)
+
+
+def test_without_validation_slices_it_says_so(models, store, cohort):
+    patients = [replace(patient, parts=("train",) * len(patient.parts)) for patient in store.patients]
+    alone = replace(store, patients=tuple(patients))
+    result = compare(*models, alone, device="cpu")
+    assert (result.figures, result.examples, result.slices) == ({}, (), 0)
+    assert "no healthy validation slices" in result.verdict
+    assert all(item.above_before is None and item.after_local is None for item in result.thresholds)
+    assert any(item.after is not None for item in result.thresholds)  # the cards still say
+    json.dumps(result.described(), allow_nan=False)
+    result = compare(*models, alone, patient=cohort / "Mets_006", device="cpu")
+    assert not any(row.chosen_on == "local scans" for row in result.rows)
+
+
+def test_what_cannot_be_compared_is_one_sentence(models, store, place, cohort, model_folder):
+    with pytest.raises(ParameterError) as caught:
+        compare(model_folder, models[1], store, device="cpu")
+    one_sentence(caught)
+    bare = shutil.copytree(cohort / "Mets_006", place / "bare")
+    (bare / "seg.nii.gz").unlink()
+    with pytest.raises(PatientError) as caught:
+        compare(*models, store, patient=bare, device="cpu")
+    assert "no lesion mask" in one_sentence(caught)
+
+
+def test_progress_ends_and_a_stop_is_heard(models, store, cohort):
+    steps = []
+    compare(
+        *models,
+        store,
+        patient=cohort / "Mets_006",
+        device="cpu",
+        on_progress=lambda done, total: steps.append((done, total)),
+    )
+    assert steps == sorted(steps) and steps[-1][0] == steps[-1][1]
+    assert len({total for _, total in steps}) == 1
+    with pytest.raises(Cancelled):
+        compare(*models, store, device="cpu", should_stop=lambda: True)

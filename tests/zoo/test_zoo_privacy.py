@@ -1,0 +1,152 @@
+"""What a card tells of people, places and machines, and what of it is exported."""
+
+import getpass
+import platform
+import socket
+import struct
+from zipfile import ZipFile
+
+import pytest
+
+from model_folders import CARD, WEIGHTS, card, network, save
+from napari_cead import zoo
+from napari_cead.evaluation.finishing import finish, install
+from napari_cead.training import prepare, train
+from napari_cead.zoo.privacy import ANOTHER
+from small_stores import SIZE, settings, write_patients
+
+PATIENTS = ("Mueller_Hans_1961", "Okafor_Ada_1970", "PID0815", "Garcia_Ines")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("home-of-dr-house")
+
+
+@pytest.fixture(scope="module")
+def run(place):
+    """The model of a run, fine-tuned twice over on scans whose names and places must not get out."""
+    cohort = write_patients(place / "Klinik-Nord" / "radiology-archive")
+    for folder, name in zip(sorted(cohort.iterdir()), PATIENTS, strict=True):
+        folder.rename(cohort / name)
+    store = prepare(cohort, place / "Klinik-Nord" / "store", image_size=SIZE, validation=0.5, test=0)
+    parent = None
+    for name in ("dr-house-first-try", "result"):
+        parent = finish(train(settings(epochs=1), store, place / "Klinik-Nord" / name, init_from=parent).run)
+    return parent
+
+
+@pytest.fixture
+def fine_tuned(run, home):
+    """The same, installed, with notes."""
+    install(run)
+    zoo.note_model("result", "without Mrs Okafor, scanner in room 12")
+    return home / "result"
+
+
+def secrets(place):
+    found = {*PATIENTS, "Okafor", "Klinik-Nord", "radiology-archive", "dr-house", "room 12", place.name}
+    machine = {socket.gethostname(), getpass.getuser(), platform.platform(), platform.release()}
+    # A short name ("root") may be part of a word that is on every card.
+    return found | {name for name in machine if len(name) >= 6}
+
+
+def texts(folder):
+    """Everything in a model folder that is not weights."""
+    weights = (folder / WEIGHTS).read_bytes()
+    (length,) = struct.unpack("<Q", weights[:8])
+    assert sorted(path.name for path in folder.iterdir()) == [CARD, WEIGHTS]
+    return (folder / CARD).read_text("utf-8") + weights[8 : 8 + length].decode()
+
+
+def test_nothing_of_a_real_run_gets_out_unasked(fine_tuned, place, tmp_path):
+    whole = texts(fine_tuned)
+    assert "Okafor" in whole and "dr-house" in whole and platform.platform() in whole  # there is what to hide
+    folder = zoo.export_model("result", tmp_path / "out")
+    packed = zoo.export_model("result", tmp_path / "out.zip")
+    with ZipFile(packed) as opened:
+        names = opened.namelist()
+        content = opened.read(f"result/{CARD}").decode()
+        assert opened.comment == b"" and all(not entry.extra for entry in opened.infolist())
+    assert names == [f"result/{CARD}", f"result/{WEIGHTS}"]
+    assert content == (folder / CARD).read_text("utf-8")
+    found = texts(folder)
+    for secret in (*secrets(place), "/", "\\"):
+        assert secret not in found, secret
+    # What is left is the whole model.
+    exported, card = zoo.check_model(folder), zoo.load_card(fine_tuned)
+    assert (exported.sha256, exported.suggestions, exported.spec) == (
+        card.sha256,
+        card.suggestions,
+        card.spec,
+    )
+    assert [(parent.name, parent.sha256) for parent in exported.parents] == [
+        (ANOTHER, card.parents[0].sha256)
+    ]
+    # Of the training, the platform alone is missing: a new setting or figure has to be judged before it goes out.
+    assert set(zoo.withheld(card)) == {"notes", "the name dr-house-first-try", "versions.platform"}
+    assert exported.training == {
+        **card.training,
+        "versions": {key: value for key, value in card.training["versions"].items() if key != "platform"},
+    }
+    assert zoo.withheld(exported) == ()
+
+
+def test_an_onnx_file_holds_none_of_it(fine_tuned, place, tmp_path):
+    for package in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(package)
+    import onnx
+
+    content = zoo.export_model("result", tmp_path / "m.onnx", private=False).read_bytes()
+    for secret in secrets(place):
+        assert secret.encode() not in content, secret
+    model = onnx.load_model_from_string(content)
+    assert {prop.key for prop in model.metadata_props} == {
+        "model",
+        "sha256",
+        "sequence",
+        "spacing",
+        "intensity",
+    }
+
+
+def test_all_of_it_gets_out_if_asked_for(fine_tuned, tmp_path):
+    folder = zoo.export_model("result", tmp_path / "out", private=False)
+    assert zoo.check_model(folder) == zoo.load_card(fine_tuned)
+
+
+def test_what_others_wrote_into_the_summary_does_not_get_out(tmp_path):
+    summary = {
+        "seed": 3,
+        "patients": ["Mueller_Hans", "/data/x"],
+        "data": "/home/hans/scans",
+        "host": "node7",
+        "schedule": "as Hans said on Monday",
+        "curve": {"train_loss": [1.0, 0.5], "Mueller_Hans": [0.1]},
+        "precision": "bf16",
+    }
+    folder = zoo.save_model(network(), card("mine", training=summary), tmp_path / "mine")
+    exported = zoo.load_card(zoo.export_model(folder, tmp_path / "out"))
+    assert exported.training == {"seed": 3, "curve": {"train_loss": [1.0, 0.5]}, "precision": "bf16"}
+    assert set(zoo.withheld(zoo.load_card(folder))) == {
+        "patients",
+        "data",
+        "host",
+        "schedule",
+        "curve.Mueller_Hans",
+    }
+
+
+def test_the_names_of_bundled_parents_stay(tmp_path, bundled):
+    save(bundled / "given")
+    parents = (zoo.Parent(name="given", sha256="a" * 64), zoo.Parent(name="hans", sha256="b" * 64))
+    private = zoo.private_card(card("mine", parents=parents))
+    assert [parent.name for parent in private.parents] == ["given", ANOTHER]
+    assert [parent.sha256 for parent in private.parents] == ["a" * 64, "b" * 64]
+
+
+def test_bundled_models_are_exported_as_they_are(tmp_path):
+    from napari_cead.resources import sample_data
+
+    for file in sample_data().glob(f"models/*/{CARD}"):
+        assert zoo.withheld(zoo.load_card(file.parent)) == ()
