@@ -28,10 +28,12 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	@# Windows wait more than they compute: their tests run beside all others, and are shown when these are done.
+	@# One thread each: two processes that both want all cores stand in each other's way.
 	@if [ "$$(uname)" = Linux ]; then \
-		QT_QPA_PLATFORM=xcb xvfb-run -a -s "$(SCREEN)" $(BIN)/python -m pytest $(GUI) -p no:cacheprovider $(PYTEST) \
+		export OMP_NUM_THREADS=1 QT_QPA_PLATFORM=xcb; \
+		xvfb-run -a -s "$(SCREEN)" $(BIN)/python -m pytest $(GUI) -p no:cacheprovider $(PYTEST) \
 			> $(VENV)/gui.log 2>&1 & gui=$$!; \
-		QT_QPA_PLATFORM=xcb xvfb-run -a -n 150 -s "$(SCREEN)" $(BIN)/python -m pytest tests --ignore $(GUI) $(PYTEST); \
+		xvfb-run -a -n 150 -s "$(SCREEN)" $(BIN)/python -m pytest tests --ignore $(GUI) $(PYTEST); \
 		rest=$$?; \
 		wait $$gui; shown=$$?; cat $(VENV)/gui.log; test $$rest = 0 -a $$shown = 0; \
 	else \

@@ -12,7 +12,8 @@ from scans import make_brain, write_nifti
 def test_the_manifest_is_valid_and_every_command_exists():
     manifest = PluginManifest.from_distribution("napari-cead")
     manifest.validate_imports()
-    assert [widget.display_name for widget in manifest.contributions.widgets] == ["Explore anomalies"]
+    names = [widget.display_name for widget in manifest.contributions.widgets]
+    assert names == ["Explore anomalies", "Train a model"]
     assert isinstance(DynamicPlugin(manifest.name, manifest=manifest), DynamicPlugin)
 
 

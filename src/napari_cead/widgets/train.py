@@ -69,10 +69,10 @@ class TrainWidget(TrainForm):
         self.start.changed.connect(self.start_training)
         self.copy.changed.connect(lambda: _clipboard(self.command.text()))
         self.base.changed.connect(self._base_chosen)
+        self.design.changed.connect(self._base_chosen)
         self.scans.scans.ticked.connect(self.update_enabled)
         controls = (
             self.healthy,
-            self.design,
             self.size,
             self.name,
             self.epochs,
@@ -121,9 +121,8 @@ class TrainWidget(TrainForm):
     @property
     def model(self) -> str:
         """The design that is trained."""
-        if self.base.value == SCRATCH:
-            return str(self.design.value)
-        name = str(load_card(find_model(self.base.value)).spec.name)
+        scratch = self.base.value == SCRATCH
+        name = str(self.design.value if scratch else load_card(find_model(self.base.value)).spec.name)
         twin = name.removeprefix("ce-")
         return f"ce-{twin}" if self.context.value else twin
 
@@ -192,8 +191,7 @@ class TrainWidget(TrainForm):
             show_failure(error)
             return
         with self.context.changed.blocked():
-            self.context.value = True if spec is None else spec.name.startswith("ce-")
-        self.context.enabled = not scratch
+            self.context.value = (self.design.value if spec is None else spec.name).startswith("ce-")
         self.update_enabled()
 
     def _looked_at(self, done: int, total: int) -> None:

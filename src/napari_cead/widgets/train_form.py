@@ -57,7 +57,7 @@ class TrainForm(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self.tabs)
-        self.setMinimumWidth(320)
+        self.setMinimumWidth(400)
 
     def _build_training(self) -> QWidget:
         inner = QWidget()
@@ -90,7 +90,7 @@ class TrainForm(QWidget):
         self.found = QLabel("Choose scans of healthy people, or drop them onto the list.")
         self.found.setWordWrap(True)
         grid.addWidget(self.found, grid.rowCount(), 0, 1, 3)
-        self.healthy = CheckBox(text="The scans without a lesion mask show healthy brains", value=False)
+        self.healthy = CheckBox(text="Unlabelled scans show healthy brains", value=False)
         self.healthy.native.setToolTip(
             "A scan without a mask is unlabelled, not healthy: only you know. What counts as healthy here decides "
             "what the model will find"

@@ -55,6 +55,7 @@ class TrainingPlots(QWidget):
         line.addWidget(self.smooth)
         self.view = pg.PlotWidget()
         self.view.setMinimumHeight(150)
+        self.view.setMaximumHeight(240)
         self.view.setMouseEnabled(False, False)
         self.view.setMenuEnabled(False)
         self.view.hideButtons()
