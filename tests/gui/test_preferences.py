@@ -27,7 +27,7 @@ def test_the_page_shows_the_preferences_and_sets_them(dialog, qtbot):
     assert [device.itemText(i) for i in range(device.count())] == ["auto", "cpu", "cuda", "mps"]
     assert convention.currentText() == "radiological"
     [batch] = page.findChildren(QSpinBox)
-    assert (batch.value(), batch.minimum(), batch.maximum()) == (16, 1, 256)
+    assert (batch.value(), batch.minimum(), batch.maximum()) == (32, 1, 256)
     model = next(line for line in page.findChildren(QLineEdit) if line.text() == "ce-vae1")
     assert model.isVisible()
     device.setCurrentText("cpu")

@@ -33,7 +33,7 @@ def page(npe2pm, plugin_settings):
 def test_without_the_plugin_the_defaults_hold(npe2pm, plugin_settings):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert preferences() == Preferences("auto", 16, "ce-vae1", "radiological")
+        assert preferences() == Preferences("auto", 32, "ce-vae1", "radiological")
         prefer_convention("neurological")
         on_changed(lambda _: pytest.fail("nothing can change"))()
 
@@ -79,7 +79,7 @@ def test_bad_values_give_the_defaults_and_one_warning(page):
     assert found == Preferences(convention="neurological")
     assert len(seen) == 1
     assert "'gone'" in str(seen[0].message)
-    assert "batch_size cannot be 0, using 16" in str(seen[0].message)
+    assert "batch_size cannot be 0, using 32" in str(seen[0].message)
 
 
 def test_changes_are_told_until_it_is_ended(page):

@@ -47,7 +47,7 @@ def detect(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    batch_size: Annotated[int | None, typer.Option(help="Slices at a time; 16 if left out.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Slices at a time; 32 if left out.")] = None,
     threads: Annotated[
         int | None, typer.Option(help="Threads on the CPU: the last bits of a map depend on their number.")
     ] = None,

@@ -121,7 +121,8 @@ class Reconstruction:
         )
         brain = self.stack.brain[chosen]
         # Scored on the model grid: resampling first would turn the blur of resampling into residual.
-        anomaly_map = np.where(brain, self.stack.geometry.to_patient(values), np.float32(0))
+        anomaly_map = self.stack.geometry.to_patient(values)
+        np.copyto(anomaly_map, 0, where=~brain)
         return options.apply(anomaly_map, brain, self.patient.spacing)
 
 

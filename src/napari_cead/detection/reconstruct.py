@@ -14,7 +14,7 @@ from ..slices import SliceStack
 from ..zoo import Detector
 from .cache import Cached, Kind, ReconstructionCache, cache_keys
 
-GROUP = 16
+GROUP = 32
 """Slices per forward pass. Groups are fixed and aligned, so that a slice always meets the same company."""
 
 MAX_GROUP = 4096

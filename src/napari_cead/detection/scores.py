@@ -65,7 +65,8 @@ class Score:
 
 
 def _residual(of: Evidence) -> Values:
-    return np.asarray(np.abs(of.image - of.reconstruction))
+    difference = np.asarray(of.image - of.reconstruction)
+    return np.asarray(np.abs(difference, out=difference))
 
 
 def _positive_residual(of: Evidence) -> Values:

@@ -32,7 +32,7 @@ class Preferences:
     """
 
     device: str = "auto"
-    batch_size: int = 16
+    batch_size: int = 32
     default_model: str = DEFAULT_MODEL
     convention: Convention = "radiological"
 
