@@ -9,6 +9,8 @@ SCREEN = -screen 0 1600x1000x24
 STAMP = $(VENV)/.installed
 BIN = $(VENV)/bin
 GUI = tests/gui
+LONG = $(addprefix $(GUI)/test_,comparison.py robustness.py train.py)
+SHORT = $(filter-out $(LONG),$(wildcard $(GUI)/test_*.py))
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 TORCH = $(shell grep '^torch==' constraints.txt)
 
@@ -27,15 +29,18 @@ test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	@# Windows wait more than they compute: their tests run beside all others, and are shown when these are done.
-	@# One thread each: two processes that both want all cores stand in each other's way.
+	@# Windows wait more than they compute: their tests run beside all others, in two halves and on displays of
+	@# their own, and are shown when these are done. One thread each: processes that all want all cores are slower.
 	@if [ "$$(uname)" = Linux ]; then \
 		export OMP_NUM_THREADS=1 QT_QPA_PLATFORM=xcb; \
-		xvfb-run -a -s "$(SCREEN)" $(BIN)/python -m pytest $(GUI) -p no:cacheprovider $(PYTEST) \
-			> $(VENV)/gui.log 2>&1 & gui=$$!; \
-		xvfb-run -a -n 150 -s "$(SCREEN)" $(BIN)/python -m pytest tests --ignore $(GUI) $(PYTEST); \
-		rest=$$?; \
-		wait $$gui; shown=$$?; cat $(VENV)/gui.log; test $$rest = 0 -a $$shown = 0; \
+		xvfb-run -a -n 150 -s "$(SCREEN)" $(BIN)/python -m pytest $(LONG) -p no:cacheprovider $(PYTEST) \
+			> $(VENV)/long.log 2>&1 & long=$$!; \
+		xvfb-run -a -n 250 -s "$(SCREEN)" $(BIN)/python -m pytest $(SHORT) -p no:cacheprovider $(PYTEST) \
+			> $(VENV)/short.log 2>&1 & short=$$!; \
+		xvfb-run -a -n 350 -s "$(SCREEN)" $(BIN)/python -m pytest tests --ignore $(GUI) $(PYTEST); all=$$?; \
+		wait $$long; first=$$?; wait $$short; second=$$?; \
+		cat $(VENV)/long.log $(VENV)/short.log; \
+		test $$all = 0 -a $$first = 0 -a $$second = 0; \
 	else \
 		$(BIN)/python -m pytest $(PYTEST); \
 	fi

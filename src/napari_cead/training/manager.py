@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -292,11 +293,13 @@ class RunManager:
         return None
 
     def _look(self, path: Path) -> RunInfo:
-        stamp = tuple(_stamp(path / name) for name in _WATCHED)
+        stamp = (_stamp(models_folder()), *(_stamp(path / name) for name in _WATCHED))
         known = self._seen.get(path)
         if known is not None and known[0] == stamp and not known[1].active:
             return known[1]
         info = look(path)
+        if info.installed is not None and not info.active:
+            info = replace(info, installed=_installed_as(path / "model", info.installed))
         self._seen[path] = (stamp, info)
         return info
 
@@ -345,6 +348,18 @@ def _stamp(file: Path) -> tuple[int, int]:
 
 def _inside(data: str, folder: Path) -> bool:
     return bool(data) and Path(data).absolute().is_relative_to(folder)
+
+
+def _installed_as(model: Path, name: str) -> str | None:
+    """Return what a run's model is called now: it may have been renamed, or deleted."""
+    made = _sha256(model)
+    if made is None:  # nothing to tell it by
+        return name if (models_folder() / name).is_dir() else None
+    names = sorted(folder.name for folder in models_folder().glob("*/") if not folder.name.startswith("."))
+    for candidate in (name, *names):
+        if _sha256(models_folder() / candidate) == made:
+            return candidate
+    return None
 
 
 def _sha256(model: Path) -> str | None:

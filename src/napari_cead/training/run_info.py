@@ -63,7 +63,7 @@ class RunInfo:
         pid: The process at work, None if there is none.
         host: The machine of that process.
         asked: What the process has been asked for and has not done yet.
-        installed: Name of the finished model in the list of models.
+        installed: Name of the finished model in the list of models; None: none was installed, or it is gone.
         error: What went wrong, in one sentence.
         last_words: The last lines a crashed process wrote.
     """

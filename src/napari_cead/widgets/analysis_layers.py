@@ -14,6 +14,7 @@ from ..contributions.layers import KEY, Role, Tag, image_style, labels_style
 from ..detection import PostprocessParams, postprocess
 from ..exploring import Analysis, Key, Session, Streaming
 from ..patients import Patient
+from .batches import batched
 
 LOOK_AFTER_MS = 60
 """Figures follow a brush stroke this long after it paused."""
@@ -145,8 +146,9 @@ class AnalysisLayers:
     def remove(self) -> None:
         """Take the layers out of the viewer."""
         self.leave()
-        for layer in self.layers:
-            self.viewer.layers.remove(layer)
+        with batched(self.viewer):
+            for layer in self.layers:
+                self.viewer.layers.remove(layer)
         self._layers = {}
 
     def _image(self, role: Role, volume: NDArray[np.float32]) -> Image:

@@ -16,6 +16,7 @@ from ..errors import PatientError
 from ..exploring import Analysis, Key, Session, Streaming
 from ..patients import Patient
 from .analysis_layers import AnalysisLayers
+from .batches import batched
 from .tiles import Tiles
 
 DERIVED: tuple[Role, ...] = ("reconstruction", "anomaly map", "detected mask", "tile")
@@ -60,12 +61,7 @@ class LayerView:
 
     def patients(self) -> list[Patient]:
         """Return the patients whose sequences are open in the viewer, newest last."""
-        found: list[Patient] = []
-        for layer in self.viewer.layers:
-            tag = tag_of(layer)
-            if tag is not None and tag.role == "sequence" and not any(same(tag.patient, p) for p in found):
-                found.append(tag.patient)
-        return found
+        return patients_in(self.viewer)
 
     # -- patient -------------------------------------------------------------------------------------------
 
@@ -74,16 +70,10 @@ class LayerView:
 
         The layers of a patient shown before go if this view made them, and are hidden if the user opened them.
         """
-        self.one_by_one(None)
-        self.drop_derived()
-        for layer in list(self.viewer.layers):
-            tag = tag_of(layer)
-            if tag is None:
-                continue
-            if tag.role in DERIVED or (layer in self._made and not same(tag.patient, patient)):
-                self.viewer.layers.remove(layer)
-            elif not same(tag.patient, patient):
-                layer.visible = False
+        with batched(self.viewer):
+            self.one_by_one(None)
+            self.drop_derived()
+            self._drop_others(patient)
         self._made = [layer for layer in self._made if layer in self.viewer.layers]
         if not any(self.find("sequence", patient, name) for name in patient.sequences):
             for data, keywords, kind in to_layer_data(patient):
@@ -106,6 +96,16 @@ class LayerView:
             reference.contour = 1  # an outline leaves room for the fill of the detected mask
         if self._base is not None:
             self.viewer.layers.selection.active = self._base
+
+    def _drop_others(self, patient: Patient) -> None:
+        for layer in list(self.viewer.layers):
+            tag = tag_of(layer)
+            if tag is None:
+                continue
+            if tag.role in DERIVED or (layer in self._made and not same(tag.patient, patient)):
+                self.viewer.layers.remove(layer)
+            elif not same(tag.patient, patient):
+                layer.visible = False
 
     def _bring_back(self, patient: Patient) -> None:
         """Make the layer of the patient's sequence again: it was deleted, and is wanted again."""
@@ -332,6 +332,16 @@ class LayerView:
 def same(one: Patient, other: Patient) -> bool:
     """Whether two states (other sequence chosen, other reference) are of the same patient as loaded."""
     return one.grid is other.grid
+
+
+def patients_in(viewer: Any) -> list[Patient]:
+    """Return the patients whose sequences are open in a viewer, newest last."""
+    found: list[Patient] = []
+    for layer in viewer.layers:
+        tag = tag_of(layer)
+        if tag is not None and tag.role == "sequence" and not any(same(tag.patient, p) for p in found):
+            found.append(tag.patient)
+    return found
 
 
 def patient_of(layer: Layer) -> Patient:

@@ -49,6 +49,7 @@ class RunView(QWidget):
         changed: The run has begun, ended or been asked for something.
         gone: The run was removed.
         use_requested: Name of a finished model that is wanted in the Explore dock.
+        looked: What the run does now (a ``RunInfo``, or None), whenever that has changed.
 
     Attributes:
         pause: Ends the process after a checkpoint; ``resume`` starts a new one.
@@ -66,6 +67,7 @@ class RunView(QWidget):
     changed = Signal()
     gone = Signal()
     use_requested = Signal(str)
+    looked = Signal(object)
 
     def __init__(self, manager: RunManager, confirm: Callable[[str], bool]) -> None:
         super().__init__()
@@ -116,7 +118,6 @@ class RunView(QWidget):
         column.addLayout(buttons)
         for widget in (self.words, self.plots, self.strip, folded("The command", self.command)):
             column.addWidget(widget)
-        column.addStretch(1)
         self.pause.clicked.connect(lambda: self._act(self.manager.pause))
         self.resume.clicked.connect(lambda: self._act(self.manager.resume))
         self.keep.clicked.connect(lambda: self._act(self.manager.finish))
@@ -159,6 +160,8 @@ class RunView(QWidget):
         self._take(events)
         if info != before or events or before is None:
             self._show(info)
+        if info != before or before is None:
+            self.looked.emit(info)
         if before is not None and info is not None and info.state != before.state:
             self.changed.emit()
 

@@ -11,7 +11,7 @@ from ..contributions.layers import KEY, Role, Tag
 from ..exploring import Analysis, Key
 from ..patients import Patient
 from .analysis_layers import AnalysisLayers
-from .spared_gc import collected_later
+from .batches import batched
 
 MakeLayers = Callable[[Patient, Callable[[Layer, Role], None], str], AnalysisLayers]
 
@@ -81,18 +81,19 @@ class Tiles:
         before = self._side if self._tiles else None
         grid = self.viewer.canvas.grid
         grid.enabled = False  # or it is laid out anew for every layer that comes or goes
-        self._clear()
-        self._source = source
-        for layer in self.viewer.layers:
-            if layer.visible and layer not in self._hidden:
-                self._hidden.append(layer)
-                layer.visible = False
-        models = {analysis.key[0] for analysis in analyses}
-        outline = reference if isinstance(reference, Labels) else None
-        position = 0
-        for analysis in analyses:
-            name = " · ".join(analysis.key) if len(models) < len(analyses) else analysis.key[0]
-            position = self._add(analysis, name, position, scan, outline)
+        with batched(self.viewer):
+            self._clear()
+            self._source = source
+            for layer in self.viewer.layers:
+                if layer.visible and layer not in self._hidden:
+                    self._hidden.append(layer)
+                    layer.visible = False
+            models = {analysis.key[0] for analysis in analyses}
+            outline = reference if isinstance(reference, Labels) else None
+            position = 0
+            for analysis in analyses:
+                name = " · ".join(analysis.key) if len(models) < len(analyses) else analysis.key[0]
+                position = self._add(analysis, name, position, scan, outline)
         self._members = list(self.viewer.layers[:position])
         grid.stride = position // len(analyses)
         grid.spacing = 4
@@ -181,7 +182,7 @@ class Tiles:
     def _clear(self) -> None:
         self._clearing = True
         try:
-            with collected_later():
+            with batched(self.viewer):
                 for tile in self._tiles.values():
                     tile.remove()
                 for layer in self._copies:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,18 @@ from ..errors import CeadError
 from ..training.launching import command_line
 from ..training.manager import RunManager
 from ..training.registry import runs_folder
-from ..training.run_files import SCANS, SCANS_FILE
+from ..training.run_files import SCANS, SCANS_FILE, remove_run
+from ..training.run_info import RunInfo
 from ..training.scan_list import write_scan_list
 from ..zoo import check_name, find_model, find_models, list_models, load_card
+from .before_after_view import BeforeAfterView
+from .close_guard import CloseGuard
 from .docks import docks_in
+from .finished_model import FinishedModel
 from .gone import when_gone
 from .jobs import show_failure
+from .layer_view import patients_in
+from .model_watch import ModelWatch
 from .run_view import RunView
 from .scan_finder import ScanFinder
 from .scan_table import sources
@@ -43,6 +50,8 @@ class TrainWidget(TrainForm):
         manager: Knows all trainings of this machine.
         finder: Brings scans into the list.
         view: Follows the selected training.
+        model_made: What can be done with the model of a finished one.
+        before_after: Compares it with the model that it came from.
         confirm: Asks a question and tells whether the answer is yes.
 
     Args:
@@ -56,7 +65,11 @@ class TrainWidget(TrainForm):
         self.confirm: Callable[[str], bool] = self._ask
         self.finder = ScanFinder(self)
         self.view = RunView(self.manager, lambda question: self.confirm(question))
-        self.follow_column.addWidget(self.view)
+        self.model_made = FinishedModel(lambda question: self.confirm(question))
+        self.before_after = BeforeAfterView(lambda: patients_in(self.viewer))
+        for part in (self.view, self.model_made, self.before_after):
+            self.follow_column.addWidget(part)
+        self.follow_column.addStretch(1)
         self._list_timer = QTimer(self, interval=LIST_EVERY_MS)
         self._connect()
         self._base_chosen()
@@ -94,24 +107,29 @@ class TrainWidget(TrainForm):
         self.view.changed.connect(self.refresh_runs)
         self.view.gone.connect(self.refresh_runs)
         self.view.use_requested.connect(self.use_in_explore)
+        self.view.looked.connect(self._run_shown)
+        self.model_made.changed.connect(self.view.look)
+        ModelWatch(self).changed.connect(self.refresh_base_models)
         self._list_timer.timeout.connect(self.refresh_runs)
         self._list_timer.start()
         theme = self.viewer.events.theme
         theme.connect(self._theme_changed)
         self._theme_changed()
-        finder, view, timer = self.finder, self.view, self._list_timer
+        finder, view, timer, comparison = self.finder, self.view, self._list_timer, self.before_after
 
         def forget() -> None:
             """The dock is gone; trainings go on."""
             theme.disconnect(self._theme_changed)
             finder.stop()
             view.stop()
+            comparison.stop()
             timer.stop()
 
         when_gone(self, forget)
         application = QApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(finder.stop)
+            application.aboutToQuit.connect(comparison.stop)
 
     def _theme_changed(self, event: Any = None) -> None:
         self.view.plots.set_theme(dark=is_dark(self.viewer.theme))
@@ -205,14 +223,16 @@ class TrainWidget(TrainForm):
         if self.problem_now():
             return
         options = self.options()
+        run = self.manager.new_folder(options["name"])
         try:
-            run = self.manager.new_folder(options["name"])
             run.mkdir(parents=True)
             chosen = sources(self.scans.scans.chosen, healthy=self.healthy.value)
             kept = [self.finder.keep(source, run / SCANS) for source in chosen]
             scans = write_scan_list(run / SCANS_FILE, kept, self.sequence.value)
             info = self.manager.start(self.model, scans, run, options)
         except (CeadError, OSError) as error:
+            with suppress(CeadError, OSError):  # what has not begun leaves nothing behind
+                remove_run(run)
             show_failure(error)
             return
         self.refresh_runs(info.path)
@@ -226,6 +246,16 @@ class TrainWidget(TrainForm):
             first = self.runs.runs[0].path
             self.runs.show_runs(self.runs.runs, first)
             self.view.show_run(first)
+
+    def _run_shown(self, info: RunInfo | None) -> None:
+        """Offer what can be done with the model of a finished training."""
+        finished = info is not None and info.state == "finished" and info.installed is not None
+        self.model_made.show_model(info.installed if info is not None and finished else None)
+        if info is None or not finished:
+            self.before_after.show_run(None)
+            return
+        self.before_after.use_device(self.device.value)
+        self.before_after.show_run(info.path, info.installed or "", Path(info.data), info.parent or "")
 
     def use_in_explore(self, name: str) -> None:
         """Choose a model in the Explore dock, opened if need be."""
@@ -248,6 +278,12 @@ class TrainWidget(TrainForm):
             self.base.choices = [*(info.name for info in list_models()), SCRATCH]
             if chosen in self.base.choices:
                 self.base.value = chosen
+
+    def showEvent(self, event: Any) -> None:
+        """Look after napari's window from now on, and offer the patients that are open."""
+        super().showEvent(event)
+        CloseGuard.of(self, self.manager)
+        self.before_after.offer_patients()
 
     def _ask(self, question: str) -> bool:
         answer = QMessageBox.question(self, "napari-cead", question)
