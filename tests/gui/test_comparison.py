@@ -247,6 +247,7 @@ def test_ticks_say_what_is_shown(side, qtbot):
     assert side.comparison.side_by_side.isEnabled()
 
 
+@pytest.mark.slow
 def test_one_without_a_tick_can_be_looked_at_and_goes_again(side, qtbot):
     run(qtbot, side, score="squared")
     click_cell(qtbot, side.comparison.view, 0, 3)
@@ -261,6 +262,7 @@ def test_one_without_a_tick_can_be_looked_at_and_goes_again(side, qtbot):
     assert_tiles(side, FIRST, THIRD)
 
 
+@pytest.mark.slow
 def test_forgetting_takes_row_and_tile_away(side, qtbot):
     run(qtbot, side, score="squared")
     view = side.comparison.view
@@ -282,6 +284,7 @@ def test_forgetting_takes_row_and_tile_away(side, qtbot):
     np.testing.assert_array_equal(shown_mask(mask), side.session.mask)
 
 
+@pytest.mark.slow
 def test_a_new_run_joins_the_others(side, qtbot):
     before = side.session.analyses
     click(qtbot, side.run.native)  # the same again

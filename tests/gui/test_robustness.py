@@ -167,7 +167,7 @@ def held_handle(dock, qtbot):
 # -- closing and opening the dock ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("close", [press_x, remove])
+@pytest.mark.parametrize("close", [press_x, pytest.param(remove, marks=pytest.mark.slow)])
 def test_a_dock_that_was_closed_is_there_again_with_everything(detected, qtbot, close):
     viewer, session = detected.viewer, detected.session
     settle(detected, qtbot)
@@ -255,7 +255,7 @@ def test_a_closed_dock_reacts_to_nothing_any_more(detected, qtbot, monkeypatch):
     assert_on_screen(dock)
 
 
-@pytest.mark.parametrize("close", [press_x, remove])
+@pytest.mark.parametrize("close", [press_x, pytest.param(remove, marks=pytest.mark.slow)])
 def test_a_closed_dock_can_be_collected(viewer, installed_model, patient_folder, qtbot, close):
     dock = explored(viewer, patient_folder, qtbot)
     move(dock, 0.5)
@@ -577,7 +577,12 @@ MEMORY = torch.OutOfMemoryError("CUDA out of memory")
 
 @pytest.mark.parametrize(
     ("error", "first"),
-    [(TIRED, True), (BUG, False), (MEMORY, True), (MEMORY, False)],
+    [
+        (TIRED, True),
+        (BUG, False),
+        pytest.param(MEMORY, True, marks=pytest.mark.slow),
+        (MEMORY, False),
+    ],
     ids=[
         "foreseen in the first run",
         "unexpected in a later one",

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+from zipfile import ZipFile
 
 import pytest
 from qtpy.QtCore import QPoint, Qt
+from qtpy.QtGui import QCloseEvent
+from qtpy.QtWidgets import QFileDialog
 
+from napari_cead.errors import RunError
+from napari_cead.training.registry import runs_folder
 from napari_cead.training.run_info import ACTIVE
+from napari_cead.widgets.close_guard import CloseGuard
+from napari_cead.zoo import find_model, find_models, load_card
 from scans import make_brain, write_nifti
 
 
@@ -32,8 +39,18 @@ def cohort(tmp_path):
 @pytest.fixture
 def dock(viewer, qtbot):
     _, dock = viewer.window.add_plugin_dock_widget("napari-cead", "Train a model")
+    qtbot.waitUntil(lambda: guard_of(viewer) is not None)
+    guard_of(viewer).ask = lambda runs: "leave"
+    finder, manager = dock.finder, dock.manager
     yield dock
-    qtbot.waitUntil(lambda: not dock.finder.job.running)
+    qtbot.waitUntil(lambda: not finder.job.running)
+    for run in manager.list():
+        if run.active:
+            manager.kill(run.path)
+
+
+def guard_of(viewer):
+    return viewer.window._qt_window.findChild(CloseGuard)
 
 
 @pytest.fixture
@@ -112,6 +129,137 @@ def test_start_runs_the_shown_command_in_a_process_of_its_own(chosen, qtbot, mon
     assert list(chosen.view.strip._files), "a strip of validation slices was drawn"
     chosen.view.use.click()
     qtbot.waitUntil(lambda: any("mine" in str(dock.model.value) for dock in explore_docks(chosen.viewer)))
+
+
+def test_what_comes_out_is_compared_renamed_noted_exported_and_deleted(
+    chosen, cohort, tmp_path, monkeypatch, qtbot
+):
+    finished(chosen, qtbot)
+    model, view = chosen.model_made, chosen.before_after
+    assert (model.isVisibleTo(chosen), model.title.text()) == (True, "mine")
+    # Compared with the model it came from, on its validation slices and on a patient with a mask.
+    assert view.before.currentText() == "ce-vae1"
+    view.add_folder(cohort / "Mets_000")
+    qtbot.mouseClick(view.compare, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: view.found is not None and not view.job.running, timeout=60_000)
+    assert (view.found.before, view.found.after, view.found.patient) == ("ce-vae1", "mine", "Mets_000")
+    assert "Dice of the volume" in view.verdict.text()
+    for shown in ("residual in the brain", "Dice (volume)", "flair-threshold"):
+        assert shown in view.figures.text()
+    assert view.pictures.findChildren(type(view.verdict))[1].pixmap().width() > 0
+    # Another name, which the list of trainings knows too.
+    model.title.selectAll()
+    qtbot.keyClicks(model.title, "ours")
+    qtbot.mouseClick(model.rename, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: chosen.view.info.installed == "ours")
+    assert "installed as ours" in chosen.view.state.text()
+    # Notes, which an export leaves out unless they are ticked.
+    qtbot.keyClicks(model.notes, "Scanner 3 of ward 7")
+    qtbot.mouseClick(model.save_notes, Qt.MouseButton.LeftButton)
+    assert load_card(find_model("ours")).notes == "Scanner 3 of ward 7"
+    for ticked in (False, True):
+        target = tmp_path / f"{ticked}.zip"
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, path=target: (str(path), ""))
+        model.with_names.setChecked(ticked)
+        qtbot.mouseClick(model.export, Qt.MouseButton.LeftButton)
+        qtbot.waitUntil(lambda: not model.job.running)
+        with ZipFile(target) as archive:
+            card = next(name for name in archive.namelist() if name.endswith("model.json"))
+            assert (b"ward 7" in archive.read(card)) == ticked
+    # Gone only after a yes.
+    for answer in (False, True):
+        chosen.confirm = lambda _, said=answer: said
+        qtbot.mouseClick(model.delete, Qt.MouseButton.LeftButton)
+        assert ("ours" in find_models()) != answer
+    assert not model.isVisibleTo(chosen)
+    assert chosen.view.state.text() == "Finished"
+
+
+def finished(dock, qtbot):
+    """Train one epoch, as ``mine``."""
+    dock.epochs.value, dock.name.value = 1, "mine"
+    dock.start.native.click()
+    ended(dock, qtbot, "finished")
+
+
+def ended(dock, qtbot, state):
+    qtbot.waitUntil(
+        lambda: dock.view.info is not None and dock.view.info.state not in ACTIVE, timeout=150_000
+    )
+    assert dock.view.info.state == state, dock.view.info
+
+
+def test_a_killed_training_says_so_and_goes_on(chosen, qtbot):
+    started(chosen, qtbot)
+    chosen.manager.kill(chosen.view.run)
+    ended(chosen, qtbot, "crashed")
+    assert "killed" in chosen.view.state.text() and chosen.view.resume.isVisibleTo(chosen)
+    done = chosen.view.info.epoch
+    qtbot.mouseClick(chosen.view.resume, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: chosen.view.info.active and chosen.view.info.epoch > done, timeout=60_000)
+    assert not chosen.view.resume.isVisibleTo(chosen)
+    qtbot.mouseClick(chosen.view.keep, Qt.MouseButton.LeftButton)
+    ended(chosen, qtbot, "finished")
+    assert "mine" in find_models()
+
+
+def started(dock, qtbot):
+    """Begin a training that lasts, and wait for its second epoch."""
+    dock.epochs.value, dock.name.value = 10_000, "mine"
+    dock.start.native.click()
+    qtbot.waitUntil(lambda: dock.view.info is not None and dock.view.info.epoch >= 1, timeout=60_000)
+
+
+def test_closing_napari_asks_what_becomes_of_a_training(chosen, viewer, qtbot):
+    started(chosen, qtbot)
+    window, guard = viewer.window._qt_window, guard_of(viewer)
+    asked = []
+    guard.ask = lambda runs: asked.append([run.name for run in runs]) or "stay"
+    window.close()
+    assert asked == [["mine"]] and window.isVisible()
+    # Another dock, as in a napari that is opened again, finds it at work.
+    viewer.window.remove_dock_widget(chosen)
+    _, again = viewer.window.add_plugin_dock_widget("napari-cead", "Train a model")
+    assert again.tabs.currentIndex() == 1
+    assert (again.view.info.name, again.view.info.state) == ("mine", "running")
+    qtbot.waitUntil(lambda: len(again.view._epochs) >= 1)
+    # The answer "pause" lets the window close, and the process end with a checkpoint.
+    guard.ask = lambda runs: "pause"
+    event = QCloseEvent()
+    assert not guard.eventFilter(window, event) and event.isAccepted()
+    qtbot.waitUntil(lambda: again.view.info.state == "paused", timeout=60_000)
+
+
+def test_a_script_that_closes_the_viewer_is_not_asked(chosen, viewer, qtbot):
+    started(chosen, qtbot)
+    asked = []
+    guard_of(viewer).ask = lambda runs: asked.append(runs) or "stay"
+    manager = chosen.manager
+    viewer.close()
+    assert not asked
+    assert manager.status("mine").active
+
+
+def test_a_start_that_fails_leaves_nothing_behind(chosen, monkeypatch, notified):
+    def broken(*_):
+        raise RunError("the process cannot be started", file="python", mend="install it again")
+
+    monkeypatch.setattr(chosen.manager, "launch", broken)
+    chosen.name.value = "mine"
+    chosen.start.native.click()
+    assert any("cannot be started" in message for _, message in notified)
+    assert not (runs_folder() / "mine").exists()
+
+
+def test_context_encoding_can_be_taken_on_by_a_model_without_it(chosen, qtbot):
+    chosen.base.value = "vae1"
+    assert not chosen.context.value
+    chosen.context.value = True
+    chosen.squares.value = 3
+    assert "train ce-vae1" in chosen.command.text() and "--init-from vae1" in chosen.command.text()
+    finished(chosen, qtbot)
+    assert chosen.view.info.model == "ce-vae1"
+    assert [parent.name for parent in load_card(find_model("mine")).parents] == ["vae1"]
 
 
 def explore_docks(viewer):

@@ -51,7 +51,7 @@ class SessionSettings(SessionState):
             automatic = stages.volume(params, should_stop=should_stop)
             with self._lock:
                 # Another patient, analysis, map or setting may have come meanwhile: newest wins.
-                if self._now() is not opened or opened.stages is not stages or self._params is not params:
+                if self._now() is not opened or opened.stages is not stages or self._params != params:
                     raise Cancelled
                 opened.analysis = analysis = opened.analysis.change(params, automatic)
                 opened.history.record(Settings(params, analysis.options), gesture)

@@ -47,7 +47,7 @@ class CloseGuard(QObject):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Catch the window being closed."""
-        if event.type() != QEvent.Type.Close or not self._last():
+        if event.type() != QEvent.Type.Close or not self._last() or self._by_program():
             return False
         runs = [run for run in self.manager.list() if run.active and (run.path / LAUNCH_FILE).exists()]
         answer = self.ask(runs) if runs else "leave"
@@ -67,6 +67,12 @@ class CloseGuard(QObject):
             isinstance(window, type(self.parent())) and window is not self.parent() and window.isVisible()
             for window in QApplication.topLevelWidgets()
         )
+
+    def _by_program(self) -> bool:
+        """Whether a script closes the window (``viewer.close()``): the viewer in it has gone, and nobody is there."""
+        middle = self.parent().centralWidget()
+        inside = middle.findChildren(QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly)
+        return bool(inside) and all(widget.isHidden() for widget in inside)
 
     def _ask(self, runs: Sequence[RunInfo]) -> Answer:
         box = QMessageBox(self.parent())

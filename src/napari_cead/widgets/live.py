@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ VOLUME_AFTER_MS = 60
 
 GESTURE_ENDS_S = 0.8
 """Moves of a slider that follow each other faster are undone in one step; so is all that one press of it did."""
+
+TRIES = 5
+"""A thread that still has an older setting to make can come in between once or twice, not again and again."""
 
 
 class LiveMask(QObject):
@@ -240,9 +244,7 @@ class LiveMask(QObject):
         if analysis.params != self.wanted:
             # The volume has not followed the sliders yet: only the painted slice is what the user saw.
             stroke, z = painted.copy(), self.layers.current_slice()
-            self._submitted = self.wanted
-            self.session.set(**self.wanted.model_dump())
-            if z is None or self.session.mask is None:
+            if not self._follow() or z is None or self.session.mask is None:
                 return
             painted = self.session.mask.astype(stroke.dtype)
             painted[z] = stroke[z]
@@ -261,11 +263,15 @@ class LiveMask(QObject):
     def settle_now(self) -> None:
         """Let the volume follow before anything else happens."""
         self.layers.flush_painting()
-        analysis = self.session.analysis
-        if self._behind(analysis):
-            self._settling.stop()
-            self._submitted = self.wanted
-            try:
+        if self._behind(self.session.analysis):
+            self._follow()
+
+    def _follow(self) -> bool:
+        """Let the volume follow the sliders before this returns; false if it could not."""
+        self._settling.stop()
+        self._submitted = self.wanted
+        for _ in range(TRIES):
+            with suppress(Cancelled):  # the thread came in between with what it was asked for before
                 self.session.set(gesture=self._gesture, **self.wanted.model_dump())
-            except Cancelled:
-                return
+                return True
+        return False
