@@ -5,17 +5,21 @@ python tools/screenshots.py docs/images
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import napari
-from qtpy.QtWidgets import QScrollArea
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QScrollArea, QWidget
 
 from napari_cead import resources
 from napari_cead.atomic import atomic_path
 from napari_cead.patients import load_patient
-from napari_cead.widgets import ExploreWidget
+from napari_cead.patients.phantom import write_cohort
+from napari_cead.widgets import ExploreWidget, TrainWidget
 from napari_cead.widgets.launch import wait_until
 
 PATIENCE = 300.0
@@ -109,6 +113,51 @@ def main(folder: Path) -> None:
     viewer.scene.camera.zoom *= 1.6
     viewer.scene.camera.angles = (0, 30, 70)
     here.take("explore-3d")
+    viewer.close()
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["NAPARI_CEAD_HOME"] = home  # the user's own models and trainings stay out of the pictures
+        training(folder, Path(home) / "scans")
+
+
+def training(folder: Path, scans: Path) -> None:
+    """Take the pictures of the Train dock: fine-tuning on a few synthetic patients."""
+    write_cohort(scans, 14, seed=3)
+    viewer = napari.Viewer(title="napari-cead")
+    viewer.theme = "dark"
+    viewer.window.resize(1500, 940)
+    _, dock = viewer.window.add_plugin_dock_widget("napari-cead", "Train a model")
+    assert isinstance(dock, TrainWidget)
+    viewer.open_sample("napari-cead", "synthetic_patient")
+
+    def take(name: str, top: QWidget | None = None) -> None:
+        area = dock.tabs.currentWidget()
+        wait_until(lambda: False, 1.0)
+        if top is not None:
+            area.verticalScrollBar().setValue(top.mapTo(area.widget(), QPoint(0, 0)).y())
+            wait_until(lambda: False, 0.5)
+        with atomic_path(folder / f"{name}.png") as temporary:
+            viewer.window.screenshot(str(temporary), flash=False, canvas_only=False)
+
+    def until(condition: Callable[[], bool]) -> None:
+        if not wait_until(condition, PATIENCE):
+            raise SystemExit("error: the training did not get where the picture is to be taken")
+
+    dock.finder.add([scans])
+    until(lambda: len(dock.scans.scans.reports) == 14 and not dock.finder.job.running)
+    for row in range(14):
+        index = dock.scans.scans.index(row, 0)
+        dock.scans.scans.setData(index, Qt.CheckState.Checked.value, Qt.ItemDataRole.CheckStateRole)
+    dock.epochs.value = 12
+    take("train")
+    dock.start.native.click()
+    until(lambda: dock.view.info is not None and dock.view.info.epoch >= 6)
+    take("train-running")
+    until(lambda: dock.view.info is not None and dock.view.info.state == "finished")
+    dock.before_after.offer_patients()
+    dock.before_after.patient.setCurrentIndex(1)
+    dock.before_after.compare.click()
+    until(lambda: dock.before_after.found is not None and not dock.before_after.job.running)
+    take("train-after", dock.model_made)
     viewer.close()
 
 

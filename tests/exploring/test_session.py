@@ -173,6 +173,33 @@ def test_the_newest_setting_wins(session, monkeypatch):
     np.testing.assert_array_equal(session.mask, direct(session, threshold=0.9))
 
 
+def test_the_same_settings_from_two_sides_do_not_cancel_each_other(session, monkeypatch):
+    """A window asks for them, and its thread that follows the sliders does so too."""
+    stages = session._now().stages
+    whole = stages.volume
+
+    def interrupted(params, should_stop=None):
+        monkeypatch.setattr(stages, "volume", whole)
+        session.set(threshold=0.3)
+        return whole(params, should_stop=should_stop)
+
+    monkeypatch.setattr(stages, "volume", interrupted)
+    session.set(threshold=0.3)
+    np.testing.assert_array_equal(session.mask, direct(session, threshold=0.3))
+
+
+def test_a_stop_during_the_last_group_counts(session, model_folder):
+    before, asked = session.analysis, []
+
+    def last(done, total):
+        if done == total:
+            asked.append(True)
+
+    with pytest.raises(Cancelled):
+        session.detect(model_folder, device="cpu", on_progress=last, should_stop=lambda: bool(asked))
+    assert session.analysis is before
+
+
 def test_opening_another_patient_voids_the_analysis_and_stops_the_run(session, patient_folder, model_folder):
     def switch(done, total):
         session.open(patient_folder)

@@ -550,3 +550,20 @@ def test_opening_a_second_patient_beside_the_first_does_not_switch_back(
     assert widget.session.patient.name == "Mets_001"
     shown = [layer.name for layer in widget.viewer.layers if layer.visible]
     assert sorted(name.split()[0] for name in shown) == ["flair", "lesion"]
+
+
+def test_a_path_counts_when_it_is_typed_to_the_end(widget, patient_folder, qtbot, notified):
+    line = widget.patient.line_edit.native
+    qtbot.keyClicks(line, str(patient_folder))
+    assert not widget.running and not notified, "half of a path was opened"
+    qtbot.keyClick(line, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget.running)
+    assert widget.session.patient.name == patient_folder.name
+
+
+def test_a_click_beside_the_handle_is_a_step_one_can_see(detected, qtbot):
+    for name in ("threshold", "area_fraction"):
+        setting = detected.rows[name]
+        before = setting.slider.value = 0.3
+        qtbot.keyClick(setting.handle, Qt.Key.Key_PageUp)
+        assert setting.slider.value == pytest.approx(before + 0.1, abs=0.011)

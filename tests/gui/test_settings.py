@@ -254,6 +254,17 @@ def test_an_export_comes_back_through_the_dock(ready, qtbot, tmp_path, notified)
     assert ready.discard.enabled
 
 
+def test_restoring_takes_back_a_model_that_was_chosen_and_not_run(ready, installed_model, qtbot, tmp_path):
+    key = ready.session.analysis.key
+    ready.export_to(tmp_path / "out")
+    settle(qtbot, ready)
+    ready.model.value = installed_model
+    assert ready.model.value != key[0]
+    ready.restore_from(tmp_path / "out" / "settings.json")
+    settle(qtbot, ready)
+    assert (ready.model.value, ready.score.value) == key
+
+
 def test_restoring_for_another_scan_is_told_and_nonsense_is_refused(
     ready, qtbot, tmp_path, notified, patient_folder
 ):

@@ -23,6 +23,7 @@ LayerData = tuple[NDArray[Any], dict[str, Any], Literal["image", "labels"]]
 # Okabe and Ito's palette: told apart by colour-blind people as well.
 LESION_COLOR = "#56b4e9"
 DETECTED_COLOR = "#e69f00"
+ANOMALY_RGB = (1.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,5 +113,9 @@ def labels_style(role: Role) -> dict[str, Any]:
 def image_style(role: Role) -> Mapping[str, Any]:
     """Return name, colours and visibility of a derived image layer."""
     if role == "anomaly map":
-        return {"name": role, "colormap": "magenta", "blending": "additive", "opacity": 0.8}
+        from napari.utils.colormaps import Colormap
+
+        # Clear to opaque, not added to the scan: on a bright lesion, where it matters, a sum would be plain white.
+        colormap = Colormap([(*ANOMALY_RGB, 0.0), (*ANOMALY_RGB, 1.0)], name="anomaly")
+        return {"name": role, "colormap": colormap, "blending": "translucent", "opacity": 0.8}
     return {"name": role, "colormap": "gray", "contrast_limits": (0.0, 1.0), "visible": False}

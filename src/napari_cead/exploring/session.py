@@ -162,6 +162,8 @@ class Session(SessionSettings):
                 ),
                 on_slices=arrived,
             )
+            if should_stop is not None and should_stop():  # asked during the last group
+                raise Cancelled
             opened = Opened.of(
                 made,
                 score,

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QProgressBar,
     QPushButton,
+    QTextEdit,
     QWidget,
 )
 
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
 
 NOBODY = "healthy slices alone"
 CHOOSE = "a patient's folder…"
-THUMBNAIL = 76
+FIGURES_HEIGHT = 260
+"""Pixels; longer and wider tables scroll by themselves, the dock does not."""
+
+THUMBNAIL = 70
 """Pixels of a slice: four and a caption fit into the narrowest dock."""
 
 PICTURES = {
@@ -73,11 +77,15 @@ class BeforeAfterView(QGroupBox):
         self.cancel = QPushButton("Cancel")
         self.bar = QProgressBar()
         self.bar.setAccessibleName("Progress of the comparison")
-        self.verdict, self.figures, self.remarks = QLabel(), QLabel(), QLabel()
-        for label in (self.verdict, self.figures, self.remarks):
+        self.verdict, self.figures, self.remarks = QLabel(), QTextEdit(), QLabel()
+        for label in (self.verdict, self.remarks):
             label.setWordWrap(True)
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.figures.setTextFormat(Qt.TextFormat.RichText)
+        self.figures.setReadOnly(True)
+        self.figures.setLineWrapMode(QTextEdit.LineWrapMode.NoWrap)
+        self.figures.setFixedHeight(FIGURES_HEIGHT)
+        self.figures.setTabChangesFocus(True)
+        self.figures.setAccessibleName("Figures before and after")
         self.verdict.setTextFormat(Qt.TextFormat.PlainText)
         self.remarks.setTextFormat(Qt.TextFormat.PlainText)
         self.pictures = QWidget()
@@ -236,7 +244,7 @@ class BeforeAfterView(QGroupBox):
         from ..evaluation.before_after_tables import tables
 
         self.verdict.setText(found.verdict)
-        self.figures.setText("".join(map(_as_html, tables(found))))
+        self.figures.setHtml("".join(map(_as_html, tables(found))))
         self.remarks.setText("\n".join(f"note: {note}" for note in found.notes))
         self.remarks.setVisible(bool(found.notes))
         self._show_pictures(found.examples)

@@ -55,9 +55,13 @@ class SettingRow:
             else FloatSlider(value=parameter.default, step=FINEST, readout=False, **limits)
         )
         self.handle: QSlider = self.slider.native.findChild(QSlider)
+        span = self.handle.maximum() - self.handle.minimum()
+        self.handle.setPageStep(
+            max(1, span // 10)
+        )  # a click beside the handle, or Page Up: seen, and not too far
         self.title = QLabel(parameter.title)
         self.box = NumberBox()
-        self.box.setDecimals(0 if whole else 1 if parameter.percent else 3)
+        self.box.setDecimals(0 if whole else 1 if parameter.percent else 2 if parameter.unit else 3)
         self.box.setRange(limits["min"] * self._factor, limits["max"] * self._factor)
         self.box.setSingleStep(parameter.step * self._factor)
         self.box.setSuffix(f" {parameter.unit}" if parameter.unit else "")

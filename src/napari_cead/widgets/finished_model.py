@@ -15,8 +15,8 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLineEdit,
-    QPlainTextEdit,
     QPushButton,
+    QTextEdit,
 )
 
 from ..errors import CeadError
@@ -55,7 +55,7 @@ class FinishedModel(QGroupBox):
         self.title = QLineEdit()
         self.title.setAccessibleName("Name of the model")
         self.rename = _button("Rename", "Give the model another name")
-        self.notes = QPlainTextEdit()
+        self.notes = QTextEdit()
         self.notes.setMaximumHeight(64)
         self.notes.setPlaceholderText("Notes: scanner, protocol, what it is for…")
         self.notes.setAccessibleName("Notes on the model")
@@ -63,7 +63,7 @@ class FinishedModel(QGroupBox):
         self.save_notes = _button("Save notes", "Keep the notes with the model, on this computer")
         self.export = _button("Export…", "Write the model to a file or folder, to give it to others")
         self.with_names = QCheckBox("with notes and names")
-        self.delete = _button("Delete model…", "Remove the model from this computer, for good")
+        self.delete = _button("Delete…", "Remove the model from this computer, for good")
         grid = QGridLayout(self)
         grid.setColumnStretch(1, 1)
         grid.addWidget(QLabel("Name"), 0, 0)
@@ -72,6 +72,7 @@ class FinishedModel(QGroupBox):
         grid.addWidget(QLabel("Notes"), 1, 0)
         grid.addWidget(self.notes, 1, 1)
         grid.addWidget(self.save_notes, 1, 2)
+        self.notes.setAcceptRichText(False)
         line = QHBoxLayout()
         for widget in (self.export, self.with_names):
             line.addWidget(widget)

@@ -66,7 +66,7 @@ def help_html(shortcuts: Iterable[Shortcut] = SHORTCUTS) -> str:
             "<h3>Colours</h3>",
             f"<p>{_swatch(LESION_COLOR)} outline: lesion mask of the reference<br>"
             f"{_swatch(DETECTED_COLOR)} area: detected mask<br>"
-            "magenta: anomaly map, the brighter the more anomalous</p>",
+            "magenta: anomaly map, the stronger the more anomalous</p>",
             "<h3>Terms</h3>",
             _table(terms),
             f"<h3>Scores</h3><p>{escape(scores[0])}:</p>",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, QTimer
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QLineEdit
 
 from ..contributions.layers import tag_of
 from ..errors import CeadWarning
@@ -36,7 +36,9 @@ class PatientSource(QObject):
         # The layers of a dropped patient arrive one by one: look when all are there.
         self._timer = QTimer(self, singleShot=True, interval=0)
         self._timer.timeout.connect(self.look)
+        self._line: QLineEdit = dock.patient.line_edit.native
         dock.patient.changed.connect(self._path_chosen)
+        self._line.editingFinished.connect(self._path_typed)
         dock.choose_file.changed.connect(self._ask_for_file)
         dock.sequence.changed.connect(self._sequence_chosen)
         dock.use_layers.changed.connect(self._layers_chosen)
@@ -97,7 +99,14 @@ class PatientSource(QObject):
                 self.dock.stop_runs()
             self.session.use(fresh[-1])
 
+    def _path_typed(self) -> None:
+        if self._line.isModified():
+            self._line.setModified(False)
+            self._path_chosen(self.dock.patient.value)
+
     def _path_chosen(self, path: Path) -> None:
+        if self._line.isModified():
+            return  # Half of a path may be a folder, "/" for instance: what is typed counts when it is complete.
         if path != Path() and str(path).strip():
             self.open(path)
 

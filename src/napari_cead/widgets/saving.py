@@ -48,7 +48,14 @@ class Saving(QObject):
                     path, device=liked.device, on_progress=job.report, should_stop=job.stopping
                 )
 
-        self.dock.start(work, _restored)
+        def restored(notes: tuple[str, ...]) -> None:
+            if (
+                self.session.analysis is not None
+            ):  # it may be the one on show, with another model chosen meanwhile
+                self.dock.runner.show(self.session.analysis)
+            _tell(notes)
+
+        self.dock.start(work, restored)
 
     def _ask_where_to_export(self) -> None:
         folder = QFileDialog.getExistingDirectory(self.dock, "Export to folder")
@@ -63,7 +70,7 @@ class Saving(QObject):
             self.restore_from(Path(chosen))
 
 
-def _restored(notes: tuple[str, ...]) -> None:
+def _tell(notes: tuple[str, ...]) -> None:
     if notes:
         show_warning("; ".join(notes))
     else:

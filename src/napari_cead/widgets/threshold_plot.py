@@ -215,7 +215,7 @@ class ThresholdPlot(QWidget):
         )
         self._view.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the slider above is the keyboard's way
         layout = self._view.ci.layout
-        self._view.ci.setContentsMargins(0, 2, 6, 0)
+        self._view.ci.setContentsMargins(0, 2, 12, 0)
         layout.setVerticalSpacing(4)
         self._counts = self._plot(0, CountAxis(orientation="left"), "voxels")
         self._dice = self._plot(1, DiceAxis(orientation="left"), "Dice")

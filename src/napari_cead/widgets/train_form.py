@@ -51,6 +51,7 @@ class TrainForm(QWidget):
         self.tabs.addTab(_scrolled(self._build_training()), "New training")
         self.follow = QWidget()
         self.follow_column = QVBoxLayout(self.follow)
+        self.follow_column.setContentsMargins(4, 4, 4, 4)
         self.runs = RunsTable()
         self.follow_column.addWidget(self.runs)
         self.tabs.addTab(_scrolled(self.follow), "Trainings")
