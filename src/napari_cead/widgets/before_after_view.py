@@ -36,7 +36,7 @@ CHOOSE = "a patient's folder…"
 FIGURES_HEIGHT = 260
 """Pixels; longer and wider tables scroll by themselves, the dock does not."""
 
-THUMBNAIL = 70
+THUMBNAIL = 64
 """Pixels of a slice: four and a caption fit into the narrowest dock."""
 
 PICTURES = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, QTimer
-from qtpy.QtWidgets import QFileDialog, QLineEdit
+from qtpy.QtWidgets import QFileDialog
 
 from ..contributions.layers import tag_of
 from ..errors import CeadWarning
@@ -36,9 +36,8 @@ class PatientSource(QObject):
         # The layers of a dropped patient arrive one by one: look when all are there.
         self._timer = QTimer(self, singleShot=True, interval=0)
         self._timer.timeout.connect(self.look)
-        self._line: QLineEdit = dock.patient.line_edit.native
         dock.patient.changed.connect(self._path_chosen)
-        self._line.editingFinished.connect(self._path_typed)
+        dock.patient.line_edit.native.editingFinished.connect(self._path_typed)
         dock.choose_file.changed.connect(self._ask_for_file)
         dock.sequence.changed.connect(self._sequence_chosen)
         dock.use_layers.changed.connect(self._layers_chosen)
@@ -100,12 +99,12 @@ class PatientSource(QObject):
             self.session.use(fresh[-1])
 
     def _path_typed(self) -> None:
-        if self._line.isModified():
-            self._line.setModified(False)
+        if self.dock.patient.line_edit.native.isModified():
+            self.dock.patient.line_edit.native.setModified(False)
             self._path_chosen(self.dock.patient.value)
 
     def _path_chosen(self, path: Path) -> None:
-        if self._line.isModified():
+        if self.dock.patient.line_edit.native.isModified():
             return  # Half of a path may be a folder, "/" for instance: what is typed counts when it is complete.
         if path != Path() and str(path).strip():
             self.open(path)

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels
@@ -23,9 +23,7 @@ from ..training.inspection import ScanReport, inspect, inspect_all
 from ..training.scans import ScanSource, find_scans, save_scan
 from .jobs import Job, show_failure, still_there
 from .layer_view import patient_of
-
-if TYPE_CHECKING:
-    from .train import TrainWidget
+from .train_form import TrainForm
 
 NIFTI = "Brain MRI (*.nii *.nii.gz *.hdr *.img *.png);;All files (*)"
 
@@ -39,7 +37,7 @@ class ScanFinder(QObject):
 
     _judged = Signal(object)
 
-    def __init__(self, dock: TrainWidget) -> None:
+    def __init__(self, dock: TrainForm) -> None:
         super().__init__(dock)
         self.dock, self.model = dock, dock.scans.scans
         self.job = Job(self)

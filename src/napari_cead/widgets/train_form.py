@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, LineEdit, PushButton, SpinBox
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
@@ -32,6 +34,7 @@ class TrainForm(QWidget):
     """Every control of the Train dock, without behaviour.
 
     Attributes:
+        viewer: The napari viewer.
         add_folder: Asks for a folder of scans; ``add_files`` for files; ``add_layers`` takes layers open in napari.
         scans: The scans that were found.
         found: How many there are and how many slices they have.
@@ -44,6 +47,8 @@ class TrainForm(QWidget):
         command: The command that Start runs.
         runs: The list of trainings.
     """
+
+    viewer: Any
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,6 +64,10 @@ class TrainForm(QWidget):
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self.tabs)
         self.setMinimumWidth(400)
+
+    def update_enabled(self) -> None:
+        """Show what is possible now."""
+        raise NotImplementedError
 
     def _build_training(self) -> QWidget:
         inner = QWidget()
