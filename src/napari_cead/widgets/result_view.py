@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exploring import Analysis, Figures
+from ..metrics import volume_ml
 from .compare_panel import share
 from .figures_view import NOTHING, PENDING
 
@@ -32,8 +33,9 @@ class ResultView:
             mask: Mask (Y, X) of the slice on screen while it is ahead of the volume.
             settled: Whether the mask of the volume has followed the sliders.
         """
-        dock, session = self.dock, self.dock.session
-        analysis, z = session.analysis, dock.layers.current_slice()
+        dock = self.dock
+        # Once: a thread that opens another patient takes the analysis away at any moment.
+        analysis, z = dock.session.analysis, dock.layers.current_slice()
         if analysis is None:
             dock.dice_label.value = dock.volume_label.value = NOTHING
             dock.figures.show_slice(None)
@@ -54,7 +56,9 @@ class ResultView:
         of_slice = share(None if here is None else here.dice)
         of_volume = _volume_dice(analysis) if settled else PENDING
         dock.dice_label.value = f"slice {of_slice} · volume {of_volume}"
-        dock.volume_label.value = f"{session.volume_ml:.2f} mL" if settled else PENDING
+        dock.volume_label.value = (
+            f"{volume_ml(analysis.mask, patient.spacing):.2f} mL" if settled else PENDING
+        )
 
 
 def rule_text(rule: str) -> str:

@@ -73,7 +73,8 @@ class TrainingPlots(QWidget):
 
     def set_theme(self, *, dark: bool) -> None:
         """Draw for a dark or a light window."""
-        self.view.setBackground("#1b1c22" if dark else "#f7f6f5")
+        self._ground = "#1b1c22" if dark else "#f7f6f5"
+        self.view.setBackground(self._ground)
         self._ink = "#d5d7db" if dark else "#303030"
         for side in ("left", "bottom"):
             self.view.getAxis(side).setPen(self._ink)
@@ -109,6 +110,7 @@ class TrainingPlots(QWidget):
         if legend is None:
             legend = self.view.addLegend(offset=(-5, 5), labelTextColor=self._ink)
         legend.clear()
+        legend.setBrush(pg.mkBrush(self._ground))  # curves pass behind it
         self.view.setLogMode(y=self.log.isChecked() and self.what.currentText() != "used codes (VQ-VAE)")
         for field, name, color in CURVES[self.what.currentText()]:
             x, y = self._values(field)
