@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtGui import QCloseEvent
-from qtpy.QtWidgets import QFileDialog, QLabel
+from qtpy.QtWidgets import QApplication, QFileDialog, QLabel
 
 from napari_cead.errors import RunError
 from napari_cead.training.registry import runs_folder
-from napari_cead.training.run_info import ACTIVE
+from napari_cead.training.run_info import ACTIVE, RunInfo
 from napari_cead.widgets.close_guard import CloseGuard
 from napari_cead.zoo import find_model, find_models, load_card
 from scans import make_brain, write_nifti
@@ -229,6 +230,24 @@ def test_closing_napari_asks_what_becomes_of_a_training(chosen, viewer, qtbot):
     event = QCloseEvent()
     assert not guard.eventFilter(window, event) and event.isAccepted()
     qtbot.waitUntil(lambda: again.view.info.state == "paused", timeout=60_000)
+
+
+@pytest.mark.parametrize(
+    ("button", "answer"), [("Leave running", "leave"), ("Pause", "pause"), ("Cancel", "stay")]
+)
+def test_the_question_names_the_training_and_has_three_answers(dock, viewer, qtbot, button, answer):
+    said = []
+
+    def press():
+        box = QApplication.activeModalWidget()
+        said.append(box.text())
+        (wanted,) = [each for each in box.buttons() if each.text().replace("&", "") == button]
+        qtbot.mouseClick(wanted, Qt.MouseButton.LeftButton)
+
+    QTimer.singleShot(300, press)
+    run = RunInfo(Path("mine"), "mine", "running", epoch=3, epochs=10)
+    assert guard_of(viewer)._ask([run]) == answer
+    assert said == ["mine is being trained (epoch 3 of 10)."]
 
 
 def test_a_script_that_closes_the_viewer_is_not_asked(chosen, viewer, qtbot):
