@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from zipfile import ZipFile
 
+import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QLabel
 
+from heads import add_head, make_stripped
 from napari_cead.errors import RunError
 from napari_cead.training.registry import runs_folder
 from napari_cead.training.run_info import ACTIVE, RunInfo
@@ -22,8 +24,6 @@ from scans import make_brain, write_nifti
 @pytest.fixture
 def cohort(tmp_path):
     """Three patients with a lesion mask each, in the NIfTI release layout."""
-    import numpy as np
-
     for number in range(3):
         # Three times as large in plane: a slice counts from 15 % brain on.
         volume, lesion = (np.repeat(np.repeat(data, 3, 1), 3, 2) for data in make_brain())
@@ -89,6 +89,33 @@ def test_a_click_on_the_tick_takes_a_scan_out(chosen, qtbot):
     )
     assert [report.source.name for report in chosen.scans.scans.chosen] == ["Mets_000", "Mets_002"]
     assert chosen.found.text().startswith("2 of 3")
+
+
+def test_a_skull_cannot_be_ticked_until_there_is_a_brain_mask(dock, tmp_path, qtbot):
+    def click(row):
+        place = dock.scans.visualRect(dock.scans.scans.index(row, 0))
+        button = Qt.MouseButton.LeftButton
+        qtbot.mouseClick(dock.scans.viewport(), button, pos=QPoint(place.left() + 10, place.center().y()))
+
+    def names():
+        return [report.source.name for report in dock.scans.scans.chosen]
+
+    brain, spacing = make_stripped(), np.diag([2.0, 2.0, 4.0, 1.0])
+    head = write_nifti(tmp_path / "head.nii.gz", np.transpose(add_head(brain), (2, 1, 0)), spacing)
+    other = make_stripped(seed=1, contrast="t2")
+    other = write_nifti(tmp_path / "other.nii.gz", np.transpose(other, (2, 1, 0)), spacing)
+    dock.finder.add([head, other])
+    qtbot.waitUntil(lambda: len(dock.scans.scans.reports) == 2 and not dock.finder.job.running)
+    assert names() == []
+    click(0)
+    click(1)
+    assert names() == ["other"]  # another contrast is for the user to judge, a skull is not
+    inside = np.pad(brain != 0, ((0, 0), (14, 14), (14, 14))).astype(np.uint8)
+    mask = write_nifti(tmp_path / "inside.nii.gz", np.transpose(inside, (2, 1, 0)), spacing)
+    dock.finder.give_brain_mask(dock.scans.scans.reports[0], mask)
+    qtbot.waitUntil(lambda: names() == ["head", "other"])
+    click(0)
+    assert names() == ["other"]
 
 
 def test_a_taken_name_is_refused_before_the_start(chosen):

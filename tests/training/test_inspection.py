@@ -74,12 +74,14 @@ def test_a_skull_blocks_and_a_brain_mask_mends_it(tmp_path):
     bare = scan(tmp_path, "head", head)
     report = inspect(bare)
     assert codes(report, blocking=True) == {"skull"}
+    assert not report.choosable
     assert "brain mask" in report.reasons[0]
     inside = np.pad(volume != 0, ((0, 0), (14, 14), (14, 14))).astype(np.uint8)
     file = write_nifti(tmp_path / "head_brain_mask.nii", np.transpose(inside, (2, 1, 0)), SPACING)
     (found,) = find_scans(tmp_path)
     assert found.brain_mask == file
     assert inspect(found).usable
+    assert inspect(found).choosable
 
 
 @pytest.mark.parametrize("contrast", ["t1", "t2"])
@@ -87,6 +89,7 @@ def test_another_contrast_by_its_grey_values_and_by_its_name(tmp_path, contrast)
     volume = brain(contrast=contrast)
     report = inspect(scan(tmp_path, "unnamed", volume))
     assert codes(report, blocking=True) == {"contrast"}
+    assert report.choosable
     assert contrast.upper() in report.reasons[0]
     named = inspect(scan(tmp_path, "named", volume, sequence="flair"))
     assert named.usable

@@ -38,6 +38,9 @@ WarningCode = Literal[
     "note",
 ]
 
+_NEVER: frozenset[WarningCode] = frozenset(
+    ("unreadable", "skull", "background", "no-slices", "lesion-mask-unusable")
+)
 FEW_SLICES = 10
 """A volume with fewer usable slices is worth a warning."""
 THUMBNAIL = 96
@@ -95,6 +98,11 @@ class ScanReport:
     def usable(self) -> bool:
         """Whether nothing speaks against training on it: ticked by default."""
         return not any(warning.blocking for warning in self.warnings)
+
+    @property
+    def choosable(self) -> bool:
+        """Whether a user may take it all the same: a skull, or lesions that no mask marks, are never learnt."""
+        return bool(self.slices) and not any(warning.code in _NEVER for warning in self.warnings)
 
     @property
     def reasons(self) -> tuple[str, ...]:

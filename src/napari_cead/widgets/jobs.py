@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from napari.utils.notifications import notification_manager, show_error
 from qtpy.QtCore import QObject, Signal
-from superqt.utils import create_worker
 
 from ..errors import Cancelled, CeadError
 
@@ -28,12 +28,12 @@ class Job(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._stop = threading.Event()
-        self._worker: Any = None
+        self._task: _Task | None = None
 
     @property
     def running(self) -> bool:
         """Whether work is under way."""
-        return self._worker is not None
+        return self._task is not None
 
     def stopping(self) -> bool:
         """Whether the work under way was asked to stop. Safe in any thread."""
@@ -60,20 +60,74 @@ class Job(QObject):
             return False
         self._stop = threading.Event()
 
-        def finished() -> None:
-            self._worker = None
-            with still_there():
-                self.ended.emit()
-
-        def returned(result: Any) -> None:
-            if on_done is not None:
+        def answer(result: Any, error: BaseException | None) -> None:
+            try:
+                if error is not None:
+                    show_failure(error)
+                elif on_done is not None:
+                    with still_there():
+                        on_done(result)
+            finally:
+                self._task = None
                 with still_there():
-                    on_done(result)
+                    self.ended.emit()
 
-        connect = {"errored": show_failure, "finished": finished, "returned": returned}
-        self._worker = create_worker(work, _start_thread=False, _connect=connect)
-        self._worker.start()
+        self._task = _Task(work, answer)
+        threading.Thread(target=_do, args=(self._task, _main_thread()), name="napari-cead").start()
         return True
+
+
+class _Task:
+    """Work and what is to be done with its outcome; empty once that is done.
+
+    The thread holds nothing else: with the last reference to a closed dock it would destroy widgets, or keep them.
+    superqt's workers do the one or the other now and then, and their threads share the filters of warnings.
+    """
+
+    def __init__(self, work: Callable[[], Any], answer: Callable[[Any, BaseException | None], None]) -> None:
+        self._work: Callable[[], Any] | None = work
+        self._answer: Callable[[Any, BaseException | None], None] | None = answer
+        self._result: Any = None
+        self._error: BaseException | None = None
+
+    def do(self) -> None:
+        """Do the work, in a thread."""
+        assert self._work is not None
+        try:
+            self._result = self._work()
+        except BaseException as error:  # whatever it was, the job has to end
+            self._error = error
+
+    def answer(self) -> None:
+        """Answer with the outcome, on the main thread."""
+        answer, result, error = self._answer, self._result, self._error
+        self._work = self._answer = self._result = self._error = None
+        if answer is not None:
+            answer(result, error)
+
+
+class _MainThread(QObject):
+    """Answers tasks on the thread on which it was made."""
+
+    done = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done.connect(self._answer)
+
+    def _answer(self, task: _Task) -> None:
+        task.answer()
+
+
+@cache
+def _main_thread() -> _MainThread:
+    return _MainThread()
+
+
+def _do(task: _Task, main_thread: _MainThread) -> None:
+    task.do()
+    with still_there():  # the application may have ended
+        main_thread.done.emit(task)
 
 
 @contextmanager

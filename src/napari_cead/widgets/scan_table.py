@@ -86,9 +86,9 @@ class ScanModel(QAbstractTableModel):
         return None
 
     def flags(self, index: QModelIndex) -> Qt.ItemFlag:
-        """The first column can be ticked, unless the scan cannot be read."""
+        """The first column can be ticked, unless the scan cannot be trained on."""
         flags = super().flags(index)
-        if index.column() == 0 and self._reports[index.row()].slices:
+        if index.column() == 0 and self._reports[index.row()].choosable:
             return flags | Qt.ItemFlag.ItemIsUserCheckable
         return flags
 
@@ -109,7 +109,7 @@ class ScanModel(QAbstractTableModel):
 
     def setData(self, index: QModelIndex, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
         """Tick or untick a scan."""
-        if role != Qt.ItemDataRole.CheckStateRole or index.column() != 0:
+        if role != Qt.ItemDataRole.CheckStateRole or not self.flags(index) & Qt.ItemFlag.ItemIsUserCheckable:
             return False
         self._ticks[index.row()] = Qt.CheckState(value) == Qt.CheckState.Checked
         self.dataChanged.emit(index, index)
