@@ -798,7 +798,7 @@ def test_memory_is_bounded_over_many_patients(widget, patient_folder, tmp_path, 
         return sum(patient() is not None for patient in patients) <= 2
 
     qtbot.waitUntil(let_go)
-    assert qobjects(widget) <= objects + 20
+    qtbot.waitUntil(lambda: qobjects(widget) <= objects + 20)  # napari deletes controls of layers later
     assert megabytes() - before < 30
     assert len(widget.viewer.layers) == 3
 
@@ -930,8 +930,6 @@ elif what == "side by side":
 assert wait_until(under_way.is_set, 60)
 QTimer.singleShot(200, viewer.window._qt_window.close)
 napari.run()
-if what == "export":
-    assert (out / "settings.json").exists()
 print("closed")
 """
 
@@ -967,7 +965,10 @@ SLOW = [
 def test_closing_napari_in_the_middle_of_something_ends_it_well(
     installed_model, patient_folder, tmp_path, what
 ):
-    assert "closed" in run_script(tmp_path, SCRIPT, what, patient_folder, tmp_path / "out")
+    out = tmp_path / "out"
+    assert "closed" in run_script(tmp_path, SCRIPT, what, patient_folder, out)
+    if what == "export":  # is finished before the process ends
+        assert (out / "settings.json").exists()
 
 
 PICTURE = """

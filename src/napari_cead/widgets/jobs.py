@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
+from weakref import WeakSet
 
 from napari.utils.notifications import notification_manager, show_error
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QCoreApplication, QObject, Signal
 
 from ..errors import Cancelled, CeadError
 
@@ -73,7 +74,7 @@ class Job(QObject):
                     self.ended.emit()
 
         self._task = _Task(work, answer)
-        threading.Thread(target=_do, args=(self._task, _main_thread()), name="napari-cead").start()
+        _main_thread().start(self._task)
         return True
 
 
@@ -107,16 +108,29 @@ class _Task:
 
 
 class _MainThread(QObject):
-    """Answers tasks on the thread on which it was made."""
+    """Starts the threads of tasks, and answers them on the thread on which it was made."""
 
-    done = Signal(object)
+    _done = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
-        self.done.connect(self._answer)
+        self._threads: WeakSet[threading.Thread] = WeakSet()
+        self._done.connect(self._answer)
+        # What is being written is written to its end; while Python shuts down, it would be too late for that.
+        QCoreApplication.instance().aboutToQuit.connect(self._wait)
+
+    def start(self, task: _Task) -> None:
+        """Do a task in a thread."""
+        thread = threading.Thread(target=_do, args=(task, self._done), name="napari-cead")
+        self._threads.add(thread)
+        thread.start()
 
     def _answer(self, task: _Task) -> None:
         task.answer()
+
+    def _wait(self) -> None:
+        for thread in tuple(self._threads):
+            thread.join()
 
 
 @cache
@@ -124,10 +138,10 @@ def _main_thread() -> _MainThread:
     return _MainThread()
 
 
-def _do(task: _Task, main_thread: _MainThread) -> None:
+def _do(task: _Task, done: Any) -> None:
     task.do()
     with still_there():  # the application may have ended
-        main_thread.done.emit(task)
+        done.emit(task)
 
 
 @contextmanager
