@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -14,10 +15,12 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QLabel
 
 from heads import add_head, make_stripped
 from napari_cead.errors import RunError
+from napari_cead.exploring import DEFAULT_MODEL
 from napari_cead.training.registry import runs_folder
 from napari_cead.training.run_info import ACTIVE, RunInfo
 from napari_cead.widgets.close_guard import CloseGuard
 from napari_cead.zoo import find_model, find_models, load_card
+from napari_cead.zoo.managing import remove_model, rename_model
 from scans import make_brain, write_nifti
 
 
@@ -73,10 +76,11 @@ def test_without_scans_it_says_what_is_missing(dock):
 def test_scans_are_listed_with_what_they_are(chosen):
     reports = chosen.scans.scans.reports
     assert [report.source.name for report in reports] == ["Mets_000", "Mets_001", "Mets_002"]
-    texts = [chosen.scans.scans.index(0, column).data() for column in range(4)]
+    lines = chosen.scans.scans.index(0, 1).data().splitlines()
     z, y, x = reports[0].shape
-    assert texts[1].startswith(f"{x} × {y} × {z}")
-    assert "has a lesion mask" in texts[3]
+    assert lines[0] == "Mets_000"
+    assert lines[1].startswith(f"{x} × {y} × {z}, 0.9 × 0.95 × 1.5 mm, {reports[0].slices} usable slices")
+    assert any("has a lesion mask" in line for line in lines[2:])
     assert chosen.found.text().startswith("3 of 3 scans ticked")
     assert chosen.start.enabled
 
@@ -116,6 +120,60 @@ def test_a_skull_cannot_be_ticked_until_there_is_a_brain_mask(dock, tmp_path, qt
     qtbot.waitUntil(lambda: names() == ["head", "other"])
     click(0)
     assert names() == ["other"]
+
+
+def test_a_scan_that_is_in_the_list_already_is_a_duplicate_under_any_name(chosen, cohort, tmp_path, qtbot):
+    other = shutil.copy2(cohort / "Mets_000" / "flair.nii.gz", tmp_path / "again_flair.nii.gz")
+    chosen.finder.add([tmp_path / "gone", Path(other)])
+    qtbot.waitUntil(lambda: len(chosen.scans.scans.reports) == 4 and not chosen.finder.job.running)
+    report = chosen.scans.scans.reports[3]
+    assert report.reasons == ("the same scan as Mets_000",)
+    assert report not in chosen.scans.scans.chosen
+
+
+def test_a_place_that_is_not_there_spoils_no_other(dock, cohort, qtbot, notified):
+    dock.finder.add([cohort / "gone", cohort])
+    qtbot.waitUntil(lambda: len(dock.scans.scans.reports) == 3 and not dock.finder.job.running)
+    assert notified == [("warning", f"{cohort / 'gone'}: there is no such file or folder.")]
+
+
+def test_delete_takes_the_selected_scans_out(chosen, qtbot):
+    chosen.scans.selectRow(1)
+    qtbot.keyClick(chosen.scans, Qt.Key.Key_Delete)
+    assert [report.source.name for report in chosen.scans.scans.reports] == ["Mets_000", "Mets_002"]
+    assert chosen.found.text().startswith("2 of 2")
+
+
+@pytest.mark.parametrize(
+    ("typed", "rate"), [("1e-4", "0.0001"), ("0,002", "0.002"), ("5", None), ("x", None)]
+)
+def test_a_learning_rate_is_typed_as_people_write_it(chosen, qtbot, typed, rate):
+    chosen.rate.native.selectAll()
+    qtbot.keyClicks(chosen.rate.native, typed)
+    assert chosen.start.enabled == (rate is not None)
+    if rate is None:
+        assert chosen.problem.text().startswith("The learning rate has to be a number above 0")
+    else:
+        assert f"--lr {rate} " in chosen.command.text()
+
+
+def test_a_name_is_asked_for_and_a_long_one_does_not_widen_the_dock(chosen):
+    width = chosen.width()
+    chosen.name.value = " "
+    assert chosen.problem.text() == "Give the new model a name."
+    chosen.name.value = "n" * 300
+    assert chosen.problem.text().startswith("The name is too long: use up to 64 letters")
+    QApplication.processEvents()
+    assert chosen.width() == width
+
+
+def test_explore_follows_a_model_that_gets_another_name(viewer, installed_model, qtbot):
+    _, explore = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
+    explore.model.value = installed_model
+    rename_model(installed_model, "renamed")
+    qtbot.waitUntil(lambda: explore.model.value == "renamed", timeout=10_000)
+    remove_model("renamed")
+    qtbot.waitUntil(lambda: explore.model.value == DEFAULT_MODEL, timeout=10_000)
 
 
 def test_a_taken_name_is_refused_before_the_start(chosen):

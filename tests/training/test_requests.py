@@ -149,8 +149,9 @@ def test_an_odd_request_is_none(tmp_path, content):
 
 @pytest.mark.parametrize("wanted", FAMILIES, ids=["ae", "ce-vae", "ce-vq-vae"])
 def test_previews_leave_no_trace(small_store, tmp_path, monkeypatch, wanted):
-    monkeypatch.setattr(preview_module.Previews, "due", lambda self: False)
-    plain = train(wanted, small_store, tmp_path / "plain")
+    with monkeypatch.context() as without:
+        without.setattr(preview_module.Previews, "draw", lambda *arguments, **options: None)
+        plain = train(wanted, small_store, tmp_path / "plain")
     monkeypatch.setattr(preview_module.Previews, "due", lambda self: True)
     heard = []
     drawn = train(wanted, small_store, tmp_path / "drawn", on_event=heard.append)
@@ -167,6 +168,12 @@ def test_previews_leave_no_trace(small_store, tmp_path, monkeypatch, wanted):
     np.testing.assert_array_equal(pictures[0][:tile], pictures[-1][:tile])  # the same slices
     assert (pictures[0][tile:] != pictures[-1][tile:]).any()  # of a network that learns
     assert not (tmp_path / "plain" / "previews").exists()
+
+
+def test_the_last_epoch_has_a_preview_however_quick_it_was(small_store, tmp_path, monkeypatch):
+    monkeypatch.setattr(preview_module.Previews, "due", lambda self: False)
+    train(FAMILIES[0], small_store, tmp_path)
+    assert [file.name for file in (tmp_path / "previews").iterdir()] == ["epoch-0005.png"]
 
 
 def test_the_residual_has_one_scale():

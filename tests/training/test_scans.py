@@ -103,6 +103,11 @@ def test_the_png_release_and_plain_slices(tmp_path):
         "x": ("s/flair/x.png", None, None),
         "y": ("s/flair/y.png", "s/mask/y.png", None),
     }
+    (by_sequence,) = find_scans(
+        tmp_path / "p" / "Mets_007" / "3"
+    )  # the folder of one sequence is the patient
+    assert (by_sequence.scan, by_sequence.sequence) == (tmp_path / "p" / "Mets_007", "flair")
+    assert [source.name for source in find_scans(tmp_path / "s" / "flair")] == ["x", "y"]
 
 
 def test_several_places_and_each_scan_once(tmp_path):

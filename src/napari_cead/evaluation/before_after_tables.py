@@ -24,13 +24,16 @@ class Table:
 
     Attributes:
         title: What it shows.
-        headers: Titles of the columns; empty where a column belongs to the one before it.
+        headers: Titles of the columns.
         rows: The cells, row by row.
+        groups: So many first columns say what a group of rows is about; where room is scarce, a line above the group
+            can say it once.
     """
 
     title: str
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    groups: int = 0
 
 
 def tables(found: BeforeAfter) -> tuple[Table, ...]:
@@ -47,7 +50,8 @@ def _healthy(found: BeforeAfter) -> Table:
         values = _number(figure.before), _number(figure.after), f"{figure.difference:+.4f}"
         rows.append((_LABELS[name], *values, interval, figure.verdict))
     title = f"{found.slices} healthy {found.part} slices of {found.patients} patients"
-    return Table(title, ("", "before", "after", "difference", "95 % interval", ""), tuple(rows))
+    headers = "figure", "before", "after", "change", "95 % interval", "verdict"
+    return Table(title, headers, tuple(rows), groups=1)
 
 
 def _thresholds(thresholds: Sequence[LocalThreshold]) -> Table:
@@ -63,8 +67,8 @@ def _thresholds(thresholds: Sequence[LocalThreshold]) -> Table:
         for item in thresholds
         if item.before is not None or item.after is not None
     )
-    title = "Thresholds by healthy quantile, with the share of the healthy local brain above"
-    return Table(title, ("", "before", "", "after", "", "before, on local scans"), rows)
+    title = "Thresholds by healthy quantile, each with the share of the healthy local brain above it"
+    return Table(title, ("score", "before", "above", "after", "above", "before, on local scans"), rows)
 
 
 def _patient(name: str | None, rows: Sequence[LesionRow]) -> Table:
@@ -81,9 +85,8 @@ def _patient(name: str | None, rows: Sequence[LesionRow]) -> Table:
         for row in rows
     )
     title = f"Patient {name} (* the settings that the model is used with)"
-    return Table(
-        title, ("model", "score", "rule", "chosen on", "threshold", "Dice (volume)", "detected mL"), cells
-    )
+    headers = "model", "score", "rule", "chosen on", "threshold", "Dice (volume)", "found (mL)"
+    return Table(title, headers, cells, groups=2)
 
 
 def _number(value: float | None) -> str:

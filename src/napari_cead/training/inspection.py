@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import cv2
@@ -29,6 +30,7 @@ WarningCode = Literal[
     "duplicate",
     "lesion-mask",
     "lesion-mask-unusable",
+    "brain-mask",
     "brain-mask-unusable",
     "few-slices",
     "no-slices",
@@ -48,6 +50,7 @@ THUMBNAIL = 96
 
 _NO_LESION = 0.3  # a lesion mask over a larger share of the head is a brain mask, or of something else
 _NO_LESION_IN_A_SLICE = 0.6
+_FEW_KEPT = 0.1  # of a head with its background of noise, a brain is more
 _VOXEL = (0.2, 8.0)  # mm
 _BRAIN = (80.0, 280.0)  # mm, front to back in the fullest slice, with the scalp
 _WORKERS = 3  # volumes in memory at once
@@ -138,7 +141,7 @@ def inspect(
                 patient, scaling=how.intensity, model_spacing=how.spacing, size=how.image_size
             )
     except PatientError as error:
-        return ScanReport(source, warnings=(ScanWarning("unreadable", str(error), True),))
+        return ScanReport(source, warnings=(ScanWarning("unreadable", _brief(error, source), True),))
     usable = stack.brain_shares >= how.min_brain
     if patient.lesion_mask is not None:
         usable &= ~np.asarray(patient.lesion_mask.any(axis=(1, 2)))[stack.occupied]
@@ -165,6 +168,7 @@ def inspect_all(
     should_stop: Callable[[], bool] | None = None,
     *,
     sequence: str = "flair",
+    known: Sequence[ScanReport] = (),
     seen: Mapping[str, str] | None = None,
     settings: StoreSettings | None = None,
     workers: int = _WORKERS,
@@ -176,6 +180,7 @@ def inspect_all(
         on_report: Called with every report, in the order of the scans, from this thread.
         should_stop: Asked ten times a second.
         sequence: The model's sequence.
+        known: See :func:`inspect`.
         seen: See :func:`inspect`.
         settings: See :func:`inspect`.
         workers: Scans in memory at once.
@@ -192,7 +197,7 @@ def inspect_all(
         ]
         try:
             for task in tasks:
-                report = _compared(_wait(task, should_stop), reports)
+                report = _compared(_wait(task, should_stop), [*known, *reports])
                 reports.append(report)
                 if on_report is not None:
                     on_report(report)
@@ -213,6 +218,13 @@ def _wait(task: Future[ScanReport], should_stop: Callable[[], bool] | None) -> S
                 raise
 
 
+def _brief(error: PatientError, source: ScanSource) -> str:
+    """Return an error without the place of the scan, which is known; another file goes by its name."""
+    file = Path(error.file) if error.file else source.scan
+    where = "" if file == source.scan else f"{file.name}: "
+    return where + error.reason + (f"; {error.mend}" if error.mend else "")
+
+
 def _read(source: ScanSource, how: StoreSettings, notes: list[ScanWarning]) -> tuple[ScanSource, Patient]:
     """Read a scan with its masks; one that cannot be used is left out, and said."""
     options: dict[str, Any] = {
@@ -222,16 +234,27 @@ def _read(source: ScanSource, how: StoreSettings, notes: list[ScanWarning]) -> t
     try:
         patient = read_files(source.files(how.sequence), how.sequence, source.scan, **options)
     except MaskError as error:
-        notes.append(ScanWarning("lesion-mask-unusable", str(error), True))
+        notes.append(ScanWarning("lesion-mask-unusable", _brief(error, source), True))
         source = replace(source, lesion_mask=None)
         patient = read_files(source.files(how.sequence), how.sequence, source.scan, **options)
     if source.brain_mask is not None:
         try:
+            whole = patient
             patient = within_brain(patient, source.brain_mask, png_first_column=how.png_first_column)
+            notes.append(ScanWarning("brain-mask", _about_mask(source.brain_mask, whole, patient)))
         except PatientError as error:
-            notes.append(ScanWarning("brain-mask-unusable", str(error)))
+            notes.append(ScanWarning("brain-mask-unusable", _brief(error, source)))
             source = replace(source, brain_mask=None)
     return source, patient
+
+
+def _about_mask(file: Path, whole: Patient, inside: Patient) -> str:
+    """Say which brain mask a scan has, and what makes it look like that of another scan."""
+    before, after = (np.count_nonzero(patient.volume()) for patient in (whole, inside))
+    text = f"brain mask {file.name}"
+    if len(inside.warnings) > len(whole.warnings):
+        text += ", which lies on another grid"
+    return text + (f", keeps only {after / before:.0%} of the scan" if after < _FEW_KEPT * before else "")
 
 
 def _brain_mask_in_disguise(
@@ -286,7 +309,8 @@ def _judge_contrast(
     if found is not None and found != FAMILY[wanted]:
         sentence = f"the intensities look like {found.upper()}, the model takes {wanted}"
         # Where the name says that it is right, the name is more often right than a guess from grey values.
-        notes.append(ScanWarning("contrast", sentence, told is None))
+        name = "" if told is None else f", as its name says {told} it is taken all the same"
+        notes.append(ScanWarning("contrast", sentence + name, told is None))
 
 
 def _judge_grid(patient: Patient, stack: SliceStack, notes: list[ScanWarning]) -> None:

@@ -216,9 +216,11 @@ class Loop:
         if validation_terms[0] < self.best_loss:
             self.best_loss, self.best_epoch = validation_terms[0], epoch
             self.best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+        last = epoch == self.settings.epochs or self._waited_enough()
         preview = None
         if self.record.first:
-            preview = self.previews.draw(self.network, epoch, self.fabric.device, self.fabric.autocast())
+            autocast = self.fabric.autocast()
+            preview = self.previews.draw(self.network, epoch, self.fabric.device, autocast, last=last)
         self.record.epoch(
             self.history,
             best_epoch=self.best_epoch,
@@ -226,7 +228,6 @@ class Loop:
             epochs=settings.epochs,
             preview=preview,
         )
-        last = epoch == self.settings.epochs or self._waited_enough()
         asked = self._asked() if self.fabric.world_size > 1 and not last else None
         if last or (asked is None and time.monotonic() - self.saved >= CHEAP * self.checkpoint_cost):
             self._checkpoint()

@@ -57,7 +57,13 @@ class Previews:
 
     @torch.no_grad()
     def draw(
-        self, network: nn.Module, epoch: int, device: torch.device, autocast: AbstractContextManager[object]
+        self,
+        network: nn.Module,
+        epoch: int,
+        device: torch.device,
+        autocast: AbstractContextManager[object],
+        *,
+        last: bool = False,
     ) -> str | None:
         """Write ``previews/epoch-NNNN.png`` if one is due.
 
@@ -66,11 +72,12 @@ class Previews:
             epoch: From 1.
             device: Where it is.
             autocast: The precision it is validated in.
+            last: Whether no epoch follows: then one is always due.
 
         Returns:
             The picture's path inside the run; None if none was written.
         """
-        if not self.due():
+        if not (last or self.due()):
             return None
         began = time.monotonic()
         if self.images is None:

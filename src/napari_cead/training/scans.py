@@ -6,10 +6,11 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import PatientError
+from ..errors import CeadError, PatientError
 from ..patients import (
     BRAIN_MASK,
     MASK,
@@ -177,6 +178,9 @@ def _at(root: Path, sequence: str) -> Iterator[ScanSource]:
         return
     if not root.is_dir():
         raise PatientError("there is no such file or folder", file=root, mend="check the path")
+    if (release := _sequence_folder(root)) is not None:
+        yield release
+        return
     folders = dict(_folders(root))
     by_subject: dict[tuple[str, str | None], list[_File]] = {}
     for files in folders.values():
@@ -193,6 +197,16 @@ def _at(root: Path, sequence: str) -> Iterator[ScanSource]:
         elif place.is_dir() and (patient := find_files(place, sequence)).kind == "png":
             told = sequence if sequence in patient.sequences else min(patient.sequences)
             yield ScanSource(place.name, place, patient.mask, sequence=told)
+
+
+def _sequence_folder(folder: Path) -> ScanSource | None:
+    """Return the patient of the PNG release layout whose slices of one sequence a folder holds."""
+    with suppress(CeadError):
+        patient = find_files(folder.parent)
+        for sequence, place in patient.sequences.items():
+            if patient.kind == "png" and place.resolve() == folder.resolve():
+                return ScanSource(folder.parent.name, folder.parent, patient.mask, sequence=sequence)
+    return None
 
 
 def _folders(root: Path) -> Iterator[tuple[Path, list[_File]]]:

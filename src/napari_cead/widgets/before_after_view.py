@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QImage, QPixmap
+from qtpy.QtGui import QImage, QPixmap, QTextOption
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
 
 NOBODY = "healthy slices alone"
 CHOOSE = "a patient's folder…"
-FIGURES_HEIGHT = 260
-"""Pixels; longer and wider tables scroll by themselves, the dock does not."""
-
 THUMBNAIL = 64
 """Pixels of a slice: four and a caption fit into the narrowest dock."""
 
@@ -77,15 +75,10 @@ class BeforeAfterView(QGroupBox):
         self.cancel = QPushButton("Cancel")
         self.bar = QProgressBar()
         self.bar.setAccessibleName("Progress of the comparison")
-        self.verdict, self.figures, self.remarks = QLabel(), QTextEdit(), QLabel()
+        self.verdict, self.figures, self.remarks = QLabel(), Figures(), QLabel()
         for label in (self.verdict, self.remarks):
             label.setWordWrap(True)
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.figures.setReadOnly(True)
-        self.figures.setLineWrapMode(QTextEdit.LineWrapMode.NoWrap)
-        self.figures.setFixedHeight(FIGURES_HEIGHT)
-        self.figures.setTabChangesFocus(True)
-        self.figures.setAccessibleName("Figures before and after")
         self.verdict.setTextFormat(Qt.TextFormat.PlainText)
         self.remarks.setTextFormat(Qt.TextFormat.PlainText)
         self.pictures = QWidget()
@@ -244,7 +237,7 @@ class BeforeAfterView(QGroupBox):
         from ..evaluation.before_after_tables import tables
 
         self.verdict.setText(found.verdict)
-        self.figures.setHtml("".join(map(_as_html, tables(found))))
+        self.figures.show_tables(tables(found))
         self.remarks.setText("\n".join(f"note: {note}" for note in found.notes))
         self.remarks.setVisible(bool(found.notes))
         self._show_pictures(found.examples)
@@ -266,18 +259,58 @@ class BeforeAfterView(QGroupBox):
         self.pictures.setVisible(bool(examples))
 
 
+class Figures(QTextEdit):
+    """Tables as wide as there is room and as tall as they are: the page scrolls, they do not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setReadOnly(True)
+        self.setWordWrapMode(QTextOption.WrapMode.WordWrap)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setTabChangesFocus(True)
+        self.setAccessibleName("Figures before and after")
+
+    def show_tables(self, made: Sequence[Table]) -> None:
+        """Show these tables."""
+        self.setHtml("".join(map(_as_html, made)))
+        self._fit()
+
+    def resizeEvent(self, event: Any) -> None:
+        """Take the height that the tables have at this width."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        document, sideways = self.document(), self.horizontalScrollBar()
+        if document is None or sideways is None:
+            return
+        height = math.ceil(document.size().height()) + 2 * self.frameWidth()
+        if document.idealWidth() > self.width() - 2 * self.frameWidth():  # words too long for a narrow dock
+            height += sideways.sizeHint().height()
+        if height != self.height():
+            self.setFixedHeight(height)
+
+
 def _as_html(table: Table) -> str:
+    """Return a table whose groups of rows stand under a line that says what they are about."""
+    width = len(table.headers) - table.groups
+
     def cells(values: Sequence[str], kind: str) -> str:
         made = []
-        for column, value in enumerate(values):
+        for column, value in enumerate(values[table.groups :]):
             side = "left" if column == 0 else "right"
-            made.append(f"<{kind} align='{side}'>{html.escape(value)}</{kind}>")
+            made.append(f"<{kind} align='{side}' valign='bottom'>{html.escape(value)}</{kind}>")
         return f"<tr>{''.join(made)}</tr>"
 
-    rows = "".join(cells(row, "td") for row in table.rows)
-    return (
-        f"<p>{html.escape(table.title)}</p><table cellspacing='4'>{cells(table.headers, 'th')}{rows}</table>"
-    )
+    lines = [cells(table.headers, "th")]
+    group: tuple[str, ...] = ()
+    for row in table.rows:
+        if row[: table.groups] != group:
+            group = row[: table.groups]
+            lines.append(f"<tr><td colspan='{width}'><i>{html.escape(' · '.join(group))}</i></td></tr>")
+        lines.append(cells(row, "td"))
+    body = "".join(lines)
+    return f"<p>{html.escape(table.title)}</p><table width='100%' cellspacing='3'>{body}</table>"
 
 
 def _pixmap(picture: NDArray[np.uint8]) -> QPixmap:

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QScrollArea, QTabWidget, QVBoxLa
 
 from ..detection import MAP_OPTIONS, SCORES
 from ..detection.params import PARAMETERS
+from ..exploring import DEFAULT_MODEL
 from ..zoo import list_models
 from .compare_panel import ComparePanel
 from .controls import SettingRow, folded, row, section
@@ -107,7 +108,8 @@ class ExploreForm(QWidget):
 
     def _build_model(self, column: QVBoxLayout) -> None:
         grid = section("Model", column)
-        names = [info.name for info in list_models()]
+        self._weights = _weights()
+        names = list(self._weights)
         self.model = ComboBox(choices=names)
         self._models = ModelWatch(self)
         self._models.changed.connect(self.refresh_models)
@@ -137,13 +139,15 @@ class ExploreForm(QWidget):
         grid.addWidget(self.progress.native, grid.rowCount(), 0, 1, 3)
 
     def refresh_models(self) -> None:
-        """Offer the models that are there now; the chosen one stays chosen if it still is."""
-        chosen = self.model.value
-        names = [info.name for info in list_models()]
+        """Offer the models that are there now; the chosen one stays chosen, under a new name if it has one."""
+        chosen, before, self._weights = self.model.value, self._weights, _weights()
+        new = [name for name in self._weights if name not in before]
+        renamed = [name for name in new if self._weights[name] == before.get(chosen)]
+        wanted = next((name for name in (chosen, *renamed, DEFAULT_MODEL) if name in self._weights), None)
         with self.model.changed.blocked():
-            self.model.choices = names
-            if chosen in names:
-                self.model.value = chosen
+            self.model.choices = list(self._weights)
+            if wanted is not None:
+                self.model.value = wanted
         if self.model.value != chosen:
             self.model.changed.emit(self.model.value)
 
@@ -206,3 +210,8 @@ class ExploreForm(QWidget):
         self.tabs.addTab(self.lesions, "Lesions")
         self.tabs.addTab(self.comparison, "Compare")
         column.addWidget(self.tabs)
+
+
+def _weights() -> dict[str, str | None]:
+    """Return the checksum of the weights of each model by its name."""
+    return {info.name: info.sha256 for info in list_models()}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from napari.utils.notifications import show_info
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
@@ -57,13 +57,15 @@ class FinishedModel(QGroupBox):
         self.rename = _button("Rename", "Give the model another name")
         self.notes = QTextEdit()
         self.notes.setMaximumHeight(64)
-        self.notes.setPlaceholderText("Notes: scanner, protocol, what it is for…")
+        self.notes.setPlaceholderText("Scanner, protocol, purpose…")
         self.notes.setAccessibleName("Notes on the model")
         self.notes.setTabChangesFocus(True)
         self.save_notes = _button("Save notes", "Keep the notes with the model, on this computer")
         self.export = _button("Export…", "Write the model to a file or folder, to give it to others")
         self.with_names = QCheckBox("with notes and names")
-        self.delete = _button("Delete…", "Remove the model from this computer, for good")
+        self.delete = _button(
+            "Delete model…", "Remove the model from this computer, for good; its training stays"
+        )
         grid = QGridLayout(self)
         grid.setColumnStretch(1, 1)
         grid.addWidget(QLabel("Name"), 0, 0)
@@ -77,8 +79,8 @@ class FinishedModel(QGroupBox):
         for widget in (self.export, self.with_names):
             line.addWidget(widget)
         line.addStretch(1)
-        line.addWidget(self.delete)
         grid.addLayout(line, 2, 0, 1, 3)
+        grid.addWidget(self.delete, 3, 1, 1, 2, Qt.AlignmentFlag.AlignRight)
         self.title.textChanged.connect(lambda _: self._update_enabled())
         self.title.returnPressed.connect(self._rename)
         self.notes.textChanged.connect(self._update_enabled)

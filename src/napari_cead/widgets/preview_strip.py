@@ -7,7 +7,10 @@ from pathlib import Path
 
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QPixmap
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QSlider, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QSlider, QVBoxLayout, QWidget
+
+ROWS = ("input", "recon-\nstruction", "residual")
+"""What the rows of a strip show, as in ``training.preview.strip``."""
 
 
 class PreviewStrip(QWidget):
@@ -15,6 +18,8 @@ class PreviewStrip(QWidget):
 
     Attributes:
         slider: Index of the strip on show; at its end the newest one follows.
+        caption: The epoch of the strip.
+        note: Why there is no strip of the last epochs, if there is none.
     """
 
     def __init__(self) -> None:
@@ -22,13 +27,22 @@ class PreviewStrip(QWidget):
         self._files: list[Path] = []
         self._shown: Path | None = None
         self._pixmap = QPixmap()
+        self._done = 0
         self.picture = QLabel()
-        self.picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.picture.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         self.picture.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.picture.setToolTip(
             "Validation slices: above what goes in, then what comes out, below what is left"
         )
-        self.caption = QLabel()
+        rows = QGridLayout()
+        rows.setSpacing(4)
+        rows.setColumnStretch(1, 1)
+        for row, text in enumerate(ROWS):
+            rows.addWidget(QLabel(text), row, 0)
+            rows.setRowStretch(row, 1)
+        rows.addWidget(self.picture, 0, 1, len(ROWS), 1)
+        self.caption, self.note = QLabel(), QLabel()
+        self.note.setWordWrap(True)
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setAccessibleName("Epoch of the picture")
         self.slider.valueChanged.connect(lambda _: self._show())
@@ -37,14 +51,22 @@ class PreviewStrip(QWidget):
         line.addWidget(self.slider, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.picture)
+        column.addLayout(rows)
         column.addLayout(line)
+        column.addWidget(self.note)
         self.show_folder(None)
 
-    def show_folder(self, folder: Path | None) -> None:
-        """Show the strips in a folder; None: there are none."""
+    def show_folder(self, folder: Path | None, done: int = 0) -> None:
+        """Show the strips in a folder; None: there are none.
+
+        Args:
+            folder: Where they are.
+            done: Whole epochs that the training has done.
+        """
+        self._done = done
         files = [] if folder is None else sorted(folder.glob("epoch-*.png"))
         if files == self._files and files:
+            self._show_note()
             return
         newest = not self._files or self.slider.value() >= len(self._files) - 1
         same = bool(files) and bool(self._files) and files[0].parent == self._files[0].parent
@@ -71,14 +93,23 @@ class PreviewStrip(QWidget):
             if pixmap.isNull():  # being replaced this very moment: the next look finds it
                 return
             self._shown, self._pixmap = file, pixmap
-        found = re.search(r"(\d+)$", file.stem)
-        self.caption.setText(f"epoch {int(found[1])}" if found else file.stem)
+        self.caption.setText(f"epoch {_epoch(file)}")
+        self._show_note()
         self._fit()
+
+    def _show_note(self) -> None:
+        """Say why the newest strip is not of the last epoch."""
+        newest = _epoch(self._files[-1])
+        self.note.setVisible(newest < self._done)
+        self.note.setText(
+            f"The newest picture is of epoch {newest}, {self._done} are done: pictures are drawn every few seconds "
+            "at most, so that training does not wait for them."
+        )
 
     def _fit(self) -> None:
         if self._pixmap.isNull():
             return
-        width = min(self.width(), self._pixmap.width())
+        width = min(self.picture.width(), self._pixmap.width())
         size = QSize(width, round(width * self._pixmap.height() / self._pixmap.width()))
         self.picture.setPixmap(
             self._pixmap.scaled(
@@ -86,3 +117,8 @@ class PreviewStrip(QWidget):
             )
         )
         self.picture.setMinimumHeight(size.height())
+
+
+def _epoch(file: Path) -> int:
+    found = re.search(r"(\d+)$", file.stem)
+    return int(found[1]) if found else 0

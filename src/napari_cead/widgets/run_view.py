@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from napari.utils.notifications import show_warning
 from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtGui import QTextCursor
 from qtpy.QtWidgets import (
     QApplication,
     QGridLayout,
@@ -37,7 +39,7 @@ STATES = {
     "running": "Running",
     "paused": "Paused: a checkpoint is kept, Resume goes on",
     "finished": "Finished",
-    "crashed": "Crashed: Resume goes on from the last checkpoint",
+    "crashed": "Crashed",
     "damaged": "Damaged",
 }
 
@@ -46,8 +48,8 @@ class RunView(QWidget):
     """Follows a training in another process and steers it.
 
     Signals:
-        changed: The run has begun, ended or been asked for something.
-        gone: The run was removed.
+        changed: The run has begun, done an epoch, ended or been asked for something.
+        gone: The run was removed, here or by somebody else.
         use_requested: Name of a finished model that is wanted in the Explore dock.
         looked: What the run does now (a ``RunInfo``, or None), whenever that has changed.
 
@@ -76,6 +78,7 @@ class RunView(QWidget):
         self.info: RunInfo | None = None
         self._tail: EventTail | None = None
         self._epochs: dict[int, Mapping[str, Any]] = {}
+        self._made_model = self._removing = False
         self._timer = QTimer(self, interval=LOOK_EVERY_MS)
         self._timer.timeout.connect(self.look)
         self._build()
@@ -98,11 +101,7 @@ class RunView(QWidget):
         self.discard = _button("Stop and discard", "End now and remove the run with everything it has made")
         self.use = _button("Use in Explore", "Choose the finished model in the Explore dock")
         self.copy = _button("Copy command", "The command that this training is, for a terminal")
-        buttons = QGridLayout()
-        for index, button in enumerate(
-            (self.pause, self.resume, self.keep, self.discard, self.use, self.copy)
-        ):
-            buttons.addWidget(button, index // 2, index % 2)
+        self._buttons = QGridLayout()
         self.plots, self.strip = TrainingPlots(), PreviewStrip()
         self.words = QPlainTextEdit()
         self.words.setReadOnly(True)
@@ -115,7 +114,7 @@ class RunView(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         for widget in (self.title, self.state, self.bar, self.details, self.advice):
             column.addWidget(widget)
-        column.addLayout(buttons)
+        column.addLayout(self._buttons)
         for widget in (self.words, self.plots, self.strip, folded("The command", self.command)):
             column.addWidget(widget)
         self.pause.clicked.connect(lambda: self._act(self.manager.pause))
@@ -131,8 +130,9 @@ class RunView(QWidget):
         """Follow a run from its beginning; None: no run."""
         self.run, self.info = run, None
         self._tail, self._epochs = None, {}
-        self.plots.show_epochs(())
+        self._made_model = self._removing = False
         self.plots.show_step(None)
+        self.plots.show_epochs(())
         self.strip.show_folder(None)
         if run is not None:
             self._tail = self.manager.follow(run)
@@ -152,18 +152,25 @@ class RunView(QWidget):
             try:
                 info = self.manager.status(self.run)
             except CeadError:
-                self.show_run(None)
-                self.gone.emit()
+                self._is_gone()
                 return
         before, self.info = self.info, info
         events = [] if self._tail is None else self._tail.poll()
         self._take(events)
         if info != before or events or before is None:
             self._show(info)
+        if before is not None and info is not None and _summary(info) != _summary(before):
+            self.changed.emit()
         if info != before or before is None:
             self.looked.emit(info)
-        if before is not None and info is not None and info.state != before.state:
-            self.changed.emit()
+
+    def _is_gone(self) -> None:
+        before = self.info
+        asked = self._removing or (before is not None and before.asked == "discard")
+        self.show_run(None)
+        if before is not None and not asked:
+            show_warning(f"Training {before.name} is gone: its folder was removed or moved ({before.path}).")
+        self.gone.emit()
 
     def _take(self, events: list[dict[str, Any]]) -> None:
         step, fresh = None, False
@@ -172,7 +179,10 @@ class RunView(QWidget):
             if kind == "start":  # what a crashed process said after its last checkpoint is said again
                 done = int(event.get("epoch") or 0)
                 self._epochs = {epoch: said for epoch, said in self._epochs.items() if epoch <= done}
+                self._made_model = False
                 fresh = True
+            elif kind == "installed":
+                self._made_model = True
             elif kind == "epoch":
                 self._epochs[int(event["epoch"])] = event
                 fresh = True
@@ -185,41 +195,46 @@ class RunView(QWidget):
 
     def _show(self, info: RunInfo | None) -> None:
         there = info is not None
-        for widget in (self.bar, self.plots, self.copy):
+        for widget in (self.bar, self.plots):
             widget.setVisible(there)
         if info is None:
             self.title.setText("No training is chosen.")
             for label in (self.state, self.details, self.advice, self.command):
                 label.setText("")
             self.words.setVisible(False)
-            for button in (self.pause, self.resume, self.keep, self.discard, self.use):
-                button.setVisible(False)
+            self._show_buttons(())
             return
         self.title.setText(f"<b>{info.name}</b> · {info.model} {info.size}")
         self.title.setToolTip(str(info.path))
         self.state.setText(_state(info))
-        self.details.setText(_details(info))
+        deleted = info.state == "finished" and info.installed is None and self._made_model
+        self.details.setText(_details(info, deleted=deleted))
         self._show_progress(info)
         sentences = advice([self._epochs[epoch] for epoch in sorted(self._epochs)])
         self.advice.setText("\n".join(f"⚠ {sentence}" for sentence in sentences))
         self.advice.setVisible(bool(sentences))
         words = "\n".join(info.last_words) if info.state == "crashed" else ""
+        self.words.setVisible(bool(words))
         if words != self.words.toPlainText():
             self.words.setPlainText(words)
-        self.words.setVisible(bool(words))
-        self.strip.show_folder(info.path / "previews")
+            self.words.moveCursor(QTextCursor.MoveOperation.End)
+        self.strip.show_folder(info.path / "previews", info.epoch)
         if not info.active:
             self.plots.show_step(None)
         training = info.active and info.asked is None
-        self.pause.setVisible(info.active)
-        self.keep.setVisible(info.active)
         self.pause.setEnabled(training and info.phase != "calibrating")
         self.keep.setEnabled(training and info.phase == "training")
-        self.discard.setVisible(True)
-        self.discard.setText("Stop and discard" if info.active else "Delete")
+        self.discard.setText("Stop and discard" if info.active else "Remove training…")
         self.discard.setEnabled(info.asked != "discard")
-        self.resume.setVisible(info.state in ("paused", "crashed"))
-        self.use.setVisible(info.installed is not None)
+        offered = {
+            self.pause: info.active,
+            self.keep: info.active,
+            self.resume: info.state in ("paused", "crashed"),
+            self.use: info.installed is not None,
+            self.discard: True,
+            self.copy: True,
+        }
+        self._show_buttons([button for button, wanted in offered.items() if wanted])
         self.command.setText(command_line(saved_command(info.path) or ()))
 
     def _show_progress(self, info: RunInfo) -> None:
@@ -233,7 +248,19 @@ class RunView(QWidget):
         else:
             self.bar.setRange(0, max(info.epochs, 1))
             self.bar.setValue(info.epochs if info.state == "finished" else info.epoch)
-            self.bar.setFormat(f"epoch {info.epoch} of {info.epochs}")
+            self.bar.setFormat(f"{info.epoch} of {info.epochs} epochs done")
+
+    def _show_buttons(self, wanted: Sequence[QPushButton]) -> None:
+        """Show these buttons two by two, without a gap."""
+        every = (self.pause, self.keep, self.resume, self.use, self.discard, self.copy)
+        if [self._buttons.itemAt(index).widget() for index in range(self._buttons.count())] != list(wanted):
+            for button in every:
+                self._buttons.removeWidget(button)
+            for index, button in enumerate(wanted):
+                alone = index == len(wanted) - 1 and index % 2 == 0
+                self._buttons.addWidget(button, index // 2, index % 2, 1, 2 if alone else 1)
+        for button in every:
+            button.setVisible(button in wanted)
 
     # -- acting --------------------------------------------------------------------------------------------
 
@@ -243,16 +270,25 @@ class RunView(QWidget):
         try:
             action(self.run)
         except Exception as error:
+            self._removing = False
             show_failure(error)
         self.look()
         self.changed.emit()
 
     def _discard_clicked(self) -> None:
-        if self.info is None or not self._confirm(
-            f"Remove the training {self.info.name} with everything it has made? Its installed model stays."
-        ):
+        info = self.info
+        if info is None:
             return
-        self._act(self.manager.discard if self.info.active else self.manager.remove)
+        first = (
+            f"Stop the training {info.name} and remove it"
+            if info.active
+            else f"Remove the training {info.name}"
+        )
+        stays = "" if info.installed is None else f" The model {info.installed} stays."
+        if not self._confirm(f"{first} with everything it has made?{stays}"):
+            return
+        self._removing = True
+        self._act(self.manager.discard if info.active else self.manager.remove)
 
     def _use_clicked(self) -> None:
         if self.info is not None and self.info.installed is not None:
@@ -274,11 +310,27 @@ def _state(info: RunInfo) -> str:
         text = info.phase.capitalize()
     if info.state == "finished" and info.installed is not None:
         text = f"Finished: installed as {info.installed}"
-    return f"{text}: {info.error}" if info.error else text
+    if info.error:
+        text = f"{text}. {_sentence(info.error)}"
+    if info.state == "crashed":
+        text += " Resume goes on from the last checkpoint."
+    return text
 
 
-def _details(info: RunInfo) -> str:
-    parts = []
+def _sentence(text: str) -> str:
+    """Return text as a sentence; a file's name in front stays as it is."""
+    word = text.split(maxsplit=1)[0]
+    begun = text[:1].upper() + text[1:] if word.isalpha() else text
+    return begun if begun.endswith((".", "!", "?")) else f"{begun}."
+
+
+def _summary(info: RunInfo) -> tuple[object, ...]:
+    """Return what the list of trainings says about a run, too."""
+    return info.state, info.phase, info.epoch, info.installed
+
+
+def _details(info: RunInfo, *, deleted: bool) -> str:
+    parts = ["its model was deleted"] if deleted else []
     if info.best_epoch:
         parts.append(f"best epoch {info.best_epoch}, validation loss {number(info.best_loss)}")
     if info.active and info.slices_per_second:

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableW
 from ..training.run_info import RunInfo
 from .training_plots import number
 
-COLUMNS = ("Training", "State", "Epoch", "Best loss")
+COLUMNS = ("Training", "State", "Epochs", "Best loss")
 
 
 class RunsTable(QTableWidget):
@@ -62,24 +62,34 @@ class RunsTable(QTableWidget):
         self._runs = tuple(runs)
         self.setRowCount(len(runs))
         for row, info in enumerate(runs):
-            texts = (
-                info.name,
-                info.phase or info.state if info.active else info.state,
-                f"{info.epoch}/{info.epochs}" if info.epochs else "",
-                number(info.best_loss) if info.best_epoch else "",
-            )
-            for column, text in enumerate(texts):
-                item = self.item(row, column)
-                if item is None:
-                    item = QTableWidgetItem()
-                    self.setItem(row, column, item)
-                item.setText(text)
-                item.setToolTip(f"{info.path}\n{info.error or ''}".strip())
+            self._fill(row, info)
         self.clearSelection()
         for row, info in enumerate(runs):
             if info.path == wanted:
                 self.selectRow(row)
         self.blockSignals(False)
+
+    def update_run(self, info: RunInfo | None) -> None:
+        """Show what is known now about one of the trainings, as the view beside the table does."""
+        for row, listed in enumerate(self._runs):
+            if info is not None and listed.path == info.path:
+                self._runs = (*self._runs[:row], info, *self._runs[row + 1 :])
+                self._fill(row, info)
+
+    def _fill(self, row: int, info: RunInfo) -> None:
+        texts = (
+            info.name,
+            info.phase or info.state if info.active else info.state,
+            f"{info.epoch}/{info.epochs}" if info.epochs else "",
+            number(info.best_loss) if info.best_epoch else "",
+        )
+        for column, text in enumerate(texts):
+            item = self.item(row, column)
+            if item is None:
+                item = QTableWidgetItem()
+                self.setItem(row, column, item)
+            item.setText(text)
+            item.setToolTip(f"{info.path}\n{info.error or ''}".strip())
 
     def _selected(self) -> None:
         if self.current is not None:

@@ -48,6 +48,7 @@ class ScanFinder(QObject):
         dock.add_layers.changed.connect(self._take_layers)
         dock.clear.changed.connect(self._clear)
         dock.scans.dropped.connect(self.add)
+        dock.scans.remove_wanted.connect(lambda: self.model.remove(dock.scans.rows))
         dock.brain_mask.changed.connect(self._ask_for_brain_mask)
         dock.brain_layer.changed.connect(self._take_brain_layer)
         dock.hd_bet.changed.connect(self._run_hd_bet)
@@ -83,14 +84,24 @@ class ScanFinder(QObject):
         return replace(source, **kept) if kept else source
 
     def add(self, paths: Sequence[Path]) -> None:
-        """Find the scans in folders and files, and judge them."""
+        """Find the scans in folders and files, and judge them; a place that cannot be read spoils no other."""
         sequence = self.dock.sequence.value
         known = {report.source.scan for report in self.model.reports}
+        readable: list[Path] = []
+        for path in paths:
+            if path.exists():
+                readable.append(path)
+            else:
+                show_warning(f"{path}: there is no such file or folder.")
+        if not readable:
+            return
 
-        def work() -> list[ScanSource]:
-            return [source for source in find_scans(paths, sequence) if source.scan not in known]
+        def work() -> int:
+            return self._judge(
+                [source for source in find_scans(readable, sequence) if source.scan not in known]
+            )
 
-        self._start(lambda: self._judge(work()), self._tell_if_none)
+        self._start(work, self._tell_if_none)
 
     def judge(self, sources: Sequence[ScanSource]) -> None:
         """Judge these scans and put them into the table."""
@@ -108,8 +119,19 @@ class ScanFinder(QObject):
 
         if total:
             self.job.report(0, total)
-            inspect_all(sources, report, self.job.stopping, sequence=self.dock.sequence.value)
+            inspect_all(
+                sources,
+                report,
+                self.job.stopping,
+                sequence=self.dock.sequence.value,
+                known=self._others(sources),
+            )
         return total
+
+    def _others(self, sources: Sequence[ScanSource]) -> list[ScanReport]:
+        """Return what is in the list beside these scans, which may be duplicates of it."""
+        places = {source.scan for source in sources}
+        return [report for report in self.model.reports if report.source.scan not in places]
 
     def _start(self, work: Callable[[], Any], on_done: Callable[[Any], None] | None = None) -> None:
         if not self.job.start(work, on_done):
@@ -148,7 +170,7 @@ class ScanFinder(QObject):
 
     def _tell_if_none(self, found: int) -> None:
         if not found and not self.job.stopping():
-            show_info("There are no new scans here.")
+            show_info("There are no scans here that are not in the list already.")
 
     def _take_layers(self) -> None:
         """Take the selected image layers, one scan each."""
@@ -197,7 +219,7 @@ class ScanFinder(QObject):
 
     def _again(self, sources: Sequence[ScanSource]) -> None:
         for source in sources:
-            report = inspect(source, sequence=self.dock.sequence.value)
+            report = inspect(source, sequence=self.dock.sequence.value, known=self._others([source]))
             with still_there():
                 self._judged.emit(report)
 

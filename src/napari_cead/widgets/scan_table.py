@@ -7,16 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, Qt, Signal
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from ..training.inspection import ScanReport
 from ..training.scans import ScanSource
 
-COLUMNS = ("Scan", "Size", "Slices", "Notes")
+COLUMNS = ("Scan", "What it is")
 HEIGHT = 56
-"""Pixels of a row: room for the picture."""
+"""Pixels of a picture."""
+BOX = 34
+"""Pixels of the box beside it."""
+_UNTICKED = "QTableView::indicator:unchecked { border: 1px solid #8a8f98; width: 12px; height: 12px; }"
 
 
 class ScanModel(QAbstractTableModel):
@@ -62,6 +65,14 @@ class ScanModel(QAbstractTableModel):
         self.dataChanged.emit(self.index(row, 0), self.index(row, len(COLUMNS) - 1))
         self.ticked.emit()
 
+    def remove(self, rows: Sequence[int]) -> None:
+        """Remove some scans."""
+        self.beginResetModel()
+        for row in sorted(rows, reverse=True):
+            del self._reports[row], self._ticks[row], self._pictures[row]
+        self.endResetModel()
+        self.ticked.emit()
+
     def clear(self) -> None:
         """Remove all scans."""
         self.beginResetModel()
@@ -101,8 +112,8 @@ class ScanModel(QAbstractTableModel):
                 return Qt.CheckState.Checked if self._ticks[row] else Qt.CheckState.Unchecked
             if role == Qt.ItemDataRole.DecorationRole and not self._pictures[row].isNull():
                 return self._pictures[row]
-        if role == Qt.ItemDataRole.DisplayRole:
-            return _texts(report)[column]
+        if column == 1 and role == Qt.ItemDataRole.DisplayRole:
+            return _text(report)
         if role == Qt.ItemDataRole.ToolTipRole:
             return "\n".join([str(report.source.scan), *(note.sentence for note in report.warnings)])
         return None
@@ -122,9 +133,11 @@ class ScanTable(QTableView):
 
     Signals:
         dropped: Paths that were dropped.
+        remove_wanted: The Delete key was pressed.
     """
 
     dropped = Signal(list)
+    remove_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -132,13 +145,17 @@ class ScanTable(QTableView):
         self.setModel(self.scans)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.verticalHeader().setVisible(False)
-        self.verticalHeader().setDefaultSectionSize(HEIGHT)
+        self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header = self.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(len(COLUMNS) - 1, QHeaderView.ResizeMode.Interactive)
-        self.setColumnWidth(len(COLUMNS) - 1, 260)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        self.setColumnWidth(0, HEIGHT + BOX)
+        self.setIconSize(QSize(HEIGHT, HEIGHT))
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setStyleSheet(_UNTICKED)
         self.setWordWrap(True)
-        self.setMinimumHeight(180)
+        self.setMinimumHeight(240)
         self.setAcceptDrops(True)
         self.setAccessibleName("Scans to train on")
 
@@ -146,6 +163,13 @@ class ScanTable(QTableView):
     def rows(self) -> list[int]:
         """The selected rows."""
         return sorted({index.row() for index in self.selectionModel().selectedRows()})
+
+    def keyPressEvent(self, event: Any) -> None:
+        """Take the selected scans out of the list on Delete."""
+        if event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
+            self.remove_wanted.emit()
+        else:
+            super().keyPressEvent(event)
 
     def dragEnterEvent(self, event: Any) -> None:
         """Take what comes from a file manager."""
@@ -174,14 +198,15 @@ def sources(reports: Sequence[ScanReport], *, healthy: bool) -> list[ScanSource]
     ]
 
 
-def _texts(report: ScanReport) -> tuple[str, str, str, str]:
+def _text(report: ScanReport) -> str:
+    """Return name, shape, spacing, usable slices and notes, a line each."""
     z, y, x = report.shape
-    size = ""
+    lines = [report.source.name]
     if z:
         voxel = " × ".join(f"{value:.3g}" for value in reversed(report.spacing))
-        size = f"{x} × {y} × {z}\n{voxel} mm"
-    notes = "; ".join(note.sentence for note in report.warnings)
-    return report.source.name, size, str(report.slices), notes
+        lines.append(f"{x} × {y} × {z}, {voxel} mm, {report.slices} usable slice{'s' * (report.slices != 1)}")
+    lines += [f"– {note.sentence}" for note in report.warnings]
+    return "\n".join(lines)
 
 
 def _picture(report: ScanReport) -> QPixmap:

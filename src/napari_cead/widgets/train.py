@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -35,6 +36,9 @@ from .train_form import SCRATCH, TrainForm
 
 LIST_EVERY_MS = 2000
 """How often the list of trainings is looked at."""
+
+LONGEST_SHOWN = 40
+"""Letters of a name that a sentence can hold."""
 
 FEWEST_SCANS = 2
 """One scan to learn from and one to validate on."""
@@ -107,6 +111,7 @@ class TrainWidget(TrainForm):
         self.view.changed.connect(self.refresh_runs)
         self.view.gone.connect(self.refresh_runs)
         self.view.use_requested.connect(self.use_in_explore)
+        self.view.looked.connect(self.runs.update_run)
         self.view.looked.connect(self._run_shown)
         self.model_made.changed.connect(self.view.look)
         ModelWatch(self).changed.connect(self.refresh_base_models)
@@ -144,6 +149,15 @@ class TrainWidget(TrainForm):
         twin = name.removeprefix("ce-")
         return f"ce-{twin}" if self.context.value else twin
 
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate; NaN if what was typed is none."""
+        try:
+            rate = float(self.rate.value.strip().replace(",", "."))
+        except ValueError:
+            return math.nan
+        return rate if 0 < rate <= 1 else math.nan
+
     def options(self) -> dict[str, Any]:
         """Return the options of ``napari-cead train``, by name."""
         scratch = self.base.value == SCRATCH
@@ -152,7 +166,7 @@ class TrainWidget(TrainForm):
             "init_from": None if scratch else self.base.value,
             "size": self.size.value if scratch else None,
             "epochs": self.epochs.value,
-            "lr": f"{self.rate.value:g}",
+            "lr": f"{self.learning_rate:g}",
             "batch_size": self.batch_size.value,
             "schedule": self.schedule.value,
             "max_squares": self.squares.value if self.model.startswith("ce-") else None,
@@ -173,13 +187,21 @@ class TrainWidget(TrainForm):
         unlabelled = sum(report.source.lesion_mask is None for report in chosen)
         if unlabelled and not self.healthy.value:
             return f"{unlabelled} scans have no lesion mask: say that they are healthy, or untick them."
-        name = self.name.value.strip()
+        if math.isnan(self.learning_rate):
+            return "The learning rate has to be a number above 0 and at most 1, for instance 2e-4."
+        return self._problem_of_name(self.name.value.strip())
+
+    def _problem_of_name(self, name: str) -> str:
+        if not name:
+            return "Give the new model a name."
         try:
             check_name(name)
         except CeadError as error:
-            return str(error)
+            return str(error) if len(name) <= LONGEST_SHOWN else f"The name is too long: {error.mend}."
         if name in find_models():
             return f"There is a model called {name} already: choose another name."
+        if any(info.active and info.name == name for info in self.runs.runs):
+            return f"A training called {name} is at work: choose another name."
         return ""
 
     def update_enabled(self) -> None:
@@ -241,7 +263,10 @@ class TrainWidget(TrainForm):
 
     def refresh_runs(self, current: Path | None = None) -> None:
         """Look what trainings there are."""
+        busy = {info.name for info in self.runs.runs if info.active}
         self.runs.show_runs(self.manager.list(), current)
+        if busy != {info.name for info in self.runs.runs if info.active}:
+            self.update_enabled()
         if self.view.run is None and self.runs.runs:
             first = self.runs.runs[0].path
             self.runs.show_runs(self.runs.runs, first)
@@ -265,7 +290,10 @@ class TrainWidget(TrainForm):
         if found:
             dock = found[-1]
         else:
-            _, dock = self.viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
+            frame, dock = self.viewer.window.add_plugin_dock_widget(
+                "napari-cead", "Explore anomalies", tabify=True
+            )
+            frame.raise_()
         dock.refresh_models()
         if name in dock.model.choices:
             dock.model.value = name
@@ -278,6 +306,7 @@ class TrainWidget(TrainForm):
             self.base.choices = [*(info.name for info in list_models()), SCRATCH]
             if chosen in self.base.choices:
                 self.base.value = chosen
+        self.update_enabled()
 
     def showEvent(self, event: Any) -> None:
         """Look after napari's window from now on, and offer the patients that are open."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, LineEdit, PushButton, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, LineEdit, PushButton, SpinBox
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QGridLayout,
@@ -130,8 +130,7 @@ class TrainForm(QWidget):
         self.size = ComboBox(choices=["small", "paper"], value="small")
         self.name = LineEdit(value="local")
         self.epochs = SpinBox(value=10, min=1, max=100_000)
-        self.rate = FloatSpinBox(value=2e-4, min=1e-7, max=1.0, step=1e-5)
-        self.rate.native.setDecimals(7)
+        self.rate = LineEdit(value="2e-4")
         self.batch_size = SpinBox(value=32, min=1, max=4096)
         self.context = CheckBox(text="on", value=True)
         self.squares = SpinBox(value=1, min=1, max=16)
@@ -144,8 +143,13 @@ class TrainForm(QWidget):
         row(inside, "Size", self.size.native, "small trains on a processor; paper wants a GPU")
         grid.addWidget(self.scratch, grid.rowCount(), 0, 1, 3)
         row(grid, "Name", self.name.native, "What the new model is called")
-        row(grid, "Epochs", self.epochs.native, "How often every slice is seen")
-        row(grid, "Learning rate", self.rate.native, "Of Adam; lower it if the loss grows")
+        row(
+            grid,
+            "Epochs",
+            self.epochs.native,
+            "Passes over the slices; those that do not fill a batch wait for the next one",
+        )
+        row(grid, "Learning rate", self.rate.native, "Of Adam, as 0.0002 or 2e-4; lower it if the loss grows")
         row(grid, "Batch size", self.batch_size.native, "Slices per update")
         row(grid, "Context encoding", self.context.native, "Squares are cut out and have to be filled in")
         row(grid, "Squares", self.squares.native, "Most squares in a slice: the strength of context encoding")
@@ -171,8 +175,10 @@ class TrainForm(QWidget):
         self.start = _button("Start", "Train in a process of its own; napari stays free")
         self.problem = QLabel()
         self.problem.setWordWrap(True)
+        self.problem.setMinimumWidth(1)  # a long word must not widen the dock
         self.command = QLabel()
         self.command.setWordWrap(True)
+        self.command.setMinimumWidth(1)
         self.command.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.copy = _button("Copy", "Copy the command")
         shown = QWidget()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
+from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from ..contributions.layers import DETECTED_COLOR, LESION_COLOR
@@ -24,8 +25,40 @@ CURVES = {
 }
 """What can be drawn over the epochs: field, name in the legend, colour."""
 
+OF_SOME = ("divergence (VAE)", "used codes (VQ-VAE)")
+"""What only some designs have: offered when a run does."""
+
+LOGARITHMIC = ("loss", "learning rate")
+"""What is drawn on a logarithmic axis unless the user says otherwise."""
+
+AXES = {
+    "divergence (VAE)": "nats per dimension",
+    "used codes (VQ-VAE)": "codes",
+    "slices per second": "slices/s",
+}
+"""Titles of vertical axes that are not called as what is drawn."""
+
 SMOOTHING = 0.6
 """Weight of what came before in an exponential moving average."""
+
+NUDGE = 5
+"""Pixels that pyqtgraph moves the title of an axis out of the plot: room that it is given back."""
+
+
+class PlainAxis(pg.AxisItem):
+    """An axis with plain numbers, also where it is logarithmic: 700 and 1000, not 7·10² and 10³."""
+
+    def tickValues(self, low: float, high: float, size: float) -> Any:
+        """Return where ticks are; within less than a decade, at round numbers as on a linear axis."""
+        if not self.logMode or high - low >= 1:
+            return super().tickValues(low, high, size)
+        spacing = self.tickSpacing(10**low, 10**high, size)[0][0]
+        first, last = math.ceil(10**low / spacing), math.floor(10**high / spacing)
+        return [(spacing, [math.log10(count * spacing) for count in range(max(1, first), last + 1)])]
+
+    def logTickStrings(self, values: Sequence[float], scale: float, spacing: float) -> list[str]:
+        """Return the numbers at ticks, given their logarithms."""
+        return [f"{10.0**value * scale:.6g}" for value in values]
 
 
 class TrainingPlots(QWidget):
@@ -33,19 +66,21 @@ class TrainingPlots(QWidget):
 
     Attributes:
         what: What is drawn.
-        log: Whether the vertical axis is logarithmic.
+        log: Whether the vertical axis is logarithmic; remembered for each thing to draw.
         smooth: Whether curves are smoothed; the raw ones stay visible, thin.
+        legend: The curves' names in their colours, above the axes, where they hide nothing.
+        now: The epoch under way.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._epochs: Epochs = ()
         self._step: Mapping[str, Any] | None = None
+        self._log = {what: what in LOGARITHMIC for what in CURVES}
         self.what = QComboBox()
-        self.what.addItems(list(CURVES))
+        self.what.addItems(_offered(()))
         self.what.setAccessibleName("What to draw")
         self.log = QCheckBox("log")
-        self.log.setChecked(True)
         self.log.setToolTip("Logarithmic vertical axis")
         self.smooth = QCheckBox("smooth")
         self.smooth.setToolTip("Exponential moving average over the epochs")
@@ -53,32 +88,43 @@ class TrainingPlots(QWidget):
         line.addWidget(self.what, 1)
         line.addWidget(self.log)
         line.addWidget(self.smooth)
-        self.view = pg.PlotWidget()
+        self.legend = QLabel()
+        self.legend.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self.legend.setToolTip(
+            "With context encoding, the training loss has a second term, of the slices with squares cut out: it lies "
+            "above the validation loss, which has not"
+        )
+        self.view = pg.PlotWidget(axisItems={"left": PlainAxis("left")})
         self.view.setMinimumHeight(150)
         self.view.setMaximumHeight(240)
         self.view.setMouseEnabled(False, False)
         self.view.setMenuEnabled(False)
         self.view.hideButtons()
         self.view.setLabel("bottom", "epoch")
+        for side in ("left", "bottom"):
+            self.view.getAxis(side).enableAutoSIPrefix(False)
+        self.view.plotItem.layout.setContentsMargins(NUDGE, 1, 1, NUDGE)
         self.now = QLabel()
         self.now.setWordWrap(True)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(line)
+        column.addWidget(self.legend)
         column.addWidget(self.view)
         column.addWidget(self.now)
-        for signal in (self.what.currentIndexChanged, self.log.toggled, self.smooth.toggled):
-            signal.connect(lambda *_: self.draw())
+        self.what.currentIndexChanged.connect(lambda _: self.draw())
+        self.log.toggled.connect(self._log_chosen)
+        self.smooth.toggled.connect(lambda _: self.draw())
         self.set_theme(dark=True)
+        self.show_step(None)
 
     def set_theme(self, *, dark: bool) -> None:
         """Draw for a dark or a light window."""
-        self._ground = "#1b1c22" if dark else "#f7f6f5"
-        self.view.setBackground(self._ground)
-        self._ink = "#d5d7db" if dark else "#303030"
+        self.view.setBackground("#1b1c22" if dark else "#f7f6f5")
+        ink = "#d5d7db" if dark else "#303030"
         for side in ("left", "bottom"):
-            self.view.getAxis(side).setPen(self._ink)
-            self.view.getAxis(side).setTextPen(self._ink)
+            self.view.getAxis(side).setPen(ink)
+            self.view.getAxis(side).setTextPen(ink)
         self.draw()
 
     def show_epochs(self, epochs: Epochs) -> None:
@@ -88,41 +134,75 @@ class TrainingPlots(QWidget):
             epochs: Its epochs in order, as in its log or its events.
         """
         self._epochs = tuple(epochs)
+        self._offer()
         self.draw()
+        self.show_step(self._step)
 
     def show_step(self, step: Mapping[str, Any] | None) -> None:
-        """Show how far the epoch under way is; None: none is."""
+        """Show how far the epoch under way is; None: none is.
+
+        A step is told about once a second: epochs that take less are over by then, and it says nothing any more.
+        """
         self._step = step
+        done = int(self._epochs[-1]["epoch"]) if self._epochs else 0
+        under_way = step is not None and int(step["epoch"]) > done
         if step is None:
-            self.now.setText("")
-            return
-        share = f"step {step['step']} of {step['steps']}"
-        left = duration(step.get("seconds_left"))
-        self.now.setText(
-            f"Epoch {step['epoch']}, {share} · training loss {number(step.get('train_loss'))} · "
-            f"{number(step.get('slices_per_second'), 3)} slices/s" + (f" · {left} left" if left else "")
-        )
+            text = ""
+        elif under_way:
+            text = (
+                f"Epoch {step['epoch']} under way: step {step['step']} of {step['steps']} in all, "
+                f"training loss {number(step.get('train_loss'))}"
+            )
+        else:
+            losses = [number(self._epochs[-1].get(field)) for field in ("train_loss", "validation_loss")]
+            text = f"Epoch {done} done: training loss {losses[0]}, validation loss {losses[1]}"
+        self.now.setText(text)
+        self.now.setVisible(bool(text))
 
     def draw(self) -> None:
         """Draw what is chosen."""
+        what = self.what.currentText()
+        with QSignalBlocker(self.log):
+            self.log.setChecked(self._log[what])
+        log, names, drawn = self._log[what], [], np.empty(0)
         self.view.clear()
-        legend = self.view.plotItem.legend
-        if legend is None:
-            legend = self.view.addLegend(offset=(-5, 5), labelTextColor=self._ink)
-        legend.clear()
-        legend.setBrush(pg.mkBrush(self._ground))  # curves pass behind it
-        self.view.setLogMode(y=self.log.isChecked() and self.what.currentText() != "used codes (VQ-VAE)")
-        for field, name, color in CURVES[self.what.currentText()]:
+        self.view.setLabel("left", AXES.get(what, what))
+        self.view.setLogMode(y=log)
+        for field, name, color in CURVES[what]:
             x, y = self._values(field)
-            if self.log.isChecked():
+            if log:
                 x, y = x[y > 0], y[y > 0]
             if not x.size:
                 continue
+            drawn = np.append(drawn, y)
+            names.append(f"<span style='color:{color}'>━ {name}</span>")
             if self.smooth.isChecked():
-                self.view.plot(x, y, pen=pg.mkPen(color, width=1, style=pg.QtCore.Qt.PenStyle.DotLine))
+                self.view.plot(x, y, pen=pg.mkPen(color, width=1, style=Qt.PenStyle.DotLine))
                 y = smoothed(y)
             symbol = "o" if x.size == 1 else None
             self.view.plot(x, y, pen=pg.mkPen(color, width=2), name=name, symbol=symbol, symbolBrush=color)
+        if (
+            not log and drawn.size and drawn.min() == drawn.max() > 0
+        ):  # by itself it would be ± 0.2 around 0.0002
+            self.view.setYRange(0, 2 * drawn[0], padding=0)
+        else:
+            self.view.enableAutoRange(axis="y")
+        self.legend.setText(" &nbsp; ".join(names))
+
+    def _log_chosen(self, log: bool) -> None:
+        self._log[self.what.currentText()] = log
+        self.draw()
+
+    def _offer(self) -> None:
+        """Offer what this run has figures for."""
+        offered = _offered(self._epochs)
+        if offered == [self.what.itemText(index) for index in range(self.what.count())]:
+            return
+        chosen = self.what.currentText()
+        with QSignalBlocker(self.what):
+            self.what.clear()
+            self.what.addItems(offered)
+            self.what.setCurrentIndex(max(0, self.what.findText(chosen)))
 
     def _values(self, field: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         pairs = [
@@ -132,6 +212,14 @@ class TrainingPlots(QWidget):
         ]
         values = np.array(pairs, dtype=np.float64).reshape(-1, 2)
         return values[:, 0], values[:, 1]
+
+
+def _offered(epochs: Epochs) -> list[str]:
+    return [
+        what
+        for what, ((field, *_), *_) in CURVES.items()
+        if what not in OF_SOME or any(entry.get(field) is not None for entry in epochs)
+    ]
 
 
 def smoothed(values: NDArray[np.float64], weight: float = SMOOTHING) -> NDArray[np.float64]:

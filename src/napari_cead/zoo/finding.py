@@ -40,6 +40,7 @@ class ModelInfo:
         score: Suggested anomaly score, or None.
         hides_bundled: Whether an installed model hides the bundled one of the same name.
         problem: What is wrong with it, in one sentence; None: nothing that shows without reading all the weights.
+        sha256: Checksum of its weights, or None if unknown.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ModelInfo:
     score: str | None
     hides_bundled: bool = False
     problem: str | None = None
+    sha256: str | None = None
 
 
 def models_folder() -> Path:
@@ -214,4 +216,5 @@ def _info(name: str, found: _Found) -> ModelInfo:
         size=size,
         score=card.suggestions[0].score if card.suggestions else None,
         hides_bundled=found.hides_bundled,
+        sha256=card.sha256 or None,
     )

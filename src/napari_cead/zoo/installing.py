@@ -94,7 +94,7 @@ def check_name(name: str) -> str:
     ):
         raise ParameterError(
             f"{name!r} cannot be the name of a model",
-            mend="use up to 64 letters, digits, dots, dashes and underscores, and no name that Windows reserves",
+            mend="use up to 64 letters a to z, digits, dots, dashes and underscores, and no name that Windows reserves",
         )
     return name
 

@@ -1,0 +1,215 @@
+"""The page of trainings in the Train dock, on runs that were written by hand."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel
+
+from napari_cead.evaluation.before_after_tables import Table
+from napari_cead.training.registry import runs_folder
+from napari_cead.training.run_files import PREVIEWS
+from napari_cead.training.run_info import RunInfo, look
+from napari_cead.widgets.before_after_view import Figures
+from napari_cead.widgets.close_guard import CloseGuard
+from napari_cead.widgets.finished_model import FinishedModel
+from napari_cead.widgets.preview_strip import PreviewStrip
+from napari_cead.widgets.runs_table import RunsTable
+from napari_cead.widgets.training_plots import PlainAxis, TrainingPlots
+
+PLAN = {"settings": {"spec": {"name": "vae1", "size": "small"}, "epochs": 40}, "created": "2024-01-01"}
+
+
+def write_run(name: str, end: dict[str, object], epochs: int = 12):
+    """Write the folder of a run that has done some epochs."""
+    run = runs_folder() / name
+    run.mkdir(parents=True)
+    (run / "run.json").write_text(json.dumps(PLAN))
+    made = [entry(number) for number in range(1, epochs + 1)]
+    lines = [{"event": "start", "epochs": 40, "epoch": 0}, *({"event": "epoch", **each} for each in made)]
+    if end["event"] == "done":
+        lines.append({"event": "installed", "name": name})
+    (run / "events.jsonl").write_text(
+        "".join(json.dumps({"time": 1.0, **line}) + "\n" for line in (*lines, end))
+    )
+    rows = [",".join(made[0]), *(",".join(map(str, each.values())) for each in made)]
+    (run / "log.csv").write_text("\n".join(rows) + "\n")
+    (run / "output.log").write_text("".join(f"epoch {number}/40\n" for number in range(1, epochs + 1)))
+    return run
+
+
+def entry(epoch: int) -> dict[str, float]:
+    return {"epoch": epoch, "train_loss": 1400.0 - epoch, "validation_loss": 700.0 - epoch}
+
+
+@pytest.fixture
+def dock(viewer, qtbot):
+    """The Train dock with a training that has crashed and one whose model is no longer there."""
+    write_run("broken", {"event": "error", "message": "the disk is full"})
+    write_run("whole", {"event": "done", "folder": ""})
+    _, dock = viewer.window.add_plugin_dock_widget("napari-cead", "Train a model")
+    qtbot.waitUntil(lambda: viewer.window._qt_window.findChild(CloseGuard) is not None)
+    dock.tabs.setCurrentIndex(1)
+    return dock
+
+
+def choose(dock, name, qtbot):
+    """Click on a training in the list."""
+    row = [info.name for info in dock.runs.runs].index(name)
+    place = dock.runs.visualItemRect(dock.runs.item(row, 0)).center()
+    qtbot.mouseClick(dock.runs.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    qtbot.waitUntil(lambda: dock.view.info is not None and dock.view.info.name == name)
+
+
+def test_a_crash_is_told_in_sentences_and_with_the_last_words_in_sight(dock, qtbot):
+    choose(dock, "broken", qtbot)
+    view = dock.view
+    assert view.state.text() == "Crashed. The disk is full. Resume goes on from the last checkpoint."
+    qtbot.waitUntil(lambda: view.words.isVisible())
+    scroll = view.words.verticalScrollBar()
+    assert scroll.maximum() > 0
+    assert scroll.value() == scroll.maximum()
+
+
+def test_buttons_leave_no_gap_and_only_a_model_that_is_there_stays(dock, qtbot):
+    view, asked = dock.view, []
+    dock.confirm = lambda question: asked.append(question) or question.startswith("Remove")
+    choose(dock, "whole", qtbot)
+    assert view.details.text().startswith("its model was deleted")
+    shown = [view._buttons.itemAt(index).widget() for index in range(view._buttons.count())]
+    assert shown == [view.discard, view.copy]
+    assert all(button.isVisible() for button in shown)
+    assert view.discard.text() == "Remove training…"
+    assert dock.model_made.delete.text() == "Delete model…"
+    qtbot.mouseClick(view.discard, Qt.MouseButton.LeftButton)
+    assert asked == ["Remove the training whole with everything it has made?"]
+    qtbot.waitUntil(lambda: view.info is not None and view.info.name == "broken")
+    assert not (runs_folder() / "whole").exists()
+
+
+def test_a_folder_that_is_taken_away_is_told_but_not_one_that_was_removed_here(dock, qtbot, notified):
+    dock.confirm = lambda question: True
+    choose(dock, "whole", qtbot)
+    qtbot.mouseClick(dock.view.discard, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: dock.view.info is not None and dock.view.info.name == "broken")
+    assert not notified
+    folder = dock.view.run
+    shutil.rmtree(folder)
+    qtbot.waitUntil(lambda: bool(notified))
+    assert notified == [("warning", f"Training broken is gone: its folder was removed or moved ({folder}).")]
+
+
+def test_bar_list_and_line_tell_the_same_epoch(dock, qtbot):
+    choose(dock, "broken", qtbot)
+    row = [info.name for info in dock.runs.runs].index("broken")
+    assert dock.view.bar.format() == "12 of 40 epochs done"
+    assert dock.runs.item(row, 2).text() == "12/40"
+    with (dock.view.run / "log.csv").open("a") as stream:
+        stream.write("13,1387.0,687.0\n")
+    qtbot.waitUntil(lambda: dock.view.bar.format() == "13 of 40 epochs done")
+    assert dock.runs.item(row, 2).text() == "13/40"
+
+
+def test_a_row_takes_what_is_newer(qtbot):
+    table = RunsTable()
+    qtbot.addWidget(table)
+    old = look(write_run("mine", {"event": "paused"}, epochs=3))
+    table.show_runs([old, RunInfo(old.path.with_name("other"), "other", "paused")])
+    table.update_run(look_again := RunInfo(old.path, "mine", "paused", epoch=9, epochs=40))
+    assert [table.item(row, 2).text() for row in range(2)] == ["9/40", ""]
+    assert table.runs[0] == look_again
+
+
+def test_a_step_of_an_epoch_that_is_over_is_not_told(qtbot):
+    plots = TrainingPlots()
+    qtbot.addWidget(plots)
+    step = {"event": "step", "epoch": 3, "step": 14, "steps": 40, "train_loss": 1250.0}
+    plots.show_epochs([entry(1), entry(2)])
+    plots.show_step(step)
+    assert plots.now.text() == "Epoch 3 under way: step 14 of 40 in all, training loss 1250"
+    plots.show_epochs([entry(1), entry(2), entry(3)])
+    assert plots.now.text() == "Epoch 3 done: training loss 1397, validation loss 697"
+    plots.show_step(None)
+    assert not plots.now.isVisibleTo(plots)
+
+
+def test_the_legend_is_above_the_axes_and_only_what_there_is_is_offered(qtbot):
+    plots = TrainingPlots()
+    qtbot.addWidget(plots)
+    plots.show()
+    qtbot.waitExposed(plots)
+    plots.show_epochs([entry(number) | {"slices_per_second": 50.0} for number in range(1, 20)])
+    assert plots.view.plotItem.legend is None
+    assert "training" in plots.legend.text() and "validation" in plots.legend.text()
+    assert plots.legend.geometry().bottom() < plots.view.geometry().top()
+    offered = [plots.what.itemText(index) for index in range(plots.what.count())]
+    assert offered == ["loss", "learning rate", "slices per second"]
+    assert plots.log.isChecked() and plots.view.getAxis("left").labelText == "loss"
+    qtbot.keyClick(plots.what, Qt.Key.Key_End)
+    assert (plots.what.currentText(), plots.log.isChecked()) == ("slices per second", False)
+    assert plots.view.getAxis("left").range == [0, 100]  # a flat line is in the middle
+    plots.show_epochs([entry(1) | {"used_codes": 12.0}])
+    assert plots.what.findText("used codes (VQ-VAE)") >= 0
+    assert plots.what.currentText() == "slices per second"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"),
+    [(640, 1450, ["800", "1000", "1200", "1400"]), (0.9, 1100, ["1", "10", "100", "1000"])],
+)
+def test_a_logarithmic_axis_has_plain_numbers(qtbot, low, high, shown):
+    axis = PlainAxis("left")
+    axis.setLogMode(y=True)
+    (spacing, values), *_ = axis.tickValues(np.log10(low), np.log10(high), 200)
+    assert axis.tickStrings(values, 1.0, spacing) == shown
+
+
+def test_a_strip_names_its_rows_and_says_why_the_last_epochs_have_none(qtbot, tmp_path):
+    folder = tmp_path / PREVIEWS
+    folder.mkdir()
+    for epoch in (1, 27):
+        Image.fromarray(np.zeros((294, 588), np.uint8)).save(folder / f"epoch-{epoch:04d}.png")
+    strip = PreviewStrip()
+    qtbot.addWidget(strip)
+    strip.resize(380, 300)
+    strip.show_folder(folder, 40)
+    strip.show()
+    qtbot.waitExposed(strip)
+    rows = ["input", "recon-\nstruction", "residual"]
+    labels = [each for each in strip.findChildren(QLabel) if each.text() in rows]
+    assert [label.text() for label in sorted(labels, key=lambda label: label.y())] == rows
+    assert strip.picture.pixmap().width() <= strip.picture.width() < 380
+    assert strip.caption.text() == "epoch 27"
+    assert "of epoch 27, 40 are done" in strip.note.text() and strip.note.isVisible()
+    strip.show_folder(folder, 27)
+    assert not strip.note.isVisible()
+
+
+def test_tables_are_as_tall_as_they_are_and_say_a_group_once(qtbot):
+    figures = Figures()
+    qtbot.addWidget(figures)
+    figures.resize(340, 50)
+    figures.show()
+    rows = tuple(("ce-vae1", "squared", f"rule-{number}", "0.5") for number in range(30))
+    figures.show_tables([Table("Patient", ("model", "score", "rule", "Dice"), rows, groups=2)])
+    assert figures.verticalScrollBar().maximum() == 0
+    assert figures.height() > 30 * figures.fontMetrics().height()
+    text = figures.toPlainText()
+    assert text.count("ce-vae1 · squared") == 1
+    assert "score" not in text and text.count("0.5") == 30
+
+
+def test_the_placeholder_of_the_notes_fits_into_a_narrow_dock(qtbot):
+    made = FinishedModel(lambda question: False)
+    qtbot.addWidget(made)
+    made.setVisible(True)
+    made.resize(380, 200)
+    qtbot.waitExposed(made)
+    words = made.notes.placeholderText()
+    assert made.notes.fontMetrics().horizontalAdvance(words) < made.notes.viewport().width()
+    assert made.minimumSizeHint().width() <= 360
