@@ -1,0 +1,46 @@
+"""The verb that looks a cohort through before anything is computed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .console import print_json, progress
+from .options import Cohort
+
+if TYPE_CHECKING:
+    from ..patients.integrity import CohortCheck
+
+
+def check(
+    cohort: Cohort,
+    sequence: Annotated[
+        str | None,
+        typer.Option(help="A sequence that every patient must have; those that most have if left out."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")] = False,
+) -> int:
+    """Report what is missing, unreadable or at odds in a cohort: exit status 0 clean, 2 findings."""
+    from ..patients.integrity import check_cohort
+
+    with progress("checking") as on_progress:
+        report = check_cohort(cohort, sequence, on_progress=on_progress)
+    if json:
+        print_json(report.as_dict())
+    else:
+        _print(report)
+    return 0 if report.clean else 2
+
+
+def _print(report: CohortCheck) -> None:
+    for patient in report.patients:
+        for finding in patient.findings:
+            typer.echo(f"{finding.patient}: {finding.code}: {finding.file}: {finding.sentence}")
+    patients = len(report.patients)
+    typer.echo(
+        f"{patients} patients, {report.labelled} with a lesion mask, {patients - report.labelled} unlabelled; "
+        f"expected of each: {', '.join(report.expected) or 'nothing'}"
+    )
+    counts = ", ".join(f"{count} {code}" for code, count in report.counts().items())
+    typer.echo(f"findings: {counts}" if counts else "no findings")

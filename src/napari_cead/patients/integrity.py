@@ -1,0 +1,429 @@
+"""Checking a cohort before hours are spent on it: what is missing, what cannot be read, what does not fit together."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import Cancelled, MaskError, PatientError
+from .aliases import SEQUENCES, is_nifti
+from .grid import Grid
+from .layouts import PatientFiles, find_files, find_patients, is_patient
+from .png import PNG_SPACING, read_stack, slice_files
+from .volumes import Volume, clean_intensities, clean_mask, onto, read_volume
+
+Code = Literal[
+    "unreadable",
+    "unrecognised",
+    "missing-sequence",
+    "shape",
+    "spacing",
+    "affine",
+    "orientation",
+    "intensities",
+    "mask-values",
+    "mask-place",
+    "slice-gap",
+    "same-name",
+]
+
+CODES: tuple[Code, ...] = get_args(Code)
+
+OUTSIDE = 0.1
+"""Largest share of the lesion voxels that may lie outside the brain."""
+
+USUAL = 0.5
+"""A sequence that more than this share of the patients have is missed where it is not."""
+
+_PATIENTS = 4  # in memory at once
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that does not fit.
+
+    Attributes:
+        patient: Name of the patient.
+        code: What it is, one of `CODES`.
+        file: Where it was found.
+        sentence: The same for a reader, with what to do.
+    """
+
+    patient: str
+    code: Code
+    file: Path
+    sentence: str
+
+
+@dataclass(frozen=True)
+class CheckedVolume:
+    """One scan or mask of a patient, as read.
+
+    Attributes:
+        file: The file, or the folder of slices.
+        shape: (Z, Y, X) in canonical order.
+        spacing: (z, y, x) in mm.
+        axcodes: Directions in which the axes of the file grow.
+    """
+
+    file: Path
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    axcodes: str
+
+
+@dataclass(frozen=True)
+class CheckedPatient:
+    """One patient.
+
+    Attributes:
+        name: Its name.
+        path: Its folder or file.
+        kind: ``"nifti"``, ``"png"`` or ``"picture"``; empty if it is none.
+        sequences: The sequences that can be read, by name.
+        mask: The lesion mask, None if there is none or it cannot be read.
+        labelled: Whether there is a lesion mask, readable or not.
+        lesion_ml: Volume of the lesion mask in mL; None without a mask that can be used.
+        labels: Values above 0 of the lesion mask; all count as lesion.
+        unreadable: The sequences that are there and cannot be read.
+        findings: What does not fit.
+    """
+
+    name: str
+    path: Path
+    kind: str = ""
+    sequences: Mapping[str, CheckedVolume] = field(default_factory=dict)
+    mask: CheckedVolume | None = None
+    labelled: bool = False
+    lesion_ml: float | None = None
+    labels: tuple[int, ...] = ()
+    unreadable: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class CohortCheck:
+    """The report about a cohort.
+
+    Attributes:
+        cohort: The folder.
+        patients: All patients, sorted by path.
+        expected: The sequences that every patient should have: the one asked for, and those that most have.
+    """
+
+    cohort: Path
+    patients: tuple[CheckedPatient, ...]
+    expected: tuple[str, ...]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings, patient by patient."""
+        return tuple(finding for patient in self.patients for finding in patient.findings)
+
+    @property
+    def clean(self) -> bool:
+        """Whether there is nothing to mend."""
+        return not self.findings
+
+    @property
+    def labelled(self) -> int:
+        """Patients with a lesion mask."""
+        return sum(patient.labelled for patient in self.patients)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many findings there are of each code."""
+        found = Counter(finding.code for finding in self.findings)
+        return {code: found[code] for code in CODES if found[code]}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as plain values, for strict JSON."""
+        return {
+            "schema_version": 1,
+            "cohort": self.cohort,
+            "clean": self.clean,
+            "expected_sequences": self.expected,
+            "counts": self.counts(),
+            "labelled": self.labelled,
+            "unlabelled": len(self.patients) - self.labelled,
+            "patients": [asdict(patient) for patient in self.patients],
+        }
+
+
+def check_cohort(
+    cohort: str | Path,
+    sequence: str | None = None,
+    *,
+    png_spacing: tuple[float, float, float] = PNG_SPACING,
+    on_progress: Callable[[int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> CohortCheck:
+    """Read every file of every patient and report what does not fit.
+
+    Findings: files that cannot be read; folders with scans of which no name tells what they are; a sequence that is
+    missing though most patients have it; sequences or a mask on another grid (shape, spacing, or position and
+    direction) than the patient's first sequence; headers without an orientation; values that are NaN or infinite;
+    masks that are images, or of several labels, or lie outside the brain; slices that are missing or empty in the
+    middle of the brain; and two patients of one name. A patient without a mask is unlabelled: counted, no finding.
+
+    Args:
+        cohort: Folder whose descendants are patients, or one patient.
+        sequence: A sequence that every patient has to have; None: those that most have.
+        png_spacing: (z, y, x) in mm of PNG slices.
+        on_progress: Called with (patients done, patients in all).
+        should_stop: Asked between patients.
+
+    Raises:
+        PatientError: If there is neither a patient nor anything that might be one.
+        Cancelled: If ``should_stop`` returned true.
+    """
+    top = Path(cohort).expanduser()
+    places = [top] if top.is_file() or is_patient(top) else list(find_patients(top))
+    strays = [] if top.is_file() else list(_strays(top, places))
+    if not places and not strays:
+        what = "there are no patients in this folder" if top.is_dir() else "there is no such folder"
+        raise PatientError(what, file=top, mend="give a folder that holds patients")
+    patients: list[CheckedPatient] = []
+    with ThreadPoolExecutor(_PATIENTS) as pool:
+        tasks = [pool.submit(_check, place, sequence or "flair", png_spacing) for place in places]
+        try:
+            for done, task in enumerate(tasks, start=1):
+                if should_stop is not None and should_stop():
+                    raise Cancelled
+                patients.append(task.result())
+                if on_progress is not None:
+                    on_progress(done, len(tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+    expected = _expected(patients, sequence)
+    names = Counter(patient.name for patient in patients)
+    found = [_among_others(patient, expected, names) for patient in patients]
+    return CohortCheck(top, tuple(sorted([*found, *strays], key=lambda one: one.path)), expected)
+
+
+def _expected(patients: Sequence[CheckedPatient], sequence: str | None) -> tuple[str, ...]:
+    counts = Counter(name for patient in patients for name in patient.sequences)
+    usual = {name for name, count in counts.items() if count > USUAL * len(patients)}
+    return tuple(name for name in SEQUENCES if name in usual or name == sequence)
+
+
+def _among_others(patient: CheckedPatient, expected: Iterable[str], names: Counter[str]) -> CheckedPatient:
+    """Add what only a look at the other patients tells."""
+    findings = list(patient.findings)
+    there = (*patient.sequences, *patient.unreadable)
+    for name in (name for name in expected if patient.kind and name not in there):
+        findings.append(
+            Finding(patient.name, "missing-sequence", patient.path, f"there is no {name} scan; add it")
+        )
+    if names[patient.name] > 1:
+        findings.append(
+            Finding(
+                patient.name,
+                "same-name",
+                patient.path,
+                f"{names[patient.name]} patients of the cohort are called {patient.name}; rename them, or mean "
+                "each by its path in split files",
+            )
+        )
+    return replace(patient, findings=tuple(findings))
+
+
+def _check(place: Path, sequence: str, png_spacing: tuple[float, float, float]) -> CheckedPatient:
+    """Read one patient and judge it by itself."""
+    try:
+        files = find_files(place, sequence)
+    except PatientError as error:
+        return CheckedPatient(
+            place.name, place, findings=(Finding(place.name, "unrecognised", place, _brief(error)),)
+        )
+    return _Patient(place, files, png_spacing).judged()
+
+
+class _Patient:
+    """One patient while it is looked at."""
+
+    def __init__(self, place: Path, files: PatientFiles, png_spacing: tuple[float, float, float]) -> None:
+        self.place, self.files, self.png_spacing = place, files, png_spacing
+        self.findings: list[Finding] = []
+
+    def judged(self) -> CheckedPatient:
+        files = self.files
+        order = sorted(files.sequences, key=lambda name: (*SEQUENCES, name).index(name))
+        read = {name: self._read(files.sequences[name]) for name in order}
+        volumes = {name: volume for name, volume in read.items() if volume is not None}
+        first = next(iter(volumes.values()), None)
+        for name, volume in volumes.items():
+            self._judge_scan(name, files.sequences[name], volume, first)
+        mask, lesion = None, None
+        if files.mask is not None and (mask := self._read(files.mask)) is not None:
+            lesion = self._lesion(mask, files.mask)
+            if lesion is not None and first is not None:
+                self._judge_place(lesion, mask, first)
+        voxel = 0.0 if mask is None else float(np.prod(mask.grid.spacing))
+        return CheckedPatient(
+            files.name,
+            self.place,
+            files.kind,
+            {name: _described(files.sequences[name], volume) for name, volume in volumes.items()},
+            None if mask is None or files.mask is None else _described(files.mask, mask),
+            files.mask is not None,
+            None if lesion is None else int(np.count_nonzero(lesion)) * voxel / 1000,
+            () if lesion is None or mask is None else _labels(mask.data),
+            tuple(name for name in order if name not in volumes),
+            tuple(self.findings),
+        )
+
+    def _find(self, code: Code, file: Path, sentence: str) -> None:
+        self.findings.append(Finding(self.files.name, code, file, sentence))
+
+    def _read(self, file: Path) -> Volume | None:
+        try:
+            if file.is_dir():
+                return read_stack(slice_files(file), "left", self.png_spacing)
+            if file.suffix.lower() == ".png":
+                return read_stack([file], "left", self.png_spacing)
+            return read_volume(file)
+        except PatientError as error:
+            gap = "slices are missing" in error.reason
+            self._find("slice-gap" if gap else "unreadable", file, _brief(error))
+            return None
+
+    def _judge_scan(self, name: str, file: Path, volume: Volume, first: Volume | None) -> None:
+        if file.suffix.lower() != ".png" and not file.is_dir() and not volume.grid.has_orientation:
+            self._find("orientation", file, "the header states no orientation: left and right are unknown")
+        try:
+            for note in clean_intensities(volume.data, file.name)[1]:
+                self._find("intensities", file, note.removeprefix(f"{file.name}: "))
+        except PatientError as error:
+            self._find("intensities", file, _brief(error))
+            return
+        occupied = np.flatnonzero(np.any(volume.data != 0, axis=(1, 2)))
+        empty = np.setdiff1d(np.arange(occupied[0], occupied[-1] + 1), occupied)
+        if empty.size:
+            self._find(
+                "slice-gap",
+                file,
+                f"{empty.size} slices in the middle of the scan are empty, the first is number {empty[0]}",
+            )
+        if first is not None and first is not volume:
+            self._judge_grid(f"the {name} scan", file, volume.grid, first.grid)
+
+    def _judge_grid(self, what: str, file: Path, grid: Grid, wanted: Grid) -> None:
+        if grid.matches(wanted):
+            return
+        shapes, spacings = grid.canonical_shape != wanted.canonical_shape, not _same_spacing(grid, wanted)
+        if shapes:
+            self._find(
+                "shape",
+                file,
+                f"{what} has {_times(grid.canonical_shape)} voxels, the first sequence "
+                f"{_times(wanted.canonical_shape)}; it is resampled",
+            )
+        if spacings:
+            self._find(
+                "spacing",
+                file,
+                f"{what} has voxels of {_times(grid.spacing)} mm, the first sequence {_times(wanted.spacing)} mm; "
+                "it is resampled",
+            )
+        if not (shapes or spacings):
+            shift = float(np.linalg.norm(_centre(grid) - _centre(wanted)))
+            turned = "" if grid.axcodes == wanted.axcodes else f", {grid.axcodes} instead of {wanted.axcodes}"
+            self._find(
+                "affine",
+                file,
+                f"{what} lies elsewhere than the first sequence: its centre is {shift:.1f} mm away{turned}; it is "
+                "resampled, so check that both show the same place",
+            )
+
+    def _lesion(self, mask: Volume, file: Path) -> NDArray[np.bool_] | None:
+        try:
+            return clean_mask(mask.data, str(file))[0]
+        except MaskError as error:
+            self._find("mask-values", file, _brief(error))
+            return None
+
+    def _judge_place(self, lesion: NDArray[np.bool_], mask: Volume, scan: Volume) -> None:
+        file = self.files.mask
+        assert file is not None
+        if mask.grid.has_orientation or mask.grid.shape != scan.grid.shape:
+            self._judge_grid("the lesion mask", file, mask.grid, scan.grid)
+        try:
+            moved = onto(Volume(lesion.astype(np.uint8), mask.grid), scan.grid, 0, file.name).data
+        except PatientError:
+            self._find(
+                "mask-place", file, "the lesion mask lies outside the scan; give the mask of this scan"
+            )
+            return
+        total = int(np.count_nonzero(lesion))
+        if not total or moved.shape != scan.data.shape:
+            return
+        inside = moved > 0
+        if not inside.any():
+            self._find(
+                "mask-place", file, "no lesion voxel falls inside the scan; give the mask of this scan"
+            )
+            return
+        share = float(np.count_nonzero(inside & (scan.data == 0)) / np.count_nonzero(inside))
+        if share > OUTSIDE:
+            self._find(
+                "mask-place",
+                file,
+                f"{share:.0%} of the lesion voxels lie where the scan is 0, outside the brain; check that the mask "
+                "belongs to this scan",
+            )
+
+
+def _strays(top: Path, patients: Sequence[Path]) -> Iterator[CheckedPatient]:
+    """Give the folders that hold scans and are no patient: they would be passed over without a word."""
+    known = {place.resolve() for place in patients}
+    seen: set[Path] = set()
+    for place, children, names in os.walk(top, followlinks=True):
+        folder = Path(place)
+        children[:] = sorted(name for name in children if not name.startswith("."))
+        real = folder.resolve()
+        if real in seen or real in known:
+            children.clear()
+            continue
+        seen.add(real)
+        if not any(is_nifti(folder / name) and not name.startswith(".") for name in names):
+            continue
+        try:
+            find_files(folder)
+        except PatientError as error:
+            finding = Finding(folder.name, "unrecognised", folder, _brief(error))
+            yield CheckedPatient(folder.name, folder, findings=(finding,))
+
+
+def _described(file: Path, volume: Volume) -> CheckedVolume:
+    grid = volume.grid
+    return CheckedVolume(file, grid.canonical_shape, grid.spacing, grid.axcodes)
+
+
+def _labels(data: NDArray[Any]) -> tuple[int, ...]:
+    return tuple(int(value) for value in np.unique(data[data > 0]))
+
+
+def _same_spacing(one: Grid, other: Grid) -> bool:
+    return bool(np.allclose(one.spacing, other.spacing, rtol=0.01))
+
+
+def _centre(grid: Grid) -> NDArray[np.float64]:
+    middle = (np.array(grid.shape) - 1) / 2
+    return np.asarray(grid.affine[:3, :3] @ middle + grid.affine[:3, 3])
+
+
+def _times(values: Sequence[float]) -> str:
+    return " x ".join(f"{value:g}" for value in np.round(values[::-1], 3))
+
+
+def _brief(error: PatientError) -> str:
+    return error.reason + (f"; {error.mend}" if error.mend else "")
