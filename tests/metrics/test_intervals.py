@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from napari_cead.metrics import INTERVALS, PatientCounts, averages, bootstrap
+from napari_cead.metrics import (
+    INTERVALS,
+    PatientCounts,
+    averages,
+    bootstrap,
+    bootstrap_difference,
+    bootstrap_ratio,
+)
 
 
 def cohort(patients=7, seed=0):
@@ -72,3 +79,67 @@ def test_nonsense_is_refused():
         bootstrap(cohort(), 0)
     with pytest.raises(ValueError, match="level"):
         bootstrap(cohort(), level=1.0)
+
+
+def test_a_difference_equals_a_loop_that_draws_the_same_patients_for_both():
+    rng = np.random.default_rng(5)
+    first, second = [], []
+    for number in range(6):
+        reference, one, other = rng.random((3, 5, 8, 8)) < 0.2
+        reference &= number not in (0, 1)
+        other &= number not in (0, 3)
+        first.append(PatientCounts.of(one & (number != 1), reference))
+        second.append(PatientCounts.of(other, reference))
+    draws = np.random.default_rng(2).integers(6, size=(150, 6))
+    values = [
+        [averages(counts[number] for number in draw).as_dict() for counts in (first, second)]
+        for draw in draws
+    ]
+    found = bootstrap_difference(first, second, 150, 2)
+    assert tuple(found) == INTERVALS
+    for name in INTERVALS:
+        differences = [one[name] - other[name] for one, other in values]
+        assert found[name] == pytest.approx(tuple(np.nanpercentile(differences, (2.5, 97.5))), abs=1e-12), (
+            name
+        )
+
+
+def test_a_difference_is_surer_than_its_two_averages():
+    # Patients differ a lot from each other, the two detectors hardly: by one voxel in each patient.
+    reference = np.zeros((1, 10, 10))
+    reference[0, :5] = 1
+    first, second = [], []
+    for size in (1, 10, 20, 30, 40, 49):
+        mask = np.zeros((1, 100))
+        mask[0, :size] = 1
+        second.append(PatientCounts.of(mask.reshape(1, 10, 10), reference))
+        mask[0, size] = 1
+        first.append(PatientCounts.of(mask.reshape(1, 10, 10), reference))
+    low, high = bootstrap_difference(first, second, 300)["dice_patient"]
+    single = bootstrap(first, 300)["dice_patient"]
+    assert 0 < low < high
+    assert high - low < (single[1] - single[0]) / 10
+    assert bootstrap_difference(first, first, 50) == dict.fromkeys(INTERVALS, (0, 0))
+
+
+def test_a_ratio_equals_a_loop_over_resamples():
+    parts, wholes = [0, 2, 0, 1, 3], [0, 4, 2, 1, 3]
+    draws = np.random.default_rng(7).integers(5, size=(200, 5))
+    with np.errstate(invalid="ignore"):
+        ratios = np.array(parts)[draws].sum(axis=1) / np.array(wholes)[draws].sum(axis=1)
+    assert bootstrap_ratio(parts, wholes, 200, 7) == pytest.approx(
+        tuple(np.nanpercentile(ratios, (2.5, 97.5)))
+    )
+
+
+def test_a_ratio_of_one_patient_has_no_interval():
+    assert bootstrap_ratio([0, 3, 0], [0, 5, 0], 50) is None
+    assert bootstrap_ratio([], [], 50) is None
+    assert bootstrap_ratio([0, 3], [1, 3], 50) is not None
+
+
+def test_unequal_cohorts_are_refused():
+    with pytest.raises(ValueError, match="same patients"):
+        bootstrap_difference(cohort(3), cohort(4))
+    with pytest.raises(ValueError, match="as many parts"):
+        bootstrap_ratio([1], [1, 2])

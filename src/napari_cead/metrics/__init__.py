@@ -1,7 +1,7 @@
 """How well a detected mask agrees with a reference, and a reconstruction with its image.
 
-Overlap, cohort averages with their intervals, ranking, lesions, image quality. Masks are arrays whose values > 0
-belong to the mask. Nothing here knows files, models or settings.
+Overlap, cohort averages with their intervals, ranking, lesions, surface distance, image quality. Masks are arrays
+whose values > 0 belong to the mask. Nothing here knows files, models or settings.
 """
 
 from .averages import (
@@ -14,10 +14,11 @@ from .averages import (
     dice_pooled,
 )
 from .image_quality import ImageQuality
-from .intervals import INTERVALS, Interval, bootstrap
+from .intervals import INTERVALS, Interval, bootstrap, bootstrap_difference, bootstrap_ratio
 from .lesions import Component, LesionAverages, LesionMatch, lesion_averages, match_lesions
 from .overlap import Counts, confusion, dice, precision, recall, slice_dice, volume_ml
 from .ranking import auroc, average_precision
+from .surface import hd95
 
 __all__ = [
     "INTERVALS",
@@ -33,12 +34,15 @@ __all__ = [
     "average_precision",
     "averages",
     "bootstrap",
+    "bootstrap_difference",
+    "bootstrap_ratio",
     "confusion",
     "dice",
     "dice_all_slices",
     "dice_lesion_slices",
     "dice_patient",
     "dice_pooled",
+    "hd95",
     "lesion_averages",
     "match_lesions",
     "precision",

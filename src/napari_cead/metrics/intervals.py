@@ -40,18 +40,101 @@ def bootstrap(
     Raises:
         ValueError: If ``resamples`` is below 1 or ``level`` not between 0 and 1.
     """
+    _check(resamples, level)
+    if len(counts) < 2:
+        return dict.fromkeys(INTERVALS)
+    found = _averages(_drawn(len(counts), resamples, seed), counts)
+    return {name: _interval(found[name], level) for name in INTERVALS}
+
+
+def bootstrap_difference(
+    first: Sequence[PatientCounts],
+    second: Sequence[PatientCounts],
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, Interval | None]:
+    """Return paired percentile bootstrap intervals of the averages under one detector minus those under another.
+
+    Both detectors have seen the same patients, and every resample draws the same patients for both, with the very
+    draws of `bootstrap`: what makes a patient hard for both cancels out.
+
+    Policy: as for `bootstrap`; a resample in which the average is undefined for either detector is left out.
+
+    Args:
+        first: Counts of each patient under the one detector.
+        second: Counts of the same patients, in the same order, under the other.
+        resamples: How often the cohort is drawn.
+        seed: Seed of the draws.
+        level: Share of the resamples that lie inside the interval.
+
+    Returns:
+        (low, high) of ``first - second`` by name of the average, in the order of `INTERVALS`.
+
+    Raises:
+        ValueError: If there are not as many patients under both, ``resamples`` is below 1 or ``level`` not between
+            0 and 1.
+    """
+    _check(resamples, level)
+    if len(first) != len(second):
+        raise ValueError(f"a paired bootstrap needs the same patients, not {len(first)} and {len(second)}")
+    if len(first) < 2:
+        return dict.fromkeys(INTERVALS)
+    drawn = _drawn(len(first), resamples, seed)
+    one, other = _averages(drawn, first), _averages(drawn, second)
+    return {name: _interval(one[name] - other[name], level) for name in INTERVALS}
+
+
+def bootstrap_ratio(
+    parts: Sequence[float],
+    wholes: Sequence[float],
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval | None:
+    """Return the percentile bootstrap interval of ``sum(parts) / sum(wholes)`` over patients, drawn as by `bootstrap`.
+
+    Policy: a resample in which the wholes add up to 0 is left out. The interval is None where fewer than two patients
+    have a whole above 0: resampling one patient says nothing.
+
+    Args:
+        parts: What each patient adds to the numerator, for instance the lesions that were found.
+        wholes: What each patient adds to the denominator, for instance the lesions.
+        resamples: How often the cohort is drawn.
+        seed: Seed of the draws.
+        level: Share of the resamples that lie inside the interval.
+
+    Raises:
+        ValueError: If there are not as many parts as wholes, ``resamples`` is below 1 or ``level`` not between 0
+            and 1.
+    """
+    _check(resamples, level)
+    if len(parts) != len(wholes):
+        raise ValueError(f"a ratio needs as many parts as wholes, not {len(parts)} and {len(wholes)}")
+    if sum(whole > 0 for whole in wholes) < 2:
+        return None
+    part, whole = (_drawn(len(wholes), resamples, seed) @ np.array([parts, wholes], dtype=np.float64).T).T
+    return _interval(_ratio(part, whole), level)
+
+
+def _check(resamples: int, level: float) -> None:
     if resamples < 1 or not 0 < level < 1:
         raise ValueError(f"a bootstrap needs resamples and a level in (0, 1), not {resamples} and {level}")
-    patients = len(counts)
-    if patients < 2:
-        return dict.fromkeys(INTERVALS)
+
+
+def _drawn(patients: int, resamples: int, seed: int) -> NDArray[np.float64]:
+    """Return how often each patient was drawn (resamples, patients): a sum over a resample is one matrix product."""
     draws = np.random.default_rng(seed).integers(patients, size=(resamples, patients))
-    # How often each patient was drawn turns every sum over a resample into one matrix product.
     flat = draws + patients * np.arange(resamples)[:, None]
     drawn = np.bincount(flat.ravel(), minlength=resamples * patients).reshape(resamples, patients)
-    sums = drawn.astype(np.float64) @ np.array([_summands(patient) for patient in counts])
+    return drawn.astype(np.float64)
+
+
+def _averages(drawn: NDArray[np.float64], counts: Sequence[PatientCounts]) -> dict[str, NDArray[np.float64]]:
+    """Return the averages of each resample by name, NaN where undefined."""
+    sums = drawn @ np.array([_summands(patient) for patient in counts])
     tp, fp, fn, dice, defined, lesion_sum, lesion_slices, all_sum, brain_slices = sums.T
-    found = {
+    return {
         "dice_pooled": _ratio(2 * tp, 2 * tp + fp + fn),
         "dice_patient": _ratio(dice, defined),
         "dice_lesion_slices": _ratio(lesion_sum, lesion_slices),
@@ -59,7 +142,6 @@ def bootstrap(
         "precision": _ratio(tp, tp + fp),
         "recall": _ratio(tp, tp + fn),
     }
-    return {name: _interval(found[name], level) for name in INTERVALS}
 
 
 def _summands(patient: PatientCounts) -> tuple[float, ...]:

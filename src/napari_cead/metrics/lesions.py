@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from .overlap import NAN, as_masks
+from .overlap import NAN, as_masks, bounding_box
 
 _RANK = {2: {4: 1, 8: 2}, 3: {6: 1, 18: 2, 26: 3}}  # neighbours -> rank of scipy's structuring element
 
@@ -150,7 +150,7 @@ def match_lesions(
     structure = ndimage.generate_binary_structure(detected.ndim, ranks[connectivity or max(ranks)])
     voxel = 1.0 if spacing is None else math.prod(float(size) for size in spacing)
 
-    box = _bounding_box(detected | lesion)  # labelling the empty rest of a scan costs most of the time
+    box = bounding_box(detected | lesion)  # labelling the empty rest of a scan costs most of the time
     offset = np.array([side.start for side in box], dtype=np.float64)
     lesion_labels, lesions = ndimage.label(lesion[box], structure)
     detection_labels, detections = ndimage.label(detected[box], structure)
@@ -216,13 +216,3 @@ def _components(
         )
         for number in range(1, count + 1)
     )
-
-
-def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """Return the slices that enclose all true voxels; empty slices if there is none."""
-    box = []
-    for axis in range(mask.ndim):
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        hit = np.flatnonzero(mask.any(axis=others))
-        box.append(slice(int(hit[0]), int(hit[-1]) + 1) if hit.size else slice(0, 0))
-    return tuple(box)

@@ -209,5 +209,15 @@ def dice_of(
     return result
 
 
+def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """Return the slices that enclose all true voxels; empty slices if there is none."""
+    box = []
+    for axis in range(mask.ndim):
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        hit = np.flatnonzero(mask.any(axis=others))
+        box.append(slice(int(hit[0]), int(hit[-1]) + 1) if hit.size else slice(0, 0))
+    return tuple(box)
+
+
 def _ratio(part: int, whole: int, empty: float) -> float:
     return part / whole if whole else float(empty)
