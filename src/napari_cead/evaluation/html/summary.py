@@ -1,0 +1,104 @@
+"""What an evaluation found, in sentences that stand above everything else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ...metrics import Interval, averages, bootstrap_difference
+from ..results import Evaluation, Row
+from .rows import Labels, number, value_of
+
+AVERAGE = "dice_patient"
+
+
+def headline_rule(labels: Labels) -> str:
+    """Return the rule that the summary speaks of and the page opens with: the first that gave any model a figure."""
+    rules = labels.rules()
+    for rule in sorted(rules, key=("validation", "healthy-quantile", "oracle", "none").index):
+        if any(not labels.baseline(row) and row.averages for row in labels.of_rule(rule)):
+            return rule
+    return rules[0]
+
+
+def best_row(labels: Labels, rule: str, sequence: str | None = None) -> Row | None:
+    """Return the model's row with the highest ``dice_patient`` under a rule; None if none has one."""
+    rows = [
+        row
+        for row in labels.of_rule(rule)
+        if not labels.baseline(row)
+        and sequence in (None, row.sequence)
+        and math.isfinite(value_of(row, AVERAGE))
+    ]
+    return max(rows, key=lambda row: value_of(row, AVERAGE), default=None)
+
+
+def sentences(evaluation: Evaluation, labels: Labels) -> list[str]:
+    """Return the summary: for each sequence, the best model beside raw intensity."""
+    rule = headline_rule(labels)
+    found = [_of_sequence(evaluation, labels, rule, sequence) for sequence in labels.sequences]
+    return [text for text in found if text] or ["No model has a figure under any rule."]
+
+
+def _of_sequence(evaluation: Evaluation, labels: Labels, rule: str, sequence: str) -> str:
+    best = best_row(labels, rule, sequence)
+    if best is None:
+        return ""
+    models = {row.model for row in labels.of_rule(rule) if not labels.baseline(row)}
+    name = best.model + (f" ({best.score})" if best.score else "")
+    among = f", the best of {len(models)} models" if len(models) > 1 else ""
+    text = f"Under rule {rule}{' (optimistic)' if best.optimistic else ''}"
+    text += f" on {sequence}" if len(labels.sequences) > 1 else ""
+    text += f", {name}{among}, reaches {AVERAGE} {_with_interval(best)}"
+    raw = labels.raw_intensity(rule, sequence)
+    if raw is None or not math.isfinite(value_of(raw, AVERAGE)):
+        return f"{text}; raw intensity has no figure under this rule."
+    text += f"; a threshold on raw intensity ({raw.model}) reaches {_with_interval(raw)}. "
+    return text + _difference(evaluation, best, raw)
+
+
+def _difference(evaluation: Evaluation, best: Row, raw: Row) -> str:
+    """Return how much a model is ahead of raw intensity, over the patients that both have."""
+    other = {patient.name: patient.counts for patient in raw.patients}
+    shared = [patient for patient in best.patients if patient.name in other]
+    first = [patient.counts for patient in shared]
+    second = [other[patient.name] for patient in shared]
+    difference = averages(first).dice_patient - averages(second).dice_patient
+    if not math.isfinite(difference):
+        return ""
+    patients = f"{len(shared)} patient{'' if len(shared) == 1 else 's'}"
+    interval = bootstrap_difference(first, second, evaluation.resamples, evaluation.seed)[AVERAGE]
+    if interval is None:
+        return f"The difference is {difference:+.3f} over {patients}, too few for an interval."
+    return (
+        f"The difference over the same {patients} is {difference:+.3f} (95 % interval {interval[0]:+.3f} to "
+        f"{interval[1]:+.3f}): {_verdict(interval)}."
+    )
+
+
+def _verdict(interval: Interval) -> str:
+    if interval[0] > 0:
+        return "the model is better than raw intensity"
+    if interval[1] < 0:
+        return "the model is worse than raw intensity"
+    return "it is not clear which of them is better"
+
+
+def _with_interval(row: Row) -> str:
+    interval = row.intervals.get(AVERAGE)
+    spread = "" if interval is None else f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})"
+    return number(value_of(row, AVERAGE)) + spread
+
+
+def tiles(evaluation: Evaluation, rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """Return the numbers that say how large the evaluation is, each with what it counts."""
+    reported = max((row.averages.patients for row in rows if row.averages), default=0)
+    lesions = max((sum(patient.lesions for patient in row.patients) for row in rows), default=0)
+    return [
+        (str(reported), "patients reported"),
+        (str(max((row.lesion_patients for row in rows), default=0)), "of them with lesions"),
+        (str(lesions), "lesions"),
+        (str(len(evaluation.parts.get("validation", ()))), "validation patients"),
+        (str(len(evaluation.skipped)), "patients skipped"),
+        (str(len(evaluation.models)), "models"),
+    ]

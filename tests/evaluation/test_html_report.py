@@ -1,0 +1,455 @@
+import base64
+import io
+import math
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_cead.detection import PostprocessParams
+from napari_cead.errors import MissingExtraError
+from napari_cead.evaluation.html import html_report
+from napari_cead.evaluation.html.page import COLUMNS
+from napari_cead.evaluation.html.pictures import outline, panels
+from napari_cead.evaluation.paper import PAPER_DICE
+from napari_cead.evaluation.results import (
+    NOTHING,
+    Curve,
+    Evaluation,
+    LesionRecord,
+    ModelSummary,
+    PatientFigures,
+    Row,
+    SkippedPatient,
+    SlicePicture,
+)
+from napari_cead.evaluation.twins import compare_twins
+from napari_cead.metrics import PatientCounts
+
+HOSTILE = "<script>alert(1)</script>"
+NAMES = ("Mets_001", HOSTILE, "Mets_003", "Mets_004")
+MODELS = ("vae1", "ce-vae1")
+RULES = ("healthy-quantile", "validation", "oracle")
+AVERAGES = ("dice_patient", "dice_pooled", "dice_lesion_slices", "dice_all_slices")
+VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
+
+
+def patient(name, share, seed):
+    """A patient of 5 slices of whose lesion about ``share`` is found; the last one holds no lesion."""
+    rng = np.random.default_rng(seed)
+    lesion = rng.integers(20, 200, 5) * (name != NAMES[-1])
+    tp = np.rint(lesion * share).astype(np.int64)
+    fp = rng.integers(0, 30, 5) * (share > 0) * (name != NAMES[-1])
+    lesions = (LesionRecord(4.0, 33.0, 0.0, False), LesionRecord(15.0, 1767.0, 900.0, share > 0))
+    lesions = lesions if name != NAMES[-1] else ()
+    found = sum(record.found for record in lesions)
+    hd95 = 7.5 if share > 0 and lesions else math.nan
+    counts = PatientCounts(tp, fp, lesion - tp, np.ones(5, dtype=bool))
+    return PatientFigures(name, counts, 1.0, 0.5, len(lesions), found, found + 1, 1, lesions, hd95)
+
+
+def row(model, score, rule, share, threshold=0.2, **keywords):
+    figures = [patient(name, share, seed) for seed, name in enumerate(NAMES)]
+    params = None if threshold is None else PostprocessParams(threshold=threshold)
+    return Row.of(model, score, rule, params, figures, ranking=(0.91, 0.37), resamples=50, **keywords)
+
+
+def picture(model="ce-vae1", kind="best", name=NAMES[1]):
+    y, x = np.mgrid[:40, :36]
+    brain = (y - 20) ** 2 + (x - 18) ** 2 < 14**2
+    image = (brain * (0.4 + 0.01 * (x % 7))).astype(np.float32)
+    lesion = (y - 15) ** 2 + (x - 20) ** 2 < 4**2
+    mask = (y - 16) ** 2 + (x - 20) ** 2 < 4**2
+    return SlicePicture(
+        model, "residual", "validation", "flair", kind, name, 17, 0.8125, image, image / 2, image / 2, mask, lesion
+    )  # fmt: skip
+
+
+def curve(model):
+    places = tuple(np.linspace(0, 1, 11))
+    raw = tuple(np.linspace(0.4, 0, 11))
+    return Curve(model, "residual", "flair", places, raw, places[::2], raw[::2], 4)
+
+
+@pytest.fixture(scope="module")
+def evaluation():
+    shares = {"vae1": 0.4, "ce-vae1": 0.7}
+    rows = [
+        row(model, "residual", rule, shares[model] + 0.05 * place, 0.1 + 0.05 * place, chosen_on="model card")
+        for model in MODELS
+        for place, rule in enumerate(RULES)
+    ]
+    rows[0] = Row("vae1", "residual", RULES[0], None, note="no healthy slice")
+    rows += [row("flair-threshold", "intensity", rule, 0.5, 0.6) for rule in RULES]
+    rows.append(row(NOTHING, None, "none", 0.0, None))
+    architectures = {name: name for name in MODELS}
+    return Evaluation(
+        cohort=Path("/data/a_cohort"),
+        sequence="flair",
+        split=Path("/data/split.json"),
+        seed=0,
+        resamples=50,
+        quantile=0.99,
+        rows=tuple(rows),
+        models=tuple(
+            ModelSummary(
+                name,
+                name,
+                Path(name),
+                "ab" * 32,
+                "cpu",
+                {"psnr": 27.25, "psnr_brain": 22.5, "ssim": 0.91, "slices": 3},
+            )
+            for name in MODELS
+        ),
+        parts={"train": ("Mets_100",), "validation": ("Mets_200", "Mets_201"), "test": NAMES},
+        skipped=(SkippedPatient("Mets_307", Path("/data/Mets_307"), "test", "the file ends early"),),
+        warnings=("the side is assumed",),
+        versions={"napari-cead": "0.1.0", "torch": "2.13.0"},
+        sequences=("flair",),
+        twins=compare_twins(rows, architectures, resamples=50),
+        curves=tuple(curve(model) for model in MODELS),
+        pictures=tuple(picture(model, kind) for model in MODELS for kind in ("best", "median", "worst")),
+    )
+
+
+@pytest.fixture(scope="module")
+def page(evaluation):
+    return html_report(evaluation)
+
+
+class Reader(HTMLParser):
+    """Checks that tags are balanced, and collects references, tables of figures and text."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.tables, self.seen, self.text, self.ids = [], [], [], [], []
+        self.in_figures = False
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.seen.append((tag, attributes))
+        if "id" in attributes:
+            self.ids.append(attributes["id"])
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.in_figures = attributes.get("class") == "figures"
+            if self.in_figures:
+                self.tables.append([])
+        if self.in_figures and tag == "tr":
+            self.tables[-1].append([])
+        if self.in_figures and tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.text.append(data)
+        if self.in_figures and ("td" in self.open or "th" in self.open):
+            self.tables[-1][-1][-1] += f"{data} "
+
+    def all(self, tag, **wanted):
+        return [found for name, found in self.seen if name == tag and wanted.items() <= found.items()]
+
+    @property
+    def words(self):
+        return " ".join(" ".join(self.text).split())
+
+
+@pytest.fixture(scope="module")
+def reader(page):
+    return Reader(page)
+
+
+def figures(reader, rule):
+    """Cells of the table of a rule by name of the model."""
+    table = reader.tables[RULES.index(rule)]
+    return {cells[0].split()[0]: [" ".join(cell.split()) for cell in cells] for cells in table[1:]}
+
+
+class TestTable:
+    def test_every_figure_of_every_row_stands_under_its_rule(self, evaluation, reader):
+        for found in evaluation.rows:
+            for rule in RULES if found.rule == "none" else (found.rule,):
+                cells = figures(reader, rule)[found.model]
+                if found.averages is None:
+                    assert cells[2:] == ["–"] * (len(AVERAGES) + len(COLUMNS) + 1)
+                    continue
+                for cell, name in zip(cells[2:6], AVERAGES, strict=True):
+                    low, high = found.intervals[name]
+                    assert cell == f"{getattr(found.averages, name):.3f} {low:.3f}–{high:.3f}"
+                others = dict(zip((name for name, _ in COLUMNS), cells[6:-1], strict=True))
+                assert others["lesion sensitivity"] == f"{found.lesion_sensitivity:.3f}"
+                assert others["lesion precision"] == f"{found.lesion_precision:.3f}"
+                assert others["FP / patient"] == f"{found.false_positives_per_patient:.1f}"
+                assert others["recall"] == f"{found.averages.recall:.3f}"
+                assert others["AUROC"] == "0.910"
+                assert others["AUPRC"] == "0.370"
+                assert others["detected (mL)"] == "0.5"
+
+    def test_paper_and_threshold(self, reader):
+        cells = figures(reader, "validation")
+        assert cells["ce-vae1"][1] == f"{PAPER_DICE['ce-vae1']:.3f}"
+        assert cells["flair-threshold"][1] == "–"
+        assert cells["ce-vae1"][-1] == "0.15 model card"
+        assert cells[NOTHING][-1] == "–"
+
+    def test_undefined_is_a_dash(self, reader):
+        cells = figures(reader, "oracle")[NOTHING][6:-1]
+        nothing = dict(zip((name for name, _ in COLUMNS), cells, strict=True))
+        assert nothing["HD95 (mm)"] == nothing["precision"] == "–"
+        assert not re.search(r"\bnan\b", reader.words, re.IGNORECASE)
+
+    def test_only_oracle_is_optimistic(self, reader):
+        for rule in RULES:
+            marked = {name for name, cells in figures(reader, rule).items() if "optimistic" in cells[0]}
+            assert marked == ({*MODELS, "flair-threshold"} if rule == "oracle" else set())
+
+    def test_best_never_of_all_slices(self, page):
+        strong = re.findall(r"<td>\s*<strong>", page)
+        assert len(strong) == 3 * len(RULES)  # one in each of the other averages, under each rule
+
+    def test_hd95_says_over_how_many(self, reader):
+        assert figures(reader, "validation")["vae1"][11] == "7.5 n = 3"
+
+
+class TestText:
+    def test_summary_compares_the_best_with_raw_intensity(self, evaluation, reader):
+        best = next(row for row in evaluation.rows if (row.model, row.rule) == ("ce-vae1", "validation"))
+        raw = next(
+            row for row in evaluation.rows if (row.model, row.rule) == ("flair-threshold", "validation")
+        )
+        difference = best.averages.dice_patient - raw.averages.dice_patient
+        words = reader.words
+        assert f"Under rule validation, ce-vae1 (residual), the best of 2 models, reaches dice_patient " \
+            f"{best.averages.dice_patient:.3f} (95 % interval" in words  # fmt: skip
+        assert f"The difference over the same 4 patients is {difference:+.3f} (95 % interval" in words
+        assert "the model is better than raw intensity" in words
+
+    def test_summary_falls_back_to_the_next_rule(self, evaluation):
+        rows = tuple(row for row in evaluation.rows if row.rule != "validation")
+        reader = Reader(html_report(replace(evaluation, rows=rows, twins=(), curves=(), pictures=())))
+        assert "Under rule healthy-quantile, ce-vae1" in reader.words
+        shown = [found["id"] for found in reader.all("input", type="radio") if "checked" in found]
+        assert shown == ["rule-1"]
+
+    def test_a_worse_model_is_called_worse(self, evaluation):
+        rows = (
+            row("vae1", "residual", "validation", 0.1),
+            row("flair-threshold", "intensity", "validation", 0.9),
+        )
+        words = Reader(html_report(replace(evaluation, rows=rows, twins=(), curves=(), pictures=()))).words
+        assert "the model is worse than raw intensity" in words
+
+    def test_says_who_was_what(self, reader):
+        words = reader.words
+        for text in (
+            "Mets_100",
+            "Mets_200",
+            "Mets_003",
+            "Mets_307",
+            "the file ends early",
+            "the side is assumed",
+        ):
+            assert text in words
+        for text in ("split.json", "2.13.0", "27.25", "Research software", "is not BrainMetShare", "paper ¹"):
+            assert text in words
+
+    def test_names_are_escaped(self, page, reader):
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+        assert reader.all("script") == []
+        assert reader.words.count(HOSTILE) == 1 + 6  # among the test patients, and above each picture
+
+
+class TestSelfContained:
+    def test_nothing_is_asked_of_the_network(self, page, reader):
+        for tag, found in reader.seen:
+            for name in ("src", "href", "srcset", "poster", "data", "action", "xlink:href"):
+                assert found.get(name, "#").startswith(("data:", "#")), (tag, name)
+        assert reader.all("link") == reader.all("iframe") == reader.all("script") == []
+        assert not re.search(r"url\(|@import|https?:", page)
+
+    def test_charts_ask_nothing_either(self, reader):
+        charts = [
+            found["src"] for found in reader.all("img") if found["src"].startswith("data:image/svg+xml")
+        ]
+        assert charts
+        for uri in charts:
+            svg = base64.b64decode(uri.partition(",")[2]).decode()
+            ElementTree.fromstring(svg)
+            assert "<!DOCTYPE" not in svg
+            assert not re.findall(r"(?:href|src)=\"(?!#)", svg)
+            assert not re.findall(r"url\((?!#)", svg)
+
+    def test_references_within_the_page_have_a_target_of_their_own(self, reader):
+        assert len(reader.ids) == len(set(reader.ids))
+        targets = [found["href"][1:] for found in reader.all("use")] + [f["for"] for f in reader.all("label")]
+        assert set(targets) <= set(reader.ids)
+
+    def test_every_image_says_what_it_shows(self, reader):
+        assert all(found["alt"] for found in reader.all("img"))
+        assert all(found["aria-label"] for found in reader.all("svg"))
+
+    def test_drawing_leaves_matplotlib_as_it_was(self, evaluation):
+        import matplotlib
+
+        before = dict(matplotlib.rcParams)
+        html_report(evaluation)
+        assert dict(matplotlib.rcParams) == before
+
+    def test_the_same_evaluation_gives_the_same_page(self, evaluation, page):
+        assert html_report(evaluation) == page
+
+
+class TestCharts:
+    def test_number(self, reader):
+        charts = [f["alt"] for f in reader.all("img", **{"class": "chart"})]
+        # Each rule: four averages, patients, best against raw, two sizes of lesions.
+        without_twins = len(RULES) * (4 + 1 + 1 + 2)
+        twins = 2 * 4  # vae1 has no figures under healthy-quantile
+        assert len(charts) == without_twins + twins + len(MODELS)
+
+    def test_say_their_values(self, evaluation, reader):
+        charts = [f["alt"] for f in reader.all("img", **{"class": "chart"})]
+        best = next(row for row in evaluation.rows if (row.model, row.rule) == ("ce-vae1", "oracle"))
+        assert any(
+            f"ce-vae1 {best.averages.dice_pooled:.3f}" in alt and "dice_pooled" in alt for alt in charts
+        )
+        assert any("< 5 mm · 3 lesions" in alt for alt in charts)
+        assert any("vae1 undefined" in alt for alt in charts)
+
+    def test_names_with_signs_of_markup_and_mathematics(self, evaluation):
+        name = "a<b>&$\\frac$"
+        rows = (
+            row(name, "residual", "validation", 0.4),
+            row("flair-threshold", "intensity", "validation", 0.5),
+        )
+        model = replace(evaluation.models[0], name=name)
+        other = replace(evaluation, rows=rows, models=(model,), twins=(), curves=(curve(name),), pictures=())
+        reader = Reader(html_report(other))
+        charts = [found["src"] for found in reader.all("img", **{"class": "chart"})]
+        texts = [
+            "".join(ElementTree.fromstring(base64.b64decode(uri.partition(",")[2])).itertext())
+            for uri in charts
+        ]
+        assert sum(name in text for text in texts) == len(charts)
+
+    def test_several_scores_and_sequences_are_told_apart(self, evaluation):
+        rows = tuple(
+            row("vae1", score, "validation", 0.4, sequence=sequence)
+            for score in ("residual", "squared")
+            for sequence in ("flair", "t1_gd")
+        ) + tuple(
+            row(f"{name}-threshold", "intensity", "validation", 0.2, sequence=name)
+            for name in ("flair", "t1_gd")
+        )
+        other = replace(evaluation, rows=rows, sequences=("flair", "t1_gd"), twins=(), curves=(), pictures=())
+        reader = Reader(html_report(other))
+        assert {" ".join(cells[0].split()) for cells in reader.tables[0][1:5]} == {
+            f"vae1 {score} · {name}" for score in ("residual", "squared") for name in ("flair", "t1_gd")
+        }
+        assert "Under rule validation on t1_gd, vae1" in reader.words
+        assert any("vae1 squared · t1_gd 0." in found["alt"] for found in reader.all("img"))
+
+
+class TestPictures:
+    def test_five_panels_for_each(self, evaluation, reader):
+        number = len(evaluation.pictures)
+        assert len(reader.all("figure", **{"class": "slice"})) == number
+        assert len(reader.all("div", **{"class": "panel"})) == 5 * number
+        assert len(reader.all("image")) == number
+        assert "patient Mets" not in reader.words  # the hostile one alone is pictured
+        assert "Dice 0.812 · rule validation" in reader.words
+        assert "threshold 0.15" in reader.words
+
+    def test_the_best_model_is_open(self, reader):
+        albums = [found for found in reader.all("details") if "open" in found]
+        assert len(albums) == 2  # its slices, and the skipped patients
+
+    def test_images_keep_their_levels(self):
+        made = picture()
+        drawn = panels(made)
+        decoded = np.array(Image.open(io.BytesIO(base64.b64decode(drawn.input.partition(",")[2]))))
+        assert decoded.shape == (drawn.height, drawn.width)
+        rows, columns = np.flatnonzero(made.input.any(axis=1)), np.flatnonzero(made.input.any(axis=0))
+        brain = decoded[np.ix_(*(np.flatnonzero((decoded > 0).any(axis=axis)) for axis in (1, 0)))]
+        expected = np.rint(255 * made.input[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+        np.testing.assert_array_equal(brain, expected)
+
+    def test_outline_goes_around_the_pixels(self):
+        mask = np.zeros((9, 8), dtype=bool)
+        mask[2:5, 3:7] = True
+        mask[8, 0] = True
+        points = np.array([[float(n) for n in p.split()] for p in re.split("[MLZ]+", outline(mask)) if p])
+        block = points[points[:, 1] < 7]
+        # Half way between the middles of the pixels inside and outside, whose edges are whole numbers.
+        assert (block.min(axis=0), block.max(axis=0)) == (pytest.approx([3, 2]), pytest.approx([7, 5]))
+        assert points.max() == pytest.approx(9)
+        assert outline(np.zeros((4, 4), dtype=bool)) == ""
+
+    def test_an_empty_slice(self):
+        made = picture()
+        nothing = np.zeros_like(made.input)
+        empty = replace(made, input=nothing, mask=nothing > 0, reference=nothing > 0)
+        drawn = panels(empty)
+        assert (drawn.height, drawn.width, drawn.mask) == (40, 36, "")
+
+
+class TestWithoutParts:
+    def test_no_pictures_curves_and_twins(self, evaluation):
+        reader = Reader(html_report(replace(evaluation, twins=(), curves=(), pictures=())))
+        assert reader.all("figure") == []
+        assert "Dice over the threshold" not in reader.words
+        assert "Does context encoding help?" not in reader.words
+        assert len(reader.tables) == len(RULES)
+
+    def test_no_models_and_no_rules(self, evaluation):
+        bare = replace(
+            evaluation,
+            rows=(row(NOTHING, None, "none", 0.0, None),),
+            models=(),
+            split=None,
+            skipped=(),
+            warnings=(),
+            sequences=(),
+            twins=(),
+            curves=(),
+            pictures=(),
+        )
+        reader = Reader(html_report(bare))
+        assert "No model has a figure under any rule." in reader.words
+        assert reader.all("label") == []
+
+    def test_one_patient_has_no_intervals(self, evaluation):
+        figure = patient(NAMES[0], 0.5, 0)
+        params = PostprocessParams()
+        rows = (
+            Row.of("vae1", "residual", "validation", params, [figure]),
+            Row.of("flair-threshold", "intensity", "validation", params, [figure]),
+        )
+        reader = Reader(html_report(replace(evaluation, rows=rows, twins=(), curves=(), pictures=())))
+        assert "The difference is +0.000 over 1 patient, too few for an interval." in reader.words
+
+    @pytest.mark.parametrize("package", ["jinja2", "matplotlib"])
+    def test_a_missing_package_is_named_with_its_extra(self, evaluation, monkeypatch, package):
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(MissingExtraError, match=rf"{package}.*napari-cead\[evaluate\]"):
+            html_report(evaluation)
+
+    def test_importing_needs_neither(self):
+        code = "import sys, napari_cead.evaluation.html; assert 'matplotlib' not in sys.modules"
+        subprocess.run([sys.executable, "-c", code], check=True)
