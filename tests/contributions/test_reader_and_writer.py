@@ -13,7 +13,7 @@ def test_the_manifest_is_valid_and_every_command_exists():
     manifest = PluginManifest.from_distribution("napari-cead")
     manifest.validate_imports()
     names = [widget.display_name for widget in manifest.contributions.widgets]
-    assert names == ["Explore anomalies", "Train a model"]
+    assert names == ["Explore anomalies", "Train a model", "Evaluate a cohort"]
     assert isinstance(DynamicPlugin(manifest.name, manifest=manifest), DynamicPlugin)
 
 

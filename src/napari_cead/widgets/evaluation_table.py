@@ -1,0 +1,229 @@
+"""What an evaluation found, read from ``results.json`` and shown as a table that fits into a dock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
+
+from ..errors import OutputError
+
+RESULTS = "results.json"
+REPORT = "report.html"
+SCHEMA_VERSIONS = (1, 2)
+
+COLUMNS = ("Model\nscore\nrule", "Dice\nper patient", "Dice\npooled", "Lesions\nfound", "FP per\npatient")
+TIPS = (
+    "Rows of rule oracle are optimistic: their settings were chosen on the very patients that are reported",
+    "dice_patient: mean over patients of the Dice of the volume, with the 95 % bootstrap interval",
+    "dice_pooled: Dice of all voxels of all patients",
+    "Lesion sensitivity: share of all lesions with at least one detected voxel",
+    "Mean number of false positive detections of a patient",
+)
+WIDEST = {1: "[0.000, 0.000]", 2: "pooled", 3: "Lesions", 4: "patient"}
+"""What the narrow columns have room for."""
+
+PADDING = 10
+"""Pixels around the text of a cell."""
+
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """One model under one score and one rule.
+
+    Attributes:
+        model: Its name, or that of a baseline.
+        score: Anomaly score; empty without one.
+        rule: Rule that chose the settings.
+        sequence: Sequence, where several were evaluated; else empty.
+        baseline: Whether it is a free baseline and no model.
+        optimistic: Whether its settings were chosen on the reported patients.
+        note: What it has to be read with.
+        dice_patient: Mean Dice of a patient, and its ``patient_interval``; None where undefined.
+        dice_pooled: Dice of all voxels, and its ``pooled_interval``.
+        sensitivity: Share of the lesions that were found.
+        false_positives: False detections of a patient.
+    """
+
+    model: str
+    score: str
+    rule: str
+    sequence: str
+    baseline: bool
+    optimistic: bool
+    note: str
+    dice_patient: float | None
+    patient_interval: tuple[float, float] | None
+    dice_pooled: float | None
+    pooled_interval: tuple[float, float] | None
+    sensitivity: float | None
+    false_positives: float | None
+
+    @property
+    def title(self) -> str:
+        """What it is, a line each; a baseline has but one score."""
+        kind = "baseline" if self.baseline else self.score
+        lines = [self.model, kind, self.rule if self.rule != "none" else "", self.sequence]
+        return "\n".join(line for line in lines if line)
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the file of an evaluation says.
+
+    Attributes:
+        rows: The rows, as they are there.
+        reported: Number of reported patients.
+        skipped: (patient, reason) of those left out.
+        warnings: What the figures have to be read with.
+    """
+
+    rows: tuple[ResultRow, ...]
+    reported: int
+    skipped: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """How many patients there are."""
+        patients = f"{self.reported} patient{'s' * (self.reported != 1)} reported"
+        return f"{patients}, {len(self.skipped)} skipped."
+
+    @property
+    def details(self) -> str:
+        """Warnings, then why patients were skipped, a line each."""
+        lines = [f"Warning: {text}" for text in self.warnings]
+        return "\n".join([*lines, *(f"{name} skipped: {reason}" for name, reason in self.skipped)])
+
+
+def read_results(file: Path) -> Results:
+    """Read ``results.json``.
+
+    Raises:
+        OutputError: If it is not there, damaged, or of a later version.
+    """
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if values["schema_version"] not in SCHEMA_VERSIONS:
+            raise OutputError("the results are of another version", file=file, mend="update napari-cead")
+        models = {str(model["name"]) for model in values["models"]}
+        several = len({row.get("sequence") for row in values["rows"]}) > 1
+        rows = tuple(_row(row, models, several) for row in values["rows"])
+        return Results(
+            rows,
+            max((int(row.get("patients") or 0) for row in values["rows"]), default=0),
+            tuple((str(one["name"]), str(one["reason"])) for one in values.get("skipped", ())),
+            tuple(str(text) for text in values.get("warnings", ())),
+        )
+    except FileNotFoundError:
+        raise OutputError("there are no results here", file=file, mend="start the evaluation again") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise OutputError("the results are damaged", file=file, mend="start the evaluation again") from error
+
+
+def _row(values: Mapping[str, Any], models: set[str], several: bool) -> ResultRow:
+    intervals = values.get("intervals") or {}
+    return ResultRow(
+        model=str(values["model"]),
+        score=str(values.get("score") or ""),
+        rule=str(values["rule"]),
+        sequence=str(values.get("sequence") or "") if several else "",
+        baseline=values["model"] not in models,
+        optimistic=bool(values.get("optimistic")),
+        note=str(values.get("note") or ""),
+        dice_patient=_figure(values.get("dice_patient")),
+        patient_interval=_interval(intervals.get("dice_patient")),
+        dice_pooled=_figure(values.get("dice_pooled")),
+        pooled_interval=_interval(intervals.get("dice_pooled")),
+        sensitivity=_figure(values.get("lesion_sensitivity")),
+        false_positives=_figure(values.get("false_positives_per_patient")),
+    )
+
+
+def _figure(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _interval(value: Any) -> tuple[float, float] | None:
+    return None if value is None or None in value else (float(value[0]), float(value[1]))
+
+
+class _Cell(QTableWidgetItem):
+    """A figure, sorted as a number; what is undefined counts less than any other."""
+
+    def __init__(self, text: str, value: float | None) -> None:
+        super().__init__(text)
+        self.value = -1.0 if value is None else value
+        self.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+
+    def __lt__(self, other: QTableWidgetItem) -> bool:
+        """Compare the figures."""
+        return isinstance(other, _Cell) and self.value < other.value
+
+
+class ResultTable(QTableWidget):
+    """The figures of an evaluation; a click on a column's title sorts by it."""
+
+    def __init__(self) -> None:
+        super().__init__(0, len(COLUMNS))
+        self.setHorizontalHeaderLabels(list(COLUMNS))
+        for column, tip in enumerate(TIPS):
+            self.horizontalHeaderItem(column).setToolTip(tip)
+        self.verticalHeader().hide()
+        self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header = self.horizontalHeader()
+        header.setMinimumSectionSize(30)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        for column, widest in WIDEST.items():
+            self.setColumnWidth(column, self.fontMetrics().horizontalAdvance(widest) + PADDING)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setTabKeyNavigation(False)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setMinimumHeight(240)
+        self.setAccessibleName("Results of the evaluation")
+
+    def show_results(self, results: Results | None) -> None:
+        """Show these rows, in their order; None empties the table."""
+        self.setSortingEnabled(False)
+        self.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.DescendingOrder)
+        rows = () if results is None else results.rows
+        self.setRowCount(len(rows))
+        for number, row in enumerate(rows):
+            self._fill(number, row)
+        self.setSortingEnabled(True)
+
+    def _fill(self, number: int, row: ResultRow) -> None:
+        title = QTableWidgetItem(row.title)
+        cells = [
+            title,
+            _Cell(_text(row.dice_patient, 3, row.patient_interval), row.dice_patient),
+            _Cell(_text(row.dice_pooled, 3), row.dice_pooled),
+            _Cell(NONE if row.sensitivity is None else f"{row.sensitivity:.0%}", row.sensitivity),
+            _Cell(_text(row.false_positives, 1), row.false_positives),
+        ]
+        optimistic = "Optimistic: the settings were chosen on the very patients that are reported."
+        pooled = _text(row.dice_pooled, 3, row.pooled_interval).replace("\n", " ")
+        lines = (row.title, f"dice_pooled {pooled}", optimistic if row.optimistic else "", row.note)
+        tip = "\n".join(line for line in lines if line)
+        for column, cell in enumerate(cells):
+            cell.setToolTip(tip)
+            font = cell.font()
+            font.setItalic(row.baseline)
+            cell.setFont(font)
+            self.setItem(number, column, cell)
+
+
+def _text(value: float | None, digits: int, interval: tuple[float, float] | None = None) -> str:
+    if value is None:
+        return NONE
+    return f"{value:.{digits}f}" + ("" if interval is None else f"\n[{interval[0]:.3f}, {interval[1]:.3f}]")

@@ -1,0 +1,442 @@
+"""The Evaluate dock in a real window, with a stand-in for the process."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import psutil
+import pytest
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QApplication, QFileDialog
+
+from dock_driving import LEFT, click, click_tick
+from napari_cead.errors import OutputError
+from napari_cead.widgets import EvaluateWidget, evaluation_process
+from napari_cead.widgets.docks import docks_in
+from napari_cead.widgets.evaluation_table import read_results
+from scans import make_brain, write_nifti
+
+AVERAGES = {"dice_patient": 0.5124, "dice_pooled": 0.61}
+INTERVALS = {"dice_patient": [0.4, 0.6], "dice_pooled": [0.55, 0.66]}
+
+
+def result_row(model, rule="validation", score="residual", **values):
+    found = {"lesion_sensitivity": 0.75, "false_positives_per_patient": 12.34, "patients": 2}
+    found |= {"model": model, "rule": rule, "score": score, "optimistic": rule == "oracle", "note": None}
+    return found | AVERAGES | {"intervals": INTERVALS} | values
+
+
+RESULTS = {
+    "schema_version": 2,
+    "models": [{"name": "tiny"}],
+    "rows": [
+        result_row("tiny"),
+        result_row("tiny", "oracle", dice_patient=0.7),
+        result_row("flair-threshold", score="intensity", dice_patient=0.2, note="one patient has no brain"),
+        result_row("nothing", "none", None, dice_patient=None, intervals={}, dice_pooled=0.0),
+    ],
+    "skipped": [{"name": "Mets_009", "path": "x", "part": "", "reason": "there is no lesion mask"}],
+    "warnings": ["no split was given"],
+}
+
+PRELUDE = """
+import json, pathlib, sys, time
+arguments = sys.argv[1:]
+out = pathlib.Path(arguments[arguments.index("--out") + 1])
+out.mkdir(exist_ok=True)
+(out / "arguments.json").write_text(json.dumps(arguments))
+def say(line): print(line, file=sys.stderr, flush=True)
+"""
+DONE = (
+    f"RESULTS = {json.dumps(RESULTS)!r}"
+    + """
+say('{"done": 1, "total": 2}')
+say('warning: Mets_009 has no lesion mask')
+say('{"done": 2, "total": 2}')
+(out / "report.html").write_text("<html></html>")
+(out / "results.json").write_text(RESULTS)
+"""
+)
+POLITE = """
+import signal
+def end(*_):
+    (out / "ended").write_text("politely")
+    sys.exit(130)
+signal.signal(signal.SIGINT, end)
+say('{"done": 3, "total": 8}')
+while True: time.sleep(0.05)
+"""
+DEAF = """
+import signal, subprocess
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+(out / "child").write_text(str(child.pid))
+say('{"done": 3, "total": 8}')
+while True: time.sleep(0.05)
+"""
+
+
+@pytest.fixture
+def cohort(patient_folder, tmp_path):
+    """Two patients with a lesion mask each; the second has the scan cut off in the middle."""
+    folder = tmp_path / "a cohort"
+    folder.mkdir()
+    shutil.copytree(patient_folder, folder / "Mets_002")
+    shutil.move(patient_folder, folder / "Mets_001")
+    scan = folder / "Mets_002" / "flair.nii.gz"
+    scan.write_bytes(scan.read_bytes()[:4000])
+    return folder
+
+
+@pytest.fixture
+def dock(viewer, installed_model, qtbot):
+    _, dock = viewer.window.add_plugin_dock_widget("napari-cead", "Evaluate a cohort")
+    process, job = dock.process, dock.job
+    yield dock
+    process.stop()
+    qtbot.waitUntil(lambda: not process.running and not job.running)
+
+
+@pytest.fixture
+def chosen(dock, cohort):
+    dock.cohort.value = str(cohort)
+    return dock
+
+
+@pytest.fixture
+def acting(monkeypatch):
+    """Let the process be a stand-in."""
+
+    def act(script):
+        words = [sys.executable, "-c", PRELUDE + script]
+        monkeypatch.setattr(evaluation_process, "program", lambda: words)
+
+    return act
+
+
+def drop(widget, *paths):
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    action, no_key = Qt.DropAction.CopyAction, Qt.KeyboardModifier.NoModifier
+    enter = QDragEnterEvent(QPoint(20, 20), action, data, LEFT, no_key)
+    QApplication.sendEvent(widget, enter)
+    assert enter.isAccepted()
+    QApplication.sendEvent(widget, QDropEvent(QPointF(20, 20), action, data, LEFT, no_key))
+
+
+def started(dock, qtbot):
+    click(qtbot, dock.start.native)
+    qtbot.waitUntil(lambda: dock.progress.value() == 3)
+
+
+def ended(dock, qtbot):
+    qtbot.waitUntil(lambda: not dock.process.running)
+
+
+def cells(dock):
+    table = dock.table
+    return [
+        [table.item(row, column).text() for column in range(table.columnCount())]
+        for row in range(table.rowCount())
+    ]
+
+
+def test_it_says_what_is_missing_and_takes_a_dropped_folder(dock, cohort, tmp_path):
+    assert dock.problem.text() == "Choose a folder of patients with lesion masks, or drop it here."
+    assert not dock.start.enabled and not dock.check.enabled
+    drop(dock, cohort)
+    assert dock.cohort.value == str(cohort)
+    assert dock.out.value == str(tmp_path / "a cohort_evaluation")
+    assert dock.start.enabled and dock.problem.isHidden()
+    assert not dock.no_split.isHidden()
+    split = tmp_path / "split.json"
+    split.write_text("{}")
+    drop(dock, split)
+    assert dock.split.value == str(split) and dock.no_split.isHidden()
+
+
+def test_folders_are_asked_for(dock, cohort, tmp_path, monkeypatch, qtbot):
+    for button, edit, folder in (
+        (dock.choose_cohort, dock.cohort, cohort),
+        (dock.choose_store, dock.split, tmp_path),
+        (dock.choose_out, dock.out, tmp_path / "elsewhere"),
+    ):
+        monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_, path=folder: str(path))
+        click(qtbot, button.native)
+        assert edit.value == str(folder)
+    dock.cohort.value = str(tmp_path)
+    assert dock.out.value == str(tmp_path / "elsewhere"), "what the user chose stays"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("cohort", "{cohort}/gone", "The folder of the patients is not there."),
+        (
+            "split",
+            "{cohort}/gone.json",
+            "The split is not there: choose a split file or a slice store, or leave it empty.",
+        ),
+        ("out", "", "Choose a folder for the results."),
+        ("out", "{cohort}", "The results cannot lie in the cohort: choose another folder."),
+        ("out", "{cohort}/x/../results", "The results cannot lie in the cohort: choose another folder."),
+        ("out", "{cohort}/../a file", "The results need a folder: there is a file of this name."),
+        ("scheduler", "10.0.0.1", "The address of a scheduler looks like tcp://host:8786."),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_start(chosen, cohort, field, value, problem):
+    (cohort.parent / "a file").touch()
+    getattr(chosen, field).value = value.format(cohort=cohort)
+    assert chosen.problem.text() == problem
+    assert chosen.problem.isVisibleTo(chosen) and not chosen.start.enabled
+
+
+def test_ticks_choose_the_models(chosen, qtbot):
+    names = [chosen.models.item(row).text() for row in range(chosen.models.count())]
+    assert "tiny" in names and "ce-vae1" in names
+    assert chosen.chosen_models == names
+    assert "--models all" in chosen.command.toPlainText()
+    click(qtbot, chosen.tick_none.native)
+    assert chosen.problem.text() == "Tick at least one model."
+    click_tick(qtbot, chosen.models, names.index("tiny"))
+    assert "--models tiny " in chosen.command.toPlainText()
+    chosen.refresh_models()
+    assert chosen.chosen_models == ["tiny"]
+    click(qtbot, chosen.tick_all.native)
+    assert chosen.chosen_models == names
+
+
+def test_the_command_that_is_shown_is_the_one_that_runs(chosen, cohort, acting, tmp_path, qtbot):
+    acting(DONE)
+    chosen.sequence.value, chosen.device.value, chosen.workers.value = "t1_gd", "cpu", 2
+    shown = chosen.command.toPlainText()
+    out = tmp_path / "a cohort_evaluation"
+    assert shown == (
+        f"napari-cead evaluate '{cohort}' --models all --out '{out}' --sequence t1_gd --device cpu --workers 2"
+    )
+    click(qtbot, chosen.start.native)
+    ended(chosen, qtbot)
+    words = json.loads((out / "arguments.json").read_text())
+    assert words == [*chosen.arguments(), "--progress", "json"]
+    chosen.tabs.setCurrentIndex(0)
+    chosen.scheduler.value = "tcp://host:8786"
+    assert not chosen.workers.enabled
+    assert chosen.command.toPlainText().endswith("--device cpu --scheduler tcp://host:8786")
+    chosen.copy.changed.emit(True)
+    assert QApplication.clipboard().text() == chosen.command.toPlainText()
+
+
+def test_an_evaluation_ends_with_a_table_and_its_report(chosen, acting, tmp_path, qtbot):
+    acting(DONE)
+    click(qtbot, chosen.start.native)
+    assert chosen.process.running and not chosen.start.enabled and chosen.stop.enabled
+    assert chosen.progress.isVisibleTo(chosen)
+    ended(chosen, qtbot)
+    assert chosen.messages.toPlainText() == "warning: Mets_009 has no lesion mask"
+    assert chosen.state.text() == "Finished: the results are in the tab Results."
+    assert chosen.tabs.currentIndex() == 1
+    assert cells(chosen) == [
+        ["tiny\nresidual\nvalidation", "0.512\n[0.400, 0.600]", "0.610", "75%", "12.3"],
+        ["tiny\nresidual\noracle", "0.700\n[0.400, 0.600]", "0.610", "75%", "12.3"],
+        [
+            "flair-threshold\nbaseline\nvalidation",
+            "0.200\n[0.400, 0.600]",
+            "0.610",
+            "75%",
+            "12.3",
+        ],
+        ["nothing\nbaseline", "–", "0.000", "75%", "12.3"],
+    ]
+    assert "optimistic" not in chosen.table.item(0, 0).toolTip().lower()
+    assert "Optimistic" in chosen.table.item(1, 0).toolTip()
+    assert "one patient has no brain" in chosen.table.item(2, 3).toolTip()
+    assert "dice_pooled 0.610 [0.550, 0.660]" in chosen.table.item(0, 0).toolTip()
+    assert chosen.summary.text() == "2 patients reported, 1 skipped."
+    assert chosen.details.toPlainText().splitlines() == [
+        "Warning: no split was given",
+        "Mets_009 skipped: there is no lesion mask",
+    ]
+    opened = []
+    chosen.open_url = lambda url: opened.append(url.toLocalFile()) or True
+    click(qtbot, chosen.open_report.native)
+    click(qtbot, chosen.open_folder.native)
+    out = tmp_path / "a cohort_evaluation"
+    assert [path.rstrip("/") for path in opened] == [str(out / "report.html"), str(out)]
+    header = chosen.table.horizontalHeader()
+    place = QPoint(header.sectionViewportPosition(1) + 20, header.height() // 2)
+    qtbot.mouseClick(header.viewport(), LEFT, pos=place)
+    first = [row[1].split("\n")[0] for row in cells(chosen)]
+    qtbot.mouseClick(header.viewport(), LEFT, pos=place)
+    second = [row[1].split("\n")[0] for row in cells(chosen)]
+    assert first in (second[::-1], ["–", "0.200", "0.512", "0.700"]) and first != second
+
+
+def test_stop_ends_it_politely_and_start_goes_on(chosen, acting, tmp_path, qtbot):
+    acting(POLITE)
+    started(chosen, qtbot)
+    assert chosen.progress.maximum() == 8
+    click(qtbot, chosen.stop.native)
+    assert chosen.state.text() == "Stopping…" and not chosen.stop.enabled
+    ended(chosen, qtbot)
+    assert (tmp_path / "a cohort_evaluation" / "ended").read_text() == "politely"
+    assert chosen.state.text() == "Stopped. Start goes on where it stopped."
+    assert chosen.progress.isHidden() and not chosen.messages.isVisibleTo(chosen)
+    acting(DONE)
+    click(qtbot, chosen.start.native)
+    ended(chosen, qtbot)
+    assert chosen.table.rowCount() == 4
+
+
+def test_a_process_that_does_not_hear_is_killed_with_its_children(
+    chosen, acting, tmp_path, monkeypatch, qtbot
+):
+    acting(DEAF)
+    chosen.process._grace.setInterval(200)
+    started(chosen, qtbot)
+    child = psutil.Process(int((tmp_path / "a cohort_evaluation" / "child").read_text()))
+    click(qtbot, chosen.stop.native)
+    ended(chosen, qtbot)
+    assert chosen.state.text() == "Stopped. Start goes on where it stopped."
+    qtbot.waitUntil(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+@pytest.mark.parametrize(
+    ("script", "state", "message"),
+    [
+        (
+            "say('error: /data/x: there are no patients in this folder; choose another'); sys.exit(2)",
+            "The evaluation cannot be done:",
+            "/data/x: there are no patients in this folder; choose another",
+        ),
+        (
+            "raise ValueError('a bug')",
+            "The evaluation broke off. Start goes on where it stopped.",
+            "The process ended with status 1. ValueError: a bug",
+        ),
+        (
+            "import os; os.kill(os.getpid(), 9)",
+            "The evaluation broke off. Start goes on where it stopped.",
+            "The process was killed, perhaps because memory ran out.",
+        ),
+    ],
+)
+def test_what_went_wrong_is_said(chosen, acting, qtbot, script, state, message):
+    acting(script)
+    click(qtbot, chosen.start.native)
+    ended(chosen, qtbot)
+    assert chosen.state.text() == state
+    assert chosen.messages.toPlainText().splitlines()[-1] == message
+    assert chosen.messages.isVisibleTo(chosen)
+    assert chosen.start.enabled and not chosen.open_report.enabled
+
+
+def test_a_program_that_cannot_be_started_is_said(chosen, tmp_path, monkeypatch, qtbot):
+    monkeypatch.setattr(evaluation_process, "program", lambda: [str(tmp_path / "no-such-program")])
+    click(qtbot, chosen.start.native)
+    ended(chosen, qtbot)
+    assert "cannot be started" in chosen.messages.toPlainText()
+    assert chosen.start.enabled
+
+
+@pytest.mark.parametrize("how", ["dock", "window"])
+def test_it_ends_politely_with_the_dock(chosen, viewer, acting, tmp_path, qtbot, how):
+    acting(POLITE)
+    started(chosen, qtbot)
+    process = psutil.Process(chosen.process.pid)
+    if how == "dock":
+        viewer.window.remove_dock_widget(chosen)
+    else:
+        viewer.close()
+    qtbot.waitUntil(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+    assert (tmp_path / "a cohort_evaluation" / "ended").read_text() == "politely"
+
+
+def test_a_check_lists_what_does_not_fit_and_does_not_keep_from_starting(chosen, cohort, qtbot):
+    click(qtbot, chosen.check.native)
+    assert chosen.start.enabled
+    qtbot.waitUntil(lambda: not chosen.job.running)
+    assert chosen.checked.text() == "2 patients, 2 with a lesion mask. 1 finding."
+    assert chosen.findings.isVisibleTo(chosen)
+    patient, what, sentence = (chosen.findings.item(0, column).text() for column in range(3))
+    assert (patient, what) == ("Mets_002", "unreadable") and sentence
+    assert str(cohort / "Mets_002" / "flair.nii.gz") in chosen.findings.item(0, 0).toolTip()
+    chosen.cohort.value = str(cohort / "Mets_001")
+    assert chosen.findings.isHidden()
+    click(qtbot, chosen.check.native)
+    qtbot.waitUntil(lambda: not chosen.job.running)
+    assert chosen.checked.text() == "1 patient, 1 with a lesion mask. Nothing to mend."
+    assert chosen.findings.isHidden()
+
+
+def test_the_dock_needs_no_more_than_its_width(viewer, chosen, acting, qtbot):
+    """Nothing is wider than the narrowest dock, and no figure is cut off."""
+    acting(DONE)
+    click(qtbot, chosen.start.native)
+    ended(chosen, qtbot)
+    chosen.table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
+    frame = chosen.parent()
+    viewer.window._qt_window.resizeDocks([frame], [400], Qt.Orientation.Horizontal)
+    qtbot.waitUntil(lambda: chosen.width() <= 410)
+    assert chosen.tabs.widget(0).horizontalScrollBar().maximum() == 0
+    assert chosen.table.horizontalScrollBar().maximum() == 0
+    table = chosen.table
+    for row in range(table.rowCount()):
+        for column in range(table.columnCount()):
+            wide = max(
+                table.fontMetrics().horizontalAdvance(line)
+                for line in table.item(row, column).text().split("\n")
+            )
+            assert wide < table.columnWidth(column), table.item(row, column).text()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, "there are no results here"),
+        ("{", "the results are damaged"),
+        ("[]", "the results are damaged"),
+        (json.dumps(RESULTS | {"schema_version": 99}), "the results are of another version"),
+        (json.dumps(RESULTS | {"rows": [{"model": "x"}]}), "the results are damaged"),
+    ],
+)
+def test_results_that_cannot_be_read_are_one_sentence(tmp_path, text, reason):
+    if text is not None:
+        (tmp_path / "results.json").write_text(text)
+    with pytest.raises(OutputError, match=reason):
+        read_results(tmp_path / "results.json")
+
+
+def test_sequences_are_named_where_there_are_several(tmp_path):
+    rows = [result_row("tiny", sequence="flair"), result_row("tiny", sequence="t1_gd")]
+    (tmp_path / "results.json").write_text(json.dumps(RESULTS | {"rows": rows}))
+    titles = [row.title for row in read_results(tmp_path / "results.json").rows]
+    assert titles == ["tiny\nresidual\nvalidation\nflair", "tiny\nresidual\nvalidation\nt1_gd"]
+
+
+@pytest.mark.slow
+def test_the_real_command_measures_a_model(viewer, dock, tmp_path, qtbot):
+    for number in range(2):
+        volume, lesion = (np.repeat(np.repeat(data, 3, 1), 3, 2) for data in make_brain(seed=number))
+        for name, data in (("flair", volume), ("seg", lesion.astype(np.uint8))):
+            stored = np.transpose(data, (2, 1, 0))[::-1, ::-1]
+            write_nifti(
+                tmp_path / "real" / f"Mets_00{number}" / f"{name}.nii.gz",
+                stored,
+                np.diag([0.9, 0.95, 1.5, 1]),
+            )
+    assert docks_in(viewer, EvaluateWidget) == [dock]
+    dock.cohort.value, dock.device.value, dock.workers.value = str(tmp_path / "real"), "cpu", 1
+    click(qtbot, dock.tick_none.native)
+    names = [dock.models.item(row).text() for row in range(dock.models.count())]
+    click_tick(qtbot, dock.models, names.index("tiny"))
+    click(qtbot, dock.start.native)
+    qtbot.waitUntil(lambda: not dock.process.running, timeout=240_000)
+    assert dock.state.text().startswith("Finished"), dock.messages.toPlainText()
+    models = {row.model for row in read_results(tmp_path / "real_evaluation" / "results.json").rows}
+    assert {"tiny", "flair-threshold", "nothing"} <= models
+    assert dock.summary.text() == "2 patients reported, 0 skipped."
+    assert dock.open_report.enabled
