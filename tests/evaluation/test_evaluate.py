@@ -6,14 +6,17 @@ import shutil
 
 import nibabel as nib
 import numpy as np
+import psutil
 import pytest
 
 import napari_cead as cead
 from model_folders import network
+from napari_cead.atomic import strict
 from napari_cead.detection import run
 from napari_cead.errors import Cancelled, ModelError, ParameterError, PatientError
-from napari_cead.evaluation import RULES, evaluate
+from napari_cead.evaluation import RULES, evaluate, work
 from napari_cead.evaluation.cases import THRESHOLDS
+from napari_cead.evaluation.comparison import KEPT
 from napari_cead.metrics import ImageQuality, auroc, average_precision
 from napari_cead.training import prepare
 from napari_cead.zoo import ModelCard, Preprocessing, save_model
@@ -222,7 +225,7 @@ def test_broken_and_unlabelled_patients_are_listed_and_the_rest_is_as_without_th
     }
     nothing = row(whole[0], "nothing", None, "none").patients
     left = row(evaluation, "nothing", None, "none").patients
-    assert [item.as_dict() for item in left] == [nothing[0].as_dict(), nothing[2].as_dict()]
+    assert [strict(item.as_dict()) for item in left] == [strict(nothing[i].as_dict()) for i in (0, 2)]
 
 
 def test_a_store_split_by_slice_reports_its_test_slices_alone(cohort, tmp_path, quiet):
@@ -239,6 +242,7 @@ def test_files(whole):
     evaluation, out = whole
     assert sorted(path.name for path in out.iterdir()) == [
         "per_patient.csv",
+        "report.html",
         "results.csv",
         "results.json",
         "table.md",
@@ -259,7 +263,7 @@ def test_files(whole):
         raise AssertionError(f"{name} is not strict JSON")
 
     stored = json.loads((out / "results.json").read_text(), parse_constant=no_constant)
-    assert stored["schema_version"] == 1
+    assert stored["schema_version"] == 2
     assert stored["parts"]["validation"] == ["Mets_002", "Mets_003"]
     assert stored["rows"][-1]["precision"] is None
     assert stored["rows"][0]["params"]["threshold"] == evaluation.rows[0].params.threshold
@@ -304,14 +308,111 @@ def test_progress_rises_to_the_end(run_once):
     run_once(on_progress=lambda *step: seen.append(step), scores=("residual",))
     done = [step[0] for step in seen]
     assert done == sorted(done)
-    assert seen[-1] == (20, 20)  # five patients, two looks each, by a model and by the baseline
+    assert seen[-1] == (15, 15)  # five patients: a look by a model, one by the baseline, and a search
     assert len({total for _, total in seen}) == 1
 
 
-def test_a_stop_leaves_nothing_behind(run_once, tmp_path):
+def test_a_stop_leaves_no_results(run_once, tmp_path):
     with pytest.raises(Cancelled):
         run_once(should_stop=lambda: True)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [KEPT]
+
+
+def test_what_was_interrupted_goes_on_and_comes_out_the_same(whole, run_once, tmp_path, monkeypatch):
+    looked, measured = [], work.measure
+
+    def measure(subject, member, *rest, **more):
+        looked.append((subject.name, member.name))
+        return measured(subject, member, *rest, **more)
+
+    monkeypatch.setattr(work, "measure", measure)
+    with pytest.raises(Cancelled):
+        run_once(should_stop=lambda: len(looked) >= 6)
+    before, looked[:] = list(looked), []
+    run_once()
+    _, out = whole
+    assert len(before) == 6 and len(before) + len(looked) == 2 * 5
+    assert not set(before) & set(looked)
+    for name in ("results.csv", "per_patient.csv"):
+        assert (tmp_path / "out" / name).read_bytes() == (out / name).read_bytes()
+    assert not (tmp_path / "out" / KEPT).exists()
+
+
+def test_what_was_measured_is_not_taken_for_another_evaluation(cohort, run_once, tmp_path):
+    def stop_late():
+        return len(list((tmp_path / "out").rglob("*.json"))) >= 8
+
+    with pytest.raises(Cancelled):
+        run_once(should_stop=stop_late)
+    flair = nib.load(cohort / "Mets_002" / "flair.nii.gz")
+    write_nifti(
+        cohort / "Mets_002" / "flair.nii.gz", flair.get_fdata() * (1 + flair.get_fdata() / 300), flair.affine
+    )
+    run_once(out="fresh")
+    run_once()
+    results = [(tmp_path / name / "results.csv").read_bytes() for name in ("out", "fresh")]
+    assert results[0] == results[1]
+
+
+@pytest.fixture(scope="module")
+def on_workers(untouched, split, model, tmp_path_factory):
+    """The same evaluation by two processes, of which one is killed in the middle."""
+    out, killed = tmp_path_factory.mktemp("workers") / "out", []
+
+    def kill(done, total):
+        if done >= total // 3 and not killed:
+            children = psutil.Process().children(recursive=True)
+            victim = next(child for child in children if "spawn_main" in " ".join(child.cmdline()))
+            killed.append(victim.pid)
+            victim.kill()
+
+    found = evaluate(
+        untouched, [model], out, split=split, device="cpu", resamples=50, workers=2, on_progress=kill
+    )
+    return found, out, killed
+
+
+def test_killed_workers_cost_a_retry_and_the_table_is_the_same(whole, on_workers):
+    evaluation, out, killed = on_workers
+    assert len(killed) == 1
+    assert evaluation.skipped == ()
+    for name in ("results.csv", "per_patient.csv", "table.md"):
+        assert (out / name).read_bytes() == (whole[1] / name).read_bytes()
+
+
+def test_sequences_have_rows_of_their_own(cohort, run_once):
+    for folder in cohort.iterdir():
+        flair = nib.load(folder / "flair.nii.gz")
+        write_nifti(folder / "t1_gd.nii.gz", 2 * flair.get_fdata() ** 1.5, flair.affine)
+    evaluation = run_once(sequence=["flair", "t1_gd"], scores=("residual",))
+    assert evaluation.sequences == ("flair", "t1_gd")
+    by_sequence = {
+        name: [item for item in evaluation.rows if item.sequence == name] for name in evaluation.sequences
+    }
+    assert [item.model for item in by_sequence["t1_gd"]] == 3 * ["mine"] + 3 * ["t1_gd-threshold"] + [
+        "nothing"
+    ]
+    alone = run_once(sequence="t1_gd", scores=("residual",), out="alone")
+    assert [item.averages for item in alone.rows] == [item.averages for item in by_sequence["t1_gd"]]
+
+
+def test_pictures_are_of_the_slices_that_the_figures_say(cohort, model, whole, quiet):
+    evaluation, _ = whole
+    assert [(item.model, item.kind) for item in evaluation.pictures] == [
+        ("mine", kind) for kind in ("best", "median", "worst")
+    ]
+    assert evaluation.pictures[0].dice >= evaluation.pictures[1].dice >= evaluation.pictures[2].dice
+    detector = cead.load_model(model, device="cpu")
+    for item in evaluation.pictures:
+        patient = cead.load_patient(cohort / item.patient)
+        found = row(evaluation, "mine", item.score, item.rule)
+        result = cead.detect(patient, detector, found.params, item.score)
+        z = item.slice
+        np.testing.assert_array_equal(item.mask, result.mask[z])
+        np.testing.assert_array_equal(item.reference, patient.lesion_mask[z])
+        np.testing.assert_allclose(item.input, result.input[z], atol=1e-6)
+        assert item.reference.any()
+        assert item.dice == pytest.approx(cead.dice(result.mask[z], patient.lesion_mask[z]))
 
 
 def test_wrong_use_is_said_before_anything_runs(cohort, run_once, tmp_path):

@@ -11,6 +11,7 @@ import typer
 
 from .. import __version__
 from ..errors import Cancelled, CeadError, CeadWarning
+from .check import check
 from .console import help_without_verb
 from .detect import detect
 from .evaluate import evaluate
@@ -34,7 +35,7 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.add_typer(runs_app, name="runs")
-for verb in (demo, open_, phantom, prepare, train, detect, evaluate):
+for verb in (demo, open_, phantom, check, prepare, train, detect, evaluate):
     app.command(verb.__name__.rstrip("_"))(verb)
 
 

@@ -11,6 +11,13 @@ from typing import Any
 import typer
 
 
+class Progress(StrEnum):
+    """How to tell how far the work is."""
+
+    BAR = "bar"
+    JSON = "json"
+
+
 class Side(StrEnum):
     """A side of the patient."""
 
@@ -37,14 +44,17 @@ def print_json(value: Any) -> None:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Give an ``onprogress`` callback: a bar on a terminal, nothing in a pipe."""
+def progress(what: str, shown: Progress = Progress.BAR) -> Iterator[Callable[[int, int], None]]:
+    """Give an ``onprogress`` callback: a bar on a terminal, nothing in a pipe; or lines of JSON on stderr."""
+    if shown is Progress.JSON:
+        yield lambda done, total: typer.echo(f'{{"done": {done}, "total": {total}}}', err=True)
+        return
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress as Bars
 
-    with Progress(console=Console(stderr=True), transient=True) as bars:
+    with Bars(console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task(what, total=None)
         yield lambda done, total: bars.update(bar, completed=done, total=total)

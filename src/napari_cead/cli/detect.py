@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ..errors import CeadError, OutputError, ParameterError
+from ..errors import ParameterError
 from .console import Side, number, print_json, progress
+from .options import Scheduler, Workers
 
 if TYPE_CHECKING:
     from ..detection import MapOptions, PostprocessParams
@@ -58,9 +59,15 @@ def detect(
     png_first_column: Annotated[
         Side, typer.Option(help="Side of the patient that column 0 of PNG slices shows.")
     ] = Side.LEFT,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     json: Annotated[bool, typer.Option("--json", help="Print detection.json.")] = False,
 ) -> None:
-    """Write anomaly map, reconstruction and mask (NIfTI, source grid) and detection.json."""
+    """Write anomaly map, reconstruction and mask (NIfTI, source grid) and detection.json.
+
+    Of many patients, each has a folder of its own in OUT, and --workers are at work on them; a run that was
+    interrupted goes on where it stopped when the same command is given again.
+    """
     from ..detection.replay import OPTION_FLAGS, PARAM_FLAGS
     from ..patients import find_patients, is_patient
 
@@ -75,42 +82,52 @@ def detect(
         model, score, _given(params), _given(options), sequence, png_first_column, device, batch_size
     )
     with _threads(threads):
-        _detect_all(one, patient, paths, mask, corrections, out, json)
+        if paths:
+            here = threads is not None and workers is None  # the threads are those of this process
+            _detect_all(one, patient, out, 1 if here else workers, scheduler, json)
+            return
+        described = one(patient, mask, out, corrections)
+    if json:
+        print_json(described)
+    else:
+        typer.echo(_line(described, out))
 
 
 def _detect_all(
-    one: _Detect,
-    patient: Path,
-    paths: list[Path],
-    mask: Path | None,
-    corrections: Path | None,
-    out: Path,
-    json: bool,
+    one: _Detect, cohort: Path, out: Path, workers: int | None, scheduler: str | None, json: bool
 ) -> None:
-    """Go through a cohort's patients; without any, ``patient`` is one itself."""
-    if not paths:
-        described = one(patient, mask, out, corrections)
-        if json:
-            print_json(described)
-        else:
-            typer.echo(_line(described, out))
-        return
-    results, skipped = [], []
-    for path in paths:
-        try:
-            results.append(one(path, None, out / path.relative_to(patient).with_suffix(""), None))
-        except OutputError:
-            raise
-        except CeadError as error:
-            skipped.append({"patient": str(path), "reason": str(error)})
-            typer.echo(f"skipped: {error}", err=True)
-            continue
-        if not json:
-            typer.echo(_line(results[-1], out / path.relative_to(patient)))
+    """Go through a cohort's patients."""
+    from ..detection.cohort import detect_cohort
+
+    def tell(path: Path, found: Mapping[str, Any] | str) -> None:
+        if isinstance(found, str):
+            typer.echo(f"skipped: {found}", err=True)
+        elif not json:
+            typer.echo(_line(found, out / path.relative_to(cohort)))
+
+    with progress("patients") as on_progress:
+        found = detect_cohort(
+            cohort,
+            one.model,
+            out,
+            one.params,
+            one.score,
+            options=one.options,
+            sequence=one.sequence,
+            png_first_column=one.side.value,
+            device=one.device,
+            batch_size=one.batch_size,
+            workers=workers,
+            scheduler=scheduler,
+            on_patient=tell,
+            on_progress=on_progress,
+        )
     if json:
-        print_json({"schema_version": 1, "results": results, "skipped": skipped})
+        skipped = [{"patient": str(path), "reason": reason} for path, reason in found.skipped]
+        print_json({"schema_version": 1, "results": found.results, "skipped": skipped})
     else:
-        typer.echo(f"{len(results)} patients done, {len(skipped)} skipped")
+        again = f", {found.kept} of them before" if found.kept else ""
+        typer.echo(f"{len(found.results)} patients done{again}, {len(found.skipped)} skipped")
 
 
 class _Detect:
@@ -130,14 +147,14 @@ class _Detect:
         from ..detection import MapOptions, suggested
         from ..detection.reconstruct import GROUP, check_batch_size
         from ..detection.replay import OPTION_FLAGS, PARAM_FLAGS
-        from ..zoo import find_model, load_card, load_model
+        from ..zoo import find_model, load_card
 
+        self.model, self.device = model, device
         self.score, suggestion, _ = suggested(load_card(find_model(model)), score)
         self.params = _replace(suggestion, params, PARAM_FLAGS) if params else None
         self.options = _replace(MapOptions(), options, OPTION_FLAGS)
         self.batch_size = GROUP if batch_size is None else batch_size
         check_batch_size(self.batch_size)
-        self.detector = load_model(model, device)
         self.sequence, self.side = sequence, side
 
     def __call__(self, path: Path, mask: Path | None, out: Path, painted: Path | None) -> dict[str, Any]:
@@ -146,14 +163,16 @@ class _Detect:
         from ..detection.corrections import corrected, read_corrections
         from ..detection.replay import Origin
         from ..patients import load_patient
+        from ..zoo import load_model
 
+        detector = load_model(self.model, self.device)
         patient = load_patient(path, self.sequence, mask, only=True, png_first_column=self.side.value)
         check_output(out, patient)
         corrections = None if painted is None else read_corrections(painted, patient)
         with progress(patient.name) as on_progress:
             result = run_detection(
                 patient,
-                self.detector,
+                detector,
                 self.params,
                 self.score,
                 options=self.options,
@@ -205,7 +224,7 @@ def _replace(settings: AnySettings, changes: dict[str, Any], flags: Mapping[str,
         raise ParameterError(reason, mend=error.mend) from None
 
 
-def _line(described: dict[str, Any], out: Path) -> str:
+def _line(described: Mapping[str, Any], out: Path) -> str:
     params = described["params"]
     return (
         f"{described['patient']}: {described['model']}, {described['score']}, threshold {params['threshold']:g} "

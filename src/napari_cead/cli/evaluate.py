@@ -7,14 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from .console import number, progress
-from .options import Cohort, Device
+from .console import Progress, number, progress
+from .options import Cohort, Device, Scheduler, Workers
 
 
 def evaluate(
     cohort: Cohort,
     out: Annotated[
-        Path, typer.Option(help="Folder for results.json, results.csv, per_patient.csv and table.md.")
+        Path,
+        typer.Option(help="Folder for results.json, results.csv, per_patient.csv, table.md and report.html."),
     ],
     models: Annotated[str, typer.Option(help="all, or names or folders with commas.")] = "all",
     split: Annotated[
@@ -22,31 +23,49 @@ def evaluate(
         typer.Option(help="Split file or slice store: validation patients choose, test patients report."),
     ] = None,
     sequence: Annotated[
-        str | None, typer.Option(help="Sequence to take; that of the store given as --split, else flair.")
+        str | None,
+        typer.Option(
+            help="Sequence to take, or several with commas; that of the store given as --split, else flair."
+        ),
     ] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     device: Device = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
+    shown: Annotated[
+        Progress, typer.Option("--progress", help="bar, or json: a line on stderr for each step.")
+    ] = Progress.BAR,
 ) -> None:
-    """Measure models on a cohort with lesion masks, beside the two free baselines."""
+    """Measure models on a cohort with lesion masks, beside the two free baselines.
+
+    An evaluation that was interrupted goes on where it stopped when the same command is given again.
+    """
     evaluate_models(
         cohort,
         "all" if models == "all" else [name for name in models.split(",") if name],
         out,
         split=split,
-        sequence=sequence,
+        sequence=None if sequence is None else [name for name in sequence.split(",") if name],
         device=device,
         seed=seed,
+        workers=workers,
+        scheduler=scheduler,
+        shown=shown,
     )
 
 
-def evaluate_models(cohort: Path, models: Any, out: Path, **options: Any) -> None:
+def evaluate_models(
+    cohort: Path, models: Any, out: Path, *, shown: Progress = Progress.BAR, **options: Any
+) -> None:
     """Evaluate models and print a line per model, rule and score."""
     from ..evaluation import evaluate as run_evaluation
 
-    with progress("evaluating") as on_progress:
+    with progress("evaluating", shown) as on_progress:
         found = run_evaluation(cohort, models, out, on_progress=on_progress, **options)
     for text in found.warnings:
         typer.echo(f"warning: {text}", err=True)
+    for item in found.skipped:
+        typer.echo(f"skipped: {item.name}: {item.reason}", err=True)
     for row in found.rows:
         figures = row.averages
         typer.echo(
@@ -54,4 +73,5 @@ def evaluate_models(cohort: Path, models: Any, out: Path, **options: Any) -> Non
             f"dice_patient {number(None if figures is None else figures.dice_patient)}  "
             f"dice_pooled {number(None if figures is None else figures.dice_pooled)}"
         )
-    typer.echo(f"{out}: results.json, results.csv, per_patient.csv, table.md")
+    reported = len(found.parts["test"])
+    typer.echo(f"{reported} patients reported, {len(found.skipped)} skipped; see {out / 'report.html'}")

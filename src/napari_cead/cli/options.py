@@ -23,4 +23,14 @@ Split = Annotated[
     ),
 ]
 PngColumn = Annotated[Side, typer.Option(help="Side of the patient that column 0 of PNG slices shows.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Processes at work; one for each GPU, else for each processor core, if left out."
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(help="A running Dask cluster (tcp://host:port) whose workers see the same files."),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-import tempfile
+import hashlib
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from ..atomic import make_folder
+from ..atomic import make_folder, to_json, write_text
 from ..detection import SCORES, available_scores, check_score, suggested
 from ..detection.provenance import versions
-from ..errors import OutputError, ParameterError, PatientError
+from ..devices import pick_device
+from ..errors import OutputError, ParameterError, PatientError, extra
+from ..tasks import Tasks, tasks
 from ..training.splits import PARTS
-from ..zoo import ModelCard, Preprocessing, damaged_models, find_model, find_models, load_card, load_model
-from .measuring import BASELINE_SCORE, Subject
-from .passes import Cohort, Outcome, Plan, Steps, run_subject
+from ..zoo import ModelCard, Preprocessing, damaged_models, find_model, find_models, load_card
+from .measuring import BASELINE_SCORE
+from .passes import BASELINE, Cohort, Outcome, Pass, Plan, Steps
 from .report import write_report
-from .results import NOTHING, Evaluation, ModelSummary, Row
+from .results import NOTHING, Evaluation, ModelSummary, Row, SlicePicture
 from .rules import QUANTILE, RULES, Progress, Rule, Stop
-from .splits import split_cohort
+from .showing import picture_jobs, take_pictures
+from .splits import Split, split_cohort
+from .twins import compare_twins
+from .work import SubjectSpec, let_models_go
+
+KEPT = ".evaluation"
+"""Folder in the output folder with what was measured; removed when everything is."""
+
+TOGETHER = 256 * 2**20
+"""Bytes of weights of models that are in memory together."""
 
 
 def evaluate(
@@ -32,12 +45,15 @@ def evaluate(
     split: str | Path | None = None,
     scores: Sequence[str] | None = None,
     rules: Sequence[Rule] = RULES,
-    sequence: str | None = None,
+    sequence: str | Sequence[str] | None = None,
     png_spacing: tuple[float, float, float] | None = None,
     quantile: float = QUANTILE,
     device: str = "auto",
     seed: int = 0,
     resamples: int = 1000,
+    report: bool = True,
+    workers: int | None = 1,
+    scheduler: str | None = None,
     on_progress: Progress | None = None,
     should_stop: Stop | None = None,
 ) -> Evaluation:
@@ -49,27 +65,34 @@ def evaluate(
     the card has none either, the row stays empty. The baselines are raw intensity under the same rules, seen on the
     same grid as by the first model, and a detector that finds nothing.
 
-    Memory: one patient at a time. What `oracle` and `validation` have to look at again lies in a temporary folder in
-    ``out``: about 5 MB of disk for each patient of 150 slices and each score of the model at work.
+    Patients are measured one by one, here or by the workers of a cluster, each under a group of models, and what is
+    measured goes to files in ``out`` at once (about 5 MB of disk for each patient of 150 slices under each model and
+    score). Whatever ends an evaluation, the next one with the same arguments goes on where it stopped; the files are
+    removed when it is complete. Results do not depend on who did the work, or in which order.
 
     Args:
         cohort: Folder whose descendants are patients.
         models: Names or folders of models, or ``"all"``: every bundled or installed one. May be empty.
-        out: Folder for ``results.json``, ``results.csv``, ``per_patient.csv`` and ``table.md``.
+        out: Folder for ``results.json``, ``results.csv``, ``per_patient.csv``, ``table.md`` and ``report.html``.
         split: Split file with the names of the patients of ``train``, ``validation`` and ``test`` (see
             :func:`~napari_cead.training.splits.read_split`), or a prepared store, whose split it takes. None: all
             patients are reported.
         scores: Anomaly scores, each with the models that can give it; None: each model's suggested one, and
             ``residual``, that of the paper.
         rules: Threshold rules.
-        sequence: Sequence to use; None: that of the store, else FLAIR.
+        sequence: Sequence to use, or several: each has rows of its own; None: that of the store, else FLAIR.
         png_spacing: (z, y, x) in mm of PNG slices; None: that of the store, else the default.
         quantile: Share of the healthy brain voxels below the threshold of `healthy-quantile`.
         device: See :func:`~napari_cead.devices.pick_device`.
         seed: Seed of the bootstrap.
         resamples: Resamples of the bootstrap.
+        report: Whether to write ``report.html`` (which takes the extra ``evaluate``).
+        workers: Processes at work at a time; 1: this one alone; None: one for each GPU or else processor core. More
+            than one start as Python's ``multiprocessing`` does with ``spawn``: scripts need ``if __name__ ==
+            "__main__":`` around the call.
+        scheduler: Address of a running Dask cluster to use instead; its workers see the same files.
         on_progress: Called with (steps done, steps in all).
-        should_stop: Asked between groups of slices, and between patients of a search.
+        should_stop: Asked between patients.
 
     Returns:
         What was written. Patients that cannot be used are listed in it and never end an evaluation.
@@ -81,71 +104,189 @@ def evaluate(
             in [0, 1].
         StoreError: If the split or the store cannot be read.
         OutputError: If the folder cannot be written.
-        Cancelled: If ``should_stop`` returned true; nothing is written then.
+        MissingExtraError: If several processes or the report need a package that is not installed.
+        Cancelled: If ``should_stop`` returned true; there are no results then, and the next call goes on.
     """
     _check(scores, rules, quantile)
+    _check_packages(report)
     chosen, notes = _models(models, scores)
-    split_of = split_cohort(cohort, split, sequence=sequence, png_spacing=png_spacing)
-    members = Cohort(split_of)
-    plan = Plan(
-        sequence=split_of.sequence,
-        png_spacing=split_of.png_spacing,
-        rules=tuple(dict.fromkeys(rules)),
-        quantile=quantile,
-        seed=seed,
-        resamples=resamples,
-        assume_healthy=split_of.assume_healthy,
-    )
+    where = str(pick_device(device))
+    wanted = (sequence,) if sequence is None or isinstance(sequence, str) else tuple(dict.fromkeys(sequence))
+    splits = [split_cohort(cohort, split, sequence=name, png_spacing=png_spacing) for name in wanted]
     if split is None and chosen:
         notes.append(_NO_SPLIT)
-    looks = sum(1 + len(model.scores) for model in chosen) + 2
-    steps = Steps(looks * len(members.usable), on_progress)
-
-    first = chosen[0].card.preprocessing if chosen else Preprocessing()
-    baseline = Subject(f"{plan.sequence}-threshold", (BASELINE_SCORE,), preprocessing=first)
-    outcomes: list[Outcome] = []
-    summaries: list[ModelSummary] = []
-    with _scratch(Path(out)) as folder:
-        # First, because it meets the patients that cannot be used: all rows are then over the same ones.
-        free = run_subject(baseline, (), members, plan, folder / "baseline", steps, should_stop)
-        if not free.nothing:
-            raise _nobody(members, Path(cohort))
-        for number, model in enumerate(chosen):
-            detector = load_model(model.folder, device)
-            subject = Subject(model.name, model.scores, detector, model.card.preprocessing)
-            suggestions = model.card.suggestions
-            done = run_subject(subject, suggestions, members, plan, folder / str(number), steps, should_stop)
-            outcomes.append(done)
-            summaries.append(
+    parts = [_Part(Cohort(found), found, _subjects(chosen, found.sequence, device)) for found in splits]
+    steps = Steps(sum(part.steps(rules) for part in parts), on_progress)
+    rules = tuple(dict.fromkeys(rules))
+    with _kept(Path(out), _identity(parts, chosen, rules, quantile, where)) as folder:
+        try:
+            with tasks(workers, scheduler, device=device) as crew:
+                for part in parts:
+                    plan = Plan(
+                        sequence=part.split.sequence,
+                        png_spacing=part.split.png_spacing,
+                        rules=rules,
+                        quantile=quantile,
+                        seed=seed,
+                        resamples=resamples,
+                        assume_healthy=part.split.assume_healthy,
+                    )
+                    part.run(chosen, plan, folder / part.split.sequence, crew, steps, should_stop)
+                    if not part.outcomes[BASELINE].nothing:
+                        raise _nobody(part.cohort, Path(cohort))
+                pictures = [
+                    picture for part in parts for picture in part.pictures(crew, should_stop) if report
+                ]
+        finally:
+            let_models_go()
+        steps.finish()
+        rows = tuple(row for part in parts for row in part.rows(resamples, seed))
+        first = parts[0]
+        evaluation = Evaluation(
+            cohort=Path(cohort),
+            sequence=first.split.sequence,
+            sequences=tuple(part.split.sequence for part in parts),
+            split=first.split.source,
+            seed=seed,
+            resamples=resamples,
+            quantile=quantile,
+            rows=rows,
+            models=tuple(
                 ModelSummary(
                     name=model.name,
                     architecture=model.card.spec.name,
                     folder=model.folder,
                     sha256=model.card.sha256,
-                    device=str(detector.device),
-                    quality=done.quality.means(),
+                    device=where,
+                    quality=first.outcomes[number].quality.means(),
                 )
-            )
-        steps.finish()
-        detects_nothing = Row.of(
-            NOTHING, None, "none", None, free.nothing, resamples=plan.resamples, seed=plan.seed
-        )
-        evaluation = Evaluation(
-            cohort=Path(cohort),
-            sequence=plan.sequence,
-            split=split_of.source,
-            seed=seed,
-            resamples=resamples,
-            quantile=quantile,
-            rows=(*(row for done in outcomes for row in done.rows), *free.rows, detects_nothing),
-            models=tuple(summaries),
-            parts={part: tuple(member.name for member in members.part(part)) for part in PARTS},
-            skipped=tuple(members.skipped),
-            warnings=(*notes, *split_of.warnings, *members.notes()),
+                for number, model in enumerate(chosen, start=1)
+            ),
+            parts={part: tuple(member.name for member in first.cohort.part(part)) for part in PARTS},
+            skipped=tuple(dict.fromkeys(item for part in parts for item in part.cohort.skipped)),
+            warnings=tuple(
+                dict.fromkeys(
+                    (
+                        *notes,
+                        *(text for part in parts for text in (*part.split.warnings, *part.cohort.notes())),
+                    )
+                )
+            ),
             versions=versions(),
+            twins=compare_twins(
+                rows, {model.name: model.card.spec.name for model in chosen}, resamples, seed
+            ),
+            curves=tuple(curve for part in parts for done in part.outcomes for curve in done.curves),
+            pictures=tuple(pictures),
         )
     write_report(evaluation, out)
+    if report:
+        from .html import html_report
+
+        write_text(Path(out) / "report.html", html_report(evaluation))
     return evaluation
+
+
+class _Part:
+    """The evaluation of one sequence."""
+
+    def __init__(self, cohort: Cohort, split: Split, subjects: list[SubjectSpec]) -> None:
+        self.cohort, self.split, self.subjects = cohort, split, subjects
+        self.outcomes: list[Outcome] = []
+        self.folder = Path()
+
+    def steps(self, rules: Sequence[Rule]) -> int:
+        """Return how many steps of progress there will be: each patient under each model, and in each search."""
+        validation, test = (len(self.cohort.part(part)) for part in ("validation", "test"))
+        looks = validation * any(rule != "oracle" for rule in rules) + test
+        return looks * len(self.subjects) + validation * ("validation" in rules) + test * ("oracle" in rules)
+
+    def run(
+        self,
+        models: Sequence[_Model],
+        plan: Plan,
+        folder: Path,
+        crew: Tasks,
+        steps: Steps,
+        should_stop: Stop | None,
+    ) -> None:
+        """Measure, choose and count."""
+        self.folder = folder
+        suggestions = {number: model.card.suggestions for number, model in enumerate(models, start=1)}
+        groups = _groups(self.subjects)
+        self.outcomes = Pass(
+            self.subjects, groups, suggestions, self.cohort, plan, folder, crew, steps, should_stop
+        ).run()
+
+    def rows(self, resamples: int, seed: int) -> list[Row]:
+        """Return the rows of the models, then those of the baselines."""
+        free, *models = self.outcomes
+        nothing = Row.of(
+            NOTHING,
+            None,
+            "none",
+            None,
+            free.nothing,
+            resamples=resamples,
+            seed=seed,
+            sequence=self.split.sequence,
+        )
+        return [*(row for done in models for row in done.rows), *free.rows, nothing]
+
+    def pictures(self, crew: Tasks, should_stop: Stop | None) -> list[SlicePicture]:
+        """Take pictures of slices under each model."""
+        rows = [row for done in self.outcomes for row in done.rows]
+        members = {member.name: member for member in self.cohort.part("test")}
+        models = self.subjects[BASELINE + 1 :]
+        jobs = picture_jobs(rows, models, members, self.split.png_spacing, self.folder)
+        return take_pictures(jobs, crew, should_stop)
+
+
+def _subjects(models: Sequence[_Model], sequence: str, device: str) -> list[SubjectSpec]:
+    """Return what is evaluated: raw intensity on the grid of the first model, then the models."""
+    first = models[0].card.preprocessing if models else Preprocessing()
+    return [
+        SubjectSpec(f"{sequence}-threshold", (BASELINE_SCORE,), None, first, device),
+        *(
+            SubjectSpec(model.name, model.scores, model.folder, model.card.preprocessing, device)
+            for model in models
+        ),
+    ]
+
+
+def _groups(subjects: Sequence[SubjectSpec]) -> list[list[int]]:
+    """Return the numbers of the subjects that fit into memory together; the baseline goes with the first model."""
+    groups: list[list[int]] = [[]]
+    taken = 0
+    for number, subject in enumerate(subjects):
+        size = 0 if subject.folder is None else sum(file.stat().st_size for file in subject.folder.iterdir())
+        if groups[-1] and taken and taken + size > TOGETHER:
+            groups.append([])
+            taken = 0
+        groups[-1].append(number)
+        taken += size
+    return groups
+
+
+def _identity(
+    parts: Sequence[_Part], models: Sequence[_Model], rules: Sequence[Rule], quantile: float, device: str
+) -> str:
+    """Return a hash of everything that what is measured depends on, but the patients."""
+    return hashlib.sha256(
+        to_json(
+            {
+                "models": [[model.name, model.card.sha256, list(model.scores)] for model in models],
+                "preprocessing": [model.card.preprocessing.model_dump(mode="json") for model in models],
+                "parts": [
+                    [part.split.sequence, part.split.png_spacing, part.split.assume_healthy] for part in parts
+                ],
+                "rules": list(rules),
+                "quantile": quantile,
+                "device": device,
+                "versions": versions(),
+            }
+        ).encode()
+    ).hexdigest()[:16]
 
 
 _NO_SPLIT = (
@@ -160,6 +301,14 @@ class _Model:
     folder: Path
     card: ModelCard
     scores: tuple[str, ...]
+
+
+def _check_packages(report: bool) -> None:
+    """Say before the work what is missing for it."""
+    for name in ("monai", *(("jinja2", "matplotlib") if report else ())):
+        with extra("evaluate", "An evaluation"):
+            if find_spec(name) is None:
+                raise ModuleNotFoundError(name=name)
 
 
 def _check(scores: Sequence[str] | None, rules: Sequence[Rule], quantile: float) -> None:
@@ -223,16 +372,25 @@ def _nobody(members: Cohort, cohort: Path) -> PatientError:
 
 
 @contextmanager
-def _scratch(out: Path) -> Iterator[Path]:
-    """Give a temporary folder in the output folder, removed at the end.
+def _kept(out: Path, identity: str) -> Iterator[Path]:
+    """Give a folder in the output folder for what is measured: removed at the end, kept if it does not come to that.
+
+    What another evaluation has left there is removed.
 
     Raises:
         OutputError: If it cannot be written.
     """
     target = make_folder(out)
+    kept = target / KEPT
     try:
-        with tempfile.TemporaryDirectory(dir=target, prefix=".part-", ignore_cleanup_errors=True) as name:
-            yield Path(name)
+        if kept.is_dir():
+            for other in kept.iterdir():
+                if other.name != identity:
+                    shutil.rmtree(other, ignore_errors=True)
+        folder = kept / identity
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        shutil.rmtree(kept, ignore_errors=True)
     except OSError as error:
         raise OutputError(
             f"the folder cannot be written ({error.strerror or error})",

@@ -167,7 +167,7 @@ def _figures(patient: Patient, mask: NDArray[np.bool_], brain: NDArray[np.bool_]
     reference = patient.lesion_mask
     assert reference is not None
     counts = PatientCounts.of(mask, reference, brain)
-    return figures_of(patient.name, counts, mask, reference, patient.spacing)
+    return figures_of(patient.name, counts, mask, reference, patient.spacing, distances=False)
 
 
 def _as_default(row: LesionRow) -> LesionRow:

@@ -17,13 +17,15 @@ from ..detection import PostprocessParams, Reconstruction, postprocess, run
 from ..detection.reconstruct import Stop
 from ..detection.thresholds import ScoreHistograms
 from ..errors import CeadWarning, PatientError
-from ..metrics import ImageQuality, PatientCounts, match_lesions, volume_ml
+from ..metrics import ImageQuality, PatientCounts, hd95, match_lesions, volume_ml
+from ..metrics.overlap import NAN
 from ..patients import PNG_SPACING, Patient, load_patient
 from ..slices import slice_stack
 from ..zoo import Detector, Preprocessing
 from .cases import BINS, MIN_BRAIN, Case
 from .results import PatientFigures
 from .splits import Member
+from .strata import lesion_records
 
 BASELINE_SCORE = "intensity"
 
@@ -69,32 +71,23 @@ class Measured:
     warnings: tuple[str, ...]
 
 
-def measure(
-    subject: Subject,
+def load_member(
     member: Member,
     sequence: str,
-    settings: Settings,
     *,
     png_spacing: tuple[float, float, float] = PNG_SPACING,
-    keep_cases: bool = True,
     assume_healthy: bool = False,
-    should_stop: Stop | None = None,
-) -> Measured:
-    """Detect in one patient and count.
+) -> Patient:
+    """Load a patient of a cohort.
 
     Args:
-        subject: Model and scores.
-        member: The patient, with the slices to look at.
+        member: The patient.
         sequence: Sequence to use.
-        settings: By score and rule, the settings to count at.
         png_spacing: (z, y, x) in mm of PNG slices.
-        keep_cases: Whether to return cases for a rule that is still to be asked.
-        assume_healthy: Whether slices of an unlabelled patient count as healthy; such a patient is an error if not.
-        should_stop: Asked between groups of slices.
+        assume_healthy: Whether an unlabelled patient is healthy; it is an error if not.
 
     Raises:
         PatientError: If the patient cannot be used.
-        Cancelled: If ``should_stop`` returned true.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CeadWarning)  # they are in patient.warnings
@@ -103,7 +96,33 @@ def measure(
         raise PatientError(
             UNLABELLED, file=member.path, mend="add the mask, an empty one for a healthy patient"
         )
-    made = _reconstruction(subject, patient, should_stop)
+    return patient
+
+
+def measure(
+    subject: Subject,
+    member: Member,
+    patient: Patient,
+    settings: Settings,
+    *,
+    keep_cases: bool = True,
+    should_stop: Stop | None = None,
+) -> Measured:
+    """Detect in one patient and count.
+
+    Args:
+        subject: Model and scores.
+        member: The patient, with the slices to look at.
+        patient: The same, loaded.
+        settings: By score and rule, the settings to count at.
+        keep_cases: Whether to return cases for a rule that is still to be asked.
+        should_stop: Asked between groups of slices.
+
+    Raises:
+        PatientError: If the patient cannot be used.
+        Cancelled: If ``should_stop`` returned true.
+    """
+    made = reconstruction_of(subject, patient, should_stop)
     chosen = slice(None) if member.slices is None else np.array(member.slices, dtype=np.int64)
     if member.slices is not None and max(member.slices, default=0) >= len(made.stack.brain):
         raise PatientError(
@@ -153,6 +172,8 @@ def figures_of(
     mask: NDArray[np.bool_],
     reference: NDArray[np.bool_],
     spacing: tuple[float, float, float],
+    *,
+    distances: bool = True,
 ) -> PatientFigures:
     """Return the figures of one patient at one setting.
 
@@ -162,6 +183,7 @@ def figures_of(
         mask: Detected mask (Z, Y, X).
         reference: Lesion mask (Z, Y, X).
         spacing: Size of a voxel (z, y, x) in mm.
+        distances: Whether to measure HD95, for which MONAI is needed.
     """
     match = match_lesions(mask, reference, spacing)
     return PatientFigures(
@@ -173,10 +195,19 @@ def figures_of(
         lesions_found=len(match.found),
         detections=len(match.detections),
         false_detections=len(match.false_detections),
+        lesion_records=lesion_records(match, spacing, len(mask)),
+        hd95=hd95(mask, reference, spacing) if distances else NAN,
     )
 
 
-def _reconstruction(subject: Subject, patient: Patient, should_stop: Stop | None) -> Reconstruction:
+def reconstruction_of(subject: Subject, patient: Patient, should_stop: Stop | None = None) -> Reconstruction:
+    """Return what a model makes of a patient, or the patient as the model would see it for raw intensity.
+
+    Args:
+        subject: The model.
+        patient: The patient.
+        should_stop: Asked between groups of slices.
+    """
     if subject.detector is not None:
         return run(patient, subject.detector, score=subject.scores, should_stop=should_stop)
     wants = subject.preprocessing

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..detection import PostprocessParams
 from ..metrics import Averages, Interval, PatientCounts, averages, bootstrap
 from ..metrics.overlap import NAN
+from .strata import LesionRecord, SizeStratum, strata
 
-SCHEMA_VERSION = 1
+__all__ = [
+    "NOTHING",
+    "SCHEMA_VERSION",
+    "Curve",
+    "Evaluation",
+    "LesionRecord",
+    "ModelSummary",
+    "PatientFigures",
+    "Row",
+    "SizeStratum",
+    "SkippedPatient",
+    "SlicePicture",
+    "Twins",
+]
+
+SCHEMA_VERSION = 2
+"""Version of ``results.json``; 2 added sizes of lesions, HD95, twins, curves and the sequence of a row."""
 
 NOTHING = "nothing"
 """Name of the baseline that detects nothing."""
@@ -29,6 +51,8 @@ class PatientFigures:
         lesions_found: Lesions with at least one detected voxel.
         detections: Components of the detected mask.
         false_detections: Components of the detected mask without a lesion voxel.
+        lesion_records: The lesions one by one.
+        hd95: 95th percentile Hausdorff distance in mm; NaN where either mask is empty.
     """
 
     name: str
@@ -39,9 +63,11 @@ class PatientFigures:
     lesions_found: int
     detections: int
     false_detections: int
+    lesion_records: tuple[LesionRecord, ...] = field(default=(), repr=False)
+    hd95: float = NAN
 
     def as_dict(self) -> dict[str, str | float | int]:
-        """Return the figures of the volume by name; Dice is NaN where both masks are empty."""
+        """Return the figures of the volume by name, without the lesions; Dice is NaN where both masks are empty."""
         total = self.counts.total
         return {
             "patient": self.name,
@@ -59,12 +85,13 @@ class PatientFigures:
             "lesions_found": self.lesions_found,
             "detections": self.detections,
             "false_detections": self.false_detections,
+            "hd95": self.hd95,
         }
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """The figures of one model under one score and one rule, over the reported patients.
+    """The figures of one model under one score and one rule on one sequence, over the reported patients.
 
     Attributes:
         model: Name of the model, or of a baseline.
@@ -82,6 +109,12 @@ class Row:
         auroc: Area under the ROC curve over the brain voxels of all patients, whatever the rule.
         average_precision: Average precision (AUPRC) over the same voxels.
         patients: Figures of each patient.
+        sequence: The sequence that the model saw.
+        lesion_precision: Share of all detections that are true; NaN without detections.
+        hd95: Mean over patients of the 95th percentile Hausdorff distance in mm, where it is defined; NaN where it
+            never is.
+        hd95_patients: Patients where it is defined: those with lesion and detection.
+        strata: Lesion-wise sensitivity by size of the lesion.
     """
 
     model: str
@@ -99,6 +132,11 @@ class Row:
     auroc: float = NAN
     average_precision: float = NAN
     patients: tuple[PatientFigures, ...] = field(default=(), repr=False)
+    sequence: str = "flair"
+    lesion_precision: float = NAN
+    hd95: float = NAN
+    hd95_patients: int = 0
+    strata: tuple[SizeStratum, ...] = field(default=(), repr=False)
 
     @property
     def optimistic(self) -> bool:
@@ -117,6 +155,7 @@ class Row:
         chosen_on: str = "",
         note: str = "",
         ranking: tuple[float, float] = (NAN, NAN),
+        sequence: str = "flair",
         resamples: int = 1000,
         seed: int = 0,
     ) -> Row:
@@ -131,11 +170,15 @@ class Row:
             chosen_on: What the settings were chosen on.
             note: What the figures have to be read with.
             ranking: AUROC and average precision.
+            sequence: The sequence that the model saw.
             resamples: Resamples of the bootstrap.
             seed: Seed of the bootstrap.
         """
         counts = [patient.counts for patient in patients]
         lesions = sum(patient.lesions for patient in patients)
+        detections = sum(patient.detections for patient in patients)
+        false = sum(patient.false_detections for patient in patients)
+        distances = [patient.hd95 for patient in patients if not math.isnan(patient.hd95)]
         number = len(patients)
         return cls(
             model=model,
@@ -148,14 +191,104 @@ class Row:
             intervals=bootstrap(counts, resamples, seed),
             lesion_patients=sum(patient.lesions > 0 for patient in patients),
             lesion_sensitivity=sum(item.lesions_found for item in patients) / lesions if lesions else NAN,
-            false_positives_per_patient=sum(item.false_detections for item in patients) / number
-            if number
-            else NAN,
+            false_positives_per_patient=false / number if number else NAN,
             detected_ml=sum(item.detected_ml for item in patients) / number if number else NAN,
             auroc=ranking[0],
             average_precision=ranking[1],
             patients=tuple(patients),
+            sequence=sequence,
+            lesion_precision=(detections - false) / detections if detections else NAN,
+            hd95=sum(distances) / len(distances) if distances else NAN,
+            hd95_patients=len(distances),
+            strata=strata(patients, resamples, seed),
         )
+
+
+@dataclass(frozen=True)
+class Twins:
+    """A context-encoding model beside its twin: the difference of one average over the patients that both have.
+
+    Attributes:
+        model: Name of the context-encoding model.
+        twin: Name of the model of the same network without context encoding.
+        score: Anomaly score of both.
+        rule: The rule that chose the settings of each.
+        average: Name of the average.
+        difference: Average of the model minus that of the twin; NaN where either is undefined.
+        interval: Paired 95 % bootstrap interval over patients.
+        patients: Patients that both have.
+        sequence: The sequence that both saw.
+    """
+
+    model: str
+    twin: str
+    score: str
+    rule: str
+    average: str
+    difference: float
+    interval: Interval | None
+    patients: int
+    sequence: str = "flair"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Dice of one model, score and sequence over the threshold, over the reported patients.
+
+    Attributes:
+        model: Name of the model.
+        score: Anomaly score.
+        sequence: The sequence that the model saw.
+        thresholds: Thresholds of the curve without post-processing.
+        raw_dice_pooled: ``dice_pooled`` at each of them, without post-processing.
+        processed_thresholds: Thresholds of the curve with post-processing; empty if none was searched.
+        processed_dice_patient: ``dice_patient`` at each of them, with the paper's morphology.
+        patients: Patients that the curves are over.
+    """
+
+    model: str
+    score: str
+    sequence: str
+    thresholds: tuple[float, ...]
+    raw_dice_pooled: tuple[float, ...]
+    processed_thresholds: tuple[float, ...]
+    processed_dice_patient: tuple[float, ...]
+    patients: int
+
+
+@dataclass(frozen=True, eq=False)
+class SlicePicture:
+    """A slice to look at, on the model's grid.
+
+    Attributes:
+        model: Name of the model.
+        score: Anomaly score.
+        rule: The rule that chose the settings.
+        sequence: The sequence that the model saw.
+        kind: Which slice of the reported ones it is by its Dice.
+        patient: Name of the patient.
+        slice: Index of the slice in the patient.
+        dice: Dice of the slice.
+        input: What the network saw (Y, X) float32 in [0, 1].
+        reconstruction: What it made of it (Y, X) float32 in [0, 1].
+        anomaly_map: The anomaly (Y, X) float32 in [0, 1].
+        mask: The detected mask (Y, X) bool.
+        reference: The lesion mask (Y, X) bool.
+    """
+
+    model: str
+    score: str
+    rule: str
+    sequence: str
+    kind: Literal["best", "median", "worst"]
+    patient: str
+    slice: int
+    dice: float
+    input: NDArray[np.float32] = field(repr=False)
+    reconstruction: NDArray[np.float32] = field(repr=False)
+    anomaly_map: NDArray[np.float32] = field(repr=False)
+    mask: NDArray[np.bool_] = field(repr=False)
+    reference: NDArray[np.bool_] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -168,8 +301,8 @@ class ModelSummary:
         folder: Where it lies.
         sha256: Checksum of the weights.
         device: Where it ran.
-        quality: Means over the healthy slices of the reported patients: ``psnr``, ``psnr_brain``, ``ssim`` and the
-            number of ``slices``.
+        quality: Means over the healthy slices of the reported patients, of the first sequence: ``psnr``,
+            ``psnr_brain``, ``ssim`` and the number of ``slices``.
     """
 
     name: str
@@ -203,7 +336,7 @@ class Evaluation:
 
     Attributes:
         cohort: The cohort.
-        sequence: The sequence evaluated.
+        sequence: The sequence evaluated, the first one of several.
         split: Split file or store; None without a split.
         seed: Seed of the bootstrap.
         resamples: Resamples of the bootstrap.
@@ -214,6 +347,10 @@ class Evaluation:
         skipped: Patients left out, with the reason.
         warnings: What was assumed, and what the figures have to be read with.
         versions: Versions of the packages that the figures depend on.
+        sequences: All sequences evaluated; empty: ``sequence`` alone.
+        twins: Context-encoding models beside their twins.
+        curves: Dice over the threshold.
+        pictures: Slices to look at; they are in no table.
     """
 
     cohort: Path
@@ -228,3 +365,7 @@ class Evaluation:
     skipped: tuple[SkippedPatient, ...] = ()
     warnings: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    sequences: tuple[str, ...] = ()
+    twins: tuple[Twins, ...] = ()
+    curves: tuple[Curve, ...] = field(default=(), repr=False)
+    pictures: tuple[SlicePicture, ...] = field(default=(), repr=False)

@@ -138,29 +138,63 @@ def search(
     Raises:
         Cancelled: If ``should_stop`` returned true.
     """
-    grid = [shape.replace(threshold=value) for shape in MORPHOLOGIES for value in THRESHOLDS[:: BETWEEN + 1]]
-    coarse = _best(cases, grid, on_progress, should_stop)
-    if coarse is None:
-        return None
-    middle = THRESHOLDS.index(coarse.params.threshold)
+    found = best_of(*_measured(cases, coarse_grid(), on_progress, should_stop))
+    return None if found is None else best_of(*_measured(cases, fine_grid(found), None, should_stop))
+
+
+def coarse_grid() -> list[PostprocessParams]:
+    """Return the settings of the first pass of a search: those of the first morphology first."""
+    return [shape.replace(threshold=value) for shape in MORPHOLOGIES for value in THRESHOLDS[:: BETWEEN + 1]]
+
+
+def fine_grid(found: Choice) -> list[PostprocessParams]:
+    """Return the settings of the second pass, around the best of the first."""
+    middle = THRESHOLDS.index(found.params.threshold)
     near = THRESHOLDS[max(middle - BETWEEN, 0) : middle + BETWEEN + 1]
-    return _best(cases, [coarse.params.replace(threshold=value) for value in near], None, should_stop)
+    return [found.params.replace(threshold=value) for value in near]
 
 
-def _best(
+def best_of(
+    grid: Sequence[PostprocessParams], dice: Sequence[NDArray[np.float64]], lesions: bool
+) -> Choice | None:
+    """Return the first of the settings with the highest ``dice_patient``; None without a lesion.
+
+    Args:
+        grid: The settings.
+        dice: Of each labelled patient, its Dice at each of the settings, from :func:`dice_over`.
+        lesions: Whether any of the patients has a lesion.
+    """
+    if not lesions:
+        return None
+    means = means_over(grid, dice)
+    best = int(np.argmax(np.nan_to_num(means, nan=-1.0)))
+    return Choice(grid[best], float(means[best]))
+
+
+def means_over(grid: Sequence[PostprocessParams], dice: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return ``dice_patient`` at each of the settings; NaN where both masks are empty in all patients."""
+    total, defined = np.zeros(len(grid)), np.zeros(len(grid))
+    for values in dice:  # in the order of the patients: the last bits of a sum depend on it
+        total += np.nan_to_num(values)
+        defined += ~np.isnan(values)
+    means = np.full(len(grid), np.nan)
+    np.divide(total, defined, out=means, where=defined > 0)
+    return means
+
+
+def _measured(
     cases: Sequence[Case],
-    grid: Sequence[PostprocessParams],
+    grid: list[PostprocessParams],
     on_progress: Progress | None,
     should_stop: Stop | None,
-) -> Choice | None:
-    """Return the first of the settings with the highest ``dice_patient``."""
-    total, defined = np.zeros(len(grid)), np.zeros(len(grid))
-    lesions = False
+) -> tuple[list[PostprocessParams], list[NDArray[np.float64]], bool]:
+    """Return the settings, the Dice of each labelled case at each of them, and whether any has a lesion."""
 
     def measured(number: int) -> tuple[bool, NDArray[np.float64] | None]:
         case = cases[number]
-        return case.has_lesion, None if case.reference is None else _dice(case, grid)
+        return case.has_lesion, None if case.reference is None else dice_over(case, grid)
 
+    found, lesions = [], False
     # OpenCV works without the interpreter's lock; as many patients are in memory as there are processors.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
@@ -169,22 +203,26 @@ def _best(
                     raise Cancelled
                 if dice is not None:
                     lesions = lesions or lesion
-                    total += np.nan_to_num(dice)
-                    defined += ~np.isnan(dice)
+                    found.append(dice)
                 if on_progress is not None:
                     on_progress(done, len(cases))
         finally:
             pool.shutdown(cancel_futures=True)
-    if not lesions:
-        return None
-    means = np.divide(total, defined, out=np.full(len(grid), -1.0), where=defined > 0)
-    best = int(np.argmax(means))
-    return Choice(grid[best], float(means[best]))
+    return grid, found, lesions
 
 
-def _dice(case: Case, grid: Sequence[PostprocessParams]) -> NDArray[np.float64]:
-    """Return the Dice of the volume at each of the settings (NaN where both masks are empty)."""
-    assert case.reference is not None
+def dice_over(case: Case, grid: Sequence[PostprocessParams]) -> NDArray[np.float64]:
+    """Return the Dice of the volume at each of the settings (NaN where both masks are empty).
+
+    Args:
+        case: A labelled patient.
+        grid: Settings whose thresholds are among `THRESHOLDS`.
+
+    Raises:
+        ValueError: If the patient is unlabelled.
+    """
+    if case.reference is None:
+        raise ValueError(f"{case.name} has no lesion mask")
     stages, lesion = case.stages(), int(np.count_nonzero(case.reference))
     dice = np.full(len(grid), np.nan)
     peak = int(case.levels.max(initial=0))

@@ -1,0 +1,179 @@
+"""What a cohort costs: seconds and memory per patient with 1, 2 and 4 workers, and the scheduler's share.
+
+Prints one line of JSON for each measurement:
+
+- ``detect``: ``detect_cohort`` on synthetic patients with 1, 2 and 4 workers, for several numbers of patients. The
+  baseline is one worker, in the same run; the masks are compared file by file.
+- ``fit``: seconds = start + per_patient · patients, by least squares, for each number of workers.
+- ``scheduler``: many tasks that do nothing, on the embedded cluster: what the scheduler costs for each.
+- ``plan``: the above, for 50,000 patients.
+
+    python benchmarks/cohort.py                      # some minutes
+    python benchmarks/cohort.py --tasks 50000 --patients 0   # the scheduler alone
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import psutil
+
+from napari_cead.detection.cohort import detect_cohort
+from napari_cead.patients.phantom import write_cohort
+from napari_cead.tasks import tasks
+
+SCANS = 50_000
+"""Patients of the plan: the size of the imaging arm of UK Biobank."""
+
+
+class Memory:
+    """The largest sum of memory (in MB) of this process's children, looked at while a block runs."""
+
+    def __enter__(self) -> Memory:
+        self.most = self.most_of_one = 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        this = psutil.Process()
+        while not self._over.wait(0.2):
+            sizes = []
+            for process in this.children(recursive=True) or [this]:
+                try:
+                    sizes.append(process.memory_info().rss / 1e6)
+                except psutil.Error:
+                    continue
+            self.most = max(self.most, sum(sizes))
+            self.most_of_one = max(self.most_of_one, *sizes, 0.0)
+
+
+def stub(number: int) -> int:
+    """Stand in for a patient that costs nothing."""
+    return number
+
+
+def say(what: str, **values: object) -> None:
+    """Print one measurement."""
+    print(json.dumps({"benchmark": "cohort", "what": what, **values}), flush=True)
+
+
+def detections(cohort: Path, counts: list[int], workers: list[int], model: str, folder: Path) -> list[dict]:
+    """Time detection in cohorts of growing size; check that all workers give the same masks."""
+    found = []
+    for count in counts:
+        part = folder / f"cohort-{count}"
+        for patient in sorted((cohort / "train").iterdir())[:count]:
+            (part / "train").mkdir(parents=True, exist_ok=True)
+            (part / "train" / patient.name).symlink_to(patient)
+        masks: list[np.ndarray] = []
+        for each in workers:
+            out = folder / f"out-{count}-{each}"
+            began = time.perf_counter()
+            with Memory() as memory:
+                detect_cohort(part, model, out, device="cpu", workers=each)
+            seconds = time.perf_counter() - began
+            own = [np.asarray(nib.load(file).dataobj) for file in sorted(out.rglob("mask.nii.gz"))]
+            same = not masks or all(map(np.array_equal, own, masks))
+            masks = masks or own
+            size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file()) / 1e6
+            line = {
+                "patients": count,
+                "workers": each,
+                "seconds": round(seconds, 2),
+                "memory_mb": round(memory.most),
+                "memory_of_a_worker_mb": round(memory.most_of_one),
+                "written_mb_per_patient": round(size / count, 2),
+                "same_masks": same,
+            }
+            say("detect", **line)
+            found.append(line)
+            shutil.rmtree(out)
+    return found
+
+
+def fits(found: list[dict]) -> dict[int, tuple[float, float]]:
+    """Fit a line to the seconds over the number of patients, for each number of workers."""
+    lines = {}
+    for workers in sorted({line["workers"] for line in found}):
+        own = [line for line in found if line["workers"] == workers]
+        per_patient, start = np.polyfit(
+            [line["patients"] for line in own], [line["seconds"] for line in own], 1
+        )
+        lines[workers] = (float(start), float(per_patient))
+        worst = max(
+            abs(start + per_patient * line["patients"] - line["seconds"]) / line["seconds"] for line in own
+        )
+        say(
+            "fit",
+            workers=workers,
+            start_s=round(start, 2),
+            per_patient_s=round(per_patient, 3),
+            largest_error=round(worst, 3),
+            ratio_to_one_worker=round(lines[1][1] / per_patient, 2) if 1 in lines else None,
+        )
+    return lines
+
+
+def scheduler(count: int) -> float:
+    """Time tasks that do nothing; return the seconds of one."""
+    with tasks(2, device="cpu") as crew:
+        list(crew.each(stub, range(100)))
+        this, began = psutil.Process(), time.perf_counter()
+        before = this.memory_info().rss
+        done = sum(1 for _ in crew.each(stub, range(count)))
+        seconds = time.perf_counter() - began
+        say(
+            "scheduler",
+            tasks=done,
+            seconds=round(seconds, 1),
+            ms_per_task=round(1000 * seconds / count, 3),
+            grown_mb=round((this.memory_info().rss - before) / 1e6, 1),
+        )
+    return seconds / count
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--patients", type=int, default=12, help="most patients; 0: the scheduler alone")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--model", default="ce-vae1")
+    parser.add_argument("--tasks", type=int, default=5000, help="tasks that do nothing; 0: none")
+    arguments = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    lines, overhead = {}, None
+    if arguments.patients:
+        counts = sorted({max(1, arguments.patients * share // 6) for share in (1, 3, 6)})
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            write_cohort(folder / "phantoms", arguments.patients, seed=1)
+            lines = fits(detections(folder / "phantoms", counts, arguments.workers, arguments.model, folder))
+    if arguments.tasks:
+        overhead = scheduler(arguments.tasks)
+    for workers, (start, per_patient) in lines.items():
+        say(
+            "plan",
+            patients=SCANS,
+            workers=workers,
+            hours=round((start + per_patient * SCANS) / 3600, 1),
+            scheduler_share=None if overhead is None else round(overhead / per_patient, 4),
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""The figures of an evaluation as Markdown: ``table.md``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ..metrics import INTERVALS
+from .paper import PAPER_DICE, PAPER_NOTE
+from .results import Evaluation, Row, SizeStratum, Twins
+from .strata import SIZES
+from .twins import TWIN_AVERAGES
+
+
+def table(evaluation: Evaluation) -> str:
+    """Return the figures as Markdown, beside those of the paper."""
+    noted = [row for row in evaluation.rows if row.note and not row.optimistic]
+    lines = [
+        "# Evaluation",
+        "",
+        *_head(evaluation),
+        "",
+        *_figures(evaluation),
+        "",
+        f"Column *paper*: {PAPER_NOTE}",
+        *_section("Models", _models(evaluation)),
+        *_section("Lesions by size", _sizes(evaluation)),
+        *_section("Twins", _twins(evaluation)),
+        *_section("Notes", [f"- {row.model}, {row.score}, {row.rule}: {row.note}" for row in noted]),
+        *_section("Warnings", [f"- {text}" for text in evaluation.warnings]),
+        *_section("Patients", _parts(evaluation)),
+        *_section(
+            "Skipped patients",
+            [f"- {item.name} ({item.part or 'no part'}): {item.reason}" for item in evaluation.skipped],
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _head(evaluation: Evaluation) -> list[str]:
+    parts = {part: len(names) for part, names in evaluation.parts.items()}
+    reported = max((row.averages.patients for row in evaluation.rows if row.averages), default=0)
+    lesions = max((row.lesion_patients for row in evaluation.rows), default=0)
+    sequences = evaluation.sequences or (evaluation.sequence,)
+    return [
+        f"Cohort `{_cell(evaluation.cohort.name)}`, sequence{'s' if len(sequences) > 1 else ''} "
+        f"{', '.join(sequences)}: {reported} patients reported, "
+        f"{lesions} of them with lesions; {parts.get('validation', 0)} validation patients "
+        + (f"(split `{_cell(evaluation.split.name)}`)" if evaluation.split else "(no split)")
+        + f"; {len(evaluation.skipped)} patients skipped.",
+        "",
+        "`dice_patient` is the mean over patients of the Dice of the volume, `dice_pooled` the Dice of all voxels, "
+        "`dice_lesion_slices` the mean over slices that hold lesion; `dice_all_slices` counts slices without lesion "
+        "and detection as 1, so that a detector that finds nothing scores high. In brackets: 95 % bootstrap "
+        f"intervals over patients ({evaluation.resamples} resamples). Rows of rule `oracle` are optimistic: their "
+        "settings were chosen on the very patients that are reported.",
+    ]
+
+
+def _figures(evaluation: Evaluation) -> list[str]:
+    architectures = {model.name: model.architecture for model in evaluation.models}
+    rows = []
+    for row in evaluation.rows:
+        paper = PAPER_DICE.get(architectures.get(row.model, ""))
+        figures = ["–"] * len(INTERVALS)
+        if row.averages is not None:
+            values = row.averages.as_dict()
+            figures = [_number(values[name]) + _interval(row.intervals.get(name)) for name in INTERVALS]
+        rows.append(
+            (
+                row.model,
+                "–" if paper is None else f"{paper:.3f}",
+                row.score or "–",
+                _rule(row) + (" (model card)" if row.chosen_on == "model card" else ""),
+                *_sequence(evaluation, row.sequence),
+                *figures,
+                _number(row.lesion_sensitivity),
+                _number(row.false_positives_per_patient, 1),
+                "–" if row.params is None else f"{row.params.threshold:.4g}",
+            )
+        )
+    return _lines(
+        (
+            *("model", "paper", "score", "rule"),
+            *_sequence(evaluation, "sequence"),
+            *INTERVALS,
+            *("lesion_sensitivity", "FP / patient", "threshold"),
+        ),
+        rows,
+    )
+
+
+def _models(evaluation: Evaluation) -> list[str]:
+    if not evaluation.models:
+        return []
+    return [
+        "AUROC and AUPRC: voxels inside the brain of all reported patients. PSNR and SSIM: means over the healthy "
+        "slices of the reported patients (lesion-free, at least 15 % brain)"
+        + (f", sequence {evaluation.sequence}." if len(evaluation.sequences) > 1 else "."),
+        "",
+        *_lines(
+            ("model", "AUROC", "AUPRC", "PSNR (dB)", "PSNR in the brain (dB)", "SSIM", "healthy slices"),
+            (
+                (
+                    model.name,
+                    _by_score(evaluation, model.name, "auroc"),
+                    _by_score(evaluation, model.name, "average_precision"),
+                    _number(model.quality["psnr"], 2),
+                    _number(model.quality["psnr_brain"], 2),
+                    _number(model.quality["ssim"]),
+                    str(model.quality["slices"]),
+                )
+                for model in evaluation.models
+            ),
+        ),
+    ]
+
+
+def _by_score(evaluation: Evaluation, model: str, name: str) -> str:
+    found = {
+        ", ".join((row.score or "–", *_sequence(evaluation, row.sequence))): getattr(row, name)
+        for row in evaluation.rows
+        if row.model == model and row.averages
+    }
+    return ", ".join(f"{_number(value)} ({label})" for label, value in found.items()) or "–"
+
+
+def _sizes(evaluation: Evaluation) -> list[str]:
+    shown = [row for row in evaluation.rows if row.averages is not None and row.strata]
+    if not shown:
+        return []
+    return [
+        "Share of the lesions that were found, by the diameter of the ball of the lesion's volume (of the disk of its "
+        "area where a patient has one slice), with its interval and the numbers. `lesion_precision` is the share of "
+        "the detections that touch a lesion. HD95 is the mean of the 95th percentile Hausdorff distance over the "
+        "patients that have both lesion and detection; their number stands beside it.",
+        "",
+        *_lines(
+            (
+                *("model", "score", "rule"),
+                *_sequence(evaluation, "sequence"),
+                *(size.label for size in SIZES),
+                *("lesion_precision", "HD95 (mm)", "patients with HD95"),
+            ),
+            (
+                (
+                    row.model,
+                    row.score or "–",
+                    _rule(row),
+                    *_sequence(evaluation, row.sequence),
+                    *(_stratum(stratum) for stratum in row.strata),
+                    _number(row.lesion_precision),
+                    _number(row.hd95, 1),
+                    str(row.hd95_patients),
+                )
+                for row in shown
+            ),
+        ),
+    ]
+
+
+def _stratum(stratum: SizeStratum) -> str:
+    if not stratum.lesions:
+        return "–"
+    share = _number(stratum.sensitivity) + _interval(stratum.interval)
+    return f"{share} ({stratum.found} of {stratum.lesions})"
+
+
+def _twins(evaluation: Evaluation) -> list[str]:
+    pairs: dict[tuple[str, ...], dict[str, Twins]] = {}
+    for twins in evaluation.twins:
+        key = (twins.model, twins.twin, twins.score, twins.rule, twins.sequence)
+        pairs.setdefault(key, {})[twins.average] = twins
+    if not pairs:
+        return []
+    rows = []
+    for (model, twin, score, rule, sequence), found in pairs.items():
+        rows.append(
+            (
+                model,
+                twin,
+                score,
+                rule + (" (optimistic)" if rule == "oracle" else ""),
+                *_sequence(evaluation, sequence),
+                *(_difference(found.get(name)) for name in TWIN_AVERAGES),
+                str(max(item.patients for item in found.values())),
+            )
+        )
+    return [
+        "What context encoding adds: the figure of the model minus that of its twin, the same network trained without "
+        "it, over the patients that both have. The intervals are paired: every resample draws the same patients for "
+        "both. An interval that holds 0 leaves open which of the two is better.",
+        "",
+        *_lines(
+            (
+                *("model", "twin", "score", "rule"),
+                *_sequence(evaluation, "sequence"),
+                *TWIN_AVERAGES,
+                "patients",
+            ),
+            rows,
+        ),
+    ]
+
+
+def _difference(twins: Twins | None) -> str:
+    if twins is None or twins.difference != twins.difference:
+        return "–"
+    if twins.interval is None:
+        return f"{twins.difference:+.3f}"
+    return f"{twins.difference:+.3f} [{twins.interval[0]:+.3f}, {twins.interval[1]:+.3f}]"
+
+
+def _parts(evaluation: Evaluation) -> list[str]:
+    if not any(evaluation.parts.values()):
+        return []
+    return [
+        "Which patient was which; skipped ones are not among them.",
+        "",
+        *(f"- {part} ({len(names)}): {', '.join(names) or '–'}" for part, names in evaluation.parts.items()),
+    ]
+
+
+def _rule(row: Row) -> str:
+    return row.rule + (" (optimistic)" if row.optimistic else "")
+
+
+def _sequence(evaluation: Evaluation, text: str) -> tuple[str, ...]:
+    """Return a cell of the column of sequences; there is one only where there are several."""
+    return (text,) if len(evaluation.sequences) > 1 else ()
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None or value != value else f"{value:.{digits}f}"
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def _section(title: str, lines: Sequence[str]) -> list[str]:
+    return ["", f"## {title}", "", *lines] if lines else []
+
+
+def _lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    cells = [header, ["---"] * len(header), *rows]
+    return ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in cells]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,209 @@
+"""The units of work of an evaluation: functions of small arguments that leave what they find in files.
+
+They run in whatever process there is. Patients and models come from disk, what is found goes to disk; a file that is
+there already is not made again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..atomic import atomic_path
+from ..detection import PostprocessParams
+from ..errors import ModelError, ParameterError, PatientError
+from ..zoo import Detector, Preprocessing, load_model
+from .cases import Case
+from .measuring import Settings, Subject, figures_of, load_member, measure
+from .records import write_record
+from .results import PatientFigures
+from .rules import dice_over
+from .splits import Member
+
+
+@dataclass(frozen=True)
+class SubjectSpec:
+    """What is evaluated, as another process can load it.
+
+    Attributes:
+        name: Name in the table.
+        scores: Anomaly scores.
+        folder: Folder of the model; None for raw intensity.
+        preprocessing: How patients become images.
+        device: Device to compute on.
+    """
+
+    name: str
+    scores: tuple[str, ...]
+    folder: Path | None = None
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class MeasureJob:
+    """One patient under a group of models.
+
+    Attributes:
+        member: The patient.
+        subjects: The models by their number in the evaluation.
+        sequence: Sequence to use.
+        png_spacing: (z, y, x) in mm of PNG slices.
+        settings: By model, the settings to count at.
+        keep_cases: Whether to leave cases for a rule that is still to be asked.
+        assume_healthy: Whether an unlabelled patient is healthy.
+        folder: Where files go: ``NUMBER-TAG.json`` and ``NUMBER-SCORE.npz``.
+        tag: What tells the records of one look from those of another.
+    """
+
+    member: Member
+    subjects: Mapping[int, SubjectSpec]
+    sequence: str
+    png_spacing: tuple[float, float, float]
+    settings: Mapping[int, Settings]
+    keep_cases: bool
+    assume_healthy: bool
+    folder: Path
+    tag: str
+
+    def record(self, number: int) -> Path:
+        """Return the file of what was measured under a model."""
+        return self.folder / f"{number}-{self.tag}.json"
+
+    def case(self, number: int, score: str) -> Path:
+        """Return the file of a case."""
+        return case_file(self.folder, number, score)
+
+
+def case_file(folder: Path, number: int, score: str) -> Path:
+    """Return the file of a patient's case under a model and score."""
+    return folder / f"{number}-{score}.npz"
+
+
+def measure_group(job: MeasureJob) -> dict[int, str]:
+    """Measure one patient under every model of a group.
+
+    Returns:
+        Why not, for the models under which it could not be measured.
+
+    Raises:
+        PatientError: If the patient cannot be used at all.
+        OutputError: If a file cannot be written.
+    """
+    missing = [number for number in job.subjects if not job.record(number).exists()]
+    if not missing:
+        return {}
+    patient = load_member(
+        job.member, job.sequence, png_spacing=job.png_spacing, assume_healthy=job.assume_healthy
+    )
+    job.folder.mkdir(parents=True, exist_ok=True)
+    failed: dict[int, str] = {}
+    for number in missing:
+        spec = job.subjects[number]
+        try:
+            found = measure(
+                loaded_subject(spec, tuple(job.subjects.values())),
+                job.member,
+                patient,
+                job.settings.get(number, {}),
+                keep_cases=job.keep_cases,
+            )
+        except (PatientError, ModelError, ParameterError) as error:
+            failed[number] = str(error)
+            continue
+        for score, case in found.cases.items():
+            with atomic_path(job.case(number, score)) as temporary, temporary.open("wb") as stream:
+                case.save(stream)
+        write_record(job.record(number), found)
+    return failed
+
+
+@dataclass(frozen=True)
+class GridJob:
+    """Dice of one patient's cases at many settings.
+
+    Attributes:
+        name: Name of the patient.
+        grids: File of a case to the settings.
+    """
+
+    name: str
+    grids: Mapping[Path, tuple[PostprocessParams, ...]]
+
+
+def search_grid(job: GridJob) -> dict[Path, tuple[bool, list[float]]]:
+    """Return, for every case with a reference, whether it has a lesion and its Dice at each of the settings."""
+    found = {}
+    for file, grid in job.grids.items():
+        case = Case.load(file, job.name)
+        if case.reference is not None:
+            found[file] = case.has_lesion, dice_over(case, grid).tolist()
+    return found
+
+
+@dataclass(frozen=True)
+class CountJob:
+    """Figures of one patient's cases at one setting each.
+
+    Attributes:
+        name: Name of the patient.
+        settings: File of a case to the settings.
+    """
+
+    name: str
+    settings: Mapping[Path, PostprocessParams]
+
+
+def count_at(job: CountJob) -> dict[Path, PatientFigures]:
+    """Return the figures of every case at its settings."""
+    found = {}
+    for file, params in job.settings.items():
+        case = Case.load(file, job.name)
+        assert case.reference is not None  # reported patients are labelled
+        mask = case.mask(params)
+        found[file] = figures_of(job.name, case.counts(mask), mask, case.reference, case.spacing)
+    return found
+
+
+class _Loaded:
+    """The models of the group that a process is at work on, and no others: of big ones, few fit into memory."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._group: tuple[SubjectSpec, ...] = ()
+        self._detectors: dict[SubjectSpec, Detector] = {}
+
+    def detector(self, spec: SubjectSpec, group: tuple[SubjectSpec, ...]) -> Detector:
+        with self._lock:
+            if group != self._group:
+                self._group, self._detectors = group, {}
+            if spec not in self._detectors:
+                assert spec.folder is not None
+                self._detectors[spec] = load_model(spec.folder, spec.device)
+            return self._detectors[spec]
+
+    def clear(self) -> None:
+        with self._lock:
+            self._group, self._detectors = (), {}
+
+
+_loaded = _Loaded()
+
+
+def let_models_go() -> None:
+    """Free the memory of the models that this process has loaded for its tasks."""
+    _loaded.clear()
+
+
+def loaded_subject(spec: SubjectSpec, group: tuple[SubjectSpec, ...]) -> Subject:
+    """Return what is evaluated, with its model loaded once for all of a group.
+
+    Args:
+        spec: What to load.
+        group: What stays loaded with it.
+    """
+    if spec.folder is None:
+        return Subject(spec.name, spec.scores, preprocessing=spec.preprocessing)
+    return Subject(spec.name, spec.scores, _loaded.detector(spec, group), spec.preprocessing)

@@ -1,0 +1,286 @@
+"""Doing one thing to many items: one after the other here, or on the workers of a Dask cluster.
+
+What travels is small: the items and what comes back go through the scheduler, volumes never do. A task that fails is
+one :class:`Failure`, and the others go on. A worker that dies has its task done again by another.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol
+
+import psutil
+
+from .errors import Cancelled, CeadError, ParameterError, extra
+
+Stop = Callable[[], bool]
+
+DEATHS = 3
+"""Workers that a task may cost before it is given up: a patient that needs more memory than there is kills them all."""
+
+MEMORY = 0.8
+"""Share of the machine's memory that the workers of an embedded cluster take, all together."""
+
+ANSWERS = 15
+"""Seconds within which the scheduler of a cluster has to answer."""
+
+AHEAD = 4
+"""Tasks a worker that the scheduler knows of at a time: 50,000 at once would be 50,000 for it to look after."""
+
+_DIED = object()
+_FATAL = f"it ended {DEATHS} workers one after the other, for want of memory or by a crash"
+_LOOK = 0.2  # seconds between two looks at should_stop
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A task that could not be done.
+
+    Attributes:
+        reason: Why, in one sentence.
+    """
+
+    reason: str
+
+
+class Tasks(Protocol):
+    """Somewhere to do things.
+
+    Attributes:
+        workers: How many items are under way at a time.
+    """
+
+    workers: int
+
+    def each(
+        self, function: Callable[[Any], Any], items: Sequence[Any], should_stop: Stop | None = None
+    ) -> Iterator[tuple[int, Any]]:
+        """Give the number of every item with what the function returned, or a :class:`Failure`, as they are done.
+
+        Args:
+            function: A function of a module, which other processes can import.
+            items: What to call it with; small.
+            should_stop: Asked several times a second.
+
+        Raises:
+            Cancelled: If ``should_stop`` returned true, or the function raised it.
+        """
+        ...
+
+
+class Here:
+    """This process, one item at a time."""
+
+    workers = 1
+
+    def each(
+        self, function: Callable[[Any], Any], items: Sequence[Any], should_stop: Stop | None = None
+    ) -> Iterator[tuple[int, Any]]:
+        """See :class:`Tasks`."""
+        for number, item in enumerate(items):
+            if should_stop is not None and should_stop():
+                raise Cancelled
+            yield number, _tried(function, item)
+
+
+class Cluster:
+    """A Dask cluster.
+
+    Args:
+        client: A client that is connected to it.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+
+    def each(
+        self, function: Callable[[Any], Any], items: Sequence[Any], should_stop: Stop | None = None
+    ) -> Iterator[tuple[int, Any]]:
+        """See :class:`Tasks`."""
+        suspects: list[tuple[int, Any]] = []
+        for number, found in self._several(function, enumerate(items), AHEAD * self.workers, should_stop):
+            if found is _DIED:
+                suspects.append((number, items[number]))
+            else:
+                yield number, found
+        # A worker takes all down that waited for it: by itself, each shows whether it was its own fault.
+        for suspect in suspects:
+            for number, found in self._several(function, iter([suspect]), 1, should_stop):
+                yield number, Failure(_FATAL) if found is _DIED else found
+
+    def _several(
+        self,
+        function: Callable[[Any], Any],
+        waiting: Iterator[tuple[int, Any]],
+        most: int,
+        should_stop: Stop | None,
+    ) -> Iterator[tuple[int, Any]]:
+        from distributed import wait
+
+        running: dict[Any, int] = {}
+        try:
+            while True:
+                for number, item in islice(waiting, most - len(running)):
+                    running[self._client.submit(_tried, function, item, pure=False)] = number
+                if not running:
+                    return
+                if should_stop is not None and should_stop():
+                    raise Cancelled
+                try:
+                    with self._client.as_current():
+                        done = wait(list(running), timeout=_LOOK, return_when="FIRST_COMPLETED").done
+                except TimeoutError:
+                    continue
+                for future in sorted(done, key=running.__getitem__):
+                    yield running.pop(future), _outcome(future)
+        finally:
+            self._client.cancel(list(running))
+
+
+@contextmanager
+def tasks(
+    workers: int | None = None, scheduler: str | None = None, *, device: str = "auto"
+) -> Iterator[Tasks]:
+    """Give somewhere to do things, for as long as the block lasts.
+
+    Args:
+        workers: Processes of an embedded cluster, one item each at a time; 1: this process, without a cluster; None:
+            one for each GPU that ``device`` allows, else one for each processor core.
+        scheduler: Address of a running Dask cluster (``tcp://host:port``) to use instead. Its workers need this
+            package, and the same files at the same places.
+        device: Device that the tasks will compute on.
+
+    Raises:
+        ParameterError: If the number of workers is below 1, or the cluster cannot be reached.
+        MissingExtraError: If a cluster is needed and Dask is not installed.
+    """
+    if workers is not None and workers < 1:
+        raise ParameterError(f"at least one worker is needed, not {workers}")
+    gpus = _gpus(device)
+    count = workers or len(gpus) or os.cpu_count() or 1
+    if scheduler is None and count == 1:
+        yield Here()
+        return
+    with extra("evaluate", "Work on several processes"):
+        import dask
+        import distributed
+    with dask.config.set(
+        {
+            "distributed.scheduler.allowed-failures": DEATHS - 1,
+            "distributed.comm.timeouts.connect": f"{ANSWERS}s",
+            "distributed.worker.daemon": False,
+            # In force before a worker imports anything; a worker that is told to stop has a lot to say.
+            "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical",
+        }
+    ):
+        if scheduler is not None:
+            with _connected(distributed, scheduler) as client:
+                yield Cluster(client)
+            return
+        with _embedded(distributed, count, gpus) as cluster, _client(distributed, cluster) as client:
+            client.wait_for_workers(count, timeout=120)
+            yield Cluster(client)
+
+
+def _client(distributed: Any, where: Any) -> Any:
+    return distributed.Client(where, set_as_default=False, timeout=ANSWERS)
+
+
+@contextmanager
+def _connected(distributed: Any, scheduler: str) -> Iterator[Any]:
+    try:
+        client = _client(distributed, scheduler)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise ParameterError(
+            f"no Dask scheduler answers at {scheduler} ({str(error).splitlines()[0][:120]})",
+            mend="start one with `dask scheduler`, and workers with `dask worker`, or leave --scheduler out",
+        ) from error
+    with client:
+        if not client.scheduler_info(n_workers=-1)["workers"]:
+            raise ParameterError(
+                f"the Dask cluster at {scheduler} has no workers", mend=f"start some: dask worker {scheduler}"
+            )
+        yield client
+
+
+@contextmanager
+def _embedded(distributed: Any, count: int, gpus: Sequence[str]) -> Iterator[Any]:
+    """A cluster on this machine: processes of one thread each that die with it."""
+    memory = int(MEMORY * psutil.virtual_memory().total / count)
+    threads = max(1, (os.cpu_count() or 1) // count)
+    workers = {
+        number: {
+            "cls": distributed.Nanny,
+            "options": {
+                "nthreads": 1,
+                "memory_limit": memory,
+                "env": _environment(threads, gpus[number % len(gpus)] if gpus else None),
+                "silence_logs": 50,
+                "dashboard": False,
+                "host": "127.0.0.1",
+            },
+        }
+        for number in range(count)
+    }
+    here = {"cls": distributed.Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
+    with distributed.SpecCluster(
+        workers=workers, scheduler=here, silence_logs=50, name="napari-cead"
+    ) as cluster:
+        yield cluster
+
+
+def _environment(threads: int, gpu: str | None) -> dict[str, str]:
+    """Return the environment of a worker: so many threads, and one GPU alone."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return dict.fromkeys(names, str(threads)) | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
+
+
+def _gpus(device: str) -> list[str]:
+    """Return the CUDA devices to give a worker each, as CUDA_VISIBLE_DEVICES names them."""
+    if not device.startswith(("auto", "cuda")):
+        return []
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    names = [name.strip() for name in seen.split(",") if name.strip()] or [
+        str(number) for number in range(count)
+    ]
+    if ":" in device:
+        return names[int(device.partition(":")[2]) :][:1]
+    return names[:count]
+
+
+def _tried(function: Callable[[Any], Any], item: Any) -> Any:
+    try:
+        return function(item)
+    except Cancelled:
+        raise
+    except CeadError as error:
+        return Failure(str(error))
+    except MemoryError:
+        return Failure("there is not enough memory for it")
+    except OSError as error:
+        return Failure(f"{error.filename or 'a file'}: {error.strerror or error}")
+    except (
+        Exception
+    ) as error:  # one strange patient must not end a night's work, but nobody shall think it was none
+        return Failure(f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+
+
+def _outcome(future: Any) -> Any:
+    from distributed import KilledWorker
+    from distributed.client import FutureCancelledError
+
+    try:
+        return future.result()
+    except KilledWorker:
+        return _DIED
+    except (FutureCancelledError, pickle.PickleError) as error:
+        return Failure(f"it was lost by the cluster ({type(error).__name__})")
