@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from magicgui.widgets import FloatSlider, Slider
+from magicgui.widgets import FloatSlider, PushButton, Slider
 from qtpy.QtCore import QLocale, QSignalBlocker, Qt
 from qtpy.QtGui import QIcon, QPixmap
-from qtpy.QtWidgets import QDoubleSpinBox, QGridLayout, QGroupBox, QLabel, QSlider, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QDoubleSpinBox,
+    QGridLayout,
+    QGroupBox,
+    QLabel,
+    QScrollArea,
+    QSlider,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt import QCollapsible
 
 from ..detection.params import Parameter
@@ -147,3 +156,19 @@ def folded(title: str, inside: QWidget) -> QCollapsible:
     part.setDuration(0)
     part.toggled.connect(toggled)
     return part
+
+
+def push_button(text: str, tip: str) -> PushButton:
+    """Return a button with a tooltip."""
+    made = PushButton(text=text)
+    made.native.setToolTip(tip)
+    return made
+
+
+def scrolled(inner: QWidget) -> QScrollArea:
+    """Return a widget in an area that scrolls when the dock is too small for it."""
+    scroll = QScrollArea()
+    scroll.setWidget(inner)
+    scroll.setWidgetResizable(True)
+    scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+    return scroll

@@ -13,14 +13,13 @@ from qtpy.QtWidgets import (
     QListWidget,
     QPlainTextEdit,
     QProgressBar,
-    QScrollArea,
     QTabWidget,
     QVBoxLayout,
     QWidget,
 )
 
 from ..patients import SEQUENCES
-from .controls import folded, row, section
+from .controls import folded, push_button, row, scrolled, section
 from .evaluation_table import ResultTable
 from .findings_table import FindingsTable
 from .preferences import DEVICES
@@ -58,7 +57,7 @@ class EvaluateForm(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.tabs = QTabWidget()
-        self.tabs.addTab(_scrolled(self._build_evaluation()), "Evaluation")
+        self.tabs.addTab(scrolled(self._build_evaluation()), "Evaluation")
         self.tabs.addTab(self._build_results(), "Results")
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
@@ -80,7 +79,7 @@ class EvaluateForm(QWidget):
     def _build_cohort(self, column: QVBoxLayout) -> None:
         grid = section("Cohort", column)
         self.cohort = _path("drop a folder here")
-        self.choose_cohort = _button("Folder…", "Choose the folder of the patients")
+        self.choose_cohort = push_button("Folder…", "Choose the folder of the patients")
         row(
             grid,
             "Patients",
@@ -94,7 +93,7 @@ class EvaluateForm(QWidget):
             self.sequence.native,
             "What to measure on; automatic takes that of the store given as split, else flair",
         )
-        self.check = _button(
+        self.check = push_button(
             "Check the cohort", "Read every file and list what is missing, broken or does not fit together"
         )
         self.checking = QProgressBar()
@@ -115,8 +114,8 @@ class EvaluateForm(QWidget):
         self.models.setStyleSheet(
             "QListWidget::indicator:unchecked { border: 1px solid #8a8f98; width: 12px; height: 12px; }"
         )
-        self.tick_all = _button("All", "Tick all models")
-        self.tick_none = _button("None", "Untick all models")
+        self.tick_all = push_button("All", "Tick all models")
+        self.tick_none = push_button("None", "Untick all models")
         line = QHBoxLayout()
         for button in (self.tick_all, self.tick_none):
             line.addWidget(button.native)
@@ -126,8 +125,8 @@ class EvaluateForm(QWidget):
     def _build_settings(self, column: QVBoxLayout) -> None:
         grid = section("Settings", column)
         self.split = _path("none")
-        self.choose_split = _button("File…", "A split file (JSON)")
-        self.choose_store = _button("Store…", "A slice store: the split of a training")
+        self.choose_split = push_button("File…", "A split file (JSON)")
+        self.choose_store = push_button("Store…", "A slice store: the split of a training")
         row(
             grid,
             "Split",
@@ -140,7 +139,7 @@ class EvaluateForm(QWidget):
         )
         grid.addWidget(self.no_split, grid.rowCount(), 0, 1, 3)
         self.out = _path("a new folder")
-        self.choose_out = _button("Folder…", "Choose the folder of the results")
+        self.choose_out = push_button("Folder…", "Choose the folder of the results")
         row(grid, "Results", _line(self.out, self.choose_out), "Folder for the tables and the report")
         self.device = ComboBox(choices=list(DEVICES), value="auto")
         row(grid, "Device", self.device.native, "auto takes a GPU if there is one")
@@ -161,8 +160,8 @@ class EvaluateForm(QWidget):
     def _build_start(self, column: QVBoxLayout) -> None:
         grid = section("Start", column)
         self.problem = _label()
-        self.start = _button("Start", "Evaluate in a process of its own; napari stays free")
-        self.stop = _button("Stop", "End the process; Start goes on where it stopped")
+        self.start = push_button("Start", "Evaluate in a process of its own; napari stays free")
+        self.stop = push_button("Stop", "End the process; Start goes on where it stopped")
         buttons = QHBoxLayout()
         for button in (self.start, self.stop):
             buttons.addWidget(button.native)
@@ -176,7 +175,7 @@ class EvaluateForm(QWidget):
         self.messages.setMaximumBlockCount(MOST_MESSAGES)
         self.messages.hide()
         self.command = _text("The command that Start runs", 84)
-        self.copy = _button("Copy", "Copy the command")
+        self.copy = push_button("Copy", "Copy the command")
         shown = QWidget()
         shown_column = QVBoxLayout(shown)
         shown_column.setContentsMargins(0, 0, 0, 0)
@@ -196,8 +195,8 @@ class EvaluateForm(QWidget):
         self.table = ResultTable()
         self.details = _text("Warnings, and patients that were skipped", 90)
         self.details.hide()
-        self.open_report = _button("Open the report", "Show report.html in the browser")
-        self.open_folder = _button("Open the folder", "Show the folder of the results")
+        self.open_report = push_button("Open the report", "Show report.html in the browser")
+        self.open_folder = push_button("Open the folder", "Show the folder of the results")
         buttons = QHBoxLayout()
         for button in (self.open_report, self.open_folder):
             button.enabled = False
@@ -232,12 +231,6 @@ def _beside(first: QWidget, *others: QWidget) -> QWidget:
     return line
 
 
-def _button(text: str, tip: str) -> PushButton:
-    button = PushButton(text=text)
-    button.native.setToolTip(tip)
-    return button
-
-
 def _label(text: str = "") -> QLabel:
     label = QLabel(text)
     label.setWordWrap(True)
@@ -255,11 +248,3 @@ def _text(name: str, height: int) -> QPlainTextEdit:
     text.setFixedHeight(height)
     text.setAccessibleName(name)
     return text
-
-
-def _scrolled(inner: QWidget) -> QScrollArea:
-    scroll = QScrollArea()
-    scroll.setWidget(inner)
-    scroll.setWidgetResizable(True)
-    scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-    return scroll

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from magicgui.widgets import CheckBox, ComboBox, LineEdit, PushButton, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, LineEdit, SpinBox
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
     QProgressBar,
-    QScrollArea,
     QTabWidget,
     QVBoxLayout,
     QWidget,
@@ -21,7 +20,7 @@ from ..exploring import DEFAULT_MODEL
 from ..models.specs import MODEL_NAMES
 from ..patients import SEQUENCES
 from ..zoo import list_models
-from .controls import folded, row, section
+from .controls import folded, push_button, row, scrolled, section
 from .preferences import DEVICES
 from .runs_table import RunsTable
 from .scan_table import ScanTable
@@ -53,13 +52,13 @@ class TrainForm(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.tabs = QTabWidget()
-        self.tabs.addTab(_scrolled(self._build_training()), "New training")
+        self.tabs.addTab(scrolled(self._build_training()), "New training")
         self.follow = QWidget()
         self.follow_column = QVBoxLayout(self.follow)
         self.follow_column.setContentsMargins(4, 4, 4, 4)
         self.runs = RunsTable()
         self.follow_column.addWidget(self.runs)
-        self.tabs.addTab(_scrolled(self.follow), "Trainings")
+        self.tabs.addTab(scrolled(self.follow), "Trainings")
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self.tabs)
@@ -82,10 +81,10 @@ class TrainForm(QWidget):
     def _build_scans(self, column: QVBoxLayout) -> None:
         grid = section("Scans", column)
         self.sequence = ComboBox(choices=list(SEQUENCES), value="flair")
-        self.add_folder = _button("Folder…", "A folder of NIfTI files, a BIDS tree, or patient folders")
-        self.add_files = _button("Files…", "Single scans")
-        self.add_layers = _button("Layers", "The image layers that are selected in napari")
-        self.clear = _button("Clear", "Take all scans out of the list")
+        self.add_folder = push_button("Folder…", "A folder of NIfTI files, a BIDS tree, or patient folders")
+        self.add_files = push_button("Files…", "Single scans")
+        self.add_layers = push_button("Layers", "The image layers that are selected in napari")
+        self.clear = push_button("Clear", "Take all scans out of the list")
         row(grid, "Sequence", self.sequence.native, "What the scans show")
         line = QHBoxLayout()
         for button in (self.add_folder, self.add_files, self.add_layers, self.clear):
@@ -106,11 +105,11 @@ class TrainForm(QWidget):
             "what the model will find"
         )
         grid.addWidget(self.healthy.native, grid.rowCount(), 0, 1, 3)
-        self.brain_mask = _button("Brain mask…", "A brain mask file for the selected scan")
-        self.brain_layer = _button(
+        self.brain_mask = push_button("Brain mask…", "A brain mask file for the selected scan")
+        self.brain_layer = push_button(
             "Mask layer", "The selected labels layer as brain mask of the selected scan"
         )
-        self.hd_bet = _button(
+        self.hd_bet = push_button(
             "HD-BET", "Find the brain with HD-BET, if it is installed, for the selected scans"
         )
         masks = QWidget()
@@ -172,7 +171,7 @@ class TrainForm(QWidget):
 
     def _build_start(self, column: QVBoxLayout) -> None:
         grid = section("Start", column)
-        self.start = _button("Start", "Train in a process of its own; napari stays free")
+        self.start = push_button("Start", "Train in a process of its own; napari stays free")
         self.problem = QLabel()
         self.problem.setWordWrap(True)
         self.problem.setMinimumWidth(1)  # a long word must not widen the dock
@@ -180,7 +179,7 @@ class TrainForm(QWidget):
         self.command.setWordWrap(True)
         self.command.setMinimumWidth(1)
         self.command.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.copy = _button("Copy", "Copy the command")
+        self.copy = push_button("Copy", "Copy the command")
         shown = QWidget()
         shown_column = QVBoxLayout(shown)
         shown_column.setContentsMargins(0, 0, 0, 0)
@@ -192,17 +191,3 @@ class TrainForm(QWidget):
         note = QLabel("Nothing leaves this computer.")
         note.setEnabled(False)
         grid.addWidget(note, grid.rowCount(), 0, 1, 3)
-
-
-def _button(text: str, tip: str) -> PushButton:
-    button = PushButton(text=text)
-    button.native.setToolTip(tip)
-    return button
-
-
-def _scrolled(inner: QWidget) -> QScrollArea:
-    scroll = QScrollArea()
-    scroll.setWidget(inner)
-    scroll.setWidgetResizable(True)
-    scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-    return scroll
