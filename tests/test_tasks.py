@@ -142,9 +142,3 @@ def test_an_existing_cluster_is_used(tmp_path):
             if process is not None:
                 process.kill()
                 process.wait()
-
-
-@pytest.mark.slow
-def test_fifty_thousand_small_tasks_all_come_back(cluster):
-    found = [number for number, _ in cluster.each(os.path.basename, [str(item) for item in range(50_000)])]
-    assert sorted(found) == list(range(50_000))

@@ -49,7 +49,7 @@ def test_check_of_nothing_is_an_error(call, tmp_path):
     assert err.startswith("error: ")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_detect_leaves_a_derivative_and_goes_on_where_it_stopped(
     call, cohort, model_folder, tmp_path, workers
 ):

@@ -1,5 +1,6 @@
 """Two processes on the CPU train as one."""
 
+import pytest
 import torch
 from lightning.fabric import Fabric
 
@@ -31,6 +32,7 @@ def test_two_processes_do_what_one_does(small_store, tmp_path):
             assert abs(first[key] - second[key]) < 1e-3 * first[key]
 
 
+@pytest.mark.slow
 def test_two_processes_resume(small_store, tmp_path):
     pair = Hardware(device="cpu", devices=2)
     whole = train(settings(epochs=2), small_store, tmp_path / "whole", hardware=pair)

@@ -21,7 +21,8 @@ from ..tasks import Tasks, tasks
 from ..training.splits import PARTS
 from ..zoo import ModelCard, Preprocessing, damaged_models, find_model, find_models, load_card
 from .measuring import BASELINE_SCORE
-from .passes import BASELINE, Cohort, Outcome, Pass, Plan, Steps
+from .members import Cohort, Steps
+from .passes import BASELINE, Outcome, Pass, Plan
 from .report import write_report
 from .results import NOTHING, Evaluation, ModelSummary, Row, SlicePicture
 from .rules import QUANTILE, RULES, Progress, Rule, Stop
