@@ -36,7 +36,14 @@ SCANS = 50_000
 
 
 class Memory:
-    """The largest sum of memory (in MB) of this process's children, looked at while a block runs."""
+    """The largest memory (in MB) of the processes at work, together and of one, looked at while a block runs.
+
+    Args:
+        here: Whether this process does the work, and not its children.
+    """
+
+    def __init__(self, here: bool) -> None:
+        self._here = here
 
     def __enter__(self) -> Memory:
         self.most = self.most_of_one = 0.0
@@ -53,7 +60,7 @@ class Memory:
         this = psutil.Process()
         while not self._over.wait(0.2):
             sizes = []
-            for process in this.children(recursive=True) or [this]:
+            for process in [this] if self._here else this.children(recursive=True):
                 try:
                     sizes.append(process.memory_info().rss / 1e6)
                 except psutil.Error:
@@ -84,7 +91,7 @@ def detections(cohort: Path, counts: list[int], workers: list[int], model: str, 
         for each in workers:
             out = folder / f"out-{count}-{each}"
             began = time.perf_counter()
-            with Memory() as memory:
+            with Memory(each == 1) as memory:
                 detect_cohort(part, model, out, device="cpu", workers=each)
             seconds = time.perf_counter() - began
             own = [np.asarray(nib.load(file).dataobj) for file in sorted(out.rglob("mask.nii.gz"))]

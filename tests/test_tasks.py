@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_cead.errors import Cancelled, ParameterError, PatientError
+from napari_cead.errors import Cancelled, OutputError, ParameterError, PatientError
 from napari_cead.tasks import Failure, Here, tasks
 
 
@@ -31,6 +31,10 @@ def dies(item):
         Path(marker).touch()
         os._exit(9)
     return os.getpid()
+
+
+def cannot_write(name):
+    raise OutputError("no space left on device", file=name, mend="make room")
 
 
 def environment(name):
@@ -84,6 +88,13 @@ def test_it_can_be_stopped(where, request):
         for number, _ in crew.each(time.sleep, [0.01] * 200, lambda: len(seen) >= 3):
             seen.append(number)
     assert len(seen) < 200
+
+
+@pytest.mark.parametrize("where", ["here", "cluster"])
+def test_a_full_disk_ends_the_work(where, request):
+    crew = Here() if where == "here" else request.getfixturevalue("cluster")
+    with pytest.raises(OutputError, match="out: no space left on device; make room"):
+        list(crew.each(cannot_write, ["out"] * 5))
 
 
 def test_one_worker_needs_no_cluster():

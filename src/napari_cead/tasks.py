@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import psutil
 
-from .errors import Cancelled, CeadError, ParameterError, extra
+from .errors import Cancelled, CeadError, OutputError, ParameterError, extra
 
 Stop = Callable[[], bool]
 
@@ -69,6 +69,7 @@ class Tasks(Protocol):
 
         Raises:
             Cancelled: If ``should_stop`` returned true, or the function raised it.
+            OutputError: If the function raised it: what cannot be written ends the work.
         """
         ...
 
@@ -260,7 +261,7 @@ def _gpus(device: str) -> list[str]:
 def _tried(function: Callable[[Any], Any], item: Any) -> Any:
     try:
         return function(item)
-    except Cancelled:
+    except (Cancelled, OutputError):  # a full disk is no fault of the patient: it ends the work
         raise
     except CeadError as error:
         return Failure(str(error))
