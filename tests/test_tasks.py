@@ -97,6 +97,19 @@ def test_a_full_disk_ends_the_work(where, request):
         list(crew.each(cannot_write, ["out"] * 5))
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_fifty_thousand_small_tasks_all_come_back(cluster):
+    found = [number for number, _ in cluster.each(os.path.basename, [str(item) for item in range(50_000)])]
+    assert sorted(found) == list(range(50_000))
+
+
+def test_two_clusters_at_a_time_say_nothing(recwarn):
+    with tasks(2, device="cpu") as one, tasks(2, device="cpu") as other:
+        assert one.workers == other.workers == 2
+    assert not [str(each.message) for each in recwarn if "Port" in str(each.message)]
+
+
 def test_one_worker_needs_no_cluster():
     with tasks(1) as crew:
         assert isinstance(crew, Here)

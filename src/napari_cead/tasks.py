@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 import psutil
@@ -122,24 +123,23 @@ class Cluster:
         most: int,
         should_stop: Stop | None,
     ) -> Iterator[tuple[int, Any]]:
-        from distributed import wait
-
         running: dict[Any, int] = {}
+        done: SimpleQueue[Any] = SimpleQueue()
         try:
             while True:
                 for number, item in islice(waiting, most - len(running)):
-                    running[self._client.submit(_tried, function, item, pure=False)] = number
+                    future = self._client.submit(_tried, function, item, pure=False)
+                    running[future] = number
+                    future.add_done_callback(done.put)
                 if not running:
                     return
                 if should_stop is not None and should_stop():
                     raise Cancelled
                 try:
-                    with self._client.as_current():
-                        done = wait(list(running), timeout=_LOOK, return_when="FIRST_COMPLETED").done
-                except TimeoutError:
+                    future = done.get(timeout=_LOOK)
+                except Empty:
                     continue
-                for future in sorted(done, key=running.__getitem__):
-                    yield running.pop(future), _outcome(future)
+                yield running.pop(future), _outcome(future)
         finally:
             self._client.cancel(list(running))
 
@@ -229,7 +229,9 @@ def _embedded(distributed: Any, count: int, gpus: Sequence[str]) -> Iterator[Any
         }
         for number in range(count)
     }
-    here = {"cls": distributed.Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
+    # A port for the scheduler's own pages too, or a second cluster on the machine finds the usual one taken.
+    options = {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    here = {"cls": distributed.Scheduler, "options": options}
     with distributed.SpecCluster(
         workers=workers, scheduler=here, silence_logs=50, name="napari-cead"
     ) as cluster:

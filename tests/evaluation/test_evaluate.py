@@ -338,6 +338,25 @@ def test_what_was_interrupted_goes_on_and_comes_out_the_same(whole, run_once, tm
     assert not (tmp_path / "out" / KEPT).exists()
 
 
+def test_a_search_that_was_interrupted_is_not_made_again(whole, run_once, tmp_path, monkeypatch):
+    searched, search = [], work.dice_over
+
+    def dice_over(case, grid):
+        searched.append((case.name, len(grid)))
+        return search(case, grid)
+
+    monkeypatch.setattr(work, "dice_over", dice_over)
+    run_once(out="fresh")
+    every, searched[:] = list(searched), []
+    with pytest.raises(Cancelled):
+        run_once(should_stop=lambda: len(searched) >= 3)
+    run_once()
+    assert len(searched) == len(every)
+    _, out = whole
+    for name in ("results.csv", "per_patient.csv"):
+        assert (tmp_path / "out" / name).read_bytes() == (out / name).read_bytes()
+
+
 def test_what_was_measured_is_not_taken_for_another_evaluation(cohort, run_once, tmp_path):
     def stop_late():
         return len(list((tmp_path / "out").rglob("*.json"))) >= 8

@@ -6,12 +6,17 @@ there already is not made again.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..atomic import atomic_path
+import numpy as np
+
+from ..atomic import atomic_path, write_text
 from ..detection import PostprocessParams
 from ..errors import ModelError, ParameterError, PatientError
 from ..zoo import Detector, Preprocessing, load_model
@@ -134,13 +139,32 @@ class GridJob:
 
 
 def search_grid(job: GridJob) -> dict[Path, tuple[bool, list[float]]]:
-    """Return, for every case with a reference, whether it has a lesion and its Dice at each of the settings."""
+    """Return, for every case with a reference, whether it has a lesion and its Dice at each of the settings.
+
+    What was found stays beside the case.
+    """
     found = {}
     for file, grid in job.grids.items():
+        searched = _searched(file, grid)
+        if searched.exists():
+            lesion, dice = json.loads(searched.read_text(encoding="utf-8"))
+            found[file] = bool(lesion), [np.nan if value is None else value for value in dice]
+            continue
         case = Case.load(file, job.name)
         if case.reference is not None:
             found[file] = case.has_lesion, dice_over(case, grid).tolist()
+            write_text(searched, json.dumps([found[file][0], [_strict(value) for value in found[file][1]]]))
     return found
+
+
+def _searched(file: Path, grid: tuple[PostprocessParams, ...]) -> Path:
+    """Return the file of the Dice of a case at these settings."""
+    key = hashlib.sha256(repr(grid).encode()).hexdigest()[:16]
+    return file.with_name(f"{file.stem}-{key}.json")
+
+
+def _strict(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 @dataclass(frozen=True)
