@@ -1,14 +1,16 @@
 """Make the pictures of the documentation from the running program (synthetic patient, bundled models).
 
-python tools/screenshots.py docs/images
+python tools/screenshots.py docs/images                 # all
+python tools/screenshots.py docs/images evaluating      # those of one dock: exploring, training or evaluating
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import napari
@@ -17,9 +19,9 @@ from qtpy.QtWidgets import QScrollArea, QWidget
 
 from napari_cead import resources
 from napari_cead.atomic import atomic_path
-from napari_cead.patients import load_patient
+from napari_cead.patients import find_patients, load_patient
 from napari_cead.patients.phantom import write_cohort
-from napari_cead.widgets import ExploreWidget, TrainWidget
+from napari_cead.widgets import EvaluateWidget, ExploreWidget, TrainWidget
 from napari_cead.widgets.launch import wait_until
 
 PATIENCE = 300.0
@@ -33,7 +35,6 @@ class Photographer:
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.viewer = napari.Viewer(title="napari-cead")
         self.viewer.theme = "dark"
@@ -77,7 +78,8 @@ class Photographer:
             self.viewer.window.screenshot(str(temporary), flash=False, canvas_only=False)
 
 
-def main(folder: Path) -> None:
+def exploring(folder: Path) -> None:
+    """Take the pictures of the Explore dock."""
     here = Photographer(folder)
     dock, viewer = here.dock, here.viewer
     here.run("ce-vae1", "positive-residual")
@@ -114,13 +116,11 @@ def main(folder: Path) -> None:
     viewer.scene.camera.angles = (0, 30, 70)
     here.take("explore-3d")
     viewer.close()
-    with tempfile.TemporaryDirectory() as home:
-        os.environ["NAPARI_CEAD_HOME"] = home  # the user's own models and trainings stay out of the pictures
-        training(folder, Path(home) / "scans")
 
 
-def training(folder: Path, scans: Path) -> None:
+def training(folder: Path, home: Path) -> None:
     """Take the pictures of the Train dock: fine-tuning on a few synthetic patients."""
+    scans = home / "scans"
     write_cohort(scans, 14, seed=3)
     viewer = napari.Viewer(title="napari-cead")
     viewer.theme = "dark"
@@ -161,5 +161,57 @@ def training(folder: Path, scans: Path) -> None:
     viewer.close()
 
 
+def evaluating(folder: Path, home: Path) -> None:
+    """Take the pictures of the Evaluate dock: two models on a few synthetic patients, one with a broken file."""
+    cohort = home / "phantoms"
+    write_cohort(cohort, 6, seed=4)
+    broken = sorted(cohort.rglob("flair.nii.gz"))[-1]
+    broken.write_bytes(broken.read_bytes()[:20_000])
+    names = sorted(patient.name for patient in find_patients(cohort))
+    split = home / "split.json"
+    split.write_text(json.dumps({"train": [], "validation": names[:2], "test": names[2:]}), encoding="utf-8")
+    viewer = napari.Viewer(title="napari-cead")
+    viewer.theme = "dark"
+    viewer.window.resize(1500, 940)
+    _, dock = viewer.window.add_plugin_dock_widget("napari-cead", "Evaluate a cohort")
+    assert isinstance(dock, EvaluateWidget)
+    viewer.open_sample("napari-cead", "synthetic_patient")
+
+    def take(name: str) -> None:
+        wait_until(lambda: False, 1.0)
+        with atomic_path(folder / f"{name}.png") as temporary:
+            viewer.window.screenshot(str(temporary), flash=False, canvas_only=False)
+
+    def until(condition: Callable[[], bool]) -> None:
+        if not wait_until(condition, 4 * PATIENCE):
+            raise SystemExit("error: the evaluation did not get where the picture is to be taken")
+
+    dock.cohort.value, dock.split.value = str(cohort), str(split)
+    dock.check.native.click()
+    until(lambda: dock.findings.rowCount() > 0 and not dock.job.running)
+    dock.tick_none.native.click()
+    for row in range(dock.models.count()):
+        if dock.models.item(row).text() in ("ae", "ce-ae"):
+            dock.models.item(row).setCheckState(Qt.CheckState.Checked)
+    dock.workers.value = 1
+    take("evaluate")
+    dock.start.native.click()
+    until(lambda: dock.results_in is not None)
+    take("evaluate-results")
+    viewer.close()
+
+
+def main(folder: Path, which: Sequence[str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if "exploring" in which:
+        exploring(folder)
+    with tempfile.TemporaryDirectory() as name:
+        os.environ["NAPARI_CEAD_HOME"] = name  # the user's own models and trainings stay out of the pictures
+        if "training" in which:
+            training(folder, Path(name))
+        if "evaluating" in which:
+            evaluating(folder, Path(name))
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:] or ("exploring", "training", "evaluating"))
