@@ -9,6 +9,7 @@ from napari_cead.training.loop import Job
 from small_stores import AE, CE_VQ, settings, weights, weights_of_all_ranks
 
 
+@pytest.mark.slow  # what two processes do together is in the test that compares them with one
 def test_both_processes_end_with_equal_weights(small_store, tmp_path):
     wanted = settings(CE_VQ, codebook_decay=0.9, reset_dead_codes=True, epochs=2)
     run = RunFolder(tmp_path / "run")
