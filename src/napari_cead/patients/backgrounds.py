@@ -45,9 +45,7 @@ def zero_background(volume: NDArray[Any]) -> tuple[NDArray[np.float32] | None, s
     inside = volume[~background]
     if not inside.size:
         return None, ""
-    low, high = (
-        float(value) for value in np.percentile(inside[:: max(1, inside.size // _SAMPLES)], [1, 99])
-    )
+    low, high = (float(value) for value in np.percentile(inside[:: max(1, inside.size // _SAMPLES)], [1, 99]))
     padding = low >= 0 and float(level) in PADDING
     shifted = low >= level and low - level <= GAP * (high - low) and not padding
     offset = np.float32(level) if shifted else np.float32(0)

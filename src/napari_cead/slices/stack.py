@@ -81,11 +81,8 @@ def slice_stack(
             "without z-scores or other shifts"
         )
     skull = looks_skull_stripped(volume, patient.spacing)
-    if not skull.brain_only:
-        notes.append(
-            f"{skull.sentence}: a scan that is not skull-stripped, or whose background is not 0, has a meaningless "
-            "anomaly map"
-        )
+    if skull.doubt:
+        notes.append(skull.doubt)
     if lost := geometry.cut_off(brain):
         notes.append(f"{lost} brain voxels lie outside the model's image")
     if patient.lesion_mask is not None and (lost := geometry.cut_off(patient.lesion_mask)):
