@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 
 FILLED = 0.5
 """Share of the slices' border that a constant has to fill to be the background."""
-GAP = 0.25
-"""A constant that lies farther below the brain than this share of the brain's range was put there as padding."""
 PADDING = frozenset({-1000.0, -1024.0, -2000.0, -2048.0, -3024.0, -32768.0})
-"""Constants that programs put where there are no data; a brain that is not negative was not shifted to them."""
+"""Constants that programs put where there are no data."""
 
 _SAMPLES = 200_000
 
@@ -24,8 +22,9 @@ _SAMPLES = 200_000
 def zero_background(volume: NDArray[Any]) -> tuple[NDArray[np.float32] | None, str]:
     """Return a volume whose background is 0, if another constant is.
 
-    A constant just below the brain's values came from shifting all of them: it is subtracted. One in their midst, above
-    them, or far below them is padding: those voxels become 0, and the others stay as they are.
+    A constant below the brain's values came from shifting all of them: it is subtracted. One in their midst or above
+    them is padding, and so is a negative whole one that lies farther below them than they spread, or that programs are known
+    to pad with while the brain is not negative: those voxels become 0, and the others stay as they are.
 
     Args:
         volume: (Z, Y, X) finite intensities.
@@ -46,8 +45,9 @@ def zero_background(volume: NDArray[Any]) -> tuple[NDArray[np.float32] | None, s
     if not inside.size:
         return None, ""
     low, high = (float(value) for value in np.percentile(inside[:: max(1, inside.size // _SAMPLES)], [1, 99]))
-    padding = low >= 0 and float(level) in PADDING
-    shifted = low >= level and low - level <= GAP * (high - low) and not padding
+    broken = level != np.rint(level)  # nobody pads with such a number
+    near = low < level / 2 if float(level) in PADDING else low - level <= high - low
+    shifted = low >= level and (level > 0 or broken or near)
     offset = np.float32(level) if shifted else np.float32(0)
     result = np.asarray(volume, dtype=np.float32) - offset
     result[background] = 0
