@@ -23,8 +23,8 @@ def zero_background(volume: NDArray[Any]) -> tuple[NDArray[np.float32] | None, s
     """Return a volume whose background is 0, if another constant is.
 
     A constant below the brain's values came from shifting all of them: it is subtracted. One in their midst or above
-    them is padding, and so is a negative whole one that lies farther below them than they spread, or that programs are known
-    to pad with while the brain is not negative: those voxels become 0, and the others stay as they are.
+    them is padding, and so is a negative whole one that lies farther below them than they spread, or that programs are
+    known to pad with while the brain is not negative: those voxels become 0, and the others stay as they are.
 
     Args:
         volume: (Z, Y, X) finite intensities.
