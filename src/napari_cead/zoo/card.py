@@ -27,6 +27,7 @@ LARGEST_CARD = 16 << 20
 """Most bytes of a card; a training of ten thousand epochs takes one."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Millimetres = Annotated[FiniteFloat, Field(gt=0, le=1000)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -46,7 +47,7 @@ class Preprocessing(_Frozen):
 
     sequence: str = "flair"
     intensity: Literal["volume-percentile", "slice-max"] = "volume-percentile"
-    spacing: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.94, 0.94)
+    spacing: tuple[Millimetres, Millimetres] = (0.94, 0.94)
     image_size: int = Field(default=196, ge=1)
 
 
