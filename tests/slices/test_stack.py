@@ -64,6 +64,19 @@ def test_a_constant_brain_is_an_error():
         slice_stack(patient_of(volume))
 
 
-def test_a_background_that_is_not_zero_is_said():
+def test_a_background_of_noise_is_said():
     volume, _ = make_brain()
-    assert any("skull-stripped" in note for note in slice_stack(patient_of(volume + 100)).warnings)
+    noise = np.random.default_rng(0).uniform(1, 5, volume.shape)
+    stack = slice_stack(patient_of(np.where(volume == 0, noise, volume)))
+    assert any("skull-stripped" in note for note in stack.warnings)
+
+
+def test_a_brain_of_z_scores_is_said():
+    volume, _ = make_brain()
+    brain = volume != 0
+    scores = np.where(brain, (volume - volume[brain].mean()) / volume[brain].std(), 0)
+    share = (scores[brain] < 0).mean()
+    said = f"{share:.0%} of the brain's values are negative and count as 0"
+    assert any(note.startswith(said) for note in slice_stack(patient_of(scores)).warnings)
+    slightly = np.where(brain & (np.random.default_rng(0).random(volume.shape) < 0.005), -1, volume)
+    assert slice_stack(patient_of(slightly)).warnings == ()

@@ -166,7 +166,13 @@ def test_grids_that_are_odd(tmp_path):
     assert "orientation" in codes(
         inspect(ScanSource("none", write_nifti(tmp_path / "n.nii", brain().T, oriented=False)))
     )
-    assert "background" in codes(inspect(scan(tmp_path, "air", brain() + 50)), blocking=True)
+    shifted = inspect(scan(tmp_path, "air", brain() + 50))  # put right when it is read
+    assert shifted.usable
+    assert "note" in codes(shifted)
+    assert "background" not in codes(shifted)
+    noise = np.abs(np.random.default_rng(0).normal(3, 1, brain().shape))
+    noisy = np.where(brain() == 0, noise, brain())
+    assert "background" in codes(inspect(scan(tmp_path, "noise", noisy)), blocking=True)
     few = inspect(scan(tmp_path, "few", brain()[6:10]))
     assert few.usable
     assert codes(few) == {"few-slices"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any, Literal
 
 from ..atomic import make_folder, strict, to_json, write_text
 from ..errors import CeadWarning, PatientError
+from ..json_files import read_json
 from ..patients import PNG_SPACING, find_patients, load_patient
 from ..tasks import Failure, tasks
 from ..zoo import Detector, find_model, load_card, load_model
@@ -230,7 +230,7 @@ def _before(job: DetectJob, detector: Detector, patient: Any) -> dict[str, Any] 
     """Return the results that are there already, of the same files, model and settings."""
     file = job.out / "detection.json"
     try:
-        described = json.loads(file.read_text(encoding="utf-8"))
+        described = read_json(file)
     except (OSError, ValueError):
         return None
     score, suggestion, rule = suggested(detector.card, job.score)

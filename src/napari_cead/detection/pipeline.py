@@ -15,6 +15,7 @@ from ..patients import Patient
 from ..slices import SliceStack, slice_stack
 from ..zoo import Detector, ModelCard
 from .cache import ReconstructionCache
+from .doubts import contrast_doubt
 from .options import MapOptions
 from .params import PostprocessParams
 from .postprocessing import postprocess
@@ -223,8 +224,8 @@ def run(
         size=wants.image_size,
     )
     notes = list(stack.warnings)
-    if wants.sequence != patient.sequence:
-        notes.append(f"{detector.name} was trained on {wants.sequence}, this is {patient.sequence}")
+    if doubt := contrast_doubt(patient, stack, detector.card):
+        notes.append(doubt)
     statistics = {name: values.cpu().numpy() for name, values in detector.statistics.items()}
     prepared = preparation(wants, stack)
     current: tuple[NetworkPasses, Reconstruction] | None = None

@@ -23,6 +23,7 @@ from ..zoo import (
     save_model,
 )
 from .calibration import calibrate
+from .contrast_range import contrast_range
 
 
 def finish(
@@ -89,6 +90,7 @@ def finish(
             "score_scales": dict(found.score_scales),
             "suggestions": tuple(found.suggestions),
             "training": {**card.training, "calibration": found.figures},
+            "contrast": contrast_range(slices),
         }
     )
     return save_model(network, card, run.model, half=half, statistics=found.statistics)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..atomic import write_text
 from ..detection.thresholds import ScoreHistograms
+from ..json_files import read_json
 from ..metrics import ImageQuality, PatientCounts
 from .measuring import Measured
 from .results import LesionRecord, PatientFigures
@@ -45,7 +46,7 @@ def write_record(file: Path, measured: Measured) -> None:
 
 def read_record(file: Path) -> Measured:
     """Read what :func:`write_record` wrote; there are no cases in it."""
-    stored = json.loads(file.read_text(encoding="utf-8"))
+    stored = read_json(file)
     nothing = stored["nothing"]
     return Measured(
         figures={

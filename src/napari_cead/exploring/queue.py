@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -26,6 +25,7 @@ from ..detection import (
 from ..detection.reconstruct import check_batch_size
 from ..detection.replay import Origin
 from ..errors import Cancelled, CeadError, CeadWarning, OutputError, PatientError
+from ..json_files import read_json
 from ..patients import find_files, find_patients, is_patient, load_patient
 from ..zoo import Detector, load_model
 from .queue_items import QueueItem, QueueResult, QueueSettings
@@ -385,7 +385,7 @@ def _same(place: Path, result: Detection) -> bool:
         "options": result.options.model_dump(mode="json"),
     }
     try:
-        old = json.loads((place / "detection.json").read_text(encoding="utf-8"))
+        old = read_json(place / "detection.json")
         source = Path(old["sources"][sequence]["path"])
     except (OSError, ValueError, LookupError, TypeError):
         return False
@@ -397,7 +397,7 @@ def _same(place: Path, result: Detection) -> bool:
 def _recorded(file: Path) -> list[Any]:
     """Return the items that an earlier queue listed in the same folder; none if the file cannot be read."""
     try:
-        items = json.loads(file.read_text(encoding="utf-8"))["items"]
+        items = read_json(file)["items"]
         return [item for item in items if isinstance(item["path"], str)]
     except (OSError, ValueError, LookupError, TypeError):
         return []

@@ -18,6 +18,8 @@ Count = Annotated[int, Field(ge=1, le=1 << 16)]
 
 IMAGE_SIZE = 196
 """Side of the paper's crop in pixels."""
+LARGEST_MAP = 1 << 28
+"""Most numbers in a feature map of one slice, 1 GiB: two hundred times that of the paper's largest network."""
 
 
 class ModelSpec(BaseModel):
@@ -76,6 +78,16 @@ class ModelSpec(BaseModel):
             raise ValueError(
                 f"an image of {self.image_size} pixels is too small for {self.name}, which halves it {self.strides} "
                 f"times; use at least {1 << self.strides} pixels"
+            )
+        maps = [
+            (count, self.sizes[min(level, self.strides)])
+            for level, count in enumerate(self.feature_maps, start=1)
+        ]
+        maps.append((max(self.codes, self.residual_maps), self.sizes[-1]))
+        largest = max(count * size * size for count, size in maps)
+        if largest > LARGEST_MAP:
+            raise ValueError(
+                f"a feature map of {largest:,} numbers is more than the {LARGEST_MAP:,} that are allowed"
             )
         return self
 

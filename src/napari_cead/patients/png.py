@@ -8,13 +8,16 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..errors import PatientError
 from .grid import Grid
+from .limits import MAX_PIXELS, check_held, check_memory, check_shape
 from .volumes import Volume
 
 Side = Literal["left", "right"]
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 PNG_SPACING = (1.0, 0.94, 0.94)
 """(z, y, x) in mm assumed for PNG slices: that of BrainMetShare."""
@@ -40,10 +43,11 @@ def slice_files(folder: Path) -> list[Path]:
             "no numbered PNG slices (000.png, 001.png, …)", file=folder, mend="check the folder"
         )
     first, last = min(numbered), max(numbered)
-    missing = [number for number in range(first, last + 1) if number not in numbered]
-    if missing:
+    missing = last - first + 1 - len(numbered)
+    if missing:  # counted, not listed: names can hold any number
+        lost = next(number for number in range(first, last) if number not in numbered)
         raise PatientError(
-            f"{len(missing)} of {last - first + 1} slices are missing, the first is number {missing[0]}",
+            f"{missing} of {last - first + 1} slices are missing, the first is number {lost}",
             file=folder,
             mend="restore the missing PNG files",
         )
@@ -57,9 +61,16 @@ def read_picture(path: Path) -> NDArray[Any]:
         PatientError: If the file is not a readable grey picture.
     """
     try:
-        with Image.open(path) as picture:
+        with path.open("rb") as stream:
+            start = stream.read(len(_SIGNATURE) + 16)
+        if not start.startswith(_SIGNATURE) or start[12:16] != b"IHDR":
+            raise PatientError("this is not a PNG file", file=path, mend="give PNG slices")
+        size = tuple(int.from_bytes(start[place : place + 4], "big") for place in (16, 20))
+        # A pixel takes at least a bit, before it is compressed.
+        check_held(check_shape(size, path, MAX_PIXELS) // 8, path, packed=True)
+        with Image.open(path, formats=("PNG",)) as picture:  # other formats can start other programs
             pixels = np.asarray(picture.convert("RGB") if picture.mode in ("P", "PA") else picture)
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError) as error:
         raise PatientError("the PNG cannot be read", file=path, mend="copy the file again") from error
     if pixels.ndim == 3:
         if pixels.shape[2] in (2, 4):  # alpha says nothing about the scan
@@ -81,17 +92,23 @@ def read_stack(files: list[Path], side: Side, spacing: tuple[float, float, float
     Raises:
         PatientError: If a file cannot be read or sizes differ.
     """
-    with ThreadPoolExecutor() as pool:
-        slices = list(pool.map(read_picture, files))
-    for path, pixels in zip(files, slices, strict=True):
-        if pixels.shape != slices[0].shape:
+    first = read_picture(files[0])
+    voxels = check_shape((len(files), *first.shape), files[0].parent)
+    check_memory(2 * voxels * first.dtype.itemsize, files[0].parent)
+
+    def read(path: Path) -> NDArray[Any]:
+        pixels = read_picture(path)
+        if pixels.shape != first.shape:
             raise PatientError(
                 f"the slice has {pixels.shape[0]}x{pixels.shape[1]} pixels, "
-                f"{files[0].name} has {slices[0].shape[0]}x{slices[0].shape[1]}",
+                f"{files[0].name} has {first.shape[0]}x{first.shape[1]}",
                 file=path,
                 mend="give slices of one size",
             )
-    volume = np.stack(slices)
+        return pixels
+
+    with ThreadPoolExecutor() as pool:
+        volume = np.stack([first, *pool.map(read, files[1:])])
     if side == "left":
         volume = volume[..., ::-1]
     z, y, x = volume.shape

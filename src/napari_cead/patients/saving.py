@@ -58,4 +58,4 @@ def _storable(array: NDArray[Any]) -> NDArray[Any]:
             if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
                 return array.astype(kind)
         return array.astype(np.float32)
-    return array.astype(np.float32)
+    return array.astype(np.float32, copy=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,18 +9,17 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import FileHolder, ImageFileError
 from nibabel.processing import resample_from_to
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from ..errors import MaskError, PatientError
+from .backgrounds import zero_background
 from .grid import Grid
+from .limits import check_held, check_memory, check_shape
+from .nifti import read_header
 
 MAX_MASK_VALUES = 16
-MAX_VOXELS = 2**31
-_GZIP = 31  # zlib's way to say: a gzip header, the largest window
-_LONGEST_HEADER = 1024  # bytes; NIfTI-2 has 540
 _MEND_READ = "copy the file again or convert it to NIfTI anew"
 
 
@@ -40,42 +38,57 @@ class Volume:
     warnings: tuple[str, ...] = ()
 
 
-def read_volume(path: Path, dtype: Any = np.float32) -> Volume:
+def read_volume(path: Path) -> Volume:
     """Read a three-dimensional NIfTI or Analyze file (4-D files with one volume count as 3-D).
 
+    The size that the header declares is checked before memory is taken. Integers that the file does not scale stay
+    integers; all other values become float32.
+
     Raises:
-        PatientError: If the file is missing, damaged, or not one real-valued volume.
+        PatientError: If the file is missing, damaged, too large, or not one real-valued volume.
     """
-    image = _open(path)
-    shape = tuple(int(size) for size in image.shape)
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    if len(shape) == 2:
-        shape = (*shape, 1)
-    kind = image.get_data_dtype()
+    try:
+        return _read_volume(path)
+    except OSError as error:  # a network folder that went away, a broken disk
+        raise PatientError(
+            f"the file cannot be read ({error.strerror or _why(error)})",
+            file=path,
+            mend="check the disk or the network folder",
+        ) from error
+
+
+def _read_volume(path: Path) -> Volume:
+    if path.is_dir():
+        raise PatientError("this is a folder, not a file", file=path, mend="give a NIfTI file")
+    if not path.is_file():
+        raise PatientError("there is no such file", file=path, mend="check the path")
+    if path.stat().st_size == 0:
+        raise PatientError("the file is empty", file=path, mend=_MEND_READ)
+    image: Any = read_header(path) or _by_nibabel(path)
+    shape, dropped = _three_dimensional(tuple(int(size) for size in image.shape), path)
+    kind = np.dtype(image.dtype)
     if kind.fields is not None:
         raise PatientError(
             "the image is in colour (RGB)", file=path, mend="give a scan with one value per voxel"
         )
     if kind.kind == "c":
         raise PatientError("the image is complex-valued", file=path, mend="give the magnitude image")
-    if len(shape) != 3:
+    if not dropped:
         raise PatientError(
             f"the image has {len(shape)} dimensions {shape}",
             file=path,
             mend="give one three-dimensional volume",
         )
-    if min(shape) < 1 or int(np.prod(shape, dtype=object)) > MAX_VOXELS:
-        raise PatientError(f"the header declares an impossible size {shape}", file=path, mend=_MEND_READ)
-    try:
-        data = np.asarray(image.get_fdata(dtype=dtype, caching="unchanged")).reshape(shape)
-    except (OSError, EOFError, zlib.error, ValueError, MemoryError) as error:
-        raise PatientError(
-            f"the image data cannot be read ({_why(error)})", file=path, mend=_MEND_READ
-        ) from error
+    image.check_size()
     affine = np.asarray(image.affine, dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise PatientError("the affine in the header is not usable", file=path, mend="repair qform or sform")
+    try:
+        data = np.asarray(image.data()).reshape(shape, order="F")
+    except (EOFError, zlib.error, ValueError, MemoryError) as error:
+        raise PatientError(
+            f"the image data cannot be read ({_why(error)})", file=path, mend=_MEND_READ
+        ) from error
     header = image.header if isinstance(image.header, nib.Nifti1Header) else None
     oriented = header is None or bool(header["qform_code"] > 0 or header["sform_code"] > 0)
     grid = Grid((shape[0], shape[1], shape[2]), affine, header, oriented)
@@ -85,52 +98,51 @@ def read_volume(path: Path, dtype: Any = np.float32) -> Volume:
     return Volume(grid.to_canonical(data), grid, warnings)
 
 
-def _open(path: Path) -> Any:
-    if not path.is_file():
-        raise PatientError("there is no such file", file=path, mend="check the path")
-    if path.stat().st_size == 0:
-        raise PatientError("the file is empty", file=path, mend=_MEND_READ)
-    inflated = _inflated(path)
-    if inflated is not None:
-        return inflated
+def _three_dimensional(shape: tuple[int, ...], path: Path) -> tuple[tuple[int, ...], bool]:
+    """Return the shape as three lengths where it can be, and whether it can."""
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) == 2:
+        shape = (*shape, 1)
+    return shape, len(shape) == 3
+
+
+class _Other:
+    """An image that nibabel reads: a pair of files, Analyze, or a NIfTI file that is unusual."""
+
+    def __init__(self, path: Path, image: Any) -> None:
+        self._path, self._image = path, image
+        self.shape, self.affine, self.header = image.shape, image.affine, image.header
+        self.dtype = image.get_data_dtype()
+
+    def check_size(self) -> None:
+        voxels = check_shape(self.shape, self._path)
+        held = self._image.file_map.get("image")
+        file = self._path if held is None or held.filename is None else Path(held.filename)
+        if file.suffix.lower() not in (".bz2", ".zst"):  # these have no limit to speak of
+            offset = max(0, int(getattr(self._image.dataobj, "offset", 0)))
+            packed = file.suffix.lower() in (".gz", ".mgz")
+            check_held(offset + voxels * self.dtype.itemsize, file, packed=packed)
+        check_memory(voxels * (self.dtype.itemsize + 8), self._path)
+
+    def data(self) -> NDArray[np.float32]:
+        return np.asarray(self._image.get_fdata(dtype=np.float32, caching="unchanged"))
+
+
+def _by_nibabel(path: Path) -> _Other:
     try:
-        image: Any = nib.load(path)
-    except (ImageFileError, OSError, EOFError, zlib.error, ValueError, TypeError, KeyError) as error:
+        image: Any = nib.load(path, mmap=False)  # a mapped file that is cut short ends the process
+        if hasattr(image, "get_fdata") and isinstance(image, SpatialImage):
+            return _Other(path, image)
+    except Exception as error:  # bytes that anybody wrote: nibabel and what it calls raise of all kinds
+        if (
+            isinstance(error, OSError) and error.errno is not None
+        ):  # the disk; gzip's own complaints have no number
+            raise
         raise PatientError(
             f"the file cannot be read as NIfTI ({_why(error)})", file=path, mend=_MEND_READ
         ) from error
-    if not hasattr(image, "get_fdata") or not isinstance(image, SpatialImage):
-        raise PatientError("the file is not a volume", file=path, mend="give a NIfTI scan")
-    return image
-
-
-def _inflated(path: Path) -> Any:
-    """Return a compressed NIfTI image inflated in one go, as far as its header says; None where that fails.
-
-    nibabel reads through Python's gzip in small pieces and holds the interpreter between them, so that several files
-    read in threads wait for each other. Whatever is unusual about a file is left to it.
-    """
-    if not path.name.lower().endswith(".nii.gz"):
-        return None
-    try:
-        packed = path.read_bytes()
-        start = zlib.decompressobj(_GZIP).decompress(packed, _LONGEST_HEADER)
-        for kind in (nib.Nifti1Image, nib.Nifti2Image):
-            if not kind.header_class.may_contain_header(start):
-                continue
-            header = kind.header_class(start[: kind.header_class.template_dtype.itemsize], check=False)
-            shape = header.get_data_shape()
-            voxels = int(np.prod(shape, dtype=object))
-            if not 0 < voxels <= MAX_VOXELS or voxels != int(np.prod(shape[:3], dtype=object)):
-                return None
-            size = int(header.get_data_offset()) + voxels * header.get_data_dtype().itemsize
-            data = zlib.decompressobj(_GZIP).decompress(packed, size)
-            if len(data) < size:
-                return None
-            return kind.from_file_map({"image": FileHolder(fileobj=io.BytesIO(data))})
-    except Exception:
-        return None
-    return None
+    raise PatientError("the file is not a volume", file=path, mend="give a NIfTI scan")
 
 
 def _why(error: BaseException) -> str:
@@ -139,23 +151,24 @@ def _why(error: BaseException) -> str:
 
 
 def clean_intensities(data: NDArray[Any], what: str) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """Return intensities as float32 with NaN and infinities as background (0).
+    """Return intensities as float32 with a background of 0; NaN and infinities are background.
 
     Args:
         data: (Z, Y, X) real values.
         what: File or layer to name in messages.
 
     Returns:
-        The volume and the warnings (share of values that were not finite).
+        The volume, and what was done to it: the share of values that were not finite, a background that was not 0.
 
     Raises:
         PatientError: If over half of the values are not finite, or nothing but background is left.
     """
-    volume = np.asarray(data, dtype=np.float32)
-    warnings: tuple[str, ...] = ()
-    # A sum is finite only if every value is (or it overflows): one cheap pass in the normal case.
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit into float32 becomes infinite
+        volume = np.asarray(data, dtype=np.float32)
+        # A sum is finite only if every value is (or it overflows): one cheap pass in the normal case.
         total = volume.sum()
+    warnings: list[str] = []
+    holes = None
     if not np.isfinite(total):
         finite = np.isfinite(volume)
         share = 1.0 - float(finite.mean())
@@ -164,13 +177,20 @@ def clean_intensities(data: NDArray[Any], what: str) -> tuple[NDArray[np.float32
                 f"{share:.0%} of the values are NaN or infinite", file=what, mend="export the scan again"
             )
         if share > 0:
+            holes = ~finite
             volume = np.where(finite, volume, np.float32(0))
-            warnings = (f"{what}: {share:.2%} of the values are NaN or infinite and count as background",)
+            warnings.append(f"{what}: {share:.2%} of the values are NaN or infinite and count as background")
+    moved, note = zero_background(volume)
+    if moved is not None:
+        volume = moved
+        warnings.append(f"{what}: {note}")
+        if holes is not None:
+            volume[holes] = 0
     if (total == 0 or not np.isfinite(total)) and not volume.any():
         raise PatientError(
             "the volume is zero everywhere", file=what, mend="choose a scan that holds a brain"
         )
-    return volume, warnings
+    return volume, tuple(warnings)
 
 
 def clean_mask(data: NDArray[Any], what: str) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
@@ -227,7 +247,10 @@ def onto(volume: Volume, grid: Grid, order: int, what: str) -> Volume:
             file=what,
             mend="give a file of the same patient and space",
         )
-    source = nib.Nifti1Image(volume.grid.to_source(volume.data), volume.grid.affine)
+    data = (
+        volume.data if order == 0 else np.asarray(volume.data, dtype=np.float32)
+    )  # integers would be rounded
+    source = nib.Nifti1Image(volume.grid.to_source(data), volume.grid.affine)
     moved = resample_from_to(source, (grid.shape, grid.affine), order=order, mode="constant", cval=0.0)
     note = (
         f"{what}: on another grid, resampled ({'nearest' if order == 0 else 'linear'}) to the chosen sequence"

@@ -1,7 +1,7 @@
 """From the patient grid to the model grid and back, exactly."""
 
 from .brain import brain_mask
-from .contrast import FAMILY, Contrast, guess_contrast
+from .contrast import FAMILY, Contrast, ContrastFigures, contrast_figures, guess_contrast
 from .geometry import SliceGeometry
 from .intensity import IntensityScaling, scale_intensity
 from .skull import SkullVerdict, looks_skull_stripped
@@ -10,11 +10,13 @@ from .stack import SliceStack, slice_stack
 __all__ = [
     "FAMILY",
     "Contrast",
+    "ContrastFigures",
     "IntensityScaling",
     "SkullVerdict",
     "SliceGeometry",
     "SliceStack",
     "brain_mask",
+    "contrast_figures",
     "guess_contrast",
     "looks_skull_stripped",
     "scale_intensity",

@@ -43,7 +43,9 @@ def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     labels, count = ndimage.label(mask, structure=np.ones((3, 3, 3)))
     if count <= 1:
         return mask
-    sizes = np.bincount(labels.ravel())
+    sizes = np.zeros(count + 1, dtype=np.int64)
+    for plane in labels:  # slice by slice: bincount turns what it gets into 64-bit numbers
+        sizes += np.bincount(plane.ravel(), minlength=count + 1)
     sizes[0] = 0
     return np.asarray(labels == sizes.argmax())
 

@@ -6,6 +6,7 @@ than the cortex on T1 and not on FLAIR.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +26,28 @@ RIM_OF_T1, RIM_OF_FLAIR = 0.95, 0.98
 _SLICES = 8
 
 
+@dataclass(frozen=True)
+class ContrastFigures:
+    """What tells contrasts apart.
+
+    Attributes:
+        skewness: Of the brain's intensities.
+        rim: Median of the brain's rim over that of the deep brain; None where there are too few slices to tell.
+    """
+
+    skewness: float
+    rim: float | None
+
+    @property
+    def guess(self) -> Contrast | None:
+        """The contrast that has such figures, None if it cannot be told."""
+        if self.skewness > SKEWNESS:
+            return "t2"
+        if self.rim is None:
+            return None
+        return "t1" if self.rim < RIM_OF_T1 else "flair" if self.rim > RIM_OF_FLAIR else None
+
+
 def guess_contrast(
     volume: NDArray[Any], brain: NDArray[np.bool_], spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
 ) -> Contrast | None:
@@ -40,6 +63,20 @@ def guess_contrast(
 
     Returns:
         The contrast, or None if it cannot be told.
+    """
+    figures = contrast_figures(volume, brain, spacing)
+    return None if figures is None else figures.guess
+
+
+def contrast_figures(
+    volume: NDArray[Any], brain: NDArray[np.bool_], spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+) -> ContrastFigures | None:
+    """Measure what tells contrasts apart, in a few slices of a skull-stripped scan; None if they show too little.
+
+    Args:
+        volume: (Z, Y, X) intensities, on any scale that keeps 0.
+        brain: (Z, Y, X) bool.
+        spacing: (z, y, x) in mm.
     """
     areas = brain.sum(axis=(1, 2))
     if not areas.any():
@@ -60,10 +97,7 @@ def guess_contrast(
     values, outside, inside = np.concatenate(every), np.concatenate(rim), np.concatenate(deep)
     if min(outside.size, inside.size) < 50 or not values.std() > 0:
         return None
-    if float((((values - values.mean()) / values.std()) ** 3).mean()) > SKEWNESS:
-        return "t2"
+    skewness = float((((values - values.mean()) / values.std()) ** 3).mean())
     middle = float(np.median(inside))
-    if len(chosen) < 3 or not middle > 0:
-        return None
-    ratio = float(np.median(outside)) / middle
-    return "t1" if ratio < RIM_OF_T1 else "flair" if ratio > RIM_OF_FLAIR else None
+    known = len(chosen) >= 3 and middle > 0
+    return ContrastFigures(skewness, float(np.median(outside)) / middle if known else None)

@@ -91,7 +91,7 @@ class SliceGeometry:
         if not self.resampled:
             return self._crop(volume)
         rows, columns = (self._forward(axis) for axis in (0, 1))
-        return np.asarray((rows @ volume.astype(np.float32)) @ columns.T, dtype=np.float32)
+        return np.asarray((rows @ np.asarray(volume, dtype=np.float32)) @ columns.T, dtype=np.float32)
 
     def labels_to_model(self, labels: NDArray[Any]) -> NDArray[Any]:
         """Bring a mask or label volume (Z, Y, X) onto the model grid, nearest neighbour."""
@@ -107,7 +107,7 @@ class SliceGeometry:
         if not self.resampled:
             return self._paste(stack)
         rows, columns = (self._backward(axis) for axis in (0, 1))
-        return np.asarray((rows @ stack.astype(np.float32)) @ columns.T, dtype=np.float32)
+        return np.asarray((rows @ np.asarray(stack, dtype=np.float32)) @ columns.T, dtype=np.float32)
 
     def labels_to_patient(self, labels: NDArray[Any]) -> NDArray[Any]:
         """Bring a mask or label volume (Z, size, size) back onto the patient grid, nearest neighbour."""

@@ -34,11 +34,10 @@ def scale_intensity(
         raise ParameterError(
             f"unknown intensity scaling {scaling!r}", mend="use volume-percentile or slice-max"
         )
-    inside = np.where(brain, volume, 0).astype(np.float32)
-    scale: Any
+    inside = np.where(brain, np.asarray(volume, dtype=np.float32), np.float32(0))
     if scaling == "slice-max":
         peak = inside.max(axis=(1, 2), keepdims=True)
-        scale = np.where(peak > 0, peak, 1)
+        inside /= np.where(peak > 0, peak, np.float32(1))
     else:
         scale = float(np.percentile(inside[brain], PERCENTILE)) if brain.any() else 0.0
         if not scale > 0:
@@ -46,4 +45,5 @@ def scale_intensity(
                 f"the {PERCENTILE}th percentile of the brain's intensity is {scale:g}, nothing to scale by",
                 mend="give a scan with positive intensities",
             )
-    return np.asarray(np.clip(inside / scale, 0, 1), dtype=np.float32)
+        inside /= np.float32(scale)
+    return np.asarray(np.clip(inside, 0, 1, out=inside))

@@ -65,6 +65,16 @@ class SkullVerdict:
         """Whether the scan can be used without a brain mask."""
         return self.stripped and self.zero_background
 
+    @property
+    def doubt(self) -> str:
+        """What the user has to know before believing an anomaly map, in one clause; empty if nothing."""
+        if self.brain_only:
+            return ""
+        return (
+            f"{self.sentence}: a scan that is not skull-stripped, or whose background is not 0, has a meaningless "
+            "anomaly map"
+        )
+
 
 def looks_skull_stripped(
     volume: NDArray[Any], spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)

@@ -14,6 +14,9 @@ from .geometry import SliceGeometry
 from .intensity import IntensityScaling, scale_intensity
 from .skull import SkullVerdict, looks_skull_stripped
 
+MANY_NEGATIVE = 0.1
+"""Share of the brain's voxels below 0 from which on the user is told that they count as 0."""
+
 
 @dataclass(frozen=True, eq=False)
 class SliceStack:
@@ -72,18 +75,24 @@ def slice_stack(
         raise PatientError(error.reason, file=patient.name, mend=error.mend) from error
     geometry = SliceGeometry.fit(brain, patient.spacing, model_spacing, size)
     notes = [geometry.reason] if geometry.reason else []
-    skull = looks_skull_stripped(volume, patient.spacing)
-    if not skull.brain_only:
+    if (below := _negative(volume, brain)) > MANY_NEGATIVE:
         notes.append(
-            f"{skull.sentence}: a scan that is not skull-stripped, or whose background is not 0, has a meaningless "
-            "anomaly map"
+            f"{below:.0%} of the brain's values are negative and count as 0, as if there were no signal: give the scan "
+            "without z-scores or other shifts"
         )
+    skull = looks_skull_stripped(volume, patient.spacing)
+    if skull.doubt:
+        notes.append(skull.doubt)
     if lost := geometry.cut_off(brain):
         notes.append(f"{lost} brain voxels lie outside the model's image")
     if patient.lesion_mask is not None and (lost := geometry.cut_off(patient.lesion_mask)):
         notes.append(f"{lost} lesion voxels lie outside the model's image and cannot be found")
     occupied = np.flatnonzero(brain.any(axis=(1, 2)))
     return SliceStack(geometry.to_model(scaled), scaled, brain, occupied, geometry, skull, tuple(notes))
+
+
+def _negative(volume: NDArray[np.float32], brain: NDArray[np.bool_]) -> float:
+    return int(np.count_nonzero((volume < 0) & brain)) / max(1, int(np.count_nonzero(brain)))
 
 
 def _check_contrast(values: NDArray[np.float32], name: str) -> None:

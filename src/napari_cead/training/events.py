@@ -93,7 +93,7 @@ def parse(line: bytes) -> Event | None:
     """Return the event in a line, None if there is none."""
     try:
         event = json.loads(line)
-    except ValueError:  # half a line of a killed process
+    except (ValueError, RecursionError):  # half a line of a killed process
         return None
     return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
 

@@ -283,6 +283,7 @@ def _judge(report: ScanReport, patient: Patient, stack: SliceStack, notes: list[
         notes.append(ScanWarning("skull", f"{stack.skull.sentence}; give a brain mask", True))
     elif source.brain_mask is None and not stack.skull.zero_background:
         notes.append(ScanWarning("background", f"{stack.skull.sentence}; give a brain mask", True))
+    notes.extend(ScanWarning("note", note) for note in patient.warnings if ": the background is " in note)
     _judge_contrast(source, patient, stack, notes)
     if patient.lesion_mask is not None:
         lesions = int(patient.lesion_mask.any(axis=(1, 2)).sum())

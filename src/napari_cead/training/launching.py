@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import subprocess
@@ -14,6 +13,7 @@ from typing import Any
 
 from ..atomic import make_folder, to_json, write_text
 from ..errors import RunError
+from ..json_files import read_json
 from .requests import clear
 from .run_files import COMMAND_FILE, LAUNCH_FILE, OUTPUT_FILE, check_folder
 from .run_lock import Owner
@@ -82,7 +82,7 @@ def save_command(run: Path, arguments: Sequence[str]) -> None:
 def saved_command(run: Path) -> list[str] | None:
     """Return the arguments a run was started with, None if it does not say."""
     try:
-        arguments = json.loads((run / COMMAND_FILE).read_text(encoding="utf-8"))["arguments"]
+        arguments = read_json(run / COMMAND_FILE)["arguments"]
         return [str(argument) for argument in arguments] if arguments[0] == "train" else None
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
@@ -111,7 +111,7 @@ def resume_arguments(run: Path, options: Mapping[str, Any] | None = None) -> lis
 def _from_plan(run: Path) -> list[str]:
     """Return arguments for a run that was not started from a command line of its own."""
     try:
-        plan = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        plan = read_json(run / "run.json")
         parents = [parent["name"] for parent in plan.get("parents", [])]
         # Without a checkpoint the weights to start from are needed again.
         start = {"init_from": parents[0]} if parents and not (run / "checkpoint.json").exists() else {}

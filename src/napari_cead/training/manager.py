@@ -6,7 +6,6 @@ number of processes, see and steer the same runs.
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from typing import Any
 import psutil
 
 from ..errors import OutputError, RunError
+from ..json_files import read_json
 from ..zoo.finding import models_folder
 from . import launching, requests
 from .events import Event, EventTail
@@ -364,6 +364,6 @@ def _installed_as(model: Path, name: str) -> str | None:
 
 def _sha256(model: Path) -> str | None:
     try:
-        return str(json.loads((model / "model.json").read_text(encoding="utf-8"))["sha256"])
+        return str(read_json(model / "model.json")["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..atomic import make_folder, to_json, write_text
 from ..errors import OutputError
+from ..json_files import read_json
 from ..zoo.finding import models_folder
 from .run_files import is_run
 
@@ -60,7 +60,7 @@ def forget(run: Path) -> None:
 
 def _read() -> list[Path]:
     try:
-        values = json.loads(registry_file().read_text(encoding="utf-8"))
+        values = read_json(registry_file())
         return list(dict.fromkeys(Path(run) for run in values["runs"] if isinstance(run, str)))
     except (OSError, ValueError, KeyError, TypeError):
         return []

@@ -5,7 +5,6 @@ No signals: these differ between systems, and a training may run on another mach
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Literal, get_args
 
 from ..atomic import to_json, write_text
 from ..errors import Cancelled
+from ..json_files import read_json
 from .run_files import REQUEST_FILE
 
 Asked = Literal["pause", "finish", "discard"]
@@ -43,7 +43,7 @@ def ask(run: Path, what: Asked) -> None:
 def asked(run: Path) -> tuple[Asked, float] | None:
     """Return what is asked of a training and when (seconds since 1970); None: nothing."""
     try:
-        values = json.loads((run / REQUEST_FILE).read_text(encoding="utf-8"))
+        values = read_json(run / REQUEST_FILE)
         what, when = values["request"], float(values.get("time", 0))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ..json_files import read_json
 from .events import Event, latest
 from .launching import saved_command
 from .requests import Asked, asked
@@ -239,7 +239,7 @@ def _plan(run: Path) -> tuple[dict[str, Any], str | None]:
     """Return what a run was asked to do, and what is wrong with that."""
     file = run / "run.json"
     try:
-        plan = json.loads(file.read_text(encoding="utf-8"))
+        plan = read_json(file)
         if not isinstance(plan["settings"]["spec"]["name"], str):
             raise TypeError
     except FileNotFoundError:
@@ -253,7 +253,7 @@ def _damage(run: Path) -> str | None:
     """Return what is wrong with the last checkpoint, as far as that shows without reading it."""
     file = run / "checkpoint.json"
     try:
-        pointer = json.loads(file.read_text(encoding="utf-8"))
+        pointer = read_json(file)
         names = [str(name) for name in pointer["sha256"]]
         if pointer["last"] not in names:
             raise KeyError

@@ -5,7 +5,6 @@ The lock is the truth. A process number alone is not: numbers are used again, an
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
@@ -19,6 +18,7 @@ import psutil
 
 from ..atomic import make_folder, to_json, write_text
 from ..errors import OutputError, RunError
+from ..json_files import read_json
 from .run_files import LOCK_FILE, OWNER_FILE
 
 PATIENCE = 1.0
@@ -65,7 +65,7 @@ class Owner:
     def read(cls, file: Path) -> Owner | None:
         """Read a note; None where there is none or it is damaged."""
         try:
-            values = json.loads(file.read_text(encoding="utf-8"))
+            values = read_json(file)
             began = values.get("process_started")
             return cls(
                 int(values["pid"]),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import errno
 import io
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..atomic import atomic_path, make_folder, to_json, write_text
 from ..errors import RunError
+from ..json_files import read_json
 from .run_files import BEGUN, check_folder
 from .run_lock import hold
 from .settings import TrainingSettings
@@ -119,7 +119,7 @@ class RunFolder:
         """
         file = self.path / "run.json"
         try:
-            values = json.loads(file.read_text(encoding="utf-8"))
+            values = read_json(file)
             version = values.get("schema_version")
             if version != SCHEMA_VERSION:
                 raise RunError(
@@ -231,7 +231,7 @@ class RunFolder:
     def _pointer(self) -> dict[str, Any] | None:
         file = self.path / "checkpoint.json"
         try:
-            pointer = json.loads(file.read_text(encoding="utf-8"))
+            pointer = read_json(file)
             if not isinstance(pointer["sha256"][pointer["last"]], str):
                 raise ValueError
         except FileNotFoundError:

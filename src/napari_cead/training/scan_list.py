@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from ..atomic import to_json, write_text
 from ..errors import ParameterError, StoreError
+from ..json_files import read_json
 from ..patients import SEQUENCES
 from .scans import ScanSource
 from .store_index import Listed
@@ -131,7 +131,7 @@ def read_scan_list(path: str | Path) -> ScanList:
     """
     file = Path(path).expanduser()
     try:
-        values = json.loads(file.read_text(encoding="utf-8-sig"))
+        values = read_json(file)
     except OSError as error:
         raise StoreError(
             f"the scan list cannot be read ({error.strerror})", file=file, mend="check the path"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from ..atomic import to_json, write_text
 from ..errors import StoreError
+from ..json_files import read_json
 
 Part = Literal["train", "validation", "test"]
 
@@ -34,7 +34,7 @@ def read_split(path: str | Path) -> dict[str, Part]:
     file = Path(path).expanduser()
     mend = 'give JSON like {"train": ["Mets_001"], "validation": ["Mets_002"], "test": []}'
     try:
-        lists = json.loads(file.read_text(encoding="utf-8-sig"))
+        lists = read_json(file)
     except OSError as error:
         raise StoreError(
             f"the split file cannot be read ({error.strerror})",

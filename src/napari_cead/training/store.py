@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from ..errors import OutputError, ParameterError, StoreError, extra
+from ..json_files import read_json
 from .splits import Part
+from .store_arrays import open_array
 from .store_index import (
     HEALTHY,
     INDEX_FILE,
@@ -249,12 +251,9 @@ class SliceStore:
         place = self.path / group_name(patient.name, patient.fingerprint, self.settings) / kind
         side = self.settings.image_size
         try:
-            array = zarr.open_array(place, mode="r")
+            array = open_array(zarr, place, (len(patient.numbers), side, side))
             # zarr reads a chunk that is missing as zeros.
-            if (
-                array.shape != (len(patient.numbers), side, side)
-                or array.nchunks_initialized != array.nchunks
-            ):
+            if array.nchunks_initialized != array.nchunks:
                 raise _damaged(place.parent, "some slices are missing")
             chunks = rows // array.chunks[0]
             for chunk in np.unique(chunks):
@@ -340,7 +339,7 @@ def read_patient(folder: Path, settings: StoreSettings, name: str, fingerprint: 
     """Return what an earlier preparation, finished or not, stored of the very same files; None if nothing."""
     file = folder / group_name(name, fingerprint, settings) / INDEX_FILE
     try:
-        attributes = json.loads(file.read_text(encoding="utf-8"))["attributes"]
+        attributes = read_json(file)["attributes"]
         patient = _RECORD.validate_json(json.dumps(attributes["patient"]))
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 
 from ..atomic import write_text
 from ..errors import StoreError
+from ..json_files import read_json
 from ..patients import PNG_SPACING
 from ..slices import IntensityScaling
 from .splits import Part
@@ -23,6 +24,8 @@ LABELS = ("healthy", "lesion", "unlabelled")
 HEALTHY, LESION, UNLABELLED = range(len(LABELS))
 
 INDEX_FILE = "zarr.json"
+LARGEST_INDEX = 1 << 29
+"""Most bytes of an index: it lists every slice, some 50 bytes each."""
 OTHER_STORE = "choose another --out, or delete this store first"
 TEMPORARY = ".part-"
 
@@ -178,7 +181,7 @@ def read_index(folder: Path) -> StoreIndex:
         )
     again = "prepare the cohort into another folder"
     try:
-        attributes = json.loads(file.read_text(encoding="utf-8"))["attributes"]
+        attributes = read_json(file, LARGEST_INDEX)["attributes"]
         if "schema_version" not in attributes or "split" not in attributes:
             raise StoreError("this Zarr group is no slice store", file=folder, mend="choose another folder")
         if (version := attributes["schema_version"]) != SCHEMA_VERSION:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,11 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
 from ..errors import OutputError
+from ..json_files import read_json
 
 RESULTS = "results.json"
 REPORT = "report.html"
+LARGEST_RESULTS = 1 << 29
 SCHEMA_VERSIONS = (1, 2)
 
 COLUMNS = ("Model\nscore\nrule", "Dice\nper patient", "Dice\npooled", "Lesions\nfound", "FP per\npatient")
@@ -110,7 +111,7 @@ def read_results(file: Path) -> Results:
         OutputError: If it is not there, damaged, or of a later version.
     """
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = read_json(file, LARGEST_RESULTS)
         if values["schema_version"] not in SCHEMA_VERSIONS:
             raise OutputError("the results are of another version", file=file, mend="update napari-cead")
         models = {str(model["name"]) for model in values["models"]}

@@ -71,7 +71,7 @@ class ModelRunner(QObject):
                     should_stop=job.stopping,
                 )
 
-        dock.start(work, _tell)
+        dock.start(work, self._tell)
 
     def queue_settings(self) -> QueueSettings:
         """Return what the queue is to run with: what the dock shows.
@@ -219,7 +219,6 @@ class ModelRunner(QObject):
             self.live.settle_now()
             self.dock.start(lambda: self.session.set_options(**wanted.model_dump()))
 
-
-def _tell(analysis: Analysis) -> None:
-    if notes := analysis.reconstruction.warnings:
-        show_warning("; ".join(notes))
+    def _tell(self, analysis: Analysis) -> None:
+        if notes := self.dock.source.untold(analysis.reconstruction.warnings):
+            show_warning("; ".join(notes))

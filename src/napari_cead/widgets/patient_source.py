@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from qtpy.QtWidgets import QFileDialog
 from ..contributions.layers import tag_of
 from ..errors import CeadWarning
 from ..patients import Patient, preferred_sequence
+from ..patients.grid import Grid
+from ..slices import looks_skull_stripped
 from .jobs import show_failure
 from .layer_view import DERIVED, same
 
@@ -33,6 +36,9 @@ class PatientSource(QObject):
         self.dock, self.session, self.layers = dock, dock.session, dock.layers
         self._seen: list[Patient] = [] if dock.session.patient is None else [dock.session.patient]
         self._next: Path | None = None
+        self._doubt = ""
+        self._told: set[str] = set()
+        self._told_about: Grid | None = None
         # The layers of a dropped patient arrive one by one: look when all are there.
         self._timer = QTimer(self, singleShot=True, interval=0)
         self._timer.timeout.connect(self.look)
@@ -113,10 +119,22 @@ class PatientSource(QObject):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CeadWarning)
             # There was nothing to choose from before: a folder without FLAIR opens with what it has.
-            return self.session.open(path, preferred_sequence(path))
+            patient = self.session.open(path, preferred_sequence(path))
+        self._doubt = looks_skull_stripped(patient.volume(), patient.spacing).doubt
+        return patient
+
+    def untold(self, notes: Sequence[str]) -> list[str]:
+        """Return which of these the user has not been told about the patient yet; from now on they are."""
+        patient = self.session.patient
+        if patient is not None and self._told_about is not patient.grid:
+            self._told_about, self._told = patient.grid, set()
+        fresh = [note for note in notes if note not in self._told]
+        self._told.update(fresh)
+        return fresh
 
     def _tell_warnings(self, patient: Patient) -> None:
-        notes = list(patient.warnings)
+        notes = self.untold([*patient.warnings, *([self._doubt] if self._doubt else [])])
+        self._doubt = ""
         if patient.sequence != "flair" and "flair" not in patient.sequences:
             notes.append(f"there is no flair scan, showing {patient.sequence}")
         if notes:

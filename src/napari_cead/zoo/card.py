@@ -23,8 +23,11 @@ from ..models.specs import ModelSpec
 SCHEMA_VERSION = 1
 CARD_FILE = "model.json"
 WEIGHTS_FILE = "model.safetensors"
+LARGEST_CARD = 16 << 20
+"""Most bytes of a card; a training of ten thousand epochs takes one."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Millimetres = Annotated[FiniteFloat, Field(gt=0, le=1000)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -44,8 +47,23 @@ class Preprocessing(_Frozen):
 
     sequence: str = "flair"
     intensity: Literal["volume-percentile", "slice-max"] = "volume-percentile"
-    spacing: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.94, 0.94)
+    spacing: tuple[Millimetres, Millimetres] = (0.94, 0.94)
     image_size: int = Field(default=196, ge=1)
+
+
+Range = tuple[FiniteFloat, FiniteFloat]
+
+
+class ContrastRange(_Frozen):
+    """What the contrast of the training patients measured, from the lowest to the highest.
+
+    Attributes:
+        skewness: Of the brain's intensities.
+        rim: Median of the brain's rim over that of the deep brain; None if no patient had slices enough.
+    """
+
+    skewness: Range
+    rim: Range | None = None
 
 
 class Suggestion(_Frozen):
@@ -82,6 +100,7 @@ class ModelCard(_Frozen):
         suggestions: Settings to start from; the first is the default.
         parents: The models it was fine-tuned from, the nearest first.
         statistics: Names of the maps (S, S) of healthy statistics stored with the weights.
+        contrast: What the contrast of the training patients measured; not on the card if it is not known.
         notes: What the user wrote about it; not on the card as long as there is nothing.
         parameters: Number of weights. This and what follows is filled in when the model is saved.
         dtype: Type of the weights on disk; in memory they are float32.
@@ -99,6 +118,7 @@ class ModelCard(_Frozen):
     suggestions: tuple[Suggestion, ...] = ()
     parents: tuple[Parent, ...] = ()
     statistics: tuple[Name, ...] = ()
+    contrast: ContrastRange | None = None
     notes: str = ""
     parameters: int = Field(default=0, ge=0)
     dtype: Literal["float32", "float16"] = "float32"
@@ -114,10 +134,12 @@ class ModelCard(_Frozen):
         return self
 
     @model_serializer(mode="wrap")
-    def _without_empty_notes(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_what_is_not_there(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = serialize(self)
-        if not self.notes:  # versions that know no notes can read the card
+        if not self.notes:  # versions that know neither can read the card
             values.pop("notes", None)
+        if self.contrast is None:
+            values.pop("contrast", None)
         return values
 
 
@@ -136,7 +158,8 @@ def load_card(folder: str | Path) -> ModelCard:
     """
     file = Path(folder) / CARD_FILE
     try:
-        content = file.read_bytes()
+        with file.open("rb") as stream:
+            content = stream.read(LARGEST_CARD + 1)
     except FileNotFoundError:
         raise ModelError(
             f"there is no {CARD_FILE} here",
@@ -158,6 +181,8 @@ def parse_card(content: bytes, file: Path) -> ModelCard:
     Raises:
         ModelError: If they are not a valid card.
     """
+    if len(content) > LARGEST_CARD:
+        raise ModelError("the file is too large for a model's card", file=file, mend=_AGAIN)
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:

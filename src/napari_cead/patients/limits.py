@@ -1,0 +1,84 @@
+"""How large a scan may be: judged by what its header says and by its file, before memory is taken."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from ..errors import PatientError
+
+MAX_VOXELS = 2**30
+"""Most voxels of a volume: ten times those of a scan of 512 x 512 x 400."""
+MAX_PIXELS = 2**26
+"""Most pixels of a picture: 8192 x 8192."""
+INFLATION = 1032
+"""How many bytes one byte of deflate can stand for at most; gzip and PNG use it."""
+
+_GIB = 2**30
+_MEND = "copy the file again or convert it to NIfTI anew"
+
+
+def check_shape(shape: Sequence[int], file: str | Path, most: int = MAX_VOXELS) -> int:
+    """Check the size that a header declares, and return the number of voxels.
+
+    Args:
+        shape: As the header has it; anything.
+        file: The file.
+        most: Most voxels.
+
+    Raises:
+        PatientError: If an axis has no length, or there are more voxels than any scan has.
+    """
+    sizes = [int(size) for size in shape]
+    count = math.prod(sizes)
+    if not sizes or min(sizes) < 1 or count > most:
+        said = tuple(sizes[:8])
+        raise PatientError(f"the header declares an impossible size {said}", file=file, mend=_MEND)
+    return count
+
+
+def check_held(needed: int, file: Path, *, packed: bool) -> None:
+    """Check that a file is long enough to hold what its header declares.
+
+    Args:
+        needed: Bytes from the start of the (inflated) file.
+        file: The file.
+        packed: Whether it is compressed by deflate (``.gz``), which no file can be to more than a thousandth.
+
+    Raises:
+        PatientError: If it is too short, or cannot be looked at.
+    """
+    try:
+        length = file.stat().st_size
+    except OSError as error:
+        raise PatientError(
+            f"the file cannot be read ({error.strerror or error})", file=file, mend="check the disk"
+        ) from error
+    if needed > length * (INFLATION if packed else 1):
+        raise PatientError(
+            f"the header declares {needed:,} bytes of data, more than this file of {length:,} bytes can hold",
+            file=file,
+            mend=_MEND,
+        )
+
+
+def check_memory(needed: int, file: str | Path) -> None:
+    """Check that there is memory for a volume, before the system has to end a process for lack of it.
+
+    Args:
+        needed: Bytes that reading takes.
+        file: The file.
+
+    Raises:
+        PatientError: If there is not as much.
+    """
+    free = psutil.virtual_memory().available + psutil.swap_memory().free
+    if needed > free:
+        raise PatientError(
+            f"reading it takes {needed / _GIB:.1f} GiB of memory, {free / _GIB:.1f} GiB are free",
+            file=file,
+            mend="close other programs, or use a scan of fewer voxels",
+        )
