@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from ..errors import PatientError
+from ..errors import GeometryError, PatientNotFoundError, UnreadableError, UnsupportedError
 from .grid import Grid
 from .volumes import Volume
 
@@ -31,18 +31,18 @@ def slice_files(folder: Path) -> list[Path]:
         if path.stem.isdecimal():
             number = int(path.stem)
             if number in numbered:
-                raise PatientError(
+                raise UnreadableError(
                     f"two slices have the number {number}", file=folder, mend="remove one of them"
                 )
             numbered[number] = path
     if not numbered:
-        raise PatientError(
+        raise PatientNotFoundError(
             "no numbered PNG slices (000.png, 001.png, …)", file=folder, mend="check the folder"
         )
     first, last = min(numbered), max(numbered)
     missing = [number for number in range(first, last + 1) if number not in numbered]
     if missing:
-        raise PatientError(
+        raise UnreadableError(
             f"{len(missing)} of {last - first + 1} slices are missing, the first is number {missing[0]}",
             file=folder,
             mend="restore the missing PNG files",
@@ -60,12 +60,12 @@ def read_picture(path: Path) -> NDArray[Any]:
         with Image.open(path) as picture:
             pixels = np.asarray(picture.convert("RGB") if picture.mode in ("P", "PA") else picture)
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise PatientError("the PNG cannot be read", file=path, mend="copy the file again") from error
+        raise UnreadableError("the PNG cannot be read", file=path, mend="copy the file again") from error
     if pixels.ndim == 3:
         if pixels.shape[2] in (2, 4):  # alpha says nothing about the scan
             pixels = pixels[..., :-1]
         if not (pixels == pixels[..., :1]).all():
-            raise PatientError("the picture is in colour", file=path, mend="give grey slices")
+            raise UnsupportedError("the picture is in colour", file=path, mend="give grey slices")
         pixels = pixels[..., 0]
     return pixels
 
@@ -85,7 +85,7 @@ def read_stack(files: list[Path], side: Side, spacing: tuple[float, float, float
         slices = list(pool.map(read_picture, files))
     for path, pixels in zip(files, slices, strict=True):
         if pixels.shape != slices[0].shape:
-            raise PatientError(
+            raise GeometryError(
                 f"the slice has {pixels.shape[0]}x{pixels.shape[1]} pixels, "
                 f"{files[0].name} has {slices[0].shape[0]}x{slices[0].shape[1]}",
                 file=path,

@@ -15,7 +15,14 @@ from nibabel.processing import resample_from_to
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
-from ..errors import MaskError, PatientError
+from ..errors import (
+    GeometryError,
+    IntensityError,
+    MaskError,
+    PatientNotFoundError,
+    UnreadableError,
+    UnsupportedError,
+)
 from .grid import Grid
 
 MAX_MASK_VALUES = 16
@@ -54,28 +61,28 @@ def read_volume(path: Path, dtype: Any = np.float32) -> Volume:
         shape = (*shape, 1)
     kind = image.get_data_dtype()
     if kind.fields is not None:
-        raise PatientError(
+        raise UnsupportedError(
             "the image is in colour (RGB)", file=path, mend="give a scan with one value per voxel"
         )
     if kind.kind == "c":
-        raise PatientError("the image is complex-valued", file=path, mend="give the magnitude image")
+        raise UnsupportedError("the image is complex-valued", file=path, mend="give the magnitude image")
     if len(shape) != 3:
-        raise PatientError(
+        raise UnsupportedError(
             f"the image has {len(shape)} dimensions {shape}",
             file=path,
             mend="give one three-dimensional volume",
         )
     if min(shape) < 1 or int(np.prod(shape, dtype=object)) > MAX_VOXELS:
-        raise PatientError(f"the header declares an impossible size {shape}", file=path, mend=_MEND_READ)
+        raise GeometryError(f"the header declares an impossible size {shape}", file=path, mend=_MEND_READ)
     try:
         data = np.asarray(image.get_fdata(dtype=dtype, caching="unchanged")).reshape(shape)
     except (OSError, EOFError, zlib.error, ValueError, MemoryError) as error:
-        raise PatientError(
+        raise UnreadableError(
             f"the image data cannot be read ({_why(error)})", file=path, mend=_MEND_READ
         ) from error
     affine = np.asarray(image.affine, dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise PatientError("the affine in the header is not usable", file=path, mend="repair qform or sform")
+        raise GeometryError("the affine in the header is not usable", file=path, mend="repair qform or sform")
     header = image.header if isinstance(image.header, nib.Nifti1Header) else None
     oriented = header is None or bool(header["qform_code"] > 0 or header["sform_code"] > 0)
     grid = Grid((shape[0], shape[1], shape[2]), affine, header, oriented)
@@ -87,20 +94,20 @@ def read_volume(path: Path, dtype: Any = np.float32) -> Volume:
 
 def _open(path: Path) -> Any:
     if not path.is_file():
-        raise PatientError("there is no such file", file=path, mend="check the path")
+        raise PatientNotFoundError("there is no such file", file=path, mend="check the path")
     if path.stat().st_size == 0:
-        raise PatientError("the file is empty", file=path, mend=_MEND_READ)
+        raise UnreadableError("the file is empty", file=path, mend=_MEND_READ)
     inflated = _inflated(path)
     if inflated is not None:
         return inflated
     try:
         image: Any = nib.load(path)
     except (ImageFileError, OSError, EOFError, zlib.error, ValueError, TypeError, KeyError) as error:
-        raise PatientError(
+        raise UnreadableError(
             f"the file cannot be read as NIfTI ({_why(error)})", file=path, mend=_MEND_READ
         ) from error
     if not hasattr(image, "get_fdata") or not isinstance(image, SpatialImage):
-        raise PatientError("the file is not a volume", file=path, mend="give a NIfTI scan")
+        raise UnsupportedError("the file is not a volume", file=path, mend="give a NIfTI scan")
     return image
 
 
@@ -160,14 +167,14 @@ def clean_intensities(data: NDArray[Any], what: str) -> tuple[NDArray[np.float32
         finite = np.isfinite(volume)
         share = 1.0 - float(finite.mean())
         if share > 0.5:
-            raise PatientError(
+            raise IntensityError(
                 f"{share:.0%} of the values are NaN or infinite", file=what, mend="export the scan again"
             )
         if share > 0:
             volume = np.where(finite, volume, np.float32(0))
             warnings = (f"{what}: {share:.2%} of the values are NaN or infinite and count as background",)
     if (total == 0 or not np.isfinite(total)) and not volume.any():
-        raise PatientError(
+        raise IntensityError(
             "the volume is zero everywhere", file=what, mend="choose a scan that holds a brain"
         )
     return volume, warnings
@@ -222,7 +229,7 @@ def onto(volume: Volume, grid: Grid, order: int, what: str) -> Volume:
         note = f"{what}: no orientation in the header, taken voxel for voxel"
         return Volume(grid.to_canonical(volume.grid.to_source(volume.data)), grid, (*volume.warnings, note))
     if not volume.grid.overlaps(grid):
-        raise PatientError(
+        raise GeometryError(
             "the image lies outside the chosen scan",
             file=what,
             mend="give a file of the same patient and space",

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from ..errors import OutputError, ParameterError, StoreError, extra
+from ..errors import OutputError, ParameterError, StoreDamagedError, StoreError, extra
 from .splits import Part
 from .store_index import (
     HEALTHY,
@@ -113,7 +113,7 @@ class SliceStore:
         for patient in store.patients:
             group = folder / group_name(patient.name, patient.fingerprint, index.settings)
             if not (group / INDEX_FILE).is_file():
-                raise StoreError(
+                raise StoreDamagedError(
                     f"the slices of {patient.name} are missing",
                     file=group,
                     mend="run the same prepare once more",
@@ -270,7 +270,7 @@ def _put(target: NDArray[Any], places: NDArray[np.intp], block: NDArray[Any]) ->
 
 
 def _damaged(place: Path, what: str) -> StoreError:
-    return StoreError(what, file=place, mend="delete this folder and run the same prepare once more")
+    return StoreDamagedError(what, file=place, mend="delete this folder and run the same prepare once more")
 
 
 def require_zarr() -> Any:

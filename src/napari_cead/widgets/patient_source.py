@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QFileDialog
 from ..contributions.layers import tag_of
 from ..errors import CeadWarning
 from ..patients import Patient, preferred_sequence
-from .jobs import show_failure
+from .failures import show_failure
 from .layer_view import DERIVED, same
 
 if TYPE_CHECKING:
