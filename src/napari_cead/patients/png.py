@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,15 +40,17 @@ def slice_files(folder: Path) -> list[Path]:
         raise PatientNotFoundError(
             "no numbered PNG slices (000.png, 001.png, …)", file=folder, mend="check the folder"
         )
-    first, last = min(numbered), max(numbered)
-    missing = [number for number in range(first, last + 1) if number not in numbered]
+    numbers = sorted(numbered)
+    # Counted, not listed: one file with a number of twenty digits would make a list of as many missing ones.
+    missing = numbers[-1] - numbers[0] + 1 - len(numbers)
     if missing:
+        gap = next(one + 1 for one, other in pairwise(numbers) if other != one + 1)
         raise UnreadableError(
-            f"{len(missing)} of {last - first + 1} slices are missing, the first is number {missing[0]}",
+            f"{missing} of {missing + len(numbers)} slices are missing, the first is number {gap}",
             file=folder,
             mend="restore the missing PNG files",
         )
-    return [numbered[number] for number in range(first, last + 1)]
+    return [numbered[number] for number in numbers]
 
 
 def read_picture(path: Path) -> NDArray[Any]:

@@ -10,7 +10,8 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import FileHolder, ImageFileError
+from nibabel.filebasedimages import FileHolder
+from nibabel.orientations import io_orientation
 from nibabel.processing import resample_from_to
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from ..errors import (
     UnsupportedError,
 )
 from .grid import Grid
+from .repairs import repairs
 
 MAX_MASK_VALUES = 16
 MAX_VOXELS = 2**31
@@ -53,7 +55,8 @@ def read_volume(path: Path, dtype: Any = np.float32) -> Volume:
     Raises:
         PatientError: If the file is missing, damaged, or not one real-valued volume.
     """
-    image = _open(path)
+    with repairs() as repaired:
+        image = _open(path)
     shape = tuple(int(size) for size in image.shape)
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
@@ -76,20 +79,25 @@ def read_volume(path: Path, dtype: Any = np.float32) -> Volume:
         raise GeometryError(f"the header declares an impossible size {shape}", file=path, mend=_MEND_READ)
     try:
         data = np.asarray(image.get_fdata(dtype=dtype, caching="unchanged")).reshape(shape)
-    except (OSError, EOFError, zlib.error, ValueError, MemoryError) as error:
+    except Exception as error:  # likewise
         raise UnreadableError(
             f"the image data cannot be read ({_why(error)})", file=path, mend=_MEND_READ
         ) from error
     affine = np.asarray(image.affine, dtype=np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9 or _flat(affine):
         raise GeometryError("the affine in the header is not usable", file=path, mend="repair qform or sform")
     header = image.header if isinstance(image.header, nib.Nifti1Header) else None
     oriented = header is None or bool(header["qform_code"] > 0 or header["sform_code"] > 0)
     grid = Grid((shape[0], shape[1], shape[2]), affine, header, oriented)
-    warnings: tuple[str, ...] = ()
+    warnings = tuple(f"{path.name}: the header is not as it should be ({note})" for note in repaired)
     if not oriented:
-        warnings = (f"{path.name}: the header states no orientation, so left and right are unknown",)
+        warnings += (f"{path.name}: the header states no orientation, so left and right are unknown",)
     return Volume(grid.to_canonical(data), grid, warnings)
+
+
+def _flat(affine: NDArray[np.float64]) -> bool:
+    """Whether two axes of the file run along one another so closely that no orientation follows from them."""
+    return not np.isfinite(io_orientation(affine)).all()
 
 
 def _open(path: Path) -> Any:
@@ -102,7 +110,7 @@ def _open(path: Path) -> Any:
         return inflated
     try:
         image: Any = nib.load(path)
-    except (ImageFileError, OSError, EOFError, zlib.error, ValueError, TypeError, KeyError) as error:
+    except Exception as error:  # a damaged header makes nibabel raise anything
         raise UnreadableError(
             f"the file cannot be read as NIfTI ({_why(error)})", file=path, mend=_MEND_READ
         ) from error

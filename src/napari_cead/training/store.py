@@ -53,7 +53,6 @@ __all__ = [
 
 _CHUNK = 32
 _READERS = min(8, os.cpu_count() or 1)
-_DAMAGE = (OSError, ValueError, RuntimeError, KeyError, TypeError)  # what zarr and its codecs raise
 _RECORD = TypeAdapter(StoredPatient)
 
 
@@ -261,7 +260,7 @@ class SliceStore:
                 here = np.flatnonzero(chunks == chunk)
                 start = int(chunk) * array.chunks[0]
                 put(here, np.asarray(array[start : start + array.chunks[0]])[rows[here] - start])
-        except _DAMAGE as error:
+        except Exception as error:  # zarr and its codecs raise anything for what is damaged
             raise _damaged(place.parent, f"the slices cannot be read ({error})") from error
 
 

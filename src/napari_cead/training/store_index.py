@@ -173,16 +173,14 @@ def read_index(folder: Path) -> StoreIndex:
     """
     file = folder / INDEX_FILE
     if not file.is_file():
-        raise StoreDamagedError(
+        raise StoreError(
             "there is no slice store", file=folder, mend="make one: napari-cead prepare COHORT --out STORE"
         )
     again = "prepare the cohort into another folder"
     try:
         attributes = json.loads(file.read_text(encoding="utf-8"))["attributes"]
         if "schema_version" not in attributes or "split" not in attributes:
-            raise StoreDamagedError(
-                "this Zarr group is no slice store", file=folder, mend="choose another folder"
-            )
+            raise StoreError("this Zarr group is no slice store", file=folder, mend="choose another folder")
         if (version := attributes["schema_version"]) != SCHEMA_VERSION:
             raise StoreDamagedError(
                 f"the slice store has schema version {version!r}, this program reads {SCHEMA_VERSION}",
