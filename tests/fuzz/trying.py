@@ -22,7 +22,10 @@ from .recipes import FOLDER, LINK, Files, Recipe, spoil
 from .targets import TARGETS
 
 LIMIT = 10.0
-"""Seconds for one input; the slowest good one takes a tenth of a second."""
+"""Seconds of computing for one input; the slowest good one takes a tenth of a second."""
+
+PATIENCE = 120.0
+"""Seconds on the clock for one input: for what waits without computing, on machines that do other things too."""
 
 MEMORY = 1 << 30
 """Bytes by which one input may raise the peak of the process."""
@@ -108,7 +111,9 @@ def _guarded(target: str, folder: Path) -> Finding | CeadError | None:
     except CeadError as error:
         refused = error
     except Hang as error:
-        return Finding("hang", f"still at work after {LIMIT:g} s", _place(error))
+        return Finding(
+            "hang", f"still at work after {LIMIT:g} s of computing, or {PATIENCE:g} s", _place(error)
+        )
     except Exception as error:
         return Finding("exception", f"{type(error).__name__}: {error}", _place(error))
     for warning in told:
@@ -152,13 +157,16 @@ def _alarm() -> Iterator[None]:
     def ring(*_: object) -> None:
         raise Hang
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, LIMIT)
+    timers = {signal.SIGPROF: (signal.ITIMER_PROF, LIMIT), signal.SIGALRM: (signal.ITIMER_REAL, PATIENCE)}
+    before = {number: signal.signal(number, ring) for number in timers}
+    for timer, seconds in timers.values():
+        signal.setitimer(timer, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for number, (timer, _) in timers.items():
+            signal.setitimer(timer, 0)
+            signal.signal(number, before[number])
 
 
 @contextmanager
