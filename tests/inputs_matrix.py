@@ -234,6 +234,13 @@ def _mask_named(folder: Path) -> Given:
     return Given(folder, mask=write_nifti(_made(folder.parent / "other") / "lesions.nii", lesion, AFFINE))
 
 
+def _mask_cut(folder: Path) -> Path:
+    nifti()(folder)
+    file = folder / "seg.nii.gz"
+    file.write_bytes(file.read_bytes()[:90])
+    return folder
+
+
 def _mask_missing(folder: Path) -> Given:
     nifti(seg=False)(folder)
     return Given(folder, mask=folder / "no.nii")
@@ -314,7 +321,9 @@ CASES: tuple[Case, ...] = (
     Case(NII, "cut after 30 % of its bytes, compressed", on_bytes(lambda data: data[: len(data) // 3]), R, "cannot be read", "scan-unreadable"),
     Case(NII, "cut after a third of its bytes", on_bytes(lambda data: data[: len(data) // 3], "flair.nii"), R, "cannot be read", "scan-unreadable"),
     Case(NII, "cut within the header", on_bytes(lambda data: data[:200], "flair.nii"), R, "cannot be read", "scan-unreadable"),
-    Case(NII, "gzip whose check sum is wrong", on_bytes(lambda data: data[:-8] + bytes(4) + data[-4:])),
+    Case(NII, "gzip whose check sum is wrong", on_bytes(lambda data: data[:-8] + bytes(4) + data[-4:]), R, "damaged", "scan-unreadable"),
+    Case(NII, "gzip without its last four bytes, all voxels there", on_bytes(lambda data: data[:-4])),
+    Case(NII, "gzip with other bytes behind it", on_bytes(lambda data: data + b"more")),
     Case(NII, "not compressed, but named .nii.gz", on_bytes(gzip.decompress), R, "cannot be read", "scan-unreadable"),
     Case(NII, "compressed, but named .nii", on_bytes(lambda data: gzip.compress(data), "flair.nii"), R, "cannot be read", "scan-unreadable"),
     Case(NII, "text named .nii.gz", on_bytes(lambda data: b"not a scan"), R, "cannot be read", "scan-unreadable"),
@@ -355,7 +364,7 @@ CASES: tuple[Case, ...] = (
     Case(MASK, "NaN", masked(lambda m: np.where(m, np.nan, 0)), R, "NaN", "mask-unusable"),
     Case(MASK, "on another grid that overlaps", masked(lambda m: m[::2, ::2], np.diag([1.88, 1.88, 2, 1])), W, "another grid"),
     Case(MASK, "far away from the scan", masked(lambda m: m, AFFINE + np.array([[0, 0, 0, 900]] + [[0] * 4] * 3)), R, "outside", "mask-unusable"),
-    Case(MASK, "truncated", on_bytes(lambda data: data[:90], "seg.nii.gz", seg=False), R, "", "patient-not-found"),
+    Case(MASK, "cut after 90 bytes", _mask_cut, R, "cannot be read", "mask-unusable"),
     Case(MASK, "given as a file elsewhere", _mask_named),
     Case(MASK, "given, but not there", _mask_missing, R, "no such file", "mask-unusable"),
     Case(PNG, "grey, 8 bits", png(), W, "no side"),

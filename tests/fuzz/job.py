@@ -132,7 +132,7 @@ def in_a_process(target: str, recipe: Recipe, home: Path) -> tuple[bool, str]:
             capture_output=True,
             text=True,
             timeout=120,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30)),
+            preexec_fn=lambda: _limit(8 << 30),
         )
     except subprocess.TimeoutExpired:
         return False, "still at work after 120 s"
@@ -141,6 +141,10 @@ def in_a_process(target: str, recipe: Recipe, home: Path) -> tuple[bool, str]:
         return not errors, done.stderr[-400:]
     good = done.returncode == 2 and len(errors) == 1 and errors[0].startswith("error: ")
     return good, done.stderr[-400:]
+
+
+def _limit(room: int) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (room, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 def main() -> int:
@@ -163,7 +167,7 @@ def main() -> int:
                     print(f"the unspoilt input of {name} is not used: {good}", flush=True)
                     return 1
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (taken + ROOM, taken + ROOM))
+        _limit(taken + ROOM)
         figures = run(given_arguments.minutes, given_arguments.targets, given_arguments.seed, home)
         processes = []
         for number in range(given_arguments.processes):

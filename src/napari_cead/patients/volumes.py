@@ -78,7 +78,8 @@ def read_volume(path: Path, dtype: Any = np.float32) -> Volume:
     if min(shape) < 1 or int(np.prod(shape, dtype=object)) > MAX_VOXELS:
         raise GeometryError(f"the header declares an impossible size {shape}", file=path, mend=_MEND_READ)
     try:
-        data = np.asarray(image.get_fdata(dtype=dtype, caching="unchanged")).reshape(shape)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is infinite, and counted as such
+            data = np.asarray(image.get_fdata(dtype=dtype, caching="unchanged")).reshape(shape)
     except Exception as error:  # likewise
         raise UnreadableError(
             f"the image data cannot be read ({_why(error)})", file=path, mend=_MEND_READ
@@ -139,13 +140,35 @@ def _inflated(path: Path) -> Any:
             if not 0 < voxels <= MAX_VOXELS or voxels != int(np.prod(shape[:3], dtype=object)):
                 return None
             size = int(header.get_data_offset()) + voxels * header.get_data_dtype().itemsize
-            data = zlib.decompressobj(_GZIP).decompress(packed, size)
+            data = _inflate(packed, size, path)
             if len(data) < size:
                 return None
             return kind.from_file_map({"image": FileHolder(fileobj=io.BytesIO(data))})
+    except UnreadableError:
+        raise
     except Exception:
         return None
     return None
+
+
+def _inflate(packed: bytes, size: int, path: Path) -> bytes:
+    """Return the first bytes of what is compressed, having looked at the check sum behind them if it is there.
+
+    Raises:
+        UnreadableError: If the check sum is not that of the data: some voxels are other ones than were written.
+    """
+    inflating = zlib.decompressobj(_GZIP)
+    try:
+        data = inflating.decompress(packed, size)
+        if not inflating.eof:
+            inflating.decompress(inflating.unconsumed_tail, _LONGEST_HEADER)
+    except zlib.error as error:
+        if "check" not in str(error):
+            raise
+        raise UnreadableError(
+            f"the compressed data is damaged ({_why(error)})", file=path, mend=_MEND_READ
+        ) from error
+    return data
 
 
 def _why(error: BaseException) -> str:
