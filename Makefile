@@ -1,9 +1,12 @@
 # make demo   set everything up, open napari with the sample patient and the default model
 # make test   set everything up, run the test suite
+# make fuzz   spoil inputs for FUZZ_MINUTES (5) and say what broke; FUZZ=--seed 7 --targets png
 # TORCH_INDEX=https://download.pytorch.org/whl/cpu   install torch from another index (a CPU-only build)
 
 PYTHON ?= python3
 VENV ?= .venv
+FUZZ_MINUTES ?= 5
+FUZZ ?=
 TORCH_INDEX ?=
 SCREEN = -screen 0 1600x1000x24
 STAMP = $(VENV)/.installed
@@ -14,7 +17,7 @@ SHORT = $(filter-out $(LONG),$(wildcard $(GUI)/test_*.py))
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 TORCH = $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test lint docs-screenshots clean
+.PHONY: demo test lint fuzz docs-errors docs-inputs docs-screenshots clean
 
 demo: $(STAMP)
 	@if [ "$$(uname)" != Linux ] || [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
@@ -49,6 +52,15 @@ lint: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/mypy
+
+fuzz: $(STAMP)
+	cd tests && $(abspath $(BIN))/python -m fuzz.job --minutes $(FUZZ_MINUTES) --out fuzz/figures.json $(FUZZ)
+
+docs-errors: $(STAMP)
+	$(BIN)/python tools/errors_page.py docs/errors.md
+
+docs-inputs: $(STAMP)
+	$(BIN)/python -m pytest -q tests/test_inputs.py --write-inputs docs/inputs.md
 
 docs-screenshots: $(STAMP)
 	@sh tools/system_packages.sh

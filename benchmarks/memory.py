@@ -1,7 +1,7 @@
 """Peak memory of a detection and of exploring, on the largest scan that is promised to work.
 
-The scan: the synthetic sample patient's FLAIR and lesion mask enlarged to 512 x 512 x 400 voxels (0.47 x 0.47 x 0.375 mm),
-as float32 and as int16, compressed NIfTI. Each job is a process of its own, on the CPU, with a bundled model; the
+The scan: the synthetic sample patient's FLAIR and lesion mask enlarged to 512 x 512 x 400 voxels,
+0.47 x 0.47 x 0.375 mm, as float32 and as int16, compressed NIfTI. Each job is a process of its own, on the CPU, with a bundled model; the
 figure is the peak of its resident memory as the system counts it, PyTorch and all other libraries included:
 
 - ``detect``: ``napari-cead detect``, from the files to the files;
@@ -32,7 +32,11 @@ SHAPE = (512, 512, 400)
 BOUND_GIB = 6.0
 KINDS = ("float32", "int16")
 
-LOAD = "import sys, napari_cead; napari_cead.load_model(sys.argv[1], 'cpu'); import napari_cead.cli, napari_cead.exploring"
+LOAD = """
+import sys, napari_cead
+napari_cead.load_model(sys.argv[1], "cpu")
+import napari_cead.cli, napari_cead.exploring
+"""
 
 EXPLORE = """
 import sys
@@ -90,7 +94,9 @@ def peak(command: list[str], log: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="ce-vae1")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--shape", nargs=3, type=int, default=SHAPE, metavar=("X", "Y", "Z"))
@@ -110,8 +116,10 @@ def main() -> None:
             sizes = ["--shape", *map(str, shape)]
             peak([python, __file__, "--write", str(folder), "--kinds", kind, *sizes], top / "log")
             jobs = {
-                "detect": [python, "-m", "napari_cead", "detect", str(folder), "--model", arguments.model]
-                + ["--device", "cpu", "--out", str(top / f"{kind}-out")],
+                "detect": [
+                    *[python, "-m", "napari_cead", "detect", str(folder), "--model", arguments.model],
+                    *["--device", "cpu", "--out", str(top / f"{kind}-out")],
+                ],
                 "explore": [python, "-c", EXPLORE, str(folder), arguments.model, str(top / f"{kind}-export")],
             }
             for job, command in jobs.items():

@@ -14,6 +14,41 @@ from scans import make_brain, write_nifti
 ROOT = Path(__file__).resolve().parents[1]
 
 
+OUTCOMES = pytest.StashKey[list[tuple[str, ...]]]()
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--write-inputs", type=Path, metavar="FILE", help="write what became of the inputs that tests tried"
+    )
+
+
+def pytest_configure(config):
+    config.stash[OUTCOMES] = []
+
+
+def pytest_sessionfinish(session, exitstatus):
+    file = session.config.getoption("--write-inputs")
+    if file is not None and exitstatus == 0:
+        from inputs_page import page
+
+        file.write_text(page(session.config.stash[OUTCOMES]), encoding="utf-8")
+
+
+@pytest.fixture
+def record_outcome(request):
+    """Note down what became of an input, for the table that ``--write-inputs`` writes.
+
+    Called with: family, what was given, outcome, and if there is something to say: what was said, what ``check``
+    finds, whether detection ran.
+    """
+
+    def record(family, given, outcome, said="", check="–", detected="–"):
+        request.config.stash[OUTCOMES].append((family, given, outcome, said, check, detected))
+
+    return record
+
+
 @pytest.fixture(autouse=True)
 def _own_models(tmp_path_factory, monkeypatch):
     """No test sees, or changes, what the user has installed."""

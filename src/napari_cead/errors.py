@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, ClassVar, Self
 
 
 class CeadError(Exception):
-    """Base of all errors that a user can mend.
+    """Something that a user can mend; the kinds below say what.
 
     Args:
         reason: What is wrong, in one clause without a full stop.
         file: The file, folder or value at fault.
         mend: What to do about it, in one clause without a full stop.
+
+    Attributes:
+        code: What kind of error this is, for scripts; it stays the same from version to version.
     """
+
+    code: ClassVar[str] = "failed"
 
     def __init__(self, reason: str, *, file: str | Path | None = None, mend: str | None = None) -> None:
         self.reason = reason
@@ -27,6 +34,20 @@ class CeadError(Exception):
         sentence = sentence if self.mend is None else f"{sentence}; {self.mend}"
         return " ".join(sentence.split())  # one line, whatever a library put into its message
 
+    def at(self, file: str | Path | None) -> Self:
+        """Return the same error about another file, for whoever knows better which file the user gave."""
+        return type(self)(self.reason, file=file, mend=self.mend)
+
+    def as_dict(self) -> dict[str, str | None]:
+        """Return the error as plain JSON values: ``code``, ``message``, ``reason``, ``file`` and ``mend``."""
+        return {
+            "code": self.code,
+            "message": str(self),
+            "reason": self.reason,
+            "file": self.file,
+            "mend": self.mend,
+        }
+
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.reason, self.file, self.mend))
 
@@ -38,33 +59,145 @@ def _rebuild(kind: type[CeadError], reason: str, file: str | None, mend: str | N
 class PatientError(CeadError):
     """A scan or patient folder cannot be used."""
 
+    code = "patient-unusable"
+
+
+class PatientNotFoundError(PatientError):
+    """There is no patient at this place: no such path, an empty folder, or names that tell nothing."""
+
+    code = "patient-not-found"
+
+
+class MissingSequenceError(PatientError):
+    """The patient lacks the sequence that was asked for."""
+
+    code = "sequence-missing"
+
+
+class UnreadableError(PatientError):
+    """A file of a patient is damaged, cut short, or may not be read."""
+
+    code = "scan-unreadable"
+
+
+class UnsupportedError(PatientError):
+    """A file is whole, but is not what a scan has to be: in colour, complex, 4-D, of another format."""
+
+    code = "scan-unsupported"
+
+
+class GeometryError(PatientError):
+    """Size, voxel size, affine or position of a scan is impossible, or does not fit the others."""
+
+    code = "geometry-wrong"
+
+
+class IntensityError(PatientError):
+    """The values of a scan leave nothing to compute with: constant, zero, mostly NaN."""
+
+    code = "intensities-unusable"
+
 
 class MaskError(PatientError):
-    """A lesion mask cannot be used."""
+    """A lesion mask, brain mask or file of corrections cannot be used."""
+
+    code = "mask-unusable"
 
 
 class ModelError(CeadError):
-    """A model is unknown, damaged, or cannot do what was asked."""
+    """A model cannot do what was asked."""
+
+    code = "model-unusable"
+
+
+class ModelNotFoundError(ModelError):
+    """There is no model of this name, or no model at this place."""
+
+    code = "model-not-found"
+
+
+class ModelDamagedError(ModelError):
+    """The files of a model are not what was saved, or are not safe to read."""
+
+    code = "model-damaged"
 
 
 class RunError(CeadError):
     """A training run cannot be started or resumed, or failed."""
 
+    code = "run-failed"
+
+
+class RunNotFoundError(RunError):
+    """There is no training run at this place."""
+
+    code = "run-not-found"
+
+
+class RunDamagedError(RunError):
+    """The files of a training run are not what was written."""
+
+    code = "run-damaged"
+
+
+class RunBusyError(RunError):
+    """Another process is training here."""
+
+    code = "run-busy"
+
 
 class StoreError(CeadError):
-    """A slice store or a split cannot be made or used."""
+    """A slice store cannot be made or used."""
+
+    code = "store-unusable"
+
+
+class StoreDamagedError(StoreError):
+    """The files of a slice store are not what was written."""
+
+    code = "store-damaged"
+
+
+class SplitError(StoreError):
+    """A split file or a scan list cannot be used."""
+
+    code = "split-unusable"
 
 
 class ParameterError(CeadError, ValueError):
     """A setting is out of its range."""
 
+    code = "setting-invalid"
+
+
+class SettingsFileError(ParameterError):
+    """A file of saved settings cannot be used."""
+
+    code = "settings-unreadable"
+
+
+class NotReadyError(CeadError):
+    """Something has to come first, for instance opening a patient."""
+
+    code = "not-ready"
+
 
 class OutputError(CeadError):
     """A file or folder cannot be written."""
 
+    code = "output-not-writable"
+
+
+class OutOfMemoryError(PatientError, ModelError, RunError):
+    """The memory is too small for this scan, model or training; it is one of each kind for who catches those."""
+
+    code = "out-of-memory"
+
 
 class MissingExtraError(CeadError, ImportError):
     """An optional dependency is not installed."""
+
+    code = "extra-missing"
 
 
 class CeadWarning(UserWarning):
@@ -93,3 +226,39 @@ def extra(name: str, what: str) -> Iterator[None]:
             f"{what} needs {error.name or 'a package'}, which is not installed",
             mend=f'run: pip install "napari-cead[{name}]"',
         ) from error
+
+
+def details(error: BaseException) -> str:
+    """Return what stands behind the sentence of an error, for who wants to know more or reports it.
+
+    For an error that a user can mend: kind, code, file, reason, mend, and what it came from. For any other: the
+    traceback.
+
+    Args:
+        error: The error.
+
+    Returns:
+        Several lines.
+    """
+    if not isinstance(error, CeadError):
+        return "".join(traceback.format_exception(error)).rstrip()
+    facts: dict[str, Any] = {
+        "Error": type(error).__name__,
+        "Code": error.code,
+        "File": error.file,
+        "Reason": error.reason,
+        "Mend": error.mend,
+    }
+    lines = [f"{name}: {value}" for name, value in facts.items() if value]
+    seen: set[int] = {id(error)}
+    cause = _cause(error)
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        words = " ".join(str(cause).split())
+        lines.append(f"Caused by: {type(cause).__name__}" + (f": {words}" if words else ""))
+        cause = _cause(cause)
+    return "\n".join(lines)
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -162,7 +162,9 @@ def tasks(
         MissingExtraError: If a cluster is needed and Dask is not installed.
     """
     if workers is not None and workers < 1:
-        raise ParameterError(f"at least one worker is needed, not {workers}")
+        raise ParameterError(
+            f"at least one worker is needed, not {workers}", mend="leave it out for one a core"
+        )
     gpus = _gpus(device)
     count = workers or len(gpus) or os.cpu_count() or 1
     if scheduler is None and count == 1:

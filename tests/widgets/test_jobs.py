@@ -7,9 +7,9 @@ import warnings
 import weakref
 
 import pytest
+from napari.utils.notifications import notification_manager
 
 from napari_cead.errors import Cancelled, CeadError
-from napari_cead.widgets import jobs
 from napari_cead.widgets.jobs import Job
 
 
@@ -59,21 +59,21 @@ def test_the_answer_comes_on_the_main_thread_and_then_the_end(qtbot):
 
 
 @pytest.mark.parametrize(
-    ("error", "shown"), [(CeadError("no"), ["no"]), (Cancelled(), []), (SystemExit(1), ["1"])]
+    ("error", "shown"), [(CeadError("no"), ["no"]), (Cancelled(), []), (SystemExit(1), ["SystemExit: 1"])]
 )
 def test_work_that_fails_ends(qtbot, monkeypatch, error, shown):
     told, done, job = [], [], Job()
-    monkeypatch.setattr(jobs, "show_error", told.append)
-    monkeypatch.setattr(
-        jobs.notification_manager, "receive_error", lambda kind, error, trace: told.append(str(error))
-    )
+    monkeypatch.setattr(notification_manager, "dispatch", lambda note: told.append(note.message))
 
     def work():
         raise error
 
     job.start(work, done.append)
     qtbot.waitUntil(lambda: not job.running)
-    assert (told, done) == (shown, [])
+    assert len(told) == len(shown) and all(
+        words in message for words, message in zip(shown, told, strict=True)
+    )
+    assert done == []
 
 
 def test_an_answer_that_fails_ends_the_job_too(qtbot):

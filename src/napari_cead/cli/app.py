@@ -12,7 +12,7 @@ import typer
 from .. import __version__
 from ..errors import Cancelled, CeadError, CeadWarning
 from .check import check
-from .console import help_without_verb
+from .console import help_without_verb, print_json
 from .detect import detect
 from .evaluate import evaluate
 from .explore import demo, open_
@@ -57,6 +57,7 @@ def run(arguments: list[str]) -> int:
         return 130
     except CeadError as error:
         typer.echo(f"error: {error}", err=True)
+        _tell_script(arguments, error)
     except MemoryError:
         typer.echo("error: out of memory; close other programs or use a smaller model", err=True)
     except BrokenPipeError:
@@ -71,6 +72,13 @@ def run(arguments: list[str]) -> int:
         message = getattr(error, "format_message", error.__str__)()
         typer.echo(f"error: {' '.join(message.split())}", err=True)
     return 2
+
+
+def _tell_script(arguments: list[str], error: CeadError) -> None:
+    """With ``--json``, say on stdout what went wrong, so that a script need not take the sentence apart."""
+    given = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if "--json" in given:
+        print_json({"schema_version": 1, "error": error.as_dict()})
 
 
 def _show_warning(

@@ -200,7 +200,10 @@ def _threads(count: int | None) -> Iterator[None]:
     import torch
 
     if not 1 <= count <= MAX_THREADS:
-        raise ParameterError(f"--threads must be a whole number from 1 to {MAX_THREADS}, not {count}")
+        raise ParameterError(
+            f"--threads must be a whole number from 1 to {MAX_THREADS}, not {count}",
+            mend="give such a number, or leave --threads out",
+        )
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

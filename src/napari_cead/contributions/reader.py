@@ -44,7 +44,6 @@ def read(path: str | Sequence[str]) -> list[Any]:
         PatientError: Without a window, if a file cannot be used; the sentence names it and the mend.
     """
     import napari
-    from napari.utils.notifications import show_error
 
     layers: list[Any] = []
     for item in [path] if isinstance(path, str) else path:
@@ -53,7 +52,9 @@ def read(path: str | Sequence[str]) -> list[Any]:
         except CeadError as error:
             if napari.current_viewer() is None:
                 raise
-            show_error(str(error))
+            from ..widgets.failures import show_failure
+
+            show_failure(error)
     return layers or [NO_LAYER]
 
 

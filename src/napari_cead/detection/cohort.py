@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..atomic import make_folder, strict, to_json, write_text
-from ..errors import CeadWarning, PatientError
+from ..errors import CeadWarning, PatientNotFoundError
 from ..json_files import read_json
 from ..patients import PNG_SPACING, find_patients, load_patient
 from ..tasks import Failure, tasks
@@ -148,7 +148,7 @@ def detect_cohort(
     paths = list(find_patients(top))
     if not paths:
         what = "there are no patients in this folder" if top.is_dir() else "there is no such folder"
-        raise PatientError(what, file=top, mend="give a folder that holds patients")
+        raise PatientNotFoundError(what, file=top, mend="give a folder that holds patients")
     folder = find_model(model)
     check_batch_size(batch_size)
     _loaded.detector(folder, device)  # what is wrong with it is said before a cluster is started

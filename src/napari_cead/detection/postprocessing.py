@@ -65,7 +65,9 @@ def postprocess(
     """
     slices = _real(anomaly_map)
     if slices.ndim not in (2, 3):
-        raise ParameterError(f"an anomaly map has 2 or 3 dimensions, not {slices.ndim}")
+        raise ParameterError(
+            f"an anomaly map has 2 or 3 dimensions, not {slices.ndim}", mend="give (Z, Y, X) or (Y, X)"
+        )
     pixel_area = _pixel_area(spacing)
     mask = np.zeros(slices.shape, dtype=np.bool_)
     stack, target = (slices[None], mask[None]) if slices.ndim == 2 else (slices, mask)
@@ -113,7 +115,9 @@ class StagedPostprocessor:
     ) -> None:
         self._map = _real(anomaly_map)
         if self._map.ndim != 3:
-            raise ParameterError(f"an anomaly map to explore has 3 dimensions, not {self._map.ndim}")
+            raise ParameterError(
+                f"an anomaly map to explore has 3 dimensions, not {self._map.ndim}", mend="give (Z, Y, X)"
+            )
         self._pixel_area = _pixel_area(spacing)
         self._workers = workers
         self._states: list[_State | None] = [None] * len(self._map)
@@ -396,7 +400,9 @@ def _threads(workers: int | None, params: PostprocessParams) -> int:
 def _real(anomaly_map: ArrayLike) -> NDArray[Any]:
     array = np.asarray(anomaly_map)
     if array.dtype.kind not in "fiub":
-        raise ParameterError(f"an anomaly map holds real numbers, not {array.dtype}")
+        raise ParameterError(
+            f"an anomaly map holds real numbers, not {array.dtype}", mend="convert it to float32"
+        )
     return array
 
 
@@ -404,5 +410,8 @@ def _pixel_area(spacing: Sequence[float]) -> float:
     """Return the area of a pixel in mm² from a spacing (z, y, x) or (y, x)."""
     values = np.asarray(spacing, dtype=np.float64)
     if values.shape not in ((2,), (3,)) or not np.all(np.isfinite(values) & (values > 0)):
-        raise ParameterError(f"the spacing must be two or three positive numbers in mm, not {spacing!r}")
+        raise ParameterError(
+            f"the spacing must be two or three positive numbers in mm, not {spacing!r}",
+            mend="give (z, y, x) or (y, x)",
+        )
     return float(values[-2] * values[-1])

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..errors import Cancelled, ModelError, ParameterError
+from ..errors import Cancelled, OutOfMemoryError, ParameterError
 from ..slices import SliceStack
 from ..zoo import Detector
 from .cache import Cached, Kind, ReconstructionCache, cache_keys
@@ -57,7 +57,8 @@ def check_batch_size(batch_size: int) -> None:
     whole = isinstance(batch_size, int | np.integer) and not isinstance(batch_size, bool)
     if not whole or not 1 <= batch_size <= MAX_GROUP:
         raise ParameterError(
-            f"the batch size must be a whole number from 1 to {MAX_GROUP}, not {batch_size!r}"
+            f"the batch size must be a whole number from 1 to {MAX_GROUP}, not {batch_size!r}",
+            mend="leave it out for the usual number",
         )
 
 
@@ -192,7 +193,7 @@ class _Attempt:
             note = f"the memory of {device} is too small for {self.asked} slices at a time: {half} were taken"
             return replace(self, batch_size=half, warnings=(*self._notes_before(device), note))
         if device.type == "cpu":
-            raise ModelError(
+            raise OutOfMemoryError(
                 f"the memory of this computer is too small for {self.detector.name}, even for one slice at a time",
                 mend="close other programs or use a smaller model",
             )

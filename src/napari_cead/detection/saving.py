@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..atomic import make_folder, strict, to_json, write_text
-from ..errors import OutputError, ParameterError
+from ..errors import OutputError, ParameterError, SettingsFileError
 from ..metrics import precision, recall, volume_ml
 from ..patients import MASK, Grid, Patient, save_volume
 from .corrections import Corrections
@@ -173,20 +173,20 @@ def read_summary(path: str | Path) -> dict[str, Any]:
         with file.open("rb") as stream:
             content = stream.read(_LARGEST_JSON + 1)
     except FileNotFoundError:
-        raise ParameterError("there is no such file", file=file, mend=_MEND_READ) from None
+        raise SettingsFileError("there is no such file", file=file, mend=_MEND_READ) from None
     except OSError as error:
-        raise ParameterError(
+        raise SettingsFileError(
             f"the file cannot be read ({error.strerror})", file=file, mend=_MEND_READ
         ) from error
     if len(content) > _LARGEST_JSON:
-        raise ParameterError("the file is too large to hold settings", file=file, mend=_MEND_READ)
+        raise SettingsFileError("the file is too large to hold settings", file=file, mend=_MEND_READ)
     try:
         values = json.loads(content.decode("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:  # ValueError: bytes that are no text, too
-        raise ParameterError(f"this is not valid JSON ({error})", file=file, mend=_MEND_READ) from None
+        raise SettingsFileError(f"this is not valid JSON ({error})", file=file, mend=_MEND_READ) from None
     version = values.get("schema_version") if isinstance(values, dict) else None
     if version != SCHEMA_VERSION or isinstance(version, bool):
-        raise ParameterError(
+        raise SettingsFileError(
             f"the settings have schema version {version}, this program reads {SCHEMA_VERSION}",
             file=file,
             mend="update napari-cead, or export them again with this version",

@@ -51,7 +51,7 @@ class ScoreHistograms:
             ParameterError: If the shapes differ or ``bins`` is less than 1.
         """
         if bins < 1:
-            raise ParameterError(f"at least one bin is needed, not {bins}")
+            raise ParameterError(f"at least one bin is needed, not {bins}", mend="256 are usual")
         scores, lesion = np.asarray(anomaly_map), as_mask(reference)
         _same_shape(scores, lesion, "reference")
         single = scores.dtype.kind == "f" and scores.dtype.itemsize <= 4
@@ -95,7 +95,10 @@ class ScoreHistograms:
             ParameterError: If there is no lesion voxel: any threshold that finds nothing would do.
         """
         if not self.lesion.any():
-            raise ParameterError("no threshold is best without lesion voxels in the reference")
+            raise ParameterError(
+                "no threshold is best without lesion voxels in the reference",
+                mend="give a patient with lesions",
+            )
         dice = self.dice()
         best = int(np.argmax(dice))
         return float(self.thresholds[best]), float(dice[best])
@@ -109,7 +112,10 @@ class ScoreHistograms:
         _check_quantile(quantile)
         total = int(self.healthy.sum())
         if total == 0:
-            raise ParameterError("a quantile of healthy voxels needs at least one healthy voxel")
+            raise ParameterError(
+                "a quantile of healthy voxels needs at least one healthy voxel",
+                mend="give a patient with healthy brain in it",
+            )
         few = np.flatnonzero(total - _above(self.healthy) >= quantile * total)
         return float(self.thresholds[few[0]]) if few.size else 1.0
 
@@ -174,7 +180,10 @@ def healthy_quantile(values: ArrayLike, quantile: float) -> float:
     if scores.dtype.kind == "f":
         scores = np.where(np.isnan(scores), scores.dtype.type(0), scores)
     if scores.size == 0:
-        raise ParameterError("a quantile of healthy voxels needs at least one healthy voxel")
+        raise ParameterError(
+            "a quantile of healthy voxels needs at least one healthy voxel",
+            mend="give a patient with healthy brain in it",
+        )
     rank = max(int(np.ceil(quantile * scores.size)), 1) - 1
     return float(np.partition(scores, rank)[rank])
 
@@ -197,9 +206,12 @@ def _above(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _same_shape(scores: NDArray[np.floating], other: NDArray[np.bool_], name: str) -> None:
     if scores.shape != other.shape:
-        raise ParameterError(f"anomaly map {scores.shape} and {name} {other.shape} differ in shape")
+        raise ParameterError(
+            f"anomaly map {scores.shape} and {name} {other.shape} differ in shape",
+            mend="give both on one grid",
+        )
 
 
 def _check_quantile(quantile: float) -> None:
     if not 0.0 <= quantile <= 1.0:
-        raise ParameterError(f"a quantile lies from 0 to 1, not {quantile!r}")
+        raise ParameterError(f"a quantile lies from 0 to 1, not {quantile!r}", mend="0.995 is usual")

@@ -314,7 +314,7 @@ def _check_packages(report: bool) -> None:
 
 def _check(scores: Sequence[str] | None, rules: Sequence[Rule], quantile: float) -> None:
     if not 0 <= quantile <= 1:
-        raise ParameterError(f"a quantile lies from 0 to 1, not {quantile!r}")
+        raise ParameterError(f"a quantile lies from 0 to 1, not {quantile!r}", mend="0.995 is usual")
     for score in scores or ():
         if score not in SCORES:
             raise ParameterError(f"unknown score {score!r}", mend=f"use one of {', '.join(SCORES)}")

@@ -424,7 +424,11 @@ CURVE = 256
 def _whole(found: Any, name: str) -> Any:
     """Return what a task found; one that failed on files of our own making is a bug or a full disk."""
     if isinstance(found, Failure):
-        raise PatientError(f"what was measured of it cannot be read again: {found.reason}", file=name)
+        raise PatientError(
+            f"what was measured of it cannot be read again: {found.reason}",
+            file=name,
+            mend="free space on the disk and evaluate into an empty folder",
+        )
     return found
 
 

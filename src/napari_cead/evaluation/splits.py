@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import PatientError
+from ..errors import PatientNotFoundError
 from ..patients import PNG_SPACING, find_files, find_patients
 from ..training.sources import shows, unique_names
 from ..training.splits import PARTS, Part, read_split
@@ -105,7 +105,7 @@ def _patients(cohort: Path, sequence: str) -> dict[str, Path]:
     places = list(find_patients(cohort))
     if not places:
         what = "there are no patients in this folder" if cohort.is_dir() else "there is no such folder"
-        raise PatientError(what, file=cohort, mend="give a folder that holds patients")
+        raise PatientNotFoundError(what, file=cohort, mend="give a folder that holds patients")
     return unique_names(cohort, [place for place in places if shows(place, sequence)], None)
 
 

@@ -24,7 +24,7 @@ from ..detection import (
 )
 from ..detection.reconstruct import check_batch_size
 from ..detection.replay import Origin
-from ..errors import Cancelled, CeadError, CeadWarning, OutputError, PatientError
+from ..errors import Cancelled, CeadError, CeadWarning, NotReadyError, OutputError, PatientError
 from ..json_files import read_json
 from ..patients import find_files, find_patients, is_patient, load_patient
 from ..zoo import Detector, load_model
@@ -193,7 +193,7 @@ class DetectionQueue:
         """
         with self._lock:
             if self._running:
-                raise CeadError("the queue is running already", mend="wait for it or cancel it")
+                raise NotReadyError("the queue is running already", mend="wait for it or cancel it")
             self._running = True
         try:
             target = Path(out).expanduser().absolute()
@@ -257,7 +257,11 @@ class _Run:
         except Exception as error:
             # A night's work must not end on one strange file; the details are for whoever mends the bug.
             _log.exception("the queue could not run %s", item.path)
-            reason = CeadError(f"unexpected {type(error).__name__}: {error}", file=item.path)
+            reason = CeadError(
+                f"unexpected {type(error).__name__}: {error}",
+                file=item.path,
+                mend="please report this with the log",
+            )
             return replace(item, state="failed", reason=str(reason))
         except BaseException:
             self.queue._set(item.again())

@@ -20,7 +20,7 @@ from ..detection import (
 )
 from ..detection.reconstruct import GROUP
 from ..detection.scores import needs_gradient
-from ..errors import Cancelled, CeadError
+from ..errors import Cancelled, NotReadyError
 from ..patients import Patient, load_patient
 from .analysis import Analysis, Key
 from .history import History
@@ -78,7 +78,7 @@ class Session(SessionSettings):
         """
         with self._lock:
             if self._patient is None:
-                raise CeadError("there is no patient yet", mend="open a patient first")
+                raise NotReadyError("there is no patient yet", mend="open a patient first")
             self._patient = patient = self._patient.with_lesion_mask(mask)
             for opened in self._opened.values():
                 made = replace(opened.analysis.reconstruction, patient=patient)
@@ -126,7 +126,7 @@ class Session(SessionSettings):
         """
         patient = self._patient
         if patient is None:
-            raise CeadError("there is no patient yet", mend="open a patient first")
+            raise NotReadyError("there is no patient yet", mend="open a patient first")
         detector = self._loaded.get(model, device)
         score = score or preferred_score(detector.card)
         suggestions = suggestions_for(detector.card, score)
@@ -204,7 +204,7 @@ class Session(SessionSettings):
         """
         analysis = self.analysis
         if analysis is None:
-            raise CeadError("there is no anomaly map yet", mend="run a model first")
+            raise NotReadyError("there is no anomaly map yet", mend="run a model first")
         old = analysis.reconstruction
         if (old.model, score) in self._opened:
             return self._show((old.model, score))
@@ -240,7 +240,9 @@ class Session(SessionSettings):
             CeadError: If there is no such analysis.
         """
         if key not in self._opened:
-            raise CeadError(f"there is no analysis by {key[0]} with {key[1]}", mend="run this model first")
+            raise NotReadyError(
+                f"there is no analysis by {key[0]} with {key[1]}", mend="run this model first"
+            )
         return self._show(key)
 
     def forget(self, key: Key) -> None:
@@ -308,7 +310,7 @@ class Session(SessionSettings):
         """
         analysis = self.analysis
         if analysis is None:
-            raise CeadError("there is nothing to export yet", mend="run a model first")
+            raise NotReadyError("there is nothing to export yet", mend="run a model first")
         return export_analysis(
             analysis.detection(), folder, corrections=analysis.corrections, automatic=analysis.automatic
         )
@@ -339,7 +341,7 @@ class Session(SessionSettings):
         settings = read_settings(path)
         patient = self._patient
         if patient is None:
-            raise CeadError("there is no patient yet", mend="open a patient first")
+            raise NotReadyError("there is no patient yet", mend="open a patient first")
         notes = check_same_patient(settings, patient)
         corrections = load_corrections(settings, patient)
         analysis = self.detect(

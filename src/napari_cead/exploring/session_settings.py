@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..detection import MapOptions, PostprocessParams
-from ..errors import Cancelled, CeadError
+from ..errors import Cancelled, NotReadyError
 from .analysis import Analysis
 from .opened import Opened, Settings
 from .state import Mask, SessionState
@@ -156,6 +156,6 @@ class SessionSettings(SessionState):
         with self._lock:
             opened = self._now()
             if opened is None:
-                raise CeadError("there is no detected mask yet", mend="run a model first")
+                raise NotReadyError("there is no detected mask yet", mend="run a model first")
             opened.analysis = analysis = change(opened.analysis)
         self.mask_changed.emit(analysis)

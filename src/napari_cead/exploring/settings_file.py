@@ -15,7 +15,7 @@ from ..detection.corrections import Corrections, read_corrections
 from ..detection.provenance import file_sha256, voxels_sha256
 from ..detection.reconstruct import GROUP
 from ..detection.saving import read_summary
-from ..errors import MaskError, ParameterError
+from ..errors import MaskError, ParameterError, SettingsFileError
 from ..patients import MASK, Patient
 
 SETTINGS_FILE = "settings.json"
@@ -157,9 +157,9 @@ def read_settings(path: str | Path) -> SavedSettings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise ParameterError(f"{where}: {first['msg']}", file=file, mend=_AGAIN) from None
+        raise SettingsFileError(f"{where}: {first['msg']}", file=file, mend=_AGAIN) from None
     except ParameterError as error:
-        raise ParameterError(error.reason, file=file, mend=_AGAIN) from None
+        raise SettingsFileError(error.reason, file=file, mend=_AGAIN) from None
     return SavedSettings(
         model=read.model,
         sha256=read.sha256,
@@ -185,7 +185,9 @@ _Numbers = TypeVar("_Numbers", PostprocessParams, MapOptions)
 def _numbers(kind: type[_Numbers], values: dict[str, Any], where: str) -> _Numbers:
     """Return validated settings; all of them have to be there, as a default would be silent."""
     if values.keys() != kind.model_fields.keys():
-        raise ParameterError(f"{where} must hold {', '.join(kind.model_fields)} and nothing else")
+        raise SettingsFileError(
+            f"{where} must hold {', '.join(kind.model_fields)} and nothing else", mend=_AGAIN
+        )
     return kind(**values)
 
 
@@ -195,7 +197,7 @@ def _find(path: Path) -> Path:
     for name in _FILES:
         if (path / name).is_file():
             return path / name
-    raise ParameterError(
+    raise SettingsFileError(
         f"there is neither {' nor '.join(_FILES)} here", file=path, mend="choose the folder of an export"
     )
 

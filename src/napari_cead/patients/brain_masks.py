@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MaskError, PatientError
+from ..errors import IntensityError, MaskError, PatientError
 from .patient import Patient
 from .png import Side, read_stack, slice_files
 from .volumes import Volume, clean_mask, onto, read_volume
@@ -41,7 +41,7 @@ def within_brain(
     sequences = {name: np.where(brain, volume, np.float32(0)) for name, volume in patient.sequences.items()}
     for name, volume in sequences.items():
         if not volume.any():
-            raise PatientError(
+            raise IntensityError(
                 f"{name} is 0 everywhere inside the brain mask", file=file or patient.name, mend=_MEND
             )
     return replace(patient, sequences=sequences, warnings=(*patient.warnings, *notes))

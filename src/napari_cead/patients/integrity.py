@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import Cancelled, MaskError, PatientError
+from ..errors import Cancelled, MaskError, PatientError, PatientNotFoundError
 from .aliases import SEQUENCES, is_nifti
 from .grid import Grid
 from .layouts import PatientFiles, find_files, find_patients, is_patient
@@ -189,7 +189,7 @@ def check_cohort(
     strays = [] if top.is_file() else list(_strays(top, places))
     if not places and not strays:
         what = "there are no patients in this folder" if top.is_dir() else "there is no such folder"
-        raise PatientError(what, file=top, mend="give a folder that holds patients")
+        raise PatientNotFoundError(what, file=top, mend="give a folder that holds patients")
     patients: list[CheckedPatient] = []
     with ThreadPoolExecutor(_PATIENTS) as pool:
         tasks = [pool.submit(_check, place, sequence or "flair", png_spacing) for place in places]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..errors import PatientError
+from ..errors import PatientError, PatientNotFoundError, UnreadableError, UnsupportedError
 from .aliases import ALIASES, BRAIN_MASK, MASK, PNG_FOLDERS, SEQUENCES, is_nifti, split_name
 
 
@@ -49,10 +49,10 @@ def find_files(path: str | Path, sequence: str = "flair") -> PatientFiles:
         if where.is_file():
             return _single(where, sequence)
     except OSError as error:
-        raise PatientError(
+        raise UnreadableError(
             f"cannot be read ({error.strerror})", file=where, mend="check its permissions"
         ) from error
-    raise PatientError("there is no such file or folder", file=where, mend="check the path")
+    raise PatientNotFoundError("there is no such file or folder", file=where, mend="check the path")
 
 
 def preferred_sequence(path: str | Path, wanted: str = "flair") -> str:
@@ -114,9 +114,9 @@ def _in_folder(folder: Path) -> PatientFiles:
     if files is not None:
         return files
     if not any(folder.iterdir()):
-        raise PatientError("the folder is empty", file=folder, mend="choose a patient's folder")
+        raise PatientNotFoundError("the folder is empty", file=folder, mend="choose a patient's folder")
     if any(is_nifti(entry) for entry in folder.iterdir()):
-        raise PatientError(
+        raise PatientNotFoundError(
             "no name in this folder tells which scan is which",
             file=folder,
             mend="name the scans flair.nii.gz, t1_gd.nii.gz, … or give one file itself",
@@ -125,7 +125,7 @@ def _in_folder(folder: Path) -> PatientFiles:
     mend = (
         f"choose one patient, for instance {below}" if below else "choose a patient's folder or a NIfTI file"
     )
-    raise PatientError("no scan of a patient lies in this folder", file=folder, mend=mend)
+    raise PatientNotFoundError("no scan of a patient lies in this folder", file=folder, mend=mend)
 
 
 def _recognise(folder: Path) -> PatientFiles | None:
@@ -145,7 +145,7 @@ def _recognise(folder: Path) -> PatientFiles | None:
         if name is None or name == BRAIN_MASK:
             continue
         if name in found:
-            raise PatientError(
+            raise PatientNotFoundError(
                 f"both {found[name].name} and {entry.name} look like {name}",
                 file=folder,
                 mend="open one of the files itself",
@@ -179,12 +179,12 @@ def _single(file: Path, sequence: str) -> PatientFiles:
         beside = file.parent.parent / "mask" / file.name
         return PatientFiles(file.stem, "picture", {sequence: file}, beside if beside.is_file() else None)
     if not is_nifti(file):
-        raise PatientError(
+        raise UnsupportedError(
             "the file is neither NIfTI nor PNG", file=file, mend="give a .nii, .nii.gz or .png file"
         )
     prefix, name = split_name(file)
     if name in (MASK, BRAIN_MASK):
-        raise PatientError(
+        raise UnsupportedError(
             "the name is that of a mask, not of a scan", file=file, mend="give the scan it belongs to"
         )
     mask = next((path for path in sorted(file.parent.iterdir()) if _is_mask_of(path, prefix)), None)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from ..errors import PatientError
+from ..errors import GeometryError, OutOfMemoryError, UnreadableError
 
 MAX_VOXELS = 2**30
 """Most voxels of a volume: ten times those of a scan of 512 x 512 x 400."""
@@ -36,7 +36,7 @@ def check_shape(shape: Sequence[int], file: str | Path, most: int = MAX_VOXELS) 
     count = math.prod(sizes)
     if not sizes or min(sizes) < 1 or count > most:
         said = tuple(sizes[:8])
-        raise PatientError(f"the header declares an impossible size {said}", file=file, mend=_MEND)
+        raise GeometryError(f"the header declares an impossible size {said}", file=file, mend=_MEND)
     return count
 
 
@@ -54,11 +54,11 @@ def check_held(needed: int, file: Path, *, packed: bool) -> None:
     try:
         length = file.stat().st_size
     except OSError as error:
-        raise PatientError(
+        raise UnreadableError(
             f"the file cannot be read ({error.strerror or error})", file=file, mend="check the disk"
         ) from error
     if needed > length * (INFLATION if packed else 1):
-        raise PatientError(
+        raise UnreadableError(
             f"the header declares {needed:,} bytes of data, more than this file of {length:,} bytes can hold",
             file=file,
             mend=_MEND,
@@ -77,7 +77,7 @@ def check_memory(needed: int, file: str | Path) -> None:
     """
     free = psutil.virtual_memory().available + psutil.swap_memory().free
     if needed > free:
-        raise PatientError(
+        raise OutOfMemoryError(
             f"reading it takes {needed / _GIB:.1f} GiB of memory, {free / _GIB:.1f} GiB are free",
             file=file,
             mend="close other programs, or use a scan of fewer voxels",

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CeadWarning, MaskError, ParameterError, PatientError
+from ..errors import CeadWarning, MaskError, MissingSequenceError, ParameterError, PatientError
 from .aliases import BRAIN_MASK, MASK, SEQUENCES
 from .brain_masks import within_brain
 from .layouts import PatientFiles, find_files
@@ -91,11 +91,16 @@ def read_files(
         png_spacing: (z, y, x) in mm of PNG slices.
     """
     if png_first_column not in ("left", "right"):
-        raise ParameterError(f"the first PNG column is 'left' or 'right', not {png_first_column!r}")
+        raise ParameterError(
+            f"the first PNG column is 'left' or 'right', not {png_first_column!r}",
+            mend="name the side of the patient that column 0 shows",
+        )
     if len(png_spacing) != 3 or not all(np.isfinite(size) and size > 0 for size in png_spacing):
-        raise ParameterError(f"a voxel size must be three positive numbers in mm, not {png_spacing}")
+        raise ParameterError(
+            f"a voxel size must be three positive numbers in mm, not {png_spacing}", mend="give (z, y, x)"
+        )
     if sequence not in files.sequences:
-        raise PatientError(
+        raise MissingSequenceError(
             f"there is no {sequence} scan, only {', '.join(sorted(files.sequences))}",
             file=path,
             mend=f"choose another sequence (--sequence {sorted(files.sequences)[0]}) or add the missing file",
@@ -129,7 +134,7 @@ def read_files(
             volumes[name], found = clean_intensities(moved.data, what)
         except PatientError as error:
             if name == sequence:
-                raise PatientError(error.reason, file=place, mend=error.mend) from error
+                raise error.at(place) from error
             notes.append(f"left out: {error}")
             continue
         notes.extend(note for note in (*moved.warnings, *found) if note not in notes)

@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MaskError, ParameterError, PatientError
+from ..errors import (
+    GeometryError,
+    MaskError,
+    MissingSequenceError,
+    ParameterError,
+    UnsupportedError,
+)
 from .grid import Grid
 from .volumes import clean_intensities, clean_mask
 
@@ -50,14 +56,14 @@ class Patient:
         shape = self.grid.canonical_shape
         if self.sequence not in self.sequences:
             have = ", ".join(self.sequences) or "nothing"
-            raise PatientError(
+            raise MissingSequenceError(
                 f"there is no {self.sequence!r} sequence, only {have}",
                 file=self.name,
                 mend="choose one of these sequences",
             )
         for sequence, volume in self.sequences.items():
             if volume.shape != shape:
-                raise PatientError(
+                raise GeometryError(
                     f"{sequence} has shape {volume.shape}, expected {shape}",
                     file=self.name,
                     mend="give sequences on one grid",
@@ -100,14 +106,14 @@ class Patient:
             MaskError: If the mask is an image.
         """
         if not sequences:
-            raise ParameterError("a patient needs at least one sequence")
+            raise ParameterError("a patient needs at least one sequence", mend="give {'flair': array}")
         _check_spacing(spacing, name)
         notes = list(warnings)
         cleaned: dict[str, NDArray[np.float32]] = {}
         for key, data in sequences.items():
             array = np.asarray(data)
             if array.dtype.kind not in "fiub" or array.ndim not in (2, 3):
-                raise PatientError(
+                raise UnsupportedError(
                     f"an array of type {array.dtype} and shape {array.shape} is not a scan",
                     file=key,
                     mend="give real values in (Z, Y, X)",
@@ -163,4 +169,4 @@ class Patient:
 
 def _check_spacing(spacing: tuple[float, float, float], name: str) -> None:
     if len(spacing) != 3 or not all(np.isfinite(size) and size > 0 for size in spacing):
-        raise PatientError(f"impossible voxel size {spacing} mm", file=name, mend="repair the header")
+        raise GeometryError(f"impossible voxel size {spacing} mm", file=name, mend="repair the header")

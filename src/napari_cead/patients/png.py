@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import PatientError
+from ..errors import GeometryError, PatientNotFoundError, UnreadableError, UnsupportedError
 from .grid import Grid
 from .limits import MAX_PIXELS, check_held, check_memory, check_shape
 from .volumes import Volume
@@ -34,24 +34,24 @@ def slice_files(folder: Path) -> list[Path]:
         if path.stem.isdecimal():
             number = int(path.stem)
             if number in numbered:
-                raise PatientError(
+                raise UnreadableError(
                     f"two slices have the number {number}", file=folder, mend="remove one of them"
                 )
             numbered[number] = path
     if not numbered:
-        raise PatientError(
+        raise PatientNotFoundError(
             "no numbered PNG slices (000.png, 001.png, …)", file=folder, mend="check the folder"
         )
     first, last = min(numbered), max(numbered)
     missing = last - first + 1 - len(numbered)
     if missing:  # counted, not listed: names can hold any number
         lost = next(number for number in range(first, last) if number not in numbered)
-        raise PatientError(
+        raise UnreadableError(
             f"{missing} of {last - first + 1} slices are missing, the first is number {lost}",
             file=folder,
             mend="restore the missing PNG files",
         )
-    return [numbered[number] for number in range(first, last + 1)]
+    return [numbered[number] for number in sorted(numbered)]
 
 
 def read_picture(path: Path) -> NDArray[Any]:
@@ -64,19 +64,19 @@ def read_picture(path: Path) -> NDArray[Any]:
         with path.open("rb") as stream:
             start = stream.read(len(_SIGNATURE) + 16)
         if not start.startswith(_SIGNATURE) or start[12:16] != b"IHDR":
-            raise PatientError("this is not a PNG file", file=path, mend="give PNG slices")
+            raise UnsupportedError("this is not a PNG file", file=path, mend="give PNG slices")
         size = tuple(int.from_bytes(start[place : place + 4], "big") for place in (16, 20))
         # A pixel takes at least a bit, before it is compressed.
         check_held(check_shape(size, path, MAX_PIXELS) // 8, path, packed=True)
         with Image.open(path, formats=("PNG",)) as picture:  # other formats can start other programs
             pixels = np.asarray(picture.convert("RGB") if picture.mode in ("P", "PA") else picture)
     except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError) as error:
-        raise PatientError("the PNG cannot be read", file=path, mend="copy the file again") from error
+        raise UnreadableError("the PNG cannot be read", file=path, mend="copy the file again") from error
     if pixels.ndim == 3:
         if pixels.shape[2] in (2, 4):  # alpha says nothing about the scan
             pixels = pixels[..., :-1]
         if not (pixels == pixels[..., :1]).all():
-            raise PatientError("the picture is in colour", file=path, mend="give grey slices")
+            raise UnsupportedError("the picture is in colour", file=path, mend="give grey slices")
         pixels = pixels[..., 0]
     return pixels
 
@@ -99,7 +99,7 @@ def read_stack(files: list[Path], side: Side, spacing: tuple[float, float, float
     def read(path: Path) -> NDArray[Any]:
         pixels = read_picture(path)
         if pixels.shape != first.shape:
-            raise PatientError(
+            raise GeometryError(
                 f"the slice has {pixels.shape[0]}x{pixels.shape[1]} pixels, "
                 f"{files[0].name} has {first.shape[0]}x{first.shape[1]}",
                 file=path,

@@ -34,7 +34,10 @@ def save_volume(volume: NDArray[Any], patient: Patient, path: str | Path) -> Pat
         raise OutputError("the name does not say NIfTI", file=target, mend="let it end in .nii.gz")
     array = np.asarray(volume)
     if array.shape != patient.shape:
-        raise ParameterError(f"a volume of shape {array.shape} does not fit the patient's {patient.shape}")
+        raise ParameterError(
+            f"a volume of shape {array.shape} does not fit the patient's {patient.shape}",
+            mend="give a volume on the patient's grid",
+        )
     data = patient.grid.to_source(_storable(array))
     header = patient.grid.header
     if header is not None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from ..atomic import atomic_path
-from ..errors import Cancelled, MaskError, MissingExtraError, OutputError, PatientError
+from ..errors import Cancelled, MaskError, MissingExtraError, OutputError, PatientError, PatientNotFoundError
 from .volumes import read_volume
 
 HOW_TO_INSTALL = "run: pip install hd-bet (or pipx install hd-bet, which keeps it apart)"
@@ -69,7 +69,7 @@ def strip_with_hd_bet(
     if not target.name.lower().endswith(".nii.gz"):
         raise OutputError("the name does not say NIfTI", file=target, mend="let it end in .nii.gz")
     if not source.is_file():
-        raise PatientError("there is no such file", file=source, mend="check the path")
+        raise PatientNotFoundError("there is no such file", file=source, mend="check the path")
     with tempfile.TemporaryDirectory(prefix="napari-cead-") as place:
         folder = Path(place)
         given = _as_nifti_gz(source, folder)
@@ -84,7 +84,9 @@ def strip_with_hd_bet(
         try:
             empty = not read_volume(mask).data.any()
         except PatientError as error:
-            raise MaskError(f"HD-BET's mask cannot be used ({error.reason})", file=source) from error
+            raise MaskError(
+                f"HD-BET's mask cannot be used ({error.reason})", file=source, mend="give a brain mask file"
+            ) from error
         if empty:
             raise MaskError("HD-BET found no brain in this scan", file=source, mend="give a brain mask file")
         with atomic_path(target) as temporary:

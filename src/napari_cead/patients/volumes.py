@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.orientations import io_orientation
 from nibabel.processing import resample_from_to
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
-from ..errors import MaskError, PatientError
+from ..errors import (
+    GeometryError,
+    IntensityError,
+    MaskError,
+    PatientNotFoundError,
+    UnreadableError,
+    UnsupportedError,
+)
 from .backgrounds import zero_background
 from .grid import Grid
 from .limits import check_held, check_memory, check_shape
 from .nifti import read_header
+from .repairs import repairs
 
 MAX_MASK_VALUES = 16
 _MEND_READ = "copy the file again or convert it to NIfTI anew"
@@ -50,7 +58,7 @@ def read_volume(path: Path) -> Volume:
     try:
         return _read_volume(path)
     except OSError as error:  # a network folder that went away, a broken disk
-        raise PatientError(
+        raise UnreadableError(
             f"the file cannot be read ({error.strerror or _why(error)})",
             file=path,
             mend="check the disk or the network folder",
@@ -59,42 +67,50 @@ def read_volume(path: Path) -> Volume:
 
 def _read_volume(path: Path) -> Volume:
     if path.is_dir():
-        raise PatientError("this is a folder, not a file", file=path, mend="give a NIfTI file")
+        raise PatientNotFoundError("this is a folder, not a file", file=path, mend="give a NIfTI file")
     if not path.is_file():
-        raise PatientError("there is no such file", file=path, mend="check the path")
+        raise PatientNotFoundError("there is no such file", file=path, mend="check the path")
     if path.stat().st_size == 0:
-        raise PatientError("the file is empty", file=path, mend=_MEND_READ)
-    image: Any = read_header(path) or _by_nibabel(path)
+        raise UnreadableError("the file is empty", file=path, mend=_MEND_READ)
+    with repairs() as repaired:
+        image: Any = read_header(path) or _by_nibabel(path)
     shape, dropped = _three_dimensional(tuple(int(size) for size in image.shape), path)
     kind = np.dtype(image.dtype)
     if kind.fields is not None:
-        raise PatientError(
+        raise UnsupportedError(
             "the image is in colour (RGB)", file=path, mend="give a scan with one value per voxel"
         )
     if kind.kind == "c":
-        raise PatientError("the image is complex-valued", file=path, mend="give the magnitude image")
+        raise UnsupportedError("the image is complex-valued", file=path, mend="give the magnitude image")
     if not dropped:
-        raise PatientError(
+        raise UnsupportedError(
             f"the image has {len(shape)} dimensions {shape}",
             file=path,
             mend="give one three-dimensional volume",
         )
     image.check_size()
-    affine = np.asarray(image.affine, dtype=np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise PatientError("the affine in the header is not usable", file=path, mend="repair qform or sform")
+    try:
+        affine = np.asarray(image.affine, dtype=np.float64)
+    except Exception as error:  # bytes that anybody wrote: nibabel raises of all kinds
+        raise GeometryError(
+            f"the affine in the header is not usable ({_why(error)})", file=path, mend="repair qform or sform"
+        ) from error
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9 or _flat(affine):
+        raise GeometryError("the affine in the header is not usable", file=path, mend="repair qform or sform")
     try:
         data = np.asarray(image.data()).reshape(shape, order="F")
-    except (EOFError, zlib.error, ValueError, MemoryError) as error:
-        raise PatientError(
+    except OSError:
+        raise
+    except Exception as error:  # likewise
+        raise UnreadableError(
             f"the image data cannot be read ({_why(error)})", file=path, mend=_MEND_READ
         ) from error
     header = image.header if isinstance(image.header, nib.Nifti1Header) else None
     oriented = header is None or bool(header["qform_code"] > 0 or header["sform_code"] > 0)
     grid = Grid((shape[0], shape[1], shape[2]), affine, header, oriented)
-    warnings: tuple[str, ...] = ()
+    warnings = tuple(f"{path.name}: the header is not as it should be ({note})" for note in repaired)
     if not oriented:
-        warnings = (f"{path.name}: the header states no orientation, so left and right are unknown",)
+        warnings += (f"{path.name}: the header states no orientation, so left and right are unknown",)
     return Volume(grid.to_canonical(data), grid, warnings)
 
 
@@ -105,6 +121,11 @@ def _three_dimensional(shape: tuple[int, ...], path: Path) -> tuple[tuple[int, .
     if len(shape) == 2:
         shape = (*shape, 1)
     return shape, len(shape) == 3
+
+
+def _flat(affine: NDArray[np.float64]) -> bool:
+    """Whether two axes of the file run along one another so closely that no orientation follows from them."""
+    return not np.isfinite(io_orientation(affine)).all()
 
 
 class _Other:
@@ -139,10 +160,10 @@ def _by_nibabel(path: Path) -> _Other:
             isinstance(error, OSError) and error.errno is not None
         ):  # the disk; gzip's own complaints have no number
             raise
-        raise PatientError(
+        raise UnreadableError(
             f"the file cannot be read as NIfTI ({_why(error)})", file=path, mend=_MEND_READ
         ) from error
-    raise PatientError("the file is not a volume", file=path, mend="give a NIfTI scan")
+    raise UnsupportedError("the file is not a volume", file=path, mend="give a NIfTI scan")
 
 
 def _why(error: BaseException) -> str:
@@ -173,7 +194,7 @@ def clean_intensities(data: NDArray[Any], what: str) -> tuple[NDArray[np.float32
         finite = np.isfinite(volume)
         share = 1.0 - float(finite.mean())
         if share > 0.5:
-            raise PatientError(
+            raise IntensityError(
                 f"{share:.0%} of the values are NaN or infinite", file=what, mend="export the scan again"
             )
         if share > 0:
@@ -187,7 +208,7 @@ def clean_intensities(data: NDArray[Any], what: str) -> tuple[NDArray[np.float32
         if holes is not None:
             volume[holes] = 0
     if (total == 0 or not np.isfinite(total)) and not volume.any():
-        raise PatientError(
+        raise IntensityError(
             "the volume is zero everywhere", file=what, mend="choose a scan that holds a brain"
         )
     return volume, tuple(warnings)
@@ -242,7 +263,7 @@ def onto(volume: Volume, grid: Grid, order: int, what: str) -> Volume:
         note = f"{what}: no orientation in the header, taken voxel for voxel"
         return Volume(grid.to_canonical(volume.grid.to_source(volume.data)), grid, (*volume.warnings, note))
     if not volume.grid.overlaps(grid):
-        raise PatientError(
+        raise GeometryError(
             "the image lies outside the chosen scan",
             file=what,
             mend="give a file of the same patient and space",

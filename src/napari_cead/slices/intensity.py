@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ParameterError, PatientError
+from ..errors import IntensityError, ParameterError
 
 IntensityScaling = Literal["volume-percentile", "slice-max"]
 
@@ -41,7 +41,7 @@ def scale_intensity(
     else:
         scale = float(np.percentile(inside[brain], PERCENTILE)) if brain.any() else 0.0
         if not scale > 0:
-            raise PatientError(
+            raise IntensityError(
                 f"the {PERCENTILE}th percentile of the brain's intensity is {scale:g}, nothing to scale by",
                 mend="give a scan with positive intensities",
             )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import PatientError
+from ..errors import IntensityError, PatientError
 from ..patients import Patient
 from .brain import brain_mask
 from .geometry import SliceGeometry
@@ -72,7 +72,7 @@ def slice_stack(
     try:
         scaled = scale_intensity(volume, brain, scaling)
     except PatientError as error:
-        raise PatientError(error.reason, file=patient.name, mend=error.mend) from error
+        raise error.at(patient.name) from error
     geometry = SliceGeometry.fit(brain, patient.spacing, model_spacing, size)
     notes = [geometry.reason] if geometry.reason else []
     if (below := _negative(volume, brain)) > MANY_NEGATIVE:
@@ -97,7 +97,7 @@ def _negative(volume: NDArray[np.float32], brain: NDArray[np.bool_]) -> float:
 
 def _check_contrast(values: NDArray[np.float32], name: str) -> None:
     if values.size and values.min() == values.max():
-        raise PatientError(
+        raise IntensityError(
             f"the brain has the same intensity ({values[0]:g}) everywhere",
             file=name,
             mend="give a scan, not a mask",

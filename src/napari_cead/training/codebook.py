@@ -39,7 +39,9 @@ class CodebookTracker:
         self, module: VectorQuantisedAutoencoder, *, decay: float | None = None, reset_dead: bool = False
     ) -> None:
         if decay is not None and not 0 < decay < 1:
-            raise ParameterError(f"the codebook's decay is {decay:g}, it has to be between 0 and 1")
+            raise ParameterError(
+                f"the codebook's decay is {decay:g}, it has to be between 0 and 1", mend="0.99 is usual"
+            )
         self.codebook = module.codebook.weight
         self.codebook.requires_grad_(decay is None)
         self.decay = decay

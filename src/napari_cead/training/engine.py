@@ -27,6 +27,7 @@ from ..errors import (
     ModelError,
     ParameterError,
     RunError,
+    RunNotFoundError,
     StoreError,
     extra,
 )
@@ -191,7 +192,7 @@ def _check_resume(run: RunFolder, settings: TrainingSettings, store: SliceStore)
     plan = run.plan() if run.exists() else None
     if plan is None:
         if not run.path.is_dir():
-            raise RunError(
+            raise RunNotFoundError(
                 "there is no training run here", file=run.path, mend="check --out, or leave out --resume"
             )
         return  # it ended before it began: nothing is lost
@@ -257,7 +258,7 @@ def _fabric(settings: TrainingSettings, hardware: Hardware) -> Fabric:
         logging.getLogger(name).setLevel(logging.WARNING)
     device = pick_device(hardware.device)
     if hardware.devices < 1 or hardware.num_nodes < 1:
-        raise ParameterError("devices and machines are counted from 1")
+        raise ParameterError("devices and machines are counted from 1", mend="give 1 or more")
     processes = hardware.devices * hardware.num_nodes
     if settings.batch_size < processes:
         raise ParameterError(

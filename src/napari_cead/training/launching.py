@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import make_folder, to_json, write_text
-from ..errors import RunError
+from ..errors import RunDamagedError, RunError, RunNotFoundError
 from ..json_files import read_json
 from .requests import clear
 from .run_files import COMMAND_FILE, LAUNCH_FILE, OUTPUT_FILE, check_folder
@@ -117,9 +117,11 @@ def _from_plan(run: Path) -> list[str]:
         start = {"init_from": parents[0]} if parents and not (run / "checkpoint.json").exists() else {}
         return train_arguments(str(plan["settings"]["spec"]["name"]), str(plan["data"]), run, start)
     except FileNotFoundError:
-        raise RunError("there is no training run here", file=run, mend="see: napari-cead runs list") from None
+        raise RunNotFoundError(
+            "there is no training run here", file=run, mend="see: napari-cead runs list"
+        ) from None
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise RunError(
+        raise RunDamagedError(
             "the description of the run is damaged",
             file=run / "run.json",
             mend="start the training again in another folder",

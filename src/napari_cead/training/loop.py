@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import RunError
+from ..errors import OutOfMemoryError, RunError
 from ..models.vqvae import VectorQuantisedAutoencoder
 from ..zoo import load_model
 from .augmentation import augment
@@ -244,7 +244,7 @@ class Loop:
                 if not _out_of_memory(error):
                     raise
                 if self.micro == 1 or self.fabric.world_size > 1:
-                    raise RunError(
+                    raise OutOfMemoryError(
                         f"out of memory with {self.micro} slices at a time on {self.fabric.device}",
                         file=self.job.run,
                         mend="use a smaller --batch-size, more --devices, or --size small, and add --resume",

@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from ..errors import OutputError, RunError
+from ..errors import OutputError, RunBusyError, RunError, RunNotFoundError
 from ..json_files import read_json
 from ..zoo.finding import models_folder
 from . import launching, requests
@@ -86,8 +86,10 @@ class RunManager:
             return named[0]
         if named:
             places = ", ".join(str(known) for known in named)
-            raise RunError(f"several runs have this name ({places})", file=run, mend="give the run's folder")
-        raise RunError("there is no such training run", file=run, mend="see: napari-cead runs list")
+            raise RunNotFoundError(
+                f"several runs have this name ({places})", file=run, mend="give the run's folder"
+            )
+        raise RunNotFoundError("there is no such training run", file=run, mend="see: napari-cead runs list")
 
     def status(self, run: str | Path) -> RunInfo:
         """Return what a run does now.
@@ -227,7 +229,7 @@ class RunManager:
         place = self.find(run)
         owner = worker(place) or Owner.read(place / LAUNCH_FILE)
         if owner is not None and not owner.here:
-            raise RunError(f"{owner} is training here", file=place, mend="do this on that machine")
+            raise RunBusyError(f"{owner} is training here", file=place, mend="do this on that machine")
         process = None if owner is None else owner.process()
         if process is not None:
             with suppress(psutil.Error):
@@ -306,7 +308,7 @@ class RunManager:
     def _refuse_active(self, path: Path, mend: str) -> None:
         info = look(path)
         if info.active:
-            raise RunError(f"process {info.pid} on {info.host} is training here", file=path, mend=mend)
+            raise RunBusyError(f"process {info.pid} on {info.host} is training here", file=path, mend=mend)
 
     def _remove(self, path: Path) -> None:
         self._seen.pop(path, None)

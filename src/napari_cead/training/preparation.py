@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from ..errors import Cancelled, CeadWarning, ParameterError, PatientError, StoreError
+from ..errors import Cancelled, CeadWarning, ParameterError, PatientError, SplitError, StoreError
 from ..patients import PNG_SPACING, SEQUENCES, Patient, find_files, load_patient
 from ..patients.loading import read_files
 from ..patients.png import Side
@@ -137,7 +137,9 @@ def prepare(
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise ParameterError(f"{where} cannot be {first['input']!r}: {first['msg']}") from None
+        raise ParameterError(
+            f"{where} cannot be {first['input']!r}: {first['msg']}", mend="see napari-cead prepare --help"
+        ) from None
     kind: SplitKind = "patient" if split == "patient" else "slice" if split == "slice" else "file"
     listed = read_split(split) if kind == "file" else {}
 
@@ -158,7 +160,7 @@ def prepare(
             else {source.name: source for source in listing.scans}
         )
         if unknown := sorted(set(listed) - set(names)):
-            raise StoreError(
+            raise SplitError(
                 f"{unknown[0]} is no patient of this cohort",
                 file=split,
                 mend=f"use the names of the cohort, such as {min(names)}",
@@ -365,7 +367,7 @@ class _Preparation:
             for patient in self.patients:
                 before, now = self.split.parts.get(patient.name), self.listed[patient.name]
                 if before not in (None, now):
-                    raise StoreError(
+                    raise SplitError(
                         f"{patient.name} is in {before} in this store, but in {now} in the split file",
                         file=self.folder,
                         mend=OTHER_STORE,

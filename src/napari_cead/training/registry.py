@@ -85,4 +85,8 @@ def _writing() -> Iterator[None]:
         with FileLock(folder / ".runs.lock", timeout=2):
             yield
     except OSError as error:  # a timeout is one, too
-        raise OutputError("the list of runs cannot be written", file=registry_file()) from error
+        raise OutputError(
+            "the list of runs cannot be written",
+            file=registry_file(),
+            mend="check that its folder can be written and that no other program holds it",
+        ) from error

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from ..atomic import make_folder, to_json, write_text
-from ..errors import OutputError, RunError
+from ..errors import OutputError, RunBusyError
 from ..json_files import read_json
 from .run_files import LOCK_FILE, OWNER_FILE
 
@@ -129,7 +129,7 @@ def hold(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=PATIENCE)
     except Timeout:
-        raise RunError(
+        raise RunBusyError(
             f"{Owner.read(note) or 'another process'} is training here",
             file=folder,
             mend="wait for it, stop it, or choose another --out",

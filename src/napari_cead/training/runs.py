@@ -20,7 +20,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..atomic import atomic_path, make_folder, to_json, write_text
-from ..errors import RunError
+from ..errors import RunDamagedError, RunError, RunNotFoundError
 from ..json_files import read_json
 from .run_files import BEGUN, check_folder
 from .run_lock import hold
@@ -122,19 +122,21 @@ class RunFolder:
             values = read_json(file)
             version = values.get("schema_version")
             if version != SCHEMA_VERSION:
-                raise RunError(
+                raise RunDamagedError(
                     f"the run has schema version {version}, this program reads {SCHEMA_VERSION}",
                     file=file,
                     mend="use the version of napari-cead that started it",
                 )
             return Plan.model_validate(values)
         except FileNotFoundError:
-            raise RunError(
+            raise RunNotFoundError(
                 "there is no training run here", file=self.path, mend="check --out, or leave out --resume"
             ) from None
         except (OSError, ValueError, AttributeError, ValidationError) as error:
             reason = "the description of the run is damaged"
-            raise RunError(reason, file=file, mend="start the training again in another folder") from error
+            raise RunDamagedError(
+                reason, file=file, mend="start the training again in another folder"
+            ) from error
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -277,7 +279,7 @@ def _save(state: Mapping[str, Any], file: Path) -> str:
 
 
 def _damaged(file: Path) -> RunError:
-    return RunError(
+    return RunDamagedError(
         "the checkpoint is damaged: it is not what was written",
         file=file,
         mend="restore the run's folder from a backup, or start again in another folder",

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from ..atomic import to_json, write_text
-from ..errors import ParameterError, StoreError
+from ..errors import ParameterError, SplitError
 from ..json_files import read_json
 from ..patients import SEQUENCES
 from .scans import ScanSource
@@ -118,7 +118,11 @@ def write_scan_list(path: str | Path, scans: Iterable[ScanSource], sequence: str
     try:
         _Document.model_validate(content)
     except ValidationError as error:
-        raise ParameterError(f"this is no scan list: {_first(error)}") from None
+        raise ParameterError(
+            f"this is no scan list: {_first(error)}",
+            file=path,
+            mend="let each scan have a name of its own and say where it lies",
+        ) from None
     write_text(path, to_json(content))
     return Path(path)
 
@@ -133,16 +137,16 @@ def read_scan_list(path: str | Path) -> ScanList:
     try:
         values = read_json(file)
     except OSError as error:
-        raise StoreError(
+        raise SplitError(
             f"the scan list cannot be read ({error.strerror})", file=file, mend="check the path"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise StoreError(f"the scan list is not JSON ({error})", file=file, mend=_MEND) from None
+        raise SplitError(f"the scan list is not JSON ({error})", file=file, mend=_MEND) from None
     version = values.get("schema_version") if isinstance(values, dict) else None
     if not isinstance(values, dict) or "scans" not in values:
-        raise StoreError("this is no scan list", file=file, mend=_MEND)
+        raise SplitError("this is no scan list", file=file, mend=_MEND)
     if version != SCHEMA_VERSION or isinstance(version, bool):
-        raise StoreError(
+        raise SplitError(
             f"the scan list has schema version {version!r}, this program reads {SCHEMA_VERSION}",
             file=file,
             mend=_MEND,
@@ -150,7 +154,7 @@ def read_scan_list(path: str | Path) -> ScanList:
     try:
         document = _Document.model_validate(values)
     except ValidationError as error:
-        raise StoreError(f"the scan list cannot be used: {_first(error)}", file=file, mend=_MEND) from None
+        raise SplitError(f"the scan list cannot be used: {_first(error)}", file=file, mend=_MEND) from None
 
     def place(value: str | None) -> Path | None:
         return None if value is None else Path(value)

@@ -10,7 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import CeadError, PatientError
+from ..errors import (
+    CeadError,
+    MissingSequenceError,
+    PatientNotFoundError,
+    UnreadableError,
+    UnsupportedError,
+)
 from ..patients import (
     BRAIN_MASK,
     MASK,
@@ -68,16 +74,16 @@ class ScanSource:
         if self.scan.is_dir():
             found = find_files(self.scan, sequence)
             if sequence not in found.sequences:
-                raise PatientError(
+                raise MissingSequenceError(
                     f"there is no {sequence} scan, only {', '.join(sorted(found.sequences))}",
                     file=self.scan,
                     mend="choose another sequence or add the missing scan",
                 )
             return replace(found, sequences={sequence: found.sequences[sequence]}, mask=self.lesion_mask)
         if not self.scan.is_file():
-            raise PatientError("there is no such file", file=self.scan, mend="check the path")
+            raise PatientNotFoundError("there is no such file", file=self.scan, mend="check the path")
         if not is_nifti(self.scan) and self.scan.suffix.lower() != ".png":
-            raise PatientError(
+            raise UnsupportedError(
                 "the file is neither NIfTI nor PNG", file=self.scan, mend="give a .nii, .nii.gz or .png file"
             )
         return PatientFiles(
@@ -138,7 +144,7 @@ def find_scans(path: str | Path | Iterable[str | Path], sequence: str = "flair")
             for source in sorted(_at(root, sequence), key=lambda source: str(source.scan)):
                 found.setdefault(source.scan.resolve(), source)
         except OSError as error:
-            raise PatientError(
+            raise UnreadableError(
                 f"cannot be read ({error.strerror})", file=root, mend="check its permissions"
             ) from error
     return _with_unique_names(list(found.values()))
@@ -177,7 +183,7 @@ def _at(root: Path, sequence: str) -> Iterator[ScanSource]:
             yield _picture(root)
         return
     if not root.is_dir():
-        raise PatientError("there is no such file or folder", file=root, mend="check the path")
+        raise PatientNotFoundError("there is no such file or folder", file=root, mend="check the path")
     if (release := _sequence_folder(root)) is not None:
         yield release
         return

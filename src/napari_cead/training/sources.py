@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
-from ..errors import PatientError, StoreError
+from ..errors import MissingSequenceError, StoreError, UnreadableError
 from ..patients import BRAIN_MASK, MASK, PatientFiles, find_patients
 from ..patients.layouts import picture_sequence
 from ..patients.png import slice_files
@@ -63,7 +63,7 @@ def source_files(
     """
     if sequence not in files.sequences:
         have = ", ".join(sorted(files.sequences))
-        raise PatientError(
+        raise MissingSequenceError(
             f"there is no {sequence} scan, only {have}", file=place, mend="add the missing file"
         )
     sources = []
@@ -99,7 +99,7 @@ def fingerprint(sources: list[tuple[str, Path]], *, healthy: bool = False) -> st
                 while block := stream.read(1 << 20):
                     digest.update(block)
         except OSError as error:
-            raise PatientError(
+            raise UnreadableError(
                 f"cannot be read ({error.strerror})", file=file, mend="check its permissions"
             ) from error
     if healthy:
@@ -118,7 +118,7 @@ def stamp(sources: list[tuple[str, Path]], *, healthy: bool = False) -> str:
         try:
             state = file.stat()
         except OSError as error:
-            raise PatientError(
+            raise UnreadableError(
                 f"cannot be read ({error.strerror})", file=file, mend="check its permissions"
             ) from error
         digest.update(f"{role} {file} {state.st_size} {state.st_mtime_ns}\n".encode())

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from ..atomic import to_json, write_text
-from ..errors import StoreError
+from ..errors import SplitError
 from ..json_files import read_json
 
 Part = Literal["train", "validation", "test"]
@@ -36,25 +36,25 @@ def read_split(path: str | Path) -> dict[str, Part]:
     try:
         lists = read_json(file)
     except OSError as error:
-        raise StoreError(
+        raise SplitError(
             f"the split file cannot be read ({error.strerror})",
             file=file,
             mend="give patient, slice or the path of a JSON file",
         ) from error
     except (ValueError, RecursionError) as error:
-        raise StoreError(f"the split file is not JSON ({error})", file=file, mend=mend) from error
+        raise SplitError(f"the split file is not JSON ({error})", file=file, mend=mend) from error
     if not isinstance(lists, dict) or not all(
         isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists.values()
     ):
-        raise StoreError("the split file does not hold lists of patients' names", file=file, mend=mend)
+        raise SplitError("the split file does not hold lists of patients' names", file=file, mend=mend)
     if unknown := sorted(set(lists) - set(PARTS)):
-        raise StoreError(f"there is no part {unknown[0]!r}", file=file, mend=mend)
+        raise SplitError(f"there is no part {unknown[0]!r}", file=file, mend=mend)
     parts: dict[str, Part] = {}
     for part in PARTS:
         for name in lists.get(part, []):
             if name in parts:
                 where = f"in {part} twice" if parts[name] == part else f"in both {parts[name]} and {part}"
-                raise StoreError(f"{name} stands {where}", file=file, mend="let it stand in one list, once")
+                raise SplitError(f"{name} stands {where}", file=file, mend="let it stand in one list, once")
             parts[name] = part
     return parts
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from ..errors import OutputError, ParameterError, StoreError, extra
+from ..errors import OutputError, ParameterError, StoreDamagedError, StoreError, extra
 from ..json_files import read_json
 from .splits import Part
 from .store_arrays import open_array
@@ -55,7 +55,6 @@ __all__ = [
 
 _CHUNK = 32
 _READERS = min(8, os.cpu_count() or 1)
-_DAMAGE = (OSError, ValueError, RuntimeError, KeyError, TypeError)  # what zarr and its codecs raise
 _RECORD = TypeAdapter(StoredPatient)
 
 
@@ -115,7 +114,7 @@ class SliceStore:
         for patient in store.patients:
             group = folder / group_name(patient.name, patient.fingerprint, index.settings)
             if not (group / INDEX_FILE).is_file():
-                raise StoreError(
+                raise StoreDamagedError(
                     f"the slices of {patient.name} are missing",
                     file=group,
                     mend="run the same prepare once more",
@@ -260,7 +259,7 @@ class SliceStore:
                 here = np.flatnonzero(chunks == chunk)
                 start = int(chunk) * array.chunks[0]
                 put(here, np.asarray(array[start : start + array.chunks[0]])[rows[here] - start])
-        except _DAMAGE as error:
+        except Exception as error:  # zarr and its codecs raise anything for what is damaged
             raise _damaged(place.parent, f"the slices cannot be read ({error})") from error
 
 
@@ -269,7 +268,7 @@ def _put(target: NDArray[Any], places: NDArray[np.intp], block: NDArray[Any]) ->
 
 
 def _damaged(place: Path, what: str) -> StoreError:
-    return StoreError(what, file=place, mend="delete this folder and run the same prepare once more")
+    return StoreDamagedError(what, file=place, mend="delete this folder and run the same prepare once more")
 
 
 def require_zarr() -> Any:

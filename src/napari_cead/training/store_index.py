@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from ..atomic import write_text
-from ..errors import StoreError
+from ..errors import StoreDamagedError, StoreError
 from ..json_files import read_json
 from ..patients import PNG_SPACING
 from ..slices import IntensityScaling
@@ -185,7 +185,7 @@ def read_index(folder: Path) -> StoreIndex:
         if "schema_version" not in attributes or "split" not in attributes:
             raise StoreError("this Zarr group is no slice store", file=folder, mend="choose another folder")
         if (version := attributes["schema_version"]) != SCHEMA_VERSION:
-            raise StoreError(
+            raise StoreDamagedError(
                 f"the slice store has schema version {version!r}, this program reads {SCHEMA_VERSION}",
                 file=folder,
                 mend=again,
@@ -194,9 +194,11 @@ def read_index(folder: Path) -> StoreIndex:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "index"
-        raise StoreError(f"the index is damaged ({where}: {first['msg']})", file=file, mend=again) from error
+        raise StoreDamagedError(
+            f"the index is damaged ({where}: {first['msg']})", file=file, mend=again
+        ) from error
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise StoreError(f"the index is damaged ({error})", file=file, mend=again) from error
+        raise StoreDamagedError(f"the index is damaged ({error})", file=file, mend=again) from error
 
 
 def write_index(folder: Path, index: StoreIndex) -> None:

@@ -18,8 +18,9 @@ from ..zoo import list_models
 from .evaluate_form import AUTOMATIC, EvaluateForm
 from .evaluation_process import EvaluationProcess, Outcome
 from .evaluation_table import REPORT, RESULTS, read_results
+from .failures import show_failure
 from .gone import when_gone
-from .jobs import Job, show_failure
+from .jobs import Job
 from .model_watch import ModelWatch
 
 OUT_SUFFIX = "_evaluation"

@@ -23,7 +23,8 @@ from ..errors import CeadError
 from ..zoo import export_model, find_model, load_card
 from ..zoo.managing import note_model, remove_model, rename_model
 from ..zoo.privacy import withheld
-from .jobs import Job, show_failure
+from .failures import show_failure
+from .jobs import Job
 
 FORMATS = "Model archive (*.zip);;ONNX network (*.onnx);;Model folder (*)"
 

@@ -9,10 +9,9 @@ from functools import cache
 from typing import Any
 from weakref import WeakSet
 
-from napari.utils.notifications import notification_manager, show_error
 from qtpy.QtCore import QCoreApplication, QObject, Signal
 
-from ..errors import Cancelled, CeadError
+from .failures import show_failure
 
 
 class Job(QObject):
@@ -190,13 +189,3 @@ def spared_core() -> Iterator[None]:
         yield
     finally:
         _threads.leave()
-
-
-def show_failure(error: BaseException) -> None:
-    """Show an error as a napari notification: one sentence for what users can mend, details for a bug."""
-    if isinstance(error, Cancelled):
-        return
-    if isinstance(error, CeadError):
-        show_error(str(error))
-    else:
-        notification_manager.receive_error(type(error), error, error.__traceback__)

@@ -10,7 +10,7 @@ import napari
 from qtpy.QtWidgets import QApplication
 
 from ..atomic import atomic_path
-from ..errors import ModelError
+from ..errors import ModelNotFoundError
 from ..patients import load_patient
 from ..zoo import find_models
 from .explore import ExploreWidget
@@ -38,7 +38,7 @@ def explore(
     """
     if model is not None and model not in find_models():
         names = ", ".join(find_models())
-        raise ModelError("there is no model of this name", file=model, mend=f"choose one of {names}")
+        raise ModelNotFoundError("there is no model of this name", file=model, mend=f"choose one of {names}")
     patients = [load_patient(path) for path in paths]
     viewer = napari.Viewer(title="napari-cead", show=True)
     viewer.window.resize(1500, 940)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..contributions.layers import KEY, Role, Tag, place, tag_of, to_layer_data
 from ..detection import PostprocessParams
-from ..errors import PatientError
+from ..errors import UnsupportedError
 from ..exploring import Analysis, Key, Session, Streaming
 from ..patients import Patient
 from .analysis_layers import AnalysisLayers
@@ -354,7 +354,7 @@ def patient_of(layer: Layer) -> Patient:
     if tag is not None and tag.role == "sequence" and tag.sequence is not None:
         return tag.patient.select(tag.sequence)
     if tag is not None or not isinstance(layer, Image):
-        raise PatientError("this layer is not a scan", file=layer.name, mend="choose an image layer")
+        raise UnsupportedError("this layer is not a scan", file=layer.name, mend="choose an image layer")
     return _from_image(layer)
 
 
@@ -365,12 +365,12 @@ def _role(layer: Layer) -> Role | None:
 
 def _from_image(image: Image) -> Patient:
     if image.rgb:
-        raise PatientError("the layer is in colour", file=image.name, mend="choose a grey image layer")
+        raise UnsupportedError("the layer is in colour", file=image.name, mend="choose a grey image layer")
     data = np.asarray(image.data[0] if image.multiscale else image.data)
     while data.ndim > 3 and data.shape[0] == 1:
         data = data[0]
     if data.ndim not in (2, 3) or image.ndim != data.ndim:
-        raise PatientError(
+        raise UnsupportedError(
             f"the layer has shape {image.data.shape}", file=image.name, mend="choose a (Z, Y, X) image layer"
         )
     scale = [float(abs(size)) for size in image.scale]

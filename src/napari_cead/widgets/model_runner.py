@@ -13,7 +13,8 @@ from ..errors import CeadError
 from ..exploring import Analysis
 from ..exploring.queue import QueueSettings
 from ..zoo import find_model, load_card
-from .jobs import show_failure, spared_core
+from .failures import show_failure
+from .jobs import spared_core
 from .preferences import preferences
 
 if TYPE_CHECKING:

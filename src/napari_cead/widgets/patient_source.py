@@ -17,7 +17,7 @@ from ..errors import CeadWarning
 from ..patients import Patient, preferred_sequence
 from ..patients.grid import Grid
 from ..slices import looks_skull_stripped
-from .jobs import show_failure
+from .failures import show_failure
 from .layer_view import DERIVED, same
 
 if TYPE_CHECKING:

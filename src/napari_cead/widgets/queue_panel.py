@@ -24,7 +24,8 @@ from qtpy.QtWidgets import (
 from superqt import QElidingLabel
 
 from ..exploring.queue import DetectionQueue, QueueItem, QueueResult, QueueSettings
-from .jobs import Job, show_failure, spared_core, still_there
+from .failures import show_failure
+from .jobs import Job, spared_core, still_there
 from .queue_table import QueueTable
 
 LOOK_EVERY_S = 0.05

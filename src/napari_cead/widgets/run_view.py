@@ -27,7 +27,7 @@ from ..training.launching import command_line, saved_command
 from ..training.manager import RunManager
 from ..training.run_info import RunInfo
 from .controls import folded
-from .jobs import show_failure
+from .failures import show_failure
 from .preview_strip import PreviewStrip
 from .training_plots import TrainingPlots, duration, number
 

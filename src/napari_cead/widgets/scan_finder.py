@@ -21,7 +21,8 @@ from ..patients import Patient, save_volume
 from ..patients.skull_stripping import HOW_TO_INSTALL, hd_bet_command, strip_with_hd_bet
 from ..training.inspection import ScanReport, inspect, inspect_all
 from ..training.scans import ScanSource, find_scans, save_scan
-from .jobs import Job, show_failure, still_there
+from .failures import show_failure
+from .jobs import Job, still_there
 from .layer_view import patient_of
 from .train_form import TrainForm
 

@@ -23,9 +23,9 @@ from ..zoo import check_name, find_model, find_models, list_models, load_card
 from .before_after_view import BeforeAfterView
 from .close_guard import CloseGuard
 from .docks import docks_in
+from .failures import show_failure
 from .finished_model import FinishedModel
 from .gone import when_gone
-from .jobs import show_failure
 from .layer_view import patients_in
 from .model_watch import ModelWatch
 from .run_view import RunView

@@ -16,7 +16,7 @@ from typing import IO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, LargeZipFile, ZipFile, ZipInfo
 
 from ..atomic import atomic_path, make_folder, to_json
-from ..errors import ModelError, OutputError
+from ..errors import ModelDamagedError, ModelError, OutputError
 from .card import CARD_FILE, WEIGHTS_FILE, ModelCard, parse_card
 from .storage import check_model, skeleton
 from .weights import LONGEST_HEADER, PICKLES, expected_layout, layout_size, only_safetensors
@@ -57,7 +57,7 @@ class ModelArchive:
         self._zip = opened
         card, self._weights = _members(file, opened.infolist())
         if card.file_size > LONGEST_CARD:
-            raise ModelError(
+            raise ModelDamagedError(
                 f"the card has {card.file_size} bytes, more than the {LONGEST_CARD} that one may have",
                 file=file / card.filename,
                 mend=_ANOTHER,
@@ -84,10 +84,10 @@ class ModelArchive:
             start = self._read(stream, 8)
             header = int.from_bytes(start, "little")
             if len(start) < 8 or header > LONGEST_HEADER:
-                raise ModelError("this is not a whole safetensors file", file=where, mend=_ANOTHER)
+                raise ModelDamagedError("this is not a whole safetensors file", file=where, mend=_ANOTHER)
             size = 8 + header + layout_size(expected_layout(self.card, skeleton(self.card)))
             if self._weights.file_size != size:
-                raise ModelError(
+                raise ModelDamagedError(
                     f"the file has {self._weights.file_size} bytes where the card's spec asks for {size}",
                     file=where,
                     mend=_ANOTHER,
@@ -97,7 +97,7 @@ class ModelArchive:
             while left > 0:
                 chunk = self._read(stream, min(left, _CHUNK))
                 if not chunk:
-                    raise ModelError("the file ends too early", file=where, mend=_ANOTHER)
+                    raise ModelDamagedError("the file ends too early", file=where, mend=_ANOTHER)
                 written.write(chunk)
                 left -= len(chunk)
         card = self.card.model_copy(update={"name": name})
@@ -105,7 +105,7 @@ class ModelArchive:
         try:
             check_model(folder)
         except ModelError as error:  # it names the temporary copy, which nobody knows
-            raise ModelError(error.reason, file=where, mend=_ANOTHER) from None
+            raise ModelDamagedError(error.reason, file=where, mend=_ANOTHER) from None
 
     def _read(self, stream: IO[bytes], count: int) -> bytes:
         with _reading(self.file):
@@ -181,7 +181,7 @@ def _reading(file: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ModelError(
+        raise ModelDamagedError(
             f"the file cannot be read ({error.strerror or error})", file=file, mend=_ANOTHER
         ) from error
     except (
@@ -195,7 +195,7 @@ def _reading(file: Path) -> Iterator[None]:
         struct.error,
         zlib.error,
     ) as error:
-        raise ModelError(f"this is not a whole zip file ({error})", file=file, mend=_ANOTHER) from None
+        raise ModelDamagedError(f"this is not a whole zip file ({error})", file=file, mend=_ANOTHER) from None
 
 
 def _members(file: Path, entries: Sequence[ZipInfo]) -> tuple[ZipInfo, ZipInfo]:
@@ -224,9 +224,9 @@ def _members(file: Path, entries: Sequence[ZipInfo]) -> tuple[ZipInfo, ZipInfo]:
             raise _foreign(file, entry.filename)
     for name, by_folder in found.items():
         if not by_folder:
-            raise ModelError(f"there is no {name} in it", file=file, mend=_REPACK)
+            raise ModelDamagedError(f"there is no {name} in it", file=file, mend=_REPACK)
         if len(by_folder) > 1:
-            raise ModelError(
+            raise ModelDamagedError(
                 "it holds more than one model",
                 file=file,
                 mend="unpack it and install the folders one by one",
@@ -234,7 +234,9 @@ def _members(file: Path, entries: Sequence[ZipInfo]) -> tuple[ZipInfo, ZipInfo]:
     ((place, card),) = found[CARD_FILE].items()
     ((other, weights),) = found[WEIGHTS_FILE].items()
     if place != other:
-        raise ModelError(f"its {CARD_FILE} and {WEIGHTS_FILE} are not together", file=file, mend=_REPACK)
+        raise ModelDamagedError(
+            f"its {CARD_FILE} and {WEIGHTS_FILE} are not together", file=file, mend=_REPACK
+        )
     for folder in folders - {place}:
         raise _foreign(file, f"{folder}/")
     return card, weights
@@ -250,19 +252,19 @@ def _check_entry(file: Path, entry: ZipInfo) -> None:
     for name in (entry.orig_filename, entry.filename):
         parts = name.removesuffix("/").split("/")
         if not name.isprintable() or "\\" in name or ":" in name or {"", ".", ".."} & set(parts):
-            raise ModelError(
+            raise ModelDamagedError(
                 f"its entry {name!r} could be written outside of the folder it is unpacked to",
                 file=file,
                 mend=_REPACK,
             )
     if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise ModelError(f"its entry {entry.filename!r} is a link or device", file=file, mend=_REPACK)
+        raise ModelDamagedError(f"its entry {entry.filename!r} is a link or device", file=file, mend=_REPACK)
     if entry.flag_bits & _ENCRYPTED:
-        raise ModelError(
+        raise ModelDamagedError(
             f"its entry {entry.filename!r} is encrypted", file=file, mend="unpack it and give the folder"
         )
     if entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED):  # others may need gigabytes to unpack a byte
-        raise ModelError(
+        raise ModelDamagedError(
             f"its entry {entry.filename!r} is compressed in a way that is not read here",
             file=file,
             mend="unpack it and give the folder",
@@ -280,14 +282,14 @@ def _check_distinct(file: Path, names: Sequence[str]) -> None:
         for path in (*map(str, PurePosixPath(name).parents), name.removesuffix("/")):
             other = spelling.setdefault(path.casefold(), path)
             if other != path:
-                raise ModelError(
+                raise ModelDamagedError(
                     f"its entries {other!r} and {path!r} differ only in upper and lower case",
                     file=file,
                     mend=_REPACK,
                 )
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ModelError(f"its entry {twice!r} is there twice", file=file, mend=_REPACK)
+        raise ModelDamagedError(f"its entry {twice!r} is there twice", file=file, mend=_REPACK)
 
 
 def _of_macos(entry: ZipInfo) -> bool:
@@ -296,4 +298,4 @@ def _of_macos(entry: ZipInfo) -> bool:
 
 
 def _foreign(file: Path, name: str) -> ModelError:
-    return ModelError(f"its entry {name!r} is not part of a model", file=file, mend=_REPACK)
+    return ModelDamagedError(f"its entry {name!r} is not part of a model", file=file, mend=_REPACK)

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from ..errors import ModelError
+from ..errors import ModelDamagedError, ModelNotFoundError
 from ..models.specs import ModelSpec
 
 SCHEMA_VERSION = 1
@@ -161,13 +161,13 @@ def load_card(folder: str | Path) -> ModelCard:
         with file.open("rb") as stream:
             content = stream.read(LARGEST_CARD + 1)
     except FileNotFoundError:
-        raise ModelError(
+        raise ModelNotFoundError(
             f"there is no {CARD_FILE} here",
             file=folder,
             mend=f"give a folder with {CARD_FILE} and {WEIGHTS_FILE}",
         ) from None
     except OSError as error:
-        raise ModelError(f"the file cannot be read ({error})", file=file, mend=_AGAIN) from error
+        raise ModelDamagedError(f"the file cannot be read ({error})", file=file, mend=_AGAIN) from error
     return parse_card(content, file)
 
 
@@ -182,18 +182,18 @@ def parse_card(content: bytes, file: Path) -> ModelCard:
         ModelError: If they are not a valid card.
     """
     if len(content) > LARGEST_CARD:
-        raise ModelError("the file is too large for a model's card", file=file, mend=_AGAIN)
+        raise ModelDamagedError("the file is too large for a model's card", file=file, mend=_AGAIN)
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ModelError(f"the file cannot be read ({error})", file=file, mend=_AGAIN) from error
+        raise ModelDamagedError(f"the file cannot be read ({error})", file=file, mend=_AGAIN) from error
     try:
         values = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"this is not valid JSON ({error})", file=file, mend=_AGAIN) from None
+        raise ModelDamagedError(f"this is not valid JSON ({error})", file=file, mend=_AGAIN) from None
     version = values.get("schema_version") if isinstance(values, dict) else None
     if version != SCHEMA_VERSION or isinstance(version, bool):
-        raise ModelError(
+        raise ModelDamagedError(
             f"the card has schema version {version}, this program reads {SCHEMA_VERSION}",
             file=file,
             mend="update napari-cead, or save the model again with this version",
@@ -203,9 +203,9 @@ def parse_card(content: bytes, file: Path) -> ModelCard:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the card"
-        raise ModelError(f"{where}: {first['msg']}", file=file, mend=_AGAIN) from None
+        raise ModelDamagedError(f"{where}: {first['msg']}", file=file, mend=_AGAIN) from None
     if not card.sha256:
-        raise ModelError("the card has no sha256 of the weights", file=file, mend=_AGAIN)
+        raise ModelDamagedError("the card has no sha256 of the weights", file=file, mend=_AGAIN)
     return card
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from platformdirs import user_data_dir
 
-from ..errors import CeadError, ModelError
+from ..errors import CeadError, ModelError, ModelNotFoundError
 from ..resources import sample_data
 from .archive import is_archive
 from .card import CARD_FILE, WEIGHTS_FILE, ModelCard, load_card
@@ -118,16 +118,16 @@ def find_model(name_or_folder: str | Path) -> Path:
         if path.name in (CARD_FILE, WEIGHTS_FILE):
             return path.parent
         if is_archive(path):
-            raise ModelError(
+            raise ModelNotFoundError(
                 "a model in a zip file has to be installed before it can be used",
                 file=path,
                 mend=f"run: napari-cead models install {path}",
             )
-        raise ModelError(
+        raise ModelNotFoundError(
             "this file is not a model", file=path, mend=f"give a folder with {CARD_FILE} and {WEIGHTS_FILE}"
         )
     names = ", ".join(find_models()) or "none"
-    raise ModelError(
+    raise ModelNotFoundError(
         "there is no model of this name and no such folder",
         file=name_or_folder,
         mend=f"use a model folder or one of the models found here: {names}",

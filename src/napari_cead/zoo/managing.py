@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..atomic import to_json, write_text
-from ..errors import ModelError, OutputError, ParameterError
+from ..errors import ModelError, ModelNotFoundError, OutputError, ParameterError
 from .card import CARD_FILE, WEIGHTS_FILE, ModelCard, load_card
 from .finding import bundled_names, find_model, find_models, models_folder
 from .installing import check_name
@@ -148,7 +148,7 @@ def _installed(name: str) -> Path:
             file=name,
             mend=f"install a copy: napari-cead models install {name} --name another-name",
         )
-    raise ModelError(
+    raise ModelNotFoundError(
         "no model of this name is installed",
         file=name,
         mend=f"use one of: {', '.join(names) or 'none is installed yet'}",

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ModelError
+from ..errors import ModelDamagedError, ModelError
 from .card import CARD_FILE, WEIGHTS_FILE, ModelCard
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ Layout = Mapping[str, tuple[str, tuple[int, ...]]]
 
 def only_safetensors(path: Path) -> ModelError:
     """Return the error for a file of pickled weights."""
-    return ModelError(
+    return ModelDamagedError(
         "this file could run code when loaded, so only safetensors are read",
         file=path,
         mend=f"give a folder with {CARD_FILE} and {WEIGHTS_FILE}",
@@ -56,7 +56,7 @@ def find_weights(folder: Path) -> Path:
     pickles = sorted(p for p in folder.glob("*") if p.suffix.lower() in PICKLES) if folder.is_dir() else []
     if pickles:
         raise only_safetensors(pickles[0])
-    raise ModelError(f"there is no {WEIGHTS_FILE} here", file=folder, mend=_AGAIN)
+    raise ModelDamagedError(f"there is no {WEIGHTS_FILE} here", file=folder, mend=_AGAIN)
 
 
 def type_code(dtype: object) -> str:
@@ -91,21 +91,23 @@ def check_header(file: Path, layout: Layout) -> None:
     found, length = _read_header(file)
     for name in (*layout, *found):
         if name not in found:
-            raise ModelError(
+            raise ModelDamagedError(
                 f"the tensor {name} that the card's spec asks for is missing", file=file, mend=_AGAIN
             )
         if name not in layout:
-            raise ModelError(f"the tensor {name} is not part of the card's spec", file=file, mend=_AGAIN)
+            raise ModelDamagedError(
+                f"the tensor {name} is not part of the card's spec", file=file, mend=_AGAIN
+            )
         if found[name] != layout[name]:
             (code, shape), (wanted_code, wanted_shape) = found[name], layout[name]
-            raise ModelError(
+            raise ModelDamagedError(
                 f"the tensor {name} is {code} {shape}, the card's spec asks for {wanted_code} {wanted_shape}",
                 file=file,
                 mend=_AGAIN,
             )
     size = layout_size(layout)
     if length != size:
-        raise ModelError(
+        raise ModelDamagedError(
             f"the file holds {length} bytes of weights where {size} are expected", file=file, mend=_AGAIN
         )
 
@@ -118,12 +120,12 @@ def check_whole(file: Path) -> None:
     """
     found, length = _read_header(file)
     if all(code in _ITEM_SIZE for code, _ in found.values()) and layout_size(found) != length:
-        raise ModelError("this is not a whole safetensors file", file=file, mend=_AGAIN)
+        raise ModelDamagedError("this is not a whole safetensors file", file=file, mend=_AGAIN)
 
 
 def _read_header(file: Path) -> tuple[dict[str, tuple[str, tuple[int, ...]]], int]:
     """Return the layout of a file, and the number of bytes after the header."""
-    broken = ModelError("this is not a whole safetensors file", file=file, mend=_AGAIN)
+    broken = ModelDamagedError("this is not a whole safetensors file", file=file, mend=_AGAIN)
     try:
         total = file.stat().st_size
         with file.open("rb") as stream:
@@ -132,7 +134,7 @@ def _read_header(file: Path) -> tuple[dict[str, tuple[str, tuple[int, ...]]], in
                 raise broken
             header: Any = json.loads(stream.read(length))
     except OSError as error:
-        raise ModelError(
+        raise ModelDamagedError(
             f"the file cannot be read ({error.strerror or error})", file=file, mend=_AGAIN
         ) from error
     except (ValueError, RecursionError):
@@ -167,6 +169,6 @@ def check_sha256(file: Path, card: ModelCard) -> None:
         ModelError: If a byte differs.
     """
     if file_sha256(file) != card.sha256:
-        raise ModelError(
+        raise ModelDamagedError(
             "the weights are damaged: their sha256 is not that of the card", file=file, mend=_AGAIN
         )

@@ -1,0 +1,271 @@
+"""What is fuzzed: how a good input is made, and everything that reads it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import torch
+from PIL import Image
+
+from napari_cead import load_model, load_patient, save_volume
+from napari_cead.detection import save_detection
+from napari_cead.detection.pipeline import detect
+from napari_cead.exploring.settings_file import (
+    check_same_patient,
+    export_analysis,
+    load_corrections,
+    read_settings,
+)
+from napari_cead.models import ModelSpec, build
+from napari_cead.patients.integrity import check_cohort
+from napari_cead.slices import slice_stack
+from napari_cead.training.events import EventTail
+from napari_cead.training.preparation import prepare
+from napari_cead.training.run_info import look, read_history
+from napari_cead.training.runs import RunFolder
+from napari_cead.training.scan_list import read_scan_list
+from napari_cead.training.settings import TrainingSettings
+from napari_cead.training.splits import read_split
+from napari_cead.training.store import SliceStore
+from napari_cead.zoo import ModelCard, Preprocessing, install_model, list_models, save_model
+from napari_cead.zoo.storage import check_model
+from scans import make_brain, write_nifti
+
+SPEC = ModelSpec(name="tiny", family="vae", feature_maps=(4, 8), latent=5, coord_conv=True, image_size=20)
+AFFINE = np.diag([0.94, 0.94, 1.5, 1.0])
+SHAPE = (5, 20, 18)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One kind of input.
+
+    Attributes:
+        make: Writes a good one into an empty folder.
+        use: Reads it in every way the program has; gets the folder.
+    """
+
+    make: Callable[[Path], None]
+    use: Callable[[Path], None]
+
+
+def _volumes() -> tuple[np.ndarray, np.ndarray]:
+    volume, lesion = make_brain(SHAPE)
+    return volume.T, lesion.T.astype(np.uint8)
+
+
+# Patients
+
+
+def _nifti(name: str) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        volume, lesion = _volumes()
+        write_nifti(folder / f"flair{name}", np.round(volume).astype(np.int16), AFFINE)
+        write_nifti(folder / f"seg{name}", lesion, AFFINE)
+        for file in folder.glob("*.gz"):  # the same bytes each time
+            file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes()), 6, mtime=0))
+
+    return make
+
+
+def _nifti_2(folder: Path) -> None:
+    volume, lesion = _volumes()
+    nib.save(nib.Nifti2Image(volume.astype(">f4"), AFFINE), folder / "flair.nii")
+    nib.save(nib.Nifti1Image(lesion, AFFINE), folder / "seg.nii")
+
+
+def _pair(folder: Path) -> None:
+    volume, lesion = _volumes()
+    nib.save(nib.Nifti1Pair(np.round(volume).astype(np.int16), AFFINE), folder / "flair.hdr")
+    write_nifti(folder / "seg.nii", lesion, AFFINE)
+
+
+def _png(folder: Path) -> None:
+    volume, lesion = make_brain(SHAPE)
+    for name, data in (("3", np.clip(volume, 0, 255)), ("seg", lesion * 255)):
+        (folder / name).mkdir()
+        for number, pixels in enumerate(data.astype(np.uint8)):
+            Image.fromarray(pixels).save(folder / name / f"{number:03d}.png")
+
+
+def _use_patient(folder: Path) -> None:
+    check_cohort(folder.parent)
+    patient = load_patient(folder)
+    slice_stack(patient, patient.sequence, size=20)
+    save_volume(patient.volume(), patient, folder / "out.nii.gz")
+
+
+# Models
+
+
+def _save_model(folder: Path, name: str) -> Path:
+    torch.manual_seed(0)
+    card = ModelCard(
+        name=name,
+        spec=SPEC,
+        preprocessing=Preprocessing(image_size=20),
+        description="untrained",
+        score_scales={"kl-gradient": 2e-3, "combined": 1e-3},
+    )
+    return save_model(build(SPEC), card, folder)
+
+
+def _model(folder: Path) -> None:
+    _save_model(folder / "models" / "tiny", "tiny")
+
+
+def _use_model(folder: Path) -> None:
+    place = folder / "models" / "tiny"
+    home = os.environ["NAPARI_CEAD_HOME"]
+    os.environ["NAPARI_CEAD_HOME"] = str(folder)
+    try:
+        list_models(damaged=True)
+    finally:
+        os.environ["NAPARI_CEAD_HOME"] = home
+    check_model(place)
+    detector = load_model(place, "cpu")
+    size = detector.card.preprocessing.image_size
+    detector.reconstruct(torch.zeros(1, 1, size, size))
+
+
+def _archive(folder: Path) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        source = _save_model(Path(place) / "tiny", "tiny")
+        with zipfile.ZipFile(folder / "tiny.zip", "w") as packed:
+            for file in sorted(source.iterdir()):
+                packed.writestr(zipfile.ZipInfo(f"tiny/{file.name}"), file.read_bytes())
+
+
+def _use_archive(folder: Path) -> None:
+    install_model(folder / "tiny.zip", "fuzzed", replace=True)
+
+
+# Settings
+
+
+@cache
+def _detected() -> tuple[Path, Path, Path]:
+    """Return the folders of a patient, of an export and of what the command line writes."""
+    place = Path(tempfile.mkdtemp(prefix="cead-fuzz-"))
+    (place / "patient").mkdir()
+    _nifti(".nii")(place / "patient")
+    patient = load_patient(place / "patient")
+    found = detect(patient, load_model(_save_model(place / "tiny", "tiny"), "cpu"))
+    export_analysis(found, place / "export")
+    save_detection(found, place / "detection")
+    return place / "patient", place / "export", place / "detection"
+
+
+def _settings(name: str, place: int) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        shutil.copy(_detected()[place] / name, folder / name)
+
+    return make
+
+
+def _use_settings(folder: Path) -> None:
+    settings = read_settings(folder)
+    patient = load_patient(_detected()[0])
+    check_same_patient(settings, patient)
+    load_corrections(settings, patient)
+
+
+# Training
+
+
+def _split(folder: Path) -> None:
+    lists = {"train": ["Mets_001", "Mets_002"], "validation": ["Mets_003"], "test": ["Mets_004"]}
+    (folder / "split.json").write_text(json.dumps(lists))
+
+
+def _use_split(folder: Path) -> None:
+    read_split(folder / "split.json")
+
+
+def _scan_list(folder: Path) -> None:
+    scan = {"name": "one", "scan": "/scans/one.nii", "lesion_mask": None, "brain_mask": None, "healthy": True}
+    content = {"schema_version": 1, "sequence": "flair", "scans": [scan, {**scan, "name": "two"}]}
+    (folder / "scans.json").write_text(json.dumps(content))
+
+
+def _use_scan_list(folder: Path) -> None:
+    read_scan_list(folder / "scans.json")
+
+
+def _store(folder: Path) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        for number in range(3):
+            volume, lesion = make_brain((6, 20, 18), seed=number)
+            lesion[:3] = False
+            write_nifti(Path(place) / f"Mets_{number}" / "flair.nii", volume.T, AFFINE)
+            write_nifti(Path(place) / f"Mets_{number}" / "seg.nii", lesion.T.astype(np.uint8), AFFINE)
+        prepare(place, folder / "store", image_size=20, min_brain=0.01, test=0.3, validation=0.3)
+
+
+def _use_store(folder: Path) -> None:
+    store = SliceStore.open(folder / "store")
+    store.fingerprint  # noqa: B018
+    store.healthy_slices("train")
+    for patient in store.patients:
+        store.slices(patient.name)
+
+
+def _run(folder: Path) -> None:
+    run = RunFolder(folder / "run")
+    run.create(TrainingSettings(spec=SPEC, epochs=2, batch_size=4), Path("store"), "0" * 64, ())
+    torch.manual_seed(0)
+    weights = build(SPEC).state_dict()
+    run.save_checkpoint({"network": weights, "epoch": 1, "history": []}, weights, 1, 1, 3)
+    for file in run.path.glob("step-*.checkpoint"):  # its name is drawn
+        pointer = (run.path / "checkpoint.json").read_text()
+        (run.path / "checkpoint.json").write_text(pointer.replace(file.name, "step-3.checkpoint"))
+        file.rename(run.path / "step-3.checkpoint")
+    (run.path / "log.csv").write_text("epoch,train_loss,validation_loss\n1,3.5,4.5\n2,3.25,\n")
+    events = [
+        {"event": "start", "epochs": 2, "steps": 6, "model": "tiny", "device": "cpu"},
+        {"event": "step", "epoch": 1, "step": 3, "loss": 3.5, "done": 3, "total": 6, "seconds": 1.0},
+        {"event": "epoch", "epoch": 1, "train_loss": 3.5, "validation_loss": 4.5, "seconds_left": 2.0},
+        {"event": "error", "message": "stopped"},
+    ]
+    lines = (json.dumps({"time": 1.0, **event}) + "\n" for event in events)
+    (run.path / "events.jsonl").write_text("".join(lines))
+    (run.path / "process.json").write_text(json.dumps({"pid": 1, "host": "elsewhere", "started": 1.0}))
+    (run.path / "output.log").write_text("error: stopped\n")
+
+
+def _use_run(folder: Path) -> None:
+    run = RunFolder(folder / "run")
+    look(run.path)
+    read_history(run.path)
+    EventTail(run.path / "events.jsonl").poll()
+    run.plan()
+    run.load_checkpoint()
+    run.load_best()
+
+
+TARGETS = {
+    "nifti": Target(_nifti(".nii"), _use_patient),
+    "nifti-gz": Target(_nifti(".nii.gz"), _use_patient),
+    "nifti-2": Target(_nifti_2, _use_patient),
+    "nifti-pair": Target(_pair, _use_patient),
+    "png": Target(_png, _use_patient),
+    "model": Target(_model, _use_model),
+    "model-zip": Target(_archive, _use_archive),
+    "settings": Target(_settings("settings.json", 1), _use_settings),
+    "detection": Target(_settings("detection.json", 2), _use_settings),
+    "split": Target(_split, _use_split),
+    "scan-list": Target(_scan_list, _use_scan_list),
+    "store": Target(_store, _use_store),
+    "run": Target(_run, _use_run),
+}
