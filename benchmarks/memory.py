@@ -1,7 +1,7 @@
 """Peak memory of a detection and of exploring, on the largest scan that is promised to work.
 
-The scan: the synthetic sample patient's FLAIR and lesion mask enlarged to 512 x 512 x 400 voxels,
-0.47 x 0.47 x 0.375 mm, as float32 and as int16, compressed NIfTI. Each job is a process of its own, on the CPU, with a bundled model; the
+The scan: the synthetic sample patient's FLAIR and lesion mask enlarged to 512 x 512 x 400 voxels, 0.47 x 0.47 x 0.375
+mm, as float32 and as int16, compressed NIfTI. Each job is a process of its own, on the CPU, with a bundled model; the
 figure is the peak of its resident memory as the system counts it, PyTorch and all other libraries included:
 
 - ``detect``: ``napari-cead detect``, from the files to the files;
