@@ -37,6 +37,12 @@ def test_padding_of_a_wide_range_is_known_by_its_value():
     np.testing.assert_array_equal(volume, 8 * wide())
 
 
+def test_air_far_darker_than_a_brain_without_liquid_is_not_subtracted():
+    volume, note = zero_background(np.where(BRAIN, VOLUME, np.float32(20)))
+    np.testing.assert_array_equal(volume, VOLUME)
+    assert "count as 0" in note
+
+
 def test_z_scores_of_the_whole_volume_are_the_volume_again():
     scores = (wide() - wide().mean()) / wide().std()
     volume, _ = zero_background(scores)

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 FILLED = 0.5
 """Share of the slices' border that a constant has to fill to be the background."""
+GAP = 0.25
+"""Farther below the brain than this share of the brain's range, a positive constant is not where it was shifted to: a
+skull-stripped brain has liquid and a rim that are nearly as dark as the background."""
 PADDING = frozenset({-1000.0, -1024.0, -2000.0, -2048.0, -3024.0, -32768.0})
 """Constants that programs put where there are no data."""
 
@@ -22,9 +25,9 @@ _SAMPLES = 200_000
 def zero_background(volume: NDArray[Any]) -> tuple[NDArray[np.float32] | None, str]:
     """Return a volume whose background is 0, if another constant is.
 
-    A constant below the brain's values came from shifting all of them: it is subtracted. One in their midst or above
-    them is padding, and so is a negative whole one that lies farther below them than they spread, or that programs are
-    known to pad with while the brain is not negative: those voxels become 0, and the others stay as they are.
+    A constant just below the brain's values came from shifting all of them: it is subtracted. One in their midst or
+    above them is padding, and so is one far below them (a negative one: farther than they spread, or a number that
+    programs are known to pad with while the brain is not negative): those voxels become 0, the others stay as they are.
 
     Args:
         volume: (Z, Y, X) finite intensities.
@@ -45,9 +48,13 @@ def zero_background(volume: NDArray[Any]) -> tuple[NDArray[np.float32] | None, s
     if not inside.size:
         return None, ""
     low, high = (float(value) for value in np.percentile(inside[:: max(1, inside.size // _SAMPLES)], [1, 99]))
-    broken = level != np.rint(level)  # nobody pads with such a number
-    near = low < level / 2 if float(level) in PADDING else low - level <= high - low
-    shifted = low >= level and (level > 0 or broken or near)
+    gap = (low - level) / (high - low) if high > low else np.inf
+    if level > 0:
+        shifted = 0 <= gap <= GAP
+    elif float(level) in PADDING:
+        shifted = level <= low < level / 2
+    else:  # nobody pads with broken numbers
+        shifted = gap >= 0 and (gap <= 1 or bool(level != np.rint(level)))
     offset = np.float32(level) if shifted else np.float32(0)
     result = np.asarray(volume, dtype=np.float32) - offset
     result[background] = 0

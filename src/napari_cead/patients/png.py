@@ -64,7 +64,9 @@ def read_picture(path: Path) -> NDArray[Any]:
         with path.open("rb") as stream:
             start = stream.read(len(_SIGNATURE) + 16)
         if not start.startswith(_SIGNATURE) or start[12:16] != b"IHDR":
-            raise UnsupportedError("this is not a PNG file", file=path, mend="give PNG slices")
+            raise UnreadableError(
+                "the PNG cannot be read: it is not a PNG file", file=path, mend="give PNG slices"
+            )
         size = tuple(int.from_bytes(start[place : place + 4], "big") for place in (16, 20))
         # A pixel takes at least a bit, before it is compressed.
         check_held(check_shape(size, path, MAX_PIXELS) // 8, path, packed=True)
