@@ -11,12 +11,13 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import FileHolder, ImageFileError
-from nibabel.processing import resample_from_to
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from ..errors import MaskError, PatientError
 from .grid import Grid
+from .headers import placement
+from .resampling import resample
 
 MAX_MASK_VALUES = 16
 MAX_VOXELS = 2**31
@@ -76,13 +77,10 @@ def read_volume(path: Path, dtype: Any = np.float32) -> Volume:
     affine = np.asarray(image.affine, dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise PatientError("the affine in the header is not usable", file=path, mend="repair qform or sform")
-    header = image.header if isinstance(image.header, nib.Nifti1Header) else None
-    oriented = header is None or bool(header["qform_code"] > 0 or header["sform_code"] > 0)
-    grid = Grid((shape[0], shape[1], shape[2]), affine, header, oriented)
-    warnings: tuple[str, ...] = ()
-    if not oriented:
-        warnings = (f"{path.name}: the header states no orientation, so left and right are unknown",)
-    return Volume(grid.to_canonical(data), grid, warnings)
+    size = (shape[0], shape[1], shape[2])
+    found = placement(image, size, path.name)
+    grid = Grid(size, found.affine, found.header, found.has_orientation)
+    return Volume(grid.to_canonical(data), grid, found.notes)
 
 
 def _open(path: Path) -> Any:
@@ -216,20 +214,21 @@ def onto(volume: Volume, grid: Grid, order: int, what: str) -> Volume:
     Raises:
         PatientError: If the two grids share no space.
     """
-    if volume.grid.matches(grid):
-        return Volume(volume.data, grid, volume.warnings)
-    if volume.grid.shape == grid.shape and not volume.grid.has_orientation:
+    here = volume.grid
+    unknown = not here.has_orientation or (grid.header is not None and not grid.has_orientation)
+    if unknown and here.shape == grid.shape and not np.allclose(here.affine, grid.affine, atol=1e-4):
         note = f"{what}: no orientation in the header, taken voxel for voxel"
-        return Volume(grid.to_canonical(volume.grid.to_source(volume.data)), grid, (*volume.warnings, note))
-    if not volume.grid.overlaps(grid):
+        return Volume(grid.to_canonical(here.to_source(volume.data)), grid, (*volume.warnings, note))
+    if here.matches(grid):
+        return Volume(volume.data, grid, volume.warnings)
+    if not here.overlaps(grid):
         raise PatientError(
             "the image lies outside the chosen scan",
             file=what,
             mend="give a file of the same patient and space",
         )
-    source = nib.Nifti1Image(volume.grid.to_source(volume.data), volume.grid.affine)
-    moved = resample_from_to(source, (grid.shape, grid.affine), order=order, mode="constant", cval=0.0)
+    moved = resample(volume.data, here, grid, order)
     note = (
         f"{what}: on another grid, resampled ({'nearest' if order == 0 else 'linear'}) to the chosen sequence"
     )
-    return Volume(grid.to_canonical(np.asarray(moved.dataobj)), grid, (*volume.warnings, note))
+    return Volume(moved, grid, (*volume.warnings, note))
