@@ -27,6 +27,7 @@ from ..detection.reconstruct import check_batch_size
 from ..detection.replay import Origin
 from ..errors import Cancelled, CeadError, CeadWarning, OutputError, PatientError
 from ..patients import find_files, find_patients, is_patient, load_patient
+from ..patients.aliases import is_zip
 from ..zoo import Detector, load_model
 from .queue_items import QueueItem, QueueResult, QueueSettings
 
@@ -330,7 +331,7 @@ class _Run:
 
 def _patients_at(path: Path) -> Iterable[Path]:
     """Give the patient at a path, or all below it."""
-    if not path.is_dir() or is_patient(path):
+    if (not path.is_dir() and not is_zip(path)) or is_patient(path):
         find_files(path)  # says what is wrong
         yield path
         return
