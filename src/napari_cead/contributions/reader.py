@@ -107,10 +107,10 @@ def _open_already(path: Path, viewer: Any) -> bool:
     own = path.absolute()
     for layer in viewer.layers:
         tag = tag_of(layer)
-        for place in () if tag is None else tag.patient.files.values():
-            named = place_of(place)
+        for source in () if tag is None else tag.patient.files.values():
+            named = place_of(source)
             partner = named.file.suffix.lower() in (".hdr", ".img") and named.file.absolute() != own
-            if (named.series or partner) and own in {file.absolute() for file in disk_files(place)}:
+            if (named.series or partner) and own in {file.absolute() for file in disk_files(source)}:
                 return True
     return False
 
