@@ -74,7 +74,7 @@ def test_a_mask_of_the_derivatives_is_found_by_folder_and_by_file(dataset, scan)
         ("raters/sub-02/anat/sub-02_desc-lesion_dseg", True),
         ("raters/sub-02/anat/sub-02_space-FLAIR_label-L_desc-lesions_mask", True),
         ("raters/sub-02/sub-02_mask", True),
-        ("raters/v1/sub-02/anat/sub-02_dseg", True),
+        ("other/v1/sub-02/anat/sub-02_dseg", True),
         ("raters/sub-02/masks/sub-02_mask", True),
         ("raters/sub-02/anat/sub-02_space-MNI152NLin6Asym_label-lesion_mask", False),
         ("raters/sub-02/anat/sub-02_label-GM_mask", False),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nibabel.affines import apply_affine, voxel_sizes
+from nibabel.nifti1 import Nifti1PairHeader
 
 import napari_cead as cead
 from napari_cead.errors import CeadWarning
@@ -21,7 +22,7 @@ ORDERS = [
     for order in itertools.permutations(range(3))
     for signs in itertools.product((1, -1), repeat=3)
 ]
-quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 sizes = st.tuples(*[st.integers(1, 7)] * 3)
 spacings = st.tuples(*[st.floats(0.3, 6)] * 3)
 angles = st.tuples(*[st.floats(-25, 25)] * 3)
@@ -79,16 +80,20 @@ def test_the_same_place_in_every_program_and_a_round_trip_is_the_identity(
     image.set_sform(affine if codes[1] else None, codes[1])
     nib.save(image, tmp_path / "flair.nii")
     patient = loaded(tmp_path / "flair.nii")
-    assert_same_place(patient, data, affine)
+    stored = nib.load(tmp_path / "flair.nii").affine
+    # The quaternion of a qform is single precision: near half a turn it gives the angle to a milliradian only.
+    np.testing.assert_allclose(stored, affine, atol=0.01)
+    assert_same_place(patient, data, stored)
     assert sorted(patient.spacing) == pytest.approx(sorted(spacing), rel=1e-4)
 
     labels = patient.volume().astype(np.int16)
-    saved = cead.save_volume(labels, patient, tmp_path / "mask.nii.gz")
+    saved = cead.save_volume(labels, patient, tmp_path / "again.nii.gz")
     again = nib.load(saved)
     np.testing.assert_array_equal(np.asarray(again.dataobj), data)
-    np.testing.assert_allclose(again.affine, nib.load(tmp_path / "flair.nii").affine, atol=1e-5)
+    np.testing.assert_allclose(again.affine, stored, atol=1e-5)
     assert (int(again.header["qform_code"]), int(again.header["sform_code"])) == codes
-    np.testing.assert_allclose(itk_affine(saved), affine, atol=2e-3)
+    if kind is nib.Nifti1Image:  # ITK reads no NIfTI-2
+        np.testing.assert_allclose(itk_affine(saved), affine, atol=0.01)
     np.testing.assert_array_equal(loaded(saved).volume(), labels)
 
 
@@ -99,7 +104,7 @@ def test_a_sheared_affine_is_exact_and_the_way_back_too(tmp_path, order, shape, 
     nib.save(nib.Nifti1Image(data, affine), tmp_path / "flair.nii")
     patient = loaded(tmp_path / "flair.nii")
     assert_same_place(patient, data, affine)
-    saved = cead.save_volume(patient.volume().astype(np.int16), patient, tmp_path / "mask.nii")
+    saved = cead.save_volume(patient.volume().astype(np.int16), patient, tmp_path / "again.nii")
     again = nib.load(saved)
     np.testing.assert_array_equal(np.asarray(again.dataobj), data)
     np.testing.assert_allclose(again.affine, affine, atol=1e-3)
@@ -176,7 +181,7 @@ def test_voxel_sizes_beside_the_sform_are_told_and_put_right(tmp_path):
 def test_metres_and_micrometres_become_millimetres_as_in_itk(tmp_path, unit, factor, codes):
     form = np.diag([factor, factor, factor, 1]) @ STRAIGHT
     path = both_forms(tmp_path / "flair.nii", form, form, codes)
-    image = nib.load(path)
+    image = nib.load(path, mmap=False)
     image.header.set_xyzt_units(unit)
     nib.save(image, path)
     patient = loaded(path)
@@ -188,7 +193,7 @@ def test_metres_and_micrometres_become_millimetres_as_in_itk(tmp_path, unit, fac
 
 def test_a_unit_that_is_plainly_a_slip_is_not_believed(tmp_path):
     path = both_forms(tmp_path / "flair.nii", STRAIGHT, STRAIGHT, (1, 1))
-    image = nib.load(path)
+    image = nib.load(path, mmap=False)
     image.header.set_xyzt_units("meter")
     nib.save(image, path)
     with pytest.warns(CeadWarning, match="can only be mm"):
@@ -228,7 +233,7 @@ def test_spm_s_matrix_beside_analyze_is_used(tmp_path):
 def test_a_nifti_pair_with_slope_big_endian_and_a_fourth_dimension(tmp_path, name):
     volume, _ = make_brain((6, 20, 16))
     stored = np.round(volume.T).astype(">i2")[..., None]
-    header = nib.Nifti1PairHeader(endianness=">")
+    header = Nifti1PairHeader(endianness=">")
     header.set_data_dtype(">i2")
     image = nib.Nifti1Pair(stored, STRAIGHT, header)
     image.header.set_slope_inter(0.5, 7)

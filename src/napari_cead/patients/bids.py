@@ -175,9 +175,8 @@ def _candidates(scan: Path, name: BidsName) -> Iterator[Path]:
         if folder == scan.parent or folder in scan.parents:
             continue
         place = folder / f"ses-{session}" if session else folder
-        for each in (place, place / "anat", *sorted(_folders(place))):
-            if each.name != "anat" or each == place / "anat":
-                yield from _images(each)
+        for each in (place, *sorted(_folders(place))):
+            yield from _images(each)
 
 
 def _subject_folders(folder: Path, subject: str, depth: int) -> Iterator[Path]:

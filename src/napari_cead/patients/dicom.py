@@ -224,7 +224,7 @@ def _read_one(file: Path, path: Path) -> Volume:
     sitk = simpleitk()
     image = sitk.ReadImage(str(file), sitk.sitkFloat32)
     grid = grid_of(image, has_orientation=True, file=path)
-    data = sitk.GetArrayViewFromImage(image).transpose(2, 1, 0)
+    data = sitk.GetArrayFromImage(image).transpose(2, 1, 0)
     return Volume(grid.to_canonical(np.asarray(data)), grid, ())
 
 
@@ -260,7 +260,7 @@ def _read_slices(series: Series, path: Path) -> Volume:
     axes = np.stack([rows * first.spacing[0], columns * first.spacing[1], step], axis=1)
     size = (first.size[0], first.size[1], len(found))
     grid = grid_of_lps(size, axes, found[0].position, has_orientation=True, file=path)
-    data = sitk.GetArrayViewFromImage(sitk.ReadImage(names, sitk.sitkFloat32)).transpose(2, 1, 0)
+    data = sitk.GetArrayFromImage(sitk.ReadImage(names, sitk.sitkFloat32)).transpose(2, 1, 0)
     return Volume(grid.to_canonical(np.asarray(data)), grid, _about_gaps(gaps, path.name))
 
 

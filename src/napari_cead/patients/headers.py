@@ -19,7 +19,8 @@ PLAUSIBLE = (0.05, 30.0)
 """Voxel sizes in mm of human brain MRI: a header's word for another unit is believed only if it leads there."""
 
 _SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT
-_SAME = 0.01  # voxels by which two ways to state one place may differ through rounding
+_SAME = 0.01  # voxels, and
+_TURN = 1e-3  # radians, by which a qform may differ from the sform through rounding: its quaternion is single precision
 _SAME_SIZE = 0.01
 
 
@@ -56,7 +57,7 @@ def placement(image: Any, shape: tuple[int, int, int], name: str) -> Placement:
     if isinstance(image.header, AnalyzeHeader) and not _has_matrix(image):
         oriented, header = False, _unoriented(image.header)
     elif isinstance(image, nib.MGHImage):
-        oriented = bool(image.header["goodRASFlag"])
+        oriented = _states_directions(image)
     return Placement(affine, header, oriented, () if oriented else (_unknown(name),))
 
 
@@ -84,7 +85,7 @@ def settle(header: Any, affine: NDArray[np.float64], *, fresh: bool) -> None:
     zooms = header.get_zooms()
     if not np.allclose(zooms[:3], sizes, rtol=1e-4):
         header.set_zooms((*sizes, *zooms[3:]))
-    if header["qform_code"] and _distance(header.get_qform(), affine, shape) > _SAME:
+    if header["qform_code"] and _distance(header.get_qform(), affine, shape) > _tolerance(affine, shape):
         if _orthogonal(affine):
             header.set_qform(affine, int(header["qform_code"]))
         else:
@@ -97,10 +98,9 @@ def _of_nifti(header: Any, affine: NDArray[np.float64], shape: tuple[int, int, i
     notes = []
     if header["qform_code"] and header["sform_code"]:
         apart = _distance(header.get_qform(), affine, shape)
-        if apart > _SAME:
-            far = apart * float(affines.voxel_sizes(affine).min())
+        if apart > _tolerance(affine, shape):
             notes.append(
-                f"{name}: qform and sform place the scan {far:.3g} mm apart; the sform is taken and results are "
+                f"{name}: qform and sform place the scan {apart:.3g} mm apart; the sform is taken and results are "
                 "written with both alike, but programs based on ITK may show this scan by its qform"
             )
     sizes = affines.voxel_sizes(affine)
@@ -149,15 +149,26 @@ def _has_matrix(image: Any) -> bool:
     return holder is not None and holder.filename is not None and Path(holder.filename).is_file()
 
 
+def _states_directions(image: Any) -> bool:
+    """Whether an MGH file states directions. nibabel puts in default ones where it does not, and says nothing."""
+    with image.file_map["image"].get_prepare_fileobj("rb") as stream:
+        return bool(stream.read(30)[28:] != bytes(2))
+
+
 def _unknown(name: str) -> str:
     return f"{name}: the header states no orientation, so left and right are unknown"
 
 
 def _distance(form: NDArray[Any], affine: NDArray[Any], shape: tuple[int, ...]) -> float:
-    """Return how far apart two affines put a corner at most, in the smallest voxel size."""
+    """Return how far apart two affines put a corner at most, in mm."""
     corners = np.array(np.meshgrid(*[(0, size - 1) for size in shape])).reshape(3, -1).T
     apart = affines.apply_affine(form, corners) - affines.apply_affine(affine, corners)
-    return float(np.linalg.norm(apart, axis=1).max() / affines.voxel_sizes(affine).min())
+    return float(np.linalg.norm(apart, axis=1).max())
+
+
+def _tolerance(affine: NDArray[Any], shape: tuple[int, ...]) -> float:
+    sizes = affines.voxel_sizes(affine)
+    return float(max(_SAME * sizes.min(), _TURN * (sizes * shape).max()))
 
 
 def _orthogonal(affine: NDArray[Any]) -> bool:

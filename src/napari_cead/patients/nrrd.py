@@ -47,7 +47,7 @@ def read_nrrd(path: Path) -> Volume:
             mend="give one three-dimensional volume",
         )
     grid = grid_of(image, has_orientation="space" in fields or "space dimension" in fields, file=path)
-    data = np.asarray(sitk.GetArrayViewFromImage(image), dtype=np.float32).transpose(2, 1, 0)
+    data = np.asarray(sitk.GetArrayFromImage(image), dtype=np.float32).transpose(2, 1, 0)
     notes: tuple[str, ...] = ()
     if not grid.has_orientation:
         notes = (f"{path.name}: the header states no orientation, so left and right are unknown",)

@@ -92,7 +92,8 @@ def _open(path: Path) -> Any:
     if inflated is not None:
         return inflated
     try:
-        image: Any = nib.load(path)
+        # Not mapped: a file that another program shortens while it is open would end this one.
+        image: Any = nib.load(path, mmap=False)
     except (ImageFileError, OSError, EOFError, zlib.error, ValueError, TypeError, KeyError) as error:
         raise PatientError(
             f"the file cannot be read as NIfTI ({_why(error)})", file=path, mend=_MEND_READ
