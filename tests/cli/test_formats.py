@@ -159,16 +159,19 @@ def test_prepare_takes_them_all(call, cohort, places, tmp_path):
         "sub-01_ses-1",
         "zip",
     ]
-    assert call("prepare", places["zip"], "--out", tmp_path / "one", "--min-brain", 0)[0] == 0
+    for name in ("zip", "dicom"):
+        out = tmp_path / name
+        assert call("prepare", places[name], "--out", out, "--min-brain", 0, "--split", "slice")[0] == 0
+        assert len(SliceStore.open(out).patients) == 1
 
 
 @pytest.mark.slow
 def test_evaluate_takes_them_all(call, cohort, places, model_folder, tmp_path):
     for number, place in enumerate((cohort, places["zip"], places["dicom"])):
         out = tmp_path / str(number)
-        status, _, err = call("evaluate", place, "--models", model_folder, "--out", out)
+        status, _, err = call("evaluate", place, "--models", model_folder, "--out", out, "--workers", 1)
         assert status == 0, err
-        results = json.loads((out / "results.json").read_text())
+        results = json.loads((out / "results.json").read_text(encoding="utf-8"))
         assert not results.get("skipped")
         assert (out / "results.csv").is_file()
 

@@ -249,7 +249,7 @@ def test_an_enhanced_file_of_many_slices_is_read(tmp_path, scan):
     """SimpleITK writes a volume as one multi-frame file; geometry then is what ITK reads back."""
     file = tmp_path / "x" / "one.dcm"
     file.parent.mkdir()
-    image = itk_image(scan, np.diag([-0.7, -0.9, 3.0, 1.0]))
+    image = itk_image(scan.astype(np.uint16), np.diag([-0.7, -0.9, 3.0, 1.0]))
     image.SetMetaData("0008|103e", "FLAIR")
     image.SetMetaData("0020|000e", "1.2.3")
     sitk.WriteImage(image, str(file))

@@ -2,10 +2,10 @@
 
 from .aliases import BRAIN_MASK, MASK, SEQUENCES
 from .brain_masks import within_brain
+from .cases import PatientFiles
 from .dicom import SeriesError
 from .grid import Grid
 from .layouts import (
-    PatientFiles,
     find_files,
     find_patients,
     is_patient,

@@ -1,4 +1,4 @@
-"""DICOM folders: which series there are, what each shows, and reading one as a volume in its own grid."""
+"""DICOM folders: which series there are, and what each shows."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from ..errors import PatientError
 from .aliases import sequence_of_description
-from .itk import grid_of, grid_of_lps, simpleitk, why
+from .itk import simpleitk
 from .places import place_of, within
-from .volumes import MAX_VOXELS, Volume
 
 SUFFIXES = (".dcm", ".ima")
 """Endings of DICOM files; many have none."""
@@ -38,11 +37,12 @@ _NAMES = {
 _NO_SCAN = {"SR", "PR", "KO", "SEG", "REG", "RTSTRUCT", "RTPLAN", "RTDOSE", "DOC"}
 _PROJECTIONS = {"mip", "mnip", "minip", "projection"}
 _SCOUTS = {"localizer", "localiser", "scout", "survey", "loc", "topogram"}
-_UNEVEN = 0.01
-_MISSING = 1.5  # times the usual gap
-_SAME_DIRECTION = 1e-3
+SAME_DIRECTION = 1e-3
+"""How far directions of parallel slices may differ."""
+
 _STRANGE = 3  # files of unknown names that are looked into
-_MEND = "export the series from the scanner or the archive again"
+MEND = "export the series from the scanner or the archive again"
+"""What to do about files that cannot be read."""
 
 
 class SeriesError(PatientError):
@@ -142,7 +142,7 @@ def find_series(folder: Path) -> tuple[Series, ...]:
         stamps.append((file, state.st_size, state.st_mtime_ns))
     found = _sorted_out(tuple(stamps))
     if not found:
-        raise PatientError("no DICOM file in this folder can be read", file=folder, mend=_MEND)
+        raise PatientError("no DICOM file in this folder can be read", file=folder, mend=MEND)
     return found
 
 
@@ -187,7 +187,7 @@ def series_of(path: str | Path) -> Series:
         for one in find_series(file.parent):
             if file in {each.absolute() for each in one.files}:
                 return one
-        raise PatientError("the file cannot be read as DICOM", file=place.file, mend=_MEND)
+        raise PatientError("the file cannot be read as DICOM", file=place.file, mend=MEND)
     every = find_series(place.file)
     for one in every:
         if one.key == place.series:
@@ -195,89 +195,16 @@ def series_of(path: str | Path) -> Series:
     raise choice_of(place.file, every, f"and no number {place.series}")
 
 
-def read_series(path: str | Path) -> Volume:
-    """Read one series as a volume in its own grid.
-
-    Slices are put in order by where they lie, not by name or number.
-
-    Args:
-        path: ``FOLDER#KEY``, or a file of the series.
-
-    Raises:
-        PatientError: If the series cannot be used.
-    """
-    series = series_of(path)
-    if series.unusable:
-        raise PatientError(
-            f"the series is no scan of a brain: {series.unusable}", file=path, mend="choose another"
-        )
-    try:
-        if len(series.files) == 1:
-            return _read_one(series.files[0], Path(path))
-        return _read_slices(series, Path(path))
-    except RuntimeError as error:
-        raise PatientError(f"the series cannot be read ({why(error)})", file=path, mend=_MEND) from error
-
-
-def _read_one(file: Path, path: Path) -> Volume:
-    """Read a file that holds all slices."""
-    sitk = simpleitk()
-    image = sitk.ReadImage(str(file), sitk.sitkFloat32)
-    grid = grid_of(image, has_orientation=True, file=path)
-    data = sitk.GetArrayFromImage(image).transpose(2, 1, 0)
-    return Volume(grid.to_canonical(np.asarray(data)), grid, ())
-
-
-def _read_slices(series: Series, path: Path) -> Volume:
-    sitk = simpleitk()
-    headers = [_header(file) for file in series.files]
-    if any(header is None for header in headers):
-        raise PatientError("a file of the series cannot be read", file=path, mend=_MEND)
-    found = [header for header in headers if header is not None]
-    first = found[0]
-    for header in found:
-        if header.size != first.size or not np.allclose(header.spacing, first.spacing, rtol=1e-3):
-            raise PatientError(
-                "the slices differ in size or voxel size", file=path, mend="give a series of one size"
-            )
-        if header.axes is None or np.abs(header.axes - first.axes).max() > _SAME_DIRECTION:
-            raise PatientError("the slices do not lie parallel", file=path, mend="give a series of one plane")
-    if first.size[0] * first.size[1] * len(found) > MAX_VOXELS:
-        raise PatientError("the series is impossibly large", file=path, mend=_MEND)
-    rows, columns = first.axes
-    normal = np.cross(rows, columns)
-    order = sorted(range(len(found)), key=lambda index: float(found[index].position @ normal))
-    names, found = [str(series.files[index]) for index in order], [found[index] for index in order]
-    heights = np.array([header.position @ normal for header in found])
-    gaps = np.diff(heights)
-    if gaps.min() < 1e-3:
-        raise PatientError(
-            "several slices lie at the same place (a series over time, or of several echoes)",
-            file=path,
-            mend="give a series of one volume",
-        )
-    step = (found[-1].position - found[0].position) / (len(found) - 1)
-    axes = np.stack([rows * first.spacing[0], columns * first.spacing[1], step], axis=1)
-    size = (first.size[0], first.size[1], len(found))
-    grid = grid_of_lps(size, axes, found[0].position, has_orientation=True, file=path)
-    data = sitk.GetArrayFromImage(sitk.ReadImage(names, sitk.sitkFloat32)).transpose(2, 1, 0)
-    return Volume(grid.to_canonical(np.asarray(data)), grid, _about_gaps(gaps, path.name))
-
-
-def _about_gaps(gaps: NDArray[np.float64], name: str) -> tuple[str, ...]:
-    usual = float(np.median(gaps))
-    if gaps.max() - gaps.min() <= max(_UNEVEN * usual, 0.01):
-        return ()
-    missing = "; slices seem to be missing" if gaps.max() > _MISSING * usual else ""
-    return (
-        f"{name}: slices lie {gaps.min():.3g} to {gaps.max():.3g} mm apart{missing}; "
-        f"an even {gaps.mean():.3g} mm is assumed",
-    )
-
-
 @dataclass(frozen=True, eq=False)
-class _Header:
-    """What the header of one file says."""
+class Header:
+    """What the header of one file says.
+
+    Attributes:
+        tags: Texts of the tags that are looked at, by names of ours.
+        size: Voxels along each axis.
+        spacing: Their sizes in mm.
+        components: Values per voxel.
+    """
 
     tags: dict[str, str]
     size: tuple[int, ...]
@@ -286,6 +213,7 @@ class _Header:
 
     @property
     def position(self) -> NDArray[np.float64]:
+        """Middle of the first voxel in mm, LPS+."""
         return np.array(_numbers(self.tags["position"], 3))
 
     @property
@@ -299,7 +227,8 @@ class _Header:
         )
 
 
-def _header(file: Path) -> _Header | None:
+def header_of(file: Path) -> Header | None:
+    """Return what the header of a DICOM file says, None if it cannot be read."""
     sitk = simpleitk()
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
@@ -312,15 +241,15 @@ def _header(file: Path) -> _Header | None:
         name: _text(reader.GetMetaData(tag)) if reader.HasMetaDataKey(tag) else ""
         for name, tag in _NAMES.items()
     }
-    return _Header(tags, reader.GetSize(), reader.GetSpacing(), reader.GetNumberOfComponents())
+    return Header(tags, reader.GetSize(), reader.GetSpacing(), reader.GetNumberOfComponents())
 
 
 @lru_cache(maxsize=16)
 def _sorted_out(stamps: tuple[tuple[Path, int, int], ...]) -> tuple[Series, ...]:
     """Return the series of these files; sizes and times are there to notice that they changed."""
-    groups: dict[str, list[tuple[Path, _Header]]] = defaultdict(list)
+    groups: dict[str, list[tuple[Path, Header]]] = defaultdict(list)
     for file, _, _ in stamps:
-        header = _header(file)
+        header = header_of(file)
         if header is not None:
             groups[header.tags["series"]].append((file, header))
     found = [_series(groups[uid]) for uid in sorted(groups)]
@@ -336,7 +265,7 @@ def _sorted_out(stamps: tuple[tuple[Path, int, int], ...]) -> tuple[Series, ...]
     )
 
 
-def _series(members: list[tuple[Path, _Header]]) -> Series:
+def _series(members: list[tuple[Path, Header]]) -> Series:
     header = members[0][1]
     tags = header.tags
     description = tags["description"] or tags["protocol"]
@@ -350,7 +279,7 @@ def _series(members: list[tuple[Path, _Header]]) -> Series:
     )
 
 
-def _unusable(headers: list[_Header], description: str) -> str:
+def _unusable(headers: list[Header], description: str) -> str:
     tags = headers[0].tags
     words = set(_words(description)) | set(_words(tags["kind"]))
     depth = headers[0].size[2] if len(headers[0].size) > 2 else 1
@@ -368,7 +297,7 @@ def _unusable(headers: list[_Header], description: str) -> str:
         axes = [header.axes for header in headers]
         if any(each is None for each in axes):
             return "its slices say no place"
-        if any(np.abs(each - axes[0]).max() > _SAME_DIRECTION for each in axes):
+        if any(np.abs(each - axes[0]).max() > SAME_DIRECTION for each in axes):
             return "its slices do not lie parallel"
     return ""
 
@@ -435,5 +364,5 @@ def _series_folders(folder: Path) -> dict[Path, Path]:
 
 
 def _study(file: Path) -> str:
-    header = _header(file)
+    header = header_of(file)
     return str(file) if header is None or not header.tags["study"] else header.tags["study"]

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from ..errors import Cancelled, MaskError, PatientError
 from .aliases import SEQUENCES, is_image, is_zip
 from .bids import OTHER_FOLDERS, is_dataset
+from .cases import PatientFiles
 from .grid import Grid
-from .layouts import PatientFiles, find_files, find_patients, is_patient
+from .layouts import find_files, find_patients, is_patient
 from .nnunet import is_labels_folder
 from .places import is_pictures
 from .png import PNG_SPACING

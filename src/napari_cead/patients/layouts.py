@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from ..errors import PatientError
-from .aliases import ALIASES, BRAIN_MASK, MASK, PNG_FOLDERS, SEQUENCES, is_image, is_zip, split_name, stem
+from .aliases import ALIASES, BRAIN_MASK, MASK, PNG_FOLDERS, SEQUENCES, is_image, is_zip, split_name
 from .archives import joined, outline
 from .bids import OTHER_FOLDERS, is_dataset, mask_of, name_of, parse, scans_of, session_of
+from .cases import PatientFiles, cases, scan_files
 from .dicom import (
     Series,
     SeriesError,
@@ -23,30 +23,6 @@ from .dicom import (
 )
 from .nnunet import is_images_folder, is_labels_folder, labels_of, split_case
 from .places import SEPARATOR, place_of, within
-
-
-@dataclass(frozen=True)
-class PatientFiles:
-    """What makes up one patient on disk.
-
-    Attributes:
-        name: Name of the patient.
-        kind: ``"nifti"``: one file a sequence; ``"png"``: one folder of numbered slices a sequence;
-            ``"picture"``: one PNG is the whole patient; ``"dicom"``: one series a sequence.
-        sequences: Canonical sequence name to its place: a file, a folder of slices, ``FOLDER#SERIES`` or ``ZIP#PLACE``.
-        mask: Place of the lesion mask, if any.
-        guessed: Whether the sequence of a single scan is the one asked for, because its name tells none.
-        single: Whether one scan was named itself, so that its sequence is the one to use.
-        notes: What was chosen or left out.
-    """
-
-    name: str
-    kind: Literal["nifti", "png", "picture", "dicom"]
-    sequences: dict[str, Path] = field(default_factory=dict)
-    mask: Path | None = None
-    guessed: bool = False
-    single: bool = False
-    notes: tuple[str, ...] = ()
 
 
 def find_files(path: str | Path, sequence: str = "flair") -> PatientFiles:
@@ -232,47 +208,6 @@ def _only_scan(folder: Path) -> list[Path]:
     return scans if len(scans) == 1 else []
 
 
-def cases(folder: Path) -> dict[str, PatientFiles]:
-    """Return the patients whose files lie together in one folder, told apart by what their names begin with.
-
-    So nnU-Net keeps its scans (``CASE_0000.nii.gz``), and many a flat folder (``anna_flair.nii.gz``,
-    ``bert_flair.nii.gz``). None are returned where names leave a doubt: the patient's part is missing in one, is the
-    beginning of another's, or two files of a patient are of one sequence.
-    """
-    numbered = is_images_folder(folder)
-    found: dict[str, dict[str, Path]] = {}
-    for entry in _scan_files(folder):
-        case, name = split_case(entry) if numbered else split_name(entry)
-        if numbered and name is None and case == stem(entry):
-            continue
-        if name is None or name == BRAIN_MASK:
-            continue
-        if not case or name in found.setdefault(case, {}):
-            return {}
-        found[case][name] = entry
-    patients = {}
-    for case, files in found.items():
-        mask = files.pop(MASK, None)
-        if any(other != case and other.startswith((f"{case}_", f"{case}-")) for other in found):
-            return {}
-        if files:
-            mask = mask or (labels_of(folder, case) if numbered else None)
-            patients[case] = PatientFiles(case, "nifti", files, mask)
-    return patients if numbered or len(patients) > 1 else {}
-
-
-def _scan_files(folder: Path) -> list[Path]:
-    """Return the files of a folder that hold a volume, sorted; of an .hdr/.img pair the header stands for both."""
-    return [
-        entry
-        for entry in sorted(folder.iterdir())
-        if is_image(entry)
-        and not entry.name.startswith(".")
-        and not entry.name.lower().endswith((".img", ".img.gz"))
-        and entry.is_file()
-    ]
-
-
 def picture_sequence(folder: Path) -> str | None:
     """Return the sequence whose separate slices the PNGs inside are (``flair/NAME.png``), None if no name says so."""
     if folder.name.isdecimal():
@@ -317,7 +252,7 @@ def _recognise(folder: Path) -> PatientFiles | None:
         return None
 
     found: dict[str, Path] = {}
-    for entry in _scan_files(folder):
+    for entry in scan_files(folder):
         name = split_name(entry)[1]
         if name is None or name == BRAIN_MASK:
             continue
@@ -369,7 +304,7 @@ def _series(folder: Path, series: Series, sequence: str) -> PatientFiles:
 
 def _mask_in(folder: Path) -> Path | None:
     """Return the lesion mask that somebody has put into a DICOM folder, if it is one file."""
-    masks = [file for file in _scan_files(folder) if split_name(file)[1] == MASK]
+    masks = [file for file in scan_files(folder) if split_name(file)[1] == MASK]
     return masks[0] if len(masks) == 1 else None
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from ..errors import CeadWarning, MaskError, ParameterError, PatientError
 from .aliases import BRAIN_MASK, MASK, SEQUENCES
 from .brain_masks import within_brain
-from .layouts import PatientFiles, find_files
+from .cases import PatientFiles
+from .layouts import find_files
 from .patient import Patient
 from .png import PNG_SPACING, Side
 from .reading import read_place

@@ -8,10 +8,11 @@ from pathlib import Path
 from ..errors import PatientError
 from .aliases import is_image
 from .archives import unpacked
-from .dicom import SUFFIXES, is_dicom, read_series
+from .dicom import SUFFIXES, is_dicom
 from .nrrd import read_nrrd
 from .places import place_of
 from .png import PNG_SPACING, Side, read_stack, slice_files
+from .series import read_series
 from .volumes import Volume, read_volume
 
 
