@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 
 import nibabel as nib
+import nibabel.processing
 import numpy as np
 import pytest
 import torch

@@ -22,7 +22,12 @@ AnySettings = TypeVar("AnySettings", "PostprocessParams", "MapOptions")
 
 
 def detect(
-    patient: Annotated[Path, typer.Argument(help="A patient's folder or file, or a folder of patients.")],
+    patient: Annotated[
+        Path,
+        typer.Argument(
+            help="A patient (folder, scan, DICOM folder or FOLDER#SERIES, zip), or a folder of patients."
+        ),
+    ],
     model: Annotated[str, typer.Option(help="Name or folder of the model.")],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     sequence: Annotated[str, typer.Option(help="Sequence to use.")] = "flair",
@@ -70,10 +75,11 @@ def detect(
     """
     from ..detection.replay import OPTION_FLAGS, PARAM_FLAGS
     from ..patients import find_patients, is_patient
+    from ..patients.aliases import is_zip
 
     params = zip(PARAM_FLAGS, (threshold, closing, area_fraction, dilation, min_area), strict=True)
     options = zip(OPTION_FLAGS, (smoothing, erosion), strict=True)
-    several = patient.is_dir() and not is_patient(patient)
+    several = (patient.is_dir() or is_zip(patient)) and not is_patient(patient)
     paths = list(find_patients(patient)) if several else []
     for flag, file in (("--mask", mask), ("--corrections", corrections)):
         if several and file is not None:
@@ -98,12 +104,13 @@ def _detect_all(
 ) -> None:
     """Go through a cohort's patients."""
     from ..detection.cohort import detect_cohort
+    from ..patients import place_below
 
     def tell(path: Path, found: Mapping[str, Any] | str) -> None:
         if isinstance(found, str):
             typer.echo(f"skipped: {found}", err=True)
         elif not json:
-            typer.echo(_line(found, out / path.relative_to(cohort)))
+            typer.echo(_line(found, out / place_below(path, cohort)))
 
     with progress("patients") as on_progress:
         found = detect_cohort(

@@ -1,4 +1,4 @@
-"""Opening NIfTI files and patient folders in napari."""
+"""Opening scans, patient folders, DICOM folders and zips in napari."""
 
 from __future__ import annotations
 
@@ -9,11 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CeadError, CeadWarning
-from ..patients import MASK, Patient, is_patient, load_patient, preferred_sequence
-from ..patients.aliases import is_nifti, split_name
-from ..patients.volumes import clean_mask, read_volume
-from .layers import KEY, LayerData, Tag, labels_style, place, to_layer_data
+from ..errors import CeadError, CeadWarning, PatientError
+from ..patients import (
+    MASK,
+    Patient,
+    SeriesError,
+    disk_files,
+    is_patient,
+    load_patient,
+    place_of,
+    preferred_sequence,
+)
+from ..patients.aliases import is_image, is_zip, split_name
+from ..patients.dicom import is_dicom
+from ..patients.layouts import patients_in_zip
+from ..patients.reading import read_place
+from ..patients.volumes import clean_mask
+from .choosing import choose_series
+from .layers import KEY, LayerData, Tag, labels_style, place, tag_of, to_layer_data
 
 Reader = Callable[[str | Sequence[str]], list[Any]]
 
@@ -22,16 +35,30 @@ NO_LAYER = (None,)
 
 
 def get_reader(path: str | Sequence[str]) -> Reader | None:
-    """Return a reader for NIfTI files and patient folders; None for anything else.
+    """Return a reader for scans, patient folders, DICOM folders and zips of them; None for anything else.
 
-    Only names are looked at, so that a folder which is no patient goes to another plugin at once.
+    Names are looked at, and the first bytes of what may be DICOM, so that a folder which is no patient goes to another
+    plugin at once.
     """
     paths = [path] if isinstance(path, str) else list(path)
     return read if paths and all(_readable(Path(item)) for item in paths) else None
 
 
 def _readable(path: Path) -> bool:
-    return is_patient(path) if path.is_dir() else is_nifti(path)
+    if is_image(path):
+        return True
+    if path.is_dir():
+        return is_patient(path)
+    if is_zip(path):
+        return _holds_patients(path)
+    return bool(place_of(path).inside) or (path.is_file() and is_dicom(path))
+
+
+def _holds_patients(archive: Path) -> bool:
+    try:
+        return bool(patients_in_zip(archive))
+    except PatientError:
+        return True  # what is wrong with it is worth a sentence
 
 
 def read(path: str | Sequence[str]) -> list[Any]:
@@ -46,11 +73,12 @@ def read(path: str | Sequence[str]) -> list[Any]:
     import napari
 
     layers: list[Any] = []
+    viewer = napari.current_viewer()
     for item in [path] if isinstance(path, str) else path:
         try:
-            layers.extend(_read_one(Path(item)))
+            layers.extend(_read_asking(Path(item), viewer))
         except CeadError as error:
-            if napari.current_viewer() is None:
+            if viewer is None:
                 raise
             from ..widgets.failures import show_failure
 
@@ -58,8 +86,38 @@ def read(path: str | Sequence[str]) -> list[Any]:
     return layers or [NO_LAYER]
 
 
+def _read_asking(path: Path, viewer: Any) -> list[LayerData]:
+    if viewer is not None and _open_already(path, viewer):
+        return []
+    try:
+        return _read_one(path)
+    except SeriesError as error:
+        if viewer is None or not error.choices:
+            raise
+        chosen = choose_series(error)
+        return [] if chosen is None else _read_one(chosen)
+
+
+def _open_already(path: Path, viewer: Any) -> bool:
+    """Whether a file is part of a scan whose other files were dropped together with it.
+
+    napari opens dropped files one by one: the slices of a series, and the two files of a pair.
+    """
+    if not path.is_file() or (is_image(path) and path.suffix.lower() not in (".hdr", ".img")):
+        return False
+    own = path.absolute()
+    for layer in viewer.layers:
+        tag = tag_of(layer)
+        for source in () if tag is None else tag.patient.files.values():
+            named = place_of(source)
+            partner = named.file.suffix.lower() in (".hdr", ".img") and named.file.absolute() != own
+            if (named.series or partner) and own in {file.absolute() for file in disk_files(source)}:
+                return True
+    return False
+
+
 def _read_one(path: Path) -> list[LayerData]:
-    if not path.is_dir() and split_name(path)[1] == MASK:
+    if is_image(path) and split_name(path)[1] == MASK:
         return [_mask(path)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CeadWarning)
@@ -69,7 +127,7 @@ def _read_one(path: Path) -> list[LayerData]:
 
 
 def _mask(path: Path) -> LayerData:
-    volume = read_volume(path)
+    volume = read_place(path)
     labels, _ = clean_mask(volume.data, str(path))
     # A mask alone is a patient of its own grid, so that it can be written back where it came from.
     patient = Patient(

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from ..atomic import make_folder, strict, to_json, write_text
 from ..errors import CeadWarning, PatientNotFoundError
 from ..json_files import read_json
-from ..patients import PNG_SPACING, find_patients, load_patient
+from ..patients import PNG_SPACING, find_patients, load_patient, place_below, place_name
 from ..tasks import Failure, tasks
 from ..zoo import Detector, find_model, load_card, load_model
 from .options import MapOptions
@@ -157,7 +157,7 @@ def detect_cohort(
     jobs = [
         DetectJob(
             path,
-            target / path.relative_to(top).with_suffix(""),
+            target / place_below(path, top),
             folder,
             params,
             score,
@@ -300,7 +300,7 @@ def _write_table(
     writer = csv.DictWriter(stream, COLUMNS, delimiter="\t", lineterminator="\n", restval="n/a")
     writer.writeheader()
     for number, job in enumerate(jobs):
-        row = {"patient": job.path.with_suffix("").name, "folder": job.out.relative_to(out).as_posix()}
+        row = {"patient": place_name(job.path), "folder": job.out.relative_to(out).as_posix()}
         result = found.get(number)
         if isinstance(result, Failure):
             row |= {"state": "skipped", "reason": result.reason}

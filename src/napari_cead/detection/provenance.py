@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..patients import MASK, Patient
+from ..errors import PatientError
+from ..patients import MASK, Patient, disk_files
 from ..slices import SliceStack
 from ..zoo import Preprocessing
 
-_PACKAGES = ("napari-cead", "torch", "numpy", "scipy", "opencv-python-headless", "nibabel")
+_PACKAGES = ("napari-cead", "torch", "numpy", "scipy", "opencv-python-headless", "nibabel", "SimpleITK")
 
 
 def versions() -> dict[str, str]:
@@ -47,14 +48,18 @@ def threads_on(device: str) -> int | None:
 
 
 def file_sha256(path: Path) -> str | None:
-    """Return the sha256 of a file, of a folder of slices over all of them in order; None if it cannot be read."""
+    """Return the sha256 of what is read for a place; None if it cannot be read.
+
+    It goes over the bytes of all its files in order: a header and its image, the slices of a folder or a DICOM
+    series. Of what lies in a zip it is that of the zip.
+    """
     digest = hashlib.sha256()
     try:
-        for file in sorted(path.glob("*.png")) if path.is_dir() else [path]:
+        for file in disk_files(path):
             with file.open("rb") as stream:
                 while block := stream.read(1 << 20):
                     digest.update(block)
-    except OSError:
+    except (OSError, PatientError):
         return None  # moved away since it was read; the result itself is still good
     return digest.hexdigest()
 

@@ -14,7 +14,16 @@ import nibabel as nib
 import numpy as np
 
 from ..errors import CeadError, PatientError
-from ..patients import MASK, Grid, Patient, find_files, load_patient, save_volume
+from ..patients import (
+    MASK,
+    Grid,
+    Patient,
+    find_files,
+    is_pictures,
+    load_patient,
+    place_of,
+    save_volume,
+)
 from ..patients.png import Side
 from ..zoo import find_models
 
@@ -58,7 +67,7 @@ class Origin:
             first_column: As it was given.
         """
         mask = patient.files.get(MASK)
-        pictures = _is_png(patient.files[patient.sequence])
+        pictures = is_pictures(patient.files[patient.sequence])
         return cls(
             Path(path).expanduser().absolute(),
             None if mask is None else mask.absolute(),
@@ -170,7 +179,7 @@ def quoted(command: list[str]) -> str:
 def _loadable(patient: Patient, place: Path) -> list[Path]:
     """Return the folder of the patient and the file itself, as far as they say that this file is the sequence."""
     found = {}
-    for path in (place.parent, place):
+    for path in dict.fromkeys((place.parent, place_of(place).file, place)):
         try:
             files = find_files(path, patient.sequence)
         except PatientError:
@@ -181,11 +190,7 @@ def _loadable(patient: Patient, place: Path) -> list[Path]:
 
 
 def _sides(place: Path) -> tuple[Side | None, ...]:
-    return ("left", "right") if _is_png(place) else (None,)
-
-
-def _is_png(place: Path) -> bool:
-    return place.is_dir() or place.suffix.lower() == ".png"
+    return ("left", "right") if is_pictures(place) else (None,)
 
 
 def _load(path: Path, sequence: str, mask: Path | None, side: Side | None) -> Patient:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..atomic import make_folder, strict, to_json, write_text
 from ..errors import OutputError, ParameterError, SettingsFileError
 from ..metrics import precision, recall, volume_ml
-from ..patients import MASK, Grid, Patient, save_volume
+from ..patients import MASK, Grid, Patient, disk_files, place_of, save_volume
 from .corrections import Corrections
 from .pipeline import Detection
 from .provenance import device_name, file_sha256, sources, versions
@@ -48,8 +48,8 @@ def check_output(folder: str | Path, patient: Patient) -> Path:
             the reference or be taken for it next time, or if it cannot be written.
     """
     target = Path(folder).expanduser()
-    for file in patient.files.values():
-        if target.resolve() in (file.resolve(), file.resolve().parent):
+    for place in patient.files.values():
+        if target.resolve() in _own(place):
             raise OutputError(
                 "results would lie among the patient's own files",
                 file=target,
@@ -59,6 +59,16 @@ def check_output(folder: str | Path, patient: Patient) -> Path:
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise OutputError("the folder cannot be written", file=target, mend="choose another output folder")
     return target
+
+
+def _own(place: Path) -> set[Path]:
+    """Return the folders that hold a patient's own files. A zip keeps its files to itself."""
+    found = place_of(place)
+    if found.zipped:
+        return {found.file.resolve()}
+    if found.series:
+        return {file.resolve().parent for file in disk_files(place)}
+    return {found.file.resolve(), found.file.resolve().parent}
 
 
 def summary(result: Detection) -> dict[str, Any]:

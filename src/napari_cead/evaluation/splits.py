@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import PatientNotFoundError
-from ..patients import PNG_SPACING, find_files, find_patients
+from ..patients import PNG_SPACING, find_files, find_patients, is_patient
+from ..patients.aliases import is_zip
 from ..training.sources import shows, unique_names
 from ..training.splits import PARTS, Part, read_split
 
@@ -100,7 +101,7 @@ def split_cohort(
 
 def _patients(cohort: Path, sequence: str) -> dict[str, Path]:
     """Return the patients by the names that a store gives them."""
-    if cohort.is_file():
+    if not cohort.is_dir() and not is_zip(cohort) and (cohort.is_file() or is_patient(cohort)):
         return {find_files(cohort).name: cohort}
     places = list(find_patients(cohort))
     if not places:

@@ -27,6 +27,7 @@ from ..detection.replay import Origin
 from ..errors import Cancelled, CeadError, CeadWarning, NotReadyError, OutputError, PatientError
 from ..json_files import read_json
 from ..patients import find_files, find_patients, is_patient, load_patient
+from ..patients.aliases import is_zip
 from ..zoo import Detector, load_model
 from .queue_items import QueueItem, QueueResult, QueueSettings
 
@@ -334,7 +335,7 @@ class _Run:
 
 def _patients_at(path: Path) -> Iterable[Path]:
     """Give the patient at a path, or all below it."""
-    if not path.is_dir() or is_patient(path):
+    if (not path.is_dir() and not is_zip(path)) or is_patient(path):
         find_files(path)  # says what is wrong
         yield path
         return

@@ -2,10 +2,20 @@
 
 from .aliases import BRAIN_MASK, MASK, SEQUENCES
 from .brain_masks import within_brain
+from .cases import PatientFiles
+from .dicom import SeriesError
 from .grid import Grid
-from .layouts import PatientFiles, find_files, find_patients, is_patient, preferred_sequence
+from .layouts import (
+    find_files,
+    find_patients,
+    is_patient,
+    place_below,
+    place_name,
+    preferred_sequence,
+)
 from .loading import load_patient
 from .patient import Patient
+from .places import disk_files, is_pictures, place_of
 from .png import PNG_SPACING
 from .saving import save_volume
 from .skull_stripping import hd_bet_command, strip_with_hd_bet
@@ -18,11 +28,17 @@ __all__ = [
     "Grid",
     "Patient",
     "PatientFiles",
+    "SeriesError",
+    "disk_files",
     "find_files",
     "find_patients",
     "hd_bet_command",
     "is_patient",
+    "is_pictures",
     "load_patient",
+    "place_below",
+    "place_name",
+    "place_of",
     "preferred_sequence",
     "save_volume",
     "strip_with_hd_bet",

@@ -36,6 +36,49 @@ PNG_FOLDERS = {"0": "bravo", "1": "t1_pre", "2": "t1_gd", "3": "flair", "seg": M
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii", ".hdr", ".img", ".hdr.gz", ".img.gz")
 
+IMAGE_SUFFIXES = (*NIFTI_SUFFIXES, ".mgz", ".mgh", ".nrrd", ".nhdr")
+"""Files that hold one volume: NIfTI and Analyze, FreeSurfer's MGH, NRRD."""
+
+DESCRIPTIONS: dict[str, tuple[str, ...]] = {
+    "t1": (
+        "t1",
+        "t1w",
+        "t1n",
+        "t1c",
+        "t1ce",
+        "t1gd",
+        "t1km",
+        "mprage",
+        "mp rage",
+        "spgr",
+        "bravo",
+        "tfl3d",
+        "fspgr",
+    ),
+    "flair": ("flair", "t2flair", "t2f", "tirm dark fluid", "dark fluid", "darkfluid", "tirm"),
+    "t2": ("t2", "t2w"),
+}
+"""What scanners call sequences in a series' description, as words; the first that is found counts (GE has T1 FLAIR)."""
+
+ENHANCED = {
+    "gd",
+    "gad",
+    "gado",
+    "post",
+    "ce",
+    "km",
+    "contrast",
+    "postcontrast",
+    "t1c",
+    "t1ce",
+    "t1gd",
+    "t1km",
+}
+"""Words of a description that tell of a contrast agent."""
+
+GRADIENT_ECHO = {"mprage", "rage", "spgr", "fspgr", "bravo", "gre", "tfl3d"}
+"""Words of a description that tell of a T1 gradient echo."""
+
 _LONGEST_FIRST = sorted(
     ((alias, name) for name, aliases in ALIASES.items() for alias in aliases),
     key=lambda pair: len(pair[0]),
@@ -48,10 +91,20 @@ def is_nifti(path: str | Path) -> bool:
     return str(path).lower().endswith(NIFTI_SUFFIXES)
 
 
+def is_image(path: str | Path) -> bool:
+    """Whether the file name is that of one volume: NIfTI, Analyze, MGH or NRRD."""
+    return str(path).lower().endswith(IMAGE_SUFFIXES)
+
+
+def is_zip(path: str | Path) -> bool:
+    """Whether the file name is that of a zip archive."""
+    return str(path).lower().endswith(".zip")
+
+
 def stem(path: str | Path) -> str:
-    """Return the file name without its NIfTI suffixes, case kept."""
+    """Return the file name without the suffixes of its format, case kept."""
     name = Path(path).name
-    for suffix in sorted(NIFTI_SUFFIXES, key=len, reverse=True):
+    for suffix in sorted(IMAGE_SUFFIXES, key=len, reverse=True):
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return Path(name).stem
@@ -76,3 +129,28 @@ def split_name(path: str | Path) -> tuple[str, str | None]:
         if plain == alias or plain.endswith("_" + alias):
             return whole[: len(whole) - len(alias)].rstrip("-_. "), name
     return whole, None
+
+
+def sequence_of_description(text: str, *, contrast: bool = False) -> str | None:
+    """Return the sequence that a DICOM series' description tells, None if it tells none.
+
+    Args:
+        text: The description.
+        contrast: Whether the header names a contrast agent.
+
+    Examples:
+        >>> sequence_of_description("Ax T2 FLAIR fs")
+        'flair'
+        >>> sequence_of_description("t1_mprage_sag_p2_iso_gd")
+        'bravo'
+    """
+    words = re.sub(r"[^a-z0-9+]+", " ", text.lower()).split()
+    plain = f" {' '.join(words)} "
+    found = next(
+        (name for name, terms in DESCRIPTIONS.items() if any(f" {term} " in plain for term in terms)), None
+    )
+    if found != "t1":
+        return found
+    if not (contrast or ENHANCED & set(words) or any("+c" in word or word == "c+" for word in words)):
+        return "t1_pre"
+    return "bravo" if GRADIENT_ECHO & set(words) else "t1_gd"

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ..errors import IntensityError, MaskError, PatientError
 from .patient import Patient
 from .png import Side, read_stack, slice_files
-from .volumes import Volume, clean_mask, onto, read_volume
+from .reading import read_place
+from .volumes import Volume, clean_mask, onto
 
 _MEND = "give the brain mask of this scan"
 
@@ -67,7 +68,7 @@ def _from_file(file: Path, patient: Patient, side: Side) -> tuple[NDArray[np.boo
         except PatientError as error:
             raise MaskError(error.reason, file=file, mend=error.mend) from error
     try:
-        volume = read_volume(file)
+        volume = read_place(file)
     except PatientError as error:
         raise MaskError(error.reason, file=file, mend=error.mend) from error
     labels = _clean(volume.data, str(file))

@@ -70,13 +70,22 @@ class Grid:
         back = orientations.ornt_transform(_LPS, orientations.io_orientation(self.affine))
         return np.asarray(orientations.apply_orientation(np.transpose(volume, (2, 1, 0)), back))
 
+    @property
+    def canonical_affine(self) -> NDArray[np.float64]:
+        """(4, 4) from the indices (x, y, z) of the canonical volume, in this order, to RAS+ millimetres."""
+        return np.asarray(self.affine @ orientations.inv_ornt_aff(self._to_lps, self.shape))
+
     def matches(self, other: Grid) -> bool:
-        """Whether both grids put every voxel at the same place, to within a tenth of a voxel."""
-        if self.shape != other.shape:
+        """Whether both put every voxel of the canonical volume at the same place, to within a tenth of a voxel.
+
+        The axis orders of the two files may differ: in canonical order their volumes are the same voxels.
+        """
+        shape = self.canonical_shape
+        if shape != other.canonical_shape:
             return False
-        corners = np.array(np.meshgrid(*[(0, size - 1) for size in self.shape])).reshape(3, -1).T
-        here = affines.apply_affine(self.affine, corners)
-        there = affines.apply_affine(other.affine, corners)
+        corners = np.array(np.meshgrid(*[(0, size - 1) for size in shape[::-1]])).reshape(3, -1).T
+        here = affines.apply_affine(self.canonical_affine, corners)
+        there = affines.apply_affine(other.canonical_affine, corners)
         tolerance = 0.1 * float(affines.voxel_sizes(self.affine).min())
         return bool(np.abs(here - there).max() <= tolerance)
 

@@ -14,11 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Cancelled, MaskError, PatientError, PatientNotFoundError
-from .aliases import SEQUENCES, is_nifti
+from .aliases import SEQUENCES, is_image, is_zip
+from .bids import OTHER_FOLDERS, is_dataset
+from .cases import PatientFiles
 from .grid import Grid
-from .layouts import PatientFiles, find_files, find_patients, is_patient
-from .png import PNG_SPACING, read_stack, slice_files
-from .volumes import Volume, clean_intensities, clean_mask, onto, read_volume
+from .layouts import find_files, find_patients, is_patient
+from .nnunet import is_labels_folder
+from .places import is_pictures
+from .png import PNG_SPACING
+from .reading import read_place
+from .volumes import Volume, clean_intensities, clean_mask, onto
 
 Code = Literal[
     "unreadable",
@@ -185,7 +190,7 @@ def check_cohort(
         Cancelled: If ``should_stop`` returned true.
     """
     top = Path(cohort).expanduser()
-    places = [top] if top.is_file() or is_patient(top) else list(find_patients(top))
+    places = [top] if is_patient(top) or (top.is_file() and not is_zip(top)) else list(find_patients(top))
     strays = [] if top.is_file() else list(_strays(top, places))
     if not places and not strays:
         what = "there are no patients in this folder" if top.is_dir() else "there is no such folder"
@@ -286,18 +291,14 @@ class _Patient:
 
     def _read(self, file: Path) -> Volume | None:
         try:
-            if file.is_dir():
-                return read_stack(slice_files(file), "left", self.png_spacing)
-            if file.suffix.lower() == ".png":
-                return read_stack([file], "left", self.png_spacing)
-            return read_volume(file)
+            return read_place(file, "left", self.png_spacing)
         except PatientError as error:
             gap = "slices are missing" in error.reason
             self._find("slice-gap" if gap else "unreadable", file, _brief(error))
             return None
 
     def _judge_scan(self, name: str, file: Path, volume: Volume, first: Volume | None) -> None:
-        if file.suffix.lower() != ".png" and not file.is_dir() and not volume.grid.has_orientation:
+        if not is_pictures(file) and not volume.grid.has_orientation:
             self._find("orientation", file, "the header states no orientation: left and right are unknown")
         try:
             for note in clean_intensities(volume.data, file.name)[1]:
@@ -385,6 +386,7 @@ class _Patient:
 def _strays(top: Path, patients: Sequence[Path]) -> Iterator[CheckedPatient]:
     """Give the folders that hold scans and are no patient: they would be passed over without a word."""
     known = {place.resolve() for place in patients}
+    known |= {place.resolve().parent for place in patients if not place.exists()}  # cases of one folder
     seen: set[Path] = set()
     for place, children, names in os.walk(top, followlinks=True):
         folder = Path(place)
@@ -394,7 +396,11 @@ def _strays(top: Path, patients: Sequence[Path]) -> Iterator[CheckedPatient]:
             children.clear()
             continue
         seen.add(real)
-        if not any(is_nifti(folder / name) and not name.startswith(".") for name in names):
+        if is_dataset(children):
+            children[:] = [name for name in children if name not in OTHER_FOLDERS]
+        if is_labels_folder(folder):
+            continue
+        if not any(is_image(folder / name) and not name.startswith(".") for name in names):
             continue
         try:
             find_files(folder)

@@ -4,50 +4,52 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from ..errors import PatientError, PatientNotFoundError, UnreadableError, UnsupportedError
-from .aliases import ALIASES, BRAIN_MASK, MASK, PNG_FOLDERS, SEQUENCES, is_nifti, split_name
-
-
-@dataclass(frozen=True)
-class PatientFiles:
-    """What makes up one patient on disk.
-
-    Attributes:
-        name: Name of the patient.
-        kind: ``"nifti"``: one file a sequence; ``"png"``: one folder of numbered slices a sequence;
-            ``"picture"``: one PNG is the whole patient.
-        sequences: Canonical sequence name to file (or folder of slices).
-        mask: File (or folder of slices) of the lesion mask, if any.
-        guessed: Whether the sequence of a single NIfTI file is the one asked for, because its name tells none.
-    """
-
-    name: str
-    kind: Literal["nifti", "png", "picture"]
-    sequences: dict[str, Path] = field(default_factory=dict)
-    mask: Path | None = None
-    guessed: bool = False
+from .aliases import ALIASES, BRAIN_MASK, MASK, PNG_FOLDERS, SEQUENCES, is_image, is_zip, split_name
+from .archives import joined, outline
+from .bids import OTHER_FOLDERS, is_dataset, mask_of, name_of, parse, scans_of, session_of
+from .cases import PatientFiles, cases, scan_files
+from .dicom import (
+    Series,
+    SeriesError,
+    choice_of,
+    holds_dicom,
+    is_dicom,
+    series_of,
+    usable_series,
+)
+from .nnunet import is_images_folder, is_labels_folder, labels_of, split_case
+from .places import SEPARATOR, place_of, within
 
 
 def find_files(path: str | Path, sequence: str = "flair") -> PatientFiles:
-    """Recognise a patient folder, a single NIfTI file or a single PNG slice.
+    """Recognise a patient: a folder, a scan, a DICOM series, a zip.
 
     Args:
-        path: Folder in the NIfTI or PNG release layout, a NIfTI file, or a PNG.
-        sequence: Name for a single file whose own name tells no sequence.
+        path: Folder in the NIfTI or PNG release layout, a subject or session of a BIDS dataset, a DICOM folder (or
+            one series of it: ``FOLDER#NUMBER``), a NIfTI, MGH, NRRD or DICOM file, a PNG, a zip of any of these (or
+            what is inside: ``ZIP#PATH``), or ``FOLDER/CASE`` where the folder holds the files of several cases.
+        sequence: Name for a single scan whose own name tells no sequence.
 
     Raises:
         PatientError: If there is no patient.
     """
-    where = Path(path).expanduser()
+    place = place_of(path)
+    where = place.file
     try:
+        if place.zipped:
+            return find_in_zip(where, place.inside, sequence)
+        if place.series:
+            return _series(place.file, series_of(path), sequence)
         if where.is_dir():
-            return _in_folder(where)
+            return _in_folder(where, sequence)
         if where.is_file():
             return _single(where, sequence)
+        if where.parent.is_dir() and (case := cases(where.parent).get(where.name)) is not None:
+            return case
     except OSError as error:
         raise UnreadableError(
             f"cannot be read ({error.strerror})", file=where, mend="check its permissions"
@@ -66,21 +68,54 @@ def preferred_sequence(path: str | Path, wanted: str = "flair") -> str:
 
 
 def is_patient(path: str | Path) -> bool:
-    """Whether ``find_files`` recognises a patient there. Looks at names only."""
-    where = Path(path).expanduser()
+    """Whether ``find_files`` recognises a patient there. Looks at names, and at the first bytes of DICOM files."""
+    place = place_of(path)
+    where = place.file
     try:
-        return _recognise(where) is not None if where.is_dir() else bool(find_files(where))
+        if where.is_dir() and not place.inside:
+            return _recognise(where) is not None or holds_dicom(where)
+        return bool(find_files(path))
+    except SeriesError:
+        return True  # there is one; it only has to be said which scan is meant
     except (PatientError, OSError):
         return False
 
 
-def find_patients(cohort: str | Path) -> Iterator[Path]:
-    """Yield the patients below (or at) a folder, sorted by path, each once: folders, or PNGs of one slice.
+def place_name(place: str | Path) -> str:
+    """Return the name of a patient that ``find_patients`` has found, without looking into its files."""
+    found = place_of(place)
+    inside = found.inside.rpartition("/")[2]
+    if found.series or not inside:
+        subject = session_of(found.file)
+        picture = found.file.suffix.lower() in (".png", ".zip")
+        return name_of(subject) if subject else found.file.stem if picture else found.file.name
+    subject = session_of(Path("/", found.inside))
+    return name_of(subject) if subject else inside[:-4] if _is_picture(inside) else inside
 
+
+def place_below(place: Path, top: Path) -> Path:
+    """Return where the results of a patient belong below a folder: as the patient lies below its cohort."""
+    text, root = str(place), str(top)
+    relative = text[len(root) :].lstrip("/\\#") if text.startswith(root) else place.name
+    parts = Path(relative.replace(f".zip{SEPARATOR}", "/").replace(SEPARATOR, "/")).parts
+    if not parts:
+        return Path()
+    last = parts[-1][:-4] if parts[-1].lower().endswith((".png", ".zip")) else parts[-1]
+    return Path(*parts[:-1], last)
+
+
+def find_patients(cohort: str | Path) -> Iterator[Path]:
+    """Yield the patients below (or at) a folder, sorted by path, each once.
+
+    They are folders; PNGs of one slice; subjects or sessions of BIDS datasets, whose derivatives are passed over;
+    ``FOLDER/CASE`` for each case of a folder that holds the files of several; and zips, or the patients inside.
     Hidden files and folders are passed over, links are followed. Where nothing else is found, the PNGs that lie
     directly in ``cohort`` are slices of one sequence, whatever the folder's name.
     """
     top = Path(cohort).expanduser()
+    if is_zip(top) and top.is_file():
+        yield from patients_in_zip(top)
+        return
     seen: set[Path] = set()
     found = False
     for place, children, names in os.walk(top, followlinks=True):
@@ -90,6 +125,8 @@ def find_patients(cohort: str | Path) -> Iterator[Path]:
             children.clear()
             continue
         seen.add(real)
+        if is_dataset(children):
+            children[:] = [name for name in children if name not in OTHER_FOLDERS]
         if picture_sequence(folder) is not None:
             for picture in _pictures(folder, names):
                 found = True
@@ -98,8 +135,77 @@ def find_patients(cohort: str | Path) -> Iterator[Path]:
             children.clear()  # the folders below hold this patient's slices
             found = True
             yield folder
+            continue
+        for case in cases(folder) if any(map(is_image, names)) else ():
+            found = True
+            yield folder / case
+        # An archive beside the folder that it was unpacked to is the same patient again.
+        for archive in sorted(name for name in names if is_zip(name) and name[:-4] not in children):
+            for patient in [] if archive.startswith(".") else _patients_of(folder / archive):
+                found = True
+                yield patient
     if not found and top.is_dir() and not _holds_part_of_a_patient(top):
         yield from _pictures(top, [entry.name for entry in top.iterdir()])
+
+
+def _patients_of(archive: Path) -> list[Path]:
+    try:
+        return patients_in_zip(archive)
+    except PatientError:
+        return []
+
+
+def patients_in_zip(file: Path) -> list[Path]:
+    """Return the patients in a zip: the zip itself if there is one only, else ``ZIP#PATH`` for each.
+
+    Raises:
+        PatientError: If the zip cannot be used.
+    """
+    with outline(file) as folder:
+        found = [_inside(place, folder) for place in find_patients(folder)] if folder.is_dir() else []
+        if not found and folder.is_dir():
+            found = [_inside(each, folder) for each in _only_scan(folder)]
+    return [within(file, inside) for inside in found] if len(found) > 1 else [file] * len(found)
+
+
+def find_in_zip(file: Path, inside: str, sequence: str) -> PatientFiles:
+    """Recognise the patient in a zip, or at a path inside; the places are ``ZIP#PLACE``.
+
+    Raises:
+        PatientError: If there is none, or it has to be said which of several.
+    """
+    with outline(file) as folder:
+        if inside:
+            place = joined(file, folder, inside)
+        else:
+            several = list(find_patients(folder)) if folder.is_dir() else []
+            several = several or (_only_scan(folder) if folder.is_dir() else [])
+            if len(several) != 1:
+                example = f", for instance {within(file, _inside(several[0], folder))}" if several else ""
+                what = f"{len(several)} patients lie" if several else "no scan of a patient lies"
+                mend = f"name one{example}" if several else "zip a patient's folder"
+                raise PatientNotFoundError(f"{what} in this zip", file=file, mend=mend)
+            place = several[0]
+        files = find_files(place, sequence)
+        return replace(
+            files,
+            sequences={name: within(file, _inside(each, folder)) for name, each in files.sequences.items()},
+            mask=None if files.mask is None else within(file, _inside(files.mask, folder)),
+            single=files.single and bool(inside),
+        )
+
+
+def _inside(place: Path, folder: Path) -> str:
+    return str(place)[len(str(folder)) :].replace("\\", "/").lstrip("/#")
+
+
+def _only_scan(folder: Path) -> list[Path]:
+    scans = [
+        each
+        for each in sorted(folder.rglob("*"))
+        if is_image(each) and split_name(each)[1] not in (MASK, BRAIN_MASK)
+    ]
+    return scans if len(scans) == 1 else []
 
 
 def picture_sequence(folder: Path) -> str | None:
@@ -109,19 +215,21 @@ def picture_sequence(folder: Path) -> str | None:
     return next((name for name in SEQUENCES if folder.name.lower() in ALIASES[name]), None)
 
 
-def _in_folder(folder: Path) -> PatientFiles:
+def _in_folder(folder: Path, sequence: str) -> PatientFiles:
     files = _recognise(folder)
     if files is not None:
         return files
     if not any(folder.iterdir()):
         raise PatientNotFoundError("the folder is empty", file=folder, mend="choose a patient's folder")
-    if any(is_nifti(entry) for entry in folder.iterdir()):
+    if holds_dicom(folder):
+        return _dicom(folder, sequence)
+    below = next(find_patients(folder), None)
+    if any(is_image(entry) for entry in folder.iterdir()) and not (below and below.parent == folder):
         raise PatientNotFoundError(
             "no name in this folder tells which scan is which",
             file=folder,
             mend="name the scans flair.nii.gz, t1_gd.nii.gz, … or give one file itself",
         )
-    below = next(find_patients(folder), None)
     mend = (
         f"choose one patient, for instance {below}" if below else "choose a patient's folder or a NIfTI file"
     )
@@ -129,18 +237,22 @@ def _in_folder(folder: Path) -> PatientFiles:
 
 
 def _recognise(folder: Path) -> PatientFiles | None:
-    """Return the patient whose files lie directly in the folder, or None."""
+    """Return the patient whose NIfTI files or PNG slices lie directly in the folder, or None."""
+    if (subject := session_of(folder)) is not None:
+        scans, notes = scans_of(folder)
+        if scans:
+            mask, more = mask_of(scans.get("flair", next(iter(scans.values()))))
+            return PatientFiles(name_of(subject), "nifti", scans, mask, notes=(*notes, *more))
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     slices = {PNG_FOLDERS[entry.name]: entry for entry in entries if _holds_slices(entry)}
     if any(name in SEQUENCES for name in slices):
         mask = slices.pop(MASK, None)
         return PatientFiles(folder.name, "png", slices, mask)
+    if is_images_folder(folder) or is_labels_folder(folder) or cases(folder):
+        return None
 
     found: dict[str, Path] = {}
-    for entry in entries:
-        # Of an .hdr/.img pair the header stands for both.
-        if not is_nifti(entry) or not entry.is_file() or entry.name.lower().endswith((".img", ".img.gz")):
-            continue
+    for entry in scan_files(folder):
         name = split_name(entry)[1]
         if name is None or name == BRAIN_MASK:
             continue
@@ -155,6 +267,45 @@ def _recognise(folder: Path) -> PatientFiles | None:
     if found:
         return PatientFiles(folder.name, "nifti", found, mask)
     return None
+
+
+def _dicom(folder: Path, sequence: str) -> PatientFiles:
+    """Return the patient of a DICOM folder: each series is the sequence that its description tells."""
+    usable = usable_series(folder)
+    if len(usable) == 1:
+        return replace(_series(folder, usable[0], sequence), single=False)
+    groups: dict[str, list[Series]] = {}
+    for one in usable:
+        if one.sequence is not None:
+            groups.setdefault(one.sequence, []).append(one)
+    if len(groups.get(sequence, ())) > 1:
+        raise choice_of(folder, groups[sequence], f"look like {sequence}")
+    chosen = {name: within(folder, several[0].key) for name, several in groups.items() if len(several) == 1}
+    if not chosen:
+        raise choice_of(folder, usable, "lie in this folder, and it is not plain which one is meant")
+    notes = tuple(
+        f"{len(several)} series look like {name}, none of them is taken ({', '.join(map(str, several))})"
+        for name, several in groups.items()
+        if len(several) > 1
+    )
+    return PatientFiles(folder.name, "dicom", chosen, _mask_in(folder), notes=notes)
+
+
+def _series(folder: Path, series: Series, sequence: str) -> PatientFiles:
+    return PatientFiles(
+        folder.resolve().name,
+        "dicom",
+        {series.sequence or sequence: within(folder, series.key)},
+        _mask_in(folder),
+        guessed=series.sequence is None,
+        single=True,
+    )
+
+
+def _mask_in(folder: Path) -> Path | None:
+    """Return the lesion mask that somebody has put into a DICOM folder, if it is one file."""
+    masks = [file for file in scan_files(folder) if split_name(file)[1] == MASK]
+    return masks[0] if len(masks) == 1 else None
 
 
 def _holds_slices(folder: Path) -> bool:
@@ -177,21 +328,39 @@ def _holds_part_of_a_patient(folder: Path) -> bool:
 def _single(file: Path, sequence: str) -> PatientFiles:
     if file.suffix.lower() == ".png":
         beside = file.parent.parent / "mask" / file.name
-        return PatientFiles(file.stem, "picture", {sequence: file}, beside if beside.is_file() else None)
-    if not is_nifti(file):
+        mask = beside if beside.is_file() else None
+        return PatientFiles(file.stem, "picture", {sequence: file}, mask, single=True)
+    if not is_image(file):
+        if is_dicom(file):
+            return _series(file.parent, series_of(file), sequence)
         raise UnsupportedError(
-            "the file is neither NIfTI nor PNG", file=file, mend="give a .nii, .nii.gz or .png file"
+            "this is no scan that can be read",
+            file=file,
+            mend="give a NIfTI (.nii, .nii.gz), MGH, NRRD, DICOM or PNG file, or a zip of a patient",
         )
-    prefix, name = split_name(file)
+    prefix, name = split_case(file) if is_images_folder(file.parent) else split_name(file)
     if name in (MASK, BRAIN_MASK):
         raise UnsupportedError(
             "the name is that of a mask, not of a scan", file=file, mend="give the scan it belongs to"
         )
     mask = next((path for path in sorted(file.parent.iterdir()) if _is_mask_of(path, prefix)), None)
+    notes: tuple[str, ...] = ()
+    told = parse(file)
+    if told is not None:
+        name, prefix = told.sequence or name, name_of(told.subject)
+        mask, notes = mask_of(file)
+    elif mask is None and is_images_folder(file.parent):
+        mask = labels_of(file.parent, prefix)
     return PatientFiles(
-        prefix or file.resolve().parent.name, "nifti", {name or sequence: file}, mask, name is None
+        prefix or file.resolve().parent.name,
+        "nifti",
+        {name or sequence: file},
+        mask,
+        name is None,
+        single=True,
+        notes=notes,
     )
 
 
 def _is_mask_of(path: Path, prefix: str) -> bool:
-    return is_nifti(path) and split_name(path) == (prefix, MASK)
+    return is_image(path) and split_name(path) == (prefix, MASK)

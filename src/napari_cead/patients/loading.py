@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from ..errors import CeadWarning, MaskError, MissingSequenceError, ParameterError, PatientError
 from .aliases import BRAIN_MASK, MASK, SEQUENCES
 from .brain_masks import within_brain
-from .layouts import PatientFiles, find_files
+from .cases import PatientFiles
+from .layouts import find_files
 from .patient import Patient
-from .png import PNG_SPACING, Side, read_stack, slice_files
-from .volumes import Volume, clean_intensities, clean_mask, onto, read_volume
+from .png import PNG_SPACING, Side
+from .reading import read_place
+from .volumes import Volume, clean_intensities, clean_mask, onto
 
 
 def load_patient(
@@ -29,10 +31,11 @@ def load_patient(
     png_first_column: Side = "left",
     png_spacing: tuple[float, float, float] = PNG_SPACING,
 ) -> Patient:
-    """Load a patient from a folder (NIfTI or PNG release layout), a NIfTI file, or a PNG slice.
+    """Load a patient from a folder, a scan, a DICOM series or a zip; ``docs/formats.md`` lists what can be opened.
 
     Args:
-        path: Folder or file. Beside a single file, a lesion mask of the same name prefix is found.
+        path: As for :func:`~napari_cead.patients.find_files`. Beside a single file, a lesion mask
+            of the same name prefix is found.
         sequence: The sequence to use. A single file whose name says another sequence is taken as that one.
         mask: Lesion mask file (or folder of PNG slices), overriding the one found on disk.
         only: Read the chosen sequence (and the mask) alone.
@@ -51,7 +54,7 @@ def load_patient(
     files = find_files(path, sequence)
     if mask is not None:
         files = replace(files, mask=Path(mask).expanduser())
-    if Path(path).expanduser().is_file():
+    if files.single:
         sequence = next(iter(files.sequences))
     patient = read_files(
         files,
@@ -108,7 +111,7 @@ def read_files(
 
     def read(place: Path) -> Volume | PatientError:
         try:
-            return _read(place, files.kind, png_first_column, png_spacing)
+            return read_place(place, png_first_column, png_spacing)
         except PatientError as error:
             return error
 
@@ -121,7 +124,7 @@ def read_files(
     chosen = results[0]
     if isinstance(chosen, PatientError):
         raise chosen
-    notes = list(chosen.warnings)
+    notes = [*files.notes, *chosen.warnings]
     if files.guessed:
         notes.append(f"{places[0].name}: the name tells no sequence, taken as {sequence}")
     volumes: dict[str, NDArray[np.float32]] = {}
@@ -168,14 +171,6 @@ def _rank(name: str) -> int:
 
 def _name(place: Path, files: PatientFiles) -> str:
     return place.name if files.kind != "png" else f"{files.name}/{place.name}"
-
-
-def _read(place: Path, kind: str, side: Side, spacing: tuple[float, float, float]) -> Volume:
-    if place.is_dir():
-        return read_stack(slice_files(place), side, spacing)
-    if place.suffix.lower() == ".png":
-        return read_stack([place], side, spacing)
-    return read_volume(place)
 
 
 def _mask(

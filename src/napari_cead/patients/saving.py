@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..atomic import atomic_path
 from ..errors import OutputError, ParameterError
+from .headers import settle
 from .patient import Patient
 
 
@@ -19,7 +20,8 @@ def save_volume(volume: NDArray[Any], patient: Patient, path: str | Path) -> Pat
 
     Args:
         volume: (Z, Y, X) canonical, as loaded: bool and integers are written as integers, the rest as float32.
-        patient: The patient whose grid to use. Its header goes along (qform, sform, units).
+        patient: The patient whose grid to use. Its header goes along (qform, sform, units); where its parts disagree
+            about the place, what is written agrees with the affine used here.
         path: File that ends in ``.nii`` or ``.nii.gz``; its folder must exist.
 
     Returns:
@@ -47,6 +49,7 @@ def save_volume(volume: NDArray[Any], patient: Patient, path: str | Path) -> Pat
         header["cal_min"] = header["cal_max"] = 0  # the scan's display window means nothing for a map
     kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     image = kind(data, patient.grid.affine, header)
+    settle(image.header, patient.grid.affine, fresh=header is None)
     with atomic_path(target) as temporary:
         nib.save(image, temporary)
     return target

@@ -9,7 +9,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nibabel.orientations import io_orientation
-from nibabel.processing import resample_from_to
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
@@ -23,9 +22,11 @@ from ..errors import (
 )
 from .backgrounds import zero_background
 from .grid import Grid
+from .headers import placement
 from .limits import check_held, check_memory, check_shape
 from .nifti import read_header
 from .repairs import repairs
+from .resampling import resample
 
 MAX_MASK_VALUES = 16
 _MEND_READ = "copy the file again or convert it to NIfTI anew"
@@ -105,13 +106,11 @@ def _read_volume(path: Path) -> Volume:
         raise UnreadableError(
             f"the image data cannot be read ({_why(error)})", file=path, mend=_MEND_READ
         ) from error
-    header = image.header if isinstance(image.header, nib.Nifti1Header) else None
-    oriented = header is None or bool(header["qform_code"] > 0 or header["sform_code"] > 0)
-    grid = Grid((shape[0], shape[1], shape[2]), affine, header, oriented)
-    warnings = tuple(f"{path.name}: the header is not as it should be ({note})" for note in repaired)
-    if not oriented:
-        warnings += (f"{path.name}: the header states no orientation, so left and right are unknown",)
-    return Volume(grid.to_canonical(data), grid, warnings)
+    size = (shape[0], shape[1], shape[2])
+    found = placement(image.image if isinstance(image, _Other) else image, size, path.name)
+    grid = Grid(size, found.affine, found.header, found.has_orientation)
+    notes = tuple(f"{path.name}: the header is not as it should be ({note})" for note in repaired)
+    return Volume(grid.to_canonical(data), grid, (*notes, *found.notes))
 
 
 def _three_dimensional(shape: tuple[int, ...], path: Path) -> tuple[tuple[int, ...], bool]:
@@ -132,22 +131,22 @@ class _Other:
     """An image that nibabel reads: a pair of files, Analyze, or a NIfTI file that is unusual."""
 
     def __init__(self, path: Path, image: Any) -> None:
-        self._path, self._image = path, image
+        self._path, self.image = path, image
         self.shape, self.affine, self.header = image.shape, image.affine, image.header
         self.dtype = image.get_data_dtype()
 
     def check_size(self) -> None:
         voxels = check_shape(self.shape, self._path)
-        held = self._image.file_map.get("image")
+        held = self.image.file_map.get("image")
         file = self._path if held is None or held.filename is None else Path(held.filename)
         if file.suffix.lower() not in (".bz2", ".zst"):  # these have no limit to speak of
-            offset = max(0, int(getattr(self._image.dataobj, "offset", 0)))
+            offset = max(0, int(getattr(self.image.dataobj, "offset", 0)))
             packed = file.suffix.lower() in (".gz", ".mgz")
             check_held(offset + voxels * self.dtype.itemsize, file, packed=packed)
         check_memory(voxels * (self.dtype.itemsize + 8), self._path)
 
     def data(self) -> NDArray[np.float32]:
-        return np.asarray(self._image.get_fdata(dtype=np.float32, caching="unchanged"))
+        return np.asarray(self.image.get_fdata(dtype=np.float32, caching="unchanged"))
 
 
 def _by_nibabel(path: Path) -> _Other:
@@ -257,23 +256,23 @@ def onto(volume: Volume, grid: Grid, order: int, what: str) -> Volume:
     Raises:
         PatientError: If the two grids share no space.
     """
-    if volume.grid.matches(grid):
-        return Volume(volume.data, grid, volume.warnings)
-    if volume.grid.shape == grid.shape and not volume.grid.has_orientation:
+    here = volume.grid
+    unknown = not here.has_orientation or (grid.header is not None and not grid.has_orientation)
+    if unknown and here.shape == grid.shape and not np.allclose(here.affine, grid.affine, atol=1e-4):
         note = f"{what}: no orientation in the header, taken voxel for voxel"
-        return Volume(grid.to_canonical(volume.grid.to_source(volume.data)), grid, (*volume.warnings, note))
-    if not volume.grid.overlaps(grid):
+        return Volume(grid.to_canonical(here.to_source(volume.data)), grid, (*volume.warnings, note))
+    if here.matches(grid):
+        return Volume(volume.data, grid, volume.warnings)
+    if not here.overlaps(grid):
         raise GeometryError(
             "the image lies outside the chosen scan",
             file=what,
             mend="give a file of the same patient and space",
         )
-    data = (
-        volume.data if order == 0 else np.asarray(volume.data, dtype=np.float32)
-    )  # integers would be rounded
-    source = nib.Nifti1Image(volume.grid.to_source(data), volume.grid.affine)
-    moved = resample_from_to(source, (grid.shape, grid.affine), order=order, mode="constant", cval=0.0)
+    # Integers would be rounded.
+    data = volume.data if order == 0 else np.asarray(volume.data, dtype=np.float32)
+    moved = resample(data, here, grid, order)
     note = (
         f"{what}: on another grid, resampled ({'nearest' if order == 0 else 'linear'}) to the chosen sequence"
     )
-    return Volume(grid.to_canonical(np.asarray(moved.dataobj)), grid, (*volume.warnings, note))
+    return Volume(moved, grid, (*volume.warnings, note))

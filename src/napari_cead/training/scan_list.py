@@ -14,6 +14,7 @@ from ..atomic import to_json, write_text
 from ..errors import ParameterError, SplitError
 from ..json_files import read_json
 from ..patients import SEQUENCES
+from ..patients.aliases import is_zip
 from .scans import ScanSource
 from .store_index import Listed
 
@@ -177,7 +178,7 @@ def listing_of(cohort: str | Path | ScanList) -> ScanList | None:
     if isinstance(cohort, ScanList):
         return cohort
     file = Path(cohort).expanduser()
-    return read_scan_list(file) if file.is_file() else None
+    return read_scan_list(file) if file.is_file() and not is_zip(file) else None
 
 
 def _first(error: ValidationError) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from ..errors import (
     CeadError,
     MissingSequenceError,
+    PatientError,
     PatientNotFoundError,
     UnreadableError,
     UnsupportedError,
@@ -27,7 +28,7 @@ from ..patients import (
     find_patients,
     save_volume,
 )
-from ..patients.aliases import ALIASES, is_nifti, split_name, stem
+from ..patients.aliases import ALIASES, is_image, split_name, stem
 from ..patients.layouts import picture_sequence
 from .sources import shows
 
@@ -82,13 +83,13 @@ class ScanSource:
             return replace(found, sequences={sequence: found.sequences[sequence]}, mask=self.lesion_mask)
         if not self.scan.is_file():
             raise PatientNotFoundError("there is no such file", file=self.scan, mend="check the path")
-        if not is_nifti(self.scan) and self.scan.suffix.lower() != ".png":
+        if not is_image(self.scan) and self.scan.suffix.lower() != ".png":
             raise UnsupportedError(
                 "the file is neither NIfTI nor PNG", file=self.scan, mend="give a .nii, .nii.gz or .png file"
             )
         return PatientFiles(
             self.name,
-            "nifti" if is_nifti(self.scan) else "picture",
+            "nifti" if is_image(self.scan) else "picture",
             {sequence: self.scan},
             self.lesion_mask,
         )
@@ -176,7 +177,7 @@ def save_scan(patient: Patient, folder: str | Path, *, healthy: bool = False) ->
 
 def _at(root: Path, sequence: str) -> Iterator[ScanSource]:
     if root.is_file():
-        if is_nifti(root):
+        if is_image(root):
             files = [_file(each) for each in sorted(root.parent.iterdir()) if _is_image(each)]
             yield _source(_file(root), sequence, files, _masks_near(root.parent), {})
         else:
@@ -200,9 +201,15 @@ def _at(root: Path, sequence: str) -> Iterator[ScanSource]:
     for place in find_patients(root):
         if place.is_file() and shows(place, sequence):
             yield _picture(place)
-        elif place.is_dir() and (patient := find_files(place, sequence)).kind == "png":
+        elif place.is_dir() and (patient := _found(place, sequence)) and patient.kind in ("png", "dicom"):
             told = sequence if sequence in patient.sequences else min(patient.sequences)
             yield ScanSource(place.name, place, patient.mask, sequence=told)
+
+
+def _found(place: Path, sequence: str) -> PatientFiles | None:
+    with suppress(PatientError):  # of a DICOM folder it may have to be said which series is meant
+        return find_files(place, sequence)
+    return None
 
 
 def _sequence_folder(folder: Path) -> ScanSource | None:
@@ -240,7 +247,7 @@ def _folders(root: Path) -> Iterator[tuple[Path, list[_File]]]:
 def _is_image(path: Path) -> bool:
     # Of an .hdr/.img pair the header stands for both.
     return (
-        is_nifti(path)
+        is_image(path)
         and not path.name.startswith(".")
         and not path.name.lower().endswith((".img", ".img.gz"))
     )

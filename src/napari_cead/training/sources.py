@@ -7,7 +7,17 @@ from collections import Counter
 from pathlib import Path
 
 from ..errors import MissingSequenceError, StoreError, UnreadableError
-from ..patients import BRAIN_MASK, MASK, PatientFiles, find_patients
+from ..patients import (
+    BRAIN_MASK,
+    MASK,
+    PatientFiles,
+    disk_files,
+    find_patients,
+    is_patient,
+    place_below,
+    place_name,
+)
+from ..patients.aliases import is_zip
 from ..patients.layouts import picture_sequence
 from ..patients.png import slice_files
 from .store_index import StoreIndex
@@ -24,7 +34,9 @@ def patients_in(root: Path, sequence: str) -> list[Path]:
     Raises:
         StoreError: If there are none, or no such folder.
     """
-    if not root.is_dir():
+    if not root.is_dir() and is_patient(root):
+        return [root]
+    if not root.is_dir() and not is_zip(root):
         raise StoreError(
             "there is no such folder", file=root, mend="give the folder of the cohort, or a scan list"
         )
@@ -39,13 +51,12 @@ def patients_in(root: Path, sequence: str) -> list[Path]:
 def unique_names(root: Path, places: list[Path], old: StoreIndex | None) -> dict[str, Path]:
     """Give every patient a name of its own: the one it has in the store, else the shortest that is unique."""
     before = {patient.source: patient.name for patient in old.patients} if old else {}
-    plain = [place.stem if place.is_file() else place.name for place in places]
+    plain = [place_name(place) for place in places]
     taken = Counter(plain)
     kept = {before[str(place)] for place in places if str(place) in before}
     names: dict[str, Path] = {}
     for place, short in zip(places, plain, strict=True):
-        relative = place.relative_to(root)
-        long = (relative.with_suffix("") if place.is_file() else relative).as_posix()
+        long = place_below(place, root).as_posix()
         own = before.get(str(place))
         options = [own] if own else [short if taken[short] == 1 else long, long, str(place)]
         name = next(option for option in options if option not in names and (own or option not in kept))
@@ -70,14 +81,8 @@ def source_files(
     for role, scan in ((sequence, files.sequences[sequence]), (MASK, files.mask), (BRAIN_MASK, brain_mask)):
         if scan is None:
             continue
-        if scan.is_dir():
-            sources += [(role, file) for file in slice_files(scan)]
-            continue
-        sources.append((role, scan))
-        for header, image in ((".hdr", ".img"), (".hdr.gz", ".img.gz")):
-            if scan.name.lower().endswith(header):
-                beside = scan.name[: -len(header)].lower() + image
-                sources += [(role, file) for file in scan.parent.iterdir() if file.name.lower() == beside]
+        parts = slice_files(scan) if scan.is_dir() else disk_files(scan)
+        sources += [(role, file) for file in parts]
     return sources
 
 

@@ -79,7 +79,7 @@ class ExploreForm(QWidget):
     def _build_patient(self, column: QVBoxLayout) -> None:
         grid = section("Patient", column)
         self.patient = FileEdit(mode="d")
-        self.patient.line_edit.native.setPlaceholderText("folder, or a NIfTI file")
+        self.patient.line_edit.native.setPlaceholderText("folder, scan, DICOM#series or zip")
         self.choose_file = PushButton(text=title("choose_file"))
         self.choose_file.native.setToolTip(tip("choose_file"))
         self.patient.native.layout().addWidget(self.choose_file.native)

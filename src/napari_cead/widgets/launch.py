@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import napari
+from napari.layers import Layer
 from qtpy.QtWidgets import QApplication
 
 from ..atomic import atomic_path
+from ..contributions.layers import to_layer_data
 from ..errors import ModelNotFoundError
 from ..patients import load_patient
 from ..zoo import find_models
@@ -45,8 +47,9 @@ def explore(
     _, widget = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
     if model is not None:
         widget.model.value = model
-    for path in paths[1:]:
-        viewer.open(path, plugin="napari-cead")
+    for patient in patients[1:]:
+        for data, keywords, kind in to_layer_data(patient):
+            viewer.add_layer(Layer.create(data, keywords, kind))
     QApplication.processEvents()  # the dock takes the newest patient; then the first one is chosen
     if patients:
         widget.use_patient(patients[0])

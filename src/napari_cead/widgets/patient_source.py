@@ -12,13 +12,15 @@ from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QFileDialog
 
+from ..contributions.choosing import choose_series
 from ..contributions.layers import tag_of
 from ..errors import CeadWarning
-from ..patients import Patient, preferred_sequence
+from ..patients import Patient, SeriesError, preferred_sequence
 from ..patients.grid import Grid
 from ..slices import looks_skull_stripped
 from .failures import show_failure
 from .layer_view import DERIVED, same
+from .texts import SCAN_FILES
 
 if TYPE_CHECKING:
     from .explore import ExploreWidget
@@ -54,7 +56,7 @@ class PatientSource(QObject):
             self._next = path
             self.dock.job.stop()
             return
-        self.dock.start(lambda: self._load(path), self._tell_warnings)
+        self.dock.start(lambda: self._load(path), self._loaded)
 
     def job_ended(self) -> None:
         """Open what could not be opened while something ran, or look what was dropped meanwhile."""
@@ -115,11 +117,24 @@ class PatientSource(QObject):
         if path != Path() and str(path).strip():
             self.open(path)
 
-    def _load(self, path: Path) -> Patient:
+    def _loaded(self, loaded: Patient | SeriesError) -> None:
+        if not isinstance(loaded, SeriesError):
+            self._tell_warnings(loaded)
+            return
+        chosen = choose_series(loaded)
+        if chosen is not None:
+            self._next = chosen  # the job that asked has to end first
+
+    def _load(self, path: Path) -> Patient | SeriesError:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CeadWarning)
             # There was nothing to choose from before: a folder without FLAIR opens with what it has.
-            patient = self.session.open(path, preferred_sequence(path))
+            try:
+                patient = self.session.open(path, preferred_sequence(path))
+            except SeriesError as error:
+                if not error.choices:
+                    raise
+                return error
         self._doubt = looks_skull_stripped(patient.volume(), patient.spacing).doubt
         return patient
 
@@ -141,9 +156,7 @@ class PatientSource(QObject):
             show_warning(f"{patient.name}: {'; '.join(notes)}")
 
     def _ask_for_file(self) -> None:
-        chosen, _ = QFileDialog.getOpenFileName(
-            self.dock, "Open a scan", "", "Brain MRI (*.nii *.nii.gz *.hdr *.img *.png);;All files (*)"
-        )
+        chosen, _ = QFileDialog.getOpenFileName(self.dock, "Open a scan", "", SCAN_FILES)
         if chosen:
             self.dock.patient.value = chosen
 

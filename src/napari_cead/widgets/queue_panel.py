@@ -27,6 +27,7 @@ from ..exploring.queue import DetectionQueue, QueueItem, QueueResult, QueueSetti
 from .failures import show_failure
 from .jobs import Job, spared_core, still_there
 from .queue_table import QueueTable
+from .texts import SCAN_FILES
 
 LOOK_EVERY_S = 0.05
 """How often a queue that lets the window's run go first looks whether it has ended."""
@@ -214,9 +215,7 @@ class QueuePanel(QWidget):
             self.add([Path(folder)])
 
     def _ask_for_files(self) -> None:
-        files, _ = QFileDialog.getOpenFileNames(
-            self, "Add scans", "", "Brain MRI (*.nii *.nii.gz *.hdr *.img *.png);;All files (*)"
-        )
+        files, _ = QFileDialog.getOpenFileNames(self, "Add scans", "", SCAN_FILES)
         if files:
             self.add([Path(file) for file in files])
 

@@ -24,9 +24,8 @@ from ..training.scans import ScanSource, find_scans, save_scan
 from .failures import show_failure
 from .jobs import Job, still_there
 from .layer_view import patient_of
+from .texts import SCAN_FILES
 from .train_form import TrainForm
-
-NIFTI = "Brain MRI (*.nii *.nii.gz *.hdr *.img *.png);;All files (*)"
 
 
 class ScanFinder(QObject):
@@ -165,7 +164,7 @@ class ScanFinder(QObject):
             self.add([Path(folder)])
 
     def _ask_for_files(self) -> None:
-        files, _ = QFileDialog.getOpenFileNames(self.dock, "Scans to train on", "", NIFTI)
+        files, _ = QFileDialog.getOpenFileNames(self.dock, "Scans to train on", "", SCAN_FILES)
         if files:
             self.add([Path(file) for file in files])
 
@@ -209,7 +208,9 @@ class ScanFinder(QObject):
         reports = self._chosen()
         if not reports:
             return
-        file, _ = QFileDialog.getOpenFileName(self.dock, f"Brain mask of {reports[0].source.name}", "", NIFTI)
+        file, _ = QFileDialog.getOpenFileName(
+            self.dock, f"Brain mask of {reports[0].source.name}", "", SCAN_FILES
+        )
         if file:
             self.give_brain_mask(reports[0], Path(file))
 

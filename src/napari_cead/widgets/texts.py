@@ -10,6 +10,11 @@ from ..detection.params import PARAMETERS, Parameter
 from ..detection.scores import SCORES
 from .anatomy import Convention
 
+SCAN_FILES = (
+    "Brain MRI (*.nii *.nii.gz *.hdr *.img *.mgz *.mgh *.nrrd *.nhdr *.dcm *.ima *.zip *.png);;All files (*)"
+)
+"""What file dialogs offer as scans."""
+
 
 @dataclass(frozen=True)
 class Text:
@@ -33,9 +38,11 @@ def of_parameter(parameter: Parameter) -> Text:
 
 TEXTS: Mapping[str, Text] = {
     # Patient
-    "patient": Text("Open", "A patient folder (NIfTI or PNG release layout) or a NIfTI file"),
+    "patient": Text(
+        "Open", "A patient folder, a scan, a DICOM folder (FOLDER#SERIES for one series) or a zip"
+    ),
     "choose_folder": Text("Folder…", "Choose a patient folder"),
-    "choose_file": Text("File…", "Choose a NIfTI or PNG file"),
+    "choose_file": Text("File…", "Choose a scan, a DICOM file or a zip"),
     "sequence": Text("Sequence", "The sequence that the model is run on"),
     "about": Text("About", "Name, size in voxels and voxel size of the patient"),
     "image_layer": Text("Image", "Any grey (Z, Y, X) or (Y, X) image layer"),
