@@ -1,0 +1,44 @@
+"""What makes a map doubtful is told in the dock, once."""
+
+import numpy as np
+
+from heads import add_head, make_stripped
+from scans import write_nifti
+
+
+def opened(widget, qtbot, folder):
+    widget.patient.value = folder
+    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget.job.running)
+
+
+def ran(widget, qtbot):
+    before = widget.session.analysis
+    widget.run.native.click()
+    qtbot.waitUntil(lambda: widget.session.analysis not in (None, before) and not widget.job.running)
+
+
+def told(notified, words):
+    return [text for severity, text in notified if severity == "warning" and words in text]
+
+
+def test_a_skull_is_told_when_the_patient_is_opened_and_not_again(widget, tmp_path, qtbot, notified):
+    head = add_head(make_stripped())
+    write_nifti(tmp_path / "head" / "flair.nii.gz", head.T, np.diag([0.94, 0.94, 3, 1]))
+    opened(widget, qtbot, tmp_path / "head")
+    qtbot.waitUntil(lambda: len(told(notified, "not skull-stripped")) == 1)
+    ran(widget, qtbot)
+    ran(widget, qtbot)
+    assert len(told(notified, "not skull-stripped")) == 1
+    assert "not skull-stripped" in widget.notes.text()
+
+
+def test_another_contrast_is_told_by_the_run_and_a_background_by_opening(widget, tmp_path, qtbot, notified):
+    volume = make_stripped(contrast="t2") - 1024
+    write_nifti(tmp_path / "t2" / "flair.nii.gz", volume.T, np.diag([0.94, 0.94, 3, 1]))
+    opened(widget, qtbot, tmp_path / "t2")
+    qtbot.waitUntil(lambda: len(told(notified, "background is -1024")) == 1)
+    assert not told(notified, "look like")
+    ran(widget, qtbot)
+    qtbot.waitUntil(lambda: len(told(notified, "the intensities look like T2")) == 1)
+    ran(widget, qtbot)
+    assert len(told(notified, "look like T2")) == len(told(notified, "background is -1024")) == 1
