@@ -179,3 +179,18 @@ def test_an_error_speaks_of_the_flag_that_was_typed(call, patient_folder, model_
         "detect", patient_folder, "--model", model_folder, "--out", tmp_path / "o", "--closing", -1
     )
     assert err == "error: --closing must be a whole number from 0 to 25, not -1\n"
+
+
+def test_a_script_gets_the_error_as_json_and_the_line_stays(call, tmp_path):
+    missing = tmp_path / "no"
+    status, out, err = call("detect", missing, "--model", "ae", "--out", tmp_path / "out", "--json")
+    found = json.loads(out)
+    assert status == 2
+    assert found["error"] == {
+        "code": "patient-not-found",
+        "message": err.removeprefix("error: ").strip(),
+        "reason": "there is no such file or folder",
+        "file": str(missing),
+        "mend": "check the path",
+    }
+    assert call("detect", missing, "--model", "ae", "--out", tmp_path / "out")[1] == ""

@@ -298,7 +298,9 @@ def test_an_unexpected_error_is_one_patients_failure(cohort, settings, tmp_path,
     queue.add([cohort / "a", cohort / "c"])
     assert queue.run(settings, tmp_path / "out").failed == 1
     assert states(queue) == {"a": "failed", "c": "done"}
-    assert queue.items[0].reason.endswith("unexpected ZeroDivisionError: a bug in two lines")
+    assert queue.items[0].reason.endswith(
+        "unexpected ZeroDivisionError: a bug in two lines; please report this with the log"
+    )
 
 
 @pytest.mark.parametrize(

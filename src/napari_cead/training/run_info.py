@@ -149,7 +149,14 @@ def _look(run: Path) -> RunInfo:
     if problem is not None and state not in ACTIVE:
         state = "damaged"
     history = read_history(run)
-    facts = _facts(by_kind, history, plan)
+    try:
+        facts = _facts(by_kind, history, plan)
+        phase = _phase(last)
+    except (TypeError, ValueError, AttributeError, LookupError, OverflowError):  # JSON, but nothing we wrote
+        facts, phase = _facts({}, [], {}), _phase({})
+        if state not in ACTIVE:
+            state = "damaged"
+            problem = problem or f"{run}: the files of the run are damaged; start again in another folder"
     if state in ACTIVE:
         at_work = owner or launched
         assert at_work is not None
@@ -161,7 +168,7 @@ def _look(run: Path) -> RunInfo:
             "asked": None if request is None else request[0],
         }
     if state == "running":
-        facts |= _phase(last)
+        facts |= phase
     else:
         facts["seconds_left"] = None
     if state == "crashed":
