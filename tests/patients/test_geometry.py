@@ -13,6 +13,7 @@ from nibabel.nifti1 import Nifti1PairHeader
 
 import napari_cead as cead
 from napari_cead.errors import CeadWarning
+from napari_cead.patients.reading import read_place
 from napari_cead.patients.volumes import read_volume
 from scanners import itk_affine, rotation
 from scans import make_brain, write_nifti
@@ -240,8 +241,9 @@ def test_a_nifti_pair_with_slope_big_endian_and_a_fourth_dimension(tmp_path, nam
     image.to_filename(tmp_path / "flair.img")
     patient = loaded(tmp_path / name)
     expected = nib.load(tmp_path / "flair.img").get_fdata(dtype=np.float32)[..., 0]
-    np.testing.assert_array_equal(patient.volume(), patient.grid.to_canonical(expected))
-    saved = cead.save_volume(patient.volume(), patient, tmp_path / "map.nii.gz")
+    volume = read_place(tmp_path / name).data  # of a patient, the background of 7 would be 0
+    np.testing.assert_array_equal(volume, patient.grid.to_canonical(expected))
+    saved = cead.save_volume(volume, patient, tmp_path / "map.nii.gz")
     np.testing.assert_array_equal(nib.load(saved).get_fdata(dtype=np.float32), expected)
     np.testing.assert_allclose(itk_affine(saved), STRAIGHT, atol=1e-5)
 

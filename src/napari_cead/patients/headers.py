@@ -83,8 +83,8 @@ def settle(header: Any, affine: NDArray[np.float64], *, fresh: bool) -> None:
         return
     sizes = affines.voxel_sizes(affine)
     zooms = header.get_zooms()
-    if not np.allclose(zooms[:3], sizes, rtol=1e-4):
-        header.set_zooms((*sizes, *zooms[3:]))
+    if not np.allclose(zooms[:3], sizes[: len(zooms)], rtol=1e-4):
+        header.set_zooms((*sizes[: len(zooms)], *zooms[3:]))
     if header["qform_code"] and _distance(header.get_qform(), affine, shape) > _tolerance(affine, shape):
         if _orthogonal(affine):
             header.set_qform(affine, int(header["qform_code"]))
@@ -105,7 +105,8 @@ def _of_nifti(header: Any, affine: NDArray[np.float64], shape: tuple[int, int, i
             )
     sizes = affines.voxel_sizes(affine)
     stated = np.asarray(header.get_zooms()[:3], dtype=np.float64)
-    if header["sform_code"] and not np.allclose(stated, sizes, rtol=_SAME_SIZE):
+    # The header of a single slice states two sizes.
+    if header["sform_code"] and not np.allclose(stated, sizes[: len(stated)], rtol=_SAME_SIZE):
         notes.append(
             f"{name}: the header states voxels of {_times(stated)} mm, but its sform {_times(sizes)} mm, which is taken"
         )
