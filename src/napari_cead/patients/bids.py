@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .aliases import MASK, SEQUENCES, is_image, split_name, stem
 
-OTHER_FOLDERS = ("derivatives", "sourcedata", "code", "stimuli", "rawdata.old")
+OTHER_FOLDERS = ("derivatives", "sourcedata", "code", "stimuli")
 """Folders of a dataset whose files are not its patients."""
 
 _LESION = {
