@@ -117,6 +117,7 @@ class Reconstruction:
             self.score_scales,
             gradient=None if self.gradient is None else self.gradient[chosen],
             statistics=self.statistics,
+            spacing=self.stack.geometry.pixel(self.patient.spacing),
             model=self.model,
         )
         brain = self.stack.brain[chosen]
@@ -227,6 +228,8 @@ def run(
         notes.append(f"{detector.name} was trained on {wants.sequence}, this is {patient.sequence}")
     statistics = {name: values.cpu().numpy() for name, values in detector.statistics.items()}
     prepared = preparation(wants, stack)
+    if detector.card.mirror_average:
+        prepared["mirror_average"] = True
     current: tuple[NetworkPasses, Reconstruction] | None = None
 
     def result(passes: NetworkPasses) -> Reconstruction:

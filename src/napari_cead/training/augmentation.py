@@ -17,8 +17,8 @@ class Augmentation(BaseModel):
     Attributes:
         flip: Whether to mirror left and right, half of the time.
         intensity: Largest relative change of brightness, 0.1 for ±10 %.
-        contrast: Largest change of the exponent of a power curve, as a logarithm: 0.25 for exponents of 0.78 to 1.28. It
-            keeps 0 and the tissue's level.
+        contrast: Largest change of the exponent of a power curve, as a logarithm: 0.25 for exponents of 0.78 to
+            1.28. It keeps 0 and the tissue's level.
         bias: Standard deviation of a smooth factor over the image, as a bright or dark side of a coil makes it.
         scale: Largest relative change of size along each axis, 0.05 for ±5 %.
         rotation: Largest turn in the plane, in degrees.

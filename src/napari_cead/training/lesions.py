@@ -25,8 +25,8 @@ class SimulatedLesions(BaseModel):
         diameter_mm: Smallest and largest mean diameter in mm; each order of size is equally likely.
         shift: Smallest and largest change of the intensity, which lies in [0, 1]; the result is clipped to that.
         darker: Share of the lesions that darken; 0: all brighten, as on FLAIR, 0.5: either is equally likely.
-        blending: Share of the lesions that replace what lies under them by a level beside that of the tissue; the others
-            are added to it, so that its texture shows through.
+        blending: Share of the lesions that replace what lies under them by a level beside that of the tissue; the
+            others are added to it, so that its texture shows through.
         sparing: Share of the lesions that leave liquid (less than half the tissue's level) as it is.
         rim_mm: Narrowest and widest rim in which a lesion fades, in mm.
         irregularity: How far an outline is from an ellipse, in radii.

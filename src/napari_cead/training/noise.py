@@ -176,7 +176,7 @@ def add_smooth(
 
 
 def _smoothing(size: int, sigma: Tensor) -> Tensor:
-    """Return the matrix (N, size, size) that smooths a line of white noise by sigma (N, 1, 1) and keeps its variance."""
+    """Return the matrices (N, size, size) that smooth lines of white noise by sigma (N, 1, 1) at unit variance."""
     pixels = torch.arange(size, device=sigma.device)
     weights = (-0.5 * ((pixels[:, None] - pixels) / sigma).square()).exp()
     return weights / weights.square().sum(dim=-1, keepdim=True).sqrt()

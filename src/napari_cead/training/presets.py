@@ -72,8 +72,8 @@ def training_settings(
         model: One of the named designs.
         preset: ``"paper"``, ``"small"`` or None.
         parent: Spec of the model to start from: its size and image size are taken, and a lower learning rate.
-        given: Fields of :class:`TrainingSettings`, and ``size`` and ``image_size``; None counts as not given. A ``spec``
-            of one's own stands in place of the design's architecture.
+        given: Fields of :class:`TrainingSettings`, and ``size`` and ``image_size``; None counts as not given. A
+            ``spec`` of one's own stands in place of the design's architecture.
 
     Raises:
         ParameterError: If the model or preset is unknown, or a value out of range.

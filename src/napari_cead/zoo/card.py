@@ -82,6 +82,8 @@ class ModelCard(_Frozen):
         suggestions: Settings to start from; the first is the default.
         parents: The models it was fine-tuned from, the nearest first.
         statistics: Names of the maps (S, S) of healthy statistics stored with the weights.
+        mirror_average: Whether a reconstruction is the mean of that of the image and that of its mirror image,
+            mirrored back. Not on the card unless it is.
         notes: What the user wrote about it; not on the card as long as there is nothing.
         parameters: Number of weights. This and what follows is filled in when the model is saved.
         dtype: Type of the weights on disk; in memory they are float32.
@@ -99,6 +101,7 @@ class ModelCard(_Frozen):
     suggestions: tuple[Suggestion, ...] = ()
     parents: tuple[Parent, ...] = ()
     statistics: tuple[Name, ...] = ()
+    mirror_average: bool = False
     notes: str = ""
     parameters: int = Field(default=0, ge=0)
     dtype: Literal["float32", "float16"] = "float32"
@@ -114,10 +117,11 @@ class ModelCard(_Frozen):
         return self
 
     @model_serializer(mode="wrap")
-    def _without_empty_notes(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_what_is_not_used(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = serialize(self)
-        if not self.notes:  # versions that know no notes can read the card
-            values.pop("notes", None)
+        for name in ("notes", "mirror_average"):  # versions that know no such thing can read the card
+            if not values.get(name):
+                values.pop(name, None)
         return values
 
 

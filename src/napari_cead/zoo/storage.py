@@ -59,6 +59,8 @@ class Detector:
     def reconstruct(self, batch: Tensor) -> Tensor:
         """Return what the network makes of a batch of slices; deterministic (a VAE decodes its mean).
 
+        If the card says ``mirror_average``, it is the mean over the slices and their mirror images.
+
         Args:
             batch: (N, 1, S, S), intensities in [0, 1], on any device.
 
@@ -72,8 +74,7 @@ class Detector:
 
         with torch.no_grad(), _repeatable(self.device):
             x = batch.to(self.device, torch.float32)
-            reconstruction: Tensor = self.module(x, sample=False).reconstruction
-            return reconstruction
+            return reconstructed(self.module, x, self.card.mirror_average)
 
     def kl_gradient(self, batch: Tensor) -> Tensor:
         """Return how strongly each pixel draws the posterior away from the standard normal: |d KL / d x|.
@@ -126,6 +127,15 @@ class Detector:
                 tensor.copy_(weights[key])
         statistics = {name: values.to(place) for name, values in self.statistics.items()}
         return replace(self, module=_laid_out(module, place), device=place, statistics=statistics)
+
+
+def reconstructed(network: nn.Module, images: Tensor, mirror_average: bool) -> Tensor:
+    """Return a network's reconstruction of images (N, 1, S, S), or the mean with that of their mirror images."""
+    made: Tensor = network(images, sample=False).reconstruction
+    if mirror_average:
+        other: Tensor = network(images.flip(-1), sample=False).reconstruction
+        made = (made + other.flip(-1)) / 2
+    return made
 
 
 def save_model(
