@@ -43,8 +43,9 @@ def detect(
     score: Annotated[
         str | None,
         typer.Option(
-            help="residual, positive-residual, squared, residual-z (models with healthy statistics), kl-gradient, "
-            "combined (VAEs) or intensity (baseline: no network); the model's suggestion if left out."
+            help="residual, positive-residual, squared; of models calibrated for them smoothed-residual, "
+            "residual-times-intensity, smoothed-times-intensity, residual-z; kl-gradient, combined (VAEs) "
+            "or intensity (baseline: no network); the model's suggestion if left out."
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",

@@ -98,6 +98,8 @@ def training_settings(
     if not model.endswith("vq-vae"):
         values = {name: value for name, value in values.items() if name not in CODEBOOK}
     size, image_size = values.pop("size"), values.pop("image_size", None)
+    if parent is not None and size == "custom" and parent.name == model:  # no name stands for its shape
+        values.setdefault("spec", parent)
     if "spec" not in values:
         values["spec"] = spec(model, size) if image_size is None else spec(model, size, image_size)
     return TrainingSettings.checked(**values)

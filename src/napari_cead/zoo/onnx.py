@@ -43,7 +43,8 @@ def export_onnx(name_or_folder: str | Path, file: str | Path) -> Path:
 
     Its input ``image`` and its output ``reconstruction`` are float32 (N, 1, S, S) for any N; the input is what
     ``preprocessing`` on the model's card makes of a slice. It is deterministic: a VAE decodes its mean; the mean
-    with the mirror image is taken if the card says so. The file is run by ONNX Runtime before it is put in its place and has to give what PyTorch gives. Its metadata hold the name
+    with the mirror image is taken if the card says so. The file is run by ONNX Runtime before it is put in its place
+    and has to give what PyTorch gives. Its metadata hold the name
     (``model``), the ``sha256`` of the weights, ``sequence``, ``spacing`` (mm, y and x) and ``intensity``.
 
     Args:
