@@ -41,12 +41,12 @@ def test_parameter_counts(name, size, count):
 
 # How much is padded depends on the side modulo the stem times 2 ** halvings, 16 at most here: steps of 11 meet all.
 @pytest.mark.parametrize(
-    ("options", "step"), [({}, 1), ({"stem": 4}, 11), ({"working_size": 64}, 11), ({"joining": "add"}, 11)]
+    ("options", "step"), [({}, 1), ({"stem": 4}, 11), ({"working_size": 64}, 33), ({"joining": "add"}, 33)]
 )
 def test_output_has_the_size_of_the_input(options, step):
-    with torch.device("meta"), torch.no_grad():
+    with torch.no_grad():
         for side in range(32, 257, step):
-            images = torch.empty(2, 1, side, side)
+            images = torch.zeros(1, 1, side, side)
             assert unet(side, **options)(images).reconstruction.shape == images.shape
 
 
@@ -54,7 +54,7 @@ def test_output_has_the_size_of_the_input(options, step):
 @pytest.mark.parametrize("size", ["small", "paper"])
 def test_the_named_ones_have_the_size_of_the_input_and_work_at_128(name, size):
     with torch.device("meta"), torch.no_grad():
-        for side in range(32, 257, 37):
+        for side in (32, 100, 196, 255):
             images = torch.empty(1, 1, side, side)
             assert build(name, size, side)(images).reconstruction.shape == images.shape
             assert spec(name, size, side).side == min(side, 128)
