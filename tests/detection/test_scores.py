@@ -107,7 +107,7 @@ def test_an_unknown_score_names_the_known_ones():
 def test_without_a_constant_a_scaled_score_is_refused(name):
     more = {"gradient": GRADIENT, "statistics": STATISTICS}
     with pytest.raises(ParameterError, match=f"{name} needs a constant.*which mine does not carry; use "):
-        anomaly_score(name, IMAGE, MADE, {}, model="mine", **more)
+        anomaly_score(name, IMAGE[None], MADE[None], {}, model="mine", **more)
     with pytest.raises(ParameterError, match=f"{name} needs a constant.*which mine does not carry; use "):
         check_score(name, card(statistics=MAPS))
 

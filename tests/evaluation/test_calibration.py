@@ -280,8 +280,11 @@ def test_a_denoiser_is_searched_for_the_scores_of_bright_lesions(store, denoiser
 
 def test_a_denoiser_detects_with_the_mean_of_both_sides(store, denoiser, untouched):
     batch = torch.rand(3, 1, SIZE, SIZE)
+    batch[:, :, :5] = 0
     one, other = (denoiser.module(x, sample=False).reconstruction for x in (batch, batch.flip(-1)))
-    torch.testing.assert_close(denoiser.reconstruct(batch), (one + other.flip(-1)) / 2)
+    expected = (one + other.flip(-1)) / 2
+    expected[:, :, :5] = 0  # outside the brain it was taught nothing
+    torch.testing.assert_close(denoiser.reconstruct(batch), expected)
     result = cead.detect(cead.load_patient(untouched / "Mets_002"), denoiser)
     assert result.preparation["mirror_average"] is True
 

@@ -4,7 +4,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from scipy import ndimage
 
-from napari_cead.training.corruption import PAPER, REALISTIC, ContextEncoding, Corruption, corrupt
+from napari_cead.training.corruption import PAPER, ContextEncoding, Corruption, Mixture, Share, corrupt
 from napari_cead.training.lesions import SimulatedLesions
 from napari_cead.training.noise import CoarseNoise, GaussianNoise, SmoothNoise
 from napari_cead.training.patches import BrainPatches
@@ -16,7 +16,9 @@ KINDS = [
     SmoothNoise(),
     BrainPatches(),
     SimulatedLesions(),
-    REALISTIC,
+    Mixture(
+        parts=(Share(share=0.5, corruption=SimulatedLesions()), Share(share=0.5, corruption=SmoothNoise()))
+    ),
 ]
 
 

@@ -91,6 +91,8 @@ class Previews:
                 self.images = self.spoil(self.images)
         with autocast:
             made = network(self.images, sample=False).reconstruction
+        if self.spoil is not None:  # a denoiser is taught inside the brain alone
+            made = made * (self.images != 0)
         picture = strip(self.images[:, 0].cpu().numpy(), made[:, 0].float().cpu().numpy())
         name = f"{PREVIEWS}/epoch-{epoch:04d}.png"
         written: str | None = None

@@ -110,7 +110,7 @@ def _convert(detector: Detector) -> Any:
 
     side = detector.card.spec.image_size
     plain = detector.module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # PyTorch's stub lacks it
-    network = _reconstructing(plain, detector.card.mirror_average)
+    network = _reconstructing(plain, detector.card)
     try:
         # Read by Dynamo: a plain trace takes the len() of the example's batch for a constant.
         program = torch.export.export(
@@ -133,7 +133,7 @@ def _convert(detector: Detector) -> Any:
     return _tidy(model)
 
 
-def _reconstructing(network: nn.Module, mirror_average: bool) -> nn.Module:
+def _reconstructing(network: nn.Module, card: ModelCard) -> nn.Module:
     """Return the network as a module with one input and one output."""
     from torch import nn
 
@@ -143,7 +143,7 @@ def _reconstructing(network: nn.Module, mirror_average: bool) -> nn.Module:
             self.network = network
 
         def forward(self, image: Tensor) -> Tensor:
-            return reconstructed(self.network, image, mirror_average)
+            return reconstructed(self.network, image, card)
 
     return Reconstructing().eval()
 
