@@ -43,9 +43,9 @@ def detect(
     score: Annotated[
         str | None,
         typer.Option(
-            help="residual, positive-residual, squared; of models calibrated for them smoothed-residual, "
-            "residual-times-intensity, smoothed-times-intensity, residual-z; kl-gradient, combined (VAEs) "
-            "or intensity (baseline: no network); the model's suggestion if left out."
+            help="The model's suggestion if left out. Any model: residual, positive-residual, squared, intensity (no "
+            "network). Calibrated ones: residual-times-intensity, smoothed-residual, smoothed-times-intensity, "
+            "residual-z, and VAEs: combined, kl-gradient"
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",

@@ -27,6 +27,9 @@ Need = Literal["network", "gradient", "statistics"]
 SMOOTHING_MM = 2.0
 """Sigma of the Gaussian of smoothed scores: about a box of 5 x 5 pixels on a grid of 1.4 mm."""
 
+BRIGHT_HEADROOM = 10.0
+"""Headroom of the scores of bright lesions, which lie far above the little that a good denoiser leaves elsewhere."""
+
 RESIDUAL_MEAN, RESIDUAL_STD = "residual_mean", "residual_std"
 """Names of the maps of healthy statistics that a model may carry."""
 
@@ -61,6 +64,8 @@ class Score:
         scaled: Whether the score is divided by a constant that the model carries. Scores of images in
             [0, 1] that stay in [0, 1] need none, so that a threshold means the same for every patient.
         needs: What it is made from.
+        headroom: The constant is so many times the score's 99 % quantile over healthy slices, so that lesions stay
+            below 1, where all would be alike.
         whole: Whether it looks at a pixel's neighbours: then the evidence has to be whole slices (..., S, S).
     """
 
@@ -69,6 +74,7 @@ class Score:
     compute: Callable[[Evidence], Values]
     scaled: bool = False
     needs: frozenset[Need] = frozenset({"network"})
+    headroom: float = 4.0
     whole: bool = False
 
 
@@ -130,6 +136,7 @@ SCORES: Mapping[str, Score] = {
             f"positive-residual smoothed by a Gaussian of {SMOOTHING_MM:g} mm within the slice",
             _smoothed_residual,
             scaled=True,
+            headroom=BRIGHT_HEADROOM,
             whole=True,
         ),
         Score(
@@ -137,12 +144,14 @@ SCORES: Mapping[str, Score] = {
             "positive-residual times the image: what is both unexpected and bright",
             _residual_times_intensity,
             scaled=True,
+            headroom=BRIGHT_HEADROOM,
         ),
         Score(
             "smoothed-times-intensity",
             "smoothed-residual times the image",
             _smoothed_times_intensity,
             scaled=True,
+            headroom=BRIGHT_HEADROOM,
             whole=True,
         ),
         Score(

@@ -48,9 +48,6 @@ HEALTHY_DEFAULT = "positive-residual"
 HEALTHY_DEFAULT_OF_DENOISERS = "smoothed-times-intensity"
 """The same of denoisers."""
 
-HEADROOM = 4.0
-"""A score that needs scaling is divided by this many times its healthy quantile, which leaves room above it."""
-
 _SAMPLE = 16  # of the healthy brain pixels, every so manieth is looked at for a score that needs scaling
 
 
@@ -149,7 +146,7 @@ def calibrate(
     for score, values in samples.scores(maps):
         quantile = float(np.quantile(values, QUANTILE))
         if quantile > 0:
-            scales[score] = HEADROOM * quantile
+            scales[score] = SCORES[score].headroom * quantile
             scaled = np.clip(values / np.float32(scales[score]), 0, 1)
             healthy_values[score] = ScoreHistograms.of(scaled, np.zeros(scaled.shape, np.bool_), bins=BINS)
     known = [score for score in later if score in scales]

@@ -12,7 +12,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from ..errors import ParameterError
 
@@ -116,6 +125,13 @@ class ModelSpec(BaseModel):
                 f"times; use at least {1 << self.strides} pixels"
             )
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_used(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = serialize(self)
+        if self.unet is None:  # versions that know no U-Net can read the spec
+            values.pop("unet", None)
+        return values
 
     @property
     def strides(self) -> int:
