@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from napari_cead.models import ModelSpec
+from napari_cead.models import ModelSpec, UNetOptions
 from napari_cead.training.loop import Loop
 from napari_cead.training.settings import TrainingSettings
 from scans import make_brain, write_nifti
@@ -23,6 +23,14 @@ CE_VQ = ModelSpec(
     residual_maps=4,
     residual_layers=1,
     context_encoding=True,
+    image_size=SIZE,
+)
+UNET = ModelSpec(
+    name="dae",
+    family="unet",
+    feature_maps=(4, 8),
+    latent=0,
+    unet=UNetOptions(working_size=24),
     image_size=SIZE,
 )
 

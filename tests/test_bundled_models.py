@@ -5,15 +5,28 @@ import pytest
 
 import napari_cead as cead
 from napari_cead import resources
+from napari_cead.exploring import DEFAULT_MODEL
 from napari_cead.models import parameter_count
 from napari_cead.models.specs import MODEL_NAMES
-from napari_cead.zoo import find_models, load_card
+from napari_cead.zoo import check_model, find_models, load_card
 
-BUNDLED = sorted((resources.sample_data() / "models").iterdir())
+FOLDERS = sorted((resources.sample_data() / "models").iterdir())
+BUNDLED = [folder for folder in FOLDERS if folder.name in MODEL_NAMES]
 
 
 def test_all_eight_designs_are_bundled():
     assert {folder.name for folder in BUNDLED} == set(MODEL_NAMES)
+
+
+def test_the_default_model_is_bundled():
+    assert DEFAULT_MODEL in {folder.name for folder in FOLDERS}
+
+
+def test_every_model_beside_them_is_whole_calibrated_and_small():
+    for folder in FOLDERS:
+        card = check_model(folder)
+        assert sum(file.stat().st_size for file in folder.iterdir()) <= 8_000_000
+        assert card.suggestions and "calibration" in card.training
 
 
 @pytest.mark.parametrize("folder", BUNDLED, ids=lambda folder: folder.name)

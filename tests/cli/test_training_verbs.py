@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from napari_cead.training import RunFolder, SliceStore
+from napari_cead.training import CoarseNoise, RunFolder, SliceStore
+from napari_cead.training.corruption import REALISTIC
 from napari_cead.zoo import find_models, load_card
 from small_stores import write_patients
 
@@ -118,8 +119,42 @@ def test_the_papers_preset_prepares_trains_and_evaluates(call, tmp_path):
     assert "dice_patient" in printed
 
 
-def test_gaussian_and_coarse_noise_are_corruptions_too(call, store, tmp_path):
-    for kind in ("gaussian", "coarse"):
+def test_denoisers_are_trained_and_detect_by_their_names(call, cohort, store, tmp_path):
+    file = tmp_path / "corruption.json"
+    file.write_text('{"kind": "coarse", "sigma": 0.3, "cells": [8]}')
+    for name, more in {
+        "dae": ["--corruption", file, "--feature-maps", "4,8", "--working-size", 64],
+        "ce-unet": ["--feature-maps", "4,8", "--bright-limit", 1.5],
+    }.items():
+        arguments = ["--data", store, "--out", tmp_path / name, "--name", f"my-{name}", *FAST, *more]
+        status, _, err = call("train", name, *arguments)
+        assert (status, err) == (0, "")
+        settings = RunFolder(tmp_path / name).plan().settings
+        assert (settings.spec.name, settings.spec.size, settings.loss) == (name, "custom", "absolute")
+        assert settings.spec.feature_maps == (4, 8)
+        card = load_card(find_models()[f"my-{name}"])
+        assert card.mirror_average and "smoothed-times-intensity" in card.score_scales
+    assert RunFolder(tmp_path / "dae").plan().settings.corruption == CoarseNoise(sigma=0.3, cells=(8,))
+    assert RunFolder(tmp_path / "ce-unet").plan().settings.corruption == REALISTIC
+    out = tmp_path / "found"
+    patient = cohort / "train" / "Mets_001"
+    arguments = ["--model", "my-dae", "--score", "residual-times-intensity", "--device", "cpu", "--json"]
+    status, printed, _ = call("detect", patient, "--out", out, *arguments)
+    described = json.loads(printed)
+    assert status == 0 and described["score"] == "residual-times-intensity"
+    assert described["preprocessing"]["mirror_average"] is True
+    tune = ["--init-from", "my-dae", "--epochs", 1, "--batch-size", 4, "--no-install", "--device", "cpu"]
+    assert call("train", "dae", "--data", store, "--out", tmp_path / "tuned", *tune)[0] == 0
+    assert RunFolder(tmp_path / "tuned").plan().settings.spec.feature_maps == (4, 8)
+    figures = tmp_path / "figures"
+    status, _, err = call("evaluate", cohort, "--models", "my-dae,my-ce-unet", "--out", figures)
+    assert status == 0, err
+    with (figures / "results.csv").open() as stream:
+        assert {"my-dae", "my-ce-unet", "flair-threshold"} <= {row["model"] for row in csv.DictReader(stream)}
+
+
+def test_white_noise_and_lesions_are_corruptions_too(call, store, tmp_path):
+    for kind in ("gaussian", "lesions"):
         arguments = ["--data", store, "--out", tmp_path / kind, "--corruption", kind, "--no-install", *FAST]
         assert call("train", "ce-ae", *arguments)[0] == 0
         assert RunFolder(tmp_path / kind).plan().settings.corruption.kind == kind
@@ -150,6 +185,12 @@ def test_squares_can_be_described(call, store, tmp_path):
         (["ce-ae", "--corruption", "coarse", "--fill", "zero"], "--corruption squares"),
         (["ce-ae", "--max-squares", "0"], "squares"),
         (["ce-ae", "--fill", "pink"], "fill"),
+        (["dae", "--corruption", "salt"], "no corruption and no file called 'salt'"),
+        (["dae", "--feature-maps", "4,x"], "4,x"),
+        (["dae", "--feature-maps", "0"], "feature_maps"),
+        (["ae", "--working-size", "64"], "dae and ce-unet, not ae"),
+        (["ae", "--loss", "absolute"], "only denoisers"),
+        (["dae", "--optimizer", "sgd"], "optimizer"),
     ],
 )
 def test_wrong_use_is_one_line(call, store, tmp_path, arguments, words):

@@ -38,6 +38,17 @@ def detector(folder):
     return load_model(folder, "cpu")
 
 
+def test_the_mean_with_the_mirror_image_is_cached_apart(stack, detector):
+    cache = ReconstructionCache()
+    both = replace(detector, card=detector.card.model_copy(update={"mirror_average": True}))
+    plain, mean = (reconstruct(stack, one, cache=cache) for one in (detector, both))
+    assert not mean.from_cache and not np.array_equal(plain.slices, mean.slices)
+    assert reconstruct(stack, both, cache=cache).from_cache
+    flipped = replace(stack, images=np.ascontiguousarray(stack.images[..., ::-1]))
+    expected = (plain.slices + reconstruct(flipped, detector).slices[..., ::-1]) / 2
+    np.testing.assert_allclose(mean.slices, expected, atol=1e-6)
+
+
 @dataclass(frozen=True)
 class Cramped(Detector):
     """A model on a device whose memory holds only so many slices; ``calls`` are the passes that fitted."""

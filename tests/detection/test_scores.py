@@ -6,6 +6,7 @@ import pytest
 
 from model_folders import card
 from napari_cead.detection import SCORES, anomaly_score, available_scores, check_score
+from napari_cead.detection.scores import SMOOTHING_MM
 from napari_cead.errors import ParameterError
 from napari_cead.models.specs import spec
 from napari_cead.zoo import ModelCard, Preprocessing
@@ -17,7 +18,15 @@ STATISTICS = {
     "residual_mean": np.array([0.2, 0.1, 0.1, 0.5], np.float32),
     "residual_std": np.array([0.1, 0.1, 0.2, 0.1], np.float32),
 }
-SCALES = {"residual-z": 4.0, "kl-gradient": 4.0, "combined": 2.0}
+SCALES = {
+    "residual-z": 4.0,
+    "kl-gradient": 4.0,
+    "combined": 2.0,
+    "smoothed-residual": 2.0,
+    "residual-times-intensity": 0.5,
+    "smoothed-times-intensity": 0.5,
+}
+OF_PIXELS = [name for name, score in SCORES.items() if not score.whole]
 MAPS = ("residual_mean", "residual_std")
 
 
@@ -38,6 +47,7 @@ def score_all(name, chosen=slice(None)):
         ("residual", [0.1, 0.3, 0.5, 1.0]),  # the last one, 1.5, is clipped
         ("positive-residual", [0.0, 0.3, 0.5, 0.0]),
         ("squared", [0.01, 0.09, 0.25, 1.0]),
+        ("residual-times-intensity", [0.0, 0.12, 0.9, 0.0]),
         ("residual-z", [0.0, 0.5, 0.5, 1.0]),  # the first one, -1 standard deviation, is no anomaly
         ("kl-gradient", [0.0, 0.75, 0.25, 1.0]),
         ("combined", [0.0, 0.45, 0.25, 1.0]),
@@ -52,8 +62,27 @@ def test_scores_follow_their_formulas(name, expected):
 
 def test_a_score_does_not_depend_on_the_rest_of_the_map():
     """Min-max scaling would: a threshold must mean the same on every slice and patient."""
-    for name in SCORES:
+    for name in OF_PIXELS:
         assert score_all(name, slice(1, 2))[0] == score_all(name)[1]
+
+
+def test_smoothed_scores_average_over_the_neighbours_in_the_brain_in_mm():
+    rng = np.random.default_rng(0)
+    image, made = rng.random((2, 3, 24, 20)).astype(np.float32) + 0.1
+    image[:, :, :4] = 0  # background
+    brain, positive = image > 0, np.maximum(image - made, 0)
+    spacing = (1.0, 2.0)
+    rows, columns = (
+        np.exp(-0.5 * ((np.arange(n)[:, None] - np.arange(n)) * mm / SMOOTHING_MM) ** 2)
+        for n, mm in zip(image.shape[1:], spacing, strict=True)
+    )
+    total, weight = (rows @ (part * brain) @ columns for part in (positive, np.ones_like(positive)))
+    expected = np.where(brain, total / np.maximum(weight, 1e-9), 0)
+    for name, factor in (("smoothed-residual", 1), ("smoothed-times-intensity", image)):
+        found = anomaly_score(name, image, made, SCALES, spacing=spacing)
+        np.testing.assert_allclose(found, np.clip(expected * factor / SCALES[name], 0, 1), atol=2e-3)
+        one = anomaly_score(name, image[1], made[1], SCALES, spacing=spacing)  # any slice can be had alone
+        np.testing.assert_array_equal(one, found[1])
 
 
 def test_statistics_are_those_of_the_pixel_on_every_slice():
@@ -74,11 +103,11 @@ def test_an_unknown_score_names_the_known_ones():
             ask()
 
 
-@pytest.mark.parametrize("name", ["residual-z", "kl-gradient", "combined"])
+@pytest.mark.parametrize("name", [name for name, score in SCORES.items() if score.scaled])
 def test_without_a_constant_a_scaled_score_is_refused(name):
     more = {"gradient": GRADIENT, "statistics": STATISTICS}
     with pytest.raises(ParameterError, match=f"{name} needs a constant.*which mine does not carry; use "):
-        anomaly_score(name, IMAGE, MADE, {}, model="mine", **more)
+        anomaly_score(name, IMAGE[None], MADE[None], {}, model="mine", **more)
     with pytest.raises(ParameterError, match=f"{name} needs a constant.*which mine does not carry; use "):
         check_score(name, card(statistics=MAPS))
 
@@ -90,11 +119,18 @@ def test_without_its_ingredients_a_score_is_refused(name, lacking):
 
 
 FREE = ("residual", "positive-residual", "squared")
+BRIGHT = ("smoothed-residual", "residual-times-intensity", "smoothed-times-intensity")
 
 
 def test_a_model_offers_what_it_can_give():
     assert available_scores(card()) == (*FREE, "intensity")
-    assert available_scores(card(score_scales=SCALES)) == (*FREE, "kl-gradient", "combined", "intensity")
+    assert available_scores(card(score_scales=SCALES)) == (
+        *FREE,
+        *BRIGHT,
+        "kl-gradient",
+        "combined",
+        "intensity",
+    )
     whole = card(score_scales=SCALES, statistics=MAPS)
     assert available_scores(whole) == tuple(SCORES)
     for name in SCORES:
@@ -102,7 +138,7 @@ def test_a_model_offers_what_it_can_give():
     assert "residual-z" not in available_scores(card(score_scales=SCALES, statistics=MAPS[:1]))
 
 
-@pytest.mark.parametrize("design", ["ae", "ce-vq-vae"])
+@pytest.mark.parametrize("design", ["ae", "ce-vq-vae", "dae"])
 def test_models_without_a_posterior_have_no_kl_gradient(design):
     plain = ModelCard(
         name="mine",
@@ -111,13 +147,14 @@ def test_models_without_a_posterior_have_no_kl_gradient(design):
         score_scales=SCALES,
         statistics=MAPS,
     )
-    assert available_scores(plain) == (*FREE, "residual-z", "intensity")
+    assert available_scores(plain) == (*FREE, *BRIGHT, "residual-z", "intensity")
     for name in ("kl-gradient", "combined"):
         with pytest.raises(ParameterError) as caught:
             check_score(name, plain)
         assert str(caught.value) == (
             f"{name} needs a variational autoencoder, which mine is not; "
-            "use one of residual, positive-residual, squared, residual-z, intensity"
+            "use one of residual, positive-residual, squared, smoothed-residual, residual-times-intensity, "
+            "smoothed-times-intensity, residual-z, intensity"
         )
 
 

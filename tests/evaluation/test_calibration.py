@@ -9,15 +9,18 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 import napari_cead as cead
 from model_folders import network
 from napari_cead.detection import SCORES, anomaly_score, available_scores
+from napari_cead.detection.scores import Evidence
 from napari_cead.errors import Cancelled
 from napari_cead.evaluation import calibrate, calibration
 from napari_cead.evaluation.rules import QUANTILE
 from napari_cead.evaluation.statistics import MIN_STD, SMOOTHING
 from napari_cead.training import prepare
 from napari_cead.zoo import ModelCard, Preprocessing, save_model
-from small_stores import CE_VAE, SIZE
+from small_stores import CE_VAE, SIZE, UNET
 
-ALL_OF_AE = ["positive-residual", "residual", "squared", "residual-z", "intensity"]
+BRIGHT = ["smoothed-residual", "residual-times-intensity", "smoothed-times-intensity"]
+
+ALL_OF_AE = ["positive-residual", "residual", "squared", *BRIGHT, "residual-z", "intensity"]
 """Scores of an autoencoder in the order of the suggestions by rule `healthy-quantile`."""
 
 
@@ -73,7 +76,9 @@ def healthy_threshold(found, score):
 def test_suggestions_are_ordered_and_the_dice_is_theirs(store, detector, found):
     validated, rest = found.suggestions[:2], found.suggestions[2:]
     assert {item.score for item in validated} == {"residual", "positive-residual"}
-    assert [item.rule for item in found.suggestions] == ["validation"] * 2 + ["healthy-quantile"] * 5
+    assert [item.rule for item in found.suggestions] == ["validation"] * 2 + ["healthy-quantile"] * len(
+        ALL_OF_AE
+    )
     assert [item.score for item in rest] == ALL_OF_AE
     dice = found.figures["validation_dice_patient"]
     assert dice[validated[0].score] >= dice[validated[1].score]
@@ -174,7 +179,17 @@ def raw_scores(store, detector, statistics):
     images, made = healthy(store, detector)
     mean, std = (statistics[f"residual_{moment}"].numpy() for moment in ("mean", "std"))
     residual = np.abs(images - made)
-    values = {"residual-z": np.maximum((residual - mean) / std, 0)}
+    (spacing,) = {patient.spacing[1:] for patient in store.patients_of("validation")}
+    values = {
+        name: np.stack(
+            [
+                SCORES[name].compute(Evidence(*pair, spacing=spacing))
+                for pair in zip(images, made, strict=True)
+            ]
+        )
+        for name in BRIGHT
+    }
+    values["residual-z"] = np.maximum((residual - mean) / std, 0)
     if detector.card.spec.family == "vae":
         slopes = [detector.kl_gradient(torch.from_numpy(image)[None, None])[0, 0].numpy() for image in images]
         values["kl-gradient"] = np.stack(slopes)
@@ -183,7 +198,7 @@ def raw_scores(store, detector, statistics):
 
 
 @pytest.mark.parametrize("family", ["ae", "vae"])
-def test_scores_that_need_a_scale_get_four_times_their_healthy_quantile(
+def test_scores_that_need_a_scale_get_their_headroom_above_the_healthy_quantile(
     store, detector, vae, monkeypatch, family
 ):
     monkeypatch.setattr(calibration, "_SAMPLE", 1)
@@ -193,7 +208,7 @@ def test_scores_that_need_a_scale_get_four_times_their_healthy_quantile(
     assert list(found.score_scales) == list(raw)
     for name, values in raw.items():
         scale = found.score_scales[name]
-        assert scale == pytest.approx(4 * np.quantile(values, QUANTILE), rel=1e-3)
+        assert scale == pytest.approx((10 if name in BRIGHT else 4) * np.quantile(values, QUANTILE), rel=1e-3)
         # The rule's threshold lets the same share of healthy voxels through as for any other score.
         threshold = healthy_threshold(found, name)
         assert (values / scale > threshold).mean() <= 1 - QUANTILE
@@ -226,6 +241,52 @@ def test_a_calibrated_vae_can_give_every_score(store, vae, untouched, tmp_path):
         values = result.anomaly_map[lower][patient.volume()[lower] > 0]
         assert (values > result.params.threshold).mean() < 0.05
         assert values.any()
+
+
+@pytest.fixture(scope="module")
+def denoiser(tmp_path_factory):
+    """A denoiser that makes everything a little darker: what is bright stands out."""
+    module = network(3, UNET)
+    with torch.no_grad():
+        module.head.weight.mul_(0.1)
+        module.head.bias.fill_(0.3)
+    card = ModelCard(name="dae", spec=UNET, preprocessing=Preprocessing(image_size=SIZE), mirror_average=True)
+    return cead.load_model(save_model(module, card, tmp_path_factory.mktemp("dae") / "dae"), "cpu")
+
+
+def test_a_denoiser_is_searched_for_the_scores_of_bright_lesions(store, denoiser):
+    seen = []
+    found = calibrate(denoiser, store, on_progress=lambda *step: seen.append(step))
+    searched = ["positive-residual", *BRIGHT]
+    assert seen == [(done, 12) for done in range(1, 13)]  # two passes and four searches of two patients
+    validated, rest = found.suggestions[:4], found.suggestions[4:]
+    assert {item.score for item in validated} == set(searched)
+    assert {item.rule for item in validated} == {"validation"}
+    assert rest[0].score == "smoothed-times-intensity" and rest[0].rule == "healthy-quantile"
+    dice = found.figures["validation_dice_patient"]
+    assert [dice[item.score] for item in validated] == sorted(dice.values(), reverse=True)
+    for item in validated:
+        values = []
+        for name in ("Mets_002", "Mets_003"):
+            stored = store.slices(name)
+            images = stored.images.astype(np.float32) / 255
+            made = denoiser.reconstruct(torch.from_numpy(images)[:, None])[:, 0].numpy()
+            spacing = stored.patient.spacing
+            scored = anomaly_score(item.score, images, made, found.score_scales, spacing=spacing[1:])
+            mask = cead.postprocess(scored * (images > 0), cead.PostprocessParams(**item.params), spacing)
+            values.append(cead.dice(mask, stored.masks))
+        assert dice[item.score] == pytest.approx(np.mean(values), abs=1e-9)
+
+
+def test_a_denoiser_detects_with_the_mean_of_both_sides(store, denoiser, untouched):
+    batch = torch.rand(3, 1, SIZE, SIZE)
+    batch[:, :, :5] = 0
+    one, other = (denoiser.module(x, sample=False).reconstruction for x in (batch, batch.flip(-1)))
+    expected = (one + other.flip(-1)) / 2
+    expected[:, :, :5] = 0  # outside the brain it was taught nothing
+    torch.testing.assert_close(denoiser.reconstruct(batch), expected)
+    result = cead.detect(cead.load_patient(untouched / "Mets_002"), denoiser)
+    assert result.preparation["mirror_average"] is True
 
 
 def test_progress_and_stop(store, detector):

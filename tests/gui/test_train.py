@@ -193,6 +193,21 @@ def test_context_encoding_chooses_the_twin_from_scratch(chosen):
     assert "--init-from" not in chosen.command.text()
 
 
+def test_a_denoiser_comes_with_settings_and_corruptions_of_its_own(chosen):
+    chosen.base.value, chosen.design.value = "from scratch", "dae"
+    assert (chosen.rate.value, chosen.batch_size.value, chosen.schedule.value) == ("1e-3", 16, "linear")
+    assert not chosen.context.enabled and not chosen.squares.enabled
+    words = chosen.command.text()
+    assert "napari-cead train dae " in words and "--max-squares" not in words and "--schedule linear" in words
+    chosen.batch_size.value = 8
+    chosen.design.value = "ce-unet"
+    assert "napari-cead train ce-unet " in chosen.command.text()
+    chosen.design.value = "ce-vae1"
+    assert chosen.context.enabled and chosen.squares.enabled and chosen.context.value
+    # What the user chose stays.
+    assert (chosen.rate.value, chosen.batch_size.value, chosen.schedule.value) == ("2e-4", 8, "constant")
+
+
 def test_start_runs_the_shown_command_in_a_process_of_its_own(chosen, qtbot, monkeypatch):
     started = []
     launch = chosen.manager.launch

@@ -65,3 +65,22 @@ def test_a_change_of_size_moves_a_spot_along_the_ray_within_its_range():
 def test_a_shift_stays_within_its_share_of_the_side():
     moved = centres(augment(spot(20, 20), Augmentation(flip=False, intensity=0, shift=0.1), generator()))
     assert 3.7 < moved.abs().max() <= 4.2
+
+
+def test_contrast_keeps_nothing_and_the_tissues_level():
+    x = torch.full((400, 1, 8, 8), 0.5)
+    x[:, :, 0], x[:, :, 1, 0] = 0, 0.4
+    result = augment(x, Augmentation(flip=False, intensity=0, contrast=0.3), generator())
+    assert bool((result[:, :, 0] == 0).all())
+    level = 0.5 - 0.1 / 56  # the mean of the tissue
+    exponents = torch.log(result[:, 0, 1, 0] / level) / torch.log(torch.tensor(0.4 / level))
+    assert torch.exp(torch.tensor(-0.3)) - 1e-3 <= exponents.min() < 0.8
+    assert 1.25 < exponents.max() <= torch.exp(torch.tensor(0.3)) + 1e-3
+
+
+def test_a_bias_is_a_smooth_factor():
+    x = torch.full((300, 1, 32, 32), 0.5)
+    factor = augment(x, Augmentation(flip=False, intensity=0, bias=0.1), generator()) / 0.5
+    assert 0.04 < factor.std() < 0.1
+    steps = (factor[..., 1:] - factor[..., :-1]).abs()
+    assert steps.max() < 0.1 and abs(factor.mean().item() - 1) < 0.01

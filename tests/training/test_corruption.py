@@ -4,10 +4,22 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from scipy import ndimage
 
-from napari_cead.training.corruption import PAPER, ContextEncoding, Corruption, corrupt
-from napari_cead.training.noise import CoarseNoise, GaussianNoise
+from napari_cead.training.corruption import PAPER, ContextEncoding, Corruption, Mixture, Share, corrupt
+from napari_cead.training.lesions import SimulatedLesions
+from napari_cead.training.noise import CoarseNoise, GaussianNoise, SmoothNoise
+from napari_cead.training.patches import BrainPatches
 
-KINDS = [ContextEncoding(squares=(1, 3)), GaussianNoise(), CoarseNoise()]
+KINDS = [
+    ContextEncoding(squares=(1, 3)),
+    GaussianNoise(),
+    CoarseNoise(),
+    SmoothNoise(),
+    BrainPatches(),
+    SimulatedLesions(),
+    Mixture(
+        parts=(Share(share=0.5, corruption=SimulatedLesions()), Share(share=0.5, corruption=SmoothNoise()))
+    ),
+]
 
 
 def generator(seed=0):
@@ -172,7 +184,7 @@ def test_each_deviation_in_the_range_is_equally_likely():
     assert sigmas.std() == pytest.approx(0.2 / np.sqrt(12), rel=0.1)
 
 
-@pytest.mark.parametrize("settings", [GaussianNoise(inside_brain=True), CoarseNoise()])
+@pytest.mark.parametrize("settings", [GaussianNoise(inside_brain=True), CoarseNoise(), SmoothNoise()])
 def test_noise_stays_inside_the_brain(settings):
     x = torch.zeros(20, 1, 48, 48)
     x[:, :, 8:40, 12:30] = 0.5

@@ -8,23 +8,26 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from napari_cead.errors import Cancelled, ModelError, OutputError, ParameterError, RunError, StoreError
 from napari_cead.models import build
 from napari_cead.training import Hardware, RunFolder, train
 from napari_cead.training import loop as loop_module
+from napari_cead.training.corruption import REALISTIC, CoarseNoise
 from napari_cead.training.network import initial_network
 from napari_cead.training.preparation import prepare
 from napari_cead.zoo import ModelCard, Preprocessing, save_model
-from small_stores import AE, CE_VAE, CE_VQ, SIZE, StopAfter, same, settings, weights, write_patients
+from small_stores import AE, CE_VAE, CE_VQ, SIZE, UNET, StopAfter, same, settings, weights, write_patients
 
 FAMILIES = [
     settings(AE),
     settings(CE_VAE),
     settings(CE_VQ),
     settings(CE_VQ, codebook_decay=0.9, reset_dead_codes=True),
+    settings(UNET, corruption=REALISTIC, optimizer="adamw", loss="absolute"),
 ]
-IDS = ["ae", "ce-vae", "ce-vq-vae", "ce-vq-vae by moving averages"]
+IDS = ["ae", "ce-vae", "ce-vq-vae", "ce-vq-vae by moving averages", "denoiser"]
 
 
 def text(error):
@@ -44,6 +47,20 @@ def test_the_loss_falls_and_the_best_epoch_is_kept(small_store, tmp_path):
     with torch.no_grad():
         errors = (network.eval()(images).reconstruction - images).square().sum(dim=(1, 2, 3))
     assert float(errors.mean()) == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_a_denoiser_is_judged_by_how_it_restores_and_not_by_how_it_copies(small_store, tmp_path):
+    wanted = settings(UNET, epochs=12, corruption=CoarseNoise(sigma=0.4), loss="absolute", learning_rate=3e-3)
+    result = train(wanted, small_store, tmp_path / "run")
+    losses = [entry["validation_loss"] for entry in result.history]
+    assert min(losses) < 0.8 * losses[0] and result.best_epoch == 1 + int(np.argmin(losses))
+    # Noise whose pixels are about two thirds of 0.4: what is left of it after learning is less than all of it.
+    assert 0.01 < min(losses) < 0.4 * 2 / 3 * np.sqrt(2 / np.pi)
+    assert [entry["train_context"] for entry in result.history] == [0] * 12
+    again = train(wanted.model_copy(update={"epochs": 1}), small_store, tmp_path / "again")
+    assert again.history[0]["validation_loss"] == losses[0]
+    strips = [np.asarray(Image.open(file)) for file in sorted((tmp_path / "run" / "previews").iterdir())]
+    assert all(np.array_equal(strips[0][:98], strip[:98]) for strip in strips)  # the same noise each time
 
 
 def test_the_log_has_a_line_per_epoch(small_store, tmp_path):

@@ -8,6 +8,7 @@ from torch.distributions import kl_divergence as closed_form
 from napari_cead.models import build
 from napari_cead.models.outputs import Output, QuantisedOutput, VariationalOutput
 from napari_cead.training import kl_divergence, objective, squared_error
+from napari_cead.training.losses import brain_error, bright_spots
 
 
 def test_divergence_is_the_closed_form():
@@ -201,3 +202,37 @@ def test_autocast_costs_less_than_a_hundredth(name):
         value = getattr(cast, term)
         assert value.dtype == torch.float32
         assert value.item() == pytest.approx(getattr(exact, term).item(), rel=0.01), term
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("absolute", (0.2 + 0.4 + 0.1) / 5), ("squared", 0.21 / 5)])
+def test_a_denoisers_error_is_the_mean_over_the_brain(kind, expected):
+    images = torch.zeros(2, 1, 3, 3)
+    images[0, 0, 0, :2], images[1, 0, 2] = 0.5, 0.5  # five pixels of brain
+    restored = images.clone()
+    restored[0, 0, 0, 0], restored[1, 0, 2, 0], restored[1, 0, 2, 2] = 0.7, 0.1, 0.6
+    restored[0, 0, 2, 2] = 9.0  # outside the brain
+    assert brain_error(restored, images, kind).item() == pytest.approx(expected, abs=1e-6)
+    assert brain_error(torch.ones(1, 1, 2, 2), torch.zeros(1, 1, 2, 2), kind).item() == 0
+
+
+def test_a_denoiser_sees_the_corrupted_images_alone():
+    clean, corrupted = batch()
+    clean = clean + 0.5
+    network = Fixed("ae")
+    losses = objective(network, clean, corrupted, denoising="absolute")
+    assert [torch.equal(seen, corrupted) for seen, _ in network.seen] == [True]
+    assert losses.total.item() == losses.reconstruction.item() == pytest.approx((16 * 0.5 + 2 * 1.0) / 18)
+    assert losses.latent.item() == losses.context.item() == 0
+    assert objective(network, clean, denoising="squared").total.item() == pytest.approx(1.0)
+
+
+def test_bright_spots_of_healthy_slices_do_not_count():
+    images = torch.full((1, 1, 12, 12), 0.5)
+    images[0, 0, 4:7, 4:7] = 0.9
+    spots = bright_spots(images, 1.3)
+    assert bool(spots[0, 0, 4:7, 4:7].all()) and not bool(spots[0, 0, 8:].any())
+    restored = images.clone()
+    restored[0, 0, 5, 5] = 0.5
+    assert brain_error(restored, images, "absolute").item() > 0
+    assert brain_error(restored, images, "absolute", 1.3).item() == 0
+    assert brain_error(restored, images, "absolute", 2.0).item() > 0

@@ -4,8 +4,8 @@ from itertools import pairwise
 import pytest
 
 from napari_cead.errors import ParameterError
-from napari_cead.models.specs import MODEL_NAMES, spec
-from napari_cead.training import ContextEncoding, TrainingSettings
+from napari_cead.models.specs import DENOISER_NAMES, MODEL_NAMES, ModelSpec, spec
+from napari_cead.training import CoarseNoise, ContextEncoding, Mixture, TrainingSettings
 from napari_cead.training.presets import training_settings
 from napari_cead.training.settings import rate
 
@@ -19,6 +19,36 @@ def test_the_papers_preset_is_the_paper(name):
     assert found.corruption.squares == (1, 1) and found.commitment == 1.0
     assert found.augmentation is None and found.codebook_decay is None and found.patience is None
     assert found.schedule == "constant"
+
+
+@pytest.mark.parametrize("name", DENOISER_NAMES)
+@pytest.mark.parametrize(("preset", "size"), [(None, "paper"), ("paper", "paper"), ("small", "small")])
+def test_a_denoiser_has_settings_of_its_own_whatever_the_preset(name, preset, size):
+    found = training_settings(name, preset=preset)
+    assert found.spec == spec(name, size)
+    assert (found.learning_rate, found.batch_size, found.schedule) == (1e-3, 16, "linear")
+    assert (found.optimizer, found.loss) == ("adamw", "absolute")
+    assert found.epochs == (16 if preset == "small" else 200)
+    assert found.augmentation is not None and found.codebook_decay is None
+    assert isinstance(found.corruption, CoarseNoise if name == "dae" else Mixture)
+
+
+@pytest.mark.parametrize("name", MODEL_NAMES)
+@pytest.mark.parametrize("preset", [None, "paper", "small"])
+def test_the_papers_designs_keep_their_losses(name, preset):
+    found = training_settings(name, preset=preset)
+    assert (found.optimizer, found.loss, found.bright_limit) == ("adam", "squared", None)
+    for change in ({"loss": "absolute"}, {"bright_limit": 1.4}):
+        with pytest.raises(ParameterError, match="only denoisers"):
+            training_settings(name, preset=preset, **change)
+
+
+def test_a_custom_network_is_fine_tuned_in_its_own_shape():
+    values = spec("dae", "small").model_dump() | {"size": "custom", "feature_maps": (4, 8)}
+    parent = ModelSpec.model_validate(values)
+    found = training_settings("dae", parent=parent)
+    assert found.spec == parent and found.learning_rate == pytest.approx(2e-4)
+    assert training_settings("dae", spec=values).spec == parent
 
 
 def test_what_is_given_wins_over_the_preset():
@@ -54,9 +84,11 @@ def test_settings_survive_json():
     assert TrainingSettings.model_validate_json(found.model_dump_json()) == found
 
 
-def test_one_cycle_rises_for_a_tenth_and_falls_to_nothing():
+def test_the_learning_rate_follows_its_schedule():
     factors = [rate(step, 200, "one-cycle") for step in range(200)]
     assert factors[:20] == pytest.approx([(step + 1) / 20 for step in range(20)])
     assert factors[20] == 1.0 and factors[110] == pytest.approx(0.5) and factors[-1] < 1e-3
     assert all(first >= second for first, second in pairwise(factors[20:]))
+    falling = [rate(step, 200, "linear") for step in range(200)]
+    assert falling == pytest.approx([1 - step / 200 for step in range(200)])
     assert {rate(step, 200, "constant") for step in range(200)} == {1.0}

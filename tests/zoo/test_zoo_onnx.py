@@ -9,7 +9,7 @@ import torch
 from model_folders import CARD, SPEC, WEIGHTS, card, network, one_sentence, save
 from napari_cead import zoo
 from napari_cead.errors import MissingExtraError, ModelError, OutputError
-from napari_cead.models import ModelSpec
+from napari_cead.models import ModelSpec, UNetOptions
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
@@ -21,6 +21,10 @@ SPECS = {
     "vqvae": ModelSpec(
         name="v", family="vqvae", feature_maps=(4, 8, 8), latent=6, codes=9, residual_maps=3,
         residual_layers=1, image_size=22,
+    ),
+    "unet": ModelSpec(
+        name="d", family="unet", feature_maps=(4, 8), latent=0, image_size=29,
+        unet=UNetOptions(working_size=18, stem=2, mirror_input=True, joining="add"),
     ),
 }  # fmt: skip
 
@@ -100,6 +104,19 @@ def quick(monkeypatch):
         monkeypatch.setattr("napari_cead.zoo.onnx._convert", convert)
 
     return give
+
+
+def test_the_mean_with_the_mirror_image_is_in_the_file(tmp_path):
+    spec = SPECS["ae"]
+    description = {"spec": spec, "preprocessing": zoo.Preprocessing(image_size=21), "mirror_average": True}
+    folder = zoo.save_model(trained(spec), zoo.ModelCard(name="mine", **description), tmp_path / "mine")
+    file = zoo.export_onnx(folder, tmp_path / "mine.onnx")
+    session = runtime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
+    x, detector = torch.rand(3, 1, 21, 21), zoo.load_model(folder, "cpu")
+    (found,) = session.run(None, {"image": x.numpy()})
+    np.testing.assert_allclose(found, detector.reconstruct(x), atol=1e-5)
+    with torch.no_grad():
+        assert np.abs(found - detector.module(x).reconstruction.numpy()).max() > 1e-3
 
 
 @pytest.mark.parametrize("scale", [1.0, float("nan")])

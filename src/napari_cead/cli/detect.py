@@ -48,8 +48,9 @@ def detect(
     score: Annotated[
         str | None,
         typer.Option(
-            help="residual, positive-residual, squared, residual-z (models with healthy statistics), kl-gradient, "
-            "combined (VAEs) or intensity (baseline: no network); the model's suggestion if left out."
+            help="The model's suggestion if left out. Any model: residual, positive-residual, squared, intensity (no "
+            "network). Calibrated ones: residual-times-intensity, smoothed-residual, smoothed-times-intensity, "
+            "residual-z, and VAEs: combined, kl-gradient"
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",

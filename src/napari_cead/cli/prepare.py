@@ -32,6 +32,10 @@ def prepare(
     min_brain: Annotated[
         float, typer.Option(min=0, max=1, help="Slices with a smaller share of brain are not trained on.")
     ] = 0.15,
+    spacing: Annotated[
+        float, typer.Option(min=0.1, max=10, help="Size in mm of the pixels that the model will see.")
+    ] = 0.94,
+    image_size: Annotated[int, typer.Option(min=16, help="Side of the slices in pixels.")] = 196,
     png_first_column: PngColumn = Side.LEFT,
     skull_ok: Annotated[
         bool,
@@ -51,6 +55,8 @@ def prepare(
         validation=validation,
         test=test,
         min_brain=min_brain,
+        spacing=(spacing, spacing),
+        image_size=image_size,
         png_first_column=png_first_column.value,
         skull_ok=skull_ok,
     )

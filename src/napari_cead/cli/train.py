@@ -38,14 +38,6 @@ class PresetName(StrEnum):
     SMALL = "small"
 
 
-class CorruptionKind(StrEnum):
-    """Kinds of corruption."""
-
-    SQUARES = "squares"
-    GAUSSIAN = "gaussian"
-    COARSE = "coarse"
-
-
 class Codebook(StrEnum):
     """How a codebook learns."""
 
@@ -63,13 +55,19 @@ class Placing(StrEnum):
 
 def train(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(help="One of the eight designs, several with commas, or all.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="One of the paper's eight designs, dae or ce-unet; several with commas, or all (the paper's)."
+        ),
+    ],
     data: Annotated[Path, typer.Option(help="Slice store, or a folder of patients to prepare first.")],
     out: Annotated[Path, typer.Option(help="Folder of the run (of the runs, for several models).")],
     preset: Annotated[
         PresetName | None,
         typer.Option(
-            help="paper: its settings and, at the end, its evaluation; small: the bundled models' recipe."
+            help="paper: its settings (of dae and ce-unet: full size) and, at the end, its evaluation; small: the "
+            "bundled models' recipe."
         ),
     ] = None,
     size: Annotated[Size | None, typer.Option(help="Size of the network; paper if left out.")] = None,
@@ -79,11 +77,17 @@ def train(
     ] = False,
     seed: Annotated[int | None, typer.Option(help="Of everything random; 0 if left out.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the slices; 200 if left out.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Slices per update; 64 if left out.")] = None,
-    lr: Annotated[
-        float | None, typer.Option(help="Learning rate; 1e-4 if left out, a fifth of it with --init-from.")
+    batch_size: Annotated[
+        int | None, typer.Option(help="Slices per update; 64 if left out (dae, ce-unet: 16).")
     ] = None,
-    schedule: Annotated[str | None, typer.Option(help="constant or one-cycle.")] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            help="Learning rate; 1e-4 if left out (dae, ce-unet: 1e-3), a fifth of it with --init-from."
+        ),
+    ] = None,
+    schedule: Annotated[str | None, typer.Option(help="constant, linear or one-cycle.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam (the paper) or adamw (dae, ce-unet).")] = None,
     augment: Annotated[
         bool | None,
         typer.Option(
@@ -92,7 +96,26 @@ def train(
         ),
     ] = None,
     corruption: Annotated[
-        CorruptionKind | None, typer.Option(help="What ce- models learn to undo; squares if left out.")
+        str | None,
+        typer.Option(
+            help="What ce- models, dae and ce-unet learn to undo: squares, gaussian, coarse, smooth, patches, lesions, "
+            "realistic (the usual one of ce-unet), or a JSON file that describes one."
+        ),
+    ] = None,
+    loss: Annotated[str | None, typer.Option(help="Of dae and ce-unet: absolute or squared.")] = None,
+    bright_limit: Annotated[
+        float | None,
+        typer.Option(help="Of dae and ce-unet: brighter spots than so many times the tissue do not count."),
+    ] = None,
+    feature_maps: Annotated[
+        str | None, typer.Option(help="Of dae and ce-unet: channels of each level, with commas.")
+    ] = None,
+    working_size: Annotated[
+        int | None,
+        typer.Option(help="Of dae and ce-unet: side in pixels to which slices are reduced inside; 0: never."),
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Side of the slices; 196 if left out, as prepare makes them.")
     ] = None,
     max_squares: Annotated[
         int | None, typer.Option(help="Most squares in an image; 1 if left out (the paper).")
@@ -163,6 +186,7 @@ def train(
         start_detached(out, [*arguments, "--resume"] if resume else arguments)
         return
     from ..models.specs import MODEL_NAMES
+    from ..training.described import read_corruption
     from ..training.requests import Discarded, Paused
     from ..training.settings import Hardware
     from ..zoo import check_name, find_models
@@ -174,7 +198,18 @@ def train(
         "batch_size": batch_size,
         "learning_rate": lr,
         "schedule": schedule,
-        "corruption": _corruption(corruption, max_squares, squares_inside_brain, fill),
+        "optimizer": optimizer,
+        "corruption": read_corruption(
+            corruption,
+            squares=None if max_squares is None else (1, max_squares),
+            inside_brain=squares_inside_brain or None,
+            fill=fill,
+        ),
+        "loss": loss,
+        "bright_limit": bright_limit,
+        "feature_maps": feature_maps,
+        "working_size": working_size,
+        "image_size": image_size,
         "beta": beta,
         "commitment": commitment,
         "codebook_decay": 0.99 if codebook is Codebook.EMA else None,
@@ -231,26 +266,6 @@ def train(
         )
 
 
-def _corruption(
-    kind: CorruptionKind | None, max_squares: int | None, inside_brain: bool, fill: str | None
-) -> dict[str, Any] | None:
-    """Return what was asked for as the fields of a corruption, or None."""
-    given = {
-        "squares": None if max_squares is None else (1, max_squares),
-        "inside_brain": inside_brain or None,
-        "fill": fill,
-    }
-    values = {name: value for name, value in given.items() if value is not None}
-    if kind is None and not values:
-        return None
-    if values and kind not in (None, CorruptionKind.SQUARES):
-        raise ParameterError(
-            "--max-squares, --squares-inside-brain and --fill describe squares",
-            mend="use --corruption squares",
-        )
-    return {"kind": (kind or CorruptionKind.SQUARES).value, **values}
-
-
 def _settings(
     model: str,
     preset: PresetName | None,
@@ -262,22 +277,27 @@ def _settings(
 ) -> TrainingSettings:
     """Return the settings of a run; what is not given is as in the run that is resumed."""
     from ..models.specs import spec
+    from ..training.described import with_shape
     from ..training.presets import training_settings
     from ..training.runs import RunFolder
     from ..training.settings import TrainingSettings
     from ..zoo import find_model, load_card
 
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    shape = {name: changes.pop(name) for name in ("feature_maps", "working_size") if name in changes}
     if resumed is not None and RunFolder(resumed).exists():
         before = RunFolder(resumed).plan().settings
         size = changes.pop("size", before.spec.size)
+        image_size = changes.pop("image_size", before.spec.image_size)
         architecture = before.spec
-        if (model, size) != (architecture.name, architecture.size):
-            architecture = spec(model, size if size != "custom" else "paper", architecture.image_size)
+        if (model, size, image_size) != (architecture.name, architecture.size, architecture.image_size):
+            architecture = spec(model, size if size != "custom" else "paper", image_size)
+        architecture = with_shape(architecture, **shape)
         settings = TrainingSettings.checked(**{**dict(before), **changes, "spec": architecture})
     else:
         parent = None if init_from is None else load_card(find_model(init_from)).spec
         settings = training_settings(model, preset=preset.value if preset else None, parent=parent, **changes)
+        settings = settings.model_copy(update={"spec": with_shape(settings.spec, **shape)})
     if augment is False:
         settings = settings.model_copy(update={"augmentation": None})
     elif augment and settings.augmentation is None:

@@ -23,7 +23,7 @@ class CacheKey:
 
     Attributes:
         content: Checksum of the slices that went in.
-        sha256: Checksum of the model's weights.
+        sha256: Checksum of the model's weights, and what else decides what it makes of slices.
         device: The device asked for.
         batch_size: The batch size asked for.
         kind: What was computed.
@@ -117,7 +117,7 @@ def cache_keys(
 
     Args:
         stack: The slices that go in.
-        sha256: Checksum of the model's weights.
+        sha256: Checksum of the model's weights, and what else decides what it makes of slices.
         device: Where it runs.
         batch_size: Slices at a time: which ones go together may change the last digit.
         threads: PyTorch's number of threads, likewise.

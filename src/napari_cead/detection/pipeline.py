@@ -118,6 +118,7 @@ class Reconstruction:
             self.score_scales,
             gradient=None if self.gradient is None else self.gradient[chosen],
             statistics=self.statistics,
+            spacing=self.stack.geometry.pixel(self.patient.spacing),
             model=self.model,
         )
         brain = self.stack.brain[chosen]
@@ -228,6 +229,8 @@ def run(
         notes.append(doubt)
     statistics = {name: values.cpu().numpy() for name, values in detector.statistics.items()}
     prepared = preparation(wants, stack)
+    if detector.card.mirror_average:
+        prepared["mirror_average"] = True
     current: tuple[NetworkPasses, Reconstruction] | None = None
 
     def result(passes: NetworkPasses) -> Reconstruction:

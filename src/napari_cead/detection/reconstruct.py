@@ -120,7 +120,7 @@ def reconstruct(
     check_batch_size(batch_size)
     # A model without a checksum was never saved: nothing tells it from another one.
     keys = (
-        cache_keys(stack, detector.sha256, str(detector.device), batch_size, torch.get_num_threads())
+        cache_keys(stack, _fingerprint(detector), str(detector.device), batch_size, torch.get_num_threads())
         if cache is not None and detector.sha256
         else {}
     )
@@ -274,6 +274,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(
         words in text for words in ("out of memory", "ALLOC_FAILED", "can't allocate memory")
     )
+
+
+def _fingerprint(detector: Detector) -> str:
+    """Return what tells apart models that make different things of the same slices."""
+    return detector.sha256 + ("-mirror-average" if detector.card.mirror_average else "")
 
 
 def _alike(one: Cached, other: Cached) -> bool:

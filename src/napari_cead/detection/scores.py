@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ParameterError
+from .options import smoothed
 
 if TYPE_CHECKING:
     from ..zoo.card import ModelCard
@@ -22,6 +23,12 @@ Values = NDArray[np.float32]
 
 Need = Literal["network", "gradient", "statistics"]
 """What a score is made from beside the image: a reconstruction, a KL gradient, healthy statistics."""
+
+SMOOTHING_MM = 2.0
+"""Sigma of the Gaussian of smoothed scores: about a box of 5 x 5 pixels on a grid of 1.4 mm."""
+
+BRIGHT_HEADROOM = 10.0
+"""Headroom of the scores of bright lesions, which lie far above the little that a good denoiser leaves elsewhere."""
 
 RESIDUAL_MEAN, RESIDUAL_STD = "residual_mean", "residual_std"
 """Names of the maps of healthy statistics that a model may carry."""
@@ -36,12 +43,14 @@ class Evidence:
         reconstruction: What the network made of them.
         gradient: |d KL / d image| of the posterior to the standard normal; None if it was not computed.
         statistics: The model's maps ``residual_mean`` and ``residual_std`` (S, S) over healthy slices.
+        spacing: Size of a pixel (y, x) in mm, for scores that look at a pixel's neighbours.
     """
 
     image: Values
     reconstruction: Values
     gradient: Values | None = None
     statistics: Mapping[str, Values] = field(default_factory=dict)
+    spacing: tuple[float, float] = (0.94, 0.94)
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,9 @@ class Score:
         scaled: Whether the score is divided by a constant that the model carries. Scores of images in
             [0, 1] that stay in [0, 1] need none, so that a threshold means the same for every patient.
         needs: What it is made from.
+        headroom: The constant is so many times the score's 99 % quantile over healthy slices, so that lesions stay
+            below 1, where all would be alike.
+        whole: Whether it looks at a pixel's neighbours: then the evidence has to be whole slices (..., S, S).
     """
 
     name: str
@@ -62,6 +74,8 @@ class Score:
     compute: Callable[[Evidence], Values]
     scaled: bool = False
     needs: frozenset[Need] = frozenset({"network"})
+    headroom: float = 4.0
+    whole: bool = False
 
 
 def _residual(of: Evidence) -> Values:
@@ -71,6 +85,22 @@ def _residual(of: Evidence) -> Values:
 
 def _positive_residual(of: Evidence) -> Values:
     return np.asarray(np.maximum(of.image - of.reconstruction, np.float32(0)))
+
+
+def _smoothed_residual(of: Evidence) -> Values:
+    values = _positive_residual(of)
+    planes = values.reshape(-1, *values.shape[-2:])
+    brain = np.broadcast_to(of.image > 0, values.shape).reshape(planes.shape)
+    sigma = (SMOOTHING_MM / of.spacing[0], SMOOTHING_MM / of.spacing[1])
+    return smoothed(planes, brain, sigma).reshape(values.shape)
+
+
+def _residual_times_intensity(of: Evidence) -> Values:
+    return np.asarray(_positive_residual(of) * of.image)
+
+
+def _smoothed_times_intensity(of: Evidence) -> Values:
+    return np.asarray(_smoothed_residual(of) * of.image)
 
 
 def _squared(of: Evidence) -> Values:
@@ -101,6 +131,29 @@ SCORES: Mapping[str, Score] = {
         Score("residual", "absolute difference between image and reconstruction (the paper)", _residual),
         Score("positive-residual", "brighter than its reconstruction", _positive_residual),
         Score("squared", "squared difference between image and reconstruction", _squared),
+        Score(
+            "smoothed-residual",
+            f"positive-residual smoothed by a Gaussian of {SMOOTHING_MM:g} mm within the slice",
+            _smoothed_residual,
+            scaled=True,
+            headroom=BRIGHT_HEADROOM,
+            whole=True,
+        ),
+        Score(
+            "residual-times-intensity",
+            "positive-residual times the image: what is both unexpected and bright",
+            _residual_times_intensity,
+            scaled=True,
+            headroom=BRIGHT_HEADROOM,
+        ),
+        Score(
+            "smoothed-times-intensity",
+            "smoothed-residual times the image",
+            _smoothed_times_intensity,
+            scaled=True,
+            headroom=BRIGHT_HEADROOM,
+            whole=True,
+        ),
         Score(
             "residual-z",
             "residual in standard deviations above that of healthy slices at the same place",
@@ -194,6 +247,7 @@ def anomaly_score(
     *,
     gradient: Values | None = None,
     statistics: Mapping[str, Values] | None = None,
+    spacing: tuple[float, float] = (0.94, 0.94),
     model: str = "the model",
 ) -> Values:
     """Return the anomaly score of every pixel, in [0, 1].
@@ -202,11 +256,13 @@ def anomaly_score(
 
     Args:
         name: One of ``SCORES``.
-        image: Intensities in [0, 1], any shape; (..., S, S) for a score that needs statistics.
+        image: Intensities in [0, 1], any shape; (..., S, S) for a score that needs statistics or looks at
+            neighbours.
         reconstruction: What the network made of it, same shape.
         scales: The model's constants by score name.
         gradient: |d KL / d image|, same shape, for a score that needs it.
         statistics: The model's maps (S, S) ``residual_mean`` and ``residual_std``, for a score that needs them.
+        spacing: Size of a pixel (y, x) in mm, for a score that looks at neighbours.
         model: Name of the model, for the message of an error.
 
     Raises:
@@ -221,7 +277,7 @@ def anomaly_score(
         )
     if missing == "statistics":
         raise ParameterError(_no_statistics(name, model), mend=f"use {', '.join(_without_needs())}")
-    values = score.compute(Evidence(image, reconstruction, gradient, statistics))
+    values = score.compute(Evidence(image, reconstruction, gradient, statistics, spacing))
     if score.scaled:
         scale = (scales or {}).get(name)
         if scale is None:

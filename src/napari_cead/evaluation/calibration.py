@@ -34,11 +34,19 @@ if TYPE_CHECKING:
 SUGGESTED_SCORES = ("residual", "positive-residual")
 """Scores that a search on lesion masks chooses settings for; all others have those of healthy slices alone."""
 
+SUGGESTED_OF_DENOISERS = (
+    "positive-residual",
+    "smoothed-residual",
+    "residual-times-intensity",
+    "smoothed-times-intensity",
+)
+"""The same of denoisers."""
+
 HEALTHY_DEFAULT = "positive-residual"
 """Score of the default where no lesion masks can say which score is better: lesions are bright on FLAIR."""
 
-HEADROOM = 4.0
-"""A score that needs scaling is divided by this many times its healthy quantile, which leaves room above it."""
+HEALTHY_DEFAULT_OF_DENOISERS = "smoothed-times-intensity"
+"""The same of denoisers."""
 
 _SAMPLE = 16  # of the healthy brain pixels, every so manieth is looked at for a score that needs scaling
 
@@ -73,9 +81,10 @@ def calibrate(
 ) -> Calibration:
     """Measure a trained model on the validation slices of its store.
 
-    Memory: the slices of one patient, and one byte for each brain voxel of the validation patients and each of
-    `SUGGESTED_SCORES` (about 9 MB for a patient of 150 slices), and a sixteenth of the healthy brain voxels for the
-    scores that need scaling (about 3 MB).
+    Memory: the slices of one patient, and one byte for each brain voxel of the validation patients and each of the
+    scores that are searched (about 5 MB for a patient of 150 slices and a score), and a sixteenth of the healthy brain
+    voxels for the scores that need scaling (about 3 MB). Denoisers have searched scores whose scale is known only after
+    all patients: then each patient passes through the network twice.
 
     Args:
         detector: The model, as it will be used.
@@ -93,69 +102,78 @@ def calibrate(
     import torch
 
     names = [patient.name for patient in store.patients_of("validation")]
-    total = len(names) * (1 + len(SUGGESTED_SCORES))
+    denoising = detector.card.spec.denoising
+    searched = SUGGESTED_OF_DENOISERS if denoising else SUGGESTED_SCORES
+    default = HEALTHY_DEFAULT_OF_DENOISERS if denoising else HEALTHY_DEFAULT
+    at_once = [score for score in searched if not SCORES[score].scaled]
+    later = [score for score in searched if SCORES[score].scaled]
+    total = len(names) * (1 + bool(later) + len(searched))
     index = {patient.name: number for number, patient in enumerate(store.patients)}
     usable = store.healthy_rows("validation")
 
     statistics = HealthyStatistics(store.settings.image_size)
     quality = ImageQuality.empty()
-    cases: dict[str, list[Case]] = {score: [] for score in SUGGESTED_SCORES}
+    cases: dict[str, list[Case]] = {score: [] for score in searched}
     gradient = detector.card.spec.family == "vae"
     samples = _Samples(gradient)
     healthy_values: dict[str, ScoreHistograms] = {
         name: ScoreHistograms.empty(BINS) for name, score in SCORES.items() if not score.scaled
     }
     for done, name in enumerate(names, start=1):
-        found = store.slices(name)
-        images = found.images.astype(np.float32) / np.float32(255)
-        made = _in_groups(images, detector.reconstruct, should_stop)
-        # The brain of all slices, before those of other parts are left out: it is one piece in 3-D.
-        brain = brain_mask(found.images)
-        part = np.array([where == "validation" for where in found.patient.parts])
-        healthy = np.zeros(len(images), dtype=np.bool_)
-        healthy[usable[usable[:, 0] == index[name], 1]] = True
+        found = _Looked.at(store, name, detector, index, usable, should_stop)
+        healthy, brain = found.healthy, found.brain[found.healthy]
         calm = Evidence(
-            images[healthy],
-            made[healthy],
-            _in_groups(images[healthy], detector.kl_gradient, should_stop) if gradient else None,
+            found.images[healthy],
+            found.made[healthy],
+            _in_groups(found.images[healthy], detector.kl_gradient, should_stop) if gradient else None,
+            spacing=found.spacing[1:],
         )
 
-        statistics.add(calm.image, calm.reconstruction, brain[healthy])
-        quality += ImageQuality.of(calm.image, calm.reconstruction, brain[healthy])
-        samples.add(calm, brain[healthy])
-        for score in SUGGESTED_SCORES:
-            cases[score].append(_case(found, score, images, made, brain, part, healthy))
+        statistics.add(calm.image, calm.reconstruction, brain)
+        quality += ImageQuality.of(calm.image, calm.reconstruction, brain)
+        samples.add(calm, brain)
+        for score in at_once:
+            cases[score].append(found.case(score))
         for score in healthy_values:
             healthy_values[score] += (
-                cases[score][-1].healthy if score in cases else _healthy_values(score, calm, brain[healthy])
+                cases[score][-1].healthy if score in at_once else _healthy_values(score, calm, brain)
             )
         if on_progress is not None:
             on_progress(done, total)
 
-    chosen: dict[str, Choice | None] = {}
-    for number, score in enumerate(SUGGESTED_SCORES, start=1):
-        chosen[score] = search(
-            cases[score],
-            on_progress=_shifted(on_progress, number * len(names), total),
-            should_stop=should_stop,
-        )
     maps = statistics.maps()
     scales: dict[str, float] = {}
-    for name, values in samples.scores(maps):
+    for score, values in samples.scores(maps):
         quantile = float(np.quantile(values, QUANTILE))
         if quantile > 0:
-            scales[name] = HEADROOM * quantile
-            scaled = np.clip(values / np.float32(scales[name]), 0, 1)
-            healthy_values[name] = ScoreHistograms.of(scaled, np.zeros(scaled.shape, np.bool_), bins=BINS)
+            scales[score] = SCORES[score].headroom * quantile
+            scaled = np.clip(values / np.float32(scales[score]), 0, 1)
+            healthy_values[score] = ScoreHistograms.of(scaled, np.zeros(scaled.shape, np.bool_), bins=BINS)
+    known = [score for score in later if score in scales]
+    for done, name in enumerate(names if later else (), start=1):
+        again = _Looked.at(store, name, detector, index, usable, should_stop)
+        for score in known:
+            cases[score].append(again.case(score, scales))
+        if on_progress is not None:
+            on_progress(len(names) + done, total)
+
+    chosen: dict[str, Choice | None] = {}
+    before = 1 + bool(later)
+    for number, score in enumerate(searched):
+        chosen[score] = search(
+            cases[score],
+            on_progress=_shifted(on_progress, (before + number) * len(names), total),
+            should_stop=should_stop,
+        )
     return Calibration(
         score_scales=scales,
         statistics={name: torch.from_numpy(values) for name, values in maps.items()},
-        suggestions=_suggestions(chosen, healthy_values),
+        suggestions=_suggestions(chosen, healthy_values, default),
         figures=strict(
             {
                 "grid": "model",
                 "validation_patients": len(names),
-                "validation_lesion_patients": sum(case.has_lesion for case in cases[HEALTHY_DEFAULT]),
+                "validation_lesion_patients": sum(case.has_lesion for case in cases[at_once[0]]),
                 "healthy_quantile": QUANTILE,
                 "validation_dice_patient": {
                     score: choice.dice_patient for score, choice in chosen.items() if choice is not None
@@ -164,6 +182,58 @@ def calibrate(
             }
         ),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Looked:
+    """One validation patient and what the network made of it.
+
+    Attributes:
+        found: The stored slices.
+        images: (N, S, S) float32 in [0, 1].
+        made: (N, S, S) float32.
+        brain: (N, S, S) bool.
+        part: Which slices are validation slices (N,).
+        healthy: Which of them are healthy (N,).
+    """
+
+    found: PatientSlices
+    images: NDArray[np.float32]
+    made: NDArray[np.float32]
+    brain: NDArray[np.bool_]
+    part: NDArray[np.bool_]
+    healthy: NDArray[np.bool_]
+
+    @classmethod
+    def at(
+        cls,
+        store: SliceStore,
+        name: str,
+        detector: Detector,
+        index: Mapping[str, int],
+        usable: NDArray[np.int64],
+        should_stop: Stop | None,
+    ) -> _Looked:
+        found = store.slices(name)
+        images = found.images.astype(np.float32) / np.float32(255)
+        made = _in_groups(images, detector.reconstruct, should_stop)
+        healthy = np.zeros(len(images), dtype=np.bool_)
+        healthy[usable[usable[:, 0] == index[name], 1]] = True
+        part = np.array([where == "validation" for where in found.patient.parts])
+        # The brain of all slices, before those of other parts are left out: it is one piece in 3-D.
+        return cls(found, images, made, brain_mask(found.images), part, healthy)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        return self.found.patient.spacing
+
+    def case(self, score: str, scales: Mapping[str, float] | None = None) -> Case:
+        """Return what the search needs to know of the patient under a score."""
+        values = anomaly_score(score, self.images, self.made, scales, spacing=self.spacing[1:])
+        values, part = np.where(self.brain, values, np.float32(0)), self.part
+        reference = None if self.found.masks is None else self.found.masks[part]
+        name = self.found.patient.name
+        return Case.of(name, values[part], reference, self.brain[part], self.spacing, self.healthy[part])
 
 
 class _Samples:
@@ -177,12 +247,18 @@ class _Samples:
         self._gradient = gradient
         self._parts: list[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]] = []
         self._places: list[NDArray[np.int32]] = []
+        # Scores that look at neighbours are computed on whole slices, the others at the end on the sample.
+        self._whole: dict[str, list[NDArray[np.float32]]] = {
+            name: [] for name, score in SCORES.items() if score.whole and score.scaled
+        }
 
     def add(self, calm: Evidence, brain: NDArray[np.bool_]) -> None:
         """Add healthy slices (N, S, S)."""
         chosen = np.flatnonzero(brain)[::_SAMPLE]
         gradient = None if calm.gradient is None else calm.gradient.ravel()[chosen]
         self._parts.append((calm.image.ravel()[chosen], calm.reconstruction.ravel()[chosen], gradient))
+        for name, values in self._whole.items():
+            values.append(SCORES[name].compute(calm).ravel()[chosen])
         # Where in the slice a pixel lies, which tells its statistics; they are known only at the end.
         self._places.append((chosen % np.prod(brain.shape[1:])).astype(np.int32))
 
@@ -205,7 +281,9 @@ class _Samples:
             images, made, gradient, {name: plane.ravel()[places] for name, plane in maps.items()}
         )
         for name, score in SCORES.items():
-            if score.scaled and not lacks(score, self._gradient, maps):
+            if name in self._whole:
+                yield name, np.concatenate(self._whole[name])
+            elif score.scaled and not lacks(score, self._gradient, maps):
                 yield name, score.compute(evidence)
 
 
@@ -230,23 +308,8 @@ def _healthy_values(score: str, calm: Evidence, brain: NDArray[np.bool_]) -> Sco
     return ScoreHistograms.of(values, np.zeros(values.shape, np.bool_), brain, BINS)
 
 
-def _case(
-    found: PatientSlices,
-    score: str,
-    images: NDArray[np.float32],
-    made: NDArray[np.float32],
-    brain: NDArray[np.bool_],
-    part: NDArray[np.bool_],
-    healthy: NDArray[np.bool_],
-) -> Case:
-    values = np.where(brain, anomaly_score(score, images, made), np.float32(0))
-    reference = None if found.masks is None else found.masks[part]
-    patient = found.patient
-    return Case.of(patient.name, values[part], reference, brain[part], patient.spacing, healthy[part])
-
-
 def _suggestions(
-    chosen: Mapping[str, Choice | None], healthy_values: Mapping[str, ScoreHistograms]
+    chosen: Mapping[str, Choice | None], healthy_values: Mapping[str, ScoreHistograms], default: str
 ) -> tuple[Suggestion, ...]:
     """Order the settings by rule, then by Dice or by what a lesion on FLAIR looks like."""
     validated = [(score, choice) for score, choice in chosen.items() if choice is not None]
@@ -256,7 +319,7 @@ def _suggestions(
         for score, choice in validated
     ]
     order = list(SCORES)
-    for score in sorted(healthy_values, key=lambda name: (name != HEALTHY_DEFAULT, order.index(name))):
+    for score in sorted(healthy_values, key=lambda name: (name != default, order.index(name))):
         params = threshold_of_healthy(healthy_values[score])
         if params is not None:
             suggestions.append(Suggestion(score=score, rule="healthy-quantile", params=params.model_dump()))

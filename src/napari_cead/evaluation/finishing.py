@@ -33,6 +33,7 @@ def finish(
     name: str | None = None,
     description: str | None = None,
     half: bool = False,
+    mirror_average: bool | None = None,
     device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -47,6 +48,7 @@ def finish(
         name: Name of the model; None: that of the run's folder.
         description: What it is; None: a sentence made from the run.
         half: Whether to store the weights in half precision.
+        mirror_average: Whether the model averages over slices and their mirror images; None: if it is a denoiser.
         device: See :func:`~napari_cead.devices.pick_device`.
         on_progress: Called with (steps done, steps in all) of the calibration.
         should_stop: Asked between them.
@@ -81,6 +83,7 @@ def finish(
         ),
         training=_summary(plan, slices, run.load_checkpoint() or {}),
         parents=tuple(Parent.model_validate(parent) for parent in plan.parents),
+        mirror_average=plan.settings.spec.denoising if mirror_average is None else mirror_average,
     )
     save_model(network, card, run.model, half=half)
     detector = load_model(run.model, device)

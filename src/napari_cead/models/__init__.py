@@ -1,9 +1,31 @@
-"""The networks: specs of the eight designs of the paper, and the modules they build.
+"""The networks: specs of the eight designs of the paper and of two denoisers, and the modules they build.
 
 Importing this does not import torch; building a network does.
 """
 
 from .building import build, parameter_count
-from .specs import IMAGE_SIZE, MODEL_NAMES, Family, ModelSpec, Size, spec
+from .specs import (
+    DENOISER_NAMES,
+    DESIGN_NAMES,
+    IMAGE_SIZE,
+    MODEL_NAMES,
+    Family,
+    ModelSpec,
+    Size,
+    UNetOptions,
+    spec,
+)
 
-__all__ = ["IMAGE_SIZE", "MODEL_NAMES", "Family", "ModelSpec", "Size", "build", "parameter_count", "spec"]
+__all__ = [
+    "DENOISER_NAMES",
+    "DESIGN_NAMES",
+    "IMAGE_SIZE",
+    "MODEL_NAMES",
+    "Family",
+    "ModelSpec",
+    "Size",
+    "UNetOptions",
+    "build",
+    "parameter_count",
+    "spec",
+]

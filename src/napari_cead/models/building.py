@@ -17,7 +17,7 @@ def build(model: str | ModelSpec, size: str = "paper", image_size: int = IMAGE_S
 
     Args:
         model: One of the named designs, or a spec of one's own.
-        size: ``"paper"`` or ``"small"``; with a spec it is the spec that counts.
+        size: ``"paper"`` (of ``dae`` and ``ce-unet``: full size) or ``"small"``; with a spec it is that which counts.
         image_size: Side of the square image in pixels; likewise.
 
     Returns:
@@ -40,6 +40,10 @@ def build(model: str | ModelSpec, size: str = "paper", image_size: int = IMAGE_S
         from .vae import VariationalAutoencoder
 
         return VariationalAutoencoder(architecture)
+    if architecture.family == "unet":
+        from .unet import DenoisingUNet
+
+        return DenoisingUNet(architecture)
     from .vqvae import VectorQuantisedAutoencoder
 
     return VectorQuantisedAutoencoder(architecture)

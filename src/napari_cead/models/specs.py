@@ -1,18 +1,31 @@
-"""What a network looks like, as data: the named designs of the paper and any variant of them.
+"""What a network looks like, as data: the named designs of the paper, two denoisers, and any variant of them.
 
 The eight names are those of Paolini, Boracchi, Matteucci, *Unsupervised Detection of Lesion in Brain MRI using Context
 Encoding AutoEncoders*. A name with ``ce-`` is the same network as the one without, trained with context encoding.
+
+Beside them stand two U-Nets that learn to repair corrupted healthy slices: ``dae`` removes coarse noise (Kascenas et
+al. 2022, *Denoising Autoencoders for Unsupervised Anomaly Detection in Brain MRI*), ``ce-unet`` fills patches and takes
+out simulated lesions. They are one network; what it is taught is a setting of the training.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from ..errors import ParameterError
 
-Family = Literal["ae", "vae", "vqvae"]
+Family = Literal["ae", "vae", "vqvae", "unet"]
 Size = Literal["paper", "small", "custom"]
 Count = Annotated[int, Field(ge=1, le=1 << 16)]
 
@@ -21,16 +34,41 @@ IMAGE_SIZE = 196
 LARGEST_MAP = 1 << 28
 """Most numbers in a feature map of one slice, 1 GiB: two hundred times that of the paper's largest network."""
 
+WORKING_SIZE = 128
+"""Side of the images that the named U-Nets work on in pixels: that of Kascenas et al. 2022."""
+
+
+class UNetOptions(BaseModel):
+    """What a U-Net has that the other families have not.
+
+    Attributes:
+        working_size: Side in pixels to which larger images are reduced inside the network; 0: never.
+        joining: ``"concat"`` puts the encoder's maps beside the decoder's, ``"add"`` adds them, which is cheaper.
+        adds_input: Whether the output is added to the input, so that the layers learn the change alone.
+        mirror_input: Whether the layers also see the mirrored image: left and right of a healthy brain are alike.
+        stem: The layers work on an image so many times smaller, whose pixels are put side by side as channels.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    working_size: int = Field(default=WORKING_SIZE, ge=0, le=4096)
+    joining: Literal["concat", "add"] = "concat"
+    adds_input: bool = False
+    mirror_input: bool = False
+    stem: Literal[1, 2, 4] = 1
+
 
 class ModelSpec(BaseModel):
     """Architecture of one network, enough to build it and to know the shapes of all its weights.
 
     Attributes:
         name: Name of the design, for instance ``"ce-vae1"``.
-        family: Kind of latent space: a vector (``ae``), a diagonal Gaussian (``vae``), a map of codes (``vqvae``).
+        family: Kind of latent space: a vector (``ae``), a diagonal Gaussian (``vae``), a map of codes (``vqvae``), or
+            none (``unet``: encoder and decoder are joined at every level).
         feature_maps: Channels after each convolution of the encoder; the decoder mirrors them. In the ``ae`` and
-            ``vae`` families each of them halves the image, in ``vqvae`` all but the last do.
-        latent: Length of the latent vector; of a code vector in the ``vqvae`` family.
+            ``vae`` families each of them halves the image, in ``vqvae`` all but the last do. In ``unet`` they are the
+            channels of each level, and there is one level more than the image is halved.
+        latent: Length of the latent vector; of a code vector in the ``vqvae`` family; 0 in the ``unet`` family.
         coord_conv: Whether each convolution also sees its pixels' coordinates (Liu et al. 2018).
         context_encoding: Whether the network is meant to be trained with context encoding (same layers either way).
         codes: Number of code vectors (``vqvae`` only, 0 otherwise).
@@ -38,6 +76,7 @@ class ModelSpec(BaseModel):
         residual_layers: Residual layers in the encoder, and in the decoder (``vqvae`` only, 0 otherwise).
         size: ``"paper"``, ``"small"`` (at most 2.4 million parameters) or ``"custom"``.
         image_size: Side of the square image in pixels, going in and coming out.
+        unet: More about a U-Net (``unet`` only, None otherwise).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,7 +84,7 @@ class ModelSpec(BaseModel):
     name: str = Field(min_length=1, max_length=64)
     family: Family
     feature_maps: tuple[Count, ...] = Field(min_length=1, max_length=12)
-    latent: Count
+    latent: int = Field(ge=0, le=1 << 16)
     coord_conv: bool = False
     context_encoding: bool = False
     codes: int = Field(default=0, ge=0, le=1 << 16)
@@ -53,6 +92,7 @@ class ModelSpec(BaseModel):
     residual_layers: int = Field(default=0, ge=0, le=64)
     size: Size = "custom"
     image_size: int = Field(default=IMAGE_SIZE, ge=1, le=4096)
+    unet: UNetOptions | None = None
 
     @field_validator("feature_maps", mode="before")
     @classmethod
@@ -74,9 +114,16 @@ class ModelSpec(BaseModel):
                 raise ValueError("CoordConv belongs to the ae and vae families, not to vqvae")
         elif self.codes or self.residual_maps or self.residual_layers:
             raise ValueError(f"codes and residual layers belong to the vqvae family, not to {self.family}")
-        if self.image_size >> self.strides < 1:
+        if self.family == "unet":
+            if self.latent or self.coord_conv or self.unet is None:
+                raise ValueError(
+                    "a unet has options of its own, no latent vector (latent 0) and no CoordConv"
+                )
+        elif not self.latent or self.unet is not None:
+            raise ValueError(f"{self.family} needs a latent of at least 1, and no options of a unet")
+        if self.side >> self.strides < 1:
             raise ValueError(
-                f"an image of {self.image_size} pixels is too small for {self.name}, which halves it {self.strides} "
+                f"an image of {self.side} pixels is too small for {self.name}, which halves it {self.strides} "
                 f"times; use at least {1 << self.strides} pixels"
             )
         maps = [
@@ -91,15 +138,44 @@ class ModelSpec(BaseModel):
             )
         return self
 
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_used(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = serialize(self)
+        if self.unet is None:  # versions that know no U-Net can read the spec
+            values.pop("unet", None)
+        return values
+
     @property
     def strides(self) -> int:
         """How many times the encoder halves the image."""
-        return len(self.feature_maps) - (self.family == "vqvae")
+        return len(self.feature_maps) - (self.family in ("vqvae", "unet"))
+
+    @property
+    def side(self) -> int:
+        """Side in pixels of the images that the network works on: that of the image unless it is reduced."""
+        wanted = 0 if self.unet is None else self.unet.working_size
+        return min(self.image_size, wanted or self.image_size)
+
+    @property
+    def denoising(self) -> bool:
+        """Whether the network learns from corrupted images alone: one with skip connections could copy clean ones."""
+        return self.family == "unet"
+
+    @property
+    def corrupts(self) -> bool:
+        """Whether training corrupts images: beside the clean ones (context encoding), or in their place."""
+        return self.context_encoding or self.denoising
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Side of the map before the encoder and after each halving, for instance (196, 98, 49, 24, 12)."""
-        return tuple(self.image_size >> level for level in range(self.strides + 1))
+        """Side of the map before the encoder and after each halving, for instance (196, 98, 49, 24, 12).
+
+        A U-Net pads the image before (and shrinks it by its stem), so that each side is half of the one before it.
+        """
+        side, steps = self.side, self.strides
+        if self.unet is not None:
+            side = -(-side // (self.unet.stem << steps)) << steps
+        return tuple(side >> level for level in range(steps + 1))
 
 
 _DESIGNS: dict[str, dict[Size, dict[str, Any]]] = {
@@ -136,16 +212,27 @@ _DESIGNS: dict[str, dict[Size, dict[str, Any]]] = {
     },
 }
 
+_UNET: dict[Size, dict[str, Any]] = {
+    "paper": {"family": "unet", "feature_maps": (64, 128, 256, 512), "latent": 0, "unet": UNetOptions()},
+    "small": {"family": "unet", "feature_maps": (16, 32, 64, 96), "latent": 0, "unet": UNetOptions()},
+}
+
 MODEL_NAMES: tuple[str, ...] = tuple(name for base in _DESIGNS for name in (base, f"ce-{base}"))
-"""The named designs, each with its context-encoding twin after it."""
+"""The eight designs of the paper, each with its context-encoding twin after it."""
+
+DENOISER_NAMES: tuple[str, ...] = ("dae", "ce-unet")
+"""The designs beside the paper's, which learn to repair corrupted slices."""
+
+DESIGN_NAMES: tuple[str, ...] = (*MODEL_NAMES, *DENOISER_NAMES)
+"""All named designs."""
 
 
 def spec(name: str, size: str = "paper", image_size: int = IMAGE_SIZE) -> ModelSpec:
     """Return the spec of a named design.
 
     Args:
-        name: One of :data:`MODEL_NAMES`.
-        size: ``"paper"`` or ``"small"``.
+        name: One of :data:`DESIGN_NAMES`.
+        size: ``"paper"`` (for the denoisers: full size) or ``"small"``.
         image_size: Side of the square image in pixels.
 
     Raises:
@@ -155,13 +242,13 @@ def spec(name: str, size: str = "paper", image_size: int = IMAGE_SIZE) -> ModelS
         >>> spec("ce-vae1").sizes
         (196, 98, 49, 24, 12)
     """
-    design = _DESIGNS.get(name.removeprefix("ce-"))
-    if design is None:
+    if name not in DESIGN_NAMES:
         raise ParameterError(
-            f"there is no design called {name!r}", mend=f"use one of {', '.join(MODEL_NAMES)}"
+            f"there is no design called {name!r}", mend=f"use one of {', '.join(DESIGN_NAMES)}"
         )
     if size not in ("paper", "small"):
         raise ParameterError(f"there is no size called {size!r}", mend="use paper or small")
+    design = _UNET if name in DENOISER_NAMES else _DESIGNS[name.removeprefix("ce-")]
     values = design["paper" if size == "paper" else "small"]
     try:
         return ModelSpec(

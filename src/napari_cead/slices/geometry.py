@@ -34,6 +34,10 @@ class SliceGeometry:
     start: tuple[float, float]
     reason: str = ""
 
+    def pixel(self, spacing: tuple[float, float, float]) -> tuple[float, float]:
+        """Return the size of a model pixel (y, x) in mm, given the patient's voxel size (z, y, x)."""
+        return spacing[1] / self.zoom[0], spacing[2] / self.zoom[1]
+
     @classmethod
     def fit(
         cls,

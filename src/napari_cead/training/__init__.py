@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .augmentation import Augmentation, augment
-    from .corruption import CoarseNoise, ContextEncoding, Corrupted, Corruption, GaussianNoise, corrupt
+    from .corruption import (
+        BrainPatches,
+        CoarseNoise,
+        ContextEncoding,
+        Corrupted,
+        Corruption,
+        GaussianNoise,
+        Mixture,
+        Share,
+        SimulatedLesions,
+        SmoothNoise,
+        corrupt,
+    )
     from .engine import TrainingResult, train
     from .losses import Losses, kl_divergence, objective, squared_error
     from .preparation import prepare
@@ -20,6 +32,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Augmentation": "augmentation",
+    "BrainPatches": "corruption",
     "CoarseNoise": "corruption",
     "ContextEncoding": "corruption",
     "Corrupted": "corruption",
@@ -27,8 +40,12 @@ _HOMES = {
     "GaussianNoise": "corruption",
     "Hardware": "settings",
     "Losses": "losses",
+    "Mixture": "corruption",
     "RunFolder": "runs",
+    "Share": "corruption",
+    "SimulatedLesions": "corruption",
     "SliceStore": "store",
+    "SmoothNoise": "corruption",
     "TrainingResult": "engine",
     "TrainingSettings": "settings",
     "augment": "augmentation",
@@ -42,6 +59,7 @@ _HOMES = {
 
 __all__ = [
     "Augmentation",
+    "BrainPatches",
     "CoarseNoise",
     "ContextEncoding",
     "Corrupted",
@@ -49,8 +67,12 @@ __all__ = [
     "GaussianNoise",
     "Hardware",
     "Losses",
+    "Mixture",
     "RunFolder",
+    "Share",
+    "SimulatedLesions",
     "SliceStore",
+    "SmoothNoise",
     "TrainingResult",
     "TrainingSettings",
     "augment",

@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional
 
+from ..models.resampling import resample
+from .blobs import tissue_level
+
 
 class Augmentation(BaseModel):
     """What to vary.
@@ -14,6 +17,9 @@ class Augmentation(BaseModel):
     Attributes:
         flip: Whether to mirror left and right, half of the time.
         intensity: Largest relative change of brightness, 0.1 for ±10 %.
+        contrast: Largest change of the exponent of a power curve, as a logarithm: 0.25 for exponents of 0.78 to
+            1.28. It keeps 0 and the tissue's level.
+        bias: Standard deviation of a smooth factor over the image, as a bright or dark side of a coil makes it.
         scale: Largest relative change of size along each axis, 0.05 for ±5 %.
         rotation: Largest turn in the plane, in degrees.
         shift: Largest move along each axis, as a share of the image's side.
@@ -23,6 +29,8 @@ class Augmentation(BaseModel):
 
     flip: bool = True
     intensity: float = Field(default=0.1, ge=0, lt=1)
+    contrast: float = Field(default=0.0, ge=0, le=1)
+    bias: float = Field(default=0.0, ge=0, le=0.3)
     scale: float = Field(default=0.0, ge=0, lt=1)
     rotation: float = Field(default=0.0, ge=0, le=180)
     shift: float = Field(default=0.0, ge=0, lt=1)
@@ -44,10 +52,22 @@ def augment(images: Tensor, settings: Augmentation, generator: torch.Generator |
         moves = _affine(len(images), settings, images, generator)
         grid = _grid(moves, images.shape[-2], images.shape[-1])
         images = functional.grid_sample(images, grid, align_corners=False)
-    if settings.intensity:
+    if settings.contrast:
+        share = torch.rand(shape, device=images.device, dtype=images.dtype, generator=generator)
+        level = tissue_level(images).clamp(min=1e-3)
+        images = level * (images / level) ** (settings.contrast * (2 * share - 1)).exp()
+    if settings.bias:
+        images = images * (1 + settings.bias * _smooth_field(images, generator))
+    if settings.intensity or settings.contrast or settings.bias:
         share = torch.rand(shape, device=images.device, dtype=images.dtype, generator=generator)
         images = (images * (1 + settings.intensity * (2 * share - 1))).clamp(0, 1)
     return images
+
+
+def _smooth_field(images: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return a field over each image from a grid of 4 x 4 numbers of deviation 1."""
+    grid = torch.randn((len(images), 1, 4, 4), device=images.device, generator=generator)
+    return resample(grid, images.shape[-1]).to(images.dtype)
 
 
 def _affine(count: int, settings: Augmentation, images: Tensor, generator: torch.Generator | None) -> Tensor:

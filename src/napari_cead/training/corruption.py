@@ -5,22 +5,92 @@ Each kind is a frozen, JSON-serialisable object; :data:`Corruption` is any of th
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple, TypeAlias
+from typing import Annotated, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from .noise import CoarseNoise, GaussianNoise, add_coarse, add_gaussian
+from .blobs import Spacing
+from .lesions import SimulatedLesions, add_lesions
+from .noise import CoarseNoise, GaussianNoise, SmoothNoise, add_coarse, add_gaussian, add_smooth
+from .patches import BrainPatches, overwrite_patches
 from .squares import ContextEncoding, overwrite_squares
 
-__all__ = ["PAPER", "CoarseNoise", "ContextEncoding", "Corrupted", "Corruption", "GaussianNoise", "corrupt"]
+__all__ = [
+    "PAPER",
+    "REALISTIC",
+    "BrainPatches",
+    "CoarseNoise",
+    "ContextEncoding",
+    "Corrupted",
+    "Corruption",
+    "GaussianNoise",
+    "Mixture",
+    "Share",
+    "SimulatedLesions",
+    "SmoothNoise",
+    "corrupt",
+]
 
-Corruption: TypeAlias = Annotated[ContextEncoding | GaussianNoise | CoarseNoise, Field(discriminator="kind")]
+Simple: TypeAlias = (
+    ContextEncoding | GaussianNoise | CoarseNoise | SmoothNoise | BrainPatches | SimulatedLesions
+)
+"""Any corruption that is not made of others."""
+
+
+class Share(BaseModel):
+    """A part of a mixture.
+
+    Attributes:
+        share: How often, relative to the other parts; with ``together`` the probability.
+        corruption: What is done.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    share: float = Field(gt=0, le=1)
+    corruption: Annotated[Simple, Field(discriminator="kind")]
+
+
+class Mixture(BaseModel):
+    """Several corruptions: each image gets one of them, or each of them with its own probability.
+
+    Attributes:
+        kind: Which corruption this is.
+        parts: The corruptions and how often.
+        together: False draws one part for each image; True does one part after the other, each with the probability
+            ``share``, so that an image may get several of them, or none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["mixture"] = "mixture"
+    parts: tuple[Share, ...] = Field(min_length=1, max_length=16)
+    together: bool = False
+
+
+Corruption: TypeAlias = Annotated[
+    ContextEncoding | GaussianNoise | CoarseNoise | SmoothNoise | BrainPatches | SimulatedLesions | Mixture,
+    Field(discriminator="kind"),
+]
 """Any corruption, as the type of a field of a pydantic model."""
 
 PAPER = ContextEncoding()
 """The paper's: one square of random size per image."""
+
+REALISTIC = Mixture(
+    parts=(
+        Share(share=0.4, corruption=SimulatedLesions()),
+        Share(share=0.2, corruption=BrainPatches()),
+        Share(share=0.1, corruption=BrainPatches(fill="other")),
+        Share(share=0.3, corruption=SmoothNoise()),
+    )
+)
+"""What a ``ce-unet`` learns to undo: lesions, patches, and smooth noise."""
+
+SPACING: Spacing = (0.94, 0.94)
+"""Size of a pixel (y, x) in mm on the usual model grid."""
 
 
 class Corrupted(NamedTuple):
@@ -35,18 +105,28 @@ class Corrupted(NamedTuple):
     mask: Tensor
 
 
+def corruption_kinds() -> tuple[str, ...]:
+    """Return the names of the kinds that need no further description."""
+    return tuple(str(kind.model_fields["kind"].default) for kind in get_args(Simple))
+
+
 def corrupt(
-    images: Tensor, settings: Corruption | None = None, generator: torch.Generator | None = None
+    images: Tensor,
+    settings: Corruption | None = None,
+    generator: torch.Generator | None = None,
+    *,
+    spacing: Spacing = SPACING,
 ) -> Corrupted:
     """Corrupt each image in a way of its own.
 
-    All images are worked on at once, on their own device, without waiting for it. Squares are filled from within the
-    range of the batch; noise is not clipped to any range.
+    All images are worked on at once, on their own device, without waiting for it. Squares and patches are filled from
+    within the range of the batch, lesions stay within [0, 1]; noise is not clipped to any range.
 
     Args:
         images: (N, 1, S, S) float; they are left as they are.
         settings: How; None: the paper's way.
         generator: Source of randomness, on the device of the images.
+        spacing: Size of a pixel (y, x) in mm, for what has a size in mm.
 
     Example:
         >>> images = torch.rand(4, 1, 64, 64)
@@ -54,8 +134,51 @@ def corrupt(
         torch.Size([4, 1, 64, 64])
     """
     settings = settings or PAPER
+    if isinstance(settings, Mixture):
+        return _mixed(images, settings, generator, spacing)
     if isinstance(settings, GaussianNoise):
         return Corrupted(*add_gaussian(images, settings, generator))
     if isinstance(settings, CoarseNoise):
         return Corrupted(*add_coarse(images, settings, generator))
+    if isinstance(settings, SmoothNoise):
+        return Corrupted(*add_smooth(images, settings, spacing, generator))
+    if isinstance(settings, BrainPatches):
+        return Corrupted(*overwrite_patches(images, settings, spacing, generator))
+    if isinstance(settings, SimulatedLesions):
+        return Corrupted(*add_lesions(images, settings, spacing, generator))
     return Corrupted(*overwrite_squares(images, settings, generator))
+
+
+def _mixed(
+    images: Tensor, settings: Mixture, generator: torch.Generator | None, spacing: Spacing
+) -> Corrupted:
+    shares = torch.rand(len(images), device=images.device, generator=generator)
+    total = sum(part.share for part in settings.parts)
+    result, changed, below = images, torch.zeros_like(images, dtype=torch.bool), 0.0
+    for number, part in enumerate(settings.parts):
+        if settings.together:
+            drawn = torch.rand(len(images), device=images.device, generator=generator) < part.share
+        else:
+            above = below + part.share / total
+            last = number == len(settings.parts) - 1  # whatever rounding leaves belongs to it
+            drawn = (shares >= below) if last else (shares >= below) & (shares < above)
+            below = above
+        found = _some(result, drawn, part.corruption, generator, spacing)
+        result, changed = found.images, changed | found.mask
+    return Corrupted(result, changed)
+
+
+def _some(
+    images: Tensor, drawn: Tensor, settings: Simple, generator: torch.Generator | None, spacing: Spacing
+) -> Corrupted:
+    """Corrupt the images that were drawn (N,) and leave the others."""
+    if images.device.type == "cpu":  # these alone; elsewhere, choosing them would wait for the device
+        chosen = drawn.nonzero()[:, 0]
+        if not len(chosen):
+            return Corrupted(images, torch.zeros_like(images, dtype=torch.bool))
+        found = corrupt(images[chosen], settings, generator, spacing=spacing)
+        mask = torch.zeros_like(images, dtype=torch.bool).index_copy(0, chosen, found.mask)
+        return Corrupted(images.index_copy(0, chosen, found.images), mask)
+    found = corrupt(images, settings, generator, spacing=spacing)
+    wanted = drawn[:, None, None, None]
+    return Corrupted(torch.where(wanted, found.images, images), found.mask & wanted)

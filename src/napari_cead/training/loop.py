@@ -20,7 +20,7 @@ from .batches import batches_of, order_of
 from .codebook import CodebookTracker
 from .corruption import corrupt
 from .job import Asked, Job
-from .network import TERMS, Objective, initial_network, quantised
+from .network import TERMS, Objective, initial_network, optimizer_of, quantised
 from .preview import Previews
 from .record import Record
 from .requests import Requests
@@ -75,8 +75,7 @@ class Loop:
         if device.type != "mps":  # not reliable on Apple's GPUs
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective = Objective(self.network, settings)
-        learning = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.Adam(learning, lr=settings.learning_rate, fused=device.type == "cuda")
+        optimizer = optimizer_of(settings, self.network, device)
         compiled: nn.Module = torch.compile(self.objective) if job.hardware.compile else self.objective  # type: ignore[assignment]
         self.module, self.optimizer = fabric.setup(compiled, optimizer)
         self.tracker: CodebookTracker | None = None
@@ -98,7 +97,7 @@ class Loop:
         self.checkpoint_cost = self.overhead = 0.0
         self.store = store
         self.requests = Requests(job.run, job.requests_since)
-        self.previews = Previews(job.run, store)
+        self.previews = Previews(job.run, store, self._spoilt if settings.spec.denoising else None)
 
     def run(self) -> dict[str, Any]:
         """Train to the end, or until somebody asks for an end; then a checkpoint is written.
@@ -264,8 +263,8 @@ class Loop:
         if settings.augmentation is not None:
             images = augment(images, settings.augmentation, self.generator)
         corrupted = None
-        if settings.spec.context_encoding:
-            corrupted = corrupt(images, settings.corruption, self.generator).images
+        if settings.spec.corrupts:
+            corrupted = self._corrupted(images, self.generator)
         self.optimizer.zero_grad(set_to_none=True)
         pieces = torch.split(images, self.micro)
         others = [None] * len(pieces) if corrupted is None else torch.split(corrupted, self.micro)
@@ -290,8 +289,12 @@ class Loop:
 
     @torch.no_grad()
     def _validate(self) -> list[float]:
-        """Return the loss on healthy validation slices without randomness: total, reconstruction, latent."""
+        """Return the loss on healthy validation slices: total, reconstruction, latent.
+
+        Without randomness; a denoiser's slices are corrupted in the same way in each epoch.
+        """
         self.network.eval()
+        fixed = self._fixed()
         count = len(self.validation)
         world, rank = self.fabric.world_size, self.fabric.global_rank
         mine = np.arange(rank, count, world)
@@ -300,11 +303,25 @@ class Loop:
         for images in self.validation.draw(chunks):
             if world == 1:
                 self._obey(self.requests.pending())
+            corrupted = self._corrupted(images, fixed) if self.settings.spec.denoising else None
             with self.fabric.autocast():
-                total += self.objective(images)[1].double() * len(images)
+                total += self.objective(images, corrupted)[1].double() * len(images)
         if world > 1:
             total = self.fabric.all_reduce(total, reduce_op="sum")  # type: ignore[assignment]
         return [float(value) for value in total.cpu() / count][:3]
+
+    def _corrupted(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        spacing = self.store.settings.spacing
+        return corrupt(images, self.settings.corruption, generator, spacing=spacing).images
+
+    def _fixed(self) -> torch.Generator:
+        """Return a generator that starts at the same place whenever it is asked for."""
+        seed = self.settings.seed * self.fabric.world_size + self.fabric.global_rank
+        return torch.Generator(self.fabric.device).manual_seed(seed)
+
+    def _spoilt(self, images: Tensor) -> Tensor:
+        """Return images as a denoiser gets them, the same ones each time."""
+        return self._corrupted(images, self._fixed())
 
     def _mean(self, terms: Tensor) -> list[float]:
         if self.fabric.world_size > 1:

@@ -2,7 +2,8 @@
 
 For AE and VAE: sums over pixels and latent dimensions, mean over the batch, so that ``beta`` is in units of the ELBO.
 For VQ-VAE all terms are means. Context encoding adds the reconstruction of the corrupted image, compared with the clean
-one; a VAE decodes its posterior's mean there. All terms are computed in single precision, also under autocast.
+one; a VAE decodes its posterior's mean there. A denoiser sees the corrupted image alone, and its error is the mean over
+the pixels of the brain. All terms are computed in single precision, also under autocast.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ from torch.nn import functional
 
 from ..models.outputs import Output, QuantisedOutput, VariationalOutput
 from ..models.precision import single
+from .blobs import tissue_level
+
+Error = Literal["squared", "absolute"]
+"""What a denoiser's error is."""
 
 CodebookLearning = Literal["loss", "ema"]
 """How a VQ-VAE's codebook learns: by a loss term (the paper), or by moving averages (van den Oord et al. 2017, A.1)."""
@@ -27,7 +32,7 @@ class Losses:
 
     Attributes:
         total: What is minimised: the sum of the other three.
-        reconstruction: Squared error of the reconstruction.
+        reconstruction: Squared error of the reconstruction; of a denoiser, the error of the restored image.
         latent: The divergence times beta (VAE), codebook and commitment (VQ-VAE), 0 (AE).
         context: Squared error of the restored image, 0 without context encoding.
         codes: The network's output for the clean images if it is a VQ-VAE, for the codebook's tracker; else None.
@@ -64,6 +69,35 @@ def mean_squared_error(result: Tensor, target: Tensor) -> Tensor:
     return functional.mse_loss(single(result), single(target))
 
 
+def bright_spots(images: Tensor, limit: float) -> Tensor:
+    """Return where images are brighter than their tissue, over a few pixels: (N, 1, S, S) to the same, bool.
+
+    Args:
+        images: 0 outside the brain.
+        limit: In levels of the tissue.
+    """
+    smooth = functional.avg_pool2d(images, 3, 1, 1)
+    bright = (smooth > limit * tissue_level(images)).to(images.dtype)
+    return functional.max_pool2d(bright, 3, 1, 1) > 0
+
+
+def brain_error(restored: Tensor, images: Tensor, kind: Error, bright_limit: float | None = None) -> Tensor:
+    """Return the mean error over the brain's pixels of a batch: two (N, 1, S, S) to a scalar.
+
+    Args:
+        restored: What the network made of the corrupted images.
+        images: The clean images, 0 outside the brain.
+        kind: ``"absolute"`` or ``"squared"``.
+        bright_limit: Leave out spots brighter than so many times the tissue of their slice; None: none.
+    """
+    brain = images != 0
+    if bright_limit is not None:
+        brain = brain & ~bright_spots(images, bright_limit)
+    difference = single(restored) - single(images)
+    error = difference.abs() if kind == "absolute" else difference.square()
+    return (error * brain).sum() / brain.sum().clamp(min=1)
+
+
 def objective(
     module: nn.Module,
     images: Tensor,
@@ -72,6 +106,8 @@ def objective(
     beta: float = 1.0,
     commitment: float = 1.0,
     codebook: CodebookLearning = "loss",
+    denoising: Error | None = None,
+    bright_limit: float | None = None,
     generator: torch.Generator | None = None,
 ) -> Losses:
     """Run a network on a batch and return its losses.
@@ -79,16 +115,24 @@ def objective(
     Args:
         module: A network of this package.
         images: (N, 1, S, S), the clean images.
-        corrupted: (N, 1, S, S), the same images corrupted; None: no context encoding.
+        corrupted: (N, 1, S, S), the same images corrupted; None: no context encoding, and a denoiser sees the clean
+            images.
         beta: Weight of the divergence (VAE).
         commitment: Weight of the commitment term (VQ-VAE): 1 in the paper, 0.25 in van den Oord et al. 2017.
         codebook: ``"loss"`` for the codebook term (VQ-VAE); ``"ema"`` leaves it out, for then a
             :class:`~napari_cead.training.codebook.CodebookTracker` with a decay moves the codebook.
+        denoising: The error of a network that restores corrupted images; None for the families of the paper.
+        bright_limit: See :func:`brain_error`.
         generator: Source of the posterior's samples, on the device of the images.
     """
+    if denoising is not None:
+        restored = module(images if corrupted is None else corrupted, sample=False).reconstruction
+        error = brain_error(restored, images, denoising, bright_limit)
+        nothing = error.new_zeros(())
+        return Losses(error, error, nothing, nothing)
     output: Output = module(images, generator=generator)
-    error = mean_squared_error if isinstance(output, QuantisedOutput) else squared_error
-    reconstruction = error(output.reconstruction, images)
+    measure = mean_squared_error if isinstance(output, QuantisedOutput) else squared_error
+    reconstruction = measure(output.reconstruction, images)
     latent = reconstruction.new_zeros(())
     if isinstance(output, VariationalOutput):
         latent = beta * kl_divergence(output.mu, output.log_std).sum() / len(images)
@@ -98,6 +142,6 @@ def objective(
             latent = latent + mean_squared_error(output.quantised, output.encoded.detach())
     context = reconstruction.new_zeros(())
     if corrupted is not None:
-        context = error(module(corrupted, sample=False).reconstruction, images)
+        context = measure(module(corrupted, sample=False).reconstruction, images)
     codes = output if isinstance(output, QuantisedOutput) else None
     return Losses(reconstruction + latent + context, reconstruction, latent, context, codes)

@@ -48,6 +48,8 @@ class Objective(nn.Module):
             beta=settings.beta,
             commitment=settings.commitment,
             codebook="loss" if settings.codebook_decay is None else "ema",
+            denoising=settings.loss if settings.spec.denoising else None,
+            bright_limit=settings.bright_limit,
             generator=generator,
         )
         terms = torch.stack([losses.total, losses.reconstruction, losses.latent, losses.context]).detach()
@@ -82,6 +84,17 @@ def initial_network(settings: TrainingSettings, weights: Mapping[str, Tensor] | 
         encoder: nn.Module = network.encoder  # type: ignore[assignment]
         encoder.requires_grad_(False)
     return network
+
+
+def optimizer_of(
+    settings: TrainingSettings, network: nn.Module, device: torch.device
+) -> torch.optim.Optimizer:
+    """Return the optimiser that the settings name, for what is not frozen."""
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    rate, fused = settings.learning_rate, device.type == "cuda"
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(learning, lr=rate, weight_decay=settings.weight_decay, fused=fused)
+    return torch.optim.Adam(learning, lr=rate, fused=fused)
 
 
 def quantised(encoded: Tensor | None, codes: Tensor | None, indices: Tensor | None) -> QuantisedOutput | None:

@@ -1,8 +1,8 @@
-"""Additive noise, which the network has to remove: white (the paper's alternative to squares) or coarse.
+"""Additive noise, which the network has to remove: white (the paper's alternative to squares), coarse or smooth.
 
 Coarse noise looks like lesions rather than grain: Kascenas et al. 2022, *Denoising Autoencoders for Unsupervised
-Anomaly Detection in Brain MRI*. Neither clips: pixels may leave the range of the images, so that the noise keeps its
-mean of 0.
+Anomaly Detection in Brain MRI*. Smooth noise has its size in mm, and no trace of a grid. None of them clips: pixels may
+leave the range of the images, so that the noise keeps its mean of 0.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from ..models.precision import without_autocast
+from .blobs import Spacing, between, ordered
 
 
 class GaussianNoise(BaseModel):
@@ -53,6 +54,28 @@ class CoarseNoise(BaseModel):
     kind: Literal["coarse"] = "coarse"
     sigma: float = Field(default=0.25, gt=0, le=10)
     cells: tuple[Annotated[int, Field(ge=2, le=256)], ...] = Field(default=(8, 16, 32), min_length=1)
+
+
+class SmoothNoise(BaseModel):
+    """White noise smoothed by a Gaussian to unit variance, times a standard deviation, added inside the brain.
+
+    Attributes:
+        kind: Which corruption this is.
+        sigma: Smallest and largest standard deviation in units of intensity; one is drawn per image.
+        length_mm: Smallest and largest sigma of the Gaussian in mm; each order of size is equally likely.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["smooth"] = "smooth"
+    sigma: tuple[float, float] = (0.05, 0.3)
+    length_mm: tuple[float, float] = (2.0, 20.0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SmoothNoise:
+        ordered(self.sigma, 0.001, 10, "sigma")
+        ordered(self.length_mm, 0.1, 200, "length_mm")
+        return self
 
 
 def add_gaussian(
@@ -125,3 +148,35 @@ def _enlargement(size: int, cells: Tensor, share: Tensor, finest: int) -> Tensor
     )  # as align_corners=False
     points = torch.arange(finest, device=cells.device)
     return (1 - (position[..., None] - points).abs()).clamp(min=0)
+
+
+def add_smooth(
+    images: Tensor, settings: SmoothNoise, spacing: Spacing, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """Add smooth noise to the non-zero pixels of each image.
+
+    Args:
+        images: (N, 1, S, S) float.
+        settings: How much, and how smooth.
+        spacing: Size of a pixel (y, x) in mm.
+        generator: Source of randomness, on the device of the images.
+
+    Returns:
+        The images and where noise was added, (N, 1, S, S) and (N, 1, S, S) bool.
+    """
+    count, height, width = len(images), *images.shape[-2:]
+    white = torch.randn((count, height, width), device=images.device, generator=generator)
+    length = between(*settings.length_mm, count, images, generator, log=True)
+    sigma = between(*settings.sigma, count, images, generator)
+    rows, columns = (_smoothing(side, length / mm) for side, mm in zip((height, width), spacing, strict=True))
+    with without_autocast(images.device):
+        noise = (sigma * (rows @ white @ columns.mT)).unsqueeze(1).to(images.dtype)
+    brain = images != 0
+    return images + noise * brain, brain
+
+
+def _smoothing(size: int, sigma: Tensor) -> Tensor:
+    """Return the matrices (N, size, size) that smooth lines of white noise by sigma (N, 1, 1) at unit variance."""
+    pixels = torch.arange(size, device=sigma.device)
+    weights = (-0.5 * ((pixels[:, None] - pixels) / sigma).square()).exp()
+    return weights / weights.square().sum(dim=-1, keepdim=True).sqrt()

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from ..errors import ParameterError
 from ..models.specs import ModelSpec, spec
 from .augmentation import Augmentation
-from .corruption import ContextEncoding
+from .corruption import REALISTIC, CoarseNoise, ContextEncoding
 from .settings import FINE_TUNING_RATE, TrainingSettings
 
 Preset = Literal["paper", "small"]
@@ -40,6 +40,25 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 """By name: the settings that differ from the defaults."""
 
+_DENOISER: Mapping[str, Any] = {
+    "batch_size": 16,
+    "learning_rate": 1e-3,
+    "schedule": "linear",
+    "optimizer": "adamw",
+    "loss": "absolute",
+    "augmentation": Augmentation(scale=0.04, rotation=4, shift=0.02),
+}
+
+DENOISERS: Mapping[str, Mapping[str, Any]] = {
+    # Kascenas, Pugeault, O'Neil 2022 draw noise on a grid of 16 x 16; finer and coarser grids beside it found more.
+    "dae": {**_DENOISER, "corruption": CoarseNoise()},
+    "ce-unet": {**_DENOISER, "corruption": REALISTIC},
+}
+"""By design: the settings of the models beside the paper's, whatever the preset; it gives size and epochs."""
+
+OF_DENOISERS = ("size", "epochs")
+"""What a denoiser takes from a preset."""
+
 CODEBOOK = ("codebook_decay", "reset_dead_codes", "commitment")
 """Settings of VQ-VAEs, left at their defaults for all other models."""
 
@@ -47,13 +66,14 @@ CODEBOOK = ("codebook_decay", "reset_dead_codes", "commitment")
 def training_settings(
     model: str, *, preset: str | None = None, parent: ModelSpec | None = None, **given: Any
 ) -> TrainingSettings:
-    """Return complete settings: what was given, else the preset's, else the defaults.
+    """Return complete settings: what was given, else the design's or the preset's, else the defaults.
 
     Args:
         model: One of the named designs.
         preset: ``"paper"``, ``"small"`` or None.
         parent: Spec of the model to start from: its size and image size are taken, and a lower learning rate.
-        given: Fields of :class:`TrainingSettings`, and ``size`` and ``image_size``; None counts as not given.
+        given: Fields of :class:`TrainingSettings`, and ``size`` and ``image_size``; None counts as not given. A
+            ``spec`` of one's own stands in place of the design's architecture.
 
     Raises:
         ParameterError: If the model or preset is unknown, or a value out of range.
@@ -63,6 +83,10 @@ def training_settings(
             f"there is no preset called {preset!r}", mend=f"use one of {', '.join(get_args(Preset))}"
         )
     values: dict[str, Any] = {"size": "paper", **PRESETS.get(preset or "", {})}
+    if model in DENOISERS:
+        values = {name: value for name, value in values.items() if name in OF_DENOISERS} | dict(
+            DENOISERS[model]
+        )
     if parent is not None:
         rate = values.get("learning_rate", TrainingSettings.model_fields["learning_rate"].default)
         values |= {
@@ -74,5 +98,8 @@ def training_settings(
     if not model.endswith("vq-vae"):
         values = {name: value for name, value in values.items() if name not in CODEBOOK}
     size, image_size = values.pop("size"), values.pop("image_size", None)
-    architecture = spec(model, size) if image_size is None else spec(model, size, image_size)
-    return TrainingSettings.checked(spec=architecture, **values)
+    if parent is not None and size == "custom" and parent.name == model:  # no name stands for its shape
+        values.setdefault("spec", parent)
+    if "spec" not in values:
+        values["spec"] = spec(model, size) if image_size is None else spec(model, size, image_size)
+    return TrainingSettings.checked(**values)

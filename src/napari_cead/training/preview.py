@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
@@ -40,10 +41,13 @@ class Previews:
     Args:
         run: The run's folder.
         store: Where the slices come from.
+        spoil: What a denoiser has to undo: slices (N, 1, S, S) are drawn as it makes them; None: as they are.
     """
 
-    def __init__(self, run: Path, store: SliceStore) -> None:
-        self.run, self.store = run, store
+    def __init__(
+        self, run: Path, store: SliceStore, spoil: Callable[[torch.Tensor], torch.Tensor] | None = None
+    ) -> None:
+        self.run, self.store, self.spoil = run, store, spoil
         self.images: torch.Tensor | None = None
         self.begun = time.monotonic()
         self.drawn = self.cost = 0.0
@@ -83,8 +87,12 @@ class Previews:
         if self.images is None:
             rows = self.store.healthy_rows("validation")
             self.images = as_images(torch.from_numpy(self.store.read(rows[spread(len(rows))])).to(device))
+            if self.spoil is not None:
+                self.images = self.spoil(self.images)
         with autocast:
             made = network(self.images, sample=False).reconstruction
+        if self.spoil is not None:  # a denoiser is taught inside the brain alone
+            made = made * (self.images != 0)
         picture = strip(self.images[:, 0].cpu().numpy(), made[:, 0].float().cpu().numpy())
         name = f"{PREVIEWS}/epoch-{epoch:04d}.png"
         written: str | None = None

@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from ..errors import ParameterError
 from ..models.specs import ModelSpec
 from .augmentation import Augmentation
 from .corruption import ContextEncoding, Corruption
 
-Schedule = Literal["constant", "one-cycle"]
+Schedule = Literal["constant", "linear", "one-cycle"]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 
 FINE_TUNING_RATE = 0.2
@@ -29,14 +29,21 @@ class TrainingSettings(BaseModel):
         spec: The architecture; whether context encoding is used is part of it.
         epochs: Passes over the slices.
         batch_size: Slices per update, over all devices together.
-        learning_rate: Of Adam; with ``"one-cycle"`` its peak.
-        schedule: ``"constant"`` (the paper), or ``"one-cycle"``: up during the first tenth, down to 0 along a cosine.
+        learning_rate: Of the optimiser; with ``"one-cycle"`` its peak, with ``"linear"`` its start.
+        schedule: ``"constant"`` (the paper), ``"linear"``: down to 0 along a line, or ``"one-cycle"``: up during the
+            first tenth, down to 0 along a cosine.
+        optimizer: ``"adam"`` (the paper), or ``"adamw"``: Adam with decoupled weight decay.
+        weight_decay: Of AdamW.
         seed: Of everything random.
         beta: Weight of a VAE's divergence, in units of the ELBO.
         commitment: Weight of a VQ-VAE's commitment term; 1.0 in the paper.
         codebook_decay: Move a VQ-VAE's codebook by moving averages with this decay instead of its loss.
         reset_dead_codes: Replace code vectors that were not used during an epoch.
-        corruption: How images are corrupted if the spec asks for context encoding.
+        corruption: How images are corrupted if the spec asks for context encoding, or is a denoiser's.
+        loss: What a denoiser minimises inside the brain: the mean ``"absolute"`` or ``"squared"`` error. The families
+            of the paper have their own sums (see :mod:`~napari_cead.training.losses`), which are squared.
+        bright_limit: Leave spots brighter than so many times the tissue of their slice out of a denoiser's loss, for
+            slices that are called healthy and yet show white-matter hyperintensities; None: none.
         augmentation: How images are varied; None: not at all.
         clip: Largest norm of the gradient; None: any.
         patience: Epochs without a smaller healthy validation loss after which training ends; None: never.
@@ -51,17 +58,27 @@ class TrainingSettings(BaseModel):
     batch_size: int = Field(default=64, ge=1)
     learning_rate: Positive = 1e-4
     schedule: Schedule = "constant"
+    optimizer: Literal["adam", "adamw"] = "adam"
+    weight_decay: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.01
     seed: int = Field(default=0, ge=0, lt=1 << 31)
     beta: Annotated[FiniteFloat, Field(ge=0)] = 1.0
     commitment: Annotated[FiniteFloat, Field(ge=0)] = 1.0
     codebook_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     reset_dead_codes: bool = False
     corruption: Corruption = ContextEncoding()
+    loss: Literal["squared", "absolute"] = "squared"
+    bright_limit: Annotated[FiniteFloat, Field(ge=1, le=10)] | None = None
     augmentation: Augmentation | None = Augmentation(scale=0.06, rotation=6, shift=0.02)
     clip: Positive | None = None
     patience: int | None = Field(default=None, ge=1)
     freeze_encoder: bool = False
     precision: Literal["auto", "32", "bf16"] = "auto"
+
+    @model_validator(mode="after")
+    def _loss_of_the_family(self) -> TrainingSettings:
+        if (self.loss == "absolute" or self.bright_limit is not None) and not self.spec.denoising:
+            raise ValueError(f"{self.spec.name} minimises sums of squares: only denoisers have a choice")
+        return self
 
     @classmethod
     def checked(cls, **values: Any) -> TrainingSettings:
@@ -74,6 +91,8 @@ class TrainingSettings(BaseModel):
             return cls(**values)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
+            if not first["loc"]:
+                raise ParameterError(str(first["ctx"]["error"]), mend="give another value") from None
             names = [str(part) for part in first["loc"] if isinstance(part, str)]
             name = names[-1].replace("_", " ") if names else "a setting"
             raise ParameterError(
@@ -123,6 +142,8 @@ def rate(step: int, total: int, schedule: Schedule) -> float:
     """Return the factor on the learning rate at a step counted from 0."""
     if schedule == "constant":
         return 1.0
+    if schedule == "linear":
+        return max(0.0, 1 - step / max(1, total))
     warm = max(1, total // 10)
     if step < warm:
         return (step + 1) / warm

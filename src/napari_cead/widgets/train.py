@@ -13,6 +13,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QMessageBox
 
 from ..errors import CeadError
+from ..models.specs import DENOISER_NAMES
 from ..training.launching import command_line
 from ..training.manager import RunManager
 from ..training.registry import runs_folder
@@ -74,6 +75,7 @@ class TrainWidget(TrainForm):
         for part in (self.view, self.model_made, self.before_after):
             self.follow_column.addWidget(part)
         self.follow_column.addStretch(1)
+        self._suggested: dict[str, Any] = {}
         self._list_timer = QTimer(self, interval=LIST_EVERY_MS)
         self._connect()
         self._base_chosen()
@@ -146,6 +148,8 @@ class TrainWidget(TrainForm):
         """The design that is trained."""
         scratch = self.base.value == SCRATCH
         name = str(self.design.value if scratch else load_card(find_model(self.base.value)).spec.name)
+        if name in DENOISER_NAMES:
+            return name
         twin = name.removeprefix("ce-")
         return f"ce-{twin}" if self.context.value else twin
 
@@ -169,7 +173,7 @@ class TrainWidget(TrainForm):
             "lr": f"{self.learning_rate:g}",
             "batch_size": self.batch_size.value,
             "schedule": self.schedule.value,
-            "max_squares": self.squares.value if self.model.startswith("ce-") else None,
+            "max_squares": self.squares.value if self.squares.enabled else None,
             "augment": self.augment.value,
             "freeze_encoder": self.freeze.value,
             "patience": self.patience.value or None,
@@ -217,7 +221,9 @@ class TrainWidget(TrainForm):
         self.problem.setText(problem)
         self.problem.setVisible(bool(problem))
         self.start.enabled = not problem
-        self.squares.enabled = self.context.value
+        denoiser = self.model in DENOISER_NAMES
+        self.context.enabled = not denoiser
+        self.squares.enabled = self.context.value and not denoiser
         out = runs_folder() / (self.name.value.strip() or "local")
         words = self.manager.command(self.model, out / SCANS_FILE, out, self.options())
         self.command.setText(command_line(words[1:]))
@@ -232,7 +238,22 @@ class TrainWidget(TrainForm):
             return
         with self.context.changed.blocked():
             self.context.value = (self.design.value if spec is None else spec.name).startswith("ce-")
+        self._suggest(self.model in DENOISER_NAMES, scratch)
         self.update_enabled()
+
+    def _suggest(self, denoiser: bool, scratch: bool) -> None:
+        """Put in what suits the design, where the user has not chosen anything else."""
+        wanted: dict[str, Any] = {
+            "rate": "1e-3" if denoiser and scratch else "2e-4",
+            "batch_size": 16 if denoiser else 32,
+            "schedule": "linear" if denoiser else "constant",
+        }
+        for name, value in wanted.items():
+            control = getattr(self, name)
+            if control.value == self._suggested.get(name, control.value):
+                with control.changed.blocked():
+                    control.value = value
+        self._suggested = wanted
 
     def _looked_at(self, done: int, total: int) -> None:
         self.looking.setRange(0, total)

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from ..exploring import DEFAULT_MODEL
-from ..models.specs import MODEL_NAMES
+from ..models.specs import DESIGN_NAMES
 from ..patients import SEQUENCES
 from ..zoo import list_models
 from .controls import folded, push_button, row, scrolled, section
@@ -125,7 +125,9 @@ class TrainForm(QWidget):
         self.base = ComboBox(choices=[*names, SCRATCH])
         if DEFAULT_MODEL in names:
             self.base.value = DEFAULT_MODEL
-        self.design = ComboBox(choices=list(MODEL_NAMES), value=DEFAULT_MODEL)
+        self.design = ComboBox(choices=list(DESIGN_NAMES))
+        if DEFAULT_MODEL in DESIGN_NAMES:
+            self.design.value = DEFAULT_MODEL
         self.size = ComboBox(choices=["small", "paper"], value="small")
         self.name = LineEdit(value="local")
         self.epochs = SpinBox(value=10, min=1, max=100_000)
@@ -138,7 +140,12 @@ class TrainForm(QWidget):
         self.scratch = QWidget()
         inside = QGridLayout(self.scratch)
         inside.setContentsMargins(0, 0, 0, 0)
-        row(inside, "Design", self.design.native, "One of the paper's eight designs")
+        row(
+            inside,
+            "Design",
+            self.design.native,
+            "One of the paper's eight designs, or a denoiser: dae, ce-unet",
+        )
         row(inside, "Size", self.size.native, "small trains on a processor; paper wants a GPU")
         grid.addWidget(self.scratch, grid.rowCount(), 0, 1, 3)
         row(grid, "Name", self.name.native, "What the new model is called")
@@ -148,9 +155,14 @@ class TrainForm(QWidget):
             self.epochs.native,
             "Passes over the slices; those that do not fill a batch wait for the next one",
         )
-        row(grid, "Learning rate", self.rate.native, "Of Adam, as 0.0002 or 2e-4; lower it if the loss grows")
+        row(grid, "Learning rate", self.rate.native, "As 0.0002 or 2e-4; lower it if the loss grows")
         row(grid, "Batch size", self.batch_size.native, "Slices per update")
-        row(grid, "Context encoding", self.context.native, "Squares are cut out and have to be filled in")
+        row(
+            grid,
+            "Context encoding",
+            self.context.native,
+            "Squares are cut out and have to be filled in; dae and ce-unet have corruptions of their own",
+        )
         row(grid, "Squares", self.squares.native, "Most squares in a slice: the strength of context encoding")
         row(grid, "Device", self.device.native, "auto takes a GPU if there is one")
 
@@ -159,7 +171,7 @@ class TrainForm(QWidget):
         more.setContentsMargins(0, 0, 0, 0)
         self.seed = SpinBox(value=0, min=0, max=2**31 - 1)
         self.patience = SpinBox(value=0, min=0, max=100_000)
-        self.schedule = ComboBox(choices=["constant", "one-cycle"], value="constant")
+        self.schedule = ComboBox(choices=["constant", "linear", "one-cycle"], value="constant")
         self.augment = CheckBox(text="on", value=True)
         self.freeze = CheckBox(text="decoder only", value=False)
         row(more, "Seed", self.seed.native, "Of everything random")

@@ -101,6 +101,8 @@ class ModelCard(_Frozen):
         parents: The models it was fine-tuned from, the nearest first.
         statistics: Names of the maps (S, S) of healthy statistics stored with the weights.
         contrast: What the contrast of the training patients measured; not on the card if it is not known.
+        mirror_average: Whether a reconstruction is the mean of that of the image and that of its mirror image,
+            mirrored back. Not on the card unless it is.
         notes: What the user wrote about it; not on the card as long as there is nothing.
         parameters: Number of weights. This and what follows is filled in when the model is saved.
         dtype: Type of the weights on disk; in memory they are float32.
@@ -119,6 +121,7 @@ class ModelCard(_Frozen):
     parents: tuple[Parent, ...] = ()
     statistics: tuple[Name, ...] = ()
     contrast: ContrastRange | None = None
+    mirror_average: bool = False
     notes: str = ""
     parameters: int = Field(default=0, ge=0)
     dtype: Literal["float32", "float16"] = "float32"
@@ -134,12 +137,15 @@ class ModelCard(_Frozen):
         return self
 
     @model_serializer(mode="wrap")
-    def _without_what_is_not_there(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_what_is_not_used(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = serialize(self)
-        if not self.notes:  # versions that know neither can read the card
-            values.pop("notes", None)
-        if self.contrast is None:
-            values.pop("contrast", None)
+        for name in (
+            "notes",
+            "contrast",
+            "mirror_average",
+        ):  # versions that know no such thing can read the card
+            if not values.get(name):
+                values.pop(name, None)
         return values
 
 

@@ -14,6 +14,7 @@ from .. import __version__
 from ..atomic import atomic_path, make_folder
 from ..errors import ModelError, OutputError, extra
 from .finding import find_model, load_model
+from .storage import reconstructed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -41,8 +42,9 @@ def export_onnx(name_or_folder: str | Path, file: str | Path) -> Path:
     """Write a model as one ONNX file that turns images into their reconstructions.
 
     Its input ``image`` and its output ``reconstruction`` are float32 (N, 1, S, S) for any N; the input is what
-    ``preprocessing`` on the model's card makes of a slice. It is deterministic: a VAE decodes its mean. The file is
-    run by ONNX Runtime before it is put in its place and has to give what PyTorch gives. Its metadata hold the name
+    ``preprocessing`` on the model's card makes of a slice. It is deterministic: a VAE decodes its mean; the mean
+    with the mirror image is taken if the card says so. The file is run by ONNX Runtime before it is put in its place
+    and has to give what PyTorch gives. Its metadata hold the name
     (``model``), the ``sha256`` of the weights, ``sequence``, ``spacing`` (mm, y and x) and ``intensity``.
 
     Args:
@@ -107,7 +109,8 @@ def _convert(detector: Detector) -> Any:
     import torch
 
     side = detector.card.spec.image_size
-    network = _reconstructing(detector.module.to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]  # PyTorch's stub lacks it
+    plain = detector.module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # PyTorch's stub lacks it
+    network = _reconstructing(plain, detector.card)
     try:
         # Read by Dynamo: a plain trace takes the len() of the example's batch for a constant.
         program = torch.export.export(
@@ -130,7 +133,7 @@ def _convert(detector: Detector) -> Any:
     return _tidy(model)
 
 
-def _reconstructing(network: nn.Module) -> nn.Module:
+def _reconstructing(network: nn.Module, card: ModelCard) -> nn.Module:
     """Return the network as a module with one input and one output."""
     from torch import nn
 
@@ -140,8 +143,7 @@ def _reconstructing(network: nn.Module) -> nn.Module:
             self.network = network
 
         def forward(self, image: Tensor) -> Tensor:
-            reconstruction: Tensor = self.network(image, sample=False).reconstruction
-            return reconstruction
+            return reconstructed(self.network, image, card)
 
     return Reconstructing().eval()
 

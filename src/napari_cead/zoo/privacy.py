@@ -50,8 +50,11 @@ _KEYS = frozenset(
             "freeze_encoder",
             "precision",
         ),
-        *("kind", "squares", "largest_side", "inside_brain", "fill", "sigma", "cells"),
-        *("flip", "intensity", "scale", "rotation", "shift"),
+        *("optimizer", "weight_decay", "loss", "bright_limit"),
+        *("kind", "squares", "largest_side", "inside_brain", "fill", "sigma", "cells", "length_mm"),
+        *("patches", "lesions", "diameter_mm", "rim_mm", "irregularity", "darker", "blending", "sparing"),
+        *("parts", "share", "together"),
+        *("flip", "intensity", "contrast", "bias", "scale", "rotation", "shift"),
         # What a calibration found.
         *(
             "grid",
@@ -61,6 +64,7 @@ _KEYS = frozenset(
             "healthy_psnr",
         ),
         *("healthy_psnr_brain", "healthy_ssim", "healthy_slices", "residual", "positive-residual"),
+        *("smoothed-residual", "residual-times-intensity", "smoothed-times-intensity"),
         # Versions of packages. Not that of the platform: a Linux kernel may be named after the site that built it.
         *("napari-cead", "torch", "numpy", "scipy", "opencv-python-headless", "nibabel", "python"),
     }

@@ -59,6 +59,9 @@ class Detector:
     def reconstruct(self, batch: Tensor) -> Tensor:
         """Return what the network makes of a batch of slices; deterministic (a VAE decodes its mean).
 
+        If the card says ``mirror_average``, it is the mean over the slices and their mirror images. A denoiser is
+        taught inside the brain alone: elsewhere its reconstruction is 0, as the slice is.
+
         Args:
             batch: (N, 1, S, S), intensities in [0, 1], on any device.
 
@@ -72,8 +75,7 @@ class Detector:
 
         with torch.no_grad(), _repeatable(self.device):
             x = batch.to(self.device, torch.float32)
-            reconstruction: Tensor = self.module(x, sample=False).reconstruction
-            return reconstruction
+            return reconstructed(self.module, x, self.card)
 
     def kl_gradient(self, batch: Tensor) -> Tensor:
         """Return how strongly each pixel draws the posterior away from the standard normal: |d KL / d x|.
@@ -126,6 +128,15 @@ class Detector:
                 tensor.copy_(weights[key])
         statistics = {name: values.to(place) for name, values in self.statistics.items()}
         return replace(self, module=_laid_out(module, place), device=place, statistics=statistics)
+
+
+def reconstructed(network: nn.Module, images: Tensor, card: ModelCard) -> Tensor:
+    """Return what a network makes of images (N, 1, S, S), as its card says; see :meth:`Detector.reconstruct`."""
+    made: Tensor = network(images, sample=False).reconstruction
+    if card.mirror_average:
+        other: Tensor = network(images.flip(-1), sample=False).reconstruction
+        made = (made + other.flip(-1)) / 2
+    return made * (images != 0) if card.spec.denoising else made
 
 
 def save_model(
