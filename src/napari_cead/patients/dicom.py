@@ -333,7 +333,7 @@ def _may_be(file: Path) -> bool:
 def _first(folder: Path) -> Path | None:
     """Return a DICOM file that lies directly in a folder; of files whose name tells nothing a few are looked at."""
     unknown = 0
-    for name in sorted(entry.name for entry in os.scandir(folder)):
+    for name in sorted(entry.name for entry in list(folder.iterdir())):
         file = folder / name
         suffix = file.suffix.lower()
         told = suffix in SUFFIXES
@@ -351,9 +351,8 @@ def _first(folder: Path) -> Path | None:
 def _series_folders(folder: Path) -> dict[Path, Path]:
     """Return the folders inside that hold DICOM files, with one file of each; nothing unless the first one does."""
     found: dict[Path, Path] = {}
-    names = sorted(
-        entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")
-    )
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
     for below in (folder / name for name in names):
         file = _first(below)
         if file is not None:

@@ -66,7 +66,16 @@ _KEYS = frozenset(
         *("healthy_psnr_brain", "healthy_ssim", "healthy_slices", "residual", "positive-residual"),
         *("smoothed-residual", "residual-times-intensity", "smoothed-times-intensity"),
         # Versions of packages. Not that of the platform: a Linux kernel may be named after the site that built it.
-        *("napari-cead", "torch", "numpy", "scipy", "opencv-python-headless", "nibabel", "python"),
+        *(
+            "napari-cead",
+            "torch",
+            "numpy",
+            "scipy",
+            "opencv-python-headless",
+            "nibabel",
+            "SimpleITK",
+            "python",
+        ),
     }
 )
 _WORD = re.compile(r"[A-Za-z0-9.+_-]{1,64}")
