@@ -73,6 +73,28 @@ def test_negative_values_are_clipped_to_zero():
     assert scale_intensity(volume, brain_mask(volume))[6, 30, 25] == 0
 
 
+def test_the_tissues_median_is_one_half_whatever_liquid_and_lesions_there_are():
+    rng = np.random.default_rng(0)
+    volume = rng.normal(300, 20, (6, 20, 20))
+    volume[:, :6] = 40  # liquid
+    brain = np.ones(volume.shape, bool)
+    tissue = np.median(volume[:, 6:])
+    scaled = scale_intensity(volume, brain, "volume-tissue")
+    np.testing.assert_allclose(scaled, np.clip(volume / (2 * tissue), 0, 1), rtol=1e-5)
+    volume[2, 10:14, 10:14] = 3000  # a bright lesion
+    other = scale_intensity(volume, brain, "volume-tissue")
+    apart = np.ones_like(brain)
+    apart[2, 10:14, 10:14] = False
+    np.testing.assert_allclose(other[apart], scaled[apart], atol=2e-3)
+    assert other[2, 12, 12] == 1
+
+
+@pytest.mark.parametrize("value", [0.0, -3.0])
+def test_without_tissue_there_is_nothing_to_scale_by(value):
+    with pytest.raises(PatientError, match="tissue is 0"):
+        scale_intensity(np.full((2, 4, 4), value), np.ones((2, 4, 4), bool), "volume-tissue")
+
+
 def test_a_volume_without_positive_intensity_is_an_error():
     volume = np.where(make_brain()[0] > 0, -1.0, 0.0)
     with pytest.raises(PatientError, match="nothing to scale by"):

@@ -236,3 +236,11 @@ def test_bright_spots_of_healthy_slices_do_not_count():
     assert brain_error(restored, images, "absolute").item() > 0
     assert brain_error(restored, images, "absolute", 1.3).item() == 0
     assert brain_error(restored, images, "absolute", 2.0).item() > 0
+
+
+def test_corrupted_pixels_may_count_more():
+    clean = torch.full((1, 1, 2, 2), 0.5)
+    corrupted = clean.clone()
+    corrupted[0, 0, 0, 0] = 0.9  # restored as 1.9: an error of 1.4 there and of 1 elsewhere
+    losses = objective(Fixed("ae"), clean, corrupted, denoising="absolute", emphasis=5.0)
+    assert losses.total.item() == pytest.approx((5 * 1.4 + 3 * 1) / 8)

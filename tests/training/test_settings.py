@@ -38,7 +38,7 @@ def test_a_denoiser_has_settings_of_its_own_whatever_the_preset(name, preset, si
 def test_the_papers_designs_keep_their_losses(name, preset):
     found = training_settings(name, preset=preset)
     assert (found.optimizer, found.loss, found.bright_limit) == ("adam", "squared", None)
-    for change in ({"loss": "absolute"}, {"bright_limit": 1.4}):
+    for change in ({"loss": "absolute"}, {"bright_limit": 1.4}, {"emphasis": 4.0}):
         with pytest.raises(ParameterError, match="only denoisers"):
             training_settings(name, preset=preset, **change)
 

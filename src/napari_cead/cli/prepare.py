@@ -32,6 +32,9 @@ def prepare(
     min_brain: Annotated[
         float, typer.Option(min=0, max=1, help="Slices with a smaller share of brain are not trained on.")
     ] = 0.15,
+    intensity: Annotated[
+        str, typer.Option(help="Scaling to [0, 1]: volume-percentile, volume-tissue or slice-max.")
+    ] = "volume-percentile",
     spacing: Annotated[
         float, typer.Option(min=0.1, max=10, help="Size in mm of the pixels that the model will see.")
     ] = 0.94,
@@ -55,6 +58,7 @@ def prepare(
         validation=validation,
         test=test,
         min_brain=min_brain,
+        intensity=intensity,
         spacing=(spacing, spacing),
         image_size=image_size,
         png_first_column=png_first_column.value,

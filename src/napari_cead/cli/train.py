@@ -107,6 +107,9 @@ def train(
         float | None,
         typer.Option(help="Of dae and ce-unet: brighter spots than so many times the tissue do not count."),
     ] = None,
+    emphasis: Annotated[
+        float | None, typer.Option(help="Of dae and ce-unet: weight of corrupted pixels; 1 if left out.")
+    ] = None,
     feature_maps: Annotated[
         str | None, typer.Option(help="Of dae and ce-unet: channels of each level, with commas.")
     ] = None,
@@ -207,6 +210,7 @@ def train(
         ),
         "loss": loss,
         "bright_limit": bright_limit,
+        "emphasis": emphasis,
         "feature_maps": feature_maps,
         "working_size": working_size,
         "image_size": image_size,

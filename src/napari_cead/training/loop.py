@@ -18,7 +18,6 @@ from ..zoo import load_model
 from .augmentation import augment
 from .batches import batches_of, order_of
 from .codebook import CodebookTracker
-from .corruption import corrupt
 from .job import Asked, Job
 from .network import TERMS, Objective, initial_network, optimizer_of, quantised
 from .preview import Previews
@@ -26,6 +25,7 @@ from .record import Record
 from .requests import Requests
 from .runs import Epoch, RunFolder
 from .settings import rate
+from .spoiling import Spoiler
 from .store import SliceStore
 
 if TYPE_CHECKING:
@@ -97,7 +97,8 @@ class Loop:
         self.checkpoint_cost = self.overhead = 0.0
         self.store = store
         self.requests = Requests(job.run, job.requests_since)
-        self.previews = Previews(job.run, store, self._spoilt if settings.spec.denoising else None)
+        self.spoil = Spoiler(settings, store.settings.spacing, device, fabric.global_rank, fabric.world_size)
+        self.previews = Previews(job.run, store, self.spoil.again if settings.spec.denoising else None)
 
     def run(self) -> dict[str, Any]:
         """Train to the end, or until somebody asks for an end; then a checkpoint is written.
@@ -264,7 +265,7 @@ class Loop:
             images = augment(images, settings.augmentation, self.generator)
         corrupted = None
         if settings.spec.corrupts:
-            corrupted = self._corrupted(images, self.generator)
+            corrupted = self.spoil(images, self.generator)
         self.optimizer.zero_grad(set_to_none=True)
         pieces = torch.split(images, self.micro)
         others = [None] * len(pieces) if corrupted is None else torch.split(corrupted, self.micro)
@@ -294,7 +295,7 @@ class Loop:
         Without randomness; a denoiser's slices are corrupted in the same way in each epoch.
         """
         self.network.eval()
-        fixed = self._fixed()
+        fixed = self.spoil.fixed()
         count = len(self.validation)
         world, rank = self.fabric.world_size, self.fabric.global_rank
         mine = np.arange(rank, count, world)
@@ -303,25 +304,12 @@ class Loop:
         for images in self.validation.draw(chunks):
             if world == 1:
                 self._obey(self.requests.pending())
-            corrupted = self._corrupted(images, fixed) if self.settings.spec.denoising else None
+            corrupted = self.spoil(images, fixed) if self.settings.spec.denoising else None
             with self.fabric.autocast():
                 total += self.objective(images, corrupted)[1].double() * len(images)
         if world > 1:
             total = self.fabric.all_reduce(total, reduce_op="sum")  # type: ignore[assignment]
         return [float(value) for value in total.cpu() / count][:3]
-
-    def _corrupted(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        spacing = self.store.settings.spacing
-        return corrupt(images, self.settings.corruption, generator, spacing=spacing).images
-
-    def _fixed(self) -> torch.Generator:
-        """Return a generator that starts at the same place whenever it is asked for."""
-        seed = self.settings.seed * self.fabric.world_size + self.fabric.global_rank
-        return torch.Generator(self.fabric.device).manual_seed(seed)
-
-    def _spoilt(self, images: Tensor) -> Tensor:
-        """Return images as a denoiser gets them, the same ones each time."""
-        return self._corrupted(images, self._fixed())
 
     def _mean(self, terms: Tensor) -> list[float]:
         if self.fabric.world_size > 1:

@@ -81,7 +81,13 @@ def bright_spots(images: Tensor, limit: float) -> Tensor:
     return functional.max_pool2d(bright, 3, 1, 1) > 0
 
 
-def brain_error(restored: Tensor, images: Tensor, kind: Error, bright_limit: float | None = None) -> Tensor:
+def brain_error(
+    restored: Tensor,
+    images: Tensor,
+    kind: Error,
+    bright_limit: float | None = None,
+    weights: Tensor | None = None,
+) -> Tensor:
     """Return the mean error over the brain's pixels of a batch: two (N, 1, S, S) to a scalar.
 
     Args:
@@ -89,13 +95,15 @@ def brain_error(restored: Tensor, images: Tensor, kind: Error, bright_limit: flo
         images: The clean images, 0 outside the brain.
         kind: ``"absolute"`` or ``"squared"``.
         bright_limit: Leave out spots brighter than so many times the tissue of their slice; None: none.
+        weights: (N, 1, S, S), how much each pixel counts; None: all alike.
     """
     brain = images != 0
     if bright_limit is not None:
         brain = brain & ~bright_spots(images, bright_limit)
     difference = single(restored) - single(images)
     error = difference.abs() if kind == "absolute" else difference.square()
-    return (error * brain).sum() / brain.sum().clamp(min=1)
+    share = brain.to(error.dtype) if weights is None else brain * weights
+    return (error * share).sum() / share.sum().clamp(min=1)
 
 
 def objective(
@@ -108,6 +116,7 @@ def objective(
     codebook: CodebookLearning = "loss",
     denoising: Error | None = None,
     bright_limit: float | None = None,
+    emphasis: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> Losses:
     """Run a network on a batch and return its losses.
@@ -123,11 +132,15 @@ def objective(
             :class:`~napari_cead.training.codebook.CodebookTracker` with a decay moves the codebook.
         denoising: The error of a network that restores corrupted images; None for the families of the paper.
         bright_limit: See :func:`brain_error`.
+        emphasis: Weight of the corrupted pixels of a denoiser's images, beside 1 of the others.
         generator: Source of the posterior's samples, on the device of the images.
     """
     if denoising is not None:
         restored = module(images if corrupted is None else corrupted, sample=False).reconstruction
-        error = brain_error(restored, images, denoising, bright_limit)
+        weights = None
+        if emphasis != 1 and corrupted is not None:
+            weights = 1 + (emphasis - 1) * (corrupted != images).to(torch.float32)
+        error = brain_error(restored, images, denoising, bright_limit, weights)
         nothing = error.new_zeros(())
         return Losses(error, error, nothing, nothing)
     output: Output = module(images, generator=generator)

@@ -50,6 +50,7 @@ class Objective(nn.Module):
             codebook="loss" if settings.codebook_decay is None else "ema",
             denoising=settings.loss if settings.spec.denoising else None,
             bright_limit=settings.bright_limit,
+            emphasis=settings.emphasis,
             generator=generator,
         )
         terms = torch.stack([losses.total, losses.reconstruction, losses.latent, losses.context]).detach()

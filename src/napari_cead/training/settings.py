@@ -44,6 +44,7 @@ class TrainingSettings(BaseModel):
             of the paper have their own sums (see :mod:`~napari_cead.training.losses`), which are squared.
         bright_limit: Leave spots brighter than so many times the tissue of their slice out of a denoiser's loss, for
             slices that are called healthy and yet show white-matter hyperintensities; None: none.
+        emphasis: Weight of corrupted pixels in a denoiser's loss, beside 1 of the others.
         augmentation: How images are varied; None: not at all.
         clip: Largest norm of the gradient; None: any.
         patience: Epochs without a smaller healthy validation loss after which training ends; None: never.
@@ -68,6 +69,7 @@ class TrainingSettings(BaseModel):
     corruption: Corruption = ContextEncoding()
     loss: Literal["squared", "absolute"] = "squared"
     bright_limit: Annotated[FiniteFloat, Field(ge=1, le=10)] | None = None
+    emphasis: Annotated[FiniteFloat, Field(ge=1, le=100)] = 1.0
     augmentation: Augmentation | None = Augmentation(scale=0.06, rotation=6, shift=0.02)
     clip: Positive | None = None
     patience: int | None = Field(default=None, ge=1)
@@ -76,7 +78,8 @@ class TrainingSettings(BaseModel):
 
     @model_validator(mode="after")
     def _loss_of_the_family(self) -> TrainingSettings:
-        if (self.loss == "absolute" or self.bright_limit is not None) and not self.spec.denoising:
+        own = self.loss == "absolute" or self.bright_limit is not None or self.emphasis != 1
+        if own and not self.spec.denoising:
             raise ValueError(f"{self.spec.name} minimises sums of squares: only denoisers have a choice")
         return self
 

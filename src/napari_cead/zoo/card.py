@@ -46,7 +46,7 @@ class Preprocessing(_Frozen):
     """
 
     sequence: str = "flair"
-    intensity: Literal["volume-percentile", "slice-max"] = "volume-percentile"
+    intensity: Literal["volume-percentile", "volume-tissue", "slice-max"] = "volume-percentile"
     spacing: tuple[Millimetres, Millimetres] = (0.94, 0.94)
     image_size: int = Field(default=196, ge=1)
 

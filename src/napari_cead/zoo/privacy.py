@@ -50,7 +50,7 @@ _KEYS = frozenset(
             "freeze_encoder",
             "precision",
         ),
-        *("optimizer", "weight_decay", "loss", "bright_limit"),
+        *("optimizer", "weight_decay", "loss", "bright_limit", "emphasis"),
         *("kind", "squares", "largest_side", "inside_brain", "fill", "sigma", "cells", "length_mm"),
         *("patches", "lesions", "diameter_mm", "rim_mm", "irregularity", "darker", "blending", "sparing"),
         *("parts", "share", "together"),
