@@ -82,13 +82,8 @@ def test_both_files_of_a_pair_dropped_together_are_one_layer(viewer, scan, tmp_p
 @pytest.fixture
 def two_series(scan, tmp_path):
     for number in (3, 8):
-        write_dicom(
-            tmp_path / "anna",
-            np.where(scan > 0, scan + number, 0).astype(scan.dtype),
-            AFFINE,
-            number=number,
-            name=f"{number}-{{}}.dcm",
-        )
+        brighter = np.where(scan > 0, scan + number, 0).astype(scan.dtype)
+        write_dicom(tmp_path / "anna", brighter, AFFINE, number=number, name=f"{number}-{{}}.dcm")
     return tmp_path / "anna"
 
 
