@@ -21,11 +21,17 @@ if TYPE_CHECKING:
 
 Values = NDArray[np.float32]
 
-Need = Literal["network", "gradient", "statistics"]
-"""What a score is made from beside the image: a reconstruction, a KL gradient, healthy statistics."""
+Need = Literal["network", "gradient", "statistics", "tissue"]
+"""What a score is made from beside the image: a reconstruction, a KL gradient, healthy statistics, tissue at 0.5."""
 
 SMOOTHING_MM = 2.0
 """Sigma of the Gaussian of smoothed scores: about a box of 5 x 5 pixels on a grid of 1.4 mm."""
+
+EXCESS_MM, CHANGE_MM, DARK_MM = 1.5, 3.75, 3.0
+"""Sigmas of ``bright-and-changed``: of the brightness, of what is brighter than its reconstruction, and darker."""
+
+TISSUE = 0.5
+"""Where the median of the tissue lies under the scaling ``volume-tissue``."""
 
 BRIGHT_HEADROOM = 10.0
 """Headroom of the scores of bright lesions, which lie far above the little that a good denoiser leaves elsewhere."""
@@ -87,12 +93,24 @@ def _positive_residual(of: Evidence) -> Values:
     return np.asarray(np.maximum(of.image - of.reconstruction, np.float32(0)))
 
 
-def _smoothed_residual(of: Evidence) -> Values:
-    values = _positive_residual(of)
+def _in_brain(of: Evidence, values: Values, sigma_mm: float) -> Values:
+    """Smooth values within the slice and the brain."""
     planes = values.reshape(-1, *values.shape[-2:])
     brain = np.broadcast_to(of.image > 0, values.shape).reshape(planes.shape)
-    sigma = (SMOOTHING_MM / of.spacing[0], SMOOTHING_MM / of.spacing[1])
-    return smoothed(planes, brain, sigma).reshape(values.shape)
+    return smoothed(planes, brain, (sigma_mm / of.spacing[0], sigma_mm / of.spacing[1])).reshape(values.shape)
+
+
+def _smoothed_residual(of: Evidence) -> Values:
+    return _in_brain(of, _positive_residual(of), SMOOTHING_MM)
+
+
+def _bright_and_changed(of: Evidence) -> Values:
+    """Harmonic mean of two kinds of evidence, high where both are; and half of what became darker, old cavities."""
+    change = _in_brain(of, _positive_residual(of), CHANGE_MM)
+    excess = _in_brain(of, np.maximum(of.image - np.float32(TISSUE), np.float32(0)), EXCESS_MM)
+    dark = _in_brain(of, np.maximum(of.reconstruction - of.image, np.float32(0)), DARK_MM)
+    both = 2 * change * excess / np.maximum(change + excess, np.float32(1e-4))
+    return np.asarray(both + 0.5 * dark, dtype=np.float32)
 
 
 def _residual_times_intensity(of: Evidence) -> Values:
@@ -155,6 +173,14 @@ SCORES: Mapping[str, Score] = {
             whole=True,
         ),
         Score(
+            "bright-and-changed",
+            "harmonic mean of the smoothed positive residual and the brightness above the tissue's, and half of the "
+            "smoothed negative residual",
+            _bright_and_changed,
+            needs=frozenset({"network", "tissue"}),
+            whole=True,
+        ),
+        Score(
             "residual-z",
             "residual in standard deviations above that of healthy slices at the same place",
             _residual_z,
@@ -211,6 +237,11 @@ def lacks(score: Score, gradient: bool, statistics: Container[str]) -> Need | No
     if "statistics" in score.needs and not all(name in statistics for name in (RESIDUAL_MEAN, RESIDUAL_STD)):
         return "statistics"
     return None
+
+
+def suits(score: Score, card: ModelCard) -> bool:
+    """Whether a model's images have their tissue where a score looks for it."""
+    return "tissue" not in score.needs or card.preprocessing.intensity == "volume-tissue"
 
 
 def available_scores(card: ModelCard) -> tuple[str, ...]:
@@ -294,6 +325,8 @@ def _refusal(name: str, card: ModelCard) -> str | None:
         return f"{name} needs a variational autoencoder, which {card.name} is not"
     if missing == "statistics":
         return _no_statistics(name, card.name)
+    if not suits(score, card):
+        return f"{name} needs a model of scans that are scaled by their tissue, which {card.name} is not"
     if score.scaled and name not in card.score_scales:
         return _no_scale(name, card.name)
     return None
@@ -309,4 +342,4 @@ def _no_scale(name: str, model: str) -> str:
 
 def _without_needs() -> tuple[str, ...]:
     """The scores that every model can give."""
-    return tuple(name for name, score in SCORES.items() if not score.scaled)
+    return tuple(name for name, score in SCORES.items() if not score.scaled and "tissue" not in score.needs)

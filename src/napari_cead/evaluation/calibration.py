@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..atomic import strict
 from ..detection import SCORES, anomaly_score
 from ..detection.reconstruct import GROUP, Progress, Stop
-from ..detection.scores import Evidence, lacks
+from ..detection.scores import Evidence, lacks, suits
 from ..detection.thresholds import ScoreHistograms
 from ..errors import Cancelled
 from ..metrics import ImageQuality
@@ -34,7 +34,11 @@ if TYPE_CHECKING:
 SUGGESTED_SCORES = ("residual", "positive-residual")
 """Scores that a search on lesion masks chooses settings for; all others have those of healthy slices alone."""
 
+OF_TISSUE = "bright-and-changed"
+"""Score of denoisers of scans that are scaled by their tissue."""
+
 SUGGESTED_OF_DENOISERS = (
+    OF_TISSUE,
     "positive-residual",
     "smoothed-residual",
     "residual-times-intensity",
@@ -103,8 +107,14 @@ def calibrate(
 
     names = [patient.name for patient in store.patients_of("validation")]
     denoising = detector.card.spec.denoising
-    searched = SUGGESTED_OF_DENOISERS if denoising else SUGGESTED_SCORES
+    searched = [
+        score
+        for score in (SUGGESTED_OF_DENOISERS if denoising else SUGGESTED_SCORES)
+        if suits(SCORES[score], detector.card)
+    ]
     default = HEALTHY_DEFAULT_OF_DENOISERS if denoising else HEALTHY_DEFAULT
+    if OF_TISSUE in searched:
+        default = OF_TISSUE
     at_once = [score for score in searched if not SCORES[score].scaled]
     later = [score for score in searched if SCORES[score].scaled]
     total = len(names) * (1 + bool(later) + len(searched))
@@ -117,7 +127,9 @@ def calibrate(
     gradient = detector.card.spec.family == "vae"
     samples = _Samples(gradient)
     healthy_values: dict[str, ScoreHistograms] = {
-        name: ScoreHistograms.empty(BINS) for name, score in SCORES.items() if not score.scaled
+        name: ScoreHistograms.empty(BINS)
+        for name, score in SCORES.items()
+        if not score.scaled and suits(score, detector.card)
     }
     for done, name in enumerate(names, start=1):
         found = _Looked.at(store, name, detector, index, usable, should_stop)
@@ -304,7 +316,7 @@ def _in_groups(
 
 def _healthy_values(score: str, calm: Evidence, brain: NDArray[np.bool_]) -> ScoreHistograms:
     """Return the histogram of a score that needs no scaling over the brain pixels of healthy slices."""
-    values = anomaly_score(score, calm.image, calm.reconstruction)
+    values = anomaly_score(score, calm.image, calm.reconstruction, spacing=calm.spacing)
     return ScoreHistograms.of(values, np.zeros(values.shape, np.bool_), brain, BINS)
 
 

@@ -47,6 +47,7 @@ class UNetOptions(BaseModel):
         adds_input: Whether the output is added to the input, so that the layers learn the change alone.
         mirror_input: Whether the layers also see the mirrored image: left and right of a healthy brain are alike.
         stem: The layers work on an image so many times smaller, whose pixels are put side by side as channels.
+        enlarging: How the decoder enlarges maps.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +57,7 @@ class UNetOptions(BaseModel):
     adds_input: bool = False
     mirror_input: bool = False
     stem: Literal[1, 2, 4] = 1
+    enlarging: Literal["bilinear", "nearest"] = "bilinear"
 
 
 class ModelSpec(BaseModel):

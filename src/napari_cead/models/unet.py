@@ -33,7 +33,7 @@ def convolutions(channels: int, maps: int) -> nn.Sequential:
 class DenoisingUNet(nn.Module):
     """U-Net (Ronneberger, Fischer, Brox 2015) that repairs slices, after the one of Kascenas et al. 2022.
 
-    Each level is halved by averaging and enlarged bilinearly.
+    Each level is halved by averaging.
 
     Larger images are reduced to the spec's working size. What the layers changed there is enlarged and added to the
     image: detail that the layers never saw stays in the reconstruction, and the residual is the change alone, without
@@ -78,7 +78,10 @@ class DenoisingUNet(nn.Module):
             beside = skipped[-2 - number]
             if len(self.narrow):  # before it is enlarged: the same, at a quarter of the cost
                 maps = self.narrow[number](maps)
-            maps = functional.interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=False)
+            if self.options.enlarging == "nearest":
+                maps = functional.interpolate(maps, scale_factor=2.0, mode="nearest")
+            else:
+                maps = functional.interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=False)
             maps = level(maps + beside if len(self.narrow) else torch.cat([maps, beside], dim=1))
         result: Tensor = self.head(maps)
         if stem > 1:
