@@ -3,6 +3,7 @@ import sys
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from model_folders import card
 from napari_cead.detection import SCORES, anomaly_score, available_scores, check_score
@@ -132,9 +133,13 @@ def test_a_model_offers_what_it_can_give():
         "intensity",
     )
     whole = card(score_scales=SCALES, statistics=MAPS)
-    assert available_scores(whole) == tuple(SCORES)
+    for_tissue = whole.model_copy(update={"preprocessing": Preprocessing(intensity="volume-tissue")})
+    assert available_scores(for_tissue) == tuple(SCORES)
     for name in SCORES:
-        check_score(name, whole)
+        check_score(name, for_tissue)
+    assert available_scores(whole) == tuple(name for name in SCORES if name != "bright-and-changed")
+    with pytest.raises(ParameterError, match="scaled by their tissue"):
+        check_score("bright-and-changed", whole)
     assert "residual-z" not in available_scores(card(score_scales=SCALES, statistics=MAPS[:1]))
 
 
@@ -164,3 +169,24 @@ def test_the_table_is_there_without_torch():
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_bright_and_changed_is_the_harmonic_mean_of_both_and_half_of_what_was_dark():
+    rng = np.random.default_rng(4)
+    brain = np.zeros((2, 40, 44), bool)
+    brain[:, 6:34, 8:36] = True
+    image = np.where(brain, rng.uniform(0.2, 0.9, brain.shape), 0).astype(np.float32)
+    made = np.where(brain, rng.uniform(0.2, 0.9, brain.shape), 0).astype(np.float32)
+
+    def smooth(values, millimetres):
+        sigma = (0, millimetres / 1.5, millimetres / 1.5)
+        inside = ndimage.gaussian_filter(brain.astype(float), sigma, mode="constant")
+        return (
+            ndimage.gaussian_filter(np.where(brain, values, 0.0), sigma, mode="constant")[brain]
+            / inside[brain]
+        )
+
+    q, e = smooth(np.maximum(image - made, 0), 3.75), smooth(np.maximum(image - 0.5, 0), 1.5)
+    expected = 2 * q * e / (q + e) + 0.5 * smooth(np.maximum(made - image, 0), 3.0)
+    found = anomaly_score("bright-and-changed", image, made, spacing=(1.5, 1.5))
+    np.testing.assert_allclose(found[brain], expected, rtol=2e-3, atol=1e-4)

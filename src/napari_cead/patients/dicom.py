@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import PatientError, PatientNotFoundError, UnreadableError
 from .aliases import sequence_of_description
-from .itk import simpleitk
+from .itk import one_at_a_time, simpleitk
 from .places import place_of, within
 
 SUFFIXES = (".dcm", ".ima")
@@ -234,7 +234,8 @@ def header_of(file: Path) -> Header | None:
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(file))
     try:
-        reader.ReadImageInformation()
+        with one_at_a_time():
+            reader.ReadImageInformation()
     except RuntimeError:
         return None
     tags = {
