@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 from pathlib import Path
 
 import nibabel as nib
@@ -95,6 +96,8 @@ def write_dicom(
         file = folder / name.format(index)
         writer.SetFileName(str(file))
         writer.SetImageIO("GDCMImageIO")
+        before = locale.setlocale(locale.LC_ALL)
         writer.Execute(image)
+        locale.setlocale(locale.LC_ALL, before)  # GDCM leaves it at C, and text would be read as ASCII
         files.append(file)
     return files

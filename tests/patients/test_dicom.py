@@ -288,7 +288,7 @@ def test_what_scanners_call_sequences(text, contrast, sequence):
 
 
 def test_files_read_in_several_threads_leave_the_locale_alone(tmp_path, scan):
-    """ITK sets the locale of the process to C for a while: whoever opens text meanwhile would read it as ASCII."""
+    """GDCM's writer sets the locale of the process to C: text opened afterwards would be read as ASCII."""
     write_dicom(tmp_path / "a", scan, OBLIQUE)
     files, before = sorted((tmp_path / "a").iterdir()) * 8, locale.setlocale(locale.LC_ALL)
     with ThreadPoolExecutor(8) as pool:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import PatientError, PatientNotFoundError, UnreadableError
 from .aliases import sequence_of_description
-from .itk import one_at_a_time, simpleitk
+from .itk import simpleitk
 from .places import place_of, within
 
 SUFFIXES = (".dcm", ".ima")
@@ -234,8 +234,7 @@ def header_of(file: Path) -> Header | None:
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(file))
     try:
-        with one_at_a_time():
-            reader.ReadImageInformation()
+        reader.ReadImageInformation()
     except RuntimeError:
         return None
     tags = {

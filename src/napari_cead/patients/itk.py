@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import locale
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,25 +20,6 @@ def simpleitk() -> Any:
     sitk: Any = import_module("SimpleITK")
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     return sitk
-
-
-_reading = threading.Lock()
-
-
-@contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Let one thread alone read with ITK, and leave the locale as it was.
-
-    ITK's readers set the locale of the whole process to C, and back to what they found. Two threads at once can find
-    the other's C, and every file that is opened afterwards without an encoding is then read as ASCII.
-    """
-    with _reading:
-        before = locale.setlocale(locale.LC_ALL)
-        try:
-            yield
-        finally:
-            if locale.setlocale(locale.LC_ALL) != before:
-                locale.setlocale(locale.LC_ALL, before)
 
 
 def grid_of(image: Any, *, has_orientation: bool, file: Path) -> Grid:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import GeometryError, PatientNotFoundError, UnreadableError, UnsupportedError
-from .itk import grid_of, one_at_a_time, simpleitk, why
+from .itk import grid_of, simpleitk, why
 from .limits import MAX_VOXELS, check_memory
 from .volumes import Volume
 
@@ -29,8 +29,7 @@ def read_nrrd(path: Path) -> Volume:
     _check_size(path, fields)
     sitk = simpleitk()
     try:
-        with one_at_a_time():
-            image = sitk.ReadImage(str(path))
+        image = sitk.ReadImage(str(path))
     except RuntimeError as error:
         raise UnreadableError(
             f"the file cannot be read as NRRD ({why(error)})", file=path, mend=_MEND

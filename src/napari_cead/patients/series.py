@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..errors import GeometryError, UnreadableError, UnsupportedError
 from .dicom import MEND, SAME_DIRECTION, Series, header_of, series_of
-from .itk import grid_of, grid_of_lps, one_at_a_time, simpleitk, why
+from .itk import grid_of, grid_of_lps, simpleitk, why
 from .limits import MAX_VOXELS, check_memory
 from .volumes import Volume
 
@@ -44,8 +44,7 @@ def read_series(path: str | Path) -> Volume:
 def _read_one(file: Path, path: Path) -> Volume:
     """Read a file that holds all slices."""
     sitk = simpleitk()
-    with one_at_a_time():
-        image = sitk.ReadImage(str(file), sitk.sitkFloat32)
+    image = sitk.ReadImage(str(file), sitk.sitkFloat32)
     grid = grid_of(image, has_orientation=True, file=path)
     data = sitk.GetArrayFromImage(image).transpose(2, 1, 0)
     return Volume(grid.to_canonical(np.asarray(data)), grid, ())
@@ -86,8 +85,7 @@ def _read_slices(series: Series, path: Path) -> Volume:
     axes = np.stack([rows * first.spacing[0], columns * first.spacing[1], step], axis=1)
     size = (first.size[0], first.size[1], len(found))
     grid = grid_of_lps(size, axes, found[0].position, has_orientation=True, file=path)
-    with one_at_a_time():
-        image = sitk.ReadImage(names, sitk.sitkFloat32)
+    image = sitk.ReadImage(names, sitk.sitkFloat32)
     data = sitk.GetArrayFromImage(image).transpose(2, 1, 0)
     return Volume(grid.to_canonical(np.asarray(data)), grid, _about_gaps(gaps, path.name))
 

@@ -64,7 +64,7 @@ _KEYS = frozenset(
             "healthy_psnr",
         ),
         *("healthy_psnr_brain", "healthy_ssim", "healthy_slices", "residual", "positive-residual"),
-        *("smoothed-residual", "residual-times-intensity", "smoothed-times-intensity"),
+        *("smoothed-residual", "residual-times-intensity", "smoothed-times-intensity", "bright-and-changed"),
         # Versions of packages. Not that of the platform: a Linux kernel may be named after the site that built it.
         *(
             "napari-cead",
