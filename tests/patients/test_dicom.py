@@ -1,9 +1,7 @@
 """DICOM folders, written by SimpleITK's own writer and compared with a NIfTI of the same volume."""
 
 import itertools
-import locale
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 
 import nibabel as nib
 import numpy as np
@@ -21,7 +19,6 @@ from napari_cead.patients import (
     preferred_sequence,
 )
 from napari_cead.patients.aliases import sequence_of_description
-from napari_cead.patients.dicom import header_of
 from napari_cead.patients.reading import read_place
 from scanners import itk_affine, itk_image, rotation, write_dicom
 from scans import make_brain, write_nifti
@@ -285,12 +282,3 @@ def test_an_enhanced_file_of_many_slices_is_read(tmp_path, scan):
 )
 def test_what_scanners_call_sequences(text, contrast, sequence):
     assert sequence_of_description(text, contrast=contrast) == sequence
-
-
-def test_files_read_in_several_threads_leave_the_locale_alone(tmp_path, scan):
-    """GDCM's writer sets the locale of the process to C: text opened afterwards would be read as ASCII."""
-    write_dicom(tmp_path / "a", scan, OBLIQUE)
-    files, before = sorted((tmp_path / "a").iterdir()) * 8, locale.setlocale(locale.LC_ALL)
-    with ThreadPoolExecutor(8) as pool:
-        assert None not in list(pool.map(header_of, files))
-    assert locale.setlocale(locale.LC_ALL) == before
