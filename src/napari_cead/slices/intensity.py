@@ -57,7 +57,8 @@ def scale_intensity(
                 f"the {what} is {scale:g}, nothing to scale by",
                 mend="give a scan with positive intensities",
             )
-        inside /= np.float32(scale)
+        with np.errstate(over="ignore"):  # what overflows is far above 1, and clipped like the rest
+            inside /= np.float32(scale)
     return np.asarray(np.clip(inside, 0, 1, out=inside))
 
 
