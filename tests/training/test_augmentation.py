@@ -1,4 +1,7 @@
+import numpy as np
+import pytest
 import torch
+from scipy.ndimage import binary_erosion, gaussian_filter
 
 from napari_cead.training import Augmentation, augment
 
@@ -84,3 +87,47 @@ def test_a_bias_is_a_smooth_factor():
     assert 0.04 < factor.std() < 0.1
     steps = (factor[..., 1:] - factor[..., :-1]).abs()
     assert steps.max() < 0.1 and abs(factor.mean().item() - 1) < 0.01
+
+
+def disk(count: int = 60, side: int = 32) -> torch.Tensor:
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    inside = (y - side / 2) ** 2 + (x - side / 2) ** 2 < (side / 2 - 4) ** 2
+    return (0.5 * inside).repeat(count, 1, 1, 1)
+
+
+def test_a_third_of_the_images_is_blurred_by_a_gaussian_of_its_own():
+    torch.manual_seed(1)
+    x = torch.rand(300, 1, 24, 24) + 0.1
+    result = augment(x, Augmentation(flip=False, intensity=0, blur=1.0), generator())
+    changed = torch.tensor([not torch.equal(a, b) for a, b in zip(result, x, strict=True)])
+    assert 70 < changed.sum() < 130
+    inner = (slice(6, -6), slice(6, -6))
+    for before, after in zip(x[changed][:5, 0].numpy(), result[changed][:5, 0].numpy(), strict=True):
+        sigmas = [(y, z) for y in np.linspace(0.05, 1, 20) for z in np.linspace(0.05, 1, 20)]
+        errors = [np.abs(gaussian_filter(before, pair) - after)[inner].max() for pair in sigmas]
+        assert min(errors) < max(0.02, 0.1 * np.abs(before - after)[inner].max())
+
+
+def test_blur_leaves_the_background_at_zero():
+    result = augment(disk(), Augmentation(flip=False, intensity=0, blur=2.0), generator())
+    assert bool(((result == 0) == (disk() == 0)).all())
+
+
+def test_only_the_outermost_pixels_of_the_brain_get_brighter():
+    x = disk()
+    result = augment(x, Augmentation(flip=False, intensity=0, rim=0.3), generator())
+    rise = (result - x).numpy()[:, 0]
+    brain = x[0, 0].numpy() > 0
+    square = np.ones((3, 3), bool)
+    inside = binary_erosion(brain, square, iterations=2)
+    assert rise.min() >= 0 and (rise[:, ~brain] == 0).all() and (rise[:, inside] == 0).all()
+    touched = (rise > 0).any((1, 2))
+    assert 10 < touched.sum() < 32 and rise.max() > 0.1
+    first = brain & ~binary_erosion(brain, square)
+    assert any((one[first] > 0).mean() > 0.1 for one in rise)
+
+
+@pytest.mark.parametrize("value", [-0.1, 4.0])
+def test_a_blur_out_of_range_is_refused(value):
+    with pytest.raises(ValueError, match="blur"):
+        Augmentation(blur=value)

@@ -2,7 +2,17 @@ import numpy as np
 import pytest
 import torch
 
-from napari_cead.training.batches import DeviceBatches, LoaderBatches, as_images, batches_of, order_of
+from napari_cead.training.batches import (
+    DeviceBatches,
+    LoaderBatches,
+    as_images,
+    batches_of,
+    chances,
+    order_of,
+)
+from napari_cead.training.preparation import prepare
+from napari_cead.training.store import SliceStore
+from small_stores import SIZE, write_patients
 
 CPU = torch.device("cpu")
 
@@ -52,3 +62,21 @@ def test_slices_lie_on_the_device_if_they_fit(small_store, monkeypatch):
     assert isinstance(batches_of(small_store, "train", CPU, "auto", 0), DeviceBatches)
     monkeypatch.setattr(batches, "_free_memory", lambda device: 1000)
     assert isinstance(batches_of(small_store, "train", CPU, "auto", 0), LoaderBatches)
+
+
+def test_folders_of_patients_weigh_the_same_however_many_slices_they_gave(tmp_path):
+    write_patients(tmp_path / "cohort" / "many", 10)
+    write_patients(tmp_path / "all", 12)
+    (tmp_path / "cohort" / "few").mkdir()
+    for name in ("Mets_011", "Mets_012"):
+        (tmp_path / "all" / name).rename(tmp_path / "cohort" / "few" / name)
+    prepare(tmp_path / "cohort", tmp_path / "store", validation=0.2, test=0, image_size=SIZE)
+    store = SliceStore.open(tmp_path / "store")
+    likely = chances(store, "train")
+    from_few = ["few" in store.patients[place].source for place in store.healthy_rows("train")[:, 0]]
+    assert 0 < sum(from_few) < len(from_few) / 2
+    assert likely.sum() == pytest.approx(1) and likely[from_few].sum() == pytest.approx(0.5)
+    epochs = [np.concatenate(order_of(len(likely), 4, 0, epoch, 0, 1, likely)) for epoch in range(1, 200)]
+    shown = np.isin(np.concatenate(epochs), np.flatnonzero(from_few)).mean()
+    assert 0.46 < shown < 0.54
+    assert (epochs[0] == np.concatenate(order_of(len(likely), 4, 0, 1, 0, 1, likely))).all()

@@ -8,7 +8,7 @@ from torch.distributions import kl_divergence as closed_form
 from napari_cead.models import build
 from napari_cead.models.outputs import Output, QuantisedOutput, VariationalOutput
 from napari_cead.training import kl_divergence, objective, squared_error
-from napari_cead.training.losses import brain_error, bright_spots
+from napari_cead.training.losses import brain_error, bright_spots, corruption_weights
 
 
 def test_divergence_is_the_closed_form():
@@ -239,8 +239,27 @@ def test_bright_spots_of_healthy_slices_do_not_count():
 
 
 def test_corrupted_pixels_may_count_more():
-    clean = torch.full((1, 1, 2, 2), 0.5)
+    clean = torch.full((1, 1, 9, 9), 0.5)
     corrupted = clean.clone()
-    corrupted[0, 0, 0, 0] = 0.9  # restored as 1.9: an error of 1.4 there and of 1 elsewhere
+    corrupted[0, 0, 4, 4] = 0.9  # restored as 1.9: an error of 1.4 there and of 1 elsewhere
     losses = objective(Fixed("ae"), clean, corrupted, denoising="absolute", emphasis=5.0)
-    assert losses.total.item() == pytest.approx((5 * 1.4 + 3 * 1) / 8)
+    # The 3 x 3 pixels around it count as corrupted.
+    assert losses.total.item() == pytest.approx((5 * (1.4 + 8) + 72) / (5 * 9 + 72))
+
+
+def test_grain_does_not_count_as_a_corruption():
+    clean = torch.full((1, 1, 64, 64), 0.5)
+    noisy = clean + 0.01 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    assert (corruption_weights(noisy, clean, 5.0, 5.0) > 1).float().mean() < 0.01
+
+
+def test_small_corruptions_count_as_much_more_as_is_allowed():
+    clean = torch.full((3, 1, 128, 128), 0.5)
+    corrupted = clean.clone()
+    corrupted[0, :, 60:63, 60:63] += 0.3
+    corrupted[1, :, 58:70, 58:70] += 0.3
+    corrupted[2, :, 20:100, 20:100] += 0.3
+    weights = corruption_weights(corrupted, clean, 4.0, 3.0)[:, 0, 61, 61] / 4
+    # 14 x 14 pixels of 128 x 128 are 0.8 corrupted in a window of 25 x 25: the root of 0.015 over that share.
+    assert weights.tolist() == pytest.approx([3.0, (0.015 * 128**2 / 14**2) ** 0.5, 1.0], rel=0.01)
+    assert bool((corruption_weights(corrupted, clean, 4.0, 1.0).unique() == torch.tensor([1.0, 4.0])).all())

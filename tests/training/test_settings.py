@@ -26,7 +26,9 @@ def test_the_papers_preset_is_the_paper(name):
 def test_a_denoiser_has_settings_of_its_own_whatever_the_preset(name, preset, size):
     found = training_settings(name, preset=preset)
     assert found.spec == spec(name, size)
-    assert (found.learning_rate, found.batch_size, found.schedule) == (1e-3, 16, "linear")
+    usual = (1e-3, 16) if name == "dae" else (1.5e-3, 8)
+    assert (found.learning_rate, found.batch_size, found.schedule) == (*usual, "linear")
+    assert found.balance == ("slices" if name == "dae" else "folders")
     assert (found.optimizer, found.loss) == ("adamw", "absolute")
     assert found.epochs == (16 if preset == "small" else 200)
     assert found.augmentation is not None and found.codebook_decay is None
@@ -38,7 +40,7 @@ def test_a_denoiser_has_settings_of_its_own_whatever_the_preset(name, preset, si
 def test_the_papers_designs_keep_their_losses(name, preset):
     found = training_settings(name, preset=preset)
     assert (found.optimizer, found.loss, found.bright_limit) == ("adam", "squared", None)
-    for change in ({"loss": "absolute"}, {"bright_limit": 1.4}, {"emphasis": 4.0}):
+    for change in ({"loss": "absolute"}, {"bright_limit": 1.4}, {"emphasis": 4.0}, {"small_emphasis": 2.0}):
         with pytest.raises(ParameterError, match="only denoisers"):
             training_settings(name, preset=preset, **change)
 

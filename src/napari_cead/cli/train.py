@@ -110,6 +110,16 @@ def train(
     emphasis: Annotated[
         float | None, typer.Option(help="Of dae and ce-unet: weight of corrupted pixels; 1 if left out.")
     ] = None,
+    small_emphasis: Annotated[
+        float | None,
+        typer.Option(help="Of dae and ce-unet: largest further weight of small corruptions; 1 if left out."),
+    ] = None,
+    balance: Annotated[
+        str | None,
+        typer.Option(
+            help="slices: each once an epoch; folders: at random, each folder of patients equally often (ce-unet)."
+        ),
+    ] = None,
     feature_maps: Annotated[
         str | None, typer.Option(help="Of dae and ce-unet: channels of each level, with commas.")
     ] = None,
@@ -211,6 +221,8 @@ def train(
         "loss": loss,
         "bright_limit": bright_limit,
         "emphasis": emphasis,
+        "small_emphasis": small_emphasis,
+        "balance": balance,
         "feature_maps": feature_maps,
         "working_size": working_size,
         "image_size": image_size,

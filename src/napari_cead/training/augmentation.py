@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
@@ -9,6 +11,15 @@ from torch.nn import functional
 
 from ..models.resampling import resample
 from .blobs import tissue_level
+
+SOME = 1 / 3
+"""Share of the images that are blurred, and of those whose rim is brighter."""
+
+WHOLE = 0.99
+"""Share of brain below which a pixel's neighbourhood reaches out of the brain."""
+
+RIM_CELL = 5
+"""Size of a bright patch of the rim, in pixels."""
 
 
 class Augmentation(BaseModel):
@@ -23,6 +34,10 @@ class Augmentation(BaseModel):
         scale: Largest relative change of size along each axis, 0.05 for ±5 %.
         rotation: Largest turn in the plane, in degrees.
         shift: Largest move along each axis, as a share of the image's side.
+        blur: Largest standard deviation of a Gaussian along each axis, in pixels, on a third of the images: scans
+            are not equally sharp.
+        rim: Largest brightening of the brain's outermost pixels, in patches, on a third of the images: skull stripping
+            leaves such remains, and they are no lesions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,6 +49,13 @@ class Augmentation(BaseModel):
     scale: float = Field(default=0.0, ge=0, lt=1)
     rotation: float = Field(default=0.0, ge=0, le=180)
     shift: float = Field(default=0.0, ge=0, lt=1)
+    blur: float = Field(default=0.0, ge=0, le=3)
+    rim: float = Field(default=0.0, ge=0, le=1)
+
+    @property
+    def changes_intensity(self) -> bool:
+        """Whether intensities may leave [0, 1], so that they have to be clipped."""
+        return bool(self.intensity or self.contrast or self.bias or self.rim)
 
 
 def augment(images: Tensor, settings: Augmentation, generator: torch.Generator | None = None) -> Tensor:
@@ -48,6 +70,8 @@ def augment(images: Tensor, settings: Augmentation, generator: torch.Generator |
     if settings.flip:
         chosen = torch.rand(shape, device=images.device, generator=generator) < 0.5
         images = torch.where(chosen, images.flip(-1), images)
+    if settings.blur:
+        images = torch.where(_some(images, generator), _blurred(images, settings.blur, generator), images)
     if settings.scale or settings.rotation or settings.shift:
         moves = _affine(len(images), settings, images, generator)
         grid = _grid(moves, images.shape[-2], images.shape[-1])
@@ -58,10 +82,45 @@ def augment(images: Tensor, settings: Augmentation, generator: torch.Generator |
         images = level * (images / level) ** (settings.contrast * (2 * share - 1)).exp()
     if settings.bias:
         images = images * (1 + settings.bias * _smooth_field(images, generator))
+    if settings.rim:
+        images = torch.where(_some(images, generator), _brighter_rim(images, settings.rim, generator), images)
     if settings.intensity or settings.contrast or settings.bias:
         share = torch.rand(shape, device=images.device, dtype=images.dtype, generator=generator)
-        images = (images * (1 + settings.intensity * (2 * share - 1))).clamp(0, 1)
-    return images
+        images = images * (1 + settings.intensity * (2 * share - 1))
+    return images.clamp(0, 1) if settings.changes_intensity else images
+
+
+def _some(images: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Choose a third of the images: (N, 1, 1, 1) bool."""
+    return torch.rand((len(images), 1, 1, 1), device=images.device, generator=generator) < SOME
+
+
+def _blurred(images: Tensor, largest: float, generator: torch.Generator | None) -> Tensor:
+    """Return each image smoothed by a Gaussian of its own along each axis; what lies outside the brain stays 0."""
+    count, radius = len(images), max(1, math.ceil(3 * largest))
+    sigma = torch.rand((2, count, 1), device=images.device, generator=generator) * largest
+    offsets = torch.arange(-radius, radius + 1, device=images.device)
+    kernels = (-0.5 * (offsets / sigma.clamp(min=1e-2)).square()).exp()
+    rows, columns = (kernels / kernels.sum(-1, keepdim=True)).to(images.dtype)
+    # Each image has its own kernel: the images are the channels of one.
+    smooth = functional.conv2d(
+        images.transpose(0, 1), rows[:, None, :, None], padding=(radius, 0), groups=count
+    )
+    smooth = functional.conv2d(smooth, columns[:, None, None, :], padding=(0, radius), groups=count)
+    return smooth.transpose(0, 1) * (images != 0)
+
+
+def _brighter_rim(images: Tensor, largest: float, generator: torch.Generator | None) -> Tensor:
+    """Return images whose outermost one or two pixels of brain are brighter here and there."""
+    brain = (images != 0).to(images.dtype)
+    thick = torch.rand((len(images), 1, 1, 1), device=images.device, generator=generator) < 0.5
+    rim = functional.avg_pool2d(brain, 3, 1, 1) < WHOLE
+    rim = rim | ((functional.avg_pool2d(brain, 5, 1, 2) < WHOLE) & thick)
+    cells = [max(2, side // RIM_CELL) for side in images.shape[-2:]]
+    patches = torch.randn((len(images), 1, *cells), device=images.device, generator=generator)
+    patches = functional.interpolate(patches, images.shape[-2:], mode="bilinear").clamp(0, 2)
+    height = torch.rand((len(images), 1, 1, 1), device=images.device, generator=generator) * largest
+    return images + (rim * brain * patches * height).to(images.dtype)
 
 
 def _smooth_field(images: Tensor, generator: torch.Generator | None) -> Tensor:

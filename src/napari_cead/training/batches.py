@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -126,7 +127,27 @@ def as_images(slices: Tensor) -> Tensor:
     return slices.unsqueeze(1).float() / 255
 
 
-def order_of(count: int, batch: int, seed: int, epoch: int, rank: int, world: int) -> list[NDArray[np.int64]]:
+def chances(store: SliceStore, part: Part) -> NDArray[np.float64]:
+    """Return how likely each healthy slice of a part is drawn if all folders of patients are to weigh the same.
+
+    Returns:
+        (K,), in the order of ``healthy_rows``; they add up to 1.
+    """
+    folders = np.array([str(Path(patient.source).parent) for patient in store.patients])
+    each = folders[store.healthy_rows(part)[:, 0]]
+    _, place, count = np.unique(each, return_inverse=True, return_counts=True)
+    return 1.0 / (len(count) * count[place])
+
+
+def order_of(
+    count: int,
+    batch: int,
+    seed: int,
+    epoch: int,
+    rank: int,
+    world: int,
+    likely: NDArray[np.float64] | None = None,
+) -> list[NDArray[np.int64]]:
     """Return the slices of each update of an epoch, for one of several processes.
 
     The order depends on seed and epoch alone, so that an epoch that was broken off can go on where it stopped; a last
@@ -139,6 +160,8 @@ def order_of(count: int, batch: int, seed: int, epoch: int, rank: int, world: in
         epoch: From 1.
         rank: This process.
         world: Processes in all.
+        likely: (count,), draw slices with these chances, some several times and others not; None: each once.
     """
-    order = np.random.default_rng((seed, epoch)).permutation(count)
+    generator = np.random.default_rng((seed, epoch))
+    order = generator.permutation(count) if likely is None else generator.choice(count, count, p=likely)
     return [order[start : start + batch][rank::world] for start in range(0, count - batch + 1, batch)]

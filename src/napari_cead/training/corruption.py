@@ -18,6 +18,7 @@ from .patches import BrainPatches, overwrite_patches
 from .squares import ContextEncoding, overwrite_squares
 
 __all__ = [
+    "LESIONS",
     "PAPER",
     "REALISTIC",
     "BrainPatches",
@@ -88,6 +89,40 @@ REALISTIC = Mixture(
     )
 )
 """What a ``ce-unet`` learns to undo: lesions, patches, and smooth noise."""
+
+LESIONS = Mixture(
+    parts=(
+        Share(
+            share=0.85,
+            corruption=SimulatedLesions(
+                lesions=(1, 4),
+                diameter_mm=(3.6, 24.0),
+                shift=(0.06, 0.45),
+                darker=0.22,
+                blending=0.5,
+                sparing=0.7,
+                rim_mm=(0.7, 4.0),
+                irregularity=0.4,
+            ),
+        ),
+        Share(
+            share=0.5,
+            corruption=SimulatedLesions(
+                lesions=(1, 2),
+                diameter_mm=(21.0, 90.0),
+                shift=(0.06, 0.45),
+                darker=0.22,
+                blending=0.5,
+                sparing=0.7,
+                rim_mm=(1.5, 8.0),
+                irregularity=0.4,
+            ),
+        ),
+        Share(share=1.0, corruption=GaussianNoise(sigma=(0.001, 0.012), inside_brain=True)),
+    ),
+    together=True,
+)
+"""Simulated lesions of all sizes, most of them brighter, and a little grain, so that smoothness tells nothing."""
 
 SPACING: Spacing = (0.94, 0.94)
 """Size of a pixel (y, x) in mm on the usual model grid."""

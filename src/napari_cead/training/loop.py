@@ -16,7 +16,7 @@ from ..errors import OutOfMemoryError, RunError
 from ..models.vqvae import VectorQuantisedAutoencoder
 from ..zoo import load_model
 from .augmentation import augment
-from .batches import batches_of, order_of
+from .batches import batches_of, chances, order_of
 from .codebook import CodebookTracker
 from .job import Asked, Job
 from .network import TERMS, Objective, initial_network, optimizer_of, quantised
@@ -64,6 +64,7 @@ class Loop:
         self.batch = min(settings.batch_size, len(self.data))
         self.micro = math.ceil(self.batch / fabric.world_size)
         self.steps = len(self.data) // self.batch
+        self.likely = chances(store, "train") if settings.balance == "folders" else None
 
         state = self.folder.load_checkpoint()
         weights = None
@@ -164,9 +165,8 @@ class Loop:
         epoch, settings = self.epoch + 1, self.settings
         self.network.train()
         began, done_before = time.monotonic(), self.step_in_epoch
-        order = order_of(
-            len(self.data), self.batch, settings.seed, epoch, self.fabric.global_rank, self.fabric.world_size
-        )
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        order = order_of(len(self.data), self.batch, settings.seed, epoch, rank, world, self.likely)
         learning_rate = self._rate(max(0, self.step - 1))
         for images in self.data.draw(order[self.step_in_epoch :]):
             if self.fabric.world_size == 1:

@@ -26,6 +26,13 @@ CodebookLearning = Literal["loss", "ema"]
 """How a VQ-VAE's codebook learns: by a loss term (the paper), or by moving averages (van den Oord et al. 2017, A.1)."""
 
 
+VISIBLE = 0.02
+"""Change of the mean of 3 x 3 pixels above which they count as corrupted: more than grain."""
+
+LARGE = 0.015
+"""Share of the image from which a corruption is no longer small: a lesion of 27 mm in a field of 192 mm."""
+
+
 @dataclass(frozen=True)
 class Losses:
     """The terms of one batch, each a scalar.
@@ -106,6 +113,34 @@ def brain_error(
     return (error * share).sum() / share.sum().clamp(min=1)
 
 
+def corruption_weights(
+    corrupted: Tensor, images: Tensor, emphasis: float = 1.0, small_emphasis: float = 1.0
+) -> Tensor:
+    """Return how much each pixel counts in a denoiser's loss: two (N, 1, S, S) to the same.
+
+    Args:
+        corrupted: What the network sees.
+        images: What it should give.
+        emphasis: Weight of visibly corrupted pixels, beside 1 of the others.
+        small_emphasis: Largest further factor, where little is corrupted around a pixel: it is the root of
+            :data:`LARGE` over the share of the image that is corrupted around it, so that a lesion of a few pixels
+            counts beside one of thousands.
+    """
+    change = functional.avg_pool2d(single(corrupted) - single(images), 3, 1, 1)  # grain averages out
+    changed = change.abs() > VISIBLE
+    weights = 1 + (emphasis - 1) * changed.to(torch.float32)
+    if small_emphasis == 1:
+        return weights
+    side = images.shape[-1]
+    window = 2 * (side // 10) + 1
+    # One axis after the other: the mean over a square window, at a fraction of the cost.
+    around = functional.avg_pool2d(changed.to(torch.float32), (window, 1), 1, (window // 2, 0))
+    around = functional.avg_pool2d(around, (1, window), 1, (0, window // 2))
+    share = around * (window / side) ** 2
+    further = (LARGE / share.clamp(min=1e-9)).sqrt().clamp(1, small_emphasis)
+    return torch.where(changed, weights * further, weights)
+
+
 def objective(
     module: nn.Module,
     images: Tensor,
@@ -117,6 +152,7 @@ def objective(
     denoising: Error | None = None,
     bright_limit: float | None = None,
     emphasis: float = 1.0,
+    small_emphasis: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> Losses:
     """Run a network on a batch and return its losses.
@@ -133,13 +169,14 @@ def objective(
         denoising: The error of a network that restores corrupted images; None for the families of the paper.
         bright_limit: See :func:`brain_error`.
         emphasis: Weight of the corrupted pixels of a denoiser's images, beside 1 of the others.
+        small_emphasis: Largest further factor for small corruptions, see :func:`corruption_weights`.
         generator: Source of the posterior's samples, on the device of the images.
     """
     if denoising is not None:
         restored = module(images if corrupted is None else corrupted, sample=False).reconstruction
         weights = None
-        if emphasis != 1 and corrupted is not None:
-            weights = 1 + (emphasis - 1) * (corrupted != images).to(torch.float32)
+        if (emphasis != 1 or small_emphasis != 1) and corrupted is not None:
+            weights = corruption_weights(corrupted, images, emphasis, small_emphasis)
         error = brain_error(restored, images, denoising, bright_limit, weights)
         nothing = error.new_zeros(())
         return Losses(error, error, nothing, nothing)

@@ -51,6 +51,7 @@ class Objective(nn.Module):
             denoising=settings.loss if settings.spec.denoising else None,
             bright_limit=settings.bright_limit,
             emphasis=settings.emphasis,
+            small_emphasis=settings.small_emphasis,
             generator=generator,
         )
         terms = torch.stack([losses.total, losses.reconstruction, losses.latent, losses.context]).detach()

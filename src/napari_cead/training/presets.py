@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from ..errors import ParameterError
 from ..models.specs import ModelSpec, spec
 from .augmentation import Augmentation
-from .corruption import REALISTIC, CoarseNoise, ContextEncoding
+from .corruption import LESIONS, CoarseNoise, ContextEncoding
 from .settings import FINE_TUNING_RATE, TrainingSettings
 
 Preset = Literal["paper", "small"]
@@ -52,7 +52,28 @@ _DENOISER: Mapping[str, Any] = {
 DENOISERS: Mapping[str, Mapping[str, Any]] = {
     # Kascenas, Pugeault, O'Neil 2022 draw noise on a grid of 16 x 16; finer and coarser grids beside it found more.
     "dae": {**_DENOISER, "corruption": CoarseNoise()},
-    "ce-unet": {**_DENOISER, "corruption": REALISTIC},
+    # What the bundled one was trained with: see docs/results.md for what each of these did.
+    "ce-unet": {
+        **_DENOISER,
+        "batch_size": 8,
+        "learning_rate": 1.5e-3,
+        "weight_decay": 1e-3,
+        "clip": 1.0,
+        "corruption": LESIONS,
+        "emphasis": 5.0,
+        "small_emphasis": 5.0,
+        "balance": "folders",
+        "augmentation": Augmentation(
+            scale=0.1,
+            rotation=8,
+            shift=0.04,
+            intensity=0.12,
+            contrast=0.25,
+            bias=0.07,
+            blur=0.9,
+            rim=0.25,
+        ),
+    },
 }
 """By design: the settings of the models beside the paper's, whatever the preset; it gives size and epochs."""
 

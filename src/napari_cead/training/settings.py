@@ -45,6 +45,10 @@ class TrainingSettings(BaseModel):
         bright_limit: Leave spots brighter than so many times the tissue of their slice out of a denoiser's loss, for
             slices that are called healthy and yet show white-matter hyperintensities; None: none.
         emphasis: Weight of corrupted pixels in a denoiser's loss, beside 1 of the others.
+        small_emphasis: Largest further factor for small corruptions, so that few pixels count beside thousands.
+        balance: How often slices are shown: ``"slices"``, each once an epoch; ``"folders"``, at random, and all folders
+            that patients come from equally often, however many slices each gave (one real slice of each of 300
+            patients beside thousands of a few synthetic ones).
         augmentation: How images are varied; None: not at all.
         clip: Largest norm of the gradient; None: any.
         patience: Epochs without a smaller healthy validation loss after which training ends; None: never.
@@ -70,6 +74,8 @@ class TrainingSettings(BaseModel):
     loss: Literal["squared", "absolute"] = "squared"
     bright_limit: Annotated[FiniteFloat, Field(ge=1, le=10)] | None = None
     emphasis: Annotated[FiniteFloat, Field(ge=1, le=100)] = 1.0
+    small_emphasis: Annotated[FiniteFloat, Field(ge=1, le=100)] = 1.0
+    balance: Literal["slices", "folders"] = "slices"
     augmentation: Augmentation | None = Augmentation(scale=0.06, rotation=6, shift=0.02)
     clip: Positive | None = None
     patience: int | None = Field(default=None, ge=1)
@@ -78,7 +84,8 @@ class TrainingSettings(BaseModel):
 
     @model_validator(mode="after")
     def _loss_of_the_family(self) -> TrainingSettings:
-        own = self.loss == "absolute" or self.bright_limit is not None or self.emphasis != 1
+        own = self.loss == "absolute" or self.bright_limit is not None
+        own = own or self.emphasis != 1 or self.small_emphasis != 1
         if own and not self.spec.denoising:
             raise ValueError(f"{self.spec.name} minimises sums of squares: only denoisers have a choice")
         return self

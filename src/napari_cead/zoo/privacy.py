@@ -50,11 +50,11 @@ _KEYS = frozenset(
             "freeze_encoder",
             "precision",
         ),
-        *("optimizer", "weight_decay", "loss", "bright_limit", "emphasis"),
+        *("optimizer", "weight_decay", "loss", "bright_limit", "emphasis", "small_emphasis", "balance"),
         *("kind", "squares", "largest_side", "inside_brain", "fill", "sigma", "cells", "length_mm"),
         *("patches", "lesions", "diameter_mm", "rim_mm", "irregularity", "darker", "blending", "sparing"),
         *("parts", "share", "together"),
-        *("flip", "intensity", "contrast", "bias", "scale", "rotation", "shift"),
+        *("flip", "intensity", "contrast", "bias", "scale", "rotation", "shift", "blur", "rim"),
         # What a calibration found.
         *(
             "grid",
