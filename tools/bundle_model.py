@@ -58,6 +58,7 @@ class Bundle:
         description: Sentence on the card; None: one made from the run.
         device: Where to compute.
         half: Whether to store the weights in half precision.
+        calibrate_on: The store that chooses settings; None: that of the training.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Bundle:
     description: str | None = None
     device: str = "auto"
     half: bool = True
+    calibrate_on: Path | None = None
 
     @property
     def run(self) -> RunFolder:
@@ -120,6 +122,7 @@ def make(bundle: Bundle) -> Path:
                 description=bundle.description,
                 half=bundle.half,
                 device=bundle.device,
+                calibrate_on=bundle.calibrate_on,
                 on_progress=on_progress,
             )
         say(f"{run.model}: finished")
@@ -167,6 +170,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--description", help="sentence on the card")
     parser.add_argument("--out", type=Path, default=ROOT / "sample_data" / "models")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument(
+        "--calibrate-on", type=Path, help="slice store that chooses settings; STORE if left out"
+    )
     parser.add_argument("--single", action="store_true", help="store the weights in single precision")
     options = parser.parse_args(arguments)
     try:
@@ -182,6 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 description=options.description,
                 device=options.device,
                 half=not options.single,
+                calibrate_on=options.calibrate_on,
             )
             make(bundle)
     except CeadError as error:

@@ -1,12 +1,15 @@
 """From a run to a model that can be used."""
 
 import csv
+import json
+from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import pytest
 import torch
 
-from napari_cead.errors import ParameterError, RunError
+from napari_cead.errors import ParameterError, RunError, StoreError
 from napari_cead.evaluation.finishing import default_name, finish, install
 from napari_cead.training import train
 from napari_cead.training.preparation import prepare
@@ -48,6 +51,39 @@ def test_the_healthy_statistics_are_those_of_the_validation_slices(trained):
     assert found.shape == (SIZE, SIZE)
     # Smoothed over neighbours, but about the same inside the brain as a whole.
     assert found[brain.all(axis=0)].mean() == pytest.approx(np.abs(images - made)[brain].mean(), rel=0.15)
+
+
+def test_another_store_may_choose_the_settings(trained, tmp_path):
+    result, store = trained
+    seen = [patient.name for patient in store.patients_of("train")]
+    others = write_patients(tmp_path / "cohort", 7)
+    for name in [patient.name for patient in store.patients]:
+        rmtree(others / name)
+    other = prepare(others, tmp_path / "other", image_size=SIZE, validation=0.9, test=0)
+    assert seen and not {patient.name for patient in other.patients} & set(seen)
+    before, card = load_card(finish(result.run)), load_card(finish(result.run, calibrate_on=other.path))
+    assert card.training["calibration"]["validation_patients"] == len(other.patients_of("validation"))
+    assert card.training["validation_patients"] == 2
+    assert card.training["validation_loss"] == before.training["validation_loss"]
+    assert card.suggestions != before.suggestions
+
+
+def test_a_store_that_would_flatter_the_model_does_not_choose_its_settings(trained, tmp_path):
+    result, store = trained
+    parts = {"train": "validation", "validation": "train"}
+    split = {
+        parts[part]: [patient.name for patient in store.patients_of(part)] for part in ("train", "validation")
+    }
+    (tmp_path / "split.json").write_text(json.dumps(split))
+    cohort = Path(store.patients[0].source).parent
+    swapped = prepare(cohort, tmp_path / "swapped", image_size=SIZE, split=tmp_path / "split.json")
+    with pytest.raises(StoreError, match="was trained on"):
+        finish(result.run, calibrate_on=swapped)
+    coarser = prepare(
+        cohort, tmp_path / "coarser", image_size=SIZE, spacing=(1.5, 1.5), validation=0.5, test=0
+    )
+    with pytest.raises(StoreError, match="prepared with spacing"):
+        finish(result.run, calibrate_on=coarser)
 
 
 def test_half_precision_halves_the_weights(trained):

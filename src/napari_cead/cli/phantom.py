@@ -22,11 +22,16 @@ def phantom(
     out: Annotated[Path, typer.Argument(help="Folder to write; patients go to OUT/train/Mets_NNN.")],
     patients: Annotated[int, typer.Option(min=1, help="How many patients.")] = 1,
     layout: Annotated[Layout, typer.Option(help="BrainMetShare's NIfTI or PNG release.")] = Layout.NIFTI,
+    lesions: Annotated[
+        int | None, typer.Option(min=0, max=20, help="Metastases of each; 0: healthy; 1 to 20 if left out.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same patients.")] = 0,
 ) -> None:
     """Write a cohort of synthetic patients on real human anatomy (ICBM-152), with lesion masks."""
     from ..patients.phantom import write_cohort
 
     with progress("patients") as on_progress:
-        written = write_cohort(out, patients, layout=layout.value, seed=seed, on_progress=on_progress)
+        written = write_cohort(
+            out, patients, layout=layout.value, seed=seed, lesions=lesions, on_progress=on_progress
+        )
     typer.echo(f"{len(written)} synthetic patients in {out}")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..errors import StoreError
 from ..models.specs import ModelSpec
 from ..training.network import initial_network
 from ..training.runs import Plan, RunFolder
@@ -34,6 +35,7 @@ def finish(
     description: str | None = None,
     half: bool = False,
     mirror_average: bool | None = None,
+    calibrate_on: SliceStore | str | Path | None = None,
     device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -48,7 +50,11 @@ def finish(
         name: Name of the model; None: that of the run's folder.
         description: What it is; None: a sentence made from the run.
         half: Whether to store the weights in half precision.
-        mirror_average: Whether the model averages over slices and their mirror images; None: if it is a denoiser.
+        mirror_average: Whether the model averages over slices and their mirror images; None: if it is a denoiser that
+            does not see the mirrored slice anyway.
+        calibrate_on: Store whose validation slices choose the settings, prepared in the same way, for instance one that
+            also holds patients with lesions; none of its validation patients may be among those trained on. None: the
+            store it was trained on.
         device: See :func:`~napari_cead.devices.pick_device`.
         on_progress: Called with (steps done, steps in all) of the calibration.
         should_stop: Asked between them.
@@ -68,6 +74,9 @@ def finish(
     slices = (
         store if isinstance(store, SliceStore) else SliceStore.open(plan.data if store is None else store)
     )
+    others = slices
+    if calibrate_on is not None:
+        others = _calibration_store(calibrate_on, slices)
     network = initial_network(plan.settings)
     network.load_state_dict(run.load_best())
     called = check_name(name) if name else default_name(run.path)
@@ -83,11 +92,11 @@ def finish(
         ),
         training=_summary(plan, slices, run.load_checkpoint() or {}),
         parents=tuple(Parent.model_validate(parent) for parent in plan.parents),
-        mirror_average=plan.settings.spec.denoising if mirror_average is None else mirror_average,
+        mirror_average=_mirrors(plan.settings.spec) if mirror_average is None else mirror_average,
     )
     save_model(network, card, run.model, half=half)
     detector = load_model(run.model, device)
-    found = calibrate(detector, slices, on_progress=on_progress, should_stop=should_stop)
+    found = calibrate(detector, others, on_progress=on_progress, should_stop=should_stop)
     card = card.model_copy(
         update={
             "score_scales": dict(found.score_scales),
@@ -97,6 +106,35 @@ def finish(
         }
     )
     return save_model(network, card, run.model, half=half, statistics=found.statistics)
+
+
+def _mirrors(spec: ModelSpec) -> bool:
+    return spec.unet is not None and not spec.unet.mirror_input
+
+
+def _calibration_store(place: SliceStore | str | Path, trained: SliceStore) -> SliceStore:
+    """Return the store to calibrate on.
+
+    Raises:
+        StoreError: If it was prepared in another way, or would judge a model by what it was trained on.
+    """
+    store = place if isinstance(place, SliceStore) else SliceStore.open(place)
+    for name in ("sequence", "intensity", "spacing", "image_size"):
+        here, there = getattr(store.settings, name), getattr(trained.settings, name)
+        if here != there:
+            raise StoreError(
+                f"this store was prepared with {name} {here}, the one trained on with {there}",
+                file=store.path,
+                mend="prepare it in the same way",
+            )
+    seen = {patient.fingerprint for patient in trained.patients_of("train")}
+    if both := [patient.name for patient in store.patients_of("validation") if patient.fingerprint in seen]:
+        raise StoreError(
+            f"{both[0]} is a validation patient here, and was trained on",
+            file=store.path,
+            mend="prepare it with a split file that keeps the same patients apart",
+        )
+    return store
 
 
 def default_name(run: Path) -> str:
