@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ KINDS = ("raw", "post")
 """The map cut at the threshold, and after the paper's post-processing."""
 
 RULES = ("healthy-quantile", "validation", "oracle")
+
+ON_LESIONS = ("dice_pooled", "dice_patient", "dice_lesion_slices", "precision", "recall")
+"""Averages over the slices with lesions; `dice_all_slices` is over these and the lesion-free ones."""
 
 Figures = dict[str, Any]
 
@@ -156,10 +160,6 @@ def _patients(tally: Tally, counts: NDArray[np.integer]) -> list[PatientCounts]:
     ]
 
 
-ON_LESIONS = ("dice_pooled", "dice_patient", "dice_lesion_slices", "precision", "recall")
-"""Averages over the slices with lesions; `dice_all_slices` is over these and the lesion-free ones."""
-
-
 def _with_intervals(counts: Sequence[PatientCounts], names: Iterable[str] = ON_LESIONS) -> Figures:
     values, intervals = averages(counts).as_dict(), bootstrap(counts, RESAMPLES)
     return {name: {"value": values[name], "interval": intervals[name]} for name in names}
@@ -186,6 +186,7 @@ def _ratio(found: Measured, baseline: Measured, kind: str, rule: str) -> Figures
     }
 
 
+@lru_cache(maxsize=4)  # of the baseline they are asked for again and again
 def _ranks(found: Measured, name: str) -> list[tuple[float, NDArray[np.float64]]]:
     """Return AUPRC and AUROC over the voxels of all patients, each with its resamples."""
     tally = found.tallies[name]

@@ -121,12 +121,12 @@ def block(results: Results) -> list[str]:
     lines = [
         f"Made by `{COMMAND}`. [All rows and averages]({LONG}).",
         "",
-        f"- **Test data**: {patients} stroke patients with one FLAIR slice each, in which an infarct is outlined, and one MS "
-        "patient (all slices). No model was trained on any of them. Not BrainMetShare.",
-        f"- **Training data** of the eight: lesion-free slices of {_train_patients(results)} other stroke patients; size "
-        f"`small`, {_epochs(results)} epochs, one training and one seed each. `ce-unet` is the bundled model.",
-        f"- **False positives** were counted on all {free} lesion-free slices, **which models were trained or calibrated "
-        f"on**, and on the {strict} of them with almost no bright tissue.",
+        f"- **Test data**: {patients} stroke patients with one FLAIR slice each, in which an infarct is outlined, and "
+        "one MS patient (all slices). No model was trained on any of them. Not BrainMetShare.",
+        f"- **Training data** of the eight: lesion-free slices of {_train_patients(results)} other stroke patients; "
+        f"size `small`, {_epochs(results)} epochs, one training and one seed each. `ce-unet` is the bundled model.",
+        f"- **False positives** were counted on all {free} lesion-free slices, **which models were trained or "
+        f"calibrated on**, and on the {strict} of them with almost no bright tissue.",
         "- **raw**: the map cut at the threshold, over the voxels of the brain. **post-processed**: with the paper's "
         "defaults (closing 2, area opening 60 %, dilation 1), over all voxels.",
         "- Rule **`validation`**: five folds over the stroke patients, each under the threshold with the highest "
@@ -138,8 +138,8 @@ def block(results: Results) -> list[str]:
         "- In brackets: 95 % bootstrap intervals over patients (1,000 resamples; those of ratios and differences are "
         "paired). The MS patient is one patient and has none. AUPRC and AUROC are over the voxels of all patients. "
         f"Ratios are to `{BASELINE}` under the same rule.",
-        f"- The score `intensity` of the eight is `{BASELINE}`: they scale images alike. That of `ce-unet` is raw FLAIR scaled "
-        "by its tissue, at 1.5 mm.",
+        f"- The score `intensity` of the eight is `{BASELINE}`: they scale images alike. That of `ce-unet` is raw FLAIR "
+        "scaled by its tissue, at 1.5 mm.",
     ]
     if results.missing:
         lines += ["- **Not measured yet**: " + ", ".join(f"`{name}`" for name in results.missing) + "."]
@@ -160,13 +160,11 @@ def long_page(results: Results) -> list[str]:
     lines = [
         "# Results on real scans: all rows",
         "",
-        f"Written by `{COMMAND}`; what the columns mean, data, splits and rules: "
-        "[results.md](results.md). About stroke and "
-        "multiple sclerosis, not about BrainMetShare. Research software, not a medical device.",
+        f"Written by `{COMMAND}`; data, splits and rules: [results.md](results.md). About stroke and multiple "
+        "sclerosis, not about BrainMetShare. Research software, not a medical device.",
         "",
-        "Optimistic rows are marked. Thresholds: of rule `validation` the lowest and highest of the five "
-        "folds, then the "
-        "one for all other scans.",
+        "Optimistic rows are marked. Thresholds of rule `validation`: the lowest and the highest of the five folds, "
+        "then the one for all other scans.",
     ]
     for kind in KINDS:
         lines += ["", f"## Stroke: {KIND_NAMES[kind]}", "", *_by_rule(results, kind, every=True)]
@@ -339,11 +337,9 @@ def _twins(results: Results, every: bool = False) -> list[str]:
     ]
     patients = results.differences[0]["patients"]
     return [
-        "The figure of the model minus that of its twin, trained alike but without context encoding, "
-        f"over the {patients} "
-        "stroke patients; paired intervals. An interval that holds 0 leaves open which is better. The "
-        "intervals are over "
-        "patients: what another seed of the training would change is not in them.",
+        "The figure of the model minus that of its twin, trained alike but without context encoding, over the "
+        f"{patients} stroke patients; paired intervals. An interval that holds 0 leaves open which is better. They "
+        "are over patients: what another seed of the training would change is not in them.",
         "",
         *_lines(("model", "twin", "score", *columns), rows),
     ]

@@ -5,6 +5,8 @@ The draws are those of `napari_cead.metrics.bootstrap`, so that everything in a 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,7 @@ RESAMPLES = 1000
 Values = NDArray[np.float64]
 
 
+@lru_cache(maxsize=4)
 def drawn(patients: int, resamples: int = RESAMPLES, seed: int = 0) -> Values:
     """Return how often each patient is in each resample (resamples, patients)."""
     draws = np.random.default_rng(seed).integers(patients, size=(resamples, patients))

@@ -25,7 +25,7 @@ PAGE = """# Page
 before
 
 <!-- written by benchmarks/real.py: begin -->
-old
+STALE
 <!-- written by benchmarks/real.py: end -->
 
 after
@@ -221,7 +221,7 @@ def test_the_command_measures_what_there_is_and_goes_on_where_it_stopped(real, d
     )
 
     text = page.read_text()
-    assert text.startswith("# Page\n\nbefore\n") and text.endswith("\nafter\n") and "old" not in text
+    assert text.startswith("# Page\n\nbefore\n") and text.endswith("\nafter\n") and "STALE" not in text
     assert "baseline `flair-threshold`" in text and "baseline `nothing`" in text
     assert "7 stroke patients" in text and "`vae1`" in text.split("Not measured yet")[1].splitlines()[0]
     assert (tmp_path / "results-table.md").read_text() == (out / "table.md").read_text()
