@@ -2,7 +2,7 @@
 
 Each variant is trained from scratch for about ``--updates`` updates on lesion-free slices (those of
 ``soop_axial/lesion_free`` and lesion-free phantoms of all levels), and measured on the validation patients with lesions
-(the first of the five folds of ``soop_axial/lesion``) and on ``patient26``, as the product detects: ``cead.detect``
+(``validation_names``: 109 of ``soop_axial/lesion``) and on ``patient26``, as the product detects: ``cead.detect``
 with each score. So short a training ranks levers; its figures are no results.
 
     python benchmarks/training_levers.py --data ../shared/data --out FOLDER
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from real_data.choosing import by_fold, dice_pooled, raw_counts
-from real_data.scans import MS, STROKE, Scans, folds, load_scans
+from real_data.scans import MS, STROKE, Scans, folds, load_scans, validation_names
 
 import napari_cead as cead
 from napari_cead.atomic import write_text
@@ -136,9 +136,9 @@ def figures(detector: cead.Detector, score: str, scans: Scans) -> dict[str, floa
 
 
 def validation_patients(scans: Scans) -> Scans:
-    """Return the patients of the first of the benchmark's folds: all others are for the test."""
-    first = folds(len(scans.patients)) == 0
-    return Scans(tuple(patient for patient, use in zip(scans.patients, first, strict=True) if use))
+    """Return the stroke patients that may choose."""
+    chosen = frozenset(validation_names(scans.names))
+    return Scans(tuple(patient for patient in scans.patients if patient.name in chosen))
 
 
 def measured(name: str, model: Path, scans: dict[str, Scans], out: Path, device: str) -> list[dict[str, Any]]:

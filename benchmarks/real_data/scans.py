@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +71,21 @@ def cleaner(data: Path) -> frozenset[str]:
         return frozenset(
             f"{int(row['soop_subject']):04d}" for row in csv.DictReader(stream) if row["cleaner"] == "1"
         )
+
+
+VALIDATION_SEED = 5
+
+
+def validation_names(names: Sequence[str]) -> list[str]:
+    """Return the fifth of the stroke patients that chooses: thresholds of models, scores, recipes.
+
+    The others are for the test. Which they are was drawn once, with this seed, before the first model was trained.
+
+    Args:
+        names: All stroke patients; sorted, so that the order of the files does not matter.
+    """
+    chosen = np.random.default_rng(VALIDATION_SEED).permutation(len(names))[: round(len(names) / 5)]
+    return sorted(sorted(names)[number] for number in chosen)
 
 
 def folds(patients: int, seed: int = 0) -> NDArray[np.int64]:
