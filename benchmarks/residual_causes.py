@@ -31,6 +31,9 @@ DETAIL_MM = 4.0
 WINDOW = 8.0
 """Sigma in pixels of the window of a smooth displacement."""
 
+RIDGE = 0.2
+"""Ridge of a smooth displacement, in mean squared gradients."""
+
 SURROUNDINGS_MM = 10.0
 """Sigma of the Gaussian that fills a lesion with the tissue around it."""
 
@@ -111,8 +114,7 @@ def displacement(
         else:
             sums = [cv2.GaussianBlur(product * weight, (0, 0), window) for product in products]
         # A flat neighbourhood says nothing about where it came from: the ridge leaves it where it is.
-        ridge = 1e-2 * float(np.mean((rows * rows + columns * columns)[where])) if window else 0.0
-        ridge *= 1.0 if window is None else 1 / (2 * np.pi * window**2)
+        ridge = RIDGE * float((rows * rows + columns * columns)[where].mean()) if window else 0.0
         yy, yx, xx, dy, dx = sums
         yy, xx = yy + ridge, xx + ridge
         determinant = yy * xx - yx * yx

@@ -65,8 +65,8 @@ class Prepared:
         return replace(self, rim=None, liquid=None, bright=None, gradient=None, detail=None)
 
 
-def prepare(patient: Patient, made: Reconstruction) -> tuple[Prepared, ...]:
-    """The slices of a patient that hold enough brain.
+def prepare(patient: Patient, made: Reconstruction, apart: int = 1) -> tuple[Prepared, ...]:
+    """The slices of a patient that hold enough brain, or every so many of them.
 
     The image goes to the model's grid and back like the reconstruction, so that resampling is no residual.
     """
@@ -77,7 +77,7 @@ def prepare(patient: Patient, made: Reconstruction) -> tuple[Prepared, ...]:
     median, brightest = float(np.median(healthy)), float(np.percentile(healthy, 90))
     pixel = float(np.sqrt(patient.spacing[1] * patient.spacing[2]))
     slices = []
-    for z in np.flatnonzero(brain.sum(axis=(1, 2)) >= LEAST_BRAIN):
+    for z in np.flatnonzero(brain.sum(axis=(1, 2)) >= LEAST_BRAIN)[::apart]:
         box = tuple(
             slice(max(0, int(where[0]) - MARGIN), int(where[-1]) + 1 + MARGIN)
             for where in (np.flatnonzero(brain[z].any(axis=axis)) for axis in (1, 0))

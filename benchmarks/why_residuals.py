@@ -149,6 +149,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="a cohort with lesion masks; without it phantoms are made")
     parser.add_argument("--every", type=int, default=1, help="take every n-th patient of the cohort")
     parser.add_argument("--phantoms", type=int, default=8)
+    parser.add_argument("--apart", type=int, default=1, help="measure every so many slices of a volume")
     parser.add_argument("--models", nargs="+", default=list(MODELS), metavar="MODEL")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
@@ -167,7 +168,7 @@ def main() -> None:
             made = run(patient, detector)
             kind = detector.card.preprocessing.model_dump_json()
             if kind not in prepared:
-                prepared[kind] = prepare(patient, made)
+                prepared[kind] = prepare(patient, made, arguments.apart)
                 grounds.setdefault(kind, []).append(tuple(one.bare() for one in prepared[kind]))
             tally.add(prepared[kind], made)
     if not names:
