@@ -157,11 +157,11 @@ def main() -> None:
     warnings.simplefilter("ignore", CeadWarning)
     detectors = [load_model(name, "cpu") for name in arguments.models]
     tallies = [Tally() for _ in detectors]
-    scaling, grounds, names, lesions = Scaling(), {}, 0, 0
+    scaling, grounds, names = Scaling(), {}, 0
     data = arguments.data
     patients = phantoms(arguments.phantoms) if data is None else cohort(data, arguments.every)
     for patient in patients:
-        names, lesions = names + 1, lesions + int(patient.lesion_mask.sum())
+        names += 1
         scaling.add(patient)
         prepared: dict[Any, tuple[Prepared, ...]] = {}
         for detector, tally in zip(detectors, tallies, strict=True):
@@ -173,7 +173,11 @@ def main() -> None:
             tally.add(prepared[kind], made)
     if not names:
         raise SystemExit(f"error: {data}: there is no patient with a lesion mask; give a cohort with masks")
-    about = {"data": "phantoms" if data is None else data.name, "patients": names, "lesion_voxels": lesions}
+    about = {
+        "data": "phantoms" if data is None else data.name,
+        "patients": names,
+        "lesion_voxels": sum(tallies[0].lesion_sizes),
+    }
 
     def say(what: str, figures: dict[str, Any], **more: Any) -> None:
         print(json.dumps({"what": what, **about, **more, **finite(figures)}, allow_nan=False), flush=True)
