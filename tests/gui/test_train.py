@@ -239,11 +239,11 @@ def test_what_comes_out_is_compared_renamed_noted_exported_and_deleted(
     model, view = chosen.model_made, chosen.before_after
     assert (model.isVisibleTo(chosen), model.title.text()) == (True, "mine")
     # Compared with the model it came from, on its validation slices and on a patient with a mask.
-    assert view.before.currentText() == "ce-vae1"
+    assert view.before.currentText() == "ce-unet"
     view.add_folder(cohort / "Mets_000")
     qtbot.mouseClick(view.compare, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: view.found is not None and not view.job.running, timeout=60_000)
-    assert (view.found.before, view.found.after, view.found.patient) == ("ce-vae1", "mine", "Mets_000")
+    assert (view.found.before, view.found.after, view.found.patient) == ("ce-unet", "mine", "Mets_000")
     assert "Dice of the volume" in view.verdict.text()
     for shown in ("residual in the brain", "Dice (volume)", "flair-threshold"):
         assert shown in view.figures.toPlainText()
