@@ -188,7 +188,7 @@ def test_a_folder_is_prepared_as_the_design_wants_it_and_never_reused_for_anothe
     assert (made.image_size, made.spacing, made.intensity) == (128, (1.5, 1.5), "volume-tissue")
     assert RunFolder(tmp_path / "run").plan().settings.spec.image_size == 128
     # A run goes on with the slices it has; without it, they are not taken for a model that wants others.
-    status, _, err = call("train", "ce-unet", *fast, "--feature-maps", "4,8", "--epochs", 2, "--resume")
+    status, _, err = call("train", "ce-unet", *fast, "--feature-maps", "4,8", "--resume")
     assert status == 0, err
     for entry in (tmp_path / "run").iterdir():
         if entry.name != "store":

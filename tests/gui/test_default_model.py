@@ -20,7 +20,9 @@ def dock(viewer, qtbot):
 def run(dock, qtbot):
     before = dock.session.analysis
     dock.run.native.click()
-    qtbot.waitUntil(lambda: dock.session.analysis not in (None, before) and not dock.job.running)
+    qtbot.waitUntil(
+        lambda: dock.session.analysis not in (None, before) and not dock.job.running, timeout=60_000
+    )
     qtbot.waitUntil(lambda: not dock.live.busy)
     return dock.session.analysis
 
