@@ -82,7 +82,7 @@ def exploring(folder: Path) -> None:
     """Take the pictures of the Explore dock."""
     here = Photographer(folder)
     dock, viewer = here.dock, here.viewer
-    here.run("ce-vae1", "positive-residual")
+    here.run("ce-unet", "bright-and-changed")
     here.take("explore")
 
     viewer.theme = "light"
@@ -96,9 +96,9 @@ def exploring(folder: Path) -> None:
 
     viewer.reset_view()
     viewer.scene.camera.zoom *= 1.35
-    here.run("ce-vae1", "combined")
+    here.run("ce-vae1", "positive-residual")
     here.run("ae", "residual")
-    dock.compare.select(("ce-vae1", "positive-residual"))
+    dock.compare.select(("ce-unet", "bright-and-changed"))
     dock.tabs.setCurrentWidget(dock.comparison)
     dock.compare.toggle()
     here.settle()

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shlex
+import shutil
 
 import pytest
 
@@ -151,6 +153,64 @@ def test_denoisers_are_trained_and_detect_by_their_names(call, cohort, store, tm
     assert status == 0, err
     with (figures / "results.csv").open() as stream:
         assert {"my-dae", "my-ce-unet", "flair-threshold"} <= {row["model"] for row in csv.DictReader(stream)}
+
+
+def test_ce_unet_is_fine_tuned_on_slices_as_it_knows_them(call, store, tmp_path):
+    cohort = write_patients(tmp_path / "cohort", 4, (6, 150, 140))
+    tune = ["train", "ce-unet", "--init-from", "ce-unet", "--epochs", 1, "--batch-size", 4, "--device", "cpu"]
+    base = load_card(find_models()["ce-unet"])
+    status, _, err = call(*tune, "--data", cohort, "--out", tmp_path / "tuned")
+    assert status == 0, err
+    card = load_card(find_models()["tuned"])
+    assert card.preprocessing == base.preprocessing
+    assert [parent.sha256 for parent in card.parents] == [base.sha256]
+    status, printed, _ = call(
+        "detect", cohort / "Mets_001", "--model", "tuned", "--out", tmp_path / "found", "--json"
+    )
+    assert status == 0 and json.loads(printed)["score"] == "bright-and-changed"
+    # A store of the usual slices is refused, and what the error says helps.
+    status, _, err = call(*tune, "--data", store, "--out", tmp_path / "other")
+    assert status == 2 and err.startswith("error: ") and err.count("\n") == 1
+    assert str(store) in err and "ce-unet was trained on 128 pixels of 1.5 mm" in err
+    command = err[err.index("napari-cead prepare") :]
+    command = command.replace("COHORT", str(cohort)).replace("STORE", str(tmp_path / "right"))
+    assert call(*shlex.split(command)[1:])[0] == 0
+    status, _, err = call(*tune, "--data", tmp_path / "right", "--out", tmp_path / "again", "--no-install")
+    assert status == 0, err
+
+
+def test_a_folder_is_prepared_as_the_design_wants_it_and_never_reused_for_another(call, tmp_path):
+    cohort = write_patients(tmp_path / "cohort", 4, (6, 150, 140))
+    fast = ["--data", cohort, "--out", tmp_path / "run", "--no-install", *FAST]
+    status, _, err = call("train", "ce-unet", *fast, "--feature-maps", "4,8")
+    assert status == 0, err
+    made = SliceStore.open(tmp_path / "run" / "store").settings
+    assert (made.image_size, made.spacing, made.intensity) == (128, (1.5, 1.5), "volume-tissue")
+    assert RunFolder(tmp_path / "run").plan().settings.spec.image_size == 128
+    # A run goes on with the slices it has; without it, they are not taken for a model that wants others.
+    status, _, err = call("train", "ce-unet", *fast, "--feature-maps", "4,8", "--resume")
+    assert status == 0, err
+    for entry in (tmp_path / "run").iterdir():
+        if entry.name != "store":
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    status, _, err = call("train", "ae", *fast)
+    assert (
+        status == 2 and "this store was prepared with intensity volume-tissue, not volume-percentile" in err
+    )
+    status, _, err = call("train", "ae,ce-unet", "--data", cohort, "--out", tmp_path / "both", *FAST)
+    assert status == 2 and "one by one" in err and not (tmp_path / "both").exists()
+
+
+def test_the_network_takes_slices_of_the_size_that_a_store_has(call, tmp_path):
+    cohort = write_patients(tmp_path / "cohort", 4)
+    small = ["--image-size", 64, "--min-brain", 0.05]
+    assert call("prepare", cohort, "--out", tmp_path / "store", *small)[0] == 0
+    status, _, err = call("train", "ae", "--data", tmp_path / "store", "--out", tmp_path / "run", *FAST)
+    assert status == 0, err
+    assert RunFolder(tmp_path / "run").plan().settings.spec.image_size == 64
+    other = ["--data", tmp_path / "store", "--out", tmp_path / "other", "--image-size", 96, *FAST]
+    status, _, err = call("train", "ae", *other)
+    assert status == 2 and "64 pixels wide" in err and "--image-size 64" in err
 
 
 def test_white_noise_and_lesions_are_corruptions_too(call, store, tmp_path):

@@ -28,11 +28,11 @@ def test_the_page_shows_the_preferences_and_sets_them(dialog, qtbot):
     assert convention.currentText() == "radiological"
     [batch] = page.findChildren(QSpinBox)
     assert (batch.value(), batch.minimum(), batch.maximum()) == (32, 1, 256)
-    model = next(line for line in page.findChildren(QLineEdit) if line.text() == "ce-vae1")
+    model = next(line for line in page.findChildren(QLineEdit) if line.text() == "ce-unet")
     assert model.isVisible()
     device.setCurrentText("cpu")
     convention.setCurrentText("neurological")
     batch.setValue(3)
-    assert preferences() == Preferences("cpu", 3, "ce-vae1", "neurological")
+    assert preferences() == Preferences("cpu", 3, "ce-unet", "neurological")
     dialog.reject()
     assert preferences() == Preferences()

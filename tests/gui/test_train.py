@@ -16,8 +16,10 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QLabel
 from heads import add_head, make_stripped
 from napari_cead.errors import RunError
 from napari_cead.exploring import DEFAULT_MODEL
+from napari_cead.training.inspection import inspect
 from napari_cead.training.registry import runs_folder
 from napari_cead.training.run_info import ACTIVE, RunInfo
+from napari_cead.training.store_index import StoreSettings
 from napari_cead.widgets.close_guard import CloseGuard
 from napari_cead.zoo import find_model, find_models, load_card
 from napari_cead.zoo.managing import remove_model, rename_model
@@ -208,6 +210,31 @@ def test_a_denoiser_comes_with_settings_and_corruptions_of_its_own(chosen):
     assert (chosen.rate.value, chosen.batch_size.value, chosen.schedule.value) == ("2e-4", 8, "constant")
 
 
+def test_another_base_has_the_scans_judged_as_its_slices_are(chosen, qtbot):
+    def pictures(**preparation):
+        settings = StoreSettings(**preparation)
+        reports = chosen.scans.scans.reports
+        return [inspect(report.source, settings=settings).signature for report in reports]
+
+    def shown():
+        return [report.signature for report in chosen.scans.scans.reports]
+
+    ticked = chosen.scans.scans.index(1, 0)
+    chosen.scans.scans.setData(ticked, Qt.CheckState.Unchecked.value, Qt.ItemDataRole.CheckStateRole)
+    assert chosen.base.value == "ce-unet"
+    ours = {"intensity": "volume-tissue", "spacing": (1.5, 1.5), "image_size": 128}
+    assert np.array_equal(shown(), pictures(**ours)) and not np.array_equal(shown(), pictures())
+    chosen.base.value = "vae1"
+    assert not chosen.start.enabled and chosen.problem.text() == "Scans are being looked at…"
+    qtbot.waitUntil(lambda: not chosen.finder.job.running)
+    assert np.array_equal(shown(), pictures())
+    chosen.base.value, chosen.design.value = "from scratch", "ce-unet"
+    qtbot.waitUntil(lambda: not chosen.finder.job.running)
+    assert np.array_equal(shown(), pictures(**ours))
+    # What the user has unticked stays so.
+    assert [report.source.name for report in chosen.scans.scans.chosen] == ["Mets_000", "Mets_002"]
+
+
 def test_start_runs_the_shown_command_in_a_process_of_its_own(chosen, qtbot, monkeypatch):
     started = []
     launch = chosen.manager.launch
@@ -239,11 +266,11 @@ def test_what_comes_out_is_compared_renamed_noted_exported_and_deleted(
     model, view = chosen.model_made, chosen.before_after
     assert (model.isVisibleTo(chosen), model.title.text()) == (True, "mine")
     # Compared with the model it came from, on its validation slices and on a patient with a mask.
-    assert view.before.currentText() == "ce-vae1"
+    assert view.before.currentText() == "ce-unet"
     view.add_folder(cohort / "Mets_000")
     qtbot.mouseClick(view.compare, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: view.found is not None and not view.job.running, timeout=60_000)
-    assert (view.found.before, view.found.after, view.found.patient) == ("ce-vae1", "mine", "Mets_000")
+    assert (view.found.before, view.found.after, view.found.patient) == ("ce-unet", "mine", "Mets_000")
     assert "Dice of the volume" in view.verdict.text()
     for shown in ("residual in the brain", "Dice (volume)", "flair-threshold"):
         assert shown in view.figures.toPlainText()
@@ -255,6 +282,9 @@ def test_what_comes_out_is_compared_renamed_noted_exported_and_deleted(
     qtbot.mouseClick(model.rename, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: chosen.view.info.installed == "ours")
     assert "installed as ours" in chosen.view.state.text()
+    # It wants its slices as the model it came from, which are not the usual ones.
+    wanted = load_card(find_model("ce-unet")).preprocessing
+    assert load_card(find_model("ours")).preprocessing == wanted and wanted.image_size == 128
     # Notes, which an export leaves out unless they are ticked.
     qtbot.keyClicks(model.notes, "Scanner 3 of ward 7")
     qtbot.mouseClick(model.save_notes, Qt.MouseButton.LeftButton)

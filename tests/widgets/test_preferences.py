@@ -33,7 +33,7 @@ def page(npe2pm, plugin_settings):
 def test_without_the_plugin_the_defaults_hold(npe2pm, plugin_settings):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert preferences() == Preferences("auto", 32, "ce-vae1", "radiological")
+        assert preferences() == Preferences("auto", 32, "ce-unet", "radiological")
         prefer_convention("neurological")
         on_changed(lambda _: pytest.fail("nothing can change"))()
 

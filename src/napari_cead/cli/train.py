@@ -6,7 +6,6 @@ import os
 import shlex
 from contextlib import nullcontext
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,13 +14,13 @@ import typer
 from ..errors import ParameterError
 from .evaluate import evaluate_models
 from .options import AssumeHealthy, Device
-from .prepare import prepare_store
 from .runs import start_detached
+from .training_slices import prepared, stored_in
 from .training_steps import Orders, train_and_install, watched
 
 if TYPE_CHECKING:
     from ..training import SliceStore, TrainingSettings
-    from ..training.session import Session
+    from ..zoo import ModelCard
 
 
 class Size(StrEnum):
@@ -61,7 +60,13 @@ def train(
             help="One of the paper's eight designs, dae or ce-unet; several with commas, or all (the paper's)."
         ),
     ],
-    data: Annotated[Path, typer.Option(help="Slice store, or a folder of patients to prepare first.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Slice store; or a folder of patients, which are prepared as the model (with --init-from: that "
+            "one) wants them."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the run (of the runs, for several models).")],
     preset: Annotated[
         PresetName | None,
@@ -128,7 +133,10 @@ def train(
         typer.Option(help="Of dae and ce-unet: side in pixels to which slices are reduced inside; 0: never."),
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(help="Side of the slices; 196 if left out, as prepare makes them.")
+        int | None,
+        typer.Option(
+            help="Side of the slices in pixels; that of DATA, or what the model wants, if left out."
+        ),
     ] = None,
     max_squares: Annotated[
         int | None, typer.Option(help="Most squares in an image; 1 if left out (the paper).")
@@ -200,9 +208,10 @@ def train(
         return
     from ..models.specs import MODEL_NAMES
     from ..training.described import read_corruption
+    from ..training.preprocessing import preprocessing_for, preprocessing_in
     from ..training.requests import Discarded, Paused
     from ..training.settings import Hardware
-    from ..zoo import check_name, find_models
+    from ..zoo import check_name, find_model, find_models, load_card
 
     given: dict[str, Any] = {
         "size": size.value if size else None,
@@ -246,15 +255,30 @@ def train(
         if name in find_models() and not keep_out and not resume:
             raise ParameterError(f"there is a model called {name} already", mend="choose another --name")
     resume = resume and (not alone or out.is_dir() or not out.parent.is_dir())  # else it has not begun
+    base = None if init_from is None else load_card(find_model(init_from))
+    stored = stored_in(data, sequence, assume_healthy)
+    wanted = preprocessing_for(names, base) if stored is None else preprocessing_in(stored.settings)
     plans = []
     for each in names:
         run = out if len(names) == 1 else out / each
-        plans.append(_settings(each, preset, init_from, given, augment, codebook, run if resume else None))
+        plans.append(
+            _settings(
+                each, preset, base, given, augment, codebook, wanted.image_size, run if resume else None
+            )
+        )
     orders = Orders(init_from, resume, hardware, events, name, half, install=not keep_out)
     folders = []
     try:
         with watched(out, orders, arguments) if alone else nullcontext() as session:
-            store = _store(data, out, sequence, assume_healthy, session)
+            store = stored or prepared(
+                data,
+                out,
+                wanted.model_copy(update={"image_size": plans[0].spec.image_size}),
+                sequence=sequence,
+                assume_healthy=assume_healthy,
+                resume=resume,
+                session=session,
+            )
             for settings in plans:
                 run = out if alone else out / settings.spec.name
                 if not alone and (run / "model" / "model.json").is_file() and resume:
@@ -285,19 +309,22 @@ def train(
 def _settings(
     model: str,
     preset: PresetName | None,
-    init_from: str | None,
+    base: ModelCard | None,
     given: dict[str, Any],
     augment: bool | None,
     codebook: Codebook | None,
+    usual_size: int,
     resumed: Path | None,
 ) -> TrainingSettings:
-    """Return the settings of a run; what is not given is as in the run that is resumed."""
+    """Return the settings of a run; what is not given is as in the run that is resumed, or in the base model.
+
+    ``usual_size`` is the side of the slices where nobody says it.
+    """
     from ..models.specs import spec
     from ..training.described import with_shape
     from ..training.presets import training_settings
     from ..training.runs import RunFolder
     from ..training.settings import TrainingSettings
-    from ..zoo import find_model, load_card
 
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     shape = {name: changes.pop(name) for name in ("feature_maps", "working_size") if name in changes}
@@ -311,7 +338,9 @@ def _settings(
         architecture = with_shape(architecture, **shape)
         settings = TrainingSettings.checked(**{**dict(before), **changes, "spec": architecture})
     else:
-        parent = None if init_from is None else load_card(find_model(init_from)).spec
+        parent = None if base is None else base.spec
+        if parent is None:
+            changes.setdefault("image_size", usual_size)
         settings = training_settings(model, preset=preset.value if preset else None, parent=parent, **changes)
         settings = settings.model_copy(update={"spec": with_shape(settings.spec, **shape)})
     if augment is False:
@@ -337,39 +366,6 @@ def _absolute(arguments: list[str], data: Path, out: Path, init_from: str | None
     for flag in ("detach", "resume"):
         arguments = with_option(arguments, flag, False)
     return arguments
-
-
-def _store(
-    data: Path, out: Path, sequence: str | None, assume_healthy: bool, session: Session | None
-) -> SliceStore:
-    """Open a store, or prepare one inside the run's folder from a folder of patients or a scan list."""
-    from ..training.store import SliceStore
-
-    listed = data.is_file()
-    if not listed and ((data / "zarr.json").is_file() or not data.is_dir()):
-        store = SliceStore.open(data)
-        has = store.settings
-        mend = "prepare another store with this option, or leave it out"
-        if sequence not in (None, has.sequence):
-            raise ParameterError(f"this store holds {has.sequence}, not {sequence}", file=data, mend=mend)
-        if assume_healthy and not has.assume_healthy:
-            raise ParameterError("this store holds no unlabelled patients", file=data, mend=mend)
-        return store
-    from ..patients import find_patients
-
-    if not listed and next(iter(find_patients(data)), None) is None:
-        return SliceStore.open(data)  # says what is wrong with it
-    options: dict[str, Any] = {"sequence": sequence, "assume_healthy": assume_healthy}
-    if session is None:
-        return prepare_store(data, out / "store", **options)
-    with session.stoppable():
-        return prepare_store(
-            data,
-            out / "store",
-            partial(session.progress, "preparing"),
-            should_stop=session.should_stop,
-            **options,
-        )
 
 
 def _cohort_of(store: SliceStore) -> Path:

@@ -10,12 +10,12 @@ from typing import Any
 from ..errors import StoreError
 from ..models.specs import ModelSpec
 from ..training.network import initial_network
+from ..training.preprocessing import preprocessing_in
 from ..training.runs import Plan, RunFolder
 from ..training.store import SliceStore
 from ..zoo import (
     ModelCard,
     Parent,
-    Preprocessing,
     check_name,
     find_models,
     install_model,
@@ -84,12 +84,7 @@ def finish(
         name=called,
         spec=plan.settings.spec,
         description=description or _description(plan.settings.spec, slices),
-        preprocessing=Preprocessing(
-            sequence=slices.settings.sequence,
-            intensity=slices.settings.intensity,
-            spacing=slices.settings.spacing,
-            image_size=slices.settings.image_size,
-        ),
+        preprocessing=preprocessing_in(slices.settings),
         training=_summary(plan, slices, run.load_checkpoint() or {}),
         parents=tuple(Parent.model_validate(parent) for parent in plan.parents),
         mirror_average=_mirrors(plan.settings.spec) if mirror_average is None else mirror_average,

@@ -30,7 +30,7 @@ from .session_settings import SessionSettings, Stop
 from .settings_file import check_same_patient, export_analysis, load_corrections, read_settings
 from .streaming import Streaming
 
-DEFAULT_MODEL = "ce-vae1"
+DEFAULT_MODEL = "ce-unet"
 
 MOST_ANALYSES = 12
 """Analyses of one patient that are kept; each takes some 100 MB. Then the one unused for longest goes."""

@@ -26,6 +26,7 @@ class SliceGeometry:
         zoom: Model pixels per patient pixel (y, x); (1, 1) means no resampling.
         start: Patient position (y, x) that model pixel (0, 0) shows; whole numbers where zoom is 1.
         reason: Why slices are resampled, or "" if they are not.
+        shrunk: Whether they are smaller than the model knows them, because the brain is larger than its image.
     """
 
     shape: tuple[int, int, int]
@@ -33,6 +34,7 @@ class SliceGeometry:
     zoom: tuple[float, float]
     start: tuple[float, float]
     reason: str = ""
+    shrunk: bool = False
 
     def pixel(self, spacing: tuple[float, float, float]) -> tuple[float, float]:
         """Return the size of a model pixel (y, x) in mm, given the patient's voxel size (z, y, x)."""
@@ -83,7 +85,7 @@ class SliceGeometry:
         if zoom == (1.0, 1.0):
             start = (math.floor(start[0] + 0.5), math.floor(start[1] + 0.5))
         _, height, width = brain.shape
-        return cls((brain.shape[0], height, width), size, zoom, start, reason)
+        return cls((brain.shape[0], height, width), size, zoom, start, reason, bool(need > size))
 
     @property
     def resampled(self) -> bool:

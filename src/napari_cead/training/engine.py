@@ -32,10 +32,11 @@ from ..errors import (
     extra,
 )
 from ..models import build
-from ..zoo import Parent, load_model
+from ..zoo import Parent, find_model, load_card, load_model
 from .events import EventFile, Listener
 from .job import Job
 from .loop import work
+from .preprocessing import check_prepared
 from .requests import Discarded, Paused, clear
 from .runs import Epoch, RunFolder
 from .settings import Hardware, TrainingSettings
@@ -94,7 +95,9 @@ def train(
             seconds since 1970, is ignored; None: before this call.
 
     Raises:
-        StoreError: If the store is damaged or holds no healthy slices to train or to validate on.
+        StoreError: If the store is damaged, holds no healthy slices to train or to validate on, or was prepared in
+            another way than the slices of the model to start from.
+        ParameterError: If its slices do not have the network's size.
         RunError: If another run or process is in ``out``, if the run to resume is one of other settings or data, if
             its checkpoint is damaged, or if the loss is no longer finite.
         ModelError: If the model to start from cannot be used.
@@ -105,6 +108,9 @@ def train(
     """
     hardware = hardware or Hardware()
     store = data if isinstance(data, SliceStore) else SliceStore.open(data)
+    if init_from is not None:
+        card = load_card(find_model(init_from))
+        check_prepared(store.settings, card.preprocessing, card.name, store.path)
     _check_store(store, settings)
     run = out if isinstance(out, RunFolder) else RunFolder(out)
     launched = rank_of_launcher()
@@ -174,7 +180,8 @@ def _check_store(store: SliceStore, settings: TrainingSettings) -> None:
     if store.settings.image_size != settings.spec.image_size:
         raise ParameterError(
             f"the slices are {store.settings.image_size} pixels wide, the network takes {settings.spec.image_size}",
-            mend="prepare the store for this size",
+            mend=f"give --image-size {store.settings.image_size}, or prepare another store with --image-size "
+            f"{settings.spec.image_size}",
         )
     for part, count in (
         ("train", len(store.healthy_rows("train"))),
@@ -230,16 +237,10 @@ def _parents(
             file=init_from,
             mend=f"train {detector.card.spec.name} --size {detector.card.spec.size}, or start from another model",
         )
-    was, now = detector.card.preprocessing, store.settings
-    if (was.intensity, was.image_size) != (now.intensity, now.image_size):
-        raise ModelError(
-            f"it was trained on slices with intensity {was.intensity}, the store has {now.intensity}",
-            file=init_from,
-            mend="prepare a store as the model wants it",
-        )
-    if detector.card.preprocessing.sequence != now.sequence:
+    was, now = detector.card.preprocessing.sequence, store.settings.sequence
+    if was != now:
         warnings.warn(
-            f"{detector.name} was trained on {detector.card.preprocessing.sequence}, the store holds {now.sequence}",
+            f"{detector.name} was trained on {was}, the store holds {now}",
             CeadWarning,
             stacklevel=3,
         )

@@ -86,6 +86,7 @@ class ScanReport:
         warnings: What to know.
         fingerprint: Of the files, as a slice store keeps it; empty if they cannot be read.
         signature: Coarse picture that tells duplicates.
+        given: The scan as it was given, None if nothing was put right.
     """
 
     source: ScanSource
@@ -96,6 +97,18 @@ class ScanReport:
     warnings: tuple[ScanWarning, ...] = ()
     fingerprint: str = ""
     signature: NDArray[np.float32] | None = field(default=None, repr=False)
+    given: ScanSource | None = None
+
+    @property
+    def again(self) -> ScanSource:
+        """The scan to judge again: with the masks that could not be used, so that this is found again."""
+        codes = {warning.code for warning in self.warnings}
+        source = self.source
+        if self.given is not None and "lesion-mask-unusable" in codes:
+            source = replace(source, lesion_mask=self.given.lesion_mask)
+        if self.given is not None and "brain-mask-unusable" in codes:
+            source = replace(source, brain_mask=self.given.brain_mask)
+        return source
 
     @property
     def usable(self) -> bool:
@@ -132,6 +145,7 @@ def inspect(
     """
     how = settings or StoreSettings(sequence=sequence)
     notes: list[ScanWarning] = []
+    given = source
     try:
         source, patient = _read(source, how, notes)
         stack = slice_stack(patient, scaling=how.intensity, model_spacing=how.spacing, size=how.image_size)
@@ -159,7 +173,7 @@ def inspect(
     _judge(report, patient, stack, notes)
     if seen and digest in seen:
         notes.append(ScanWarning("seen", f"already seen in training: {seen[digest]}"))
-    return _compared(replace(report, warnings=tuple(notes)), known)
+    return _compared(replace(report, warnings=tuple(notes), given=given), known)
 
 
 def inspect_all(

@@ -156,7 +156,7 @@ class ModelRunner(QObject):
         if analysis.key[0] == model:  # back again before anything was run
             self._offer_scores(analysis.score)
             return
-        self._offer_scores(dock.score.value)
+        self._offer_scores(dock.score.value, score)
         done = [one.key for one in self.session.analyses if one.key[0] == model]
         if done:
             dock.compare.select((model, dock.score.value) if (model, dock.score.value) in done else done[-1])
@@ -183,8 +183,13 @@ class ModelRunner(QObject):
         shown = analysis is not None and analysis.key == (self.dock.model.value, self.dock.score.value)
         return self.live.wanted if self.live.moved or shown else None
 
-    def _offer_scores(self, wanted: str) -> None:
-        """Offer the scores that the chosen model can give, without choosing for the user."""
+    def _offer_scores(self, wanted: str, otherwise: str = "") -> None:
+        """Offer the scores that the chosen model can give, without choosing for the user.
+
+        Args:
+            wanted: The score to show.
+            otherwise: The score to show if the model cannot give that one.
+        """
         score = self.dock.score
         try:
             names = list(available_scores(load_card(find_model(self.dock.model.value))))
@@ -193,8 +198,8 @@ class ModelRunner(QObject):
         with score.changed.blocked():
             if list(score.choices) != names:
                 score.choices = names
-            if wanted in names:
-                score.value = wanted
+            if chosen := next((name for name in (wanted, otherwise) if name in names), None):
+                score.value = chosen
 
     def _score_chosen(self, score: str) -> None:
         analysis, job = self.session.analysis, self.dock.job
@@ -221,5 +226,8 @@ class ModelRunner(QObject):
             self.dock.start(lambda: self.session.set_options(**wanted.model_dump()))
 
     def _tell(self, analysis: Analysis) -> None:
-        if notes := self.dock.source.untold(analysis.reconstruction.warnings):
+        """Tell what is odd. That slices are brought to the model's pixels is not: it stands below the result."""
+        made = analysis.reconstruction
+        usual = "" if made.stack.geometry.shrunk else made.stack.geometry.reason
+        if notes := self.dock.source.untold([note for note in made.warnings if note != usual]):
             show_warning("; ".join(notes))

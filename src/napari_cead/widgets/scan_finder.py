@@ -20,7 +20,9 @@ from ..errors import CeadError
 from ..patients import Patient, save_volume
 from ..patients.skull_stripping import HOW_TO_INSTALL, hd_bet_command, strip_with_hd_bet
 from ..training.inspection import ScanReport, inspect, inspect_all
+from ..training.preprocessing import store_options
 from ..training.scans import ScanSource, find_scans, save_scan
+from ..training.store_index import StoreSettings
 from .failures import show_failure
 from .jobs import Job, still_there
 from .layer_view import patient_of
@@ -41,6 +43,7 @@ class ScanFinder(QObject):
         super().__init__(dock)
         self.dock, self.model = dock, dock.scans.scans
         self.job = Job(self)
+        self._how: StoreSettings | None = None
         self._kept: tempfile.TemporaryDirectory[str] | None = None
         self._judged.connect(self._take)
         dock.add_folder.changed.connect(self._ask_for_folder)
@@ -103,6 +106,14 @@ class ScanFinder(QObject):
 
         self._start(work, self._tell_if_none)
 
+    def judge_anew(self) -> None:
+        """Judge all scans again if their slices are to be prepared in another way than when they were judged."""
+        if self._how is None or not self.model.reports or self.job.running:
+            return  # what is under way ends with this
+        if store_options(self._how) != store_options(self.dock.slices):
+            sources = [report.again for report in self.model.reports]
+            self._start(lambda: self._judge(sources))
+
     def judge(self, sources: Sequence[ScanSource]) -> None:
         """Judge these scans and put them into the table."""
         self._start(lambda: self._judge(sources), self._tell_if_none)
@@ -123,8 +134,8 @@ class ScanFinder(QObject):
                 sources,
                 report,
                 self.job.stopping,
-                sequence=self.dock.sequence.value,
                 known=self._others(sources),
+                settings=self._how,
             )
         return total
 
@@ -134,9 +145,11 @@ class ScanFinder(QObject):
         return [report for report in self.model.reports if report.source.scan not in places]
 
     def _start(self, work: Callable[[], Any], on_done: Callable[[Any], None] | None = None) -> None:
-        if not self.job.start(work, on_done):
+        if self.job.running:
             show_warning("Scans are being looked at: wait a moment.")
             return
+        self._how = self.dock.slices
+        self.job.start(work, on_done)
         self.dock.looking.setRange(0, 0)
         self.dock.looking.setVisible(True)
         self.dock.update_enabled()
@@ -151,6 +164,8 @@ class ScanFinder(QObject):
     def _ended(self) -> None:
         self.dock.looking.setVisible(False)
         self.dock.update_enabled()
+        if not self.job.stopping():
+            self.judge_anew()
 
     def _clear(self) -> None:
         self.job.stop()
@@ -216,12 +231,12 @@ class ScanFinder(QObject):
 
     def give_brain_mask(self, report: ScanReport, file: Path) -> None:
         """Judge a scan again with a brain mask."""
-        source = replace(report.source, brain_mask=file)
+        source = replace(report.again, brain_mask=file)
         self._start(lambda: self._again([source]))
 
     def _again(self, sources: Sequence[ScanSource]) -> None:
         for source in sources:
-            report = inspect(source, sequence=self.dock.sequence.value, known=self._others([source]))
+            report = inspect(source, known=self._others([source]), settings=self._how)
             with still_there():
                 self._judged.emit(report)
 
@@ -269,6 +284,6 @@ class ScanFinder(QObject):
                     device="cuda" if device == "cuda" else "cpu",
                     should_stop=job.stopping,
                 )
-                self._again([replace(report.source, brain_mask=mask)])
+                self._again([replace(report.again, brain_mask=mask)])
 
         self._start(work)

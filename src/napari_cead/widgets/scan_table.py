@@ -59,8 +59,11 @@ class ScanModel(QAbstractTableModel):
         self.ticked.emit()
 
     def replace(self, row: int, report: ScanReport) -> None:
-        """Show a scan that was judged again, with a brain mask for instance."""
-        self._reports[row], self._ticks[row] = report, report.usable
+        """Show a scan that was judged again, with a brain mask for instance. The tick stays if the verdict does."""
+        if report.usable != self._reports[row].usable:
+            self._ticks[row] = report.usable
+        self._ticks[row] &= report.choosable
+        self._reports[row] = report
         self._pictures[row] = _picture(report)
         self.dataChanged.emit(self.index(row, 0), self.index(row, len(COLUMNS) - 1))
         self.ticked.emit()

@@ -16,10 +16,12 @@ from ..errors import CeadError
 from ..models.specs import DENOISER_NAMES
 from ..training.launching import command_line
 from ..training.manager import RunManager
+from ..training.preprocessing import preprocessing_for, store_options
 from ..training.registry import runs_folder
 from ..training.run_files import SCANS, SCANS_FILE, remove_run
 from ..training.run_info import RunInfo
 from ..training.scan_list import write_scan_list
+from ..training.store_index import StoreSettings
 from ..zoo import check_name, find_model, find_models, list_models, load_card
 from .before_after_view import BeforeAfterView
 from .close_guard import CloseGuard
@@ -154,6 +156,18 @@ class TrainWidget(TrainForm):
         return f"ce-{twin}" if self.context.value else twin
 
     @property
+    def slices(self) -> StoreSettings:
+        """How the slices of scans are prepared: as the model that is fine-tuned, or else the design, wants them."""
+        scratch = self.base.value == SCRATCH
+        try:
+            wanted = preprocessing_for(
+                self.model, None if scratch else load_card(find_model(self.base.value))
+            )
+        except CeadError:  # the base model is gone; that is told when the training is started
+            return StoreSettings(sequence=self.sequence.value)
+        return StoreSettings(sequence=self.sequence.value, **store_options(wanted))
+
+    @property
     def learning_rate(self) -> float:
         """The learning rate; NaN if what was typed is none."""
         try:
@@ -240,6 +254,7 @@ class TrainWidget(TrainForm):
             self.context.value = (self.design.value if spec is None else spec.name).startswith("ce-")
         self._suggest(self.model in DENOISER_NAMES, scratch)
         self.update_enabled()
+        self.finder.judge_anew()
 
     def _suggest(self, denoiser: bool, scratch: bool) -> None:
         """Put in what suits the design, where the user has not chosen anything else."""
@@ -327,6 +342,8 @@ class TrainWidget(TrainForm):
             self.base.choices = [*(info.name for info in list_models()), SCRATCH]
             if chosen in self.base.choices:
                 self.base.value = chosen
+        if self.base.value != chosen:  # it is gone
+            self._base_chosen()
         self.update_enabled()
 
     def showEvent(self, event: Any) -> None:

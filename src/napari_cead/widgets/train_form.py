@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 from ..exploring import DEFAULT_MODEL
 from ..models.specs import DESIGN_NAMES
 from ..patients import SEQUENCES
+from ..training.store_index import StoreSettings
 from ..zoo import list_models
 from .controls import folded, push_button, row, scrolled, section
 from .preferences import DEVICES
@@ -63,6 +64,11 @@ class TrainForm(QWidget):
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self.tabs)
         self.setMinimumWidth(400)
+
+    @property
+    def slices(self) -> StoreSettings:
+        """How the slices of scans are prepared for the training that is asked for."""
+        raise NotImplementedError
 
     def update_enabled(self) -> None:
         """Show what is possible now."""

@@ -1,0 +1,106 @@
+"""How slices have to be prepared for a training: as the base model saw them, or as the design wants them.
+
+The command line and the Train dock ask here, so that both prepare the same.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import ParameterError, StoreError
+from ..slices.geometry import RESAMPLE_BEYOND
+from ..zoo import ModelCard, Preprocessing
+from .store_index import StoreSettings
+
+OF_DESIGNS: Mapping[str, Preprocessing] = {
+    # As the bundled ce-unet was trained: with the tissue at one level the network needs not learn the scanner's scale,
+    # and at 1.5 mm a slice is 128 pixels wide, the size on which the denoisers work.
+    "ce-unet": Preprocessing(intensity="volume-tissue", spacing=(1.5, 1.5), image_size=128),
+}
+"""By design: how slices are prepared for it if nothing else is asked for. All others take the paper's."""
+
+PAPER = Preprocessing()
+"""The paper's: pixels of 0.94 mm, a crop of 196 x 196, the brain's 99.5th percentile at 1."""
+
+
+def preprocessing_for(designs: str | Sequence[str], base: ModelCard | None = None) -> Preprocessing:
+    """Return how patients become slices for a training.
+
+    Args:
+        designs: The named design that is trained, or several that share a store.
+        base: Card of the model that is fine-tuned: its own preprocessing, whatever the design; None: from scratch.
+
+    Returns:
+        The preprocessing; its sequence is that of the base, for who did not choose another.
+
+    Raises:
+        ParameterError: If designs that share a store want different slices.
+    """
+    if base is not None:
+        return base.preprocessing
+    names = [designs] if isinstance(designs, str) else list(designs)
+    wanted = {name: OF_DESIGNS.get(name, PAPER) for name in names}
+    first, *others = names
+    for name in others:
+        if wanted[name] != wanted[first]:
+            raise ParameterError(
+                f"{first} wants slices of {described(wanted[first])}, {name} of {described(wanted[name])}",
+                mend="train them one by one, or give a store that napari-cead prepare made for all of them",
+            )
+    return wanted[first]
+
+
+def preprocessing_in(settings: StoreSettings) -> Preprocessing:
+    """Return how the slices of a store were prepared, as a model's card says it."""
+    return Preprocessing(sequence=settings.sequence, **store_options(settings))
+
+
+def store_options(wanted: Preprocessing | StoreSettings) -> dict[str, Any]:
+    """Return the options of :func:`~napari_cead.training.preparation.prepare` that give such slices."""
+    return {"intensity": wanted.intensity, "spacing": wanted.spacing, "image_size": wanted.image_size}
+
+
+def prepare_command(wanted: Preprocessing) -> str:
+    """Return the command that prepares such slices, whose pixels are square, but for the two folders."""
+    words = ["napari-cead", "prepare", "COHORT", "--out", "STORE"]
+    words += ["--spacing", f"{wanted.spacing[0]:g}", "--image-size", str(wanted.image_size)]
+    return shlex.join([*words, "--intensity", wanted.intensity])
+
+
+def described(settings: Preprocessing | StoreSettings) -> str:
+    """Return in a few words how slices are prepared: ``"128 pixels of 1.5 mm with intensity volume-tissue"``."""
+    y, x = settings.spacing
+    size = f"{y:g}" if y == x else f"{y:g} x {x:g}"
+    return f"{settings.image_size} pixels of {size} mm with intensity {settings.intensity}"
+
+
+def check_prepared(has: StoreSettings, wanted: Preprocessing, model: str, store: Path) -> None:
+    """Refuse to fine-tune a model on slices that were prepared in another way than those it knows.
+
+    Spacings may differ as much as a scan's and a model's may: beyond that, scans are resampled.
+
+    Args:
+        has: How the store was prepared.
+        wanted: The model's preprocessing.
+        model: Name of the model.
+        store: Where the store lies.
+
+    Raises:
+        StoreError: If they differ.
+    """
+    near = all(
+        abs(now / was - 1) <= RESAMPLE_BEYOND for now, was in zip(has.spacing, wanted.spacing, strict=True)
+    )
+    if near and (has.intensity, has.image_size) == (wanted.intensity, wanted.image_size):
+        return
+    mend = "give --data the folder of patients, which is then prepared as the model wants it"
+    if wanted.spacing[0] == wanted.spacing[1]:
+        mend = f"give --data the folder of patients, or prepare another store: {prepare_command(wanted)}"
+    raise StoreError(
+        f"the store holds slices of {described(has)}, {model} was trained on {described(wanted)}",
+        file=store,
+        mend=mend,
+    )
