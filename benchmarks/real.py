@@ -109,8 +109,9 @@ def measure(data: Path, out: Path, models: Sequence[str], extra: Sequence[Path],
             score for score in available_scores(detector.card) if not (same and score == BASELINE_SCORE)
         )
         subject = Subject(name, chosen, detector, detector.card.preprocessing)
-        measure_model(subject, everyone, out / "measured" / name, healthy.of_card(detector.card), say)
+        (out / "measured" / name).mkdir(parents=True, exist_ok=True)
         write_text(out / "measured" / name / CARD_FILE, detector.card.model_dump_json())
+        measure_model(subject, everyone, out / "measured" / name, healthy.of_card(detector.card), say)
     say(f"measure: {time.process_time() - begun:.0f} s of CPU time")
 
 
