@@ -29,8 +29,9 @@ from real_data.tally import Measured, meta_of
 
 from napari_cead.atomic import write_text
 from napari_cead.detection import available_scores
-from napari_cead.errors import CeadError
+from napari_cead.errors import CeadError, StoreError
 from napari_cead.evaluation.measuring import BASELINE_SCORE, Subject
+from napari_cead.training.store import SliceStore
 from napari_cead.zoo import CARD_FILE, Preprocessing, load_model
 
 PLAIN = ("ae", "vae1", "vae2", "vq-vae")
@@ -57,7 +58,11 @@ def napari_cead(*arguments: str | Path) -> None:
 
 def prepare(data: Path, out: Path) -> None:
     store = out / "store"
-    if (store / "split.json").exists():
+    try:
+        SliceStore.open(store)
+    except StoreError:  # none, or not complete
+        pass
+    else:
         say(f"{store}: prepared before")
         return
     napari_cead("prepare", data / "soop_axial" / "lesion_free", "--out", store, *PREPARATION)
