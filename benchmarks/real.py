@@ -29,8 +29,9 @@ from real_data.tally import Measured, meta_of
 
 from napari_cead.atomic import write_text
 from napari_cead.detection import available_scores
-from napari_cead.errors import CeadError
+from napari_cead.errors import CeadError, StoreError
 from napari_cead.evaluation.measuring import BASELINE_SCORE, Subject
+from napari_cead.training.store import SliceStore
 from napari_cead.zoo import CARD_FILE, Preprocessing, load_model
 
 PLAIN = ("ae", "vae1", "vae2", "vq-vae")
@@ -57,7 +58,11 @@ def napari_cead(*arguments: str | Path) -> None:
 
 def prepare(data: Path, out: Path) -> None:
     store = out / "store"
-    if (store / "split.json").exists():
+    try:
+        SliceStore.open(store)
+    except StoreError:  # none, or not complete
+        pass
+    else:
         say(f"{store}: prepared before")
         return
     napari_cead("prepare", data / "soop_axial" / "lesion_free", "--out", store, *PREPARATION)
@@ -109,8 +114,9 @@ def measure(data: Path, out: Path, models: Sequence[str], extra: Sequence[Path],
             score for score in available_scores(detector.card) if not (same and score == BASELINE_SCORE)
         )
         subject = Subject(name, chosen, detector, detector.card.preprocessing)
-        measure_model(subject, everyone, out / "measured" / name, healthy.of_card(detector.card), say)
+        (out / "measured" / name).mkdir(parents=True, exist_ok=True)
         write_text(out / "measured" / name / CARD_FILE, detector.card.model_dump_json())
+        measure_model(subject, everyone, out / "measured" / name, healthy.of_card(detector.card), say)
     say(f"measure: {time.process_time() - begun:.0f} s of CPU time")
 
 

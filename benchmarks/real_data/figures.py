@@ -78,7 +78,7 @@ def rows_of(found: Measured, baseline: Measured, strict: Iterable[str]) -> list[
                 "rule": rule,
                 "kind": kind,
                 "optimistic": rule == "oracle",
-                "thresholds": thresholds,
+                "thresholds": {**thresholds, STROKE: _of_folds(thresholds[STROKE], found.meta["folds"])},
                 STROKE: {"patients": len(on_stroke), **_with_intervals(on_stroke), **ranks[STROKE]},
                 MS: {**_plain(counts_of(found, MS, kind, rule)), **ranks[MS]},
             }
@@ -150,6 +150,13 @@ def _raw_at(tally: Tally, threshold: float | Sequence[float], bins: int) -> Coun
     nothing = np.stack([np.zeros(len(raw), np.int64)] * 2 + [raw[:, 0, [0, 2]].sum(axis=1)], axis=-1)
     chosen = raw[np.arange(len(raw)), np.minimum(above, bins - 1)]
     return np.where((above >= bins)[:, None], nothing, chosen)
+
+
+def _of_folds(thresholds: float | Sequence[float], fold: Sequence[int]) -> float | list[float]:
+    """Return one threshold for each fold in place of one for each patient."""
+    if not isinstance(thresholds, list):
+        return thresholds
+    return [thresholds[fold.index(number)] for number in sorted(set(fold))]
 
 
 def _patients(tally: Tally, counts: NDArray[np.integer]) -> list[PatientCounts]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,16 @@ from napari_cead.atomic import to_json, write_text
 from napari_cead.detection import suggested
 from napari_cead.zoo import ModelCard
 
+from .cells import (
+    Figures,
+    lines_of,
+    marked,
+    model_cell,
+    number,
+    rule_cell,
+    score_cell,
+    threshold,
+)
 from .figures import BASELINE, KINDS, NOTHING, STRICT
 from .scans import FREE, MS, STROKE
 
@@ -26,8 +36,6 @@ LONG = "results-table.md"
 """The long table beside the page with the block."""
 
 COMMAND = "python benchmarks/real.py --data ../shared/data --out FOLDER --docs docs/results.md"
-
-Figures = Mapping[str, Any]
 
 KIND_NAMES = {"raw": "raw", "post": "post-processed"}
 
@@ -138,8 +146,8 @@ def block(results: Results) -> list[str]:
         "- In brackets: 95 % bootstrap intervals over patients (1,000 resamples; those of ratios and differences are "
         "paired). The MS patient is one patient and has none. AUPRC and AUROC are over the voxels of all patients. "
         f"Ratios are to `{BASELINE}` under the same rule.",
-        f"- The score `intensity` of the eight is `{BASELINE}`: they scale images alike. That of `ce-unet` is raw FLAIR "
-        "scaled by its tissue, at 1.5 mm.",
+        f"- The score `intensity` of the eight is `{BASELINE}`: they scale images alike. That of `ce-unet` is raw "
+        "FLAIR scaled by its tissue, at 1.5 mm.",
     ]
     if results.missing:
         lines += ["- **Not measured yet**: " + ", ".join(f"`{name}`" for name in results.missing) + "."]
@@ -186,21 +194,21 @@ def _every(results: Results) -> list[str]:
         informed = model != NOTHING
         rows.append(
             (
-                _model(model),
-                _score(score),
-                _of(stroke["dice_pooled"]),
-                _of(stroke.get("dice_pooled_ratio"), 2),
-                _of(post[STROKE]["dice_pooled"]),
-                _of(post[STROKE].get("dice_pooled_ratio"), 2),
-                _of(stroke["AUPRC"] if informed else None),
-                _of(stroke["AUPRC_ratio"] if informed else None, 2),
-                _of(stroke["AUROC"] if informed else None),
-                _of(None if oracle is None else oracle[MS]["dice_pooled"]),
-                _of(ms["dice_pooled"]),
-                _of(ms["AUPRC"] if informed else None),
+                model_cell(model),
+                score_cell(score),
+                number(stroke["dice_pooled"]),
+                number(stroke.get("dice_pooled_ratio"), 2),
+                number(post[STROKE]["dice_pooled"]),
+                number(post[STROKE].get("dice_pooled_ratio"), 2),
+                number(stroke["AUPRC"] if informed else None),
+                number(stroke["AUPRC_ratio"] if informed else None, 2),
+                number(stroke["AUROC"] if informed else None),
+                number(None if oracle is None else oracle[MS]["dice_pooled"]),
+                number(ms["dice_pooled"]),
+                number(ms["AUPRC"] if informed else None),
             )
         )
-    return _lines(
+    return lines_of(
         (
             "model",
             "score",
@@ -227,24 +235,24 @@ def _by_rule(results: Results, kind: str, every: bool = False) -> list[str]:
         stroke = row[STROKE]
         rows.append(
             (
-                _model(row["model"]),
-                _score(row["score"]),
-                _rule(row),
-                _threshold(row["thresholds"]),
-                _of(stroke["dice_pooled"]),
-                *((_of(stroke.get("dice_pooled_ratio"), 2),) if every else ()),
-                _of(stroke["dice_patient"]),
-                *((_of(stroke["dice_lesion_slices"]),) if every else ()),
-                _of(stroke.get("dice_all_slices")),
-                _of(stroke["precision"]),
-                _of(stroke["recall"]),
+                model_cell(row["model"]),
+                score_cell(row["score"]),
+                rule_cell(row),
+                threshold(row["thresholds"]),
+                number(stroke["dice_pooled"]),
+                *((number(stroke.get("dice_pooled_ratio"), 2),) if every else ()),
+                number(stroke["dice_patient"]),
+                *((number(stroke["dice_lesion_slices"]),) if every else ()),
+                number(stroke.get("dice_all_slices")),
+                number(stroke["precision"]),
+                number(stroke["recall"]),
                 *(
-                    (_of(stroke["lesion_sensitivity"]), _of(stroke["false_positives_per_patient"], 2))
+                    (number(stroke["lesion_sensitivity"]), number(stroke["false_positives_per_patient"], 2))
                     if kind == "post"
                     else ()
                 ),
-                *(cell for name in (FREE, STRICT) for cell in _marked(row.get(name), intervals=every)),
-                *(() if every else (_of(row[MS]["dice_pooled"]),)),
+                *(cell for name in (FREE, STRICT) for cell in marked(row.get(name), intervals=every)),
+                *(() if every else (number(row[MS]["dice_pooled"]),)),
             )
         )
     healthy = [
@@ -252,7 +260,7 @@ def _by_rule(results: Results, kind: str, every: bool = False) -> list[str]:
         for name in (FREE, STRICT)
         for what in ("share of brain marked", "slices with a mark")
     ]
-    return _lines(
+    return lines_of(
         (
             *("model", "score", "rule", "threshold", "`dice_pooled`"),
             *(("ratio",) if every else ()),
@@ -273,12 +281,12 @@ def _ms(results: Results, kind: str) -> list[str]:
     wise = ("lesion_sensitivity", "false_positives_per_patient") if kind == "post" else ()
     rows = [
         (
-            _model(row["model"]),
-            _score(row["score"]),
-            _rule(row),
-            _threshold({MS: row["thresholds"].get(MS)}),
-            *(_of(row[MS][name]) for name in averages),
-            *(_of(row[MS][name], 2) for name in wise),
+            model_cell(row["model"]),
+            score_cell(row["score"]),
+            rule_cell(row),
+            threshold({MS: row["thresholds"].get(MS)}),
+            *(number(row[MS][name]) for name in averages),
+            *(number(row[MS][name], 2) for name in wise),
         )
         for row in results.rows
         if row["kind"] == kind
@@ -287,7 +295,7 @@ def _ms(results: Results, kind: str) -> list[str]:
         "lesion_sensitivity": "lesion-wise sensitivity",
         "false_positives_per_patient": "false positives",
     }
-    return _lines(
+    return lines_of(
         (
             *("model", "score", "rule", "threshold", "`dice_pooled` = `dice_patient`"),
             *(titles.get(name, f"`{name}`") for name in (*averages[1:], *wise)),
@@ -303,8 +311,8 @@ def _ranking(results: Results) -> list[str]:
         if row is not None and model != NOTHING:
             figures = [row[STROKE][name] for name in ("AUPRC", "AUPRC_ratio", "AUROC", "AUROC_ratio")]
             figures += [row[MS][name] for name in ("AUPRC", "AUROC")]
-            rows.append((_model(model), _score(score), *(_of(figure) for figure in figures)))
-    return _lines(
+            rows.append((model_cell(model), score_cell(score), *(number(figure) for figure in figures)))
+    return lines_of(
         ("model", "score", "AUPRC, stroke", "ratio", "AUROC, stroke", "ratio", "AUPRC, MS", "AUROC, MS"), rows
     )
 
@@ -328,10 +336,10 @@ def _twins(results: Results, every: bool = False) -> list[str]:
         found.setdefault(key, {})[row["kind"], row["rule"], row["average"]] = row
     rows = [
         (
-            _model(model),
-            _model(twin),
-            _score(score),
-            *(_of(values.get(column), signed=True) for column in columns.values()),
+            model_cell(model),
+            model_cell(twin),
+            score_cell(score),
+            *(number(values.get(column), signed=True) for column in columns.values()),
         )
         for (model, twin, score), values in found.items()
     ]
@@ -341,7 +349,7 @@ def _twins(results: Results, every: bool = False) -> list[str]:
         f"{patients} stroke patients; paired intervals. An interval that holds 0 leaves open which is better. They "
         "are over patients: what another seed of the training would change is not in them.",
         "",
-        *_lines(("model", "twin", "score", *columns), rows),
+        *lines_of(("model", "twin", "score", *columns), rows),
     ]
 
 
@@ -369,57 +377,3 @@ def _training(card: Figures) -> dict[str, Any]:
         "minutes",
     )
     return {key: card["training"].get(key) for key in kept}
-
-
-def _marked(figures: Figures | None, intervals: bool) -> tuple[str, str]:
-    if figures is None:
-        return "–", "–"
-    values = [figures[name] for name in ("share_of_brain", "share_of_slices")]
-    return _percent(values[0], intervals, 2), _percent(values[1], intervals, 0)
-
-
-def _percent(figure: Figures, intervals: bool, digits: int) -> str:
-    text = f"{100 * figure['value']:.{digits}f} %"
-    if intervals and figure["interval"] is not None:
-        low, high = figure["interval"]
-        text += f" [{100 * low:.{digits}f}, {100 * high:.{digits}f}]"
-    return text
-
-
-def _threshold(thresholds: Figures) -> str:
-    if STROKE not in thresholds:
-        value = thresholds.get(MS)
-        return "–" if value is None else f"{value:.3f}"
-    stroke, elsewhere = thresholds[STROKE], thresholds.get(FREE)
-    if isinstance(stroke, list):
-        return f"{min(stroke):.3f}–{max(stroke):.3f}, {elsewhere:.3f}"
-    return f"{stroke:.3f}" if elsewhere == stroke or elsewhere is None else f"{stroke:.3f}, {elsewhere:.3f}"
-
-
-def _model(name: str) -> str:
-    return f"baseline `{name}`" if name in (BASELINE, NOTHING) else f"`{name}`"
-
-
-def _score(name: str) -> str:
-    return name if name == "–" else f"`{name}`"
-
-
-def _rule(row: Figures) -> str:
-    if row["model"] == NOTHING:
-        return "–"
-    return f"`{row['rule']}`" + (" (optimistic)" if row["optimistic"] else "")
-
-
-def _of(figure: Figures | None, digits: int = 3, signed: bool = False) -> str:
-    if figure is None or figure["value"] is None or figure["value"] != figure["value"]:
-        return "–"
-    sign = "+" if signed else ""
-    text = f"{figure['value']:{sign}.{digits}f}"
-    if figure["interval"] is not None:
-        low, high = figure["interval"]
-        text += f" [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
-    return text
-
-
-def _lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *rows)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,6 +91,6 @@ def meta_of(file: Path) -> dict[str, Any] | None:
     try:
         with np.load(file, allow_pickle=False) as stored:
             meta = json.loads(str(stored["meta"]))
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
     return meta if isinstance(meta, dict) and meta.get("version") == VERSION else None

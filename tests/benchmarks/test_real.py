@@ -16,6 +16,7 @@ from napari_cead.detection import PostprocessParams, detect, postprocess
 from napari_cead.detection.thresholds import ScoreHistograms
 from napari_cead.metrics import PatientCounts, auroc, average_precision, averages, bootstrap, match_lesions
 from napari_cead.models import build
+from napari_cead.training.preparation import prepare
 from scans import make_brain, write_nifti
 from small_stores import AE, SIZE
 
@@ -38,7 +39,8 @@ def real(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     names = ("choosing", "figures", "measuring", "resampling", "scans", "tally")
     modules = {name: importlib.import_module(f"real_data.{name}") for name in names}
-    yield {"main": importlib.import_module("real").main, **modules}
+    command = importlib.import_module("real")
+    yield {"command": command, "main": command.main, **modules}
     for name in [name for name in sys.modules if name.split(".")[0] in ("real", "real_data")]:
         del sys.modules[name]
 
@@ -238,6 +240,30 @@ def test_the_command_measures_what_there_is_and_goes_on_where_it_stopped(real, d
     assert (np.load(cut)["stroke/lesion"] == whole).all()
     assert "ce-ae: measured before" in capsys.readouterr().err
     assert page.read_text() == text
+
+
+def test_what_is_prepared_and_trained_is_not_done_again(real, data, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        real["command"], "napari_cead", lambda *given: asked.append([str(one) for one in given])
+    )
+    out = tmp_path / "out"
+    run(real, data, out, "prepare")
+    assert asked[0][:2] == ["prepare", str(data / "soop_axial" / "lesion_free")]
+    assert "--assume-healthy" in asked[0] and asked[0][asked[0].index("--test") + 1] == "0"
+    prepare(
+        data / "soop_axial" / "lesion_free",
+        out / "store",
+        image_size=SIZE,
+        min_brain=0.05,
+        assume_healthy=True,
+    )
+    save_models(out, "ae")
+    (out / "ce-ae").mkdir()
+    (out / "ce-ae" / "run.json").write_text("{}")
+    run(real, data, out, "prepare", "train")
+    assert [line[:2] for line in asked[1:]] == [["train", "ce-ae"]]
+    assert asked[1][-1] == "--resume"
 
 
 def test_a_page_without_a_place_for_the_table_is_refused(real, data, tmp_path):
