@@ -127,6 +127,15 @@ def test_the_folds_are_of_one_size_and_the_same_for_every_map(real):
     assert (fold == real["scans"].folds(544)).all()
 
 
+def test_the_patients_that_choose_are_a_fixed_fifth(real):
+    names = [f"{number:04d}" for number in range(544)]
+    chosen = real["scans"].validation_names(names)
+    assert len(set(chosen)) == 109 and set(chosen) < set(names)
+    assert real["scans"].validation_names(names[::-1]) == chosen
+    fold = real["scans"].folds(544)
+    assert min(np.bincount(fold[[names.index(name) for name in chosen]])) > 10  # they are none of the folds
+
+
 def test_counts_from_histograms_are_those_of_the_masks(real):
     rng = np.random.default_rng(0)
     values = rng.random((3, 20, 20), np.float32) ** 2

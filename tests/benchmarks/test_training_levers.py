@@ -1,0 +1,99 @@
+"""The benchmark of short trainings, on tiny synthetic data."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_cead.metrics import average_precision
+from scans import make_brain, write_nifti
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def levers(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    yield importlib.import_module("training_levers")
+    for name in [name for name in sys.modules if name.split(".")[0] in ("training_levers", "real_data")]:
+        del sys.modules[name]
+
+
+def write_slice(folder, number, lesion):
+    volume, mask = make_brain((12, 110, 100), seed=number)
+    for part, image in (("flair", np.clip(volume[6], 0, 255)), ("mask", 255 * mask[6])):
+        if part == "flair" or lesion:
+            (folder / part).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image.astype(np.uint8)).save(folder / part / f"{number:04d}.png")
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "data"
+    for number in range(10):
+        write_slice(folder / "soop_axial" / "lesion", number, True)
+    for number in range(10, 22):
+        write_slice(folder / "soop_axial" / "lesion_free", number, False)
+    volume, lesion = make_brain((12, 110, 100), seed=99)
+    write_nifti(folder / "patient26" / "flair.nii.gz", volume.T)
+    write_nifti(folder / "patient26" / "seg.nii.gz", lesion.T.astype(np.uint8))
+    return folder
+
+
+def test_variants_are_trained_once_and_judged_by_validation_patients(
+    levers, data, tmp_path, monkeypatch, capsys
+):
+    arguments = [
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "out"),
+        "--only",
+        "real-slices-alone",
+        "--updates",
+        "2",
+    ]
+    monkeypatch.setattr(sys, "argv", ["training_levers.py", *arguments])
+    levers.main()
+    first = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["score"] for line in first] == list(levers.SCORES)
+    assert {line["stroke_validation"]["patients"] for line in first} == {2}
+    assert all(0 <= line["patient26"]["dice_pooled_oracle"] <= 1 for line in first)
+    weights = tmp_path / "out" / "real-slices-alone" / "model" / "model.safetensors"
+    before = weights.stat().st_mtime_ns
+    levers.main()
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == first
+    assert weights.stat().st_mtime_ns == before
+
+
+def test_figures_are_those_of_the_voxels(levers, data, monkeypatch):
+    rng = np.random.default_rng(0)
+    scans = levers.load_scans(data)[levers.STROKE]
+    maps = {patient.name: rng.random(patient.volume().shape, dtype=np.float32) for patient in scans.patients}
+
+    class Found:
+        def __init__(self, anomaly_map):
+            self.anomaly_map = anomaly_map
+
+    monkeypatch.setattr(levers.cead, "detect", lambda patient, detector, score: Found(maps[patient.name]))
+    found = levers.figures(None, "residual", scans)
+    brains = [levers.brain_mask(patient.volume()) for patient in scans.patients]
+    values = np.concatenate([maps[p.name][b] for p, b in zip(scans.patients, brains, strict=True)])
+    truth = np.concatenate([scans.reference(number)[brain] for number, brain in enumerate(brains)])
+    assert found["auprc"] == pytest.approx(average_precision(values, truth), abs=2e-3)
+    best = max(
+        2 * (values[truth] > t).sum() / ((values > t).sum() + truth.sum()) for t in np.linspace(0, 1, 300)
+    )
+    assert found["dice_pooled_oracle"] == pytest.approx(best, abs=2e-3)
+    assert found["dice_pooled"] <= found["dice_pooled_oracle"]
+
+
+def test_every_variant_can_be_set_up(levers):
+    for name, (design, store, changes) in levers.VARIANTS.items():
+        assert store in ("both", "real", "phantoms", "percentile"), name
+        settings = levers.training_settings(design, preset="small", image_size=128, **changes)
+        assert settings.spec.name == design
