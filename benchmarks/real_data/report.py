@@ -129,10 +129,13 @@ def block(results: Results) -> list[str]:
     lines = [
         f"Made by `{COMMAND}`. [All rows and averages]({LONG}).",
         "",
-        f"- **Test data**: {patients} stroke patients with one FLAIR slice each, in which an infarct is outlined, and "
-        "one MS patient (all slices). No model was trained on any of them. Not BrainMetShare.",
+        f"- **Test data**: {patients} stroke patients with one FLAIR slice each, in which an infarct is outlined, "
+        "and one MS patient (all slices). No model was trained on any of them. Not BrainMetShare.",
         f"- **Training data** of the eight: lesion-free slices of {_train_patients(results)} other stroke patients; "
         f"size `small`, {_epochs(results)} epochs, one training and one seed each. `ce-unet` is the bundled model.",
+        "- The eight have seen **one axial level** (MNI z = +18 mm), that of the stroke slices. The MS patient has all "
+        "levels, most of them unlike anything they were trained on. `ce-unet` was trained on phantoms of all levels "
+        "too.",
         f"- **False positives** were counted on all {free} lesion-free slices, **which models were trained or "
         f"calibrated on**, and on the {strict} of them with almost no bright tissue.",
         "- **raw**: the map cut at the threshold, over the voxels of the brain. **post-processed**: with the paper's "
