@@ -15,7 +15,7 @@ One JSON line per measurement:
 - ``ensemble``: all models of --models as one. Differences are to ``plain`` of the best of them.
 - ``together``: levers chosen one after the other by ``dice_pooled`` on the validation patients.
 - ``test``: what was chosen, and what is plain, on the other 435 patients. Thresholds are those of the validation
-  patients. Differences are to raw FLAIR.
+  patients. Differences are to raw FLAIR, and to raw FLAIR with the levers chosen for it.
 
 ``dice_pooled``: Dice over the voxels of all patients, without post-processing; each of five folds of the patients
 has the threshold that is best for the other four. ``auprc``: area under the precision-recall curve (average
@@ -126,7 +126,8 @@ class Study:
         return (steps[-1][1] if steps else PLAIN), [lever.name for lever, *_ in steps]
 
     def test(self, bench: Bench, chosen: dict[str, tuple[Setting, list[str]]]) -> None:
-        baseline: Figures | None = None
+        plain: Figures | None = None
+        raw: Figures | None = None
         for model, (setting, names) in chosen.items():
             rows = [("plain", PLAIN, ["plain"])]
             if model != RAW:
@@ -137,8 +138,12 @@ class Study:
             for which, one, levers_of in rows:
                 threshold = figures(self.validation.map(model, one), self.validation.scans).threshold
                 found = figures(bench.map(model, one), bench.scans, threshold)
-                line = described(found, baseline)
-                baseline = baseline or found
+                line = described(found, plain)
+                plain = plain or found
+                if model == RAW:
+                    raw = found
+                elif raw is not None:
+                    line |= gain(found, raw, "_to_raw_with_levers")
                 self.say(
                     "test", model=model, which=which, levers=levers_of, patients=len(bench.scans), **line
                 )
@@ -153,12 +158,17 @@ def described(found: Figures, against: Figures | None) -> dict[str, Any]:
         "auprc_interval": rounded(interval(found.auprc_draws)),
         "threshold": round(found.threshold, 5),
     }
-    if against is not None:
-        line["dice_pooled_difference"] = round(found.dice - against.dice, 4)
-        line["dice_pooled_difference_interval"] = rounded(interval(found.dice_draws - against.dice_draws))
-        line["auprc_difference"] = round(found.auprc - against.auprc, 4)
-        line["auprc_difference_interval"] = rounded(interval(found.auprc_draws - against.auprc_draws))
-    return line
+    return line if against is None else line | gain(found, against)
+
+
+def gain(found: Figures, against: Figures, suffix: str = "") -> dict[str, Any]:
+    """Return the differences and their intervals."""
+    return {
+        f"dice_pooled_difference{suffix}": round(found.dice - against.dice, 4),
+        f"dice_pooled_difference{suffix}_interval": rounded(interval(found.dice_draws - against.dice_draws)),
+        f"auprc_difference{suffix}": round(found.auprc - against.auprc, 4),
+        f"auprc_difference{suffix}_interval": rounded(interval(found.auprc_draws - against.auprc_draws)),
+    }
 
 
 def rounded(values: Sequence[float]) -> list[float]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from napari_cead.detection.reconstruct import GROUP
 from napari_cead.detection.scores import SCORES, TISSUE, Evidence
 from napari_cead.slices import scale_intensity
 from napari_cead.slices.geometry import SliceGeometry
-from napari_cead.slices.intensity import LIQUID
+from napari_cead.slices.intensity import LIQUID, IntensityScaling
 from napari_cead.zoo import Detector
 
 from .scans import CANVAS, Scan, Scans
@@ -139,7 +140,7 @@ class Bench:
         eight: tuple[str, ...],
     ) -> None:
         self.scans, self.models, self.standards, self.eight = scans, models, standards, eight
-        self._kept: dict[tuple[object, ...], Maps] = {}
+        self._kept: dict[tuple[object, ...], NDArray[Any]] = {}
         self._geometries: dict[tuple[object, ...], list[SliceGeometry]] = {}
 
     def map(self, model: str, setting: Setting) -> Maps:
@@ -182,9 +183,9 @@ class Bench:
 
     # What the networks see and make.
 
-    def _keep(self, key: tuple[object, ...], make: object) -> Maps:
+    def _keep(self, key: tuple[object, ...], make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         if key not in self._kept:
-            self._kept[key] = make()  # type: ignore[operator]
+            self._kept[key] = make()
         return self._kept[key]
 
     def standardised(self, scaling: str, standard: str) -> list[Maps]:
@@ -235,7 +236,7 @@ class Bench:
 
     def _liquid(self) -> NDArray[np.bool_]:
         image = self._on_canvas("volume-percentile", "none")
-        return self._keep(("liquid",), lambda: liquid_of(image, self.scans.brain)).astype(bool)
+        return self._keep(("liquid",), lambda: liquid_of(image, self.scans.brain))
 
     def _tissue_factors(self, model: str, standard: str) -> Maps:
         """Return what brings each slice's tissue to 0.5, one number for all slices of a patient."""
@@ -264,19 +265,19 @@ class Bench:
         return np.where(self.scans.brain, result, np.float32(0))
 
 
-def linear(scan: Scan, scaling: str) -> Maps:
+def linear(scan: Scan, scaling: IntensityScaling) -> Maps:
     """Return the brain's intensities (n,) as a model's scaling has them, without the clip at 1."""
     inside = np.maximum(scan.volume, 0) * scan.brain
-    clipped = scale_intensity(scan.volume, scan.brain, scaling)[scan.brain]  # type: ignore[arg-type]
+    clipped = scale_intensity(scan.volume, scan.brain, scaling)[scan.brain]
     values = inside[scan.brain]
     middle = int(np.argmin(np.abs(clipped - np.float32(0.5))))
     return np.asarray(values * (clipped[middle] / values[middle]), dtype=np.float32)
 
 
-def in_groups(compute: object, images: Maps) -> Maps:
+def in_groups(compute: Callable[[torch.Tensor], torch.Tensor], images: Maps) -> Maps:
     """Run a network over slices (N, S, S)."""
     parts = [
-        compute(torch.from_numpy(images[start : start + GROUP])[:, None])[:, 0].cpu().numpy()  # type: ignore[operator]
+        compute(torch.from_numpy(images[start : start + GROUP])[:, None])[:, 0].cpu().numpy()
         for start in range(0, len(images), GROUP)
     ]
     return np.concatenate(parts)

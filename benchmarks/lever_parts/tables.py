@@ -7,6 +7,7 @@ from typing import Any
 
 Line = dict[str, Any]
 HEAD = "`dice_pooled` | difference | AUPRC | difference"
+AGAINST = ("", ", to raw FLAIR", ", to raw FLAIR with its levers")
 PATIENT = "MS patient: Dice `oracle` | AUPRC"
 
 
@@ -57,9 +58,9 @@ def markdown(lines: Sequence[Line]) -> str:
     test = [line for line in lines if line["part"] == "test"]
     if test:
         parts += [
-            f"### Once, {test[0]['patients']} test patients; differences to raw FLAIR",
+            f"### Once, {test[0]['patients']} test patients",
             table(
-                ["map", "levers", "`dice_pooled`", "difference", "AUPRC", "difference"],
+                ["map", "levers", *(f"{name}{to}" for name in ("`dice_pooled`", "AUPRC") for to in AGAINST)],
                 [[name_of(one), "; ".join(one["levers"]), *tested(one)] for one in test],
             ),
         ]
@@ -85,11 +86,12 @@ def with_interval(line: Line) -> list[str]:
     return [f"{line[name]:.3f} {span(line[name + '_interval'])}" for name in ("dice_pooled", "auprc")]
 
 
-def difference(line: Line, name: str) -> str:
-    if f"{name}_difference" not in line:
+def difference(line: Line, name: str, to: str = "") -> str:
+    key = f"{name}_difference{to}"
+    if key not in line:
         return "–"
-    values = line[f"{name}_difference_interval"]
-    text = f"{line[f'{name}_difference']:+.3f} {span(values, signed=True)}"
+    values = line[f"{key}_interval"]
+    text = f"{line[key]:+.3f} {span(values, signed=True)}"
     return f"**{text}**" if values[0] > 0 else text
 
 
@@ -100,8 +102,11 @@ def gained(line: Line) -> list[str]:
 
 
 def tested(line: Line) -> list[str]:
-    both = with_interval(line)
-    return [both[0], difference(line, "dice_pooled"), both[1], difference(line, "auprc")]
+    return [
+        text
+        for name, value in zip(("dice_pooled", "auprc"), with_interval(line), strict=True)
+        for text in (value, difference(line, name), difference(line, name, "_to_raw_with_levers"))
+    ]
 
 
 def patient(line: Line) -> list[str]:
