@@ -1,0 +1,1 @@
+"""Parts of `levers.py`: scans, intensity standards, maps, figures, choosing, tables."""
