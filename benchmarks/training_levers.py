@@ -48,7 +48,7 @@ from napari_cead.training.presets import training_settings
 from napari_cead.training.runs import RunFolder
 
 SCORES = ("residual", "positive-residual", "smoothed-residual", "bright-and-changed")
-PHANTOMS, PHANTOM_SEED, PHANTOM_SHAPE = 100, 777, (50, 160, 160)
+PHANTOMS, PHANTOM_SEED, PHANTOM_SHAPE = 100, 778, (50, 160, 160)
 """Lesion-free, 3 mm x 1.5 mm x 1.5 mm: the network sees 1.5 mm."""
 LIGHT = Augmentation(scale=0.04, rotation=4, shift=0.02)
 
@@ -80,7 +80,9 @@ def make_store(kind: str, data: Path, out: Path) -> SliceStore:
     cohort = out / f"cohort-{kind}"
     cohort.mkdir(parents=True, exist_ok=True)
     if kind != "real" and not (out / "phantoms").exists():
-        write_cohort(out / "phantoms", PHANTOMS, seed=PHANTOM_SEED, lesions=0, shape=PHANTOM_SHAPE)
+        write_cohort(
+            out / "phantoms", PHANTOMS, seed=PHANTOM_SEED, lesions=0, varied=True, shape=PHANTOM_SHAPE
+        )
     parts = {"real": data / "soop_axial" / "lesion_free", "phantoms": out / "phantoms" / "train"}
     for name, folder in parts.items():
         link = cohort / name

@@ -36,7 +36,7 @@ from napari_cead.training import SliceStore, prepare
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from real_data.scans import validation_names
 
-PHANTOMS, SEED, SHAPE = 100, 777, (50, 160, 160)
+PHANTOMS, SEED, SHAPE = 100, 778, (50, 160, 160)
 RECIPE: dict[str, Any] = {"size": "small", "image_size": 128, "epochs": 18, "precision": "bf16"}
 GRID: dict[str, Any] = {
     "assume_healthy": True,
@@ -60,7 +60,13 @@ def make_stores(data: Path, work: Path) -> tuple[SliceStore, SliceStore]:
     if not (work / "phantoms").exists():
         with progress("phantoms") as on_progress:
             write_cohort(
-                work / "phantoms", PHANTOMS, seed=SEED, lesions=0, shape=SHAPE, on_progress=on_progress
+                work / "phantoms",
+                PHANTOMS,
+                seed=SEED,
+                lesions=0,
+                varied=True,
+                shape=SHAPE,
+                on_progress=on_progress,
             )
     healthy = _folder_of(work / "cohort", phantoms=work / "phantoms" / "train", soop=soop / "lesion_free")
     with progress("slices") as on_progress:

@@ -366,3 +366,19 @@ def test_the_sample_patient_is_small_licensed_and_shows_its_lesions():
     flair, seg = volumes["flair"], volumes["seg"] > 0
     brain = flair > 0
     assert np.median(flair[seg]) > 1.2 * np.median(flair[brain & ~seg])
+
+
+def test_varied_patients_differ_as_scanners_do_and_keep_their_anatomy():
+    def liquid(varied):
+        found = []
+        for number in range(1, 8):
+            patient = make_patient(9, number, 0, (40, 64, 64), varied=varied)
+            flair = patient.sequences["flair"]
+            found.append(np.percentile(flair[flair > 0], 3) / np.median(flair[flair > 0]))
+        return np.array(found)
+
+    usual, varied = liquid(False), liquid(True)
+    assert varied.std() > 1.5 * usual.std() and varied.max() > usual.max()
+    one, other = (make_patient(9, 1, 2, (40, 64, 64), varied=varied) for varied in (False, True))
+    assert ((one.sequences["flair"] > 0) == (other.sequences["flair"] > 0)).all()
+    assert (one.lesion_mask == other.lesion_mask).all()

@@ -5,6 +5,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from scipy import ndimage
+from skimage.measure import label, regionprops
 
 from napari_cead.training.blobs import blob, tissue_level
 from napari_cead.training.corruption import Mixture, Share, corrupt
@@ -60,13 +61,19 @@ def test_rims_fade_over_their_width_and_outlines_are_irregular():
     ]
     assert shares[1] > 3 * shares[0]
 
-    def roundness(irregularity):
+    def solidity(irregularity):
         weight = blob(whole, (30.0, 30.0), (0.5, 0.5), irregularity, (1.0, 1.0), generator()) > 0.5
-        return np.mean(
-            [ndimage.binary_opening(one, iterations=4).sum() / one.sum() for one in weight.numpy()]
-        )
+        return np.mean([regionprops(one.astype(np.uint8))[0].solidity for one in weight.numpy()])
 
-    assert roundness(0.4) < roundness(0.0) - 0.02
+    assert solidity(0.4) < solidity(0.0) - 0.02
+
+
+@pytest.mark.parametrize("diameter", [12.0, 60.0])
+def test_blobs_of_any_size_are_of_few_pieces(diameter):
+    whole = torch.ones(100, 128, 128, dtype=torch.bool)
+    weight = blob(whole, (diameter, diameter), (1.0, 1.0), 0.4, (1.5, 1.5), generator()) > 0.5
+    largest = [np.bincount(label(one).ravel())[1:].max() / one.sum() for one in weight.numpy()]
+    assert np.mean(largest) > 0.97
 
 
 def test_every_blob_changes_something_and_an_image_without_brain_nothing():
@@ -102,13 +109,21 @@ def test_blended_lesions_lose_the_texture_and_spared_liquid_stays():
     x = slices(200)
     large = {"lesions": (1, 1), "shift": (0.2, 0.2), "diameter_mm": (30.0, 40.0), "rim_mm": (0.1, 0.1)}
     tissue = (x > 0.3).squeeze(1)
-    inside = ndimage.binary_erosion
-    spreads = []
+    left = []
     for blending in (0.0, 1.0):
         changed, mask = corrupt(x, SimulatedLesions(blending=blending, **large), generator())
-        core = torch.from_numpy(np.stack([inside(one, iterations=2) for one in mask[:, 0].numpy()]))
-        spreads.append(changed[:, 0][core & tissue].std().item())
-    assert spreads[0] > 0.025 and spreads[1] < 0.005
+        core = [ndimage.binary_erosion(one, iterations=2) for one in mask[:, 0].numpy()]
+        spots = torch.from_numpy(np.stack(core)) & tissue
+        left.append(
+            [
+                (after[spot].std() / before[spot].std()).item()
+                for after, before, spot in zip(changed[:, 0], x[:, 0], spots, strict=True)
+                if spot.sum() > 50
+            ]
+        )
+    assert np.allclose(left[0], 1, atol=0.05)
+    # Between 40 and 100 % of the texture is gone.
+    assert max(left[1]) < 0.65 and min(left[1]) < 0.05 and np.mean(left[1]) == pytest.approx(0.3, abs=0.05)
     liquid = (x > 0) & (x < 0.3)
     changed, _ = corrupt(x, SimulatedLesions(sparing=1.0, **large), generator())
     assert torch.equal(changed[liquid], x[liquid]) and not torch.equal(changed, x)

@@ -25,6 +25,9 @@ def phantom(
     lesions: Annotated[
         int | None, typer.Option(min=0, max=20, help="Metastases of each; 0: healthy; 1 to 20 if left out.")
     ] = None,
+    varied: Annotated[
+        bool, typer.Option("--varied", help="Contrast and noise as between many scanners, to train on.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same patients.")] = 0,
 ) -> None:
     """Write a cohort of synthetic patients on real human anatomy (ICBM-152), with lesion masks."""
@@ -32,6 +35,12 @@ def phantom(
 
     with progress("patients") as on_progress:
         written = write_cohort(
-            out, patients, layout=layout.value, seed=seed, lesions=lesions, on_progress=on_progress
+            out,
+            patients,
+            layout=layout.value,
+            seed=seed,
+            lesions=lesions,
+            varied=varied,
+            on_progress=on_progress,
         )
     typer.echo(f"{len(written)} synthetic patients in {out}")

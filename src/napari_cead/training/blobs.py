@@ -16,7 +16,10 @@ LARGEST_ASPECT = 1.6
 """Largest ratio of a blob's axes."""
 
 CELL_MM = 10.0
-"""Grid of the random field that bends outlines: finer than a lobe, coarser than a gyrus is thick."""
+"""Finest grid of the random field that bends outlines: finer than a lobe, coarser than a gyrus is thick."""
+
+LOBES = 2
+"""Cells of that grid across a blob of middle size: more would break large blobs into pieces."""
 
 Spacing = tuple[float, float]
 """Size of a pixel (y, x) in mm."""
@@ -103,17 +106,18 @@ def blob(
     across = (angle.cos() * x - angle.sin() * y) * aspect
     inside = radius - (along.square() + across.square()).sqrt()
     if irregularity:
-        field = _field(brain, spacing, generator)
+        middle = math.sqrt(diameter_mm[0] * diameter_mm[1])
+        field = _field(brain, max(CELL_MM, middle / LOBES), spacing, generator)
         # Nothing at the centre, so that no blob is bent away.
         field = field - field.flatten(1).gather(1, centre[:, None])[..., None]
         inside = inside + irregularity * radius * field
     return (inside / rim + 0.5).clamp(0, 1) * brain
 
 
-def _field(brain: Tensor, spacing: Spacing, generator: torch.Generator | None) -> Tensor:
+def _field(brain: Tensor, cell_mm: float, spacing: Spacing, generator: torch.Generator | None) -> Tensor:
     """Return a smooth random field of mean 0 and variance about 1 for each image, (N, S, S) float32."""
     count, *size = brain.shape
-    cells = [max(2, round(side * mm / CELL_MM)) for side, mm in zip(size, spacing, strict=True)]
+    cells = [max(2, round(side * mm / cell_mm)) for side, mm in zip(size, spacing, strict=True)]
     grid = torch.randn((count, *cells), device=brain.device, generator=generator)
     with without_autocast(brain.device):
         rows, columns = (resampling_matrix(cell, side, grid) for cell, side in zip(cells, size, strict=True))

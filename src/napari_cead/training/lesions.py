@@ -16,6 +16,10 @@ from .blobs import Irregularity, Spacing, between, blob, numbers, ordered, tissu
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
+LEAST = 0.4
+"""How far a blending lesion replaces what lies under it, at least."""
+
+
 class SimulatedLesions(BaseModel):
     """Blobs of random place, size, outline and rim that shift the intensity, inside the brain.
 
@@ -25,8 +29,8 @@ class SimulatedLesions(BaseModel):
         diameter_mm: Smallest and largest mean diameter in mm; each order of size is equally likely.
         shift: Smallest and largest change of the intensity, which lies in [0, 1]; the result is clipped to that.
         darker: Share of the lesions that darken; 0: all brighten, as on FLAIR, 0.5: either is equally likely.
-        blending: Share of the lesions that replace what lies under them by a level beside that of the tissue; the
-            others are added to it, so that its texture shows through.
+        blending: Share of the lesions that replace what lies under them by a level beside that of the tissue, by 40 to
+            100 %; the others are added to it, so that all its texture shows through.
         sparing: Share of the lesions that leave liquid (less than half the tissue's level) as it is.
         rim_mm: Narrowest and widest rim in which a lesion fades, in mm.
         irregularity: How far an outline is from an ellipse, in radii.
@@ -87,7 +91,8 @@ def add_lesions(
         if settings.darker:
             shift = torch.where(happens(settings.darker), -shift, shift)
         if settings.blending:
-            shift = torch.where(happens(settings.blending), level + shift - images, shift)
+            how_far = between(LEAST, 1, count, images, generator)[..., None].to(images.dtype)
+            shift = torch.where(happens(settings.blending), how_far * (level + shift - images), shift)
         touched = touched | (weight > 0)
         result = result + weight * shift
     return torch.where(touched, result.clamp(0, 1), images), touched

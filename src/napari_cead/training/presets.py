@@ -69,7 +69,7 @@ DENOISERS: Mapping[str, Mapping[str, Any]] = {
             shift=0.04,
             intensity=0.12,
             contrast=0.25,
-            bias=0.07,
+            bias=0.03,
             blur=0.9,
             rim=0.25,
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -93,6 +93,19 @@ CONTRASTS = {
 """The sequences of BrainMetShare: T1 gradient echo post, T1 spin echo pre and post, T2-FLAIR."""
 
 
+VARIED = {name: replace(contrast, noise=(0.008, 0.05)) for name, contrast in CONTRASTS.items()} | {
+    "flair": replace(
+        CONTRASTS["flair"],
+        grey=(1.0, 1.38),
+        fluid=(0.05, 0.45),
+        vessel=(0.0, 0.12),
+        noise=(0.008, 0.05),
+        ventricle_caps=(0.0, 0.45),
+    )
+}
+"""The same over more scanners than one study has: for training, so that nothing but lesions is unusual."""
+
+
 @dataclass(frozen=True)
 class _Traits:
     """A lesion's own character, each in [0, 1]: where in a sequence's range its parts lie."""
@@ -108,7 +121,9 @@ class _Traits:
         return cls(uptake, cells, fluid, swelling)
 
 
-def render(seed: int, number: int, anatomy: Anatomy, lesions: list[Lesion]) -> dict[str, Array]:
+def render(
+    seed: int, number: int, anatomy: Anatomy, lesions: list[Lesion], *, varied: bool = False
+) -> dict[str, Array]:
     """Return the four sequences within the anatomy's box, in scanner units; 0 outside the brain only."""
     vessels = _vessels(seed, number, anatomy)
     body = stream(seed, number, "body")
@@ -116,7 +131,7 @@ def render(seed: int, number: int, anatomy: Anatomy, lesions: list[Lesion]) -> d
     traits = [_Traits.draw(stream(seed, number, f"traits {n}")) for n in range(len(lesions))]
     return {
         name: _render(stream(seed, number, name), contrast, anatomy, lesions, traits, vessels, shared)
-        for name, contrast in CONTRASTS.items()
+        for name, contrast in (VARIED if varied else CONTRASTS).items()
     }
 
 

@@ -36,6 +36,7 @@ def write_cohort(
     lesions: int | None = None,
     shape: tuple[int, int, int] = SHAPE,
     gain: float = 1.0,
+    varied: bool = False,
 ) -> list[Path]:
     """Write ``patients`` synthetic patients to ``out/train/Mets_001`` and so on.
 
@@ -56,6 +57,7 @@ def write_cohort(
         lesions: Metastases per patient; ``None`` draws 1 to 20.
         shape: Voxels (z, y, x) of each patient.
         gain: Multiplies the NIfTI intensities; below 1 there are fewer grey levels and smaller files.
+        varied: Whether contrast and noise vary as between many scanners instead of as within one study.
 
     Returns:
         The patients' folders.
@@ -83,7 +85,7 @@ def write_cohort(
     for number in range(1, patients + 1):
         if should_stop is not None and should_stop():
             raise Cancelled
-        patient = make_patient(seed, number, lesions, shape)
+        patient = make_patient(seed, number, lesions, shape, varied=varied)
         folders.append(_write_folder(train / patient.name, patient, write))
         if on_progress is not None:
             on_progress(number, patients)

@@ -35,7 +35,12 @@ class PhantomPatient:
 
 
 def make_patient(
-    seed: int, number: int = 0, lesions: int | None = None, shape: tuple[int, int, int] = SHAPE
+    seed: int,
+    number: int = 0,
+    lesions: int | None = None,
+    shape: tuple[int, int, int] = SHAPE,
+    *,
+    varied: bool = False,
 ) -> PhantomPatient:
     """Make a synthetic patient on the ICBM-152 anatomy.
 
@@ -46,6 +51,7 @@ def make_patient(
         number: Number of the patient in the cohort, not negative.
         lesions: Number of metastases, 0 to 20; ``None`` draws 1 to 20, mostly few.
         shape: Voxels (z, y, x) over the same field of view of 150 x 240.6 x 240.6 mm.
+        varied: Whether contrast and noise vary as between many scanners instead of as within one study.
 
     Returns:
         The patient.
@@ -64,7 +70,7 @@ def make_patient(
     anatomy = make_anatomy(seed, number, grid)
     placed = make_lesions(seed, number, anatomy, lesions)
     sequences = {}
-    for name, image in render(seed, number, anatomy, placed).items():
+    for name, image in render(seed, number, anatomy, placed, varied=varied).items():
         sequences[name] = np.zeros(shape, np.float32)
         sequences[name][anatomy.box] = image
     mask = np.zeros(shape, dtype=bool)
