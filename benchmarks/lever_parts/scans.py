@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from real_data.scans import validation_names
 
 from napari_cead.patients import Patient, load_patient
 from napari_cead.slices import brain_mask
@@ -15,10 +16,6 @@ from napari_cead.slices.geometry import SliceGeometry
 
 CANVAS = 196
 """Side of the canvas in pixels: the square that the eight models see, cut out without resampling."""
-
-VALIDATION = 109
-SPLIT_SEED = 5
-"""Names in sorted order, ``default_rng(5).permutation``: the first 109 are for validation, as in `results.md`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +71,8 @@ class Scans:
 
 def split(names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the names for validation and for the test."""
-    names = sorted(names)
-    order = np.random.default_rng(SPLIT_SEED).permutation(len(names))
-    return [names[k] for k in sorted(order[:VALIDATION])], [names[k] for k in sorted(order[VALIDATION:])]
+    chosen = validation_names(names)
+    return chosen, sorted(set(names) - set(chosen))
 
 
 def read(files: Sequence[Path]) -> Scans:

@@ -90,32 +90,20 @@ REALISTIC = Mixture(
 )
 """What a ``ce-unet`` learns to undo: lesions, patches, and smooth noise."""
 
+_SOFT = SimulatedLesions(shift=(0.06, 0.45), darker=0.22, blending=0.5, sparing=0.7, irregularity=0.4)
+
 LESIONS = Mixture(
     parts=(
         Share(
             share=0.85,
-            corruption=SimulatedLesions(
-                lesions=(1, 4),
-                diameter_mm=(3.6, 24.0),
-                shift=(0.06, 0.45),
-                darker=0.22,
-                blending=0.5,
-                sparing=0.7,
-                rim_mm=(2.0, 9.0),
-                irregularity=0.4,
+            corruption=_SOFT.model_copy(
+                update={"lesions": (1, 4), "diameter_mm": (3.6, 24.0), "rim_mm": (2.0, 9.0)}
             ),
         ),
         Share(
             share=0.5,
-            corruption=SimulatedLesions(
-                lesions=(1, 2),
-                diameter_mm=(21.0, 90.0),
-                shift=(0.06, 0.45),
-                darker=0.22,
-                blending=0.5,
-                sparing=0.7,
-                rim_mm=(2.5, 16.0),
-                irregularity=0.4,
+            corruption=_SOFT.model_copy(
+                update={"lesions": (1, 2), "diameter_mm": (21.0, 90.0), "rim_mm": (2.5, 16.0)}
             ),
         ),
         Share(share=1.0, corruption=GaussianNoise(sigma=(0.001, 0.012), inside_brain=True)),

@@ -14,7 +14,7 @@ from skimage.morphology import disk
 from napari_cead.metrics import PatientCounts, average_precision, bootstrap_difference, dice
 from napari_cead.slices.geometry import SliceGeometry
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 @pytest.fixture(autouse=True)
