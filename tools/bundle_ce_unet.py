@@ -102,6 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder with soop_axial")
     parser.add_argument("--work", type=Path, required=True, help="folder of everything that is not kept")
     parser.add_argument("--seed", type=int, default=0, help="of the training")
+    parser.add_argument("--init-from", help="model to go on from, for instance an earlier ce-unet")
+    parser.add_argument("--epochs", type=int, default=RECIPE["epochs"])
+    parser.add_argument("--lr", type=float, help="learning rate at the start")
     parser.add_argument("--name", default="ce-unet")
     parser.add_argument("--out", type=Path, default=ROOT / "sample_data" / "models")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
@@ -120,7 +123,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     work=work,
                     data=store.path,
                     out=options.out,
-                    recipe={**RECIPE, "seed": options.seed},
+                    recipe=RECIPE
+                    | {"seed": options.seed, "epochs": options.epochs, "learning_rate": options.lr},
+                    init_from=options.init_from,
                     description=DESCRIPTION.format(real=real, phantoms=phantoms),
                     device=options.device,
                     calibrate_on=others.path,

@@ -38,7 +38,7 @@ from napari_cead.evaluation.finishing import finish
 from napari_cead.models.specs import DESIGN_NAMES
 from napari_cead.training import Hardware, RunFolder, SliceStore, TrainingSettings, train
 from napari_cead.training.presets import training_settings
-from napari_cead.zoo import check_name, export_model
+from napari_cead.zoo import check_name, export_model, find_models, load_card
 
 LARGEST = 8_000_000
 """Most bytes that a bundled model may have."""
@@ -59,6 +59,7 @@ class Bundle:
         device: Where to compute.
         half: Whether to store the weights in half precision.
         calibrate_on: The store that chooses settings; None: that of the training.
+        init_from: Model whose weights the training starts from; None: random ones.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Bundle:
     device: str = "auto"
     half: bool = True
     calibrate_on: Path | None = None
+    init_from: str | None = None
 
     @property
     def run(self) -> RunFolder:
@@ -81,7 +83,11 @@ class Bundle:
     def settings(self) -> TrainingSettings:
         """What is trained."""
         preset = None if "size" in self.recipe else "small"
-        return training_settings(self.model, preset=preset, **self.recipe)
+        if self.init_from is None:
+            return training_settings(self.model, preset=preset, **self.recipe)
+        place = find_models().get(self.init_from, Path(self.init_from))
+        recipe = {name: value for name, value in self.recipe.items() if name not in ("size", "image_size")}
+        return training_settings(self.model, preset="small", parent=load_card(place).spec, **recipe)
 
 
 def make(bundle: Bundle) -> Path:
@@ -106,6 +112,7 @@ def make(bundle: Bundle) -> Path:
                 settings,
                 store,
                 run.path,
+                init_from=bundle.init_from,
                 resume=run.exists(),
                 hardware=Hardware(device=bundle.device),
                 on_event=listener,
@@ -173,6 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--calibrate-on", type=Path, help="slice store that chooses settings; STORE if left out"
     )
+    parser.add_argument("--init-from", help="model to start from; its shape is taken")
     parser.add_argument("--single", action="store_true", help="store the weights in single precision")
     options = parser.parse_args(arguments)
     try:
@@ -189,6 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 device=options.device,
                 half=not options.single,
                 calibrate_on=options.calibrate_on,
+                init_from=options.init_from,
             )
             make(bundle)
     except CeadError as error:
