@@ -310,6 +310,7 @@ def test_what_comes_out_is_compared_renamed_noted_exported_and_deleted(
 def finished(dock, qtbot):
     """Train one epoch, as ``mine``."""
     dock.epochs.value, dock.name.value = 1, "mine"
+    qtbot.waitUntil(dock.start.native.isEnabled)  # another base judges the scans anew
     dock.start.native.click()
     ended(dock, qtbot, "finished")
 

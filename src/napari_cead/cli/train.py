@@ -206,7 +206,7 @@ def train(
             raise ParameterError("--detach goes with one model", mend="train the models one by one")
         start_detached(out, [*arguments, "--resume"] if resume else arguments)
         return
-    from ..models.specs import MODEL_NAMES
+    from ..models.specs import MODEL_NAMES, spec
     from ..training.described import read_corruption
     from ..training.preprocessing import preprocessing_for, preprocessing_in
     from ..training.requests import Discarded, Paused
@@ -248,6 +248,8 @@ def train(
         device, devices, num_nodes, strategy, compile, slices_on.value, workers, checkpoint_minutes
     )
     names = list(MODEL_NAMES) if model == "all" else list(dict.fromkeys(model.split(",")))
+    for each in names:
+        spec(each)  # one that there is not is told before anything is looked for
     if len(names) > 1 and (init_from or name):
         raise ParameterError("--init-from and --name go with one model", mend="train the models one by one")
     if name:
