@@ -314,7 +314,7 @@ def test_a_new_patient_ends_it(side, patient_folder, tmp_path, qtbot):
     np.testing.assert_array_equal(shown_mask(mask), side.session.mask)
 
 
-@pytest.mark.parametrize("which", [0, 2, *(pytest.param(layer, marks=pytest.mark.slow) for layer in (1, 6))])
+@pytest.mark.parametrize("which", [0, *(pytest.param(layer, marks=pytest.mark.slow) for layer in (1, 2, 6))])
 def test_a_deleted_layer_ends_it_and_nothing_is_lost(side, qtbot, which):
     side.viewer.layers.remove(side.viewer.layers[which])
     qtbot.waitUntil(lambda: not side.viewer.canvas.grid.enabled)

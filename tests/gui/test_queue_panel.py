@@ -370,7 +370,7 @@ print("ended well")
 """
 
 
-@pytest.mark.parametrize("state", ["busy", "running"])
+@pytest.mark.parametrize("state", [pytest.param("busy", marks=pytest.mark.slow), "running"])
 def test_napari_closed_during_a_run_ends_without_a_hang(cohort, model_folder, tmp_path, state):
     command = [sys.executable, "-c", QUIT_DURING_A_RUN, model_folder, cohort, tmp_path / "out", state]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=120)

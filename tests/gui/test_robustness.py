@@ -385,7 +385,11 @@ def test_two_docks_before_there_is_a_patient(viewer, installed_model, patient_fo
 # -- layers that go, come, and change --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("moving", [False, True], ids=["at rest", "while a slider is held"])
+@pytest.mark.parametrize(
+    "moving",
+    [pytest.param(False, marks=pytest.mark.slow), True],
+    ids=["at rest", "while a slider is held"],
+)
 def test_any_layer_may_be_deleted(detected, qtbot, moving):
     settle(detected, qtbot)
     viewer, z = detected.viewer, detected.layers.current_slice()
@@ -581,7 +585,7 @@ MEMORY = torch.OutOfMemoryError("CUDA out of memory")
         (TIRED, True),
         (BUG, False),
         pytest.param(MEMORY, True, marks=pytest.mark.slow),
-        (MEMORY, False),
+        pytest.param(MEMORY, False, marks=pytest.mark.slow),
     ],
     ids=[
         "foreseen in the first run",

@@ -81,6 +81,7 @@ def test_killed_resumed_finished_and_installed(store, tmp_path):
     assert not info.path.exists() and "mine" not in find_models()
 
 
+@pytest.mark.slow  # the command line's tests discard one too
 def test_discarded_while_it_trains(store, tmp_path):
     manager = RunManager()
     run = tmp_path / "elsewhere" / "run"
