@@ -19,17 +19,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bundle_model import Bundle, make
-from train_bundled import ROOT, say
+from train_bundled import ROOT, ended, say
 
 from napari_cead.atomic import make_folder, write_text
 from napari_cead.cli.console import progress
-from napari_cead.errors import Cancelled, CeadError, CeadWarning
 from napari_cead.patients.phantom import write_cohort
 from napari_cead.training import SliceStore, prepare
 
@@ -110,35 +108,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     options = parser.parse_args(arguments)
     work = options.work.expanduser().resolve()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("once", CeadWarning)
-            store, others = make_stores(options.data, work)
-            real = sum("soop" in Path(patient.source).parts for patient in store.patients_of("train"))
-            phantoms = len(store.patients_of("train")) - real
-            folder = make(
-                Bundle(
-                    name=options.name,
-                    model="ce-unet",
-                    work=work,
-                    data=store.path,
-                    out=options.out,
-                    recipe=RECIPE
-                    | {"seed": options.seed, "epochs": options.epochs, "learning_rate": options.lr},
-                    init_from=options.init_from,
-                    description=DESCRIPTION.format(real=real, phantoms=phantoms),
-                    device=options.device,
-                    calibrate_on=others.path,
-                )
+
+    def work_on_it() -> None:
+        store, others = make_stores(options.data, work)
+        real = sum("soop" in Path(patient.source).parts for patient in store.patients_of("train"))
+        phantoms = len(store.patients_of("train")) - real
+        folder = make(
+            Bundle(
+                name=options.name,
+                model="ce-unet",
+                work=work,
+                data=store.path,
+                out=options.out,
+                recipe=RECIPE | {"seed": options.seed, "epochs": options.epochs, "learning_rate": options.lr},
+                init_from=options.init_from,
+                description=DESCRIPTION.format(real=real, phantoms=phantoms),
+                device=options.device,
+                calibrate_on=others.path,
             )
-            say(f"{folder}: trained on {real} real slices and {phantoms} phantoms")
-    except CeadError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (Cancelled, KeyboardInterrupt):
-        print("stopped; give the same command to go on", file=sys.stderr)
-        return 130
-    return 0
+        )
+        say(f"{folder}: trained on {real} real slices and {phantoms} phantoms")
+
+    return ended(work_on_it)
 
 
 if __name__ == "__main__":

@@ -22,18 +22,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from train_bundled import ROOT, finished_card, is_trained, say
+from train_bundled import ROOT, ended, finished_card, is_trained, say
 
 from napari_cead.atomic import make_folder
 from napari_cead.cli.console import progress
 from napari_cead.cli.training_progress import TrainingProgress, graceful
-from napari_cead.errors import Cancelled, CeadError, CeadWarning, ModelError, ParameterError, RunError
+from napari_cead.errors import ModelError, ParameterError, RunError
 from napari_cead.evaluation.finishing import finish
 from napari_cead.models.specs import DESIGN_NAMES
 from napari_cead.training import Hardware, RunFolder, SliceStore, TrainingSettings, train
@@ -183,30 +182,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--init-from", help="model to start from; its shape is taken")
     parser.add_argument("--single", action="store_true", help="store the weights in single precision")
     options = parser.parse_args(arguments)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("once", CeadWarning)
-            bundle = Bundle(
-                name=check_name(options.name or options.model),
-                model=options.model,
-                work=options.work.expanduser().resolve(),
-                data=options.data.expanduser(),
-                out=options.out,
-                recipe=read_recipe(options.recipe),
-                description=options.description,
-                device=options.device,
-                half=not options.single,
-                calibrate_on=options.calibrate_on,
-                init_from=options.init_from,
-            )
-            make(bundle)
-    except CeadError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (Cancelled, KeyboardInterrupt):
-        print("stopped; give the same command to go on", file=sys.stderr)
-        return 130
-    return 0
+
+    def work_on_it() -> None:
+        bundle = Bundle(
+            name=check_name(options.name or options.model),
+            model=options.model,
+            work=options.work.expanduser().resolve(),
+            data=options.data.expanduser(),
+            out=options.out,
+            recipe=read_recipe(options.recipe),
+            description=options.description,
+            device=options.device,
+            half=not options.single,
+            calibrate_on=options.calibrate_on,
+            init_from=options.init_from,
+        )
+        make(bundle)
+
+    return ended(work_on_it)
 
 
 if __name__ == "__main__":

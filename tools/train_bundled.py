@@ -321,14 +321,12 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Recipe, list[str]]:
     return recipe, [options.only] if options.only else list(STEPS)
 
 
-def main() -> int:
-    recipe, steps = parse()
+def ended(work: Callable[[], object]) -> int:
+    """Do the work of a tool and return its exit status; what goes wrong is one line on stderr."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("once", CeadWarning)
-            make_folder(recipe.work)
-            for step in steps:
-                STEPS[step](recipe)
+            work()
     except CeadError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -336,6 +334,17 @@ def main() -> int:
         print("stopped; give the same command to go on", file=sys.stderr)
         return 130
     return 0
+
+
+def main() -> int:
+    recipe, steps = parse()
+
+    def work() -> None:
+        make_folder(recipe.work)
+        for step in steps:
+            STEPS[step](recipe)
+
+    return ended(work)
 
 
 if __name__ == "__main__":

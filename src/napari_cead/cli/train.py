@@ -83,12 +83,12 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Of everything random; 0 if left out.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the slices; 200 if left out.")] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Slices per update; 64 if left out (dae, ce-unet: 16).")
+        int | None, typer.Option(help="Slices per update; 64 if left out (dae: 16, ce-unet: 8).")
     ] = None,
     lr: Annotated[
         float | None,
         typer.Option(
-            help="Learning rate; 1e-4 if left out (dae, ce-unet: 1e-3), a fifth of it with --init-from."
+            help="Learning rate; 1e-4 if left out (dae: 1e-3, ce-unet: 1.5e-3), a fifth of it with --init-from."
         ),
     ] = None,
     schedule: Annotated[str | None, typer.Option(help="constant, linear or one-cycle.")] = None,
@@ -103,8 +103,8 @@ def train(
     corruption: Annotated[
         str | None,
         typer.Option(
-            help="What ce- models, dae and ce-unet learn to undo: squares, gaussian, coarse, smooth, patches, lesions, "
-            "realistic (the usual one of ce-unet), or a JSON file that describes one."
+            help="What ce- models (squares), dae (coarse) and ce-unet (lesions of all sizes) learn to undo if this is "
+            "left out; or squares, gaussian, coarse, smooth, patches, lesions, realistic, or a JSON file."
         ),
     ] = None,
     loss: Annotated[str | None, typer.Option(help="Of dae and ce-unet: absolute or squared.")] = None,
@@ -113,11 +113,14 @@ def train(
         typer.Option(help="Of dae and ce-unet: brighter spots than so many times the tissue do not count."),
     ] = None,
     emphasis: Annotated[
-        float | None, typer.Option(help="Of dae and ce-unet: weight of corrupted pixels; 1 if left out.")
+        float | None,
+        typer.Option(help="Of dae and ce-unet: weight of corrupted pixels; 1 (ce-unet: 5) if left out."),
     ] = None,
     small_emphasis: Annotated[
         float | None,
-        typer.Option(help="Of dae and ce-unet: largest further weight of small corruptions; 1 if left out."),
+        typer.Option(
+            help="Of dae and ce-unet: largest further weight of small corruptions; 1 (ce-unet: 5) if left out."
+        ),
     ] = None,
     balance: Annotated[
         str | None,
@@ -157,7 +160,9 @@ def train(
     reset_dead_codes: Annotated[
         bool, typer.Option("--reset-dead-codes", help="Move codes that an epoch did not use.")
     ] = False,
-    clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None,
+    clip: Annotated[
+        float | None, typer.Option(help="Largest norm of the gradient; any (ce-unet: 1) if left out.")
+    ] = None,
     patience: Annotated[
         int | None, typer.Option(help="Stop after so many epochs without a smaller healthy validation loss.")
     ] = None,

@@ -88,7 +88,7 @@ REALISTIC = Mixture(
         Share(share=0.3, corruption=SmoothNoise()),
     )
 )
-"""What a ``ce-unet`` learns to undo: lesions, patches, and smooth noise."""
+"""A mixture for a ``ce-unet``: lesions, patches, and smooth noise."""
 
 _SOFT = SimulatedLesions(shift=(0.06, 0.45), darker=0.22, blending=0.5, sparing=0.7, irregularity=0.4)
 

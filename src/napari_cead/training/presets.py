@@ -52,7 +52,7 @@ _DENOISER: Mapping[str, Any] = {
 DENOISERS: Mapping[str, Mapping[str, Any]] = {
     # Kascenas, Pugeault, O'Neil 2022 draw noise on a grid of 16 x 16; finer and coarser grids beside it found more.
     "dae": {**_DENOISER, "corruption": CoarseNoise()},
-    # What the bundled one was trained with: see docs/results.md for what each of these did.
+    # What the bundled one was trained with: see docs/levers.md for what these did.
     "ce-unet": {
         **_DENOISER,
         "batch_size": 8,
