@@ -10,6 +10,7 @@ from typing import Any
 from napari_cead import __version__
 from napari_cead.atomic import to_json, write_text
 from napari_cead.detection import suggested
+from napari_cead.evaluation.rules import QUANTILE, QUANTILE_OF_DENOISERS
 from napari_cead.zoo import ModelCard
 
 from .cells import (
@@ -144,8 +145,8 @@ def block(results: Results) -> list[str]:
         "`dice_pooled` of the other four; the same folds in every row, raw FLAIR included. The MS patient and the "
         "lesion-free slices are under the best threshold for all stroke patients.",
         "- Rule **`oracle`** (optimistic): the best threshold for the very scans that are reported. Rule "
-        "**`healthy-quantile`**: the threshold on the model's card, below which 99 % of the brain of its healthy "
-        "validation slices lies.",
+        f"**`healthy-quantile`**: the threshold on the model's card, below which {QUANTILE:.0%} of the brain of its "
+        f"healthy validation slices lie, of `ce-unet` {QUANTILE_OF_DENOISERS:.1%}.",
         "- In brackets: 95 % bootstrap intervals over patients (1,000 resamples; those of ratios and differences are "
         "paired). The MS patient is one patient and has none. AUPRC and AUROC are over the voxels of all patients. "
         f"Ratios are to `{BASELINE}` under the same rule.",

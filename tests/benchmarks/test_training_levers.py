@@ -47,23 +47,16 @@ def data(tmp_path):
 def test_variants_are_trained_once_and_judged_by_validation_patients(
     levers, data, tmp_path, monkeypatch, capsys
 ):
-    arguments = [
-        "--data",
-        str(data),
-        "--out",
-        str(tmp_path / "out"),
-        "--only",
-        "real-slices-alone",
-        "--updates",
-        "2",
-    ]
+    folders = ["--data", str(data), "--out", str(tmp_path / "out")]
+    arguments = [*folders, "--model", "dae", "--only", "coarse-noise,real-slices-alone", "--updates", "2"]
     monkeypatch.setattr(sys, "argv", ["training_levers.py", *arguments])
     levers.main()
     first = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["score"] for line in first] == list(levers.SCORES)
+    assert {(line["model"], line["variant"]) for line in first} == {("dae", "real-slices-alone")}
     assert {line["stroke_validation"]["patients"] for line in first} == {2}
     assert all(0 <= line["patient26"]["dice_pooled_oracle"] <= 1 for line in first)
-    weights = tmp_path / "out" / "real-slices-alone" / "model" / "model.safetensors"
+    weights = tmp_path / "out" / "dae" / "real-slices-alone" / "model" / "model.safetensors"
     before = weights.stat().st_mtime_ns
     levers.main()
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == first
@@ -92,8 +85,25 @@ def test_figures_are_those_of_the_voxels(levers, data, monkeypatch):
     assert found["dice_pooled"] <= found["dice_pooled_oracle"]
 
 
-def test_every_variant_can_be_set_up(levers):
-    for name, (design, store, changes) in levers.VARIANTS.items():
+@pytest.mark.parametrize("design", ["ce-unet", "dae"])
+def test_every_variant_can_be_set_up_and_none_repeats_the_recipe(levers, design):
+    seen = []
+    for name in levers.variants_of(design):
+        store, _ = levers.VARIANTS[name]
         assert store in ("both", "real", "phantoms", "percentile"), name
-        settings = levers.training_settings(design, preset="small", image_size=128, **changes)
+        settings = levers.settings_of(design, name)
         assert settings.spec.name == design
+        assert (store, settings) not in seen, f"{name} is another one again"
+        seen.append((store, settings))
+    assert levers.RECIPE in levers.variants_of(design)
+    assert {"lesions", "coarse-noise"} - set(levers.variants_of(design)) == {
+        "lesions" if design == "ce-unet" else "coarse-noise"
+    }
+
+
+def test_an_unknown_variant_is_named(levers, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["x", "--data", "d", "--out", "o", "--only", "circles"])
+    with pytest.raises(SystemExit) as ended:
+        levers.main()
+    assert ended.value.code == 2
+    assert "there is no circles; use some of recipe" in capsys.readouterr().err

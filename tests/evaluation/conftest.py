@@ -8,7 +8,7 @@ import torch
 from model_folders import network
 from napari_cead.zoo import ModelCard, Preprocessing, Suggestion, save_model
 from scans import make_brain, write_nifti
-from small_stores import AE, SIZE
+from small_stores import AE, SIZE, UNET
 
 AFFINE = np.diag([0.94, 0.94, 1.0, 1.0])
 NAMES = ("Mets_001", "Mets_002", "Mets_003", "Mets_004", "Mets_005", "Mets_006")
@@ -73,3 +73,14 @@ def model(tmp_path_factory):
         suggestions=(suggestion,),
     )
     return save_model(module, card, tmp_path_factory.mktemp("models") / "mine")
+
+
+@pytest.fixture(scope="session")
+def denoiser_folder(tmp_path_factory):
+    """A denoiser that makes everything a little darker: what is bright stands out."""
+    module = network(3, UNET)
+    with torch.no_grad():
+        module.head.weight.mul_(0.1)
+        module.head.bias.fill_(0.3)
+    card = ModelCard(name="dae", spec=UNET, preprocessing=Preprocessing(image_size=SIZE), mirror_average=True)
+    return save_model(module, card, tmp_path_factory.mktemp("dae") / "dae")

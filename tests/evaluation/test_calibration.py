@@ -16,7 +16,7 @@ from napari_cead.evaluation.rules import QUANTILE
 from napari_cead.evaluation.statistics import MIN_STD, SMOOTHING
 from napari_cead.training import prepare
 from napari_cead.zoo import ModelCard, Preprocessing, save_model
-from small_stores import CE_VAE, SIZE, UNET
+from small_stores import CE_VAE, SIZE
 
 BRIGHT = ["smoothed-residual", "residual-times-intensity", "smoothed-times-intensity"]
 
@@ -248,15 +248,9 @@ def test_a_calibrated_vae_can_give_every_score(store, vae, untouched, tmp_path):
         assert values.any()
 
 
-@pytest.fixture(scope="module")
-def denoiser(tmp_path_factory):
-    """A denoiser that makes everything a little darker: what is bright stands out."""
-    module = network(3, UNET)
-    with torch.no_grad():
-        module.head.weight.mul_(0.1)
-        module.head.bias.fill_(0.3)
-    card = ModelCard(name="dae", spec=UNET, preprocessing=Preprocessing(image_size=SIZE), mirror_average=True)
-    return cead.load_model(save_model(module, card, tmp_path_factory.mktemp("dae") / "dae"), "cpu")
+@pytest.fixture
+def denoiser(denoiser_folder):
+    return cead.load_model(denoiser_folder, "cpu")
 
 
 def test_a_denoiser_is_searched_for_the_scores_of_bright_lesions(store, denoiser):
@@ -281,6 +275,17 @@ def test_a_denoiser_is_searched_for_the_scores_of_bright_lesions(store, denoiser
             mask = cead.postprocess(scored * (images > 0), cead.PostprocessParams(**item.params), spacing)
             values.append(cead.dice(mask, stored.masks))
         assert dice[item.score] == pytest.approx(np.mean(values), abs=1e-9)
+
+
+def test_a_denoiser_lets_less_of_a_healthy_brain_through(store, detector, denoiser):
+    found = calibrate(denoiser, store)
+    images, made = healthy(store, denoiser)
+    for score, values in {"residual": np.abs(images - made), "intensity": images}.items():
+        threshold = healthy_threshold(found, score)
+        assert (values[images > 0] > threshold).mean() <= 0.003
+        assert (values[images > 0] > threshold - 2 / 1024).mean() > 0.003
+    assert found.figures["healthy_quantile"] == 0.997
+    assert calibrate(detector, store).figures["healthy_quantile"] == 0.99
 
 
 def test_a_denoiser_detects_with_the_mean_of_both_sides(store, denoiser, untouched):

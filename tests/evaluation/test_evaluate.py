@@ -469,6 +469,27 @@ def test_all_means_every_whole_model_and_damaged_ones_are_said(model, run_once, 
     assert any("the model damaged is left out" in text for text in evaluation.warnings)
 
 
+def test_each_kind_of_model_has_its_healthy_quantile_unless_one_is_asked_for(
+    model, denoiser_folder, run_once
+):
+    def thresholds(out, **more):
+        found = run_once(
+            [model, denoiser_folder], out, rules=("healthy-quantile",), scores=("residual",), **more
+        )
+        names = {"mine": "residual", "dae": "residual", "flair-threshold": "intensity"}
+        return found, {
+            name: row(found, name, score, "healthy-quantile").params.threshold
+            for name, score in names.items()
+        }
+
+    usual, own = thresholds("usual")
+    assert usual.quantile is None
+    _, some = thresholds("some", quantile=0.99)
+    _, more = thresholds("more", quantile=0.997)
+    assert own == {"mine": some["mine"], "dae": more["dae"], "flair-threshold": some["flair-threshold"]}
+    assert all(some[name] < more[name] for name in some)
+
+
 def test_a_threshold_that_nothing_can_be_above_is_said(cohort, run_once, tmp_path):
     for name in ("Mets_002", "Mets_003"):  # what is brightest, clipped to 1, now counts as healthy
         flair = nib.load(cohort / name / "flair.nii.gz")

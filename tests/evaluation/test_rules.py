@@ -5,7 +5,9 @@ import napari_cead as cead
 from napari_cead.errors import Cancelled, ParameterError
 from napari_cead.evaluation import RULES, choose
 from napari_cead.evaluation.cases import BETWEEN, THRESHOLDS, Case
-from napari_cead.evaluation.rules import MORPHOLOGIES, search
+from napari_cead.evaluation.rules import MORPHOLOGIES, quantile_of, recorded_quantile, search
+from napari_cead.models import spec
+from napari_cead.zoo import ModelCard
 
 SPACING = (3.0, 0.9, 0.9)
 
@@ -73,6 +75,14 @@ def test_the_healthy_quantile_lets_its_share_through():
     assert (values > params.threshold).mean() <= 0.1
     assert (values > params.threshold - 1 / 1024).mean() > 0.1
     assert params == cead.PostprocessParams(threshold=params.threshold)
+
+
+def test_a_card_says_which_quantile_its_thresholds_are():
+    for name, usual in (("ce-vae1", 0.99), ("ce-unet", 0.997), ("dae", 0.997)):
+        card = ModelCard(name="mine", spec=spec(name, "small"))
+        assert quantile_of(card) == recorded_quantile(card) == usual
+        older = card.model_copy(update={"training": {"calibration": {"healthy_quantile": 0.95}}})
+        assert (quantile_of(older), recorded_quantile(older)) == (usual, 0.95)
 
 
 def test_nothing_to_go_by_is_no_choice():

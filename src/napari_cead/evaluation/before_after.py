@@ -22,7 +22,7 @@ from .before_after_text import remarks, sentences
 from .healthy_slices import SCORES_LOOKED_AT, HealthySlices, Paired, look, reconstructions
 from .lesion_rows import LesionRow, lesion_rows
 from .measuring import BASELINE_SCORE
-from .rules import QUANTILE, threshold_of_healthy
+from .rules import QUANTILE, quantile_of, recorded_quantile, threshold_of_healthy
 
 SCHEMA_VERSION = 1
 
@@ -45,7 +45,7 @@ class LocalThreshold:
         after_local: What the model after needs on them; that on its card if it was calibrated on this store.
         above_before: Share of the healthy local brain voxels above ``before`` under the model before.
         above_after: Share of them above ``after`` under the model after.
-        expected: The share that the rule means to leave above.
+        expected: The share that the rule means to leave above, of the model before.
     """
 
     score: str
@@ -55,7 +55,7 @@ class LocalThreshold:
     after_local: float | None
     above_before: float | None
     above_after: float | None
-    expected: float = 1 - QUANTILE
+    expected: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,14 +222,15 @@ def compare(
         rows = lesion_rows(
             person,
             ((names[0], first), (names[1], second)),
-            _local_settings(found, names),
+            _local_settings(found, names, (first.card, second.card)),
             on_progress=_last_steps(on_progress, total),
             should_stop=should_stop,
         )
     if on_progress is not None:
         on_progress(total, total)
     figures = found.paired(seed=seed)
-    local = tuple(_threshold(score, thresholds, found) for score in SCORES_LOOKED_AT)
+    cards = first.card, second.card
+    local = tuple(_threshold(score, thresholds, found, cards) for score in SCORES_LOOKED_AT)
     return BeforeAfter(
         before=names[0],
         after=names[1],
@@ -298,29 +299,34 @@ def _on_card(card: ModelCard, score: str) -> float | None:
     return None
 
 
-def _local_settings(found: HealthySlices, names: tuple[str, str]) -> dict[str, dict[str, PostprocessParams]]:
+def _local_settings(
+    found: HealthySlices, names: tuple[str, str], cards: tuple[ModelCard, ModelCard]
+) -> dict[str, dict[str, PostprocessParams]]:
     """Return, by model and score, what rule ``healthy-quantile`` chooses on the local scans."""
     by_model = {
-        names[0]: found.before,
-        names[1]: found.after,
-        BASELINE_SCORE: {BASELINE_SCORE: found.intensity},
+        names[0]: (found.before, quantile_of(cards[0])),
+        names[1]: (found.after, quantile_of(cards[1])),
+        BASELINE_SCORE: ({BASELINE_SCORE: found.intensity}, QUANTILE),
     }
     return {
         name: {
             score: params
             for score, histogram in histograms.items()
-            if (params := threshold_of_healthy(histogram)) is not None
+            if (params := threshold_of_healthy(histogram, quantile)) is not None
         }
-        for name, histograms in by_model.items()
+        for name, (histograms, quantile) in by_model.items()
     }
 
 
 def _threshold(
-    score: str, thresholds: Mapping[tuple[str, str], float], found: HealthySlices
+    score: str,
+    thresholds: Mapping[tuple[str, str], float],
+    found: HealthySlices,
+    cards: tuple[ModelCard, ModelCard],
 ) -> LocalThreshold:
     local = {}
-    for which, histograms in (("before", found.before), ("after", found.after)):
-        params = threshold_of_healthy(histograms[score]) if score in histograms else None
+    for which, histograms, card in zip(("before", "after"), (found.before, found.after), cards, strict=True):
+        params = threshold_of_healthy(histograms[score], quantile_of(card)) if score in histograms else None
         local[which] = None if params is None else params.threshold
     above = {
         which: found.above[score, which] / found.voxels
@@ -336,6 +342,7 @@ def _threshold(
         after_local=local["after"],
         above_before=above["before"],
         above_after=above["after"],
+        expected=1 - recorded_quantile(cards[0]),
     )
 
 

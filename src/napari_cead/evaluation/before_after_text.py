@@ -82,7 +82,7 @@ def _thresholds(names: tuple[str, str], threshold: LocalThreshold) -> Iterator[s
     if share is not None and threshold.before is not None:
         text = (
             f"{share:.1%} of the healthy local brain lies above the threshold {threshold.before:.3g} that {names[0]} "
-            f"brings along for {threshold.score}, which is meant to leave {expected:.0%}"
+            f"brings along for {threshold.score}, which is meant to leave {expected:.1%}"
         )
         if share > _TOO_MANY * expected:
             text += ": on these scans it marks healthy tissue"

@@ -23,7 +23,7 @@ from ..metrics import ImageQuality
 from ..slices import brain_mask
 from ..zoo import Detector, Suggestion
 from .cases import BINS, Case
-from .rules import QUANTILE, Choice, search, threshold_of_healthy
+from .rules import QUANTILE, Choice, quantile_of, search, threshold_of_healthy
 from .statistics import HealthyStatistics
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def calibrate(
     import torch
 
     names = [patient.name for patient in store.patients_of("validation")]
-    denoising = detector.card.spec.denoising
+    denoising, kept_below = detector.card.spec.denoising, quantile_of(detector.card)
     searched = [
         score
         for score in (SUGGESTED_OF_DENOISERS if denoising else SUGGESTED_SCORES)
@@ -180,13 +180,13 @@ def calibrate(
     return Calibration(
         score_scales=scales,
         statistics={name: torch.from_numpy(values) for name, values in maps.items()},
-        suggestions=_suggestions(chosen, healthy_values, default),
+        suggestions=_suggestions(chosen, healthy_values, default, kept_below),
         figures=strict(
             {
                 "grid": "model",
                 "validation_patients": len(names),
                 "validation_lesion_patients": sum(case.has_lesion for case in cases[at_once[0]]),
-                "healthy_quantile": QUANTILE,
+                "healthy_quantile": kept_below,
                 "validation_dice_patient": {
                     score: choice.dice_patient for score, choice in chosen.items() if choice is not None
                 },
@@ -321,7 +321,10 @@ def _healthy_values(score: str, calm: Evidence, brain: NDArray[np.bool_]) -> Sco
 
 
 def _suggestions(
-    chosen: Mapping[str, Choice | None], healthy_values: Mapping[str, ScoreHistograms], default: str
+    chosen: Mapping[str, Choice | None],
+    healthy_values: Mapping[str, ScoreHistograms],
+    default: str,
+    quantile: float,
 ) -> tuple[Suggestion, ...]:
     """Order the settings by rule, then by Dice or by what a lesion on FLAIR looks like."""
     validated = [(score, choice) for score, choice in chosen.items() if choice is not None]
@@ -332,7 +335,7 @@ def _suggestions(
     ]
     order = list(SCORES)
     for score in sorted(healthy_values, key=lambda name: (name != default, order.index(name))):
-        params = threshold_of_healthy(healthy_values[score])
+        params = threshold_of_healthy(healthy_values[score], quantile)
         if params is not None:
             suggestions.append(Suggestion(score=score, rule="healthy-quantile", params=params.model_dump()))
     return tuple(suggestions)

@@ -25,7 +25,7 @@ from .members import Cohort, Steps
 from .passes import BASELINE, Outcome, Pass, Plan
 from .report import write_report
 from .results import NOTHING, Evaluation, ModelSummary, Row, SlicePicture
-from .rules import QUANTILE, RULES, Progress, Rule, Stop
+from .rules import QUANTILE, RULES, Progress, Rule, Stop, quantile_of
 from .showing import picture_jobs, take_pictures
 from .splits import Split, split_cohort
 from .twins import compare_twins
@@ -48,7 +48,7 @@ def evaluate(
     rules: Sequence[Rule] = RULES,
     sequence: str | Sequence[str] | None = None,
     png_spacing: tuple[float, float, float] | None = None,
-    quantile: float = QUANTILE,
+    quantile: float | None = None,
     device: str = "auto",
     seed: int = 0,
     resamples: int = 1000,
@@ -83,7 +83,8 @@ def evaluate(
         rules: Threshold rules.
         sequence: Sequence to use, or several: each has rows of its own; None: that of the store, else FLAIR.
         png_spacing: (z, y, x) in mm of PNG slices; None: that of the store, else the default.
-        quantile: Share of the healthy brain voxels below the threshold of `healthy-quantile`.
+        quantile: Share of the healthy brain voxels below the threshold of `healthy-quantile`; None: 0.99, of
+            denoisers 0.997 (see :func:`~napari_cead.evaluation.rules.quantile_of`).
         device: See :func:`~napari_cead.devices.pick_device`.
         seed: Seed of the bootstrap.
         resamples: Resamples of the bootstrap.
@@ -116,7 +117,9 @@ def evaluate(
     splits = [split_cohort(cohort, split, sequence=name, png_spacing=png_spacing) for name in wanted]
     if split is None and chosen:
         notes.append(_NO_SPLIT)
-    parts = [_Part(Cohort(found), found, _subjects(chosen, found.sequence, device)) for found in splits]
+    parts = [
+        _Part(Cohort(found), found, _subjects(chosen, found.sequence, device, quantile)) for found in splits
+    ]
     steps = Steps(sum(part.steps(rules) for part in parts), on_progress)
     rules = tuple(dict.fromkeys(rules))
     with _kept(Path(out), _identity(parts, chosen, rules, quantile, where)) as folder:
@@ -127,7 +130,6 @@ def evaluate(
                         sequence=part.split.sequence,
                         png_spacing=part.split.png_spacing,
                         rules=rules,
-                        quantile=quantile,
                         seed=seed,
                         resamples=resamples,
                         assume_healthy=part.split.assume_healthy,
@@ -243,13 +245,29 @@ class _Part:
         return take_pictures(jobs, crew, should_stop)
 
 
-def _subjects(models: Sequence[_Model], sequence: str, device: str) -> list[SubjectSpec]:
+def _subjects(
+    models: Sequence[_Model], sequence: str, device: str, quantile: float | None
+) -> list[SubjectSpec]:
     """Return what is evaluated: raw intensity on the grid of the first model, then the models."""
     first = models[0].card.preprocessing if models else Preprocessing()
     return [
-        SubjectSpec(f"{sequence}-threshold", (BASELINE_SCORE,), None, first, device),
+        SubjectSpec(
+            f"{sequence}-threshold",
+            (BASELINE_SCORE,),
+            None,
+            first,
+            device,
+            QUANTILE if quantile is None else quantile,
+        ),
         *(
-            SubjectSpec(model.name, model.scores, model.folder, model.card.preprocessing, device)
+            SubjectSpec(
+                model.name,
+                model.scores,
+                model.folder,
+                model.card.preprocessing,
+                device,
+                quantile_of(model.card) if quantile is None else quantile,
+            )
             for model in models
         ),
     ]
@@ -270,7 +288,11 @@ def _groups(subjects: Sequence[SubjectSpec]) -> list[list[int]]:
 
 
 def _identity(
-    parts: Sequence[_Part], models: Sequence[_Model], rules: Sequence[Rule], quantile: float, device: str
+    parts: Sequence[_Part],
+    models: Sequence[_Model],
+    rules: Sequence[Rule],
+    quantile: float | None,
+    device: str,
 ) -> str:
     """Return a hash of everything that what is measured depends on, but the patients."""
     return hashlib.sha256(
@@ -312,8 +334,8 @@ def _check_packages(report: bool) -> None:
                 raise ModuleNotFoundError(name=name)
 
 
-def _check(scores: Sequence[str] | None, rules: Sequence[Rule], quantile: float) -> None:
-    if not 0 <= quantile <= 1:
+def _check(scores: Sequence[str] | None, rules: Sequence[Rule], quantile: float | None) -> None:
+    if quantile is not None and not 0 <= quantile <= 1:
         raise ParameterError(f"a quantile lies from 0 to 1, not {quantile!r}", mend="0.995 is usual")
     for score in scores or ():
         if score not in SCORES:

@@ -50,7 +50,6 @@ class Plan:
         sequence: Sequence to use.
         png_spacing: (z, y, x) in mm of PNG slices.
         rules: Threshold rules.
-        quantile: Quantile of rule `healthy-quantile`.
         seed: Seed of the bootstrap.
         resamples: Resamples of the bootstrap.
         assume_healthy: Whether slices of unlabelled validation patients count as healthy.
@@ -59,7 +58,6 @@ class Plan:
     sequence: str
     png_spacing: tuple[float, float, float]
     rules: tuple[Rule, ...]
-    quantile: float
     seed: int
     resamples: int
     assume_healthy: bool = False
@@ -294,7 +292,7 @@ class Pass:
                 else:
                     healthy = (healthy_in(file) for _, file in files[key])
                     total = sum(healthy, start=ScoreHistograms.empty(BINS))
-                    params = threshold_of_healthy(total, self.plan.quantile)
+                    params = threshold_of_healthy(total, self.subjects[key[0]].quantile)
                 chosen[key][rule] = self._chosen(key, rule, params)
 
     def _chosen(self, key: _Key, rule: Rule, params: PostprocessParams | None) -> _Chosen:

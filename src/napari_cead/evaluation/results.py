@@ -340,7 +340,7 @@ class Evaluation:
         split: Split file or store; None without a split.
         seed: Seed of the bootstrap.
         resamples: Resamples of the bootstrap.
-        quantile: Quantile of rule ``healthy-quantile``.
+        quantile: Quantile of rule ``healthy-quantile`` if one was asked for; None: that of each kind of model.
         rows: Figures by model, score and rule, baselines last.
         models: The models.
         parts: Names of the patients of each part; skipped ones are not among them.
@@ -358,7 +358,7 @@ class Evaluation:
     split: Path | None
     seed: int
     resamples: int
-    quantile: float
+    quantile: float | None
     rows: tuple[Row, ...]
     models: tuple[ModelSummary, ...]
     parts: Mapping[str, tuple[str, ...]]

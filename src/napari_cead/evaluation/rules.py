@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ..detection import PostprocessParams
 from ..detection.thresholds import ScoreHistograms
 from ..errors import Cancelled, ParameterError
+from ..zoo import ModelCard
 from .cases import BETWEEN, BINS, THRESHOLDS, Case
 
 Rule = Literal["healthy-quantile", "validation", "oracle"]
@@ -31,6 +32,10 @@ RULES: tuple[Rule, ...] = get_args(Rule)
 
 QUANTILE = 0.99
 """Share of the healthy brain voxels that rule `healthy-quantile` keeps below the threshold."""
+
+QUANTILE_OF_DENOISERS = 0.997
+"""The same for models that repair what was corrupted: they leave most of a healthy brain alone, and 1 % of it would be
+more than most lesions have."""
 
 MORPHOLOGIES: tuple[PostprocessParams, ...] = (
     PostprocessParams(closing_radius=2, area_fraction=0.6, dilation_radius=1),
@@ -53,6 +58,18 @@ class Choice:
 
     params: PostprocessParams
     dice_patient: float
+
+
+def quantile_of(card: ModelCard) -> float:
+    """Return the share of the healthy brain voxels that rule `healthy-quantile` keeps below a model's threshold."""
+    return QUANTILE_OF_DENOISERS if card.spec.denoising else QUANTILE
+
+
+def recorded_quantile(card: ModelCard) -> float:
+    """Return the share that the thresholds on a card were chosen with, which may be that of another version."""
+    calibration = card.training.get("calibration")
+    recorded = calibration.get("healthy_quantile") if isinstance(calibration, dict) else None
+    return float(recorded) if isinstance(recorded, int | float) else quantile_of(card)
 
 
 def choose(

@@ -24,7 +24,7 @@ from .cases import Case
 from .measuring import Settings, Subject, figures_of, load_member, measure
 from .records import write_record
 from .results import PatientFigures
-from .rules import dice_over
+from .rules import QUANTILE, dice_over
 from .splits import Member
 
 
@@ -38,6 +38,7 @@ class SubjectSpec:
         folder: Folder of the model; None for raw intensity.
         preprocessing: How patients become images.
         device: Device to compute on.
+        quantile: Quantile of rule `healthy-quantile`.
     """
 
     name: str
@@ -45,6 +46,7 @@ class SubjectSpec:
     folder: Path | None = None
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     device: str = "auto"
+    quantile: float = QUANTILE
 
 
 @dataclass(frozen=True)

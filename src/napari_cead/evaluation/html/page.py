@@ -11,6 +11,7 @@ from typing import Any
 from ...errors import extra
 from ..paper import PAPER_NOTE
 from ..results import Evaluation, Row, SlicePicture
+from ..rules import QUANTILE, QUANTILE_OF_DENOISERS
 from .charts import Chart, Line, curve_chart, pair_chart, point_chart, strip_chart
 from .pictures import DETECTED_COLOR, REFERENCE_COLOR, Panels, color_stops, panels
 from .rows import AVERAGES, Labels, TableRow, number, table_rows, value_of
@@ -148,6 +149,13 @@ def _values(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
+def _share_above(quantile: float | None) -> str:
+    """Return in words which share rule `healthy-quantile` leaves above a threshold."""
+    if quantile is None:
+        return f"{1 - QUANTILE:.3g} (of denoisers {1 - QUANTILE_OF_DENOISERS:.3g})"
+    return f"{1 - quantile:.3g}"
+
+
 def _rule_panel(evaluation: Evaluation, labels: Labels, rule: str) -> _RulePanel:
     rows = labels.of_rule(rule)
     with_figures = [row for row in rows if row.averages is not None]
@@ -155,7 +163,7 @@ def _rule_panel(evaluation: Evaluation, labels: Labels, rule: str) -> _RulePanel
     undefined = max((row.averages.both_empty_patients for row in with_figures if row.averages), default=0)
     return _RulePanel(
         name=rule,
-        about=RULE_NAMES[rule].format(share=f"{1 - evaluation.quantile:.3g}"),
+        about=RULE_NAMES[rule].format(share=_share_above(evaluation.quantile)),
         optimistic=optimistic,
         table=table_rows(labels, rows),
         notes=[
