@@ -1,16 +1,16 @@
-"""What each part of ``ce-unet``'s recipe does: short trainings that differ in one thing, on real validation patients.
+"""What each part of the denoisers' recipe does: short trainings that differ in one thing, on real validation patients.
 
-Each variant is trained from scratch for about ``--updates`` updates on lesion-free slices (those of
-``soop_axial/lesion_free`` and lesion-free phantoms of all levels), and measured on the validation patients with lesions
-(``validation_names``: 109 of ``soop_axial/lesion``) and on ``patient26``, as the product detects: ``cead.detect``
-with each score. So short a training ranks levers; its figures are no results.
+For the two best models, ``ce-unet`` and ``dae``. Each variant is trained from scratch for about ``--updates`` updates
+on lesion-free slices (those of ``soop_axial/lesion_free`` and lesion-free phantoms of all levels), and measured on the
+validation patients with lesions (``validation_names``: 109 of ``soop_axial/lesion``) and on ``patient26``, as the
+product detects: ``cead.detect`` with each score. So short a training ranks levers; its figures are no results.
 
     python benchmarks/training_levers.py --data ../shared/data --out FOLDER
-    python benchmarks/training_levers.py --data ../shared/data --out FOLDER --only recipe,coarse
+    python benchmarks/training_levers.py --data ../shared/data --out FOLDER --model dae --only recipe,lesions
 
-A JSON line per variant and score: ``dice_pooled`` with the threshold of five folds over the patients, AUPRC and AUROC
-of all their brain voxels; for ``patient26`` the Dice of the best threshold (``oracle``: optimistic). What is there
-already is not computed again.
+A JSON line per model, variant and score: ``dice_pooled`` with the threshold of five folds over the patients, AUPRC and
+AUROC of all their brain voxels; for ``patient26`` the Dice of the best threshold (``oracle``: optimistic). What is
+there already is not computed again.
 """
 
 from __future__ import annotations
@@ -40,10 +40,11 @@ from napari_cead.training import (
     ContextEncoding,
     Hardware,
     SliceStore,
+    TrainingSettings,
     prepare,
     train,
 )
-from napari_cead.training.corruption import LESIONS, REALISTIC
+from napari_cead.training.corruption import LESIONS, REALISTIC, Mixture, Share
 from napari_cead.training.presets import training_settings
 from napari_cead.training.runs import RunFolder
 
@@ -52,27 +53,44 @@ PHANTOMS, PHANTOM_SEED, PHANTOM_SHAPE = 100, 778, (50, 160, 160)
 """Lesion-free, 3 mm x 1.5 mm x 1.5 mm: the network sees 1.5 mm."""
 LIGHT = Augmentation(scale=0.04, rotation=4, shift=0.02)
 
-VARIANTS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    # Name: (design, store, what differs).
-    "recipe": ("ce-unet", "both", {}),
-    "squares": ("ce-unet", "both", {"corruption": ContextEncoding()}),
-    "coarse-noise": ("ce-unet", "both", {"corruption": CoarseNoise()}),
-    "realistic": ("ce-unet", "both", {"corruption": REALISTIC}),
-    "real-slices-alone": ("ce-unet", "real", {"balance": "slices"}),
-    "phantoms-alone": ("ce-unet", "phantoms", {"balance": "slices"}),
-    "volume-percentile": ("ce-unet", "percentile", {}),
-    "light-augmentation": ("ce-unet", "both", {"augmentation": LIGHT}),
-    "no-emphasis": ("ce-unet", "both", {"emphasis": 1.0, "small_emphasis": 1.0}),
-    "bright-limit": ("ce-unet", "both", {"bright_limit": 1.35}),
-    "plain-unet": ("dae", "both", {"corruption": LESIONS}),
-    "dae": ("dae", "both", {"corruption": CoarseNoise(), "balance": "folders"}),
+RECIPE = "recipe"
+BOTH = "both"
+CORRUPTIONS = {"ce-unet": LESIONS, "dae": CoarseNoise()}
+"""What each of the two models learns to undo in its recipe; in all else the recipes are one."""
+
+TOGETHER = Mixture(
+    parts=(*LESIONS.parts[:-1], Share(share=0.25, corruption=CoarseNoise()), LESIONS.parts[-1]), together=True
+)
+"""Lesions as in the recipe, and coarse noise beside them in a quarter of the slices."""
+
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    # Name: (store, what differs from the recipe).
+    RECIPE: (BOTH, {}),
+    "lesions": (BOTH, {"corruption": LESIONS}),
+    "coarse-noise": (BOTH, {"corruption": CoarseNoise()}),
+    "squares": (BOTH, {"corruption": ContextEncoding()}),
+    "realistic": (BOTH, {"corruption": REALISTIC}),
+    "lesions-and-coarse-noise": (BOTH, {"corruption": TOGETHER}),
+    "real-slices-alone": ("real", {"balance": "slices"}),
+    "phantoms-alone": ("phantoms", {"balance": "slices"}),
+    "volume-percentile": ("percentile", {}),
+    "light-augmentation": (BOTH, {"augmentation": LIGHT}),
+    "no-emphasis": (BOTH, {"emphasis": 1.0, "small_emphasis": 1.0}),
+    "little-emphasis": (BOTH, {"emphasis": 2.0, "small_emphasis": 2.0}),
+    "bright-limit": (BOTH, {"bright_limit": 1.35}),
 }
 
 AS_RECIPE = (
     *("batch_size", "learning_rate", "weight_decay", "clip"),
     *("emphasis", "small_emphasis", "balance", "augmentation"),
 )
-"""What a plain U-Net takes from the recipe, so that it differs in its shape (and corruption) alone."""
+"""What ``dae`` takes from the recipe of ``ce-unet``, so that the two differ in shape and corruption alone."""
+
+
+def variants_of(design: str) -> list[str]:
+    """Return the names of the variants of a model: without the one that its recipe is already."""
+    own = CORRUPTIONS[design]
+    return [name for name, (_, changes) in VARIANTS.items() if changes.get("corruption") != own]
 
 
 def make_store(kind: str, data: Path, out: Path) -> SliceStore:
@@ -101,22 +119,23 @@ def make_store(kind: str, data: Path, out: Path) -> SliceStore:
     )
 
 
-def train_variant(name: str, store: SliceStore, out: Path, updates: int, device: str) -> Path:
-    """Train a variant, unless its model is there; return the model folder."""
-    design, _, changes = VARIANTS[name]
-    run = RunFolder(out / name)
+def settings_of(design: str, name: str, **given: Any) -> TrainingSettings:
+    """Return the settings of a variant of a model."""
+    recipe = training_settings("ce-unet", preset="small", image_size=128)
+    changes = {field: getattr(recipe, field) for field in AS_RECIPE}
+    changes |= {"corruption": CORRUPTIONS[design]} | VARIANTS[name][1] | given
+    return training_settings(design, preset="small", image_size=128, seed=0, precision="bf16", **changes)
+
+
+def train_variant(design: str, name: str, store: SliceStore, out: Path, updates: int, device: str) -> Path:
+    """Train a variant of a model, unless it is there; return the model folder."""
+    run = RunFolder(out / design / name)
     if (run.model / "model.json").is_file():
         return run.model
-    if design == "dae":
-        recipe = training_settings("ce-unet", preset="small", image_size=128)
-        changes = {field: getattr(recipe, field) for field in AS_RECIPE} | changes
-    batch = training_settings("ce-unet", preset="small", image_size=128).batch_size
-    epochs = max(1, round(updates * batch / len(store.healthy_rows("train"))))
-    settings = training_settings(
-        design, preset="small", image_size=128, epochs=epochs, seed=0, precision="bf16", **changes
-    )
+    in_one = len(store.healthy_rows("train")) / settings_of(design, name).batch_size
+    settings = settings_of(design, name, epochs=max(1, round(updates / in_one)))
     train(settings, store, run, resume=run.exists(), hardware=Hardware(device=device))
-    return finish(run, store, name=name, device=device)
+    return finish(run, store, name=f"{design}-{name}", device=device)
 
 
 def figures(detector: cead.Detector, score: str, scans: Scans) -> dict[str, float]:
@@ -143,9 +162,11 @@ def validation_patients(scans: Scans) -> Scans:
     return Scans(tuple(patient for patient in scans.patients if patient.name in chosen))
 
 
-def measured(name: str, model: Path, scans: dict[str, Scans], out: Path, device: str) -> list[dict[str, Any]]:
+def measured(
+    design: str, name: str, model: Path, scans: dict[str, Scans], out: Path, device: str
+) -> list[dict[str, Any]]:
     """Return a line per score, those on disk if they are there."""
-    file = out / name / "figures.json"
+    file = out / design / name / "figures.json"
     if file.is_file():
         lines: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
         return lines
@@ -153,6 +174,7 @@ def measured(name: str, model: Path, scans: dict[str, Scans], out: Path, device:
     tissue = detector.card.preprocessing.intensity == "volume-tissue"
     lines = [
         {
+            "model": design,
             "variant": name,
             "score": score,
             "updates": detector.card.training["steps"],
@@ -175,21 +197,24 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with soop_axial and patient26")
     parser.add_argument("--out", type=Path, required=True, help="folder of stores, runs and figures")
+    parser.add_argument("--model", default="ce-unet,dae", help="models, with commas")
     parser.add_argument("--only", default=",".join(VARIANTS), help="variants, with commas")
     parser.add_argument("--updates", type=int, default=1000)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    names = options.only.split(",")
-    if unknown := sorted(set(names) - set(VARIANTS)):
-        parser.error(f"there is no variant {unknown[0]}; use some of {', '.join(VARIANTS)}")
+    designs, names = options.model.split(","), options.only.split(",")
+    for given, known in ((designs, CORRUPTIONS), (names, VARIANTS)):
+        if unknown := sorted(set(given) - set(known)):
+            parser.error(f"there is no {unknown[0]}; use some of {', '.join(known)}")
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "0")) or torch.get_num_threads())
     scans = load_scans(options.data)
     scans[STROKE] = validation_patients(scans[STROKE])
-    for name in names:
-        store = make_store(VARIANTS[name][1], options.data, options.out)
-        model = train_variant(name, store, options.out, options.updates, options.device)
-        for line in measured(name, model, scans, options.out, options.device):
-            print(json.dumps(line), flush=True)
+    for design in designs:
+        for name in (name for name in names if name in variants_of(design)):
+            store = make_store(VARIANTS[name][0], options.data, options.out)
+            model = train_variant(design, name, store, options.out, options.updates, options.device)
+            for line in measured(design, name, model, scans, options.out, options.device):
+                print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":
