@@ -18,11 +18,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from lever_parts.tables import table
 from real_data.choosing import by_fold, dice_pooled, raw_counts
 from real_data.scans import MS, STROKE, Scans, folds, load_scans, validation_names
 
@@ -168,8 +170,7 @@ def measured(
     """Return a line per score, those on disk if they are there."""
     file = out / design / name / "figures.json"
     if file.is_file():
-        lines: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
-        return lines
+        return list(json.loads(file.read_text(encoding="utf-8")))
     detector = cead.load_model(model, device)
     tissue = detector.card.preprocessing.intensity == "volume-tissue"
     lines = [
@@ -191,6 +192,41 @@ def measured(
     return lines
 
 
+SHOWN = ("residual", "bright-and-changed")
+NEITHER = "–"
+
+
+def markdown(lines: Sequence[dict[str, Any]]) -> str:
+    """Return a table for each model: a row per variant, the figures of the plain and of the suggested score."""
+    parts = []
+    for design in dict.fromkeys(line["model"] for line in lines):
+        of_design = [line for line in lines if line["model"] == design]
+        rows = [
+            [f"`{name}`", *_cells([line for line in of_design if line["variant"] == name])]
+            for name in dict.fromkeys(line["variant"] for line in of_design)
+        ]
+        head = [
+            text
+            for score in SHOWN
+            for text in (f"`{score}`: `dice_pooled`", "AUPRC", "MS patient: Dice `oracle`", "AUPRC")
+        ]
+        parts += [f"### `{design}`", table(["training", "updates", *head], rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _cells(lines: Sequence[dict[str, Any]]) -> list[str]:
+    cells = [f"{lines[0]['updates']:,}"]
+    for score in SHOWN:
+        found = next((line for line in lines if line["score"] == score), None)
+        if found is None:
+            cells += [NEITHER] * 4
+            continue
+        stroke, ms = found["stroke_validation"], found["patient26"]
+        values = stroke["dice_pooled"], stroke["auprc"], ms["dice_pooled_oracle"], ms["auprc"]
+        cells += [f"{value:.3f}" for value in values]
+    return cells
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -201,6 +237,7 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(VARIANTS), help="variants, with commas")
     parser.add_argument("--updates", type=int, default=1000)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--table", type=Path, help="write the tables there, as Markdown")
     options = parser.parse_args()
     designs, names = options.model.split(","), options.only.split(",")
     for given, known in ((designs, CORRUPTIONS), (names, VARIANTS)):
@@ -209,12 +246,16 @@ def main() -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "0")) or torch.get_num_threads())
     scans = load_scans(options.data)
     scans[STROKE] = validation_patients(scans[STROKE])
+    lines: list[dict[str, Any]] = []
     for design in designs:
         for name in (name for name in names if name in variants_of(design)):
             store = make_store(VARIANTS[name][0], options.data, options.out)
             model = train_variant(design, name, store, options.out, options.updates, options.device)
             for line in measured(design, name, model, scans, options.out, options.device):
                 print(json.dumps(line), flush=True)
+                lines.append(line)
+    if options.table is not None:
+        write_text(options.table, markdown(lines))
 
 
 if __name__ == "__main__":

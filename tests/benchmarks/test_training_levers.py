@@ -19,7 +19,9 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 def levers(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     yield importlib.import_module("training_levers")
-    for name in [name for name in sys.modules if name.split(".")[0] in ("training_levers", "real_data")]:
+    for name in [
+        name for name in sys.modules if name.split(".")[0] in ("training_levers", "real_data", "lever_parts")
+    ]:
         del sys.modules[name]
 
 
@@ -56,11 +58,34 @@ def test_variants_are_trained_once_and_judged_by_validation_patients(
     assert {(line["model"], line["variant"]) for line in first} == {("dae", "real-slices-alone")}
     assert {line["stroke_validation"]["patients"] for line in first} == {2}
     assert all(0 <= line["patient26"]["dice_pooled_oracle"] <= 1 for line in first)
+    assert levers.markdown(first).count("| `real-slices-alone` |") == 1
     weights = tmp_path / "out" / "dae" / "real-slices-alone" / "model" / "model.safetensors"
     before = weights.stat().st_mtime_ns
     levers.main()
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == first
     assert weights.stat().st_mtime_ns == before
+
+
+def test_the_table_has_a_row_per_variant_and_a_dash_for_a_score_that_it_lacks(levers):
+    def line(model, variant, score, value):
+        stroke = {
+            "patients": 2,
+            "auprc": value,
+            "auroc": 1,
+            "dice_pooled_oracle": 1,
+            "dice_pooled": value / 2,
+        }
+        ms = {"auprc": value / 8, "auroc": 1, "dice_pooled_oracle": value / 4}
+        of = {"model": model, "variant": variant, "score": score, "updates": 1052}
+        return of | {"stroke_validation": stroke, "patient26": ms}
+
+    scores = ("residual", "positive-residual", "bright-and-changed")
+    lines = [line("ce-unet", "recipe", score, 0.8) for score in scores]
+    lines += [line("dae", "volume-percentile", "residual", 0.4)]
+    rows = levers.markdown(lines).splitlines()
+    assert "| `recipe` | 1,052 | 0.400 | 0.800 | 0.200 | 0.100 | 0.400 | 0.800 | 0.200 | 0.100 |" in rows
+    assert "| `volume-percentile` | 1,052 | 0.200 | 0.400 | 0.100 | 0.050 | – | – | – | – |" in rows
+    assert [row for row in rows if row.startswith("###")] == ["### `ce-unet`", "### `dae`"]
 
 
 def test_figures_are_those_of_the_voxels(levers, data, monkeypatch):
