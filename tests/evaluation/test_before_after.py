@@ -13,6 +13,7 @@ import napari_cead as cead
 from model_folders import one_sentence
 from napari_cead.errors import Cancelled, ParameterError, PatientError
 from napari_cead.evaluation.before_after import EXAMPLES, WHITE, compare
+from napari_cead.evaluation.before_after_tables import tables
 from napari_cead.evaluation.finishing import finish
 from napari_cead.evaluation.healthy_slices import paired
 from napari_cead.training import prepare, train
@@ -77,6 +78,22 @@ def test_the_figures_are_means_over_the_same_slices(found, models, store):
     assert residual.after < residual.before  # it has learned longer
     assert (residual.verdict, found.figures["ssim"].more_is_better) == ("better", True)
     assert "reconstructs these scans better" in found.verdict
+
+
+def test_a_denoiser_is_not_called_worse_for_changing_more(store, denoiser_folder):
+    strong = cead.load_model(denoiser_folder, device="cpu")
+    mild = cead.load_model(denoiser_folder, device="cpu")
+    with torch.no_grad():
+        mild.module.head.bias.fill_(0.6)
+    for first, second, word, said in (
+        (mild, strong, "further", "changes more of these scans"),
+        (strong, mild, "closer", "leaves more of these scans as they are"),
+    ):
+        found = compare(first, second, store, device="cpu")
+        assert said in found.verdict
+        assert "reconstructs these scans" not in found.verdict
+        (row,) = (row for row in tables(found)[0].rows if "residual" in row[0].lower())
+        assert row[-1] == word
 
 
 def test_the_interval_draws_whole_patients():

@@ -104,6 +104,7 @@ class BeforeAfter:
         examples: Slices to look at.
         notes: What the figures have to be read with.
         verdict: What came out, in a few sentences.
+        denoising: Whether the model after repairs corrupted slices.
     """
 
     before: str
@@ -121,6 +122,7 @@ class BeforeAfter:
     examples: tuple[Example, ...] = field(repr=False)
     notes: tuple[str, ...]
     verdict: str
+    denoising: bool = False
 
     def described(self) -> dict[str, Any]:
         """Return everything but the pictures as strict JSON values."""
@@ -247,8 +249,16 @@ def compare(
         examples=_examples(found, first, second, slices),
         notes=remarks(first, second, slices, part, found.patients, person),
         verdict=sentences(
-            names, found.patients, len(found.slices), part, figures, _chief(local, second.card), rows
+            names,
+            found.patients,
+            len(found.slices),
+            part,
+            figures,
+            _chief(local, second.card),
+            rows,
+            denoising=second.card.spec.denoising,
         ),
+        denoising=second.card.spec.denoising,
     )
 
 

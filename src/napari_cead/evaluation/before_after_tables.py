@@ -36,6 +36,10 @@ class Table:
     groups: int = 0
 
 
+_OF_DENOISERS = {"better": "closer", "worse": "further", "unclear": "unclear"}
+"""Words for a model that is not worse for changing a slice."""
+
+
 def tables(found: BeforeAfter) -> tuple[Table, ...]:
     """Return what a comparison found: healthy slices, thresholds and a patient, as far as there is something."""
     made = (_healthy(found), _thresholds(found.thresholds), _patient(found.patient, found.rows))
@@ -48,7 +52,8 @@ def _healthy(found: BeforeAfter) -> Table:
         low_high = figure.interval
         interval = "–" if low_high is None else f"{low_high[0]:+.4f} to {low_high[1]:+.4f}"
         values = _number(figure.before), _number(figure.after), f"{figure.difference:+.4f}"
-        rows.append((_LABELS[name], *values, interval, figure.verdict))
+        verdict = _OF_DENOISERS[figure.verdict] if found.denoising else figure.verdict
+        rows.append((_LABELS[name], *values, interval, verdict))
     title = f"{found.slices} healthy {found.part} slices of {found.patients} patients"
     headers = "figure", "before", "after", "change", "95 % interval", "verdict"
     return Table(title, headers, tuple(rows), groups=1)

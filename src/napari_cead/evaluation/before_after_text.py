@@ -23,6 +23,14 @@ _OUTCOME = {
     "unclear": "no clear difference",
 }
 
+_OUTCOME_OF_DENOISERS = {
+    "better": "{after} leaves more of these scans as they are",
+    "worse": "{after} changes more of these scans, which is its task where they hold what nobody has outlined: look at "
+    "the slices",
+    "unclear": "no clear difference",
+}
+"""A model that repairs slices is not worse for repairing more."""
+
 FEW = 5
 """With fewer patients an interval is too rough to be read by itself."""
 
@@ -37,6 +45,8 @@ def sentences(
     figures: Mapping[str, Paired],
     threshold: LocalThreshold,
     rows: Sequence[LesionRow],
+    *,
+    denoising: bool = False,
 ) -> str:
     """Return what came out of a comparison.
 
@@ -48,10 +58,12 @@ def sentences(
         figures: Figures by name; empty without healthy slices.
         threshold: That of the score that the model is used with.
         rows: Figures of a patient with lesions; empty without one.
+        denoising: Whether the model after repairs corrupted slices.
     """
+    outcomes = _OUTCOME_OF_DENOISERS if denoising else _OUTCOME
     return " ".join(
         (
-            *_healthy(names, patients, slices, part, figures),
+            *_healthy(names, patients, slices, part, figures, outcomes),
             *_thresholds(names, threshold),
             *_lesions(names, rows),
         )
@@ -59,13 +71,18 @@ def sentences(
 
 
 def _healthy(
-    names: tuple[str, str], patients: int, slices: int, part: str, figures: Mapping[str, Paired]
+    names: tuple[str, str],
+    patients: int,
+    slices: int,
+    part: str,
+    figures: Mapping[str, Paired],
+    outcomes: Mapping[str, str],
 ) -> Iterator[str]:
     if not figures:
         yield f"The store has no healthy {part} slices, so that nothing can be said about healthy slices."
         return
     residual = figures["residual"]
-    outcome = _OUTCOME[residual.verdict].format(after=names[1])
+    outcome = outcomes[residual.verdict].format(after=names[1])
     if residual.interval is None:
         sure = "one patient gives no interval"
     else:
