@@ -71,7 +71,7 @@ def test_a_card_is_shown_for_a_reader(call, model_folder, tmp_path):
     values = json.loads((folder / "model.json").read_text("utf-8"))
     values["description"] = "Clear\x1b[2J the screen\nand forge a line"
     values["training"] = {"losses": [float(i) for i in range(200)], "on": {"healthy_slices": {"train": 7}}}
-    values["parents"] = [{"name": "older", "sha256": "a" * 64}]
+    values["parents"] = [{"name": "older", "sha256": digit * 64} for digit in "ab"]
     values["score_scales"] = {"squared": 1 / 3}
     (folder / "model.json").write_text(json.dumps(values), encoding="utf-8")
     status, out, err = call("show", folder)
@@ -82,7 +82,7 @@ def test_a_card_is_shown_for_a_reader(call, model_folder, tmp_path):
     assert "200 values, from 0 to 199" in shown["losses"]
     assert shown["train"] == "7"
     assert shown["squared"] == "0.333333"
-    assert shown["older"] == "a" * 64
+    assert (shown["1. older"], shown["2. older"]) == ("a" * 64, "b" * 64)
     assert shown["positive-residual (validation)"] == "threshold 0.7"
     assert shown["sha256"] == values["sha256"]
     assert "and forge a line" not in out.splitlines()

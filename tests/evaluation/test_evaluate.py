@@ -296,6 +296,37 @@ def test_rows_without_settings_are_empty_in_the_files(run_once, tmp_path):
     assert "| mine | 0.302 | residual | healthy-quantile | – |" in (tmp_path / "out" / "table.md").read_text()
 
 
+def test_without_validation_patients_the_card_of_the_first_model_serves_raw_intensity(
+    model, run_once, tmp_path
+):
+    folder = shutil.copytree(model, tmp_path / "model")
+    values = json.loads((folder / "model.json").read_text("utf-8"))
+    values["suggestions"].append(
+        {"score": "intensity", "rule": "healthy-quantile", "params": {"threshold": 0.7}}
+    )
+    (folder / "model.json").write_text(json.dumps(values), encoding="utf-8")
+    found = run_once(models=[folder], split=None, rules=("healthy-quantile",), scores=("residual",))
+    baseline = row(found, "flair-threshold", "intensity", "healthy-quantile")
+    assert (baseline.params.threshold, baseline.chosen_on) == (0.7, "model card")
+    assert baseline.averages.dice_pooled > 0
+
+
+def test_a_baseline_of_models_that_see_scans_in_several_ways_says_whose_it_is(
+    model, denoiser_folder, run_once, tmp_path
+):
+    folder = shutil.copytree(denoiser_folder, tmp_path / "model")
+    values = json.loads((folder / "model.json").read_text("utf-8"))
+    values["preprocessing"]["intensity"] = "volume-tissue"
+    (folder / "model.json").write_text(json.dumps(values), encoding="utf-8")
+    options = {"rules": ("oracle",), "scores": ("residual",)}
+    for models, first in (([model, folder], "mine"), ([folder, model], "dae")):
+        found = run_once(models=models, out=first, **options)
+        (said,) = (text for text in found.warnings if "several ways" in text)
+        assert f"raw intensity as {first} sees it" in said
+        assert ("volume-tissue" in said) == (first == "dae")
+    assert not [text for text in run_once(out="one", **options).warnings if "several ways" in text]
+
+
 def test_the_same_run_twice_gives_the_same_figures(whole, run_once, tmp_path):
     _, out = whole
     run_once()

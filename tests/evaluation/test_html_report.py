@@ -96,7 +96,7 @@ def evaluation():
         split=Path("/data/split.json"),
         seed=0,
         resamples=50,
-        quantile=0.99,
+        quantile=None,
         rows=tuple(rows),
         models=tuple(
             ModelSummary(
@@ -246,6 +246,16 @@ class TestText:
         assert "Under rule healthy-quantile, ce-vae1" in reader.words
         shown = [found["id"] for found in reader.all("input", type="radio") if "checked" in found]
         assert shown == ["rule-1"]
+
+    def test_the_quantile_is_told_in_words(self, evaluation, reader):
+        def said(text):
+            return [words for words in text.splitlines() if "healthy brain voxels" in words]
+
+        asked = html_report(replace(evaluation, quantile=0.95, pictures=(), curves=()))
+        assert evaluation.quantile is None
+        assert "all but 0.01 (of denoisers 0.003) of the healthy brain voxels lie below" in reader.words
+        assert "all but 0.05 of the healthy brain voxels lie below" in asked
+        assert not any("None" in line for line in said(asked) + said(reader.words))
 
     def test_a_worse_model_is_called_worse(self, evaluation):
         rows = (

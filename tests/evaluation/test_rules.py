@@ -5,7 +5,13 @@ import napari_cead as cead
 from napari_cead.errors import Cancelled, ParameterError
 from napari_cead.evaluation import RULES, choose
 from napari_cead.evaluation.cases import BETWEEN, THRESHOLDS, Case
-from napari_cead.evaluation.rules import MORPHOLOGIES, quantile_of, recorded_quantile, search
+from napari_cead.evaluation.rules import (
+    MORPHOLOGIES,
+    MORPHOLOGIES_OF_DENOISERS,
+    quantile_of,
+    recorded_quantile,
+    search,
+)
 from napari_cead.models import spec
 from napari_cead.zoo import ModelCard
 
@@ -60,6 +66,24 @@ def test_validation_and_oracle_are_the_search_on_the_cases_given():
     cases = [case(0), case(1)]
     expected = search(cases).params
     assert choose("validation", cases) == choose("oracle", cases) == expected
+
+
+def test_a_search_tries_the_morphologies_it_is_given():
+    volume, brain = np.zeros((3, 60, 60), np.float32), np.ones((3, 60, 60), bool)
+    volume[:, 5:35, 5:35], volume[:, 40:55, 40:55] = (
+        0.8,
+        0.8,
+    )  # a large lesion and one of a quarter of its area
+    several = [Case.of("several", volume, volume > 0, brain, (1.0, 1.0, 1.0), np.zeros(3, bool))]
+    assert search(several).params in [
+        shape.replace(threshold=search(several).params.threshold) for shape in MORPHOLOGIES
+    ]
+    found = search(several, morphologies=MORPHOLOGIES_OF_DENOISERS)
+    assert (found.params.area_fraction, found.dice_patient) == (
+        MORPHOLOGIES_OF_DENOISERS[-1].area_fraction,
+        1.0,
+    )
+    assert search(several).dice_patient < 1
 
 
 def test_the_healthy_quantile_lets_its_share_through():

@@ -69,6 +69,10 @@ def test_slices_prepared_otherwise_are_refused_with_the_command_that_helps(chang
         "napari-cead prepare COHORT --out STORE --spacing 1.5 --image-size 128 --intensity volume-tissue"
     )
     assert error.value.mend.endswith(command)
+    healthy = right.model_copy(update={**changes, "assume_healthy": True})
+    with pytest.raises(StoreError) as error:
+        check_prepared(healthy, wanted, "ce-unet", tmp_path)
+    assert error.value.mend.endswith(f"{command} --assume-healthy")
 
 
 def test_the_engine_refuses_them_before_it_writes(tmp_path):

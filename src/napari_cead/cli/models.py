@@ -200,7 +200,11 @@ def _describe(card: ModelCard, folder: Path) -> Iterator[str]:
     }
     yield from _section("Suggested settings (the first are the default)", suggestions)
     yield from _section("Scales of scores", values["score_scales"])
-    yield from _section("Fine-tuned from", {parent.name: parent.sha256 for parent in card.parents})
+    # Numbered, the nearest first: an earlier version may have the same name.
+    parents = {
+        f"{number}. {parent.name}": parent.sha256 for number, parent in enumerate(card.parents, start=1)
+    }
+    yield from _section("Fine-tuned from", parents)
     weights: dict[str, Any] = {
         "parameters": f"{card.parameters:,}",
         "type": card.dtype,

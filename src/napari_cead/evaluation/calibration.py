@@ -23,7 +23,15 @@ from ..metrics import ImageQuality
 from ..slices import brain_mask
 from ..zoo import Detector, Suggestion
 from .cases import BINS, Case
-from .rules import QUANTILE, Choice, quantile_of, search, threshold_of_healthy
+from .rules import (
+    MORPHOLOGIES,
+    MORPHOLOGIES_OF_DENOISERS,
+    QUANTILE,
+    Choice,
+    quantile_of,
+    search,
+    threshold_of_healthy,
+)
 from .statistics import HealthyStatistics
 
 if TYPE_CHECKING:
@@ -174,6 +182,7 @@ def calibrate(
     for number, score in enumerate(searched):
         chosen[score] = search(
             cases[score],
+            morphologies=MORPHOLOGIES_OF_DENOISERS if denoising else MORPHOLOGIES,
             on_progress=_shifted(on_progress, (before + number) * len(names), total),
             should_stop=should_stop,
         )

@@ -18,6 +18,7 @@ from ..detection.provenance import versions
 from ..devices import pick_device
 from ..errors import OutputError, ParameterError, PatientError, extra
 from ..tasks import Tasks, tasks
+from ..training.preprocessing import described
 from ..training.splits import PARTS
 from ..zoo import ModelCard, Preprocessing, damaged_models, find_model, find_models, load_card
 from .measuring import BASELINE_SCORE
@@ -117,6 +118,7 @@ def evaluate(
     splits = [split_cohort(cohort, split, sequence=name, png_spacing=png_spacing) for name in wanted]
     if split is None and chosen:
         notes.append(_NO_SPLIT)
+    notes += _one_baseline_of_several(chosen)
     parts = [
         _Part(Cohort(found), found, _subjects(chosen, found.sequence, device, quantile)) for found in splits
     ]
@@ -216,6 +218,8 @@ class _Part:
         """Measure, choose and count."""
         self.folder = folder
         suggestions = {number: model.card.suggestions for number, model in enumerate(models, start=1)}
+        if models:  # the card of the model that lends it its grid says what its healthy slices let through
+            suggestions[BASELINE] = models[0].card.suggestions
         groups = _groups(self.subjects)
         self.outcomes = Pass(
             self.subjects, groups, suggestions, self.cohort, plan, folder, crew, steps, should_stop
@@ -243,6 +247,17 @@ class _Part:
         models = self.subjects[BASELINE + 1 :]
         jobs = picture_jobs(rows, models, members, self.split.png_spacing, self.folder)
         return take_pictures(jobs, crew, should_stop)
+
+
+def _one_baseline_of_several(models: Sequence[_Model]) -> list[str]:
+    """Say as which model sees them the baseline takes intensities, if models see them in several ways."""
+    if len({model.card.preprocessing.model_dump_json() for model in models}) < 2:
+        return []
+    first = models[0]
+    return [
+        f"the models see scans in several ways: the baseline is raw intensity as {first.name} sees it "
+        f"({described(first.card.preprocessing)}), another one with another model named first"
+    ]
 
 
 def _subjects(

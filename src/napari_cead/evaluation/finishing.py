@@ -83,7 +83,7 @@ def finish(
     card = ModelCard(
         name=called,
         spec=plan.settings.spec,
-        description=description or _description(plan.settings.spec, slices),
+        description=description or _description(plan, slices),
         preprocessing=preprocessing_in(slices.settings),
         training=_summary(plan, slices, run.load_checkpoint() or {}),
         parents=tuple(Parent.model_validate(parent) for parent in plan.parents),
@@ -157,11 +157,12 @@ def install(folder: Path, name: str | None = None) -> Path:
     return install_model(folder, called, replace=True)
 
 
-def _description(spec: ModelSpec, store: SliceStore) -> str:
-    patients = len(store.patients_of("train"))
+def _description(plan: Plan, store: SliceStore) -> str:
+    spec, patients = plan.settings.spec, len(store.patients_of("train"))
+    size = "" if spec.size == "custom" else f" (size {spec.size})"
+    how = f"fine-tuned from {plan.parents[0]['name']}" if plan.parents else "trained"
     return (
-        f"{spec.name.upper()} (size {spec.size}) trained on healthy {store.settings.sequence} slices of {patients} "
-        "patients"
+        f"{spec.name.upper()}{size} {how} on healthy {store.settings.sequence} slices of {patients} patients"
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..detection import anomaly_score
+from ..detection import anomaly_score, available_scores
 from ..detection.reconstruct import GROUP, Progress, Stop
 from ..detection.thresholds import ScoreHistograms
 from ..errors import Cancelled
@@ -19,14 +19,14 @@ from ..training.splits import Part
 from ..training.store import SliceStore
 from ..zoo import Detector
 from .cases import BINS
-from .measuring import BASELINE_SCORE
 
 MEASURES: Mapping[str, bool] = {"residual": False, "psnr": True, "psnr_brain": True, "ssim": True}
 """Figures of a slice, and whether more is better: the mean of |x - x̂| inside the brain, and those of
 :class:`~napari_cead.metrics.ImageQuality`."""
 
-SCORES_LOOKED_AT = ("positive-residual", "residual", "squared")
-"""Scores whose thresholds are compared: those that need no scaling, so that a threshold means the same for both."""
+SCORES_LOOKED_AT = ("bright-and-changed", "positive-residual", "residual", "squared")
+"""Scores whose thresholds are compared, as far as both models can give them: those that need no scaling, so that a
+threshold means the same for both."""
 
 LEVEL = 0.95
 
@@ -155,6 +155,8 @@ def look(
     usable = store.healthy_rows(part)
     wanted = np.unique(usable[:, 0])
     found = HealthySlices()
+    possible = [available_scores(detector.card) for detector in (before, after)]
+    scores = [score for score in SCORES_LOOKED_AT if all(score in names for names in possible)]
     for done, index in enumerate(wanted, start=1):
         rows = usable[usable[:, 0] == index, 1]
         stored = store.slices(store.patients[index].name)
@@ -162,7 +164,8 @@ def look(
         # The brain of all slices, before the others are left out: it is one piece in 3-D.
         brain = brain_mask(stored.images)[rows]
         found.voxels += int(np.count_nonzero(brain))
-        found.intensity += _histogram(BASELINE_SCORE, images, images, brain)
+        spacing = stored.patient.spacing[1:]
+        found.intensity += _histogram(images, brain)
         figures = []
         for name, detector, histograms in (
             ("before", before, found.before),
@@ -170,12 +173,14 @@ def look(
         ):
             made = reconstructions(detector, images, should_stop)
             figures.append(_figures(images, made, brain))
-            for score in SCORES_LOOKED_AT:
-                empty = ScoreHistograms.empty(BINS)
-                histograms[score] = histograms.get(score, empty) + _histogram(score, images, made, brain)
+            for score in scores:
+                values = anomaly_score(score, images, made, spacing=spacing)
+                histograms[score] = histograms.get(score, ScoreHistograms.empty(BINS)) + _histogram(
+                    values, brain
+                )
                 if (score, name) in thresholds:
-                    values = anomaly_score(score, images, made)[brain]
-                    found.above[score, name] += int(np.count_nonzero(values > thresholds[score, name]))
+                    above = values[brain] > thresholds[score, name]
+                    found.above[score, name] += int(np.count_nonzero(above))
         found.slices += [
             SliceFigures(int(index), int(row), *(_at(values, place) for values in figures))
             for place, row in enumerate(rows)
@@ -264,8 +269,5 @@ def _at(values: Mapping[str, NDArray[np.float64]], place: int) -> dict[str, floa
     return {name: float(column[place]) for name, column in values.items()}
 
 
-def _histogram(
-    score: str, images: NDArray[np.float32], made: NDArray[np.float32], brain: NDArray[np.bool_]
-) -> ScoreHistograms:
-    values = anomaly_score(score, images, made)
+def _histogram(values: NDArray[np.float32], brain: NDArray[np.bool_]) -> ScoreHistograms:
     return ScoreHistograms.of(values, np.zeros(values.shape, np.bool_), brain, BINS)

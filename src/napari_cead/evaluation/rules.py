@@ -43,6 +43,13 @@ MORPHOLOGIES: tuple[PostprocessParams, ...] = (
 )
 """What a search tries beside thresholds: the paper's defaults, and a tighter one for small lesions."""
 
+MORPHOLOGIES_OF_DENOISERS = (
+    *MORPHOLOGIES,
+    PostprocessParams(closing_radius=1, area_fraction=0.2, dilation_radius=0),
+)
+"""What the card of a denoiser tries: its map is calm where nothing is, so that smaller lesions beside a large one may
+stay, which an area opening of 60 % drops."""
+
 Progress = Callable[[int, int], None]
 Stop = Callable[[], bool]
 
@@ -139,29 +146,31 @@ def threshold_of_healthy(healthy: ScoreHistograms, quantile: float = QUANTILE) -
 def search(
     cases: Sequence[Case],
     *,
+    morphologies: Sequence[PostprocessParams] = MORPHOLOGIES,
     on_progress: Progress | None = None,
     should_stop: Stop | None = None,
 ) -> Choice | None:
     """Return the settings with the highest ``dice_patient`` after post-processing; None without a lesion.
 
-    First every sixth of `THRESHOLDS` with each of `MORPHOLOGIES`, then all thresholds between the neighbours of the
+    First every sixth of `THRESHOLDS` with each of the morphologies, then all thresholds between the neighbours of the
     best. Of several best settings the first wins: the paper's morphology, then the lowest threshold.
 
     Args:
         cases: Patients; unlabelled ones are passed over. One is in memory for each processor.
+        morphologies: Radii and areas to try.
         on_progress: Called with (patients done, patients in all), which counts each patient once.
         should_stop: Asked between patients.
 
     Raises:
         Cancelled: If ``should_stop`` returned true.
     """
-    found = best_of(*_measured(cases, coarse_grid(), on_progress, should_stop))
+    found = best_of(*_measured(cases, coarse_grid(morphologies), on_progress, should_stop))
     return None if found is None else best_of(*_measured(cases, fine_grid(found), None, should_stop))
 
 
-def coarse_grid() -> list[PostprocessParams]:
+def coarse_grid(morphologies: Sequence[PostprocessParams] = MORPHOLOGIES) -> list[PostprocessParams]:
     """Return the settings of the first pass of a search: those of the first morphology first."""
-    return [shape.replace(threshold=value) for shape in MORPHOLOGIES for value in THRESHOLDS[:: BETWEEN + 1]]
+    return [shape.replace(threshold=value) for shape in morphologies for value in THRESHOLDS[:: BETWEEN + 1]]
 
 
 def fine_grid(found: Choice) -> list[PostprocessParams]:

@@ -63,11 +63,12 @@ def store_options(wanted: Preprocessing | StoreSettings) -> dict[str, Any]:
     return {"intensity": wanted.intensity, "spacing": wanted.spacing, "image_size": wanted.image_size}
 
 
-def prepare_command(wanted: Preprocessing) -> str:
+def prepare_command(wanted: Preprocessing, assume_healthy: bool = False) -> str:
     """Return the command that prepares such slices, whose pixels are square, but for the two folders."""
     words = ["napari-cead", "prepare", "COHORT", "--out", "STORE"]
     words += ["--spacing", f"{wanted.spacing[0]:g}", "--image-size", str(wanted.image_size)]
-    return shlex.join([*words, "--intensity", wanted.intensity])
+    words += ["--intensity", wanted.intensity]
+    return shlex.join([*words, "--assume-healthy"] if assume_healthy else words)
 
 
 def described(settings: Preprocessing | StoreSettings) -> str:
@@ -98,7 +99,8 @@ def check_prepared(has: StoreSettings, wanted: Preprocessing, model: str, store:
         return
     mend = "give --data the folder of patients, which is then prepared as the model wants it"
     if wanted.spacing[0] == wanted.spacing[1]:
-        mend = f"give --data the folder of patients, or prepare another store: {prepare_command(wanted)}"
+        mend = "give --data the folder of patients, or prepare another store: "
+        mend += prepare_command(wanted, has.assume_healthy)
     raise StoreError(
         f"the store holds slices of {described(has)}, {model} was trained on {described(wanted)}",
         file=store,

@@ -124,6 +124,7 @@ def _values(evaluation: Evaluation) -> dict[str, Any]:
     stops = color_stops()
     return {
         "evaluation": evaluation,
+        "share_above": _share_above(evaluation.quantile),
         "sequences": labels.sequences,
         "sentences": sentences(evaluation, labels),
         "tiles": tiles(evaluation, evaluation.rows),
