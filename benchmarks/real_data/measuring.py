@@ -58,6 +58,8 @@ def measure_model(
         meta = meta_of(folder / f"{score}.npz")
         if meta is None or (meta["sha256"], meta["patients"]) != (sha256, people):
             missing.append(score)
+        elif _healthy_threshold(meta) != (healthy[score].threshold if score in healthy else None):
+            missing.append(score)  # the same weights may have been calibrated again
     if not missing:
         say(f"{subject.name}: measured before")
         return
@@ -81,6 +83,12 @@ def measure_model(
         }
         Measured({**meta, **found.meta}, found.tallies).save(folder / f"{score}.npz")
         say(f"{subject.name}: {score} in {seconds:.0f} s of CPU time")
+
+
+def _healthy_threshold(meta: Mapping[str, Any]) -> float | None:
+    """Return the threshold of rule ``healthy-quantile`` that was measured with."""
+    chosen = meta["thresholds"]["post"].get("healthy-quantile")
+    return None if chosen is None else float(chosen[FREE])
 
 
 def measure_score(

@@ -248,6 +248,18 @@ def test_the_command_measures_what_there_is_and_goes_on_where_it_stopped(real, d
     assert {file for file in times if again[file] != times[file]} == {lost, cut}
     assert (np.load(cut)["stroke/lesion"] == whole).all()
     assert "ce-ae: measured before" in capsys.readouterr().err
+
+    card = out / "ae" / "model" / "model.json"  # the same weights, calibrated again
+    card.write_text(card.read_text("utf-8").replace("0.25", "0.3"), encoding="utf-8")
+    run(real, data, out, "measure", "table")
+    latest = {file: file.stat().st_mtime_ns for file in again}
+    assert {file for file in again if latest[file] != again[file]} == {cut}
+    results = json.loads((out / "results.json").read_text())
+    wanted = ("ae", "residual", "post", "healthy-quantile")
+    (found,) = (
+        row for row in results["rows"] if (row["model"], row["score"], row["kind"], row["rule"]) == wanted
+    )
+    assert found["thresholds"]["stroke"] in (0.3, [0.3])
     assert page.read_text() == text
 
 
