@@ -145,8 +145,8 @@ def block(results: Results) -> list[str]:
         "`dice_pooled` of the other four; the same folds in every row, raw FLAIR included. The MS patient and the "
         "lesion-free slices are under the best threshold for all stroke patients.",
         "- Rule **`oracle`** (optimistic): the best threshold for the very scans that are reported. Rule "
-        f"**`healthy-quantile`**: the threshold on the model's card, below which {100 * QUANTILE:g} % of the brain of its "
-        f"healthy validation slices lie, of `ce-unet` {100 * QUANTILE_OF_DENOISERS:g} %.",
+        f"**`healthy-quantile`**: the threshold on the model's card, below which {100 * QUANTILE:g} % of the brain of "
+        f"its healthy validation slices lie, of `ce-unet` {100 * QUANTILE_OF_DENOISERS:g} %.",
         "- In brackets: 95 % bootstrap intervals over patients (1,000 resamples; those of ratios and differences are "
         "paired). The MS patient is one patient and has none. AUPRC and AUROC are over the voxels of all patients. "
         f"Ratios are to `{BASELINE}` under the same rule.",
