@@ -98,3 +98,16 @@ def test_evaluate_tells_its_progress_in_json(call, cohort, model_folder, tmp_pat
     assert any(line.startswith("skipped: Mets_001: ") for line in lines)
     assert "2 patients reported, 1 skipped" in out
     assert (tmp_path / "e" / "report.html").exists()
+
+
+def test_evaluate_measures_the_scores_that_are_asked_for(call, cohort, model_folder, tmp_path):
+    arguments = ("evaluate", cohort, "--models", model_folder, "--workers", 1, "--device", "cpu")
+    for given, expected in (
+        ("squared,positive-residual", {"squared", "positive-residual"}),
+        ("all", {"residual", "positive-residual", "squared", "intensity"}),
+    ):
+        assert call(*arguments, "--scores", given, "--out", tmp_path / given)[0] == 0
+        rows = json.loads((tmp_path / given / "results.json").read_text("utf-8"))["rows"]
+        assert {row["score"] for row in rows if row["model"] == "tiny"} == expected
+    status, out, err = call(*arguments, "--scores", "best", "--out", tmp_path / "wrong")
+    assert (status, out) == (2, "") and "unknown score 'best'; use one of residual" in err

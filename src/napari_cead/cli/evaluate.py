@@ -18,6 +18,10 @@ def evaluate(
         typer.Option(help="Folder for results.json, results.csv, per_patient.csv, table.md and report.html."),
     ],
     models: Annotated[str, typer.Option(help="all, or names or folders with commas.")] = "all",
+    scores: Annotated[
+        str | None,
+        typer.Option(help="all, or scores with commas; each model's suggested one and residual if left out."),
+    ] = None,
     split: Annotated[
         Path | None,
         typer.Option(help="Split file or slice store: validation patients choose, test patients report."),
@@ -40,10 +44,14 @@ def evaluate(
 
     An evaluation that was interrupted goes on where it stopped when the same command is given again.
     """
+    from ..detection import SCORES
+
+    wanted = None if scores is None else [name for name in scores.split(",") if name]
     evaluate_models(
         cohort,
         "all" if models == "all" else [name for name in models.split(",") if name],
         out,
+        scores=[*SCORES] if wanted == ["all"] else wanted,
         split=split,
         sequence=None if sequence is None else [name for name in sequence.split(",") if name],
         device=device,
