@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 import torch
 from lever_parts.tables import table
 from numpy.typing import NDArray
@@ -105,6 +106,21 @@ def turned(volume: Volume, _: Patient, degrees: float) -> Volume:
     return np.asarray(ndimage.rotate(volume, degrees, (1, 2), reshape=False, order=1), np.float32)
 
 
+def corrected(volume: Volume, _: Patient) -> Volume:
+    """Take out a bias field by N4 (Tustison et al. 2010), estimated on a coarser grid."""
+    flat = len(volume) == 1
+    image = sitk.GetImageFromArray(volume[0] if flat else volume)
+    mask = sitk.GetImageFromArray(((volume[0] if flat else volume) > 0).astype(np.uint8))
+    shrink = [COARSER] * image.GetDimension()
+    n4 = sitk.N4BiasFieldCorrectionImageFilter()
+    n4.Execute(sitk.Shrink(image, shrink), sitk.Shrink(mask, shrink))
+    field = np.exp(sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)))
+    return np.asarray(np.where(volume > 0, volume / field.reshape(volume.shape), 0), np.float32)
+
+
+COARSER = 4
+"""How much coarser than the scan the grid is on which N4 works."""
+
 Change = Callable[[Volume, Patient], Volume]
 
 CHANGES: Mapping[str, Change] = {
@@ -113,6 +129,11 @@ CHANGES: Mapping[str, Change] = {
     "contrast, exponent 1.33": lambda volume, patient: contrast(volume, patient, 1.33),
     "front 20 % brighter, back 20 % darker": lambda volume, patient: coil(volume, patient, -0.2, 1),
     "left 20 % brighter, right 20 % darker": lambda volume, patient: coil(volume, patient, 0.2, 2),
+    "as it is, then N4": corrected,
+    "front 20 % brighter, then N4": lambda volume, patient: corrected(
+        coil(volume, patient, -0.2, 1), patient
+    ),
+    "left 20 % brighter, then N4": lambda volume, patient: corrected(coil(volume, patient, 0.2, 2), patient),
     "noise of 3 %": lambda volume, patient: noise(volume, patient, 0.03),
     "noise of 6 %": lambda volume, patient: noise(volume, patient, 0.06),
     "blurred by 1 mm": lambda volume, patient: blur(volume, patient, 1.0),

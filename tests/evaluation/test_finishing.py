@@ -40,12 +40,12 @@ def test_the_model_is_the_best_epoch_with_its_figures(trained):
     assert card.training["validation_patients"] == 2 and card.training["steps"] == int(lines[-1]["step"])
 
 
-def test_the_description_tells_what_it_was_fine_tuned_from(trained, tmp_path):
+def test_the_description_tells_trained_from_fine_tuned_and_no_other_name(trained, tmp_path):
     result, store = trained
     base = finish(result.run, name="base")
     assert load_card(base).description == "AE trained on healthy flair slices of 2 patients"
     tuned = finish(train(settings(epochs=1), store, tmp_path / "tuned", init_from=base).run)
-    assert load_card(tuned).description == "AE fine-tuned from base on healthy flair slices of 2 patients"
+    assert load_card(tuned).description == "AE fine-tuned on healthy flair slices of 2 patients"
 
 
 def test_the_healthy_statistics_are_those_of_the_validation_slices(trained):

@@ -160,7 +160,9 @@ def install(folder: Path, name: str | None = None) -> Path:
 def _description(plan: Plan, store: SliceStore) -> str:
     spec, patients = plan.settings.spec, len(store.patients_of("train"))
     size = "" if spec.size == "custom" else f" (size {spec.size})"
-    how = f"fine-tuned from {plan.parents[0]['name']}" if plan.parents else "trained"
+    how = (
+        "fine-tuned" if plan.parents else "trained"
+    )  # from which model, only `parents` says: exports leave it out
     return (
         f"{spec.name.upper()}{size} {how} on healthy {store.settings.sequence} slices of {patients} patients"
     )
