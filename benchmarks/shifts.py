@@ -106,20 +106,16 @@ def turned(volume: Volume, _: Patient, degrees: float) -> Volume:
     return np.asarray(ndimage.rotate(volume, degrees, (1, 2), reshape=False, order=1), np.float32)
 
 
-def corrected(volume: Volume, _: Patient) -> Volume:
-    """Take out a bias field by N4 (Tustison et al. 2010), estimated on a coarser grid."""
-    flat = len(volume) == 1
-    image = sitk.GetImageFromArray(volume[0] if flat else volume)
-    mask = sitk.GetImageFromArray(((volume[0] if flat else volume) > 0).astype(np.uint8))
-    shrink = [COARSER] * image.GetDimension()
+def corrected(volume: Volume, patient: Patient) -> Volume:
+    """Take out a bias field by N4, as ``correct_bias_field`` does it; also in single slices, which that refuses."""
+    if len(volume) > 1:
+        return cead.correct_bias_field(replace(patient, sequences={patient.sequence: volume})).volume()
+    image, mask = sitk.GetImageFromArray(volume[0]), sitk.GetImageFromArray((volume[0] > 0).astype(np.uint8))
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
-    n4.Execute(sitk.Shrink(image, shrink), sitk.Shrink(mask, shrink))
+    n4.Execute(sitk.Shrink(image, [4, 4]), sitk.Shrink(mask, [4, 4]))
     field = np.exp(sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)))
-    return np.asarray(np.where(volume > 0, volume / field.reshape(volume.shape), 0), np.float32)
+    return np.asarray(np.where(volume > 0, volume / field, 0), np.float32)
 
-
-COARSER = 4
-"""How much coarser than the scan the grid is on which N4 works."""
 
 Change = Callable[[Volume, Patient], Volume]
 

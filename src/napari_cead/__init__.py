@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from . import models
     from .detection import Detection, PostprocessParams, detect, postprocess
     from .metrics import dice
-    from .patients import Patient, load_patient, save_volume
+    from .patients import Patient, correct_bias_field, load_patient, save_volume
     from .zoo import Detector, load_model
 
 __version__ = "0.1.0"
@@ -22,6 +22,7 @@ _HOMES = {
     "Detector": "zoo",
     "Patient": "patients",
     "PostprocessParams": "detection",
+    "correct_bias_field": "patients",
     "detect": "detection",
     "dice": "metrics",
     "load_model": "zoo",
@@ -36,6 +37,7 @@ __all__ = [
     "Patient",
     "PostprocessParams",
     "__version__",
+    "correct_bias_field",
     "detect",
     "dice",
     "load_model",

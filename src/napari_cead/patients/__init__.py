@@ -1,6 +1,7 @@
 """What is on disk: patients, their layouts, orientation, and the way back."""
 
 from .aliases import BRAIN_MASK, MASK, SEQUENCES
+from .bias_field import correct_bias_field
 from .brain_masks import within_brain
 from .cases import PatientFiles
 from .dicom import SeriesError
@@ -29,6 +30,7 @@ __all__ = [
     "Patient",
     "PatientFiles",
     "SeriesError",
+    "correct_bias_field",
     "disk_files",
     "find_files",
     "find_patients",
