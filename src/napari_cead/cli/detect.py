@@ -236,9 +236,10 @@ def _replace(settings: AnySettings, changes: dict[str, Any], flags: Mapping[str,
 
 
 def _line(described: Mapping[str, Any], out: Path) -> str:
-    params = described["params"]
+    params, rule = described["params"], described["rule"]
+    rule = "some settings given" if rule == "given" else f"settings: {rule}"
     return (
         f"{described['patient']}: {described['model']}, {described['score']}, threshold {params['threshold']:g} "
-        f"({described['rule']}): Dice {number(described['dice'])} (volume), {described['volume_ml']:.2f} mL "
+        f"({rule}): Dice {number(described['dice'])} (volume), {described['volume_ml']:.2f} mL "
         f"detected; {out}"
     )
