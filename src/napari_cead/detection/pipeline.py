@@ -15,7 +15,7 @@ from ..patients import Patient
 from ..slices import SliceStack, slice_stack
 from ..zoo import Detector, ModelCard
 from .cache import ReconstructionCache
-from .doubts import contrast_doubt
+from .doubts import contrast_doubt, evenness_doubt
 from .options import MapOptions
 from .params import PostprocessParams
 from .postprocessing import postprocess
@@ -226,6 +226,8 @@ def run(
     )
     notes = list(stack.warnings)
     if doubt := contrast_doubt(patient, stack, detector.card):
+        notes.append(doubt)
+    if doubt := evenness_doubt(stack):
         notes.append(doubt)
     statistics = {name: values.cpu().numpy() for name, values in detector.statistics.items()}
     prepared = preparation(wants, stack)

@@ -2,6 +2,7 @@
 
 from .brain import brain_mask
 from .contrast import FAMILY, Contrast, ContrastFigures, contrast_figures, guess_contrast
+from .evenness import SideRatios, side_ratios
 from .geometry import SliceGeometry
 from .intensity import IntensityScaling, scale_intensity
 from .skull import SkullVerdict, looks_skull_stripped
@@ -12,6 +13,7 @@ __all__ = [
     "Contrast",
     "ContrastFigures",
     "IntensityScaling",
+    "SideRatios",
     "SkullVerdict",
     "SliceGeometry",
     "SliceStack",
@@ -20,5 +22,6 @@ __all__ = [
     "guess_contrast",
     "looks_skull_stripped",
     "scale_intensity",
+    "side_ratios",
     "slice_stack",
 ]
