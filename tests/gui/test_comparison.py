@@ -186,6 +186,7 @@ def test_a_chosen_row_brings_its_own_settings_and_gets_the_sliders(side, qtbot):
     assert_tiles(side, FIRST, SECOND)
 
 
+@pytest.mark.slow  # a race; choosing a row is tested above
 def test_choosing_a_row_while_a_slider_is_still_on_its_way(two, qtbot):
     two.threshold.value = 0.88
     click_cell(qtbot, two.comparison.view, 0, 0)
@@ -219,6 +220,7 @@ def test_a_stroke_counts_for_the_tile_it_belongs_to(side, qtbot):
     assert_tiles(side, FIRST, SECOND)
 
 
+@pytest.mark.slow  # a race; the stroke itself is tested above
 def test_a_stroke_right_before_the_switch_is_not_lost(two, qtbot):
     (layer,) = layers_of(two, "detected mask")
     z = two.layers.current_slice()

@@ -381,6 +381,7 @@ def test_the_question_names_the_training_and_has_three_answers(dock, viewer, qtb
     assert said == ["mine is being trained (epoch 3 of 10)."]
 
 
+@pytest.mark.slow  # closing napari by hand is tested
 def test_a_script_that_closes_the_viewer_is_not_asked(chosen, viewer, qtbot):
     started(chosen, qtbot)
     asked = []

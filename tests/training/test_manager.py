@@ -44,6 +44,7 @@ def has_epochs(manager, run, count):
     return check
 
 
+@pytest.mark.slow  # the window's and the run's tests kill one, too
 def test_killed_resumed_finished_and_installed(store, tmp_path):
     manager = RunManager()
     info = manager.start("ae", store, options={**OPTIONS, "name": "mine"})
