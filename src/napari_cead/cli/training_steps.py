@@ -59,6 +59,10 @@ def watched(run: Path, orders: Orders, arguments: Sequence[str] = ()) -> Iterato
         yield session
 
 
+FEW = 5
+"""Validation patients below which chance decides about the best epoch and the threshold."""
+
+
 def train_and_install(
     settings: TrainingSettings, store: SliceStore, run: Path, orders: Orders, session: Session | None
 ) -> Path | None:
@@ -97,7 +101,9 @@ def train_and_install(
             raise
     if rank_of_launcher() or session is None:
         return None
-    typer.echo(f"{run}: trained; calibrating on {len(store.patients_of('validation'))} validation patients")
+    count = len(store.patients_of("validation"))
+    few = ", which are few: look at its masks before you trust its threshold" if 0 < count < FEW else ""
+    typer.echo(f"{run}: trained; calibrating on {count} validation patient{'' if count == 1 else 's'}{few}")
     with progress("calibrating") as on_progress, session.stoppable():
         model = finish(
             run,
