@@ -422,6 +422,7 @@ def on_workers(untouched, split, model, tmp_path_factory):
     return found, out, killed
 
 
+@pytest.mark.slow  # test_tasks.py kills workers, too
 def test_killed_workers_cost_a_retry_and_the_table_is_the_same(whole, on_workers):
     evaluation, out, killed = on_workers
     assert len(killed) == 1

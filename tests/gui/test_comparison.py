@@ -330,6 +330,7 @@ def test_a_deleted_layer_ends_it_and_nothing_is_lost(side, qtbot, which):
     assert_tiles(side, FIRST, SECOND)
 
 
+@pytest.mark.slow  # options are tested with one analysis, tiles above
 def test_options_change_the_map_of_one_tile(side, qtbot):
     before = side.session.analyses[0]
     side.option_rows["smoothing_mm"].slider.value = 1.5

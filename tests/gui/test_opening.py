@@ -134,6 +134,7 @@ def test_a_broken_zip_and_a_folder_without_a_scan_are_one_sentence_each(viewer, 
     assert "no series in this folder is a scan of a brain" in notified[1][1]
 
 
+@pytest.mark.slow  # the readers are tested on each of them
 def test_each_file_of_the_pack_opens_or_says_why(viewer, real_data, notified):
     files = [
         file

@@ -303,6 +303,7 @@ def test_what_is_painted_while_there_is_no_dock_counts(detected, qtbot):
     assert_on_screen(again)
 
 
+@pytest.mark.slow  # either is tested by itself
 def test_closing_a_dock_side_by_side_gives_the_viewer_back(detected, qtbot):
     viewer, session = detected.viewer, detected.session
     settle(detected, qtbot)
