@@ -12,7 +12,7 @@ SCREEN = -screen 0 1600x1000x24
 STAMP = $(VENV)/.installed
 BIN = $(VENV)/bin
 GUI = tests/gui
-LONG = $(addprefix $(GUI)/test_,comparison.py orientation.py robustness.py train.py train_runs.py)
+LONG = $(addprefix $(GUI)/test_,comparison.py robustness.py train.py train_runs.py)
 SHORT = $(filter-out $(LONG),$(wildcard $(GUI)/test_*.py))
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 TORCH = $(shell grep '^torch==' constraints.txt)
