@@ -173,6 +173,7 @@ def test_in_3d_the_volume_waits_until_the_handle_is_released(detected, qtbot):
     np.testing.assert_array_equal(layer.data > 0, expected_mask(detected))
 
 
+@pytest.mark.slow  # a typed number is tested in 2D, the volume in 3D above
 def test_in_3d_a_typed_number_settles_by_itself(detected, qtbot):
     detected.viewer.dims.ndisplay = 3
     box = detected.rows["threshold"].box
@@ -183,6 +184,7 @@ def test_in_3d_a_typed_number_settles_by_itself(detected, qtbot):
     np.testing.assert_array_equal(mask_layer(detected).data > 0, expected_mask(detected))
 
 
+@pytest.mark.slow  # a race
 def test_a_dock_hidden_while_the_handle_is_held_in_3d_settles(detected, qtbot):
     detected.viewer.dims.ndisplay = 3
     handle, start = detected.rows["threshold"].handle, grip(detected.rows["threshold"].handle)

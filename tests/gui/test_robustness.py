@@ -541,7 +541,9 @@ def test_however_the_view_is_turned_the_mask_follows(detected, qtbot):
 # -- another patient during a run ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", ["path", "drop", pytest.param("queue", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "way", ["drop", *(pytest.param(way, marks=pytest.mark.slow) for way in ("path", "queue"))]
+)
 def test_another_patient_during_a_run(detected, network, patient_folder, tmp_path, qtbot, way):
     settle(detected, qtbot)
     session = detected.session

@@ -110,7 +110,7 @@ def test_before_a_run_reset_is_what_the_chosen_model_suggests(installed_vae, wid
     assert (widget.threshold.value, widget.closing_radius.value) == (pytest.approx(0.5), 3)
 
 
-@pytest.mark.parametrize("name", ["smoothing_mm", "erosion_radius"])
+@pytest.mark.parametrize("name", ["smoothing_mm", pytest.param("erosion_radius", marks=pytest.mark.slow)])
 def test_map_options_move_map_and_mask_and_can_be_undone(ready, qtbot, name):
     plain = layers_of(ready, "anomaly map")[0].data.copy()
     ready.option_rows[name].slider.value = 2
