@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from scipy import ndimage
 
 from napari_cead import load_model
 from napari_cead.patients import Patient
-from scans import make_brain, write_nifti
+from scans import make_brain
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -79,19 +78,9 @@ def test_the_mask_turns_with_the_scan(shifts):
     assert (turned.lesion_mask != lesion).any()
 
 
-def test_the_threshold_is_that_of_the_scans_as_they_are(shifts, tmp_path, model_folder, monkeypatch, capsys):
-    data = tmp_path / "data"
-    for number in range(10):
-        volume, mask = make_brain((12, 110, 100), seed=number)
-        for part, image in (("flair", np.clip(volume[6], 0, 255)), ("mask", 255 * mask[6])):
-            for kind in ("lesion", "lesion_free"):
-                folder = data / "soop_axial" / kind / part
-                folder.mkdir(parents=True, exist_ok=True)
-                if kind == "lesion" or part == "flair":
-                    Image.fromarray(image.astype(np.uint8)).save(folder / f"{number:04d}.png")
-    volume, lesion = make_brain((12, 110, 100), seed=99)
-    write_nifti(data / "patient26" / "flair.nii.gz", volume.T)
-    write_nifti(data / "patient26" / "seg.nii.gz", lesion.T.astype(np.uint8))
+def test_the_threshold_is_that_of_the_scans_as_they_are(
+    shifts, data, tmp_path, model_folder, monkeypatch, capsys
+):
     monkeypatch.setattr(
         shifts, "CHANGES", {name: shifts.CHANGES[name] for name in ("as it is", "noise of 6 %")}
     )

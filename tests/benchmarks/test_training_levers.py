@@ -7,10 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from napari_cead.metrics import average_precision
-from scans import make_brain, write_nifti
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -23,27 +21,6 @@ def levers(monkeypatch):
         name for name in sys.modules if name.split(".")[0] in ("training_levers", "real_data", "lever_parts")
     ]:
         del sys.modules[name]
-
-
-def write_slice(folder, number, lesion):
-    volume, mask = make_brain((12, 110, 100), seed=number)
-    for part, image in (("flair", np.clip(volume[6], 0, 255)), ("mask", 255 * mask[6])):
-        if part == "flair" or lesion:
-            (folder / part).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image.astype(np.uint8)).save(folder / part / f"{number:04d}.png")
-
-
-@pytest.fixture
-def data(tmp_path):
-    folder = tmp_path / "data"
-    for number in range(10):
-        write_slice(folder / "soop_axial" / "lesion", number, True)
-    for number in range(10, 22):
-        write_slice(folder / "soop_axial" / "lesion_free", number, False)
-    volume, lesion = make_brain((12, 110, 100), seed=99)
-    write_nifti(folder / "patient26" / "flair.nii.gz", volume.T)
-    write_nifti(folder / "patient26" / "seg.nii.gz", lesion.T.astype(np.uint8))
-    return folder
 
 
 def test_variants_are_trained_once_and_judged_by_validation_patients(

@@ -309,6 +309,10 @@ def test_without_validation_patients_the_card_of_the_first_model_serves_raw_inte
     baseline = row(found, "flair-threshold", "intensity", "healthy-quantile")
     assert (baseline.params.threshold, baseline.chosen_on) == (0.7, "model card")
     assert baseline.averages.dice_pooled > 0
+    values["preprocessing"]["sequence"] = "t1_gd"  # whose healthy intensities are no measure for FLAIR
+    (folder / "model.json").write_text(json.dumps(values), encoding="utf-8")
+    found = run_once(models=[folder], split=None, rules=("healthy-quantile",), scores=("residual",))
+    assert row(found, "flair-threshold", "intensity", "healthy-quantile").params is None
 
 
 def test_a_baseline_of_models_that_see_scans_in_several_ways_says_whose_it_is(

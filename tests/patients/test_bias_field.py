@@ -59,5 +59,9 @@ def test_few_slices_and_unknown_sequences_are_refused_in_a_sentence(head):
         GeometryError, match="cannot be told from a lesion in 1 slice; give a volume of at least 8"
     ):
         cead.correct_bias_field(patient_of(volume[20:21], lesion[20:21]))
+    with pytest.raises(
+        GeometryError, match=r"N4 cannot estimate a bias field on 40 x 1 x 64 voxels; use the scan"
+    ):
+        cead.correct_bias_field(patient_of(volume[:, 36:37], lesion[:, 36:37]))
     with pytest.raises(MissingSequenceError):
         cead.correct_bias_field(patient_of(volume, lesion), "bravo")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
 from ..patients import Patient
 from ..slices import FAMILY, ContrastFigures, SliceStack, contrast_figures, side_ratios
@@ -14,7 +14,7 @@ SKEWNESS_MARGIN, RIM_MARGIN = 0.5, 0.05
 
 UNEVEN = 0.12
 """By how much the tissue of one side is brighter before it is told: a fifth at the rims costs a third of the Dice of
-``ce-unet`` (docs/results.md); scans freed from their bias field stay below 0.02."""
+``ce-unet`` (docs/results.md); a real scan freed from its bias field had 0.002."""
 
 
 def evenness_doubt(stack: SliceStack) -> str | None:
@@ -25,7 +25,7 @@ def evenness_doubt(stack: SliceStack) -> str | None:
     if ratios is None:
         return None
     sides = (("left", "right", ratios.left), ("back", "front", ratios.back))
-    one, other, ratio = max(sides, key=lambda side: abs(np.log(side[2])))
+    one, other, ratio = max(sides, key=lambda side: abs(math.log(side[2])))
     if ratio < 1:
         one, other, ratio = other, one, 1 / ratio
     if ratio < 1 + UNEVEN:

@@ -218,7 +218,8 @@ class _Part:
         """Measure, choose and count."""
         self.folder = folder
         suggestions = {number: model.card.suggestions for number, model in enumerate(models, start=1)}
-        if models:  # the card of the model that lends it its grid says what its healthy slices let through
+        # The card of the model that lends the baseline its grid says what healthy slices of its own sequence have.
+        if models and models[0].card.preprocessing.sequence == self.split.sequence:
             suggestions[BASELINE] = models[0].card.suggestions
         groups = _groups(self.subjects)
         self.outcomes = Pass(

@@ -160,9 +160,8 @@ def install(folder: Path, name: str | None = None) -> Path:
 def _description(plan: Plan, store: SliceStore) -> str:
     spec, patients = plan.settings.spec, len(store.patients_of("train"))
     size = "" if spec.size == "custom" else f" (size {spec.size})"
-    how = (
-        "fine-tuned" if plan.parents else "trained"
-    )  # from which model, only `parents` says: exports leave it out
+    # From which model, only `parents` says: exports leave that out.
+    how = "fine-tuned" if plan.parents else "trained"
     return (
         f"{spec.name.upper()}{size} {how} on healthy {store.settings.sequence} slices of {patients} patients"
     )

@@ -37,7 +37,8 @@ def correct_bias_field(patient: Patient, sequence: str | None = None) -> Patient
 
     Raises:
         MissingSequenceError: If there is no such sequence.
-        GeometryError: If there are fewer than 8 slices: in a slice or two a large lesion is taken for a bias field.
+        GeometryError: If there are fewer than 8 slices, for in a slice or two a large lesion is taken for a bias
+            field; or if N4 cannot work on a grid of that shape.
 
     Example:
         >>> patient = correct_bias_field(load_patient("Mets_005"))  # doctest: +SKIP
@@ -51,7 +52,15 @@ def correct_bias_field(patient: Patient, sequence: str | None = None) -> Patient
             file=patient.files.get(name, patient.name),
             mend=f"give a volume of at least {LEAST_SLICES} slices, or use the scan as it is",
         )
-    corrected = np.where(volume > 0, volume / _field(volume, patient.spacing), 0).astype(np.float32)
+    try:
+        field = _field(volume, patient.spacing)
+    except RuntimeError as error:  # ITK's, over several lines
+        raise GeometryError(
+            f"N4 cannot estimate a bias field on {' x '.join(map(str, volume.shape))} voxels",
+            file=patient.files.get(name, patient.name),
+            mend="use the scan as it is",
+        ) from error
+    corrected = np.where(volume > 0, volume / field, 0).astype(np.float32)
     said = f"bias field of {name} taken out by N4"
     return replace(
         patient,
