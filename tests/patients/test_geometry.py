@@ -201,6 +201,18 @@ def test_a_unit_that_is_plainly_a_slip_is_not_believed(tmp_path):
         assert cead.load_patient(path).spacing == pytest.approx((2.0, 1.2, 1.0))
 
 
+def test_a_unit_that_nifti_does_not_have_is_taken_as_mm(tmp_path):
+    path = both_forms(tmp_path / "flair.nii", STRAIGHT, STRAIGHT, (1, 1))
+    written = bytearray(path.read_bytes())
+    written[123] = 4  # xyzt_units
+    path.write_bytes(written)
+    with pytest.warns(CeadWarning, match=r"unknown unit \(code 4\), taken as mm"):
+        patient = cead.load_patient(path)
+    assert patient.spacing == pytest.approx((2.0, 1.2, 1.0))
+    saved = cead.save_volume(patient.volume(), patient, tmp_path / "map.nii.gz")
+    np.testing.assert_allclose(nib.load(saved).affine, STRAIGHT, atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", [nib.AnalyzeImage, nib.Spm99AnalyzeImage, nib.Spm2AnalyzeImage])
 def test_analyze_states_no_orientation_and_neither_does_what_is_written(tmp_path, kind):
     volume, _ = make_brain((6, 20, 16))

@@ -110,7 +110,13 @@ def _of_nifti(header: Any, affine: NDArray[np.float64], shape: tuple[int, int, i
         notes.append(
             f"{name}: the header states voxels of {_times(stated)} mm, but its sform {_times(sizes)} mm, which is taken"
         )
-    unit = header.get_xyzt_units()[0]
+    try:
+        unit = header.get_xyzt_units()[0]
+    except KeyError:  # a code that the format does not have
+        notes.append(f"{name}: the header states an unknown unit (code {int(header['xyzt_units'])}), taken as mm")
+        header = header.copy()
+        header.set_xyzt_units("mm")
+        unit = "mm"
     if unit in MILLIMETRES:
         return _in_other_unit(header, affine, unit, name, notes)
     return Placement(affine, header, True, tuple(notes))
