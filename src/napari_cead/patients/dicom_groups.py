@@ -59,7 +59,7 @@ def _contrasts(headers: list[Header]) -> list[Group]:
         for direction, stack in _directions(alike).items():
             sizes = [({}, stack)] if direction is None else _split(stack, _size)
             found += [(traits | {"direction": direction or ""} | size, several) for size, several in sizes]
-    found.sort(key=lambda each: tuple(each[0].values()))
+    found.sort(key=lambda each: [_natural(value) for value in each[0].values()])
     names = [name for traits, _ in found[:1] for name in traits]
     told = {name for name in names if len({traits.get(name) for traits, _ in found}) > 1}
     # Copies that were left out are told with the largest, which they are most likely of.
@@ -141,6 +141,13 @@ def parallel(one: Frame, other: Frame) -> bool:
     if one.axes is None or other.axes is None:
         return one.axes is other.axes
     return bool(np.abs(one.axes - other.axes).max() <= SAME_DIRECTION)
+
+
+def _natural(text: str) -> tuple[float, str]:
+    try:
+        return float(text), text
+    except ValueError:
+        return np.inf, text
 
 
 def _plane(frame: Frame) -> str:

@@ -227,7 +227,7 @@ def _frame(
     slope, intercept = (_numbers(said.get(name), 1) for name in ("RescaleSlope", "RescaleIntercept"))
     traits = {name: _plain(said.get(keyword)) for name, keyword in _TRAITS.items()}
     if (time := _numbers(said.get("EchoTime"), 1)) is not None:
-        traits["echo time"] = f"{time[0]:.1f}"
+        traits["echo time"] = f"{round(float(time[0]), 1):g}"
     traits["stack"] = _plain(said.get("StackID"))
     moments = {
         name: next((text for each in keywords if (text := _plain(said.get(each)))), "")

@@ -63,15 +63,20 @@ def split(text: str, exists: Callable[[str], bool]) -> tuple[str, str] | None:
     """
     end = text.rfind(SEPARATOR)
     while end > 0:
-        if exists(text[:end]):
-            return text[:end], text[end + 1 :]
+        before = text[:end].rstrip("/\\") or text[:end]
+        if exists(before):
+            return before, text[end + 1 :]
         end = text.rfind(SEPARATOR, 0, end)
     return None
 
 
 def within(file: str | Path, inside: str) -> Path:
     """Return the path that means something inside a file or folder; the file itself if ``inside`` is empty."""
-    return Path(f"{file}{SEPARATOR}{inside}") if inside else Path(file)
+    if not inside:
+        return Path(file)
+    plain = Path(f"{file}{SEPARATOR}{inside}")
+    # A folder may be called so: then a slash tells that it is not meant.
+    return Path(file, f"{SEPARATOR}{inside}") if plain.exists() else plain
 
 
 def is_pictures(path: str | Path) -> bool:
