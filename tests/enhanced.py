@@ -13,12 +13,13 @@ from pydicom.uid import UID, EnhancedMRImageStorage, ExplicitVRLittleEndian, MRI
 from scanners import LPS
 
 
-def _dataset(kind: UID, said: dict[str, Any], uid: str | None) -> Dataset:
+def _dataset(kind: UID, said: dict[str, Any]) -> Dataset:
     data = Dataset()
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = kind
-    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = uid or generate_uid()
+    data.file_meta.MediaStorageSOPInstanceUID = said.get("SOPInstanceUID") or generate_uid()
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID
     data.StudyInstanceUID, data.SeriesInstanceUID, data.SeriesNumber = "1.2.3", "1.2.3.5", 5
     data.Modality, data.SeriesDescription, data.PatientName = "MR", "Ax T2 FLAIR", "Nobody"
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
@@ -71,9 +72,7 @@ def write_enhanced(
     lps, sizes, directions, spacing = _place(affine)
     count = data.shape[2]
     order = np.arange(count) if order is None else order
-    dataset = _dataset(
-        EnhancedMRImageStorage, {"ImageType": ["ORIGINAL", "PRIMARY", "M", "NONE"]} | said, None
-    )
+    dataset = _dataset(EnhancedMRImageStorage, {"ImageType": ["ORIGINAL", "PRIMARY", "M", "NONE"]} | said)
     dataset.NumberOfFrames, dataset.Rows, dataset.Columns = count, data.shape[1], data.shape[0]
     common = {
         "PlaneOrientationSequence": {"ImageOrientationPatient": [f"{each:.10g}" for each in directions]},
@@ -136,7 +135,7 @@ def write_slices(
     for index, step in enumerate(np.arange(data.shape[2]) if positions is None else positions):
         more = {"ImageType": ["ORIGINAL", "PRIMARY", "M", "SE"], "InstanceNumber": index + 1}
         more |= said | (each[index] if each else {})
-        dataset = _dataset(kind, more, None)
+        dataset = _dataset(kind, more)
         dataset.Rows, dataset.Columns, dataset.PixelSpacing = data.shape[1], data.shape[0], spacing
         dataset.ImagePositionPatient = [f"{value:.10g}" for value in lps[:3, 3] + lps[:3, 2] * step]
         dataset.ImageOrientationPatient = [f"{value:.10g}" for value in directions]
