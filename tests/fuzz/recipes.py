@@ -212,7 +212,9 @@ def _json(files: Files, name: str, path: list[int], action: str, value: Any) -> 
 
 def _element(files: Files, name: str, keyword: str, place: int, value: str | None) -> None:
     """Set an element of a DICOM header to any text or number, wherever it stands; None removes it."""
-    with suppress(Exception):  # an earlier step left no header, or pydicom does not write this: then it stays
+    # An earlier step left no header, or pydicom does not write this: then it stays.
+    with suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         data = dcmread(io.BytesIO(files[name]), force=True)
         found: list[Any] = []
         data.walk(lambda holder, each: found.append(holder) if each.keyword == keyword else None)

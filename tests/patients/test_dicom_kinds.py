@@ -227,3 +227,11 @@ def test_a_folder_with_the_separator_in_its_name_is_that_folder(tmp_path, scan):
     found = list(find_patients(tmp_path))
     assert [place.name for place in found] == ["anna", "anna#2", "anna#2#5"]
     assert [str(place_below(place, tmp_path)) for place in found] == ["anna", "anna#2", "anna#2#5"]
+
+
+def test_a_shared_uid_is_told(tmp_path, scan):
+    write_slices(tmp_path / "x", scan, AFFINE, name="A{}.dcm")
+    write_slices(tmp_path / "x", scan, AFFINE, name="B{}.dcm", SeriesNumber=6, SeriesDescription="T1")
+    with pytest.warns(CeadWarning, match=r"x#5: 2 series have its SeriesInstanceUID"):
+        cead.load_patient(tmp_path / "x")
+    assert [finding.code for finding in check_cohort(tmp_path / "x").findings] == ["series", "series"]

@@ -222,6 +222,8 @@ def _series(group: Group) -> Series:
     notes = []
     if group.copies:
         notes.append(f"{group.copies} files hold the same images again and are left out")
+    if group.sharing > 1 and tags["series"]:
+        notes.append(f"{group.sharing} series have its SeriesInstanceUID, which should be of one")
     if tags["modality"] != "MR":
         notes.append(f"the header does not say that this is MR (but {tags['modality'] or 'nothing'})")
     elif tags["class"].startswith(_CAPTURE):

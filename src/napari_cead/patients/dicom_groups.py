@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,12 +28,14 @@ class Group:
         frames: The frames, in the order of the files.
         traits: In what they differ from other groups of the same UID and number, by names for a reader.
         copies: Files left out because they hold the same instances again.
+        sharing: How many groups have its SeriesInstanceUID.
     """
 
     header: Header
     frames: tuple[Frame, ...]
     traits: dict[str, str]
     copies: int
+    sharing: int = 1
 
 
 def groups_of(headers: Iterable[Header]) -> list[Group]:
@@ -46,7 +48,9 @@ def groups_of(headers: Iterable[Header]) -> list[Group]:
     for header in headers:
         tags = header.tags
         by_name[tags["series"], tags["number"]].append(header)
-    return [group for name in sorted(by_name) for group in _contrasts(by_name[name])]
+    groups = [group for name in sorted(by_name) for group in _contrasts(by_name[name])]
+    shared = Counter(group.header.tags["series"] for group in groups)
+    return [replace(group, sharing=shared[group.header.tags["series"]]) for group in groups]
 
 
 def _contrasts(headers: list[Header]) -> list[Group]:

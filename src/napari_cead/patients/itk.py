@@ -57,4 +57,4 @@ def why(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     words = lines[-1] if lines else type(error).__name__
     words = words.removeprefix("sitk::ERROR:").strip()
-    return words[:120]
+    return "".join(letter if letter.isprintable() else " " for letter in words[:120])
