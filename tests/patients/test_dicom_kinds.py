@@ -235,3 +235,27 @@ def test_a_shared_uid_is_told(tmp_path, scan):
     with pytest.warns(CeadWarning, match=r"x#5: 2 series have its SeriesInstanceUID"):
         cead.load_patient(tmp_path / "x")
     assert [finding.code for finding in check_cohort(tmp_path / "x").findings] == ["series", "series"]
+
+
+def test_files_that_cannot_be_read_are_told_wherever_they_lie(tmp_path, scan):
+    files = write_slices(tmp_path / "x", scan, AFFINE)
+    files[-1].write_bytes(files[-1].read_bytes()[:150])
+    with pytest.warns(CeadWarning, match="1 DICOM files of the folder cannot be read and are left out"):
+        assert cead.load_patient(tmp_path / "x").shape[0] == 8
+    assert "series" in {finding.code for finding in check_cohort(tmp_path / "x").findings}
+
+
+def test_an_element_that_is_nonsense_costs_itself_alone(tmp_path, scan):
+    for file in write_slices(tmp_path / "x", scan, AFFINE, RepetitionTime=1234.5):
+        content = file.read_bytes()
+        assert content.count(b"1234.5") == 1
+        file.write_bytes(content.replace(b"1234.5", b"12x4.5"))
+    np.testing.assert_array_equal(source(f"{tmp_path}/x#5")[0], scan)
+
+
+@pytest.mark.parametrize("slope", [b"0.0000", b"12x4.5"])
+def test_a_slope_that_is_nonsense_is_refused(tmp_path, scan, slope):
+    for file in write_slices(tmp_path / "x", scan, AFFINE, RescaleSlope=1234.5, RescaleIntercept=0):
+        file.write_bytes(file.read_bytes().replace(b"1234.5", slope))
+    with pytest.raises(PatientError, match="the rescale slope of a slice is no slope"):
+        cead.load_patient(tmp_path / "x")

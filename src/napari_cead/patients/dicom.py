@@ -203,7 +203,9 @@ def series_of(path: str | Path) -> Series:
 def _sorted_out(stamps: tuple[tuple[Path, int, int], ...]) -> tuple[Series, ...]:
     """Return the series of these files; sizes and times are there to notice that they changed."""
     headers = [header for file, _, _ in stamps if (header := header_of(file)) is not None]
-    found = [_series(group) for group in groups_of(headers)]
+    lost = len(stamps) - len(headers)
+    told = (f"{lost} DICOM files of the folder cannot be read and are left out",) if lost else ()
+    found = [replace(series, notes=series.notes + told) for series in map(_series, groups_of(headers))]
     counts = Counter(one.key for one in found)
     seen: Counter[str] = Counter()
     named = []

@@ -91,7 +91,7 @@ class Frame:
         position: (3,) middle of the first voxel in mm, LPS+; None if the header states none.
         axes: (2, 3) directions along a row and along a column; None if the header states none.
         spacing: Distance in mm of columns and of rows; None if the header states none.
-        rescale: Slope and intercept of its stored values.
+        rescale: Slope and intercept of its stored values; NaN for one that the header has and that is no number.
         traits: What tells one contrast from another, by names for a reader.
         moments: What else may differ between slices at one place, by names for a reader.
     """
@@ -168,17 +168,17 @@ def _header(file: Path, data: Any) -> Header | None:
         return None
     return Header(
         tags,
-        bool(_text(data, "ContrastBolusAgent") or data.get("ContrastBolusAgentSequence")),
+        bool(_text(data, "ContrastBolusAgent") or _get(data, "ContrastBolusAgentSequence")),
         _count(data, "SamplesPerPixel") > 1 or tags["colour"].startswith(("RGB", "YBR", "PALETTE")),
-        bool(data.get("ModalityLUTSequence")),
+        bool(_get(data, "ModalityLUTSequence")),
         tuple(_frames(file, data, size)) if min(size) > 0 else (),
     )
 
 
 def _frames(file: Path, data: Any, size: tuple[int, int]) -> list[Frame]:
-    common = {name: data.get(name) for name in (*_TRAITS.values(), *_PLACES[:5])}
-    common |= {name: data.get(name) for names in _MOMENTS.values() for name in names}
-    shared, each = ([*(data.get(name) or ())] for name in _GROUPS)
+    common = {name: _get(data, name) for name in (*_TRAITS.values(), *_PLACES[:5])}
+    common |= {name: _get(data, name) for names in _MOMENTS.values() for name in names}
+    shared, each = ([*(_get(data, name) or ())] for name in _GROUPS)
     count = max(1, _count(data, "NumberOfFrames"))
     if not each and count == 1:
         return [_frame(file, 0, size, common, ())]
@@ -199,9 +199,9 @@ def _in_groups(groups: Any) -> dict[str, Any]:
     """Return what the functional groups of a frame, or of all frames, say."""
     found = {}
     for name, values in _IN_GROUPS.items():
-        items = groups.get(name)
+        items = _get(groups, name)
         for source, target in values.items() if items else ():
-            if (value := items[0].get(source)) is not None:
+            if (value := _get(items[0], source)) is not None:
                 found[target] = value
     return found
 
@@ -209,8 +209,8 @@ def _in_groups(groups: Any) -> dict[str, Any]:
 def _dimensions(data: Any) -> tuple[str, ...]:
     """Return what each of the indices of a frame counts, in words."""
     names = []
-    for item in data.get("DimensionIndexSequence") or ():
-        tag = item.get("DimensionIndexPointer")
+    for item in _get(data, "DimensionIndexSequence") or ():
+        tag = _get(item, "DimensionIndexPointer")
         names.append(pydicom().datadict.dictionary_description(tag).lower() if _known(tag) else "")
     return tuple(names)
 
@@ -224,7 +224,6 @@ def _frame(
 ) -> Frame:
     spacing = _numbers(said.get("PixelSpacing"), 2)
     axes = _numbers(said.get("ImageOrientationPatient"), 6)
-    slope, intercept = (_numbers(said.get(name), 1) for name in ("RescaleSlope", "RescaleIntercept"))
     traits = {name: _plain(said.get(keyword)) for name, keyword in _TRAITS.items()}
     if (time := _numbers(said.get("EchoTime"), 1)) is not None:
         traits["echo time"] = f"{round(float(time[0]), 1):g}"
@@ -243,14 +242,22 @@ def _frame(
         _numbers(said.get("ImagePositionPatient"), 3),
         None if axes is None else axes.reshape(2, 3),
         None if spacing is None or spacing.min() <= 0 else (float(spacing[1]), float(spacing[0])),
-        (1.0 if slope is None else float(slope[0]), 0.0 if intercept is None else float(intercept[0])),
+        (_number(said.get("RescaleSlope"), 1.0), _number(said.get("RescaleIntercept"), 0.0)),
         traits,
         moments,
     )
 
 
+def _get(data: Any, keyword: str) -> Any:
+    """Return the value of an element: None if there is none, empty if it is not what such an element can be."""
+    try:
+        return data.get(keyword)
+    except Exception:  # bytes that anybody wrote: pydicom raises of all kinds
+        return ""
+
+
 def _count(data: Any, keyword: str) -> int:
-    found = _numbers(data.get(keyword), 1)
+    found = _numbers(_get(data, keyword), 1)
     return int(found[0]) if found is not None else 0
 
 
@@ -262,8 +269,15 @@ def _numbers(value: Any, count: int) -> NDArray[np.float64] | None:
     return values if len(values) == count and np.isfinite(values).all() else None
 
 
+def _number(value: Any, default: float) -> float:
+    if value is None:
+        return default
+    found = _numbers(value, 1)
+    return math.nan if found is None else float(found[0])
+
+
 def _text(data: Any, keyword: str) -> str:
-    return _plain(data.get(keyword))
+    return _plain(_get(data, keyword))
 
 
 def _plain(value: Any) -> str:

@@ -162,8 +162,8 @@ def _values(frames: Sequence[Frame], path: Path) -> NDArray[np.float32]:
         for number in numbers:
             frame = frames[number]
             slope, intercept = frame.rescale
-            if slope == 0:
-                raise UnreadableError("the rescale slope of a slice is 0", file=path, mend=MEND)
+            if slope == 0 or not math.isfinite(slope + intercept):
+                raise UnreadableError("the rescale slope of a slice is no slope", file=path, mend=MEND)
             if stored.shape[1:] != (rows, columns) or frame.index >= len(stored):
                 raise UnreadableError(
                     "a file of the series holds other slices than its header says", file=path, mend=MEND
