@@ -128,11 +128,11 @@ def _laid(
         mean = heights[-1] / (count - 1)
         notes.append(f"{said}; an even {mean:.3g} mm is assumed, so slices are up to {off:.2g} mm off")
         return np.arange(count, dtype=np.float64), positions[-1], notes
-    depth = math.ceil(heights[-1] / usual - 0.01) + 1
-    if depth > 2 * count:
+    if heights[-1] > 2 * count * usual:
         raise GeometryError(
             f"{said}, so that more slices are missing than are there", file=path, mend="give the whole series"
         )
+    depth = math.ceil(heights[-1] / usual - 0.01) + 1
     wanted = usual * np.arange(depth)
     made = int((np.abs(wanted[:, None] - heights).min(axis=1) > _EVEN * usual).sum())
     missing = "; slices seem to be missing" if gaps.max() > 1.5 * usual else ""
