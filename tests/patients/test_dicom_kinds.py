@@ -50,6 +50,7 @@ def source(path):
         ),
         ({}, {"ContrastBolusAgent": "Gd"}, "contrast agent yes"),
         ({}, {"ScanningSequence": "IR"}, "sequence IR"),
+        ({"InversionTime": 0}, {"InversionTime": 2500}, "inversion time 2500"),
     ],
 )
 @pytest.mark.parametrize("apart", [0, 0.5], ids=["at one place", "between"])
@@ -71,6 +72,15 @@ def test_contrasts_under_one_uid_are_series_of_their_own(tmp_path, scan, one, ot
         np.testing.assert_array_equal(data, scan + part)
         np.testing.assert_allclose(affine[:3, 3], (AFFINE @ [0, 0, part * apart, 1])[:3], atol=1e-4)
         assert len(disk_files(place)) == 9
+
+
+def test_series_of_several_studies_are_told(tmp_path, scan):
+    write_slices(tmp_path / "x", scan, AFFINE, name="A{}.dcm")
+    other = {"SeriesInstanceUID": "1.9", "StudyInstanceUID": "1.8", "SeriesDescription": "T1"}
+    write_slices(tmp_path / "x", scan, AFFINE, name="B{}.dcm", SeriesNumber=6, **other)
+    with pytest.warns(CeadWarning, match="the series are of 2 studies"):
+        cead.load_patient(tmp_path / "x")
+    assert check_cohort(tmp_path / "x").findings[0].code == "series"
 
 
 def test_directions_under_one_uid_are_series_of_their_own(tmp_path, scan):

@@ -4,7 +4,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
+from pydicom.datadict import tag_for_keyword
 from pydicom.encaps import encapsulate, generate_frames
 
 import napari_cead as cead
@@ -46,6 +47,14 @@ def test_frames_are_put_where_they_lie(tmp_path, scan, order, shared):
     np.testing.assert_array_equal(patient.volume(), nifti.volume())
     saved = cead.save_volume(patient.volume(), patient, tmp_path / "map.nii.gz")
     np.testing.assert_allclose(nib.load(saved).affine, OBLIQUE, atol=1e-4)
+
+
+def dimensions():
+    """Return what the indices of a frame count: the slice, and the phase of a contrast agent."""
+    items = [Dataset(), Dataset()]
+    for item, keyword in zip(items, ("InStackPositionNumber", "ContrastBolusAgentPhase"), strict=True):
+        item.DimensionIndexPointer = tag_for_keyword(keyword)
+    return items
 
 
 def test_the_affine_is_that_of_the_standard(tmp_path, scan):
@@ -106,12 +115,27 @@ def test_compressed_frames_keep_their_own_slopes(tmp_path, scan, compressor):
             "trigger time",
         ),
         (lambda part: {}, "a series over time, or of several echoes"),
+        (
+            lambda part: {"FrameContentSequence": {"FrameAcquisitionDateTime": f"2020010101010{part}"}},
+            "differ in time",
+        ),
+        (
+            lambda part: {
+                "FrameContentSequence": {
+                    "FrameAcquisitionDateTime": f"2020010101010{part}",
+                    "DimensionIndexValues": [1, part + 1],
+                }
+            },
+            "differ in contrast/bolus agent phase",
+        ),
     ],
 )
 def test_what_repeats_is_named_and_refused(tmp_path, scan, groups, words):
     frames = [{"position": index, **groups(part)} for part in (0, 1) for index in range(7)]
     both = np.concatenate([scan, scan + 1], axis=2)
-    write_enhanced(tmp_path / "x" / "x.dcm", both, OBLIQUE, frames=frames)
+    write_enhanced(
+        tmp_path / "x" / "x.dcm", both, OBLIQUE, frames=frames, DimensionIndexSequence=dimensions()
+    )
     with pytest.raises(PatientError, match=f"several slices lie at the same place .*{words}") as caught:
         cead.load_patient(tmp_path / "x")
     assert "\n" not in str(caught.value)

@@ -73,6 +73,7 @@ class Series:
             Empty if it is one.
         traits: In what it differs from others of the same number, for a reader; empty if there are none.
         notes: What was assumed or left out.
+        study: The study that it belongs to.
     """
 
     key: str
@@ -82,6 +83,7 @@ class Series:
     unusable: str = ""
     traits: str = ""
     notes: tuple[str, ...] = ()
+    study: str = ""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -238,6 +240,7 @@ def _series(group: Group) -> Series:
         _unusable(group, description),
         ", ".join(f"{name} {value or 'none'}" for name, value in group.traits.items()),
         tuple(notes),
+        tags["study"],
     )
 
 

@@ -37,13 +37,13 @@ _TRAITS = {
     "image type": "ImageType",
     "component": "ComplexImageComponent",
     "sequence": "ScanningSequence",
+    "inversion time": "InversionTime",
+    "flip angle": "FlipAngle",
 }
 _MOMENTS = {
     "time point": ("TemporalPositionIndex", "TemporalPositionIdentifier"),
     "b-value": ("DiffusionBValue",),
-    "inversion time": ("InversionTime",),
     "repetition time": ("RepetitionTime",),
-    "flip angle": ("FlipAngle",),
     "trigger time": ("TriggerTime", "NominalCardiacTriggerDelayTime"),
     "acquisition": ("AcquisitionNumber",),
     "time": ("FrameAcquisitionDateTime", "AcquisitionDateTime", "AcquisitionTime", "ContentTime"),
@@ -225,8 +225,9 @@ def _frame(
     spacing = _numbers(said.get("PixelSpacing"), 2)
     axes = _numbers(said.get("ImageOrientationPatient"), 6)
     traits = {name: _plain(said.get(keyword)) for name, keyword in _TRAITS.items()}
-    if (time := _numbers(said.get("EchoTime"), 1)) is not None:
-        traits["echo time"] = f"{round(float(time[0]), 1):g}"
+    for name in ("echo time", "inversion time", "flip angle"):
+        if (number := _numbers(said.get(_TRAITS[name]), 1)) is not None:
+            traits[name] = f"{round(float(number[0]), 1):g}"
     traits["stack"] = _plain(said.get("StackID"))
     moments = {
         name: next((text for each in keywords if (text := _plain(said.get(each)))), "")

@@ -288,6 +288,8 @@ def _dicom(folder: Path, sequence: str) -> PatientFiles:
         for name, several in groups.items()
         if len(several) > 1
     )
+    if (studies := len({groups[name][0].study for name in chosen})) > 1:
+        notes += (f"the series are of {studies} studies; check that all show one patient at one time",)
     return PatientFiles(folder.name, "dicom", chosen, _mask_in(folder), notes=notes)
 
 

@@ -22,7 +22,11 @@ APART = "slices lie"
 
 _EVEN = 0.01  # of a step: how far slices may lie off an even grid without a word
 _NEARLY = 0.25  # of a step: up to here they are taken as they are, with a word; beyond, they are laid where they belong
-_SAME = 1e-3  # mm between slices at one place
+_SAME = 0.02  # of the largest gap: slices that lie closer lie at one place
+_CLOSE = 1e-3  # mm: likewise
+
+
+_VAGUE = ("acquisition", "time")  # they differ whatever else does
 
 
 def read_series(path: str | Path) -> Volume:
@@ -75,7 +79,9 @@ def _sorted(series: Series, path: Path) -> list[Frame]:
     order = np.argsort(heights, kind="stable")
     frames, sorted_heights = [series.frames[index] for index in order], np.array(heights)[order]
     # Frames at one place, by the first of them.
-    groups = np.split(np.arange(len(frames)), np.flatnonzero(np.diff(sorted_heights) >= _SAME) + 1)
+    gaps = np.diff(sorted_heights)
+    apart = np.flatnonzero(gaps >= max(_CLOSE, _SAME * gaps.max()))
+    groups = np.split(np.arange(len(frames)), apart + 1)
     if len(groups) < len(frames):
         most = max(groups, key=len)
         raise UnsupportedError(
@@ -88,7 +94,7 @@ def _sorted(series: Series, path: Path) -> list[Frame]:
 
 def _what_repeats(frames: Sequence[Frame]) -> str:
     """Say in what slices at one place differ."""
-    for name in frames[0].moments:
+    for name in sorted(frames[0].moments, key=_VAGUE.__contains__):
         if (count := len({frame.moments.get(name, "") for frame in frames})) > 1:
             return f"{count} that differ in {name}"
     return "a series over time, or of several echoes"
