@@ -1,7 +1,9 @@
 """DICOM folders as scanners and archives leave them, written by pydicom: what belongs together, and what is no MR."""
 
 import shutil
+import zipfile
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -269,3 +271,18 @@ def test_a_slope_that_is_nonsense_is_refused(tmp_path, scan, slope):
         file.write_bytes(file.read_bytes().replace(b"1234.5", slope))
     with pytest.raises(PatientError, match="the rescale slope of a slice is no slope"):
         cead.load_patient(tmp_path / "x")
+
+
+def test_the_separator_in_names_inside_a_zip(tmp_path, scan):
+    with zipfile.ZipFile(tmp_path / "all#1.zip", "w") as archive:
+        for number, name in enumerate(("anna", "anna#2"), start=1):
+            for file in write_slices(tmp_path / name, scan * number, AFFINE, StudyInstanceUID=f"1.{number}"):
+                archive.write(file, f"{name}/{file.name}")
+    places = list(find_patients(tmp_path / "all#1.zip"))
+    assert [str(place) for place in places] == [f"{tmp_path}/all#1.zip#{name}" for name in ("anna", "anna#2")]
+    for number, place in enumerate(places, start=1):
+        patient = cead.load_patient(place)
+        np.testing.assert_array_equal(patient.grid.to_source(patient.volume()), scan * number)
+        again = cead.load_patient(patient.files["flair"])
+        np.testing.assert_array_equal(again.volume(), patient.volume())
+        assert place_below(place, tmp_path) == Path("all#1") / place.name.rpartition(".zip#")[2]
