@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 import napari_cead as cead
-from inputs_matrix import CASES, Given, usable
+from inputs_dicom import CASES as DICOM_CASES
+from inputs_matrix import CASES as OTHER_CASES
+from inputs_matrix import Given, usable
 from napari_cead.errors import CeadError, CeadWarning
 from napari_cead.patients.integrity import check_cohort
 
+CASES = OTHER_CASES + DICOM_CASES
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "inputs.md"
 
 

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import struct
+import warnings
+import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import nibabel as nib
 from nibabel.wrapstruct import WrapStructError
+from pydicom import dcmread
+from pydicom.dataelem import DataElement
 
 Files = dict[str, bytes]
 Step = list[Any]
@@ -91,12 +97,36 @@ def _inside(files: Files, name: str, part: int, kind: str, *values: Any) -> None
     try:
         if name.endswith(".png"):
             files[name] = _png_chunk(data, part, kind, values)
+        elif name.endswith(".zip"):
+            files[name] = _zipped(data, part, lambda name, held: (name, _BYTES[kind](held, *values)))
         elif name.endswith(".gz"):
             files[name] = gzip.compress(_BYTES[kind](gzip.decompress(data), *values), 1, mtime=0)
         else:
             files[name] = _BYTES[kind](data, *values)
-    except (OSError, EOFError, zlib.error, struct.error):
+    except (OSError, EOFError, ValueError, zlib.error, struct.error, zipfile.BadZipFile):
         return  # an earlier step left nothing to look into
+
+
+def _zipped(data: bytes, part: int, change: Callable[[str, bytes], tuple[str, bytes]]) -> bytes:
+    """Change the name or the content of one file of a zip, with a check sum that fits."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        held = [(name, archive.read(name)) for name in archive.namelist()]
+    if held:
+        held[part % len(held)] = change(*held[part % len(held)])
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # two files of one name are meant
+        for name, content in held:
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return packed.getvalue()
+
+
+def _entry(files: Files, name: str, part: int, new: str) -> None:
+    """Give a file inside a zip another name."""
+    try:
+        files[name] = _zipped(files[name], part, lambda old, held: (new.replace("*", old), held))
+    except (KeyError, OSError, EOFError, ValueError, zlib.error, struct.error, zipfile.BadZipFile):
+        return  # an earlier step left no zip
 
 
 def _png_chunk(data: bytes, part: int, kind: str, values: tuple[Any, ...]) -> bytes:
@@ -177,6 +207,31 @@ def _json(files: Files, name: str, path: list[int], action: str, value: Any) -> 
     files[name] = json.dumps(content).encode()  # NaN and Infinity included: a careless writer's JSON
 
 
+# DICOM
+
+
+def _element(files: Files, name: str, keyword: str, place: int, value: str | None) -> None:
+    """Set an element of a DICOM header to any text or number, wherever it stands; None removes it."""
+    # An earlier step left no header, or pydicom does not write this: then it stays.
+    with suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        data = dcmread(io.BytesIO(files[name]), force=True)
+        found: list[Any] = []
+        data.walk(lambda holder, each: found.append(holder) if each.keyword == keyword else None)
+        holder = found[place % len(found)]
+        element = holder[keyword]
+        del holder[keyword]
+        if value is not None:
+            number = element.VR in ("US", "UL", "SS")
+            said = int(float(value)) % (1 << 15) if number else value
+            holder[keyword] = DataElement(
+                element.tag, element.VR if number else "LO", said, validation_mode=0
+            )
+        packed = io.BytesIO()
+        data.save_as(packed)
+        files[name] = packed.getvalue()
+
+
 # Files
 
 
@@ -231,6 +286,8 @@ _STEPS: dict[str, Callable[..., None]] = {
     "inside": _inside,
     "field": _field,
     "json": _json,
+    "element": _element,
+    "entry": _entry,
     "remove": _remove,
     "swap": _swap,
     "rename": _rename,

@@ -49,6 +49,29 @@ NAMES = st.sampled_from(
 )  # fmt: skip
 
 
+ELEMENTS = (
+    *("NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *("SamplesPerPixel", "PhotometricInterpretation", "ImagePositionPatient", "ImageOrientationPatient"),
+    *("PixelSpacing", "RescaleSlope", "RescaleIntercept", "SeriesInstanceUID", "SeriesNumber", "Modality"),
+    *("SeriesDescription", "ImageType", "SOPInstanceUID", "SOPClassUID", "PixelData"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "PlanePositionSequence"),
+    *("PlaneOrientationSequence", "PixelMeasuresSequence", "PixelValueTransformationSequence"),
+)
+ELEMENT_VALUES = st.one_of(
+    st.none(),
+    st.integers(-3, 40).map(str),
+    NUMBERS.map(repr),
+    st.lists(NUMBERS, min_size=2, max_size=6).map(lambda numbers: "\\".join(map(repr, numbers))),
+    st.sampled_from(
+        ["", "CT", "MR", "RGB", "PALETTE COLOR", "1\\0\\0\\0\\1\\0", "1,5", "5-1", "²", "x" * 5000]
+    ),
+)
+ENTRIES = st.sampled_from(
+    ["*", "../*", "/*", "a/../*", "C:\\*", "seg.nii", "flair.nii", "*#5", "#5", "a#b/*", ".*", "__MACOSX/*", "x.zip",
+     "*/", "x" * 300, "a\nb", "é☃", "IM0001", "3/001.png", "*.dcm", "sub-01/anat/sub-01_FLAIR.nii"]
+)  # fmt: skip
+
+
 @st.composite
 def recipes(draw: Any, names: Sequence[str]) -> Recipe:
     """Draw one to four steps over the files of a seed."""
@@ -75,7 +98,7 @@ def steps(names: Sequence[str]) -> st.SearchStrategy[Any]:
         ),
         st.builds(lambda name, new: ["rename", name, new], name, NAMES),
     ]
-    if packed := [each for each in names if each.endswith((".gz", ".png"))]:
+    if packed := [each for each in names if each.endswith((".gz", ".png", "cohort.zip"))]:
         found += [
             st.builds(
                 lambda name, part, step: ["inside", name, part, *step],
@@ -98,6 +121,25 @@ def steps(names: Sequence[str]) -> st.SearchStrategy[Any]:
                 st.sampled_from(scans),
                 st.sampled_from(KINDS),
             ),
+        ] * 2
+    if slices := [each for each in names if each.endswith(".dcm")]:
+        found += [
+            st.builds(
+                lambda name, keyword, place, value: ["element", name, keyword, place, value],
+                st.sampled_from(slices),
+                st.sampled_from(ELEMENTS),
+                st.integers(0, 30),
+                ELEMENT_VALUES,
+            )
+        ] * 4
+    if archives := [each for each in names if each.endswith(".zip")]:
+        found += [
+            st.builds(
+                lambda name, part, new: ["entry", name, part, new],
+                st.sampled_from(archives),
+                st.integers(0, 8),
+                ENTRIES,
+            )
         ] * 2
     if objects := [each for each in names if each.endswith(".json")]:
         found += [

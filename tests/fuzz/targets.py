@@ -15,9 +15,11 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import SimpleITK as sitk
 import torch
 from PIL import Image
 
+from enhanced import write_enhanced, write_slices
 from napari_cead import load_model, load_patient, save_volume
 from napari_cead.detection import save_detection
 from napari_cead.detection.pipeline import detect
@@ -28,6 +30,7 @@ from napari_cead.exploring.settings_file import (
     read_settings,
 )
 from napari_cead.models import ModelSpec, build
+from napari_cead.patients import find_patients
 from napari_cead.patients.integrity import check_cohort
 from napari_cead.slices import slice_stack
 from napari_cead.training.events import EventTail
@@ -40,6 +43,7 @@ from napari_cead.training.splits import read_split
 from napari_cead.training.store import SliceStore
 from napari_cead.zoo import ModelCard, Preprocessing, install_model, list_models, save_model
 from napari_cead.zoo.storage import check_model
+from scanners import itk_image
 from scans import make_brain, write_nifti
 
 SPEC = ModelSpec(name="tiny", family="vae", feature_maps=(4, 8), latent=5, coord_conv=True, image_size=20)
@@ -97,6 +101,47 @@ def _png(folder: Path) -> None:
         (folder / name).mkdir()
         for number, pixels in enumerate(data.astype(np.uint8)):
             Image.fromarray(pixels).save(folder / name / f"{number:03d}.png")
+
+
+def _dicom(folder: Path) -> None:
+    uids = [{"SOPInstanceUID": f"1.2.3.5.{index}"} for index in range(SHAPE[0])]
+    write_slices(folder, np.round(_volumes()[0]).astype(np.uint16), AFFINE, each=uids)
+
+
+def _enhanced(folder: Path) -> None:
+    data = np.round(_volumes()[0]).astype(np.uint16)
+    slopes = np.stack([np.linspace(0.5, 2, SHAPE[0]), np.zeros(SHAPE[0])], axis=1)
+    order = np.array([3, 0, 4, 1, 2])
+    write_enhanced(folder / "IM1.dcm", data, AFFINE, order=order, slopes=slopes, SOPInstanceUID="1.2.3.6")
+
+
+def _nrrd(folder: Path) -> None:
+    volume, lesion = _volumes()
+    for name, data in (("flair", np.round(volume).astype(np.int16)), ("seg", lesion)):
+        image = itk_image(data, AFFINE)
+        sitk.WriteImage(image, str(folder / f"{name}.nrrd"), useCompression=name == "seg")
+
+
+def _zip(folder: Path) -> None:
+    """Write a cohort of two patients: NIfTI, and DICOM."""
+    with tempfile.TemporaryDirectory() as place:
+        for name, make in (("anna", _nifti(".nii")), ("bert", _dicom)):
+            (Path(place) / name).mkdir()
+            make(Path(place) / name)
+        with zipfile.ZipFile(folder / "cohort.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+            for file in sorted(Path(place).rglob("*.*")):
+                packed.writestr(
+                    zipfile.ZipInfo(file.relative_to(place).as_posix()),
+                    file.read_bytes(),
+                    zipfile.ZIP_DEFLATED,
+                )
+
+
+def _use_zip(folder: Path) -> None:
+    for archive in sorted(folder.glob("*.zip")):
+        check_cohort(archive)
+        for place in find_patients(archive):
+            load_patient(place)
 
 
 def _use_patient(folder: Path) -> None:
@@ -260,6 +305,10 @@ TARGETS = {
     "nifti-2": Target(_nifti_2, _use_patient),
     "nifti-pair": Target(_pair, _use_patient),
     "png": Target(_png, _use_patient),
+    "dicom": Target(_dicom, _use_patient),
+    "dicom-enhanced": Target(_enhanced, _use_patient),
+    "nrrd": Target(_nrrd, _use_patient),
+    "zip": Target(_zip, _use_zip),
     "model": Target(_model, _use_model),
     "model-zip": Target(_archive, _use_archive),
     "settings": Target(_settings("settings.json", 1), _use_settings),

@@ -1,4 +1,7 @@
+import bz2
 import gzip
+import locale
+import tracemalloc
 
 import nibabel as nib
 import numpy as np
@@ -8,6 +11,7 @@ import SimpleITK as sitk
 import napari_cead as cead
 from napari_cead.errors import CeadWarning, PatientError
 from napari_cead.patients import disk_files
+from napari_cead.patients.nrrd import read_nrrd
 from scanners import itk_affine, itk_image, rotation
 from scans import make_brain, write_nifti
 
@@ -117,3 +121,77 @@ def test_a_header_may_only_name_one_file_beside_it(tmp_path, name):
     path.write_bytes((HEADER % b"").replace(b"\n\n", b"\ndata file: " + name.encode() + b"\n"))
     with pytest.raises(PatientError, match=r"data file"):
         cead.load_patient(path)
+
+
+def test_numbers_do_not_depend_on_the_locale(tmp_path):
+    data = np.arange(1, 121)
+    header = HEADER.replace(b"raw", b"ascii") % b"spacings: 3.76 3.76 6.5\n"
+    (tmp_path / "flair.nrrd").write_bytes(header + " ".join(f"{value}.5" for value in data).encode())
+    before = locale.setlocale(locale.LC_NUMERIC)
+    try:
+        locale.setlocale(locale.LC_NUMERIC, "de_DE.UTF-8")
+    except locale.Error:
+        pytest.skip("de_DE.UTF-8 is not installed (tools/system_packages.sh does)")
+    try:
+        volume = read_nrrd(tmp_path / "flair.nrrd")
+    finally:
+        locale.setlocale(locale.LC_NUMERIC, before)
+    assert volume.grid.spacing == (6.5, 3.76, 3.76)
+    np.testing.assert_array_equal(
+        volume.grid.to_source(volume.data).ravel(order="F"), (data + 0.5).astype(np.float32)
+    )
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "bzip2"])
+def test_nothing_is_unpacked_beyond_what_the_header_declares(tmp_path, encoding):
+    pack = {"gzip": gzip.compress, "bzip2": bz2.compress}[encoding]
+    path = tmp_path / "flair.nrrd"
+    path.write_bytes((HEADER % b"").replace(b"raw", encoding.encode()) + pack(bytes(1 << 28)))
+    tracemalloc.start()
+    try:
+        read_nrrd(path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 25
+    finally:
+        tracemalloc.stop()
+
+
+def test_blanks_inside_vectors_and_a_spare_axis_are_read(tmp_path):
+    data = np.arange(1, 121, dtype="<f4")
+    header = HEADER.replace(b"dimension: 3\nsizes: 4 5 6", b"dimension: 4\nsizes: 1 4 5 6")
+    space = b"kinds: vector domain domain domain\nspace: left-anterior-superior\n"
+    space += b"space directions: none ( 1, 0 ,0 ) (0, -2, 0) (0,0,3)\nspace origin: ( 1, 2, 3)\n"
+    path = tmp_path / "flair.nrrd"
+    path.write_bytes(header % space + data.tobytes())
+    volume = read_nrrd(path)
+    expected = np.diag([-1.0, -2, 3, 1])
+    expected[:3, 3] = (-1, 2, 3)
+    np.testing.assert_allclose(volume.grid.affine, expected)
+    np.testing.assert_array_equal(volume.grid.to_source(volume.data), data.reshape(6, 5, 4).T)
+    np.testing.assert_allclose(itk_affine_4d(path), expected)
+
+
+def itk_affine_4d(path):
+    """Where ITK sees a scan with one value per voxel in a vector."""
+    image = sitk.VectorIndexSelectionCast(sitk.ReadImage(str(path)), 0)
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    return np.diag([-1, -1, 1, 1]) @ affine
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        "left-posterior-superior",
+        "right-anterior-superior",
+        "LAS",
+        "RAS",
+        "scanner-xyz",
+        "left-anterior-superior",
+    ],
+)
+def test_every_space_lies_where_itk_sees_it(tmp_path, space):
+    lines = f"space: {space}\nspace directions: (0,2,0) (-1,0,0.5) (0,0,3)\nspace origin: (1,2,3)\n"
+    (tmp_path / "flair.nrrd").write_bytes(HEADER % lines.encode() + np.arange(1, 121, dtype="<f4").tobytes())
+    found = read_nrrd(tmp_path / "flair.nrrd").grid.affine
+    np.testing.assert_allclose(found, itk_affine(tmp_path / "flair.nrrd"), atol=1e-6)

@@ -17,7 +17,10 @@ from ..patients import MASK, Patient, disk_files
 from ..slices import SliceStack
 from ..zoo import Preprocessing
 
-_PACKAGES = ("napari-cead", "torch", "numpy", "scipy", "opencv-python-headless", "nibabel", "SimpleITK")
+_PACKAGES = (
+    *("napari-cead", "torch", "numpy", "scipy", "opencv-python-headless", "nibabel", "SimpleITK"),
+    *("pydicom", "pynrrd"),
+)
 
 
 def versions() -> dict[str, str]:

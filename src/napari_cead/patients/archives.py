@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from ..errors import MaskError, PatientError, PatientNotFoundError, UnreadableError, UnsupportedError
 from .aliases import is_image, is_zip
 from .dicom import SeriesError
+from .places import SEPARATOR, split
 
 MAX_MEMBERS = 50_000
 MAX_BYTES = 16 << 30
@@ -87,11 +88,10 @@ def _split(file: Path, inside: str) -> tuple[str, str]:
     """Split a path inside a zip into the file or folder and what is meant of it (``#5``)."""
     if is_inside(file, inside):
         return inside, ""
-    name, separator, series = inside.rpartition("#")
-    if separator and is_inside(file, name):
-        return name, f"#{series}"
+    if (parts := split(inside, lambda name: is_inside(file, name))) is not None:
+        return parts[0], f"{SEPARATOR}{parts[1]}"
     if "/" not in inside and inside.replace("-", "").isdecimal():  # a series of files that lie at the top
-        return "", f"#{inside}"
+        return "", f"{SEPARATOR}{inside}"
     return inside, ""
 
 

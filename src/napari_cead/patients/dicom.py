@@ -3,44 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import PatientError, PatientNotFoundError, UnreadableError
-from .aliases import sequence_of_description
-from .itk import simpleitk
+from .aliases import is_image, is_zip, sequence_of_description
+from .dicom_groups import Group, groups_of, parallel
+from .dicom_headers import Frame, header_of
 from .places import place_of, within
 
-SUFFIXES = (".dcm", ".ima")
-"""Endings of DICOM files; many have none."""
+SUFFIXES = (".dcm", ".ima", ".dicom")
+"""Endings that only DICOM files have; many have another, or none, and a mark inside tells."""
 
-_NAMES = {
-    "study": "0020|000d",
-    "series": "0020|000e",
-    "number": "0020|0011",
-    "description": "0008|103e",
-    "protocol": "0018|1030",
-    "modality": "0008|0060",
-    "kind": "0008|0008",
-    "contrast": "0018|0010",
-    "position": "0020|0032",
-    "directions": "0020|0037",
-    "colour": "0028|0004",
-}
-_NO_SCAN = {"SR", "PR", "KO", "SEG", "REG", "RTSTRUCT", "RTPLAN", "RTDOSE", "DOC"}
+_BARE = (*SUFFIXES, ".mr", "")  # endings of files that may lack the mark
+_SCAN = ("MR", "OT", "")  # OT and nothing: what programs write that do not say what they write
+_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _PROJECTIONS = {"mip", "mnip", "minip", "projection"}
 _SCOUTS = {"localizer", "localiser", "scout", "survey", "loc", "topogram"}
-SAME_DIRECTION = 1e-3
-"""How far directions of parallel slices may differ."""
 
-_STRANGE = 3  # files of unknown names that are looked into
+_STRANGE = 3  # files of each ending that are looked into
 MEND = "export the series from the scanner or the archive again"
 """What to do about files that cannot be read."""
 
@@ -83,31 +67,51 @@ class Series:
     Attributes:
         key: What names it behind ``#``: its number, unless several have it.
         description: What the scanner calls it.
-        files: Its files, in the order of the slices where that is known.
+        frames: Its slices, in no order.
         sequence: The sequence that the description tells, or None.
-        unusable: Why it is no scan of a brain: a localiser, a projection, in colour, of one slice. Empty if it is one.
+        unusable: Why it is no scan of a brain: another modality, a localiser, a projection, in colour, of one slice.
+            Empty if it is one.
+        traits: In what it differs from others of the same number, for a reader; empty if there are none.
+        notes: What was assumed or left out.
+        study: The study that it belongs to.
     """
 
     key: str
     description: str
-    files: tuple[Path, ...]
+    frames: tuple[Frame, ...]
     sequence: str | None
     unusable: str = ""
+    traits: str = ""
+    notes: tuple[str, ...] = ()
+    study: str = ""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Its files, each once, sorted."""
+        return tuple(sorted({frame.file for frame in self.frames}))
 
     def __str__(self) -> str:
-        slices = "1 file" if len(self.files) == 1 else f"{len(self.files)} slices"
-        return f"{self.key} ({self.description or 'no description'}, {slices})"
+        slices = "1 slice" if len(self.frames) == 1 else f"{len(self.frames)} slices"
+        said = [self.description or "no description", *([self.traits] if self.traits else []), slices]
+        return f"{self.key} ({', '.join(said)})"
 
 
 def is_dicom(file: Path) -> bool:
-    """Whether a file is DICOM: it has the mark that follows the preamble, or the name says so."""
+    """Whether a file is DICOM: it has the mark that follows the preamble, or the name says so.
+
+    Old files have no preamble and no mark; they begin with a tag of the first group.
+    """
     if file.suffix.lower() in SUFFIXES:
         return True
     try:
         with file.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
+            start = stream.read(132)
     except OSError:
         return False
+    bare = file.suffix.lower() in _BARE or file.suffix[1:].isdecimal()
+    return start[128:] == b"DICM" or (
+        bare and len(start) == 132 and start[:2] in (b"\x08\0", b"\x02\0") and start[3] == 0
+    )
 
 
 def holds_dicom(folder: Path) -> bool:
@@ -184,9 +188,11 @@ def series_of(path: str | Path) -> Series:
     place = place_of(path)
     if not place.series:
         file = place.file.absolute()
-        for one in find_series(file.parent):
-            if file in {each.absolute() for each in one.files}:
-                return one
+        found = [one for one in find_series(file.parent) if file in {each.absolute() for each in one.files}]
+        if len(found) > 1:
+            raise choice_of(place.file.parent, found, f"lie in {file.name}")
+        if found:
+            return found[0]
         raise UnreadableError("the file cannot be read as DICOM", file=place.file, mend=MEND)
     every = find_series(place.file)
     for one in every:
@@ -195,64 +201,13 @@ def series_of(path: str | Path) -> Series:
     raise choice_of(place.file, every, f"and no number {place.series}")
 
 
-@dataclass(frozen=True, eq=False)
-class Header:
-    """What the header of one file says.
-
-    Attributes:
-        tags: Texts of the tags that are looked at, by names of ours.
-        size: Voxels along each axis.
-        spacing: Their sizes in mm.
-        components: Values per voxel.
-    """
-
-    tags: dict[str, str]
-    size: tuple[int, ...]
-    spacing: tuple[float, ...]
-    components: int
-
-    @property
-    def position(self) -> NDArray[np.float64]:
-        """Middle of the first voxel in mm, LPS+."""
-        return np.array(_numbers(self.tags["position"], 3))
-
-    @property
-    def axes(self) -> Any:
-        """(2, 3): directions along a row and along a column; None if there are none."""
-        values = _numbers(self.tags["directions"], 6)
-        return (
-            None
-            if values is None or _numbers(self.tags["position"], 3) is None
-            else np.reshape(values, (2, 3))
-        )
-
-
-def header_of(file: Path) -> Header | None:
-    """Return what the header of a DICOM file says, None if it cannot be read."""
-    sitk = simpleitk()
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(file))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:
-        return None
-    tags = {
-        name: _text(reader.GetMetaData(tag)) if reader.HasMetaDataKey(tag) else ""
-        for name, tag in _NAMES.items()
-    }
-    return Header(tags, reader.GetSize(), reader.GetSpacing(), reader.GetNumberOfComponents())
-
-
 @lru_cache(maxsize=16)
 def _sorted_out(stamps: tuple[tuple[Path, int, int], ...]) -> tuple[Series, ...]:
     """Return the series of these files; sizes and times are there to notice that they changed."""
-    groups: dict[str, list[tuple[Path, Header]]] = defaultdict(list)
-    for file, _, _ in stamps:
-        header = header_of(file)
-        if header is not None:
-            groups[header.tags["series"]].append((file, header))
-    found = [_series(groups[uid]) for uid in sorted(groups)]
+    headers = [header for file, _, _ in stamps if (header := header_of(file)) is not None]
+    lost = len(stamps) - len(headers)
+    told = (f"{lost} DICOM files of the folder cannot be read and are left out",) if lost else ()
+    found = [replace(series, notes=series.notes + told) for series in map(_series, groups_of(headers))]
     counts = Counter(one.key for one in found)
     seen: Counter[str] = Counter()
     named = []
@@ -265,40 +220,58 @@ def _sorted_out(stamps: tuple[tuple[Path, int, int], ...]) -> tuple[Series, ...]
     )
 
 
-def _series(members: list[tuple[Path, Header]]) -> Series:
-    header = members[0][1]
-    tags = header.tags
+def _series(group: Group) -> Series:
+    tags = group.header.tags
     description = tags["description"] or tags["protocol"]
-    number = tags["number"] if tags["number"].isdecimal() else "0"
+    notes = []
+    if group.copies:
+        notes.append(f"{group.copies} files hold the same images again and are left out")
+    if group.sharing > 1 and tags["series"]:
+        notes.append(f"{group.sharing} series have its SeriesInstanceUID, which should be of one")
+    if tags["modality"] != "MR":
+        notes.append(f"the header does not say that this is MR (but {tags['modality'] or 'nothing'})")
+    elif tags["class"].startswith(_CAPTURE):
+        notes.append("a secondary capture, which need not hold what the scanner measured")
     return Series(
-        number,
+        tags["number"] if tags["number"].isdecimal() and len(tags["number"]) < 20 else "0",
         description,
-        tuple(file for file, _ in members),
-        sequence_of_description(description, contrast=bool(tags["contrast"])),
-        _unusable([each for _, each in members], description),
+        group.frames,
+        sequence_of_description(description, contrast=group.header.agent),
+        _unusable(group, description),
+        ", ".join(f"{name} {value or 'none'}" for name, value in group.traits.items()),
+        tuple(notes),
+        tags["study"],
     )
 
 
-def _unusable(headers: list[Header], description: str) -> str:
-    tags = headers[0].tags
+def _unusable(group: Group, description: str) -> str:
+    header, frames = group.header, group.frames
+    tags = header.tags
     words = set(_words(description)) | set(_words(tags["kind"]))
-    depth = headers[0].size[2] if len(headers[0].size) > 2 else 1
-    if tags["modality"] in _NO_SCAN:
-        return f"it is of the kind {tags['modality']}"
+    if frames:
+        words |= set(_words(frames[0].traits["image type"]))
+    if tags["modality"] not in _SCAN:
+        return f"it is of the kind {tags['modality']}, not MR"
     if words & _SCOUTS:
         return "a localiser"
     if words & _PROJECTIONS:
         return "a projection"
-    if headers[0].components > 1 or tags["colour"].startswith(("RGB", "YBR", "PALETTE")):
+    if "mosaic" in words:
+        return "a mosaic of slices"
+    if header.colour:
         return "in colour"
-    if len(headers) * depth < 2:
+    if header.table or tags["colour"].startswith("MONOCHROME1"):
+        return "its values are not intensities"
+    if not frames:
+        return "its header does not say what slices there are"
+    if len(frames) < 2:
         return "a single slice"
-    if len(headers) > 1:
-        axes = [header.axes for header in headers]
-        if any(each is None for each in axes):
-            return "its slices say no place"
-        if any(np.abs(each - axes[0]).max() > SAME_DIRECTION for each in axes):
-            return "its slices do not lie parallel"
+    if any(frame.position is None or frame.axes is None for frame in frames):
+        return "its slices state no position"
+    if any(frame.spacing is None for frame in frames):
+        return "its slices state no voxel size"
+    if not all(parallel(frame, frames[0]) for frame in frames):
+        return "its slices do not lie parallel"
     return ""
 
 
@@ -312,39 +285,24 @@ def _words(text: str) -> Iterator[str]:
             word = ""
 
 
-def _text(value: str) -> str:
-    return "".join(
-        letter if letter.isprintable() else " " for letter in value.encode("utf-8", "replace").decode("utf-8")
-    ).strip()
-
-
-def _numbers(text: str, count: int) -> list[float] | None:
-    try:
-        values = [float(part) for part in text.split("\\")]
-    except ValueError:
-        return None
-    return values if len(values) == count and np.isfinite(values).all() else None
-
-
 def _may_be(file: Path) -> bool:
-    return not file.name.startswith(".") and file.name.upper() != "DICOMDIR" and file.is_file()
+    name = file.name
+    other = is_image(name) or is_zip(name) or name.lower().endswith(".png")
+    return not (other or name.startswith(".") or name.upper() == "DICOMDIR") and file.is_file()
 
 
 def _first(folder: Path) -> Path | None:
-    """Return a DICOM file that lies directly in a folder; of files whose name tells nothing a few are looked at."""
-    unknown = 0
+    """Return a DICOM file that lies directly in a folder; a few files of each ending are looked at."""
+    looked: Counter[str] = Counter()
     for name in sorted(entry.name for entry in list(folder.iterdir())):
         file = folder / name
-        suffix = file.suffix.lower()
-        told = suffix in SUFFIXES
-        # IM000001, 1.2.840.113619.2.5
-        if not (told or not suffix or suffix[1:].isdecimal()) or not _may_be(file):
+        if not _may_be(file):
             continue
-        if told or is_dicom(file):
+        suffix = file.suffix.lower()
+        suffix = "" if suffix[1:].isdecimal() else suffix  # IM000001, 1.2.840.113619.2.5
+        looked[suffix] += 1
+        if looked[suffix] <= _STRANGE and is_dicom(file):
             return file
-        unknown += 1
-        if unknown > _STRANGE:
-            return None
     return None
 
 

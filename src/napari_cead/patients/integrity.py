@@ -23,6 +23,7 @@ from .nnunet import is_labels_folder
 from .places import is_pictures
 from .png import PNG_SPACING
 from .reading import read_place
+from .series import APART
 from .volumes import Volume, clean_intensities, clean_mask, onto
 
 Code = Literal[
@@ -37,6 +38,7 @@ Code = Literal[
     "mask-values",
     "mask-place",
     "slice-gap",
+    "series",
     "same-name",
 ]
 
@@ -176,7 +178,8 @@ def check_cohort(
     missing though most patients have it; sequences or a mask on another grid (shape, spacing, or position and
     direction) than the patient's first sequence; headers without an orientation; values that are NaN or infinite;
     masks that are images, or of several labels, or lie outside the brain; slices that are missing or empty in the
-    middle of the brain; and two patients of one name. A patient without a mask is unlabelled: counted, no finding.
+    middle of the brain; DICOM series of which something had to be assumed or left out; and two patients of one name.
+    A patient without a mask is unlabelled: counted, no finding.
 
     Args:
         cohort: Folder whose descendants are patients, or one patient.
@@ -265,6 +268,9 @@ class _Patient:
         read = {name: self._read(files.sequences[name]) for name in order}
         volumes = {name: volume for name, volume in read.items() if volume is not None}
         first = next(iter(volumes.values()), None)
+        if files.kind == "dicom":
+            for note in files.notes:
+                self._find("series", self.place, note)
         for name, volume in volumes.items():
             self._judge_scan(name, files.sequences[name], volume, first)
         mask, lesion = None, None
@@ -298,6 +304,8 @@ class _Patient:
             return None
 
     def _judge_scan(self, name: str, file: Path, volume: Volume, first: Volume | None) -> None:
+        for note in volume.warnings if self.files.kind == "dicom" else ():
+            self._find("slice-gap" if APART in note else "series", file, note.removeprefix(f"{file.name}: "))
         if not is_pictures(file) and not volume.grid.has_orientation:
             self._find("orientation", file, "the header states no orientation: left and right are unknown")
         try:

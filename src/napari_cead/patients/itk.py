@@ -1,4 +1,4 @@
-"""What SimpleITK reads, as grids and sentences of ours. Imported when a format needs it."""
+"""Grids whose world is LPS+, as ITK, DICOM and NRRD have them; and SimpleITK, imported when it is needed."""
 
 from __future__ import annotations
 
@@ -20,22 +20,6 @@ def simpleitk() -> Any:
     sitk: Any = import_module("SimpleITK")
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     return sitk
-
-
-def grid_of(image: Any, *, has_orientation: bool, file: Path) -> Grid:
-    """Return the grid of a three-dimensional SimpleITK image or reader.
-
-    Raises:
-        PatientError: If it has none that can be used.
-    """
-    direction = np.array(image.GetDirection(), dtype=np.float64).reshape(3, 3)
-    return grid_of_lps(
-        image.GetSize(),
-        direction * np.array(image.GetSpacing()),
-        np.array(image.GetOrigin()),
-        has_orientation=has_orientation,
-        file=file,
-    )
 
 
 def grid_of_lps(
@@ -69,8 +53,8 @@ def grid_of_lps(
 
 
 def why(error: BaseException) -> str:
-    """Return what SimpleITK had to say, without the place in its own source."""
+    """Return what a library had to say; of SimpleITK, without the place in its own source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     words = lines[-1] if lines else type(error).__name__
     words = words.removeprefix("sitk::ERROR:").strip()
-    return words[:120]
+    return "".join(letter if letter.isprintable() else " " for letter in words[:120])

@@ -22,7 +22,7 @@ from .dicom import (
     usable_series,
 )
 from .nnunet import is_images_folder, is_labels_folder, labels_of, split_case
-from .places import SEPARATOR, place_of, within
+from .places import place_of, within
 
 
 def find_files(path: str | Path, sequence: str = "flair") -> PatientFiles:
@@ -95,13 +95,13 @@ def place_name(place: str | Path) -> str:
 
 def place_below(place: Path, top: Path) -> Path:
     """Return where the results of a patient belong below a folder: as the patient lies below its cohort."""
-    text, root = str(place), str(top)
-    relative = text[len(root) :].lstrip("/\\#") if text.startswith(root) else place.name
-    parts = Path(relative.replace(f".zip{SEPARATOR}", "/").replace(SEPARATOR, "/")).parts
-    if not parts:
-        return Path()
-    last = parts[-1][:-4] if parts[-1].lower().endswith((".png", ".zip")) else parts[-1]
-    return Path(*parts[:-1], last)
+    found = place_of(place)
+    text, root = str(found.file), str(top)
+    relative = text[len(root) :].lstrip("/\\") if text.startswith(root) else found.file.name
+    plain = (
+        each[:-4] if each.lower().endswith((".png", ".zip")) else each for each in (relative, found.inside)
+    )
+    return Path(*plain)
 
 
 def find_patients(cohort: str | Path) -> Iterator[Path]:
@@ -288,6 +288,8 @@ def _dicom(folder: Path, sequence: str) -> PatientFiles:
         for name, several in groups.items()
         if len(several) > 1
     )
+    if (studies := len({groups[name][0].study for name in chosen})) > 1:
+        notes += (f"the series are of {studies} studies; check that all show one patient at one time",)
     return PatientFiles(folder.name, "dicom", chosen, _mask_in(folder), notes=notes)
 
 

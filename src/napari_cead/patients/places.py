@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .aliases import is_zip
+from .aliases import is_image, is_zip
 
 SEPARATOR = "#"
 """Between what lies on disk and what is meant of it: ``DICOM#5``, ``anna.zip#flair.nii.gz``."""
@@ -37,21 +39,44 @@ class Place:
 def place_of(path: str | Path) -> Place:
     """Split a path into what lies on disk and what is meant of it. A path that exists is never split."""
     whole = Path(path).expanduser()
-    if whole.exists():
-        return Place(whole)
-    text = str(whole)
-    start = text.find(SEPARATOR)
-    while start >= 0:
-        file = Path(text[:start])
-        if text[:start] and (file.is_dir() or (is_zip(file) and file.is_file())):
-            return Place(file, text[start + 1 :])
-        start = text.find(SEPARATOR, start + 1)
+
+    def exists(text: str) -> bool:
+        file = Path(text)
+        return file.is_dir() or (is_zip(file) and file.is_file())
+
+    # A path that is too long for the system, or holds a zero, is none.
+    with suppress(OSError, ValueError):
+        if not whole.exists() and (parts := split(str(whole), exists)):
+            return Place(Path(parts[0]), parts[1])
     return Place(whole)
+
+
+def split(text: str, exists: Callable[[str], bool]) -> tuple[str, str] | None:
+    """Split a path at the last separator before which there is something: names of folders may hold one too.
+
+    Args:
+        text: The path, ``FOLDER#5`` for instance.
+        exists: Whether a path is there.
+
+    Returns:
+        What is there, and what is meant of it; None if there is nothing.
+    """
+    end = text.rfind(SEPARATOR)
+    while end > 0:
+        before = text[:end].rstrip("/\\") or text[:end]
+        if exists(before):
+            return before, text[end + 1 :]
+        end = text.rfind(SEPARATOR, 0, end)
+    return None
 
 
 def within(file: str | Path, inside: str) -> Path:
     """Return the path that means something inside a file or folder; the file itself if ``inside`` is empty."""
-    return Path(f"{file}{SEPARATOR}{inside}") if inside else Path(file)
+    if not inside:
+        return Path(file)
+    plain = Path(f"{file}{SEPARATOR}{inside}")
+    # A folder may be called so: then a slash tells that it is not meant.
+    return Path(file, f"{SEPARATOR}{inside}") if plain.exists() else plain
 
 
 def is_pictures(path: str | Path) -> bool:
@@ -75,12 +100,13 @@ def disk_files(path: str | Path) -> list[Path]:
     place = place_of(path)
     if place.zipped:
         return [place.file]
-    if place.series or (place.file.suffix.lower() in (".dcm", ".ima") and place.file.is_file()):
-        from .dicom import series_of
-
-        return list(series_of(path).files)
-    if place.file.is_dir():
+    if place.file.is_dir() and not place.series:
         return sorted(place.file.glob("*.png"))
+    if not is_image(place.file):
+        from .dicom import is_dicom, series_of
+
+        if place.series or is_dicom(place.file):
+            return list(series_of(path).files)
     return [place.file, *_companions(place.file)]
 
 

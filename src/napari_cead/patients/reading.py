@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import UnsupportedError
 from .aliases import is_image
 from .archives import unpacked
-from .dicom import SUFFIXES, is_dicom
+from .dicom import is_dicom
 from .nrrd import read_nrrd
 from .places import place_of
 from .png import PNG_SPACING, Side, read_stack, slice_files
@@ -49,6 +49,6 @@ def read_place(
         return read_stack([file], side, png_spacing)
     if suffix in (".nrrd", ".nhdr"):
         return read_nrrd(file)
-    if file.is_file() and (suffix in SUFFIXES or (not is_image(file) and is_dicom(file))):
+    if file.is_file() and not is_image(file) and is_dicom(file):
         return read_series(file)
     return read_volume(file)

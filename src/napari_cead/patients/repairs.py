@@ -1,4 +1,4 @@
-"""What nibabel repairs in a header: caught as notes, where it would print to the terminal."""
+"""What nibabel and pydicom repair in a header: caught as notes, where it would be printed to the terminal."""
 
 from __future__ import annotations
 
@@ -23,12 +23,18 @@ class _Keep(logging.Filter):
         return False
 
 
-logging.getLogger("nibabel.global").addFilter(_Keep())
+for _name in ("nibabel.global", "pydicom"):
+    logging.getLogger(_name).addFilter(_Keep())
+
+
+def repairing() -> bool:
+    """Whether remarks on headers that are read in this thread are kept."""
+    return getattr(_here, "notes", None) is not None
 
 
 @contextmanager
 def repairs() -> Iterator[list[str]]:
-    """Give the list to which nibabel's remarks on headers read in this thread are added, instead of its log."""
+    """Give the list to which the remarks on headers read in this thread are added, instead of a log."""
     notes: list[str] = []
     before = getattr(_here, "notes", None)
     _here.notes = notes

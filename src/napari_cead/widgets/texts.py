@@ -11,7 +11,8 @@ from ..detection.scores import SCORES
 from .anatomy import Convention
 
 SCAN_FILES = (
-    "Brain MRI (*.nii *.nii.gz *.hdr *.img *.mgz *.mgh *.nrrd *.nhdr *.dcm *.ima *.zip *.png);;All files (*)"
+    "Brain MRI (*.nii *.nii.gz *.hdr *.img *.mgz *.mgh *.nrrd *.nhdr *.dcm *.dicom *.ima *.mr *.zip *.png)"
+    ";;All files (*)"
 )
 """What file dialogs offer as scans."""
 

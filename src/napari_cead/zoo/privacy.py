@@ -74,6 +74,8 @@ _KEYS = frozenset(
             "opencv-python-headless",
             "nibabel",
             "SimpleITK",
+            "pydicom",
+            "pynrrd",
             "python",
         ),
     }
