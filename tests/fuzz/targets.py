@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import os
 import shutil
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -149,6 +151,38 @@ def _use_patient(folder: Path) -> None:
     patient = load_patient(folder)
     slice_stack(patient, patient.sequence, size=20)
     save_volume(patient.volume(), patient, folder / "out.nii.gz")
+
+
+def _reference(folder: Path) -> None:
+    """A mask with values below 128 on a grid of twice the resolution, as another program might draw it."""
+    volume, lesion = _volumes()
+    write_nifti(folder / "flair.nii", np.round(volume).astype(np.int16), AFFINE)
+    finer = lesion.repeat(2, 0).repeat(2, 1).astype(np.int8)
+    affine = AFFINE @ np.diag([0.5, 0.5, 1, 1])
+    affine[:2, 3] = -0.25 * AFFINE.diagonal()[:2]
+    write_nifti(folder / "seg.nii", finer, affine)
+
+
+def _use_reference(folder: Path) -> None:
+    """A reference that is used holds what the file holds, or something is said."""
+    check_cohort(folder.parent)
+    patient = load_patient(folder)
+    if patient.lesion_mask is None or "seg" not in patient.files:
+        return
+    logging.disable()  # the oracle may speak
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = nib.load(patient.files["seg"])
+            stored, voxel = np.asarray(image.dataobj), abs(np.linalg.det(image.affine[:3, :3]))
+    except Exception:  # and reads less than the program does
+        return
+    finally:
+        logging.disable(logging.NOTSET)
+    assert not (stored < 0).any(), "a mask with negative values is used"
+    assert patient.lesion_mask.any() or not stored.any(), "a mask that holds something comes out empty"
+    there, used = (stored > 0).sum() * voxel, patient.lesion_mask.sum() * np.prod(patient.spacing)
+    assert patient.warnings or abs(used - there) <= 0.1 * there, f"{there:g} mm3 become {used:g}, nothing is said"
 
 
 # Models
@@ -309,6 +343,7 @@ TARGETS = {
     "dicom-enhanced": Target(_enhanced, _use_patient),
     "nrrd": Target(_nrrd, _use_patient),
     "zip": Target(_zip, _use_zip),
+    "reference": Target(_reference, _use_reference),
     "model": Target(_model, _use_model),
     "model-zip": Target(_archive, _use_archive),
     "settings": Target(_settings("settings.json", 1), _use_settings),
