@@ -17,6 +17,7 @@ _KINDS: dict[Role, Kind] = {
     "anomaly map": "anomaly map",
     "reconstruction": "reconstruction",
     "detected mask": "mask",
+    "corrections": "corrections",
 }
 
 

@@ -233,9 +233,14 @@ def split_name(path: str | Path) -> tuple[str, str | None]:
     return name.key, name.role
 
 
+def words_of(path: str | Path) -> list[str]:
+    """Return the words of a file name, lower case."""
+    return [word for _, _, word in _words(stem(path))]
+
+
 def looks_like_mask(path: str | Path) -> bool:
     """Whether any word of a name is used for masks of lesions."""
-    words = [word for _, _, word in _words(stem(path))]
+    words = words_of(path)
     return any(map(_MASKISH.search, words)) and not (TISSUE & set(words) and not LESION & set(words))
 
 

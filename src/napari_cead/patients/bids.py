@@ -142,7 +142,7 @@ def mask_of(scan: Path) -> tuple[Path | None, tuple[str, ...]]:
     space = name.entities.get("space")
     ranked = []
     made: list[str] = []
-    for file in _candidates(scan, name):
+    for file in files_near(scan):
         found = parse(file)
         if found is None or found.subject != name.subject:
             continue
@@ -191,7 +191,10 @@ def _rank(file: Path, name: BidsName, space: str | None) -> int | None:
     return 1
 
 
-def _candidates(scan: Path, name: BidsName) -> Iterator[Path]:
+def files_near(scan: Path) -> Iterator[Path]:
+    """Give the files that may hold a mask of a scan: those beside it, and those of its subject in the derivatives."""
+    if (name := parse(scan)) is None:
+        return
     yield from _images(scan.parent)
     subject, session = f"sub-{name.subject[0]}", name.subject[1]
     top = next((parent.parent for parent in scan.parents if parent.name == subject), None)

@@ -195,10 +195,9 @@ def _mask(
 ) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
     if isinstance(result, PatientError):
         raise MaskError(result.reason, file=result.file, mend=result.mend) from result
+    made: tuple[str, ...] = ()
     if (kind := kind_of(file)) is not None:
         made = (f"{file.name} is {MADE[kind]}, not a reference; figures compare two results",)
-    else:
-        made = ()
     try:
         result = placed(result, chosen, file.name)
     except PatientError as error:

@@ -60,12 +60,14 @@ def numbered_slices(folder: Path) -> dict[int, Path]:
 
 
 def slice_files(folder: Path) -> list[Path]:
-    """Return the PNG slices of a folder, sorted by the whole number that is their name.
+    """Return the PNG slices of a scan, sorted by the whole number that is their name.
 
     Raises:
-        PatientError: As `numbered_slices`.
+        PatientError: As `numbered_slices`, and if slices are missing in between.
     """
-    return list(numbered_slices(folder).values())
+    slices = numbered_slices(folder)
+    check_gaps(tuple(slices), folder)
+    return list(slices.values())
 
 
 def read_folder(folder: Path, side: Side, spacing: tuple[float, float, float]) -> Volume:

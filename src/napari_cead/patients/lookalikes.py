@@ -1,0 +1,62 @@
+"""Files that look like a lesion mask and are called so that nobody takes them for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import PatientError
+from .aliases import LESION, MASK, OTHER_MASK, looks_like_mask, read_name, words_of
+from .bids import files_near, parse
+from .cases import PatientFiles, scan_files
+from .marks import kind_of
+from .nifti import read_header
+from .places import place_of
+from .volumes import MAX_MASK_VALUES, Volume, read_volume
+
+
+def overlooked(files: PatientFiles, scan: Volume | None) -> Iterator[tuple[Path, str]]:
+    """Give the files near a patient without a lesion mask that may be one, each with what speaks for it.
+
+    Args:
+        files: The patient.
+        scan: Its first scan; None if none can be read.
+    """
+    places = [place_of(place) for place in files.sequences.values()]
+    if files.kind != "nifti" or any(place.inside or place.zipped for place in places):
+        return
+    taken = {place.file for place in places}
+    for first in sorted(taken)[:1] if parse(min(taken)) else ():
+        for file in files_near(first):
+            if file not in taken and LESION & set(words_of(file)) and kind_of(file) is None:
+                yield file, "its name speaks of lesions, but of another space or kind"
+        return
+    own = {read_name(file).prefix for file in taken}
+    for folder in sorted({file.parent for file in taken}):
+        for file in scan_files(folder):
+            name = read_name(file)
+            theirs = name.role is not None and name.role not in (MASK, OTHER_MASK)
+            if file in taken or theirs or not file.name.startswith(tuple(own)) or kind_of(file) is not None:
+                continue
+            if looks_like_mask(file):
+                yield file, "its name is like that of one"
+            elif name.role is None and scan is not None and _holds_labels(file, scan):
+                yield file, "it holds a few whole numbers on the grid of the scan"
+
+
+def _holds_labels(file: Path, scan: Volume) -> bool:
+    try:
+        header = read_header(file)
+        if header is not None and sorted(header.shape[:3]) != sorted(scan.grid.shape):
+            return False
+        volume = read_volume(file)
+    except (PatientError, OSError):
+        return False
+    if volume.data.shape != scan.data.shape:
+        return False
+    marked = volume.data[volume.data != 0]
+    if not 0 < marked.size < volume.data.size or not np.array_equal(marked, np.rint(marked)):
+        return False
+    return marked.min() > 0 and len(np.unique(marked)) < MAX_MASK_VALUES
