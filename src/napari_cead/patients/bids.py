@@ -115,6 +115,7 @@ def scans_of(folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
             continue
         rank = (
             "space" in name.entities,
+            split_name(name.suffix)[1] != name.sequence,
             len(name.entities),
             _natural(name.entities.get("run", "")),
             _natural(file.name),
