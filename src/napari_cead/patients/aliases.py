@@ -343,23 +343,19 @@ def _mask(whole: str, words: list[tuple[int, int, str]], start: int, end: int, r
         bool(LESION & set(said)) or bool(_AGREED & set(said)) or said[0] in ("lesionmask", "gt", "ground")
     )
     at, about = start, False
-    if role == MASK:
-        while at and (texts[at - 1] in _ABOUT or _sequence(texts, at)):
-            word = texts[at - 1]
-            if word in NOT_DRAWN:
-                role = OTHER_MASK
-            elif not lesion and word in LESION:
-                lesion = True
-            elif not lesion and role == MASK and word in TISSUE:
-                role = BRAIN_MASK if word in BRAIN_WORDS else OTHER_MASK
-            length = _sequence(texts, at)
-            about = about or bool(length)
-            at -= max(1, length)
-        rest = [word for number, word in enumerate(texts[:at]) if not _labels_a_patient(texts, number)]
-        if role == MASK and not lesion and TISSUE & set(rest):
+    while at and (texts[at - 1] in _ABOUT or _sequence(texts, at)):
+        word = texts[at - 1]
+        if role == MASK and word in NOT_DRAWN:
             role = OTHER_MASK
-        if TISSUE & set(texts[end:]) and not lesion:
-            role = BRAIN_MASK
+        elif role == MASK and not lesion and word in TISSUE:
+            role = BRAIN_MASK if word in BRAIN_WORDS else OTHER_MASK
+        lesion = lesion or word in LESION
+        length = _sequence(texts, at)
+        about = about or bool(length)
+        at -= max(1, length)
+    rest = {word for number, word in enumerate(texts[:at]) if not _labels_a_patient(texts, number)}
+    if role == MASK and not lesion and TISSUE & (rest | set(texts[end:])):
+        role = BRAIN_MASK if BRAIN_WORDS & set(texts[end:]) else OTHER_MASK
     rater = next((match for word in texts[end:] if (match := _RATER.fullmatch(word))), None)
     agreed = _AGREED & set(texts)
     doubt = role == MASK and about and not lesion
