@@ -86,7 +86,7 @@ def test_results_that_are_opened_are_no_scan_and_no_reference(
     assert [layer.name for layer in viewer.layers] == names
     qtbot.wait(50)  # the dock looks when all layers are there
     assert widget.session.patient is None
-    assert (widget.image_layer.choices, widget.reference_layer.choices) == ((), (None,))
+    assert (widget.image_layer.choices, widget.reference_layer.choices) == ((None,), (None,))
     widget.patient.value = patient_folder
     qtbot.waitUntil(lambda: widget.session.patient is not None)
     assert {*names, "flair", "lesion mask"} <= {layer.name for layer in viewer.layers}

@@ -9,6 +9,7 @@ from PIL import Image
 
 from napari_cead.errors import Cancelled, PatientError
 from napari_cead.patients.integrity import check_cohort
+from scanners import write_dicom
 from scans import make_brain, write_nifti
 
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
@@ -206,3 +207,22 @@ def test_a_lesion_mask_in_another_space_of_a_data_set_is_listed(tmp_path):
     assert codes(check_cohort(tmp_path)) == {
         ("sub-01", "mask-name", "sub-01_space-MNI_label-lesion_mask.nii.gz")
     }
+
+
+@pytest.mark.parametrize("layout", ["png", "picture", "dicom"])
+def test_a_mask_that_was_not_recognised_is_listed_beside_slices(tmp_path, layout):
+    brain, lesion = make_brain((6, 20, 16))
+    if layout == "dicom":
+        write_dicom(tmp_path / "anna", stored(brain).astype(np.int16), AFFINE)
+        expected = tmp_path / "anna" / "seg_of_anna.nii.gz"
+        write_nifti(expected, stored(lesion.astype(np.uint8)), AFFINE)
+    else:
+        scan, expected = (
+            tmp_path / "anna" / ("3" if layout == "png" else "flair"),
+            tmp_path / "anna" / "masks",
+        )
+        for folder, pixels in ((scan, brain[3]), (expected, lesion[3] * 255)):
+            folder.mkdir(parents=True)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / "003.png")
+    (finding,) = check_cohort(tmp_path).findings
+    assert (finding.code, finding.file) == ("mask-name", expected)

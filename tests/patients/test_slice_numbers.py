@@ -92,12 +92,11 @@ def test_one_number_twice_is_refused(scan):
     assert [finding.code for finding in check_cohort(scan).findings] == ["unreadable"]
 
 
-def test_a_name_that_is_no_number_is_refused_among_numbers(scan):
+def test_a_name_that_is_no_number_is_passed_over_and_said(scan):
     write(scan / "3", [7], name="overview_{}.png")
-    with pytest.raises(
-        PatientError, match=r"1 of 26 PNGs have a name that is no number, the first is overview_7"
-    ):
-        cead.load_patient(scan)
+    with pytest.warns(CeadWarning, match=r"3: passed over, for their names are no numbers: overview_7\.png"):
+        assert cead.load_patient(scan).shape[0] == 25
+    assert [finding.code for finding in check_cohort(scan).findings] == ["unrecognised"]
 
 
 def test_hidden_pictures_are_nobodys(scan, quiet):

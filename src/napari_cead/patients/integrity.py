@@ -23,7 +23,7 @@ from .lookalikes import overlooked
 from .marks import kind_of
 from .nnunet import is_labels_folder
 from .places import is_pictures
-from .png import PNG_SPACING, check_gaps, placed
+from .png import NO_NUMBER, PNG_SPACING, check_gaps, placed
 from .reading import read_place
 from .volumes import Volume, clean_intensities, clean_mask, onto
 
@@ -303,7 +303,7 @@ class _Patient:
             said = f"there is no lesion mask, but {file.name} may be one: {why}; call it seg, or name it with --mask"
             self._find("mask-name", file, said)
         for note in self.files.notes:
-            if "names are no numbers" in note:
+            if NO_NUMBER in note:
                 self._find("mask-name", self.place, f"{note}; name them 000.png, 001.png, …")
 
     def _placed_mask(self, mask: Volume, scan: Volume) -> Volume | None:
@@ -324,6 +324,8 @@ class _Patient:
             volume = read_place(file, "left", self.png_spacing)
             if file != self.files.mask:
                 check_gaps(volume.numbers, file)
+            for note in (note for note in volume.warnings if NO_NUMBER in note):
+                self._find("unrecognised", file, f"{note}; name slices 000.png, 001.png, …")
             return volume
         except PatientError as error:
             gap = "slices are missing" in error.reason

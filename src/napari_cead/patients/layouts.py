@@ -24,6 +24,7 @@ from .dicom import (
 from .marks import MADE, kind_of
 from .nnunet import is_images_folder, is_labels_folder, labels_of, split_case
 from .places import SEPARATOR, place_of, pngs_in, within
+from .png import NO_NUMBER
 
 
 def find_files(path: str | Path, sequence: str = "flair") -> PatientFiles:
@@ -248,7 +249,7 @@ def _recognise(folder: Path, sequence: str = "flair") -> PatientFiles | None:
     if any(name in SEQUENCES for name in slices):
         mask = slices.pop(MASK, None)
         nameless = [entry.name for entry in entries if entry.name in PNG_FOLDERS and _nameless(entry)]
-        notes = tuple(f"the PNGs in {name} are not used: their names are no numbers" for name in nameless)
+        notes = tuple(f"the PNGs in {name} are not used: {NO_NUMBER}" for name in nameless)
         return PatientFiles(folder.name, "png", slices, mask, notes=notes)
     if is_images_folder(folder) or is_labels_folder(folder) or cases(folder):
         return None

@@ -8,13 +8,25 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import PatientError
-from .aliases import LESION, MASK, OTHER_MASK, looks_like_mask, read_name, words_of
+from .aliases import (
+    LESION,
+    MASK,
+    MASK_FOLDERS,
+    OTHER_MASK,
+    PNG_FOLDERS,
+    is_zip,
+    looks_like_mask,
+    read_name,
+    words_of,
+)
 from .bids import files_near, parse
 from .cases import PatientFiles, scan_files
 from .marks import kind_of
 from .nifti import read_header
-from .places import place_of
+from .places import place_of, pngs_in
 from .volumes import MAX_MASK_VALUES, Volume, read_volume
+
+_LIKE = "its name is like that of one"
 
 
 def overlooked(files: PatientFiles, scan: Volume | None) -> Iterator[tuple[Path, str]]:
@@ -24,15 +36,33 @@ def overlooked(files: PatientFiles, scan: Volume | None) -> Iterator[tuple[Path,
         files: The patient.
         scan: Its first scan; None if none can be read.
     """
-    places = [place_of(place) for place in files.sequences.values()]
-    if files.kind != "nifti" or any(place.inside or place.zipped for place in places):
+    places = sorted({place_of(place).file for place in files.sequences.values()})
+    if any(is_zip(place) for place in places):
         return
-    taken = {place.file for place in places}
-    for first in sorted(taken)[:1] if parse(min(taken)) else ():
-        for file in files_near(first):
-            if file not in taken and LESION & set(words_of(file)) and kind_of(file) is None:
+    if files.kind == "nifti" and parse(places[0]) is not None:
+        for file in files_near(places[0]):
+            if file not in places and LESION & set(words_of(file)) and kind_of(file) is None:
                 yield file, "its name speaks of lesions, but of another space or kind"
-        return
+    elif files.kind == "nifti":
+        yield from _beside(set(places), scan)
+    else:
+        for place in _of_other_kinds(files.kind, places[0]):
+            if looks_like_mask(place) and kind_of(place) is None:
+                yield place, _LIKE
+
+
+def _of_other_kinds(kind: str, place: Path) -> list[Path]:
+    """Return the files, or folders of slices, that may be the mask of a DICOM folder or of PNG slices."""
+    if kind == "dicom":
+        return scan_files(place if place.is_dir() else place.parent)
+    if kind == "png":
+        folders = (entry for entry in sorted(place.parent.iterdir()) if entry.is_dir())
+        return [folder for folder in folders if folder.name not in PNG_FOLDERS and pngs_in(folder)]
+    folders = (place.parent.parent / name for name in MASK_FOLDERS)
+    return [folder for folder in folders if (folder / place.name).is_file()]
+
+
+def _beside(taken: set[Path], scan: Volume | None) -> Iterator[tuple[Path, str]]:
     own = {read_name(file).prefix for file in taken}
     for folder in sorted({file.parent for file in taken}):
         for file in scan_files(folder):
@@ -41,7 +71,7 @@ def overlooked(files: PatientFiles, scan: Volume | None) -> Iterator[tuple[Path,
             if file in taken or theirs or not file.name.startswith(tuple(own)) or kind_of(file) is not None:
                 continue
             if looks_like_mask(file):
-                yield file, "its name is like that of one"
+                yield file, _LIKE
             elif name.role is None and scan is not None and _holds_labels(file, scan):
                 yield file, "it holds a few whole numbers on the grid of the scan"
 

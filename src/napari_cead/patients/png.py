@@ -21,6 +21,9 @@ Side = Literal["left", "right"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
+NO_NUMBER = "their names are no numbers"
+"""What is said of PNGs that have no place among slices."""
+
 PNG_SPACING = (1.0, 0.94, 0.94)
 """(z, y, x) in mm assumed for PNG slices: that of BrainMetShare."""
 
@@ -29,13 +32,11 @@ def numbered_slices(folder: Path) -> dict[int, Path]:
     """Return the PNG slices of a folder by the whole number that is their name, in order. ``7`` and ``007`` are one.
 
     Raises:
-        PatientError: If there are none, if two have one number, or if a name is no number.
+        PatientError: If there are none, or two have one number.
     """
     numbered: dict[int, Path] = {}
-    others = []
     for path in pngs_in(folder):
         if not path.stem.isdecimal():
-            others.append(path.name)
             continue
         number = int(path.stem)
         if number in numbered:
@@ -48,13 +49,6 @@ def numbered_slices(folder: Path) -> dict[int, Path]:
     if not numbered:
         raise PatientNotFoundError(
             "no numbered PNG slices (000.png, 001.png, …)", file=folder, mend="check the folder"
-        )
-    if others:
-        raise UnreadableError(
-            f"{len(others)} of {len(others) + len(numbered)} PNGs have a name that is no number, the first is "
-            f"{others[0]}",
-            file=folder,
-            mend="rename these slices to their numbers, or take them out of the folder",
         )
     return dict(sorted(numbered.items()))
 
@@ -77,7 +71,10 @@ def read_folder(folder: Path, side: Side, spacing: tuple[float, float, float]) -
         PatientError: If a file cannot be read, sizes differ, or names tell no place for a slice.
     """
     slices = numbered_slices(folder)
-    return replace(read_stack(list(slices.values()), side, spacing), numbers=tuple(slices))
+    volume = read_stack(list(slices.values()), side, spacing)
+    strange = [path.name for path in pngs_in(folder) if not path.stem.isdecimal()]
+    notes = (f"{folder.name}: passed over, for {NO_NUMBER}: {', '.join(strange[:3])}",) if strange else ()
+    return replace(volume, numbers=tuple(slices), warnings=(*volume.warnings, *notes))
 
 
 def check_gaps(numbers: tuple[int, ...], folder: Path) -> None:
