@@ -183,7 +183,9 @@ def test_a_mask_that_was_not_recognised_is_listed(cohort, name, why):
     assert report.labelled == 2
 
 
-@pytest.mark.parametrize("name", ["brain_mask", "csf_mask", "adc", "fine"])
+@pytest.mark.parametrize(
+    "name", ["brain_mask", "csf_mask", "flair_brainmask.DERIVED", "change_mask_on_t1", "adc", "fine"]
+)
 def test_what_is_no_lesion_mask_is_not_listed(cohort, name):
     folder = cohort / "train" / "Mets_001"
     (folder / "seg.nii.gz").unlink()

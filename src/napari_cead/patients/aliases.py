@@ -95,13 +95,16 @@ TISSUE = {
     *("brain", "bet", "hdbet", "synthstrip", "skullstrip", "head", "skull", "scalp", "face", "deface"),
     *("tissue", "tissues", "wm", "gm", "csf", "white", "grey", "gray", "matter", "ventricle", "ventricles"),
     *("ventricular", "parenchyma", "cortex", "cortical", "subcortical", "cerebellum", "hippocampus"),
-    *("thalamus", "aseg", "aparc", "background", "foreground", "fov", "body"),
+    *("thalamus", "aseg", "aparc", "background", "foreground", "fov", "body", "brainmask"),
 }
 """Words before ``mask`` or ``seg`` that speak for tissues, or for the whole brain."""
 
-NOT_DRAWN = {
+CHANGE = {"change", "changes", "changemask", "difference"}
+"""Words of masks of what changed between two visits."""
+
+NOT_DRAWN = CHANGE | {
     *("pred", "prediction", "predicted", "predictions", "detected", "auto", "automatic", "prob"),
-    *("probability", "probabilities", "anomaly", "change", "changes", "difference"),
+    *("probability", "probabilities", "anomaly"),
 }
 """Words before ``mask`` or ``seg`` of what nobody has drawn as a patient's lesions."""
 
@@ -136,7 +139,7 @@ def is_nifti(path: str | Path) -> bool:
 
 
 def is_image(path: str | Path) -> bool:
-    """Whether the file name is that of one volume: NIfTI, Analyze, MGH or NRRD. Hidden files are nobody's."""
+    """Whether the file name is that of one volume. Hidden files are nobody's."""
     return str(path).lower().endswith(IMAGE_SUFFIXES) and not Path(path).name.startswith(".")
 
 
@@ -240,8 +243,13 @@ def words_of(path: str | Path) -> list[str]:
 
 def looks_like_mask(path: str | Path) -> bool:
     """Whether any word of a name is used for masks of lesions."""
-    words = words_of(path)
-    return any(map(_MASKISH.search, words)) and not (TISSUE & set(words) and not LESION & set(words))
+    return any(map(_MASKISH.search, words_of(path))) and not says_otherwise(path)
+
+
+def says_otherwise(path: str | Path) -> bool:
+    """Whether a name speaks of tissues, the brain or change, and of no lesions."""
+    words = set(words_of(path))
+    return bool(CHANGE & words or (TISSUE & words and not LESION & words))
 
 
 def _words(whole: str) -> list[tuple[int, int, str]]:
@@ -353,7 +361,8 @@ def _mask(whole: str, words: list[tuple[int, int, str]], start: int, end: int, r
         length = _sequence(texts, at)
         about = about or bool(length)
         at -= max(1, length)
-    rest = {word for number, word in enumerate(texts[:at]) if not _labels_a_patient(texts, number)}
+    # A word that a number follows names a patient: brain_01_seg.
+    rest = {word for place, word in enumerate(texts[:at]) if not texts[place + 1][0].isdigit()}
     if role == MASK and not lesion and TISSUE & (rest | set(texts[end:])):
         role = BRAIN_MASK if BRAIN_WORDS & set(texts[end:]) else OTHER_MASK
     rater = next((match for word in texts[end:] if (match := _RATER.fullmatch(word))), None)
@@ -372,11 +381,6 @@ def _sequence(texts: list[str], end: int) -> int:
     """Return how many words before this one name a sequence."""
     match = _match(texts, end)
     return 0 if match is None or match[2] not in SEQUENCES or texts[end - 1].isdecimal() else end - match[0]
-
-
-def _labels_a_patient(texts: list[str], number: int) -> bool:
-    """Whether a word is followed by a number, as the names of patients are: ``brain_01_seg``."""
-    return number + 1 < len(texts) and texts[number + 1][:1].isdigit()
 
 
 def sequence_of_description(text: str, *, contrast: bool = False) -> str | None:

@@ -17,6 +17,7 @@ from .aliases import (
     is_zip,
     looks_like_mask,
     read_name,
+    says_otherwise,
     words_of,
 )
 from .bids import files_near, parse
@@ -44,7 +45,7 @@ def overlooked(files: PatientFiles, scan: Volume | None) -> Iterator[tuple[Path,
             if file not in places and LESION & set(words_of(file)) and kind_of(file) is None:
                 yield file, "its name speaks of lesions, but of another space or kind"
     elif files.kind == "nifti":
-        yield from _beside(set(places), scan)
+        yield from _beside(files.name, set(places), scan)
     else:
         for place in _of_other_kinds(files.kind, places[0]):
             if looks_like_mask(place) and kind_of(place) is None:
@@ -62,8 +63,10 @@ def _of_other_kinds(kind: str, place: Path) -> list[Path]:
     return [folder for folder in folders if (folder / place.name).is_file()]
 
 
-def _beside(taken: set[Path], scan: Volume | None) -> Iterator[tuple[Path, str]]:
+def _beside(patient: str, taken: set[Path], scan: Volume | None) -> Iterator[tuple[Path, str]]:
     own = {read_name(file).prefix for file in taken}
+    if any(file.parent.name == patient for file in taken):
+        own = {""}  # the folder is the patient's, whatever its files are called
     for folder in sorted({file.parent for file in taken}):
         for file in scan_files(folder):
             name = read_name(file)
@@ -72,7 +75,7 @@ def _beside(taken: set[Path], scan: Volume | None) -> Iterator[tuple[Path, str]]
                 continue
             if looks_like_mask(file):
                 yield file, _LIKE
-            elif name.role is None and scan is not None and _holds_labels(file, scan):
+            elif name.role is None and scan and not says_otherwise(file) and _holds_labels(file, scan):
                 yield file, "it holds a few whole numbers on the grid of the scan"
 
 
