@@ -133,11 +133,6 @@ GRADIENT_ECHO = {"mprage", "rage", "spgr", "fspgr", "bravo", "gre", "tfl3d"}
 """Words of a description that tell of a T1 gradient echo."""
 
 
-def is_nifti(path: str | Path) -> bool:
-    """Whether the file name is that of a NIfTI or Analyze image."""
-    return is_image(path) and str(path).lower().endswith(NIFTI_SUFFIXES)
-
-
 def is_image(path: str | Path) -> bool:
     """Whether the file name is that of one volume. Hidden files are nobody's."""
     return str(path).lower().endswith(IMAGE_SUFFIXES) and not Path(path).name.startswith(".")
@@ -220,15 +215,11 @@ def _read(whole: str) -> Name:
 def split_name(path: str | Path) -> tuple[str, str | None]:
     """Split a file name into what names the patient and the canonical sequence name.
 
-    Returns:
-        ``(prefix, sequence)``; the sequence is None if the name tells nothing, and the prefix is then the
-        whole stem.
+    The sequence is None if the name tells nothing, and the prefix is then the whole stem.
 
     Examples:
         >>> split_name("BraTS-MET-00001-000-t2f.nii.gz")
         ('BraTS-MET-00001-000', 'flair')
-        >>> split_name("flair.nii")
-        ('', 'flair')
         >>> split_name("anna_FLAIR_post.nii")
         ('anna', 'flair')
     """
