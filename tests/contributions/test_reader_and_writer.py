@@ -3,9 +3,13 @@ import numpy as np
 import pytest
 from npe2 import DynamicPlugin, PluginManifest
 
+import napari_cead as cead
+from napari_cead.contributions.layers import KEY
 from napari_cead.contributions.reader import get_reader
 from napari_cead.contributions.writer import write_image, write_labels
+from napari_cead.detection import save_detection
 from napari_cead.errors import OutputError, PatientError
+from napari_cead.patients.marks import kind_of
 from scans import make_brain, write_nifti
 
 
@@ -94,3 +98,59 @@ def test_a_masked_scan_next_to_another_is_not_mixed_up(tmp_path):
     write_nifti(tmp_path / "b_seg.nii", lesion.astype(np.uint8))
     layers = get_reader(str(tmp_path / "a_flair.nii"))(str(tmp_path / "a_flair.nii"))
     assert [kind for _, _, kind in layers] == ["image"]
+
+
+@pytest.fixture
+def results(patient_folder, model_folder, tmp_path):
+    """What a detection wrote, in a folder inside the patient's own."""
+    result = cead.detect(cead.load_patient(patient_folder), cead.load_model(model_folder, device="cpu"))
+    out = patient_folder / "out"
+    save_detection(result, out)
+    return result, out
+
+
+def shown(path):
+    """Name, kind and role of each layer that a path opens as."""
+    return [
+        (keywords["name"], kind, keywords["metadata"][KEY].role)
+        for _, keywords, kind in get_reader(str(path))(str(path))
+    ]
+
+
+def test_results_open_as_what_they_are(results, tmp_path):
+    result, out = results
+    expected = {
+        "anomaly_map": ("anomaly map", "image", "anomaly map"),
+        "reconstruction": ("reconstruction", "image", "reconstruction"),
+        "mask": ("detected mask", "labels", "detected mask"),
+    }
+    for name, layer in expected.items():
+        assert shown(out / f"{name}.nii.gz") == [layer]
+        renamed = tmp_path / f"anna_{name}_flair_seg.nii.gz"
+        renamed.write_bytes((out / f"{name}.nii.gz").read_bytes())
+        assert shown(renamed) == [layer]
+    assert shown(out) == [expected["reconstruction"], expected["anomaly_map"], expected["mask"]]
+    [(data, keywords, _)] = get_reader(str(out / "anomaly_map.nii.gz"))(str(out / "anomaly_map.nii.gz"))
+    np.testing.assert_array_equal(data, result.anomaly_map)
+    assert keywords["colormap"].name == "anomaly"
+    assert keywords["visible"]
+    assert keywords["scale"] == pytest.approx((1.5, 0.95, 0.9))
+
+
+def test_a_result_that_is_saved_again_is_still_one(results, tmp_path):
+    _, out = results
+    for name in ("anomaly_map", "reconstruction", "mask"):
+        [(data, keywords, kind)] = get_reader(str(out / f"{name}.nii.gz"))(str(out / f"{name}.nii.gz"))
+        write = write_labels if kind == "labels" else write_image
+        [path] = write(str(tmp_path / f"{name}.nii.gz"), data, keywords)
+        assert kind_of(path) == kind_of(out / f"{name}.nii.gz")
+        np.testing.assert_array_equal(
+            np.asarray(nib.load(path).dataobj), nib.load(out / f"{name}.nii.gz").dataobj
+        )
+
+
+def test_the_patient_around_results_is_opened_without_them(results, patient_folder):
+    assert [name for name, *_ in shown(patient_folder)] == ["t1_gd", "flair", "lesion mask"]
+    (patient_folder / "seg.nii.gz").unlink()
+    (results[1] / "mask.nii.gz").rename(patient_folder / "mask.nii.gz")
+    assert [name for name, *_ in shown(patient_folder)] == ["t1_gd", "flair"]

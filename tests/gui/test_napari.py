@@ -7,6 +7,7 @@ import numpy as np
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 
+import napari_cead as cead
 from napari_cead.contributions.layers import tag_of
 from napari_cead.widgets import ExploreWidget
 from napari_cead.widgets.menus import explore
@@ -71,3 +72,22 @@ def test_the_layers_menu_explores_the_selected_layer(viewer, installed_model, qt
     widgets = viewer.window._qt_window.findChildren(ExploreWidget)
     assert len(widgets) == 1
     assert widgets[0].session.patient.name == "mine"
+
+
+def test_results_that_are_opened_are_no_scan_and_no_reference(
+    viewer, widget, patient_folder, tmp_path, qtbot
+):
+    patient = cead.load_patient(patient_folder)
+    for name, kind in (("anomaly_map", "anomaly map"), ("reconstruction", "reconstruction"), ("seg", "mask")):
+        volume = patient.lesion_mask if kind == "mask" else patient.volume() / 300
+        file = cead.save_volume(volume, patient, tmp_path / f"{name}.nii.gz", kind=kind)
+        drop(viewer, file)
+    names = ["anomaly map", "reconstruction", "detected mask"]
+    assert [layer.name for layer in viewer.layers] == names
+    qtbot.wait(50)  # the dock looks when all layers are there
+    assert widget.session.patient is None
+    assert (widget.image_layer.choices, widget.reference_layer.choices) == ((None,), (None,))
+    widget.patient.value = patient_folder
+    qtbot.waitUntil(lambda: widget.session.patient is not None)
+    assert {*names, "flair", "lesion mask"} <= {layer.name for layer in viewer.layers}
+    assert not viewer.layers["detected mask"].visible

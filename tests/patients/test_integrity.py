@@ -9,6 +9,7 @@ from PIL import Image
 
 from napari_cead.errors import Cancelled, PatientError
 from napari_cead.patients.integrity import check_cohort
+from scanners import write_dicom
 from scans import make_brain, write_nifti
 
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
@@ -155,3 +156,75 @@ def test_nothing_to_check_is_an_error_and_it_can_be_stopped(tmp_path, cohort):
         check_cohort(tmp_path / "gone")
     with pytest.raises(Cancelled):
         check_cohort(cohort, should_stop=lambda: True)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("seg_of_anna", "its name is like that of one"),
+        ("wmh_AUTOMATIC", "its name is like that of one"),
+        ("predicted_mask", "its name is like that of one"),
+        ("x17", "it holds a few whole numbers on the grid of the scan"),
+    ],
+)
+def test_a_mask_that_was_not_recognised_is_listed(cohort, name, why):
+    folder = cohort / "train" / "Mets_001"
+    (folder / "seg.nii.gz").rename(folder / f"{name}.nii.gz")
+    report = check_cohort(cohort)
+    (finding,) = report.findings
+    assert (finding.patient, finding.code, finding.file) == (
+        "Mets_001",
+        "mask-name",
+        folder / f"{name}.nii.gz",
+    )
+    assert finding.sentence == (
+        f"there is no lesion mask, but {name}.nii.gz may be one: {why}; call it seg, or name it with --mask"
+    )
+    assert report.labelled == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["brain_mask", "csf_mask", "flair_brainmask.DERIVED", "change_mask_on_t1", "adc", "fine"]
+)
+def test_what_is_no_lesion_mask_is_not_listed(cohort, name):
+    folder = cohort / "train" / "Mets_001"
+    (folder / "seg.nii.gz").unlink()
+    data = np.asarray(nib.load(folder / "flair.nii.gz").dataobj)
+    if name == "fine":
+        write_nifti(folder / f"{name}.nii.gz", np.repeat(data > 120, 2, axis=0).astype(np.uint8), AFFINE)
+    else:
+        write_nifti(
+            folder / f"{name}.nii.gz", data if name == "adc" else (data > 50).astype(np.uint8), AFFINE
+        )
+    assert check_cohort(cohort).clean
+
+
+def test_a_lesion_mask_in_another_space_of_a_data_set_is_listed(tmp_path):
+    brain, lesion = make_brain((6, 20, 16))
+    write_nifti(tmp_path / "sub-01" / "anat" / "sub-01_FLAIR.nii.gz", stored(brain), AFFINE)
+    derived = tmp_path / "derivatives" / "x" / "sub-01" / "anat"
+    for name in ("space-MNI_label-lesion_mask", "desc-brain_mask", "dseg", "label-GM_mask"):
+        path = derived.parents[1] / "fmriprep" / "sub-01" / "anat" if name == "dseg" else derived
+        write_nifti(path / f"sub-01_{name}.nii.gz", stored(lesion.astype(np.uint8)), AFFINE)
+    assert codes(check_cohort(tmp_path)) == {
+        ("sub-01", "mask-name", "sub-01_space-MNI_label-lesion_mask.nii.gz")
+    }
+
+
+@pytest.mark.parametrize("layout", ["png", "picture", "dicom"])
+def test_a_mask_that_was_not_recognised_is_listed_beside_slices(tmp_path, layout):
+    brain, lesion = make_brain((6, 20, 16))
+    if layout == "dicom":
+        write_dicom(tmp_path / "anna", stored(brain).astype(np.int16), AFFINE)
+        expected = tmp_path / "anna" / "seg_of_anna.nii.gz"
+        write_nifti(expected, stored(lesion.astype(np.uint8)), AFFINE)
+    else:
+        scan, expected = (
+            tmp_path / "anna" / ("3" if layout == "png" else "flair"),
+            tmp_path / "anna" / "masks",
+        )
+        for folder, pixels in ((scan, brain[3]), (expected, lesion[3] * 255)):
+            folder.mkdir(parents=True)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / "003.png")
+    (finding,) = check_cohort(tmp_path).findings
+    assert (finding.code, finding.file) == ("mask-name", expected)

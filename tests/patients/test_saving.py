@@ -30,7 +30,7 @@ def test_the_header_keeps_its_codes_and_loses_its_scaling(tmp_path):
     values = np.random.default_rng(0).random(patient.shape).astype(np.float32)
     saved = nib.load(cead.save_volume(values, patient, tmp_path / "map.nii.gz"))
     assert (saved.header["qform_code"], saved.header["sform_code"]) == (1, 0)
-    assert bytes(saved.header["descrip"]).startswith(b"a scanner")
+    assert saved.header["descrip"].item() == b""
     np.testing.assert_allclose(saved.affine, affine, atol=1e-4)
     assert saved.get_data_dtype() == np.float32
     np.testing.assert_array_equal(cead.load_patient(tmp_path / "map.nii.gz").volume(), values)

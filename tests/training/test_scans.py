@@ -46,6 +46,20 @@ def test_a_flat_folder_with_masks_beside(tmp_path):
     }
 
 
+def test_of_several_scans_and_masks_of_a_patient_the_plainest_is_listed(tmp_path):
+    touch(
+        tmp_path, *(f"a_{name}.nii.gz" for name in ("FLAIR", "FLAIR_bias", "FLAIR_gd", "mask1", "consensus"))
+    )
+    touch(
+        tmp_path,
+        *(f"b_{name}.nii.gz" for name in ("FLAIR", "tumor_segmentation", "wm_mask", "T1_brain_mask")),
+    )
+    assert found(tmp_path) == {
+        "a": ("a_FLAIR.nii.gz", "a_consensus.nii.gz", None),
+        "b": ("b_FLAIR.nii.gz", "b_tumor_segmentation.nii.gz", "b_T1_brain_mask.nii.gz"),
+    }
+
+
 def test_names_that_tell_nothing_are_taken_with_masks_in_folders(tmp_path):
     touch(
         tmp_path,

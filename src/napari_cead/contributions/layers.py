@@ -17,7 +17,9 @@ from ..patients import Patient
 KEY = "napari_cead"
 """Entry of ``layer.metadata`` under which a ``Tag`` lies."""
 
-Role = Literal["sequence", "lesion mask", "reconstruction", "anomaly map", "detected mask", "tile"]
+Role = Literal[
+    "sequence", "lesion mask", "reconstruction", "anomaly map", "detected mask", "corrections", "tile"
+]
 LayerData = tuple[NDArray[Any], dict[str, Any], Literal["image", "labels"]]
 
 # Okabe and Ito's palette: told apart by colour-blind people as well.

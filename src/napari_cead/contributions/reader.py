@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import CeadError, CeadWarning, PatientError
 from ..patients import (
@@ -21,12 +23,25 @@ from ..patients import (
     preferred_sequence,
 )
 from ..patients.aliases import is_image, is_zip, split_name
+from ..patients.cases import scan_files
 from ..patients.dicom import is_dicom
 from ..patients.layouts import patients_in_zip
+from ..patients.marks import Kind, kind_of
 from ..patients.reading import read_place
-from ..patients.volumes import clean_mask
+from ..patients.volumes import Volume, clean_mask
 from .choosing import choose_series
-from .layers import KEY, LayerData, Tag, labels_style, place, tag_of, to_layer_data
+from .layers import (
+    KEY,
+    LayerData,
+    Role,
+    Tag,
+    contrast_limits,
+    image_style,
+    labels_style,
+    place,
+    tag_of,
+    to_layer_data,
+)
 
 Reader = Callable[[str | Sequence[str]], list[Any]]
 
@@ -37,8 +52,8 @@ NO_LAYER = (None,)
 def get_reader(path: str | Sequence[str]) -> Reader | None:
     """Return a reader for scans, patient folders, DICOM folders and zips of them; None for anything else.
 
-    Names are looked at, and the first bytes of what may be DICOM, so that a folder which is no patient goes to another
-    plugin at once.
+    Names are looked at, and the first bytes of what may be DICOM or a result of ours, so that a folder which is neither
+    goes to another plugin at once.
     """
     paths = [path] if isinstance(path, str) else list(path)
     return read if paths and all(_readable(Path(item)) for item in paths) else None
@@ -48,7 +63,7 @@ def _readable(path: Path) -> bool:
     if is_image(path):
         return True
     if path.is_dir():
-        return is_patient(path)
+        return is_patient(path) or bool(_results_in(path))
     if is_zip(path):
         return _holds_patients(path)
     return bool(place_of(path).inside) or (path.is_file() and is_dicom(path))
@@ -117,6 +132,10 @@ def _open_already(path: Path, viewer: Any) -> bool:
 
 
 def _read_one(path: Path) -> list[LayerData]:
+    if (kind := kind_of(path)) is not None:
+        return [_result(path, kind)]
+    if path.is_dir() and not is_patient(path) and (results := _results_in(path)):
+        return [_result(file, found) for file, found in results]
     if is_image(path) and split_name(path)[1] == MASK:
         return [_mask(path)]
     with warnings.catch_warnings():
@@ -126,20 +145,47 @@ def _read_one(path: Path) -> list[LayerData]:
     return to_layer_data(patient)
 
 
-def _mask(path: Path) -> LayerData:
+def _results_in(folder: Path) -> list[tuple[Path, Kind]]:
+    """Return the results of ours that lie in a folder, with what each is."""
+    order = get_args(Kind)[::-1]  # the mask on top
+    found = [(file, kind) for file in scan_files(folder) if (kind := kind_of(file)) is not None]
+    return sorted(found, key=lambda each: order.index(each[1]))
+
+
+def _result(path: Path, kind: Kind) -> LayerData:
+    """Return a result of ours as what it is: it is neither a scan nor a reference."""
     volume = read_place(path)
-    labels, _ = clean_mask(volume.data, str(path))
-    # A mask alone is a patient of its own grid, so that it can be written back where it came from.
-    patient = Patient(
+    role: Role = "detected mask" if kind == "mask" else kind
+    patient = _alone(path, volume, volume.data.astype(np.float32))
+    keywords: dict[str, Any] = {"metadata": {KEY: Tag(role, patient)}, **place(patient)}
+    if kind in ("mask", "corrections"):
+        # Of corrections, 1 is painted in and 2 erased.
+        labels = volume.data.astype(np.uint8)
+        return labels, {**labels_style(role), **keywords}, "labels"
+    style = {**image_style(role), "visible": True}
+    if kind == "anomaly map":
+        style["contrast_limits"] = contrast_limits(volume.data)
+    return volume.data, {**style, **keywords}, "image"
+
+
+def _alone(path: Path, volume: Volume, data: NDArray[np.float32]) -> Patient:
+    """Return a file that is no scan as a patient of its own grid, so that it can be written back there."""
+    return Patient(
         name=path.name,
         sequence=MASK,
-        sequences={MASK: labels.astype(np.float32)},
-        lesion_mask=labels,
+        sequences={MASK: data},
+        lesion_mask=None,
         spacing=volume.grid.spacing,
         grid=volume.grid,
         files={MASK: path},
         warnings=volume.warnings,
     )
+
+
+def _mask(path: Path) -> LayerData:
+    volume = read_place(path)
+    labels, _ = clean_mask(volume.data, str(path))
+    patient = replace(_alone(path, volume, labels.astype(np.float32)), lesion_mask=labels)
     keywords: dict[str, Any] = {
         **labels_style("lesion mask"),
         "metadata": {KEY: Tag("lesion mask", patient)},

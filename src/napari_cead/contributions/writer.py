@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from ..errors import OutputError
 from ..patients import Grid, Patient, save_volume
-from .layers import KEY, Tag
+from ..patients.marks import Kind
+from .layers import KEY, Role, Tag
+
+_KINDS: dict[Role, Kind] = {
+    "anomaly map": "anomaly map",
+    "reconstruction": "reconstruction",
+    "detected mask": "mask",
+    "corrections": "corrections",
+}
 
 
 def write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
@@ -23,7 +31,7 @@ def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
 
     A layer of a patient goes back to the grid, orientation and affine of the patient's own file. Any other
     layer is taken as canonical LPS (z inferior to superior, y anterior to posterior, x right to left), with
-    the layer's scale as millimetres.
+    the layer's scale as millimetres. A detected mask says in its header that it is one.
 
     Args:
         path: File that ends in ``.nii`` or ``.nii.gz``.
@@ -48,7 +56,7 @@ def _write(path: str, data: NDArray[Any], meta: dict[str, Any]) -> str:
         )
     tag = meta.get("metadata", {}).get(KEY)
     if isinstance(tag, Tag) and tag.patient.shape == data.shape:
-        return str(save_volume(data, tag.patient, path))
+        return str(save_volume(data, tag.patient, path, kind=_KINDS.get(tag.role)))
     scale = tuple(float(size) for size in meta.get("scale", ()))[-3:]
     spacing = (*(1.0,) * (3 - len(scale)), *scale)
     shape = (data.shape[0], data.shape[1], data.shape[2])

@@ -19,6 +19,7 @@ from ..atomic import make_folder, strict, to_json, write_text
 from ..errors import OutputError, ParameterError, SettingsFileError
 from ..metrics import precision, recall, volume_ml
 from ..patients import MASK, Grid, Patient, disk_files, place_of, save_volume
+from ..patients.marks import Kind
 from .corrections import Corrections
 from .pipeline import Detection
 from .provenance import device_name, file_sha256, sources, versions
@@ -28,6 +29,15 @@ SCHEMA_VERSION = 1
 
 SCAN, REFERENCE = "scan.nii.gz", "reference.nii.gz"
 CORRECTIONS, AUTOMATIC = "corrections.nii.gz", "mask_automatic.nii.gz"
+
+KINDS: dict[str, Kind] = {
+    "anomaly_map": "anomaly map",
+    "reconstruction": "reconstruction",
+    "mask": "mask",
+    "mask_automatic": "mask",
+    "corrections": "corrections",
+}
+"""What the files are marked as in their headers."""
 
 EXTRAS = (SCAN, REFERENCE, CORRECTIONS, AUTOMATIC)
 """Files that are written where they are needed."""
@@ -153,7 +163,7 @@ def save_detection(
         on_grid = replace(result.patient, grid=grid)
         for name, volume in volumes.items():
             if volume is not None:
-                save_volume(volume, on_grid, aside / f"{name}.nii.gz")
+                save_volume(volume, on_grid, aside / f"{name}.nii.gz", kind=KINDS[name])
         names = sorted(path.name for path in aside.iterdir())
         described = _described(result, found, aside, target, corrections)
         write_text(aside / json_name, to_json(described))

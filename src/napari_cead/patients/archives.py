@@ -26,6 +26,7 @@ MAX_RATIO = 300
 MUCH = 1 << 28
 """Bytes up to which any ratio will do: masks are nearly empty."""
 
+_HEADER = 1 << 12  # bytes of a scan, packed or not
 _ALONE = (".nii", ".nii.gz", ".mgz", ".mgh", ".nrrd", ".png")  # files that need no other
 _MEND = "unpack it yourself, and give the folder"
 
@@ -49,7 +50,7 @@ def is_inside(file: Path, inside: str) -> bool:
 def outline(file: Path) -> Iterator[Path]:
     """Give a folder of the zip's name with what is inside, as far as it takes to see what it is.
 
-    Scans and pictures are empty files there; anything else, which may be DICOM, is unpacked.
+    Of scans there is the header alone, pictures are empty files; anything else, which may be DICOM, is unpacked.
     """
     with _unpacked(file, _members(file), hollow=True) as folder:
         yield folder
@@ -193,11 +194,15 @@ def _unpacked(file: Path, members: dict[str, zipfile.ZipInfo], *, hollow: bool =
                 for name, info in members.items():
                     target = top / name
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    if hollow and (is_image(name) or name.lower().endswith(".png")):
+                    picture = name.lower().endswith(".png")
+                    if hollow and picture:
                         target.touch()
                         continue
                     with archive.open(info) as packed, target.open("xb") as stream:
-                        shutil.copyfileobj(packed, stream, 1 << 20)
+                        if hollow and is_image(name):  # the header tells results of ours from scans
+                            stream.write(packed.read(_HEADER))
+                        else:
+                            shutil.copyfileobj(packed, stream, 1 << 20)
         except (
             zipfile.BadZipFile,
             zlib.error,

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .aliases import MASK, SEQUENCES, is_image, split_name, stem
+from .marks import MADE, kind_of
 
 OTHER_FOLDERS = ("derivatives", "sourcedata", "code", "stimuli")
 """Folders of a dataset whose files are not its patients."""
+
+RAW = "rawdata"
+"""Folder of the patients, where the derivatives lie beside it."""
 
 _LESION = {
     "lesion",
@@ -26,9 +30,10 @@ _LESION = {
     "metastasis",
     "mets",
 }
-_NATIVE = {"orig", "individual", "native", "scanner", *SEQUENCES, "t1w", "t2w", "anat"}
+_NATIVE = {"orig", "individual", "native", "scanner", *SEQUENCES, "t1w", "t2w", "anat", "dwi", "adc", "trace"}
 _TISSUES = ("fmriprep", "smriprep", "freesurfer", "fastsurfer", "mriqc", "qsiprep", "ants", "fsl", "synthseg")
-_MASKS = ("mask", "dseg", "roi", "seg")
+_MASKS = ("mask", "dseg", "roi", "seg", "msk")
+_NO_IMAGES = {"phase", "real", "imag"}  # parts of a complex scan
 _DEPTH = 3  # folders between derivatives/ and the subject
 
 
@@ -48,8 +53,12 @@ class BidsName:
     def sequence(self) -> str | None:
         """Canonical sequence name, None if it is none."""
         found = split_name(self.suffix)[1]
+        if self.entities.get("part", "").lower() in _NO_IMAGES:
+            return None
         if found == "t1_pre" and "ce" in self.entities:
             return "t1_gd"
+        if found == "t2" and "flair" in self.entities.get("acq", "").lower():
+            return "flair"
         return found if found in SEQUENCES else None
 
     @property
@@ -66,8 +75,8 @@ def parse(path: str | Path) -> BidsName | None:
 
 
 def is_dataset(children: Iterable[str]) -> bool:
-    """Whether the names of the folders inside a folder are those of a dataset's subjects."""
-    return any(name.startswith("sub-") for name in children)
+    """Whether the names of the folders inside a folder are those of a dataset."""
+    return any(name.startswith("sub-") or name == RAW for name in children)
 
 
 def session_of(folder: Path) -> tuple[str, str] | None:
@@ -93,6 +102,7 @@ def scans_of(folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     """
     subject = session_of(folder)
     place = folder / "anat" if (folder / "anat").is_dir() else folder
+    notes = []
     found: dict[str, list[tuple[tuple[object, ...], Path]]] = {}
     for file in sorted(place.iterdir()):
         if not is_image(file) or file.name.startswith(".") or file.name.lower().endswith((".img", ".img.gz")):
@@ -100,9 +110,17 @@ def scans_of(folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
         name = parse(file)
         if name is None or name.subject != subject or name.sequence is None:
             continue
-        rank = ("space" in name.entities, len(name.entities), name.entities.get("run", ""), file.name)
+        if (kind := kind_of(file)) is not None:
+            notes.append(f"{file.name} is {MADE[kind]}, so it is not taken as a scan")
+            continue
+        rank = (
+            "space" in name.entities,
+            split_name(name.suffix)[1] != name.sequence,
+            len(name.entities),
+            _natural(name.entities.get("run", "")),
+            _natural(file.name),
+        )
         found.setdefault(name.sequence, []).append((rank, file))
-    notes = []
     chosen = {}
     for sequence, files in found.items():
         first, *others = [file for _, file in sorted(files)]
@@ -124,23 +142,33 @@ def mask_of(scan: Path) -> tuple[Path | None, tuple[str, ...]]:
         return None, ()
     space = name.entities.get("space")
     ranked = []
-    for file in _candidates(scan, name):
+    made: list[str] = []
+    for file in files_near(scan):
         found = parse(file)
         if found is None or found.subject != name.subject:
             continue
         rank = _rank(file, found, space)
         if rank is not None:
             same = sum(found.entities.get(key) == value for key, value in name.entities.items())
-            ranked.append((rank, -same, file.name, file))
+            if (kind := kind_of(file)) is not None:
+                made.append(f"{_shown(file, scan)} is {MADE[kind]}, so it is not taken as the lesion mask")
+                continue
+            ranked.append((rank, -same, "consensus" not in file.name.lower(), _natural(file.name), file))
     if not ranked:
-        return None, ()
-    ranked.sort(key=lambda each: each[:3])
+        return None, tuple(made)
+    ranked.sort(key=lambda each: each[:4])
     best, *others = ranked
-    rivals = [each[3] for each in others if each[0] == best[0]]
+    rivals = [each[4] for each in others if each[0] == best[0]]
     if not rivals:
-        return best[3], ()
+        return best[4], tuple(made)
     left = ", ".join(_shown(file, scan) for file in rivals)
-    return best[3], (f"{_shown(best[3], scan)} is taken as the lesion mask, not {left}",)
+    return best[4], (*made, f"{_shown(best[4], scan)} is taken as the lesion mask, not {left}")
+
+
+def _natural(text: str) -> tuple[tuple[int, str], ...]:
+    """Return what sorts numbers inside a text by their value: run-2 before run-10."""
+    parts = re.findall(r"\d+|\D+", text)
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
 
 
 def _rank(file: Path, name: BidsName, space: str | None) -> int | None:
@@ -164,13 +192,17 @@ def _rank(file: Path, name: BidsName, space: str | None) -> int | None:
     return 1
 
 
-def _candidates(scan: Path, name: BidsName) -> Iterator[Path]:
+def files_near(scan: Path) -> Iterator[Path]:
+    """Give the files that may hold a mask of a scan: those beside it, and those of its subject in the derivatives."""
+    if (name := parse(scan)) is None:
+        return
     yield from _images(scan.parent)
     subject, session = f"sub-{name.subject[0]}", name.subject[1]
     top = next((parent.parent for parent in scan.parents if parent.name == subject), None)
     if top is None:
         return
     root = next((parent.parent for parent in (top, *top.parents) if parent.name == "derivatives"), top)
+    root = root.parent if root.name == RAW else root
     for folder in _subject_folders(root / "derivatives", subject, _DEPTH):
         if folder == scan.parent or folder in scan.parents:
             continue

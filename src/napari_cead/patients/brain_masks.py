@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import IntensityError, MaskError, PatientError
 from .patient import Patient
-from .png import Side, read_stack, slice_files
+from .png import Side, numbered_slices, placed, read_folder, read_stack
 from .reading import read_place
 from .volumes import Volume, clean_mask, onto
 
@@ -63,8 +63,14 @@ def _from_array(labels: NDArray[Any], patient: Patient) -> tuple[NDArray[np.bool
 def _from_file(file: Path, patient: Patient, side: Side) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
     if file.is_dir() or file.suffix.lower() == ".png":
         try:
-            pictures = slice_files(file) if file.is_dir() else [file]
-            return _from_array(read_stack(pictures, side, patient.spacing).data, patient)
+            if not file.is_dir():
+                return _from_array(read_stack([file], side, patient.spacing).data, patient)
+            scan = patient.files.get(patient.sequence)
+            numbers = tuple(numbered_slices(scan)) if scan is not None and scan.is_dir() else ()
+            whole = Volume(patient.volume(), patient.grid, numbers=numbers)
+            return _from_array(
+                placed(read_folder(file, side, patient.spacing), whole, file.name).data, patient
+            )
         except PatientError as error:
             raise MaskError(error.reason, file=file, mend=error.mend) from error
     try:

@@ -22,6 +22,10 @@ _SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT
 _SAME = 0.01  # voxels, and
 _TURN = 1e-3  # radians, by which a qform may differ from the sform through rounding: its quaternion is single precision
 _SAME_SIZE = 0.01
+_GEOMETRY = (
+    *("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
+    *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +63,22 @@ def placement(image: Any, shape: tuple[int, int, int], name: str) -> Placement:
     elif isinstance(image, nib.MGHImage):
         oriented = _states_directions(image)
     return Placement(affine, header, oriented, () if oriented else (_unknown(name),))
+
+
+def geometry(header: Any) -> Any:
+    """Return a new header that says where voxels lie as another one does, and nothing else.
+
+    Names, dates, free text and extensions that scanners and programs leave in headers go nowhere.
+    """
+    kind = nib.Nifti2Header if isinstance(header, nib.Nifti2Header) else nib.Nifti1Header
+    bare = kind(endianness=header.endianness)
+    for field in _GEOMETRY:
+        bare[field] = header[field]
+    bare.set_data_shape(header.get_data_shape()[:3])
+    bare["pixdim"][:4] = header["pixdim"][:4]
+    unit = header.get_xyzt_units()[0]
+    bare.set_xyzt_units(unit if unit != "unknown" else None)
+    return bare
 
 
 def settle(header: Any, affine: NDArray[np.float64], *, fresh: bool) -> None:
@@ -113,7 +133,9 @@ def _of_nifti(header: Any, affine: NDArray[np.float64], shape: tuple[int, int, i
     try:
         unit = header.get_xyzt_units()[0]
     except KeyError:  # a code that the format does not have
-        notes.append(f"{name}: the header states an unknown unit (code {int(header['xyzt_units'])}), taken as mm")
+        notes.append(
+            f"{name}: the header states an unknown unit (code {int(header['xyzt_units'])}), taken as mm"
+        )
         header = header.copy()
         header.set_xyzt_units("mm")
         unit = "mm"

@@ -14,14 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Cancelled, MaskError, PatientError, PatientNotFoundError
-from .aliases import SEQUENCES, is_image, is_zip
+from .aliases import MASK, MASK_FOLDERS, SEQUENCES, is_image, is_zip, read_name
 from .bids import OTHER_FOLDERS, is_dataset
 from .cases import PatientFiles
 from .grid import Grid
 from .layouts import find_files, find_patients, is_patient
+from .lookalikes import overlooked
+from .marks import kind_of
 from .nnunet import is_labels_folder
 from .places import is_pictures
-from .png import PNG_SPACING
+from .png import NO_NUMBER, PNG_SPACING, check_gaps, placed
 from .reading import read_place
 from .series import APART
 from .volumes import Volume, clean_intensities, clean_mask, onto
@@ -37,6 +39,7 @@ Code = Literal[
     "intensities",
     "mask-values",
     "mask-place",
+    "mask-name",
     "slice-gap",
     "series",
     "same-name",
@@ -271,11 +274,17 @@ class _Patient:
         if files.kind == "dicom":
             for note in files.notes:
                 self._find("series", self.place, note)
+        if files.mask is None:
+            self._look_for_a_mask(first)
         for name, volume in volumes.items():
             self._judge_scan(name, files.sequences[name], volume, first)
         mask, lesion = None, None
         if files.mask is not None and (mask := self._read(files.mask)) is not None:
             lesion = self._lesion(mask, files.mask)
+            if first is not None and (mask := self._placed_mask(mask, first)) is None:
+                lesion = None
+            elif lesion is not None and first is not None and mask is not None and mask.numbers:
+                lesion = mask.data > 0
             if lesion is not None and first is not None:
                 self._judge_place(lesion, mask, first)
         voxel = 0.0 if mask is None else float(np.prod(mask.grid.spacing))
@@ -295,9 +304,35 @@ class _Patient:
     def _find(self, code: Code, file: Path, sentence: str) -> None:
         self.findings.append(Finding(self.files.name, code, file, sentence))
 
+    def _look_for_a_mask(self, scan: Volume | None) -> None:
+        for file, why in overlooked(self.files, scan):
+            said = f"there is no lesion mask, but {file.name} may be one: {why}; call it seg, or name it with --mask"
+            self._find("mask-name", file, said)
+        for note in self.files.notes:
+            if NO_NUMBER in note:
+                self._find("mask-name", self.place, f"{note}; name them 000.png, 001.png, …")
+
+    def _placed_mask(self, mask: Volume, scan: Volume) -> Volume | None:
+        """Put the numbered slices of a mask where they belong in the scan; None if they belong nowhere."""
+        file = self.files.mask
+        assert file is not None
+        try:
+            whole = placed(mask, scan, file.name)
+        except PatientError as error:
+            self._find("mask-place", file, _brief(error))
+            return None
+        if whole is not mask:
+            self._find("slice-gap", file, whole.warnings[-1].removeprefix(f"{file.name}: "))
+        return whole
+
     def _read(self, file: Path) -> Volume | None:
         try:
-            return read_place(file, "left", self.png_spacing)
+            volume = read_place(file, "left", self.png_spacing)
+            if file != self.files.mask:
+                check_gaps(volume.numbers, file)
+            for note in (note for note in volume.warnings if NO_NUMBER in note):
+                self._find("unrecognised", file, f"{note}; name slices 000.png, 001.png, …")
+            return volume
         except PatientError as error:
             gap = "slices are missing" in error.reason
             self._find("slice-gap" if gap else "unreadable", file, _brief(error))
@@ -323,7 +358,12 @@ class _Patient:
                 f"{empty.size} slices in the middle of the scan are empty, the first is number {empty[0]}",
             )
         if first is not None and first is not volume:
-            self._judge_grid(f"the {name} scan", file, volume.grid, first.grid)
+            try:
+                whole = placed(volume, first, file.name)
+            except PatientError as error:
+                self._find("shape", file, _brief(error))
+                return
+            self._judge_grid(f"the {name} scan", file, whole.grid, first.grid)
 
     def _judge_grid(self, what: str, file: Path, grid: Grid, wanted: Grid) -> None:
         if grid.matches(wanted):
@@ -408,7 +448,10 @@ def _strays(top: Path, patients: Sequence[Path]) -> Iterator[CheckedPatient]:
             children[:] = [name for name in children if name not in OTHER_FOLDERS]
         if is_labels_folder(folder):
             continue
-        if not any(is_image(folder / name) and not name.startswith(".") for name in names):
+        images = [folder / name for name in names if is_image(name)]
+        if not images or all(kind_of(image) is not None for image in images):
+            continue
+        if folder.name.lower() in MASK_FOLDERS and all(read_name(image).role == MASK for image in images):
             continue
         try:
             find_files(folder)

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import PatientError, PatientNotFoundError, UnreadableError, UnsupportedError
-from .aliases import ALIASES, BRAIN_MASK, MASK, PNG_FOLDERS, SEQUENCES, is_image, is_zip, split_name
+from .aliases import ALIASES, BRAIN_MASK, MASK, NO_SCANS, PNG_FOLDERS, SEQUENCES, is_image, is_zip, read_name
 from .archives import joined, outline
 from .bids import OTHER_FOLDERS, is_dataset, mask_of, name_of, parse, scans_of, session_of
-from .cases import PatientFiles, cases, scan_files
+from .cases import PatientFiles, cases, choose, masks_near, scan_files, staged
 from .dicom import (
     Series,
     SeriesError,
@@ -21,8 +21,10 @@ from .dicom import (
     series_of,
     usable_series,
 )
+from .marks import MADE, kind_of
 from .nnunet import is_images_folder, is_labels_folder, labels_of, split_case
-from .places import place_of, within
+from .places import place_of, pngs_in, within
+from .png import NO_NUMBER
 
 
 def find_files(path: str | Path, sequence: str = "flair") -> PatientFiles:
@@ -48,7 +50,7 @@ def find_files(path: str | Path, sequence: str = "flair") -> PatientFiles:
             return _in_folder(where, sequence)
         if where.is_file():
             return _single(where, sequence)
-        if where.parent.is_dir() and (case := cases(where.parent).get(where.name)) is not None:
+        if where.parent.is_dir() and (case := cases(where.parent, where.name).get(where.name)) is not None:
             return case
     except OSError as error:
         raise UnreadableError(
@@ -201,9 +203,7 @@ def _inside(place: Path, folder: Path) -> str:
 
 def _only_scan(folder: Path) -> list[Path]:
     scans = [
-        each
-        for each in sorted(folder.rglob("*"))
-        if is_image(each) and split_name(each)[1] not in (MASK, BRAIN_MASK)
+        each for each in sorted(folder.rglob("*")) if is_image(each) and read_name(each).role not in NO_SCANS
     ]
     return scans if len(scans) == 1 else []
 
@@ -212,11 +212,12 @@ def picture_sequence(folder: Path) -> str | None:
     """Return the sequence whose separate slices the PNGs inside are (``flair/NAME.png``), None if no name says so."""
     if folder.name.isdecimal():
         return None
-    return next((name for name in SEQUENCES if folder.name.lower() in ALIASES[name]), None)
+    name = read_name(folder.name)
+    return name.role if name.role in SEQUENCES and not name.key else None
 
 
 def _in_folder(folder: Path, sequence: str) -> PatientFiles:
-    files = _recognise(folder)
+    files = _recognise(folder, sequence)
     if files is not None:
         return files
     if not any(folder.iterdir()):
@@ -236,8 +237,8 @@ def _in_folder(folder: Path, sequence: str) -> PatientFiles:
     raise PatientNotFoundError("no scan of a patient lies in this folder", file=folder, mend=mend)
 
 
-def _recognise(folder: Path) -> PatientFiles | None:
-    """Return the patient whose NIfTI files or PNG slices lie directly in the folder, or None."""
+def _recognise(folder: Path, sequence: str = "flair") -> PatientFiles | None:
+    """Return the patient whose NIfTI files or PNG slices lie in the folder, directly or by stages, or None."""
     if (subject := session_of(folder)) is not None:
         scans, notes = scans_of(folder)
         if scans:
@@ -247,26 +248,17 @@ def _recognise(folder: Path) -> PatientFiles | None:
     slices = {PNG_FOLDERS[entry.name]: entry for entry in entries if _holds_slices(entry)}
     if any(name in SEQUENCES for name in slices):
         mask = slices.pop(MASK, None)
-        return PatientFiles(folder.name, "png", slices, mask)
+        nameless = [entry.name for entry in entries if entry.name in PNG_FOLDERS and _nameless(entry)]
+        notes = tuple(f"the PNGs in {name} are not used: {NO_NUMBER}" for name in nameless)
+        return PatientFiles(folder.name, "png", slices, mask, notes=notes)
     if is_images_folder(folder) or is_labels_folder(folder) or cases(folder):
         return None
 
-    found: dict[str, Path] = {}
-    for entry in scan_files(folder):
-        name = split_name(entry)[1]
-        if name is None or name == BRAIN_MASK:
-            continue
-        if name in found:
-            raise PatientNotFoundError(
-                f"both {found[name].name} and {entry.name} look like {name}",
-                file=folder,
-                mend="open one of the files itself",
-            )
-        found[name] = entry
-    mask = found.pop(MASK, None)
-    if found:
-        return PatientFiles(folder.name, "nifti", found, mask)
-    return None
+    near = masks_near(folder)
+    files = choose([(read_name(file), file) for file in (*scan_files(folder), *near)], sequence)
+    if files.sequences:
+        return replace(files, name=folder.resolve().parent.name if near else folder.name)
+    return staged(folder, sequence)
 
 
 def _dicom(folder: Path, sequence: str) -> PatientFiles:
@@ -306,12 +298,16 @@ def _series(folder: Path, series: Series, sequence: str) -> PatientFiles:
 
 def _mask_in(folder: Path) -> Path | None:
     """Return the lesion mask that somebody has put into a DICOM folder, if it is one file."""
-    masks = [file for file in scan_files(folder) if split_name(file)[1] == MASK]
+    masks = [file for file in scan_files(folder) if read_name(file).role == MASK and kind_of(file) is None]
     return masks[0] if len(masks) == 1 else None
 
 
 def _holds_slices(folder: Path) -> bool:
     return folder.name in PNG_FOLDERS and any(path.stem.isdecimal() for path in folder.glob("*.png"))
+
+
+def _nameless(folder: Path) -> bool:
+    return folder.is_dir() and not _holds_slices(folder) and bool(pngs_in(folder))
 
 
 def _pictures(folder: Path, names: list[str]) -> list[Path]:
@@ -340,21 +336,27 @@ def _single(file: Path, sequence: str) -> PatientFiles:
             file=file,
             mend="give a NIfTI (.nii, .nii.gz), MGH, NRRD, DICOM or PNG file, or a zip of a patient",
         )
-    prefix, name = split_case(file) if is_images_folder(file.parent) else split_name(file)
-    if name in (MASK, BRAIN_MASK):
+    if (kind := kind_of(file)) is not None:
+        raise UnsupportedError(
+            f"this is {MADE[kind]}, not a scan", file=file, mend="give the scan that it was made from"
+        )
+    named = read_name(file)
+    prefix, name = split_case(file) if is_images_folder(file.parent) else (named.key, named.role)
+    if name in NO_SCANS:
         raise UnsupportedError(
             "the name is that of a mask, not of a scan", file=file, mend="give the scan it belongs to"
         )
-    mask = next((path for path in sorted(file.parent.iterdir()) if _is_mask_of(path, prefix)), None)
-    notes: tuple[str, ...] = ()
     told = parse(file)
     if told is not None:
         name, prefix = told.sequence or name, name_of(told.subject)
         mask, notes = mask_of(file)
-    elif mask is None and is_images_folder(file.parent):
-        mask = labels_of(file.parent, prefix)
+    else:
+        mask, notes = _mask_beside(file)
+        if mask is None and is_images_folder(file.parent):
+            mask = labels_of(file.parent, prefix)
+    parent = file.resolve().parent
     return PatientFiles(
-        prefix or file.resolve().parent.name,
+        prefix or (parent.parent if masks_near(parent) else parent).name,
         "nifti",
         {name or sequence: file},
         mask,
@@ -364,5 +366,12 @@ def _single(file: Path, sequence: str) -> PatientFiles:
     )
 
 
-def _is_mask_of(path: Path, prefix: str) -> bool:
-    return is_image(path) and split_name(path) == (prefix, MASK)
+def _mask_beside(scan: Path) -> tuple[Path | None, tuple[str, ...]]:
+    """Return the lesion mask of the same patient in the folder of a scan, or beside that folder."""
+    name = read_name(scan)
+    files = [file for file in (*scan_files(scan.parent), *masks_near(scan.parent)) if file != scan]
+    named = [
+        (other, file) for file in files if (other := read_name(file)).role == MASK and other.belongs_to(name)
+    ]
+    found = choose(named)
+    return found.mask, found.notes

@@ -10,13 +10,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CeadWarning, MaskError, MissingSequenceError, ParameterError, PatientError
+from ..errors import (
+    CeadWarning,
+    MaskError,
+    MissingSequenceError,
+    ParameterError,
+    PatientError,
+    UnsupportedError,
+)
 from .aliases import BRAIN_MASK, MASK, SEQUENCES
 from .brain_masks import within_brain
 from .cases import PatientFiles
 from .layouts import find_files
+from .marks import MADE, kind_of
 from .patient import Patient
-from .png import PNG_SPACING, Side
+from .png import PNG_SPACING, Side, check_gaps, placed
 from .reading import read_place
 from .volumes import Volume, clean_intensities, clean_mask, onto
 
@@ -111,7 +119,16 @@ def read_files(
 
     def read(place: Path) -> Volume | PatientError:
         try:
-            return read_place(place, png_first_column, png_spacing)
+            if place != files.mask and (kind := kind_of(place)) is not None:
+                raise UnsupportedError(
+                    f"this is {MADE[kind]}, not a scan",
+                    file=place,
+                    mend="give the scan that it was made from",
+                )
+            volume = read_place(place, png_first_column, png_spacing)
+            if place != files.mask:
+                check_gaps(volume.numbers, place)
+            return volume
         except PatientError as error:
             return error
 
@@ -133,7 +150,7 @@ def read_files(
         try:
             if isinstance(result, PatientError):
                 raise result
-            moved = onto(result, chosen.grid, 1, what)
+            moved = onto(placed(result, chosen, what), chosen.grid, 1, what)
             volumes[name], found = clean_intensities(moved.data, what)
         except PatientError as error:
             if name == sequence:
@@ -178,6 +195,13 @@ def _mask(
 ) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
     if isinstance(result, PatientError):
         raise MaskError(result.reason, file=result.file, mend=result.mend) from result
+    made: tuple[str, ...] = ()
+    if (kind := kind_of(file)) is not None:
+        made = (f"{file.name} is {MADE[kind]}, not a reference; figures compare two results",)
+    try:
+        result = placed(result, chosen, file.name)
+    except PatientError as error:
+        raise MaskError(error.reason, file=file, mend=error.mend) from error
     labels, found = clean_mask(result.data, str(file))
     try:
         moved = onto(Volume(labels.astype(np.uint8), result.grid, result.warnings), chosen.grid, 0, file.name)
@@ -192,4 +216,4 @@ def _mask(
     lost = labels.any() and not moved.data.any()
     if lost:
         raise MaskError("no lesion voxel falls inside the scan", file=file, mend="give the mask of this scan")
-    return moved.data > 0, (*found, *moved.warnings)
+    return moved.data > 0, (*made, *found, *moved.warnings)

@@ -6,7 +6,8 @@ import json
 import re
 from pathlib import Path
 
-from .aliases import IMAGE_SUFFIXES, SEQUENCES, sequence_of_description, split_name, stem
+from .aliases import IMAGE_SUFFIXES, PNG_FOLDERS, SEQUENCES, sequence_of_description, split_name, stem
+from .marks import kind_of
 
 _IMAGES = re.compile(r"images(Tr|Ts|Val)", re.IGNORECASE)
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
@@ -28,7 +29,7 @@ def split_case(file: Path) -> tuple[str, str | None]:
     match = _CHANNEL.fullmatch(stem(file))
     if match is None:
         return split_name(file)
-    return match[1], channels(file.parent.parent).get(int(match[2]), split_name(file)[1])
+    return match[1], channels(file.parent.parent).get(int(match[2]), PNG_FOLDERS.get(str(int(match[2]))))
 
 
 def channels(dataset: Path) -> dict[int, str]:
@@ -57,8 +58,8 @@ def labels_of(folder: Path, case: str) -> Path | None:
     ]
     for place in places:
         for suffix in IMAGE_SUFFIXES:
-            if (place / f"{case}{suffix}").is_file():
-                return place / f"{case}{suffix}"
+            if (labels := place / f"{case}{suffix}").is_file() and kind_of(labels) is None:
+                return labels
     return None
 
 

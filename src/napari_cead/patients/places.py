@@ -88,7 +88,7 @@ def is_pictures(path: str | Path) -> bool:
         slices = (name for name in names_of(place.file) if name.lower().endswith(".png"))
         return any(name == place.inside or name.startswith(f"{place.inside}/") for name in slices)
     if place.file.is_dir():
-        return not place.inside and any(place.file.glob("*.png"))
+        return not place.inside and bool(pngs_in(place.file))
     return place.file.suffix.lower() == ".png"
 
 
@@ -101,13 +101,18 @@ def disk_files(path: str | Path) -> list[Path]:
     if place.zipped:
         return [place.file]
     if place.file.is_dir() and not place.series:
-        return sorted(place.file.glob("*.png"))
+        return pngs_in(place.file)
     if not is_image(place.file):
         from .dicom import is_dicom, series_of
 
         if place.series or is_dicom(place.file):
             return list(series_of(path).files)
     return [place.file, *_companions(place.file)]
+
+
+def pngs_in(folder: Path) -> list[Path]:
+    """Return the PNG files of a folder, sorted by name, without hidden ones."""
+    return sorted(path for path in folder.glob("*.png") if not path.name.startswith("."))
 
 
 def _companions(file: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,45 +14,132 @@ from PIL import Image
 from ..errors import GeometryError, PatientNotFoundError, UnreadableError, UnsupportedError
 from .grid import Grid
 from .limits import MAX_PIXELS, check_held, check_memory, check_shape
+from .places import pngs_in
 from .volumes import Volume
 
 Side = Literal["left", "right"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
+NO_NUMBER = "their names are no numbers"
+"""What is said of PNGs that have no place among slices."""
+
 PNG_SPACING = (1.0, 0.94, 0.94)
 """(z, y, x) in mm assumed for PNG slices: that of BrainMetShare."""
 
 
-def slice_files(folder: Path) -> list[Path]:
-    """Return the PNG slices of a folder, sorted by the whole number that is their name.
+def numbered_slices(folder: Path) -> dict[int, Path]:
+    """Return the PNG slices of a folder by the whole number that is their name, in order. ``7`` and ``007`` are one.
 
     Raises:
-        PatientError: If there are none, or numbers are missing in between or double.
+        PatientError: If there are none, or two have one number.
     """
-    numbered = {}
-    for path in folder.glob("*.png"):
-        if path.stem.isdecimal():
-            number = int(path.stem)
-            if number in numbered:
-                raise UnreadableError(
-                    f"two slices have the number {number}", file=folder, mend="remove one of them"
-                )
-            numbered[number] = path
+    numbered: dict[int, Path] = {}
+    for path in pngs_in(folder):
+        if not path.stem.isdecimal():
+            continue
+        number = int(path.stem)
+        if number in numbered:
+            raise UnreadableError(
+                f"two slices have the number {number} ({numbered[number].name} and {path.name})",
+                file=folder,
+                mend="remove one of them",
+            )
+        numbered[number] = path
     if not numbered:
         raise PatientNotFoundError(
             "no numbered PNG slices (000.png, 001.png, …)", file=folder, mend="check the folder"
         )
-    first, last = min(numbered), max(numbered)
-    missing = last - first + 1 - len(numbered)
+    return dict(sorted(numbered.items()))
+
+
+def slice_files(folder: Path) -> list[Path]:
+    """Return the PNG slices of a scan, sorted by the whole number that is their name.
+
+    Raises:
+        PatientError: As `numbered_slices`, and if slices are missing in between.
+    """
+    slices = numbered_slices(folder)
+    check_gaps(tuple(slices), folder)
+    return list(slices.values())
+
+
+def read_folder(folder: Path, side: Side, spacing: tuple[float, float, float]) -> Volume:
+    """Read the numbered PNG slices of a folder; see `read_stack`.
+
+    Raises:
+        PatientError: If a file cannot be read, sizes differ, or names tell no place for a slice.
+    """
+    slices = numbered_slices(folder)
+    volume = read_stack(list(slices.values()), side, spacing)
+    strange = [path.name for path in pngs_in(folder) if not path.stem.isdecimal()]
+    notes = (f"{folder.name}: passed over, for {NO_NUMBER}: {', '.join(strange[:3])}",) if strange else ()
+    return replace(volume, numbers=tuple(slices), warnings=(*volume.warnings, *notes))
+
+
+def check_gaps(numbers: tuple[int, ...], folder: Path) -> None:
+    """Refuse a scan of which slices are missing in between: those above would lie too low.
+
+    Raises:
+        PatientError: If there are any.
+    """
+    if not numbers:
+        return
+    first, last = numbers[0], numbers[-1]
+    missing = last - first + 1 - len(numbers)
     if missing:  # counted, not listed: names can hold any number
-        lost = next(number for number in range(first, last) if number not in numbered)
+        lost = next(
+            number for number, there in zip(range(first, last), numbers, strict=False) if number != there
+        )
         raise UnreadableError(
             f"{missing} of {last - first + 1} slices are missing, the first is number {lost}",
             file=folder,
             mend="restore the missing PNG files",
         )
-    return [numbered[number] for number in sorted(numbered)]
+
+
+def placed(volume: Volume, scan: Volume, what: str) -> Volume:
+    """Put numbered slices where the slices of a scan have the same numbers; 0 where there are none.
+
+    Args:
+        volume: A volume; one that has no numbers stays as it is.
+        scan: The scan.
+        what: File or folder to name in messages.
+
+    Raises:
+        PatientError: If the scan has no slice of such a number, or no numbers and another count of slices.
+    """
+    if not volume.numbers or volume.numbers == scan.numbers:
+        return volume
+    if not scan.numbers:
+        if volume.grid.canonical_shape == scan.grid.canonical_shape:
+            return volume
+        raise GeometryError(
+            f"{_counted(volume)} do not tell where they lie in a scan of {scan.grid.canonical_shape[0]} slices that "
+            "have no numbers",
+            file=what,
+            mend="give a file on the grid of the scan",
+        )
+    index = {number: place for place, number in enumerate(scan.numbers)}
+    strange = [number for number in volume.numbers if number not in index]
+    if strange:
+        raise GeometryError(
+            f"{len(strange)} of {len(volume.numbers)} slices have numbers that the scan ({scan.numbers[0]} to "
+            f"{scan.numbers[-1]}) lacks, the first is {strange[0]}",
+            file=what,
+            mend="number the slices as those of the scan",
+        )
+    data = np.zeros((len(index), *volume.data.shape[1:]), volume.data.dtype)
+    data[[index[number] for number in volume.numbers]] = volume.data
+    z, y, x = data.shape
+    grid = Grid.of_spacing((z, y, x), volume.grid.spacing)
+    note = f"{what}: {_counted(volume)} of {z}, placed by their numbers; the others are taken as 0"
+    return Volume(data, grid, (*volume.warnings, note), scan.numbers)
+
+
+def _counted(volume: Volume) -> str:
+    first, last = volume.numbers[0], volume.numbers[-1]
+    return f"{len(volume.numbers)} slices ({first} to {last})"
 
 
 def read_picture(path: Path) -> NDArray[Any]:

@@ -11,7 +11,7 @@ from .archives import unpacked
 from .dicom import is_dicom
 from .nrrd import read_nrrd
 from .places import place_of
-from .png import PNG_SPACING, Side, read_stack, slice_files
+from .png import PNG_SPACING, Side, read_folder, read_stack
 from .series import read_series
 from .volumes import Volume, read_volume
 
@@ -43,7 +43,7 @@ def read_place(
         return read_series(path)
     file = place.file
     if file.is_dir():
-        return read_stack(slice_files(file), side, png_spacing)
+        return read_folder(file, side, png_spacing)
     suffix = file.suffix.lower()
     if suffix == ".png":
         return read_stack([file], side, png_spacing)

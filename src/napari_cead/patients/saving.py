@@ -11,18 +11,26 @@ from numpy.typing import NDArray
 
 from ..atomic import atomic_path
 from ..errors import OutputError, ParameterError
-from .headers import settle
+from .grid import Grid
+from .headers import geometry, settle
+from .marks import Kind, mark
 from .patient import Patient
 
 
-def save_volume(volume: NDArray[Any], patient: Patient, path: str | Path) -> Path:
+def save_volume(
+    volume: NDArray[Any], patient: Patient, path: str | Path, *, kind: Kind | None = None
+) -> Path:
     """Write a volume as NIfTI in the patient's own grid, orientation and affine. Atomic.
+
+    Of the patient's header nothing goes along but where voxels lie: qform, sform and units. What it says about the
+    patient, the scanner or programs stays behind.
 
     Args:
         volume: (Z, Y, X) canonical, as loaded: bool and integers are written as integers, the rest as float32.
-        patient: The patient whose grid to use. Its header goes along (qform, sform, units); where its parts disagree
-            about the place, what is written agrees with the affine used here.
+        patient: The patient whose grid to use. Where the parts of its header disagree about the place, what is
+            written agrees with the affine used here.
         path: File that ends in ``.nii`` or ``.nii.gz``; its folder must exist.
+        kind: What kind of result it is; it says so in its header, and is then never taken for a scan or a reference.
 
     Returns:
         The path written.
@@ -31,25 +39,33 @@ def save_volume(volume: NDArray[Any], patient: Patient, path: str | Path) -> Pat
         ParameterError: If the shape is not the patient's.
         OutputError: If the file cannot be written.
     """
-    target = Path(path)
-    if not target.name.lower().endswith((".nii", ".nii.gz")):
-        raise OutputError("the name does not say NIfTI", file=target, mend="let it end in .nii.gz")
     array = np.asarray(volume)
     if array.shape != patient.shape:
         raise ParameterError(
             f"a volume of shape {array.shape} does not fit the patient's {patient.shape}",
             mend="give a volume on the patient's grid",
         )
-    data = patient.grid.to_source(_storable(array))
-    header = patient.grid.header
+    return write_volume(array, patient.grid, path, kind=kind)
+
+
+def write_volume(volume: NDArray[Any], grid: Grid, path: str | Path, *, kind: Kind | None = None) -> Path:
+    """Write a volume as NIfTI on a grid, as `save_volume` does.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    target = Path(path)
+    if not target.name.lower().endswith((".nii", ".nii.gz")):
+        raise OutputError("the name does not say NIfTI", file=target, mend="let it end in .nii.gz")
+    data = grid.to_source(_storable(volume))
+    header = None if grid.header is None else geometry(grid.header)
     if header is not None:
-        header = header.copy()
         header.set_data_dtype(data.dtype)
-        header.set_slope_inter(None, None)
-        header["cal_min"] = header["cal_max"] = 0  # the scan's display window means nothing for a map
-    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-    image = kind(data, patient.grid.affine, header)
-    settle(image.header, patient.grid.affine, fresh=header is None)
+    made = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    image = made(data, grid.affine, header)
+    settle(image.header, grid.affine, fresh=header is None)
+    if kind is not None:
+        mark(image.header, kind)
     with atomic_path(target) as temporary:
         nib.save(image, temporary)
     return target

@@ -19,8 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from ..atomic import atomic_path
 from ..errors import Cancelled, MaskError, MissingExtraError, OutputError, PatientError, PatientNotFoundError
+from .saving import write_volume
 from .volumes import read_volume
 
 HOW_TO_INSTALL = "run: pip install hd-bet (or pipx install hd-bet, which keeps it apart)"
@@ -72,7 +72,9 @@ def strip_with_hd_bet(
         raise PatientNotFoundError("there is no such file", file=source, mend="check the path")
     with tempfile.TemporaryDirectory(prefix="napari-cead-") as place:
         folder = Path(place)
-        given = _as_nifti_gz(source, folder)
+        given = folder / "input.nii.gz"  # HD-BET reads .nii.gz alone, and copies the header that it gets
+        volume = read_volume(source)
+        write_volume(volume.data, volume.grid, given)
         arguments = ["-i", str(given), "-o", str(folder / "scan.nii.gz"), "-device", device]
         arguments += ["--save_bet_mask", "--no_bet_image"] + (["--disable_tta"] if device == "cpu" else [])
         _run([*command, *arguments], source, on_output, should_stop)
@@ -82,29 +84,14 @@ def strip_with_hd_bet(
                 "HD-BET ended without a brain mask", file=source, mend="update it: pip install -U hd-bet"
             )
         try:
-            empty = not read_volume(mask).data.any()
+            brain = read_volume(mask)
         except PatientError as error:
             raise MaskError(
                 f"HD-BET's mask cannot be used ({error.reason})", file=source, mend="give a brain mask file"
             ) from error
-        if empty:
+        if not brain.data.any():
             raise MaskError("HD-BET found no brain in this scan", file=source, mend="give a brain mask file")
-        with atomic_path(target) as temporary:
-            shutil.copyfile(mask, temporary)
-    return target
-
-
-def _as_nifti_gz(source: Path, folder: Path) -> Path:
-    """Return the scan under a name that HD-BET takes: it reads ``.nii.gz`` alone."""
-    if source.name.lower().endswith(".nii.gz"):
-        return source
-    import nibabel as nib
-
-    read_volume(source)  # says in one sentence what is wrong with a file that is damaged
-    image = nib.load(source)
-    given = folder / "input.nii.gz"
-    nib.save(nib.Nifti1Image(image.get_fdata(dtype="float32"), image.affine), given)
-    return given
+        return write_volume(brain.data, brain.grid, target)
 
 
 def _run(

@@ -40,11 +40,13 @@ class Volume:
         data: (Z, Y, X) in canonical LPS order, the file's values as they are.
         grid: The file's own grid.
         warnings: What the reader assumed.
+        numbers: Of a folder of slices, the number that each slice has; empty for anything else.
     """
 
     data: NDArray[Any]
     grid: Grid
     warnings: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
 
 
 def read_volume(path: Path) -> Volume:

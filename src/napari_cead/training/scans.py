@@ -28,8 +28,10 @@ from ..patients import (
     find_patients,
     save_volume,
 )
-from ..patients.aliases import ALIASES, is_image, split_name, stem
+from ..patients.aliases import ALIASES, is_image, read_name, stem
+from ..patients.bids import parse
 from ..patients.layouts import picture_sequence
+from ..patients.marks import kind_of
 from .sources import shows
 
 _ENTITY = re.compile(r"(?:^|_)(sub|ses|space)-([A-Za-z0-9]+)")
@@ -105,6 +107,8 @@ class _File:
         role: Canonical sequence name, ``"seg"``, ``"brain_mask"``, or None if nothing tells.
         named: Patient and session of a BIDS name, or None.
         space: Space of a BIDS name, or None.
+        short: The prefix without words about the scan and the mask.
+        rank: What comes first among several files of one sequence; the smallest.
     """
 
     path: Path
@@ -112,6 +116,8 @@ class _File:
     role: str | None
     named: tuple[str, str | None] | None
     space: str | None
+    short: str = ""
+    rank: tuple[int, ...] = ()
 
     @property
     def keys(self) -> set[str]:
@@ -245,19 +251,17 @@ def _folders(root: Path) -> Iterator[tuple[Path, list[_File]]]:
 
 
 def _is_image(path: Path) -> bool:
-    # Of an .hdr/.img pair the header stands for both.
-    return (
-        is_image(path)
-        and not path.name.startswith(".")
-        and not path.name.lower().endswith((".img", ".img.gz"))
-    )
+    # Of an .hdr/.img pair the header stands for both. Results of ours are neither scans nor masks.
+    return is_image(path) and not path.name.lower().endswith((".img", ".img.gz")) and kind_of(path) is None
 
 
 def _file(path: Path, role: str | None = None) -> _File:
-    prefix, told = split_name(path)
+    name = read_name(path)
+    told = bids.sequence if name.role in SEQUENCES and (bids := parse(path)) else name.role
     entities = dict(_ENTITY.findall(path.name))
     named = (entities["sub"], entities.get("ses")) if "sub" in entities else None
-    return _File(path, prefix.lower(), role or told, named, entities.get("space"))
+    short, space = name.short.lower(), entities.get("space")
+    return _File(path, name.key.lower(), role or told, named, space, short, name.rank)
 
 
 def _scans(files: list[_File], sequence: str) -> Iterator[_File]:
@@ -268,6 +272,8 @@ def _scans(files: list[_File], sequence: str) -> Iterator[_File]:
             groups.setdefault((each.named, each.space) if each.named else each.prefix, []).append(each)
     for group in groups.values():
         wanted = [each for each in group if each.role == sequence]
+        plainest = min((each.rank for each in wanted), default=())
+        wanted = [each for each in wanted if each.rank == plainest]
         yield from wanted or [min(group, key=lambda each: SEQUENCES.index(str(each.role)))]
     if (
         "" in groups
@@ -304,9 +310,9 @@ def _source(
     scans = sum(each.role == sequence for each in beside)
 
     def mask(role: str) -> Path | None:
-        for each in beside:
+        for each in sorted(beside, key=lambda one: one.rank):
             if each.role == role and (
-                (each.prefix in scan.keys or each.prefix == scan.prefix)
+                (each.prefix in scan.keys or scan.prefix in (each.prefix, each.short))
                 or (not each.prefix and scans == 1 and scan.role == sequence)
             ):
                 return each.path

@@ -19,7 +19,7 @@ from ..patients import (
 )
 from ..patients.aliases import is_zip
 from ..patients.layouts import picture_sequence
-from ..patients.png import slice_files
+from ..patients.png import numbered_slices, slice_files
 from .store_index import StoreIndex
 
 
@@ -81,7 +81,10 @@ def source_files(
     for role, scan in ((sequence, files.sequences[sequence]), (MASK, files.mask), (BRAIN_MASK, brain_mask)):
         if scan is None:
             continue
-        parts = slice_files(scan) if scan.is_dir() else disk_files(scan)
+        if scan.is_dir():  # a mask may have fewer slices than the scan
+            parts = slice_files(scan) if role == sequence else list(numbered_slices(scan).values())
+        else:
+            parts = disk_files(scan)
         sources += [(role, file) for file in parts]
     return sources
 

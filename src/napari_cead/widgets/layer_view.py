@@ -19,7 +19,7 @@ from .analysis_layers import AnalysisLayers
 from .batches import batched
 from .tiles import Tiles
 
-DERIVED: tuple[Role, ...] = ("reconstruction", "anomaly map", "detected mask", "tile")
+DERIVED: tuple[Role, ...] = ("reconstruction", "anomaly map", "detected mask", "corrections", "tile")
 """Roles of layers that belong to an analysis and go with it."""
 
 _TRANSFORM = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
@@ -102,7 +102,10 @@ class LayerView:
             tag = tag_of(layer)
             if tag is None:
                 continue
-            if tag.role in DERIVED or (layer in self._made and not same(tag.patient, patient)):
+            ours = (
+                tag.role in DERIVED and tag.session is not None
+            )  # not a result that was opened from its file
+            if ours or (layer in self._made and not same(tag.patient, patient)):
                 self.viewer.layers.remove(layer)
             elif not same(tag.patient, patient):
                 layer.visible = False

@@ -1,0 +1,95 @@
+"""Files that look like a lesion mask and are called so that nobody takes them for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import PatientError
+from .aliases import (
+    LESION,
+    MASK,
+    MASK_FOLDERS,
+    OTHER_MASK,
+    PNG_FOLDERS,
+    is_zip,
+    looks_like_mask,
+    read_name,
+    says_otherwise,
+    words_of,
+)
+from .bids import files_near, parse
+from .cases import PatientFiles, scan_files
+from .marks import kind_of
+from .nifti import read_header
+from .places import place_of, pngs_in
+from .volumes import MAX_MASK_VALUES, Volume, read_volume
+
+_LIKE = "its name is like that of one"
+
+
+def overlooked(files: PatientFiles, scan: Volume | None) -> Iterator[tuple[Path, str]]:
+    """Give the files near a patient without a lesion mask that may be one, each with what speaks for it.
+
+    Args:
+        files: The patient.
+        scan: Its first scan; None if none can be read.
+    """
+    places = sorted({place_of(place).file for place in files.sequences.values()})
+    if any(is_zip(place) for place in places):
+        return
+    if files.kind == "nifti" and parse(places[0]) is not None:
+        for file in files_near(places[0]):
+            if file not in places and LESION & set(words_of(file)) and kind_of(file) is None:
+                yield file, "its name speaks of lesions, but of another space or kind"
+    elif files.kind == "nifti":
+        yield from _beside(files.name, set(places), scan)
+    else:
+        for place in _of_other_kinds(files.kind, places[0]):
+            if looks_like_mask(place) and kind_of(place) is None:
+                yield place, _LIKE
+
+
+def _of_other_kinds(kind: str, place: Path) -> list[Path]:
+    """Return the files, or folders of slices, that may be the mask of a DICOM folder or of PNG slices."""
+    if kind == "dicom":
+        return scan_files(place if place.is_dir() else place.parent)
+    if kind == "png":
+        folders = (entry for entry in sorted(place.parent.iterdir()) if entry.is_dir())
+        return [folder for folder in folders if folder.name not in PNG_FOLDERS and pngs_in(folder)]
+    folders = (place.parent.parent / name for name in MASK_FOLDERS)
+    return [folder for folder in folders if (folder / place.name).is_file()]
+
+
+def _beside(patient: str, taken: set[Path], scan: Volume | None) -> Iterator[tuple[Path, str]]:
+    own = {read_name(file).prefix for file in taken}
+    if any(file.parent.name == patient for file in taken):
+        own = {""}  # the folder is the patient's, whatever its files are called
+    for folder in sorted({file.parent for file in taken}):
+        for file in scan_files(folder):
+            name = read_name(file)
+            theirs = name.role is not None and name.role not in (MASK, OTHER_MASK)
+            if file in taken or theirs or not file.name.startswith(tuple(own)) or kind_of(file) is not None:
+                continue
+            if looks_like_mask(file):
+                yield file, _LIKE
+            elif name.role is None and scan and not says_otherwise(file) and _holds_labels(file, scan):
+                yield file, "it holds a few whole numbers on the grid of the scan"
+
+
+def _holds_labels(file: Path, scan: Volume) -> bool:
+    try:
+        header = read_header(file)
+        if header is not None and sorted(header.shape[:3]) != sorted(scan.grid.shape):
+            return False
+        volume = read_volume(file)
+    except (PatientError, OSError):
+        return False
+    if volume.data.shape != scan.data.shape:
+        return False
+    marked = volume.data[volume.data != 0]
+    if not 0 < marked.size < volume.data.size or not np.array_equal(marked, np.rint(marked)):
+        return False
+    return marked.min() > 0 and len(np.unique(marked)) < MAX_MASK_VALUES

@@ -1,0 +1,144 @@
+"""Results that are known again wherever they turn up: a mask that a model found is nobody's reference.
+
+Whatever `save_volume` writes of a kind says so twice in its NIfTI header: as ``intent_name``, which most programs
+keep, and as an extension of JSON, ``{"napari-cead": {"kind": "mask", "version": 1}}``, in a comment (code 6).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+import zlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import nibabel as nib
+from nibabel.nifti1 import Nifti1Extension
+
+from ..json_files import read_json
+from .aliases import NIFTI_SUFFIXES, stem
+from .places import place_of
+
+Kind = Literal["mask", "anomaly map", "reconstruction", "corrections"]
+"""What a result is."""
+
+MADE: dict[Kind, str] = {
+    "mask": "a mask that napari-cead detected",
+    "anomaly map": "an anomaly map that napari-cead made",
+    "reconstruction": "a reconstruction that napari-cead made",
+    "corrections": "corrections of a mask that napari-cead detected",
+}
+"""What a result is, for sentences."""
+
+_INTENTS: dict[Kind, str] = {
+    "mask": "napari-cead mask",
+    "anomaly map": "napari-cead map",
+    "reconstruction": "napari-cead rec",
+    "corrections": "napari-cead fix",
+}  # 16 bytes at most
+_VERSION = 1
+_COMMENT = 6
+_KEY = "napari-cead"
+_MOST = 1 << 16  # bytes of a file that are looked at
+
+_NAMES: dict[str, Kind] = {
+    "anomaly_map": "anomaly map",
+    "reconstruction": "reconstruction",
+    "mask": "mask",
+    "mask_automatic": "mask",
+    "corrections": "corrections",
+}
+_SUMMARIES = ("detection.json", "settings.json")
+_KEYS = {"schema_version", "model", "score", "params"}
+
+
+def mark(header: Any, kind: Kind) -> None:
+    """Write into a NIfTI header what kind of result the file is."""
+    header["intent_name"] = _INTENTS[kind].encode()
+    text = json.dumps({_KEY: {"kind": kind, "version": _VERSION}})
+    header.extensions.append(Nifti1Extension(_COMMENT, text.encode()))
+
+
+def kind_of(path: str | Path) -> Kind | None:
+    """Return what kind of result of ours a place holds, None if it is none, or nothing that can be read.
+
+    Files written before there were marks are told by their names, with the ``detection.json`` or ``settings.json``
+    beside them, or all together.
+    """
+    place = place_of(path)
+    inside = place.inside if place.zipped else ""
+    name = (inside or str(place.file)).lower()
+    if place.series or not name.endswith(NIFTI_SUFFIXES):
+        return None
+    try:
+        state = place.file.stat()
+    except OSError:
+        return None
+    found = _marked(str(place.file), inside, state.st_mtime_ns, state.st_size)
+    return found or (None if inside else _older(place.file))
+
+
+@lru_cache(maxsize=4096)
+def _marked(file: str, inside: str, changed: int, size: int) -> Kind | None:
+    """Return the kind that a file's header states; the time and the size of the file are for the cache."""
+    try:
+        if inside:
+            with zipfile.ZipFile(file) as archive, archive.open(inside) as stream:
+                start = stream.read(_MOST)
+        else:
+            with Path(file).open("rb") as stream:
+                start = stream.read(_MOST)
+        if (inside or file).lower().endswith(".gz"):
+            start = zlib.decompressobj(31).decompress(start, _MOST)
+        return _stated(start)
+    except Exception:  # bytes that anybody wrote: whoever reads the volume says what is wrong with it
+        return None
+
+
+def _stated(start: bytes) -> Kind | None:
+    for made in (nib.Nifti1Header, nib.Nifti2Header):
+        size = made.template_dtype.itemsize
+        if len(start) < size or not made.may_contain_header(start):
+            continue
+        header = made(start[:size], check=False)
+        intent = bytes(header["intent_name"].tobytes()).rstrip(b"\0").decode("latin-1")
+        named = next((kind for kind, text in _INTENTS.items() if text == intent), None)
+        offset = int(header.get_data_offset())
+        if named is None and size + 4 < offset <= len(start):
+            extended = made.from_fileobj(io.BytesIO(start[:offset]), check=False)
+            named = next((kind for each in extended.extensions if (kind := _of_extension(each))), None)
+        return named
+    return None
+
+
+def _of_extension(extension: Any) -> Kind | None:
+    if extension.get_code() != _COMMENT:
+        return None
+    content = extension.get_content()
+    try:
+        values = json.loads(content if isinstance(content, str | bytes) else b"")
+    except (ValueError, RecursionError):
+        return None
+    said = values.get(_KEY) if isinstance(values, dict) else None
+    kind = said.get("kind") if isinstance(said, dict) else None
+    return kind if kind in get_args(Kind) else None
+
+
+def _older(file: Path) -> Kind | None:
+    kind = _NAMES.get(stem(file).lower())
+    if kind is None or kind == "anomaly map":
+        return kind
+    together = all(
+        (file.parent / f"{name}.nii.gz").is_file() for name in ("anomaly_map", "reconstruction", "mask")
+    )
+    return kind if together or any(_is_summary(file.parent / name) for name in _SUMMARIES) else None
+
+
+def _is_summary(file: Path) -> bool:
+    try:
+        values = read_json(file)
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and set(values) >= _KEYS
