@@ -10,9 +10,9 @@ makes, each step only if it has not been done yet:
     DIR/runs/ce-unet        the training: 18 epochs, 9,468 updates, about half an hour on one processor core
     sample_data/models/ce-unet
 
-The bundled one was trained on from an earlier model: see ``docs/models/ce-unet.md``. No slice with an outlined lesion is
-trained on. The 109 are ``validation_names`` of ``benchmarks/real_data``: the other 435 lesion patients are for the figures
-in ``docs/results.md``.
+The bundled one was trained on from an earlier model: see ``docs/models/ce-unet.md``. No slice with an outlined lesion
+is trained on. The 109 are ``validation_names`` of ``benchmarks/real_data``: the other 435 lesion patients are for the
+figures in ``docs/results.md``.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ AVERAGES = (
 
 CHOOSING = (
     "Rule `validation` takes the threshold and morphology with the best `dice_patient` of the validation patients, "
-    f"`healthy-quantile` the threshold that {100 * (1 - QUANTILE):g} % of their healthy brain voxels pass, and `oracle` the best "
-    "settings for the very patients that are reported: optimistic, and no result."
+    f"`healthy-quantile` the threshold that {100 * (1 - QUANTILE):g} % of their healthy brain voxels pass, and "
+    "`oracle` the best settings for the very patients that are reported: optimistic, and no result."
 )
 
 
@@ -283,7 +283,8 @@ def _figures(name: str, results: Results) -> list[str]:
         "## Figures on the test phantoms",
         "",
         f"{results.patients} test phantoms, {results.lesion_patients} with lesions. {AVERAGES} In brackets: 95 % "
-        f"bootstrap intervals over patients, not over trainings: there was one. {CHOOSING} The baseline `{results.baseline}` is the scaled FLAIR itself, "
+        f"bootstrap intervals over patients, not over trainings: there was one. {CHOOSING} The baseline "
+        f"`{results.baseline}` is the scaled FLAIR itself, "
         "thresholded by the same rules; `nothing` detects nothing.",
         "",
         *table(("score", "rule", "threshold", *FIGURES), rows),

@@ -100,7 +100,7 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the whole interval, over patients alone, lies on the side of the claim, on the other one, or holds 0."""
+        """Whether the interval, over patients alone, lies on the side of the claim, on the other, or holds 0."""
         if self.difference is None:
             return "undecided"
         near, far = sorted((self.expected * self.difference.low, self.expected * self.difference.high))

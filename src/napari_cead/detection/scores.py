@@ -107,10 +107,10 @@ def _in_brain(of: Evidence, values: Values, sigma_mm: float) -> Values:
 def _median_residual(of: Evidence) -> Values:
     residual = _residual(of)
     result = np.zeros_like(residual)
-    square, shape = np.ones((MEDIAN, MEDIAN), np.uint8), residual.shape[-2:]
+    brain = np.broadcast_to(of.image > 0, residual.shape).astype(np.uint8)
+    square = np.ones((MEDIAN, MEDIAN), np.uint8)
     for index in np.ndindex(residual.shape[:-2]):
-        brain = np.broadcast_to(of.image > 0, residual.shape)[index].astype(np.uint8)
-        inside = cv2.erode(brain, square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        inside = cv2.erode(brain[index], square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
         result[index] = cv2.medianBlur(residual[index] * inside, MEDIAN) * inside
     return result
 
