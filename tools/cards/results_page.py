@@ -43,8 +43,8 @@ def results_page(models: Sequence[Finished], results: Results) -> str:
         "compare models with each other and with the free baselines, and do not say how well anything works on people.",
         "",
         f"{AVERAGES} In brackets: 95 % bootstrap intervals over patients ({results.values['resamples']:,} resamples); "
-        f"{ONE_TRAINING} {CHOOSING} The baseline `{results.baseline}` is the scaled FLAIR itself, thresholded by the same rules; "
-        "`nothing` detects nothing.",
+        f"{ONE_TRAINING} {CHOOSING} The baseline `{results.baseline}` is the scaled FLAIR itself, thresholded by "
+        "the same rules; `nothing` detects nothing.",
         "",
         f"Column *paper*: {paper['note']}",
         "",
