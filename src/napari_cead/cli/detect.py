@@ -51,7 +51,7 @@ def detect(
             help="The model's suggestion if left out. Any model: residual, positive-residual, squared, "
             "median-residual, intensity (no network). Calibrated ones: residual-times-intensity, smoothed-residual, "
             "smoothed-times-intensity, residual-z, bright-and-changed (scans scaled by their tissue), and VAEs: "
-            "combined, kl-gradient"
+            "kl-gradient, combined"
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
