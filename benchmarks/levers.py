@@ -1,4 +1,4 @@
-"""What each lever does alone, without training: on validation patients; some together, once on the test patients.
+"""What each lever does alone, without training: on validation patients; some together, on the test patients.
 
 Data: `soop_axial` of the pack in NAPARI_CEAD_DATA (default ../shared/data beside the repository): 544 axial FLAIR
 slices with an outlined stroke, one patient each, of which 109 are for validation (`lever_parts/scans.py` has the

@@ -6,8 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+import napari_cead
 from napari_cead.detection import SCORES
+from napari_cead.detection.reconstruct import GROUP
+from napari_cead.evaluation.rules import QUANTILE
 from napari_cead.widgets.shortcuts import SHORTCUTS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -26,3 +30,28 @@ def test_every_key_and_every_score_is_explained():
 def test_links_and_pictures_are_there(page):
     targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_docs_have_the_numbers_of_the_code():
+    assert f"fixed groups of {GROUP}," in (DOCS / "architecture.md").read_text(encoding="utf-8")
+    cards = [page for page in (DOCS / "models").glob("*.md") if page.stem != "ce-unet"]
+    assert len(cards) == 8
+    for page in (*cards, DOCS / "results-phantoms.md"):
+        text = page.read_text(encoding="utf-8")
+        assert f"the threshold that {100 * (1 - QUANTILE):g} % of their healthy brain voxels pass" in text
+
+
+def test_menu_paths_are_those_of_a_plugin_with_several_widgets():
+    """napari puts the widgets of such a plugin into a submenu of its own; a single sample has none."""
+    manifest = Path(napari_cead.__file__).with_name("napari.yaml").read_text(encoding="utf-8")
+    contributions = yaml.safe_load(manifest)["contributions"]
+    widgets = {
+        f"Plugins ▸ napari-cead ▸ {item['display_name']} (napari-cead)" for item in contributions["widgets"]
+    }
+    (sample,) = contributions["sample_data"]
+    known = widgets | {f"File ▸ Open Sample ▸ {sample['display_name']} (napari-cead)", "File ▸ Preferences"}
+    found = set()
+    for page in PAGES:
+        text = " ".join(page.read_text(encoding="utf-8").split())
+        found |= set(re.findall(r"\*\*((?:Plugins|File) ▸ [^*]+)\*\*", text))
+    assert widgets <= found <= known

@@ -1,4 +1,4 @@
-"""The bundled ``ce-unet``, the default model of Explore, from its data: one command.
+"""A ``ce-unet`` from nothing, on the data of the bundled one, the default model of Explore: one command.
 
 python tools/bundle_ce_unet.py --data ../shared/data --work DIR [--seed 0]
 
@@ -10,8 +10,9 @@ makes, each step only if it has not been done yet:
     DIR/runs/ce-unet        the training: 18 epochs, 9,468 updates, about half an hour on one processor core
     sample_data/models/ce-unet
 
-No slice with an outlined lesion is trained on. The 109 are ``validation_names`` of ``benchmarks/real_data``: the other
-435 lesion patients are for the figures in ``docs/results.md``.
+The bundled one was trained on from an earlier model: see ``docs/models/ce-unet.md``. No slice with an outlined lesion
+is trained on. The 109 are ``validation_names`` of ``benchmarks/real_data``: the other 435 lesion patients are for the
+figures in ``docs/results.md``.
 """
 
 from __future__ import annotations

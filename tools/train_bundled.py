@@ -1,4 +1,4 @@
-"""The recipe of the bundled models: from nothing to eight model folders, their figures and their cards.
+"""The recipe of the eight bundled designs: from nothing to eight model folders, their figures and their cards.
 
 python tools/train_bundled.py --work DIR
 

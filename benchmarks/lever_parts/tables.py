@@ -58,7 +58,7 @@ def markdown(lines: Sequence[Line]) -> str:
     test = [line for line in lines if line["part"] == "test"]
     if test:
         parts += [
-            f"### Once, {test[0]['patients']} test patients",
+            f"### {test[0]['patients']} test patients",
             table(
                 ["map", "levers", *(f"{name}{to}" for name in ("`dice_pooled`", "AUPRC") for to in AGAINST)],
                 [[name_of(one), "; ".join(one["levers"]), *tested(one)] for one in test],

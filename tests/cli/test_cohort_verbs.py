@@ -104,7 +104,7 @@ def test_evaluate_measures_the_scores_that_are_asked_for(call, cohort, model_fol
     arguments = ("evaluate", cohort, "--models", model_folder, "--workers", 1, "--device", "cpu")
     for given, expected in (
         ("squared,positive-residual", {"squared", "positive-residual"}),
-        ("all", {"residual", "positive-residual", "squared", "intensity"}),
+        ("all", {"residual", "positive-residual", "squared", "median-residual", "intensity"}),
     ):
         assert call(*arguments, "--scores", given, "--out", tmp_path / given)[0] == 0
         rows = json.loads((tmp_path / given / "results.json").read_text("utf-8"))["rows"]

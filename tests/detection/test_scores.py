@@ -86,6 +86,20 @@ def test_smoothed_scores_average_over_the_neighbours_in_the_brain_in_mm():
         np.testing.assert_array_equal(one, found[1])
 
 
+def test_median_residual_is_that_of_another_library_within_the_eroded_brain():
+    rng = np.random.default_rng(0)
+    image, made = rng.random((2, 2, 3, 24, 20)).astype(np.float32) + 0.1
+    image[..., :4] = image[..., 9:11, 12] = 0  # background, and a hole
+    square = np.ones((1, 1, 5, 5))
+    inside = ndimage.binary_erosion(image > 0, square)
+    residual = np.where(inside, np.abs(image - made), 0)
+    expected = np.where(inside, ndimage.median_filter(residual, footprint=square), 0)
+    found = anomaly_score("median-residual", image, made)
+    np.testing.assert_array_equal(found, expected)
+    assert found.any() and not found[..., :6].any() and not found[..., -2:].any()
+    np.testing.assert_array_equal(anomaly_score("median-residual", image[0, 1], made[0, 1]), found[0, 1])
+
+
 def test_statistics_are_those_of_the_pixel_on_every_slice():
     rng = np.random.default_rng(0)
     images, made = rng.random((2, 3, 4, 4), dtype=np.float32)
@@ -119,7 +133,7 @@ def test_without_its_ingredients_a_score_is_refused(name, lacking):
         anomaly_score(name, IMAGE, MADE, SCALES, model="mine")
 
 
-FREE = ("residual", "positive-residual", "squared")
+FREE = ("residual", "positive-residual", "squared", "median-residual")
 BRIGHT = ("smoothed-residual", "residual-times-intensity", "smoothed-times-intensity")
 
 
@@ -158,8 +172,8 @@ def test_models_without_a_posterior_have_no_kl_gradient(design):
             check_score(name, plain)
         assert str(caught.value) == (
             f"{name} needs a variational autoencoder, which mine is not; "
-            "use one of residual, positive-residual, squared, smoothed-residual, residual-times-intensity, "
-            "smoothed-times-intensity, residual-z, intensity"
+            "use one of residual, positive-residual, squared, median-residual, smoothed-residual, "
+            "residual-times-intensity, smoothed-times-intensity, residual-z, intensity"
         )
 
 

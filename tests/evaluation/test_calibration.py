@@ -20,7 +20,15 @@ from small_stores import CE_VAE, SIZE
 
 BRIGHT = ["smoothed-residual", "residual-times-intensity", "smoothed-times-intensity"]
 
-ALL_OF_AE = ["positive-residual", "residual", "squared", *BRIGHT, "residual-z", "intensity"]
+ALL_OF_AE = [
+    "positive-residual",
+    "residual",
+    "squared",
+    "median-residual",
+    *BRIGHT,
+    "residual-z",
+    "intensity",
+]
 """Scores of an autoencoder in the order of the suggestions by rule `healthy-quantile`."""
 
 
@@ -228,7 +236,13 @@ OWN = tuple(
 
 
 def test_a_calibrated_vae_can_give_every_score(store, vae, untouched, tmp_path):
-    assert available_scores(vae.card) == ("residual", "positive-residual", "squared", "intensity")
+    assert available_scores(vae.card) == (
+        "residual",
+        "positive-residual",
+        "squared",
+        "median-residual",
+        "intensity",
+    )
     found = calibrate(vae, store)
     assert {item.score for item in found.suggestions} == set(OWN)
     update = {"score_scales": dict(found.score_scales), "suggestions": found.suggestions}

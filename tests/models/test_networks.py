@@ -178,6 +178,20 @@ def test_coordinates_start_with_the_scale_of_the_concatenation():
         assert part.weight.abs().max().item() == pytest.approx(bound, rel=0.05)
 
 
+@pytest.mark.parametrize("name", ["ae", "vae1", "vae2"])
+def test_the_decoder_starts_like_the_transposed_convolution_that_it_begins_with(name):
+    torch.manual_seed(0)
+    chosen = spec(name, "small", 68)
+    side = chosen.sizes[-1]
+    reference = torch.nn.ConvTranspose2d(
+        chosen.latent + 2 * chosen.coord_conv, chosen.feature_maps[-1], side, bias=False
+    ).weight
+    weights = build(chosen).decoder.dense.weight
+    assert weights.numel() == reference.numel()
+    assert weights.std().item() == pytest.approx(reference.std().item(), rel=0.02)
+    assert weights.abs().max().item() == pytest.approx(reference.abs().max().item(), rel=0.02)
+
+
 def test_vae_samples_in_training_only():
     torch.manual_seed(0)
     module, x = build("vae1", "small", 64), torch.rand(4, 1, 64, 64)

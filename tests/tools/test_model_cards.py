@@ -199,7 +199,7 @@ def test_the_page_of_results_says_what_the_figures_say_and_where_nothing_lies(re
     assert "**agrees** for CE-AE − AE (Dice); **undecided** for CE-VAE1 − VAE1 (Dice)" in page
     assert "**agrees** for CE-AE − AE (SSIM)" in page
     assert "Of 2 models, 1 better and 1 worse." in page
-    assert "Of 15 comparisons 2 agree, 0 disagree and 13 are undecided." in page
+    assert "Of 15 comparisons of these trainings 2 agree, 0 disagree and 13 are undecided." in page
     assert "runs from 0.258 (`ae`) to" in page  # the mean of 2/11 and 4/12
     assert "| [`ce-ae`](models/ce-ae.md) | 0.405 |" in page  # the paper's
     assert (

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from napari_cead.evaluation.rules import QUANTILE
 from napari_cead.training import SliceStore
 from napari_cead.zoo import ModelCard
 
@@ -16,10 +17,10 @@ from .results import DICE, RULES, Results, Row, dice_by_patient
 from .tables import MISSING, between, number, table
 
 FAMILIES: Mapping[str, str] = {
-    "ae": "autoencoder with coordinate convolutions",
-    "vae1": "variational autoencoder with coordinate convolutions",
-    "vae2": "variational autoencoder, without coordinate convolutions",
-    "vq-vae": "vector-quantised variational autoencoder",
+    "ae": "an autoencoder with coordinate convolutions",
+    "vae1": "a variational autoencoder with coordinate convolutions",
+    "vae2": "a variational autoencoder, without coordinate convolutions",
+    "vq-vae": "a vector-quantised variational autoencoder",
 }
 
 NOT_A_DEVICE = "**Research software, not a medical device.** Do not use it for diagnosis or treatment."
@@ -32,8 +33,8 @@ AVERAGES = (
 
 CHOOSING = (
     "Rule `validation` takes the threshold and morphology with the best `dice_patient` of the validation patients, "
-    "`healthy-quantile` the threshold that 0.5 % of their healthy brain voxels pass, and `oracle` the best settings "
-    "for the very patients that are reported: optimistic, a bound and not a result."
+    f"`healthy-quantile` the threshold that {100 * (1 - QUANTILE):g} % of their healthy brain voxels pass, and "
+    "`oracle` the best settings for the very patients that are reported: optimistic, and no result."
 )
 
 
@@ -62,7 +63,7 @@ class Finished:
 
 
 def family(name: str) -> str:
-    """Return in words what a design is."""
+    """Return in words what a design is, with its article."""
     context = ", trained with context encoding" if name.startswith("ce-") else ""
     return FAMILIES[name.removeprefix("ce-")] + context
 
@@ -82,7 +83,7 @@ def card_page(model: Finished, store: SliceStore, results: Results, example: str
         "",
         GENERATED,
         "",
-        f"{model.card.description} It is a {family(name)}. {NOT_A_DEVICE}",
+        f"{model.card.description} It is {family(name)}. {NOT_A_DEVICE}",
         "",
         *_what(model),
         *_data(model, store),
@@ -282,7 +283,8 @@ def _figures(name: str, results: Results) -> list[str]:
         "## Figures on the test phantoms",
         "",
         f"{results.patients} test phantoms, {results.lesion_patients} with lesions. {AVERAGES} In brackets: 95 % "
-        f"bootstrap intervals over patients. {CHOOSING} The baseline `{results.baseline}` is the scaled FLAIR itself, "
+        f"bootstrap intervals over patients, not over trainings: there was one. {CHOOSING} The baseline "
+        f"`{results.baseline}` is the scaled FLAIR itself, "
         "thresholded by the same rules; `nothing` detects nothing.",
         "",
         *table(("score", "rule", "threshold", *FIGURES), rows),

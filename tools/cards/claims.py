@@ -1,5 +1,7 @@
 """Do the claims of the paper show on other patients? Paired differences with bootstrap intervals, and a verdict each.
 
+The intervals are over patients: with one training of each model, a verdict is about these trainings, not about designs.
+
 Paolini, Boracchi and Matteucci claim that context encoding raises Dice for AE, VAE1 and VAE2, that it sharpens
 reconstructions, and that VQ-VAEs reconstruct lesions and so miss them.
 """
@@ -98,7 +100,7 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the whole interval lies on the side of the claim, or on the other one, or holds 0."""
+        """Whether the interval, over patients alone, lies on the side of the claim, on the other, or holds 0."""
         if self.difference is None:
             return "undecided"
         near, far = sorted((self.expected * self.difference.low, self.expected * self.difference.high))

@@ -72,7 +72,7 @@ def train(
         PresetName | None,
         typer.Option(
             help="paper: its settings (of dae and ce-unet: full size) and, at the end, its evaluation; small: the "
-            "bundled models' recipe."
+            "recipe of the eight bundled designs."
         ),
     ] = None,
     size: Annotated[Size | None, typer.Option(help="Size of the network; paper if left out.")] = None,

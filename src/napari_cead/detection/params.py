@@ -62,7 +62,8 @@ class Settings(BaseModel):
 class PostprocessParams(Settings):
     """How an anomaly map becomes a detected mask. Immutable, validated, JSON-serialisable.
 
-    The steps run slice by slice in the order of the fields; a radius of 0 skips its step. Values are strict: a
+    The steps run slice by slice: threshold, closing, filling of holes, area opening, which drops what is too small by
+    ``area_fraction`` or ``min_area_mm2``, and dilation. A radius of 0 skips its step. Values are strict: a
     bool or a string is not a number, and a radius must be an ``int``. Radii are whole pixels of the map given.
 
     Example:
@@ -193,7 +194,7 @@ def parameters_of(settings: type[Settings]) -> tuple[Parameter, ...]:
 
 
 PARAMETERS: tuple[Parameter, ...] = parameters_of(PostprocessParams)
-"""The settings in the order in which the steps run."""
+"""The settings in the order of the fields."""
 
 
 def _sentence(error: ValidationError, settings: type[Settings]) -> str:

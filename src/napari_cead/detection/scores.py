@@ -10,6 +10,7 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +27,9 @@ Need = Literal["network", "gradient", "statistics", "tissue"]
 
 SMOOTHING_MM = 2.0
 """Sigma of the Gaussian of smoothed scores: about a box of 5 x 5 pixels on a grid of 1.4 mm."""
+
+MEDIAN = 5
+"""Side in pixels of the square of ``median-residual``: of its median filter, and of what the brain is eroded by."""
 
 EXCESS_MM, CHANGE_MM, DARK_MM = 1.5, 3.75, 3.0
 """Sigmas of ``bright-and-changed``: of the brightness, of what is brighter than its reconstruction, and darker."""
@@ -100,6 +104,17 @@ def _in_brain(of: Evidence, values: Values, sigma_mm: float) -> Values:
     return smoothed(planes, brain, (sigma_mm / of.spacing[0], sigma_mm / of.spacing[1])).reshape(values.shape)
 
 
+def _median_residual(of: Evidence) -> Values:
+    residual = _residual(of)
+    result = np.zeros_like(residual)
+    brain = np.broadcast_to(of.image > 0, residual.shape).astype(np.uint8)
+    square = np.ones((MEDIAN, MEDIAN), np.uint8)
+    for index in np.ndindex(residual.shape[:-2]):
+        inside = cv2.erode(brain[index], square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        result[index] = cv2.medianBlur(residual[index] * inside, MEDIAN) * inside
+    return result
+
+
 def _smoothed_residual(of: Evidence) -> Values:
     return _in_brain(of, _positive_residual(of), SMOOTHING_MM)
 
@@ -149,6 +164,12 @@ SCORES: Mapping[str, Score] = {
         Score("residual", "absolute difference between image and reconstruction (the paper)", _residual),
         Score("positive-residual", "brighter than its reconstruction", _positive_residual),
         Score("squared", "squared difference between image and reconstruction", _squared),
+        Score(
+            "median-residual",
+            f"residual under a {MEDIAN} x {MEDIAN} median filter, without the brain's rim (Kascenas et al. 2022)",
+            _median_residual,
+            whole=True,
+        ),
         Score(
             "smoothed-residual",
             f"positive-residual smoothed by a Gaussian of {SMOOTHING_MM:g} mm within the slice",

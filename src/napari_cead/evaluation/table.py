@@ -188,7 +188,8 @@ def _twins(evaluation: Evaluation) -> list[str]:
     return [
         "What context encoding adds: the figure of the model minus that of its twin, the same network trained without "
         "it, over the patients that both have. The intervals are paired: every resample draws the same patients for "
-        "both. An interval that holds 0 leaves open which of the two is better.",
+        "both. An interval that holds 0 leaves open which of the two is better; one that does not is about these two "
+        "trainings, for another seed is not in it. Nothing is corrected for the number of comparisons.",
         "",
         *_lines(
             (

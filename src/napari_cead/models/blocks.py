@@ -139,6 +139,10 @@ class Decoder(nn.Module):
         self.coord_conv = spec.coord_conv
         self.shape = (spec.feature_maps[-1], spec.sizes[-1], spec.sizes[-1])
         self.dense = nn.Linear(spec.latent + 2 * spec.coord_conv, math.prod(self.shape), bias=False)
+        bound = 1 / math.sqrt(
+            math.prod(self.shape)
+        )  # PyTorch's default for the transposed convolution that it is
+        nn.init.uniform_(self.dense.weight, -bound, bound)
         channels = (*reversed(spec.feature_maps), 1)
         sizes = tuple(reversed(spec.sizes))
         self.up = nn.ModuleList(

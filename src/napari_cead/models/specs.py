@@ -4,8 +4,8 @@ The eight names are those of Paolini, Boracchi, Matteucci, *Unsupervised Detecti
 Encoding AutoEncoders*. A name with ``ce-`` is the same network as the one without, trained with context encoding.
 
 Beside them stand two U-Nets that learn to repair corrupted healthy slices: ``dae`` removes coarse noise (Kascenas et
-al. 2022, *Denoising Autoencoders for Unsupervised Anomaly Detection in Brain MRI*), ``ce-unet`` fills patches and takes
-out simulated lesions. They are one network; what it is taught is a setting of the training.
+al. 2022, *Denoising Autoencoders for Unsupervised Anomaly Detection in Brain MRI*), ``ce-unet`` takes out simulated
+lesions. At full size they are one network; what it is taught is a setting of the training.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """What training minimises.
 
-For AE and VAE: sums over pixels and latent dimensions, mean over the batch, so that ``beta`` is in units of the ELBO.
-For VQ-VAE all terms are means. Context encoding adds the reconstruction of the corrupted image, compared with the clean
-one; a VAE decodes its posterior's mean there. A denoiser sees the corrupted image alone, and its error is the mean over
-the pixels of the brain. All terms are computed in single precision, also under autocast.
+For AE and VAE: sums over pixels and latent dimensions, mean over the batch. The squared error has no factor of ½,
+so that ``beta`` 1 is the ELBO of a Gaussian with the variance ½. For VQ-VAE all terms are means. Context encoding adds
+the reconstruction of the corrupted image, compared with the clean one; a VAE decodes its posterior's mean there. A
+denoiser sees the corrupted image alone, and its error is the mean over the pixels of the brain. All terms are computed
+in single precision, also under autocast.
 """
 
 from __future__ import annotations

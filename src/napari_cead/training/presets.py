@@ -25,8 +25,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "corruption": ContextEncoding(),
         "augmentation": None,
     },
-    # The bundled models: minutes on a processor. With the codebook loss alone a VQ-VAE of this size soon uses 3 of its
-    # 128 codes (measured), so here the codebook follows moving averages and dead codes move.
+    # The eight bundled designs: minutes on a processor. With the codebook loss alone a VQ-VAE of this size soon uses 3
+    # of its 128 codes (measured), so here the codebook follows moving averages and dead codes move.
     "small": {
         "size": "small",
         "epochs": 16,

@@ -35,7 +35,7 @@ class TrainingSettings(BaseModel):
         optimizer: ``"adam"`` (the paper), or ``"adamw"``: Adam with decoupled weight decay.
         weight_decay: Of AdamW.
         seed: Of everything random.
-        beta: Weight of a VAE's divergence, in units of the ELBO.
+        beta: Weight of a VAE's divergence beside the sum of squares; 1 is the ELBO of a Gaussian with the variance ½.
         commitment: Weight of a VQ-VAE's commitment term; 1.0 in the paper.
         codebook_decay: Move a VQ-VAE's codebook by moving averages with this decay instead of its loss.
         reset_dead_codes: Replace code vectors that were not used during an epoch.

@@ -1,4 +1,4 @@
-"""What every control of the Explore dock is called and what its tooltip says: one table."""
+"""What the controls of the Explore dock's form are called and what their tooltips say: one table."""
 
 from __future__ import annotations
 
