@@ -20,7 +20,7 @@ from ..errors import (
     UnreadableError,
     UnsupportedError,
 )
-from .backgrounds import zero_background
+from .backgrounds import joined_to_border, still_background, zero_background
 from .grid import Grid
 from .headers import placement
 from .limits import check_held, check_memory, check_shape
@@ -171,7 +171,7 @@ def _why(error: BaseException) -> str:
 
 
 def clean_intensities(data: NDArray[Any], what: str) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """Return intensities as float32 with a background of 0; NaN and infinities are background.
+    """Return intensities as float32 with a background of exactly 0; NaN and infinities are background.
 
     Args:
         data: (Z, Y, X) real values.
@@ -181,32 +181,45 @@ def clean_intensities(data: NDArray[Any], what: str) -> tuple[NDArray[np.float32
         The volume, and what was done to it: the share of values that were not finite, a background that was not 0.
 
     Raises:
-        PatientError: If over half of the values are not finite, or nothing but background is left.
+        PatientError: If over half of the brain is not finite, or nothing but background is left.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # what does not fit into float32 becomes infinite
         volume = np.asarray(data, dtype=np.float32)
         # A sum is finite only if every value is (or it overflows): one cheap pass in the normal case.
         total = volume.sum()
     warnings: list[str] = []
-    holes = None
-    if not np.isfinite(total):
-        finite = np.isfinite(volume)
-        share = 1.0 - float(finite.mean())
+    holes = inside = None
+    if not np.isfinite(total) and not (finite := np.isfinite(volume)).all():
+        if not finite.any():
+            raise IntensityError(
+                "100% of the values are NaN or infinite", file=what, mend="export the scan again"
+            )
+        holes = ~finite
+        inside = holes & ~joined_to_border(holes)
+        volume = np.where(finite, volume, np.float32(0))
+        if padded := (np.count_nonzero(holes) - np.count_nonzero(inside)) / holes.size:
+            warnings.append(
+                f"{what}: {padded:.2%} of the values are NaN or infinite and joined to the border, so they are background"
+            )
+    for clean in (zero_background, still_background):
+        moved, note = clean(volume)
+        if moved is not None:
+            volume = moved
+            warnings.append(f"{what}: {note}")
+            if holes is not None:
+                volume[holes] = 0
+    if inside is not None and (lost := np.count_nonzero(inside)):
+        share = lost / (lost + np.count_nonzero(volume))
         if share > 0.5:
             raise IntensityError(
-                f"{share:.0%} of the values are NaN or infinite", file=what, mend="export the scan again"
+                f"{share:.0%} of the values in the brain are NaN or infinite",
+                file=what,
+                mend="export the scan again",
             )
-        if share > 0:
-            holes = ~finite
-            volume = np.where(finite, volume, np.float32(0))
-            warnings.append(f"{what}: {share:.2%} of the values are NaN or infinite and count as background")
-    moved, note = zero_background(volume)
-    if moved is not None:
-        volume = moved
-        warnings.append(f"{what}: {note}")
-        if holes is not None:
-            volume[holes] = 0
-    if (total == 0 or not np.isfinite(total)) and not volume.any():
+        warnings.append(
+            f"{what}: {share:.2%} of the values in the brain are NaN or infinite and count as background"
+        )
+    if (total == 0 or not np.isfinite(total) or warnings) and not volume.any():
         raise IntensityError(
             "the volume is zero everywhere", file=what, mend="choose a scan that holds a brain"
         )
