@@ -124,16 +124,18 @@ def still_background(volume: NDArray[np.float32]) -> tuple[NDArray[np.float32] |
     Returns:
         The volume, None if it is right as it is; and what was done, in one clause.
     """
-    level = _level(volume)
+    level = typical_level(volume)
     faint = FAINT * level
     above, below = int(np.count_nonzero(volume > faint)), int(np.count_nonzero(volume < -faint))
     if signed := below > SIGNED * above:
         faint = FAINT_SIGNED * level
     doubtful = int(np.count_nonzero(volume)) - (above + below if signed else above)
-    if doubtful <= RIPPLE * above:  # what the scan of a stripped brain with a background of 0 has, without labelling
+    if (
+        doubtful <= RIPPLE * above
+    ):  # what the scan of a stripped brain with a background of 0 has, without labelling
         return None, ""
     brain = largest_piece((np.abs(volume) if signed else volume) > faint, faces_only=True)
-    if _border_share(brain) > NOISE:
+    if border_share(brain) > NOISE:
         return None, ""
     ripple = (volume != 0) & ~brain & ((np.abs(volume) <= faint) if signed else (volume <= OVERSHOOT * level))
     count = int(np.count_nonzero(ripple))
@@ -142,8 +144,8 @@ def still_background(volume: NDArray[np.float32]) -> tuple[NDArray[np.float32] |
     low, high = float(volume[ripple].min()), float(volume[ripple].max())
     result = np.where(ripple, np.float32(0), volume)
     return result, (
-        f"the background is not exactly 0: {count:,} voxels beside the brain hold {low:.3g} to {high:.3g}, as splines or "
-        f"faint noise leave them; they count as 0, and as brain what is joined above {faint:.3g} "
+        f"the background is not exactly 0: {count:,} voxels beside the brain hold {low:.3g} to {high:.3g}, as splines "
+        f"or faint noise leave them; they count as 0, and as brain what is joined above {faint:.3g} "
         f"({FAINT_SIGNED if signed else FAINT:.0%} of the brain's level)"
     )
 
@@ -170,7 +172,8 @@ def joined_to_border(holes: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.zeros_like(holes) if scattered else outside
 
 
-def _border_share(mask: NDArray[np.bool_]) -> float:
+def border_share(mask: NDArray[np.bool_]) -> float:
+    """Return the share of the slices' border that a mask fills."""
     sides = (mask[:, 0], mask[:, -1], mask[..., 0], mask[..., -1])
     return sum(int(np.count_nonzero(side)) for side in sides) / sum(side.size for side in sides)
 
@@ -190,8 +193,8 @@ def _spread(values: NDArray[Any]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _level(volume: NDArray[np.float32]) -> float:
-    """Return the brain's own level: the median of the values that are not far below the largest; 0 if there are none."""
+def typical_level(volume: NDArray[np.float32]) -> float:
+    """Return the brain's own level: the median of what is not far below the largest values; 0 if there are none."""
     values = np.abs(_sample(volume))
     values = values[values > 0]
     if not values.size:

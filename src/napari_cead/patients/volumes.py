@@ -199,7 +199,7 @@ def clean_intensities(data: NDArray[Any], what: str) -> tuple[NDArray[np.float32
         volume = np.where(finite, volume, np.float32(0))
         if padded := (np.count_nonzero(holes) - np.count_nonzero(inside)) / holes.size:
             warnings.append(
-                f"{what}: {padded:.2%} of the values are NaN or infinite and joined to the border, so they are background"
+                f"{what}: {padded:.2%} of the values are NaN or infinite and joined to the border: they are background"
             )
     for clean in (zero_background, still_background):
         moved, note = clean(volume)
@@ -230,7 +230,7 @@ def clean_mask(data: NDArray[Any], what: str) -> tuple[NDArray[np.bool_], tuple[
     """Return a lesion mask as bool: values above 0 are lesion, several labels are accepted.
 
     Raises:
-        MaskError: If the values are not integers or there are more than 16 of them: then it is an image.
+        MaskError: If values are negative, are not integers, or are more than 16: then it is an image.
     """
     array = np.asarray(data)
     if array.dtype == bool:
@@ -247,6 +247,14 @@ def clean_mask(data: NDArray[Any], what: str) -> tuple[NDArray[np.bool_], tuple[
     elif array.dtype.kind not in "iu":
         raise MaskError(f"a mask cannot have values of type {array.dtype}", file=what, mend=mend)
     values = np.unique(marked)
+    if len(values) and values[0] < 0:
+        below = int(np.count_nonzero(marked < 0))
+        raise MaskError(
+            f"{below:,} voxels of the mask are negative (down to {values[0]:g}), as 255 is where it was stored as a "
+            "signed 8-bit number",
+            file=what,
+            mend="save it with 0 for background and 1 for lesion",
+        )
     count = len(values) + (marked.size < array.size)
     if count > MAX_MASK_VALUES:
         raise MaskError(f"{count} different values, so this is an image, not a mask", file=what, mend=mend)
@@ -270,9 +278,12 @@ def onto(volume: Volume, grid: Grid, order: int, what: str) -> Volume:
         PatientError: If the two grids share no space.
     """
     here = volume.grid
-    unknown = not here.has_orientation or (grid.header is not None and not grid.has_orientation)
-    if unknown and here.shape == grid.shape and not np.allclose(here.affine, grid.affine, atol=1e-4):
-        note = f"{what}: no orientation in the header, taken voxel for voxel"
+    if doubt := voxel_for_voxel(here, grid):
+        note = f"{what}: {doubt}, taken voxel for voxel"
+        if here.has_orientation and grid.has_orientation:
+            note += (
+                ": make sure that it was made on the voxels of the scan, and save it with the scan's affine"
+            )
         return Volume(grid.to_canonical(here.to_source(volume.data)), grid, (*volume.warnings, note))
     if here.matches(grid):
         return Volume(volume.data, grid, volume.warnings)
@@ -289,3 +300,23 @@ def onto(volume: Volume, grid: Grid, order: int, what: str) -> Volume:
         f"{what}: on another grid, resampled ({'nearest' if order == 0 else 'linear'}) to the chosen sequence"
     )
     return Volume(moved, grid, (*volume.warnings, note))
+
+
+def voxel_for_voxel(here: Grid, grid: Grid) -> str:
+    """Say why a volume of the same shape has to be taken voxel for voxel, whatever its header says; empty if not.
+
+    Args:
+        here: Grid of the volume.
+        grid: Grid of the chosen scan.
+    """
+    if here.shape != grid.shape or np.allclose(here.affine, grid.affine, atol=1e-4):
+        return ""
+    if not here.has_orientation or (grid.header is not None and not grid.has_orientation):
+        return "no orientation in the header"
+    if not grid.has_orientation or here.matches(grid):
+        return ""
+    for one, other, which in ((here, grid, "its"), (grid, here, "the scan's")):
+        if (other.placed and not one.placed) or (one.identity and not other.identity and not other.placed):
+            kind = "is the identity" if one.identity else "has neither a position nor a direction"
+            return f"{which} affine {kind}, which says nothing about where it lies"
+    return ""
