@@ -21,6 +21,8 @@ STATED = 0.1
 """Share of the slices' border that is not 0 from which on there may be a constant that is one only nearly."""
 ALMOST_FILLED = 0.9
 """Share of these values that have to be alike: it could be faint noise."""
+ALIKE = 0.1
+"""How far apart they may be, as a share of what is faint: far from the brain, ripples have died away."""
 GAP = 0.25
 """Farther below the brain than this share of the brain's range, a positive constant is not where it was shifted to: a
 skull-stripped brain has liquid and a rim that are nearly as dark as the background."""
@@ -30,24 +32,28 @@ PADDING = frozenset({-1000.0, -1024.0, -2000.0, -2048.0, -3024.0, -32768.0})
 RINGING = 0.25
 """Voxels that only nearly have the constant, as a share of the brain, from which on it is taken to ring."""
 
+AMIDST = 0.05
+"""A constant that more than this share of the values in the depth of the brain lies below is in their midst."""
+
 FAINT = 0.01
 """Share of the brain's own level up to which a value beside the brain is background."""
 FAINT_SIGNED = 0.05
 """The same for z-scores within the brain, whose values lie on both sides of 0."""
-SIGNED = 0.25
-"""A scan with more values below 0 than this share of those above holds z-scores."""
+SIGNED = 0.15
+"""A brain in the depth of which more than this share of the values is below 0 holds z-scores."""
 OVERSHOOT = 0.1
 """Share of the brain's level that a ripple beside the brain reaches at most; what is brighter there is tissue."""
 RIPPLE = 0.01
 """Faint voxels beside the brain, as a share of the brain, from which on the background is taken to ring."""
 NOISE = 0.2
-"""If the brain so found fills more than this share of the slices' border, what surrounds it is noise, not a ripple."""
+"""If more than this share of the slices' border is not even faint, what surrounds the brain is noise, not a ripple."""
 SPONGE = 0.75
 """If more than this share of the finite voxels touches holes, the holes are scattered, and not around the brain."""
 
 _SAMPLES = 200_000
 _IN_PLANE = np.ones((1, 3, 3), dtype=bool)
-_RINGS = 4  # voxels next to the brain in which splines ring
+_SLAB = 12  # slices, from which on the first and the last are no large part of a scan
+_RINGS = 3  # voxels next to the brain in which splines ring much
 _UNDERFLOW = 1e-3  # of the largest values: where splines have all but died away
 
 
@@ -82,7 +88,7 @@ def zero_background(volume: NDArray[Any]) -> tuple[NDArray[np.float32] | None, s
         if stated.size <= STATED * border.size:  # nothing more to look at in most scans
             return None, ""
         level, around = float(np.median(stated)), FAINT * _range(volume)
-        alike = np.count_nonzero(np.abs(stated - level) <= around)
+        alike = np.count_nonzero(np.abs(stated - level) <= ALIKE * around)
         if abs(level) <= around or alike <= ALMOST_FILLED * stated.size:
             return None, ""
         volume = np.where(joined_to_border(volume == 0), np.float32(level), volume)
@@ -91,10 +97,12 @@ def zero_background(volume: NDArray[Any]) -> tuple[NDArray[np.float32] | None, s
     if not inside.any() or (around and inside.size < RIPPLE * volume.size):
         return None, ""
     low, high = _spread(inside)
-    if ringing := low < level:  # if the constant is not in the midst of the brain's values
-        core = ndimage.binary_erosion(largest_piece(~background), _IN_PLANE, iterations=_RINGS)
-        ringing = bool(core.any()) and _spread(volume[core])[0] >= level
-        low, high = _spread(volume[core]) if ringing else (low, high)
+    if ringing := low < level:  # unless the constant lies in the midst of the brain's values
+        core = _core(largest_piece(volume - level > around, faces_only=True))
+        ringing = np.count_nonzero(volume[core] < level) < AMIDST * np.count_nonzero(core)
+        if ringing:
+            low, high = _spread(volume[core])
+            low = max(low, level)
     gap = (low - level) / (high - low) if high > low else np.inf
     if level > 0:
         shifted = 0 <= gap <= GAP
@@ -127,16 +135,19 @@ def still_background(volume: NDArray[np.float32]) -> tuple[NDArray[np.float32] |
     level = typical_level(volume)
     faint = FAINT * level
     above, below = int(np.count_nonzero(volume > faint)), int(np.count_nonzero(volume < -faint))
-    if signed := below > SIGNED * above:
-        faint = FAINT_SIGNED * level
+    signed = below > SIGNED * above and _holds_scores(volume, faint)
+    if signed and border_share(volume != 0) <= STATED:  # values near 0 lie in the midst of the brain, too
+        return None, ""
+    faint *= FAINT_SIGNED / FAINT if signed else 1
     doubtful = int(np.count_nonzero(volume)) - (above + below if signed else above)
     if (
         doubtful <= RIPPLE * above
     ):  # what the scan of a stripped brain with a background of 0 has, without labelling
         return None, ""
-    brain = largest_piece((np.abs(volume) if signed else volume) > faint, faces_only=True)
-    if border_share(brain) > NOISE:
+    inside = (np.abs(volume) if signed else volume) > faint
+    if border_share(inside) > NOISE:
         return None, ""
+    brain = _without_shells(inside)
     ripple = (volume != 0) & ~brain & ((np.abs(volume) <= faint) if signed else (volume <= OVERSHOOT * level))
     count = int(np.count_nonzero(ripple))
     if count <= RIPPLE * np.count_nonzero(brain):
@@ -176,6 +187,24 @@ def border_share(mask: NDArray[np.bool_]) -> float:
     """Return the share of the slices' border that a mask fills."""
     sides = (mask[:, 0], mask[:, -1], mask[..., 0], mask[..., -1])
     return sum(int(np.count_nonzero(side)) for side in sides) / sum(side.size for side in sides)
+
+
+def _without_shells(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the largest piece of a mask without the shells around it, one voxel thin, that ripples are."""
+    shape = None if len(mask) > _SLAB else _IN_PLANE
+    piece = largest_piece(ndimage.binary_opening(mask, shape), faces_only=True)
+    return largest_piece(ndimage.binary_dilation(piece, shape) & mask | piece, faces_only=True)
+
+
+def _core(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return what lies deep in a mask, beyond the voxels that resampling mixes with the background and the ripples."""
+    return np.asarray(ndimage.binary_erosion(mask, None if len(mask) > _SLAB else _IN_PLANE, iterations=_RINGS))
+
+
+def _holds_scores(volume: NDArray[np.float32], faint: float) -> bool:
+    """Whether many values in the depth of the brain are below 0, and not just those of the ripples around it."""
+    core = _core(largest_piece(np.abs(volume) > faint))
+    return np.count_nonzero(volume[core] < -faint) > SIGNED * np.count_nonzero(core)
 
 
 def _sample(volume: NDArray[Any]) -> NDArray[Any]:

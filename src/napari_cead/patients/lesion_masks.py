@@ -145,7 +145,7 @@ def place_mask(mask: Volume, grid: Grid, scan: NDArray[np.float32], file: Path) 
 
 def outside(lesion: NDArray[np.bool_], scan: NDArray[np.float32]) -> float:
     """Return the share of the lesion voxels that lie where the scan is 0."""
-    return float(np.count_nonzero(lesion & (scan == 0)) / max(1, np.count_nonzero(lesion)))
+    return int(np.count_nonzero(lesion & (scan == 0))) / max(1, int(np.count_nonzero(lesion)))
 
 
 def unlike_lesions(lesion: NDArray[np.bool_], scan: NDArray[np.float32]) -> str:

@@ -315,8 +315,7 @@ def voxel_for_voxel(here: Grid, grid: Grid) -> str:
         return "no orientation in the header"
     if not grid.has_orientation or here.matches(grid):
         return ""
-    for one, other, which in ((here, grid, "its"), (grid, here, "the scan's")):
-        if (other.placed and not one.placed) or (one.identity and not other.identity and not other.placed):
-            kind = "is the identity" if one.identity else "has neither a position nor a direction"
-            return f"{which} affine {kind}, which says nothing about where it lies"
-    return ""
+    if here.placed or not (grid.placed or (here.identity and not grid.identity)):
+        return ""
+    kind = "is the identity" if here.identity else "has neither a position nor a direction"
+    return f"its affine {kind}, which says nothing about where it lies"
