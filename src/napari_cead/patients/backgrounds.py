@@ -198,7 +198,9 @@ def _without_shells(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _core(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return what lies deep in a mask, beyond the voxels that resampling mixes with the background and the ripples."""
-    return np.asarray(ndimage.binary_erosion(mask, None if len(mask) > _SLAB else _IN_PLANE, iterations=_RINGS))
+    return np.asarray(
+        ndimage.binary_erosion(mask, None if len(mask) > _SLAB else _IN_PLANE, iterations=_RINGS)
+    )
 
 
 def _holds_scores(volume: NDArray[np.float32], faint: float) -> bool:

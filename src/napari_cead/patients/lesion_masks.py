@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..errors import MaskError, PatientError
-from .backgrounds import OVERSHOOT, border_share, typical_level
+from .backgrounds import border_share, typical_level
 from .brain import brain_mask
 from .grid import Grid
 from .volumes import Volume, clean_mask, onto, voxel_for_voxel
@@ -31,6 +31,8 @@ MOST_OUTSIDE = 1 / 3
 CHANGED = 0.1
 """A lesion volume that resampling changes by a larger share is worth a finding."""
 
+HEAD = 0.25
+"""Where noise fills the background, the head is what is above this share of its own level."""
 NOT_USED = "that is no lesion mask, so it is not used and the patient counts as unlabelled"
 """What is said of a mask that was found and left out for what it covers."""
 
@@ -160,7 +162,7 @@ def unlike_lesions(lesion: NDArray[np.bool_], scan: NDArray[np.float32]) -> str:
         return ""
     brain = brain_mask(scan)
     if border_share(brain) > _EVERYWHERE:
-        brain = brain_mask(scan > OVERSHOOT * typical_level(scan))
+        brain = brain_mask(scan > HEAD * typical_level(scan))
     common, whole = int(np.count_nonzero(lesion & brain)), int(np.count_nonzero(brain))
     if 2 * common > OUTLINE * (size + whole):
         return f"follows the outline of the brain (Dice {2 * common / (size + whole):.2f})"
