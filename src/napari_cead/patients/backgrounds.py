@@ -99,7 +99,7 @@ def zero_background(volume: NDArray[Any]) -> tuple[NDArray[np.float32] | None, s
     low, high = _spread(inside)
     if ringing := low < level:  # unless the constant lies in the midst of the brain's values
         core = _core(largest_piece(volume - level > around, faces_only=True))
-        ringing = np.count_nonzero(volume[core] < level) < AMIDST * np.count_nonzero(core)
+        ringing = bool(np.count_nonzero(volume[core] < level) < AMIDST * np.count_nonzero(core))
         if ringing:
             low, high = _spread(volume[core])
             low = max(low, level)
@@ -206,7 +206,7 @@ def _core(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _holds_scores(volume: NDArray[np.float32], faint: float) -> bool:
     """Whether many values in the depth of the brain are below 0, and not just those of the ripples around it."""
     core = _core(largest_piece(np.abs(volume) > faint))
-    return np.count_nonzero(volume[core] < -faint) > SIGNED * np.count_nonzero(core)
+    return bool(np.count_nonzero(volume[core] < -faint) > SIGNED * np.count_nonzero(core))
 
 
 def _sample(volume: NDArray[Any]) -> NDArray[Any]:

@@ -61,6 +61,11 @@ class Resampled(NamedTuple):
         return self.kept < self.lesions or abs(self.after_ml - self.before_ml) > CHANGED * self.before_ml
 
     @property
+    def changed(self) -> bool:
+        """Whether it is another mask than before, as far as the figures of the sentence tell."""
+        return self.kept < self.lesions or f"{self.before_ml:.3g}" != f"{self.after_ml:.3g}"
+
+    @property
     def sentence(self) -> str:
         """The same for a reader."""
         lost = self.lesions - self.kept
@@ -142,7 +147,9 @@ def place_mask(mask: Volume, grid: Grid, scan: NDArray[np.float32], file: Path) 
             notes = (*notes, f"{file.name}: {out:.0%} of the lesion lies outside the brain")
     if not count:
         return LesionMask(lesion, notes, None)
-    return LesionMask(lesion, (*notes, f"{file.name}: {lost.sentence}"), lost)
+    if lost.changed:
+        notes = (*notes, f"{file.name}: {lost.sentence}")
+    return LesionMask(lesion, notes, lost)
 
 
 def outside(lesion: NDArray[np.bool_], scan: NDArray[np.float32]) -> float:
