@@ -47,6 +47,8 @@ RIPPLE = 0.01
 """Faint voxels beside the brain, as a share of the brain, from which on the background is taken to ring."""
 NOISE = 0.2
 """If more than this share of the slices' border is not even faint, what surrounds the brain is noise, not a ripple."""
+TOUCHING = 0.05
+"""A brain that fills more than this share of the slices' border is joined to noise."""
 SPONGE = 0.75
 """If more than this share of the finite voxels touches holes, the holes are scattered, and not around the brain."""
 
@@ -148,6 +150,8 @@ def still_background(volume: NDArray[np.float32]) -> tuple[NDArray[np.float32] |
     if border_share(inside) > NOISE:
         return None, ""
     brain = _without_shells(inside)
+    if border_share(brain) > TOUCHING:
+        return None, ""
     ripple = (volume != 0) & ~brain & ((np.abs(volume) <= faint) if signed else (volume <= OVERSHOOT * level))
     count = int(np.count_nonzero(ripple))
     if count <= RIPPLE * np.count_nonzero(brain):
