@@ -16,6 +16,7 @@ from typing import Literal
 import nibabel as nib
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 from scans import make_brain, write_nifti
 
@@ -283,6 +284,10 @@ def _nan(share: float):
     return change
 
 
+def _scattered(volume):
+    return np.where(np.random.default_rng(0).random(volume.shape) < 0.6, np.nan, volume)
+
+
 def _rgb(volume):
     kind = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
     return np.repeat(np.clip(volume, 0, 255).astype(np.uint8)[..., None], 3, -1).copy().view(kind)[..., 0]
@@ -348,7 +353,10 @@ CASES: tuple[Case, ...] = (
     Case(VAL, "zero everywhere", nifti(lambda v: v * 0), R, "zero everywhere", "intensities-unusable"),
     Case(VAL, "one value in the whole brain", nifti(lambda v: (v > 0) * 7.0), detectable=False),
     Case(VAL, "10 % NaN", nifti(_nan(0.1)), W, "NaN"),
-    Case(VAL, "60 % NaN", nifti(_nan(0.6)), R, "NaN", "intensities-unusable"),
+    Case(VAL, "60 % NaN, on one side", nifti(_nan(0.6)), W, "NaN"),
+    Case(VAL, "60 % NaN, everywhere in the scan", nifti(_scattered), R, "NaN", "intensities-unusable"),
+    Case(VAL, "NaN around the brain", nifti(lambda v: np.where(v > 0, v, np.nan)), W, "joined to the border"),
+    Case(VAL, "resampled with a cubic spline", nifti(lambda v: ndimage.shift(v, 0.5, order=3)), W, "not exactly 0"),
     Case(VAL, "NaN everywhere", nifti(_nan(1.0)), R, "NaN", "intensities-unusable"),
     Case(VAL, "some infinite", nifti(lambda v: np.where(v > 165, np.inf, v)), W, "infinite"),
     Case(VAL, "values up to 1e30", nifti(lambda v: v * np.float32(1e28))),
@@ -362,6 +370,9 @@ CASES: tuple[Case, ...] = (
     Case(MASK, "whole numbers as float", masked(lambda m: m.astype(np.float32))),
     Case(MASK, "fractions", masked(lambda m: m * 0.3), R, "not whole numbers", "mask-unusable"),
     Case(MASK, "NaN", masked(lambda m: np.where(m, np.nan, 0)), R, "NaN", "mask-unusable"),
+    Case(MASK, "255 stored as int8", masked(lambda m: (m * 255).astype(np.int8)), R, "negative", "mask-unusable"),
+    Case(MASK, "a brain mask", masked(lambda m: (brain()[0] > 0).astype(np.uint8)), W, "no lesion mask"),
+    Case(MASK, "an identity affine", masked(lambda m: m, np.eye(4)), W, "is the identity"),
     Case(MASK, "on another grid that overlaps", masked(lambda m: m[::2, ::2], np.diag([1.88, 1.88, 2, 1])), W, "another grid"),
     Case(MASK, "far away from the scan", masked(lambda m: m, AFFINE + np.array([[0, 0, 0, 900]] + [[0] * 4] * 3)), R, "outside", "mask-unusable"),
     Case(MASK, "cut after 90 bytes", _mask_cut, R, "cannot be read", "mask-unusable"),

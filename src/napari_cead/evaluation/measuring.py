@@ -20,6 +20,7 @@ from ..errors import CeadWarning, PatientError
 from ..metrics import ImageQuality, PatientCounts, hd95, match_lesions, volume_ml
 from ..metrics.overlap import NAN
 from ..patients import PNG_SPACING, Patient, load_patient
+from ..patients.lesion_masks import NOT_USED
 from ..slices import slice_stack
 from ..zoo import Detector, Preprocessing
 from .cases import BINS, MIN_BRAIN, Case
@@ -93,9 +94,8 @@ def load_member(
         warnings.simplefilter("ignore", CeadWarning)  # they are in patient.warnings
         patient = load_patient(member.path, sequence, only=True, png_spacing=png_spacing)
     if patient.lesion_mask is None and not assume_healthy:
-        raise PatientError(
-            UNLABELLED, file=member.path, mend="add the mask, an empty one for a healthy patient"
-        )
+        reason = next((note.split("; ")[0] for note in patient.warnings if NOT_USED in note), UNLABELLED)
+        raise PatientError(reason, file=member.path, mend="add the mask, an empty one for a healthy patient")
     return patient
 
 

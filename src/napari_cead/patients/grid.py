@@ -89,6 +89,20 @@ class Grid:
         tolerance = 0.1 * float(affines.voxel_sizes(self.affine).min())
         return bool(np.abs(here - there).max() <= tolerance)
 
+    @property
+    def placed(self) -> bool:
+        """Whether the affine says where the volume lies: it is moved from the origin, or turned.
+
+        No scanner puts the corner of a scan at the origin; a program does that was given voxels alone.
+        """
+        matrix = self.affine[:3, :3]
+        return bool(self.affine[:3, 3].any() or (matrix != np.diag(np.diag(matrix))).any())
+
+    @property
+    def identity(self) -> bool:
+        """Whether it is not placed and has voxels of 1 mm: the affine of which no program knows anything."""
+        return not self.placed and bool((np.abs(np.diag(self.affine)) == 1).all())
+
     def overlaps(self, other: Grid) -> bool:
         """Whether the bounding boxes of the two grids share some volume in world space."""
         low, high = self._bounds()

@@ -19,6 +19,7 @@ from .bids import OTHER_FOLDERS, is_dataset
 from .cases import PatientFiles
 from .grid import Grid
 from .layouts import find_files, find_patients, is_patient
+from .lesion_masks import OUTSIDE, outside, place_mask, unlike_lesions
 from .lookalikes import overlooked
 from .marks import kind_of
 from .nnunet import is_labels_folder
@@ -26,7 +27,7 @@ from .places import is_pictures
 from .png import NO_NUMBER, PNG_SPACING, check_gaps, placed
 from .reading import read_place
 from .series import APART
-from .volumes import Volume, clean_intensities, clean_mask, onto
+from .volumes import Volume, clean_intensities, clean_mask, voxel_for_voxel
 
 Code = Literal[
     "unreadable",
@@ -40,15 +41,14 @@ Code = Literal[
     "mask-values",
     "mask-place",
     "mask-name",
+    "mask-covers",
+    "lesions-lost",
     "slice-gap",
     "series",
     "same-name",
 ]
 
 CODES: tuple[Code, ...] = get_args(Code)
-
-OUTSIDE = 0.1
-"""Largest share of the lesion voxels that may lie outside the brain."""
 
 USUAL = 0.5
 """A sequence that more than this share of the patients have is missed where it is not."""
@@ -276,25 +276,31 @@ class _Patient:
                 self._find("series", self.place, note)
         if files.mask is None:
             self._look_for_a_mask(first)
+        scan = None
         for name, volume in volumes.items():
-            self._judge_scan(name, files.sequences[name], volume, first)
-        mask, lesion = None, None
+            clean = self._judge_scan(name, files.sequences[name], volume, first)
+            scan = clean if volume is first else scan
+        mask, lesion, labelled = None, None, files.mask is not None
         if files.mask is not None and (mask := self._read(files.mask)) is not None:
             lesion = self._lesion(mask, files.mask)
             if first is not None and (mask := self._placed_mask(mask, first)) is None:
                 lesion = None
-            elif lesion is not None and first is not None and mask is not None and mask.numbers:
+            elif lesion is not None and mask is not None and mask.numbers:
                 lesion = mask.data > 0
-            if lesion is not None and first is not None:
-                self._judge_place(lesion, mask, first)
-        voxel = 0.0 if mask is None else float(np.prod(mask.grid.spacing))
+            if lesion is not None and first is not None and scan is not None and mask is not None:
+                labelled = self._judge_place(mask, files.mask, first.grid, scan)
+                lesion = lesion if labelled else None
+        grid = None if mask is None else mask.grid
+        if grid is not None and first is not None and voxel_for_voxel(grid, first.grid):
+            grid = first.grid
+        voxel = 0.0 if grid is None else float(np.prod(grid.spacing))
         return CheckedPatient(
             files.name,
             self.place,
             files.kind,
             {name: _described(files.sequences[name], volume) for name, volume in volumes.items()},
             None if mask is None or files.mask is None else _described(files.mask, mask),
-            files.mask is not None,
+            labelled,
             None if lesion is None else int(np.count_nonzero(lesion)) * voxel / 1000,
             () if lesion is None or mask is None else _labels(mask.data),
             tuple(name for name in order if name not in volumes),
@@ -338,18 +344,22 @@ class _Patient:
             self._find("slice-gap" if gap else "unreadable", file, _brief(error))
             return None
 
-    def _judge_scan(self, name: str, file: Path, volume: Volume, first: Volume | None) -> None:
+    def _judge_scan(
+        self, name: str, file: Path, volume: Volume, first: Volume | None
+    ) -> NDArray[np.float32] | None:
+        """Return the scan with a background of 0; None if it cannot be used."""
         for note in volume.warnings if self.files.kind == "dicom" else ():
             self._find("slice-gap" if APART in note else "series", file, note.removeprefix(f"{file.name}: "))
         if not is_pictures(file) and not volume.grid.has_orientation:
             self._find("orientation", file, "the header states no orientation: left and right are unknown")
         try:
-            for note in clean_intensities(volume.data, file.name)[1]:
-                self._find("intensities", file, note.removeprefix(f"{file.name}: "))
+            clean, notes = clean_intensities(volume.data, file.name)
         except PatientError as error:
             self._find("intensities", file, _brief(error))
-            return
-        occupied = np.flatnonzero(np.any(volume.data != 0, axis=(1, 2)))
+            return None
+        for note in notes:
+            self._find("intensities", file, note.removeprefix(f"{file.name}: "))
+        occupied = np.flatnonzero(clean.any(axis=(1, 2)))
         empty = np.setdiff1d(np.arange(occupied[0], occupied[-1] + 1), occupied)
         if empty.size:
             self._find(
@@ -362,11 +372,19 @@ class _Patient:
                 whole = placed(volume, first, file.name)
             except PatientError as error:
                 self._find("shape", file, _brief(error))
-                return
+                return None
             self._judge_grid(f"the {name} scan", file, whole.grid, first.grid)
+        return clean
 
     def _judge_grid(self, what: str, file: Path, grid: Grid, wanted: Grid) -> None:
         if grid.matches(wanted):
+            return
+        if grid.has_orientation and (doubt := voxel_for_voxel(grid, wanted)):
+            self._find(
+                "affine",
+                file,
+                f"{what} is taken voxel for voxel: {doubt}; save it with the affine of the scan",
+            )
             return
         shapes, spacings = grid.canonical_shape != wanted.canonical_shape, not _same_spacing(grid, wanted)
         if shapes:
@@ -400,35 +418,33 @@ class _Patient:
             self._find("mask-values", file, _brief(error))
             return None
 
-    def _judge_place(self, lesion: NDArray[np.bool_], mask: Volume, scan: Volume) -> None:
-        file = self.files.mask
-        assert file is not None
-        if mask.grid.has_orientation or mask.grid.shape != scan.grid.shape:
-            self._judge_grid("the lesion mask", file, mask.grid, scan.grid)
+    def _judge_place(self, mask: Volume, file: Path, grid: Grid, scan: NDArray[np.float32]) -> bool:
+        """Return whether the patient is labelled: whether the mask can be of lesions."""
+        if mask.grid.has_orientation or mask.grid.shape != grid.shape:
+            self._judge_grid("the lesion mask", file, mask.grid, grid)
         try:
-            moved = onto(Volume(lesion.astype(np.uint8), mask.grid), scan.grid, 0, file.name).data
-        except PatientError:
+            lesion, _, resampled = place_mask(mask, grid, scan, file)
+        except MaskError as error:
+            self._find("mask-place", file, _brief(error))
+            return True
+        if doubt := unlike_lesions(lesion, scan):
             self._find(
-                "mask-place", file, "the lesion mask lies outside the scan; give the mask of this scan"
+                "mask-covers",
+                file,
+                f"the mask {doubt}: that is no lesion mask, and it is not used unless it is named with --mask; "
+                "rename or move it",
             )
-            return
-        total = int(np.count_nonzero(lesion))
-        if not total or moved.shape != scan.data.shape:
-            return
-        inside = moved > 0
-        if not inside.any():
-            self._find(
-                "mask-place", file, "no lesion voxel falls inside the scan; give the mask of this scan"
-            )
-            return
-        share = float(np.count_nonzero(inside & (scan.data == 0)) / np.count_nonzero(inside))
-        if share > OUTSIDE:
+            return False
+        if resampled is not None and resampled.much:
+            self._find("lesions-lost", file, f"{resampled.sentence}; draw the mask on the voxels of the scan")
+        if (share := outside(lesion, scan)) > OUTSIDE:
             self._find(
                 "mask-place",
                 file,
                 f"{share:.0%} of the lesion voxels lie where the scan is 0, outside the brain; check that the mask "
                 "belongs to this scan",
             )
+        return True
 
 
 def _strays(top: Path, patients: Sequence[Path]) -> Iterator[CheckedPatient]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import (
     CeadWarning,
+    IntensityError,
     MaskError,
     MissingSequenceError,
     ParameterError,
@@ -22,11 +23,12 @@ from .aliases import BRAIN_MASK, MASK, SEQUENCES
 from .brain_masks import within_brain
 from .cases import PatientFiles
 from .layouts import find_files
+from .lesion_masks import NOT_USED, place_mask, unlike_lesions
 from .marks import MADE, kind_of
 from .patient import Patient
 from .png import PNG_SPACING, Side, check_gaps, placed
 from .reading import read_place
-from .volumes import Volume, clean_intensities, clean_mask, onto
+from .volumes import Volume, clean_intensities, onto
 
 
 def load_patient(
@@ -45,7 +47,8 @@ def load_patient(
         path: As for :func:`~napari_cead.patients.find_files`. Beside a single file, a lesion mask
             of the same name prefix is found.
         sequence: The sequence to use. A single file whose name says another sequence is taken as that one.
-        mask: Lesion mask file (or folder of PNG slices), overriding the one found on disk.
+        mask: Lesion mask file (or folder of PNG slices), overriding the one found on disk. One that is found and
+            covers over a third of the brain, or follows its outline, is not used; one that is named here is.
         only: Read the chosen sequence (and the mask) alone.
         brain_mask: Brain mask file, for a scan that is not skull-stripped: outside of it the sequences become 0.
         png_first_column: Side of the patient that column 0 of PNG slices shows.
@@ -69,6 +72,7 @@ def load_patient(
         sequence,
         path,
         only=only,
+        trust_mask=mask is not None,
         brain_mask=None if brain_mask is None else Path(brain_mask).expanduser(),
         png_first_column=png_first_column,
         png_spacing=png_spacing,
@@ -84,6 +88,7 @@ def read_files(
     path: str | Path,
     *,
     only: bool = False,
+    trust_mask: bool = False,
     brain_mask: Path | None = None,
     png_first_column: Side = "left",
     png_spacing: tuple[float, float, float] = PNG_SPACING,
@@ -97,6 +102,7 @@ def read_files(
         sequence: The sequence to use.
         path: The patient's place, for the message of an error.
         only: Read the chosen sequence (and the mask) alone.
+        trust_mask: Use the lesion mask even if it covers more of the brain than lesions do: somebody named it.
         brain_mask: Brain mask file.
         png_first_column: Side of the patient that column 0 of PNG slices shows.
         png_spacing: (z, y, x) in mm of PNG slices.
@@ -150,8 +156,16 @@ def read_files(
         try:
             if isinstance(result, PatientError):
                 raise result
-            moved = onto(placed(result, chosen, what), chosen.grid, 1, what)
-            volumes[name], found = clean_intensities(moved.data, what)
+            # On its own grid first: NaN, and a background that is not 0, would be smeared.
+            clean, found = clean_intensities(result.data, what)
+            moved = onto(placed(replace(result, data=clean), chosen, what), chosen.grid, 1, what)
+            if moved.data is not clean and not moved.data.any():
+                raise IntensityError(
+                    "the volume is zero everywhere on the grid of the chosen scan",
+                    file=what,
+                    mend="give a scan of the same place",
+                )
+            volumes[name] = np.asarray(moved.data, dtype=np.float32)
         except PatientError as error:
             if name == sequence:
                 raise error.at(place) from error
@@ -161,10 +175,10 @@ def read_files(
 
     lesion_mask = None
     if files.mask is not None:
-        lesion_mask, found = _mask(results[-1], chosen, files.mask)
+        lesion_mask, found = _mask(results[-1], chosen, volumes[sequence], files.mask, named=trust_mask)
         notes.extend(note for note in found if note not in notes)
     sources = {name: files.sequences[name] for name in volumes}
-    if files.mask is not None:
+    if files.mask is not None and lesion_mask is not None:
         sources[MASK] = files.mask
     patient = Patient(
         name=files.name,
@@ -191,8 +205,9 @@ def _name(place: Path, files: PatientFiles) -> str:
 
 
 def _mask(
-    result: Volume | PatientError, chosen: Volume, file: Path
-) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    result: Volume | PatientError, chosen: Volume, scan: NDArray[np.float32], file: Path, *, named: bool
+) -> tuple[NDArray[np.bool_] | None, tuple[str, ...]]:
+    """Return the lesion mask, or None if it is none by what it covers and nobody insists; and what to say."""
     if isinstance(result, PatientError):
         raise MaskError(result.reason, file=result.file, mend=result.mend) from result
     made: tuple[str, ...] = ()
@@ -202,18 +217,12 @@ def _mask(
         result = placed(result, chosen, file.name)
     except PatientError as error:
         raise MaskError(error.reason, file=file, mend=error.mend) from error
-    labels, found = clean_mask(result.data, str(file))
-    try:
-        moved = onto(Volume(labels.astype(np.uint8), result.grid, result.warnings), chosen.grid, 0, file.name)
-    except PatientError as error:
-        raise MaskError(
-            "the lesion mask lies outside the scan", file=file, mend="give the mask of this scan"
-        ) from error
-    if moved.data.shape != chosen.data.shape:
-        raise MaskError(
-            "the lesion mask has another shape than the scan", file=file, mend="give its own mask"
-        )
-    lost = labels.any() and not moved.data.any()
-    if lost:
-        raise MaskError("no lesion voxel falls inside the scan", file=file, mend="give the mask of this scan")
-    return moved.data > 0, (*made, *found, *moved.warnings)
+    lesion, found, _ = place_mask(result, chosen.grid, scan, file)
+    notes = (*made, *found)
+    if not (doubt := unlike_lesions(lesion, scan)):
+        return lesion, notes
+    if named:
+        return lesion, (*notes, f"{file.name} {doubt}; it is used as the lesion mask because it was named")
+    return None, (
+        f"{file.name} {doubt}: {NOT_USED}; name it with --mask (mask= in Python) to use it all the same",
+    )

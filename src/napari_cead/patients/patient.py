@@ -18,6 +18,7 @@ from ..errors import (
     UnsupportedError,
 )
 from .grid import Grid
+from .lesion_masks import unlike_lesions
 from .volumes import clean_intensities, clean_mask
 
 
@@ -126,9 +127,13 @@ class Patient:
             labels = np.asarray(lesion_mask)
             mask, found = clean_mask(labels[None] if labels.ndim == 2 else labels, "lesion mask")
             notes.extend(found)
+        chosen = sequence or next(iter(cleaned))
+        fits = mask is not None and chosen in cleaned and mask.shape == cleaned[chosen].shape
+        if mask is not None and fits and (doubt := unlike_lesions(mask, cleaned[chosen])):
+            notes.append(f"the lesion mask {doubt}; it is used because it was given")
         return cls(
             name=name,
-            sequence=sequence or next(iter(cleaned)),
+            sequence=chosen,
             sequences=cleaned,
             lesion_mask=mask,
             spacing=spacing,

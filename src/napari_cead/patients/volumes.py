@@ -20,7 +20,7 @@ from ..errors import (
     UnreadableError,
     UnsupportedError,
 )
-from .backgrounds import zero_background
+from .backgrounds import joined_to_border, still_background, zero_background
 from .grid import Grid
 from .headers import placement
 from .limits import check_held, check_memory, check_shape
@@ -173,7 +173,7 @@ def _why(error: BaseException) -> str:
 
 
 def clean_intensities(data: NDArray[Any], what: str) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """Return intensities as float32 with a background of 0; NaN and infinities are background.
+    """Return intensities as float32 with a background of exactly 0; NaN and infinities are background.
 
     Args:
         data: (Z, Y, X) real values.
@@ -183,32 +183,45 @@ def clean_intensities(data: NDArray[Any], what: str) -> tuple[NDArray[np.float32
         The volume, and what was done to it: the share of values that were not finite, a background that was not 0.
 
     Raises:
-        PatientError: If over half of the values are not finite, or nothing but background is left.
+        PatientError: If over half of the brain is not finite, or nothing but background is left.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # what does not fit into float32 becomes infinite
         volume = np.asarray(data, dtype=np.float32)
         # A sum is finite only if every value is (or it overflows): one cheap pass in the normal case.
         total = volume.sum()
     warnings: list[str] = []
-    holes = None
-    if not np.isfinite(total):
-        finite = np.isfinite(volume)
-        share = 1.0 - float(finite.mean())
+    holes = inside = None
+    if not np.isfinite(total) and not (finite := np.isfinite(volume)).all():
+        if not finite.any():
+            raise IntensityError(
+                "100% of the values are NaN or infinite", file=what, mend="export the scan again"
+            )
+        holes = ~finite
+        inside = holes & ~joined_to_border(holes)
+        volume = np.where(finite, volume, np.float32(0))
+        if padded := (np.count_nonzero(holes) - np.count_nonzero(inside)) / holes.size:
+            warnings.append(
+                f"{what}: {padded:.2%} of the values are NaN or infinite and joined to the border: they are background"
+            )
+    for clean in (zero_background, still_background):
+        moved, note = clean(volume)
+        if moved is not None:
+            volume = moved
+            warnings.append(f"{what}: {note}")
+            if holes is not None:
+                volume[holes] = 0
+    if inside is not None and (lost := np.count_nonzero(inside)):
+        share = lost / (lost + np.count_nonzero(volume))
         if share > 0.5:
             raise IntensityError(
-                f"{share:.0%} of the values are NaN or infinite", file=what, mend="export the scan again"
+                f"{share:.0%} of the values in the brain are NaN or infinite",
+                file=what,
+                mend="export the scan again",
             )
-        if share > 0:
-            holes = ~finite
-            volume = np.where(finite, volume, np.float32(0))
-            warnings.append(f"{what}: {share:.2%} of the values are NaN or infinite and count as background")
-    moved, note = zero_background(volume)
-    if moved is not None:
-        volume = moved
-        warnings.append(f"{what}: {note}")
-        if holes is not None:
-            volume[holes] = 0
-    if (total == 0 or not np.isfinite(total)) and not volume.any():
+        warnings.append(
+            f"{what}: {share:.2%} of the values in the brain are NaN or infinite and count as background"
+        )
+    if (total == 0 or not np.isfinite(total) or warnings) and not volume.any():
         raise IntensityError(
             "the volume is zero everywhere", file=what, mend="choose a scan that holds a brain"
         )
@@ -219,7 +232,7 @@ def clean_mask(data: NDArray[Any], what: str) -> tuple[NDArray[np.bool_], tuple[
     """Return a lesion mask as bool: values above 0 are lesion, several labels are accepted.
 
     Raises:
-        MaskError: If the values are not integers or there are more than 16 of them: then it is an image.
+        MaskError: If values are negative, are not integers, or are more than 16: then it is an image.
     """
     array = np.asarray(data)
     if array.dtype == bool:
@@ -236,6 +249,14 @@ def clean_mask(data: NDArray[Any], what: str) -> tuple[NDArray[np.bool_], tuple[
     elif array.dtype.kind not in "iu":
         raise MaskError(f"a mask cannot have values of type {array.dtype}", file=what, mend=mend)
     values = np.unique(marked)
+    if len(values) and values[0] < 0:
+        below = int(np.count_nonzero(marked < 0))
+        raise MaskError(
+            f"{below:,} voxels of the mask are negative (down to {values[0]:g}), as 255 is where it was stored as a "
+            "signed 8-bit number",
+            file=what,
+            mend="save it with 0 for background and 1 for lesion",
+        )
     count = len(values) + (marked.size < array.size)
     if count > MAX_MASK_VALUES:
         raise MaskError(f"{count} different values, so this is an image, not a mask", file=what, mend=mend)
@@ -259,9 +280,12 @@ def onto(volume: Volume, grid: Grid, order: int, what: str) -> Volume:
         PatientError: If the two grids share no space.
     """
     here = volume.grid
-    unknown = not here.has_orientation or (grid.header is not None and not grid.has_orientation)
-    if unknown and here.shape == grid.shape and not np.allclose(here.affine, grid.affine, atol=1e-4):
-        note = f"{what}: no orientation in the header, taken voxel for voxel"
+    if doubt := voxel_for_voxel(here, grid):
+        note = f"{what}: {doubt}, taken voxel for voxel"
+        if here.has_orientation and grid.has_orientation:
+            note += (
+                ": make sure that it was made on the voxels of the scan, and save it with the scan's affine"
+            )
         return Volume(grid.to_canonical(here.to_source(volume.data)), grid, (*volume.warnings, note))
     if here.matches(grid):
         return Volume(volume.data, grid, volume.warnings)
@@ -278,3 +302,22 @@ def onto(volume: Volume, grid: Grid, order: int, what: str) -> Volume:
         f"{what}: on another grid, resampled ({'nearest' if order == 0 else 'linear'}) to the chosen sequence"
     )
     return Volume(moved, grid, (*volume.warnings, note))
+
+
+def voxel_for_voxel(here: Grid, grid: Grid) -> str:
+    """Say why a volume of the same shape has to be taken voxel for voxel, whatever its header says; empty if not.
+
+    Args:
+        here: Grid of the volume.
+        grid: Grid of the chosen scan.
+    """
+    if here.shape != grid.shape or np.allclose(here.affine, grid.affine, atol=1e-4):
+        return ""
+    if not here.has_orientation or (grid.header is not None and not grid.has_orientation):
+        return "no orientation in the header"
+    if not grid.has_orientation or here.matches(grid):
+        return ""
+    if here.placed or not (grid.placed or (here.identity and not grid.identity)):
+        return ""
+    kind = "is the identity" if here.identity else "has neither a position nor a direction"
+    return f"its affine {kind}, which says nothing about where it lies"

@@ -1,6 +1,6 @@
 """From the patient grid to the model grid and back, exactly."""
 
-from .brain import brain_mask
+from ..patients.brain import brain_mask
 from .contrast import FAMILY, Contrast, ContrastFigures, contrast_figures, guess_contrast
 from .evenness import SideRatios, side_ratios
 from .geometry import SliceGeometry

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..errors import IntensityError, PatientError
 from ..patients import Patient
-from .brain import brain_mask
+from ..patients.brain import brain_mask
 from .geometry import SliceGeometry
 from .intensity import IntensityScaling, scale_intensity
 from .skull import SkullVerdict, looks_skull_stripped

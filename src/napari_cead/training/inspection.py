@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import Cancelled, MaskError, PatientError
 from ..patients import Patient, within_brain
+from ..patients.lesion_masks import unlike_lesions
 from ..patients.loading import read_files
 from ..slices import FAMILY, SliceStack, guess_contrast, slice_stack
 from .likeness import alike, signature
@@ -48,8 +49,9 @@ FEW_SLICES = 10
 THUMBNAIL = 96
 """Longest side of a thumbnail in pixels."""
 
-_NO_LESION = 0.3  # a lesion mask over a larger share of the head is a brain mask, or of something else
-_NO_LESION_IN_A_SLICE = 0.6
+_TOLD = (": the background is ", "NaN or infinite", "voxel for voxel", "resampling keeps")
+"""Words of the patient's warnings that are told of a scan: what was assumed of its values and of its mask."""
+
 _FEW_KEPT = 0.1  # of a head with its background of noise, a brain is more
 _VOXEL = (0.2, 8.0)  # mm
 _BRAIN = (80.0, 280.0)  # mm, front to back in the fullest slice, with the scalp
@@ -149,7 +151,7 @@ def inspect(
     try:
         source, patient = _read(source, how, notes)
         stack = slice_stack(patient, scaling=how.intensity, model_spacing=how.spacing, size=how.image_size)
-        if (swapped := _brain_mask_in_disguise(source, patient, stack, notes)) is not None:
+        if (swapped := _brain_mask_in_disguise(source, patient, notes)) is not None:
             source, patient = _read(swapped, how, notes)
             stack = slice_stack(
                 patient, scaling=how.intensity, model_spacing=how.spacing, size=how.image_size
@@ -244,6 +246,7 @@ def _read(source: ScanSource, how: StoreSettings, notes: list[ScanWarning]) -> t
     options: dict[str, Any] = {
         "png_first_column": how.png_first_column,
         "png_spacing": how.png_spacing,
+        "trust_mask": True,  # judged below, with what it may be instead
     }
     try:
         patient = read_files(source.files(how.sequence), how.sequence, source.scan, **options)
@@ -272,21 +275,18 @@ def _about_mask(file: Path, whole: Patient, inside: Patient) -> str:
 
 
 def _brain_mask_in_disguise(
-    source: ScanSource, patient: Patient, stack: SliceStack, notes: list[ScanWarning]
+    source: ScanSource, patient: Patient, notes: list[ScanWarning]
 ) -> ScanSource | None:
     """Return the source put right if what is named like a lesion mask covers the brain: ``scan_mask.nii.gz``."""
     if patient.lesion_mask is None or source.lesion_mask is None:
         return None
-    share = float((patient.lesion_mask & stack.brain).sum() / stack.brain.sum())
-    if share <= (_NO_LESION if patient.shape[0] > 1 else _NO_LESION_IN_A_SLICE):
+    if not (doubt := unlike_lesions(patient.lesion_mask, patient.volume())):
         return None
     file = source.lesion_mask.name
     if "mask" in file.lower() and source.brain_mask is None:
-        notes.append(
-            ScanWarning("note", f"{file} covers {share:.0%} of the head, so it is taken as a brain mask")
-        )
+        notes.append(ScanWarning("note", f"{file} {doubt}, so it is taken as a brain mask"))
         return replace(source, lesion_mask=None, brain_mask=source.lesion_mask)
-    sentence = f"{file} covers {share:.0%} of the brain: that is no lesion mask"
+    sentence = f"{file} {doubt}: that is no lesion mask"
     notes.append(ScanWarning("lesion-mask-unusable", sentence, True))
     return None
 
@@ -297,7 +297,9 @@ def _judge(report: ScanReport, patient: Patient, stack: SliceStack, notes: list[
         notes.append(ScanWarning("skull", f"{stack.skull.sentence}; give a brain mask", True))
     elif source.brain_mask is None and not stack.skull.zero_background:
         notes.append(ScanWarning("background", f"{stack.skull.sentence}; give a brain mask", True))
-    notes.extend(ScanWarning("note", note) for note in patient.warnings if ": the background is " in note)
+    notes.extend(
+        ScanWarning("note", note) for note in patient.warnings if any(words in note for words in _TOLD)
+    )
     _judge_contrast(source, patient, stack, notes)
     if patient.lesion_mask is not None:
         lesions = int(patient.lesion_mask.any(axis=(1, 2)).sum())

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from ..errors import Cancelled, CeadWarning, ParameterError, PatientError, SplitError, StoreError
 from ..patients import PNG_SPACING, SEQUENCES, Patient, find_files, load_patient
+from ..patients.lesion_masks import NOT_USED
 from ..patients.loading import read_files
 from ..patients.png import Side
 from ..slices import IntensityScaling, slice_stack
@@ -253,6 +254,9 @@ class _Preparation:
     ) -> StoredPatient:
         settings = self.settings
         patient = self._load(place, scan)
+        if patient.lesion_mask is None and not (healthy or settings.assume_healthy):
+            reason = next((note.split("; ")[0] for note in patient.warnings if NOT_USED in note), _NO_MASK)
+            raise PatientError(reason, file=place, mend=_ASSUME if scan is None else _SAY_HEALTHY)
         stack = slice_stack(
             patient, scaling=settings.intensity, model_spacing=settings.spacing, size=settings.image_size
         )
@@ -301,6 +305,7 @@ class _Preparation:
             settings.sequence,
             place,
             only=True,
+            trust_mask=True,  # the list names it
             brain_mask=scan.brain_mask,
             png_first_column=settings.png_first_column,
             png_spacing=settings.png_spacing,

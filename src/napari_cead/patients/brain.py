@@ -19,12 +19,21 @@ def brain_mask(volume: NDArray[Any]) -> NDArray[np.bool_]:
         (Z, Y, X) bool: the largest 26-connected component of non-zero voxels, holes filled in 3-D
         (in 2-D for a single slice). All false for a volume of zeros.
     """
-    inside: NDArray[np.bool_] = np.asarray(np.asarray(volume) != 0)
+    return largest_piece(np.asarray(np.asarray(volume) != 0))
+
+
+def largest_piece(inside: NDArray[np.bool_], *, faces_only: bool = False) -> NDArray[np.bool_]:
+    """Return the largest piece of a mask, its holes filled as in :func:`brain_mask`.
+
+    Args:
+        inside: (Z, Y, X) bool.
+        faces_only: Whether voxels are joined through their faces alone, not through edges and corners.
+    """
     box = _bounding_box(inside)
     if box is None:
         return inside
     result = np.zeros_like(inside)
-    result[box] = _fill_holes(_largest(inside[box]))
+    result[box] = _fill_holes(_largest(inside[box], faces_only))
     return result
 
 
@@ -39,8 +48,8 @@ def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice, slice] | None:
     return (ranges[0], ranges[1], ranges[2])
 
 
-def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    labels, count = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+def _largest(mask: NDArray[np.bool_], faces_only: bool) -> NDArray[np.bool_]:
+    labels, count = ndimage.label(mask, structure=None if faces_only else np.ones((3, 3, 3)))
     if count <= 1:
         return mask
     sizes = np.zeros(count + 1, dtype=np.int64)

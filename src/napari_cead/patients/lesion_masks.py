@@ -1,0 +1,190 @@
+"""Bringing a lesion mask onto its scan, and telling masks that cannot be of lesions from what they cover."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from nibabel import affines
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..errors import MaskError, PatientError
+from .backgrounds import border_share, typical_level
+from .brain import brain_mask
+from .grid import Grid
+from .volumes import Volume, clean_mask, onto, voxel_for_voxel
+
+MOST = 1 / 3
+"""A mask over a larger share of the brain is no lesion mask."""
+MOST_OF_A_SLAB = 0.6
+"""The same for a few slices: a large stroke fills much of one."""
+SLAB = 4
+"""Slices that are few."""
+OUTLINE = 0.8
+"""A mask whose Dice with the brain is higher follows the brain's outline."""
+OUTSIDE = 0.1
+"""Largest share of the lesion voxels that may lie outside the brain."""
+MOST_OUTSIDE = 1 / 3
+"""The same for a mask that does not say where it lies: one of another scan has more."""
+CHANGED = 0.1
+"""A lesion volume that resampling changes by a larger share is worth a finding."""
+
+HEAD = 0.25
+"""Where noise fills the background, the head is what is above this share of its own level."""
+NOT_USED = "that is no lesion mask, so it is not used and the patient counts as unlabelled"
+"""What is said of a mask that was found and left out for what it covers."""
+
+_SMALL = 0.01  # share of all voxels below which a mask is too small to be looked at
+_EVERYWHERE = 0.5  # share of the slices' border; a "brain" that fills more is a background of noise
+
+
+class Resampled(NamedTuple):
+    """What a mask on another grid lost.
+
+    Attributes:
+        lesions: Lesions (26-connected) on its own grid.
+        kept: Those of them that are still there.
+        before_ml: Volume on its own grid.
+        after_ml: Volume on the grid of the scan.
+    """
+
+    lesions: int
+    kept: int
+    before_ml: float
+    after_ml: float
+
+    @property
+    def much(self) -> bool:
+        """Whether a lesion is gone, or the volume another one."""
+        return self.kept < self.lesions or abs(self.after_ml - self.before_ml) > CHANGED * self.before_ml
+
+    @property
+    def changed(self) -> bool:
+        """Whether it is another mask than before, as far as the figures of the sentence tell."""
+        return self.kept < self.lesions or f"{self.before_ml:.3g}" != f"{self.after_ml:.3g}"
+
+    @property
+    def sentence(self) -> str:
+        """The same for a reader."""
+        lost = self.lesions - self.kept
+        gone = f": {lost} {'is' if lost == 1 else 'are'} lost" if lost else ""
+        return (
+            f"resampling keeps {self.kept} of {self.lesions} lesions{gone}; {self.before_ml:.3g} mL become "
+            f"{self.after_ml:.3g} mL"
+        )
+
+
+class LesionMask(NamedTuple):
+    """A lesion mask on the grid of its scan.
+
+    Attributes:
+        lesion: (Z, Y, X) bool.
+        notes: What was assumed.
+        resampled: What was lost on the way; None if it was not resampled, or is empty.
+    """
+
+    lesion: NDArray[np.bool_]
+    notes: tuple[str, ...]
+    resampled: Resampled | None
+
+
+def place_mask(mask: Volume, grid: Grid, scan: NDArray[np.float32], file: Path) -> LesionMask:
+    """Bring a lesion mask onto the grid of its scan.
+
+    Args:
+        mask: As read.
+        grid: Of the scan.
+        scan: (Z, Y, X) intensities on that grid, background 0.
+        file: To name in messages.
+
+    Raises:
+        MaskError: If its values are not those of a mask, or it cannot belong to the scan.
+    """
+    labels, found = clean_mask(mask.data, str(file))
+    doubt, resampled = voxel_for_voxel(mask.grid, grid), not mask.grid.matches(grid)
+    pieces, count = labels.astype(np.uint8), 0
+    if resampled and not doubt:
+        pieces, count = ndimage.label(labels, structure=np.ones((3, 3, 3)))
+    try:
+        moved = onto(Volume(pieces, mask.grid, mask.warnings), grid, 0, file.name)
+    except PatientError as error:
+        raise MaskError(
+            "the lesion mask lies outside the scan", file=file, mend="give the mask of this scan"
+        ) from error
+    if moved.data.shape != scan.shape:
+        raise MaskError(
+            "the lesion mask has another shape than the scan", file=file, mend="give its own mask"
+        )
+    lesion = moved.data > 0
+    notes = (*found, *moved.warnings)
+    if not labels.any():
+        return LesionMask(lesion, notes, None)
+    lost = Resampled(
+        count, len(np.unique(moved.data)) - (not lesion.all()), _ml(labels, mask.grid), _ml(lesion, grid)
+    )
+    if not lesion.any():
+        if doubt or not _reaches(labels, mask.grid, grid):
+            raise MaskError(
+                "no lesion voxel falls inside the scan", file=file, mend="give the mask of this scan"
+            )
+        raise MaskError(
+            f"all {count} lesions ({lost.before_ml:.3g} mL) are too small for the voxels of the scan and are lost in "
+            "resampling",
+            file=file,
+            mend="draw the mask on the voxels of the scan",
+        )
+    if doubt and mask.grid.has_orientation and grid.has_orientation and lesion.any():
+        out = outside(lesion, scan)
+        if out > MOST_OUTSIDE:
+            raise MaskError(
+                f"{doubt}; taken voxel for voxel, {out:.0%} of the lesion lies outside the brain",
+                file=file,
+                mend="save the mask with the affine of the scan",
+            )
+        if out > OUTSIDE:
+            notes = (*notes, f"{file.name}: {out:.0%} of the lesion lies outside the brain")
+    if not count:
+        return LesionMask(lesion, notes, None)
+    if lost.changed:
+        notes = (*notes, f"{file.name}: {lost.sentence}")
+    return LesionMask(lesion, notes, lost)
+
+
+def outside(lesion: NDArray[np.bool_], scan: NDArray[np.float32]) -> float:
+    """Return the share of the lesion voxels that lie where the scan is 0."""
+    return int(np.count_nonzero(lesion & (scan == 0))) / max(1, int(np.count_nonzero(lesion)))
+
+
+def unlike_lesions(lesion: NDArray[np.bool_], scan: NDArray[np.float32]) -> str:
+    """Say in one clause why a mask cannot be of lesions, from what it covers; empty if it can be.
+
+    Args:
+        lesion: (Z, Y, X) bool.
+        scan: (Z, Y, X) intensities, background 0.
+    """
+    size = int(np.count_nonzero(lesion))
+    if size <= _SMALL * lesion.size:
+        return ""
+    brain = brain_mask(scan)
+    if border_share(brain) > _EVERYWHERE:
+        brain = brain_mask(scan > HEAD * typical_level(scan))
+    common, whole = int(np.count_nonzero(lesion & brain)), int(np.count_nonzero(brain))
+    if 2 * common > OUTLINE * (size + whole):
+        return f"follows the outline of the brain (Dice {2 * common / (size + whole):.2f})"
+    if common > (MOST if len(lesion) > SLAB else MOST_OF_A_SLAB) * whole:
+        return f"covers {common / whole:.0%} of the brain"
+    return ""
+
+
+def _ml(mask: NDArray[np.bool_], grid: Grid) -> float:
+    return int(np.count_nonzero(mask)) * float(np.prod(grid.spacing)) / 1000
+
+
+def _reaches(lesion: NDArray[Any], here: Grid, grid: Grid) -> bool:
+    """Whether a voxel of the lesion lies within the other grid."""
+    to_grid = np.linalg.inv(grid.canonical_affine) @ here.canonical_affine
+    places = affines.apply_affine(to_grid, np.argwhere(lesion)[:, ::-1])
+    size = np.array(grid.canonical_shape[::-1])
+    return bool(((places > -0.5) & (places < size - 0.5)).all(axis=1).any())
