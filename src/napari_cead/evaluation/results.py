@@ -35,7 +35,7 @@ __all__ = [
 SCHEMA_VERSION = 2
 """Version of ``results.json``; 2 added sizes of lesions, HD95, twins, curves and the sequence of a row.
 
-Fields that are added since are left out by nobody who reads by name: ``chosen_by``, ``edge`` and ``folds``."""
+Later files also have ``chosen_by``, ``edge`` and ``folds``, which whoever reads by name need not know."""
 
 NOTHING = "nothing"
 """Name of the baseline that detects nothing."""
@@ -123,7 +123,7 @@ class Row:
             say.
         edge: ``"lowest"`` or ``"highest"`` where the threshold lies at that end of those tried, beyond which a better
             one may lie.
-        folds: The settings of each fold; empty without folds, or where they have one choice.
+        folds: The settings of each fold; empty without folds, or where a card chose.
     """
 
     model: str
