@@ -23,15 +23,7 @@ from ..metrics import ImageQuality
 from ..slices import brain_mask
 from ..zoo import Detector, Suggestion
 from .cases import BINS, Case
-from .rules import (
-    MORPHOLOGIES,
-    MORPHOLOGIES_OF_DENOISERS,
-    QUANTILE,
-    Choice,
-    quantile_of,
-    search,
-    threshold_of_healthy,
-)
+from .rules import QUANTILE, Choice, quantile_of, search, threshold_of_healthy
 from .statistics import HealthyStatistics
 
 if TYPE_CHECKING:
@@ -74,7 +66,8 @@ class Calibration:
         suggestions: Settings to start from, the default first: by rule ``validation`` the score with the highest
             Dice, then the other, then those by rule ``healthy-quantile`` of all scores that the model can give.
         figures: What was found, as strict JSON values: ``grid`` (always ``"model"``), numbers of patients and
-            slices, ``validation_dice_patient`` by score (optimistic: settings and Dice from the same patients), and
+            slices, ``validation_dice_patient`` by score (optimistic: settings and Dice from the same patients),
+            ``validation_edges`` of the scores whose threshold is the lowest or highest that was tried, and
             the means over healthy validation slices ``psnr``, ``psnr_brain`` and ``ssim``.
     """
 
@@ -93,8 +86,8 @@ def calibrate(
 ) -> Calibration:
     """Measure a trained model on the validation slices of its store.
 
-    Memory: the slices of one patient, and one byte for each brain voxel of the validation patients and each of the
-    scores that are searched (about 5 MB for a patient of 150 slices and a score), and a sixteenth of the healthy brain
+    Memory: the slices of one patient, and four bytes for each brain voxel of the validation patients and each of the
+    scores that are searched (about 8 MB for a patient of 150 slices and a score), and a sixteenth of the healthy brain
     voxels for the scores that need scaling (about 3 MB). Denoisers have searched scores whose scale is known only after
     all patients: then each patient passes through the network twice.
 
@@ -182,7 +175,6 @@ def calibrate(
     for number, score in enumerate(searched):
         chosen[score] = search(
             cases[score],
-            morphologies=MORPHOLOGIES_OF_DENOISERS if denoising else MORPHOLOGIES,
             on_progress=_shifted(on_progress, (before + number) * len(names), total),
             should_stop=should_stop,
         )
@@ -198,6 +190,11 @@ def calibrate(
                 "healthy_quantile": kept_below,
                 "validation_dice_patient": {
                     score: choice.dice_patient for score, choice in chosen.items() if choice is not None
+                },
+                "validation_edges": {
+                    score: choice.edge
+                    for score, choice in chosen.items()
+                    if choice is not None and choice.edge
                 },
                 **{f"healthy_{name}": value for name, value in quality.means().items()},
             }
