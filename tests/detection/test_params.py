@@ -16,6 +16,7 @@ def test_defaults_are_those_of_the_contract():
         "area_fraction": 0.6,
         "dilation_radius": 1,
         "min_area_mm2": 0.0,
+        "inside_brain": True,
     }
 
 
@@ -41,6 +42,9 @@ def test_defaults_are_those_of_the_contract():
         ("min_area_mm2", -1.0),
         ("min_area_mm2", float("inf")),
         ("min_area_mm2", np.bool_(True)),
+        ("inside_brain", 1),
+        ("inside_brain", "yes"),
+        ("inside_brain", None),
     ],
 )
 def test_a_bad_value_is_refused_in_one_sentence_with_name_range_and_value(name, value):

@@ -335,7 +335,7 @@ def detect(
     options = options or AS_IT_IS
     anomaly_map = made.anomaly_map(score, options)
     chosen = suggestion if params is None else params
-    mask = postprocess(anomaly_map, chosen, patient.spacing)
+    mask = postprocess(anomaly_map, chosen, patient.spacing, made.stack.brain)
     reference = patient.lesion_mask
     return Detection(
         patient=patient,

@@ -48,6 +48,7 @@ class Case:
         name: Name of the patient.
         levels: (Z, Y, X) uint8, how many of `THRESHOLDS` the anomaly map is above.
         reference: (Z, Y, X) bool lesion mask; None for an unlabelled patient.
+        brain: (Z, Y, X) bool.
         brain_slices: Which slices show brain (Z,).
         spacing: Size of a voxel (z, y, x) in mm.
         healthy: Histogram of the anomaly map over the brain voxels of the patient's healthy slices.
@@ -56,6 +57,7 @@ class Case:
     name: str
     levels: NDArray[np.uint8]
     reference: NDArray[np.bool_] | None
+    brain: NDArray[np.bool_]
     brain_slices: NDArray[np.bool_]
     spacing: tuple[float, float, float]
     healthy: ScoreHistograms
@@ -88,6 +90,7 @@ class Case:
             name=name,
             levels=_levels(anomaly_map[box]),
             reference=None if reference is None else np.ascontiguousarray(reference[box]),
+            brain=np.ascontiguousarray(brain[box]),
             brain_slices=np.asarray(brain.any(axis=(1, 2)))[box[0]],
             spacing=spacing,
             healthy=ScoreHistograms.of(calm, np.zeros(calm.shape, np.bool_), brain[healthy_slices], BINS),
@@ -101,7 +104,7 @@ class Case:
     def stages(self) -> StagedPostprocessor:
         """Return the post-processing of the map, for `THRESHOLDS` and dilation radii up to `MARGIN` alone."""
         # Rounded up to the next candidate: above just those candidates that the map itself is above.
-        return StagedPostprocessor(_ROUNDED_UP.take(self.levels), self.spacing, workers=1)
+        return StagedPostprocessor(_ROUNDED_UP.take(self.levels), self.spacing, self.brain, workers=1)
 
     def mask(self, params: PostprocessParams) -> NDArray[np.bool_]:
         """Return the detected mask at one setting, cut as the levels are.
@@ -129,6 +132,7 @@ class Case:
             file,
             levels=self.levels,
             reference=np.zeros(0, np.uint8) if self.reference is None else np.packbits(self.reference),
+            brain=np.packbits(self.brain),
             brain_slices=self.brain_slices,
             spacing=np.array(self.spacing),
             healthy=self.healthy.healthy,
@@ -139,12 +143,15 @@ class Case:
         """Read a case written by `save`."""
         with np.load(file, allow_pickle=False) as stored:
             levels, bits, healthy = stored["levels"], stored["reference"], stored["healthy"]
+            shape = levels.shape
+            brain = np.unpackbits(stored["brain"], count=levels.size).reshape(shape).view(np.bool_)
             z, y, x = (float(size) for size in stored["spacing"])
-            reference = np.unpackbits(bits, count=levels.size).reshape(levels.shape).view(np.bool_)
+            reference = np.unpackbits(bits, count=levels.size).reshape(shape).view(np.bool_)
             return cls(
                 name=name,
                 levels=levels,
                 reference=reference if bits.size else None,
+                brain=brain,
                 brain_slices=stored["brain_slices"],
                 spacing=(z, y, x),
                 healthy=ScoreHistograms(np.zeros_like(healthy), healthy),

@@ -143,13 +143,13 @@ def _rows(
     patient, brain = made.patient, made.stack.brain
     anomaly_map = made.anomaly_map(score)
     for rule, chosen_on, params in chosen:
-        figures = _figures(patient, postprocess(anomaly_map, params, patient.spacing), brain)
+        figures = _figures(patient, postprocess(anomaly_map, params, patient.spacing, brain), brain)
         yield LesionRow(name, score, rule, chosen_on, params, figures)
     none_healthy = np.zeros(len(brain), dtype=np.bool_)
     case = Case.of(patient.name, anomaly_map, patient.lesion_mask, brain, patient.spacing, none_healthy)
     best = search([case], should_stop=should_stop)
     if best is not None:
-        mask = postprocess(anomaly_map, best.params, patient.spacing)
+        mask = postprocess(anomaly_map, best.params, patient.spacing, brain)
         yield LesionRow(name, score, "oracle", THIS_PATIENT, best.params, _figures(patient, mask, brain))
 
 

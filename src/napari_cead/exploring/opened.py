@@ -70,7 +70,7 @@ class Opened:
         """
         volume = made.volume() if reconstructed is None else reconstructed
         values = made.anomaly_map(score, options) if anomaly_map is None else anomaly_map
-        stages = StagedPostprocessor(values, made.patient.spacing)
+        stages = StagedPostprocessor(values, made.patient.spacing, made.stack.brain)
         automatic = stages.volume(params)
         analysis = Analysis(
             made, score, volume, values, options, params, suggestions, automatic, corrections=corrections

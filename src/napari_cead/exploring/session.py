@@ -342,7 +342,7 @@ class Session(SessionSettings):
         patient = self._patient
         if patient is None:
             raise NotReadyError("there is no patient yet", mend="open a patient first")
-        notes = check_same_patient(settings, patient)
+        notes = [*settings.notes, *check_same_patient(settings, patient)]
         corrections = load_corrections(settings, patient)
         analysis = self.detect(
             self._loaded.folder_of(settings.sha256) or settings.model,

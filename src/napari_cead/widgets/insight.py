@@ -150,6 +150,7 @@ class Insight(QObject):
                 reference,
                 analysis.params,
                 analysis.reconstruction.patient.spacing,
+                brain=analysis.reconstruction.stack.brain,
                 also=suggested,
                 known=known,
                 should_stop=stop,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     FiniteFloat,
+    PrivateAttr,
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
@@ -18,6 +17,7 @@ from pydantic import (
 )
 
 from ..errors import ModelDamagedError, ModelNotFoundError
+from ..json_files import NEWER, Saved, from_saved, unknown_keys
 from ..models.specs import ModelSpec
 
 SCHEMA_VERSION = 1
@@ -31,11 +31,7 @@ Millimetres = Annotated[FiniteFloat, Field(gt=0, le=1000)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Preprocessing(_Frozen):
+class Preprocessing(Saved):
     """How a patient becomes the network's input.
 
     Attributes:
@@ -54,7 +50,7 @@ class Preprocessing(_Frozen):
 Range = tuple[FiniteFloat, FiniteFloat]
 
 
-class ContrastRange(_Frozen):
+class ContrastRange(Saved):
     """What the contrast of the training patients measured, from the lowest to the highest.
 
     Attributes:
@@ -66,7 +62,7 @@ class ContrastRange(_Frozen):
     rim: Range | None = None
 
 
-class Suggestion(_Frozen):
+class Suggestion(Saved):
     """Settings to start from.
 
     Attributes:
@@ -77,17 +73,17 @@ class Suggestion(_Frozen):
 
     score: str
     rule: str
-    params: dict[str, FiniteFloat | int] = Field(default_factory=dict)
+    params: dict[str, FiniteFloat | int | bool] = Field(default_factory=dict)
 
 
-class Parent(_Frozen):
+class Parent(Saved):
     """A model that this one was fine-tuned from."""
 
     name: Name
     sha256: Sha256
 
 
-class ModelCard(_Frozen):
+class ModelCard(Saved):
     """Everything about a model but its weights.
 
     Attributes:
@@ -110,6 +106,10 @@ class ModelCard(_Frozen):
         schema_version: Version of this layout.
     """
 
+    UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"notes", "contrast", "mirror_average"})
+
+    _remarks: tuple[str, ...] = PrivateAttr(())
+
     schema_version: Literal[1] = 1
     name: Name
     description: str = ""
@@ -127,6 +127,11 @@ class ModelCard(_Frozen):
     dtype: Literal["float32", "float16"] = "float32"
     sha256: Literal[""] | Sha256 = ""
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said of the file that it was read from: missing and unknown keys."""
+        return self._remarks
+
     @model_validator(mode="after")
     def _one_size(self) -> ModelCard:
         if self.preprocessing.image_size != self.spec.image_size:
@@ -139,11 +144,7 @@ class ModelCard(_Frozen):
     @model_serializer(mode="wrap")
     def _without_what_is_not_used(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = serialize(self)
-        for name in (
-            "notes",
-            "contrast",
-            "mirror_average",
-        ):  # versions that know no such thing can read the card
+        for name in self.UNWRITTEN:  # versions that know no such thing can read the card
             if not values.get(name):
                 values.pop(name, None)
         return values
@@ -205,13 +206,18 @@ def parse_card(content: bytes, file: Path) -> ModelCard:
             mend="update napari-cead, or save the model again with this version",
         )
     try:
-        card = ModelCard.model_validate_json(text, strict=True)
+        card, notes = from_saved(ModelCard, values, strict=True)
     except ValidationError as error:
+        if unknown := unknown_keys(error):
+            raise ModelDamagedError(
+                f"{unknown}: not known to this version", file=file, mend=NEWER
+            ) from None
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the card"
         raise ModelDamagedError(f"{where}: {first['msg']}", file=file, mend=_AGAIN) from None
     if not card.sha256:
         raise ModelDamagedError("the card has no sha256 of the weights", file=file, mend=_AGAIN)
+    card._remarks = tuple(f"{file}: {note}" for note in notes)
     return card
 
 
