@@ -141,7 +141,7 @@ def _unknown(error: ValidationError) -> list[tuple[int | str, ...]]:
 def _remove(values: Any, place: tuple[int | str, ...]) -> None:
     """Remove a key; the place may also name the member of a union, which the values do not."""
     for part in place[:-1]:
-        if (isinstance(values, dict) and part in values) or (isinstance(values, list) and isinstance(part, int)):
+        if isinstance(part, int) or part in values:
             values = values[part]
     values.pop(place[-1], None)
 

@@ -249,9 +249,7 @@ def test_the_mask_ends_where_the_brain_ends_unless_told_otherwise():
     np.testing.assert_array_equal(postprocess(image[None], params, (1, 1, 1), brain[None])[0], inside)
     staged = StagedPostprocessor(image[None], brain=brain[None])
     for inside_brain, expected in ((True, inside), (False, whole), (True, inside)):
-        np.testing.assert_array_equal(
-            staged.slice(0, params.replace(inside_brain=inside_brain)), expected
-        )
+        np.testing.assert_array_equal(staged.slice(0, params.replace(inside_brain=inside_brain)), expected)
 
 
 def test_a_closing_does_not_leave_the_brain_either():

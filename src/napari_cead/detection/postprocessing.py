@@ -11,8 +11,8 @@ MRI using Context Encoding AutoEncoders*. Each slice stands alone:
 5. binary dilation with a digital disk;
 6. with ``inside_brain``, what lies outside the brain dropped, where it is known which voxels those are.
 
-Everything up to the dilation happens inside the bounding box of step 1, for a closing never leaves it: a half-plane is closed under
-any disk, and the box is the meet of four.
+Everything up to the dilation happens inside the bounding box of step 1, for a closing never leaves it: a half-plane is
+closed under any disk, and the box is the meet of four.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..atomic import to_json
 from ..detection import PostprocessParams
+from ..detection.choosing import Suggested
 from ..detection.thresholds import ScoreHistograms
 from ..errors import CeadError, PatientError
 from ..metrics import ImageQuality
@@ -302,7 +303,7 @@ class Pass:
         number, score = key
         for suggestion in self.suggestions.get(number, ()):
             if (suggestion.score, suggestion.rule) == (score, rule):
-                return _Chosen(PostprocessParams().replace(**suggestion.params), "model card")
+                return _Chosen(Suggested.of(suggestion).params, "model card")
         on_card = "" if number == BASELINE else f", and {self.subjects[number].name} suggests none"
         return _Chosen(None, note=_NO_SETTINGS[rule] + on_card)
 

@@ -200,7 +200,8 @@ def read_settings(path: str | Path) -> SavedSettings:
         corrections_file=None if read.corrections is None else file.parent / read.corrections.file,
         corrections_sha256=None if read.corrections is None else read.corrections.sha256,
         notes=tuple(
-            f"{file.name}: {note}" for note in (*notes, *of_params, *(of_options if "options" in values else ()))
+            f"{file.name}: {note}"
+            for note in (*notes, *of_params, *(of_options if "options" in values else ()))
         ),
     )
 

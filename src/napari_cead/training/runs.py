@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from ..atomic import atomic_path, make_folder, to_json, write_text
 from ..errors import RunDamagedError, RunError, RunNotFoundError
@@ -53,7 +53,7 @@ class Plan(Saved):
     fingerprint: str
     parents: tuple[dict[str, str], ...] = ()
     created: str = ""
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
 
 
 class RunFolder:

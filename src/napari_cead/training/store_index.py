@@ -216,9 +216,7 @@ def read_index(folder: Path) -> StoreIndex:
         return index
     except ValidationError as error:
         if unknown := unknown_keys(error):
-            raise StoreDamagedError(
-                f"{unknown}: not known to this version", file=file, mend=NEWER
-            ) from None
+            raise StoreDamagedError(f"{unknown}: not known to this version", file=file, mend=NEWER) from None
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "index"
         raise StoreDamagedError(

@@ -121,6 +121,7 @@ class ExploreWidget(ExploreForm):
 
         self.cancel.changed.connect(self._cancel_clicked)
         self.reset.changed.connect(self.runner.reset)
+        self.use_suggested.changed.connect(self.runner.use_suggested)
         self.undo.changed.connect(self._undo)
         self.redo.changed.connect(self._redo)
         self.discard.changed.connect(self.session.discard_corrections)
@@ -326,9 +327,9 @@ class ExploreWidget(ExploreForm):
         if self.running:
             self.progress.max, self.progress.value = total, done
 
-    def show_rule(self, rule: str) -> None:
-        """Say where the settings come from."""
-        self.rule.setText(rule_text(rule))
+    def show_rule(self, rule: str, start: str) -> None:
+        """Say where the settings come from: see `rule_text`."""
+        self.rule.setText(rule_text(rule, start))
 
     def _update_enabled(self) -> None:
         running, analysis = self.running, self.session.analysis

@@ -209,9 +209,7 @@ def parse_card(content: bytes, file: Path) -> ModelCard:
         card, notes = from_saved(ModelCard, values, strict=True)
     except ValidationError as error:
         if unknown := unknown_keys(error):
-            raise ModelDamagedError(
-                f"{unknown}: not known to this version", file=file, mend=NEWER
-            ) from None
+            raise ModelDamagedError(f"{unknown}: not known to this version", file=file, mend=NEWER) from None
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the card"
         raise ModelDamagedError(f"{where}: {first['msg']}", file=file, mend=_AGAIN) from None
