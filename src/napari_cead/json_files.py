@@ -151,13 +151,13 @@ def _named(place: tuple[int | str, ...]) -> str:
 
 
 def _missing(made: Any, values: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Give the fields that the values do not have, with what stands in for them; the same one of a list once."""
+    """Give the fields that the values do not have, with what stands in for them; None is nothing to speak of."""
     if isinstance(made, BaseModel) or (dataclasses.is_dataclass(made) and not isinstance(made, type)):
         fields = type(made).model_fields if isinstance(made, BaseModel) else made.__dataclass_fields__
         for name in fields:
             if name in values:
                 yield from _missing(getattr(made, name), values[name], f"{place}{name}.")
-            elif name not in getattr(made, "UNWRITTEN", ()):
+            elif getattr(made, name) is not None and name not in getattr(made, "UNWRITTEN", ()):
                 yield place + name, _plain(getattr(made, name))
     elif isinstance(made, tuple | list):
         for one, value in zip(made, values, strict=False):

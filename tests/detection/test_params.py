@@ -144,5 +144,6 @@ def test_the_table_describes_every_field():
         "area_fraction": "%",
         "dilation_radius": "px",
         "min_area_mm2": "mm²",
+        "inside_brain": "",
     }
     assert [row.name for row in PARAMETERS if row.percent] == ["area_fraction"]

@@ -14,6 +14,7 @@ from napari_cead.errors import Cancelled
 from napari_cead.evaluation import calibrate, calibration
 from napari_cead.evaluation.rules import QUANTILE
 from napari_cead.evaluation.statistics import MIN_STD, SMOOTHING
+from napari_cead.slices.brain import brain_mask
 from napari_cead.training import prepare
 from napari_cead.zoo import ModelCard, Preprocessing, save_model
 from small_stores import CE_VAE, SIZE
@@ -62,7 +63,8 @@ def dice_patient(store, detector, score, params):
         images = found.images.astype(np.float32) / 255
         made = detector.reconstruct(torch.from_numpy(images)[:, None])[:, 0].numpy()
         anomaly_map = anomaly_score(score, images, made) * (images > 0)
-        values.append(cead.dice(cead.postprocess(anomaly_map, params, found.patient.spacing), found.masks))
+        mask = cead.postprocess(anomaly_map, params, found.patient.spacing, brain_mask(found.images))
+        values.append(cead.dice(mask, found.masks))
     return np.mean(values)
 
 
@@ -272,7 +274,8 @@ def test_a_denoiser_is_searched_for_the_scores_of_bright_lesions(store, denoiser
             made = denoiser.reconstruct(torch.from_numpy(images)[:, None])[:, 0].numpy()
             spacing = stored.patient.spacing
             scored = anomaly_score(item.score, images, made, found.score_scales, spacing=spacing[1:])
-            mask = cead.postprocess(scored * (images > 0), cead.PostprocessParams(**item.params), spacing)
+            params, brain = cead.PostprocessParams(**item.params), brain_mask(stored.images)
+            mask = cead.postprocess(scored * (images > 0), params, spacing, brain)
             values.append(cead.dice(mask, stored.masks))
         assert dice[item.score] == pytest.approx(np.mean(values), abs=1e-9)
 

@@ -32,7 +32,7 @@ def test_masks_at_the_candidates_are_those_of_the_full_map():
             params = cead.PostprocessParams(
                 threshold=threshold, closing_radius=closing, dilation_radius=dilation
             )
-            full = cead.postprocess(anomaly_map, params, SPACING)
+            full = cead.postprocess(anomaly_map, params, SPACING, brain)
             mask = one.mask(params)
             assert mask.sum() == full.sum()
             expected = averages([PatientCounts.of(full, reference, brain)])

@@ -185,8 +185,6 @@ def bad_files():
         "another version": ({"schema_version": 2}, "schema version 2"),
         "true is no version": ({"schema_version": True}, "schema version"),
         "no params": ({"params": None}, "params"),
-        "a param is missing": ({"params": {"threshold": 0.5}}, "params must hold"),
-        "one too many": ({"params": good | {"self": 1}}, "params must hold"),
         "a string for a number": ({"params": good | {"threshold": "0.5"}}, "threshold must be a number"),
         "a bool for a number": ({"params": good | {"closing_radius": True}}, "closing_radius must be"),
         "out of range": ({"params": good | {"threshold": 7}}, "threshold must be a number from 0 to 1"),

@@ -21,6 +21,7 @@ from qtpy.QtCore import QObject, QPoint, Qt
 from qtpy.QtWidgets import QApplication, QSlider, QStyle, QStyleOptionSlider
 
 import napari_cead as cead
+from scans import brain_of
 from napari_cead.contributions.layers import tag_of
 from napari_cead.errors import CeadError
 from napari_cead.widgets.explore import ExploreWidget
@@ -98,7 +99,8 @@ def settle(dock, qtbot):
 
 def expected_mask(dock):
     params = cead.PostprocessParams(**{name: row.slider.value for name, row in dock.rows.items()})
-    mask = cead.postprocess(dock.session.anomaly_map, params, dock.session.patient.spacing)
+    patient = dock.session.patient
+    mask = cead.postprocess(dock.session.anomaly_map, params, patient.spacing, brain_of(patient))
     corrections = dock.session.analysis.corrections
     return mask if corrections is None else (mask | corrections.added) & ~corrections.removed
 
@@ -677,6 +679,7 @@ def test_slices_are_shown_scrolled_and_cut_while_the_network_runs(widget, networ
             streaming.anomaly_map[z],
             session.params.replace(threshold=widget.threshold.value),
             session.patient.spacing,
+            brain_of(session.patient)[z],
         )
 
     def shows(z):

@@ -11,6 +11,7 @@ import pytest
 from qtpy.QtCore import Qt
 
 import napari_cead as cead
+from scans import brain_of
 from dock_driving import click, drag, expected_mask, layers_of, press, run, settle, shown_mask
 from napari_cead.detection import MapOptions, available_scores
 from napari_cead.zoo import find_model, load_card
@@ -340,7 +341,8 @@ def test_cancelling_the_first_run_leaves_no_layers(installed_vae, widget, patien
     assert widget.session.streaming.arrived[z], "the slice on screen comes first"
     drag(qtbot, widget.threshold, 0.5, steps=3)
     streaming, (mask,) = widget.session.streaming, layers_of(widget, "detected mask")
-    cut = cead.postprocess(streaming.anomaly_map, widget.session.params, widget.session.patient.spacing)
+    session, patient = widget.session, widget.session.patient
+    cut = cead.postprocess(streaming.anomaly_map, session.params, patient.spacing, brain_of(patient))
     np.testing.assert_array_equal(shown_mask(mask)[z], cut[z])
     beside = next(int(i) for i in np.flatnonzero(streaming.arrived) if i != z)
     widget.viewer.dims.set_point(0, beside * 1.5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,13 +128,6 @@ class _CorrectionsEntry(Saved):
 
 class _File(Saved):
     """What `save_detection` writes. The fields of type Any tell about the result, and nothing is made of them."""
-
-    UNWRITTEN: ClassVar[frozenset[str]] = frozenset(
-        {
-            *("model_folder", "preprocessing", "rule", "origins", "dice", "precision", "recall", "volume_ml"),
-            *("device_name", "threads", "versions", "warnings", "command", "files", "corrections"),
-        }
-    )
 
     schema_version: Literal[1]
     model: _Name

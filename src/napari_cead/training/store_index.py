@@ -158,8 +158,6 @@ class StoreIndex(Saved):
         listed: Of a store made from a scan list, what the list said.
     """
 
-    UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"listed"})
-
     complete: bool = True
     settings: StoreSettings
     split: Split
