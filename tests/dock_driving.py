@@ -7,8 +7,8 @@ from qtpy.QtCore import QPoint, QPointF, QRect, Qt
 from qtpy.QtWidgets import QSlider, QStyle, QStyleOptionSlider, QStyleOptionViewItem
 
 import napari_cead as cead
-from scans import brain_of
 from napari_cead.contributions.layers import tag_of
+from scans import brain_of
 
 LEFT = Qt.MouseButton.LeftButton
 

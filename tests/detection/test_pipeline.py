@@ -206,7 +206,9 @@ def test_options_change_the_map_and_so_the_mask(vae):
     raw = cead.detect(patient, vae, params, "intensity")
     expected = options.apply(raw.anomaly_map, slice_stack(patient, size=SIZE).brain, patient.spacing)
     np.testing.assert_array_equal(result.anomaly_map, expected)
-    np.testing.assert_array_equal(result.mask, cead.postprocess(expected, params, patient.spacing, brain_of(patient)))
+    np.testing.assert_array_equal(
+        result.mask, cead.postprocess(expected, params, patient.spacing, brain_of(patient))
+    )
     assert (result.options, result.batch_size) == (options, 5)
     assert (raw.options, raw.batch_size) == (MapOptions(), GROUP)
     assert (result.anomaly_map != raw.anomaly_map).any()

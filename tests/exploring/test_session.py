@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import napari_cead as cead
-from scans import brain_of
 from napari_cead.errors import Cancelled, CeadError, MaskError, ParameterError
 from napari_cead.exploring import Session
+from scans import brain_of
 
 
 @pytest.fixture

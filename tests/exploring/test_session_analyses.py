@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 import napari_cead as cead
-from scans import brain_of
 from model_folders import save
 from napari_cead.detection import MapOptions
 from napari_cead.errors import Cancelled, CeadError, ParameterError
 from napari_cead.exploring import Session
 from napari_cead.exploring import session as session_module
 from napari_cead.zoo import Detector
+from scans import brain_of
 
 FIRST, SECOND = ("tiny-vae", "intensity"), ("tiny-vae", "residual")
 

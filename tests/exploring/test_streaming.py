@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import napari_cead as cead
-from scans import brain_of
 from napari_cead.detection import MapOptions
 from napari_cead.errors import Cancelled, ParameterError
 from napari_cead.exploring import Session
 from napari_cead.exploring import session as session_module
+from scans import brain_of
 
 
 @pytest.fixture

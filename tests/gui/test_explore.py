@@ -169,7 +169,7 @@ def test_a_finer_suggestion_than_the_slider_shows_is_kept(detected, qtbot):
     assert detected.session.params.dilation_radius == 2
 
 
-def test_reset_brings_back_the_suggestion(detected, qtbot):
+def test_reset_brings_back_the_start(detected, qtbot):
     drag(qtbot, detected.threshold, 0.9, steps=5)
     drag(qtbot, detected.dilation_radius, 0.5, steps=5)
     qtbot.mouseClick(detected.reset.native, Qt.MouseButton.LeftButton)

@@ -10,10 +10,10 @@ from qtpy.QtCore import QEvent, QObject, QPoint, Qt
 from qtpy.QtWidgets import QLabel, QStyle, QStyleOptionSlider
 
 import napari_cead as cead
-from scans import brain_of
 from napari_cead.contributions.layers import tag_of
 from napari_cead.widgets import frames
 from napari_cead.widgets.frames import NEVER, Frames
+from scans import brain_of
 
 
 def mask_layer(widget):

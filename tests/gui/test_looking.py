@@ -8,7 +8,6 @@ from qtpy.QtCore import Qt
 from scipy import ndimage
 
 import napari_cead as cead
-from scans import brain_of
 from dock_driving import (
     click_cell,
     drag,
@@ -21,6 +20,7 @@ from dock_driving import (
     settle,
     shown_mask,
 )
+from scans import brain_of
 
 EVERYWHERE = np.ones((3, 3, 3), int)
 

@@ -21,12 +21,12 @@ from qtpy.QtCore import QObject, QPoint, Qt
 from qtpy.QtWidgets import QApplication, QSlider, QStyle, QStyleOptionSlider
 
 import napari_cead as cead
-from scans import brain_of
 from napari_cead.contributions.layers import tag_of
 from napari_cead.errors import CeadError
 from napari_cead.widgets.explore import ExploreWidget
 from napari_cead.widgets.preferences import Preferences
 from napari_cead.zoo import Detector
+from scans import brain_of
 
 ROLES = ("sequence", "lesion mask", "reconstruction", "anomaly map", "detected mask")
 
@@ -826,7 +826,8 @@ def test_in_a_narrow_dock_nothing_is_cut_off_in_either_theme(detected, qtbot):
             if row.title.isVisible():
                 assert row.title.sizeHint().width() <= row.title.width()
                 assert row.box.mapTo(detected, row.box.rect().topRight()).x() <= 300
-        for button in (detected.run, detected.cancel, detected.undo, detected.redo, detected.reset):
+        buttons = (detected.run, detected.cancel, detected.undo, detected.redo, detected.reset)
+        for button in (*buttons, detected.use_suggested, detected.switches["inside_brain"].slider):
             native = button.native
             assert native.sizeHint().width() <= native.width()
             assert native.mapTo(detected, native.rect().topRight()).x() <= 300

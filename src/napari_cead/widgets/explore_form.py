@@ -37,7 +37,7 @@ class ExploreForm(QWidget):
         cancel: Stops it.
         progress: Slices done.
         option_rows: Slider and number box of every map option, by its name.
-        rows: Slider and number box, or check box, of every setting, by its name.
+        rows: Slider and number box of every setting, by its name; ``switches`` has the check boxes.
         plot: Histogram and Dice curves under the threshold.
         undo: Takes back a change of settings; ``redo`` makes it again.
         reset: Goes back to the defaults with the model's threshold; ``use_suggested`` takes all that the model
@@ -154,13 +154,16 @@ class ExploreForm(QWidget):
 
     def _build_settings(self, column: QVBoxLayout) -> None:
         grid = section("Post-processing", column)
-        self.rows: dict[str, SettingRow | SwitchRow] = {}
+        self.rows: dict[str, SettingRow] = {}
+        self.switches: dict[str, SwitchRow] = {}
         self.plot = ThresholdPlot()
         for parameter in PARAMETERS:
             if parameter.name == "min_area_mm2":
                 continue  # a setting of the command line and of models; the paper has no such slider
-            kind = SwitchRow if parameter.kind is bool else SettingRow
-            self.rows[parameter.name] = kind(parameter, grid, grid.rowCount())
+            if parameter.kind is bool:
+                self.switches[parameter.name] = SwitchRow(parameter, grid, grid.rowCount())
+                continue
+            self.rows[parameter.name] = SettingRow(parameter, grid, grid.rowCount())
             if parameter.name == "threshold":
                 grid.addWidget(self.plot, grid.rowCount(), 0, 1, 3)
         self.threshold = self.rows["threshold"].slider

@@ -160,14 +160,15 @@ class ModelRunner(QObject):
         if not model or dock.running:
             return
         try:
-            settled = settle(load_card(find_model(model)))
+            card = load_card(find_model(model))
+            settled = settle(card)
         except CeadError as error:
             show_failure(error)
             return
         if analysis is None:
             self._offer_scores(settled.score)
             self.session.set(**settled.params.model_dump())
-            dock.show_rule(settled.rule, "default")
+            dock.show_rule(suggestions_for(card, settled.score), settled.params)
             return
         if analysis.key[0] == model:  # back again before anything was run
             self._offer_scores(analysis.score)
@@ -193,13 +194,14 @@ class ModelRunner(QObject):
             return
         dock = self.dock
         try:
-            settled = settle(load_card(find_model(dock.model.value)), start, dock.score.value)
+            card = load_card(find_model(dock.model.value))
+            settled = settle(card, start, dock.score.value)
         except CeadError as error:
             show_failure(error)
             return
         self.session.set(**settled.params.model_dump())
         self.live.moved = start == "suggested"  # a run keeps what was asked for
-        dock.show_rule(settled.rule, start)
+        dock.show_rule(suggestions_for(card, settled.score), settled.params)
 
     def _own_params(self) -> Params:
         """Return the settings as they are shown if the user chose them for this model and score; else None."""

@@ -73,17 +73,11 @@ def settings_text(suggestions: Iterable[Suggested], params: PostprocessParams) -
     for one in suggestions:
         for start, settings in (("suggested", one.params), ("default", one.start)):
             if params == settings:
-                return rule_text(one.rule, start)
+                return _rule_text(one.rule, start)
     return "Your settings"
 
 
-def rule_text(rule: str, start: str) -> str:
-    """Return where settings that nobody moved come from, in words.
-
-    Args:
-        rule: The rule that gave the threshold.
-        start: ``"suggested"`` if it gave all of them, ``"default"`` if the others are the defaults.
-    """
+def _rule_text(rule: str, start: str) -> str:
     if rule == "default":
         return "Default settings"
     words = {
