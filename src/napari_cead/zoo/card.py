@@ -19,6 +19,7 @@ from pydantic import (
 from ..errors import ModelDamagedError, ModelNotFoundError
 from ..json_files import NEWER, Saved, from_saved, unknown_keys
 from ..models.specs import ModelSpec
+from .summary import PRIVATE, PUBLIC
 
 SCHEMA_VERSION = 1
 CARD_FILE = "model.json"
@@ -110,22 +111,25 @@ class ModelCard(Saved):
 
     _remarks: tuple[str, ...] = PrivateAttr(())
 
-    schema_version: Literal[1] = 1
-    name: Name
-    description: str = ""
-    spec: ModelSpec
-    preprocessing: Preprocessing = Preprocessing()
-    training: dict[str, Any] = Field(default_factory=dict)
-    score_scales: dict[str, Annotated[FiniteFloat, Field(gt=0)]] = Field(default_factory=dict)
-    suggestions: tuple[Suggestion, ...] = ()
-    parents: tuple[Parent, ...] = ()
-    statistics: tuple[Name, ...] = ()
-    contrast: ContrastRange | None = None
-    mirror_average: bool = False
-    notes: str = ""
-    parameters: int = Field(default=0, ge=0)
-    dtype: Literal["float32", "float16"] = "float32"
-    sha256: Literal[""] | Sha256 = ""
+    # Each says whether it is private, and so stays out of an export. Of `training` and `parents`, `privacy` says more.
+    schema_version: Annotated[Literal[1], PUBLIC] = 1
+    name: Annotated[Name, PUBLIC]
+    description: Annotated[str, PUBLIC] = ""
+    spec: Annotated[ModelSpec, PUBLIC]
+    preprocessing: Annotated[Preprocessing, PUBLIC] = Preprocessing()
+    training: Annotated[dict[str, Any], PUBLIC] = Field(default_factory=dict)
+    score_scales: Annotated[dict[str, Annotated[FiniteFloat, Field(gt=0)]], PUBLIC] = Field(
+        default_factory=dict
+    )
+    suggestions: Annotated[tuple[Suggestion, ...], PUBLIC] = ()
+    parents: Annotated[tuple[Parent, ...], PUBLIC] = ()
+    statistics: Annotated[tuple[Name, ...], PUBLIC] = ()
+    contrast: Annotated[ContrastRange | None, PUBLIC] = None
+    mirror_average: Annotated[bool, PUBLIC] = False
+    notes: Annotated[str, PRIVATE] = ""
+    parameters: Annotated[int, PUBLIC] = Field(default=0, ge=0)
+    dtype: Annotated[Literal["float32", "float16"], PUBLIC] = "float32"
+    sha256: Annotated[Literal[""] | Sha256, PUBLIC] = ""
 
     @property
     def remarks(self) -> tuple[str, ...]:
