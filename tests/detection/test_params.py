@@ -147,3 +147,19 @@ def test_the_table_describes_every_field():
         "inside_brain": "",
     }
     assert [row.name for row in PARAMETERS if row.percent] == ["area_fraction"]
+
+
+def test_saved_settings_are_read_by_the_rule():
+    made, notes = PostprocessParams.from_saved({"threshold": 0.3, "opening": 2, "closing_radius": 1})
+    assert made == PostprocessParams(threshold=0.3, closing_radius=1)
+    assert [note.split(" ")[0] for note in notes] == [
+        "area_fraction",
+        "dilation_radius",
+        "min_area_mm2",
+        "inside_brain",
+        "opening:",
+    ]
+    assert notes[3] == "inside_brain is missing and taken as true; the mask may differ at the brain's edge"
+    assert PostprocessParams.from_saved(PostprocessParams().model_dump()) == (PostprocessParams(), ())
+    with pytest.raises(ParameterError, match="threshold must be"):
+        PostprocessParams.from_saved({"threshold": 3})

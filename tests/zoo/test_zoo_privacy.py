@@ -4,9 +4,8 @@ import getpass
 import platform
 import socket
 import struct
-from zipfile import ZipFile
-
 from typing import Annotated
+from zipfile import ZipFile
 
 import pytest
 
@@ -14,7 +13,7 @@ from model_folders import CARD, WEIGHTS, card, network, save
 from napari_cead import zoo
 from napari_cead.detection.provenance import versions
 from napari_cead.evaluation.finishing import finish, install
-from napari_cead.models.specs import ModelSpec, get_spec
+from napari_cead.models.specs import ModelSpec, spec
 from napari_cead.training import prepare, train
 from napari_cead.training.corruption import LESIONS, PAPER, REALISTIC, CoarseNoise
 from napari_cead.training.settings import TrainingSettings
@@ -198,5 +197,7 @@ def test_a_field_without_a_mark_stays_at_home(monkeypatch):
 
 def test_settings_of_every_corruption_get_out(tmp_path):
     for corruption in (REALISTIC, LESIONS, PAPER, CoarseNoise()):
-        training = TrainingSettings(spec=get_spec("ce-unet"), corruption=corruption).model_dump(mode="json", exclude={"spec"})
+        training = TrainingSettings(spec=spec("ce-unet"), corruption=corruption).model_dump(
+            mode="json", exclude={"spec"}
+        )
         assert zoo.private_card(card("mine", training=training)).training == training
