@@ -141,6 +141,7 @@ class Detection:
         score: Name of the anomaly score.
         rule: Where the threshold comes from: ``"given"``, ``"default"``, or the rule on the model's card.
         origins: By name, where the score and each setting come from: given, suggested by the model, or a default.
+        brain: bool: where the mask has to stay; None: not known.
         dice: Dice with the lesion mask over the volume; None without one, NaN if both are empty.
         model: Name of the model.
         sha256: Checksum of the model's weights.
@@ -166,6 +167,7 @@ class Detection:
     sha256: str
     device: str
     origins: Mapping[str, Whence] = field(default_factory=dict)
+    brain: NDArray[np.bool_] | None = field(default=None, repr=False)
     warnings: tuple[str, ...] = ()
     options: MapOptions = AS_IT_IS
     batch_size: int = GROUP
@@ -332,6 +334,7 @@ def detect(
         sha256=made.sha256,
         device=made.device,
         origins=chosen.origins,
+        brain=made.stack.brain,
         warnings=(*patient.warnings, *made.warnings),
         options=chosen.options,
         batch_size=made.batch_size,

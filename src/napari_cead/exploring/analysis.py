@@ -114,6 +114,7 @@ class Analysis:
             sha256=made.sha256,
             device=made.device,
             origins=origins,
+            brain=made.stack.brain,
             options=self.options,
             batch_size=made.batch_size,
             threads=made.threads,
