@@ -8,7 +8,7 @@ import pytest
 import napari_cead as cead
 from model_folders import CARD, one_sentence, save
 from napari_cead import zoo
-from napari_cead.errors import ModelError
+from napari_cead.errors import CeadWarning, ModelError
 from napari_cead.zoo import Suggestion
 
 
@@ -87,3 +87,9 @@ def test_a_detection_says_what_its_model_is_missing(edited):
     assert result.params == cead.PostprocessParams(threshold=0.4)
     assert any("colour: not known to this version" in note for note in result.warnings)
     assert any("suggests opening, which this version does not know" in note for note in result.warnings)
+
+
+def test_writing_a_card_anew_says_what_is_left_out(edited, tmp_path):
+    folder = edited(lambda values: values.update(colour="red"))
+    with pytest.warns(CeadWarning, match="colour: not known to this version, and ignored"):
+        zoo.export_model(folder, tmp_path / "out")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
@@ -16,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from ..errors import ModelDamagedError, ModelNotFoundError
+from ..errors import CeadWarning, ModelDamagedError, ModelNotFoundError
 from ..json_files import NEWER, Saved, from_saved, unknown_keys
 from ..models.specs import ModelSpec
 from .summary import PRIVATE, PUBLIC
@@ -152,6 +153,12 @@ class ModelCard(Saved):
             if not values.get(name):
                 values.pop(name, None)
         return values
+
+
+def warn_of_remarks(card: ModelCard) -> None:
+    """Warn of missing and unknown keys where a card is shown or written anew, which leaves out what is unknown."""
+    for remark in card.remarks:
+        warnings.warn(remark, CeadWarning, stacklevel=3)
 
 
 def _no_constant(name: str) -> NoReturn:
