@@ -108,7 +108,8 @@ def _value(value: Any, field: FieldInfo, scores: set[str]) -> Any:
     if inside:
         return _nested(value, inside, scores)
     try:
-        TypeAdapter(field.annotation).validate_python(value)
+        kind: Any = field.annotation
+        TypeAdapter(kind).validate_python(value)
     except ValidationError:
         return _DROPPED
     if isinstance(value, Mapping):
