@@ -135,7 +135,9 @@ def warn_of(notes: Iterable[str], file: str | Path) -> None:
 
 
 def _unknown(error: ValidationError) -> list[tuple[int | str, ...]]:
-    return [one["loc"] for one in error.errors(include_url=False) if one["type"] == "extra_forbidden"]
+    # The second is what dataclasses say.
+    kinds = ("extra_forbidden", "unexpected_keyword_argument")
+    return [one["loc"] for one in error.errors(include_url=False) if one["type"] in kinds]
 
 
 def _remove(values: Any, place: tuple[int | str, ...]) -> None:
