@@ -107,7 +107,8 @@ class Window:
 
     def expected(self) -> np.ndarray:
         session = self.dock.session
-        return postprocess(session.anomaly_map, self.params(), session.patient.spacing)
+        brain = session.analysis.reconstruction.stack.brain
+        return postprocess(session.anomaly_map, self.params(), session.patient.spacing, brain)
 
     def check(self, volume: bool = True) -> None:
         """End the benchmark unless the layer and the figures are what the sliders say.

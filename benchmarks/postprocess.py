@@ -34,7 +34,7 @@ PIXEL_MM = 0.94
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def definition(pixels: np.ndarray, params: PostprocessParams) -> np.ndarray:
+def definition(pixels: np.ndarray, params: PostprocessParams, brain: np.ndarray) -> np.ndarray:
     """One slice, call by call as the design defines it."""
     mask = pixels > params.threshold
     radius = params.closing_radius
@@ -50,11 +50,13 @@ def definition(pixels: np.ndarray, params: PostprocessParams) -> np.ndarray:
         mask = keep[labels]
     if params.dilation_radius:
         mask = ndimage.binary_dilation(mask, disk(params.dilation_radius))
-    return mask
+    return mask & brain if params.inside_brain else mask
 
 
-def definition_of_volume(volume: np.ndarray, params: PostprocessParams) -> np.ndarray:
-    return np.stack([definition(pixels, params) for pixels in volume])
+def definition_of_volume(volume: np.ndarray, params: PostprocessParams, brain: np.ndarray) -> np.ndarray:
+    return np.stack(
+        [definition(pixels, params, inside) for pixels, inside in zip(volume, brain, strict=True)]
+    )
 
 
 def find_patient() -> Path:
@@ -85,13 +87,13 @@ def on_grid(path: Path, order: int) -> np.ndarray:
     return result
 
 
-def residual_and_reference(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+def residual_reference_and_brain(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     flair = on_grid(folder / "flair.nii.gz", order=1)
     brain = flair > 0
     flair = np.clip(flair / np.percentile(flair[brain], 99.5), 0, 1)
     residual = np.abs(flair - ndimage.gaussian_filter(flair, 4.0))
     residual[~brain] = 0
-    return residual / residual.max(), on_grid(folder / "seg.nii.gz", order=0) > 0
+    return residual / residual.max(), on_grid(folder / "seg.nii.gz", order=0) > 0, brain
 
 
 def compare(
@@ -130,7 +132,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     repeats = parser.parse_args().repeats
     folder = find_patient()
-    residual, reference = residual_and_reference(folder)
+    residual, reference, brain = residual_reference_and_brain(folder)
     setting = {
         "patient": folder.name,
         "shape": SHAPE,
@@ -147,11 +149,11 @@ def main() -> None:
         params = PostprocessParams(**changes)
 
         def baseline(params: PostprocessParams = params) -> tuple[np.ndarray, float]:
-            mask = definition_of_volume(residual, params)
+            mask = definition_of_volume(residual, params, brain)
             return mask, dice(mask, reference)
 
         def ours(params: PostprocessParams = params) -> tuple[np.ndarray, float]:
-            mask = postprocess(residual, params)
+            mask = postprocess(residual, params, brain=brain)
             return mask, dice(mask, reference)
 
         slow, fast, (expected, score), (mask, ours_score) = compare(repeats, baseline, ours)
@@ -175,18 +177,18 @@ def main() -> None:
         "threshold 0.2 to 0.21": start.replace(threshold=0.21),
         "closing radius 2 to 3": start.replace(closing_radius=3),
     }
-    staged = StagedPostprocessor(residual)
+    staged = StagedPostprocessor(residual, brain=brain)
     z = int(np.argmax(reference.sum(axis=(1, 2))))
     for name, params in moves.items():
 
         def whole(params: PostprocessParams = params) -> np.ndarray:
-            return definition_of_volume(residual, params)
+            return definition_of_volume(residual, params, brain)
 
         def moved(params: PostprocessParams = params) -> np.ndarray:
             return staged.volume(params)
 
         def one(params: PostprocessParams = params) -> tuple[np.ndarray, float]:
-            mask = definition(residual[z], params)
+            mask = definition(residual[z], params, brain[z])
             return mask, dice(mask, reference[z])
 
         def moved_one(params: PostprocessParams = params) -> tuple[np.ndarray, float]:

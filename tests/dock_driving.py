@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QSlider, QStyle, QStyleOptionSlider, QStyleOptionView
 
 import napari_cead as cead
 from napari_cead.contributions.layers import tag_of
+from scans import brain_of
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -123,7 +124,8 @@ def expected_mask(widget, analysis=None):
         names = ("threshold", "closing_radius", "area_fraction", "dilation_radius")
         chosen = {name: getattr(widget, name).value for name in names}
         params, values = widget.session.params.replace(**chosen), widget.session.anomaly_map
-    return cead.postprocess(values, params, widget.session.patient.spacing)
+    patient = widget.session.patient
+    return cead.postprocess(values, params, patient.spacing, brain_of(patient))
 
 
 def shown_mask(layer):

@@ -7,6 +7,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from napari_cead.patients.brain import brain_mask
+
 
 def make_brain(shape=(12, 60, 50), seed=0) -> tuple[np.ndarray, np.ndarray]:
     """Return an egg-shaped brain (Z, Y, X) with a bright lesion on the patient's right, and the lesion's mask."""
@@ -25,3 +27,8 @@ def write_nifti(path: Path, data, affine=None, oriented=True) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     nib.save(image, path)
     return path
+
+
+def brain_of(patient):
+    """Where the detected mask of a patient has to stay."""
+    return brain_mask(patient.volume())

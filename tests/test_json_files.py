@@ -1,8 +1,12 @@
 import json
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import pytest
+from pydantic import ConfigDict, Field, ValidationError
 
-from napari_cead.json_files import parse_json, read_json
+from napari_cead.errors import CeadWarning
+from napari_cead.json_files import Saved, from_saved, parse_json, read_json, unknown_keys, warn_of
 
 DEEP = "[" * 200_000 + "]" * 200_000
 
@@ -32,3 +36,107 @@ def test_a_file_of_gigabytes_is_not_read(tmp_path):
         stream.truncate(3 << 30)  # takes no room on the disk
     with pytest.raises(ValueError, match="more than 1,000,000 bytes"):
         read_json(tmp_path / "a.json", 1_000_000)
+
+
+# -- the rule for what the program saved -----------------------------------------------------------------------
+
+
+class Square(Saved):
+    kind: Literal["square"] = "square"
+    side: int = 2
+
+
+class Disk(Saved):
+    kind: Literal["disk"] = "disk"
+    radius: int = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    name: str
+    numbers: tuple[int, ...] = ()
+
+
+class File(Saved):
+    UNWRITTEN = frozenset({"seldom"})
+
+    name: str
+    size: int = 5
+    nothing: str | None = None
+    seldom: bool = False
+    settings: Square = Square()
+    shape: Annotated[Square | Disk, Field(discriminator="kind")] = Disk()
+    rows: tuple[Row, ...] = ()
+    by_name: dict[str, Square] = Field(default_factory=dict)
+
+
+def whole(**changes):
+    values = {
+        "name": "a",
+        "size": 1,
+        "settings": {"kind": "square", "side": 1},
+        "shape": {"kind": "disk", "radius": 1},
+        "rows": [{"name": "x", "numbers": [1]}, {"name": "y", "numbers": []}],
+        "by_name": {"z": {"kind": "square", "side": 7}},
+    }
+    return values | changes
+
+
+def test_a_whole_file_has_nothing_to_be_said_of():
+    made, notes = from_saved(File, whole())
+    assert (made.size, made.rows[0], notes) == (1, Row("x", (1,)), ())
+
+
+def test_a_missing_key_is_the_default_and_said():
+    values = whole(settings={}, rows=[{"name": "x"}, {"name": "y"}])
+    del values["size"]
+    made, notes = from_saved(File, values)
+    assert (made.size, made.settings.side, made.rows[1].numbers) == (5, 2, ())
+    assert notes == (
+        "size is missing and taken as 5",
+        'settings.kind is missing and taken as "square"',
+        "settings.side is missing and taken as 2",
+        "rows.numbers is missing and taken as []",
+    )
+
+
+def test_a_missing_key_without_a_default_is_an_error():
+    with pytest.raises(ValidationError, match="name"):
+        from_saved(File, {"size": 1})
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        (whole(future=[1]), "future"),
+        (whole(shape={"kind": "disk", "radius": 1, "soft": True}), "shape.disk.soft"),
+        (whole(rows=[{"name": "x", "numbers": [], "a": 1}, {"name": "y", "numbers": [], "a": 2}]), "rows.a"),
+        (whole(by_name={"z": {"kind": "square", "side": 7, "tilt": 1}}), "by_name.z.tilt"),
+    ],
+)
+def test_an_unknown_key_is_ignored_and_named(values, named):
+    before = json.dumps(values)
+    made, notes = from_saved(File, values)
+    assert notes == (f"{named}: not known to this version, and ignored; update napari-cead to use it",)
+    assert made.name == "a"
+    assert json.dumps(values) == before
+
+
+def test_an_unknown_key_of_what_a_network_is_or_learns_is_refused():
+    drifting = {"kind": "square", "side": 1, "drift": 2}
+    for values in (whole(settings=drifting), whole(future=1, settings=drifting)):
+        with pytest.raises(ValidationError) as caught:
+            from_saved(File, values)
+        assert unknown_keys(caught.value) == "settings.drift"
+
+
+def test_a_wrong_value_is_an_error_beside_an_unknown_key_too():
+    with pytest.raises(ValidationError, match="size"):
+        from_saved(File, whole(future=1, size="large"))
+
+
+def test_notes_become_warnings_that_name_the_file():
+    with pytest.warns(CeadWarning, match="a.json: size is missing and taken as 5"):
+        warn_of(["size is missing and taken as 5"], "a.json")

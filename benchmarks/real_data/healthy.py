@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_cead.detection import PostprocessParams
+from napari_cead.detection.choosing import Suggested
 from napari_cead.detection.thresholds import ScoreHistograms
 from napari_cead.evaluation.cases import BINS
 from napari_cead.evaluation.measuring import BASELINE_SCORE
@@ -19,7 +20,7 @@ from napari_cead.zoo import ModelCard
 def of_card(card: ModelCard) -> dict[str, PostprocessParams]:
     """Return by score what the card says; training has put it there."""
     return {
-        suggestion.score: PostprocessParams().replace(**suggestion.params)
+        suggestion.score: Suggested.of(suggestion).params
         for suggestion in card.suggestions
         if suggestion.rule == "healthy-quantile"
     }

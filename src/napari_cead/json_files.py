@@ -1,10 +1,29 @@
-"""Reading JSON files that anybody may have written: no more of them than makes sense, and no surprise in them."""
+"""Reading JSON files that anybody may have written: no more of them than makes sense, and no surprise in them.
+
+What the program saved is read by one rule, so that a new field breaks no file (`from_saved`):
+
+- a key that is missing takes its default, and a note says so;
+- a key that is unknown was written by a newer version: it is ignored, and a note names it;
+- unless it stands in one of the `DECISIVE` parts, which say what a network is, what it is shown and what it learns:
+  going on without it would give another result, so the file is refused and the key named.
+
+What people write (scan lists, split files, corruptions) is not read by it: there an unknown key is a slip of the pen,
+and is refused.
+"""
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import CeadWarning
 
 LARGEST = 64 << 20
 """Most bytes of a JSON file; those that list every slice of a cohort may have more."""
@@ -43,3 +62,115 @@ def parse_json(content: bytes | str) -> Any:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+DECISIVE = frozenset({"spec", "preprocessing", "settings"})
+"""Parts of saved files in which an unknown key is not ignored."""
+
+NEWER = "a newer version wrote it: update napari-cead"
+"""The mend where an unknown key is refused."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Saved(BaseModel):
+    """A part of a saved file: immutable, and read by `from_saved`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    UNWRITTEN: ClassVar[frozenset[str]] = frozenset()
+    """Fields that are written only where they say something, so that their absence is no news."""
+
+
+def from_saved(kind: type[Model], values: Any, *, strict: bool = False) -> tuple[Model, tuple[str, ...]]:
+    """Read what the program saved, by the rule of this module.
+
+    Args:
+        kind: What the values describe; its unknown keys are forbidden.
+        values: From `read_json`; left as it is.
+        strict: Whether a value of another type is an error where it could be converted.
+
+    Returns:
+        What was read, and what is to be said about it: a clause for each kind of missing key, and one for all unknown
+        keys.
+
+    Raises:
+        ValidationError: If the values are wrong, a key without a default is missing, or one of a `DECISIVE` part is
+            unknown.
+    """
+    unknown: list[str] = []
+    try:
+        made = kind.model_validate_json(json.dumps(values), strict=strict)
+    except ValidationError as error:
+        places = [place for place in _unknown(error) if not DECISIVE.intersection(place[:-1])]
+        if not places:
+            raise
+        values = copy.deepcopy(values)
+        for place in places:
+            _remove(values, place)
+        unknown = [_named(place) for place in places]
+        made = kind.model_validate_json(json.dumps(values), strict=strict)
+    return made, told(dict(_missing(made, values)), unknown)
+
+
+def unknown_keys(error: ValidationError) -> str:
+    """Return the unknown keys that an error is about, with commas; empty if it is about something else."""
+    return ", ".join(dict.fromkeys(map(_named, _unknown(error))))
+
+
+def told(missing: Mapping[str, Any], unknown: Iterable[str]) -> tuple[str, ...]:
+    """Return what is to be said of missing keys (with what they are taken as) and of unknown ones, a clause each."""
+    notes = [
+        f"{name} is missing and taken as {json.dumps(value, default=str)}" for name, value in missing.items()
+    ]
+    if names := ", ".join(dict.fromkeys(unknown)):
+        notes.append(f"{names}: not known to this version, and ignored; update napari-cead to use it")
+    return tuple(notes)
+
+
+def warn_of(notes: Iterable[str], file: str | Path) -> None:
+    """Warn of what `from_saved` says about a file."""
+    for note in notes:
+        warnings.warn(f"{file}: {note}", CeadWarning, stacklevel=3)
+
+
+def _unknown(error: ValidationError) -> list[tuple[int | str, ...]]:
+    # The second is what dataclasses say.
+    kinds = ("extra_forbidden", "unexpected_keyword_argument")
+    return [one["loc"] for one in error.errors(include_url=False) if one["type"] in kinds]
+
+
+def _remove(values: Any, place: tuple[int | str, ...]) -> None:
+    """Remove a key; the place may also name the member of a union, which the values do not."""
+    for part in place[:-1]:
+        if isinstance(part, int) or part in values:
+            values = values[part]
+    values.pop(place[-1], None)
+
+
+def _named(place: tuple[int | str, ...]) -> str:
+    return ".".join(part for part in place if isinstance(part, str))
+
+
+def _missing(made: Any, values: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Give the fields that the values do not have, with what stands in for them; None is nothing to speak of."""
+    if isinstance(made, BaseModel) or (dataclasses.is_dataclass(made) and not isinstance(made, type)):
+        fields = type(made).model_fields if isinstance(made, BaseModel) else made.__dataclass_fields__
+        for name in fields:
+            if name in values:
+                yield from _missing(getattr(made, name), values[name], f"{place}{name}.")
+            elif getattr(made, name) is not None and name not in getattr(made, "UNWRITTEN", ()):
+                yield place + name, _plain(getattr(made, name))
+    elif isinstance(made, tuple | list):
+        for one, value in zip(made, values, strict=False):
+            if not isinstance(value, dict):
+                break  # a long column of numbers
+            yield from _missing(one, value, place)
+    elif isinstance(made, dict):
+        for name, one in made.items():
+            if isinstance(values.get(name), dict):
+                yield from _missing(one, values[name], f"{place}{name}.")
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value

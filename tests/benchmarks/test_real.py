@@ -17,7 +17,7 @@ from napari_cead.detection.thresholds import ScoreHistograms
 from napari_cead.metrics import PatientCounts, auroc, average_precision, averages, bootstrap, match_lesions
 from napari_cead.models import build
 from napari_cead.training.preparation import prepare
-from scans import make_brain, write_nifti
+from scans import brain_of, make_brain, write_nifti
 from small_stores import AE, SIZE
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -206,7 +206,8 @@ def test_the_command_measures_what_there_is_and_goes_on_where_it_stopped(real, d
     counts, sensitive = [], []
     for patient in scans["stroke"].patients:
         found = detect(patient, detector, PostprocessParams(threshold=0.25), "residual")
-        assert (postprocess(found.anomaly_map, found.params, patient.spacing) == found.mask).all()
+        brain = brain_of(patient)
+        assert (postprocess(found.anomaly_map, found.params, patient.spacing, brain) == found.mask).all()
         counts.append(PatientCounts.of(found.mask, patient.lesion_mask))
         sensitive.append(match_lesions(found.mask, patient.lesion_mask, patient.spacing))
     expected = averages(counts).as_dict()

@@ -50,6 +50,7 @@ def test_flags_change_the_suggestion_and_json_is_printed(call, patient_folder, m
         "area_fraction": 0.25,
         "dilation_radius": 0,
         "min_area_mm2": 0.0,
+        "inside_brain": True,
     }
     assert facts["params"] == params
 

@@ -148,3 +148,45 @@ def test_the_help_names_every_score(call):
     assert status == 0
     words = out.replace(",", " ").split()
     assert [name for name in SCORES if name not in words] == []
+
+
+def test_each_setting_says_where_it_comes_from(detect):
+    status, out, err = detect("--dilation", 3, "--device", "cpu", "--outside-brain")
+    assert (status, err) == (0, "")
+    assert (
+        "positive-residual (suggested), threshold 0.7 (suggested: validation), dilation 3, outside-brain (given), "
+        "closing 2, area-fraction 0.6, min-area 0, smoothing 0, erosion 0 (default)"
+    ) in out
+    facts = json.loads(
+        detect("--dilation", 3, "--device", "cpu", "--outside-brain", "--json", out="again")[1]
+    )
+    assert facts["origins"] == {
+        "score": "suggested",
+        "threshold": "suggested",
+        "closing_radius": "default",
+        "area_fraction": "default",
+        "dilation_radius": "given",
+        "min_area_mm2": "default",
+        "inside_brain": "given",
+        "smoothing_mm": "default",
+        "erosion_radius": "default",
+    }
+    assert (facts["rule"], facts["params"]["inside_brain"]) == ("validation", False)
+    argv = facts["command"]["argv"]
+    assert "--outside-brain" in argv and "--inside-brain" not in argv
+
+
+def test_all_that_the_model_suggests_is_taken_if_asked_for(call, patient_folder, vae_folder, tmp_path):
+    def params(*flags):
+        command = ("detect", patient_folder, "--model", vae_folder, "--score", "kl-gradient", *flags)
+        status, out, _ = call(*command, "--device", "cpu", "--out", tmp_path / "out", "--json")
+        assert status == 0
+        return json.loads(out)["params"]
+
+    assert (params()["threshold"], params()["closing_radius"]) == (0.5, 2)
+    found = params("--settings", "suggested", "--threshold", 0.3)
+    assert (found["threshold"], found["closing_radius"]) == (0.3, 3)
+    status, _, err = call(
+        "detect", patient_folder, "--model", vae_folder, "--out", tmp_path, "--settings", "best"
+    )
+    assert status == 2 and "'best' is not one of" in err

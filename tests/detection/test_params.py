@@ -16,6 +16,7 @@ def test_defaults_are_those_of_the_contract():
         "area_fraction": 0.6,
         "dilation_radius": 1,
         "min_area_mm2": 0.0,
+        "inside_brain": True,
     }
 
 
@@ -41,6 +42,9 @@ def test_defaults_are_those_of_the_contract():
         ("min_area_mm2", -1.0),
         ("min_area_mm2", float("inf")),
         ("min_area_mm2", np.bool_(True)),
+        ("inside_brain", 1),
+        ("inside_brain", "yes"),
+        ("inside_brain", None),
     ],
 )
 def test_a_bad_value_is_refused_in_one_sentence_with_name_range_and_value(name, value):
@@ -140,5 +144,22 @@ def test_the_table_describes_every_field():
         "area_fraction": "%",
         "dilation_radius": "px",
         "min_area_mm2": "mm²",
+        "inside_brain": "",
     }
     assert [row.name for row in PARAMETERS if row.percent] == ["area_fraction"]
+
+
+def test_saved_settings_are_read_by_the_rule():
+    made, notes = PostprocessParams.from_saved({"threshold": 0.3, "opening": 2, "closing_radius": 1})
+    assert made == PostprocessParams(threshold=0.3, closing_radius=1)
+    assert [note.split(" ")[0] for note in notes] == [
+        "area_fraction",
+        "dilation_radius",
+        "min_area_mm2",
+        "inside_brain",
+        "opening:",
+    ]
+    assert notes[3] == "inside_brain is missing and taken as true; the mask may differ at the brain's edge"
+    assert PostprocessParams.from_saved(PostprocessParams().model_dump()) == (PostprocessParams(), ())
+    with pytest.raises(ParameterError, match="threshold must be"):
+        PostprocessParams.from_saved({"threshold": 3})

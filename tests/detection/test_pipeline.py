@@ -10,7 +10,7 @@ from napari_cead.errors import Cancelled, ParameterError
 from napari_cead.patients import Patient
 from napari_cead.slices import slice_stack
 from napari_cead.zoo import Preprocessing, Suggestion, save_model
-from scans import make_brain
+from scans import brain_of, make_brain
 from small_stores import CE_VAE, SIZE
 
 
@@ -55,7 +55,7 @@ def test_the_result_is_on_the_patients_grid(patient, detector):
 def test_mask_and_dice_are_those_of_the_public_functions(patient, detector):
     params = cead.PostprocessParams(threshold=0.6, dilation_radius=0)
     result = cead.detect(patient, detector, params, "intensity")
-    expected = cead.postprocess(result.anomaly_map, params, patient.spacing)
+    expected = cead.postprocess(result.anomaly_map, params, patient.spacing, brain_of(patient))
     np.testing.assert_array_equal(result.mask, expected)
     assert result.dice == cead.dice(expected, patient.lesion_mask)
     assert (result.params, result.score, result.rule) == (params, "intensity", "given")
@@ -206,7 +206,9 @@ def test_options_change_the_map_and_so_the_mask(vae):
     raw = cead.detect(patient, vae, params, "intensity")
     expected = options.apply(raw.anomaly_map, slice_stack(patient, size=SIZE).brain, patient.spacing)
     np.testing.assert_array_equal(result.anomaly_map, expected)
-    np.testing.assert_array_equal(result.mask, cead.postprocess(expected, params, patient.spacing))
+    np.testing.assert_array_equal(
+        result.mask, cead.postprocess(expected, params, patient.spacing, brain_of(patient))
+    )
     assert (result.options, result.batch_size) == (options, 5)
     assert (raw.options, raw.batch_size) == (MapOptions(), GROUP)
     assert (result.anomaly_map != raw.anomaly_map).any()

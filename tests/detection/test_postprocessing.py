@@ -15,7 +15,7 @@ from napari_cead.detection.postprocessing import StagedPostprocessor, postproces
 from napari_cead.errors import Cancelled, ParameterError
 
 
-def oracle(pixels, params, pixel_area=1.0):
+def oracle(pixels, params, pixel_area=1.0, brain=None):
     """The definition of one slice, call by call."""
     mask = pixels > params.threshold
     radius = params.closing_radius
@@ -31,7 +31,7 @@ def oracle(pixels, params, pixel_area=1.0):
         mask = ~dropped[labels]
     if params.dilation_radius:
         mask = ndimage.binary_dilation(mask, disk(params.dilation_radius))
-    return mask
+    return mask & brain if params.inside_brain and brain is not None else mask
 
 
 def noise(rng, shape):
@@ -109,7 +109,13 @@ def random_params(rng):
         area_fraction=float(rng.choice([0.0, 0.2, 0.36, 0.6, 0.64, 1.0, rng.random()])),
         dilation_radius=int(rng.choice([0, 1, 1, 2, 4, 9])),
         min_area_mm2=float(rng.choice([0.0, 0.0, 1.0, 4.0, 9.0, 30.5])),
+        inside_brain=bool(rng.random() < 0.7),
     )
+
+
+def random_brain(rng, shape):
+    """A piece with a ragged rim, and now and then none: not known."""
+    return None if rng.random() < 0.2 else blobs(rng, shape) > rng.choice([0.0, 0.4, 0.6, 1.0])
 
 
 @pytest.mark.parametrize("outlines", [0, 3, 256], ids="outlines<={}".format)
@@ -123,8 +129,9 @@ def test_equals_the_definition_on_thousands_of_masks(kind, outlines, monkeypatch
         image = kind(rng, shape).astype(rng.choice([np.float32, np.float64]))
         params = random_params(rng)
         spacing = tuple(rng.choice([0.5, 0.94, 1.0, 2.0], 3))
-        expected = oracle(image, params, spacing[1] * spacing[2])
-        result = postprocess(image, params, spacing)
+        brain = random_brain(rng, shape)
+        expected = oracle(image, params, spacing[1] * spacing[2], brain)
+        result = postprocess(image, params, spacing, brain)
         assert result.dtype == np.bool_
         np.testing.assert_array_equal(result, expected, err_msg=f"case {case}: {shape} {params}")
         filled += expected.any()
@@ -227,6 +234,39 @@ def test_smallest_area_is_in_square_millimetres_of_the_plane():
         assert postprocess(image[None], params, spacing).sum() == pixels
 
 
+def test_the_mask_ends_where_the_brain_ends_unless_told_otherwise():
+    brain = np.zeros((20, 20), bool)
+    brain[5:15, 5:15] = True
+    image = np.where(brain, 0.5, 0)
+    image[8:12, 5:7] = 0.9  # at the rim: a dilation leaves the brain
+    image[5:7, 8], image[5:7, 12] = 0.9, 0.9
+    params = PostprocessParams(threshold=0.6, closing_radius=0, area_fraction=0, dilation_radius=3)
+    whole = postprocess(image, params)
+    assert (whole & ~brain).any()
+    inside = postprocess(image, params, brain=brain)
+    np.testing.assert_array_equal(inside, whole & brain)
+    np.testing.assert_array_equal(postprocess(image, params.replace(inside_brain=False), brain=brain), whole)
+    np.testing.assert_array_equal(postprocess(image[None], params, (1, 1, 1), brain[None])[0], inside)
+    staged = StagedPostprocessor(image[None], brain=brain[None])
+    for inside_brain, expected in ((True, inside), (False, whole), (True, inside)):
+        np.testing.assert_array_equal(staged.slice(0, params.replace(inside_brain=inside_brain)), expected)
+
+
+def test_a_closing_does_not_leave_the_brain_either():
+    brain = np.ones((9, 9), bool)
+    brain[:4, 4] = False  # a fissure
+    image = np.where(brain, 1.0, 0.0)
+    params = PostprocessParams(threshold=0.5, closing_radius=2, dilation_radius=0)
+    assert postprocess(image, params)[2, 4]
+    np.testing.assert_array_equal(postprocess(image, params, brain=brain), brain)
+
+
+def test_a_brain_of_another_shape_is_refused():
+    for call in (postprocess, lambda image, params, brain: StagedPostprocessor(image, brain=brain)):
+        with pytest.raises(ParameterError, match="differ in shape"):
+            call(np.zeros((3, 4, 4)), PostprocessParams(), brain=np.ones((4, 4)))
+
+
 def test_threshold_is_exclusive_and_compares_as_numpy_does():
     image = np.full((4, 4), 0.2, dtype=np.float32)
     params = PostprocessParams(threshold=0.2, dilation_radius=0)
@@ -304,16 +344,17 @@ def small_volume(seed=7, depth=12):
 def test_stages_give_the_same_masks_after_any_sequence_of_moves():
     volume, rng = small_volume(), np.random.default_rng(8)
     spacing = (1.0, 0.9, 0.8)
-    staged = StagedPostprocessor(volume, spacing)
+    brain = np.stack([blobs(rng, volume.shape[1:]) > 0.4 for _ in volume])
+    staged = StagedPostprocessor(volume, spacing, brain)
     params = PostprocessParams()
-    for _ in range(60):
+    for _ in range(80):
         target = random_params(rng).model_dump()
         name = str(rng.choice(list(target)))
         params = params.replace(**{name: target[name]})
         z = int(rng.integers(len(volume)))
-        np.testing.assert_array_equal(staged.slice(z, params), oracle(volume[z], params, 0.9 * 0.8))
+        np.testing.assert_array_equal(staged.slice(z, params), oracle(volume[z], params, 0.9 * 0.8, brain[z]))
         if rng.random() < 0.4:
-            np.testing.assert_array_equal(staged.volume(params), postprocess(volume, params, spacing))
+            np.testing.assert_array_equal(staged.volume(params), postprocess(volume, params, spacing, brain))
 
 
 def test_a_move_redoes_only_what_it_invalidates(monkeypatch):
@@ -334,7 +375,7 @@ def test_a_move_redoes_only_what_it_invalidates(monkeypatch):
 
     volume = np.zeros((10, 30, 30), dtype=np.float32)
     volume[:, 2:8, 2:8], volume[:, 12:16, 12:16] = 0.9, 0.8  # 36 and 16 pixels
-    staged = StagedPostprocessor(volume)
+    staged = StagedPostprocessor(volume, brain=np.ones(volume.shape, bool))
     params = PostprocessParams(closing_radius=1)
     assert cost(params) == (10, 10)
     assert cost(params) == (0, 0)

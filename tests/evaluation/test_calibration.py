@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from napari_cead.slices.brain import brain_mask
 from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
@@ -70,7 +71,8 @@ def dice_patient(store, detector, score, params):
         images = found.images.astype(np.float32) / 255
         made = detector.reconstruct(torch.from_numpy(images)[:, None])[:, 0].numpy()
         anomaly_map = anomaly_score(score, images, made) * (images > 0)
-        values.append(cead.dice(cead.postprocess(anomaly_map, params, found.patient.spacing), found.masks))
+        mask = cead.postprocess(anomaly_map, params, found.patient.spacing, brain_mask(found.images))
+        values.append(cead.dice(mask, found.masks))
     return np.mean(values)
 
 
@@ -286,7 +288,8 @@ def test_a_denoiser_is_searched_for_the_scores_of_bright_lesions(store, denoiser
             made = denoiser.reconstruct(torch.from_numpy(images)[:, None])[:, 0].numpy()
             spacing = stored.patient.spacing
             scored = anomaly_score(item.score, images, made, found.score_scales, spacing=spacing[1:])
-            mask = cead.postprocess(scored * (images > 0), cead.PostprocessParams(**item.params), spacing)
+            params, brain = cead.PostprocessParams(**item.params), brain_mask(stored.images)
+            mask = cead.postprocess(scored * (images > 0), params, spacing, brain)
             values.append(cead.dice(mask, stored.masks))
         assert dice[item.score] == pytest.approx(np.mean(values), abs=1e-9)
 

@@ -36,7 +36,7 @@ def test_masks_are_those_of_the_full_map_at_any_settings():
     one = case()
     dice = one.dice(SETTINGS)
     for params, value in zip(SETTINGS, dice, strict=True):
-        full = cead.postprocess(anomaly_map, params, SPACING)
+        full = cead.postprocess(anomaly_map, params, SPACING, brain)
         mask, own = one.masks(params)
         assert (mask.sum(), own.sum()) == (full.sum(), reference.sum())
         assert averages([one.counts(mask, own)]) == averages([PatientCounts.of(full, reference, brain)])

@@ -31,7 +31,7 @@ def case(seed, lesion=True, labelled=True):
 
 def mean_dice(scans, params):
     """``dice_patient`` from the public functions, on the full float32 maps."""
-    values = [cead.dice(cead.postprocess(m, params, SPACING), r) for m, r, _ in scans]
+    values = [cead.dice(cead.postprocess(m, params, SPACING, brain), r) for m, r, brain in scans]
     defined = [value for value in values if value == value]
     return sum(defined) / len(defined)
 

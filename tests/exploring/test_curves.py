@@ -31,9 +31,10 @@ def scan():
     return anomaly_map, lesion, volume > 0
 
 
-def expected(scan, params, threshold):
+def expected(scan, params, threshold, brain=None):
     anomaly_map, lesion, _ = scan
-    return cead.dice(cead.postprocess(anomaly_map, params.replace(threshold=threshold), SPACING), lesion)
+    mask = cead.postprocess(anomaly_map, params.replace(threshold=threshold), SPACING, brain)
+    return cead.dice(mask, lesion)
 
 
 def test_the_histogram_counts_every_brain_voxel_once(scan):
@@ -75,14 +76,21 @@ def test_the_raw_curve_is_that_of_plain_thresholds(scan):
     ],
 )
 def test_every_point_is_exact(scan, changes, workers):
-    anomaly_map, lesion, _ = scan
+    anomaly_map, lesion, everywhere = scan
     params = cead.PostprocessParams(**changes)
-    curve = processed_curve(
-        anomaly_map, lesion, params, SPACING, thresholds=np.linspace(0, 1, 12), workers=workers
-    )
-    assert len(curve.thresholds) > 12
-    for threshold, dice in zip(curve.thresholds.tolist(), curve.dice, strict=True):
-        assert dice == expected(scan, params, threshold)
+    for brain in (None, everywhere):
+        curve = processed_curve(
+            anomaly_map,
+            lesion,
+            params,
+            SPACING,
+            brain=brain,
+            thresholds=np.linspace(0, 1, 12),
+            workers=workers,
+        )
+        assert len(curve.thresholds) > 12
+        for threshold, dice in zip(curve.thresholds.tolist(), curve.dice, strict=True):
+            assert dice == expected(scan, params, threshold, brain)
 
 
 def test_lesions_outside_the_map_and_nan_inside_count(scan):

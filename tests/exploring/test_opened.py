@@ -6,15 +6,15 @@ import pytest
 
 from model_folders import card
 from napari_cead.detection import PostprocessParams
-from napari_cead.exploring.analysis import Suggested
-from napari_cead.exploring.opened import carried_over, preferred_score, suggestions_for
+from napari_cead.detection.choosing import Suggested, preferred_score, suggestions_for
+from napari_cead.exploring.opened import carried_over
 from napari_cead.zoo import Suggestion
 
 DEFAULT = PostprocessParams()
 
 
 def analysis(score, start, **chosen):
-    return SimpleNamespace(score=score, suggestion=start, params=start.replace(**chosen))
+    return SimpleNamespace(score=score, start=start, params=start.replace(**chosen))
 
 
 def suggested(**params):
@@ -55,13 +55,13 @@ def test_a_threshold_is_kept_where_it_means_the_same(old, new, kept):
 
 
 def test_radii_are_kept_if_they_were_chosen():
-    before = analysis("residual", DEFAULT.replace(closing_radius=4), dilation_radius=9, area_fraction=0.1)
+    before = analysis("residual", DEFAULT.replace(threshold=0.4), dilation_radius=9, area_fraction=0.1)
     params = carried_over(before, "squared", suggested(threshold=0.2, closing_radius=7, dilation_radius=1))
-    assert params == DEFAULT.replace(threshold=0.2, closing_radius=7, dilation_radius=9, area_fraction=0.1)
+    assert params == DEFAULT.replace(threshold=0.2, dilation_radius=9, area_fraction=0.1)
 
 
 def test_what_was_only_suggested_is_not_carried_over():
-    before = analysis("residual", DEFAULT.replace(threshold=0.9, closing_radius=11))
+    before = analysis("residual", DEFAULT.replace(threshold=0.9))
     assert carried_over(before, "positive-residual", suggested(threshold=0.4)) == DEFAULT.replace(
         threshold=0.4
     )

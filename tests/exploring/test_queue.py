@@ -330,10 +330,12 @@ def test_a_missing_sequence_is_said(cohort, settings, tmp_path):
 
 
 def test_settings_in_one_line():
-    assert QueueSettings("ce-vae1").line == "ce-vae1 · suggested score · suggested settings · flair"
-    params = cead.PostprocessParams(threshold=0.123, closing_radius=0)
+    assert QueueSettings("ce-vae1").line == "ce-vae1 · suggested score · default settings · flair"
+    assert "suggested settings" in QueueSettings("ce-vae1", params="suggested").line
+    params = cead.PostprocessParams(threshold=0.123, closing_radius=0, inside_brain=False)
     options = MapOptions(smoothing_mm=1.5)
     settings = QueueSettings("/models/tiny", "residual", params, device="cpu", options=options)
     assert settings.line == (
-        "tiny · residual · threshold 0.123 · area opening 60 % · dilation radius 1 px · smoothing 1.5 mm · flair · cpu"
+        "tiny · residual · threshold 0.123 · area opening 60 % · dilation radius 1 px · stay inside the brain: no · "
+        "smoothing 1.5 mm · flair · cpu"
     )

@@ -8,6 +8,7 @@ import pytest
 import napari_cead as cead
 from napari_cead.errors import Cancelled, CeadError, MaskError, ParameterError
 from napari_cead.exploring import Session
+from scans import brain_of
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def session(patient_folder, model_folder):
 def direct(session, **changes):
     """Mask by the public functions, from scratch."""
     params = cead.PostprocessParams().replace(**changes)
-    return cead.postprocess(session.anomaly_map, params, session.patient.spacing)
+    return cead.postprocess(session.anomaly_map, params, session.patient.spacing, brain_of(session.patient))
 
 
 def test_detection_starts_with_what_the_model_suggests(patient_folder, model_folder):

@@ -10,6 +10,7 @@ from napari_cead.errors import Cancelled, CeadError, ParameterError
 from napari_cead.exploring import Session
 from napari_cead.exploring import session as session_module
 from napari_cead.zoo import Detector
+from scans import brain_of
 
 FIRST, SECOND = ("tiny-vae", "intensity"), ("tiny-vae", "residual")
 
@@ -38,7 +39,8 @@ def passes(monkeypatch):
 
 
 def cut(session, **changes):
-    return cead.postprocess(session.anomaly_map, session.params.replace(**changes), session.patient.spacing)
+    params, patient = session.params.replace(**changes), session.patient
+    return cead.postprocess(session.anomaly_map, params, patient.spacing, brain_of(patient))
 
 
 def keys(session):
@@ -151,7 +153,7 @@ def test_another_score_keeps_what_makes_sense(session):
     np.testing.assert_array_equal(session.anomaly_map, expected)
     np.testing.assert_array_equal(session.mask, cut(session))
     session.set_score("kl-gradient")
-    assert (session.params.threshold, session.params.closing_radius) == (0.5, 3), "as suggested"
+    assert (session.params.threshold, session.params.closing_radius) == (0.5, 2), "the threshold as suggested"
     assert session.params.dilation_radius == 3, "as chosen"
     assert session.options == options
 

@@ -185,8 +185,6 @@ def bad_files():
         "another version": ({"schema_version": 2}, "schema version 2"),
         "true is no version": ({"schema_version": True}, "schema version"),
         "no params": ({"params": None}, "params"),
-        "a param is missing": ({"params": {"threshold": 0.5}}, "params must hold"),
-        "one too many": ({"params": good | {"self": 1}}, "params must hold"),
         "a string for a number": ({"params": good | {"threshold": "0.5"}}, "threshold must be a number"),
         "a bool for a number": ({"params": good | {"closing_radius": True}}, "closing_radius must be"),
         "out of range": ({"params": good | {"threshold": 7}}, "threshold must be a number from 0 to 1"),
@@ -205,6 +203,75 @@ def bad_files():
         "corrections of a drive": ({"corrections": {"file": "C:c.nii.gz"}}, "corrections.file"),
         "corrections of another kind": ({"corrections": {"file": "passwd"}}, "corrections.file"),
     }
+
+
+def without(folder, *keys):
+    """Take a key out of the exported settings."""
+    file = folder / "settings.json"
+    values = json.loads(file.read_text())
+    part = values
+    for key in keys[:-1]:
+        part = part[key]
+    del part[keys[-1]]
+    file.write_text(json.dumps(values))
+
+
+def test_what_is_exported_is_read_without_a_word(painted):
+    assert read_settings(painted[0]).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        (("params", "area_fraction"), "area_fraction is missing and taken as 0.6"),
+        (
+            ("params", "inside_brain"),
+            "inside_brain is missing and taken as true; the mask may differ at the brain's edge",
+        ),
+        (("options", "erosion_radius"), "erosion_radius is missing and taken as 0"),
+        (("options",), "options is missing and taken as {}"),
+        (("batch_size",), "batch_size is missing and taken as 32"),
+        (("sources",), "sources is missing and taken as {}"),
+    ],
+)
+def test_a_missing_key_is_the_default_and_said(painted, keys, said):
+    without(painted[0], *keys)
+    settings = read_settings(painted[0])
+    assert settings.notes == (f"settings.json: {said}",)
+    if keys[0] == "params":
+        default = {keys[1]: getattr(cead.PostprocessParams(), keys[1])}
+        assert settings.params == PARAMS.replace(**default)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda values: values.update(contrast="high"), "contrast"),
+        (lambda values: values["params"].update(opening=3), "opening"),
+        (lambda values: values["options"].update(sharpening_mm=1.0), "sharpening_mm"),
+        (lambda values: values["sources"]["flair"].update(md5="0"), "sources.flair.md5"),
+        (lambda values: values["corrections"].update(by="somebody"), "corrections.by"),
+    ],
+)
+def test_a_key_of_a_newer_version_is_ignored_and_named(painted, change, named):
+    file = painted[0] / "settings.json"
+    values = json.loads(file.read_text())
+    change(values)
+    file.write_text(json.dumps(values))
+    settings = read_settings(painted[0])
+    (note,) = settings.notes
+    assert note.startswith(f"settings.json: {named}: not known to this version, and ignored")
+    assert (settings.params, settings.options) == (PARAMS, OPTIONS)
+
+
+def test_restoring_says_what_was_missing(painted, patient, model_folder):
+    without(painted[0], "params", "inside_brain")
+    session = Session()
+    session.use(patient)
+    session.detect(model_folder, device="cpu")
+    notes = session.restore(painted[0], device="cpu")
+    assert any("inside_brain is missing and taken as true" in note for note in notes)
+    assert session.params == PARAMS
 
 
 @pytest.mark.parametrize(("changes", "words"), bad_files().values(), ids=bad_files())

@@ -10,6 +10,7 @@ from napari_cead.detection import MapOptions
 from napari_cead.errors import Cancelled, ParameterError
 from napari_cead.exploring import Session
 from napari_cead.exploring import session as session_module
+from scans import brain_of
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def detect(session, model, score="intensity", **others):
 
 
 def mask_of(session, params):
-    return cead.postprocess(session.anomaly_map, params, session.patient.spacing)
+    return cead.postprocess(session.anomaly_map, params, session.patient.spacing, brain_of(session.patient))
 
 
 def test_the_slice_on_screen_comes_first_then_its_neighbours(session, vae_folder):
@@ -124,7 +125,9 @@ def test_settings_changed_while_the_network_runs_are_in_the_result(session, vae_
             session.set_options(erosion_radius=3)
             np.testing.assert_array_equal(
                 session.slice_mask(int(indices[0])),
-                cead.postprocess(streaming.anomaly_map, session.params, session.patient.spacing)[indices[0]],
+                cead.postprocess(
+                    streaming.anomaly_map, session.params, session.patient.spacing, brain_of(session.patient)
+                )[indices[0]],
             )
 
     session.slices_arrived.connect(change)

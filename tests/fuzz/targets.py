@@ -182,7 +182,9 @@ def _use_reference(folder: Path) -> None:
     assert not (stored < 0).any(), "a mask with negative values is used"
     assert patient.lesion_mask.any() or not stored.any(), "a mask that holds something comes out empty"
     there, used = (stored > 0).sum() * voxel, patient.lesion_mask.sum() * np.prod(patient.spacing)
-    assert patient.warnings or abs(used - there) <= 0.1 * there, f"{there:g} mm3 become {used:g}, nothing is said"
+    assert patient.warnings or abs(used - there) <= 0.1 * there, (
+        f"{there:g} mm3 become {used:g}, nothing is said"
+    )
 
 
 # Models

@@ -18,7 +18,7 @@ import napari_cead as cead
 from napari_cead.contributions.layers import tag_of
 from napari_cead.errors import Cancelled
 from napari_cead.exploring import Session
-from scans import make_brain
+from scans import brain_of, make_brain
 
 
 def layer_of(widget, role):
@@ -39,7 +39,8 @@ def expected_mask(widget):
         area_fraction=widget.area_fraction.value,
         dilation_radius=widget.dilation_radius.value,
     )
-    return cead.postprocess(widget.session.anomaly_map, params, widget.session.patient.spacing)
+    patient = widget.session.patient
+    return cead.postprocess(widget.session.anomaly_map, params, patient.spacing, brain_of(patient))
 
 
 def assert_everything_follows(widget):
@@ -168,7 +169,7 @@ def test_a_finer_suggestion_than_the_slider_shows_is_kept(detected, qtbot):
     assert detected.session.params.dilation_radius == 2
 
 
-def test_reset_brings_back_the_suggestion(detected, qtbot):
+def test_reset_brings_back_the_start(detected, qtbot):
     drag(qtbot, detected.threshold, 0.9, steps=5)
     drag(qtbot, detected.dilation_radius, 0.5, steps=5)
     qtbot.mouseClick(detected.reset.native, Qt.MouseButton.LeftButton)

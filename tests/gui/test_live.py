@@ -13,6 +13,7 @@ import napari_cead as cead
 from napari_cead.contributions.layers import tag_of
 from napari_cead.widgets import frames
 from napari_cead.widgets.frames import NEVER, Frames
+from scans import brain_of
 
 
 def mask_layer(widget):
@@ -31,7 +32,8 @@ def expected_mask(widget):
             if name in widget.live.wanted.model_dump()
         }
     )
-    return cead.postprocess(widget.session.anomaly_map, params, widget.session.patient.spacing)
+    patient = widget.session.patient
+    return cead.postprocess(widget.session.anomaly_map, params, patient.spacing, brain_of(patient))
 
 
 def grip(handle):

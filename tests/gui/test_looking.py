@@ -20,6 +20,7 @@ from dock_driving import (
     settle,
     shown_mask,
 )
+from scans import brain_of
 
 EVERYWHERE = np.ones((3, 3, 3), int)
 
@@ -50,8 +51,9 @@ def click_plot(qtbot, widget, threshold):
 
 def dice_at(widget, threshold):
     params = widget.session.params.replace(threshold=threshold)
-    mask = cead.postprocess(widget.session.anomaly_map, params, widget.session.patient.spacing)
-    return cead.dice(mask, widget.session.patient.lesion_mask)
+    patient = widget.session.patient
+    mask = cead.postprocess(widget.session.anomaly_map, params, patient.spacing, brain_of(patient))
+    return cead.dice(mask, patient.lesion_mask)
 
 
 def assert_plot_is_of(widget, analysis):

@@ -26,6 +26,7 @@ from napari_cead.errors import CeadError
 from napari_cead.widgets.explore import ExploreWidget
 from napari_cead.widgets.preferences import Preferences
 from napari_cead.zoo import Detector
+from scans import brain_of
 
 ROLES = ("sequence", "lesion mask", "reconstruction", "anomaly map", "detected mask")
 
@@ -98,7 +99,8 @@ def settle(dock, qtbot):
 
 def expected_mask(dock):
     params = cead.PostprocessParams(**{name: row.slider.value for name, row in dock.rows.items()})
-    mask = cead.postprocess(dock.session.anomaly_map, params, dock.session.patient.spacing)
+    patient = dock.session.patient
+    mask = cead.postprocess(dock.session.anomaly_map, params, patient.spacing, brain_of(patient))
     corrections = dock.session.analysis.corrections
     return mask if corrections is None else (mask | corrections.added) & ~corrections.removed
 
@@ -677,6 +679,7 @@ def test_slices_are_shown_scrolled_and_cut_while_the_network_runs(widget, networ
             streaming.anomaly_map[z],
             session.params.replace(threshold=widget.threshold.value),
             session.patient.spacing,
+            brain_of(session.patient)[z],
         )
 
     def shows(z):
@@ -823,7 +826,8 @@ def test_in_a_narrow_dock_nothing_is_cut_off_in_either_theme(detected, qtbot):
             if row.title.isVisible():
                 assert row.title.sizeHint().width() <= row.title.width()
                 assert row.box.mapTo(detected, row.box.rect().topRight()).x() <= 300
-        for button in (detected.run, detected.cancel, detected.undo, detected.redo, detected.reset):
+        buttons = (detected.run, detected.cancel, detected.undo, detected.redo, detected.reset)
+        for button in (*buttons, detected.use_suggested, detected.switches["inside_brain"].slider):
             native = button.native
             assert native.sizeHint().width() <= native.width()
             assert native.mapTo(detected, native.rect().topRight()).x() <= 300

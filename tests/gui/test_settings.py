@@ -14,6 +14,7 @@ import napari_cead as cead
 from dock_driving import click, drag, expected_mask, layers_of, press, run, settle, shown_mask
 from napari_cead.detection import MapOptions, available_scores
 from napari_cead.zoo import find_model, load_card
+from scans import brain_of
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_reset_is_a_step_too(ready, qtbot):
     assert ready.threshold.value == pytest.approx(chosen)
 
 
-def test_before_a_run_reset_is_what_the_chosen_model_suggests(installed_vae, widget, qtbot):
+def test_before_a_run_reset_is_what_the_chosen_model_starts_with(installed_vae, widget, qtbot):
     widget.model.value = "tiny-vae"
     drag(qtbot, widget.threshold, 0.3, steps=3)
     click(qtbot, widget.reset.native)
@@ -107,7 +108,49 @@ def test_before_a_run_reset_is_what_the_chosen_model_suggests(installed_vae, wid
     assert widget.rule.text() == "Suggested: best on validation patients"
     widget.score.value = "kl-gradient"
     click(qtbot, widget.reset.native)
+    assert (widget.threshold.value, widget.closing_radius.value) == (pytest.approx(0.5), 2)
+    assert widget.rule.text() == "Default settings, suggested threshold: best on validation patients"
+    click(qtbot, widget.use_suggested.native)
     assert (widget.threshold.value, widget.closing_radius.value) == (pytest.approx(0.5), 3)
+    assert widget.rule.text() == "Suggested: best on validation patients"
+
+
+def test_all_that_the_model_suggests_is_one_click_away_and_is_kept_by_a_run(ready, qtbot):
+    ready.score.value = "kl-gradient"
+    settle(qtbot, ready)
+    assert ready.area_fraction.value == pytest.approx(0.6)
+    assert (ready.threshold.value, ready.closing_radius.value) == (pytest.approx(0.5), 2)
+    assert ready.rule.text() == "Default settings, suggested threshold: best on validation patients"
+    click(qtbot, ready.use_suggested.native)
+    settle(qtbot, ready)
+    assert ready.session.params == ready.session.analysis.suggestion
+    assert ready.rule.text() == "Suggested: best on validation patients"
+    assert_follows(ready)
+    run(qtbot, ready, "tiny-vae", "kl-gradient")
+    assert ready.closing_radius.value == 3
+    click(qtbot, ready.undo.native)
+    settle(qtbot, ready)
+    click(qtbot, ready.reset.native)
+    settle(qtbot, ready)
+    assert ready.session.params == ready.session.analysis.start
+    assert_follows(ready)
+
+
+def test_the_mask_may_leave_the_brain_if_told_to(ready, qtbot):
+    drag(qtbot, ready.dilation_radius, 0.2, steps=3)
+    drag(qtbot, ready.threshold, 0.1, steps=3)
+    settle(qtbot, ready)
+    brain = ready.session.analysis.reconstruction.stack.brain
+    assert not (ready.session.mask & ~brain).any()
+    switch = ready.switches["inside_brain"].slider
+    switch.value = False
+    settle(qtbot, ready)
+    assert not ready.session.params.inside_brain
+    assert (ready.session.mask & ~brain).any()
+    assert_follows(ready)
+    click(qtbot, ready.undo.native)
+    settle(qtbot, ready)
+    assert switch.value and not (ready.session.mask & ~brain).any()
 
 
 @pytest.mark.parametrize("name", ["smoothing_mm", pytest.param("erosion_radius", marks=pytest.mark.slow)])
@@ -207,13 +250,13 @@ def test_the_scores_are_those_that_the_model_can_give(ready, qtbot):
     assert ready.score.value == "residual", "what is shown"
 
 
-def test_a_score_that_needs_the_gradient_runs_and_comes_with_its_suggestion(ready, qtbot):
+def test_a_score_that_needs_the_gradient_runs_and_comes_with_its_threshold(ready, qtbot):
     drag(qtbot, ready.dilation_radius, 0.2, steps=3)
     radius = ready.dilation_radius.value
     ready.score.value = "kl-gradient"
     settle(qtbot, ready)
     assert ready.session.score == "kl-gradient"
-    assert (ready.threshold.value, ready.closing_radius.value) == (pytest.approx(0.5), 3)
+    assert (ready.threshold.value, ready.closing_radius.value) == (pytest.approx(0.5), 2)
     assert ready.dilation_radius.value == radius
     assert_follows(ready)
     ready.score.value = "residual"
@@ -340,7 +383,8 @@ def test_cancelling_the_first_run_leaves_no_layers(installed_vae, widget, patien
     assert widget.session.streaming.arrived[z], "the slice on screen comes first"
     drag(qtbot, widget.threshold, 0.5, steps=3)
     streaming, (mask,) = widget.session.streaming, layers_of(widget, "detected mask")
-    cut = cead.postprocess(streaming.anomaly_map, widget.session.params, widget.session.patient.spacing)
+    session, patient = widget.session, widget.session.patient
+    cut = cead.postprocess(streaming.anomaly_map, session.params, patient.spacing, brain_of(patient))
     np.testing.assert_array_equal(shown_mask(mask)[z], cut[z])
     beside = next(int(i) for i in np.flatnonzero(streaming.arrived) if i != z)
     widget.viewer.dims.set_point(0, beside * 1.5)

@@ -61,9 +61,7 @@ def test_an_absurd_spacing_is_refused(tmp_path, monkeypatch, spacing):
     )
 
 
-@pytest.mark.parametrize(
-    "contrast", [5, {}, {"skewness": [1]}, {"skewness": [0, 1e999]}, {"skewness": [0, 1], "x": 1}]
-)
+@pytest.mark.parametrize("contrast", [5, {}, {"skewness": [1]}, {"skewness": [0, 1e999]}])
 def test_an_absurd_contrast_is_refused(tmp_path, monkeypatch, contrast):
     folder = save(tmp_path / "mine")
     refused(changed(folder, contrast=contrast), monkeypatch, "contrast|JSON")

@@ -4,15 +4,21 @@ import getpass
 import platform
 import socket
 import struct
+from typing import Annotated
 from zipfile import ZipFile
 
 import pytest
 
 from model_folders import CARD, WEIGHTS, card, network, save
 from napari_cead import zoo
+from napari_cead.detection.provenance import versions
 from napari_cead.evaluation.finishing import finish, install
+from napari_cead.models.specs import ModelSpec, spec
 from napari_cead.training import prepare, train
-from napari_cead.zoo.privacy import ANOTHER
+from napari_cead.training.corruption import LESIONS, PAPER, REALISTIC, CoarseNoise
+from napari_cead.training.settings import TrainingSettings
+from napari_cead.zoo.privacy import ANOTHER, mentions_text, models_in, summary_parts
+from napari_cead.zoo.summary import PUBLIC, Versions, privacy_of
 from small_stores import SIZE, settings, write_patients
 
 PATIENTS = ("Mueller_Hans_1961", "Okafor_Ada_1970", "PID0815", "Garcia_Ines")
@@ -151,3 +157,47 @@ def test_bundled_models_are_exported_as_they_are(monkeypatch):
     monkeypatch.setattr("napari_cead.zoo.finding.sample_data", sample_data)  # a bundled one may name another
     for file in sample_data().glob(f"models/*/{CARD}"):
         assert zoo.withheld(zoo.load_card(file.parent)) == ()
+
+
+def test_every_field_of_a_card_says_whether_it_is_private():
+    unmarked = [name for name, field in zoo.ModelCard.model_fields.items() if privacy_of(field) is None]
+    assert unmarked == [], "mark it PUBLIC or PRIVATE: an export leaves it out"
+
+
+def test_every_text_in_the_summary_of_a_training_says_whether_it_is_private():
+    seen, todo = set(), list(summary_parts())
+    while todo:
+        kind = todo.pop()
+        if kind is ModelSpec or kind in seen:  # the spec stands on the card itself
+            continue
+        seen.add(kind)
+        for name, field in kind.model_fields.items():
+            todo += models_in(field.annotation)
+            if mentions_text(field.annotation):
+                assert privacy_of(field) is not None, f"{kind.__name__}.{name}: mark it PUBLIC or PRIVATE"
+    assert {"Augmentation", "Mixture", "SimulatedLesions", "Versions"} <= {kind.__name__ for kind in seen}
+
+
+def test_versions_name_every_package_that_is_written_down():
+    assert {field.alias or name for name, field in Versions.model_fields.items()} == set(versions())
+
+
+def test_a_field_without_a_mark_stays_at_home(monkeypatch):
+    class Wider(zoo.ModelCard):
+        scanner: str = ""
+        room: Annotated[str, PUBLIC] = ""
+
+    monkeypatch.setattr("napari_cead.zoo.privacy.ModelCard", Wider)
+    plain = card("mine")
+    wide = Wider(**{name: getattr(plain, name) for name in zoo.ModelCard.model_fields}, scanner="X", room="Y")
+    private = zoo.private_card(wide)
+    assert (private.scanner, private.room) == ("", "Y")
+    assert zoo.withheld(wide) == ("scanner",)
+
+
+def test_settings_of_every_corruption_get_out(tmp_path):
+    for corruption in (REALISTIC, LESIONS, PAPER, CoarseNoise()):
+        training = TrainingSettings(spec=spec("ce-unet"), corruption=corruption).model_dump(
+            mode="json", exclude={"spec"}
+        )
+        assert zoo.private_card(card("mine", training=training)).training == training

@@ -115,7 +115,7 @@ def _what(model: Finished) -> list[str]:
     settings = ", ".join(
         f"{key.replace('_', ' ')} {value:g}"
         for key, value in suggested.params.items()
-        if key != "min_area_mm2"
+        if key not in ("min_area_mm2", "inside_brain")
     )
     rows = [
         (

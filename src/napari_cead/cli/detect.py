@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,11 +15,16 @@ from .console import Side, number, print_json, progress
 from .options import Scheduler, Workers
 
 if TYPE_CHECKING:
-    from ..detection import MapOptions, PostprocessParams
+    from ..detection.choosing import Settled
 
 MAX_THREADS = 1024
 
-AnySettings = TypeVar("AnySettings", "PostprocessParams", "MapOptions")
+
+class Start(StrEnum):
+    """What settings without a flag are."""
+
+    DEFAULT = "default"
+    SUGGESTED = "suggested"
 
 
 def detect(
@@ -32,6 +38,13 @@ def detect(
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     sequence: Annotated[str, typer.Option(help="Sequence to use.")] = "flair",
     mask: Annotated[Path | None, typer.Option(help="Lesion mask to compare with.")] = None,
+    settings: Annotated[
+        Start,
+        typer.Option(
+            help="What is not given is the default, with the threshold that the model suggests; or all is as the model "
+            "suggests."
+        ),
+    ] = Start.DEFAULT,
     threshold: Annotated[float | None, typer.Option(help="0 to 1.")] = None,
     closing: Annotated[int | None, typer.Option(help="Radius in pixels.")] = None,
     area_fraction: Annotated[
@@ -39,6 +52,13 @@ def detect(
     ] = None,
     dilation: Annotated[int | None, typer.Option(help="Radius in pixels.")] = None,
     min_area: Annotated[float | None, typer.Option(help="Smallest component in mm².")] = None,
+    inside_brain: Annotated[
+        bool | None,
+        typer.Option(
+            "--inside-brain/--outside-brain",
+            help="Whether the mask ends where the brain ends; it does by default.",
+        ),
+    ] = None,
     smoothing: Annotated[
         float | None, typer.Option(help="Sigma in mm of the Gaussian that smooths the map; 0: off.")
     ] = None,
@@ -79,7 +99,8 @@ def detect(
     from ..patients import find_patients, is_patient
     from ..patients.aliases import is_zip
 
-    params = zip(PARAM_FLAGS, (threshold, closing, area_fraction, dilation, min_area), strict=True)
+    values = (threshold, closing, area_fraction, dilation, min_area, inside_brain)
+    params = zip(PARAM_FLAGS, values, strict=True)
     options = zip(OPTION_FLAGS, (smoothing, erosion), strict=True)
     several = (patient.is_dir() or is_zip(patient)) and not is_patient(patient)
     paths = list(find_patients(patient)) if several else []
@@ -87,7 +108,15 @@ def detect(
         if several and file is not None:
             raise ParameterError(f"{flag} goes with one patient", mend="name the patient's folder")
     one = _Detect(
-        model, score, _given(params), _given(options), sequence, png_first_column, device, batch_size
+        model,
+        settings.value,
+        score,
+        _given(params),
+        _given(options),
+        sequence,
+        png_first_column,
+        device,
+        batch_size,
     )
     with _threads(threads):
         if paths:
@@ -119,9 +148,7 @@ def _detect_all(
             cohort,
             one.model,
             out,
-            one.params,
-            one.score,
-            options=one.options,
+            one.settled,
             sequence=one.sequence,
             png_first_column=one.side.value,
             device=one.device,
@@ -145,6 +172,7 @@ class _Detect:
     def __init__(
         self,
         model: str,
+        start: Literal["default", "suggested"],
         score: str | None,
         params: dict[str, Any],
         options: dict[str, Any],
@@ -153,15 +181,10 @@ class _Detect:
         device: str,
         batch_size: int | None,
     ) -> None:
-        from ..detection import MapOptions, suggested
         from ..detection.reconstruct import GROUP, check_batch_size
-        from ..detection.replay import OPTION_FLAGS, PARAM_FLAGS
-        from ..zoo import find_model, load_card
 
         self.model, self.device = model, device
-        self.score, suggestion, _ = suggested(load_card(find_model(model)), score)
-        self.params = _replace(suggestion, params, PARAM_FLAGS) if params else None
-        self.options = _replace(MapOptions(), options, OPTION_FLAGS)
+        self.settled = _settled(model, start, score, params, options)
         self.batch_size = GROUP if batch_size is None else batch_size
         check_batch_size(self.batch_size)
         self.sequence, self.side = sequence, side
@@ -182,9 +205,7 @@ class _Detect:
             result = run_detection(
                 patient,
                 detector,
-                self.params,
-                self.score,
-                options=self.options,
+                self.settled,
                 batch_size=self.batch_size,
                 on_progress=on_progress,
             )
@@ -225,22 +246,31 @@ def _given(changes: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return {name: value for name, value in changes if value is not None}
 
 
-def _replace(settings: AnySettings, changes: dict[str, Any], flags: Mapping[str, str]) -> AnySettings:
-    """Change settings; an error speaks of the flag that was typed."""
+def _settled(
+    model: str,
+    start: Literal["default", "suggested"],
+    score: str | None,
+    params: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> Settled:
+    """Return the settings; an error speaks of the flag that was typed."""
+    from ..detection.choosing import settle_given
+    from ..detection.replay import OPTION_FLAGS, PARAM_FLAGS
+    from ..zoo import find_model, load_card
+
     try:
-        return settings.replace(**changes)
+        return settle_given(load_card(find_model(model)), start, score, params, options)
     except ParameterError as error:
         reason = error.reason
-        for name, flag in flags.items():
+        for name, flag in (PARAM_FLAGS | OPTION_FLAGS).items():
             reason = reason.replace(name, flag)
         raise ParameterError(reason, mend=error.mend) from None
 
 
 def _line(described: Mapping[str, Any], out: Path) -> str:
-    params, rule = described["params"], described["rule"]
-    rule = "some settings given" if rule == "given" else f"settings: {rule}"
+    from ..detection.choosing import settings_line
+
     return (
-        f"{described['patient']}: {described['model']}, {described['score']}, threshold {params['threshold']:g} "
-        f"({rule}): Dice {number(described['dice'])} (volume), {described['volume_ml']:.2f} mL "
-        f"detected; {out}"
+        f"{described['patient']}: {described['model']}, {settings_line(described)}: "
+        f"Dice {number(described['dice'])} (volume), {described['volume_ml']:.2f} mL detected; {out}"
     )

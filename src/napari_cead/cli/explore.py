@@ -49,13 +49,16 @@ def _explore(paths: list[Path], model: str | None, screenshot: Path | None) -> N
 
     with extra("qt", "A napari window"):
         from ..widgets.launch import explore
+    from ..detection.choosing import settings_line
+    from ..detection.saving import described_settings
+
     widget = explore(paths, model, run=model is not None, screenshot=screenshot)
     analysis = widget.session.analysis
     if screenshot is not None and analysis is not None:
+        result = analysis.detection()
         typer.echo(
-            f"{analysis.reconstruction.patient.name}: {analysis.reconstruction.model}, {analysis.score}, "
-            f"threshold {analysis.params.threshold:g}: Dice {number(widget.session.dice)} (volume), "
-            f"{widget.session.volume_ml:.2f} mL detected; {screenshot}"
+            f"{result.patient.name}: {result.model}, {settings_line(described_settings(result))}: "
+            f"Dice {number(result.dice)} (volume), {widget.session.volume_ml:.2f} mL detected; {screenshot}"
         )
 
 

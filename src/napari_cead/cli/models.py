@@ -50,12 +50,14 @@ def models_show(
 ) -> None:
     """Show what a model is, how it was trained, and what it suggests."""
     from ..zoo import check_model, find_model
+    from ..zoo.card import warn_of_remarks
 
     folder = find_model(model)
     card = check_model(folder)
     if json:
         print_json(card.model_dump(mode="json"))
         return
+    warn_of_remarks(card)
     for line in _describe(card, folder):
         typer.echo(_plain(line))
 
@@ -198,7 +200,7 @@ def _describe(card: ModelCard, folder: Path) -> Iterator[str]:
     suggestions = {
         f"{suggestion.score} ({suggestion.rule})": _text(suggestion.params) for suggestion in card.suggestions
     }
-    yield from _section("Suggested settings (the first are the default)", suggestions)
+    yield from _section("Suggested settings (score and threshold of the first are the default)", suggestions)
     yield from _section("Scales of scores", values["score_scales"])
     # Numbered, the nearest first: an earlier version may have the same name.
     parents = {

@@ -10,7 +10,8 @@ from .postprocessing import postprocess
 from .scores import SCORES, Score, anomaly_score, available_scores, check_score
 
 if TYPE_CHECKING:
-    from .pipeline import Detection, Reconstruction, detect, run, suggested
+    from .choosing import settle, suggested
+    from .pipeline import Detection, Reconstruction, detect, run
     from .saving import check_output, save_detection, summary
 
 __all__ = [
@@ -30,13 +31,15 @@ __all__ = [
     "postprocess",
     "run",
     "save_detection",
+    "settle",
     "suggested",
     "summary",
 ]
 
 # These need torch; post-processing and the table of scores (command line help, sliders) must not pay for it.
 _LAZY = {
-    **dict.fromkeys(("Detection", "Reconstruction", "detect", "run", "suggested"), "pipeline"),
+    **dict.fromkeys(("settle", "suggested"), "choosing"),
+    **dict.fromkeys(("Detection", "Reconstruction", "detect", "run"), "pipeline"),
     **dict.fromkeys(("check_output", "save_detection", "summary"), "saving"),
 }
 

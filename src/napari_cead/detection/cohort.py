@@ -17,9 +17,9 @@ from ..json_files import read_json
 from ..patients import PNG_SPACING, find_patients, load_patient, place_below, place_name
 from ..tasks import Failure, tasks
 from ..zoo import Detector, find_model, load_card, load_model
+from .choosing import Params, Settled, settle
 from .options import MapOptions
-from .params import PostprocessParams
-from .pipeline import detect, suggested
+from .pipeline import detect
 from .provenance import sources, versions
 from .reconstruct import GROUP, check_batch_size
 from .replay import Origin
@@ -52,7 +52,7 @@ class DetectJob:
         path: The patient.
         out: Folder of its results.
         model: Folder of the model.
-        params: Settings of the post-processing; None: what the model suggests.
+        params: Settings of the post-processing, as `detect` takes them.
         score: Anomaly score; None: what the model suggests.
         options: Options of the map.
         sequence: Sequence to use.
@@ -65,9 +65,9 @@ class DetectJob:
     path: Path
     out: Path
     model: Path
-    params: PostprocessParams | None
+    params: Params
     score: str | None
-    options: MapOptions
+    options: MapOptions | None
     sequence: str
     png_first_column: Literal["left", "right"]
     png_spacing: tuple[float, float, float]
@@ -96,7 +96,7 @@ def detect_cohort(
     cohort: str | Path,
     model: str | Path,
     out: str | Path,
-    params: PostprocessParams | None = None,
+    params: Params = None,
     score: str | None = None,
     *,
     options: MapOptions | None = None,
@@ -122,7 +122,7 @@ def detect_cohort(
         cohort: Folder whose descendants are patients.
         model: Name or folder of the model.
         out: Folder for the results.
-        params: Settings of the post-processing; None: what the model suggests.
+        params: Settings of the post-processing, as `detect` takes them.
         score: Anomaly score; None: what the model suggests.
         options: Options of the map; None leaves it as it is.
         sequence: Sequence to use.
@@ -161,7 +161,7 @@ def detect_cohort(
             folder,
             params,
             score,
-            options or MapOptions(),
+            options,
             sequence,
             png_first_column,
             png_spacing,
@@ -218,30 +218,30 @@ def detect_one(job: DetectJob) -> tuple[bool, dict[str, Any]]:
         )
     check_output(job.out, patient)
     detector = _loaded.detector(job.model, job.device)
-    before = _before(job, detector, patient)
+    settled = settle(detector.card, job.params, job.score, job.options)
+    before = _before(job, settled, detector, patient)
     if before is not None:
         return True, before
-    result = detect(patient, detector, job.params, job.score, options=job.options, batch_size=job.batch_size)
+    result = detect(patient, detector, settled, batch_size=job.batch_size)
     origin = Origin.given(job.path, patient, job.png_first_column)
     return False, save_detection(result, job.out, origin=origin)
 
 
-def _before(job: DetectJob, detector: Detector, patient: Any) -> dict[str, Any] | None:
+def _before(job: DetectJob, settled: Settled, detector: Detector, patient: Any) -> dict[str, Any] | None:
     """Return the results that are there already, of the same files, model and settings."""
     file = job.out / "detection.json"
     try:
         described = read_json(file)
     except (OSError, ValueError):
         return None
-    score, suggestion, rule = suggested(detector.card, job.score)
-    params = suggestion if job.params is None else job.params
     wanted = strict(
         {
             "sha256": detector.card.sha256,
-            "score": score,
-            "params": params.model_dump(mode="json"),
-            "rule": rule if job.params is None else "given",
-            "options": job.options.model_dump(mode="json"),
+            "score": settled.score,
+            "params": settled.params.model_dump(mode="json"),
+            "rule": settled.rule,
+            "origins": dict(settled.origins),
+            "options": settled.options.model_dump(mode="json"),
             "batch_size": job.batch_size,
             "device": str(detector.device),
             "sequence": patient.sequence,

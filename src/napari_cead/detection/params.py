@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ..errors import ParameterError
+from ..json_files import told
 
 MAX_RADIUS = 25
 """Largest radius in pixels: beyond it a disk is as large as the brain's gyri and ventricles together."""
@@ -22,11 +23,19 @@ def _plain(value: Any) -> Any:
 
 Number = Annotated[float, BeforeValidator(_plain)]
 Whole = Annotated[int, BeforeValidator(_plain)]
+Switch = Annotated[bool, BeforeValidator(_plain)]
 
 
-def extra(unit: str, step: float, percent: bool = False) -> dict[str, Any]:
-    """Return what a field of `Settings` says of itself beside its range: see `Parameter`."""
-    return {"unit": unit, "step": step, "percent": percent}
+def extra(unit: str, step: float, percent: bool = False, missing: str = "") -> dict[str, Any]:
+    """Return what a field of `Settings` says of itself beside its range: see `Parameter`.
+
+    Args:
+        unit: See `Parameter`.
+        step: See `Parameter`.
+        percent: See `Parameter`.
+        missing: What may differ where a saved file does not have the field.
+    """
+    return {"unit": unit, "step": step, "percent": percent, "missing": missing}
 
 
 class Settings(BaseModel):
@@ -58,13 +67,33 @@ class Settings(BaseModel):
         """
         return type(self)(**{**self.model_dump(), **changes})
 
+    @classmethod
+    def from_saved(cls, values: Mapping[str, Any]) -> tuple[Self, tuple[str, ...]]:
+        """Read saved settings by the rule of `json_files`.
+
+        Returns:
+            The settings, and what is to be said of missing and unknown keys.
+
+        Raises:
+            ParameterError: If a value is out of its range or of another type.
+        """
+        made = cls(**{name: value for name, value in values.items() if name in cls.model_fields})
+        missing = {name: getattr(made, name) for name in cls.model_fields if name not in values}
+        notes = []
+        for name, value in missing.items():
+            extra = cast("Mapping[str, Any]", cls.model_fields[name].json_schema_extra)
+            (note,) = told({name: value}, ())
+            notes.append(f"{note}; {extra['missing']}" if extra["missing"] else note)
+        return made, (*notes, *told({}, (name for name in values if name not in cls.model_fields)))
+
 
 class PostprocessParams(Settings):
     """How an anomaly map becomes a detected mask. Immutable, validated, JSON-serialisable.
 
     The steps run slice by slice: threshold, closing, filling of holes, area opening, which drops what is too small by
-    ``area_fraction`` or ``min_area_mm2``, and dilation. A radius of 0 skips its step. Values are strict: a
-    bool or a string is not a number, and a radius must be an ``int``. Radii are whole pixels of the map given.
+    ``area_fraction`` or ``min_area_mm2``, dilation, and the cut at the brain. A radius of 0 skips its step. Values
+    are strict: a bool or a string is not a number, and a radius must be an ``int``. Radii are whole pixels of the map
+    given.
 
     Example:
         >>> params = PostprocessParams(threshold=0.3)
@@ -124,6 +153,13 @@ class PostprocessParams(Settings):
         description="Components of a smaller area than this are dropped, whatever the largest one is.",
         json_schema_extra=extra("mm²", 1.0),
     )
+    inside_brain: Switch = Field(
+        default=True,
+        strict=True,
+        title="Stay inside the brain",
+        description="Whether the dilated mask ends where the brain ends.",
+        json_schema_extra=extra("", 1, missing="the mask may differ at the brain's edge"),
+    )
 
 
 @dataclass(frozen=True)
@@ -135,7 +171,7 @@ class Parameter:
         title: Short label for people.
         unit: ``"px"``, ``"mm²"``, ``"%"`` or ``""``.
         description: One sentence.
-        kind: ``int`` or ``float``.
+        kind: ``int``, ``float`` or ``bool``.
         default: Value if nothing is chosen.
         minimum: Smallest value allowed.
         maximum: Largest value allowed, None if unbounded.
@@ -147,7 +183,7 @@ class Parameter:
     title: str
     unit: str
     description: str
-    kind: type[int] | type[float]
+    kind: type[int] | type[float] | type[bool]
     default: float
     minimum: float
     maximum: float | None
@@ -157,12 +193,17 @@ class Parameter:
     @property
     def range(self) -> str:
         """The values allowed, in words: ``"a whole number from 0 to 25"``."""
+        if self.kind is bool:
+            return "true or false"
         number = "a whole number" if self.kind is int else "a number"
         return (
             f"{number} of at least {self.minimum:g}"
             if self.maximum is None
             else f"{number} from {self.minimum:g} to {self.maximum:g}"
         )
+
+
+_KINDS: Mapping[Any, type[int] | type[float] | type[bool]] = {int: int, float: float, bool: bool}
 
 
 def parameters_of(settings: type[Settings]) -> tuple[Parameter, ...]:
@@ -182,10 +223,10 @@ def parameters_of(settings: type[Settings]) -> tuple[Parameter, ...]:
                 title=field.title or name,
                 unit=extra["unit"],
                 description=field.description or "",
-                kind=int if field.annotation is int else float,
+                kind=_KINDS[field.annotation],
                 default=field.default,
-                minimum=bounds["ge"],
-                maximum=bounds.get("le"),
+                minimum=bounds.get("ge", False),
+                maximum=bounds.get("le", True if field.annotation is bool else None),
                 step=extra["step"],
                 percent=extra["percent"],
             )

@@ -13,17 +13,16 @@ from numpy.typing import ArrayLike, NDArray
 from ..metrics import dice
 from ..patients import Patient
 from ..slices import SliceStack, slice_stack
-from ..zoo import Detector, ModelCard
+from ..zoo import Detector
 from .cache import ReconstructionCache
+from .choosing import Params, Whence, remarks, settle
 from .doubts import contrast_doubt, evenness_doubt
 from .options import MapOptions
 from .params import PostprocessParams
 from .postprocessing import postprocess
 from .provenance import preparation, threads_on
 from .reconstruct import GROUP, NetworkPasses, Progress, Stop, check_batch_size, reconstruct
-from .scores import anomaly_score, available_scores, check_score, needs_gradient
-
-DEFAULT_SCORE = "residual"
+from .scores import anomaly_score, check_score, needs_gradient
 
 AS_IT_IS = MapOptions()
 """The map as the score gives it."""
@@ -140,7 +139,9 @@ class Detection:
         mask: bool, the post-processed map.
         params: Post-processing parameters used.
         score: Name of the anomaly score.
-        rule: How the parameters came about: ``"given"``, ``"default"``, or the model's named rule.
+        rule: Where the threshold comes from: ``"given"``, ``"default"``, or the rule on the model's card.
+        origins: By name, where the score and each setting come from: given, suggested by the model, or a default.
+        brain: bool: where the mask has to stay; None: not known.
         dice: Dice with the lesion mask over the volume; None without one, NaN if both are empty.
         model: Name of the model.
         sha256: Checksum of the model's weights.
@@ -165,6 +166,8 @@ class Detection:
     model: str
     sha256: str
     device: str
+    origins: Mapping[str, Whence] = field(default_factory=dict)
+    brain: NDArray[np.bool_] | None = field(default=None, repr=False)
     warnings: tuple[str, ...] = ()
     options: MapOptions = AS_IT_IS
     batch_size: int = GROUP
@@ -224,7 +227,7 @@ def run(
         model_spacing=wants.spacing,
         size=wants.image_size,
     )
-    notes = list(stack.warnings)
+    notes = [*remarks(detector.card), *stack.warnings]
     if doubt := contrast_doubt(patient, stack, detector.card):
         notes.append(doubt)
     if doubt := evenness_doubt(stack):
@@ -275,29 +278,10 @@ def run(
     )
 
 
-def suggested(card: ModelCard, score: str | None = None) -> tuple[str, PostprocessParams, str]:
-    """Return the model's suggested (score, parameters, rule), or the paper's defaults.
-
-    Args:
-        card: The model's card.
-        score: Ask for this score; the model's preferred one if None.
-
-    Raises:
-        ParameterError: If the score is unknown, or the model cannot give it.
-    """
-    if score is not None:
-        check_score(score, card)
-    possible = available_scores(card) if score is None else (score,)
-    for suggestion in card.suggestions:
-        if suggestion.score in possible:
-            return suggestion.score, PostprocessParams().replace(**suggestion.params), suggestion.rule
-    return score or DEFAULT_SCORE, PostprocessParams(), "default"
-
-
 def detect(
     patient: Patient,
     detector: Detector,
-    params: PostprocessParams | None = None,
+    params: Params = None,
     score: str | None = None,
     *,
     options: MapOptions | None = None,
@@ -310,7 +294,8 @@ def detect(
     Args:
         patient: From ``load_patient``; its default sequence is used.
         detector: From ``load_model``.
-        params: Post-processing; None takes the model's suggestion for the score, else the defaults.
+        params: Post-processing. None takes the threshold that the model suggests for the score, and the defaults for
+            all else; ``"suggested"`` takes all that it suggests.
         score: Anomaly score; None takes the model's suggestion, else ``"residual"``.
         options: Smoothing and erosion of the map; None leaves it as it is.
         batch_size: Slices at a time. A replay with the same one on the same device gives the identical result.
@@ -323,19 +308,17 @@ def detect(
         ModelError: If not even a single slice fits into the memory of the CPU.
         Cancelled: If ``should_stop`` returned true.
     """
-    score, suggestion, rule = suggested(detector.card, score)
+    chosen = settle(detector.card, params, score, options)
     made = run(
         patient,
         detector,
-        score=score,
+        score=chosen.score,
         batch_size=batch_size,
         on_progress=on_progress,
         should_stop=should_stop,
     )
-    options = options or AS_IT_IS
-    anomaly_map = made.anomaly_map(score, options)
-    chosen = suggestion if params is None else params
-    mask = postprocess(anomaly_map, chosen, patient.spacing)
+    anomaly_map = made.anomaly_map(chosen.score, chosen.options)
+    mask = postprocess(anomaly_map, chosen.params, patient.spacing, made.stack.brain)
     reference = patient.lesion_mask
     return Detection(
         patient=patient,
@@ -343,15 +326,17 @@ def detect(
         reconstruction=made.volume(),
         anomaly_map=anomaly_map,
         mask=mask,
-        params=chosen,
-        score=score,
-        rule=rule if params is None else "given",
+        params=chosen.params,
+        score=chosen.score,
+        rule=chosen.rule,
         dice=None if reference is None else dice(mask, reference),
         model=made.model,
         sha256=made.sha256,
         device=made.device,
+        origins=chosen.origins,
+        brain=made.stack.brain,
         warnings=(*patient.warnings, *made.warnings),
-        options=options,
+        options=chosen.options,
         batch_size=made.batch_size,
         preparation=made.preparation,
         model_folder=made.model_folder,

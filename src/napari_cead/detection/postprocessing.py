@@ -8,10 +8,11 @@ MRI using Context Encoding AutoEncoders*. Each slice stands alone:
 3. holes filled (the background is 4-connected);
 4. of the 8-connected components, those smaller than ``area_fraction`` times the slice's largest one, or smaller
    than ``min_area_mm2``, dropped;
-5. binary dilation with a digital disk.
+5. binary dilation with a digital disk;
+6. with ``inside_brain``, what lies outside the brain dropped, where it is known which voxels those are.
 
-Everything happens inside the bounding box of step 1, for a closing never leaves it: a half-plane is closed under
-any disk, and the box is the meet of four.
+Everything up to the dilation happens inside the bounding box of step 1, for a closing never leaves it: a half-plane is
+closed under any disk, and the box is the meet of four.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def postprocess(
     anomaly_map: ArrayLike,
     params: PostprocessParams,
     spacing: Sequence[float] = (1.0, 1.0, 1.0),
+    brain: ArrayLike | None = None,
     *,
     workers: int | None = None,
 ) -> NDArray[np.bool_]:
@@ -49,6 +51,8 @@ def postprocess(
         anomaly_map: (Z, Y, X) or (Y, X), real numbers.
         params: Threshold, radii and areas; radii are pixels of this map.
         spacing: Size of a voxel in mm, (z, y, x) or (y, x); turns ``min_area_mm2`` into pixels.
+        brain: Of the map's shape, above 0 is brain. The mask stays inside it if ``inside_brain`` says so; None: nobody
+            knows where the brain ends, and the mask may leave it by what closing and dilation add.
         workers: Threads to spread slices over, 1 stays in the calling thread; None takes one per core for large
             radii and 1 for small ones, where more do not help.
 
@@ -56,8 +60,8 @@ def postprocess(
         Boolean mask of the map's shape.
 
     Raises:
-        ParameterError: If the map has not two or three dimensions or holds no real numbers, or if the spacing is
-            not two or three positive numbers.
+        ParameterError: If the map has not two or three dimensions or holds no real numbers, if the brain has another
+            shape, or if the spacing is not two or three positive numbers.
 
     Example:
         >>> postprocess(np.eye(4), PostprocessParams(dilation_radius=0)).sum()
@@ -70,10 +74,15 @@ def postprocess(
         )
     pixel_area = _pixel_area(spacing)
     mask = np.zeros(slices.shape, dtype=np.bool_)
-    stack, target = (slices[None], mask[None]) if slices.ndim == 2 else (slices, mask)
+    inside = _brain(brain, slices.shape)
+    if slices.ndim == 2:
+        stack, target, inside = slices[None], mask[None], None if inside is None else inside[None]
+    else:
+        stack, target = slices, mask
 
     def one(z: int) -> None:
-        _advance(None, stack[z], params, pixel_area).detected.paint(target[z])
+        here = None if inside is None else inside[z]
+        _advance(None, stack[z], params, pixel_area, here).detected.paint(target[z])
 
     _for_each(len(stack), one, _threads(workers, params))
     return mask
@@ -98,18 +107,20 @@ class StagedPostprocessor:
     Args:
         anomaly_map: (Z, Y, X), real numbers.
         spacing: Size of a voxel in mm, (z, y, x) or (y, x).
+        brain: (Z, Y, X), above 0 is brain: where the mask has to stay, if the settings say so; None: anywhere.
         workers: Threads of `volume`, 1 stays in the calling thread; None takes one per core for large radii and 1
             for small ones, where more do not help.
 
     Raises:
-        ParameterError: If the map has not three dimensions or holds no real numbers, or if the spacing is not
-            two or three positive numbers.
+        ParameterError: If the map has not three dimensions or holds no real numbers, if the brain has another shape,
+            or if the spacing is not two or three positive numbers.
     """
 
     def __init__(
         self,
         anomaly_map: ArrayLike,
         spacing: Sequence[float] = (1.0, 1.0, 1.0),
+        brain: ArrayLike | None = None,
         *,
         workers: int | None = None,
     ) -> None:
@@ -119,6 +130,7 @@ class StagedPostprocessor:
                 f"an anomaly map to explore has 3 dimensions, not {self._map.ndim}", mend="give (Z, Y, X)"
             )
         self._pixel_area = _pixel_area(spacing)
+        self._brain = _brain(brain, self._map.shape)
         self._workers = workers
         self._states: list[_State | None] = [None] * len(self._map)
 
@@ -159,7 +171,8 @@ class StagedPostprocessor:
         return mask
 
     def _advance(self, z: int, params: PostprocessParams) -> _State:
-        state = _advance(self._states[z], self._map[z], params, self._pixel_area)
+        brain = None if self._brain is None else self._brain[z]
+        state = _advance(self._states[z], self._map[z], params, self._pixel_area, brain)
         self._states[z] = state
         return state
 
@@ -175,6 +188,12 @@ class _Patch:
     def paint(self, target: NDArray[np.bool_]) -> None:
         height, width = self.mask.shape
         target[self.row : self.row + height, self.column : self.column + width] = self.mask
+
+    def within(self, brain: NDArray[np.bool_]) -> _Patch:
+        """Return what of it lies inside the brain (Y, X) of its slice."""
+        height, width = self.mask.shape
+        here = brain[self.row : self.row + height, self.column : self.column + width]
+        return _Patch(self.row, self.column, self.mask & here)
 
 
 _EMPTY = _Patch(0, 0, np.zeros((0, 0), dtype=np.bool_))
@@ -243,11 +262,16 @@ class _State:
     count: int
     kept: _Patch
     dilation_radius: int
+    inside_brain: bool
     detected: _Patch
 
 
 def _advance(
-    state: _State | None, pixels: NDArray[Any], params: PostprocessParams, pixel_area: float
+    state: _State | None,
+    pixels: NDArray[Any],
+    params: PostprocessParams,
+    pixel_area: float,
+    brain: NDArray[np.bool_] | None,
 ) -> _State:
     """Return the state of a slice at ``params``, taking over the stages of ``state`` that still hold."""
     threshold, closing_radius = params.threshold, params.closing_radius
@@ -257,13 +281,24 @@ def _advance(
         state, components = None, _components(pixels, threshold, closing_radius)
     count = _count_kept(components.areas, params, pixel_area)
     if state is not None and state.count == count:
-        if state.dilation_radius == params.dilation_radius:
+        if (state.dilation_radius, state.inside_brain) == (params.dilation_radius, params.inside_brain):
             return state
         kept = state.kept
     else:
         kept = components.largest(count)
     detected = _dilated(kept, params.dilation_radius, pixels.shape)
-    return _State(threshold, closing_radius, components, count, kept, params.dilation_radius, detected)
+    if params.inside_brain and brain is not None:
+        detected = detected.within(brain)
+    return _State(
+        threshold,
+        closing_radius,
+        components,
+        count,
+        kept,
+        params.dilation_radius,
+        params.inside_brain,
+        detected,
+    )
 
 
 def _components(pixels: NDArray[Any], threshold: float, closing_radius: int) -> _Components:
@@ -395,6 +430,19 @@ def _threads(workers: int | None, params: PostprocessParams) -> int:
     # The cores this process may use, which on a shared machine are fewer than there are.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, _MAX_WORKERS)
+
+
+def _brain(brain: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+    """Return a brain mask of the map's shape as bool."""
+    if brain is None:
+        return None
+    inside: NDArray[np.bool_] = np.asarray(brain)
+    inside = inside if inside.dtype == bool else inside > 0
+    if inside.shape != shape:
+        raise ParameterError(
+            f"anomaly map {shape} and brain {inside.shape} differ in shape", mend="give both on one grid"
+        )
+    return inside
 
 
 def _real(anomaly_map: ArrayLike) -> NDArray[Any]:

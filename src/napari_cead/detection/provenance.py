@@ -16,17 +16,13 @@ from ..errors import PatientError
 from ..patients import MASK, Patient, disk_files
 from ..slices import SliceStack
 from ..zoo import Preprocessing
-
-_PACKAGES = (
-    *("napari-cead", "torch", "numpy", "scipy", "opencv-python-headless", "nibabel", "SimpleITK"),
-    *("pydicom", "pynrrd"),
-)
+from ..zoo.summary import PACKAGES
 
 
 def versions() -> dict[str, str]:
     """Return the versions of the packages, of Python and of the system that a result depends on."""
     found = {}
-    for package in _PACKAGES:
+    for package in PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

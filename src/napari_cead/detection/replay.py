@@ -36,8 +36,15 @@ PARAM_FLAGS = {
     "area_fraction": "--area-fraction",
     "dilation_radius": "--dilation",
     "min_area_mm2": "--min-area",
+    "inside_brain": "--inside-brain",
 }
 """Settings of the post-processing and the flags that change them."""
+
+INSIDE = "inside_brain"
+"""The one setting whose flag takes no value."""
+
+OUTSIDE_BRAIN = "--outside-brain"
+"""The flag that turns it off."""
 
 OPTION_FLAGS = {"smoothing_mm": "--smoothing", "erosion_radius": "--erosion"}
 """What may be done to the map, and the flags for it."""
@@ -154,7 +161,7 @@ def replay_command(
         "--sequence": patient.sequence,
         "--mask": origin.mask,
         "--score": result.score,
-        **{flag: repr(getattr(result.params, name)) for name, flag in PARAM_FLAGS.items()},
+        **{flag: repr(getattr(result.params, name)) for name, flag in PARAM_FLAGS.items() if name != INSIDE},
         **{
             flag: repr(value)
             for name, flag in OPTION_FLAGS.items()
@@ -168,7 +175,8 @@ def replay_command(
         "--out": out,
     }
     given = ((flag, str(value)) for flag, value in flags.items() if value is not None)
-    return ["napari-cead", "detect", str(origin.path), *(word for pair in given for word in pair)]
+    inside = PARAM_FLAGS[INSIDE] if result.params.inside_brain else OUTSIDE_BRAIN
+    return ["napari-cead", "detect", str(origin.path), *(word for pair in given for word in pair), inside]
 
 
 def quoted(command: list[str]) -> str:

@@ -81,6 +81,17 @@ def _own(place: Path) -> set[Path]:
     return {found.file.resolve(), found.file.resolve().parent}
 
 
+def described_settings(result: Detection) -> dict[str, Any]:
+    """Return the settings of a detection and where they come from, as JSON values."""
+    return {
+        "score": result.score,
+        "options": result.options.model_dump(mode="json"),
+        "params": result.params.model_dump(mode="json"),
+        "rule": result.rule,
+        "origins": dict(result.origins),
+    }
+
+
 def summary(result: Detection) -> dict[str, Any]:
     """Return everything about a detection but its volumes, as strict JSON values (NaN is None)."""
     patient, reference = result.patient, result.patient.lesion_mask
@@ -93,10 +104,7 @@ def summary(result: Detection) -> dict[str, Any]:
             "sha256": result.sha256,
             "model_folder": None if result.model_folder is None else result.model_folder.absolute(),
             "preprocessing": dict(result.preparation),
-            "score": result.score,
-            "options": result.options.model_dump(mode="json"),
-            "params": result.params.model_dump(mode="json"),
-            "rule": result.rule,
+            **described_settings(result),
             "dice": result.dice,
             "precision": None if reference is None else precision(result.mask, reference),
             "recall": None if reference is None else recall(result.mask, reference),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..atomic import strict
 from ..detection import PostprocessParams, suggested
+from ..detection.choosing import Suggested
 from ..detection.reconstruct import Progress, Stop
 from ..errors import ParameterError, PatientError
 from ..patients import Patient, load_patient
@@ -305,7 +306,7 @@ def _patient(given: str | Path | Patient, store: SliceStore) -> Patient:
 def _on_card(card: ModelCard, score: str) -> float | None:
     for suggestion in card.suggestions:
         if (suggestion.score, suggestion.rule) == (score, "healthy-quantile"):
-            return PostprocessParams().replace(**suggestion.params).threshold
+            return Suggested.of(suggestion).params.threshold
     return None
 
 

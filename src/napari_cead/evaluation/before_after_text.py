@@ -124,8 +124,8 @@ def _lesions(names: tuple[str, str], rows: Sequence[LesionRow]) -> Iterator[str]
     bound = next((row.dice for row in rows if row.score == BASELINE_SCORE and row.optimistic), None)
     yield (
         f"On the patient {rows[0].figures.name}, Dice of the volume is {_number(usual[0])} before and "
-        f"{_number(usual[1])} after at each model's own settings, {_number(best[0])} and {_number(best[1])} at the "
-        f"best settings for this very patient (optimistic); raw intensity gives {_number(raw)} by the healthy "
+        f"{_number(usual[1])} after at the settings each is used with, {_number(best[0])} and {_number(best[1])} at "
+        f"the best settings for this very patient (optimistic); raw intensity gives {_number(raw)} by the healthy "
         f"quantile of the local scans and {_number(bound)} at best. One patient is an example, no proof."
     )
 

@@ -115,9 +115,8 @@ class Case:
         volume[brain] = self.values
         top, bottom, left, right = (min(radius, room) for room in self.room)
         frame = ((0, 0), (top, bottom), (left, right))
-        return StagedPostprocessor(np.pad(volume, frame), self.spacing, workers=1), np.pad(
-            self.reference, frame
-        )
+        stages = StagedPostprocessor(np.pad(volume, frame), self.spacing, np.pad(brain, frame), workers=1)
+        return stages, np.pad(self.reference, frame)
 
     def masks(self, params: PostprocessParams) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Return the detected mask at one setting, and the reference in the same frame.

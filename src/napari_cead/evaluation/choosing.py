@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..detection import PostprocessParams
+from ..detection.choosing import Suggested
 from ..detection.thresholds import ScoreHistograms
 from ..errors import PatientError
 from ..metrics import averages
@@ -213,7 +214,7 @@ def on_card(card: ModelCard | None, name: str, score: str, rule: Rule) -> Chosen
     """Return what a model's card says where nobody could choose."""
     for suggestion in () if card is None else card.suggestions:
         if (suggestion.score, suggestion.rule) == (score, rule):
-            params = PostprocessParams().replace(**suggestion.params)
+            params = Suggested.of(suggestion).params
             return Chosen((params,), CARD, _patients_of(card), _edges_of(card, score, rule))
     return Chosen(note=_NO_SETTINGS[rule] + ("" if card is None else f", and {name} suggests none"))
 
@@ -239,7 +240,7 @@ def _edges_of(card: ModelCard | None, score: str, rule: Rule) -> tuple[Edge, ...
 def suggested_settings(card: ModelCard | None, score: str) -> list[PostprocessParams]:
     """Return all settings that a card suggests for a score."""
     found = () if card is None else card.suggestions
-    return [PostprocessParams().replace(**item.params) for item in found if item.score == score]
+    return [Suggested.of(item).params for item in found if item.score == score]
 
 
 def best_rule(figures: Mapping[Rule, Sequence[PatientFigures]]) -> Rule | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..atomic import make_folder, to_json, write_text
-from ..detection import SCORES, available_scores, check_score, suggested
+from ..detection import SCORES, PostprocessParams, available_scores, check_score, suggested
 from ..detection.provenance import versions
 from ..devices import pick_device
 from ..errors import OutputError, ParameterError, PatientError, extra
@@ -364,6 +364,8 @@ def _identity(
                 "quantile": quantile,
                 "device": device,
                 "versions": versions(),
+                # What a development version adds to the steps changes masks before it changes a version.
+                "steps": list(PostprocessParams.model_fields),
             }
         ).encode()
     ).hexdigest()[:16]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..detection import PostprocessParams, Reconstruction, available_scores, postprocess, run, suggested
+from ..detection.choosing import Suggested, settle
 from ..detection.reconstruct import Progress, Stop
 from ..metrics import PatientCounts
 from ..patients import Patient
@@ -19,7 +20,12 @@ from .measuring import BASELINE_SCORE, figures_of
 from .results import NOTHING, PatientFigures
 from .rules import search
 
-CARD, LOCAL, THIS_PATIENT = "model card", "local scans", "this patient"
+CARD, THRESHOLD, LOCAL, THIS_PATIENT = (
+    "model card",
+    "model card (threshold alone)",
+    "local scans",
+    "this patient",
+)
 """What settings were chosen on."""
 
 Local = Mapping[str, PostprocessParams]
@@ -34,7 +40,7 @@ class LesionRow:
         model: Name of the model, or of a baseline.
         score: Anomaly score; None for the baseline that detects nothing.
         rule: The rule that chose the settings; ``"none"`` for the baseline that detects nothing.
-        chosen_on: `CARD`, `LOCAL` or `THIS_PATIENT`; empty without a choice.
+        chosen_on: `CARD`, `THRESHOLD` (with the defaults), `LOCAL` or `THIS_PATIENT`; empty without a choice.
         params: The settings.
         figures: Figures of the volume.
         default: Whether the model is used this way unless another is asked for.
@@ -110,14 +116,18 @@ def lesion_rows(
             should_stop=should_stop,
         )
         stack = stack or made.stack
-        default = suggested(detector.card)
+        default = settle(detector.card)
         for score in own:
             chosen = [
-                (item.rule, CARD, PostprocessParams().replace(**item.params))
+                (item.rule, CARD, Suggested.of(item).params)
                 for item in detector.card.suggestions
                 if item.score == score
             ] or [("default", CARD, PostprocessParams())]
-            usual = chosen[0] if score == default[0] else None
+            usual = None
+            if score == default.score:
+                usual = next((one for one in chosen if one[2] == default.params), None)
+                usual = usual or (default.rule, THRESHOLD, default.params)
+                chosen = [usual, *(one for one in chosen if one != usual)]
             chosen += _local(local.get(name, {}), score, chosen)
             for row in _rows(name, score, made, chosen, should_stop):
                 is_usual = usual == (row.rule, row.chosen_on, row.params)
@@ -143,14 +153,14 @@ def _rows(
     patient, brain = made.patient, made.stack.brain
     anomaly_map = made.anomaly_map(score)
     for rule, chosen_on, params in chosen:
-        figures = _figures(patient, postprocess(anomaly_map, params, patient.spacing), brain)
+        figures = _figures(patient, postprocess(anomaly_map, params, patient.spacing, brain), brain)
         yield LesionRow(name, score, rule, chosen_on, params, figures)
     none_healthy = np.zeros(len(brain), dtype=np.bool_)
     case = Case.of(patient.name, anomaly_map, patient.lesion_mask, brain, patient.spacing, none_healthy)
     # With what the other rules have chosen among what it tries, it is a bound.
     best = search([case], also=[params for *_, params in chosen], should_stop=should_stop)
     if best is not None:
-        mask = postprocess(anomaly_map, best.params, patient.spacing)
+        mask = postprocess(anomaly_map, best.params, patient.spacing, brain)
         yield LesionRow(name, score, "oracle", THIS_PATIENT, best.params, _figures(patient, mask, brain))
 
 

@@ -146,7 +146,7 @@ def measure(
         if reference is not None:
             histograms[score] = ScoreHistograms.of(anomaly_map, reference, brain, BINS)
             for rule, params in settings.get(score, {}).items():
-                mask = postprocess(anomaly_map, params, patient.spacing)
+                mask = postprocess(anomaly_map, params, patient.spacing, brain)
                 counts = PatientCounts.of(mask, reference, brain)
                 figures[score][rule] = figures_of(member.name, counts, mask, reference, patient.spacing)
         if keep_cases:

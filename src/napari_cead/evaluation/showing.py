@@ -172,7 +172,7 @@ def take(job: PictureJob) -> None:
     patient = load_member(job.member, job.sequence, png_spacing=job.png_spacing)
     made = reconstruction_of(loaded_subject(job.subject, (job.subject,)), patient)
     anomaly_map = made.anomaly_map(job.score)
-    mask = postprocess(anomaly_map, job.params, patient.spacing)
+    mask = postprocess(anomaly_map, job.params, patient.spacing, made.stack.brain)
     assert patient.lesion_mask is not None  # reported patients are labelled
     volumes = {
         "input": made.stack.scaled,

@@ -1,7 +1,8 @@
 """Exploring: immutable analyses by patient, model and score, and the session that changes them."""
 
+from ..detection.choosing import Suggested
 from ..detection.corrections import Corrections
-from .analysis import Analysis, Key, Suggested
+from .analysis import Analysis, Key
 from .curves import DiceCurve, MapHistogram, Mark
 from .figures import Figures
 from .lesions import LesionTable

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..detection import Detection, MapOptions, PostprocessParams, Reconstruction
+from ..detection.choosing import Suggested, Whence, settle_by_value
 from ..detection.corrections import Corrections
 from ..metrics import Counts, PatientCounts
 
@@ -15,19 +16,6 @@ Mask = NDArray[np.bool_]
 
 Key = tuple[str, str]
 """What tells the analyses of a patient apart: name of the model, name of the score."""
-
-
-@dataclass(frozen=True)
-class Suggested:
-    """Settings to start from.
-
-    Attributes:
-        rule: How they came about: ``"default"`` or the named rule of the model.
-        params: The settings.
-    """
-
-    rule: str
-    params: PostprocessParams
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +29,10 @@ class Analysis:
         anomaly_map: (Z, Y, X) float32 in [0, 1].
         options: What was done to the map before it is cut.
         params: Settings of the post-processing.
-        suggestions: The model's suggested settings for this score, the one to start from first; never empty.
+        suggestions: The model's suggested settings for this score, the preferred ones first; never empty.
         automatic: (Z, Y, X) bool: the post-processed map.
         corrections: What the user painted, if anything.
+        score_from: Where the score comes from.
         mask: (Z, Y, X) bool: the automatic mask with the corrections.
         counts: TP, FP and FN per slice against the lesion mask; None without one.
     """
@@ -57,6 +46,7 @@ class Analysis:
     suggestions: tuple[Suggested, ...]
     automatic: Mask = field(repr=False)
     corrections: Corrections | None = field(default=None, repr=False)
+    score_from: Whence = "given"
     mask: Mask = field(init=False, repr=False)
     counts: PatientCounts | None = field(init=False, repr=False)
 
@@ -72,17 +62,19 @@ class Analysis:
         return self.reconstruction.model, self.score
 
     @property
+    def start(self) -> PostprocessParams:
+        """The settings to start from: the defaults with the suggested threshold."""
+        return self.suggestions[0].start
+
+    @property
     def suggestion(self) -> PostprocessParams:
-        """The suggested settings to start from."""
+        """All that the model suggests."""
         return self.suggestions[0].params
 
     @property
     def rule(self) -> str:
-        """The rule that gave the settings in use, ``"given"`` if they are the user's own."""
-        for suggested in self.suggestions:
-            if suggested.params == self.params:
-                return suggested.rule
-        return "given"
+        """Where the threshold comes from: ``"given"``, ``"default"``, or the rule on the model's card."""
+        return self._origins()[0]
 
     @property
     def dice(self) -> float | None:
@@ -107,6 +99,7 @@ class Analysis:
     def detection(self) -> Detection:
         """Return the state as a result that can be saved."""
         made = self.reconstruction
+        rule, origins = self._origins()
         return Detection(
             patient=made.patient,
             input=made.stack.scaled,
@@ -115,11 +108,13 @@ class Analysis:
             mask=self.mask,
             params=self.params,
             score=self.score,
-            rule=self.rule,
+            rule=rule,
             dice=self.dice,
             model=made.model,
             sha256=made.sha256,
             device=made.device,
+            origins=origins,
+            brain=made.stack.brain,
             options=self.options,
             batch_size=made.batch_size,
             threads=made.threads,
@@ -127,3 +122,6 @@ class Analysis:
             model_folder=made.model_folder,
             warnings=(*made.patient.warnings, *made.warnings),
         )
+
+    def _origins(self) -> tuple[str, dict[str, Whence]]:
+        return settle_by_value(self.score_from, self.suggestions, self.params, self.options)

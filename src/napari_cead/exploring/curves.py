@@ -176,6 +176,7 @@ def processed_curve(
     params: PostprocessParams,
     spacing: Sequence[float] = (1.0, 1.0, 1.0),
     *,
+    brain: ArrayLike | None = None,
     thresholds: Iterable[float] | None = None,
     also: Iterable[float] = (),
     known: Mapping[float, float] | None = None,
@@ -185,7 +186,7 @@ def processed_curve(
 ) -> DiceCurve | None:
     """Return the Dice of the post-processed mask over the threshold, its best point refined.
 
-    Exact: each Dice is ``dice(postprocess(anomaly_map, params.replace(threshold=t), spacing), reference)``.
+    Exact: each Dice is ``dice(postprocess(anomaly_map, params.replace(threshold=t), spacing, brain), reference)``.
     The best point is the best of the thresholds tried: those of the grid, then the round numbers between the
     neighbours of the grid's best.
 
@@ -196,6 +197,7 @@ def processed_curve(
         reference: Lesion mask (Z, Y, X).
         params: Settings; the threshold does not matter.
         spacing: Size of a voxel (z, y, x) in mm.
+        brain: (Z, Y, X), above 0 is brain; None: not known.
         thresholds: Grid of thresholds; None takes `threshold_grid`.
         also: More thresholds to know the Dice of, such as suggested ones; they come first.
         known: Dice by threshold from an earlier call that was stopped, with the same map, reference and settings
@@ -213,7 +215,8 @@ def processed_curve(
         ParameterError: If a threshold is not in [0, 1].
         Cancelled: If ``should_stop()`` returned true.
     """
-    volume = _Volume.of(np.asarray(anomaly_map), as_mask(reference), params, spacing)
+    inside = None if brain is None else as_mask(brain)
+    volume = _Volume.of(np.asarray(anomaly_map), as_mask(reference), params, spacing, inside)
     if volume.lesion_voxels == 0:
         return None
     grid = sorted(set(threshold_grid(anomaly_map) if thresholds is None else thresholds))
@@ -284,6 +287,7 @@ class _Volume:
         reference: (Z, h, w).
         params: Settings.
         spacing: Size of a voxel (z, y, x) in mm.
+        brain: (Z, h, w); None: not known.
         peaks: Largest value (Z,) of each slice.
         lesion_voxels: Voxels of the whole reference.
     """
@@ -292,6 +296,7 @@ class _Volume:
     reference: NDArray[np.bool_]
     params: PostprocessParams
     spacing: Sequence[float]
+    brain: NDArray[np.bool_] | None
     peaks: NDArray[Any]
     lesion_voxels: int
 
@@ -302,6 +307,7 @@ class _Volume:
         reference: NDArray[np.bool_],
         params: PostprocessParams,
         spacing: Sequence[float],
+        brain: NDArray[np.bool_] | None,
     ) -> Self:
         if anomaly_map.shape != reference.shape or anomaly_map.ndim != 3:
             raise ValueError(
@@ -321,6 +327,7 @@ class _Volume:
             reference=np.ascontiguousarray(reference[:, box[0], box[1]]),
             params=params,
             spacing=spacing,
+            brain=None if brain is None else np.ascontiguousarray(brain[:, box[0], box[1]]),
             # NaN is never above: a peak must not hide what is beside it.
             peaks=np.fmax.reduce(inside, axis=(1, 2)),
             lesion_voxels=int(np.count_nonzero(reference)),
@@ -338,7 +345,8 @@ class _Volume:
         for z in np.flatnonzero(self.peaks > threshold):
             if should_stop is not None and should_stop():
                 raise Cancelled
-            mask = postprocess(self.anomaly_map[z], params, self.spacing)
+            brain = None if self.brain is None else self.brain[z]
+            mask = postprocess(self.anomaly_map[z], params, self.spacing, brain)
             detected += int(np.count_nonzero(mask))
             tp += int(np.count_nonzero(mask & self.reference[z]))
         return Counts(tp, detected - tp, self.lesion_voxels - tp).dice()

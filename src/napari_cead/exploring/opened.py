@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..detection import MapOptions, PostprocessParams, Reconstruction
+from ..detection.choosing import Suggested, Whence
 from ..detection.corrections import Corrections
-from ..detection.pipeline import DEFAULT_SCORE
 from ..detection.postprocessing import StagedPostprocessor
-from ..zoo import ModelCard
-from .analysis import Analysis, Suggested
+from .analysis import Analysis
 from .history import History
 
 SAME_SCALE = ({"residual", "positive-residual"},)
@@ -55,6 +54,7 @@ class Opened:
         reconstructed: NDArray[np.float32] | None = None,
         anomaly_map: NDArray[np.float32] | None = None,
         corrections: Corrections | None = None,
+        score_from: Whence = "given",
     ) -> Opened:
         """Make an analysis of a reconstruction.
 
@@ -67,13 +67,23 @@ class Opened:
             reconstructed: The reconstruction on the patient grid, if it is there already.
             anomaly_map: The map, if it is there already.
             corrections: What the user painted.
+            score_from: Where the score comes from.
         """
         volume = made.volume() if reconstructed is None else reconstructed
         values = made.anomaly_map(score, options) if anomaly_map is None else anomaly_map
-        stages = StagedPostprocessor(values, made.patient.spacing)
+        stages = StagedPostprocessor(values, made.patient.spacing, made.stack.brain)
         automatic = stages.volume(params)
         analysis = Analysis(
-            made, score, volume, values, options, params, suggestions, automatic, corrections=corrections
+            made,
+            score,
+            volume,
+            values,
+            options,
+            params,
+            suggestions,
+            automatic,
+            corrections=corrections,
+            score_from=score_from,
         )
         return cls(analysis, stages, History(Settings(params, options)))
 
@@ -88,31 +98,17 @@ class Opened:
             old.suggestions,
             reconstructed=old.reconstructed,
             corrections=old.corrections,
+            score_from=old.score_from,
         )
         return replace(fresh, history=self.history)
 
 
-def suggestions_for(card: ModelCard, score: str) -> tuple[Suggested, ...]:
-    """Return what a model suggests for a score, the paper's defaults if it suggests nothing."""
-    found = tuple(
-        Suggested(suggestion.rule, PostprocessParams().replace(**suggestion.params))
-        for suggestion in card.suggestions
-        if suggestion.score == score
-    )
-    return found or (Suggested("default", PostprocessParams()),)
-
-
-def preferred_score(card: ModelCard) -> str:
-    """Return the score that a model suggests."""
-    return card.suggestions[0].score if card.suggestions else DEFAULT_SCORE
-
-
 def carried_over(old: Analysis, score: str, suggestions: tuple[Suggested, ...]) -> PostprocessParams:
-    """Return the settings for another score: what the user chose and still makes sense, else what is suggested.
+    """Return the settings for another score: what the user chose and still makes sense, else those to start from.
 
     Radii and areas mean the same for every score; a threshold only where the two scores have one scale.
     """
-    start, fresh = old.suggestion, suggestions[0].params
+    start, fresh = old.start, suggestions[0].start
     chosen = {name: value for name, value in old.params.model_dump().items() if value != getattr(start, name)}
     if not any({old.score, score} <= group for group in SAME_SCALE):
         chosen.pop("threshold", None)

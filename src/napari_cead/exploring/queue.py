@@ -20,7 +20,7 @@ from ..detection import (
     check_output,
     detect,
     save_detection,
-    suggested,
+    settle,
 )
 from ..detection.reconstruct import check_batch_size
 from ..detection.replay import Origin
@@ -227,7 +227,7 @@ class _Run:
         if not stopped and self.queue._waiting():
             detector = load_model(self.settings.model, self.settings.device)
             # Wrong settings are no patient's fault.
-            suggested(detector.card, self.settings.score)
+            settle(detector.card, self.settings.params, self.settings.score, self.settings.options)
             check_batch_size(self.settings.batch_size)
             make_folder(self.out)
             self._earlier = _recorded(self.out / RECORD_FILE)

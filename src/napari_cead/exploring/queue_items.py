@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ..detection import PostprocessParams
+from ..detection.choosing import Params, Settled
 from ..detection.options import MAP_OPTIONS, MapOptions
 from ..detection.params import PARAMETERS, Parameter
 from ..detection.reconstruct import GROUP
@@ -22,7 +22,7 @@ class QueueSettings:
     Attributes:
         model: Name or folder of the model.
         score: Anomaly score; the model's suggestion if None.
-        params: Post-processing; the model's suggestion for the score if None.
+        params: Settings of the post-processing, as `napari_cead.detect` takes them.
         sequence: Sequence to use; a single file is taken as what its name says.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
         options: Options of the anomaly map.
@@ -31,7 +31,7 @@ class QueueSettings:
 
     model: str
     score: str | None = None
-    params: PostprocessParams | None = None
+    params: Params = None
     sequence: str = "flair"
     device: str = "auto"
     options: MapOptions = field(default_factory=MapOptions)
@@ -41,14 +41,15 @@ class QueueSettings:
     def line(self) -> str:
         """The settings in one line: ``"ce-vae1 · residual · threshold 0.123 · …"``."""
         parts = [Path(self.model).name, self.score or "suggested score"]
-        if self.params is None:
-            parts.append("suggested settings")
+        params = self.params.params if isinstance(self.params, Settled) else self.params
+        if params is None or isinstance(params, str):
+            parts.append(f"{params or 'default'} settings")
         else:
             # The threshold always, of the rest only what is not switched off.
             parts += [
                 _said(row, value)
                 for row in PARAMETERS
-                if (value := getattr(self.params, row.name)) or row.name == "threshold"
+                if _worth_saying(row, value := getattr(params, row.name))
             ]
         parts += [_said(row, value) for row in MAP_OPTIONS if (value := getattr(self.options, row.name))]
         parts.append(self.sequence)
@@ -59,8 +60,11 @@ class QueueSettings:
         return " · ".join(parts)
 
     def described(self) -> dict[str, Any]:
-        """Return the settings as JSON values; None stands for the model's suggestion."""
-        params = None if self.params is None else self.params.model_dump(mode="json")
+        """Return the settings as JSON values; a score that is None stands for the model's suggestion."""
+        params: Any = self.params.params if isinstance(self.params, Settled) else self.params
+        params = params or "default"
+        if not isinstance(params, str):
+            params = params.model_dump(mode="json")
         return {**vars(self), "params": params, "options": self.options.model_dump(mode="json")}
 
 
@@ -134,6 +138,12 @@ class QueueResult:
     out: Path
 
 
+def _worth_saying(row: Parameter, value: float) -> bool:
+    return value != row.default if row.kind is bool else bool(value) or row.name == "threshold"
+
+
 def _said(row: Parameter, value: float) -> str:
+    if row.kind is bool:
+        return f"{row.title.lower()}: {'yes' if value else 'no'}"
     shown = f"{100 * value:g}" if row.percent else f"{value:g}"
     return f"{row.title.lower()} {shown} {row.unit}".rstrip()

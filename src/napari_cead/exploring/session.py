@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from ..detection import (
     MapOptions,
-    PostprocessParams,
     Reconstruction,
     ReconstructionCache,
     check_score,
     run,
 )
+from ..detection.choosing import Params, settle, suggestions_for, whence_score
 from ..detection.reconstruct import GROUP
 from ..detection.scores import needs_gradient
 from ..errors import Cancelled, NotReadyError
@@ -25,7 +25,7 @@ from ..patients import Patient, load_patient
 from .analysis import Analysis, Key
 from .history import History
 from .loaded import LoadedModel
-from .opened import Opened, Settings, carried_over, preferred_score, suggestions_for
+from .opened import Opened, Settings, carried_over
 from .session_settings import SessionSettings, Stop
 from .settings_file import check_same_patient, export_analysis, load_corrections, read_settings
 from .streaming import Streaming
@@ -94,7 +94,7 @@ class Session(SessionSettings):
         self,
         model: str | Path = DEFAULT_MODEL,
         score: str | None = None,
-        params: PostprocessParams | None = None,
+        params: Params = None,
         *,
         options: MapOptions | None = None,
         device: str = "auto",
@@ -111,7 +111,7 @@ class Session(SessionSettings):
         Args:
             model: Name or folder of the model.
             score: Anomaly score; the model's suggestion if None.
-            params: Settings to start with; the model's suggestion if None.
+            params: Settings to start with, as `napari_cead.detect` takes them.
             options: What is done to the map; as it is now if None.
             device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
             batch_size: Slices at a time.
@@ -128,13 +128,14 @@ class Session(SessionSettings):
         if patient is None:
             raise NotReadyError("there is no patient yet", mend="open a patient first")
         detector = self._loaded.get(model, device)
-        score = score or preferred_score(detector.card)
+        settled = settle(detector.card, params, score)
+        score = settled.score
         suggestions = suggestions_for(detector.card, score)
         with self._lock:
             before = self._current
             corrections = None if self.analysis is None else self.analysis.corrections
             self._current = None
-            self._params = params or suggestions[0].params
+            self._params = settled.params
             self._options = options or self._options
             streaming = Streaming(patient, detector.name, score, self._options)
         self._tell_settings()
@@ -173,6 +174,7 @@ class Session(SessionSettings):
                 reconstructed=streaming.reconstruction,
                 anomaly_map=streaming.anomaly_map,
                 corrections=corrections,
+                score_from=whence_score(detector.card, score),
             )
             return self._install(opened, follow=True)
         except BaseException:
@@ -230,6 +232,7 @@ class Session(SessionSettings):
             suggestions,
             reconstructed=analysis.reconstructed,
             corrections=analysis.corrections,
+            score_from=whence_score(detector.card, score),
         )
         return self._install(opened, follow=False)
 
@@ -342,7 +345,7 @@ class Session(SessionSettings):
         patient = self._patient
         if patient is None:
             raise NotReadyError("there is no patient yet", mend="open a patient first")
-        notes = check_same_patient(settings, patient)
+        notes = [*settings.notes, *check_same_patient(settings, patient)]
         corrections = load_corrections(settings, patient)
         analysis = self.detect(
             self._loaded.folder_of(settings.sha256) or settings.model,

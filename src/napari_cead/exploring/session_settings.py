@@ -77,7 +77,12 @@ class SessionSettings(SessionState):
         return options
 
     def reset(self) -> PostprocessParams:
-        """Go back to the settings that the model suggests (before a detection: the paper's defaults)."""
+        """Go back to the defaults, with the threshold that the model suggests if there is a detection."""
+        wanted = PostprocessParams() if self.analysis is None else self.analysis.start
+        return self.set(**wanted.model_dump())
+
+    def use_suggested(self) -> PostprocessParams:
+        """Take all settings that the model suggests (before a detection: the defaults)."""
         wanted = PostprocessParams() if self.analysis is None else self.analysis.suggestion
         return self.set(**wanted.model_dump())
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, ValidationError
 
 from ..detection import Detection, MapOptions, PostprocessParams, save_detection
 from ..detection.corrections import Corrections, read_corrections
@@ -16,6 +16,7 @@ from ..detection.provenance import file_sha256, voxels_sha256
 from ..detection.reconstruct import GROUP
 from ..detection.saving import read_summary
 from ..errors import MaskError, ParameterError, SettingsFileError
+from ..json_files import Saved, from_saved
 from ..patients import MASK, Patient
 
 SETTINGS_FILE = "settings.json"
@@ -77,6 +78,7 @@ class SavedSettings:
         file: The JSON file itself.
         corrections_file: What was painted, beside the JSON file; None if nothing was.
         corrections_sha256: Checksum of that file.
+        notes: What was assumed because the file does not say it, and what it says that is not known here.
     """
 
     model: str
@@ -92,6 +94,7 @@ class SavedSettings:
     file: Path
     corrections_file: Path | None = None
     corrections_sha256: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 _Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -102,29 +105,30 @@ _Device = Annotated[str, StringConstraints(pattern=r"^(cpu|mps|cuda(:[0-9]{1,3})
 _VolumeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}\.nii(\.gz)?$")]
 
 
-class _Checked(BaseModel):
-    # What a later version adds is no business of ours.
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
-
-
-class Source(_Checked):
+class Source(Saved):
     """Checksums of a scan or lesion mask that a result came from.
 
     Attributes:
+        path: Where the file lay.
         sha256: Of the file.
         voxels_sha256: Of the values, whatever file they came from.
     """
 
+    path: Any = None
     sha256: _Sha256 | None = None
     voxels_sha256: _Sha256 | None = None
 
 
-class _CorrectionsEntry(_Checked):
+class _CorrectionsEntry(Saved):
     file: _VolumeName
     sha256: _Sha256 | None = None
+    added_voxels: Any = None
+    removed_voxels: Any = None
 
 
-class _File(_Checked):
+class _File(Saved):
+    """What `save_detection` writes. The fields of type Any tell about the result, and nothing is made of them."""
+
     schema_version: Literal[1]
     model: _Name
     sha256: _Sha256
@@ -137,6 +141,20 @@ class _File(_Checked):
     patient: _Word
     sources: dict[_Word, Source] = Field(default_factory=dict)
     corrections: _CorrectionsEntry | None = None
+    model_folder: Any = None
+    preprocessing: Any = None
+    rule: Any = None
+    origins: Any = None
+    dice: Any = None
+    precision: Any = None
+    recall: Any = None
+    volume_ml: Any = None
+    device_name: Any = None
+    threads: Any = None
+    versions: Any = None
+    warnings: Any = None
+    command: Any = None
+    files: Any = None
 
 
 def read_settings(path: str | Path) -> SavedSettings:
@@ -151,9 +169,9 @@ def read_settings(path: str | Path) -> SavedSettings:
     file = _find(Path(path).expanduser())
     values = read_summary(file)
     try:
-        read = _File.model_validate(values)
-        params = _numbers(PostprocessParams, read.params, "params")
-        options = _numbers(MapOptions, read.options, "options") if read.options else MapOptions()
+        read, notes = from_saved(_File, values, strict=True)
+        params, of_params = PostprocessParams.from_saved(read.params)
+        options, of_options = MapOptions.from_saved(read.options)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -174,21 +192,14 @@ def read_settings(path: str | Path) -> SavedSettings:
         file=file,
         corrections_file=None if read.corrections is None else file.parent / read.corrections.file,
         corrections_sha256=None if read.corrections is None else read.corrections.sha256,
+        notes=tuple(
+            f"{file.name}: {note}"
+            for note in (*notes, *of_params, *(of_options if "options" in values else ()))
+        ),
     )
 
 
 _AGAIN = "export the settings again"
-
-_Numbers = TypeVar("_Numbers", PostprocessParams, MapOptions)
-
-
-def _numbers(kind: type[_Numbers], values: dict[str, Any], where: str) -> _Numbers:
-    """Return validated settings; all of them have to be there, as a default would be silent."""
-    if values.keys() != kind.model_fields.keys():
-        raise SettingsFileError(
-            f"{where} must hold {', '.join(kind.model_fields)} and nothing else", mend=_AGAIN
-        )
-    return kind(**values)
 
 
 def _find(path: Path) -> Path:

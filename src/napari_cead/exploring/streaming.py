@@ -19,6 +19,7 @@ class Streaming:
         options: What is done to the map.
         reconstruction: (Z, Y, X) float32, 0 where nothing has arrived.
         anomaly_map: (Z, Y, X) float32, likewise.
+        brain: (Z, Y, X) bool, likewise.
         arrived: (Z,) bool.
     """
 
@@ -26,16 +27,18 @@ class Streaming:
         self.patient, self.model, self.score, self.options = patient, model, score, options
         self.reconstruction: NDArray[np.float32] = np.zeros(patient.shape, np.float32)
         self.anomaly_map: NDArray[np.float32] = np.zeros(patient.shape, np.float32)
+        self.brain: NDArray[np.bool_] = np.zeros(patient.shape, np.bool_)
         self.arrived = np.zeros(patient.shape[0], np.bool_)
 
     def take(self, made: Reconstruction, indices: NDArray[np.int64]) -> None:
         """Take over the slices that a run has just finished."""
         self.reconstruction[indices] = made.volume_slices(indices)
         self.anomaly_map[indices] = made.anomaly_slices(self.score, indices, self.options)
+        self.brain[indices] = made.stack.brain[indices]
         self.arrived[indices] = True
 
     def slice_mask(self, z: int, params: PostprocessParams) -> NDArray[np.bool_] | None:
         """Return the mask (Y, X) of a slice that has arrived, else None."""
         if not self.arrived[z]:
             return None
-        return postprocess(self.anomaly_map[z], params, self.patient.spacing)
+        return postprocess(self.anomaly_map[z], params, self.patient.spacing, self.brain[z])

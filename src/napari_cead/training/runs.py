@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
 from ..atomic import atomic_path, make_folder, to_json, write_text
 from ..errors import RunDamagedError, RunError, RunNotFoundError
-from ..json_files import read_json
+from ..json_files import NEWER, Saved, from_saved, read_json, unknown_keys, warn_of
 from .run_files import BEGUN, check_folder
 from .run_lock import hold
 from .settings import TrainingSettings
@@ -34,7 +34,7 @@ Epoch = dict[str, float | int]
 State = dict[str, Any]
 
 
-class Plan(BaseModel):
+class Plan(Saved):
     """What a run was started with.
 
     Attributes:
@@ -47,15 +47,13 @@ class Plan(BaseModel):
         schema_version: Version of this layout.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     schema_version: int = SCHEMA_VERSION
     settings: TrainingSettings
     data: str
     fingerprint: str
     parents: tuple[dict[str, str], ...] = ()
     created: str = ""
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
 
 
 class RunFolder:
@@ -127,13 +125,19 @@ class RunFolder:
                     file=file,
                     mend="use the version of napari-cead that started it",
                 )
-            return Plan.model_validate(values)
+            plan, notes = from_saved(Plan, values)
+            warn_of(notes, file)
+            return plan
         except FileNotFoundError:
             raise RunNotFoundError(
                 "there is no training run here", file=self.path, mend="check --out, or leave out --resume"
             ) from None
         except (OSError, ValueError, AttributeError, ValidationError) as error:
             reason = "the description of the run is damaged"
+            if isinstance(error, ValidationError) and (unknown := unknown_keys(error)):
+                raise RunDamagedError(
+                    f"{unknown}: not known to this version", file=file, mend=NEWER
+                ) from None
             raise RunDamagedError(
                 reason, file=file, mend="start the training again in another folder"
             ) from error

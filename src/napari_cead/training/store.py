@@ -130,11 +130,8 @@ class SliceStore:
     @property
     def fingerprint(self) -> str:
         """Sha256 over settings, patients and split: what a training run is tied to. Not over where things lie."""
-        settings = self.settings.model_dump(mode="json")
-        if not self.settings.skull_ok:  # stores from before there was a choice have the same fingerprint
-            del settings["skull_ok"]
         content = {
-            "settings": settings,
+            "settings": self.settings.lasting(),
             "split": self.split_kind,
             "patients": [[patient.name, patient.fingerprint, patient.parts] for patient in self.patients],
         }

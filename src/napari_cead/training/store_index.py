@@ -7,13 +7,13 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from ..atomic import write_text
 from ..errors import StoreDamagedError, StoreError
-from ..json_files import read_json
+from ..json_files import NEWER, Saved, from_saved, read_json, unknown_keys, warn_of
 from ..patients import PNG_SPACING
 from ..slices import IntensityScaling
 from .splits import Part
@@ -33,7 +33,7 @@ SplitKind = Literal["patient", "slice", "file"]
 _Positive = Annotated[FiniteFloat, Field(gt=0)]
 
 
-class StoreSettings(BaseModel):
+class StoreSettings(Saved):
     """How patients became slices; one store has one.
 
     Attributes:
@@ -48,8 +48,6 @@ class StoreSettings(BaseModel):
         png_spacing: (z, y, x) in mm of PNG slices.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     sequence: str = "flair"
     intensity: IntensityScaling = "volume-percentile"
     spacing: tuple[_Positive, _Positive] = (0.94, 0.94)
@@ -59,6 +57,22 @@ class StoreSettings(BaseModel):
     skull_ok: bool = False
     png_first_column: Literal["left", "right"] = "left"
     png_spacing: tuple[_Positive, _Positive, _Positive] = PNG_SPACING
+
+    FIRST: ClassVar[tuple[str, ...]] = (
+        *("sequence", "intensity", "spacing", "image_size"),
+        *("min_brain", "assume_healthy", "png_first_column", "png_spacing"),
+    )
+    """The fields that stores have had from the beginning."""
+
+    def lasting(self) -> dict[str, Any]:
+        """Return the settings as JSON values to take a checksum of.
+
+        A field that came later counts only where it is not at its default, so that no new field changes the checksum
+        of a store that is there.
+        """
+        usual = type(self)().model_dump(mode="json")
+        values = self.model_dump(mode="json")
+        return {name: value for name, value in values.items() if name in self.FIRST or value != usual[name]}
 
 
 @dataclass(frozen=True)
@@ -78,6 +92,8 @@ class StoredPatient:
         warnings: What was assumed, repaired or cut off.
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     name: str
     source: str
     fingerprint: str
@@ -94,6 +110,8 @@ class StoredPatient:
 class Skipped:
     """A patient of the cohort that is not in the store, and why."""
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     source: str
     reason: str
 
@@ -109,16 +127,16 @@ class Listed:
         brain_masks: With a brain mask.
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     scans: int
     healthy: int
     lesion_masks: int
     brain_masks: int
 
 
-class Split(BaseModel):
+class Split(Saved):
     """How slices were put into parts, and every part ever given to a patient, also to one that is gone by now."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: SplitKind = "patient"
     seed: int = 0
@@ -127,7 +145,7 @@ class Split(BaseModel):
     parts: dict[str, Part] = Field(default_factory=dict)
 
 
-class StoreIndex(BaseModel):
+class StoreIndex(Saved):
     """The attributes of the root group: written last, so that a store is as its index says.
 
     Attributes:
@@ -139,8 +157,6 @@ class StoreIndex(BaseModel):
         stamps: Name of a patient to a hash of the names, sizes and times of its source files.
         listed: Of a store made from a scan list, what the list said.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     complete: bool = True
     settings: StoreSettings
@@ -161,8 +177,9 @@ class StoreIndex(BaseModel):
 
 def group_name(name: str, fingerprint: str, settings: StoreSettings) -> str:
     """Return the name of a patient's group. A changed patient gets another, so the old index stays true."""
-    # These two say which slices are used, not how they look.
-    look = settings.model_dump(mode="json", exclude={"min_brain", "assume_healthy", "skull_ok"})
+    # These say which slices are used, not how they look.
+    use = {"min_brain", "assume_healthy", "skull_ok"}
+    look = {setting: value for setting, value in settings.lasting().items() if setting not in use}
     digest = hashlib.sha256(json.dumps([name, fingerprint, look], sort_keys=True).encode()).hexdigest()
     readable = re.sub(r"[^A-Za-z0-9_-]+", "_", name)[-48:]
     return f"{readable}-{digest[:16]}"
@@ -190,8 +207,14 @@ def read_index(folder: Path) -> StoreIndex:
                 file=folder,
                 mend=again,
             )
-        return StoreIndex.model_validate_json(json.dumps(attributes))
+        index, notes = from_saved(
+            StoreIndex, {key: value for key, value in attributes.items() if key != "schema_version"}
+        )
+        warn_of(notes, file)
+        return index
     except ValidationError as error:
+        if unknown := unknown_keys(error):
+            raise StoreDamagedError(f"{unknown}: not known to this version", file=file, mend=NEWER) from None
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "index"
         raise StoreDamagedError(

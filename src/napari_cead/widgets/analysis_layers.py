@@ -108,7 +108,9 @@ class AnalysisLayers:
             self._image("reconstruction", streaming.reconstruction)
             anomaly = self._image("anomaly map", streaming.anomaly_map)
             anomaly.contrast_limits = _limits(streaming.anomaly_map[streaming.anomaly_map > 0])
-        masks = postprocess(streaming.anomaly_map[indices], params, self.patient.spacing)
+        masks = postprocess(
+            streaming.anomaly_map[indices], params, self.patient.spacing, streaming.brain[indices]
+        )
         self._buffer[indices] = self._shown[indices] = masks
         self._mask_layer()
         if z is not None and z in indices:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from magicgui.widgets import FloatSlider, PushButton, Slider
+from magicgui.widgets import CheckBox, FloatSlider, PushButton, Slider
 from qtpy.QtCore import QLocale, QSignalBlocker, Qt
 from qtpy.QtGui import QIcon, QPixmap
 from qtpy.QtWidgets import (
@@ -111,6 +111,27 @@ class SettingRow:
     def _typed(self, shown: float) -> None:
         value = shown / self._factor
         self.slider.value = int(value) if isinstance(self.slider, Slider) else value
+
+
+class SwitchRow:
+    """A check box for a setting that is on or off, with what `SettingRow` offers of a slider.
+
+    Attributes:
+        slider: The magicgui check box; ``.value`` is True or False.
+    """
+
+    held = False
+
+    def __init__(self, parameter: Parameter, grid: QGridLayout, row: int) -> None:
+        self.slider = CheckBox(value=bool(parameter.default), text=parameter.title)
+        self.slider.native.setToolTip(f"{parameter.description} ({parameter.range})")
+        self.slider.native.setAccessibleName(parameter.title)
+        grid.addWidget(self.slider.native, row, 0, 1, 3)
+
+    def set_quietly(self, value: bool) -> None:
+        """Show a value without telling anybody that it changed."""
+        with self.slider.changed.blocked():
+            self.slider.value = value
 
 
 def section(title: str, parent_layout: QVBoxLayout) -> QGridLayout:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 
 from ..detection import MapOptions, PostprocessParams
+from ..detection.choosing import Suggested
 from ..exploring import Analysis, Key, Session, Streaming
 from ..patients import Patient
 from .actions import actions
@@ -30,7 +31,7 @@ from .patient_source import PatientSource
 from .preferences import preferences
 from .queue_panel import QueuePanel
 from .relay import SessionRelay
-from .result_view import ResultView, rule_text
+from .result_view import ResultView, settings_text
 from .saving import Saving
 from .scale_bar import ScaleBar
 from .shortcuts import Shortcuts
@@ -69,7 +70,9 @@ class ExploreWidget(ExploreForm):
         self.session: Session = found or Session()
         self.layers = LayerView(napari_viewer, self.session)
         self.result = ResultView(self)
-        self.live = LiveMask(self.session, self.layers, self.rows, self._show_figures, self)
+        self.live = LiveMask(
+            self.session, self.layers, {**self.rows, **self.switches}, self._show_figures, self
+        )
         self.layers.on_painted = self.live.painted
         self.insight = Insight(self.session, self.plot, self.lesions, self)
         self.compare = Comparison(self.session, self.layers, self.live, self.comparison, self.insight, self)
@@ -121,6 +124,7 @@ class ExploreWidget(ExploreForm):
 
         self.cancel.changed.connect(self._cancel_clicked)
         self.reset.changed.connect(self.runner.reset)
+        self.use_suggested.changed.connect(self.runner.use_suggested)
         self.undo.changed.connect(self._undo)
         self.redo.changed.connect(self._redo)
         self.discard.changed.connect(self.session.discard_corrections)
@@ -128,7 +132,7 @@ class ExploreWidget(ExploreForm):
         self.lesions.jumped.connect(self.layers.go_to)
         self.queue.open_requested.connect(self.source.open)
         self.insight.figures_ready.connect(self._figures_ready)
-        for setting in self.rows.values():
+        for setting in self.live.rows.values():
             setting.slider.changed.connect(self._setting_moved)
         self.job.progressed.connect(self._progressed)
         self.job.ended.connect(self._job_ended)
@@ -326,9 +330,9 @@ class ExploreWidget(ExploreForm):
         if self.running:
             self.progress.max, self.progress.value = total, done
 
-    def show_rule(self, rule: str) -> None:
-        """Say where the settings come from."""
-        self.rule.setText(rule_text(rule))
+    def show_rule(self, suggestions: Iterable[Suggested], params: PostprocessParams) -> None:
+        """Say where settings come from: see `settings_text`."""
+        self.rule.setText(settings_text(suggestions, params))
 
     def _update_enabled(self) -> None:
         running, analysis = self.running, self.session.analysis

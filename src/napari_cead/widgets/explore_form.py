@@ -12,7 +12,7 @@ from ..detection.params import PARAMETERS
 from ..exploring import DEFAULT_MODEL
 from ..zoo import list_models
 from .compare_panel import ComparePanel
-from .controls import SettingRow, folded, row, section
+from .controls import SettingRow, SwitchRow, folded, row, section
 from .figures_view import FiguresView
 from .lesion_list import LesionList
 from .model_watch import ModelWatch
@@ -37,10 +37,11 @@ class ExploreForm(QWidget):
         cancel: Stops it.
         progress: Slices done.
         option_rows: Slider and number box of every map option, by its name.
-        rows: Slider and number box of every setting, by its name.
+        rows: Slider and number box of every setting, by its name; ``switches`` has the check boxes.
         plot: Histogram and Dice curves under the threshold.
         undo: Takes back a change of settings; ``redo`` makes it again.
-        reset: Goes back to the suggestion; ``rule`` says whose.
+        reset: Goes back to the defaults with the model's threshold; ``use_suggested`` takes all that the model
+            suggests; ``rule`` says where the settings come from.
         dice_label: Dice of the slice and of the volume, as text.
         figures: The other figures.
         volume_label: Detected volume, as text.
@@ -154,10 +155,14 @@ class ExploreForm(QWidget):
     def _build_settings(self, column: QVBoxLayout) -> None:
         grid = section("Post-processing", column)
         self.rows: dict[str, SettingRow] = {}
+        self.switches: dict[str, SwitchRow] = {}
         self.plot = ThresholdPlot()
         for parameter in PARAMETERS:
             if parameter.name == "min_area_mm2":
                 continue  # a setting of the command line and of models; the paper has no such slider
+            if parameter.kind is bool:
+                self.switches[parameter.name] = SwitchRow(parameter, grid, grid.rowCount())
+                continue
             self.rows[parameter.name] = SettingRow(parameter, grid, grid.rowCount())
             if parameter.name == "threshold":
                 grid.addWidget(self.plot, grid.rowCount(), 0, 1, 3)
@@ -168,6 +173,8 @@ class ExploreForm(QWidget):
         self.undo, self.redo, self.reset = (
             PushButton(text=title(name), enabled=name == "reset") for name in ("undo", "redo", "reset")
         )
+        self.use_suggested = PushButton(text=title("use_suggested"))
+        self.use_suggested.native.setToolTip(tip("use_suggested"))
         self.rule = QLabel("")
         self.rule.setWordWrap(True)
         grid.addWidget(self.rule, grid.rowCount(), 0, 1, 3)
@@ -176,6 +183,7 @@ class ExploreForm(QWidget):
             button.native.setToolTip(tip(name))
             buttons.addWidget(button.native)
         grid.addLayout(buttons, grid.rowCount(), 0, 1, 3)
+        grid.addWidget(self.use_suggested.native, grid.rowCount(), 0, 1, 3)
 
     def _build_result(self, column: QVBoxLayout) -> None:
         grid = section("Result", column)

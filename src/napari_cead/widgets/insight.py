@@ -153,6 +153,7 @@ class Insight(QObject):
                 reference,
                 analysis.params,
                 analysis.reconstruction.patient.spacing,
+                brain=analysis.reconstruction.stack.brain,
                 also=shown,
                 known=known,
                 should_stop=stop,

@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, QTimer
 from ..detection import PostprocessParams
 from ..errors import Cancelled
 from ..exploring import Analysis, Session
-from .controls import FINEST, SettingRow
+from .controls import FINEST, SettingRow, SwitchRow
 from .frames import Frames
 from .jobs import Job
 from .layer_view import LayerView
@@ -35,7 +35,7 @@ class LiveMask(QObject):
         wanted: The settings as the sliders have them; the session follows.
         waits: Tells whether something else changes the session: then the volume does not follow yet, for what comes
             of that is not known here before it is done.
-        moved: Whether the user has moved a slider since the model suggested settings.
+        moved: Whether the user has moved a slider since the settings were those of model and defaults.
 
     Args:
         session: What is explored.
@@ -50,7 +50,7 @@ class LiveMask(QObject):
         self,
         session: Session,
         layers: LayerView,
-        rows: Mapping[str, SettingRow],
+        rows: Mapping[str, SettingRow | SwitchRow],
         show_figures: Callable[[NDArray[np.bool_] | None, bool], None],
         parent: QObject,
     ) -> None:
@@ -71,8 +71,9 @@ class LiveMask(QObject):
         self._volume_timer.timeout.connect(self._settle)
         for setting in rows.values():
             setting.slider.changed.connect(self._slider_moved)
-            setting.handle.sliderPressed.connect(self._pressed)
-            setting.handle.sliderReleased.connect(self._released)
+            if isinstance(setting, SettingRow):
+                setting.handle.sliderPressed.connect(self._pressed)
+                setting.handle.sliderReleased.connect(self._released)
 
     @property
     def busy(self) -> bool:
@@ -250,9 +251,8 @@ class LiveMask(QObject):
             painted[z] = stroke[z]
         self.session.correct(painted)
 
-    def reset(self) -> None:
-        """Go back to what the model suggests."""
-        wanted = PostprocessParams() if self.session.analysis is None else self.session.analysis.suggestion
+    def go_to(self, wanted: PostprocessParams) -> None:
+        """Take these settings, which are nobody's own choice, as if the sliders had been moved there."""
         for name, setting in self.rows.items():
             setting.set_quietly(getattr(wanted, name))
         self.wanted = wanted

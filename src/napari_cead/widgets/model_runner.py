@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, QTimer
 
-from ..detection import SCORES, MapOptions, PostprocessParams, available_scores, suggested
+from ..detection import SCORES, MapOptions, available_scores
+from ..detection.choosing import (
+    Params,
+    Settled,
+    Start,
+    settle,
+    settle_by_value,
+    suggestions_for,
+    whence_score,
+)
 from ..errors import CeadError
 from ..exploring import Analysis
 from ..exploring.queue import QueueSettings
@@ -81,16 +90,23 @@ class ModelRunner(QObject):
             CeadError: If the model or the score cannot be used.
         """
         dock = self.dock
-        score = dock.score.value
-        params = self._own_params() or suggested(load_card(find_model(dock.model.value)), score)[1]
+        card, score, options = (
+            load_card(find_model(dock.model.value)),
+            dock.score.value,
+            self.wanted_options(),
+        )
+        params = settle(card, self._own_params(), score).params
+        rule, origins = settle_by_value(
+            whence_score(card, score), suggestions_for(card, score), params, options
+        )
         patient, liked = self.session.patient, preferences()
         return QueueSettings(
             model=dock.model.value,
             score=score,
-            params=params,
+            params=Settled(score, params, options, rule, origins),
             sequence="flair" if patient is None else patient.sequence,
             device=liked.device,
-            options=self.wanted_options(),
+            options=options,
             batch_size=liked.batch_size,
         )
 
@@ -137,47 +153,57 @@ class ModelRunner(QObject):
             self._offer_scores(analysis.score)
 
     def model_chosen(self) -> None:
-        """Show an analysis by this model if there is one, else what the model suggests."""
+        """Show an analysis by this model if there is one, else the settings that it starts with."""
         dock, analysis = self.dock, self.session.analysis
         self.live.moved = False
         model = dock.model.value
         if not model or dock.running:
             return
         try:
-            score, params, rule = suggested(load_card(find_model(model)))
+            card = load_card(find_model(model))
+            settled = settle(card)
         except CeadError as error:
             show_failure(error)
             return
         if analysis is None:
-            self._offer_scores(score)
-            self.session.set(**params.model_dump())
-            dock.show_rule(rule)
+            self._offer_scores(settled.score)
+            self.session.set(**settled.params.model_dump())
+            dock.show_rule(suggestions_for(card, settled.score), settled.params)
             return
         if analysis.key[0] == model:  # back again before anything was run
             self._offer_scores(analysis.score)
             return
-        self._offer_scores(dock.score.value, score)
+        self._offer_scores(dock.score.value, settled.score)
         done = [one.key for one in self.session.analyses if one.key[0] == model]
         if done:
             dock.compare.select((model, dock.score.value) if (model, dock.score.value) in done else done[-1])
 
     def reset(self) -> None:
-        """Go back to the settings that the model suggests."""
-        if self.session.analysis is not None:
+        """Go back to the defaults with the threshold that the model suggests."""
+        self._start_with("default")
+
+    def use_suggested(self) -> None:
+        """Take all settings that the model suggests."""
+        self._start_with("suggested")
+
+    def _start_with(self, start: Start) -> None:
+        analysis = self.session.analysis
+        if analysis is not None:
             self.live.settle_now()  # what was moved right before is a step of its own
-            self.live.reset()
+            self.live.go_to(analysis.start if start == "default" else analysis.suggestion)
             return
         dock = self.dock
         try:
-            _, params, rule = suggested(load_card(find_model(dock.model.value)), dock.score.value)
+            card = load_card(find_model(dock.model.value))
+            settled = settle(card, start, dock.score.value)
         except CeadError as error:
             show_failure(error)
             return
-        self.session.set(**params.model_dump())
-        self.live.moved = False
-        dock.show_rule(rule)
+        self.session.set(**settled.params.model_dump())
+        self.live.moved = start == "suggested"  # a run keeps what was asked for
+        dock.show_rule(suggestions_for(card, settled.score), settled.params)
 
-    def _own_params(self) -> PostprocessParams | None:
+    def _own_params(self) -> Params:
         """Return the settings as they are shown if the user chose them for this model and score; else None."""
         analysis = self.session.analysis
         shown = analysis is not None and analysis.key == (self.dock.model.value, self.dock.score.value)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..detection import PostprocessParams
+from ..detection.choosing import Suggested
 from ..exploring import Analysis, Figures
 from ..metrics import volume_ml
 from .compare_panel import share
@@ -41,8 +44,7 @@ class ResultView:
             dock.figures.show_slice(None)
             dock.figures.show_volume(None)
             return
-        rules = [one.rule for one in analysis.suggestions if one.params == dock.live.wanted]
-        dock.rule.setText(rule_text(rules[0]) if rules else "Your settings")
+        dock.rule.setText(settings_text(analysis.suggestions, dock.live.wanted))
         if settled:
             dock.insight.go_on()
         patient = analysis.reconstruction.patient
@@ -61,13 +63,30 @@ class ResultView:
         )
 
 
-def rule_text(rule: str) -> str:
-    """Return a rule in words."""
-    return {
-        "default": "Default settings",
-        "validation": "Suggested: best on validation patients",
-        "healthy-quantile": "Suggested: quantile of healthy slices",
-    }.get(rule, f"Suggested: {rule}")
+def settings_text(suggestions: Iterable[Suggested], params: PostprocessParams) -> str:
+    """Return where settings come from, in words.
+
+    Args:
+        suggestions: What the model suggests.
+        params: The settings.
+    """
+    for one in suggestions:
+        for start, settings in (("suggested", one.params), ("default", one.start)):
+            if params == settings:
+                return _rule_text(one.rule, start)
+    return "Your settings"
+
+
+def _rule_text(rule: str, start: str) -> str:
+    if rule == "default":
+        return "Default settings"
+    words = {
+        "validation": "best on validation patients",
+        "healthy-quantile": "quantile of healthy slices",
+    }.get(rule, rule)
+    return (
+        f"Suggested: {words}" if start == "suggested" else f"Default settings, suggested threshold: {words}"
+    )
 
 
 def _volume_dice(analysis: Analysis) -> str:

@@ -76,7 +76,12 @@ TEXTS: Mapping[str, Text] = {
         "Dice of the whole volume at every threshold, raw and after post-processing; click to set the threshold",
     ),
     "rule": Text("Rule", "Where the settings come from"),
-    "reset": Text("Reset", "Go back to what the model suggests"),
+    "reset": Text("Reset", "Go back to the defaults, with the threshold that the model suggests"),
+    "use_suggested": Text(
+        "Use suggested settings",
+        "Take all settings that the model suggests, not its threshold alone. A threshold that was chosen together with "
+        "another closing, area opening or dilation suits these better than the defaults",
+    ),
     "undo": Text("Undo", "Take back the last change of settings"),
     "redo": Text("Redo", "Make the change of settings again"),
     # Result

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     FiniteFloat,
+    PrivateAttr,
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
     model_validator,
 )
 
-from ..errors import ModelDamagedError, ModelNotFoundError
+from ..errors import CeadWarning, ModelDamagedError, ModelNotFoundError
+from ..json_files import NEWER, Saved, from_saved, unknown_keys
 from ..models.specs import ModelSpec
+from .summary import PRIVATE, PUBLIC
 
 SCHEMA_VERSION = 1
 CARD_FILE = "model.json"
@@ -31,11 +33,7 @@ Millimetres = Annotated[FiniteFloat, Field(gt=0, le=1000)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Preprocessing(_Frozen):
+class Preprocessing(Saved):
     """How a patient becomes the network's input.
 
     Attributes:
@@ -54,7 +52,7 @@ class Preprocessing(_Frozen):
 Range = tuple[FiniteFloat, FiniteFloat]
 
 
-class ContrastRange(_Frozen):
+class ContrastRange(Saved):
     """What the contrast of the training patients measured, from the lowest to the highest.
 
     Attributes:
@@ -66,7 +64,7 @@ class ContrastRange(_Frozen):
     rim: Range | None = None
 
 
-class Suggestion(_Frozen):
+class Suggestion(Saved):
     """Settings to start from.
 
     Attributes:
@@ -77,17 +75,17 @@ class Suggestion(_Frozen):
 
     score: str
     rule: str
-    params: dict[str, FiniteFloat | int] = Field(default_factory=dict)
+    params: dict[str, FiniteFloat | int | bool] = Field(default_factory=dict)
 
 
-class Parent(_Frozen):
+class Parent(Saved):
     """A model that this one was fine-tuned from."""
 
     name: Name
     sha256: Sha256
 
 
-class ModelCard(_Frozen):
+class ModelCard(Saved):
     """Everything about a model but its weights.
 
     Attributes:
@@ -110,22 +108,34 @@ class ModelCard(_Frozen):
         schema_version: Version of this layout.
     """
 
-    schema_version: Literal[1] = 1
-    name: Name
-    description: str = ""
-    spec: ModelSpec
-    preprocessing: Preprocessing = Preprocessing()
-    training: dict[str, Any] = Field(default_factory=dict)
-    score_scales: dict[str, Annotated[FiniteFloat, Field(gt=0)]] = Field(default_factory=dict)
-    suggestions: tuple[Suggestion, ...] = ()
-    parents: tuple[Parent, ...] = ()
-    statistics: tuple[Name, ...] = ()
-    contrast: ContrastRange | None = None
-    mirror_average: bool = False
-    notes: str = ""
-    parameters: int = Field(default=0, ge=0)
-    dtype: Literal["float32", "float16"] = "float32"
-    sha256: Literal[""] | Sha256 = ""
+    UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"notes", "contrast", "mirror_average"})
+
+    _remarks: tuple[str, ...] = PrivateAttr(())
+
+    # Each says whether it is private, and so stays out of an export. Of `training` and `parents`, `privacy` says more.
+    schema_version: Annotated[Literal[1], PUBLIC] = 1
+    name: Annotated[Name, PUBLIC]
+    description: Annotated[str, PUBLIC] = ""
+    spec: Annotated[ModelSpec, PUBLIC]
+    preprocessing: Annotated[Preprocessing, PUBLIC] = Preprocessing()
+    training: Annotated[dict[str, Any], PUBLIC] = Field(default_factory=dict)
+    score_scales: Annotated[dict[str, Annotated[FiniteFloat, Field(gt=0)]], PUBLIC] = Field(
+        default_factory=dict
+    )
+    suggestions: Annotated[tuple[Suggestion, ...], PUBLIC] = ()
+    parents: Annotated[tuple[Parent, ...], PUBLIC] = ()
+    statistics: Annotated[tuple[Name, ...], PUBLIC] = ()
+    contrast: Annotated[ContrastRange | None, PUBLIC] = None
+    mirror_average: Annotated[bool, PUBLIC] = False
+    notes: Annotated[str, PRIVATE] = ""
+    parameters: Annotated[int, PUBLIC] = Field(default=0, ge=0)
+    dtype: Annotated[Literal["float32", "float16"], PUBLIC] = "float32"
+    sha256: Annotated[Literal[""] | Sha256, PUBLIC] = ""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said of the file that it was read from: missing and unknown keys."""
+        return self._remarks
 
     @model_validator(mode="after")
     def _one_size(self) -> ModelCard:
@@ -139,14 +149,16 @@ class ModelCard(_Frozen):
     @model_serializer(mode="wrap")
     def _without_what_is_not_used(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = serialize(self)
-        for name in (
-            "notes",
-            "contrast",
-            "mirror_average",
-        ):  # versions that know no such thing can read the card
+        for name in self.UNWRITTEN:  # versions that know no such thing can read the card
             if not values.get(name):
                 values.pop(name, None)
         return values
+
+
+def warn_of_remarks(card: ModelCard) -> None:
+    """Warn of missing and unknown keys where a card is shown or written anew, which leaves out what is unknown."""
+    for remark in card.remarks:
+        warnings.warn(remark, CeadWarning, stacklevel=3)
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -205,13 +217,16 @@ def parse_card(content: bytes, file: Path) -> ModelCard:
             mend="update napari-cead, or save the model again with this version",
         )
     try:
-        card = ModelCard.model_validate_json(text, strict=True)
+        card, notes = from_saved(ModelCard, values, strict=True)
     except ValidationError as error:
+        if unknown := unknown_keys(error):
+            raise ModelDamagedError(f"{unknown}: not known to this version", file=file, mend=NEWER) from None
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the card"
         raise ModelDamagedError(f"{where}: {first['msg']}", file=file, mend=_AGAIN) from None
     if not card.sha256:
         raise ModelDamagedError("the card has no sha256 of the weights", file=file, mend=_AGAIN)
+    card._remarks = tuple(f"{file}: {note}" for note in notes)
     return card
 
 

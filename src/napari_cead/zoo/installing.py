@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import OutputError, ParameterError
 from .archive import is_archive, open_archive, write_archive
-from .card import load_card
+from .card import ModelCard, load_card, warn_of_remarks
 from .finding import bundled_names, find_model, models_folder
 from .onnx import export_onnx, is_onnx
 from .privacy import private_card
@@ -75,10 +75,15 @@ def export_model(name_or_folder: str | Path, target: str | Path, *, private: boo
     if is_onnx(path):
         return export_onnx(name_or_folder, path)
     folder = find_model(name_or_folder)
-    change = private_card if private else None
+    change = _told_private_card if private else None
     if is_archive(path):
         return write_archive(folder, path, change)
     return copy_model(folder, path, change=change)
+
+
+def _told_private_card(card: ModelCard) -> ModelCard:
+    warn_of_remarks(card)
+    return private_card(card)
 
 
 def check_name(name: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..atomic import to_json, write_text
 from ..errors import ModelError, ModelNotFoundError, OutputError, ParameterError
-from .card import CARD_FILE, WEIGHTS_FILE, ModelCard, load_card
+from .card import CARD_FILE, WEIGHTS_FILE, ModelCard, load_card, warn_of_remarks
 from .finding import bundled_names, find_model, find_models, models_folder
 from .installing import check_name
 
@@ -171,6 +171,7 @@ def _uncovered(name: str) -> Path | None:
 
 
 def _write(folder: Path, card: ModelCard) -> None:
+    warn_of_remarks(card)
     write_text(folder / CARD_FILE, to_json(card.model_dump(mode="json")))
 
 
