@@ -26,6 +26,14 @@ def evaluate(
         Path | None,
         typer.Option(help="Split file or slice store: validation patients choose, test patients report."),
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Without validation patients: the settings for each of so many folds of the patients are chosen on "
+            "the others.",
+        ),
+    ] = None,
     sequence: Annotated[
         str | None,
         typer.Option(
@@ -35,7 +43,7 @@ def evaluate(
     workers: Workers = None,
     scheduler: Scheduler = None,
     device: Device = "auto",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap and of the folds.")] = 0,
     shown: Annotated[
         Progress, typer.Option("--progress", help="bar, or json: a line on stderr for each step.")
     ] = Progress.BAR,
@@ -53,6 +61,7 @@ def evaluate(
         out,
         scores=[*SCORES] if wanted == ["all"] else wanted,
         split=split,
+        folds=folds,
         sequence=None if sequence is None else [name for name in sequence.split(",") if name],
         device=device,
         seed=seed,
@@ -79,7 +88,7 @@ def evaluate_models(
         typer.echo(
             f"{row.model:<16} {row.rule:<17} {row.score or '–':<18} "
             f"dice_patient {number(None if figures is None else figures.dice_patient)}  "
-            f"dice_pooled {number(None if figures is None else figures.dice_pooled)}"
+            f"dice_pooled {number(None if figures is None else figures.dice_pooled)}  {row.chosen}".rstrip()
         )
     reported = len(found.parts["test"])
     typer.echo(f"{reported} patients reported, {len(found.skipped)} skipped; see {out / 'report.html'}")

@@ -23,15 +23,7 @@ from ..metrics import ImageQuality
 from ..slices import brain_mask
 from ..zoo import Detector, Suggestion
 from .cases import BINS, Case
-from .rules import (
-    MORPHOLOGIES,
-    MORPHOLOGIES_OF_DENOISERS,
-    QUANTILE,
-    Choice,
-    quantile_of,
-    search,
-    threshold_of_healthy,
-)
+from .rules import QUANTILE, Choice, quantile_of, search, threshold_of_healthy
 from .statistics import HealthyStatistics
 
 if TYPE_CHECKING:
@@ -93,8 +85,8 @@ def calibrate(
 ) -> Calibration:
     """Measure a trained model on the validation slices of its store.
 
-    Memory: the slices of one patient, and one byte for each brain voxel of the validation patients and each of the
-    scores that are searched (about 5 MB for a patient of 150 slices and a score), and a sixteenth of the healthy brain
+    Memory: the slices of one patient, and four bytes for each brain voxel of the validation patients and each of the
+    scores that are searched (about 8 MB for a patient of 150 slices and a score), and a sixteenth of the healthy brain
     voxels for the scores that need scaling (about 3 MB). Denoisers have searched scores whose scale is known only after
     all patients: then each patient passes through the network twice.
 
@@ -182,7 +174,6 @@ def calibrate(
     for number, score in enumerate(searched):
         chosen[score] = search(
             cases[score],
-            morphologies=MORPHOLOGIES_OF_DENOISERS if denoising else MORPHOLOGIES,
             on_progress=_shifted(on_progress, (before + number) * len(names), total),
             should_stop=should_stop,
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, overload
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +15,7 @@ from ..detection.postprocessing import StagedPostprocessor
 from ..detection.thresholds import ScoreHistograms
 from ..metrics import PatientCounts
 from ..metrics.overlap import slice_counts
-
-COARSE = 31
-"""Thresholds of the first pass of a search."""
-
-BETWEEN = 5
-"""Thresholds between two neighbours of the first pass, for the second one."""
-
-THRESHOLDS: tuple[float, ...] = tuple(
-    round(float(value), 4) for value in np.geomspace(0.02, 0.999, (COARSE - 1) * (BETWEEN + 1) + 1)
-)
-"""The candidates of a search, geometric: fine where residuals lie, and up to where bright tissue lies in an image."""
+from .candidates import Spread
 
 BINS = 1024
 """Bins of the histograms; a power of two keeps them exact."""
@@ -33,32 +23,37 @@ BINS = 1024
 MIN_BRAIN = 0.15
 """Share of the model's image that has to be brain for a slice to count as a healthy slice, as in training."""
 
-MARGIN = 2
-"""Pixels kept around the brain for the dilation; the largest dilation radius that a search tries."""
-
 
 @dataclass(frozen=True, eq=False)
 class Case:
     """One patient's anomaly map under one score, cut to brain and lesion, with its reference.
 
-    The map is kept as one byte a voxel, the number of `THRESHOLDS` it is above. At each of these thresholds, masks
-    and counts are exactly those of the full float32 map, at any other one they would not be: only these are taken.
+    Of the map the values of the brain are kept, and which voxels they are of: masks and counts are those of the whole
+    map, at whatever settings.
 
     Attributes:
         name: Name of the patient.
-        levels: (Z, Y, X) uint8, how many of `THRESHOLDS` the anomaly map is above.
+        values: (n,) float32, the anomaly map at the voxels of the brain.
+        brain: Which voxels (Z, Y, X) of the cut volume are brain, packed to bits.
+        shape: Shape (Z, Y, X) of the cut volume.
+        room: Rows before and behind it in a whole slice, then columns.
         reference: (Z, Y, X) bool lesion mask; None for an unlabelled patient.
         brain_slices: Which slices show brain (Z,).
         spacing: Size of a voxel (z, y, x) in mm.
         healthy: Histogram of the anomaly map over the brain voxels of the patient's healthy slices.
+        spread: The values of the map.
     """
 
     name: str
-    levels: NDArray[np.uint8]
+    values: NDArray[np.float32]
+    brain: NDArray[np.uint8]
+    shape: tuple[int, int, int]
+    room: tuple[int, int, int, int]
     reference: NDArray[np.bool_] | None
     brain_slices: NDArray[np.bool_]
     spacing: tuple[float, float, float]
     healthy: ScoreHistograms
+    spread: Spread
 
     @classmethod
     def of(
@@ -81,16 +76,22 @@ class Case:
             healthy_slices: Slices (Z,) known to be free of lesion, with enough brain.
         """
         inside: NDArray[np.bool_] = brain if reference is None else np.asarray(brain | reference)
-        rows, columns = (_range(np.asarray(inside.any(axis=axes)), MARGIN) for axes in ((0, 2), (0, 1)))
-        box = (_range(np.asarray(inside.any(axis=(1, 2))), 0), rows, columns)
-        calm = anomaly_map[healthy_slices]
+        box = tuple(_range(np.asarray(inside.any(axis=axes))) for axes in ((1, 2), (0, 2), (0, 1)))
+        cut, calm = brain[box], anomaly_map[healthy_slices]
+        values = anomaly_map[box][cut].astype(np.float32, copy=False)
+        depth, height, width = cut.shape
+        (_, rows, columns), (_, tall, wide) = box, brain.shape
         return cls(
             name=name,
-            levels=_levels(anomaly_map[box]),
+            values=values,
+            brain=np.packbits(cut),
+            shape=(depth, height, width),
+            room=(rows.start, tall - rows.stop, columns.start, wide - columns.stop),
             reference=None if reference is None else np.ascontiguousarray(reference[box]),
             brain_slices=np.asarray(brain.any(axis=(1, 2)))[box[0]],
             spacing=spacing,
             healthy=ScoreHistograms.of(calm, np.zeros(calm.shape, np.bool_), brain[healthy_slices], BINS),
+            spread=Spread.of(values),
         )
 
     @property
@@ -98,119 +99,123 @@ class Case:
         """Whether the patient is labelled and has a lesion."""
         return self.reference is not None and bool(self.reference.any())
 
-    def stages(self) -> StagedPostprocessor:
-        """Return the post-processing of the map, for `THRESHOLDS` and dilation radii up to `MARGIN` alone."""
-        # Rounded up to the next candidate: above just those candidates that the map itself is above.
-        return StagedPostprocessor(_ROUNDED_UP.take(self.levels), self.spacing, workers=1)
+    def opened(self, radius: int) -> tuple[StagedPostprocessor, NDArray[np.bool_]]:
+        """Return the post-processing of the map, and the reference in the same frame.
 
-    def mask(self, params: PostprocessParams) -> NDArray[np.bool_]:
-        """Return the detected mask at one setting, cut as the levels are.
-
-        Raises:
-            ValueError: If the threshold is not one of `THRESHOLDS` or the dilation radius above `MARGIN`.
-        """
-        if params.threshold not in THRESHOLDS or params.dilation_radius > MARGIN:
-            raise ValueError(f"a case cannot be post-processed at {params}")
-        return self.stages().volume(params)
-
-    def counts(self, mask: NDArray[np.bool_]) -> PatientCounts:
-        """Return the counts of a detected mask; slices without brain and lesion, which add nothing, are missing.
+        Args:
+            radius: Largest dilation radius, for which the frame has room as far as the slice reaches.
 
         Raises:
             ValueError: If the patient is unlabelled.
         """
         if self.reference is None:
             raise ValueError(f"{self.name} has no lesion mask")
-        return PatientCounts(*slice_counts(mask, self.reference), self.brain_slices)
+        brain = np.unpackbits(self.brain, count=int(np.prod(self.shape))).reshape(self.shape).view(np.bool_)
+        volume = np.zeros(self.shape, dtype=np.float32)
+        volume[brain] = self.values
+        top, bottom, left, right = (min(radius, room) for room in self.room)
+        frame = ((0, 0), (top, bottom), (left, right))
+        return StagedPostprocessor(np.pad(volume, frame), self.spacing, workers=1), np.pad(
+            self.reference, frame
+        )
+
+    def masks(self, params: PostprocessParams) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return the detected mask at one setting, and the reference in the same frame.
+
+        Raises:
+            ValueError: If the patient is unlabelled.
+        """
+        stages, reference = self.opened(params.dilation_radius)
+        return stages.volume(params), reference
+
+    def counts(self, mask: NDArray[np.bool_], reference: NDArray[np.bool_]) -> PatientCounts:
+        """Return the counts of masks from `masks`; slices without brain and lesion, which add nothing, are missing."""
+        return PatientCounts(*slice_counts(mask, reference), self.brain_slices)
+
+    def dice(self, grid: Sequence[PostprocessParams]) -> NDArray[np.float64]:
+        """Return the Dice of the volume at each of the settings (NaN where both masks are empty).
+
+        Raises:
+            ValueError: If the patient is unlabelled.
+        """
+        stages, reference = self.opened(max((params.dilation_radius for params in grid), default=0))
+        lesion, peak = int(np.count_nonzero(reference)), np.fmax.reduce(self.values, initial=np.float32(0))
+        dice = np.full(len(grid), np.nan)
+        # What shares a threshold and a closing shares its components.
+        order = sorted(
+            range(len(grid)), key=lambda index: (grid[index].threshold, grid[index].closing_radius)
+        )
+        for index in order:
+            params = grid[index]
+            if not peak > np.float32(params.threshold):  # nothing is above it
+                dice[index] = 0.0 if lesion else np.nan
+                continue
+            mask = stages.volume(params)
+            detected = int(np.count_nonzero(mask))
+            found = int(np.count_nonzero(mask & reference))
+            dice[index] = 2 * found / (detected + lesion) if detected + lesion else np.nan
+        return dice
 
     def save(self, file: Path | IO[bytes]) -> None:
         """Write the case to an ``.npz`` file."""
         np.savez(
             file,
-            levels=self.levels,
+            values=self.values,
+            brain=self.brain,
+            shape=np.array(self.shape),
+            room=np.array(self.room),
             reference=np.zeros(0, np.uint8) if self.reference is None else np.packbits(self.reference),
             brain_slices=self.brain_slices,
             spacing=np.array(self.spacing),
             healthy=self.healthy.healthy,
+            spread_values=self.spread.values,
+            spread_counts=self.spread.counts,
         )
 
     @classmethod
     def load(cls, file: Path, name: str) -> Case:
         """Read a case written by `save`."""
         with np.load(file, allow_pickle=False) as stored:
-            levels, bits, healthy = stored["levels"], stored["reference"], stored["healthy"]
+            depth, height, width = (int(size) for size in stored["shape"])
+            top, bottom, left, right = (int(size) for size in stored["room"])
             z, y, x = (float(size) for size in stored["spacing"])
-            reference = np.unpackbits(bits, count=levels.size).reshape(levels.shape).view(np.bool_)
+            bits, count = stored["reference"], depth * height * width
+            reference = np.unpackbits(bits, count=count).reshape(depth, height, width).view(np.bool_)
             return cls(
                 name=name,
-                levels=levels,
-                reference=reference if bits.size else None,
+                values=stored["values"],
+                brain=stored["brain"],
+                shape=(depth, height, width),
+                room=(top, bottom, left, right),
+                reference=reference if bits.size or not count else None,
                 brain_slices=stored["brain_slices"],
                 spacing=(z, y, x),
-                healthy=ScoreHistograms(np.zeros_like(healthy), healthy),
+                healthy=_healthy(stored),
+                spread=_spread(stored),
             )
 
 
 def healthy_in(file: Path) -> ScoreHistograms:
     """Return the histogram of the healthy slices of a case written by ``save``, without reading its map."""
     with np.load(file, allow_pickle=False) as stored:
-        healthy = stored["healthy"]
+        return _healthy(stored)
+
+
+def spread_in(file: Path) -> Spread:
+    """Return the spread of a case written by ``save``, without reading its map."""
+    with np.load(file, allow_pickle=False) as stored:
+        return _spread(stored)
+
+
+def _healthy(stored: Any) -> ScoreHistograms:
+    healthy = stored["healthy"]
     return ScoreHistograms(np.zeros_like(healthy), healthy)
 
 
-class CasesOnDisk(Sequence[Case]):
-    """Cases in a folder, read one at a time: a cohort takes the memory of one patient.
-
-    A patient of 150 slices at 0.94 mm takes about 5 MB of disk.
-
-    Args:
-        folder: An empty folder of its own.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._names: list[str] = []
-        folder.mkdir()
-
-    def append(self, case: Case) -> None:
-        """Write a case behind the others."""
-        case.save(self._file(len(self)))
-        self._names.append(case.name)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    @overload
-    def __getitem__(self, index: int) -> Case: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Case]: ...
-    def __getitem__(self, index: int | slice) -> Case | Sequence[Case]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        number = range(len(self))[index]
-        return Case.load(self._file(number), self._names[number])
-
-    def __iter__(self) -> Iterator[Case]:
-        return (self[number] for number in range(len(self)))
-
-    def _file(self, number: int) -> Path:
-        return self._folder / f"{number}.npz"
+def _spread(stored: Any) -> Spread:
+    return Spread(stored["spread_values"], stored["spread_counts"])
 
 
-_EDGES = np.array(THRESHOLDS, dtype=np.float32)
-_ROUNDED_UP = np.append(_EDGES, np.float32(1))
-
-
-def _levels(anomaly_map: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return how many of the thresholds each voxel is above; NaN is above none."""
-    levels = np.zeros(anomaly_map.shape, dtype=np.uint8)
-    above = anomaly_map > _EDGES[0]  # most of a box is below: only the rest is looked up
-    levels[above] = np.searchsorted(_EDGES, anomaly_map[above], side="left")
-    return levels
-
-
-def _range(occupied: NDArray[np.bool_], margin: int) -> slice:
+def _range(occupied: NDArray[np.bool_]) -> slice:
     where = np.flatnonzero(occupied)
-    if not where.size:
-        return slice(0, 0)
-    return slice(max(int(where[0]) - margin, 0), int(where[-1]) + 1 + margin)
+    return slice(int(where[0]), int(where[-1]) + 1) if where.size else slice(0, 0)

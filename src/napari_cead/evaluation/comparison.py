@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -25,10 +25,10 @@ from .measuring import BASELINE_SCORE
 from .members import Cohort, Steps
 from .passes import BASELINE, Outcome, Pass, Plan
 from .report import write_report
-from .results import NOTHING, Evaluation, ModelSummary, Row, SlicePicture
+from .results import NOTHING, Evaluation, ModelSummary, Row, SlicePicture, choosers
 from .rules import QUANTILE, RULES, Progress, Rule, Stop, quantile_of
 from .showing import picture_jobs, take_pictures
-from .splits import Split, split_cohort
+from .splits import Split, folds_of, split_cohort
 from .twins import compare_twins
 from .work import SubjectSpec, let_models_go
 
@@ -56,6 +56,7 @@ def evaluate(
     report: bool = True,
     workers: int | None = 1,
     scheduler: str | None = None,
+    folds: int | None = None,
     on_progress: Progress | None = None,
     should_stop: Stop | None = None,
 ) -> Evaluation:
@@ -64,11 +65,12 @@ def evaluate(
     Every model is run under each of its scores, and the settings of the post-processing are chosen by each of the
     rules: on validation patients (`healthy-quantile`, `validation`), never on those reported, except by `oracle`,
     which is optimistic and says so. Without validation patients the first two are those on the model's card; where
-    the card has none either, the row stays empty. The baselines are raw intensity under the same rules, seen on the
+    the card has none either, the row stays empty. With ``folds`` the reported patients choose for each other: those of
+    the other folds for each. The baselines are raw intensity under the same rules, seen on the
     same grid as by the first model, and a detector that finds nothing.
 
     Patients are measured one by one, here or by the workers of a cluster, each under a group of models, and what is
-    measured goes to files in ``out`` at once (about 5 MB of disk for each patient of 150 slices under each model and
+    measured goes to files in ``out`` at once (about 8 MB of disk for each patient of 150 slices under each model and
     score). Whatever ends an evaluation, the next one with the same arguments goes on where it stopped; the files are
     removed when it is complete. Results do not depend on who did the work, or in which order.
 
@@ -87,13 +89,14 @@ def evaluate(
         quantile: Share of the healthy brain voxels below the threshold of `healthy-quantile`; None: 0.99, of
             denoisers 0.997 (see :func:`~napari_cead.evaluation.rules.quantile_of`).
         device: See :func:`~napari_cead.devices.pick_device`.
-        seed: Seed of the bootstrap.
+        seed: Seed of the bootstrap, and of who is in which fold.
         resamples: Resamples of the bootstrap.
         report: Whether to write ``report.html`` (which takes the extra ``evaluate``).
         workers: Processes at work at a time; 1: this one alone; None: one for each GPU or else processor core. More
             than one start as Python's ``multiprocessing`` does with ``spawn``: scripts need ``if __name__ ==
             "__main__":`` around the call.
         scheduler: Address of a running Dask cluster to use instead; its workers see the same files.
+        folds: Number of folds where there are no validation patients.
         on_progress: Called with (steps done, steps in all).
         should_stop: Asked between patients.
 
@@ -103,8 +106,8 @@ def evaluate(
     Raises:
         PatientError: If there is no patient, or none that can be reported.
         ModelError: If there is no such model, or it is damaged.
-        ParameterError: If a score or rule is unknown, no model can give any of the scores, or the quantile is not
-            in [0, 1].
+        ParameterError: If a score or rule is unknown, no model can give any of the scores, the quantile is not in
+            [0, 1], or there cannot be so many folds.
         StoreError: If the split or the store cannot be read.
         OutputError: If the folder cannot be written.
         MissingExtraError: If several processes or the report need a package that is not installed.
@@ -117,12 +120,13 @@ def evaluate(
     wanted = (sequence,) if sequence is None or isinstance(sequence, str) else tuple(dict.fromkeys(sequence))
     splits = [split_cohort(cohort, split, sequence=name, png_spacing=png_spacing) for name in wanted]
     if split is None and chosen:
-        notes.append(_NO_SPLIT)
+        notes.append(_NO_SPLIT if folds is None else _IN_FOLDS)
     notes += _one_baseline_of_several(chosen)
+    fold = _folds(splits, folds, seed)
     parts = [
         _Part(Cohort(found), found, _subjects(chosen, found.sequence, device, quantile)) for found in splits
     ]
-    steps = Steps(sum(part.steps(rules) for part in parts), on_progress)
+    steps = Steps(sum(part.steps(rules, bool(fold)) for part in parts), on_progress)
     rules = tuple(dict.fromkeys(rules))
     with _kept(Path(out), _identity(parts, chosen, rules, quantile, where)) as folder:
         try:
@@ -135,12 +139,13 @@ def evaluate(
                         seed=seed,
                         resamples=resamples,
                         assume_healthy=part.split.assume_healthy,
+                        folds=fold,
                     )
                     part.run(chosen, plan, folder / part.split.sequence, crew, steps, should_stop)
                     if not part.outcomes[BASELINE].nothing:
                         raise _nobody(part.cohort, Path(cohort))
                 pictures = [
-                    picture for part in parts for picture in part.pictures(crew, should_stop) if report
+                    picture for part in parts for picture in part.pictures(crew, fold, should_stop) if report
                 ]
         finally:
             let_models_go()
@@ -183,6 +188,7 @@ def evaluate(
             ),
             curves=tuple(curve for part in parts for done in part.outcomes for curve in done.curves),
             pictures=tuple(pictures),
+            folds=_by_fold(first.cohort, fold),
         )
     write_report(evaluation, out)
     if report:
@@ -200,9 +206,11 @@ class _Part:
         self.outcomes: list[Outcome] = []
         self.folder = Path()
 
-    def steps(self, rules: Sequence[Rule]) -> int:
+    def steps(self, rules: Sequence[Rule], in_folds: bool) -> int:
         """Return how many steps of progress there will be: each patient under each model, and in each search."""
         validation, test = (len(self.cohort.part(part)) for part in ("validation", "test"))
+        if in_folds:
+            return test * (len(self.subjects) + bool({"validation", "oracle"} & set(rules)))
         looks = validation * any(rule != "oracle" for rule in rules) + test
         return looks * len(self.subjects) + validation * ("validation" in rules) + test * ("oracle" in rules)
 
@@ -217,13 +225,13 @@ class _Part:
     ) -> None:
         """Measure, choose and count."""
         self.folder = folder
-        suggestions = {number: model.card.suggestions for number, model in enumerate(models, start=1)}
+        cards = {number: model.card for number, model in enumerate(models, start=1)}
         # The card of the model that lends the baseline its grid says what healthy slices of its own sequence have.
         if models and models[0].card.preprocessing.sequence == self.split.sequence:
-            suggestions[BASELINE] = models[0].card.suggestions
+            cards[BASELINE] = models[0].card
         groups = _groups(self.subjects)
         self.outcomes = Pass(
-            self.subjects, groups, suggestions, self.cohort, plan, folder, crew, steps, should_stop
+            self.subjects, groups, cards, self.cohort, plan, folder, crew, steps, should_stop
         ).run()
 
     def rows(self, resamples: int, seed: int) -> list[Row]:
@@ -241,13 +249,46 @@ class _Part:
         )
         return [*(row for done in models for row in done.rows), *free.rows, nothing]
 
-    def pictures(self, crew: Tasks, should_stop: Stop | None) -> list[SlicePicture]:
+    def pictures(self, crew: Tasks, folds: Mapping[str, int], should_stop: Stop | None) -> list[SlicePicture]:
         """Take pictures of slices under each model."""
         rows = [row for done in self.outcomes for row in done.rows]
         members = {member.name: member for member in self.cohort.part("test")}
         models = self.subjects[BASELINE + 1 :]
-        jobs = picture_jobs(rows, models, members, self.split.png_spacing, self.folder)
+        validation = self.cohort.part("validation")
+        jobs = picture_jobs(
+            rows,
+            models,
+            members,
+            self.split.png_spacing,
+            self.folder,
+            choosers=choosers(_by_fold(self.cohort, folds), len(validation)),
+            folds=folds,
+        )
         return take_pictures(jobs, crew, should_stop)
+
+
+def _folds(splits: Sequence[Split], count: int | None, seed: int) -> dict[str, int]:
+    """Return the fold of each reported patient; none if no folds are asked for.
+
+    Raises:
+        ParameterError: If there are validation patients, or not enough others.
+    """
+    if count is None:
+        return {}
+    if any(split.part("validation") for split in splits):
+        raise ParameterError(
+            "the split has validation patients, which choose the settings",
+            mend="leave out either it or --folds",
+        )
+    return folds_of({member.name for split in splits for member in split.part("test")}, count, seed)
+
+
+def _by_fold(cohort: Cohort, folds: Mapping[str, int]) -> tuple[tuple[str, ...], ...]:
+    names = [member.name for member in cohort.part("test") if folds]
+    return tuple(
+        tuple(name for name in names if folds[name] == fold)
+        for fold in range(max(folds.values(), default=-1) + 1)
+    )
 
 
 def _one_baseline_of_several(models: Sequence[_Model]) -> list[str]:
@@ -331,6 +372,12 @@ def _identity(
 _NO_SPLIT = (
     "no split: all patients are reported, and a patient that a model was trained or calibrated on makes its figures "
     "optimistic"
+)
+
+
+_IN_FOLDS = (
+    "no split: all patients are reported, each with settings that those of the other folds chose; a patient that a "
+    "model was trained on makes its figures optimistic"
 )
 
 

@@ -147,7 +147,8 @@ def _rows(
         yield LesionRow(name, score, rule, chosen_on, params, figures)
     none_healthy = np.zeros(len(brain), dtype=np.bool_)
     case = Case.of(patient.name, anomaly_map, patient.lesion_mask, brain, patient.spacing, none_healthy)
-    best = search([case], should_stop=should_stop)
+    # With what the other rules have chosen among what it tries, it is a bound.
+    best = search([case], also=[params for *_, params in chosen], should_stop=should_stop)
     if best is not None:
         mask = postprocess(anomaly_map, best.params, patient.spacing)
         yield LesionRow(name, score, "oracle", THIS_PATIENT, best.params, _figures(patient, mask, brain))

@@ -1,4 +1,4 @@
-"""Models over a cohort: first its validation patients, which choose the settings, then the reported ones."""
+"""Models over a cohort: its validation patients choose the settings, or the other folds; then others are reported."""
 
 from __future__ import annotations
 
@@ -6,40 +6,47 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ..atomic import to_json
 from ..detection import PostprocessParams
 from ..detection.thresholds import ScoreHistograms
-from ..errors import CeadError, PatientError
+from ..errors import CeadError
 from ..metrics import ImageQuality
 from ..patients import find_files
 from ..tasks import Failure, Stop, Tasks
 from ..training.sources import source_files, stamp
 from ..training.splits import Part
-from ..zoo import Suggestion
-from .cases import BINS, healthy_in
+from ..zoo import ModelCard
+from .cases import BINS
+from .choosing import (
+    FOLDS,
+    OPTIMISTIC,
+    REPORTED,
+    VALIDATION,
+    Chosen,
+    Files,
+    Key,
+    Searched,
+    best_rule,
+    chosen_by_healthy,
+    chosen_by_lesions,
+    no_oracle,
+    on_card,
+    search_all,
+    suggested_settings,
+    whole,
+)
 from .measuring import Measured
 from .members import Cohort, Steps
 from .ranking import ranking
 from .records import read_record
 from .results import Curve, PatientFigures, Row
-from .rules import (
-    MORPHOLOGIES,
-    Choice,
-    Rule,
-    best_of,
-    coarse_grid,
-    fine_grid,
-    means_over,
-    threshold_of_healthy,
-)
+from .rules import Rule
 from .splits import Member
-from .work import CountJob, GridJob, MeasureJob, SubjectSpec, count_at, measure_group, search_grid
+from .work import CountJob, MeasureJob, SubjectSpec, count_at, measure_group
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,8 @@ class Plan:
         seed: Seed of the bootstrap.
         resamples: Resamples of the bootstrap.
         assume_healthy: Whether slices of unlabelled validation patients count as healthy.
+        folds: By name, the fold of each reported patient: those of the other folds choose for it. Empty: the validation
+            patients choose.
     """
 
     sequence: str
@@ -61,6 +70,7 @@ class Plan:
     seed: int
     resamples: int
     assume_healthy: bool = False
+    folds: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -80,31 +90,10 @@ class Outcome:
     nothing: list[PatientFigures] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Chosen:
-    """What a rule chose for a score: the settings, on what, and why there are none."""
-
-    params: PostprocessParams | None
-    chosen_on: str = ""
-    note: str = ""
-
-
-_NO_SETTINGS: dict[Rule, str] = {
-    "healthy-quantile": "no healthy slices of validation patients",
-    "validation": "no validation patients with lesions",
-    "oracle": "no reported patient has a lesion",
-}
-
-_NOTHING_ABOVE = "the threshold is 1, the largest value of a score: nothing can be above it"
-
-_OPTIMISTIC = "optimistic: chosen on the patients that are reported"
-
-
 BASELINE = 0
 """Number of the subject that is raw intensity: who cannot be read under it is left out altogether."""
 
-_Key = tuple[int, str]  # number of a subject, score
-_Files = Mapping[_Key, list[tuple[str, Path]]]  # the cases of each, with the patients' names
+_Figures = dict[tuple[int, str, str], list[PatientFigures]]  # by subject, score and rule
 
 
 class Pass:
@@ -116,7 +105,7 @@ class Pass:
     Args:
         subjects: What is evaluated; the first is the baseline of raw intensity.
         groups: Numbers of the subjects that are in memory together.
-        suggestions: By number, settings on a model's card, for rules that the validation patients cannot serve.
+        cards: By number, the card with settings for rules that nobody else can serve.
         cohort: The patients; those that turn out to be broken are skipped from then on.
         plan: What holds for all models.
         folder: Where files go.
@@ -129,7 +118,7 @@ class Pass:
         self,
         subjects: Sequence[SubjectSpec],
         groups: Sequence[Sequence[int]],
-        suggestions: Mapping[int, Sequence[Suggestion]],
+        cards: Mapping[int, ModelCard],
         cohort: Cohort,
         plan: Plan,
         folder: Path,
@@ -137,44 +126,46 @@ class Pass:
         steps: Steps,
         should_stop: Stop | None = None,
     ) -> None:
-        self.subjects, self.groups, self.suggestions = subjects, groups, suggestions
+        self.subjects, self.groups, self.cards = subjects, groups, cards
         self.cohort, self.plan, self.folder = cohort, plan, folder
         self.tasks, self.steps, self.should_stop = tasks, steps, should_stop
         self._places: dict[Member, str] = {}
-        self.keys: tuple[_Key, ...] = tuple(
+        self.keys: tuple[Key, ...] = tuple(
             (number, score) for number, subject in enumerate(subjects) for score in subject.scores
         )
 
     def run(self) -> list[Outcome]:
-        """Choose the settings on validation patients, and count on the reported ones.
+        """Choose the settings, and count on the reported patients.
 
         Raises:
             Cancelled: If ``should_stop`` returned true.
         """
-        fixed = [rule for rule in self.plan.rules if rule != "oracle"]
-        chosen: dict[_Key, dict[Rule, _Chosen]] = {key: {} for key in self.keys}
-        if fixed:
-            self._choose_on_validation(fixed, chosen)
-        settings: dict[int, dict[str, dict[str, PostprocessParams]]] = defaultdict(dict)
-        for (number, score), by_rule in chosen.items():
-            settings[number][score] = {
-                rule: choice.params for rule, choice in by_rule.items() if choice.params is not None
-            }
-        oracle = "oracle" in self.plan.rules
-        tag = _hash([[number, score, settings[number][score]] for number, score in self.keys])
-        files = self._measure("test", settings, oracle, tag)
-        outcomes, histograms, figures = self._gathered(tag)
-        curves: dict[_Key, Any] = {}
-        if oracle:
-            found, curves = self._search(files)
-            self._count_at_best(files, found, chosen, figures)
+        if self.plan.folds:
+            files, tag, chosen, found = self._choose_in_folds()
+            outcomes, histograms, _ = self._gathered(tag)
+            figures = self._counted(files, chosen)
+        else:
+            chosen = self._choose_on_validation()
+            settings: dict[int, dict[str, dict[str, PostprocessParams]]] = defaultdict(dict)
+            for (number, score), by_rule in chosen.items():
+                settings[number][score] = {
+                    rule: choice.at(0) for rule, choice in by_rule.items() if choice.params
+                }
+            oracle = "oracle" in self.plan.rules
+            tag = _hash([[number, score, settings[number][score]] for number, score in self.keys])
+            files = self._measure("test", settings, oracle, tag)
+            outcomes, histograms, figures = self._gathered(tag)
+            found = self._search(files, [self._names(files)], chosen) if oracle else {}
+        if "oracle" in self.plan.rules:
+            self._bound(files, found, chosen, figures)
         for number, score in self.keys:
+            key = number, score
             outcomes[number].rows += [
-                self._row(number, score, rule, chosen[number, score][rule], figures, histograms)
+                self._row(number, score, rule, chosen[key][rule], figures, histograms)
                 for rule in self.plan.rules
             ]
             outcomes[number].curves.append(
-                self._curve(number, score, histograms[number, score], curves.get((number, score)))
+                self._curve(number, score, histograms[key], found[key].curve if key in found else ())
             )
         return outcomes
 
@@ -186,7 +177,7 @@ class Pass:
         settings: Mapping[int, Mapping[str, Mapping[str, PostprocessParams]]],
         keep_cases: bool,
         tag: str,
-    ) -> _Files:
+    ) -> Files:
         """Measure all patients of a part under all models; return where their cases are."""
         members = self.cohort.part(part)
         jobs = [
@@ -256,12 +247,10 @@ class Pass:
             if file.exists():
                 yield member, read_record(file)
 
-    def _gathered(
-        self, tag: str
-    ) -> tuple[list[Outcome], dict[_Key, ScoreHistograms], dict[tuple[int, str, str], list[PatientFigures]]]:
+    def _gathered(self, tag: str) -> tuple[list[Outcome], dict[Key, ScoreHistograms], _Figures]:
         outcomes = [Outcome() for _ in self.subjects]
         histograms = dict.fromkeys(self.keys, ScoreHistograms.empty(BINS))
-        figures: dict[tuple[int, str, str], list[PatientFigures]] = defaultdict(list)
+        figures: _Figures = defaultdict(list)
         for number, outcome in enumerate(outcomes):
             for member, measured in self._records(number, "test", tag):
                 outcome.quality += measured.quality
@@ -277,92 +266,141 @@ class Pass:
 
     # -- choosing ----------------------------------------------------------------------------------------------
 
-    def _choose_on_validation(self, rules: Sequence[Rule], chosen: dict[_Key, dict[Rule, _Chosen]]) -> None:
+    def _choose_on_validation(self) -> dict[Key, dict[Rule, Chosen]]:
+        """Return what the rules choose on the validation patients, or else what a card says."""
+        chosen: dict[Key, dict[Rule, Chosen]] = {key: {} for key in self.keys}
+        if not set(self.plan.rules) - {"oracle"}:
+            return chosen
         files = self._measure("validation", {}, True, "look")
         for number in range(len(self.subjects)):
             for member, measured in self._records(number, "validation", "look"):
                 for text in measured.warnings:
                     self.cohort.note(member, text)
-        searched = self._search(files)[0] if "validation" in rules else {}
+        groups = [self._names(files)]
+        self._choose_by_healthy(files, groups, VALIDATION, chosen)
+        if "validation" in self.plan.rules:
+            found = self._search(files, groups, chosen)
+            self._choose_by_lesions(found, 1, VALIDATION, chosen)
+        return chosen
+
+    def _choose_in_folds(self) -> tuple[Files, str, dict[Key, dict[Rule, Chosen]], dict[Key, Searched]]:
+        """Return the cases of the reported patients, and what the rules choose for each fold on all others."""
+        chosen: dict[Key, dict[Rule, Chosen]] = {key: {} for key in self.keys}
+        tag, folds = "look", self.plan.folds
+        files = self._measure("test", {}, True, tag)
+        everyone = self._names(files)
+        others = [
+            {name for name in everyone if folds[name] != fold} for fold in range(max(folds.values()) + 1)
+        ]
+        self._choose_by_healthy(files, others, FOLDS, chosen)
+        found: dict[Key, Searched] = {}
+        if {"validation", "oracle"} & set(self.plan.rules):
+            found = self._search(files, [*others, everyone], chosen)
+        if "validation" in self.plan.rules:
+            self._choose_by_lesions(found, len(others), FOLDS, chosen)
+        return files, tag, chosen, found
+
+    def _choose_by_healthy(
+        self,
+        files: Files,
+        groups: Sequence[set[str]],
+        chosen_on: str,
+        chosen: dict[Key, dict[Rule, Chosen]],
+    ) -> None:
+        rule: Rule = "healthy-quantile"
+        for key in self.keys if rule in self.plan.rules else ():
+            subject = self.subjects[key[0]]
+            found = chosen_by_healthy(files[key], groups, subject.quantile, chosen_on)
+            chosen[key][rule] = found or on_card(self.cards.get(key[0]), subject.name, key[1], rule)
+
+    def _choose_by_lesions(
+        self,
+        found: Mapping[Key, Searched],
+        groups: int,
+        chosen_on: str,
+        chosen: dict[Key, dict[Rule, Chosen]],
+    ) -> None:
         for key in self.keys:
-            for rule in rules:
-                if rule == "validation":
-                    choice = searched.get(key)
-                    params = None if choice is None else choice.params
-                else:
-                    healthy = (healthy_in(file) for _, file in files[key])
-                    total = sum(healthy, start=ScoreHistograms.empty(BINS))
-                    params = threshold_of_healthy(total, self.subjects[key[0]].quantile)
-                chosen[key][rule] = self._chosen(key, rule, params)
+            number, score = key
+            own = chosen_by_lesions(found[key], groups, chosen_on)
+            chosen[key]["validation"] = own or on_card(
+                self.cards.get(number), self.subjects[number].name, score, "validation"
+            )
 
-    def _chosen(self, key: _Key, rule: Rule, params: PostprocessParams | None) -> _Chosen:
-        """Take what was chosen on the validation patients, or what the model's card says."""
-        if params is not None:
-            return _Chosen(params, "validation patients", _NOTHING_ABOVE if params.threshold >= 1 else "")
-        number, score = key
-        for suggestion in self.suggestions.get(number, ()):
-            if (suggestion.score, suggestion.rule) == (score, rule):
-                return _Chosen(PostprocessParams().replace(**suggestion.params), "model card")
-        on_card = "" if number == BASELINE else f", and {self.subjects[number].name} suggests none"
-        return _Chosen(None, note=_NO_SETTINGS[rule] + on_card)
+    def _search(
+        self, files: Files, groups: Sequence[set[str]], chosen: Mapping[Key, Mapping[Rule, Chosen]]
+    ) -> dict[Key, Searched]:
+        """Search the best settings of groups of patients, also among what other rules have chosen."""
+        also = {
+            key: [
+                *(params for choice in by_rule.values() for params in choice.params),
+                *suggested_settings(self.cards.get(key[0]), key[1]),
+            ]
+            for key, by_rule in chosen.items()
+        }
+        return search_all(files, groups, also, self.tasks, self.steps, self.should_stop)
 
-    def _search(self, files: _Files) -> tuple[dict[_Key, Choice | None], dict[_Key, Any]]:
-        """Search the best settings for every model and score; return them, and ``dice_patient`` of the first pass."""
-        coarse = coarse_grid()
-        dice, lesions = self._dice(files, dict.fromkeys(self.keys, coarse), count=True)
-        first = {key: best_of(coarse, dice[key], lesions[key]) for key in self.keys}
-        means = {key: means_over(coarse, dice[key]) for key in self.keys if lesions[key]}
-        grids = {key: fine_grid(choice) for key, choice in first.items() if choice is not None}
-        dice, lesions = self._dice({key: files[key] for key in grids}, grids)
-        best = {key: best_of(grid, dice[key], lesions[key]) for key, grid in grids.items()}
-        return {key: best.get(key) for key in self.keys}, means
+    def _bound(
+        self,
+        files: Files,
+        found: Mapping[Key, Searched],
+        chosen: dict[Key, dict[Rule, Chosen]],
+        figures: _Figures,
+    ) -> None:
+        """Take the best settings of all reported patients, or what another rule chose where that is better still.
 
-    def _dice(
-        self, files: _Files, grids: Mapping[_Key, Sequence[PostprocessParams]], *, count: bool = False
-    ) -> tuple[dict[_Key, list[Any]], dict[_Key, bool]]:
-        by_patient: dict[str, dict[Path, tuple[PostprocessParams, ...]]] = {}
+        It can be: every fold has settings of its own, and the search has the same for all.
+        """
+        for key in self.keys:
+            best = found[key].choices[-1]
+            chosen[key]["oracle"] = (
+                no_oracle()
+                if best is None
+                else Chosen((best.params,), REPORTED, found[key].patients[-1], (best.edge,), OPTIMISTIC)
+            )
+        for place, own in self._counted(
+            files, {key: {"oracle": chosen[key]["oracle"]} for key in self.keys}
+        ).items():
+            figures[place] = own
+        for key in self.keys:
+            if not chosen[key]["oracle"].params:
+                continue
+            rule = best_rule(
+                {rule: figures[(*key, rule)] for rule in self.plan.rules if (*key, rule) in figures}
+            )
+            if rule not in (None, "oracle"):
+                chosen[key]["oracle"] = replace(
+                    chosen[key][rule], chosen_on=REPORTED, chosen_by=found[key].patients[-1], note=OPTIMISTIC
+                )
+                figures[(*key, "oracle")] = figures[(*key, rule)]
+
+    def _counted(self, files: Files, chosen: Mapping[Key, Mapping[Rule, Chosen]]) -> _Figures:
+        """Return the figures of each reported patient at what the rules chose for it."""
+        wanted: dict[str, dict[Path, dict[Rule, PostprocessParams]]] = {}
+        for key, by_rule in chosen.items():
+            for name, file in files[key]:
+                wanted.setdefault(name, {})[file] = {
+                    rule: choice.at(self.plan.folds.get(name, 0))
+                    for rule, choice in by_rule.items()
+                    if choice.params
+                }
+        jobs = [
+            CountJob(name, {file: tuple(by_rule.values()) for file, by_rule in own.items()})
+            for name, own in wanted.items()
+        ]
+        counted: dict[Path, dict[PostprocessParams, PatientFigures]] = {}
+        for number, result in self.tasks.each(count_at, jobs, self.should_stop):
+            counted |= whole(result, jobs[number].name)
+        figures: _Figures = defaultdict(list)
         for key, cases in files.items():
             for name, file in cases:
-                by_patient.setdefault(name, {})[file] = tuple(grids[key])
-        jobs = [GridJob(name, found) for name, found in by_patient.items()]
-        measured: dict[Path, tuple[bool, list[float]]] = {}
-        for number, found in self.tasks.each(search_grid, jobs, self.should_stop):
-            measured |= _whole(found, jobs[number].name)
-            if count:
-                self.steps.advance()
-        return (
-            {
-                key: [np.array(measured[file][1]) for _, file in cases if file in measured]
-                for key, cases in files.items()
-            },
-            {
-                key: any(measured[file][0] for _, file in cases if file in measured)
-                for key, cases in files.items()
-            },
-        )
+                for rule, params in wanted[name][file].items():
+                    figures[(*key, rule)].append(counted[file][params])
+        return figures
 
-    def _count_at_best(
-        self,
-        files: _Files,
-        found: Mapping[_Key, Choice | None],
-        chosen: Mapping[_Key, dict[Rule, _Chosen]],
-        figures: dict[tuple[int, str, str], list[PatientFigures]],
-    ) -> None:
-        by_patient: dict[str, dict[Path, PostprocessParams]] = {}
-        for key in self.keys:
-            best = found[key]
-            if best is None:
-                chosen[key]["oracle"] = _Chosen(None, note=_NO_SETTINGS["oracle"])
-                continue
-            chosen[key]["oracle"] = _Chosen(best.params, "reported patients", _OPTIMISTIC)
-            for name, file in files[key]:
-                by_patient.setdefault(name, {})[file] = best.params
-        jobs = [CountJob(name, settings) for name, settings in by_patient.items()]
-        counted: dict[Path, PatientFigures] = {}
-        for number, result in self.tasks.each(count_at, jobs, self.should_stop):
-            counted |= _whole(result, jobs[number].name)
-        for key in self.keys:
-            figures[(*key, "oracle")] = [counted[file] for _, file in files[key] if file in counted]
+    @staticmethod
+    def _names(files: Files) -> set[str]:
+        return {name for cases in files.values() for name, _ in cases}
 
     # -- rows --------------------------------------------------------------------------------------------------
 
@@ -371,20 +409,23 @@ class Pass:
         number: int,
         score: str,
         rule: Rule,
-        choice: _Chosen,
+        choice: Chosen,
         figures: Mapping[tuple[int, str, str], Sequence[PatientFigures]],
-        histograms: Mapping[_Key, ScoreHistograms],
+        histograms: Mapping[Key, ScoreHistograms],
     ) -> Row:
         name, plan = self.subjects[number].name, self.plan
-        if choice.params is None:
+        if not choice.params:
             return Row(name, score, rule, None, note=choice.note, sequence=plan.sequence)
         return Row.of(
             name,
             score,
             rule,
-            choice.params,
+            choice.at(0) if len(set(choice.params)) == 1 else None,
             figures[number, score, rule],
             chosen_on=choice.chosen_on,
+            chosen_by=choice.chosen_by,
+            edge=choice.edge,
+            folds=choice.params if len(choice.params) > 1 else (),
             note=choice.note,
             ranking=ranking(histograms[number, score]),
             resamples=plan.resamples,
@@ -392,17 +433,10 @@ class Pass:
             sequence=plan.sequence,
         )
 
-    def _curve(self, number: int, score: str, histograms: ScoreHistograms, means: Any) -> Curve:
+    def _curve(
+        self, number: int, score: str, histograms: ScoreHistograms, own: Sequence[tuple[float, float]]
+    ) -> Curve:
         raw, every = histograms.dice(), BINS // CURVE
-        own = (
-            []
-            if means is None
-            else [
-                (params.threshold, float(value))
-                for params, value in zip(coarse_grid(), means, strict=True)
-                if params.replace(threshold=MORPHOLOGIES[0].threshold) == MORPHOLOGIES[0]
-            ]
-        )
         return Curve(
             model=self.subjects[number].name,
             score=score,
@@ -417,17 +451,6 @@ class Pass:
 
 CURVE = 256
 """Thresholds of a curve of the raw map."""
-
-
-def _whole(found: Any, name: str) -> Any:
-    """Return what a task found; one that failed on files of our own making is a bug or a full disk."""
-    if isinstance(found, Failure):
-        raise PatientError(
-            f"what was measured of it cannot be read again: {found.reason}",
-            file=name,
-            mend="free space on the disk and evaluate into an empty folder",
-        )
-    return found
 
 
 def _hash(values: Any) -> str:

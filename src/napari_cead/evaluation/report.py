@@ -47,6 +47,9 @@ COLUMNS: tuple[str, ...] = (
     "hd95_patients",
     "lesion_precision",
     *(f"{figure}_{size.column}" for size in SIZES for figure in ("sensitivity", "lesions")),
+    "chosen_by",
+    "edge",
+    "fold_thresholds",
 )
 """Columns of ``results.csv``: the averages by their exact names, then their intervals and what else there is."""
 
@@ -89,6 +92,7 @@ def described(evaluation: Evaluation) -> dict[str, Any]:
             "resamples": evaluation.resamples,
             "quantile": evaluation.quantile,
             "parts": dict(evaluation.parts),
+            "folds": evaluation.folds,
             "models": [asdict(model) for model in evaluation.models],
             "rows": [
                 {**_row_values(evaluation, row), "per_patient": [_patient(item) for item in row.patients]}
@@ -117,6 +121,9 @@ def results_csv(evaluation: Evaluation) -> str:
         for stratum in values.pop("strata"):
             values[f"sensitivity_{columns[stratum['label']]}"] = stratum["sensitivity"]
             values[f"lesions_{columns[stratum['label']]}"] = stratum["lesions"]
+        values["fold_thresholds"] = (
+            " ".join(str(params["threshold"]) for params in values.pop("folds")) or None
+        )
         rows.append(values)
     return _csv(COLUMNS, rows)
 
@@ -173,6 +180,9 @@ def _row_values(evaluation: Evaluation, row: Row) -> dict[str, Any]:
         "hd95_patients": row.hd95_patients,
         "lesion_precision": row.lesion_precision,
         "strata": [asdict(stratum) for stratum in row.strata],
+        "chosen_by": row.chosen_by,
+        "edge": row.edge or None,
+        "folds": [params.model_dump(mode="json") for params in row.folds],
     }
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..detection import PostprocessParams
 from ..metrics import Averages, Interval, PatientCounts, averages, bootstrap
 from ..metrics.overlap import NAN
+from .candidates import Edge
 from .strata import LesionRecord, SizeStratum, strata
 
 __all__ = [
@@ -32,7 +33,9 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 2
-"""Version of ``results.json``; 2 added sizes of lesions, HD95, twins, curves and the sequence of a row."""
+"""Version of ``results.json``; 2 added sizes of lesions, HD95, twins, curves and the sequence of a row.
+
+Fields that are added since are left out by nobody who reads by name: ``chosen_by``, ``edge`` and ``folds``."""
 
 NOTHING = "nothing"
 """Name of the baseline that detects nothing."""
@@ -97,8 +100,9 @@ class Row:
         model: Name of the model, or of a baseline.
         score: Anomaly score; None for the baseline that detects nothing.
         rule: The rule that chose the settings; ``"none"`` for the baseline that detects nothing.
-        params: The settings; None if the rule had nothing to go by.
-        chosen_on: ``"validation patients"``, ``"model card"`` or ``"reported patients"``; empty without a choice.
+        params: The settings; None if the rule had nothing to go by, or if the folds have several.
+        chosen_on: ``"validation patients"``, ``"other folds"``, ``"model card"`` or ``"reported patients"``; empty
+            without a choice.
         note: Why there are no figures, or what they have to be read with.
         averages: The averages; None without settings.
         intervals: Bootstrap intervals by name of the average.
@@ -115,6 +119,11 @@ class Row:
             never is.
         hd95_patients: Patients where it is defined: those with lesion and detection.
         strata: Lesion-wise sensitivity by size of the lesion.
+        chosen_by: How many patients chose the settings, the fewest of all folds; None if nobody did or a card does not
+            say.
+        edge: ``"lowest"`` or ``"highest"`` where the threshold lies at that end of those tried, beyond which a better
+            one may lie.
+        folds: The settings of each fold; empty without folds, or where they have one choice.
     """
 
     model: str
@@ -137,6 +146,26 @@ class Row:
     hd95: float = NAN
     hd95_patients: int = 0
     strata: tuple[SizeStratum, ...] = field(default=(), repr=False)
+    chosen_by: int | None = None
+    edge: Edge = ""
+    folds: tuple[PostprocessParams, ...] = ()
+
+    @property
+    def settings(self) -> tuple[PostprocessParams, ...]:
+        """The settings, those of each fold if there are folds."""
+        return self.folds or (() if self.params is None else (self.params,))
+
+    @property
+    def threshold(self) -> str:
+        """The threshold for a reader, from the lowest to the highest of all folds."""
+        values = sorted({params.threshold for params in self.settings})
+        ends = [_threshold(value) for value in (values[:1] + values[-1:] if len(values) > 1 else values)]
+        return "–".join(dict.fromkeys(ends))
+
+    @property
+    def chosen(self) -> str:
+        """What the settings were chosen on, by how many patients, and whether at the edge; empty without a choice."""
+        return chosen_by(self.chosen_on, self.chosen_by, self.edge)
 
     @property
     def optimistic(self) -> bool:
@@ -153,6 +182,9 @@ class Row:
         patients: Sequence[PatientFigures],
         *,
         chosen_on: str = "",
+        chosen_by: int | None = None,
+        edge: Edge = "",
+        folds: tuple[PostprocessParams, ...] = (),
         note: str = "",
         ranking: tuple[float, float] = (NAN, NAN),
         sequence: str = "flair",
@@ -168,6 +200,9 @@ class Row:
             params: The settings.
             patients: Figures of each patient at these settings.
             chosen_on: What the settings were chosen on.
+            chosen_by: How many patients chose them.
+            edge: At which end of the thresholds tried the threshold lies.
+            folds: The settings of each fold.
             note: What the figures have to be read with.
             ranking: AUROC and average precision.
             sequence: The sequence that the model saw.
@@ -186,6 +221,9 @@ class Row:
             rule=rule,
             params=params,
             chosen_on=chosen_on,
+            chosen_by=chosen_by,
+            edge=edge,
+            folds=folds,
             note=note,
             averages=averages(counts),
             intervals=bootstrap(counts, resamples, seed),
@@ -202,6 +240,30 @@ class Row:
             hd95_patients=len(distances),
             strata=strata(patients, resamples, seed),
         )
+
+
+def chosen_by(chosen_on: str, patients: int | None, edge: str = "") -> str:
+    """Return for a reader what settings were chosen on.
+
+    Args:
+        chosen_on: What they were chosen on; empty without a choice.
+        patients: How many patients chose, if that is known.
+        edge: At which end of the thresholds tried the threshold lies.
+    """
+    several = "" if patients == 1 else "s"
+    words = {
+        "model card": f"model card ({patients} patient{several})",
+        "other folds": f"{patients} patient{several} of the other folds",
+    }.get(chosen_on, f"{patients} {chosen_on.removesuffix('s')}{several}")
+    if patients is None or not chosen_on:
+        words = chosen_on
+    return f"{words}, at the edge: {edge} threshold tried" if edge else words
+
+
+def _threshold(value: float) -> str:
+    """Return a threshold for a reader; one below 1 never reads as 1, above which nothing is."""
+    short = f"{value:.4g}"
+    return short if float(short) < 1 or value >= 1 else f"{value:.9g}"
 
 
 @dataclass(frozen=True)
@@ -274,6 +336,7 @@ class SlicePicture:
         anomaly_map: The anomaly (Y, X) float32 in [0, 1].
         mask: The detected mask (Y, X) bool.
         reference: The lesion mask (Y, X) bool.
+        threshold: The threshold of the detected mask.
     """
 
     model: str
@@ -289,6 +352,7 @@ class SlicePicture:
     anomaly_map: NDArray[np.float32] = field(repr=False)
     mask: NDArray[np.bool_] = field(repr=False)
     reference: NDArray[np.bool_] = field(repr=False)
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -351,6 +415,7 @@ class Evaluation:
         twins: Context-encoding models beside their twins.
         curves: Dice over the threshold.
         pictures: Slices to look at; they are in no table.
+        folds: Names of the patients of each fold, whose settings the others chose; empty without folds.
     """
 
     cohort: Path
@@ -369,3 +434,20 @@ class Evaluation:
     twins: tuple[Twins, ...] = ()
     curves: tuple[Curve, ...] = field(default=(), repr=False)
     pictures: tuple[SlicePicture, ...] = field(default=(), repr=False)
+    folds: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def choosers(self) -> int:
+        """How many patients chose by their lesion masks: validation patients, or the fewest of all other folds."""
+        return choosers(self.folds, len(self.parts.get("validation", ())))
+
+
+def choosers(folds: Sequence[Sequence[str]], validation: int) -> int:
+    """Return how many patients chose by their lesion masks.
+
+    Args:
+        folds: The patients of each fold; empty without folds.
+        validation: Number of validation patients.
+    """
+    sizes = [len(fold) for fold in folds]
+    return sum(sizes) - max(sizes) if sizes else validation

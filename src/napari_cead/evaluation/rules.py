@@ -4,9 +4,10 @@
   patients through, with the paper's morphology. It needs to know which slices are healthy, and no lesion masks.
 - `validation`: the threshold and morphology with the best ``dice_patient`` of validation patients, after
   post-processing.
-- `oracle`: the same search on the very patients that are then reported. Optimistic: a bound, not a result.
+- `oracle`: the same search on the very patients that are then reported, which also tries what every other rule has
+  chosen. Optimistic: a bound on the ``dice_patient`` of the other rules, not a result.
 
-The same rules serve models and the baseline of raw intensity.
+The same rules and the same candidates (`candidates`) serve models, their cards and the baselines.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from ..detection import PostprocessParams
 from ..detection.thresholds import ScoreHistograms
 from ..errors import Cancelled, ParameterError
 from ..zoo import ModelCard
-from .cases import BETWEEN, BINS, THRESHOLDS, Case
+from .candidates import Edge, Spread, coarse_grid, coarse_thresholds, edge_of, fine_thresholds, merged
+from .cases import BINS, Case
 
 Rule = Literal["healthy-quantile", "validation", "oracle"]
 
@@ -37,18 +39,8 @@ QUANTILE_OF_DENOISERS = 0.997
 """The same for models that repair what was corrupted: they leave most of a healthy brain alone, and 1 % of it would be
 more than most lesions have."""
 
-MORPHOLOGIES: tuple[PostprocessParams, ...] = (
-    PostprocessParams(closing_radius=2, area_fraction=0.6, dilation_radius=1),
-    PostprocessParams(closing_radius=1, area_fraction=0.6, dilation_radius=0),
-)
-"""What a search tries beside thresholds: the paper's defaults, and a tighter one for small lesions."""
-
-MORPHOLOGIES_OF_DENOISERS = (
-    *MORPHOLOGIES,
-    PostprocessParams(closing_radius=1, area_fraction=0.2, dilation_radius=0),
-)
-"""What the card of a denoiser tries: its map is calm where nothing is, so that smaller lesions beside a large one may
-stay, which an area opening of 60 % drops."""
+FEW = 10
+"""Patients that should choose by their lesion masks, at least: what is best for fewer is much a matter of chance."""
 
 Progress = Callable[[int, int], None]
 Stop = Callable[[], bool]
@@ -61,10 +53,22 @@ class Choice:
     Attributes:
         params: The settings.
         dice_patient: Mean over the searched patients of the Dice of the volume, at these settings.
+        edge: At which end of the thresholds tried its threshold lies; empty inside.
     """
 
     params: PostprocessParams
     dice_patient: float
+    edge: Edge = ""
+
+
+def rule_order(choosers: int) -> tuple[Rule, ...]:
+    """Return the rules, the one to compare models by first: `validation` if enough patients chose by their masks.
+
+    Args:
+        choosers: Patients that chose by their lesion masks; what is on a card was chosen by none of them.
+    """
+    first: tuple[Rule, Rule] = ("validation", "healthy-quantile")
+    return (*(first if choosers >= FEW else reversed(first)), "oracle")
 
 
 def quantile_of(card: ModelCard) -> float:
@@ -84,6 +88,7 @@ def choose(
     cases: Sequence[Case],
     *,
     quantile: float = QUANTILE,
+    also: Sequence[PostprocessParams] = (),
     on_progress: Progress | None = None,
     should_stop: Stop | None = None,
 ) -> PostprocessParams | None:
@@ -93,6 +98,7 @@ def choose(
         rule: One of `RULES`.
         cases: Validation patients; for `oracle` the patients that are reported.
         quantile: Share of the healthy brain voxels that lie below the threshold of `healthy-quantile`.
+        also: Settings that a search tries as well; for `oracle` those that the other rules have chosen.
         on_progress: Called with (patients done, patients in all) during a search.
         should_stop: Asked between patients of a search.
 
@@ -107,7 +113,7 @@ def choose(
         raise ParameterError(f"unknown threshold rule {rule!r}", mend=f"use one of {', '.join(RULES)}")
     if rule == "healthy-quantile":
         return healthy_settings(cases, quantile)
-    found = search(cases, on_progress=on_progress, should_stop=should_stop)
+    found = search(cases, also=also, on_progress=on_progress, should_stop=should_stop)
     return None if found is None else found.params
 
 
@@ -146,55 +152,74 @@ def threshold_of_healthy(healthy: ScoreHistograms, quantile: float = QUANTILE) -
 def search(
     cases: Sequence[Case],
     *,
-    morphologies: Sequence[PostprocessParams] = MORPHOLOGIES,
+    also: Sequence[PostprocessParams] = (),
     on_progress: Progress | None = None,
     should_stop: Stop | None = None,
 ) -> Choice | None:
     """Return the settings with the highest ``dice_patient`` after post-processing; None without a lesion.
 
-    First every sixth of `THRESHOLDS` with each of the morphologies, then all thresholds between the neighbours of the
-    best. Of several best settings the first wins: the paper's morphology, then the lowest threshold.
+    First the thresholds of `coarse_thresholds` with each of `MORPHOLOGIES`, and what other rules have chosen; then the
+    thresholds between the neighbours of the best. Of several best settings the first wins: the paper's morphology, then
+    the lowest threshold.
 
     Args:
-        cases: Patients; unlabelled ones are passed over. One is in memory for each processor.
-        morphologies: Radii and areas to try.
+        cases: Patients; unlabelled ones are passed over. As many are unpacked at a time as there are processors.
+        also: Settings to try as well: with what other rules have chosen, none of them is better.
         on_progress: Called with (patients done, patients in all), which counts each patient once.
         should_stop: Asked between patients.
 
     Raises:
         Cancelled: If ``should_stop`` returned true.
     """
-    found = best_of(*_measured(cases, coarse_grid(morphologies), on_progress, should_stop))
-    return None if found is None else best_of(*_measured(cases, fine_grid(found), None, should_stop))
+    if not any(case.has_lesion for case in cases):
+        if on_progress is not None:
+            on_progress(len(cases), len(cases))
+        return None
+    spread = Spread.together(case.spread for case in cases)
+    thresholds = coarse_thresholds(spread)
+    coarse = coarse_grid(thresholds, also)
+    dice = _measured(cases, coarse, on_progress, should_stop)
+    fine = fine_grid(spread, thresholds, best_of(coarse, dice))
+    more = _measured(cases, fine, None, should_stop)
+    return best_of(*joined(coarse, dice, fine, more), thresholds=thresholds)
 
 
-def coarse_grid(morphologies: Sequence[PostprocessParams] = MORPHOLOGIES) -> list[PostprocessParams]:
-    """Return the settings of the first pass of a search: those of the first morphology first."""
-    return [shape.replace(threshold=value) for shape in morphologies for value in THRESHOLDS[:: BETWEEN + 1]]
-
-
-def fine_grid(found: Choice) -> list[PostprocessParams]:
+def fine_grid(spread: Spread, thresholds: Sequence[float], found: Choice) -> list[PostprocessParams]:
     """Return the settings of the second pass, around the best of the first."""
-    middle = THRESHOLDS.index(found.params.threshold)
-    near = THRESHOLDS[max(middle - BETWEEN, 0) : middle + BETWEEN + 1]
+    near = fine_thresholds(spread, thresholds, found.params.threshold)
     return [found.params.replace(threshold=value) for value in near]
 
 
+def joined(
+    coarse: Sequence[PostprocessParams],
+    dice: Sequence[NDArray[np.float64]],
+    fine: Sequence[PostprocessParams],
+    more: Sequence[NDArray[np.float64]],
+) -> tuple[list[PostprocessParams], list[NDArray[np.float64]]]:
+    """Return the settings of both passes, those first that win a tie, with the Dice of each patient at them."""
+    place = {params: index for index, params in reversed(list(enumerate([*coarse, *fine])))}
+    grid = merged(coarse, fine)
+    order = [place[params] for params in grid]
+    return grid, [np.concatenate(pair)[order] for pair in zip(dice, more, strict=True)]
+
+
 def best_of(
-    grid: Sequence[PostprocessParams], dice: Sequence[NDArray[np.float64]], lesions: bool
-) -> Choice | None:
-    """Return the first of the settings with the highest ``dice_patient``; None without a lesion.
+    grid: Sequence[PostprocessParams],
+    dice: Sequence[NDArray[np.float64]],
+    *,
+    thresholds: Sequence[float] = (),
+) -> Choice:
+    """Return the first of the settings with the highest ``dice_patient``.
 
     Args:
         grid: The settings.
-        dice: Of each labelled patient, its Dice at each of the settings, from :func:`dice_over`.
-        lesions: Whether any of the patients has a lesion.
+        dice: Of each labelled patient, its Dice at each of the settings; one of them has a lesion.
+        thresholds: Those of the first pass, to say whether the choice lies at an end of them.
     """
-    if not lesions:
-        return None
     means = means_over(grid, dice)
     best = int(np.argmax(np.nan_to_num(means, nan=-1.0)))
-    return Choice(grid[best], float(means[best]))
+    edge = edge_of(grid[best].threshold, thresholds) if thresholds else ""
+    return Choice(grid[best], float(means[best]), edge)
 
 
 def means_over(grid: Sequence[PostprocessParams], dice: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -210,54 +235,26 @@ def means_over(grid: Sequence[PostprocessParams], dice: Sequence[NDArray[np.floa
 
 def _measured(
     cases: Sequence[Case],
-    grid: list[PostprocessParams],
+    grid: Sequence[PostprocessParams],
     on_progress: Progress | None,
     should_stop: Stop | None,
-) -> tuple[list[PostprocessParams], list[NDArray[np.float64]], bool]:
-    """Return the settings, the Dice of each labelled case at each of them, and whether any has a lesion."""
+) -> list[NDArray[np.float64]]:
+    """Return the Dice of each labelled case at each of the settings."""
 
-    def measured(number: int) -> tuple[bool, NDArray[np.float64] | None]:
-        case = cases[number]
-        return case.has_lesion, None if case.reference is None else dice_over(case, grid)
+    def measured(case: Case) -> NDArray[np.float64] | None:
+        return None if case.reference is None else case.dice(grid)
 
-    found, lesions = [], False
-    # OpenCV works without the interpreter's lock; as many patients are in memory as there are processors.
+    found = []
+    # OpenCV works without the interpreter's lock; as many maps are unpacked as there are processors.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
-            for done, (lesion, dice) in enumerate(pool.map(measured, range(len(cases))), start=1):
+            for done, dice in enumerate(pool.map(measured, cases), start=1):
                 if should_stop is not None and should_stop():
                     raise Cancelled
                 if dice is not None:
-                    lesions = lesions or lesion
                     found.append(dice)
                 if on_progress is not None:
                     on_progress(done, len(cases))
         finally:
             pool.shutdown(cancel_futures=True)
-    return grid, found, lesions
-
-
-def dice_over(case: Case, grid: Sequence[PostprocessParams]) -> NDArray[np.float64]:
-    """Return the Dice of the volume at each of the settings (NaN where both masks are empty).
-
-    Args:
-        case: A labelled patient.
-        grid: Settings whose thresholds are among `THRESHOLDS`.
-
-    Raises:
-        ValueError: If the patient is unlabelled.
-    """
-    if case.reference is None:
-        raise ValueError(f"{case.name} has no lesion mask")
-    stages, lesion = case.stages(), int(np.count_nonzero(case.reference))
-    dice = np.full(len(grid), np.nan)
-    peak = int(case.levels.max(initial=0))
-    for index, params in enumerate(grid):
-        if THRESHOLDS.index(params.threshold) >= peak:  # nothing is above it
-            dice[index] = 0.0 if lesion else np.nan
-            continue
-        mask = stages.volume(params)
-        detected = int(np.count_nonzero(mask))
-        found = int(np.count_nonzero(mask & case.reference))
-        dice[index] = 2 * found / (detected + lesion) if detected + lesion else np.nan
-    return dice
+    return found

@@ -16,12 +16,11 @@ from ..metrics.overlap import dice_of
 from ..tasks import Failure, Stop, Tasks
 from .measuring import load_member, reconstruction_of
 from .results import Row, SlicePicture
+from .rules import rule_order
 from .splits import Member
 from .work import SubjectSpec, loaded_subject
 
 Kind = Literal["best", "median", "worst"]
-
-_RULES = ("validation", "healthy-quantile")  # the masks of the oracle are no example of what a user would see
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,13 @@ def picture_jobs(
     members: Mapping[str, Member],
     png_spacing: tuple[float, float, float],
     folder: Path,
+    *,
+    choosers: int,
+    folds: Mapping[str, int],
 ) -> list[PictureJob]:
     """Choose best, median and worst lesion slice by Dice for each model, under its first score and rule.
+
+    Never under rule `oracle`: its masks are no example of what a user would see.
 
     Args:
         rows: All rows of one sequence.
@@ -81,11 +85,13 @@ def picture_jobs(
         members: The reported patients by name.
         png_spacing: (z, y, x) in mm of PNG slices.
         folder: Where pictures go.
+        choosers: See :func:`~napari_cead.evaluation.rules.rule_order`.
+        folds: By name, the fold of a patient.
     """
     jobs: list[PictureJob] = []
     for number, subject in enumerate(subjects):
-        row = _row(rows, subject)
-        if row is None or row.params is None:
+        row = _row(rows, subject, rule_order(choosers)[:2])
+        if row is None:
             continue
         by_patient: dict[str, list[Wanted]] = {}
         for name, wanted in _chosen(row, members):
@@ -99,7 +105,7 @@ def picture_jobs(
                     png_spacing,
                     str(row.score),
                     row.rule,
-                    row.params,
+                    row.settings[folds[name] if row.folds else 0],
                     tuple(slices),
                     folder / f"picture-{row.sequence}-{number}-{len(jobs)}.npz",
                 )
@@ -107,9 +113,9 @@ def picture_jobs(
     return jobs
 
 
-def _row(rows: Sequence[Row], subject: SubjectSpec) -> Row | None:
+def _row(rows: Sequence[Row], subject: SubjectSpec, rules: Sequence[str]) -> Row | None:
     own = [row for row in rows if row.model == subject.name and row.score == subject.scores[0]]
-    return next((row for rule in _RULES for row in own if row.rule == rule and row.patients), None)
+    return next((row for rule in rules for row in own if row.rule == rule and row.patients), None)
 
 
 def _chosen(row: Row, members: Mapping[str, Member]) -> list[tuple[str, Wanted]]:
@@ -193,6 +199,7 @@ def _read(job: PictureJob) -> list[SlicePicture]:
             patient=job.member.name,
             slice=wanted.slice,
             dice=wanted.dice,
+            threshold=job.params.threshold,
             **{name: volumes[number] for name, volumes in arrays.items()},
         )
         for number, wanted in enumerate(job.slices)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import PatientNotFoundError
+import numpy as np
+
+from ..errors import ParameterError, PatientNotFoundError
 from ..patients import PNG_SPACING, find_files, find_patients, is_patient
 from ..patients.aliases import is_zip
 from ..training.sources import shows, unique_names
@@ -97,6 +100,34 @@ def split_cohort(
         tuple((name, path) for name, path in paths.items() if name not in assigned),
         warnings=_missing(name for name in assigned if name not in paths),
     )
+
+
+def folds_of(names: Iterable[str], count: int, seed: int = 0) -> dict[str, int]:
+    """Put every patient into one fold, at random but repeatably; visits of one person stay together.
+
+    Args:
+        names: Names of the patients; their order does not matter.
+        count: Number of folds.
+        seed: Of the draw.
+
+    Raises:
+        ParameterError: If there are fewer than two folds, or fewer persons than folds.
+    """
+    persons = {name: _person(name) for name in names}
+    order = np.random.default_rng(seed).permutation(sorted(set(persons.values()))).tolist()
+    if not 2 <= count <= len(order):
+        raise ParameterError(
+            f"{len(order)} patients cannot make {count} folds",
+            mend=f"give from 2 to {len(order)} folds" if len(order) > 1 else "give more patients",
+        )
+    fold = {person: place % count for place, person in enumerate(order)}
+    return {name: fold[person] for name, person in persons.items()}
+
+
+def _person(name: str) -> str:
+    """Return the person whom a patient's name is of: BIDS has a name for each visit."""
+    found = re.search(r"(?:^|[/_])(sub-[A-Za-z0-9]+)", name)
+    return found[1] if found else name
 
 
 def _patients(cohort: Path, sequence: str) -> dict[str, Path]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from ..metrics import INTERVALS
 from .paper import PAPER_DICE, PAPER_NOTE
 from .results import Evaluation, Row, SizeStratum, Twins
+from .rules import FEW
 from .strata import SIZES
 from .twins import TWIN_AVERAGES
 
@@ -44,7 +45,12 @@ def _head(evaluation: Evaluation) -> list[str]:
     return [
         f"Cohort `{_cell(evaluation.cohort.name)}`, sequence{'s' if len(sequences) > 1 else ''} "
         f"{', '.join(sequences)}: {reported} patients reported, "
-        f"{lesions} of them with lesions; {parts.get('validation', 0)} validation patients "
+        f"{lesions} of them with lesions; "
+        + (
+            f"{len(evaluation.folds)} folds, each with settings that the others chose "
+            if evaluation.folds
+            else f"{parts.get('validation', 0)} validation patients "
+        )
         + (f"(split `{_cell(evaluation.split.name)}`)" if evaluation.split else "(no split)")
         + f"; {len(evaluation.skipped)} patients skipped.",
         "",
@@ -52,8 +58,27 @@ def _head(evaluation: Evaluation) -> list[str]:
         "`dice_lesion_slices` the mean over slices that hold lesion; `dice_all_slices` counts slices without lesion "
         "and detection as 1, so that a detector that finds nothing scores high. In brackets: 95 % bootstrap "
         f"intervals over patients ({evaluation.resamples} resamples). Rows of rule `oracle` are optimistic: their "
-        "settings were chosen on the very patients that are reported.",
+        "settings were chosen on the very patients that are reported. They are a bound on the `dice_patient` of the "
+        "other rules, and on no other figure.",
+        *(["", few] if (few := few_choosers(evaluation)) else []),
     ]
+
+
+def few_choosers(evaluation: Evaluation) -> str:
+    """Return the sentence for an evaluation whose settings rest on few lesion masks; empty for others."""
+    number = evaluation.choosers
+    if number >= FEW or not any(row.rule == "validation" for row in evaluation.rows):
+        return ""
+    if not number:
+        return (
+            "No validation patient chose settings: those of rule `validation` are of the models' cards, as far as they "
+            "have any, and the rule to compare by is `healthy-quantile`."
+        )
+    patients = "1 patient" if number == 1 else f"{number} patients"
+    return (
+        f"The settings of rule `validation` were chosen on the lesion masks of {patients}, fewer than {FEW}: they are "
+        "much a matter of chance, and the rule to compare by is `healthy-quantile`."
+    )
 
 
 def _figures(evaluation: Evaluation) -> list[str]:
@@ -70,12 +95,13 @@ def _figures(evaluation: Evaluation) -> list[str]:
                 row.model,
                 "–" if paper is None else f"{paper:.3f}",
                 row.score or "–",
-                _rule(row) + (" (model card)" if row.chosen_on == "model card" else ""),
+                _rule(row),
                 *_sequence(evaluation, row.sequence),
                 *figures,
                 _number(row.lesion_sensitivity),
                 _number(row.false_positives_per_patient, 1),
-                "–" if row.params is None else f"{row.params.threshold:.4g}",
+                row.threshold or "–",
+                row.chosen or "–",
             )
         )
     return _lines(
@@ -83,7 +109,7 @@ def _figures(evaluation: Evaluation) -> list[str]:
             *("model", "paper", "score", "rule"),
             *_sequence(evaluation, "sequence"),
             *INTERVALS,
-            *("lesion_sensitivity", "FP / patient", "threshold"),
+            *("lesion_sensitivity", "FP / patient", "threshold", "chosen by"),
         ),
         rows,
     )

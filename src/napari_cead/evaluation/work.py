@@ -24,7 +24,7 @@ from .cases import Case
 from .measuring import Settings, Subject, figures_of, load_member, measure
 from .records import write_record
 from .results import PatientFigures
-from .rules import QUANTILE, dice_over
+from .rules import QUANTILE
 from .splits import Member
 
 
@@ -154,7 +154,7 @@ def search_grid(job: GridJob) -> dict[Path, tuple[bool, list[float]]]:
             continue
         case = Case.load(file, job.name)
         if case.reference is not None:
-            found[file] = case.has_lesion, dice_over(case, grid).tolist()
+            found[file] = case.has_lesion, case.dice(grid).tolist()
             write_text(searched, json.dumps([found[file][0], [_strict(value) for value in found[file][1]]]))
     return found
 
@@ -171,7 +171,7 @@ def _strict(value: float) -> float | None:
 
 @dataclass(frozen=True)
 class CountJob:
-    """Figures of one patient's cases at one setting each.
+    """Figures of one patient's cases at some settings each.
 
     Attributes:
         name: Name of the patient.
@@ -179,17 +179,18 @@ class CountJob:
     """
 
     name: str
-    settings: Mapping[Path, PostprocessParams]
+    settings: Mapping[Path, tuple[PostprocessParams, ...]]
 
 
-def count_at(job: CountJob) -> dict[Path, PatientFigures]:
+def count_at(job: CountJob) -> dict[Path, dict[PostprocessParams, PatientFigures]]:
     """Return the figures of every case at its settings."""
-    found = {}
-    for file, params in job.settings.items():
-        case = Case.load(file, job.name)
-        assert case.reference is not None  # reported patients are labelled
-        mask = case.mask(params)
-        found[file] = figures_of(job.name, case.counts(mask), mask, case.reference, case.spacing)
+    found: dict[Path, dict[PostprocessParams, PatientFigures]] = {}
+    for file, settings in job.settings.items():
+        case, found[file] = Case.load(file, job.name), {}
+        for params in dict.fromkeys(settings):
+            mask, reference = case.masks(params)
+            counts = case.counts(mask, reference)
+            found[file][params] = figures_of(job.name, counts, mask, reference, case.spacing)
     return found
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...errors import extra
 from ..paper import PAPER_NOTE
 from ..results import Evaluation, Row, SlicePicture
@@ -52,7 +54,8 @@ RULE_NAMES = {
     "post-processing.",
     "healthy-quantile": "The threshold that leaves {share} of the healthy brain voxels of the validation patients "
     "above it; needs no lesion masks.",
-    "oracle": "Optimistic: the settings were chosen on the very patients that are reported. A bound, not a result.",
+    "oracle": "Optimistic: the settings were chosen on the very patients that are reported, among all that were tried "
+    "and all that the other rules chose. A bound on their dice_patient (and on no other figure), not a result.",
     "none": "No rule was asked for.",
 }
 
@@ -253,10 +256,10 @@ def _curves(evaluation: Evaluation, labels: Labels) -> list[Chart]:
     charts = []
     for curve in evaluation.curves:
         chosen = {
-            row.rule: row.params.threshold
+            row.rule: float(np.median([params.threshold for params in row.settings]))
             for row in evaluation.rows
             if (row.model, row.score, row.sequence) == (curve.model, curve.score, curve.sequence)
-            and row.params is not None
+            and row.settings
         }
         detail = labels.chart_detail(curve.model, curve.score, curve.sequence)
         charts.append(curve_chart(curve, chosen, top, detail))
@@ -276,23 +279,19 @@ def _albums(evaluation: Evaluation, labels: Labels, rule: str) -> list[_Album]:
             model=key[0],
             detail=labels.detail(*key),
             best=key == shown,
-            pictures=[_picture(evaluation, picture) for picture in pictures],
+            pictures=[_picture(picture) for picture in pictures],
         )
         for key, pictures in groups.items()
     ]
 
 
-def _picture(evaluation: Evaluation, picture: SlicePicture) -> _Picture:
-    key = (picture.model, picture.score, picture.rule, picture.sequence)
-    params = next(
-        (row.params for row in evaluation.rows if (row.model, row.score, row.rule, row.sequence) == key), None
-    )
+def _picture(picture: SlicePicture) -> _Picture:
     return _Picture(
         kind=picture.kind,
         patient=picture.patient,
         slice=picture.slice,
         dice=number(picture.dice),
         rule=picture.rule,
-        threshold=None if params is None else params.threshold,
+        threshold=picture.threshold,
         panels=panels(picture),
     )

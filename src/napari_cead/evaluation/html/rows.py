@@ -71,6 +71,7 @@ class Labels:
         self._architectures = {model.name: model.architecture for model in evaluation.models}
         self.sequences = evaluation.sequences or (evaluation.sequence,)
         self._rows = evaluation.rows
+        self.choosers = evaluation.choosers
 
     def baseline(self, row: Row) -> bool:
         """Whether a row is a free baseline."""
@@ -174,9 +175,7 @@ def _figures(row: Row) -> tuple[Figure, ...]:
 
 
 def _threshold(row: Row) -> Figure:
-    if row.params is None:
-        return Figure(UNDEFINED)
-    return Figure(f"{row.params.threshold:.4g}", row.chosen_on)
+    return Figure(row.threshold or UNDEFINED, row.chosen)
 
 
 def _best(rows: Iterable[Row], name: str) -> float:

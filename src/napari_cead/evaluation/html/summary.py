@@ -7,15 +7,20 @@ from collections.abc import Sequence
 
 from ...metrics import Interval, averages, bootstrap_difference
 from ..results import Evaluation, Row
+from ..rules import rule_order
+from ..table import few_choosers
 from .rows import Labels, number, value_of
 
 AVERAGE = "dice_patient"
 
 
 def headline_rule(labels: Labels) -> str:
-    """Return the rule that the summary speaks of and the page opens with: the first that gave any model a figure."""
+    """Return the rule that the summary speaks of and the page opens with: the first that gave any model a figure.
+
+    That is `validation` only where enough patients chose: see :func:`~napari_cead.evaluation.rules.rule_order`.
+    """
     rules = labels.rules()
-    for rule in sorted(rules, key=("validation", "healthy-quantile", "oracle", "none").index):
+    for rule in sorted(rules, key=(*rule_order(labels.choosers), "none").index):
         if any(not labels.baseline(row) and row.averages for row in labels.of_rule(rule)):
             return rule
     return rules[0]
@@ -37,7 +42,8 @@ def sentences(evaluation: Evaluation, labels: Labels) -> list[str]:
     """Return the summary: for each sequence, the best model beside raw intensity."""
     rule = headline_rule(labels)
     found = [_of_sequence(evaluation, labels, rule, sequence) for sequence in labels.sequences]
-    return [text for text in found if text] or ["No model has a figure under any rule."]
+    found = [text for text in found if text] or ["No model has a figure under any rule."]
+    return [*found, few] if (few := few_choosers(evaluation)) else found
 
 
 def _of_sequence(evaluation: Evaluation, labels: Labels, rule: str, sequence: str) -> str:
@@ -48,6 +54,7 @@ def _of_sequence(evaluation: Evaluation, labels: Labels, rule: str, sequence: st
     name = best.model + (f" ({best.score})" if best.score else "")
     among = f", the best of {len(models)} models" if len(models) > 1 else ""
     text = f"Under rule {rule}{' (optimistic)' if best.optimistic else ''}"
+    text += f" (settings chosen by {best.chosen})" if best.chosen else ""
     text += f" on {sequence}" if len(labels.sequences) > 1 else ""
     text += f", {name}{among}, reaches {AVERAGE} {_with_interval(best)}"
     raw = labels.raw_intensity(rule, sequence)

@@ -1,0 +1,264 @@
+"""Searching the settings of many models at once, and what a rule chose of what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..detection import PostprocessParams
+from ..detection.thresholds import ScoreHistograms
+from ..errors import PatientError
+from ..metrics import averages
+from ..tasks import Failure, Stop, Tasks
+from ..zoo import ModelCard
+from .candidates import MORPHOLOGIES, Edge, Spread, coarse_grid, coarse_thresholds
+from .cases import BINS, healthy_in, spread_in
+from .members import Steps
+from .results import PatientFigures
+from .rules import Choice, Rule, best_of, fine_grid, joined, means_over, threshold_of_healthy
+from .work import GridJob, search_grid
+
+Key = tuple[int, str]
+"""Number of a subject, and a score."""
+
+Files = Mapping[Key, Sequence[tuple[str, Path]]]
+"""The cases of each, with the patients' names."""
+
+VALIDATION, CARD, FOLDS, REPORTED = "validation patients", "model card", "other folds", "reported patients"
+"""What settings were chosen on."""
+
+OPTIMISTIC = "optimistic: chosen on the patients that are reported"
+
+_NO_SETTINGS: dict[Rule, str] = {
+    "healthy-quantile": "no healthy slices of validation patients",
+    "validation": "no validation patients with lesions",
+    "oracle": "no reported patient has a lesion",
+}
+
+_NOTHING_ABOVE = "the threshold is 1, the largest value of a score: nothing can be above it"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a rule chose for a score.
+
+    Attributes:
+        params: The settings, one for each fold if there are folds; empty if there are none.
+        chosen_on: What they were chosen on; empty without settings.
+        chosen_by: How many patients chose, the fewest of all folds; None if a card does not say.
+        edges: Of each of the settings, at which end of the thresholds tried it lies.
+        note: Why there are no settings, or what the figures have to be read with.
+    """
+
+    params: tuple[PostprocessParams, ...] = ()
+    chosen_on: str = ""
+    chosen_by: int | None = None
+    edges: tuple[Edge, ...] = ()
+    note: str = ""
+
+    def at(self, fold: int) -> PostprocessParams:
+        """Return the settings for the patients of a fold."""
+        return self.params[fold if len(self.params) > 1 else 0]
+
+    @property
+    def edge(self) -> Edge:
+        """The end of the thresholds tried at which the settings lie, those of any fold."""
+        return next((edge for edge in self.edges if edge), "")
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a search found for a model and score.
+
+    Attributes:
+        choices: The best settings of each group of patients; None without a lesion.
+        patients: Labelled patients of each group.
+        curve: Threshold and ``dice_patient`` of all patients, with the paper's morphology.
+    """
+
+    choices: tuple[Choice | None, ...]
+    patients: tuple[int, ...]
+    curve: tuple[tuple[float, float], ...] = field(default=(), repr=False)
+
+
+def search_all(
+    files: Files,
+    groups: Sequence[Collection[str]],
+    also: Mapping[Key, Sequence[PostprocessParams]],
+    tasks: Tasks,
+    steps: Steps,
+    should_stop: Stop | None,
+) -> dict[Key, Searched]:
+    """Search the best settings for every model and score, as `rules.search` does.
+
+    All groups have one set of candidates, which lie where the maps of all patients have their values: each patient's
+    Dice is measured once, and no lesion mask of others takes part in what a group chooses.
+
+    Args:
+        files: The cases.
+        groups: Names of the patients that choose together.
+        also: Settings to try as well.
+        tasks: Who does the work.
+        steps: Progress: each patient is a step.
+        should_stop: Asked between patients.
+    """
+    spreads = {key: Spread.together(spread_in(file) for _, file in cases) for key, cases in files.items()}
+    thresholds = {key: coarse_thresholds(spread) for key, spread in spreads.items()}
+    coarse = {key: coarse_grid(thresholds[key], also.get(key, ())) for key in files}
+    first = _dice(files, coarse, tasks, steps, should_stop)
+    fine: dict[Key, list[PostprocessParams]] = {}
+    for key, found in first.items():
+        best = [best_of(coarse[key], dice) for dice in (_of(found, group) for group in groups) if dice]
+        grids = [fine_grid(spreads[key], thresholds[key], choice) for choice in best]
+        fine[key] = list(dict.fromkeys(params for grid in grids for params in grid))
+    second = _dice(files, fine, tasks, None, should_stop)
+    return {
+        key: _searched(found, second[key], groups, coarse[key], fine[key], thresholds[key])
+        for key, found in first.items()
+    }
+
+
+_Measured = list[tuple[str, bool, Any]]  # patient, whether there is a lesion, Dice at each of the settings
+
+
+def _searched(
+    first: _Measured,
+    second: _Measured,
+    groups: Sequence[Collection[str]],
+    coarse: list[PostprocessParams],
+    fine: list[PostprocessParams],
+    thresholds: Sequence[float],
+) -> Searched:
+    choices: list[Choice | None] = []
+    for group in groups:
+        dice = _of(first, group)
+        choices.append(
+            best_of(*joined(coarse, dice, fine, _of(second, group)), thresholds=thresholds) if dice else None
+        )
+    everyone = [dice for *_, dice in first]
+    means = means_over(coarse, everyone) if any(lesion for _, lesion, _ in first) else ()
+    curve = {
+        params.threshold: float(value)
+        for params, value in zip(coarse, means, strict=False)
+        if params.replace(threshold=MORPHOLOGIES[0].threshold) == MORPHOLOGIES[0]
+    }
+    number = tuple(sum(name in group for name, *_ in first) for group in groups)
+    return Searched(tuple(choices), number, tuple(sorted(curve.items())))
+
+
+def _of(measured: _Measured, group: Collection[str]) -> list[Any]:
+    """Return the Dice of the patients of a group; none if no one of them has a lesion."""
+    found = [(lesion, dice) for name, lesion, dice in measured if name in group]
+    return [dice for _, dice in found] if any(lesion for lesion, _ in found) else []
+
+
+def _dice(
+    files: Files,
+    grids: Mapping[Key, Sequence[PostprocessParams]],
+    tasks: Tasks,
+    steps: Steps | None,
+    should_stop: Stop | None,
+) -> dict[Key, _Measured]:
+    """Return the Dice of the labelled patients of every model and score at its settings."""
+    by_patient: dict[str, dict[Path, tuple[PostprocessParams, ...]]] = {}
+    for key, cases in files.items():
+        for name, file in cases if grids[key] else ():
+            by_patient.setdefault(name, {})[file] = tuple(grids[key])
+    jobs = [GridJob(name, found) for name, found in by_patient.items()]
+    measured: dict[Path, tuple[bool, list[float]]] = {}
+    for number, found in tasks.each(search_grid, jobs, should_stop):
+        measured |= whole(found, jobs[number].name)
+        if steps is not None:
+            steps.advance()
+    return {
+        key: [
+            (name, measured[file][0], np.array(measured[file][1])) for name, file in cases if file in measured
+        ]
+        for key, cases in files.items()
+    }
+
+
+def chosen_by_lesions(searched: Searched, groups: int, chosen_on: str) -> Chosen | None:
+    """Return what rule `validation` chose, in each of the first groups of a search; None if any has no lesion."""
+    choices = [choice for choice in searched.choices[:groups] if choice is not None]
+    if len(choices) < groups:
+        return None
+    params = tuple(choice.params for choice in choices)
+    edges = tuple(choice.edge for choice in choices)
+    return Chosen(params, chosen_on, min(searched.patients[:groups]), edges, _note(params))
+
+
+def chosen_by_healthy(
+    cases: Sequence[tuple[str, Path]], groups: Sequence[Collection[str]], quantile: float, chosen_on: str
+) -> Chosen | None:
+    """Return what rule `healthy-quantile` chose in each group of patients; None if any has no healthy slice."""
+    found: list[PostprocessParams] = []
+    patients: list[int] = []
+    histograms = {name: healthy_in(file) for name, file in cases}
+    for group in groups:
+        own = [histogram for name, histogram in histograms.items() if name in group]
+        params = threshold_of_healthy(sum(own, start=ScoreHistograms.empty(BINS)), quantile)
+        if params is None:
+            return None
+        found.append(params)
+        patients.append(sum(bool(histogram.healthy.any()) for histogram in own))
+    return Chosen(tuple(found), chosen_on, min(patients), note=_note(found))
+
+
+def on_card(card: ModelCard | None, name: str, score: str, rule: Rule) -> Chosen:
+    """Return what a model's card says where nobody could choose."""
+    for suggestion in () if card is None else card.suggestions:
+        if (suggestion.score, suggestion.rule) == (score, rule):
+            params = PostprocessParams().replace(**suggestion.params)
+            return Chosen((params,), CARD, _patients_of(card))
+    return Chosen(note=_NO_SETTINGS[rule] + ("" if card is None else f", and {name} suggests none"))
+
+
+def _patients_of(card: ModelCard | None) -> int | None:
+    """Return how many patients chose what is on a card, if it says so."""
+    calibration = None if card is None else card.training.get("calibration")
+    number = calibration.get("validation_patients") if isinstance(calibration, dict) else None
+    return number if isinstance(number, int) else None
+
+
+def suggested_settings(card: ModelCard | None, score: str) -> list[PostprocessParams]:
+    """Return all settings that a card suggests for a score."""
+    found = () if card is None else card.suggestions
+    return [PostprocessParams().replace(**item.params) for item in found if item.score == score]
+
+
+def best_rule(figures: Mapping[Rule, Sequence[PatientFigures]]) -> Rule | None:
+    """Return the rule with the highest ``dice_patient``, the oracle of several; None if none has any."""
+    found = {rule: averages([one.counts for one in own]).dice_patient for rule, own in figures.items()}
+    order = sorted(
+        (rule for rule, value in found.items() if value == value), key=lambda rule: rule != "oracle"
+    )
+    return max(order, key=lambda rule: found[rule], default=None)
+
+
+def no_oracle() -> Chosen:
+    """Return that rule `oracle` has nothing to go by."""
+    return Chosen(note=_NO_SETTINGS["oracle"])
+
+
+def whole(found: Any, name: str) -> Any:
+    """Return what a task found; one that failed on files of our own making is a bug or a full disk.
+
+    Raises:
+        PatientError: If it failed.
+    """
+    if isinstance(found, Failure):
+        raise PatientError(
+            f"what was measured of it cannot be read again: {found.reason}",
+            file=name,
+            mend="free space on the disk and evaluate into an empty folder",
+        )
+    return found
+
+
+def _note(params: Sequence[PostprocessParams]) -> str:
+    return _NOTHING_ABOVE if any(one.threshold >= 1 for one in params) else ""
