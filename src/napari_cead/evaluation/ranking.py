@@ -8,13 +8,14 @@ for the maps of this package is below 1e-5.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..detection.thresholds import ScoreHistograms
+from ..metrics import Candidates, froc
 from ..metrics.overlap import NAN
 
 _DROPPED = 7  # of the 23 binary digits of a float32's fraction
@@ -42,12 +43,43 @@ class RankCounts:
         cls, anomaly_map: NDArray[np.float32], reference: NDArray[np.bool_], brain: NDArray[np.bool_]
     ) -> RankCounts:
         """Count the voxels of the brain of one anomaly map in [0, 1]; NaN ranks lowest."""
-        scores, lesion = np.nan_to_num(anomaly_map[brain].astype(np.float32, copy=False), nan=0), reference[brain]
+        scores, lesion = (
+            np.nan_to_num(anomaly_map[brain].astype(np.float32, copy=False), nan=0),
+            reference[brain],
+        )
         bins = np.clip((scores.view(np.uint32) >> _DROPPED).astype(np.int64) - _LOWEST + 1, 0, _BINS - 1)
         bins[scores <= 0] = 0  # the sign bit would make the largest number
         found, place, voxels = np.unique(bins, return_inverse=True, return_counts=True)
         of_lesion = np.bincount(place[lesion], minlength=len(found))
         return cls(found, of_lesion, voxels - of_lesion)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """What a map says of a cohort before any threshold.
+
+    Attributes:
+        auroc: Area under the ROC curve; NaN if lesion or other voxels are missing.
+        average_precision: Average precision (AUPRC); NaN without lesion voxels.
+        froc: Sensitivity at each of `metrics.FALSE_POSITIVES`; NaN without lesions.
+    """
+
+    auroc: float
+    average_precision: float
+    froc: tuple[float, ...]
+
+
+def ranked(cohort: Iterable[tuple[RankCounts, Candidates]]) -> Ranked:
+    """Return the figures of a cohort from what was counted of each patient."""
+    candidates: list[Candidates] = []
+
+    def counts() -> Iterator[RankCounts]:
+        for own, marked in cohort:
+            candidates.append(marked)
+            yield own
+
+    auroc, average_precision = ranking(pooled(counts()))
+    return Ranked(auroc, average_precision, froc(candidates))
 
 
 def pooled(cohort: Iterable[RankCounts]) -> ScoreHistograms:

@@ -7,8 +7,8 @@ Policy:
   candidate overlaps it, a candidate is false if it overlaps none.
 - One threshold holds for all patients. It is lowered until the false candidates first exceed the number asked for;
   the sensitivity is that of the last threshold before.
-- In each patient only the brightest tenth of the brain's voxels can be candidates. Further down components melt together
-  until one of them covers the brain, and with it every lesion.
+- In each patient only the brightest tenth of the brain's voxels can be candidates. Further down components melt
+  together until one of them covers the brain, and with it every lesion.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def candidates(
     scores, lesion = np.asarray(anomaly_map, dtype=np.float32), as_mask(reference)
     inside = np.ones(scores.shape, np.bool_) if brain is None else as_mask(brain)
     if not scores.shape == lesion.shape == inside.shape:
-        raise ValueError(f"map {scores.shape}, reference {lesion.shape} and brain {inside.shape} differ in shape")
+        raise ValueError(
+            f"map {scores.shape}, reference {lesion.shape} and brain {inside.shape} differ in shape"
+        )
     kept = inside & (scores > _cut(scores[inside], share))
     labels, count = ndimage.label(lesion, np.ones((3,) * lesion.ndim))
     highest = np.zeros(count + 1, np.float32)
@@ -124,8 +126,8 @@ def _cut(values: NDArray[np.float32], share: float) -> float:
 def _joined(ranked: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.int64]:
     """Return the edges (M, 2) of neighbours by which components grow together, the highest first.
 
-    An edge has the numbers of its nodes, the smaller one first. It exists from the larger number on: the edges are those
-    of a minimum spanning forest.
+    An edge has the numbers of its nodes, the smaller one first. It exists from the larger number on: the edges are
+    those of a minimum spanning forest.
     """
     number = np.full(shape, -1, np.int64)
     number.flat[ranked] = np.arange(len(ranked))
@@ -133,8 +135,9 @@ def _joined(ranked: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.int6
     for offset in product((-1, 0, 1), repeat=len(shape)):
         if offset <= (0,) * len(shape):
             continue  # its opposite is there
-        one = number[tuple(slice(max(-step, 0), side - max(step, 0)) for step, side in zip(offset, shape, strict=True))]
-        other = number[tuple(slice(max(step, 0), side - max(-step, 0)) for step, side in zip(offset, shape, strict=True))]
+        sides = list(zip(offset, shape, strict=True))
+        one = number[tuple(slice(max(-step, 0), side - max(step, 0)) for step, side in sides)]
+        other = number[tuple(slice(max(step, 0), side - max(-step, 0)) for step, side in sides)]
         both = (one >= 0) & (other >= 0)
         pairs.append(np.stack([one[both], other[both]], axis=1))
     edges = np.sort(np.concatenate(pairs), axis=1)
