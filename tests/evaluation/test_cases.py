@@ -3,7 +3,7 @@ import pytest
 
 import napari_cead as cead
 from napari_cead.detection.thresholds import ScoreHistograms
-from napari_cead.evaluation.cases import BINS, THRESHOLDS, Case, CasesOnDisk
+from napari_cead.evaluation.cases import BINS, Case, healthy_in, spread_in
 from napari_cead.metrics import PatientCounts, averages
 
 SPACING = (3.0, 0.9, 0.9)
@@ -24,40 +24,34 @@ def case(seed=0, name="one", labelled=True):
     return Case.of(name, anomaly_map, reference if labelled else None, brain, SPACING, healthy)
 
 
-def test_masks_at_the_candidates_are_those_of_the_full_map():
+SETTINGS = [
+    cead.PostprocessParams(threshold=threshold, closing_radius=closing, dilation_radius=dilation)
+    for threshold in (0.0, 0.02, 0.1234567, 0.3, 0.69)
+    for closing, dilation in ((2, 1), (0, 2), (1, 0), (3, 25))
+]
+
+
+def test_masks_are_those_of_the_full_map_at_any_settings():
     anomaly_map, reference, brain, _ = scan()
     one = case()
-    for threshold in THRESHOLDS[::7]:
-        for closing, dilation in ((2, 1), (0, 2), (1, 0)):
-            params = cead.PostprocessParams(
-                threshold=threshold, closing_radius=closing, dilation_radius=dilation
-            )
-            full = cead.postprocess(anomaly_map, params, SPACING)
-            mask = one.mask(params)
-            assert mask.sum() == full.sum()
-            expected = averages([PatientCounts.of(full, reference, brain)])
-            assert averages([one.counts(mask)]) == expected
+    dice = one.dice(SETTINGS)
+    for params, value in zip(SETTINGS, dice, strict=True):
+        full = cead.postprocess(anomaly_map, params, SPACING)
+        mask, own = one.masks(params)
+        assert (mask.sum(), own.sum()) == (full.sum(), reference.sum())
+        assert averages([one.counts(mask, own)]) == averages([PatientCounts.of(full, reference, brain)])
+        assert value == cead.dice(full, reference)
 
 
-def test_a_value_equal_to_a_candidate_is_not_above_it_and_nan_is_above_none():
-    anomaly_map = np.zeros((1, 1, 5), np.float32)
-    anomaly_map[0, 0] = [
-        0,
-        np.float32(THRESHOLDS[10]),
-        np.nextafter(np.float32(THRESHOLDS[10]), 1),
-        1,
-        np.nan,
-    ]
+def test_nan_is_above_no_threshold():
+    anomaly_map = np.full((1, 1, 3), 0.5, np.float32)
+    anomaly_map[0, 0, 1] = np.nan
     full = np.ones(anomaly_map.shape, bool)
     one = Case.of("one", anomaly_map, full, full, SPACING, np.zeros(1, bool))
-    assert one.levels.ravel().tolist() == [0, 10, 11, len(THRESHOLDS), 0]
-
-
-def test_other_settings_than_candidates_are_refused():
-    with pytest.raises(ValueError, match="post-processed"):
-        case().mask(cead.PostprocessParams(threshold=0.123456))
-    with pytest.raises(ValueError, match="post-processed"):
-        case().mask(cead.PostprocessParams(threshold=THRESHOLDS[5], dilation_radius=5))
+    params = cead.PostprocessParams(threshold=0.3, closing_radius=0, dilation_radius=0)
+    mask, _ = one.masks(params)
+    assert mask.ravel().tolist() == [True, False, True]
+    assert one.dice([params]) == [0.8]
 
 
 def test_healthy_histogram_holds_brain_voxels_of_healthy_slices_alone():
@@ -68,29 +62,26 @@ def test_healthy_histogram_holds_brain_voxels_of_healthy_slices_alone():
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-def test_cases_on_disk_come_back_as_they_were(tmp_path, labelled):
-    cases = CasesOnDisk(tmp_path / "cases")
-    originals = [case(seed, f"p/{seed}", labelled) for seed in (1, 2)]
-    for one in originals:
-        cases.append(one)
-    assert [one.name for one in cases] == ["p/1", "p/2"]
-    for stored, one in zip(cases, originals, strict=True):
-        np.testing.assert_array_equal(stored.levels, one.levels)
-        np.testing.assert_array_equal(stored.brain_slices, one.brain_slices)
-        np.testing.assert_array_equal(stored.healthy.healthy, one.healthy.healthy)
-        assert stored.spacing == one.spacing
-        if labelled:
-            np.testing.assert_array_equal(stored.reference, one.reference)
-        else:
-            assert stored.reference is None
-    assert cases[-1].name == "p/2"
-    assert [one.name for one in cases[:1]] == ["p/1"]
-    with pytest.raises(IndexError):
-        cases[2]
+def test_a_case_comes_back_from_disk_as_it_was(tmp_path, labelled):
+    one, file = case(1, "p/1", labelled), tmp_path / "case.npz"
+    one.save(file)
+    stored = Case.load(file, "p/1")
+    assert (stored.shape, stored.room, stored.spacing) == (one.shape, one.room, one.spacing)
+    for name in ("values", "brain", "brain_slices"):
+        np.testing.assert_array_equal(getattr(stored, name), getattr(one, name))
+    for found in (stored.healthy, healthy_in(file)):
+        np.testing.assert_array_equal(found.healthy, one.healthy.healthy)
+    for spread in (stored.spread, spread_in(file)):
+        np.testing.assert_array_equal(spread.values, one.spread.values)
+        np.testing.assert_array_equal(spread.counts, one.spread.counts)
+    if labelled:
+        np.testing.assert_array_equal(stored.reference, one.reference)
+    else:
+        assert stored.reference is None
 
 
 def test_an_unlabelled_case_cannot_be_counted():
     one = case(labelled=False)
     assert not one.has_lesion
     with pytest.raises(ValueError, match="no lesion mask"):
-        one.counts(np.zeros(one.levels.shape, bool))
+        one.masks(cead.PostprocessParams())

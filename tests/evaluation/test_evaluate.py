@@ -15,7 +15,7 @@ from napari_cead.atomic import strict
 from napari_cead.detection import run
 from napari_cead.errors import Cancelled, ModelError, ParameterError, PatientError
 from napari_cead.evaluation import RULES, evaluate, work
-from napari_cead.evaluation.cases import THRESHOLDS
+from napari_cead.evaluation.cases import Case
 from napari_cead.evaluation.comparison import KEPT
 from napari_cead.metrics import ImageQuality, auroc, average_precision
 from napari_cead.training import prepare
@@ -23,6 +23,7 @@ from napari_cead.zoo import ModelCard, Preprocessing, save_model
 from scans import write_nifti
 from small_stores import CE_VAE, SIZE
 
+NAMES = ("Mets_001", "Mets_002", "Mets_003", "Mets_004", "Mets_005", "Mets_006")
 TEST = ["Mets_004", "Mets_005", "Mets_006"]
 SCORES = ("positive-residual", "residual")
 AVERAGES = ("dice_pooled", "dice_patient", "dice_lesion_slices", "dice_all_slices", "precision", "recall")
@@ -117,6 +118,27 @@ def test_voxel_ranking_and_image_quality_are_over_the_reported_patients(cohort, 
     assert evaluation.models[0].quality == pytest.approx(expected.means())
 
 
+def check_bound(evaluation):
+    """Check that no rule has a higher ``dice_patient`` than the oracle, for any model, score and sequence."""
+    bounds = {
+        (item.model, item.score, item.sequence): item.averages.dice_patient
+        for item in evaluation.rows
+        if item.rule == "oracle" and item.averages
+    }
+    others = [item for item in evaluation.rows if item.rule not in ("oracle", "none") and item.averages]
+    assert bounds and others
+    for item in others:
+        assert not item.averages.dice_patient > bounds[item.model, item.score, item.sequence], item
+
+
+def test_the_oracle_is_a_bound_on_every_row(whole, denoiser_folder, vae, run_once):
+    check_bound(whole[0])
+    check_bound(run_once([denoiser_folder, vae], scores=SCORED, out="more", report=False))
+
+
+SCORED = ("residual", "positive-residual", "squared", "combined", "intensity")
+
+
 def test_nothing_scores_what_an_empty_mask_scores(cohort, run_once, quiet):
     evaluation = run_once(models=[])
     found = row(evaluation, "nothing", None, "none")
@@ -201,7 +223,7 @@ def test_without_a_split_the_card_serves_its_rules_and_others_stay_empty(run_onc
         assert "no " in empty.note
     oracle = row(evaluation, "mine", "residual", "oracle")
     assert oracle.optimistic
-    assert oracle.params.threshold in THRESHOLDS
+    assert (suggested.chosen, oracle.chosen) == ("model card", "6 reported patients")
     assert any("no split" in text for text in evaluation.warnings)
 
 
@@ -374,13 +396,13 @@ def test_what_was_interrupted_goes_on_and_comes_out_the_same(whole, run_once, tm
 
 
 def test_a_search_that_was_interrupted_is_not_made_again(whole, run_once, tmp_path, monkeypatch):
-    searched, search = [], work.dice_over
+    searched, search = [], Case.dice
 
-    def dice_over(case, grid):
+    def dice(case, grid):
         searched.append((case.name, len(grid)))
         return search(case, grid)
 
-    monkeypatch.setattr(work, "dice_over", dice_over)
+    monkeypatch.setattr(Case, "dice", dice)
     run_once(out="fresh")
     every, searched[:] = list(searched), []
     with pytest.raises(Cancelled):
@@ -572,3 +594,128 @@ def test_a_score_that_no_model_can_give_is_an_error(model, run_once, tmp_path):
     with pytest.raises(ParameterError, match="combined needs a variational autoencoder, which mine is not"):
         run_once([model], scores=["combined"])
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def in_folds(untouched, model, tmp_path_factory):
+    """An evaluation without a split, whose patients choose for each other, and its folder."""
+    out = tmp_path_factory.mktemp("folds") / "out"
+    options = {"device": "cpu", "resamples": 50, "scores": ("residual",), "folds": 3}
+    return evaluate(untouched, [model], out, **options), out
+
+
+def test_every_fold_has_the_settings_that_the_others_chose(untouched, model, in_folds, tmp_path, quiet):
+    """The same as with a split file for each fold, but for the candidates, which are those of all patients."""
+    evaluation, _ = in_folds
+    assert sorted(name for fold in evaluation.folds for name in fold) == sorted(NAMES)
+    assert [len(fold) for fold in evaluation.folds] == [2, 2, 2]
+    detector = cead.load_model(model, device="cpu")
+    for name, score in (("mine", "residual"), ("flair-threshold", "intensity")):
+        for rule in ("validation", "healthy-quantile"):
+            found = row(evaluation, name, score, rule)
+            assert (found.chosen_on, found.chosen_by) == ("other folds", 4)
+            assert [item.name for item in found.patients] == list(NAMES)
+            for patient in found.patients:
+                fold = next(at for at, names in enumerate(evaluation.folds) if patient.name in names)
+                result = cead.detect(
+                    cead.load_patient(untouched / patient.name), detector, found.settings[fold], score
+                )
+                assert patient.as_dict()["dice"] == pytest.approx(result.dice, nan_ok=True)
+    split = {"validation": [n for n in NAMES if n not in evaluation.folds[0]], "test": evaluation.folds[0]}
+    (tmp_path / "split.json").write_text(json.dumps(split))
+    alone = evaluate(
+        untouched,
+        [model],
+        tmp_path / "alone",
+        split=tmp_path / "split.json",
+        device="cpu",
+        scores=("residual",),
+    )
+    for name, score in (("mine", "residual"), ("flair-threshold", "intensity")):
+        expected = row(alone, name, score, "healthy-quantile").params
+        assert row(evaluation, name, score, "healthy-quantile").settings[0] == expected
+
+
+def test_a_lesion_mask_never_chooses_for_its_own_fold(cohort, model, in_folds, tmp_path):
+    before, _ = in_folds
+    for name in before.folds[1]:
+        flair = nib.load(cohort / name / "flair.nii.gz")
+        mask = np.zeros(flair.shape, np.uint8)
+        mask[20:24, 20:24, 2:5] = 1
+        write_nifti(cohort / name / "seg.nii.gz", mask, flair.affine)
+    options = {"device": "cpu", "resamples": 50, "scores": ("residual",), "folds": 3}
+    after = evaluate(cohort, [model], tmp_path / "out", **options)
+    assert after.folds == before.folds
+    old, new = (row(found, "flair-threshold", "intensity", "validation") for found in (before, after))
+    assert old.settings[1] == new.settings[1]
+    assert old.settings != new.settings
+
+
+def test_the_oracle_is_a_bound_with_folds_too(in_folds):
+    check_bound(in_folds[0])
+
+
+def test_folds_stand_in_the_files(in_folds):
+    evaluation, out = in_folds
+    stored = json.loads((out / "results.json").read_text())
+    assert stored["folds"] == [list(fold) for fold in evaluation.folds]
+    found = row(evaluation, "flair-threshold", "intensity", "healthy-quantile")
+    line = next(
+        item
+        for item in stored["rows"]
+        if (item["model"], item["rule"]) == ("flair-threshold", "healthy-quantile")
+    )
+    assert [params["threshold"] for params in line["folds"]] == [params.threshold for params in found.folds]
+    assert (line["chosen_on"], line["chosen_by"]) == ("other folds", 4)
+    with (out / "results.csv").open(newline="") as stream:
+        (text,) = (
+            item
+            for item in csv.DictReader(stream)
+            if (item["model"], item["rule"]) == ("flair-threshold", "healthy-quantile")
+        )
+    assert text["chosen_by"] == "4"
+    assert text["fold_thresholds"] == " ".join(str(params.threshold) for params in found.settings)
+    assert "3 folds, each with settings that the others chose" in (out / "table.md").read_text()
+    assert "4 patients of the other folds" in (out / "report.html").read_text()
+
+
+def test_folds_go_on_where_they_were_interrupted(untouched, model, in_folds, tmp_path, monkeypatch):
+    looked, measured = [], work.measure
+
+    def measure(subject, member, *rest, **more):
+        looked.append((subject.name, member.name))
+        return measured(subject, member, *rest, **more)
+
+    monkeypatch.setattr(work, "measure", measure)
+    options = {"device": "cpu", "resamples": 50, "scores": ("residual",), "folds": 3}
+    with pytest.raises(Cancelled):
+        evaluate(untouched, [model], tmp_path / "out", should_stop=lambda: len(looked) >= 6, **options)
+    evaluate(untouched, [model], tmp_path / "out", workers=1, **options)
+    assert len(looked) == len(set(looked)) == 2 * 6
+    for name in ("results.csv", "per_patient.csv", "table.md"):
+        assert (tmp_path / "out" / name).read_bytes() == (in_folds[1] / name).read_bytes()
+
+
+@pytest.mark.slow  # starts processes
+def test_folds_by_two_workers_are_the_same(untouched, model, in_folds, tmp_path):
+    options = {"device": "cpu", "resamples": 50, "scores": ("residual",), "folds": 3}
+    evaluate(untouched, [model], tmp_path / "out", workers=2, **options)
+    for name in ("results.csv", "per_patient.csv"):
+        assert (tmp_path / "out" / name).read_bytes() == (in_folds[1] / name).read_bytes()
+
+
+def test_folds_that_cannot_be_are_refused(run_once, tmp_path):
+    with pytest.raises(ParameterError, match="validation patients, which choose the settings"):
+        run_once(folds=2)
+    with pytest.raises(ParameterError, match="6 patients cannot make 7 folds"):
+        run_once(split=None, folds=7)
+    assert not (tmp_path / "out").exists()
+
+
+def test_few_validation_patients_are_no_headline(whole, tmp_path):
+    evaluation, out = whole
+    for text in ((out / "table.md").read_text(), (out / "report.html").read_text()):
+        assert "chosen on the lesion masks of 2 patients, fewer than 10" in text
+    assert "2 validation patients" in (out / "table.md").read_text()
+    assert row(evaluation, "mine", "residual", "validation").chosen == "2 validation patients"
+    assert {item.rule for item in evaluation.pictures} == {"healthy-quantile"}

@@ -34,6 +34,7 @@ from napari_cead.evaluation.twins import compare_twins
 from napari_cead.metrics import PatientCounts
 
 HOSTILE = "<script>alert(1)</script>"
+VALIDATION = tuple(f"Mets_2{number:02d}" for number in range(12))
 NAMES = ("Mets_001", HOSTILE, "Mets_003", "Mets_004")
 MODELS = ("vae1", "ce-vae1")
 RULES = ("healthy-quantile", "validation", "oracle")
@@ -68,7 +69,8 @@ def picture(model="ce-vae1", kind="best", name=NAMES[1]):
     lesion = (y - 15) ** 2 + (x - 20) ** 2 < 4**2
     mask = (y - 16) ** 2 + (x - 20) ** 2 < 4**2
     return SlicePicture(
-        model, "residual", "validation", "flair", kind, name, 17, 0.8125, image, image / 2, image / 2, mask, lesion
+        model, "residual", "validation", "flair", kind, name, 17, 0.8125,
+        image, image / 2, image / 2, mask, lesion, threshold=0.15,
     )  # fmt: skip
 
 
@@ -109,7 +111,7 @@ def evaluation():
             )
             for name in MODELS
         ),
-        parts={"train": ("Mets_100",), "validation": ("Mets_200", "Mets_201"), "test": NAMES},
+        parts={"train": ("Mets_100",), "validation": VALIDATION, "test": NAMES},
         skipped=(SkippedPatient("Mets_307", Path("/data/Mets_307"), "test", "the file ends early"),),
         warnings=("the side is assumed",),
         versions={"napari-cead": "0.1.0", "torch": "2.13.0"},
@@ -235,17 +237,41 @@ class TestText:
         )
         difference = best.averages.dice_patient - raw.averages.dice_patient
         words = reader.words
-        assert f"Under rule validation, ce-vae1 (residual), the best of 2 models, reaches dice_patient " \
-            f"{best.averages.dice_patient:.3f} (95 % interval" in words  # fmt: skip
+        assert "Under rule validation (settings chosen by model card), ce-vae1 (residual), the best of 2 models, " \
+            f"reaches dice_patient {best.averages.dice_patient:.3f} (95 % interval" in words  # fmt: skip
         assert f"The difference over the same 4 patients is {difference:+.3f} (95 % interval" in words
         assert "the model is better than raw intensity" in words
 
     def test_summary_falls_back_to_the_next_rule(self, evaluation):
         rows = tuple(row for row in evaluation.rows if row.rule != "validation")
         reader = Reader(html_report(replace(evaluation, rows=rows, twins=(), curves=(), pictures=())))
-        assert "Under rule healthy-quantile, ce-vae1" in reader.words
+        assert "Under rule healthy-quantile (settings chosen by model card), ce-vae1" in reader.words
         shown = [found["id"] for found in reader.all("input", type="radio") if "checked" in found]
         assert shown == ["rule-1"]
+
+    def test_few_validation_patients_are_no_headline_and_that_is_said(self, evaluation):
+        def opened(validation):
+            parts = {**evaluation.parts, "validation": validation}
+            few = Reader(html_report(replace(evaluation, parts=parts, pictures=(), curves=())))
+            shown = [found["id"] for found in few.all("input", type="radio") if "checked" in found]
+            return few.words, RULES[int(shown[0].removeprefix("rule-")) - 1]
+
+        words, rule = opened(VALIDATION)
+        assert rule == "validation" and "a matter of chance" not in words
+        words, rule = opened(VALIDATION[:9])
+        assert rule == "healthy-quantile"
+        assert "Under rule healthy-quantile" in words
+        assert "chosen on the lesion masks of 9 patients, fewer than 10" in words
+        words, rule = opened(())
+        assert rule == "healthy-quantile" and "No validation patient chose settings" in words
+
+    def test_a_choice_at_the_edge_is_marked(self, evaluation):
+        rows = tuple(
+            replace(one, chosen_on="validation patients", chosen_by=12, edge="highest") if one.params else one
+            for one in evaluation.rows
+        )
+        words = Reader(html_report(replace(evaluation, rows=rows, pictures=(), curves=()))).words
+        assert "12 validation patients, at the edge: highest threshold tried" in words
 
     def test_the_quantile_is_told_in_words(self, evaluation, reader):
         def said(text):

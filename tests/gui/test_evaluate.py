@@ -230,6 +230,31 @@ def test_the_command_that_is_shown_is_the_one_that_runs(chosen, cohort, acting, 
     assert QApplication.clipboard().text() == chosen.command.toPlainText()
 
 
+def test_folds_are_for_cohorts_without_a_split(chosen, tmp_path):
+    assert "--folds" not in chosen.command.toPlainText()
+    chosen.folds.value = 1
+    assert chosen.problem.text().startswith("Folds are at least two")
+    chosen.folds.value = 5
+    assert " --folds 5 " in chosen.command.toPlainText()
+    assert chosen.start.enabled
+    (tmp_path / "split.json").write_text("{}")
+    chosen.split.value = str(tmp_path / "split.json")
+    assert not chosen.folds.enabled
+    assert "--folds" not in chosen.command.toPlainText()
+
+
+def test_the_table_says_how_many_patients_chose(chosen, acting, qtbot, tmp_path):
+    rows = [
+        result_row("tiny", chosen_on="validation patients", chosen_by=3, edge="highest"),
+        result_row("tiny", "oracle", chosen_on="reported patients", chosen_by=1),
+    ]
+    (tmp_path / "results.json").write_text(json.dumps(RESULTS | {"rows": rows}))
+    chosen.table.show_results(read_results(tmp_path / "results.json"))
+    assert chosen.table.item(0, 0).text().splitlines()[2] == "validation (3 patients, edge)"
+    assert "3 validation patients, at the edge: highest threshold tried" in chosen.table.item(0, 0).toolTip()
+    assert chosen.table.item(1, 0).text().splitlines()[2] == "oracle (1 patient)"
+
+
 def test_an_evaluation_ends_with_a_table_and_its_report(chosen, acting, tmp_path, qtbot):
     acting(DONE)
     click(qtbot, chosen.start.native)

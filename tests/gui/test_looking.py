@@ -75,6 +75,9 @@ def assert_plot_is_of(widget, analysis):
     oracle = shown["oracle (this patient)"]
     assert oracle.dice == pytest.approx(dice_at(widget, oracle.threshold))
     assert oracle.dice == pytest.approx(dice.max())
+    # A bound for all that is shown, the current threshold included wherever the slider stands.
+    assert all(mark.dice <= oracle.dice for mark in shown.values())
+    assert shown["now"].dice == pytest.approx(dice_at(widget, shown["now"].threshold))
     assert shown["now"].threshold == widget.plot.current == pytest.approx(widget.threshold.value, abs=5e-4)
 
 
@@ -92,6 +95,12 @@ def test_the_plot_follows_slider_score_and_choice(looking, qtbot):
     assert set(marks(looking)) == {"default", "oracle (this patient)", "now"}
     assert_plot_is_of(looking, looking.session.analysis)
     looking.score.value = "residual"
+    settle(qtbot, looking)
+    assert_plot_is_of(looking, looking.session.analysis)
+
+
+def test_the_curve_has_a_point_wherever_the_slider_stands(looking, qtbot):
+    looking.threshold.value = 0.777
     settle(qtbot, looking)
     assert_plot_is_of(looking, looking.session.analysis)
 

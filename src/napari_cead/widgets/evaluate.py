@@ -75,7 +75,15 @@ class EvaluateWidget(EvaluateForm):
         self.choose_store.changed.connect(lambda: self._ask_folder(self.split, "Slice store"))
         self.choose_out.changed.connect(lambda: self._ask_folder(self.out, "Folder of the results"))
         self.cohort.changed.connect(self._cohort_chosen)
-        for control in (self.sequence, self.split, self.out, self.device, self.workers, self.scheduler):
+        for control in (
+            self.sequence,
+            self.split,
+            self.folds,
+            self.out,
+            self.device,
+            self.workers,
+            self.scheduler,
+        ):
             control.changed.connect(lambda *_: self.update_enabled())
         self.models.itemChanged.connect(lambda *_: self.update_enabled())
         self.tick_all.changed.connect(lambda: self._tick(True))
@@ -119,6 +127,7 @@ class EvaluateWidget(EvaluateForm):
             "models": ALL if everything else ",".join(chosen),
             "out": str(out or "DIR"),
             "split": _absolute(self.split.value),
+            "folds": self.folds.value if self.folds.value and not self.split.value.strip() else None,
             "sequence": None if self.sequence.value == AUTOMATIC else self.sequence.value,
             "device": self.device.value,
             "scheduler": self.scheduler.value.strip() or None,
@@ -142,6 +151,8 @@ class EvaluateWidget(EvaluateForm):
             return "Tick at least one model."
         if split is not None and not split.exists():
             return "The split is not there: choose a split file or a slice store, or leave it empty."
+        if split is None and self.folds.value == 1:
+            return "Folds are at least two: with one, nobody would be left to choose."
         if out is None:
             return "Choose a folder for the results."
         if out.resolve().is_relative_to(cohort.resolve()):
@@ -163,6 +174,7 @@ class EvaluateWidget(EvaluateForm):
         self.check.enabled = cohort is not None and cohort.is_dir() and not self.job.running
         self.workers.enabled = not self.scheduler.value.strip()
         self.no_split.setVisible(not self.split.value.strip())
+        self.folds.enabled = not self.split.value.strip()
         for edit in (self.cohort, self.split, self.out):
             edit.native.setToolTip(edit.value)
         self.command.setPlainText(command_line(self.arguments()))

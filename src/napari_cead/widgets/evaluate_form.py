@@ -138,6 +138,14 @@ class EvaluateForm(QWidget):
             "trained on some of them."
         )
         grid.addWidget(self.no_split, grid.rowCount(), 0, 1, 3)
+        self.folds = SpinBox(value=0, min=0, max=100)
+        none = _beside(self.folds.native, QLabel("0: none"))
+        row(
+            grid,
+            "Folds",
+            none,
+            "Without a split: the settings for each of so many folds of the patients are chosen on the others",
+        )
         self.out = _path("a new folder")
         self.choose_out = push_button("Folder…", "Choose the folder of the results")
         row(grid, "Results", _line(self.out, self.choose_out), "Folder for the tables and the report")

@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
 from ..errors import OutputError
+from ..evaluation.results import chosen_by
 from ..json_files import read_json
 
 RESULTS = "results.json"
@@ -55,6 +56,9 @@ class ResultRow:
         baseline: Whether it is a free baseline and no model.
         optimistic: Whether its settings were chosen on the reported patients.
         note: What it has to be read with.
+        chosen_on: What its settings were chosen on; empty without a choice.
+        chosen_by: How many patients chose them; None if that is not known.
+        edge: At which end of the thresholds tried the chosen one lies; empty inside.
         dice_patient: Mean Dice of a patient, and its ``patient_interval``; None where undefined.
         dice_pooled: Dice of all voxels, and its ``pooled_interval``.
         sensitivity: Share of the lesions that were found.
@@ -76,13 +80,23 @@ class ResultRow:
     sensitivity: float | None
     lesion_f1: float | None
     false_positives: float | None
+    chosen_on: str = ""
+    chosen_by: int | None = None
+    edge: str = ""
 
     @property
     def title(self) -> str:
         """What it is, a line each; a baseline has but one score."""
         kind = "baseline" if self.baseline else self.score
-        lines = [self.model, kind, self.rule if self.rule != "none" else "", self.sequence]
+        lines = [self.model, kind, self._rule if self.rule != "none" else "", self.sequence]
         return "\n".join(line for line in lines if line)
+
+    @property
+    def _rule(self) -> str:
+        """The rule, with how many patients chose and whether at the edge of what was tried."""
+        patients = "" if self.chosen_by is None else f"{self.chosen_by} patient{'s' * (self.chosen_by != 1)}"
+        words = ", ".join(word for word in (patients, "edge" if self.edge else "") if word)
+        return f"{self.rule} ({words})" if words else self.rule
 
 
 @dataclass(frozen=True)
@@ -156,6 +170,9 @@ def _row(values: Mapping[str, Any], models: set[str], several: bool) -> ResultRo
         sensitivity=_figure(values.get("lesion_sensitivity")),
         lesion_f1=_figure(values.get("lesion_f1")),
         false_positives=_figure(values.get("false_positives_per_patient")),
+        chosen_on=str(values.get("chosen_on") or ""),
+        chosen_by=values.get("chosen_by"),
+        edge=str(values.get("edge") or ""),
     )
 
 
@@ -226,7 +243,14 @@ class ResultTable(QTableWidget):
         ]
         optimistic = "Optimistic: the settings were chosen on the very patients that are reported."
         pooled = _text(row.dice_pooled, 3, row.pooled_interval).replace("\n", " ")
-        lines = (row.title, f"dice_pooled {pooled}", optimistic if row.optimistic else "", row.note)
+        chosen = chosen_by(row.chosen_on, row.chosen_by, row.edge)
+        lines = (
+            row.title,
+            f"dice_pooled {pooled}",
+            f"settings chosen by {chosen}" if chosen else "",
+            optimistic if row.optimistic else "",
+            row.note,
+        )
         tip = "\n".join(line for line in lines if line)
         for column, cell in enumerate(cells):
             cell.setToolTip(tip)

@@ -113,7 +113,10 @@ class Insight(QObject):
             self.plot.clear_points()
         self.plot.set_current(analysis.params.threshold)
         self._show_marks()
-        if self._curve is None and reference is not None:
+        # A curve that is there gets the point of the current threshold: its best one must be no worse.
+        if reference is not None and (
+            self._curve is None or self._curve.at(analysis.params.threshold) is None
+        ):
             self._ask_for_curve(analysis, reference)
         if old_reference is not reference:
             self.figures = {}
@@ -131,7 +134,7 @@ class Insight(QObject):
         self.figures = {key: figures for key, figures in self.figures.items() if key in keys}
 
     def _ask_for_curve(self, analysis: Analysis, reference: NDArray[np.bool_]) -> None:
-        suggested = [item.params.threshold for item in analysis.suggestions]
+        shown = [analysis.params.threshold, *(item.params.threshold for item in analysis.suggestions)]
         known = self._known
 
         def work(stop: Callable[[], bool]) -> DiceCurve | None:
@@ -150,7 +153,7 @@ class Insight(QObject):
                 reference,
                 analysis.params,
                 analysis.reconstruction.patient.spacing,
-                also=suggested,
+                also=shown,
                 known=known,
                 should_stop=stop,
                 on_points=points,
