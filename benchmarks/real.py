@@ -98,7 +98,14 @@ def places(out: Path, models: Sequence[str], extra: Sequence[Path]) -> dict[str,
     return {**found, **{folder.name: str(folder) for folder in extra}}
 
 
-def measure(data: Path, out: Path, models: Sequence[str], extra: Sequence[Path], device: str) -> None:
+def measure(
+    data: Path,
+    out: Path,
+    models: Sequence[str],
+    extra: Sequence[Path],
+    device: str,
+    scores: Sequence[str] | None,
+) -> None:
     import torch
 
     torch.set_num_threads(1)
@@ -115,6 +122,7 @@ def measure(data: Path, out: Path, models: Sequence[str], extra: Sequence[Path],
         chosen = tuple(
             score for score in available_scores(detector.card) if not (same and score == INTENSITY)
         )
+        chosen = tuple(score for score in chosen if scores is None or score in scores)
         subject = Subject(name, chosen, detector)
         (out / "measured" / name).mkdir(parents=True, exist_ok=True)
         write_text(out / "measured" / name / CARD_FILE, detector.card.model_dump_json())
@@ -186,6 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--extra", nargs="+", type=Path, default=(), metavar="FOLDER", help="more model folders"
     )
+    parser.add_argument("--scores", nargs="+", help="scores of models to measure; all unless given")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--docs", type=Path, metavar="PAGE", help="page whose generated block is rewritten")
     parser.add_argument(
@@ -199,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if "train" in given.only:
             train(given.out, given.models, given.device)
         if "measure" in given.only:
-            measure(given.data, given.out, given.models, given.extra, given.device)
+            measure(given.data, given.out, given.models, given.extra, given.device, given.scores)
         if "table" in given.only and given.block == "baselines":
             if given.docs is None:
                 parser.error("--block needs --docs")

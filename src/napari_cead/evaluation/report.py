@@ -46,16 +46,16 @@ COLUMNS: tuple[str, ...] = (
     "hd95",
     "hd95_patients",
     "lesion_precision",
+    *(f"{figure}_{size.column}" for size in SIZES for figure in ("sensitivity", "lesions")),
+    "chosen_by",
+    "edge",
+    "fold_thresholds",
     "lesion_f1",
     *(f"froc_{number:g}" for number in FALSE_POSITIVES),
     "froc_mean",
     "healthy_patients",
     "healthy_ml",
     "method",
-    *(f"{figure}_{size.column}" for size in SIZES for figure in ("sensitivity", "lesions")),
-    "chosen_by",
-    "edge",
-    "fold_thresholds",
 )
 """Columns of ``results.csv``: the averages by their exact names, then their intervals and what else there is."""
 
