@@ -59,14 +59,14 @@ def evaluate(
     on_progress: Progress | None = None,
     should_stop: Stop | None = None,
 ) -> Evaluation:
-    """Evaluate models on a cohort beside two free baselines, and write the results.
+    """Evaluate models on a cohort beside baselines without a network, and write the results.
 
     Every model is run under each of its scores, and the settings of the post-processing are chosen by each of the
     rules: on validation patients (`healthy-quantile`, `validation`), never on those reported, except by `oracle`,
     which is optimistic and says so. Without validation patients the first two are those on the model's card; where
     the card has none either, the row stays empty. With ``folds`` the reported patients choose for each other: those of
-    the other folds for each. The baselines are raw intensity under the same rules, seen on the
-    same grid as by the first model, and a detector that finds nothing.
+    the other folds for each. The baselines (:mod:`~napari_cead.evaluation.baselines`) go through the same
+    rules on the scan's own grid, whatever models there are; and there is a detector that finds nothing.
 
     Patients are measured one by one, here or by the workers of a cluster, each under a group of models, and what is
     measured goes to files in ``out`` at once (about 8 MB of disk for each patient of 150 slices under each model and
