@@ -279,7 +279,7 @@ def test_files(whole):
     with (out / "results.csv").open(newline="") as stream:
         lines = list(csv.DictReader(stream))
     assert list(lines[0])[:9] == ["model", "rule", "score", *AVERAGES]
-    assert len(lines) == len(evaluation.rows) == 3 * 2 + 3 + 1
+    assert len(lines) == len(evaluation.rows) == 3 * (2 + len(BASELINES)) + 1
     for line, found in zip(lines, evaluation.rows, strict=True):
         assert float(line["dice_patient"]) == found.averages.dice_patient
         low, high = found.intervals["dice_patient"]
