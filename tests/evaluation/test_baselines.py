@@ -149,6 +149,8 @@ def test_validation_patients_choose_the_size_by_dice_patient(untouched, split, t
     evaluation = evaluate(untouched, [], tmp_path, split=split, resamples=5, report=False)
     (score,) = {score for name, score, _ in rows_of(evaluation) if name == "flair-tissue-smooth"}
     row = rows_of(evaluation)["flair-tissue-smooth", score, "validation"]
+    healthy = [own for (*_, rule), own in rows_of(evaluation).items() if rule == "healthy-quantile"]
+    assert {own.chosen for own in healthy} == {"2 validation patients"}
     assert "of 1mm-2d, 1mm-3d, 3mm-2d, 3mm-3d" in row.method and "2 validation patients" in row.method
 
     # The best that thresholds tried here can do with each size.

@@ -25,7 +25,12 @@ INTERVALS = {"dice_patient": [0.4, 0.6], "dice_pooled": [0.55, 0.66]}
 
 
 def result_row(model, rule="validation", score="residual", **values):
-    found = {"lesion_sensitivity": 0.75, "lesion_f1": 0.44, "false_positives_per_patient": 12.34, "patients": 2}
+    found = {
+        "lesion_sensitivity": 0.75,
+        "lesion_f1": 0.44,
+        "false_positives_per_patient": 12.34,
+        "patients": 2,
+    }
     found |= {"model": model, "rule": rule, "score": score, "optimistic": rule == "oracle", "note": None}
     return found | AVERAGES | {"intervals": INTERVALS} | values
 

@@ -28,6 +28,10 @@ ASYMMETRY_MM = 3.0
 """Sigma of ``flair-asymmetry``: of 1, 2, 3, 4 and 6 mm the one with the highest ``dice_patient`` of the 109 validation
 strokes of ``docs/results.md`` (without post-processing: 0.339, 0.383, 0.399, 0.398, 0.382)."""
 
+LARGE = 1 / 3
+"""Share of the brain of the patient's largest slice that a slice shows at least to count as healthy: about the 15 % of
+its image that a network asks for, but without an image of a network."""
+
 Values = NDArray[np.float32]
 Mm = tuple[float, float, float]
 MapOf = Callable[[Values, NDArray[np.bool_], Mm], Values]
@@ -113,6 +117,11 @@ class Seen:
     def warnings(self) -> tuple[str, ...]:
         """What was assumed; how a network's image is cut or resampled is not among it, for no network looks."""
         return tuple(text for text in self.stack.warnings if text != self.stack.geometry.reason)
+
+    def large(self) -> NDArray[np.bool_]:
+        """Return which slices (Z,) show enough brain to count as healthy, if there is no lesion in them."""
+        areas = self.stack.brain.sum(axis=(1, 2))
+        return np.asarray((areas > 0) & (areas >= LARGE * areas.max()))
 
     def anomaly_map(self, score: str) -> Values:
         """Return the map (Z, Y, X) in [0, 1] under a score, 0 outside the brain."""

@@ -133,8 +133,7 @@ def measure(
         )
     brain = made.stack.brain[chosen]
     reference = None if patient.lesion_mask is None else patient.lesion_mask[chosen]
-    brain_on_model = made.stack.geometry.labels_to_model(made.stack.brain)[chosen]
-    healthy = brain_on_model.mean(axis=(1, 2)) >= MIN_BRAIN
+    healthy = made.large()[chosen] if isinstance(made, Seen) else _large(made)[chosen]
     if reference is not None:
         healthy &= ~reference.any(axis=(1, 2))
 
@@ -159,6 +158,7 @@ def measure(
             cases[score] = Case.of(member.name, anomaly_map, reference, brain, patient.spacing, healthy)
     nothing = quality = None
     if isinstance(made, Reconstruction):
+        brain_on_model = made.stack.geometry.labels_to_model(made.stack.brain)[chosen]
         images, slices = made.stack.images[chosen][healthy], made.slices[chosen][healthy]
         quality = ImageQuality.of(images, slices, brain_on_model[healthy])
     elif reference is not None:
@@ -167,6 +167,12 @@ def measure(
         nothing = figures_of(member.name, counts, empty, reference, patient.spacing)
     notes = tuple(dict.fromkeys((*patient.warnings, *made.warnings)))
     return Measured(figures, nothing, histograms, cases, quality or ImageQuality.empty(), notes, ranks, marks)
+
+
+def _large(made: Reconstruction) -> NDArray[np.bool_]:
+    """Return which slices (Z,) show enough brain to count as healthy, as in training."""
+    shown = made.stack.geometry.labels_to_model(made.stack.brain)
+    return np.asarray(shown.mean(axis=(1, 2)) >= MIN_BRAIN)
 
 
 UNLABELLED = "there is no lesion mask, and unlabelled is not healthy"
