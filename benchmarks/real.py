@@ -6,11 +6,12 @@ Four stages, one after the other; each leaves out what is already in FOLDER, so 
 
 - ``prepare``: the lesion-free slices of ``soop_axial`` into FOLDER/store.
 - ``train``: the eight models of the paper into FOLDER/MODEL (some 20 CPU minutes each).
-- ``measure``: every score of each of them, of the bundled ``ce-unet`` and of the baselines ``flair-threshold`` and
-  ``nothing``, on the slices with lesions (other patients), on the lesion-free ones, and on the MS patient; counts into
-  FOLDER/measured. Models that are not trained yet are left out.
-- ``table``: FOLDER/results.json and FOLDER/table.md; with ``--docs docs/results.md`` the generated block of that page
-  too, and the long table beside it.
+- ``measure``: every score of each of them, of the bundled ``ce-unet`` and of the baselines without a network, on the
+  slices with lesions (other patients), on the lesion-free ones, and on the MS patient; counts into FOLDER/measured.
+  Models that are not trained yet are left out.
+- ``table``: FOLDER/results.json and FOLDER/table.md; with ``--docs docs/results.md`` the generated blocks of that page
+  too, and the long table beside it. ``--block baselines`` writes the block of the baselines alone, which needs no
+  trained models: those that were not measured have their figures from the page.
 """
 
 from __future__ import annotations
@@ -23,16 +24,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from real_data import figures, healthy, report, scans
+from real_data import baselines, figures, healthy, report, scans
 from real_data.measuring import measure_model
 from real_data.tally import Measured, meta_of
 
 from napari_cead.atomic import write_text
 from napari_cead.detection import available_scores
 from napari_cead.errors import CeadError, StoreError
-from napari_cead.evaluation.measuring import BASELINE_SCORE, Subject
+from napari_cead.evaluation.baselines import BASELINES, INTENSITY
+from napari_cead.evaluation.measuring import Subject
 from napari_cead.training.store import SliceStore
-from napari_cead.zoo import CARD_FILE, Preprocessing, load_model
+from napari_cead.zoo import CARD_FILE, load_model
 
 PLAIN = ("ae", "vae1", "vae2", "vq-vae")
 EIGHT = (*PLAIN, *(f"ce-{name}" for name in PLAIN))
@@ -96,35 +98,59 @@ def places(out: Path, models: Sequence[str], extra: Sequence[Path]) -> dict[str,
     return {**found, **{folder.name: str(folder) for folder in extra}}
 
 
-def measure(data: Path, out: Path, models: Sequence[str], extra: Sequence[Path], device: str) -> None:
+def measure(
+    data: Path,
+    out: Path,
+    models: Sequence[str],
+    extra: Sequence[Path],
+    device: str,
+    scores: Sequence[str] | None,
+) -> None:
     import torch
 
     torch.set_num_threads(1)
     begun = time.process_time()
     everyone = scans.load_scans(data)
     say(", ".join(f"{len(part.patients)} {name}" for name, part in everyone.items()))
-    baseline = Subject(figures.BASELINE, (BASELINE_SCORE,), preprocessing=Preprocessing())
-    of_images = healthy.of_images(out / "store")
-    measure_model(baseline, everyone, out / "measured" / baseline.name, of_images, say)
+    for name, baseline in baselines.TITLES.items():
+        subject = Subject(name, tuple(baseline.maps), baseline)
+        measure_model(subject, everyone, out / "measured" / name, healthy.of_baseline(baseline), say)
     for name, place in places(out, models, extra).items():
         detector = load_model(place, device)
         # Without a network in it, the score of the baseline would be measured again for every model.
-        same = detector.card.preprocessing == baseline.preprocessing
+        same = detector.card.preprocessing.intensity == BASELINES["threshold"].scaling
         chosen = tuple(
-            score for score in available_scores(detector.card) if not (same and score == BASELINE_SCORE)
+            score for score in available_scores(detector.card) if not (same and score == INTENSITY)
         )
-        subject = Subject(name, chosen, detector, detector.card.preprocessing)
+        chosen = tuple(score for score in chosen if scores is None or score in scores)
+        subject = Subject(name, chosen, detector)
         (out / "measured" / name).mkdir(parents=True, exist_ok=True)
         write_text(out / "measured" / name / CARD_FILE, detector.card.model_dump_json())
         measure_model(subject, everyone, out / "measured" / name, healthy.of_card(detector.card), say)
     say(f"measure: {time.process_time() - begun:.0f} s of CPU time")
 
 
+def table_of_baselines(data: Path, out: Path, docs: Path, shown: Sequence[str]) -> None:
+    """Write the block of the baselines, beside the bundled model under some scores."""
+    base, strict = _base(out), scans.cleaner(data)
+    free = [Measured.load(file) for name in baselines.TITLES for file in _files(out / "measured" / name)]
+    files = [file for name in BUNDLED for file in _files(out / "measured" / name) if file.stem in shown]
+    models = baselines.entries(map(Measured.load, files), base, strict)
+    page = docs.read_text(encoding="utf-8")
+    lines = baselines.block(baselines.entries(free, base, strict), models, page)
+    write_text(docs, baselines.with_block(docs, lines))
+    say(f"{docs}: the block of the baselines")
+
+
+def _base(out: Path) -> Measured:
+    return Measured.load(out / "measured" / figures.BASELINE / f"{INTENSITY}.npz")
+
+
 def table(data: Path, out: Path, docs: Path | None) -> None:
     begun = time.process_time()
-    base = Measured.load(out / "measured" / figures.BASELINE / f"{BASELINE_SCORE}.npz")
+    base = _base(out)
     strict = scans.cleaner(data)
-    order = (figures.BASELINE, *EIGHT, *BUNDLED)
+    order = (*baselines.TITLES, *EIGHT, *BUNDLED)
     folders = sorted(
         (folder for folder in (out / "measured").iterdir() if folder.is_dir()),
         key=lambda folder: (order.index(folder.name) if folder.name in order else len(order), folder.name),
@@ -152,7 +178,9 @@ def table(data: Path, out: Path, docs: Path | None) -> None:
 def _files(folder: Path) -> list[Path]:
     from napari_cead.detection import SCORES
 
-    return [file for score in SCORES if meta_of(file := folder / f"{score}.npz") is not None]
+    of_baselines = (score for baseline in BASELINES.values() for score in baseline.maps)
+    names = dict.fromkeys((*SCORES, *of_baselines))
+    return [file for score in names if meta_of(file := folder / f"{score}.npz") is not None]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -166,8 +194,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--extra", nargs="+", type=Path, default=(), metavar="FOLDER", help="more model folders"
     )
+    parser.add_argument("--scores", nargs="+", help="scores of models to measure; all unless given")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--docs", type=Path, metavar="PAGE", help="page whose generated block is rewritten")
+    parser.add_argument(
+        "--block", choices=("models", "baselines"), default="models", help="which block of it"
+    )
     given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)
     try:
@@ -176,8 +208,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if "train" in given.only:
             train(given.out, given.models, given.device)
         if "measure" in given.only:
-            measure(given.data, given.out, given.models, given.extra, given.device)
-        if "table" in given.only:
+            measure(given.data, given.out, given.models, given.extra, given.device, given.scores)
+        if "table" in given.only and given.block == "baselines":
+            if given.docs is None:
+                parser.error("--block needs --docs")
+            table_of_baselines(given.data, given.out, given.docs, ("residual", "bright-and-changed"))
+        elif "table" in given.only:
             table(given.data, given.out, given.docs)
     except CeadError as error:
         raise SystemExit(f"error: {error}") from None

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .figures import BASELINE, NOTHING
+from napari_cead.evaluation.baselines import BASELINES
+
+from .figures import NOTHING
 from .scans import FREE, MS, STROKE
 
 Figures = Mapping[str, Any]
@@ -37,7 +39,8 @@ def threshold(thresholds: Figures) -> str:
 
 
 def model_cell(name: str) -> str:
-    return f"baseline `{name}`" if name in (BASELINE, NOTHING) else f"`{name}`"
+    free = {NOTHING, *(baseline.title("flair") for baseline in BASELINES.values())}
+    return f"baseline `{name}`" if name in free else f"`{name}`"
 
 
 def score_cell(name: str) -> str:

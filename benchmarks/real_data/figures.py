@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from napari_cead.detection.thresholds import ScoreHistograms
 from napari_cead.evaluation.ranking import ranking
-from napari_cead.metrics import PatientCounts, averages, bootstrap, bootstrap_difference, bootstrap_ratio
+from napari_cead.metrics import (
+    PatientCounts,
+    averages,
+    bootstrap,
+    bootstrap_difference,
+    bootstrap_ratio,
+    lesion_f1,
+)
 
 from .choosing import Counts, dice_pooled, per_patient
 from .resampling import RESAMPLES, drawn, interval, pooled, rankings
@@ -48,8 +55,9 @@ def measured_nothing(found: Measured) -> Measured:
         tallies[name] = replace(
             tally, lesion=lesion, other=other, counts={"validation": counts}, lesions={"validation": lesions}
         )
+    kept = {key: value for key, value in found.meta.items() if key != "exact"}
     rules = {"validation": dict.fromkeys((STROKE, FREE, MS), 1.0)}
-    meta = {**found.meta, "model": NOTHING, "score": "–", "thresholds": dict.fromkeys(KINDS, rules)}
+    meta = {**kept, "model": NOTHING, "score": "–", "thresholds": dict.fromkeys(KINDS, rules)}
     return Measured(meta, tallies)
 
 
@@ -86,7 +94,9 @@ def rows_of(found: Measured, baseline: Measured, strict: Iterable[str]) -> list[
                 row[STROKE]["dice_pooled_ratio"] = _ratio(found, baseline, kind, rule)
             if kind == "post":
                 for name in (STROKE, MS):
-                    row[name] |= _lesion_wise(found.tallies[name].lesions[rule])
+                    row[name] |= _lesion_wise(
+                        found.tallies[name].lesions[rule], found.meta.get("exact", {}).get(name)
+                    )
             if FREE in thresholds:
                 free = counts_of(found, FREE, kind, rule)
                 row[STROKE]["dice_all_slices"] = _with_intervals([*on_stroke, *free], ("dice_all_slices",))[
@@ -138,8 +148,8 @@ def counts_of(found: Measured, name: str, kind: str, rule: str) -> list[PatientC
     """Return the counts of each patient of a set at the thresholds of a rule."""
     tally = found.tallies[name]
     if kind == "post":
-        return _patients(tally, tally.counts[rule])
-    return _patients(tally, _raw_at(tally, found.meta["thresholds"]["raw"][rule][name], found.meta["bins"]))
+        return patients_of(tally, tally.counts[rule])
+    return patients_of(tally, _raw_at(tally, found.meta["thresholds"]["raw"][rule][name], found.meta["bins"]))
 
 
 def _raw_at(tally: Tally, threshold: float | Sequence[float], bins: int) -> Counts:
@@ -159,7 +169,8 @@ def _of_folds(thresholds: float | Sequence[float], fold: Sequence[int]) -> float
     return [thresholds[fold.index(number)] for number in sorted(set(fold))]
 
 
-def _patients(tally: Tally, counts: NDArray[np.integer]) -> list[PatientCounts]:
+def patients_of(tally: Tally, counts: NDArray[np.integer]) -> list[PatientCounts]:
+    """Return the counts (S, 3) of slices as those of their patients."""
     ends = np.flatnonzero(np.diff(tally.patient)) + 1  # slices lie patient by patient
     return [
         PatientCounts(*rows.astype(np.int64).T, voxels > 0)
@@ -201,6 +212,8 @@ def _ranks(found: Measured, name: str) -> list[tuple[float, NDArray[np.float64]]
         per_patient(part.astype(np.int64), tally.patient) for part in (tally.lesion, tally.other)
     )
     auroc, auprc = ranking(ScoreHistograms(lesion.sum(axis=0), other.sum(axis=0)))
+    if "exact" in found.meta:  # the bins are for the resamples
+        auroc, auprc = (found.meta["exact"][name][figure] for figure in ("AUROC", "AUPRC"))
     draws = drawn(len(lesion))
     return list(zip((auprc, auroc), rankings(draws @ lesion, draws @ other), strict=True))
 
@@ -219,7 +232,7 @@ def _ranking(found: Measured, baseline: Measured, name: str) -> Figures:
     return figures
 
 
-def _lesion_wise(lesions: NDArray[np.integer]) -> Figures:
+def _lesion_wise(lesions: NDArray[np.integer], exact: Figures | None) -> Figures:
     there, found, detections, false = lesions.T.astype(float)
     one = np.ones_like(there)
     return {
@@ -231,6 +244,14 @@ def _lesion_wise(lesions: NDArray[np.integer]) -> Figures:
             "value": float(false.mean()),
             "interval": bootstrap_ratio(false.tolist(), one.tolist(), RESAMPLES),
         },
+        "lesion_f1": {
+            "value": lesion_f1(
+                found.sum() / there.sum(),
+                1 - false.sum() / detections.sum() if detections.sum() else float("nan"),
+            ),
+            "interval": None,
+        },
+        "froc_mean": {"value": None if exact is None else float(np.mean(exact["FROC"])), "interval": None},
         "lesions": int(there.sum()),
         "detections": int(detections.sum()),
     }

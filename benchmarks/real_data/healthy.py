@@ -1,19 +1,10 @@
-"""The settings of rule ``healthy-quantile``, measured on the validation slices that a model was calibrated on."""
+"""The settings of rule ``healthy-quantile``: those on a model's card, and the fixed ones of a baseline."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
-
 from napari_cead.detection import PostprocessParams
 from napari_cead.detection.choosing import Suggested
-from napari_cead.detection.thresholds import ScoreHistograms
-from napari_cead.evaluation.cases import BINS
-from napari_cead.evaluation.measuring import BASELINE_SCORE
-from napari_cead.evaluation.rules import threshold_of_healthy
-from napari_cead.slices import brain_mask
-from napari_cead.training.store import SliceStore
+from napari_cead.evaluation.baselines import Baseline
 from napari_cead.zoo import ModelCard
 
 
@@ -26,19 +17,7 @@ def of_card(card: ModelCard) -> dict[str, PostprocessParams]:
     }
 
 
-def of_images(place: Path) -> dict[str, PostprocessParams]:
-    """Return the same of raw intensity, from the validation slices of a store; nothing without a store."""
-    if not place.exists():
-        return {}
-    store = SliceStore.open(place)
-    usable = store.healthy_rows("validation")
-    histogram = ScoreHistograms.empty(BINS)
-    for number in np.unique(usable[:, 0]):
-        images = store.slices(store.patients[number].name).images
-        rows = usable[usable[:, 0] == number, 1]
-        values = images[rows].astype(np.float32) / np.float32(255)
-        histogram += ScoreHistograms.of(
-            values, np.zeros(values.shape, np.bool_), brain_mask(images)[rows], BINS
-        )
-    params = threshold_of_healthy(histogram)
-    return {} if params is None else {BASELINE_SCORE: params}
+def of_baseline(baseline: Baseline) -> dict[str, PostprocessParams]:
+    """Return by score the fixed ones of a baseline on FLAIR."""
+    found = {score: baseline.settings(score, "healthy-quantile", "flair") for score in baseline.maps}
+    return {score: params for score, params in found.items() if params is not None}

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from napari_cead.detection import PostprocessParams, Reconstruction, postprocess
 from napari_cead.detection.postprocessing import StagedPostprocessor
 from napari_cead.detection.thresholds import ScoreHistograms
+from napari_cead.evaluation.baselines import Baseline, Seen
 from napari_cead.evaluation.cases import BINS
 from napari_cead.evaluation.measuring import Subject, reconstruction_of
-from napari_cead.metrics import match_lesions
+from napari_cead.metrics import auroc, average_precision, froc, match_lesions
+from napari_cead.metrics import candidates as marks_of
 from napari_cead.metrics.overlap import slice_counts
 
 from .choosing import best, by_fold, per_patient
@@ -31,7 +33,7 @@ SHARES = np.geomspace(0.3, 0.0005, CANDIDATES)
 PAPER = PostprocessParams()
 
 Say = Callable[[str], None]
-Made = Mapping[str, Sequence[Reconstruction]]
+Made = Mapping[str, Sequence[Reconstruction | Seen]]
 Maps = Mapping[str, Sequence[NDArray[np.float32]]]
 
 
@@ -45,13 +47,13 @@ def measure_model(
     """Measure every score of a model that is not on disk yet.
 
     Args:
-        subject: The model with its scores, or raw intensity.
+        subject: The model or baseline with its scores.
         scans: All scans.
         folder: Where each score leaves a file.
         healthy: By score, the settings of rule ``healthy-quantile``.
         say: Called with a line about what was done.
     """
-    sha256 = "" if subject.detector is None else subject.detector.sha256
+    sha256 = "" if isinstance(subject.maker, Baseline) else subject.maker.sha256
     people = {name: list(part.names) for name, part in scans.items()}
     missing = []
     for score in subject.scores:
@@ -64,7 +66,7 @@ def measure_model(
         say(f"{subject.name}: measured before")
         return
     begun = time.process_time()
-    wanted = Subject(subject.name, tuple(missing), subject.detector, subject.preprocessing)
+    wanted = Subject(subject.name, tuple(missing), subject.maker)
     made = {
         name: [reconstruction_of(wanted, patient) for patient in part.patients]
         for name, part in scans.items()
@@ -146,8 +148,29 @@ def measure_score(
                     maps[name], scans[name], part["shown"], chosen[name], params
                 )
         tallies[name] = Tally(**_stored(part), counts=counted, lesions=lesions)
-    meta = {"candidates": list(grid), "thresholds": thresholds, "bins": BINS, "folds": fold.tolist()}
+    meta = {
+        "candidates": list(grid),
+        "thresholds": thresholds,
+        "bins": BINS,
+        "folds": fold.tolist(),
+        "exact": {name: _exact(maps[name], brains[name], scans[name]) for name in (STROKE, MS)},
+    }
     return Measured(meta, tallies)
+
+
+def _exact(
+    maps: Sequence[NDArray[np.float32]], brains: Sequence[NDArray[np.bool_]], scans: Scans
+) -> dict[str, Any]:
+    """Return the figures of the order of all voxels, which no bins blur."""
+    lesions = [scans.reference(number) for number in range(len(maps))]
+    parts = list(zip(maps, lesions, brains, strict=True))
+    scores = np.concatenate([values[brain] for values, _, brain in parts])
+    lesion = np.concatenate([reference[brain] for _, reference, brain in parts])
+    return {
+        "AUROC": auroc(scores, lesion),
+        "AUPRC": average_precision(scores, lesion),
+        "FROC": froc(marks_of(*part) for part in parts),
+    }
 
 
 def candidates(free: NDArray[np.integer]) -> tuple[float, ...]:

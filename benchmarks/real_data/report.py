@@ -104,19 +104,19 @@ def write(results: Results, out: Path, docs: Path | None) -> None:
     long = "\n".join(long_page(results)) + "\n"
     write_text(out / "table.md", long)
     if docs is not None:
-        write_text(docs, with_block(docs.read_text(encoding="utf-8"), "\n".join(block(results)), docs))
+        write_text(docs, replaced(docs.read_text(encoding="utf-8"), "\n".join(block(results)), docs))
         write_text(docs.with_name(LONG), long)
 
 
-def with_block(page: str, text: str, name: Path) -> str:
-    """Return a page with what stands between the two comments replaced."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
+def replaced(page: str, text: str, name: Path, marks: tuple[str, str] = (BEGIN, END)) -> str:
+    """Return a page with what stands between two comments replaced."""
+    before, begin, rest = page.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not (begin and end):
         raise SystemExit(
-            f"error: {name}: there are no comments {BEGIN} and {END}; put them where the table belongs"
+            f"error: {name}: there are no comments {marks[0]} and {marks[1]}; put them where the table belongs"
         )
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
+    return f"{before}{begin}\n\n{text}\n\n{end}{after}"
 
 
 def block(results: Results) -> list[str]:

@@ -16,7 +16,7 @@ from napari_cead.atomic import atomic_path
 
 from .choosing import Counts, raw_counts
 
-VERSION = 1
+VERSION = 2
 """Of the layout, and of what is measured: files of another one are measured again."""
 
 

@@ -190,7 +190,8 @@ def test_the_command_measures_what_there_is_and_goes_on_where_it_stopped(real, d
     run(real, data, out, "measure", "table", more=("--docs", str(page)))
     results = json.loads((out / "results.json").read_text())
     rows = {(row["model"], row["score"], row["kind"], row["rule"]): row for row in results["rows"]}
-    assert {row[0] for row in rows} == {"nothing", "flair-threshold", "ae", "ce-ae"}
+    free = {f"flair-{name}" for name in ("threshold", "tissue", "tissue-smooth", "asymmetry")}
+    assert {row[0] for row in rows} == {"nothing", *free, "ae", "ce-ae"}
     assert {row[1] for row in rows if row[0] == "ae"} >= {"residual", "positive-residual", "squared"}
     nothing, chosen = (
         rows["nothing", "–", "post", "validation"],

@@ -15,9 +15,10 @@ from napari_cead.atomic import strict
 from napari_cead.detection import run
 from napari_cead.errors import Cancelled, ModelError, ParameterError, PatientError
 from napari_cead.evaluation import RULES, evaluate, work
+from napari_cead.evaluation.baselines import BASELINES
 from napari_cead.evaluation.cases import Case
 from napari_cead.evaluation.comparison import KEPT
-from napari_cead.metrics import ImageQuality, auroc, average_precision
+from napari_cead.metrics import ImageQuality, auroc, average_precision, candidates, froc, lesion_f1
 from napari_cead.training import prepare
 from napari_cead.zoo import ModelCard, Preprocessing, save_model
 from scans import write_nifti
@@ -104,10 +105,13 @@ def test_voxel_ranking_and_image_quality_are_over_the_reported_patients(cohort, 
         [item.patient.lesion_mask[brain] for item, brain in zip(made, inside, strict=True)]
     )
     found = row(evaluation, "mine", "residual", "oracle")
-    binned = np.ceil(scores * 1024)
-    assert found.auroc == pytest.approx(auroc(binned, lesion), abs=1e-12)
-    assert found.average_precision == pytest.approx(average_precision(binned, lesion), abs=1e-12)
-    assert found.auroc == pytest.approx(auroc(scores, lesion), abs=2e-3)
+    assert found.auroc == pytest.approx(auroc(scores, lesion), abs=1e-6)
+    assert found.average_precision == pytest.approx(average_precision(scores, lesion), abs=1e-6)
+    marks = [
+        candidates(item.anomaly_map("residual"), item.patient.lesion_mask, item.stack.brain) for item in made
+    ]
+    assert found.froc == froc(marks)
+    assert found.lesion_f1 == lesion_f1(found.lesion_sensitivity, found.lesion_precision)
 
     expected = ImageQuality.empty()
     for item in made:
@@ -156,7 +160,10 @@ def test_nothing_scores_what_an_empty_mask_scores(cohort, run_once, quiet):
     assert math.isnan(found.averages.precision)
     assert found.intervals["precision"] is None
     # Without a model, the baselines still stand.
-    assert {item.model for item in evaluation.rows} == {"flair-threshold", "nothing"}
+    assert {item.model for item in evaluation.rows} == {
+        *(baseline.title("flair") for baseline in BASELINES.values()),
+        "nothing",
+    }
 
 
 def test_raw_intensity_is_the_score_intensity_under_the_same_rules(cohort, model, whole, quiet):
@@ -272,7 +279,7 @@ def test_files(whole):
     with (out / "results.csv").open(newline="") as stream:
         lines = list(csv.DictReader(stream))
     assert list(lines[0])[:9] == ["model", "rule", "score", *AVERAGES]
-    assert len(lines) == len(evaluation.rows) == 3 * 2 + 3 + 1
+    assert len(lines) == len(evaluation.rows) == 3 * (2 + len(BASELINES)) + 1
     for line, found in zip(lines, evaluation.rows, strict=True):
         assert float(line["dice_patient"]) == found.averages.dice_patient
         low, high = found.intervals["dice_patient"]
@@ -316,41 +323,6 @@ def test_rows_without_settings_are_empty_in_the_files(run_once, tmp_path):
     stored = json.loads((tmp_path / "out" / "results.json").read_text())
     assert stored["rows"][0]["dice_pooled"] is None
     assert "| mine | 0.302 | residual | healthy-quantile | – |" in (tmp_path / "out" / "table.md").read_text()
-
-
-def test_without_validation_patients_the_card_of_the_first_model_serves_raw_intensity(
-    model, run_once, tmp_path
-):
-    folder = shutil.copytree(model, tmp_path / "model")
-    values = json.loads((folder / "model.json").read_text("utf-8"))
-    values["suggestions"].append(
-        {"score": "intensity", "rule": "healthy-quantile", "params": {"threshold": 0.7}}
-    )
-    (folder / "model.json").write_text(json.dumps(values), encoding="utf-8")
-    found = run_once(models=[folder], split=None, rules=("healthy-quantile",), scores=("residual",))
-    baseline = row(found, "flair-threshold", "intensity", "healthy-quantile")
-    assert (baseline.params.threshold, baseline.chosen_on) == (0.7, "model card")
-    assert baseline.averages.dice_pooled > 0
-    values["preprocessing"]["sequence"] = "t1_gd"  # whose healthy intensities are no measure for FLAIR
-    (folder / "model.json").write_text(json.dumps(values), encoding="utf-8")
-    found = run_once(models=[folder], split=None, rules=("healthy-quantile",), scores=("residual",))
-    assert row(found, "flair-threshold", "intensity", "healthy-quantile").params is None
-
-
-def test_a_baseline_of_models_that_see_scans_in_several_ways_says_whose_it_is(
-    model, denoiser_folder, run_once, tmp_path
-):
-    folder = shutil.copytree(denoiser_folder, tmp_path / "model")
-    values = json.loads((folder / "model.json").read_text("utf-8"))
-    values["preprocessing"]["intensity"] = "volume-tissue"
-    (folder / "model.json").write_text(json.dumps(values), encoding="utf-8")
-    options = {"rules": ("oracle",), "scores": ("residual",)}
-    for models, first in (([model, folder], "mine"), ([folder, model], "dae")):
-        found = run_once(models=models, out=first, **options)
-        (said,) = (text for text in found.warnings if "several ways" in text)
-        assert f"raw intensity as {first} sees it" in said
-        assert ("volume-tissue" in said) == (first == "dae")
-    assert not [text for text in run_once(out="one", **options).warnings if "several ways" in text]
 
 
 def test_the_same_run_twice_gives_the_same_figures(whole, run_once, tmp_path):

@@ -117,6 +117,12 @@ def test_csv_files_have_the_new_columns_behind_the_old_ones(evaluation):
         *("sensitivity_lt5", "lesions_lt5", "sensitivity_5_10", "lesions_5_10"),
         *("sensitivity_10_20", "lesions_10_20", "sensitivity_gt20", "lesions_gt20"),
         *("chosen_by", "edge", "fold_thresholds"),
+        *(
+            "lesion_f1",
+            *(f"froc_{number}" for number in ("0.125", "0.25", "0.5", "1", "2", "4", "8")),
+            "froc_mean",
+        ),
+        *("healthy_patients", "healthy_ml", "method"),
     ]
     assert [line["sequence"] for line in lines] == [item.sequence for item in evaluation.rows]
     assert [line["psnr"] for line in lines] == ["20.0" * (line["sequence"] == "flair") for line in lines]

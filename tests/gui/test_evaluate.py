@@ -25,7 +25,12 @@ INTERVALS = {"dice_patient": [0.4, 0.6], "dice_pooled": [0.55, 0.66]}
 
 
 def result_row(model, rule="validation", score="residual", **values):
-    found = {"lesion_sensitivity": 0.75, "false_positives_per_patient": 12.34, "patients": 2}
+    found = {
+        "lesion_sensitivity": 0.75,
+        "lesion_f1": 0.44,
+        "false_positives_per_patient": 12.34,
+        "patients": 2,
+    }
     found |= {"model": model, "rule": rule, "score": score, "optimistic": rule == "oracle", "note": None}
     return found | AVERAGES | {"intervals": INTERVALS} | values
 
@@ -265,16 +270,17 @@ def test_an_evaluation_ends_with_a_table_and_its_report(chosen, acting, tmp_path
     assert chosen.state.text() == "Finished: the results are in the tab Results."
     assert chosen.tabs.currentIndex() == 1
     assert cells(chosen) == [
-        ["tiny\nresidual\nvalidation", "0.512\n[0.400, 0.600]", "0.610", "75%", "12.3"],
-        ["tiny\nresidual\noracle", "0.700\n[0.400, 0.600]", "0.610", "75%", "12.3"],
+        ["tiny\nresidual\nvalidation", "0.512\n[0.400, 0.600]", "0.610", "75%", "0.44", "12.3"],
+        ["tiny\nresidual\noracle", "0.700\n[0.400, 0.600]", "0.610", "75%", "0.44", "12.3"],
         [
             "flair-threshold\nbaseline\nvalidation",
             "0.200\n[0.400, 0.600]",
             "0.610",
             "75%",
+            "0.44",
             "12.3",
         ],
-        ["nothing\nbaseline", "–", "0.000", "75%", "12.3"],
+        ["nothing\nbaseline", "–", "0.000", "75%", "0.44", "12.3"],
     ]
     assert "optimistic" not in chosen.table.item(0, 0).toolTip().lower()
     assert "Optimistic" in chosen.table.item(1, 0).toolTip()

@@ -132,3 +132,20 @@ def test_wrong_input_is_refused():
         match_lesions(np.zeros(3), np.zeros(3))
     with pytest.raises(ValueError, match="spacings"):
         match_lesions(volume, volume, spacing=(1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("mask", "reference", "expected"),
+    [
+        ([[1, 0, 1, 0, 1]], [[1, 0, 0, 0, 0]], 2 / 4),  # one lesion found, two false: 2 TP / (2 TP + FP + FN)
+        ([[1, 0, 0, 0, 0]], [[1, 0, 1, 0, 0]], 2 / 3),
+        ([[0, 0, 0, 0, 0]], [[1, 0, 1, 0, 0]], 0.0),
+        ([[0, 1, 0, 0, 0]], [[0, 0, 0, 0, 0]], 0.0),
+        ([[0, 0, 0, 0, 1]], [[1, 0, 0, 0, 0]], 0.0),
+        ([[0, 0, 0, 0, 0]], [[0, 0, 0, 0, 0]], math.nan),
+    ],
+)
+def test_f1_where_lesions_and_detections_are_paired_one_to_one(mask, reference, expected):
+    match = match_lesions(mask, reference)
+    assert match.f1 == pytest.approx(expected, nan_ok=True)
+    assert lesion_averages([match]).f1 == pytest.approx(expected, nan_ok=True)

@@ -19,10 +19,10 @@ from ..patients import Patient, load_patient
 from ..training.splits import Part
 from ..training.store import SliceStore
 from ..zoo import Detector, ModelCard, load_model
+from .baselines import INTENSITY
 from .before_after_text import remarks, sentences
 from .healthy_slices import SCORES_LOOKED_AT, HealthySlices, Paired, look, reconstructions
 from .lesion_rows import LesionRow, lesion_rows
-from .measuring import BASELINE_SCORE
 from .rules import QUANTILE, quantile_of, recorded_quantile, threshold_of_healthy
 
 SCHEMA_VERSION = 1
@@ -317,7 +317,7 @@ def _local_settings(
     by_model = {
         names[0]: (found.before, quantile_of(cards[0])),
         names[1]: (found.after, quantile_of(cards[1])),
-        BASELINE_SCORE: ({BASELINE_SCORE: found.intensity}, QUANTILE),
+        INTENSITY: ({INTENSITY: found.intensity}, QUANTILE),
     }
     return {
         name: {

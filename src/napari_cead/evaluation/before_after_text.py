@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .lesion_rows import LOCAL, LesionRow
-from .measuring import BASELINE_SCORE
+from .lesion_rows import LesionRow
 
 if TYPE_CHECKING:
     from ..patients import Patient
@@ -120,13 +119,14 @@ def _lesions(names: tuple[str, str], rows: Sequence[LesionRow]) -> Iterator[str]
         max((row.dice for row in rows if row.model == name and row.optimistic), default=None)
         for name in names
     ]
-    raw = next((row.dice for row in rows if row.score == BASELINE_SCORE and row.chosen_on == LOCAL), None)
-    bound = next((row.dice for row in rows if row.score == BASELINE_SCORE and row.optimistic), None)
+    free = [row for row in rows if row.model not in names]
+    raw = max((row.dice for row in free if row.rule == "healthy-quantile"), default=None)
+    bound = max((row.dice for row in free if row.optimistic), default=None)
     yield (
         f"On the patient {rows[0].figures.name}, Dice of the volume is {_number(usual[0])} before and "
         f"{_number(usual[1])} after at the settings each is used with, {_number(best[0])} and {_number(best[1])} at "
-        f"the best settings for this very patient (optimistic); raw intensity gives {_number(raw)} by the healthy "
-        f"quantile of the local scans and {_number(bound)} at best. One patient is an example, no proof."
+        f"the best settings for this very patient (optimistic); the best baseline without a network gives "
+        f"{_number(raw)} by the healthy quantile and {_number(bound)} at best. One patient is an example, no proof."
     )
 
 

@@ -30,6 +30,7 @@ Files = Mapping[Key, Sequence[tuple[str, Path]]]
 """The cases of each, with the patients' names."""
 
 VALIDATION, CARD, FOLDS, REPORTED = "validation patients", "model card", "other folds", "reported patients"
+FIXED = "fixed default"
 """What settings were chosen on."""
 
 OPTIMISTIC = "optimistic: chosen on the patients that are reported"

@@ -18,10 +18,9 @@ from ..detection.provenance import versions
 from ..devices import pick_device
 from ..errors import OutputError, ParameterError, PatientError, extra
 from ..tasks import Tasks, tasks
-from ..training.preprocessing import described
 from ..training.splits import PARTS
-from ..zoo import ModelCard, Preprocessing, damaged_models, find_model, find_models, load_card
-from .measuring import BASELINE_SCORE
+from ..zoo import ModelCard, damaged_models, find_model, find_models, load_card
+from .baselines import BASELINES
 from .members import Cohort, Steps
 from .passes import BASELINE, Outcome, Pass, Plan
 from .report import write_report
@@ -60,14 +59,14 @@ def evaluate(
     on_progress: Progress | None = None,
     should_stop: Stop | None = None,
 ) -> Evaluation:
-    """Evaluate models on a cohort beside two free baselines, and write the results.
+    """Evaluate models on a cohort beside baselines without a network, and write the results.
 
     Every model is run under each of its scores, and the settings of the post-processing are chosen by each of the
     rules: on validation patients (`healthy-quantile`, `validation`), never on those reported, except by `oracle`,
     which is optimistic and says so. Without validation patients the first two are those on the model's card; where
     the card has none either, the row stays empty. With ``folds`` the reported patients choose for each other: those of
-    the other folds for each. The baselines are raw intensity under the same rules, seen on the
-    same grid as by the first model, and a detector that finds nothing.
+    the other folds for each. The baselines (:mod:`~napari_cead.evaluation.baselines`) go through the same
+    rules on the scan's own grid, whatever models there are; and there is a detector that finds nothing.
 
     Patients are measured one by one, here or by the workers of a cluster, each under a group of models, and what is
     measured goes to files in ``out`` at once (about 8 MB of disk for each patient of 150 slices under each model and
@@ -121,7 +120,6 @@ def evaluate(
     splits = [split_cohort(cohort, split, sequence=name, png_spacing=png_spacing) for name in wanted]
     if split is None and chosen:
         notes.append(_NO_SPLIT if folds is None else _IN_FOLDS)
-    notes += _one_baseline_of_several(chosen)
     fold = _folds(splits, folds, seed)
     parts = [
         _Part(Cohort(found), found, _subjects(chosen, found.sequence, device, quantile)) for found in splits
@@ -170,7 +168,7 @@ def evaluate(
                     device=where,
                     quality=first.outcomes[number].quality.means(),
                 )
-                for number, model in enumerate(chosen, start=1)
+                for number, model in enumerate(chosen, start=len(BASELINES))
             ),
             parts={part: tuple(member.name for member in first.cohort.part(part)) for part in PARTS},
             skipped=tuple(dict.fromkeys(item for part in parts for item in part.cohort.skipped)),
@@ -225,10 +223,7 @@ class _Part:
     ) -> None:
         """Measure, choose and count."""
         self.folder = folder
-        cards = {number: model.card for number, model in enumerate(models, start=1)}
-        # The card of the model that lends the baseline its grid says what healthy slices of its own sequence have.
-        if models and models[0].card.preprocessing.sequence == self.split.sequence:
-            cards[BASELINE] = models[0].card
+        cards = {number: model.card for number, model in enumerate(models, start=len(BASELINES))}
         groups = _groups(self.subjects)
         self.outcomes = Pass(
             self.subjects, groups, cards, self.cohort, plan, folder, crew, steps, should_stop
@@ -236,24 +231,25 @@ class _Part:
 
     def rows(self, resamples: int, seed: int) -> list[Row]:
         """Return the rows of the models, then those of the baselines."""
-        free, *models = self.outcomes
+        free, models = self.outcomes[: len(BASELINES)], self.outcomes[len(BASELINES) :]
         nothing = Row.of(
             NOTHING,
             None,
             "none",
             None,
-            free.nothing,
+            free[BASELINE].nothing,
+            method="nothing is ever detected",
             resamples=resamples,
             seed=seed,
             sequence=self.split.sequence,
         )
-        return [*(row for done in models for row in done.rows), *free.rows, nothing]
+        return [*(row for done in (*models, *free) for row in done.rows), nothing]
 
     def pictures(self, crew: Tasks, folds: Mapping[str, int], should_stop: Stop | None) -> list[SlicePicture]:
         """Take pictures of slices under each model."""
         rows = [row for done in self.outcomes for row in done.rows]
         members = {member.name: member for member in self.cohort.part("test")}
-        models = self.subjects[BASELINE + 1 :]
+        models = self.subjects[len(BASELINES) :]
         validation = self.cohort.part("validation")
         jobs = picture_jobs(
             rows,
@@ -291,39 +287,27 @@ def _by_fold(cohort: Cohort, folds: Mapping[str, int]) -> tuple[tuple[str, ...],
     )
 
 
-def _one_baseline_of_several(models: Sequence[_Model]) -> list[str]:
-    """Say as which model sees them the baseline takes intensities, if models see them in several ways."""
-    if len({model.card.preprocessing.model_dump_json() for model in models}) < 2:
-        return []
-    first = models[0]
-    return [
-        f"the models see scans in several ways: the baseline is raw intensity as {first.name} sees it "
-        f"({described(first.card.preprocessing)}), another one with another model named first"
-    ]
-
-
 def _subjects(
     models: Sequence[_Model], sequence: str, device: str, quantile: float | None
 ) -> list[SubjectSpec]:
-    """Return what is evaluated: raw intensity on the grid of the first model, then the models."""
-    first = models[0].card.preprocessing if models else Preprocessing()
+    """Return what is evaluated: the baselines, then the models."""
     return [
-        SubjectSpec(
-            f"{sequence}-threshold",
-            (BASELINE_SCORE,),
-            None,
-            first,
-            device,
-            QUANTILE if quantile is None else quantile,
+        *(
+            SubjectSpec(
+                baseline.title(sequence),
+                tuple(baseline.maps),
+                baseline=name,
+                quantile=QUANTILE if quantile is None else quantile,
+            )
+            for name, baseline in BASELINES.items()
         ),
         *(
             SubjectSpec(
                 model.name,
                 model.scores,
                 model.folder,
-                model.card.preprocessing,
-                device,
-                quantile_of(model.card) if quantile is None else quantile,
+                device=device,
+                quantile=quantile_of(model.card) if quantile is None else quantile,
             )
             for model in models
         ),
@@ -331,7 +315,7 @@ def _subjects(
 
 
 def _groups(subjects: Sequence[SubjectSpec]) -> list[list[int]]:
-    """Return the numbers of the subjects that fit into memory together; the baseline goes with the first model."""
+    """Return the numbers of the subjects that fit into memory together; the baselines go with the first model."""
     groups: list[list[int]] = [[]]
     taken = 0
     for number, subject in enumerate(subjects):

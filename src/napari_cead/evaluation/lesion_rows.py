@@ -15,8 +15,10 @@ from ..detection.reconstruct import Progress, Stop
 from ..metrics import PatientCounts
 from ..patients import Patient
 from ..zoo import Detector
+from .baselines import BASELINES, INTENSITY, Seen
 from .cases import Case
-from .measuring import BASELINE_SCORE, figures_of
+from .choosing import FIXED
+from .measuring import figures_of
 from .results import NOTHING, PatientFigures
 from .rules import search
 
@@ -40,7 +42,8 @@ class LesionRow:
         model: Name of the model, or of a baseline.
         score: Anomaly score; None for the baseline that detects nothing.
         rule: The rule that chose the settings; ``"none"`` for the baseline that detects nothing.
-        chosen_on: `CARD`, `THRESHOLD` (with the defaults), `LOCAL` or `THIS_PATIENT`; empty without a choice.
+        chosen_on: `CARD`, `THRESHOLD` (with the defaults), `LOCAL`, `FIXED` or `THIS_PATIENT`; empty without a
+            choice.
         params: The settings.
         figures: Figures of the volume.
         default: Whether the model is used this way unless another is asked for.
@@ -86,11 +89,11 @@ def lesion_rows(
     on_progress: Progress | None = None,
     should_stop: Stop | None = None,
 ) -> tuple[LesionRow, ...]:
-    """Return the figures of models and of both free baselines on one patient.
+    """Return the figures of models and of all baselines on one patient.
 
     Each model is run under the scores that any of them suggests, as far as it can give them. Its settings are those
-    on its card, those of rule `healthy-quantile` on the local scans, and those of rule `oracle`. Raw intensity has
-    the last two.
+    on its card, those of rule `healthy-quantile` on the local scans, and those of rule `oracle`. Baselines have the
+    last two; where nothing was measured on the local scans, fixed ones stand for the former.
 
     Args:
         patient: A patient with a lesion mask.
@@ -129,14 +132,22 @@ def lesion_rows(
                 usual = usual or (default.rule, THRESHOLD, default.params)
                 chosen = [usual, *(one for one in chosen if one != usual)]
             chosen += _local(local.get(name, {}), score, chosen)
-            for row in _rows(name, score, made, chosen, should_stop):
+            for row in _rows(name, score, made, patient, chosen, should_stop):
                 is_usual = usual == (row.rule, row.chosen_on, row.params)
                 rows.append(_as_default(row) if is_usual else row)
     assert stack is not None and patient.lesion_mask is not None
-    # The very image that the first network sees stands in for a reconstruction: the score ignores it.
-    raw = Reconstruction(patient, stack, stack.images, model=BASELINE_SCORE, sha256="", device="cpu")
-    chosen = _local(local.get(BASELINE_SCORE, {}), BASELINE_SCORE, [])
-    rows += _rows(f"{patient.sequence}-threshold", BASELINE_SCORE, raw, chosen, should_stop)
+    # The local scans were measured as the models see them: that serves the baseline that scales scans in their way.
+    scaling = detectors[0][1].card.preprocessing.intensity
+    for baseline in BASELINES.values():
+        score = baseline.default
+        same = (baseline.scaling, score) == (scaling, INTENSITY)
+        chosen = _local(local.get(INTENSITY, {}), score, []) if same else []
+        fixed = baseline.settings(score, "healthy-quantile", patient.sequence)
+        if not chosen and fixed is not None:
+            chosen = [("healthy-quantile", FIXED, fixed)]
+        rows += _rows(
+            baseline.title(patient.sequence), score, baseline.seen(patient), patient, chosen, should_stop
+        )
     empty = np.zeros_like(patient.lesion_mask)
     rows.append(LesionRow(NOTHING, None, "none", "", None, _figures(patient, empty, stack.brain)))
     return tuple(rows)
@@ -145,12 +156,13 @@ def lesion_rows(
 def _rows(
     name: str,
     score: str,
-    made: Reconstruction,
+    made: Reconstruction | Seen,
+    patient: Patient,
     chosen: Sequence[tuple[str, str, PostprocessParams]],
     should_stop: Stop | None,
 ) -> Iterator[LesionRow]:
     """Give the rows of one map, the oracle last."""
-    patient, brain = made.patient, made.stack.brain
+    brain = made.stack.brain
     anomaly_map = made.anomaly_map(score)
     for rule, chosen_on, params in chosen:
         figures = _figures(patient, postprocess(anomaly_map, params, patient.spacing, brain), brain)

@@ -17,18 +17,17 @@ from ..detection import PostprocessParams, Reconstruction, postprocess, run
 from ..detection.reconstruct import Stop
 from ..detection.thresholds import ScoreHistograms
 from ..errors import CeadWarning, PatientError
-from ..metrics import ImageQuality, PatientCounts, hd95, match_lesions, volume_ml
+from ..metrics import Candidates, ImageQuality, PatientCounts, candidates, hd95, match_lesions, volume_ml
 from ..metrics.overlap import NAN
 from ..patients import PNG_SPACING, Patient, load_patient
 from ..patients.lesion_masks import NOT_USED
-from ..slices import slice_stack
-from ..zoo import Detector, Preprocessing
+from ..zoo import Detector
+from .baselines import Baseline, Seen
 from .cases import BINS, MIN_BRAIN, Case
+from .ranking import RankCounts
 from .results import PatientFigures
 from .splits import Member
 from .strata import lesion_records
-
-BASELINE_SCORE = "intensity"
 
 Settings = Mapping[str, Mapping[str, PostprocessParams]]
 """By score and rule, the settings to count at."""
@@ -36,19 +35,17 @@ Settings = Mapping[str, Mapping[str, PostprocessParams]]
 
 @dataclass(frozen=True)
 class Subject:
-    """What is evaluated: a model under some scores, or raw intensity without a network.
+    """What is evaluated under some scores.
 
     Attributes:
         name: Name in the table.
         scores: Anomaly scores.
-        detector: The model; None for raw intensity.
-        preprocessing: How patients become images; a model's own, if there is one.
+        maker: The model, or a baseline without a network.
     """
 
     name: str
     scores: tuple[str, ...]
-    detector: Detector | None = None
-    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    maker: Detector | Baseline
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +56,8 @@ class Measured:
         figures: Figures by score and rule.
         nothing: Figures of an empty mask; None for an unlabelled patient.
         histograms: By score, the anomaly of lesion and other voxels of the brain.
+        ranks: By score, the same as fine as scores are, of a reported patient.
+        candidates: By score, what the map would mark at every threshold, of a reported patient.
         cases: By score, what the rules need.
         quality: PSNR and SSIM of the healthy slices; none without a network.
         warnings: What was assumed along the way.
@@ -70,6 +69,8 @@ class Measured:
     cases: Mapping[str, Case]
     quality: ImageQuality
     warnings: tuple[str, ...]
+    ranks: Mapping[str, RankCounts] = field(default_factory=dict)
+    candidates: Mapping[str, Candidates] = field(default_factory=dict)
 
 
 def load_member(
@@ -132,19 +133,23 @@ def measure(
         )
     brain = made.stack.brain[chosen]
     reference = None if patient.lesion_mask is None else patient.lesion_mask[chosen]
-    brain_on_model = made.stack.geometry.labels_to_model(made.stack.brain)[chosen]
-    healthy = brain_on_model.mean(axis=(1, 2)) >= MIN_BRAIN
+    healthy = made.large()[chosen] if isinstance(made, Seen) else _large(made)[chosen]
     if reference is not None:
         healthy &= ~reference.any(axis=(1, 2))
 
     figures: dict[str, dict[str, PatientFigures]] = {}
     histograms: dict[str, ScoreHistograms] = {}
     cases: dict[str, Case] = {}
+    ranks: dict[str, RankCounts] = {}
+    marks: dict[str, Candidates] = {}
     for score in subject.scores:
         anomaly_map = made.anomaly_map(score)[chosen]
         figures[score] = {}
         if reference is not None:
             histograms[score] = ScoreHistograms.of(anomaly_map, reference, brain, BINS)
+            if member.part == "test":
+                ranks[score] = RankCounts.of(anomaly_map, reference, brain)
+                marks[score] = candidates(anomaly_map, reference, brain)
             for rule, params in settings.get(score, {}).items():
                 mask = postprocess(anomaly_map, params, patient.spacing, brain)
                 counts = PatientCounts.of(mask, reference, brain)
@@ -152,7 +157,8 @@ def measure(
         if keep_cases:
             cases[score] = Case.of(member.name, anomaly_map, reference, brain, patient.spacing, healthy)
     nothing = quality = None
-    if subject.detector is not None:
+    if isinstance(made, Reconstruction):
+        brain_on_model = made.stack.geometry.labels_to_model(made.stack.brain)[chosen]
         images, slices = made.stack.images[chosen][healthy], made.slices[chosen][healthy]
         quality = ImageQuality.of(images, slices, brain_on_model[healthy])
     elif reference is not None:
@@ -160,7 +166,13 @@ def measure(
         counts = PatientCounts.of(empty, reference, brain)
         nothing = figures_of(member.name, counts, empty, reference, patient.spacing)
     notes = tuple(dict.fromkeys((*patient.warnings, *made.warnings)))
-    return Measured(figures, nothing, histograms, cases, quality or ImageQuality.empty(), notes)
+    return Measured(figures, nothing, histograms, cases, quality or ImageQuality.empty(), notes, ranks, marks)
+
+
+def _large(made: Reconstruction) -> NDArray[np.bool_]:
+    """Return which slices (Z,) show enough brain to count as healthy, as in training."""
+    shown = made.stack.geometry.labels_to_model(made.stack.brain)
+    return np.asarray(shown.mean(axis=(1, 2)) >= MIN_BRAIN)
 
 
 UNLABELLED = "there is no lesion mask, and unlabelled is not healthy"
@@ -200,19 +212,16 @@ def figures_of(
     )
 
 
-def reconstruction_of(subject: Subject, patient: Patient, should_stop: Stop | None = None) -> Reconstruction:
-    """Return what a model makes of a patient, or the patient as the model would see it for raw intensity.
+def reconstruction_of(
+    subject: Subject, patient: Patient, should_stop: Stop | None = None
+) -> Reconstruction | Seen:
+    """Return what a model makes of a patient, or a baseline.
 
     Args:
-        subject: The model.
+        subject: The model or baseline.
         patient: The patient.
         should_stop: Asked between groups of slices.
     """
-    if subject.detector is not None:
-        return run(patient, subject.detector, score=subject.scores, should_stop=should_stop)
-    wants = subject.preprocessing
-    stack = slice_stack(patient, scaling=wants.intensity, model_spacing=wants.spacing, size=wants.image_size)
-    # The very image that networks see stands in for a reconstruction: the score of the baseline ignores it.
-    return Reconstruction(
-        patient, stack, stack.images, model=subject.name, sha256="", device="cpu", warnings=stack.warnings
-    )
+    if isinstance(subject.maker, Baseline):
+        return subject.maker.seen(patient)
+    return run(patient, subject.maker, score=subject.scores, should_stop=should_stop)

@@ -20,8 +20,10 @@ from ..tasks import Failure, Stop, Tasks
 from ..training.sources import source_files, stamp
 from ..training.splits import Part
 from ..zoo import ModelCard
+from .baselines import BASELINES
 from .cases import BINS
 from .choosing import (
+    FIXED,
     FOLDS,
     OPTIMISTIC,
     REPORTED,
@@ -41,8 +43,8 @@ from .choosing import (
 )
 from .measuring import Measured
 from .members import Cohort, Steps
-from .ranking import ranking
-from .records import read_record
+from .ranking import Ranked, ranked
+from .records import read_marks, read_record
 from .results import Curve, PatientFigures, Row
 from .rules import Rule
 from .splits import Member
@@ -91,7 +93,7 @@ class Outcome:
 
 
 BASELINE = 0
-"""Number of the subject that is raw intensity: who cannot be read under it is left out altogether."""
+"""Number of the baseline of raw intensity: who cannot be read under it is left out altogether."""
 
 _Figures = dict[tuple[int, str, str], list[PatientFigures]]  # by subject, score and rule
 
@@ -103,7 +105,7 @@ class Pass:
     interrupted goes on where it stopped.
 
     Args:
-        subjects: What is evaluated; the first is the baseline of raw intensity.
+        subjects: What is evaluated, the baselines first, of which the first is raw intensity.
         groups: Numbers of the subjects that are in memory together.
         cards: By number, the card with settings for rules that nobody else can serve.
         cohort: The patients; those that turn out to be broken are skipped from then on.
@@ -126,13 +128,26 @@ class Pass:
         steps: Steps,
         should_stop: Stop | None = None,
     ) -> None:
-        self.subjects, self.groups, self.cards = subjects, groups, cards
+        self.subjects, self.groups, self.cards = list(subjects), groups, cards
         self.cohort, self.plan, self.folder = cohort, plan, folder
         self.tasks, self.steps, self.should_stop = tasks, steps, should_stop
         self._places: dict[Member, str] = {}
-        self.keys: tuple[Key, ...] = tuple(
-            (number, score) for number, subject in enumerate(subjects) for score in subject.scores
+        self._chosen_by: dict[int, int] = {}  # how many validation patients chose the score of a baseline
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """Every subject with each of its scores."""
+        return tuple(
+            (number, score) for number, subject in enumerate(self.subjects) for score in subject.scores
         )
+
+    @property
+    def _open(self) -> tuple[Key, ...]:
+        """The scores of baselines of which one is still to be chosen."""
+        several = [
+            number for number, spec in enumerate(self.subjects) if spec.baseline and len(spec.scores) > 1
+        ]
+        return tuple(key for key in self.keys if key[0] in several)
 
     def run(self) -> list[Outcome]:
         """Choose the settings, and count on the reported patients.
@@ -140,6 +155,8 @@ class Pass:
         Raises:
             Cancelled: If ``should_stop`` returned true.
         """
+        if self.plan.folds or not self.cohort.part("validation") or not self._fixed_rules:
+            self._settle({})
         if self.plan.folds:
             files, tag, chosen, found = self._choose_in_folds()
             outcomes, histograms, _ = self._gathered(tag)
@@ -152,6 +169,7 @@ class Pass:
                     rule: choice.at(0) for rule, choice in by_rule.items() if choice.params
                 }
             oracle = "oracle" in self.plan.rules
+            chosen = {key: chosen[key] for key in self.keys}
             tag = _hash([[number, score, settings[number][score]] for number, score in self.keys])
             files = self._measure("test", settings, oracle, tag)
             outcomes, histograms, figures = self._gathered(tag)
@@ -160,9 +178,10 @@ class Pass:
             self._bound(files, found, chosen, figures)
         for number, score in self.keys:
             key = number, score
+            records = [self._record(member, number, tag) for member in self.cohort.part("test")]
+            ranks = ranked(read_marks(file, score) for file in records if file.exists())
             outcomes[number].rows += [
-                self._row(number, score, rule, chosen[key][rule], figures, histograms)
-                for rule in self.plan.rules
+                self._row(number, score, rule, chosen[key][rule], figures, ranks) for rule in self.plan.rules
             ]
             outcomes[number].curves.append(
                 self._curve(number, score, histograms[key], found[key].curve if key in found else ())
@@ -243,9 +262,12 @@ class Pass:
     def _records(self, number: int, part: Part, tag: str) -> Iterator[tuple[Member, Measured]]:
         """Give what was measured under a model, in the order of the patients."""
         for member in self.cohort.part(part):
-            file = self._job(member, (), {}, False, tag).record(number)
+            file = self._record(member, number, tag)
             if file.exists():
                 yield member, read_record(file)
+
+    def _record(self, member: Member, number: int, tag: str) -> Path:
+        return self._job(member, (), {}, False, tag).record(number)
 
     def _gathered(self, tag: str) -> tuple[list[Outcome], dict[Key, ScoreHistograms], _Figures]:
         outcomes = [Outcome() for _ in self.subjects]
@@ -269,7 +291,7 @@ class Pass:
     def _choose_on_validation(self) -> dict[Key, dict[Rule, Chosen]]:
         """Return what the rules choose on the validation patients, or else what a card says."""
         chosen: dict[Key, dict[Rule, Chosen]] = {key: {} for key in self.keys}
-        if not set(self.plan.rules) - {"oracle"}:
+        if not self._fixed_rules:
             return chosen
         files = self._measure("validation", {}, True, "look")
         for number in range(len(self.subjects)):
@@ -278,10 +300,33 @@ class Pass:
                     self.cohort.note(member, text)
         groups = [self._names(files)]
         self._choose_by_healthy(files, groups, VALIDATION, chosen)
+        wanted = self.keys if "validation" in self.plan.rules else self._open
+        found = self._search(
+            {key: files[key] for key in wanted}, groups, {key: chosen[key] for key in wanted}
+        )
         if "validation" in self.plan.rules:
-            found = self._search(files, groups, chosen)
             self._choose_by_lesions(found, 1, VALIDATION, chosen)
+        self._settle(found)
         return chosen
+
+    @property
+    def _fixed_rules(self) -> set[Rule]:
+        """The rules that choose before the reported patients are looked at."""
+        return set(self.plan.rules) - {"oracle"}
+
+    def _settle(self, found: Mapping[Key, Searched]) -> None:
+        """Keep one score of each baseline: the one with the highest ``dice_patient``, or else the fixed one."""
+        for number in dict.fromkeys(number for number, _ in self._open):
+            spec = self.subjects[number]
+            best = {
+                score: choice.dice_patient
+                for score in spec.scores
+                if (own := found.get((number, score))) is not None and (choice := own.choices[0]) is not None
+            }
+            if best:
+                self._chosen_by[number] = max(found[number, score].patients[0] for score in best)
+            score = max(best, key=lambda one: best[one]) if best else BASELINES[spec.baseline].default
+            self.subjects[number] = replace(spec, scores=(score,))
 
     def _choose_in_folds(self) -> tuple[Files, str, dict[Key, dict[Rule, Chosen]], dict[Key, Searched]]:
         """Return the cases of the reported patients, and what the rules choose for each fold on all others."""
@@ -311,7 +356,17 @@ class Pass:
         for key in self.keys if rule in self.plan.rules else ():
             subject = self.subjects[key[0]]
             found = chosen_by_healthy(files[key], groups, subject.quantile, chosen_on)
-            chosen[key][rule] = found or on_card(self.cards.get(key[0]), subject.name, key[1], rule)
+            chosen[key][rule] = found or self._known(key, rule)
+
+    def _known(self, key: Key, rule: Rule) -> Chosen:
+        """Return the settings of a model's card, or the fixed ones of a baseline, where nobody can choose."""
+        number, score = key
+        spec = self.subjects[number]
+        if spec.baseline:
+            fixed = BASELINES[spec.baseline].settings(score, rule, self.plan.sequence)
+            if fixed is not None:
+                return Chosen((fixed,), FIXED)
+        return on_card(self.cards.get(number), spec.name, score, rule)
 
     def _choose_by_lesions(
         self,
@@ -321,11 +376,8 @@ class Pass:
         chosen: dict[Key, dict[Rule, Chosen]],
     ) -> None:
         for key in self.keys:
-            number, score = key
             own = chosen_by_lesions(found[key], groups, chosen_on)
-            chosen[key]["validation"] = own or on_card(
-                self.cards.get(number), self.subjects[number].name, score, "validation"
-            )
+            chosen[key]["validation"] = own or self._known(key, "validation")
 
     def _search(
         self, files: Files, groups: Sequence[set[str]], chosen: Mapping[Key, Mapping[Rule, Chosen]]
@@ -411,11 +463,14 @@ class Pass:
         rule: Rule,
         choice: Chosen,
         figures: Mapping[tuple[int, str, str], Sequence[PatientFigures]],
-        histograms: Mapping[Key, ScoreHistograms],
+        ranks: Ranked,
     ) -> Row:
-        name, plan = self.subjects[number].name, self.plan
+        spec, plan = self.subjects[number], self.plan
+        name, method = spec.name, ""
+        if spec.baseline:
+            method = BASELINES[spec.baseline].explained(score, self._chosen_by.get(number, 0))
         if not choice.params:
-            return Row(name, score, rule, None, note=choice.note, sequence=plan.sequence)
+            return Row(name, score, rule, None, note=choice.note, sequence=plan.sequence, method=method)
         return Row.of(
             name,
             score,
@@ -427,7 +482,9 @@ class Pass:
             edge=choice.edge,
             folds=choice.params if len(choice.params) > 1 else (),
             note=choice.note,
-            ranking=ranking(histograms[number, score]),
+            ranking=(ranks.auroc, ranks.average_precision),
+            froc=ranks.froc,
+            method=method,
             resamples=plan.resamples,
             seed=plan.seed,
             sequence=plan.sequence,

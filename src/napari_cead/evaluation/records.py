@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..atomic import write_text
+from ..atomic import atomic_path, write_text
 from ..detection.thresholds import ScoreHistograms
-from ..metrics import ImageQuality, PatientCounts
+from ..metrics import Candidates, ImageQuality, PatientCounts
 from .measuring import Measured
+from .ranking import RankCounts
 from .results import LesionRecord, PatientFigures
 
 
 def write_record(file: Path, measured: Measured) -> None:
-    """Write everything but the cases, whole or not at all.
+    """Write everything but the cases, whole or not at all; arrays of many numbers go into a file beside it.
 
     Raises:
         OutputError: If it cannot be written.
     """
     quality = measured.quality
+    marks = {score: (measured.ranks[score], measured.candidates[score]) for score in measured.ranks}
+    with atomic_path(_marks(file)) as temporary, temporary.open("wb") as stream:
+        np.savez(
+            stream,
+            **{
+                f"{score}/{name}": values
+                for score, parts in marks.items()
+                for part in parts
+                for name, values in vars(part).items()
+            },
+        )
     write_text(
         file,
         json.dumps(
@@ -44,7 +56,7 @@ def write_record(file: Path, measured: Measured) -> None:
 
 
 def read_record(file: Path) -> Measured:
-    """Read what :func:`write_record` wrote; there are no cases in it."""
+    """Read what :func:`write_record` wrote; there are no cases and no ranks in it."""
     stored = json.loads(file.read_text(encoding="utf-8"))  # NaN and all: nobody else writes these
     nothing = stored["nothing"]
     return Measured(
@@ -61,6 +73,20 @@ def read_record(file: Path) -> Measured:
         quality=ImageQuality(*(np.array(values, dtype=np.float64) for values in stored["quality"])),
         warnings=tuple(stored["warnings"]),
     )
+
+
+def read_marks(file: Path, score: str) -> tuple[RankCounts, Candidates]:
+    """Read how a reported patient's map ranks its voxels, and what it would mark, from beside its record."""
+    with np.load(_marks(file), allow_pickle=False) as stored:
+        parts = [
+            {field.name: stored[f"{score}/{field.name}"] for field in fields(kind)}
+            for kind in (RankCounts, Candidates)
+        ]
+    return RankCounts(**parts[0]), Candidates(**parts[1])
+
+
+def _marks(file: Path) -> Path:
+    return file.with_suffix(".marks")
 
 
 def _figures(figures: PatientFigures) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..atomic import make_folder, strict, to_json, write_text
 from ..detection import PostprocessParams
-from ..metrics import INTERVALS
+from ..metrics import FALSE_POSITIVES, INTERVALS
 from .paper import PAPER_DICE, PAPER_NOTE
 from .results import SCHEMA_VERSION, Evaluation, PatientFigures, Row
 from .strata import SIZES
@@ -50,6 +50,12 @@ COLUMNS: tuple[str, ...] = (
     "chosen_by",
     "edge",
     "fold_thresholds",
+    "lesion_f1",
+    *(f"froc_{number:g}" for number in FALSE_POSITIVES),
+    "froc_mean",
+    "healthy_patients",
+    "healthy_ml",
+    "method",
 )
 """Columns of ``results.csv``: the averages by their exact names, then their intervals and what else there is."""
 
@@ -117,6 +123,8 @@ def results_csv(evaluation: Evaluation) -> str:
         values |= values.pop("params") or {}
         for name, interval in values.pop("intervals").items():
             values[f"{name}_low"], values[f"{name}_high"] = interval or (None, None)
+        for point in values.pop("froc"):
+            values[f"froc_{point['false_positives_per_patient']:g}"] = point["sensitivity"]
         columns = {size.label: size.column for size in SIZES}
         for stratum in values.pop("strata"):
             values[f"sensitivity_{columns[stratum['label']]}"] = stratum["sensitivity"]
@@ -179,6 +187,15 @@ def _row_values(evaluation: Evaluation, row: Row) -> dict[str, Any]:
         "hd95": row.hd95,
         "hd95_patients": row.hd95_patients,
         "lesion_precision": row.lesion_precision,
+        "lesion_f1": row.lesion_f1,
+        "froc": [
+            {"false_positives_per_patient": number, "sensitivity": sensitivity}
+            for number, sensitivity in zip(FALSE_POSITIVES, row.froc, strict=False)
+        ],
+        "froc_mean": row.froc_mean,
+        "healthy_patients": row.healthy_patients,
+        "healthy_ml": row.healthy_ml,
+        "method": row.method or None,
         "strata": [asdict(stratum) for stratum in row.strata],
         "chosen_by": row.chosen_by,
         "edge": row.edge or None,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..detection import PostprocessParams
-from ..metrics import Averages, Interval, PatientCounts, averages, bootstrap
+from ..metrics import Averages, Interval, PatientCounts, averages, bootstrap, lesion_f1
 from ..metrics.overlap import NAN
 from .candidates import Edge
 from .strata import LesionRecord, SizeStratum, strata
@@ -35,7 +35,8 @@ __all__ = [
 SCHEMA_VERSION = 2
 """Version of ``results.json``; 2 added sizes of lesions, HD95, twins, curves and the sequence of a row.
 
-Later files also have ``chosen_by``, ``edge`` and ``folds``, which whoever reads by name need not know."""
+Later files also have ``chosen_by``, ``edge``, ``folds``, ``method``, ``lesion_f1``, ``froc``, ``froc_mean``,
+``healthy_patients`` and ``healthy_ml``, which whoever reads by name need not know."""
 
 NOTHING = "nothing"
 """Name of the baseline that detects nothing."""
@@ -119,6 +120,11 @@ class Row:
             never is.
         hd95_patients: Patients where it is defined: those with lesion and detection.
         strata: Lesion-wise sensitivity by size of the lesion.
+        froc: Share of the lesions that are found at each of `metrics.FALSE_POSITIVES` false positives per patient, from
+            the map without post-processing, whatever the rule; empty if that was not measured.
+        healthy_patients: Patients without lesion among those reported.
+        healthy_ml: Mean volume that is detected in them, in mL, all of it false; NaN without such patients.
+        method: What a baseline does; empty for a model.
         chosen_by: How many patients chose the settings, the fewest of all folds; None if nobody did or a card does not
             say.
         edge: ``"lowest"`` or ``"highest"`` where the threshold lies at that end of those tried, beyond which a better
@@ -146,9 +152,23 @@ class Row:
     hd95: float = NAN
     hd95_patients: int = 0
     strata: tuple[SizeStratum, ...] = field(default=(), repr=False)
+    froc: tuple[float, ...] = ()
+    healthy_patients: int = 0
+    healthy_ml: float = NAN
+    method: str = ""
     chosen_by: int | None = None
     edge: Edge = ""
     folds: tuple[PostprocessParams, ...] = ()
+
+    @property
+    def lesion_f1(self) -> float:
+        """Harmonic mean of lesion-wise sensitivity and precision, see `metrics.lesion_f1`."""
+        return lesion_f1(self.lesion_sensitivity, self.lesion_precision)
+
+    @property
+    def froc_mean(self) -> float:
+        """Mean sensitivity over `metrics.FALSE_POSITIVES`; NaN if it was not measured."""
+        return sum(self.froc) / len(self.froc) if self.froc else NAN
 
     @property
     def settings(self) -> tuple[PostprocessParams, ...]:
@@ -187,6 +207,8 @@ class Row:
         folds: tuple[PostprocessParams, ...] = (),
         note: str = "",
         ranking: tuple[float, float] = (NAN, NAN),
+        froc: tuple[float, ...] = (),
+        method: str = "",
         sequence: str = "flair",
         resamples: int = 1000,
         seed: int = 0,
@@ -205,6 +227,8 @@ class Row:
             folds: The settings of each fold.
             note: What the figures have to be read with.
             ranking: AUROC and average precision.
+            froc: Sensitivity at each of `metrics.FALSE_POSITIVES`.
+            method: What a baseline does.
             sequence: The sequence that the model saw.
             resamples: Resamples of the bootstrap.
             seed: Seed of the bootstrap.
@@ -213,6 +237,7 @@ class Row:
         lesions = sum(patient.lesions for patient in patients)
         detections = sum(patient.detections for patient in patients)
         false = sum(patient.false_detections for patient in patients)
+        healthy = [patient.detected_ml for patient in patients if not patient.lesions]
         distances = [patient.hd95 for patient in patients if not math.isnan(patient.hd95)]
         number = len(patients)
         return cls(
@@ -239,6 +264,10 @@ class Row:
             hd95=sum(distances) / len(distances) if distances else NAN,
             hd95_patients=len(distances),
             strata=strata(patients, resamples, seed),
+            froc=froc,
+            healthy_patients=len(healthy),
+            healthy_ml=sum(healthy) / len(healthy) if healthy else NAN,
+            method=method,
         )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..atomic import atomic_path
-from ..detection import PostprocessParams, postprocess
+from ..detection import PostprocessParams, Reconstruction, postprocess
 from ..metrics.overlap import dice_of
 from ..tasks import Failure, Stop, Tasks
 from .measuring import load_member, reconstruction_of
@@ -171,6 +171,7 @@ def take(job: PictureJob) -> None:
         return
     patient = load_member(job.member, job.sequence, png_spacing=job.png_spacing)
     made = reconstruction_of(loaded_subject(job.subject, (job.subject,)), patient)
+    assert isinstance(made, Reconstruction)  # baselines have no pictures
     anomaly_map = made.anomaly_map(job.score)
     mask = postprocess(anomaly_map, job.params, patient.spacing, made.stack.brain)
     assert patient.lesion_mask is not None  # reported patients are labelled

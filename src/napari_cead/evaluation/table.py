@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 
-from ..metrics import INTERVALS
+from ..metrics import FALSE_POSITIVES, INTERVALS
 from .paper import PAPER_DICE, PAPER_NOTE
 from .results import Evaluation, Row, SizeStratum, Twins
 from .rules import FEW
@@ -23,7 +24,9 @@ def table(evaluation: Evaluation) -> str:
         *_figures(evaluation),
         "",
         f"Column *paper*: {PAPER_NOTE}",
+        *_section("Baselines", _baselines(evaluation)),
         *_section("Models", _models(evaluation)),
+        *_section("Ranking", _ranking(evaluation)),
         *_section("Lesions by size", _sizes(evaluation)),
         *_section("Twins", _twins(evaluation)),
         *_section("Notes", [f"- {row.model}, {row.score}, {row.rule}: {row.note}" for row in noted]),
@@ -59,7 +62,8 @@ def _head(evaluation: Evaluation) -> list[str]:
         "and detection as 1, so that a detector that finds nothing scores high. In brackets: 95 % bootstrap "
         f"intervals over patients ({evaluation.resamples} resamples). Rows of rule `oracle` are optimistic: their "
         "settings were chosen on the very patients that are reported. They are a bound on the `dice_patient` of the "
-        "other rules, and on no other figure.",
+        "other rules, and on no other figure. FP mL, healthy: what is marked in a patient without lesion, all of it "
+        "false (– where there is none).",
         *(["", few] if (few := few_choosers(evaluation)) else []),
     ]
 
@@ -100,6 +104,8 @@ def _figures(evaluation: Evaluation) -> list[str]:
                 *figures,
                 _number(row.lesion_sensitivity),
                 _number(row.false_positives_per_patient, 1),
+                _number(row.lesion_f1),
+                _number(row.healthy_ml, 2),
                 row.threshold or "–",
                 row.chosen or "–",
             )
@@ -109,10 +115,56 @@ def _figures(evaluation: Evaluation) -> list[str]:
             *("model", "paper", "score", "rule"),
             *_sequence(evaluation, "sequence"),
             *INTERVALS,
-            *("lesion_sensitivity", "FP / patient", "threshold", "chosen by"),
+            *("lesion_sensitivity", "FP / patient", "lesion_f1", "FP mL, healthy", "threshold", "chosen by"),
         ),
         rows,
     )
+
+
+def _baselines(evaluation: Evaluation) -> list[str]:
+    """Say what each baseline does; the score of a row says which of several was taken."""
+    methods = {(row.model, row.score or "–"): row.method for row in evaluation.rows if row.method}
+    if not methods:
+        return []
+    return [
+        "They have no network and do not depend on the models of the table. To be better than the baselines is to be "
+        "better than the best of them under the same rule.",
+        "",
+        *(f"- `{model}` ({score}): {method}." for (model, score), method in methods.items()),
+    ]
+
+
+def _ranking(evaluation: Evaluation) -> list[str]:
+    found = {(row.model, row.score or "–", row.sequence): row for row in evaluation.rows if row.froc}
+    if not found:
+        return []
+    return [
+        "From the maps without post-processing, whatever the rule. FROC: share of the lesions found at so many false "
+        "positives per patient under one threshold for all patients, and the mean of the seven; candidates are the "
+        "connected components of the brightest tenth of each brain at every threshold.",
+        "",
+        *_lines(
+            (
+                *("model", "score"),
+                *_sequence(evaluation, "sequence"),
+                *("AUROC", "AUPRC"),
+                *(f"FROC at {Fraction(number)}" for number in FALSE_POSITIVES),
+                "FROC mean",
+            ),
+            (
+                (
+                    model,
+                    score,
+                    *_sequence(evaluation, sequence),
+                    _number(row.auroc),
+                    _number(row.average_precision),
+                    *(_number(value) for value in row.froc),
+                    _number(row.froc_mean),
+                )
+                for (model, score, sequence), row in found.items()
+            ),
+        ),
+    ]
 
 
 def _models(evaluation: Evaluation) -> list[str]:

@@ -11,7 +11,7 @@ import json
 import math
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,8 @@ import numpy as np
 from ..atomic import atomic_path, write_text
 from ..detection import PostprocessParams
 from ..errors import ModelError, ParameterError, PatientError
-from ..zoo import Detector, Preprocessing, load_model
+from ..zoo import Detector, load_model
+from .baselines import BASELINES, let_patient_go
 from .cases import Case
 from .measuring import Settings, Subject, figures_of, load_member, measure
 from .records import write_record
@@ -35,8 +36,8 @@ class SubjectSpec:
     Attributes:
         name: Name in the table.
         scores: Anomaly scores.
-        folder: Folder of the model; None for raw intensity.
-        preprocessing: How patients become images.
+        folder: Folder of the model; None for a baseline.
+        baseline: Which baseline, one of `BASELINES`; empty for a model.
         device: Device to compute on.
         quantile: Quantile of rule `healthy-quantile`.
     """
@@ -44,7 +45,7 @@ class SubjectSpec:
     name: str
     scores: tuple[str, ...]
     folder: Path | None = None
-    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    baseline: str = ""
     device: str = "auto"
     quantile: float = QUANTILE
 
@@ -220,8 +221,9 @@ _loaded = _Loaded()
 
 
 def let_models_go() -> None:
-    """Free the memory of the models that this process has loaded for its tasks."""
+    """Free the memory of the models and patients that this process has loaded for its tasks."""
     _loaded.clear()
+    let_patient_go()
 
 
 def loaded_subject(spec: SubjectSpec, group: tuple[SubjectSpec, ...]) -> Subject:
@@ -232,5 +234,5 @@ def loaded_subject(spec: SubjectSpec, group: tuple[SubjectSpec, ...]) -> Subject
         group: What stays loaded with it.
     """
     if spec.folder is None:
-        return Subject(spec.name, spec.scores, preprocessing=spec.preprocessing)
-    return Subject(spec.name, spec.scores, _loaded.detector(spec, group), spec.preprocessing)
+        return Subject(spec.name, spec.scores, BASELINES[spec.baseline])
+    return Subject(spec.name, spec.scores, _loaded.detector(spec, group))

@@ -13,16 +13,19 @@ from .averages import (
     dice_patient,
     dice_pooled,
 )
+from .froc import FALSE_POSITIVES, Candidates, candidates, froc
 from .image_quality import ImageQuality
 from .intervals import INTERVALS, Interval, bootstrap, bootstrap_difference, bootstrap_ratio
-from .lesions import Component, LesionAverages, LesionMatch, lesion_averages, match_lesions
+from .lesions import Component, LesionAverages, LesionMatch, lesion_averages, lesion_f1, match_lesions
 from .overlap import Counts, confusion, dice, precision, recall, slice_dice, volume_ml
 from .ranking import auroc, average_precision
 from .surface import hd95
 
 __all__ = [
+    "FALSE_POSITIVES",
     "INTERVALS",
     "Averages",
+    "Candidates",
     "Component",
     "Counts",
     "ImageQuality",
@@ -36,14 +39,17 @@ __all__ = [
     "bootstrap",
     "bootstrap_difference",
     "bootstrap_ratio",
+    "candidates",
     "confusion",
     "dice",
     "dice_all_slices",
     "dice_lesion_slices",
     "dice_patient",
     "dice_pooled",
+    "froc",
     "hd95",
     "lesion_averages",
+    "lesion_f1",
     "match_lesions",
     "precision",
     "recall",

@@ -94,6 +94,27 @@ class LesionMatch:
         """Share of the detections that are true; NaN without detections."""
         return len(self.true_detections) / len(self.detections) if self.detections else NAN
 
+    @property
+    def f1(self) -> float:
+        """Lesion-wise F1, see `lesion_f1`."""
+        return lesion_f1(self.sensitivity, self.precision)
+
+
+def lesion_f1(sensitivity: float, precision: float) -> float:
+    """Return the lesion-wise F1: the harmonic mean of lesion-wise sensitivity and precision.
+
+    Args:
+        sensitivity: Share of the lesions that were found; NaN without lesions.
+        precision: Share of the detections that are true; NaN without detections.
+
+    Returns:
+        0 where there are lesions or detections and none of them match; NaN where there are neither.
+    """
+    if math.isnan(sensitivity) and math.isnan(precision):
+        return NAN
+    total = sensitivity + precision
+    return 0.0 if math.isnan(total) or total == 0 else 2 * sensitivity * precision / total
+
 
 @dataclass(frozen=True)
 class LesionAverages:
@@ -114,6 +135,11 @@ class LesionAverages:
     lesions: int
     detections: int
     patients: int
+
+    @property
+    def f1(self) -> float:
+        """Lesion-wise F1, see `lesion_f1`."""
+        return lesion_f1(self.sensitivity, self.precision)
 
 
 def match_lesions(

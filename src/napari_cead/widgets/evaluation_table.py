@@ -19,15 +19,23 @@ REPORT = "report.html"
 LARGEST_RESULTS = 1 << 29
 SCHEMA_VERSIONS = (1, 2)
 
-COLUMNS = ("Model\nscore\nrule", "Dice\nper patient", "Dice\npooled", "Lesions\nfound", "FP per\npatient")
+COLUMNS = (
+    "Model\nscore\nrule",
+    "Dice\nper patient",
+    "Dice\npooled",
+    "Lesions\nfound",
+    "Lesion\nF1",
+    "FP per\npatient",
+)
 TIPS = (
     "Rows of rule oracle are optimistic: their settings were chosen on the very patients that are reported",
     "dice_patient: mean over patients of the Dice of the volume, with the 95 % bootstrap interval",
     "dice_pooled: Dice of all voxels of all patients",
     "Lesion sensitivity: share of all lesions with at least one detected voxel",
+    "Lesion-wise F1: harmonic mean of the share of lesions found and the share of detections that are true",
     "Mean number of false positive detections of a patient",
 )
-WIDEST = {1: "[0.000, 0.000]", 2: "pooled", 3: "Lesions", 4: "patient"}
+WIDEST = {1: "[0.000, 0.000]", 2: "pooled", 3: "Lesions", 4: "Lesion", 5: "patient"}
 """What the narrow columns have room for."""
 
 PADDING = 10
@@ -54,6 +62,7 @@ class ResultRow:
         dice_patient: Mean Dice of a patient, and its ``patient_interval``; None where undefined.
         dice_pooled: Dice of all voxels, and its ``pooled_interval``.
         sensitivity: Share of the lesions that were found.
+        lesion_f1: Lesion-wise F1.
         false_positives: False detections of a patient.
     """
 
@@ -69,6 +78,7 @@ class ResultRow:
     dice_pooled: float | None
     pooled_interval: tuple[float, float] | None
     sensitivity: float | None
+    lesion_f1: float | None
     false_positives: float | None
     chosen_on: str = ""
     chosen_by: int | None = None
@@ -158,6 +168,7 @@ def _row(values: Mapping[str, Any], models: set[str], several: bool) -> ResultRo
         dice_pooled=_figure(values.get("dice_pooled")),
         pooled_interval=_interval(intervals.get("dice_pooled")),
         sensitivity=_figure(values.get("lesion_sensitivity")),
+        lesion_f1=_figure(values.get("lesion_f1")),
         false_positives=_figure(values.get("false_positives_per_patient")),
         chosen_on=str(values.get("chosen_on") or ""),
         chosen_by=values.get("chosen_by"),
@@ -227,6 +238,7 @@ class ResultTable(QTableWidget):
             _Cell(_text(row.dice_patient, 3, row.patient_interval), row.dice_patient),
             _Cell(_text(row.dice_pooled, 3), row.dice_pooled),
             _Cell(NONE if row.sensitivity is None else f"{row.sensitivity:.0%}", row.sensitivity),
+            _Cell(_text(row.lesion_f1, 2), row.lesion_f1),
             _Cell(_text(row.false_positives, 1), row.false_positives),
         ]
         optimistic = "Optimistic: the settings were chosen on the very patients that are reported."

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...errors import extra
+from ...metrics import FALSE_POSITIVES
 from ..paper import PAPER_NOTE
 from ..results import Evaluation, Row, SlicePicture
 from ..rules import QUANTILE, QUANTILE_OF_DENOISERS
@@ -22,6 +24,7 @@ from .summary import best_row, headline_rule, sentences, tiles
 COLUMNS: tuple[tuple[str, str], ...] = (
     ("lesion sensitivity", "share of all lesions with at least one detected voxel"),
     ("lesion precision", "share of all detections (connected components) that touch a lesion"),
+    ("lesion F1", "harmonic mean of lesion sensitivity and lesion precision"),
     ("FP / patient", "false positives: detections without a lesion voxel, mean over patients"),
     ("precision", "share of the detected voxels that is lesion, all patients together"),
     ("recall", "share of the lesion voxels that is detected, all patients together"),
@@ -32,11 +35,21 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ),
     ("detected (mL)", "volume of the detected mask, mean over patients"),
     (
+        "FP mL, healthy",
+        "volume of the detected mask in patients without lesion, all of it false, mean over these patients, whose "
+        "number stands below",
+    ),
+    (
         "AUROC",
         "area under the receiver operating characteristic curve, over the brain voxels of all patients, before any "
         "threshold",
     ),
     ("AUPRC", "area under the precision-recall curve (average precision), over the same voxels"),
+    (
+        "FROC",
+        "mean of the share of the lesions found at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives per patient, before "
+        "post-processing; the seven are in a table of their own",
+    ),
 )
 """Columns of the table beside the averages, with what they mean."""
 
@@ -135,6 +148,9 @@ def _values(evaluation: Evaluation) -> dict[str, Any]:
         "rules": [_rule_panel(evaluation, labels, name) for name in labels.rules()],
         "averages": [(name, AVERAGE_NAMES[name]) for name in AVERAGES],
         "columns": COLUMNS,
+        "methods": _methods(evaluation, labels),
+        "froc_points": [str(Fraction(number)) for number in FALSE_POSITIVES],
+        "froc": _froc(evaluation, labels),
         "paper_note": PAPER_NOTE,
         "curves": _curves(evaluation, labels),
         "curve_patients": max((curve.patients for curve in evaluation.curves), default=0),
@@ -151,6 +167,30 @@ def _values(evaluation: Evaluation) -> dict[str, Any]:
             for model in evaluation.models
         ],
     }
+
+
+def _methods(evaluation: Evaluation, labels: Labels) -> list[tuple[str, str]]:
+    """Return what each baseline does, by its name and, where it has several, its score."""
+    found = {
+        " · ".join(part for part in (row.model, labels.detail(row.model, row.score, "")) if part): row.method
+        for row in evaluation.rows
+        if row.method
+    }
+    return list(found.items())
+
+
+def _froc(evaluation: Evaluation, labels: Labels) -> list[tuple[str, str, bool, list[str]]]:
+    """Return name, detail, whether it is a baseline, and the sensitivities of each map, whatever the rule."""
+    found = {(row.model, row.score, row.sequence): row for row in evaluation.rows if row.froc}
+    return [
+        (
+            row.model,
+            labels.detail(row.model, row.score, row.sequence),
+            labels.baseline(row),
+            [number(value) for value in (*row.froc, row.froc_mean)],
+        )
+        for row in found.values()
+    ]
 
 
 def _share_above(quantile: float | None) -> str:
@@ -187,17 +227,18 @@ def _rule_panel(evaluation: Evaluation, labels: Labels, rule: str) -> _RulePanel
 
 def _averages_chart(labels: Labels, rows: Sequence[Row], name: str, optimistic: bool) -> Chart:
     lines = [labels.line(row, (value_of(row, name),), row.intervals.get(name)) for row in rows]
-    raw = [value_of(row, name) for row in rows if labels.baseline(row) and row.score is not None]
-    return point_chart(lines, name, reference=raw[0] if len(raw) == 1 else None, hollow=optimistic)
+    free = [value_of(row, name) for row in rows if labels.baseline(row) and row.score is not None]
+    best = max((value for value in free if math.isfinite(value)), default=None)
+    return point_chart(lines, name, reference=best, hollow=optimistic)
 
 
 def _patient_charts(labels: Labels, rows: Sequence[Row], rule: str) -> list[Chart]:
-    """Return the strip of all rows, and the best model's patients against raw intensity."""
+    """Return the strip of all rows, and the best model's patients against the best baseline."""
     dice = [(row, {item.name: item.counts.total.dice() for item in row.patients}) for row in rows]
     lines = [labels.line(row, tuple(values.values())) for row, values in dice if values]
     charts = [strip_chart(lines, "Dice of the volume")] if lines else []
     best = best_row(labels, rule)
-    raw = None if best is None else labels.raw_intensity(rule, best.sequence)
+    raw = None if best is None else labels.best_baseline(rule, best.sequence)
     if best is not None and raw is not None:
         model, other = (next(values for row, values in dice if row is found) for found in (best, raw))
         pairs = [(other[name], value) for name, value in model.items() if name in other]

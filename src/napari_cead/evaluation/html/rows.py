@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ...metrics import Interval
+from ..baselines import INTENSITY
 from ..paper import PAPER_DICE
 from ..results import NOTHING, Evaluation, Row
 from ..rules import RULES
@@ -84,7 +85,7 @@ class Labels:
     def detail(self, model: str, score: str | None, sequence: str) -> str:
         """Return what tells a row from others of the same model: its score, and its sequence if there are several."""
         several = len(self.sequences) > 1 and model != NOTHING
-        of_model = score if score is not None and model in self._architectures else None
+        of_model = score if model in self._architectures or score != INTENSITY else None
         return " · ".join(part for part in (of_model, sequence if several else None) if part)
 
     def chart_detail(self, model: str, score: str | None, sequence: str) -> str:
@@ -101,12 +102,15 @@ class Labels:
         """Return the rules that rows have, in their own order."""
         return tuple(rule for rule in RULES if any(row.rule == rule for row in self._rows)) or ("none",)
 
-    def raw_intensity(self, rule: str, sequence: str) -> Row | None:
-        """Return the row of the baseline of raw intensity; None without figures."""
-        for row in self.of_rule(rule):
-            if row.model == f"{sequence}-threshold" and self.baseline(row) and row.averages is not None:
-                return row
-        return None
+    def best_baseline(self, rule: str, sequence: str) -> Row | None:
+        """Return the row of the baseline with the highest ``dice_patient`` under a rule; None without figures."""
+        rows = [
+            row
+            for row in self.of_rule(rule)
+            if self.baseline(row) and (row.rule, row.sequence) == (rule, sequence)
+            if math.isfinite(value_of(row, AVERAGES[0]))
+        ]
+        return max(rows, key=lambda row: value_of(row, AVERAGES[0]), default=None)
 
     def of_rule(self, rule: str) -> list[Row]:
         """Return the rows of a rule with the baseline that detects nothing, models first, baselines last."""
@@ -164,13 +168,16 @@ def _figures(row: Row) -> tuple[Figure, ...]:
     return (
         Figure(number(row.lesion_sensitivity)),
         Figure(number(row.lesion_precision)),
+        Figure(number(row.lesion_f1)),
         Figure(number(row.false_positives_per_patient, 1)),
         Figure(number(value_of(row, "precision"))),
         Figure(number(value_of(row, "recall"))),
         Figure(number(row.hd95, 1), f"n = {row.hd95_patients}" if math.isfinite(row.hd95) else ""),
         Figure(number(row.detected_ml, 1)),
+        Figure(number(row.healthy_ml, 2), f"n = {row.healthy_patients}" if row.healthy_patients else ""),
         Figure(number(row.auroc)),
         Figure(number(row.average_precision)),
+        Figure(number(row.froc_mean)),
     )
 
 

@@ -39,7 +39,7 @@ def best_row(labels: Labels, rule: str, sequence: str | None = None) -> Row | No
 
 
 def sentences(evaluation: Evaluation, labels: Labels) -> list[str]:
-    """Return the summary: for each sequence, the best model beside raw intensity."""
+    """Return the summary: for each sequence, the best model beside the best baseline."""
     rule = headline_rule(labels)
     found = [_of_sequence(evaluation, labels, rule, sequence) for sequence in labels.sequences]
     found = [text for text in found if text] or ["No model has a figure under any rule."]
@@ -57,15 +57,19 @@ def _of_sequence(evaluation: Evaluation, labels: Labels, rule: str, sequence: st
     text += f" (settings chosen by {best.chosen})" if best.chosen else ""
     text += f" on {sequence}" if len(labels.sequences) > 1 else ""
     text += f", {name}{among}, reaches {AVERAGE} {_with_interval(best)}"
-    raw = labels.raw_intensity(rule, sequence)
+    raw = labels.best_baseline(rule, sequence)
     if raw is None or not math.isfinite(value_of(raw, AVERAGE)):
-        return f"{text}; raw intensity has no figure under this rule."
-    text += f"; a threshold on raw intensity ({raw.model}) reaches {_with_interval(raw)}. "
+        return f"{text}; no baseline has a figure under this rule."
+    detail = labels.detail(raw.model, raw.score, sequence)
+    text += (
+        f"; the best baseline without a network ({' · '.join(part for part in (raw.model, detail) if part)}) "
+    )
+    text += f"reaches {_with_interval(raw)}. "
     return text + _difference(evaluation, best, raw)
 
 
 def _difference(evaluation: Evaluation, best: Row, raw: Row) -> str:
-    """Return how much a model is ahead of raw intensity, over the patients that both have."""
+    """Return how much a model is ahead of the best baseline, over the patients that both have."""
     other = {patient.name: patient.counts for patient in raw.patients}
     shared = [patient for patient in best.patients if patient.name in other]
     first = [patient.counts for patient in shared]
@@ -85,9 +89,9 @@ def _difference(evaluation: Evaluation, best: Row, raw: Row) -> str:
 
 def _verdict(interval: Interval) -> str:
     if interval[0] > 0:
-        return "the model is better than raw intensity"
+        return "the model is better than the best baseline"
     if interval[1] < 0:
-        return "the model is worse than raw intensity"
+        return "the model is worse than the best baseline"
     return "it is not clear which of them is better"
 
 

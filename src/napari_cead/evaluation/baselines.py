@@ -1,0 +1,249 @@
+"""Baselines without a network: what a model has to beat.
+
+They stand in every table, whatever models are in it, and know nothing of them: each scales the scan in its own way and
+makes an anomaly map on the scan's own grid, which then goes through the same rules as a model's. To add one, add an
+object to `BASELINES`; `evaluate`, ``benchmarks/real.py`` and the report take it from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..detection import PostprocessParams
+from ..detection.scores import TISSUE
+from ..patients import Patient
+from ..slices import IntensityScaling, SliceStack, slice_stack
+
+INTENSITY = "intensity"
+"""Score of a baseline that takes the scaled scan itself for the map."""
+
+ASYMMETRY_MM = 3.0
+"""Sigma of ``flair-asymmetry``: of 1, 2, 3, 4 and 6 mm the one with the highest ``dice_patient`` of the 109 validation
+strokes of ``docs/results.md`` (without post-processing: 0.339, 0.383, 0.399, 0.398, 0.382)."""
+
+LARGE = 1 / 3
+"""Share of the brain of the patient's largest slice that a slice shows at least to count as healthy: about the 15 % of
+its image that a network asks for, but without an image of a network."""
+
+Values = NDArray[np.float32]
+Mm = tuple[float, float, float]
+MapOf = Callable[[Values, NDArray[np.bool_], Mm], Values]
+"""From the scaled scan (Z, Y, X), its brain and the size of a voxel (z, y, x) in mm to an anomaly map in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline without a network.
+
+    Attributes:
+        name: Its name behind that of the sequence, ``threshold`` in ``flair-threshold``.
+        scaling: How intensities are scaled.
+        method: What is done, in words.
+        maps: By score, the anomaly map. Of several, those of the validation patients choose one by ``dice_patient``.
+        default: The score that is taken where no validation patient can choose.
+        healthy: By score, the threshold of rule ``healthy-quantile`` where there are no healthy slices of validation
+            patients: 99 % of the brain of 328 lesion-free FLAIR slices lie below it.
+    """
+
+    name: str
+    scaling: IntensityScaling
+    method: str
+    maps: Mapping[str, MapOf]
+    default: str = INTENSITY
+    healthy: Mapping[str, float] = field(default_factory=dict)
+
+    def title(self, sequence: str) -> str:
+        """Return its name for a sequence."""
+        return f"{sequence}-{self.name}"
+
+    def explained(self, score: str, chosen_by: int = 0) -> str:
+        """Say what is done for a score.
+
+        Args:
+            score: One of `maps`.
+            chosen_by: How many validation patients chose it.
+        """
+        if len(self.maps) == 1:
+            return self.method
+        if not chosen_by:
+            return f"{self.method}; {score}, the fixed one where validation patients do not choose"
+        patients = f"{chosen_by} validation patient{'' if chosen_by == 1 else 's'}"
+        return f"{self.method}; {score}, of {', '.join(self.maps)} the one with the highest dice_patient of {patients}"
+
+    def settings(self, score: str, rule: str, sequence: str) -> PostprocessParams | None:
+        """Return the fixed settings for a rule that nobody can choose for; None if there are none.
+
+        Args:
+            score: One of `maps`.
+            rule: The rule.
+            sequence: The sequence; what was measured on FLAIR serves FLAIR alone.
+        """
+        threshold = self.healthy.get(score)
+        if threshold is None or (rule, sequence) != ("healthy-quantile", "flair"):
+            return None
+        return PostprocessParams(threshold=threshold)
+
+    def seen(self, patient: Patient) -> Seen:
+        """Return a patient as the baseline sees it.
+
+        Raises:
+            PatientError: If it holds no usable brain.
+        """
+        return Seen(self, _stack(patient, self.scaling), patient.spacing)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A patient as a baseline sees it.
+
+    Attributes:
+        baseline: The baseline.
+        stack: The patient, of which the scaled scan and the brain on the patient's own grid are taken.
+        spacing: Size of a voxel (z, y, x) in mm.
+    """
+
+    baseline: Baseline
+    stack: SliceStack
+    spacing: Mm
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was assumed; how a network's image is cut or resampled is not among it, for no network looks."""
+        return tuple(text for text in self.stack.warnings if text != self.stack.geometry.reason)
+
+    def large(self) -> NDArray[np.bool_]:
+        """Return which slices (Z,) show enough brain to count as healthy, if there is no lesion in them."""
+        areas = self.stack.brain.sum(axis=(1, 2))
+        return np.asarray((areas > 0) & (areas >= LARGE * areas.max()))
+
+    def anomaly_map(self, score: str) -> Values:
+        """Return the map (Z, Y, X) in [0, 1] under a score, 0 outside the brain."""
+        return self.baseline.maps[score](self.stack.scaled, self.stack.brain, self.spacing)
+
+
+@lru_cache(maxsize=2)  # all baselines look at one patient after each other, under two scalings
+def _stack(patient: Patient, scaling: IntensityScaling) -> SliceStack:
+    return slice_stack(patient, scaling=scaling)
+
+
+def let_patient_go() -> None:
+    """Free the memory of the last patient seen."""
+    _stack.cache_clear()
+
+
+def _plain(image: Values, brain: NDArray[np.bool_], spacing: Mm) -> Values:
+    return image
+
+
+def _smooth(sigma_mm: float, *, through: bool) -> MapOf:
+    def smooth(image: Values, brain: NDArray[np.bool_], spacing: Mm) -> Values:
+        return smoothed(image, brain, spacing, sigma_mm, through=through)
+
+    return smooth
+
+
+def _asymmetry(image: Values, brain: NDArray[np.bool_], spacing: Mm) -> Values:
+    """Geometric mean of how much brighter a voxel is than tissue, and than the voxel across the midline, smoothed."""
+    axis = midline(brain)
+    other, there = mirrored(image, axis), mirrored(brain, axis)
+    above_other = np.where(there, np.maximum(image - other, np.float32(0)), np.float32(0))
+    above_tissue = np.maximum(image - np.float32(TISSUE), np.float32(0))
+    return smoothed(np.sqrt(above_tissue * above_other), brain, spacing, ASYMMETRY_MM, through=True)
+
+
+def smoothed(
+    values: Values, brain: NDArray[np.bool_], spacing: Mm, sigma_mm: float, *, through: bool
+) -> Values:
+    """Return values smoothed by a Gaussian, from voxels of the brain alone, 0 outside it.
+
+    Args:
+        values: (Z, Y, X) float32 in [0, 1].
+        brain: (Z, Y, X) bool.
+        spacing: Size of a voxel (z, y, x) in mm.
+        sigma_mm: Sigma in mm.
+        through: Whether to smooth through the slices too; a single slice has none beside it.
+    """
+    sigma = [sigma_mm / size for size in spacing]
+    if not through:
+        sigma[0] = 0.0
+    box = ndimage.find_objects(brain.view(np.uint8))
+    result = np.zeros_like(values)
+    if not box:
+        return result
+    inside = brain[box[0]]
+    weight = ndimage.gaussian_filter(inside.astype(np.float32), sigma, mode="constant")
+    total = ndimage.gaussian_filter(np.where(inside, values[box[0]], np.float32(0)), sigma, mode="constant")
+    np.divide(total, weight, out=result[box[0]], where=inside)
+    return np.asarray(np.clip(result, 0, 1, out=result))  # rounding may have lifted a mean beyond its values
+
+
+def midline(brain: NDArray[np.bool_]) -> int:
+    """Return twice the column that the brain is most symmetric about: column x lies across from this minus x.
+
+    Args:
+        brain: (Z, Y, X) bool.
+    """
+    columns = 2 * brain.shape[2]
+    # How many voxels lie on others when the brain is turned over, for every axis: a convolution with itself.
+    spectrum = sum(np.square(np.fft.rfft(plane, columns, axis=-1)).sum(axis=0) for plane in brain)
+    return int(np.argmax(np.fft.irfft(spectrum, columns).round()))
+
+
+def mirrored(volume: NDArray[Any], axis: int) -> NDArray[Any]:
+    """Return a volume (Z, Y, X) turned over about its midline, 0 where nothing lies across."""
+    across = axis - np.arange(volume.shape[2])
+    there = (across >= 0) & (across < volume.shape[2])
+    result = np.zeros_like(volume)
+    result[..., there] = volume[..., across[there]]
+    return result
+
+
+BASELINES: Mapping[str, Baseline] = {
+    baseline.name: baseline
+    for baseline in (
+        Baseline(
+            "threshold",
+            "volume-percentile",
+            "the scan itself, its brain's 99.5th percentile at 1",
+            {INTENSITY: _plain},
+            healthy={INTENSITY: 0.9922},
+        ),
+        Baseline(
+            "tissue",
+            "volume-tissue",
+            "the scan itself, the median of its tissue at 0.5",
+            {INTENSITY: _plain},
+            healthy={INTENSITY: 0.7381},
+        ),
+        Baseline(
+            "tissue-smooth",
+            "volume-tissue",
+            "the scan, the median of its tissue at 0.5, smoothed inside the brain by a Gaussian of so many mm (sigma)",
+            {
+                "1mm-2d": _smooth(1, through=False),
+                "1mm-3d": _smooth(1, through=True),
+                "3mm-2d": _smooth(3, through=False),
+                "3mm-3d": _smooth(3, through=True),
+            },
+            default="1mm-3d",
+            healthy={"1mm-2d": 0.7042, "1mm-3d": 0.7042, "3mm-2d": 0.6429, "3mm-3d": 0.6429},
+        ),
+        Baseline(
+            "asymmetry",
+            "volume-tissue",
+            "geometric mean of the brightness above the tissue's and above the mirrored side's, mirrored about the "
+            f"brain's midline, smoothed inside the brain by a Gaussian of {ASYMMETRY_MM:g} mm (sigma) in 3-D",
+            {"asymmetry": _asymmetry},
+            default="asymmetry",
+            healthy={"asymmetry": 0.11},
+        ),
+    )
+}
+"""All baselines by name, in the order of the tables; the one that detects nothing needs no map."""
