@@ -36,6 +36,14 @@ def number(value: float | None) -> str:
     return "–" if value is None or value != value else f"{value:.3f}"
 
 
+def duration(seconds: float) -> str:
+    """Return a time in words: 45 s, 12 min, 3 h 5 min."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def print_json(value: Any) -> None:
     """Print strict JSON."""
     from ..atomic import to_json
@@ -45,12 +53,15 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def progress(what: str, shown: Progress = Progress.BAR) -> Iterator[Callable[[int, int], None]]:
-    """Give an ``onprogress`` callback: a bar on a terminal, nothing in a pipe; or lines of JSON on stderr."""
+    """Give an ``on_progress`` callback: a bar on a terminal, a line now and then elsewhere; or lines of JSON on stderr."""
     if shown is Progress.JSON:
         yield lambda done, total: typer.echo(f'{{"done": {done}, "total": {total}}}', err=True)
         return
     if not sys.stderr.isatty():
-        yield lambda done, total: None
+        from .heartbeat import Heartbeat
+
+        with Heartbeat(what) as heartbeat:
+            yield heartbeat
         return
     from rich.console import Console
     from rich.progress import Progress as Bars

@@ -81,7 +81,8 @@ def detect(
     params = zip(PARAM_FLAGS, (threshold, closing, area_fraction, dilation, min_area), strict=True)
     options = zip(OPTION_FLAGS, (smoothing, erosion), strict=True)
     several = (patient.is_dir() or is_zip(patient)) and not is_patient(patient)
-    paths = list(find_patients(patient)) if several else []
+    with progress("looking for patients"):
+        paths = list(find_patients(patient)) if several else []
     for flag, file in (("--mask", mask), ("--corrections", corrections)):
         if several and file is not None:
             raise ParameterError(f"{flag} goes with one patient", mend="name the patient's folder")
@@ -173,11 +174,11 @@ class _Detect:
         from ..patients import load_patient
         from ..zoo import load_model
 
-        detector = load_model(self.model, self.device)
-        patient = load_patient(path, self.sequence, mask, only=True, png_first_column=self.side.value)
-        check_output(out, patient)
-        corrections = None if painted is None else read_corrections(painted, patient)
-        with progress(patient.name) as on_progress:
+        with progress(path.name) as on_progress:
+            detector = load_model(self.model, self.device)
+            patient = load_patient(path, self.sequence, mask, only=True, png_first_column=self.side.value)
+            check_output(out, patient)
+            corrections = None if painted is None else read_corrections(painted, patient)
             result = run_detection(
                 patient,
                 detector,

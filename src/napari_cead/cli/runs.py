@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ParameterError, RunError
-from .console import help_without_verb, print_json
+from .console import duration, help_without_verb, print_json
 
 if TYPE_CHECKING:
     from ..training.run_info import RunInfo
@@ -229,14 +229,6 @@ def _phase(info: RunInfo) -> str:
     if info.phase is None or info.progress is None:
         return info.phase or ""
     return f"{info.phase} {info.progress[0]}/{info.progress[1]}"
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words: 45 s, 12 min, 3 h 5 min."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _as_json(event: Mapping[str, Any]) -> str:

@@ -82,7 +82,8 @@ def train_and_install(
     files: Sequence[EventFile] = () if session is None else session.files
     if session is None and orders.events is not None:
         files = [EventFile(orders.events)]
-    with TrainingProgress() as shown, graceful(hardware.devices * hardware.num_nodes == 1) as should_stop:
+    alone = hardware.devices * hardware.num_nodes == 1
+    with TrainingProgress(alone) as shown, graceful(alone) as should_stop:
         try:
             run_training(
                 settings,
