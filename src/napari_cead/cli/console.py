@@ -10,6 +10,8 @@ from typing import Any
 
 import typer
 
+from ..errors import ParameterError
+
 
 class Progress(StrEnum):
     """How to tell how far the work is."""
@@ -29,6 +31,26 @@ def help_without_verb(context: typer.Context) -> None:
     """Print the help where a verb is missing."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+
+
+def typed(context: typer.Context) -> frozenset[str]:
+    """Return the names of the options that the user gave, with underscores."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return frozenset(name for name, source in sources.items() if source and "DEFAULT" not in source.name)
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask before something is lost.
+
+    Raises:
+        ParameterError: If nobody can answer.
+        typer.Abort: If the answer is no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ParameterError("nothing is deleted without asking, and there is no terminal to ask in", mend="add --yes")
+    typer.confirm(question, abort=True)
 
 
 def number(value: float | None) -> str:

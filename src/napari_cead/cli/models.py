@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ParameterError
-from .console import help_without_verb, print_json, progress
-from .options import Device
+from .console import confirm, help_without_verb, print_json, progress
+from .options import Device, Yes
 
 if TYPE_CHECKING:
     from ..zoo import ModelCard, ModelInfo
@@ -135,13 +135,14 @@ def models_note(
 @models_app.command("remove")
 def models_remove(
     model: Installed,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Delete an installed model for good."""
     from ..zoo import remove_model
+    from ..zoo.managing import check_installed
 
-    if not yes:
-        typer.confirm(f"Delete the model {_plain(model)} for good?", abort=True)
+    check_installed(model)
+    confirm(f"Delete the model {_plain(model)} for good?", yes)
     typer.echo(str(remove_model(model)))
 
 

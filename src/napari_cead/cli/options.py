@@ -34,3 +34,4 @@ Scheduler = Annotated[
     typer.Option(help="A running Dask cluster (tcp://host:port) whose workers see the same files."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where nobody can answer.")]

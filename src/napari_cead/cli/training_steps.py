@@ -63,6 +63,16 @@ FEW = 5
 """Validation patients below which chance decides about the best epoch and the threshold."""
 
 
+def finished(settings: TrainingSettings, store: SliceStore, run: Path, orders: Orders) -> bool:
+    """Say that nothing is left to do for a run, if that is so."""
+    from ..evaluation.finishing import is_finished
+
+    done = is_finished(run, settings, store, half=orders.half, installed=orders.install)
+    if done:
+        typer.echo(f"{run}: finished before")
+    return done
+
+
 def train_and_install(
     settings: TrainingSettings, store: SliceStore, run: Path, orders: Orders, session: Session | None
 ) -> Path | None:

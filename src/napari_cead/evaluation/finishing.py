@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..errors import StoreError
+from ..errors import ModelError, StoreError
 from ..models.specs import ModelSpec
 from ..training.network import initial_network
 from ..training.preprocessing import preprocessing_in
 from ..training.runs import Plan, RunFolder
+from ..training.settings import TrainingSettings
 from ..training.store import SliceStore
 from ..zoo import (
+    CARD_FILE,
     ModelCard,
     Parent,
     check_name,
@@ -25,6 +28,9 @@ from ..zoo import (
 )
 from .calibration import calibrate
 from .contrast_range import contrast_range
+
+_DRAFT = ".part-model"
+"""The model while it is calibrated."""
 
 
 def finish(
@@ -89,9 +95,14 @@ def finish(
         parents=tuple(Parent.model_validate(parent) for parent in plan.parents),
         mirror_average=_mirrors(plan.settings.spec) if mirror_average is None else mirror_average,
     )
-    save_model(network, card, run.model, half=half)
-    detector = load_model(run.model, device)
-    found = calibrate(detector, others, on_progress=on_progress, should_stop=should_stop)
+    # Beside its place until it is calibrated: a model that is there is a finished one.
+    draft = run.path / _DRAFT
+    try:
+        save_model(network, card, draft, half=half)
+        detector = load_model(draft, device)
+        found = calibrate(detector, others, on_progress=on_progress, should_stop=should_stop)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
     card = card.model_copy(
         update={
             "score_scales": dict(found.score_scales),
@@ -101,6 +112,45 @@ def finish(
         }
     )
     return save_model(network, card, run.model, half=half, statistics=found.statistics)
+
+
+def is_finished(
+    run: RunFolder | str | Path,
+    settings: TrainingSettings,
+    store: SliceStore,
+    *,
+    half: bool = False,
+    installed: bool = True,
+) -> bool:
+    """Whether nothing is left to do for a run: it is trained to its last epoch, calibrated, and installed.
+
+    Args:
+        run: The training run.
+        settings: What it is to be trained with.
+        store: What on.
+        half: Whether its weights are to be stored in half precision.
+        installed: Whether its model is to be among the installed ones.
+
+    Raises:
+        RunError: If its description or its checkpoint is damaged.
+    """
+    run = run if isinstance(run, RunFolder) else RunFolder(run)
+    if not (run.exists() and (run.model / CARD_FILE).is_file()):
+        return False
+    try:
+        card = load_card(run.model)
+    except ModelError:
+        return False
+    plan, done = run.plan(), run.epochs_done()
+    trained = card.training
+    return (
+        plan.current == settings
+        and plan.fingerprint == store.fingerprint == trained.get("data_fingerprint")
+        and (trained.get("epochs"), trained.get("planned_epochs")) == (done, settings.epochs)
+        and "calibration" in trained
+        and (card.dtype == "float16") == half
+        and (not installed or any(load_card(found).sha256 == card.sha256 for found in find_models().values()))
+    )
 
 
 def _mirrors(spec: ModelSpec) -> bool:
@@ -179,8 +229,8 @@ def _summary(plan: Plan, store: SliceStore, checkpoint: dict[str, Any]) -> dict[
         "validation_slices": len(store.healthy_rows("validation")),
         "assume_healthy": store.settings.assume_healthy,
         "data_fingerprint": plan.fingerprint,
-        **plan.settings.model_dump(mode="json", exclude={"spec"}),
-        "planned_epochs": plan.settings.epochs,
+        **plan.current.model_dump(mode="json", exclude={"spec"}),
+        "planned_epochs": plan.current.epochs,
         "epochs": len(history),
         "steps": checkpoint.get("step", 0),
         "best_epoch": checkpoint.get("best_epoch", 0),

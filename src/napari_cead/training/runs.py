@@ -22,6 +22,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ..atomic import atomic_path, make_folder, to_json, write_text
 from ..errors import RunDamagedError, RunError, RunNotFoundError
 from ..json_files import read_json
+from ..models.specs import ModelSpec
+from .belonging import belongs
 from .run_files import BEGUN, check_folder
 from .run_lock import hold
 from .settings import TrainingSettings
@@ -44,6 +46,7 @@ class Plan(BaseModel):
         parents: The models it was fine-tuned from, the nearest first.
         created: When, in UTC.
         versions: Versions of the packages.
+        changed: Settings that it goes on with since it was resumed with others: more epochs, another patience.
         schema_version: Version of this layout.
     """
 
@@ -56,6 +59,12 @@ class Plan(BaseModel):
     parents: tuple[dict[str, str], ...] = ()
     created: str = ""
     versions: dict[str, str] = {}
+    changed: dict[str, int | None] = {}
+
+    @property
+    def current(self) -> TrainingSettings:
+        """The settings that it goes on with."""
+        return self.settings.model_copy(update=self.changed)
 
 
 class RunFolder:
@@ -108,7 +117,7 @@ class RunFolder:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             versions=versions(),
         )
-        write_text(self.path / "run.json", to_json(plan.model_dump(mode="json")))
+        self._write(plan)
         return plan
 
     def plan(self) -> Plan:
@@ -127,16 +136,36 @@ class RunFolder:
                     file=file,
                     mend="use the version of napari-cead that started it",
                 )
-            return Plan.model_validate(values)
+            return Plan.model_validate({**values, "settings": _used(values["settings"])})
         except FileNotFoundError:
             raise RunNotFoundError(
                 "there is no training run here", file=self.path, mend="check --out, or leave out --resume"
             ) from None
-        except (OSError, ValueError, AttributeError, ValidationError) as error:
+        except (OSError, ValueError, AttributeError, KeyError, TypeError, ValidationError) as error:
             reason = "the description of the run is damaged"
             raise RunDamagedError(
                 reason, file=file, mend="start the training again in another folder"
             ) from error
+
+    def replan(self, settings: TrainingSettings) -> None:
+        """Write down the settings that a run goes on with: other epochs or patience.
+
+        Raises:
+            RunError: If its description is damaged.
+            OutputError: If it cannot be written.
+        """
+        plan = self.plan()
+        if plan.current != settings:
+            now = {name: getattr(settings, name) for name in ("epochs", "patience")}
+            first = {name: getattr(plan.settings, name) for name in now}
+            changed = {name: value for name, value in now.items() if value != first[name]}
+            self._write(plan.model_copy(update={"changed": changed}))
+
+    def _write(self, plan: Plan) -> None:
+        values = plan.model_dump(mode="json")
+        if not plan.changed:  # versions that know no such thing can read it
+            del values["changed"]
+        write_text(self.path / "run.json", to_json(values))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -165,6 +194,15 @@ class RunFolder:
             RunError: If it is damaged.
         """
         return self._pointer() is not None
+
+    def epochs_done(self) -> int:
+        """Return the whole epochs that the last checkpoint has.
+
+        Raises:
+            RunError: If it is damaged.
+        """
+        pointer = self._pointer()
+        return 0 if pointer is None else int(pointer.get("epoch", 0))
 
     def save_checkpoint(
         self, state: State, best: Mapping[str, Any] | None, best_epoch: int, epoch: int, step: int
@@ -258,6 +296,12 @@ class RunFolder:
         except Exception as error:
             raise _damaged(file) from error
         return state
+
+
+def _used(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings without what does nothing for their design: earlier versions wrote that down, too."""
+    design = ModelSpec.model_validate(settings["spec"])
+    return {name: value for name, value in settings.items() if belongs(name, design)}
 
 
 def _save(state: Mapping[str, Any], file: Path) -> str:
