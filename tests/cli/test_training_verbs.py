@@ -174,9 +174,13 @@ def test_ce_unet_is_fine_tuned_on_slices_as_it_knows_them(call, store, tmp_path)
     cohort = write_patients(tmp_path / "cohort", 4, (6, 150, 140))
     tune = ["train", "ce-unet", "--init-from", "ce-unet", "--epochs", 1, "--batch-size", 4, "--device", "cpu"]
     base = load_card(find_models()["ce-unet"])
-    status, _, err = call(*tune, "--data", cohort, "--out", tmp_path / "tuned")
+    status, out, err = call(*tune, "--data", cohort, "--out", tmp_path / "tuned")
     assert status == 0, err
     card = load_card(find_models()["tuned"])
+    shape = ("closing_radius", "area_fraction", "dilation_radius")
+    first, before = card.suggestions[0], base.suggestions[0]
+    assert first.score == before.score and all(first.params[name] == before.params[name] for name in shape)
+    assert "those of ce-unet (closing 1 px, area 20%, dilation 0 px), the threshold is new" in out
     assert card.preprocessing == base.preprocessing
     assert [parent.sha256 for parent in card.parents] == [
         base.sha256,

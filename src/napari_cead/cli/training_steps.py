@@ -81,11 +81,12 @@ def train_and_install(
     Returns:
         The model's folder; None in a process that only helped another one.
     """
-    from ..evaluation.finishing import finish
+    from ..evaluation.finishing import finish, kept_settings
     from ..training.engine import rank_of_launcher
     from ..training.engine import train as run_training
     from ..training.events import EventFile
     from ..training.session import Relay
+    from ..zoo import load_card
 
     hardware = orders.hardware
     resume = orders.resume and (run.is_dir() or not run.parent.is_dir())  # else it has not begun
@@ -125,6 +126,9 @@ def train_and_install(
             on_progress=session.progress("calibrating", on_progress),
             should_stop=session.should_stop,
         )
+    parent = session.run.parent()
+    if parent is not None:
+        typer.echo(f"{run}: {kept_settings(parent, load_card(model))}")
     if orders.install:
         _install(model, session)
     else:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..detection import PostprocessParams
 from ..errors import ModelError, StoreError
 from ..models.specs import ModelSpec
 from ..training.network import initial_network
@@ -76,7 +77,7 @@ def finish(
         Cancelled: If ``should_stop`` returned true.
     """
     run = run if isinstance(run, RunFolder) else RunFolder(run)
-    plan = run.plan()
+    plan, parent = run.plan(), run.parent()
     slices = (
         store if isinstance(store, SliceStore) else SliceStore.open(plan.data if store is None else store)
     )
@@ -100,7 +101,8 @@ def finish(
     try:
         save_model(network, card, draft, half=half)
         detector = load_model(draft, device)
-        found = calibrate(detector, others, on_progress=on_progress, should_stop=should_stop)
+        start = () if parent is None else parent.suggestions
+        found = calibrate(detector, others, start=start, on_progress=on_progress, should_stop=should_stop)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     card = card.model_copy(
@@ -112,6 +114,19 @@ def finish(
         }
     )
     return save_model(network, card, run.model, half=half, statistics=found.statistics)
+
+
+def kept_settings(parent: ModelCard, card: ModelCard) -> str:
+    """Return in a sentence what the suggestion of a fine-tuned model has of its parent's."""
+    if not (parent.suggestions and card.suggestions):
+        return f"{parent.name} suggests no settings: the suggested ones are chosen from scratch"
+    before, now = (PostprocessParams().replace(**each.suggestions[0].params) for each in (parent, card))
+    old, new = parent.suggestions[0], card.suggestions[0]
+    return (
+        f"the suggested settings are those of {parent.name} (closing {now.closing_radius} px, area {now.area_fraction:.0%}, "
+        f"dilation {now.dilation_radius} px), the threshold is new: {new.score} above {now.threshold:.4g} by {new.rule}, "
+        f"before {old.score} above {before.threshold:.4g} by {old.rule}"
+    )
 
 
 def is_finished(

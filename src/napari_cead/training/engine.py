@@ -113,7 +113,7 @@ def train(
     launched = rank_of_launcher()
     if resume and launched == 0:
         _check_resume(run, settings, store)
-    parents = _parents(init_from, store)
+    parent = None if init_from is None else _parent(init_from, store)
     listeners = [listener for listener in (on_event, EventFile(events) if events else None) if listener]
     job = Job(
         settings=settings,
@@ -131,7 +131,8 @@ def train(
         if resume and run.exists():
             run.replan(settings)
         else:
-            run.create(settings, store.path, store.fingerprint, parents)
+            chain = () if parent is None else (Parent(name=parent.name, sha256=parent.sha256), *parent.parents)
+            run.create(settings, store.path, store.fingerprint, chain, parent)
         return _result(run, _guarded(fabric, job))
 
 
@@ -274,11 +275,9 @@ def _check_resume(run: RunFolder, settings: TrainingSettings, store: SliceStore)
         )
 
 
-def _parents(init_from: str | Path | None, store: SliceStore) -> tuple[Parent, ...]:
-    """Return the chain of models that the model to start from came from, itself first."""
-    if init_from is None:
-        return ()
-    detector = load_model(init_from, "cpu")  # its weights are whole
+def _parent(init_from: str | Path, store: SliceStore) -> ModelCard:
+    """Return the card of the model to start from, whose weights are whole."""
+    detector = load_model(init_from, "cpu")
     was, now = detector.card.preprocessing.sequence, store.settings.sequence
     if was != now:
         warnings.warn(
@@ -286,7 +285,7 @@ def _parents(init_from: str | Path | None, store: SliceStore) -> tuple[Parent, .
             CeadWarning,
             stacklevel=3,
         )
-    return (Parent(name=detector.name, sha256=detector.sha256), *detector.card.parents)
+    return detector.card
 
 
 def _fabric(settings: TrainingSettings, hardware: Hardware) -> Fabric:

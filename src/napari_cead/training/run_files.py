@@ -4,6 +4,7 @@
 
     command.json         the arguments it was started with
     scans.json, scans/   the scans that were chosen in a window, and those that came from layers
+    parent.json          the card of the model to start from, as it was then
     run.json             what is asked for, and on which data
     log.csv              one line per epoch
     tensorboard/         the same for TensorBoard
@@ -37,6 +38,7 @@ LOCK_FILE = ".lock"
 OUTPUT_FILE = "output.log"
 OWNER_FILE = "process.json"
 REQUEST_FILE = "request.json"
+PARENT_FILE = "parent.json"
 PREVIEWS = "previews"
 SCANS_FILE = "scans.json"
 SCANS = "scans"
@@ -50,6 +52,7 @@ BEFORE = frozenset(
         LOCK_FILE,
         OUTPUT_FILE,
         OWNER_FILE,
+        PARENT_FILE,
         REQUEST_FILE,
         SCANS_FILE,
         SCANS,

@@ -24,12 +24,12 @@ from ..errors import RunDamagedError, RunError, RunNotFoundError
 from ..json_files import read_json
 from ..models.specs import ModelSpec
 from .belonging import belongs
-from .run_files import BEGUN, check_folder
+from .run_files import BEGUN, PARENT_FILE, check_folder
 from .run_lock import hold
 from .settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from ..zoo import Parent
+    from ..zoo import ModelCard, Parent
 
 SCHEMA_VERSION = 1
 Epoch = dict[str, float | int]
@@ -93,9 +93,21 @@ class RunFolder:
         return (self.path / "run.json").is_file()
 
     def create(
-        self, settings: TrainingSettings, data: Path, fingerprint: str, parents: Sequence[Parent]
+        self,
+        settings: TrainingSettings,
+        data: Path,
+        fingerprint: str,
+        parents: Sequence[Parent],
+        parent: ModelCard | None = None,
     ) -> Plan:
         """Write what the run is asked to do.
+
+        Args:
+            settings: What decides the weights.
+            data: The slice store.
+            fingerprint: That of the store.
+            parents: The models to start from, the nearest first.
+            parent: The card of the nearest.
 
         Raises:
             RunError: If there is a run here, or the folder holds other files.
@@ -117,6 +129,8 @@ class RunFolder:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             versions=versions(),
         )
+        if parent is not None:
+            write_text(self.path / PARENT_FILE, to_json(parent.model_dump(mode="json")))
         self._write(plan)
         return plan
 
@@ -146,6 +160,20 @@ class RunFolder:
             raise RunDamagedError(
                 reason, file=file, mend="start the training again in another folder"
             ) from error
+
+    def parent(self) -> ModelCard | None:
+        """Return the card of the model that the run started from; None: from none, or it is not known any more.
+
+        Raises:
+            ModelError: If it is damaged.
+        """
+        from ..zoo.card import parse_card
+
+        file = self.path / PARENT_FILE
+        try:
+            return parse_card(file.read_bytes(), file)
+        except FileNotFoundError:
+            return None
 
     def replan(self, settings: TrainingSettings) -> None:
         """Write down the settings that a run goes on with: other epochs or patience.
