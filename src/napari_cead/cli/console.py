@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -37,6 +37,15 @@ def typed(context: typer.Context) -> frozenset[str]:
     """Return the names of the options that the user gave, with underscores."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     return frozenset(name for name, source in sources.items() if source and "DEFAULT" not in source.name)
+
+
+def refuse(flag: str, when: str, mend: str = "leave it out") -> NoReturn:
+    """Refuse an option that does nothing as things are: who gave it means something by it.
+
+    Raises:
+        ParameterError: Always.
+    """
+    raise ParameterError(f"{flag} does nothing {when}", mend=mend)
 
 
 def confirm(question: str, yes: bool) -> None:

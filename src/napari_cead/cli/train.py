@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ParameterError
-from .console import typed
+from .console import refuse, typed
 from .evaluate import evaluate_models
 from .options import AssumeHealthy, Device
 from .runs import start_detached
@@ -255,7 +255,12 @@ def train(
     names = list(MODEL_NAMES) if model == "all" else list(dict.fromkeys(model.split(",")))
     for each in names:
         spec(each)  # one that there is not is told before anything is looked for
-    fits = fitting(given, typed(context), names)
+    options = typed(context)
+    fits = fitting(given, options, names)
+    if "workers" in options and slices_on is Placing.DEVICE:
+        refuse("--workers", "with --slices-on device: nothing is read while training")
+    if "checkpoint_minutes" in options and devices * num_nodes > 1:
+        refuse("--checkpoint-minutes", "on several devices, which write one at the end of an epoch")
     if len(names) > 1 and (init_from or name):
         raise ParameterError("--init-from and --name go with one model", mend="train the models one by one")
     if name:
