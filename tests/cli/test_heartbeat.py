@@ -2,6 +2,7 @@
 
 import json
 import threading
+from itertools import pairwise
 
 from napari_cead.cli import console, training_progress
 from napari_cead.cli.heartbeat import INTERVAL, Heartbeat
@@ -25,7 +26,11 @@ class Clock:
 
 def heartbeat(stage="calibrating"):
     clock, said = Clock(), []
-    return Heartbeat(stage, lambda line: said.append((clock.now - 1000, line)), clock, clock.wait), clock, said
+    return (
+        Heartbeat(stage, lambda line: said.append((clock.now - 1000, line)), clock, clock.wait),
+        clock,
+        said,
+    )
 
 
 def test_a_command_that_is_done_soon_says_nothing():
@@ -52,7 +57,7 @@ def test_no_half_minute_is_silent_while_a_step_takes_an_hour():
     clock.until = clock.now + 3600
     beat.beat()
     times = [0.0, *(when for when, _ in said)]
-    assert max(later - earlier for earlier, later in zip(times, times[1:], strict=False)) <= INTERVAL
+    assert max(later - earlier for earlier, later in pairwise(times)) <= INTERVAL
     assert times[-1] > 3570
     assert said[0][1] == "evaluating: 3/40, 29 s so far"  # no pace is known yet
 

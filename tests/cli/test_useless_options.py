@@ -18,15 +18,35 @@ def cohort(tmp_path_factory):
         ("detect one", ["--workers", 2], "--workers does nothing for one patient"),
         ("detect one", ["--scheduler", "tcp://localhost:1"], "--scheduler does nothing for one patient"),
         ("detect one", ["--png-first-column", "right"], "--png-first-column does nothing for"),
-        ("detect", ["--workers", 2, "--scheduler", "tcp://localhost:1"], "--workers does nothing with --scheduler"),
+        (
+            "detect",
+            ["--workers", 2, "--scheduler", "tcp://localhost:1"],
+            "--workers does nothing with --scheduler",
+        ),
         ("detect", ["--threads", 1, "--workers", 2], "--threads does nothing for workers"),
-        ("detect", ["--threads", 1, "--scheduler", "tcp://localhost:1"], "--threads does nothing for workers"),
-        ("evaluate", ["--workers", 2, "--scheduler", "tcp://localhost:1"], "--workers does nothing with --scheduler"),
+        (
+            "detect",
+            ["--threads", 1, "--scheduler", "tcp://localhost:1"],
+            "--threads does nothing for workers",
+        ),
+        (
+            "evaluate",
+            ["--workers", 2, "--scheduler", "tcp://localhost:1"],
+            "--workers does nothing with --scheduler",
+        ),
         ("prepare", ["--split", "split.json", "--seed", 1], "--seed does nothing with a split file"),
         ("prepare", ["--split", "split.json", "--validation", 0.2], "--validation does nothing with a split"),
         ("prepare", ["--split", "split.json", "--test", 0], "--test does nothing with a split file"),
-        ("train", ["--slices-on", "device", "--workers", 2], "--workers does nothing with --slices-on device"),
-        ("train", ["--devices", 2, "--checkpoint-minutes", 5], "--checkpoint-minutes does nothing on several"),
+        (
+            "train",
+            ["--slices-on", "device", "--workers", 2],
+            "--workers does nothing with --slices-on device",
+        ),
+        (
+            "train",
+            ["--devices", 2, "--checkpoint-minutes", 5],
+            "--checkpoint-minutes does nothing on several",
+        ),
     ],
 )
 def test_an_option_without_effect_is_refused(call, cohort, tmp_path, monkeypatch, verb, options, words):

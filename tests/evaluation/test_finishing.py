@@ -69,7 +69,9 @@ def test_fine_tuning_keeps_the_suggestion_of_the_model_it_started_from_but_for_t
         cohort = write_patients(tmp_path / "cohort")
         for mask in cohort.glob("*/seg.nii.gz"):
             mask.unlink()
-        store = prepare(cohort, tmp_path / "store", image_size=SIZE, validation=0.5, test=0, assume_healthy=True)
+        store = prepare(
+            cohort, tmp_path / "store", image_size=SIZE, validation=0.5, test=0, assume_healthy=True
+        )
     run = train(settings(epochs=1), store, tmp_path / "tuned", init_from=base).run
     rmtree(base)  # what it started from is remembered
     tuned = load_card(finish(run))
@@ -81,7 +83,10 @@ def test_fine_tuning_keeps_the_suggestion_of_the_model_it_started_from_but_for_t
         assert suggestion.params | {"threshold": 0} == before.params | {"threshold": 0}
     assert any(each.rule == "validation" for each in tuned.suggestions) == labelled
     words = kept_settings(load_card(folder).model_copy(update={"suggestions": (kept,)}), tuned)
-    assert "those of base (closing 1 px, area 20%, dilation 0 px)" in words and "above 0.5 by validation" in words
+    assert (
+        "those of base (closing 1 px, area 20%, dilation 0 px)" in words
+        and "above 0.5 by validation" in words
+    )
     assert finish(run) and load_card(run.model).suggestions == tuned.suggestions  # and stays
 
 

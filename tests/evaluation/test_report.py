@@ -116,6 +116,7 @@ def test_csv_files_have_the_new_columns_behind_the_old_ones(evaluation):
         *("sequence", "hd95", "hd95_patients", "lesion_precision"),
         *("sensitivity_lt5", "lesions_lt5", "sensitivity_5_10", "lesions_5_10"),
         *("sensitivity_10_20", "lesions_10_20", "sensitivity_gt20", "lesions_gt20"),
+        "trained_on_patients",
     ]
     assert [line["sequence"] for line in lines] == [item.sequence for item in evaluation.rows]
     assert [line["psnr"] for line in lines] == ["20.0" * (line["sequence"] == "flair") for line in lines]

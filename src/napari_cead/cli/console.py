@@ -58,7 +58,9 @@ def confirm(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise ParameterError("nothing is deleted without asking, and there is no terminal to ask in", mend="add --yes")
+        raise ParameterError(
+            "nothing is deleted without asking, and there is no terminal to ask in", mend="add --yes"
+        )
     typer.confirm(question, abort=True)
 
 
@@ -84,7 +86,7 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def progress(what: str, shown: Progress = Progress.BAR) -> Iterator[Callable[[int, int], None]]:
-    """Give an ``on_progress`` callback: a bar on a terminal, a line now and then elsewhere; or lines of JSON on stderr."""
+    """Give an ``on_progress`` callback: a bar on a terminal, else a line now and then; or lines of JSON on stderr."""
     if shown is Progress.JSON:
         yield lambda done, total: typer.echo(f'{{"done": {done}, "total": {total}}}', err=True)
         return

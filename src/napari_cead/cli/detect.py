@@ -63,7 +63,8 @@ def detect(
         typer.Option(help="Exported corrections (1 painted in, 2 erased) to apply to the mask."),
     ] = None,
     png_first_column: Annotated[
-        Side | None, typer.Option(help="Side of the patient that column 0 of PNG slices shows; left if left out.")
+        Side | None,
+        typer.Option(help="Side of the patient that column 0 of PNG slices shows; left if left out."),
     ] = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
@@ -91,7 +92,9 @@ def detect(
         flag = "--scheduler" if workers is None else "--workers"
         refuse(flag, "for one patient", mend="leave it out, or give a folder of patients")
     if threads is not None and (scheduler is not None or workers not in (None, 1)):
-        refuse("--threads", "for workers, which are other processes", mend="give --workers 1, or leave it out")
+        refuse(
+            "--threads", "for workers, which are other processes", mend="give --workers 1, or leave it out"
+        )
     one = _Detect(
         model, score, _given(params), _given(options), sequence, png_first_column, device, batch_size
     )

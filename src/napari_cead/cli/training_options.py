@@ -24,7 +24,9 @@ _SETTINGS = {
 """The settings that options are about which are called otherwise."""
 
 
-def fitting(given: Mapping[str, Any], typed: Iterable[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def fitting(
+    given: Mapping[str, Any], typed: Iterable[str], names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
     """Return what is given for each design, without what does nothing for it, and say so.
 
     Args:

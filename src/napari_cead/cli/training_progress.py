@@ -99,7 +99,9 @@ class TrainingProgress:
             return
         if event["event"] == "start":
             self.steps = event["epochs"] * event["steps_per_epoch"]
-            self.heartbeat(event["epoch"] * event["steps_per_epoch"], self.steps, stage=f"training {event['model']}")
+            self.heartbeat(
+                event["epoch"] * event["steps_per_epoch"], self.steps, stage=f"training {event['model']}"
+            )
         elif event["event"] in ("step", "epoch"):
             self.heartbeat(event["step"], self.steps, event.get("seconds_left"))
 

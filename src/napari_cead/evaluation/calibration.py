@@ -364,7 +364,7 @@ def _suggestions(
     quantile: float,
     shapes: Shapes,
 ) -> tuple[Suggestion, ...]:
-    """Order the settings: a score that is kept first, then by rule, by Dice, or by what a lesion on FLAIR looks like."""
+    """Order the settings: a kept score first, then by rule, by Dice, or by what a lesion on FLAIR looks like."""
     validated = [(score, choice) for score, choice in chosen.items() if choice is not None]
     validated.sort(key=lambda item: item[1].dice_patient, reverse=True)
     suggestions = [

@@ -27,6 +27,7 @@ from .passes import BASELINE, Outcome, Pass, Plan
 from .report import write_report
 from .results import NOTHING, Evaluation, ModelSummary, Row, SlicePicture
 from .rules import QUANTILE, RULES, Progress, Rule, Stop, quantile_of
+from .seen import trained_on_warnings
 from .showing import picture_jobs, take_pictures
 from .splits import Split, split_cohort
 from .twins import compare_twins
@@ -173,6 +174,7 @@ def evaluate(
                 dict.fromkeys(
                     (
                         *notes,
+                        *trained_on_warnings(rows),
                         *(text for part in parts for text in (*part.split.warnings, *part.cohort.notes())),
                     )
                 )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..detection import PostprocessParams
-from ..errors import ModelError, StoreError
+from ..errors import CeadWarning, ModelError, StoreError
 from ..models.specs import ModelSpec
 from ..training.network import initial_network
 from ..training.preprocessing import preprocessing_in
@@ -27,6 +28,8 @@ from ..zoo import (
     load_model,
     save_model,
 )
+from ..zoo.card import Recognised
+from ..zoo.recognising import recognised
 from .calibration import calibrate
 from .contrast_range import contrast_range
 
@@ -94,6 +97,7 @@ def finish(
         preprocessing=preprocessing_in(slices.settings),
         training=_summary(plan, slices, run.load_checkpoint() or {}),
         parents=tuple(Parent.model_validate(parent) for parent in plan.parents),
+        trained_on=_trained_on(slices, parent),
         mirror_average=_mirrors(plan.settings.spec) if mirror_average is None else mirror_average,
     )
     # Beside its place until it is calibrated: a model that is there is a finished one.
@@ -122,10 +126,12 @@ def kept_settings(parent: ModelCard, card: ModelCard) -> str:
         return f"{parent.name} suggests no settings: the suggested ones are chosen from scratch"
     before, now = (PostprocessParams().replace(**each.suggestions[0].params) for each in (parent, card))
     old, new = parent.suggestions[0], card.suggestions[0]
+    shape = (
+        f"closing {now.closing_radius} px, area {now.area_fraction:.0%}, dilation {now.dilation_radius} px"
+    )
     return (
-        f"the suggested settings are those of {parent.name} (closing {now.closing_radius} px, area {now.area_fraction:.0%}, "
-        f"dilation {now.dilation_radius} px), the threshold is new: {new.score} above {now.threshold:.4g} by {new.rule}, "
-        f"before {old.score} above {before.threshold:.4g} by {old.rule}"
+        f"the suggested settings are those of {parent.name} ({shape}), the threshold is new: {new.score} above "
+        f"{now.threshold:.4g} by {new.rule}, before {old.score} above {before.threshold:.4g} by {old.rule}"
     )
 
 
@@ -166,6 +172,21 @@ def is_finished(
         and (card.dtype == "float16") == half
         and (not installed or any(load_card(found).sha256 == card.sha256 for found in find_models().values()))
     )
+
+
+def _trained_on(store: SliceStore, parent: ModelCard | None) -> tuple[Recognised, ...]:
+    """Return the marks of the scans that a model was trained on, with those of the models it came from."""
+    known = () if parent is None else parent.trained_on
+    patients = store.patients_of("train")
+    if not all(patient.marks for patient in patients):
+        warnings.warn(
+            f"the slices in {store.path} were prepared by an earlier version, so the model will not know again what it "
+            "was trained on; prepare them once more to change that",
+            CeadWarning,
+            stacklevel=3,
+        )
+        return known
+    return (recognised(patient.marks for patient in patients), *known)
 
 
 def _mirrors(spec: ModelSpec) -> bool:

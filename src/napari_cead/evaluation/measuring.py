@@ -20,8 +20,9 @@ from ..errors import CeadWarning, PatientError
 from ..metrics import ImageQuality, PatientCounts, hd95, match_lesions, volume_ml
 from ..metrics.overlap import NAN
 from ..patients import PNG_SPACING, Patient, load_patient
-from ..slices import slice_stack
+from ..slices import slice_marks, slice_stack
 from ..zoo import Detector, Preprocessing
+from ..zoo.recognising import was_trained_on
 from .cases import BINS, MIN_BRAIN, Case
 from .results import PatientFigures
 from .splits import Member
@@ -61,6 +62,7 @@ class Measured:
         cases: By score, what the rules need.
         quality: PSNR and SSIM of the healthy slices; none without a network.
         warnings: What was assumed along the way.
+        trained_on: Whether the model was trained on this scan; None if its card does not tell.
     """
 
     figures: Mapping[str, Mapping[str, PatientFigures]]
@@ -69,6 +71,7 @@ class Measured:
     cases: Mapping[str, Case]
     quality: ImageQuality
     warnings: tuple[str, ...]
+    trained_on: bool | None = None
 
 
 def load_member(
@@ -160,7 +163,12 @@ def measure(
         counts = PatientCounts.of(empty, reference, brain)
         nothing = figures_of(member.name, counts, empty, reference, patient.spacing)
     notes = tuple(dict.fromkeys((*patient.warnings, *made.warnings)))
-    return Measured(figures, nothing, histograms, cases, quality or ImageQuality.empty(), notes)
+    seen = (
+        False
+        if subject.detector is None
+        else was_trained_on(subject.detector.card, slice_marks(patient.volume()))
+    )
+    return Measured(figures, nothing, histograms, cases, quality or ImageQuality.empty(), notes, seen)
 
 
 UNLABELLED = "there is no lesion mask, and unlabelled is not healthy"

@@ -6,7 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,7 @@ class Pass:
         self.cohort, self.plan, self.folder = cohort, plan, folder
         self.tasks, self.steps, self.should_stop = tasks, steps, should_stop
         self._places: dict[Member, str] = {}
+        self._trained_on: dict[tuple[int, str], bool | None] = {}
         self.keys: tuple[_Key, ...] = tuple(
             (number, score) for number, subject in enumerate(subjects) for score in subject.scores
         )
@@ -265,8 +266,9 @@ class Pass:
         for number, outcome in enumerate(outcomes):
             for member, measured in self._records(number, "test", tag):
                 outcome.quality += measured.quality
+                self._trained_on[number, member.name] = measured.trained_on
                 if measured.nothing is not None:
-                    outcome.nothing.append(measured.nothing)
+                    outcome.nothing.append(replace(measured.nothing, trained_on=measured.trained_on))
                 for text in measured.warnings:
                     self.cohort.note(member, text)
                 for score, found in measured.histograms.items():
@@ -283,6 +285,11 @@ class Pass:
             for member, measured in self._records(number, "validation", "look"):
                 for text in measured.warnings:
                     self.cohort.note(member, text)
+                if measured.trained_on:
+                    name = self.subjects[number].name
+                    self.cohort.note(
+                        member, f"{name} was trained on a validation patient, which chooses its settings"
+                    )
         searched = self._search(files)[0] if "validation" in rules else {}
         for key in self.keys:
             for rule in rules:
@@ -383,7 +390,10 @@ class Pass:
             score,
             rule,
             choice.params,
-            figures[number, score, rule],
+            [
+                replace(found, trained_on=self._trained_on.get((number, found.name)))
+                for found in figures[number, score, rule]
+            ],
             chosen_on=choice.chosen_on,
             note=choice.note,
             ranking=ranking(histograms[number, score]),

@@ -47,6 +47,7 @@ COLUMNS: tuple[str, ...] = (
     "hd95_patients",
     "lesion_precision",
     *(f"{figure}_{size.column}" for size in SIZES for figure in ("sensitivity", "lesions")),
+    "trained_on_patients",
 )
 """Columns of ``results.csv``: the averages by their exact names, then their intervals and what else there is."""
 
@@ -111,6 +112,7 @@ def results_csv(evaluation: Evaluation) -> str:
     for row in evaluation.rows:
         values = _row_values(evaluation, row)
         values |= values.pop("params") or {}
+        del values["trained_on"]  # a list
         for name, interval in values.pop("intervals").items():
             values[f"{name}_low"], values[f"{name}_high"] = interval or (None, None)
         columns = {size.label: size.column for size in SIZES}
@@ -173,6 +175,8 @@ def _row_values(evaluation: Evaluation, row: Row) -> dict[str, Any]:
         "hd95_patients": row.hd95_patients,
         "lesion_precision": row.lesion_precision,
         "strata": [asdict(stratum) for stratum in row.strata],
+        "trained_on": row.trained_on,
+        "trained_on_patients": None if row.trained_on is None else len(row.trained_on),
     }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from ..metrics import INTERVALS
 from .paper import PAPER_DICE, PAPER_NOTE
 from .results import Evaluation, Row, SizeStratum, Twins
+from .seen import mark_of, not_known
 from .strata import SIZES
 from .twins import TWIN_AVERAGES
 
@@ -26,6 +27,7 @@ def table(evaluation: Evaluation) -> str:
         *_section("Lesions by size", _sizes(evaluation)),
         *_section("Twins", _twins(evaluation)),
         *_section("Notes", [f"- {row.model}, {row.score}, {row.rule}: {row.note}" for row in noted]),
+        *_section("Trained on", _trained_on(evaluation)),
         *_section("Warnings", [f"- {text}" for text in evaluation.warnings]),
         *_section("Patients", _parts(evaluation)),
         *_section(
@@ -221,7 +223,18 @@ def _parts(evaluation: Evaluation) -> list[str]:
 
 
 def _rule(row: Row) -> str:
-    return row.rule + (" (optimistic)" if row.optimistic else "")
+    mark = mark_of(row)
+    return row.rule + (" (optimistic)" if row.optimistic else "") + (f" ({mark})" if mark else "")
+
+
+def _trained_on(evaluation: Evaluation) -> list[str]:
+    models = not_known(evaluation.rows)
+    if not models:
+        return []
+    return [
+        f"Not known of {', '.join(models)}: the card does not tell on which scans it, or a model it was fine-tuned "
+        "from, was trained."
+    ]
 
 
 def _sequence(evaluation: Evaluation, text: str) -> tuple[str, ...]:

@@ -131,7 +131,9 @@ def train(
         if resume and run.exists():
             run.replan(settings)
         else:
-            chain = () if parent is None else (Parent(name=parent.name, sha256=parent.sha256), *parent.parents)
+            chain = (
+                () if parent is None else (Parent(name=parent.name, sha256=parent.sha256), *parent.parents)
+            )
             run.create(settings, store.path, store.fingerprint, chain, parent)
         return _result(run, _guarded(fabric, job))
 

@@ -25,7 +25,7 @@ HEALTHY, LESION, UNLABELLED = range(len(LABELS))
 
 INDEX_FILE = "zarr.json"
 LARGEST_INDEX = 1 << 29
-"""Most bytes of an index: it lists every slice, some 50 bytes each."""
+"""Most bytes of an index: it lists every slice, some 70 bytes each."""
 OTHER_STORE = "choose another --out, or delete this store first"
 TEMPORARY = ".part-"
 
@@ -76,6 +76,8 @@ class StoredPatient:
         brain: Share of the pixels of every slice that are brain.
         parts: Part of every slice; all equal unless the split is by slice.
         warnings: What was assumed, repaired or cut off.
+        marks: Mark of every slice, by which it is recognised elsewhere, see :mod:`~napari_cead.slices.marks`; none in
+            stores of earlier versions.
     """
 
     name: str
@@ -88,6 +90,7 @@ class StoredPatient:
     brain: tuple[float, ...]
     parts: tuple[Part, ...] = ()
     warnings: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,8 @@ class StoreIndex(BaseModel):
     @model_validator(mode="after")
     def _slices_agree(self) -> Self:
         for patient in self.patients:
-            columns = (patient.numbers, patient.labels, patient.brain, patient.parts)
+            columns = [patient.numbers, patient.labels, patient.brain, patient.parts]
+            columns += [patient.marks] if patient.marks else []
             if len({len(column) for column in columns}) > 1:
                 raise ValueError(f"{patient.name} has columns of different lengths")
         return self

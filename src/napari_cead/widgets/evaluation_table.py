@@ -51,6 +51,7 @@ class ResultRow:
         dice_pooled: Dice of all voxels, and its ``pooled_interval``.
         sensitivity: Share of the lesions that were found.
         false_positives: False detections of a patient.
+        trained_on: Reported patients that the model was trained on; None: not known.
     """
 
     model: str
@@ -66,12 +67,14 @@ class ResultRow:
     pooled_interval: tuple[float, float] | None
     sensitivity: float | None
     false_positives: float | None
+    trained_on: int | None = None
 
     @property
     def title(self) -> str:
         """What it is, a line each; a baseline has but one score."""
         kind = "baseline" if self.baseline else self.score
-        lines = [self.model, kind, self.rule if self.rule != "none" else "", self.sequence]
+        seen = f"trained on {self.trained_on}" if self.trained_on else ""
+        lines = [self.model, kind, self.rule if self.rule != "none" else "", self.sequence, seen]
         return "\n".join(line for line in lines if line)
 
 
@@ -145,6 +148,7 @@ def _row(values: Mapping[str, Any], models: set[str], several: bool) -> ResultRo
         pooled_interval=_interval(intervals.get("dice_pooled")),
         sensitivity=_figure(values.get("lesion_sensitivity")),
         false_positives=_figure(values.get("false_positives_per_patient")),
+        trained_on=None if (seen := values.get("trained_on_patients")) is None else int(seen),
     )
 
 
@@ -214,7 +218,12 @@ class ResultTable(QTableWidget):
         ]
         optimistic = "Optimistic: the settings were chosen on the very patients that are reported."
         pooled = _text(row.dice_pooled, 3, row.pooled_interval).replace("\n", " ")
-        lines = (row.title, f"dice_pooled {pooled}", optimistic if row.optimistic else "", row.note)
+        seen = (
+            f"Too good: the model was trained on {row.trained_on} of these patients."
+            if row.trained_on
+            else ""
+        )
+        lines = (row.title, f"dice_pooled {pooled}", optimistic if row.optimistic else "", seen, row.note)
         tip = "\n".join(line for line in lines if line)
         for column, cell in enumerate(cells):
             cell.setToolTip(tip)

@@ -87,6 +87,23 @@ class Parent(_Frozen):
     sha256: Sha256
 
 
+MARK = 8
+"""Characters of a slice's mark on a card."""
+
+
+class Recognised(_Frozen):
+    """The scans that a model was trained on: each is recognised where it is met again, and none can be made from this.
+
+    Attributes:
+        key: What the marks of this training are hashed with, in hexadecimal digits.
+        patients: Of each patient the marks of the slices (see :mod:`~napari_cead.slices.marks`) one after the other,
+            in no order that means anything.
+    """
+
+    key: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    patients: tuple[Annotated[str, Field(pattern=r"^([A-Za-z0-9_-]{8})*$")], ...]
+
+
 class ModelCard(_Frozen):
     """Everything about a model but its weights.
 
@@ -103,6 +120,8 @@ class ModelCard(_Frozen):
         contrast: What the contrast of the training patients measured; not on the card if it is not known.
         mirror_average: Whether a reconstruction is the mean of that of the image and that of its mirror image,
             mirrored back. Not on the card unless it is.
+        trained_on: Marks of the scans it was trained on, its own first, then those of the models it was fine-tuned
+            from, the nearest first; not on the card if they are not known.
         notes: What the user wrote about it; not on the card as long as there is nothing.
         parameters: Number of weights. This and what follows is filled in when the model is saved.
         dtype: Type of the weights on disk; in memory they are float32.
@@ -122,6 +141,7 @@ class ModelCard(_Frozen):
     statistics: tuple[Name, ...] = ()
     contrast: ContrastRange | None = None
     mirror_average: bool = False
+    trained_on: tuple[Recognised, ...] = ()
     notes: str = ""
     parameters: int = Field(default=0, ge=0)
     dtype: Literal["float32", "float16"] = "float32"
@@ -143,6 +163,7 @@ class ModelCard(_Frozen):
             "notes",
             "contrast",
             "mirror_average",
+            "trained_on",
         ):  # versions that know no such thing can read the card
             if not values.get(name):
                 values.pop(name, None)
