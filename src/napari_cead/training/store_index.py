@@ -156,9 +156,9 @@ class StoreIndex(BaseModel):
     @model_validator(mode="after")
     def _slices_agree(self) -> Self:
         for patient in self.patients:
-            columns = [patient.numbers, patient.labels, patient.brain, patient.parts]
-            columns += [patient.marks] if patient.marks else []
-            if len({len(column) for column in columns}) > 1:
+            columns = (patient.numbers, patient.labels, patient.brain, patient.parts)
+            marks = patient.marks or patient.numbers  # earlier versions made none
+            if len({len(column) for column in (*columns, marks)}) > 1:
                 raise ValueError(f"{patient.name} has columns of different lengths")
         return self
 
