@@ -1,6 +1,7 @@
 """Progress without a terminal: a line at least every 30 seconds. The clock is a fake one; nothing sleeps."""
 
 import json
+import pickle
 import threading
 from itertools import pairwise
 
@@ -141,3 +142,12 @@ def test_a_training_tells_its_steps_and_its_own_estimate(monkeypatch, capsys):
     assert lines[0].startswith("training ae: 0/20, ")
     assert lines[1].startswith("training ae: 3/20, ")
     assert lines[1].endswith("about 2 min left")
+
+
+def test_the_progress_of_several_processes_can_be_sent_to_the_first_of_them(monkeypatch, capsys):
+    with TrainingProgress(alone=False) as shown:
+        sent = pickle.loads(pickle.dumps(shown))
+    monkeypatch.setattr(training_progress, "Heartbeat", Quiet)
+    sent({"event": "note", "message": "before it starts"})
+    sent({"event": "start", "model": "ae", "epoch": 2, "epochs": 4, "steps_per_epoch": 5})
+    assert capsys.readouterr().err.splitlines()[1].startswith("training ae: 10/20, ")

@@ -255,10 +255,10 @@ def _check_resume(run: RunFolder, settings: TrainingSettings, store: SliceStore)
     if changed := plan.settings.differences(settings):
         name = changed[0]
         was, now = getattr(plan.settings, name), getattr(settings, name)
-        if name == "epochs" and changed == ["epochs"]:
+        if changed == ["epochs"]:
             raise RunError(
-                f"its learning rate falls along its {was} epochs (schedule {settings.schedule}), so it cannot go on to "
-                f"{now} as if it had been meant to",
+                f"the run here was started with epochs {was}, not {now}: its learning rate falls along them (schedule "
+                f"{settings.schedule}), so that more of them would be another training",
                 file=run.path,
                 mend=f"train {now} epochs into another --out, or fine-tune its model with --init-from",
             )
