@@ -80,6 +80,7 @@ def test_a_card_is_shown_for_a_reader(call, model_folder, tmp_path):
     rows = [line.split("  ", 1) for line in map(str.strip, out.splitlines())]
     shown = {row[0]: row[-1].strip() for row in rows}
     assert "200 values, from 0 to 199" in shown["losses"]
+    assert shown["marked"] == "not known"
     assert shown["train"] == "7"
     assert shown["squared"] == "0.333333"
     assert (shown["1. older"], shown["2. older"]) == ("a" * 64, "b" * 64)

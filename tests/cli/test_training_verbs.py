@@ -382,7 +382,10 @@ def test_a_falling_learning_rate_cannot_be_extended_and_the_refusal_says_why(cal
     assert call("train", "ae", *run, "--schedule", "linear", *FAST)[0] == 0
     status, _, err = call("train", "ae", *run, "--resume", "--epochs", 2)
     assert status == 2 and err.count("\n") == 1
-    assert "epochs 1, not 2: its learning rate falls along them (schedule linear)" in err and "--init-from" in err
+    assert (
+        "epochs 1, not 2: its learning rate falls along them (schedule linear)" in err
+        and "--init-from" in err
+    )
 
 
 @pytest.mark.parametrize("content", ["empty", "other schema", "nothing"])

@@ -198,7 +198,7 @@ def _describe(card: ModelCard, folder: Path) -> Iterator[str]:
         yield from _section(title, values[key])
     scans = [f"{len(training.patients)} patients" for training in card.trained_on] or ["not known"]
     yield from _section(
-        "Scans that it knows again (its own, then its parents')", {"marked": ", ".join(scans)}
+        "Scans that it knows again (its own first, then those of its parents)", {"marked": ", ".join(scans)}
     )
     suggestions = {
         f"{suggestion.score} ({suggestion.rule})": _text(suggestion.params) for suggestion in card.suggestions
