@@ -80,6 +80,7 @@ def test_a_card_is_shown_for_a_reader(call, model_folder, tmp_path):
     rows = [line.split("  ", 1) for line in map(str.strip, out.splitlines())]
     shown = {row[0]: row[-1].strip() for row in rows}
     assert "200 values, from 0 to 199" in shown["losses"]
+    assert shown["marked"] == "not known"
     assert shown["train"] == "7"
     assert shown["squared"] == "0.333333"
     assert (shown["1. older"], shown["2. older"]) == ("a" * 64, "b" * 64)
@@ -178,14 +179,31 @@ def test_installed_models_are_renamed_noted_and_removed(call, model_folder, tmp_
     assert not list(zoo.models_folder().iterdir())
 
 
+class Terminal(io.StringIO):
+    """Somebody who answers."""
+
+    def isatty(self):
+        return True
+
+
 def test_a_removal_that_nobody_confirms_removes_nothing(call, model_folder, monkeypatch):
     zoo.install_model(model_folder, "mine")
-    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    status, out, err = call("remove", "mine")  # no terminal
+    assert (status, out) == (2, "") and "--yes" in err and "mine" in zoo.find_models()
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
     assert call("remove", "mine")[0] == 130
     assert "mine" in zoo.find_models()
-    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
     assert call("remove", "mine")[0] == 0
     assert "mine" not in zoo.find_models()
+
+
+def test_what_cannot_be_removed_is_refused_before_the_question(call, monkeypatch):
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    for name, words in (("ce-unet", "comes with the program"), ("nobody", "no model of this name")):
+        status, out, err = call("remove", name)
+        assert (status, out) == (2, "") and words in err
 
 
 def test_a_bundled_model_comes_back(call, model_folder):

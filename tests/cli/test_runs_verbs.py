@@ -1,5 +1,6 @@
 """The verbs about runs, as a user types them."""
 
+import io
 import json
 import subprocess
 import sys
@@ -32,7 +33,14 @@ def kinds(run):
     return [event["event"] for event in EventTail(run / "events.jsonl").poll()]
 
 
-def test_a_run_from_the_terminal_is_listed_finished_longer_and_removed(call, store, tmp_path):
+class Terminal(io.StringIO):
+    """Somebody who answers."""
+
+    def isatty(self):
+        return True
+
+
+def test_a_run_from_the_terminal_is_listed_finished_longer_and_removed(call, store, tmp_path, monkeypatch):
     run = tmp_path / "mine"
     assert call("train", "ae", "--data", store, "--out", run, *FAST, "--augment")[0] == 0
     assert kinds(run)[-2:] == ["installed", "done"]
@@ -59,7 +67,13 @@ def test_a_run_from_the_terminal_is_listed_finished_longer_and_removed(call, sto
     assert len(lines) == 3 and json.loads(lines[-1])["event"] == "done"
 
     assert call("runs", "stop", "mine")[1] == "mine: finished\n"
-    assert call("runs", "remove", "mine")[0] == 0
+    status, out, err = call("runs", "remove", "mine")  # nobody is there to be asked
+    assert (status, out) == (2, "") and "--yes" in err and run.exists()
+    for answer, expected in (("n\n", 130), ("y\n", 0)):
+        monkeypatch.setattr("sys.stdin", Terminal(answer))
+        status, out, _ = call("runs", "remove", "mine")
+        assert status == expected and f"Delete the run {run} (epoch " in out
+        assert run.exists() == bool(expected)
     assert (
         not run.exists() and "mine" in find_models() and json.loads(call("runs", "list", "--json")[1]) == []
     )
@@ -98,7 +112,7 @@ def test_a_second_start_in_the_folder_of_a_run_changes_nothing(call, store, tmp_
         status, _, err = call("runs", "remove", "run")
         assert status == 2 and "is training here" in err and err.count("\n") == 1
         assert "still at work" in call("runs", "stop", "run", "--wait", 0)[1]
-    assert call("runs", "stop", "run", "--discard")[1] == "run: discarded\n" and not run.exists()
+    assert call("runs", "stop", "run", "--discard", "--yes")[1] == "run: discarded\n" and not run.exists()
 
 
 def test_a_failure_is_remembered(call, store, tmp_path, monkeypatch):
@@ -141,7 +155,7 @@ def test_a_detached_training_is_paused_before_it_works_and_discarded(call, store
     assert kinds(run)[-1] == "paused" and "paused" in (run / "output.log").read_text()
     status, _, err = call(*arguments, "--detach")
     assert status == 2 and "--resume" in err and kinds(run)[-1] == "paused"
-    assert call("runs", "stop", run, "--discard")[1] == "run: discarded\n" and not run.exists()
+    assert call("runs", "stop", run, "--discard", "-y")[1] == "run: discarded\n" and not run.exists()
 
 
 def test_looking_at_runs_needs_no_torch():

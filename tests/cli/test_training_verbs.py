@@ -6,10 +6,11 @@ import shlex
 import shutil
 
 import pytest
+import torch
 
 from napari_cead.training import CoarseNoise, RunFolder, SliceStore
 from napari_cead.training.corruption import LESIONS
-from napari_cead.zoo import find_models, load_card
+from napari_cead.zoo import find_models, load_card, models_folder
 from small_stores import write_patients
 
 FAST = ["--size", "small", "--epochs", 1, "--batch-size", 4, "--device", "cpu"]
@@ -89,6 +90,10 @@ def test_resume_goes_on_to_more_epochs(call, store, tmp_path):
     again = ["train", "ae", "--data", store, "--out", tmp_path / "run", "--no-install", "--resume"]
     assert call(*again, "--epochs", 2)[0] == 0  # all else is as it was
     assert RunFolder(tmp_path / "run").load_checkpoint()["epoch"] == 2
+    plan = RunFolder(tmp_path / "run").plan()
+    assert (plan.settings.epochs, plan.current.epochs) == (1, 2)  # how it began, how it goes on
+    card = load_card(tmp_path / "run" / "model")
+    assert (card.training["epochs"], card.training["planned_epochs"]) == (2, 2)
 
 
 def test_fine_tuning_keeps_the_chain_of_provenance(call, store, tmp_path):
@@ -169,9 +174,13 @@ def test_ce_unet_is_fine_tuned_on_slices_as_it_knows_them(call, store, tmp_path)
     cohort = write_patients(tmp_path / "cohort", 4, (6, 150, 140))
     tune = ["train", "ce-unet", "--init-from", "ce-unet", "--epochs", 1, "--batch-size", 4, "--device", "cpu"]
     base = load_card(find_models()["ce-unet"])
-    status, _, err = call(*tune, "--data", cohort, "--out", tmp_path / "tuned")
+    status, out, err = call(*tune, "--data", cohort, "--out", tmp_path / "tuned")
     assert status == 0, err
     card = load_card(find_models()["tuned"])
+    shape = ("closing_radius", "area_fraction", "dilation_radius")
+    first, before = card.suggestions[0], base.suggestions[0]
+    assert first.score == before.score and all(first.params[name] == before.params[name] for name in shape)
+    assert "those of ce-unet (closing 1 px, area 20%, dilation 0 px), the threshold is new" in out
     assert card.preprocessing == base.preprocessing
     assert [parent.sha256 for parent in card.parents] == [
         base.sha256,
@@ -261,8 +270,12 @@ def test_squares_can_be_described(call, store, tmp_path):
         (["dae", "--corruption", "salt"], "no corruption and no file called 'salt'"),
         (["dae", "--feature-maps", "4,x"], "4,x"),
         (["dae", "--feature-maps", "0"], "feature_maps"),
-        (["ae", "--working-size", "64"], "dae and ce-unet, not ae"),
-        (["ae", "--loss", "absolute"], "only denoisers"),
+        (["ae", "--working-size", "64"], "for ae: it belongs to dae and ce-unet"),
+        (["ae", "--loss", "absolute"], "for ae: it belongs to dae and ce-unet"),
+        (["ae", "--beta", "1"], "--beta does nothing for ae: it belongs to vae1, ce-vae1, vae2 and ce-vae2"),
+        (["ae", "--codebook", "loss"], "--codebook does nothing for ae: it belongs to vq-vae and ce-vq-vae"),
+        (["ae", "--max-squares", "3"], "--max-squares does nothing for ae: it belongs to ce-ae, ce-vae1,"),
+        (["vae1,vae2", "--reset-dead-codes"], "--reset-dead-codes does nothing for vae1 and vae2"),
         (["dae", "--optimizer", "sgd"], "optimizer"),
     ],
 )
@@ -273,7 +286,106 @@ def test_wrong_use_is_one_line(call, store, tmp_path, arguments, words):
     status, _, err = call(*given)
     assert status == 2, err
     assert err.startswith("error: ") and err.count("\n") == 1 and words in err
-    assert not (tmp_path / "deep" / "run" / "model").exists()
+    assert not (tmp_path / "deep").exists()
+    assert json.loads(call("runs", "list", "--json")[1]) == []
+
+
+def test_an_option_goes_to_those_of_several_designs_that_it_belongs_to(call, store, tmp_path):
+    arguments = ["--data", store, "--out", tmp_path / "runs", "--no-install", "--beta", 4, *FAST]
+    status, _, err = call("train", "ae,vae1", *arguments)
+    assert (status, err) == (0, "note: --beta is for vae1; it does nothing for ae\n")
+    plans = {name: RunFolder(tmp_path / "runs" / name).plan().settings for name in ("ae", "vae1")}
+    assert {name: plan.beta for name, plan in plans.items()} == {"ae": 1.0, "vae1": 4.0}
+
+
+@pytest.mark.parametrize("model", ["ae", "ae,vae1"])
+@pytest.mark.parametrize("there", [False, True])
+def test_a_start_that_is_refused_after_looking_at_the_patients_leaves_nothing(call, tmp_path, model, there):
+    cohort = write_patients(tmp_path / "cohort", 3, (6, 120, 110))
+    for mask in cohort.glob("*/seg.nii.gz"):
+        mask.unlink()
+    out = tmp_path / "deep" / "run"
+    if there:
+        (out / "evaluation").mkdir(parents=True)  # whatever it is, it is not this training's
+        (out / "evaluation" / "table.md").write_text("mine")
+    status, _, err = call("train", model, "--data", cohort, "--out", out, *FAST)
+    assert status == 2 and "--assume-healthy" in err
+    assert (tmp_path / "deep").exists() == there
+    left = sorted(path.name for path in (tmp_path / "deep").rglob("*"))
+    assert left == (["evaluation", "run", "table.md"] if there else [])
+    assert json.loads(call("runs", "list", "--json")[1]) == []
+
+
+def test_a_refused_start_in_the_background_is_refused_here(call, store, tmp_path):
+    arguments = ["--data", store, "--out", tmp_path / "run", "--detach", "--device", "cpu"]
+    status, _, err = call("train", "ae", *arguments, "--image-size", 96)
+    assert status == 2 and "pixels wide" in err and not (tmp_path / "run").exists()
+
+
+def test_resuming_several_finishes_a_model_whose_calibration_was_interrupted(
+    call, store, tmp_path, monkeypatch
+):
+    from napari_cead.evaluation import finishing
+
+    arguments = ["train", "ae,vae1", "--data", store, "--out", tmp_path / "runs", *FAST]
+    calibrate, calls = finishing.calibrate, []
+
+    def interrupted(*given, **more):
+        calls.append(1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(finishing, "calibrate", interrupted)
+    assert call(*arguments)[0] == 130
+    run = tmp_path / "runs" / "ae"
+    assert calls == [1] and not (run / "model").exists() and not list(run.glob(".part-*"))
+    assert not list(models_folder().glob("*"))
+    monkeypatch.setattr(finishing, "calibrate", calibrate)
+    learned = RunFolder(run).load_best()
+
+    status, out, err = call(*arguments, "--resume")
+    assert status == 0, err
+    for name in ("ae", "vae1"):
+        card = load_card(tmp_path / "runs" / name / "model")
+        assert card.suggestions and "calibration" in card.training
+        assert card.sha256 in {load_card(folder).sha256 for folder in find_models().values()}
+    kept = RunFolder(run).load_best()
+    assert all(torch.equal(kept[name], tensor) for name, tensor in learned.items())
+    assert "epoch 1/1" in out.split("calibrating")[1]  # of vae1 alone: ae had been trained
+
+    status, out, err = call(*arguments, "--resume")  # now nothing is left to do
+    assert (status, err) == (0, "") and out.count("finished before") == 2
+
+    shutil.rmtree(find_models()[json_of(call, run)])
+    status, out, _ = call(*arguments, "--resume")  # finished means installed, too
+    assert status == 0 and out.count("finished before") == 1 and "installed as" in out
+
+
+def json_of(call, run):
+    """Return the name under which a run's model is installed."""
+    return json.loads(call("runs", "status", run, "--json")[1])["installed"]
+
+
+def test_a_model_that_an_earlier_version_left_uncalibrated_is_not_taken_for_finished(call, store, tmp_path):
+    arguments = ["train", "ae,vae1", "--data", store, "--out", tmp_path / "runs", "--no-install", *FAST]
+    assert call(*arguments)[0] == 0
+    file = tmp_path / "runs" / "ae" / "model" / "model.json"
+    values = json.loads(file.read_text())
+    del values["training"]["calibration"]
+    file.write_text(json.dumps(values | {"suggestions": []}))
+    status, out, _ = call(*arguments, "--resume")
+    assert status == 0 and "ae: trained; calibrating" in out and "vae1: finished before" in out
+    assert load_card(file.parent).suggestions
+
+
+def test_a_falling_learning_rate_cannot_be_extended_and_the_refusal_says_why(call, store, tmp_path):
+    run = ["--data", store, "--out", tmp_path / "run", "--no-install"]
+    assert call("train", "ae", *run, "--schedule", "linear", *FAST)[0] == 0
+    status, _, err = call("train", "ae", *run, "--resume", "--epochs", 2)
+    assert status == 2 and err.count("\n") == 1
+    assert (
+        "epochs 1, not 2: its learning rate falls along them (schedule linear)" in err
+        and "--init-from" in err
+    )
 
 
 @pytest.mark.parametrize("content", ["empty", "other schema", "nothing"])

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from napari_cead.errors import ParameterError, RunError, StoreError
-from napari_cead.evaluation.finishing import default_name, finish, install
+from napari_cead.evaluation.finishing import default_name, finish, install, kept_settings
 from napari_cead.training import train
 from napari_cead.training.preparation import prepare
-from napari_cead.zoo import find_models, load_card, load_model
+from napari_cead.zoo import Suggestion, find_models, load_card, load_model, save_model
 from small_stores import AE, SIZE, settings, write_patients
 
 
@@ -46,6 +46,48 @@ def test_the_description_tells_trained_from_fine_tuned_and_no_other_name(trained
     assert load_card(base).description == "AE trained on healthy flair slices of 2 patients"
     tuned = finish(train(settings(epochs=1), store, tmp_path / "tuned", init_from=base).run)
     assert load_card(tuned).description == "AE fine-tuned on healthy flair slices of 2 patients"
+
+
+SHAPE = {"closing_radius": 1, "area_fraction": 0.2, "dilation_radius": 0, "min_area_mm2": 3.0}
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_fine_tuning_keeps_the_suggestion_of_the_model_it_started_from_but_for_the_threshold(
+    trained, tmp_path, labelled
+):
+    result, store = trained
+    folder = finish(result.run, name="base")
+    card = load_card(folder)
+    kept = Suggestion(score="squared", rule="validation", params={"threshold": 0.5, **SHAPE})
+    others = tuple(each for each in card.suggestions if each.score != "squared")
+    base = save_model(
+        load_model(folder).module,
+        card.model_copy(update={"suggestions": (kept, *others)}),
+        tmp_path / "base",
+    )
+    if not labelled:
+        cohort = write_patients(tmp_path / "cohort")
+        for mask in cohort.glob("*/seg.nii.gz"):
+            mask.unlink()
+        store = prepare(
+            cohort, tmp_path / "store", image_size=SIZE, validation=0.5, test=0, assume_healthy=True
+        )
+    run = train(settings(epochs=1), store, tmp_path / "tuned", init_from=base).run
+    rmtree(base)  # what it started from is remembered
+    tuned = load_card(finish(run))
+    first = tuned.suggestions[0]
+    assert (first.score, {name: first.params[name] for name in SHAPE}) == ("squared", SHAPE)
+    assert first.params["threshold"] != 0.5
+    for suggestion in tuned.suggestions:  # each score has the radii and areas that it had
+        before = next((each for each in (kept, *others) if each.score == suggestion.score), kept)
+        assert suggestion.params | {"threshold": 0} == before.params | {"threshold": 0}
+    assert any(each.rule == "validation" for each in tuned.suggestions) == labelled
+    words = kept_settings(load_card(folder).model_copy(update={"suggestions": (kept,)}), tuned)
+    assert (
+        "those of base (closing 1 px, area 20%, dilation 0 px)" in words
+        and "above 0.5 by validation" in words
+    )
+    assert finish(run) and load_card(run.model).suggestions == tuned.suggestions  # and stays
 
 
 def test_the_healthy_statistics_are_those_of_the_validation_slices(trained):

@@ -17,7 +17,7 @@ from dock_driving import LEFT, click, click_tick
 from napari_cead.errors import OutputError
 from napari_cead.widgets import EvaluateWidget, evaluation_process
 from napari_cead.widgets.docks import docks_in
-from napari_cead.widgets.evaluation_table import read_results
+from napari_cead.widgets.evaluation_table import ResultTable, read_results
 from scans import make_brain, write_nifti
 
 AVERAGES = {"dice_patient": 0.5124, "dice_pooled": 0.61}
@@ -446,6 +446,18 @@ def test_sequences_are_named_where_there_are_several(tmp_path):
     (tmp_path / "results.json").write_text(json.dumps(RESULTS | {"rows": rows}))
     titles = [row.title for row in read_results(tmp_path / "results.json").rows]
     assert titles == ["tiny\nresidual\nvalidation\nflair", "tiny\nresidual\nvalidation\nt1_gd"]
+
+
+def test_rows_of_patients_that_were_trained_on_are_marked(qtbot, tmp_path):
+    rows = [result_row("tiny", trained_on_patients=2), result_row("other", trained_on_patients=None)]
+    (tmp_path / "results.json").write_text(json.dumps(RESULTS | {"rows": rows}))
+    results = read_results(tmp_path / "results.json")
+    assert [row.title.splitlines()[-1] for row in results.rows] == ["trained on 2", "validation"]
+    table = ResultTable()
+    qtbot.addWidget(table)
+    table.show_results(results)
+    assert "the model was trained on 2 of these patients" in table.item(0, 0).toolTip()
+    assert "trained on" not in table.item(1, 0).toolTip()
 
 
 @pytest.mark.slow

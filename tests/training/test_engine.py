@@ -107,7 +107,8 @@ def test_one_cycle_can_be_resumed_but_not_lengthened(small_store, tmp_path):
     assert same(weights(whole.run), weights(train(wanted, small_store, tmp_path / "parts", resume=True).run))
     with pytest.raises(RunError) as error:
         train(settings(schedule="one-cycle", epochs=9), small_store, tmp_path / "parts", resume=True)
-    assert "epochs 3, not 9" in text(error)
+    assert "epochs 3, not 9: its learning rate falls along them (schedule one-cycle)" in text(error)
+    assert RunFolder(tmp_path / "parts").plan().current.epochs == 3
 
 
 def test_the_seed_decides(small_store, tmp_path):
@@ -193,6 +194,38 @@ def test_training_ends_when_the_validation_loss_no_longer_falls(small_store, tmp
     rising = settings(epochs=50, patience=2, learning_rate=0.3)
     result = train(rising, small_store, tmp_path / "run")
     assert result.early and len(result.history) == result.best_epoch + 2 < 50
+
+
+def test_a_run_that_ended_early_says_why_more_epochs_change_nothing_and_how_they_would(small_store, tmp_path):
+    wanted = settings(epochs=30, patience=1, learning_rate=0.05)
+    first = train(wanted, small_store, tmp_path / "run")
+    assert first.early
+    notes = []
+    more = wanted.model_copy(update={"epochs": 40})
+    again = train(
+        more,
+        small_store,
+        tmp_path / "run",
+        resume=True,
+        on_event=lambda event: notes.append(event["message"]) if event["event"] == "note" else None,
+    )
+    assert len(again.history) == len(first.history)
+    assert notes and "its patience is 1; a larger --patience lets it go on" in notes[0]
+    patient = more.model_copy(update={"patience": None, "epochs": len(first.history) + 2})
+    longer = train(patient, small_store, tmp_path / "run", resume=True)
+    assert len(longer.history) == len(first.history) + 2
+    plan = RunFolder(tmp_path / "run").plan()
+    assert plan.settings == wanted and plan.current == patient  # how it began, and how it goes on
+
+
+def test_a_setting_that_an_earlier_version_wrote_down_in_vain_is_passed_over(small_store, tmp_path):
+    run = train(settings(epochs=1), small_store, tmp_path / "run").run
+    file = run.path / "run.json"
+    values = json.loads(file.read_text())
+    values["settings"]["beta"] = 4.0  # of an autoencoder, which has no divergence
+    file.write_text(json.dumps(values))
+    assert run.plan().settings.beta == 1.0
+    assert len(train(settings(epochs=2), small_store, run.path, resume=True).history) == 2
 
 
 def test_events_tell_the_story(small_store, tmp_path):

@@ -13,7 +13,7 @@ from PIL import Image
 
 import napari_cead as cead
 from napari_cead.errors import Cancelled, CeadWarning, OutputError, ParameterError, StoreError
-from napari_cead.slices import slice_stack
+from napari_cead.slices import slice_marks, slice_stack
 from napari_cead.training.splits import read_split, write_split
 from napari_cead.training.store import SliceStore
 from scans import make_brain, write_nifti
@@ -268,6 +268,25 @@ def test_only_what_changed_is_read_again(cohort, tmp_path, reads):
     assert {name: old[name] for name in old if name in new} == {
         name: new[name] for name in old if name in new
     }
+
+
+def test_every_slice_has_its_mark_and_a_store_without_them_is_read_again(cohort, tmp_path, reads):
+    store = prepare(cohort, tmp_path / "store")
+    for patient in store.patients:
+        volume = cead.load_patient(patient.source, "flair").volume()
+        assert patient.marks == slice_marks(volume[list(patient.numbers)]) and any(patient.marks)
+    before = store.fingerprint
+    for file in [tmp_path / "store" / "zarr.json", *(tmp_path / "store").glob("*/zarr.json")]:
+        values = json.loads(file.read_text())  # as an earlier version wrote it
+        attributes = values["attributes"]
+        for patient in attributes["patients"] if "patients" in attributes else [attributes["patient"]]:
+            del patient["marks"]
+        file.write_text(json.dumps(values))
+    old = SliceStore.open(tmp_path / "store")
+    assert not any(patient.marks for patient in old.patients) and old.fingerprint == before
+    reads.clear()
+    again = prepare(cohort, tmp_path / "store")
+    assert again.patients == store.patients and len(reads) == len(store.patients)
 
 
 def test_a_cohort_that_moved_is_not_read_again(cohort, tmp_path, reads):

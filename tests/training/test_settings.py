@@ -2,10 +2,15 @@ import math
 from itertools import pairwise
 
 import pytest
+import torch
+from pydantic import ValidationError
 
 from napari_cead.errors import ParameterError
+from napari_cead.models import build
 from napari_cead.models.specs import DENOISER_NAMES, MODEL_NAMES, ModelSpec, spec
 from napari_cead.training import CoarseNoise, ContextEncoding, Mixture, TrainingSettings
+from napari_cead.training.belonging import belongs
+from napari_cead.training.losses import objective
 from napari_cead.training.presets import training_settings
 from napari_cead.training.settings import rate
 
@@ -41,7 +46,7 @@ def test_the_papers_designs_keep_their_losses(name, preset):
     found = training_settings(name, preset=preset)
     assert (found.optimizer, found.loss, found.bright_limit) == ("adam", "squared", None)
     for change in ({"loss": "absolute"}, {"bright_limit": 1.4}, {"emphasis": 4.0}, {"small_emphasis": 2.0}):
-        with pytest.raises(ParameterError, match="only denoisers"):
+        with pytest.raises(ParameterError, match="belongs to dae and ce-unet"):
             training_settings(name, preset=preset, **change)
 
 
@@ -94,3 +99,53 @@ def test_the_learning_rate_follows_its_schedule():
     falling = [rate(step, 200, "linear") for step in range(200)]
     assert falling == pytest.approx([1 - step / 200 for step in range(200)])
     assert {rate(step, 200, "constant") for step in range(200)} == {1.0}
+
+
+OF_A_DESIGN = {
+    "beta": (4.0, "vae1, ce-vae1, vae2 and ce-vae2"),
+    "commitment": (0.25, "vq-vae and ce-vq-vae"),
+    "codebook_decay": (0.99, "vq-vae and ce-vq-vae"),
+    "reset_dead_codes": (True, "vq-vae and ce-vq-vae"),
+    "corruption": (CoarseNoise(), "ce-ae, ce-vae1, ce-vae2, ce-vq-vae, dae and ce-unet"),
+    "loss": ("absolute", "dae and ce-unet"),
+    "bright_limit": (1.4, "dae and ce-unet"),
+    "emphasis": (4.0, "dae and ce-unet"),
+    "small_emphasis": (2.0, "dae and ce-unet"),
+}
+
+
+@pytest.mark.parametrize("name", [*MODEL_NAMES, *DENOISER_NAMES])
+@pytest.mark.parametrize("setting", OF_A_DESIGN)
+def test_a_setting_that_does_nothing_for_a_design_is_refused_with_those_it_belongs_to(name, setting):
+    value, owners = OF_A_DESIGN[setting]
+    if name in owners.replace(" and ", ", ").split(", "):
+        assert getattr(training_settings(name, **{setting: value}), setting) == value
+        return
+    words = f"{setting} does nothing for {name}: it belongs to {owners}"
+    with pytest.raises(ParameterError, match=words):
+        training_settings(name, **{setting: value})
+    with pytest.raises(ValidationError, match=words):
+        TrainingSettings(spec=spec(name), **{setting: value})
+
+
+@pytest.mark.parametrize("name", [*MODEL_NAMES, *DENOISER_NAMES])
+def test_what_each_setting_does_is_what_its_owners_losses_show(name):
+    """An independent look at who uses what: a setting matters where the objective changes with it."""
+    torch.manual_seed(0)
+    small = spec(name, "small", 64)
+    network = build(small)
+    images = torch.rand(2, 1, 64, 64)
+    corrupted = images.clone()
+    corrupted[..., 20:40, 20:40] = 0.2
+
+    def total(**change):
+        options = {"denoising": "squared" if small.denoising else None, **change}
+        generator = torch.Generator().manual_seed(1)
+        other = corrupted if small.corrupts else None
+        return float(objective(network, images, other, generator=generator, **options).total.detach())
+
+    usual = total()
+    changes = {"beta": 4.0, "commitment": 0.25, "emphasis": 4.0, "small_emphasis": 5.0, "bright_limit": 1.01}
+    for setting, value in changes.items():
+        assert (total(**{setting: value}) != usual) == belongs(setting, small), setting
+    assert (total(codebook="ema") != usual) == belongs("codebook_decay", small)

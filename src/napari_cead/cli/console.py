@@ -6,9 +6,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
+
+from ..errors import ParameterError
 
 
 class Progress(StrEnum):
@@ -31,9 +33,48 @@ def help_without_verb(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
+def typed(context: typer.Context) -> frozenset[str]:
+    """Return the names of the options that the user gave, with underscores."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return frozenset(name for name, source in sources.items() if source and "DEFAULT" not in source.name)
+
+
+def refuse(flag: str, when: str, mend: str = "leave it out") -> NoReturn:
+    """Refuse an option that does nothing as things are: who gave it means something by it.
+
+    Raises:
+        ParameterError: Always.
+    """
+    raise ParameterError(f"{flag} does nothing {when}", mend=mend)
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask before something is lost.
+
+    Raises:
+        ParameterError: If nobody can answer.
+        typer.Abort: If the answer is no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ParameterError(
+            "nothing is deleted without asking, and there is no terminal to ask in", mend="add --yes"
+        )
+    typer.confirm(question, abort=True)
+
+
 def number(value: float | None) -> str:
     """Return a figure with three decimals, or a dash where there is none."""
     return "–" if value is None or value != value else f"{value:.3f}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words: 45 s, 12 min, 3 h 5 min."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def print_json(value: Any) -> None:
@@ -45,12 +86,15 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def progress(what: str, shown: Progress = Progress.BAR) -> Iterator[Callable[[int, int], None]]:
-    """Give an ``onprogress`` callback: a bar on a terminal, nothing in a pipe; or lines of JSON on stderr."""
+    """Give an ``on_progress`` callback: a bar on a terminal, else a line now and then; or lines of JSON on stderr."""
     if shown is Progress.JSON:
         yield lambda done, total: typer.echo(f'{{"done": {done}, "total": {total}}}', err=True)
         return
     if not sys.stderr.isatty():
-        yield lambda done, total: None
+        from .heartbeat import Heartbeat
+
+        with Heartbeat(what) as heartbeat:
+            yield heartbeat
         return
     from rich.console import Console
     from rich.progress import Progress as Bars

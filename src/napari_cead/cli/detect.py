@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..errors import ParameterError
-from .console import Side, number, print_json, progress
-from .options import Scheduler, Workers
+from .console import Side, number, print_json, progress, refuse
+from .options import Scheduler, Workers, check_workers
 
 if TYPE_CHECKING:
     from ..detection.choosing import Settled
@@ -84,8 +84,9 @@ def detect(
         typer.Option(help="Exported corrections (1 painted in, 2 erased) to apply to the mask."),
     ] = None,
     png_first_column: Annotated[
-        Side, typer.Option(help="Side of the patient that column 0 of PNG slices shows.")
-    ] = Side.LEFT,
+        Side | None,
+        typer.Option(help="Side of the patient that column 0 of PNG slices shows; left if left out."),
+    ] = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
     json: Annotated[bool, typer.Option("--json", help="Print detection.json.")] = False,
@@ -103,10 +104,19 @@ def detect(
     params = zip(PARAM_FLAGS, values, strict=True)
     options = zip(OPTION_FLAGS, (smoothing, erosion), strict=True)
     several = (patient.is_dir() or is_zip(patient)) and not is_patient(patient)
-    paths = list(find_patients(patient)) if several else []
+    with progress("looking for patients"):
+        paths = list(find_patients(patient)) if several else []
     for flag, file in (("--mask", mask), ("--corrections", corrections)):
         if several and file is not None:
             raise ParameterError(f"{flag} goes with one patient", mend="name the patient's folder")
+    check_workers(workers, scheduler)
+    if not paths and (scheduler is not None or workers not in (None, 1)):
+        flag = "--scheduler" if workers is None else "--workers"
+        refuse(flag, "for one patient", mend="leave it out, or give a folder of patients")
+    if threads is not None and (scheduler is not None or workers not in (None, 1)):
+        refuse(
+            "--threads", "for workers, which are other processes", mend="give --workers 1, or leave it out"
+        )
     one = _Detect(
         model,
         settings.value,
@@ -177,7 +187,7 @@ class _Detect:
         params: dict[str, Any],
         options: dict[str, Any],
         sequence: str,
-        side: Side,
+        side: Side | None,
         device: str,
         batch_size: int | None,
     ) -> None:
@@ -187,21 +197,23 @@ class _Detect:
         self.settled = _settled(model, start, score, params, options)
         self.batch_size = GROUP if batch_size is None else batch_size
         check_batch_size(self.batch_size)
-        self.sequence, self.side = sequence, side
+        self.sequence, self.side, self.side_given = sequence, side or Side.LEFT, side is not None
 
     def __call__(self, path: Path, mask: Path | None, out: Path, painted: Path | None) -> dict[str, Any]:
         from ..detection import check_output, save_detection
         from ..detection import detect as run_detection
         from ..detection.corrections import corrected, read_corrections
         from ..detection.replay import Origin
-        from ..patients import load_patient
+        from ..patients import is_pictures, load_patient
         from ..zoo import load_model
 
-        detector = load_model(self.model, self.device)
-        patient = load_patient(path, self.sequence, mask, only=True, png_first_column=self.side.value)
-        check_output(out, patient)
-        corrections = None if painted is None else read_corrections(painted, patient)
-        with progress(patient.name) as on_progress:
+        with progress(path.name) as on_progress:
+            detector = load_model(self.model, self.device)
+            patient = load_patient(path, self.sequence, mask, only=True, png_first_column=self.side.value)
+            if self.side_given and not is_pictures(patient.files[patient.sequence]):
+                refuse("--png-first-column", f"for {path}, which is no PNG: it knows its own sides")
+            check_output(out, patient)
+            corrections = None if painted is None else read_corrections(painted, patient)
             result = run_detection(
                 patient,
                 detector,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import Progress, number, progress
-from .options import Cohort, Device, Scheduler, Workers
+from .options import Cohort, Device, Scheduler, Workers, check_workers
 
 
 def evaluate(
@@ -54,6 +54,7 @@ def evaluate(
     """
     from ..detection import SCORES
 
+    check_workers(workers, scheduler)
     wanted = None if scores is None else [name for name in scores.split(",") if name]
     evaluate_models(
         cohort,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ParameterError
-from .console import help_without_verb, print_json, progress
-from .options import Device
+from .console import confirm, help_without_verb, print_json, progress
+from .options import Device, Yes
 
 if TYPE_CHECKING:
     from ..zoo import ModelCard, ModelInfo
@@ -137,13 +137,14 @@ def models_note(
 @models_app.command("remove")
 def models_remove(
     model: Installed,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Delete an installed model for good."""
     from ..zoo import remove_model
+    from ..zoo.managing import check_installed
 
-    if not yes:
-        typer.confirm(f"Delete the model {_plain(model)} for good?", abort=True)
+    check_installed(model)
+    confirm(f"Delete the model {_plain(model)} for good?", yes)
     typer.echo(str(remove_model(model)))
 
 
@@ -197,6 +198,10 @@ def _describe(card: ModelCard, folder: Path) -> Iterator[str]:
     yield f"in {folder}"
     for title, key in (("Network", "spec"), ("Input", "preprocessing"), ("Training", "training")):
         yield from _section(title, values[key])
+    scans = [f"{len(training.patients)} patients" for training in card.trained_on] or ["not known"]
+    yield from _section(
+        "Scans that it knows again (its own first, then those of its parents)", {"marked": ", ".join(scans)}
+    )
     suggestions = {
         f"{suggestion.score} ({suggestion.rule})": _text(suggestion.params) for suggestion in card.suggestions
     }

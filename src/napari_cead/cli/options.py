@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .console import Side
+from .console import Side, refuse
 
 Cohort = Annotated[Path, typer.Argument(help="Folder with patients below it, or of plain 2-D PNG slices.")]
 Sequence = Annotated[str, typer.Option(help="Sequence to take: flair, t1_pre, t1_gd or bravo.")]
@@ -34,3 +34,14 @@ Scheduler = Annotated[
     typer.Option(help="A running Dask cluster (tcp://host:port) whose workers see the same files."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where nobody can answer.")]
+
+
+def check_workers(workers: int | None, scheduler: str | None) -> None:
+    """Refuse a number of workers for a cluster, which has its own.
+
+    Raises:
+        ParameterError: If both are given.
+    """
+    if workers is not None and scheduler is not None:
+        refuse("--workers", "with --scheduler: the cluster has workers of its own")

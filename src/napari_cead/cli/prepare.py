@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import Side, progress
+from .console import Side, progress, refuse, typed
 from .options import AssumeHealthy, Cohort, PngColumn, Split
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ Watch = Callable[[OnProgress], OnProgress]
 
 
 def prepare(
+    context: typer.Context,
     cohort: Cohort,
     out: Annotated[Path, typer.Option(help="The slice store to write or bring up to date.")],
     sequence: Annotated[
@@ -48,6 +49,9 @@ def prepare(
     ] = False,
 ) -> None:
     """Turn a cohort (a folder, or a scan list in JSON) into a store of slices for training, split by patient."""
+    if split not in ("patient", "slice"):
+        for name in sorted(typed(context) & {"seed", "validation", "test"}):
+            refuse(f"--{name}", f"with a split file ({split}), which says where each patient belongs")
     prepare_store(
         cohort,
         out,

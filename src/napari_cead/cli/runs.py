@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ParameterError, RunError
-from .console import help_without_verb, print_json
+from .console import confirm, duration, help_without_verb, print_json
+from .options import Yes
 
 if TYPE_CHECKING:
     from ..training.run_info import RunInfo
@@ -98,7 +99,8 @@ def runs_stop(
     finish: Annotated[
         bool, typer.Option("--finish", help="Make a model of the best epoch so far, and install it.")
     ] = False,
-    discard: Annotated[bool, typer.Option("--discard", help="Remove the run.")] = False,
+    discard: Annotated[bool, typer.Option("--discard", help="Delete the run for good.")] = False,
+    yes: Yes = False,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait until it has stopped.")] = 60.0,
 ) -> None:
     """Pause a run: it writes a checkpoint and ends, and can go on later."""
@@ -110,6 +112,7 @@ def runs_stop(
     path = manager.find(run)
     info: RunInfo | None
     if discard:
+        confirm(_question(manager.status(path)), yes)
         info = manager.discard(path, wait=wait)
         if info is None:
             typer.echo(f"{path.name}: discarded")
@@ -152,14 +155,24 @@ def runs_remove(
     with_model: Annotated[
         bool, typer.Option("--with-model", help="Remove its model from the installed models, too.")
     ] = False,
+    yes: Yes = False,
 ) -> None:
-    """Remove a run that is not at work; its installed model stays."""
+    """Delete a run that is not at work, for good; its installed model stays."""
     from ..training.manager import RunManager
 
     manager = RunManager()
     path = manager.find(run)
+    info = manager.check_idle(path)
+    confirm(_question(info, with_model), yes)
     manager.remove(path, model=with_model)
     typer.echo(f"{path.name}: removed")
+
+
+def _question(info: RunInfo, with_model: bool = False) -> str:
+    """Return what is asked before a run is deleted."""
+    done = f" (epoch {info.epoch} of {info.epochs})" if info.epochs else ""
+    model = f" and the installed model {info.installed}" if with_model and info.installed else ""
+    return f"Delete the run {info.path}{done}{model} for good?"
 
 
 def start_detached(run: Path, arguments: list[str]) -> None:
@@ -229,14 +242,6 @@ def _phase(info: RunInfo) -> str:
     if info.phase is None or info.progress is None:
         return info.phase or ""
     return f"{info.phase} {info.progress[0]}/{info.progress[1]}"
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words: 45 s, 12 min, 3 h 5 min."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _as_json(event: Mapping[str, Any]) -> str:

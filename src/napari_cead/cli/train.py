@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ParameterError
+from .console import refuse, typed
 from .evaluate import evaluate_models
 from .options import AssumeHealthy, Device
 from .runs import start_detached
+from .training_options import fitting, settings_of
 from .training_slices import prepared, stored_in
-from .training_steps import Orders, train_and_install, watched
+from .training_steps import Orders, finished, train_and_install, watched
 
 if TYPE_CHECKING:
-    from ..training import SliceStore, TrainingSettings
-    from ..zoo import ModelCard
+    from ..training import SliceStore
 
 
 class Size(StrEnum):
@@ -206,15 +207,14 @@ def train(
     """Train or fine-tune on healthy slices; ends with a model that can be used at once."""
     alone = model != "all" and "," not in model
     arguments = _absolute(list(context.obj or ()), data, out, init_from) if alone else []
-    if detach:
-        if not arguments:
-            raise ParameterError("--detach goes with one model", mend="train the models one by one")
-        start_detached(out, [*arguments, "--resume"] if resume else arguments)
-        return
+    if detach and not arguments:
+        raise ParameterError("--detach goes with one model", mend="train the models one by one")
     from ..models.specs import MODEL_NAMES, spec
     from ..training.described import read_corruption
+    from ..training.engine import check_start
     from ..training.preprocessing import preprocessing_for, preprocessing_in
     from ..training.requests import Discarded, Paused
+    from ..training.session import undone_if_refused
     from ..training.settings import Hardware
     from ..zoo import check_name, find_model, find_models, load_card
 
@@ -255,6 +255,12 @@ def train(
     names = list(MODEL_NAMES) if model == "all" else list(dict.fromkeys(model.split(",")))
     for each in names:
         spec(each)  # one that there is not is told before anything is looked for
+    options = typed(context)
+    fits = fitting(given, options, names)
+    if "workers" in options and slices_on is Placing.DEVICE:
+        refuse("--workers", "with --slices-on device: nothing is read while training")
+    if "checkpoint_minutes" in options and devices * num_nodes > 1:
+        refuse("--checkpoint-minutes", "on several devices, which write one at the end of an epoch")
     if len(names) > 1 and (init_from or name):
         raise ParameterError("--init-from and --name go with one model", mend="train the models one by one")
     if name:
@@ -268,27 +274,30 @@ def train(
     plans = []
     for each in names:
         run = out if len(names) == 1 else out / each
-        plans.append(
-            _settings(
-                each, preset, base, given, augment, codebook, wanted.image_size, run if resume else None
-            )
-        )
+        before = run if resume else None
+        size_of = wanted.image_size
+        plans.append(settings_of(each, preset, base, fits[each], augment, codebook, size_of, before))
+        check_start(plans[-1], stored, init_from=init_from, hardware=hardware)
+    if detach:
+        start_detached(out, [*arguments, "--resume"] if resume else arguments)
+        return
     orders = Orders(init_from, resume, hardware, events, name, half, install=not keep_out)
     folders = []
     try:
         with watched(out, orders, arguments) if alone else nullcontext() as session:
-            store = stored or prepared(
-                data,
-                out,
-                wanted.model_copy(update={"image_size": plans[0].spec.image_size}),
-                sequence=sequence,
-                assume_healthy=assume_healthy,
-                resume=resume,
-                session=session,
-            )
+            with nullcontext() if stored else undone_if_refused(out):
+                store = stored or prepared(
+                    data,
+                    out,
+                    wanted.model_copy(update={"image_size": plans[0].spec.image_size}),
+                    sequence=sequence,
+                    assume_healthy=assume_healthy,
+                    resume=resume,
+                    session=session,
+                )
             for settings in plans:
                 run = out if alone else out / settings.spec.name
-                if not alone and (run / "model" / "model.json").is_file() and resume:
+                if resume and not alone and finished(settings, store, run, orders):
                     folders.append(run / "model")
                     continue
                 with nullcontext(session) if alone else watched(run, orders) as own:
@@ -311,53 +320,6 @@ def train(
             split=store.path,
             device=device,
         )
-
-
-def _settings(
-    model: str,
-    preset: PresetName | None,
-    base: ModelCard | None,
-    given: dict[str, Any],
-    augment: bool | None,
-    codebook: Codebook | None,
-    usual_size: int,
-    resumed: Path | None,
-) -> TrainingSettings:
-    """Return the settings of a run; what is not given is as in the run that is resumed, or in the base model.
-
-    ``usual_size`` is the side of the slices where nobody says it.
-    """
-    from ..models.specs import spec
-    from ..training.described import with_shape
-    from ..training.presets import training_settings
-    from ..training.runs import RunFolder
-    from ..training.settings import TrainingSettings
-
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    shape = {name: changes.pop(name) for name in ("feature_maps", "working_size") if name in changes}
-    if resumed is not None and RunFolder(resumed).exists():
-        before = RunFolder(resumed).plan().settings
-        size = changes.pop("size", before.spec.size)
-        image_size = changes.pop("image_size", before.spec.image_size)
-        architecture = before.spec
-        if (model, size, image_size) != (architecture.name, architecture.size, architecture.image_size):
-            architecture = spec(model, size if size != "custom" else "paper", image_size)
-        architecture = with_shape(architecture, **shape)
-        settings = TrainingSettings.checked(**{**dict(before), **changes, "spec": architecture})
-    else:
-        parent = None if base is None else base.spec
-        if parent is None:
-            changes.setdefault("image_size", usual_size)
-        settings = training_settings(model, preset=preset.value if preset else None, parent=parent, **changes)
-        settings = settings.model_copy(update={"spec": with_shape(settings.spec, **shape)})
-    if augment is False:
-        settings = settings.model_copy(update={"augmentation": None})
-    elif augment and settings.augmentation is None:
-        usual = TrainingSettings.model_fields["augmentation"].default
-        settings = settings.model_copy(update={"augmentation": usual})
-    if codebook is Codebook.LOSS:
-        settings = settings.model_copy(update={"codebook_decay": None})
-    return settings
 
 
 def _absolute(arguments: list[str], data: Path, out: Path, init_from: str | None) -> list[str]:

@@ -11,6 +11,8 @@ from typing import Any
 
 import typer
 
+from .heartbeat import Heartbeat
+
 
 @contextmanager
 def graceful(alone: bool) -> Iterator[Callable[[], bool] | None]:
@@ -34,19 +36,33 @@ def graceful(alone: bool) -> Iterator[Callable[[], bool] | None]:
 
 
 class TrainingProgress:
-    """Shows a training: a bar with loss and time left on a terminal, else a line per epoch."""
+    """Shows a training: a bar with loss and time left on a terminal, else a line per epoch, and one now and then.
 
-    def __init__(self) -> None:
+    With several processes the first of them shows it, to which this object is sent; alone, it speaks from the start.
+
+    Args:
+        alone: Whether this process is the only one.
+    """
+
+    def __init__(self, alone: bool = True) -> None:
+        self.alone = alone
         self.bar: Any = None
         self.task: Any = None
+        self.heartbeat: Heartbeat | None = None
+        self.steps = 0
 
     def __enter__(self) -> TrainingProgress:
+        if self.alone and not sys.stderr.isatty():
+            self.heartbeat = Heartbeat("training").__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+        if self.heartbeat is not None:
+            self.heartbeat.__exit__(*error)
+            self.heartbeat = None
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Take in an event of the training."""
@@ -54,6 +70,7 @@ class TrainingProgress:
         if kind == "note":
             typer.echo(f"note: {event['message']}", err=True)
         if not sys.stderr.isatty():
+            self._beat(event)
             if kind == "epoch":
                 used = f", {event['used_codes']} codes used" if "used_codes" in event else ""
                 typer.echo(
@@ -73,6 +90,20 @@ class TrainingProgress:
                 loss=f"{event['train_loss']:.5g}",
                 validation=f"{event['validation_loss']:.5g}",
             )
+
+    def _beat(self, event: dict[str, Any]) -> None:
+        """Tell the heartbeat how far the training is."""
+        if self.heartbeat is None and event["event"] == "start":  # in a process of its own
+            self.heartbeat = Heartbeat("training").__enter__()
+        if self.heartbeat is None:
+            return
+        if event["event"] == "start":
+            self.steps = event["epochs"] * event["steps_per_epoch"]
+            self.heartbeat(
+                event["epoch"] * event["steps_per_epoch"], self.steps, stage=f"training {event['model']}"
+            )
+        elif event["event"] in ("step", "epoch"):
+            self.heartbeat(event["step"], self.steps, event.get("seconds_left"))
 
     def _start(self, event: dict[str, Any]) -> None:
         from rich.console import Console

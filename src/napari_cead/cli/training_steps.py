@@ -63,6 +63,16 @@ FEW = 5
 """Validation patients below which chance decides about the best epoch and the threshold."""
 
 
+def finished(settings: TrainingSettings, store: SliceStore, run: Path, orders: Orders) -> bool:
+    """Say that nothing is left to do for a run, if that is so."""
+    from ..evaluation.finishing import is_finished
+
+    done = is_finished(run, settings, store, half=orders.half, installed=orders.install)
+    if done:
+        typer.echo(f"{run}: finished before")
+    return done
+
+
 def train_and_install(
     settings: TrainingSettings, store: SliceStore, run: Path, orders: Orders, session: Session | None
 ) -> Path | None:
@@ -71,18 +81,20 @@ def train_and_install(
     Returns:
         The model's folder; None in a process that only helped another one.
     """
-    from ..evaluation.finishing import finish
+    from ..evaluation.finishing import finish, kept_settings
     from ..training.engine import rank_of_launcher
     from ..training.engine import train as run_training
     from ..training.events import EventFile
     from ..training.session import Relay
+    from ..zoo import load_card
 
     hardware = orders.hardware
     resume = orders.resume and (run.is_dir() or not run.parent.is_dir())  # else it has not begun
     files: Sequence[EventFile] = () if session is None else session.files
     if session is None and orders.events is not None:
         files = [EventFile(orders.events)]
-    with TrainingProgress() as shown, graceful(hardware.devices * hardware.num_nodes == 1) as should_stop:
+    alone = hardware.devices * hardware.num_nodes == 1
+    with TrainingProgress(alone) as shown, graceful(alone) as should_stop:
         try:
             run_training(
                 settings,
@@ -114,6 +126,9 @@ def train_and_install(
             on_progress=session.progress("calibrating", on_progress),
             should_stop=session.should_stop,
         )
+    parent = session.run.parent()
+    if parent is not None:
+        typer.echo(f"{run}: {kept_settings(parent, load_card(model))}")
     if orders.install:
         _install(model, session)
     else:

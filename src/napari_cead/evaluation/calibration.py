@@ -6,7 +6,7 @@ grid, and never on its test slices.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..atomic import strict
-from ..detection import SCORES, anomaly_score
+from ..detection import SCORES, PostprocessParams, anomaly_score
+from ..detection.choosing import Suggested
 from ..detection.reconstruct import GROUP, Progress, Stop
 from ..detection.scores import Evidence, lacks, suits
 from ..detection.thresholds import ScoreHistograms
@@ -22,6 +23,7 @@ from ..errors import Cancelled
 from ..metrics import ImageQuality
 from ..slices import brain_mask
 from ..zoo import Detector, Suggestion
+from .candidates import MORPHOLOGIES
 from .cases import BINS, Case
 from .rules import QUANTILE, Choice, quantile_of, search, threshold_of_healthy
 from .statistics import HealthyStatistics
@@ -81,6 +83,7 @@ def calibrate(
     detector: Detector,
     store: SliceStore,
     *,
+    start: Sequence[Suggestion] = (),
     on_progress: Progress | None = None,
     should_stop: Stop | None = None,
 ) -> Calibration:
@@ -94,6 +97,8 @@ def calibrate(
     Args:
         detector: The model, as it will be used.
         store: The store that it was trained on.
+        start: What the model suggests that it was fine-tuned from. Then radii and areas stay as they are there, and its
+            score stays the default: only thresholds and scales are chosen anew.
         on_progress: Called with (steps done, steps in all); a patient is one step, and one more for each score.
         should_stop: Asked between groups of slices and between patients of a search.
 
@@ -116,6 +121,7 @@ def calibrate(
     default = HEALTHY_DEFAULT_OF_DENOISERS if denoising else HEALTHY_DEFAULT
     if OF_TISSUE in searched:
         default = OF_TISSUE
+    shapes = Shapes(start)
     at_once = [score for score in searched if not SCORES[score].scaled]
     later = [score for score in searched if SCORES[score].scaled]
     total = len(names) * (1 + bool(later) + len(searched))
@@ -175,13 +181,14 @@ def calibrate(
     for number, score in enumerate(searched):
         chosen[score] = search(
             cases[score],
+            morphologies=shapes.tried(score, MORPHOLOGIES),
             on_progress=_shifted(on_progress, (before + number) * len(names), total),
             should_stop=should_stop,
         )
     return Calibration(
         score_scales=scales,
         statistics={name: torch.from_numpy(values) for name, values in maps.items()},
-        suggestions=_suggestions(chosen, healthy_values, default, kept_below),
+        suggestions=_suggestions(chosen, healthy_values, default, kept_below, shapes),
         figures=strict(
             {
                 "grid": "model",
@@ -326,13 +333,38 @@ def _healthy_values(score: str, calm: Evidence, brain: NDArray[np.bool_]) -> Sco
     return ScoreHistograms.of(values, np.zeros(values.shape, np.bool_), brain, BINS)
 
 
+class Shapes:
+    """What stays of the settings of the model that another one was fine-tuned from: all but the thresholds.
+
+    Args:
+        start: What it suggests, its default first; nothing: all is chosen anew.
+    """
+
+    def __init__(self, start: Sequence[Suggestion] = ()) -> None:
+        self.score = start[0].score if start else None
+        self._by_score: dict[str, PostprocessParams] = {}
+        for suggestion in start:  # of several for a score the first counts
+            self._by_score.setdefault(suggestion.score, Suggested.of(suggestion).params)
+
+    def of(self, score: str) -> PostprocessParams | None:
+        """Return the radii and areas for a score; None: the usual ones."""
+        known = self._by_score
+        return known.get(score, known[self.score] if self.score is not None else None)
+
+    def tried(self, score: str, usual: Sequence[PostprocessParams]) -> Sequence[PostprocessParams]:
+        """Return the radii and areas that a search tries for a score."""
+        kept = self.of(score)
+        return usual if kept is None else (kept,)
+
+
 def _suggestions(
     chosen: Mapping[str, Choice | None],
     healthy_values: Mapping[str, ScoreHistograms],
     default: str,
     quantile: float,
+    shapes: Shapes,
 ) -> tuple[Suggestion, ...]:
-    """Order the settings by rule, then by Dice or by what a lesion on FLAIR looks like."""
+    """Order the settings: a kept score first, then by rule, by Dice, or by what a lesion on FLAIR looks like."""
     validated = [(score, choice) for score, choice in chosen.items() if choice is not None]
     validated.sort(key=lambda item: item[1].dice_patient, reverse=True)
     suggestions = [
@@ -343,8 +375,9 @@ def _suggestions(
     for score in sorted(healthy_values, key=lambda name: (name != default, order.index(name))):
         params = threshold_of_healthy(healthy_values[score], quantile)
         if params is not None:
+            params = (shapes.of(score) or params).replace(threshold=params.threshold)
             suggestions.append(Suggestion(score=score, rule="healthy-quantile", params=params.model_dump()))
-    return tuple(suggestions)
+    return tuple(sorted(suggestions, key=lambda suggestion: suggestion.score != shapes.score))
 
 
 def _shifted(on_progress: Progress | None, before: int, total: int) -> Progress | None:

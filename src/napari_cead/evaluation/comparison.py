@@ -26,6 +26,7 @@ from .passes import BASELINE, Outcome, Pass, Plan
 from .report import write_report
 from .results import NOTHING, Evaluation, ModelSummary, Row, SlicePicture, choosers
 from .rules import QUANTILE, RULES, Progress, Rule, Stop, quantile_of
+from .seen import trained_on_warnings
 from .showing import picture_jobs, take_pictures
 from .splits import Split, folds_of, split_cohort
 from .twins import compare_twins
@@ -176,6 +177,7 @@ def evaluate(
                 dict.fromkeys(
                     (
                         *notes,
+                        *trained_on_warnings(rows),
                         *(text for part in parts for text in (*part.split.warnings, *part.cohort.notes())),
                     )
                 )

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..errors import StoreError
+from ..detection.choosing import Suggested
+from ..errors import CeadWarning, ModelError, StoreError
 from ..models.specs import ModelSpec
 from ..training.network import initial_network
 from ..training.preprocessing import preprocessing_in
 from ..training.runs import Plan, RunFolder
+from ..training.settings import TrainingSettings
 from ..training.store import SliceStore
 from ..zoo import (
+    CARD_FILE,
     ModelCard,
     Parent,
     check_name,
@@ -23,8 +28,13 @@ from ..zoo import (
     load_model,
     save_model,
 )
+from ..zoo.card import Recognised
+from ..zoo.recognising import recognised
 from .calibration import calibrate
 from .contrast_range import contrast_range
+
+_DRAFT = ".part-model"
+"""The model while it is calibrated."""
 
 
 def finish(
@@ -70,7 +80,7 @@ def finish(
         Cancelled: If ``should_stop`` returned true.
     """
     run = run if isinstance(run, RunFolder) else RunFolder(run)
-    plan = run.plan()
+    plan, parent = run.plan(), run.parent()
     slices = (
         store if isinstance(store, SliceStore) else SliceStore.open(plan.data if store is None else store)
     )
@@ -87,11 +97,18 @@ def finish(
         preprocessing=preprocessing_in(slices.settings),
         training=_summary(plan, slices, run.load_checkpoint() or {}),
         parents=tuple(Parent.model_validate(parent) for parent in plan.parents),
+        trained_on=_trained_on(slices, parent),
         mirror_average=_mirrors(plan.settings.spec) if mirror_average is None else mirror_average,
     )
-    save_model(network, card, run.model, half=half)
-    detector = load_model(run.model, device)
-    found = calibrate(detector, others, on_progress=on_progress, should_stop=should_stop)
+    # Beside its place until it is calibrated: a model that is there is a finished one.
+    draft = run.path / _DRAFT
+    try:
+        save_model(network, card, draft, half=half)
+        detector = load_model(draft, device)
+        start = () if parent is None else parent.suggestions
+        found = calibrate(detector, others, start=start, on_progress=on_progress, should_stop=should_stop)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
     card = card.model_copy(
         update={
             "score_scales": dict(found.score_scales),
@@ -101,6 +118,75 @@ def finish(
         }
     )
     return save_model(network, card, run.model, half=half, statistics=found.statistics)
+
+
+def kept_settings(parent: ModelCard, card: ModelCard) -> str:
+    """Return in a sentence what the suggestion of a fine-tuned model has of its parent's."""
+    if not (parent.suggestions and card.suggestions):
+        return f"{parent.name} suggests no settings: the suggested ones are chosen from scratch"
+    before, now = (Suggested.of(each.suggestions[0]).params for each in (parent, card))
+    old, new = parent.suggestions[0], card.suggestions[0]
+    shape = (
+        f"closing {now.closing_radius} px, area {now.area_fraction:.0%}, dilation {now.dilation_radius} px"
+    )
+    return (
+        f"the suggested settings are those of {parent.name} ({shape}), the threshold is new: {new.score} above "
+        f"{now.threshold:.4g} by {new.rule}, before {old.score} above {before.threshold:.4g} by {old.rule}"
+    )
+
+
+def is_finished(
+    run: RunFolder | str | Path,
+    settings: TrainingSettings,
+    store: SliceStore,
+    *,
+    half: bool = False,
+    installed: bool = True,
+) -> bool:
+    """Whether nothing is left to do for a run: it is trained to its last epoch, calibrated, and installed.
+
+    Args:
+        run: The training run.
+        settings: What it is to be trained with.
+        store: What on.
+        half: Whether its weights are to be stored in half precision.
+        installed: Whether its model is to be among the installed ones.
+
+    Raises:
+        RunError: If its description or its checkpoint is damaged.
+    """
+    run = run if isinstance(run, RunFolder) else RunFolder(run)
+    if not (run.exists() and (run.model / CARD_FILE).is_file()):
+        return False
+    try:
+        card = load_card(run.model)
+    except ModelError:
+        return False
+    plan, done = run.plan(), run.epochs_done()
+    trained = card.training
+    return (
+        plan.current == settings
+        and plan.fingerprint == store.fingerprint == trained.get("data_fingerprint")
+        and (trained.get("epochs"), trained.get("planned_epochs")) == (done, settings.epochs)
+        and "calibration" in trained
+        and (card.dtype == "float16") == half
+        and (not installed or any(load_card(found).sha256 == card.sha256 for found in find_models().values()))
+    )
+
+
+def _trained_on(store: SliceStore, parent: ModelCard | None) -> tuple[Recognised, ...]:
+    """Return the marks of the scans that a model was trained on, with those of the models it came from."""
+    known = () if parent is None else parent.trained_on
+    patients = store.patients_of("train")
+    if not all(patient.marks for patient in patients):
+        warnings.warn(
+            f"the slices in {store.path} were prepared by an earlier version, so the model will not know again what it "
+            "was trained on; prepare them once more to change that",
+            CeadWarning,
+            stacklevel=3,
+        )
+        return known
+    return (recognised(patient.marks for patient in patients), *known)
 
 
 def _mirrors(spec: ModelSpec) -> bool:
@@ -179,8 +265,8 @@ def _summary(plan: Plan, store: SliceStore, checkpoint: dict[str, Any]) -> dict[
         "validation_slices": len(store.healthy_rows("validation")),
         "assume_healthy": store.settings.assume_healthy,
         "data_fingerprint": plan.fingerprint,
-        **plan.settings.model_dump(mode="json", exclude={"spec"}),
-        "planned_epochs": plan.settings.epochs,
+        **plan.current.model_dump(mode="json", exclude={"spec"}),
+        "planned_epochs": plan.current.epochs,
         "epochs": len(history),
         "steps": checkpoint.get("step", 0),
         "best_epoch": checkpoint.get("best_epoch", 0),

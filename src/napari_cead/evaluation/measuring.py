@@ -21,7 +21,9 @@ from ..metrics import Candidates, ImageQuality, PatientCounts, candidates, hd95,
 from ..metrics.overlap import NAN
 from ..patients import PNG_SPACING, Patient, load_patient
 from ..patients.lesion_masks import NOT_USED
+from ..slices import slice_marks
 from ..zoo import Detector
+from ..zoo.recognising import was_trained_on
 from .baselines import Baseline, Seen
 from .cases import BINS, MIN_BRAIN, Case
 from .ranking import RankCounts
@@ -61,6 +63,7 @@ class Measured:
         cases: By score, what the rules need.
         quality: PSNR and SSIM of the healthy slices; none without a network.
         warnings: What was assumed along the way.
+        trained_on: Whether the model was trained on this scan; None if its card does not tell.
     """
 
     figures: Mapping[str, Mapping[str, PatientFigures]]
@@ -71,6 +74,7 @@ class Measured:
     warnings: tuple[str, ...]
     ranks: Mapping[str, RankCounts] = field(default_factory=dict)
     candidates: Mapping[str, Candidates] = field(default_factory=dict)
+    trained_on: bool | None = None
 
 
 def load_member(
@@ -166,7 +170,11 @@ def measure(
         counts = PatientCounts.of(empty, reference, brain)
         nothing = figures_of(member.name, counts, empty, reference, patient.spacing)
     notes = tuple(dict.fromkeys((*patient.warnings, *made.warnings)))
-    return Measured(figures, nothing, histograms, cases, quality or ImageQuality.empty(), notes, ranks, marks)
+    seen: bool | None = False
+    if not isinstance(subject.maker, Baseline):
+        seen = was_trained_on(subject.maker.card, slice_marks(patient.volume()))
+    quality = quality or ImageQuality.empty()
+    return Measured(figures, nothing, histograms, cases, quality, notes, ranks, marks, seen)
 
 
 def _large(made: Reconstruction) -> NDArray[np.bool_]:

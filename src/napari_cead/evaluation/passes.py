@@ -133,6 +133,7 @@ class Pass:
         self.tasks, self.steps, self.should_stop = tasks, steps, should_stop
         self._places: dict[Member, str] = {}
         self._chosen_by: dict[int, int] = {}  # how many validation patients chose the score of a baseline
+        self._trained_on: dict[tuple[int, str], bool | None] = {}
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -276,8 +277,9 @@ class Pass:
         for number, outcome in enumerate(outcomes):
             for member, measured in self._records(number, "test", tag):
                 outcome.quality += measured.quality
+                self._trained_on[number, member.name] = measured.trained_on
                 if measured.nothing is not None:
-                    outcome.nothing.append(measured.nothing)
+                    outcome.nothing.append(replace(measured.nothing, trained_on=measured.trained_on))
                 for text in measured.warnings:
                     self.cohort.note(member, text)
                 for score, found in measured.histograms.items():
@@ -298,6 +300,11 @@ class Pass:
             for member, measured in self._records(number, "validation", "look"):
                 for text in measured.warnings:
                     self.cohort.note(member, text)
+                if measured.trained_on:
+                    name = self.subjects[number].name
+                    self.cohort.note(
+                        member, f"{name} was trained on a validation patient, which chooses its settings"
+                    )
         groups = [self._names(files)]
         self._choose_by_healthy(files, groups, VALIDATION, chosen)
         wanted = self.keys if "validation" in self.plan.rules else self._open
@@ -476,7 +483,10 @@ class Pass:
             score,
             rule,
             choice.at(0) if len(set(choice.params)) == 1 else None,
-            figures[number, score, rule],
+            [
+                replace(found, trained_on=self._trained_on.get((number, found.name)))
+                for found in figures[number, score, rule]
+            ],
             chosen_on=choice.chosen_on,
             chosen_by=choice.chosen_by,
             edge=choice.edge,

@@ -50,6 +50,7 @@ def write_record(file: Path, measured: Measured) -> None:
                 },
                 "quality": [quality.psnr.tolist(), quality.psnr_brain.tolist(), quality.ssim.tolist()],
                 "warnings": list(measured.warnings),
+                "trained_on": measured.trained_on,
             }
         ),
     )
@@ -72,6 +73,7 @@ def read_record(file: Path) -> Measured:
         cases={},
         quality=ImageQuality(*(np.array(values, dtype=np.float64) for values in stored["quality"])),
         warnings=tuple(stored["warnings"]),
+        trained_on=stored["trained_on"],
     )
 
 

@@ -56,6 +56,7 @@ COLUMNS: tuple[str, ...] = (
     "healthy_patients",
     "healthy_ml",
     "method",
+    "trained_on_patients",
 )
 """Columns of ``results.csv``: the averages by their exact names, then their intervals and what else there is."""
 
@@ -121,6 +122,7 @@ def results_csv(evaluation: Evaluation) -> str:
     for row in evaluation.rows:
         values = _row_values(evaluation, row)
         values |= values.pop("params") or {}
+        del values["trained_on"]  # a list
         for name, interval in values.pop("intervals").items():
             values[f"{name}_low"], values[f"{name}_high"] = interval or (None, None)
         for point in values.pop("froc"):
@@ -200,6 +202,8 @@ def _row_values(evaluation: Evaluation, row: Row) -> dict[str, Any]:
         "chosen_by": row.chosen_by,
         "edge": row.edge or None,
         "folds": [params.model_dump(mode="json") for params in row.folds],
+        "trained_on": row.trained_on,
+        "trained_on_patients": None if row.trained_on is None else len(row.trained_on),
     }
 
 

@@ -57,6 +57,7 @@ class PatientFigures:
         false_detections: Components of the detected mask without a lesion voxel.
         lesion_records: The lesions one by one.
         hd95: 95th percentile Hausdorff distance in mm; NaN where either mask is empty.
+        trained_on: Whether the model was trained on this scan; None if its card does not tell.
     """
 
     name: str
@@ -69,8 +70,9 @@ class PatientFigures:
     false_detections: int
     lesion_records: tuple[LesionRecord, ...] = field(default=(), repr=False)
     hd95: float = NAN
+    trained_on: bool | None = None
 
-    def as_dict(self) -> dict[str, str | float | int]:
+    def as_dict(self) -> dict[str, str | float | int | bool | None]:
         """Return the figures of the volume by name, without the lesions; Dice is NaN where both masks are empty."""
         total = self.counts.total
         return {
@@ -90,6 +92,7 @@ class PatientFigures:
             "detections": self.detections,
             "false_detections": self.false_detections,
             "hd95": self.hd95,
+            "trained_on": self.trained_on,
         }
 
 
@@ -191,6 +194,13 @@ class Row:
     def optimistic(self) -> bool:
         """Whether the settings were chosen on the patients that are reported."""
         return self.rule == "oracle"
+
+    @property
+    def trained_on(self) -> tuple[str, ...] | None:
+        """Names of the reported patients that the model was trained on; None if it is not known of all, nor of any."""
+        found = tuple(patient.name for patient in self.patients if patient.trained_on)
+        known = self.patients and all(patient.trained_on is not None for patient in self.patients)
+        return found if found or known else None
 
     @classmethod
     def of(

@@ -9,6 +9,7 @@ from ..metrics import FALSE_POSITIVES, INTERVALS
 from .paper import PAPER_DICE, PAPER_NOTE
 from .results import Evaluation, Row, SizeStratum, Twins
 from .rules import FEW
+from .seen import mark_of, not_known
 from .strata import SIZES
 from .twins import TWIN_AVERAGES
 
@@ -30,6 +31,7 @@ def table(evaluation: Evaluation) -> str:
         *_section("Lesions by size", _sizes(evaluation)),
         *_section("Twins", _twins(evaluation)),
         *_section("Notes", [f"- {row.model}, {row.score}, {row.rule}: {row.note}" for row in noted]),
+        *_section("Trained on", _trained_on(evaluation)),
         *_section("Warnings", [f"- {text}" for text in evaluation.warnings]),
         *_section("Patients", _parts(evaluation)),
         *_section(
@@ -300,7 +302,18 @@ def _parts(evaluation: Evaluation) -> list[str]:
 
 
 def _rule(row: Row) -> str:
-    return row.rule + (" (optimistic)" if row.optimistic else "")
+    mark = mark_of(row)
+    return row.rule + (" (optimistic)" if row.optimistic else "") + (f" ({mark})" if mark else "")
+
+
+def _trained_on(evaluation: Evaluation) -> list[str]:
+    models = not_known(evaluation.rows)
+    if not models:
+        return []
+    return [
+        f"Not known of {', '.join(models)}: the card does not tell on which scans it, or a model it was fine-tuned "
+        "from, was trained."
+    ]
 
 
 def _sequence(evaluation: Evaluation, text: str) -> tuple[str, ...]:

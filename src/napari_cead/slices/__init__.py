@@ -5,6 +5,7 @@ from .contrast import FAMILY, Contrast, ContrastFigures, contrast_figures, guess
 from .evenness import SideRatios, side_ratios
 from .geometry import SliceGeometry
 from .intensity import IntensityScaling, scale_intensity
+from .marks import slice_marks
 from .skull import SkullVerdict, looks_skull_stripped
 from .stack import SliceStack, slice_stack
 
@@ -23,5 +24,6 @@ __all__ = [
     "looks_skull_stripped",
     "scale_intensity",
     "side_ratios",
+    "slice_marks",
     "slice_stack",
 ]

@@ -32,7 +32,7 @@ from ..errors import (
     extra,
 )
 from ..models import build
-from ..zoo import Parent, find_model, load_card, load_model
+from ..zoo import ModelCard, Parent, find_model, load_card, load_model
 from .events import EventFile, Listener
 from .job import Job
 from .loop import work
@@ -108,15 +108,12 @@ def train(
     """
     hardware = hardware or Hardware()
     store = data if isinstance(data, SliceStore) else SliceStore.open(data)
-    if init_from is not None:
-        card = load_card(find_model(init_from))
-        check_prepared(store.settings, card.preprocessing, card.name, store.path)
-    _check_store(store, settings)
+    fabric = check_start(settings, store, init_from=init_from, hardware=hardware)
     run = out if isinstance(out, RunFolder) else RunFolder(out)
     launched = rank_of_launcher()
     if resume and launched == 0:
         _check_resume(run, settings, store)
-    parents = _parents(init_from, settings, store)
+    parent = None if init_from is None else _parent(init_from, store)
     listeners = [listener for listener in (on_event, EventFile(events) if events else None) if listener]
     job = Job(
         settings=settings,
@@ -128,14 +125,66 @@ def train(
         should_stop=should_stop,
         requests_since=time.time() if requests_since is None else requests_since,
     )
-    with extra("train", "Training"):
-        fabric = _fabric(settings, hardware)
     if launched:  # another process of this training holds the lock
         return _result(run, fabric.launch(work, job))  # type: ignore[arg-type]
     with run.locked():
-        if not (resume and run.exists()):
-            run.create(settings, store.path, store.fingerprint, parents)
+        if resume and run.exists():
+            run.replan(settings)
+        else:
+            chain = (
+                () if parent is None else (Parent(name=parent.name, sha256=parent.sha256), *parent.parents)
+            )
+            run.create(settings, store.path, store.fingerprint, chain, parent)
         return _result(run, _guarded(fabric, job))
+
+
+def check_start(
+    settings: TrainingSettings,
+    data: SliceStore | None = None,
+    *,
+    init_from: str | Path | None = None,
+    hardware: Hardware | None = None,
+) -> Fabric:
+    """Refuse a training that cannot begin, before anything is written for it.
+
+    Args:
+        settings: What decides the weights.
+        data: The slice store; None: it is not prepared yet.
+        init_from: Model to start from.
+        hardware: Where to compute.
+
+    Returns:
+        Fabric for the devices wanted.
+
+    Raises:
+        StoreError: If the store holds no healthy slices to train or to validate on, or was prepared in another way than
+            the slices of the model to start from.
+        ParameterError: If its slices do not have the network's size, or there are no such devices.
+        ModelError: If the model to start from has other layers.
+    """
+    if init_from is not None:
+        card = load_card(find_model(init_from))
+        if data is not None:
+            check_prepared(data.settings, card.preprocessing, card.name, data.path)
+        _check_layers(card, init_from, settings)
+    if data is not None:
+        _check_store(data, settings)
+    with extra("train", "Training"):
+        return _fabric(settings, hardware or Hardware())
+
+
+def _check_layers(card: ModelCard, init_from: str | Path, settings: TrainingSettings) -> None:
+    with torch.device("meta"):
+        shapes, wanted = (
+            {name: tensor.shape for name, tensor in build(spec).state_dict().items()}
+            for spec in (card.spec, settings.spec)
+        )
+    if shapes != wanted:
+        raise ModelError(
+            f"it has other layers than {settings.spec.name} of size {settings.spec.size}",
+            file=init_from,
+            mend=f"train {card.spec.name} --size {card.spec.size}, or start from another model",
+        )
 
 
 def _guarded(fabric: Fabric, job: Job) -> dict[str, Any]:
@@ -206,6 +255,13 @@ def _check_resume(run: RunFolder, settings: TrainingSettings, store: SliceStore)
     if changed := plan.settings.differences(settings):
         name = changed[0]
         was, now = getattr(plan.settings, name), getattr(settings, name)
+        if changed == ["epochs"]:
+            raise RunError(
+                f"the run here was started with epochs {was}, not {now}: its learning rate falls along them (schedule "
+                f"{settings.schedule}), so that more of them would be another training",
+                file=run.path,
+                mend=f"train {now} epochs into another --out, or fine-tune its model with --init-from",
+            )
         if name == "spec":
             was, now = f"{was.name} ({was.size})", f"{now.name} ({now.size})"
         raise RunError(
@@ -221,22 +277,9 @@ def _check_resume(run: RunFolder, settings: TrainingSettings, store: SliceStore)
         )
 
 
-def _parents(
-    init_from: str | Path | None, settings: TrainingSettings, store: SliceStore
-) -> tuple[Parent, ...]:
-    """Return the chain of models that the model to start from came from, itself first."""
-    if init_from is None:
-        return ()
+def _parent(init_from: str | Path, store: SliceStore) -> ModelCard:
+    """Return the card of the model to start from, whose weights are whole."""
     detector = load_model(init_from, "cpu")
-    shapes = {name: tensor.shape for name, tensor in detector.module.state_dict().items()}
-    with torch.device("meta"):
-        wanted = {name: tensor.shape for name, tensor in build(settings.spec).state_dict().items()}
-    if shapes != wanted:
-        raise ModelError(
-            f"it has other layers than {settings.spec.name} of size {settings.spec.size}",
-            file=init_from,
-            mend=f"train {detector.card.spec.name} --size {detector.card.spec.size}, or start from another model",
-        )
     was, now = detector.card.preprocessing.sequence, store.settings.sequence
     if was != now:
         warnings.warn(
@@ -244,7 +287,7 @@ def _parents(
             CeadWarning,
             stacklevel=3,
         )
-    return (Parent(name=detector.name, sha256=detector.sha256), *detector.card.parents)
+    return detector.card
 
 
 def _fabric(settings: TrainingSettings, hardware: Hardware) -> Fabric:

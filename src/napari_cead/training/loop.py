@@ -135,6 +135,12 @@ class Loop:
         )
         self.record.open_board(self.epoch)
         early, asked = self._waited_enough(), None
+        if early and self.epoch < settings.epochs:
+            self.record.say(
+                "note",
+                message=f"it has ended early: no epoch since {self.best_epoch} had a smaller validation loss, and its "
+                f"patience is {settings.patience}; a larger --patience lets it go on",
+            )
         try:
             while self.epoch < settings.epochs and not early:
                 self._train_epoch()

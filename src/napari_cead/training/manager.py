@@ -251,10 +251,20 @@ class RunManager:
             OutputError: If something cannot be removed.
         """
         place = self.find(run)
-        self._refuse_active(place, "stop it first")
+        self.check_idle(place)
         if model:
             self._remove_model(self._look(place))
         self._remove(place)
+
+    def check_idle(self, run: str | Path) -> RunInfo:
+        """Return what a run is, if no process works in it.
+
+        Raises:
+            RunError: If there is none, or a process works there.
+        """
+        place = self.find(run)
+        self._refuse_active(place, "stop it first")
+        return self._look(place)
 
     def tail(self, run: str | Path, lines: int = 20) -> Events:
         """Return the last events of a run."""
@@ -313,7 +323,7 @@ class RunManager:
     def _remove(self, path: Path) -> None:
         self._seen.pop(path, None)
         shared = any(_inside(look(known).data, path / STORE) for known in known_runs() if known != path)
-        remove_run(path, keep_store=shared)
+        remove_run(path, kept=(STORE,) if shared else ())
         forget(path)
 
     def _remove_model(self, info: RunInfo) -> None:

@@ -15,7 +15,7 @@ from ..patients import PNG_SPACING, SEQUENCES, Patient, find_files, load_patient
 from ..patients.lesion_masks import NOT_USED
 from ..patients.loading import read_files
 from ..patients.png import Side
-from ..slices import IntensityScaling, slice_stack
+from ..slices import IntensityScaling, slice_marks, slice_stack
 from .scan_list import ScanList, listing_of
 from .scans import ScanSource
 from .sources import fingerprint, patients_in, source_files, stamp, unique_names
@@ -244,7 +244,7 @@ class _Preparation:
             before.fingerprint if before is not None and unchanged else fingerprint(sources, healthy=healthy)
         )
         patient = read_patient(self.folder, self.settings, name, digest)
-        if patient is None:
+        if patient is None or not patient.marks:  # earlier versions made none
             patient = self._read(name, place, digest, scan, healthy)
         self.stamps[name] = state
         return patient
@@ -281,6 +281,7 @@ class _Preparation:
             else tuple((found * LESION).tolist()),
             brain=tuple(stack.brain_shares.round(6).tolist()),
             warnings=(*patient.warnings, *stack.warnings),
+            marks=slice_marks(patient.volume()[rows]),
         )
         images = np.rint(stack.images[rows] * 255).astype(np.uint8)
         masks = None if lesion is None else geometry.labels_to_model(lesion)[rows]

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from ..errors import ParameterError
 from ..models.specs import ModelSpec, spec
 from .augmentation import Augmentation
+from .belonging import belongs
 from .corruption import LESIONS, CoarseNoise, ContextEncoding
 from .settings import FINE_TUNING_RATE, TrainingSettings
 
@@ -80,9 +81,6 @@ DENOISERS: Mapping[str, Mapping[str, Any]] = {
 OF_DENOISERS = ("size", "epochs")
 """What a denoiser takes from a preset."""
 
-CODEBOOK = ("codebook_decay", "reset_dead_codes", "commitment")
-"""Settings of VQ-VAEs, left at their defaults for all other models."""
-
 
 def training_settings(
     model: str, *, preset: str | None = None, parent: ModelSpec | None = None, **given: Any
@@ -97,7 +95,8 @@ def training_settings(
             ``spec`` of one's own stands in place of the design's architecture.
 
     Raises:
-        ParameterError: If the model or preset is unknown, or a value out of range.
+        ParameterError: If the model or preset is unknown, a value out of range, or a setting given that does nothing
+            for the design.
     """
     if preset is not None and preset not in get_args(Preset):
         raise ParameterError(
@@ -115,12 +114,13 @@ def training_settings(
             "image_size": parent.image_size,
             "learning_rate": rate * FINE_TUNING_RATE,
         }
-    values |= {name: value for name, value in given.items() if value is not None}
-    if not model.endswith("vq-vae"):
-        values = {name: value for name, value in values.items() if name not in CODEBOOK}
-    size, image_size = values.pop("size"), values.pop("image_size", None)
-    if parent is not None and size == "custom" and parent.name == model:  # no name stands for its shape
-        values.setdefault("spec", parent)
-    if "spec" not in values:
-        values["spec"] = spec(model, size) if image_size is None else spec(model, size, image_size)
-    return TrainingSettings.checked(**values)
+    asked = {name: value for name, value in given.items() if value is not None}
+    size, image_size = (asked.pop(name, values.pop(name, None)) for name in ("size", "image_size"))
+    architecture = asked.pop("spec", None)
+    if architecture is None and parent is not None and size == "custom" and parent.name == model:
+        architecture = parent  # no name stands for its shape
+    if architecture is None:
+        architecture = spec(model, size) if image_size is None else spec(model, size, image_size)
+    design = TrainingSettings.checked(spec=architecture).spec
+    usual = {name: value for name, value in values.items() if belongs(name, design)}
+    return TrainingSettings.checked(**{**usual, **asked, "spec": design})

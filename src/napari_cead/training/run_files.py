@@ -4,7 +4,8 @@
 
     command.json         the arguments it was started with
     scans.json, scans/   the scans that were chosen in a window, and those that came from layers
-    run.json             what was asked for, and on which data; written once
+    parent.json          the card of the model to start from, as it was then
+    run.json             what is asked for, and on which data
     log.csv              one line per epoch
     tensorboard/         the same for TensorBoard
     events.jsonl         what happens, a line of JSON each
@@ -24,6 +25,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,6 +38,7 @@ LOCK_FILE = ".lock"
 OUTPUT_FILE = "output.log"
 OWNER_FILE = "process.json"
 REQUEST_FILE = "request.json"
+PARENT_FILE = "parent.json"
 PREVIEWS = "previews"
 SCANS_FILE = "scans.json"
 SCANS = "scans"
@@ -49,6 +52,7 @@ BEFORE = frozenset(
         LOCK_FILE,
         OUTPUT_FILE,
         OWNER_FILE,
+        PARENT_FILE,
         REQUEST_FILE,
         SCANS_FILE,
         SCANS,
@@ -89,17 +93,16 @@ def check_folder(folder: Path, more: frozenset[str] = BEGUN | ENDED) -> None:
             )
 
 
-def remove_run(folder: Path, *, keep_store: bool = False) -> None:
+def remove_run(folder: Path, *, kept: Collection[str] = ()) -> None:
     """Remove a run's files, and its folder if nothing else is in it.
 
     Args:
         folder: The run's folder.
-        keep_store: Whether to leave the slices that were prepared for it.
+        kept: Names of what stays there all the same.
 
     Raises:
         OutputError: If a file cannot be removed.
     """
-    kept = {STORE} if keep_store else set()
     try:
         # Its marks go last: a removal that is broken off can be repeated.
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name in MARKS):

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
 from pydantic import Field, ValidationError
@@ -22,12 +22,14 @@ from pydantic import Field, ValidationError
 from ..atomic import atomic_path, make_folder, to_json, write_text
 from ..errors import RunDamagedError, RunError, RunNotFoundError
 from ..json_files import NEWER, Saved, from_saved, read_json, unknown_keys, warn_of
-from .run_files import BEGUN, check_folder
+from ..models.specs import ModelSpec
+from .belonging import belongs
+from .run_files import BEGUN, PARENT_FILE, check_folder
 from .run_lock import hold
 from .settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from ..zoo import Parent
+    from ..zoo import ModelCard, Parent
 
 SCHEMA_VERSION = 1
 Epoch = dict[str, float | int]
@@ -44,8 +46,11 @@ class Plan(Saved):
         parents: The models it was fine-tuned from, the nearest first.
         created: When, in UTC.
         versions: Versions of the packages.
+        changed: Settings that it goes on with since it was resumed with others: more epochs, another patience.
         schema_version: Version of this layout.
     """
+
+    UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"changed"})
 
     schema_version: int = SCHEMA_VERSION
     settings: TrainingSettings
@@ -54,6 +59,12 @@ class Plan(Saved):
     parents: tuple[dict[str, str], ...] = ()
     created: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
+    changed: dict[str, int | None] = Field(default_factory=dict)
+
+    @property
+    def current(self) -> TrainingSettings:
+        """The settings that it goes on with."""
+        return self.settings.model_copy(update=self.changed)
 
 
 class RunFolder:
@@ -82,9 +93,21 @@ class RunFolder:
         return (self.path / "run.json").is_file()
 
     def create(
-        self, settings: TrainingSettings, data: Path, fingerprint: str, parents: Sequence[Parent]
+        self,
+        settings: TrainingSettings,
+        data: Path,
+        fingerprint: str,
+        parents: Sequence[Parent],
+        parent: ModelCard | None = None,
     ) -> Plan:
         """Write what the run is asked to do.
+
+        Args:
+            settings: What decides the weights.
+            data: The slice store.
+            fingerprint: That of the store.
+            parents: The models to start from, the nearest first.
+            parent: The card of the nearest.
 
         Raises:
             RunError: If there is a run here, or the folder holds other files.
@@ -106,7 +129,9 @@ class RunFolder:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             versions=versions(),
         )
-        write_text(self.path / "run.json", to_json(plan.model_dump(mode="json")))
+        if parent is not None:
+            write_text(self.path / PARENT_FILE, to_json(parent.model_dump(mode="json")))
+        self._write(plan)
         return plan
 
     def plan(self) -> Plan:
@@ -125,14 +150,14 @@ class RunFolder:
                     file=file,
                     mend="use the version of napari-cead that started it",
                 )
-            plan, notes = from_saved(Plan, values)
+            plan, notes = from_saved(Plan, {**values, "settings": _used(values["settings"])})
             warn_of(notes, file)
             return plan
         except FileNotFoundError:
             raise RunNotFoundError(
                 "there is no training run here", file=self.path, mend="check --out, or leave out --resume"
             ) from None
-        except (OSError, ValueError, AttributeError, ValidationError) as error:
+        except (OSError, ValueError, AttributeError, KeyError, TypeError, ValidationError) as error:
             reason = "the description of the run is damaged"
             if isinstance(error, ValidationError) and (unknown := unknown_keys(error)):
                 raise RunDamagedError(
@@ -141,6 +166,40 @@ class RunFolder:
             raise RunDamagedError(
                 reason, file=file, mend="start the training again in another folder"
             ) from error
+
+    def parent(self) -> ModelCard | None:
+        """Return the card of the model that the run started from; None: from none, or it is not known any more.
+
+        Raises:
+            ModelError: If it is damaged.
+        """
+        from ..zoo.card import parse_card
+
+        file = self.path / PARENT_FILE
+        try:
+            return parse_card(file.read_bytes(), file)
+        except FileNotFoundError:
+            return None
+
+    def replan(self, settings: TrainingSettings) -> None:
+        """Write down the settings that a run goes on with: other epochs or patience.
+
+        Raises:
+            RunError: If its description is damaged.
+            OutputError: If it cannot be written.
+        """
+        plan = self.plan()
+        if plan.current != settings:
+            now = {name: getattr(settings, name) for name in ("epochs", "patience")}
+            first = {name: getattr(plan.settings, name) for name in now}
+            changed = {name: value for name, value in now.items() if value != first[name]}
+            self._write(plan.model_copy(update={"changed": changed}))
+
+    def _write(self, plan: Plan) -> None:
+        values = plan.model_dump(mode="json")
+        if not plan.changed:  # versions that know no such thing can read it
+            del values["changed"]
+        write_text(self.path / "run.json", to_json(values))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -169,6 +228,15 @@ class RunFolder:
             RunError: If it is damaged.
         """
         return self._pointer() is not None
+
+    def epochs_done(self) -> int:
+        """Return the whole epochs that the last checkpoint has.
+
+        Raises:
+            RunError: If it is damaged.
+        """
+        pointer = self._pointer()
+        return 0 if pointer is None else int(pointer.get("epoch", 0))
 
     def save_checkpoint(
         self, state: State, best: Mapping[str, Any] | None, best_epoch: int, epoch: int, step: int
@@ -262,6 +330,12 @@ class RunFolder:
         except Exception as error:
             raise _damaged(file) from error
         return state
+
+
+def _used(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings without what does nothing for their design: earlier versions wrote that down, too."""
+    design = ModelSpec.model_validate(settings["spec"])
+    return {name: value for name, value in settings.items() if belongs(name, design)}
 
 
 def _save(state: Mapping[str, Any], file: Path) -> str:

@@ -10,13 +10,13 @@ from typing import Any
 
 import psutil
 
-from ..errors import Cancelled, CeadError, OutputError, RunError
+from ..errors import Cancelled, CeadError, OutputError, RunBusyError, RunError
 from . import requests
 from .events import Event, EventFile, Listener
 from .launching import save_command
-from .registry import remember
+from .registry import forget, remember
 from .requests import Discarded, Paused, Requests
-from .run_files import BEGUN, ENDED, EVENTS_FILE, check_folder
+from .run_files import BEGUN, ENDED, EVENTS_FILE, check_folder, is_run, remove_run
 from .runs import RunFolder
 
 INTERVAL = 0.5
@@ -113,6 +113,31 @@ class Session:
 
 
 @contextmanager
+def undone_if_refused(folder: Path) -> Iterator[None]:
+    """Leave a folder as it was where a training is refused before it has begun.
+
+    A folder that was a run before stays as it is: one that was started in the background is where its refusal is told.
+    """
+    was_run, there = is_run(folder), folder.is_dir()
+    before = {entry.name for entry in folder.iterdir()} if there else set()
+    made = [] if there else [parent for parent in folder.absolute().parents if not parent.exists()]
+    try:
+        yield
+    except RunBusyError:  # what is there now is another process's
+        raise
+    except CeadError:
+        if not was_run and not RunFolder(folder).exists():
+            if folder.is_dir():
+                forget(folder)
+                with suppress(OutputError):
+                    remove_run(folder, kept=before)
+            for parent in made:
+                with suppress(OSError):
+                    parent.rmdir()
+        raise
+
+
+@contextmanager
 def attended(
     run: RunFolder,
     *,
@@ -132,7 +157,7 @@ def attended(
         RunError: If another run or process is in the folder.
         OutputError: If it holds other files, or cannot be written.
     """
-    with run.locked():
+    with undone_if_refused(run.path), run.locked():
         if not resume and run.has_checkpoint():
             raise RunError(
                 "there is a training run here", file=run.path, mend="add --resume, or choose another --out"

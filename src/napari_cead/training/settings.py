@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 from ..errors import ParameterError
 from ..models.specs import ModelSpec
 from .augmentation import Augmentation
+from .belonging import no_use, unused
 from .corruption import ContextEncoding, Corruption
 
 Schedule = Literal["constant", "linear", "one-cycle"]
@@ -23,7 +24,8 @@ FINE_TUNING_RATE = 0.2
 class TrainingSettings(BaseModel):
     """Everything that decides which weights a training ends with, but for the data and the machine.
 
-    The defaults are the paper's, with augmentation added; ``augmentation=None`` is the paper's training.
+    The defaults are the paper's, with augmentation added; ``augmentation=None`` is the paper's training. A setting that
+    does nothing for the architecture (``beta`` of an autoencoder) is refused unless it is the default.
 
     Attributes:
         spec: The architecture; whether context encoding is used is part of it.
@@ -83,12 +85,15 @@ class TrainingSettings(BaseModel):
     precision: Literal["auto", "32", "bf16"] = "auto"
 
     @model_validator(mode="after")
-    def _loss_of_the_family(self) -> TrainingSettings:
-        own = self.loss == "absolute" or self.bright_limit is not None
-        own = own or self.emphasis != 1 or self.small_emphasis != 1
-        if own and not self.spec.denoising:
-            raise ValueError(f"{self.spec.name} minimises sums of squares: only denoisers have a choice")
+    def _of_the_design(self) -> TrainingSettings:
+        for name in unused(dict(self), self.defaults(), self.spec):
+            raise ValueError(no_use(name, [self.spec.name]))
         return self
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """Return the default of every setting that has one."""
+        return {name: field.default for name, field in cls.model_fields.items() if name != "spec"}
 
     @classmethod
     def checked(cls, **values: Any) -> TrainingSettings:
@@ -102,7 +107,9 @@ class TrainingSettings(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             if not first["loc"]:
-                raise ParameterError(str(first["ctx"]["error"]), mend="give another value") from None
+                raise ParameterError(
+                    str(first["ctx"]["error"]), mend="leave it out, or choose another design"
+                ) from None
             names = [str(part) for part in first["loc"] if isinstance(part, str)]
             name = names[-1].replace("_", " ") if names else "a setting"
             raise ParameterError(

@@ -25,7 +25,7 @@ HEALTHY, LESION, UNLABELLED = range(len(LABELS))
 
 INDEX_FILE = "zarr.json"
 LARGEST_INDEX = 1 << 29
-"""Most bytes of an index: it lists every slice, some 50 bytes each."""
+"""Most bytes of an index: it lists every slice, some 70 bytes each."""
 OTHER_STORE = "choose another --out, or delete this store first"
 TEMPORARY = ".part-"
 
@@ -90,9 +90,12 @@ class StoredPatient:
         brain: Share of the pixels of every slice that are brain.
         parts: Part of every slice; all equal unless the split is by slice.
         warnings: What was assumed, repaired or cut off.
+        marks: Mark of every slice, by which it is recognised elsewhere, see :mod:`~napari_cead.slices.marks`; none in
+            stores of earlier versions.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
+    UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"marks"})
 
     name: str
     source: str
@@ -104,6 +107,7 @@ class StoredPatient:
     brain: tuple[float, ...]
     parts: tuple[Part, ...] = ()
     warnings: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,8 @@ class StoreIndex(Saved):
     def _slices_agree(self) -> Self:
         for patient in self.patients:
             columns = (patient.numbers, patient.labels, patient.brain, patient.parts)
-            if len({len(column) for column in columns}) > 1:
+            marks = patient.marks or patient.numbers  # earlier versions made none
+            if len({len(column) for column in (*columns, marks)}) > 1:
                 raise ValueError(f"{patient.name} has columns of different lengths")
         return self
 

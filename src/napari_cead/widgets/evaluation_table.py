@@ -64,6 +64,7 @@ class ResultRow:
         sensitivity: Share of the lesions that were found.
         lesion_f1: Lesion-wise F1.
         false_positives: False detections of a patient.
+        trained_on: Reported patients that the model was trained on; None: not known.
     """
 
     model: str
@@ -83,12 +84,14 @@ class ResultRow:
     chosen_on: str = ""
     chosen_by: int | None = None
     edge: str = ""
+    trained_on: int | None = None
 
     @property
     def title(self) -> str:
         """What it is, a line each; a baseline has but one score."""
         kind = "baseline" if self.baseline else self.score
-        lines = [self.model, kind, self._rule if self.rule != "none" else "", self.sequence]
+        seen = f"trained on {self.trained_on}" if self.trained_on else ""
+        lines = [self.model, kind, self._rule if self.rule != "none" else "", self.sequence, seen]
         return "\n".join(line for line in lines if line)
 
     @property
@@ -173,6 +176,7 @@ def _row(values: Mapping[str, Any], models: set[str], several: bool) -> ResultRo
         chosen_on=str(values.get("chosen_on") or ""),
         chosen_by=values.get("chosen_by"),
         edge=str(values.get("edge") or ""),
+        trained_on=None if (seen := values.get("trained_on_patients")) is None else int(seen),
     )
 
 
@@ -244,11 +248,17 @@ class ResultTable(QTableWidget):
         optimistic = "Optimistic: the settings were chosen on the very patients that are reported."
         pooled = _text(row.dice_pooled, 3, row.pooled_interval).replace("\n", " ")
         chosen = chosen_by(row.chosen_on, row.chosen_by, row.edge)
+        seen = (
+            f"Too good: the model was trained on {row.trained_on} of these patients."
+            if row.trained_on
+            else ""
+        )
         lines = (
             row.title,
             f"dice_pooled {pooled}",
             f"settings chosen by {chosen}" if chosen else "",
             optimistic if row.optimistic else "",
+            seen,
             row.note,
         )
         tip = "\n".join(line for line in lines if line)

@@ -85,6 +85,23 @@ class Parent(Saved):
     sha256: Sha256
 
 
+MARK = 8
+"""Characters of a slice's mark on a card."""
+
+
+class Recognised(Saved):
+    """The scans that a model was trained on: each is recognised where it is met again, and none can be made from this.
+
+    Attributes:
+        key: What the marks of this training are hashed with, in hexadecimal digits.
+        patients: Of each patient the marks of the slices (see :mod:`~napari_cead.slices.marks`) one after the other,
+            in no order that means anything.
+    """
+
+    key: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    patients: tuple[Annotated[str, Field(pattern=r"^([A-Za-z0-9_-]{8})*$")], ...]
+
+
 class ModelCard(Saved):
     """Everything about a model but its weights.
 
@@ -101,6 +118,8 @@ class ModelCard(Saved):
         contrast: What the contrast of the training patients measured; not on the card if it is not known.
         mirror_average: Whether a reconstruction is the mean of that of the image and that of its mirror image,
             mirrored back. Not on the card unless it is.
+        trained_on: Marks of the scans it was trained on, its own first, then those of the models it was fine-tuned
+            from, the nearest first; not on the card if they are not known.
         notes: What the user wrote about it; not on the card as long as there is nothing.
         parameters: Number of weights. This and what follows is filled in when the model is saved.
         dtype: Type of the weights on disk; in memory they are float32.
@@ -108,7 +127,7 @@ class ModelCard(Saved):
         schema_version: Version of this layout.
     """
 
-    UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"notes", "contrast", "mirror_average"})
+    UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"notes", "contrast", "mirror_average", "trained_on"})
 
     _remarks: tuple[str, ...] = PrivateAttr(())
 
@@ -127,6 +146,7 @@ class ModelCard(Saved):
     statistics: Annotated[tuple[Name, ...], PUBLIC] = ()
     contrast: Annotated[ContrastRange | None, PUBLIC] = None
     mirror_average: Annotated[bool, PUBLIC] = False
+    trained_on: Annotated[tuple[Recognised, ...], PUBLIC] = ()
     notes: Annotated[str, PRIVATE] = ""
     parameters: Annotated[int, PUBLIC] = Field(default=0, ge=0)
     dtype: Annotated[Literal["float32", "float16"], PUBLIC] = "float32"

@@ -54,7 +54,7 @@ def rename_model(name: str, new: str) -> Managed:
         OutputError: If another model has the name, or the folder cannot be changed.
         ParameterError: If the name cannot be a model's.
     """
-    folder = _installed(name)
+    folder = check_installed(name)
     check_name(new)
     if new == name:
         return Managed(name, folder)
@@ -96,7 +96,7 @@ def note_model(name: str, text: str) -> ModelCard:
         raise ParameterError(
             f"notes of {len(notes)} characters are too long", mend=f"use at most {LONGEST_NOTES} characters"
         )
-    folder = _installed(name)
+    folder = check_installed(name)
     card = load_card(folder).model_copy(update={"notes": notes})
     _write(folder, card)
     return card
@@ -112,7 +112,7 @@ def remove_model(name: str) -> Managed:
         ModelError: If no such model is installed.
         OutputError: If its folder holds anything else, or cannot be removed.
     """
-    folder = _installed(name)
+    folder = check_installed(name)
     with _changing(folder):
         if folder.is_symlink():  # what a link points at is not ours
             folder.unlink()
@@ -133,7 +133,7 @@ def remove_model(name: str) -> Managed:
     return Managed(name, None, _uncovered(name))
 
 
-def _installed(name: str) -> Path:
+def check_installed(name: str) -> Path:
     """Return the folder of an installed model.
 
     Raises:

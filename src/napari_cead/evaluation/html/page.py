@@ -16,6 +16,7 @@ from ...metrics import FALSE_POSITIVES
 from ..paper import PAPER_NOTE
 from ..results import Evaluation, Row, SlicePicture
 from ..rules import QUANTILE, QUANTILE_OF_DENOISERS
+from ..seen import not_known
 from .charts import Chart, Line, curve_chart, pair_chart, point_chart, strip_chart
 from .pictures import DETECTED_COLOR, REFERENCE_COLOR, Panels, color_stops, panels
 from .rows import AVERAGES, Labels, TableRow, number, table_rows, value_of
@@ -142,6 +143,7 @@ def _values(evaluation: Evaluation) -> dict[str, Any]:
         "evaluation": evaluation,
         "share_above": _share_above(evaluation.quantile),
         "sequences": labels.sequences,
+        "not_known": not_known(evaluation.rows),
         "sentences": sentences(evaluation, labels),
         "tiles": tiles(evaluation, evaluation.rows),
         "chosen_rule": rule,

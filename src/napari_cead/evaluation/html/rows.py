@@ -11,6 +11,7 @@ from ..baselines import INTENSITY
 from ..paper import PAPER_DICE
 from ..results import NOTHING, Evaluation, Row
 from ..rules import RULES
+from ..seen import mark_of
 from .charts import Line
 
 UNDEFINED = "–"
@@ -43,6 +44,7 @@ class TableRow:
         detail: Score and sequence.
         baseline: Whether it is a free baseline.
         optimistic: Whether its settings were chosen on the patients that are reported.
+        seen: How many of the reported patients the model was trained on; empty if none.
         first: Whether it is the first row of its model.
         paper: Dice of the paper for this architecture.
         averages: The averages of Dice, in the order of `AVERAGES`.
@@ -54,6 +56,7 @@ class TableRow:
     detail: str
     baseline: bool
     optimistic: bool
+    seen: str
     first: bool
     paper: str
     averages: tuple[Figure, ...]
@@ -132,6 +135,7 @@ def table_rows(labels: Labels, rows: Sequence[Row]) -> list[TableRow]:
                 detail=labels.detail(row.model, row.score, row.sequence),
                 baseline=labels.baseline(row),
                 optimistic=row.optimistic,
+                seen=mark_of(row),
                 first=row.model != above,
                 paper=number(labels.paper(row)),
                 averages=tuple(_average(row, name, best[name]) for name in AVERAGES),

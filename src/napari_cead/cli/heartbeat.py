@@ -1,0 +1,110 @@
+"""How far a long command is, as plain lines for whoever has no terminal: a log, a cluster's queue, a pipe."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import typer
+
+from .console import duration
+
+INTERVAL = 30.0
+"""Most seconds between two lines."""
+
+_SLACK = 1.0
+"""Seconds by which a line comes early, so that a busy machine does not make it late."""
+
+
+class Heartbeat:
+    """Says at least every 30 seconds what a command does, how far it is, and how long it will take.
+
+    A thread of its own watches the clock, so that a step which takes longer than that is not silent either. A command
+    that is done before says nothing.
+
+    Args:
+        stage: What is done, for instance ``"calibrating"``.
+        say: Takes a line; None: standard error.
+        clock: Seconds, never going back.
+        wait: Waits so many seconds; returns whether the work has ended meanwhile. None: a real wait.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        say: Callable[[str], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], bool] | None = None,
+    ) -> None:
+        self.stage, self._say, self._clock = stage, say or _on_stderr, clock
+        self._ended = threading.Event()
+        self._wait = self._ended.wait if wait is None else wait
+        self._lock = threading.Lock()
+        self._began = self._said = clock()
+        self._first: tuple[int, float] | None = None
+        self._done = self._total = 0
+        self._left: float | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Heartbeat:
+        self._thread = threading.Thread(target=self.beat, name="heartbeat", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def __call__(self, done: int, total: int, left: float | None = None, stage: str | None = None) -> None:
+        """Take in how far the work is.
+
+        Args:
+            done: Steps done.
+            total: Steps in all.
+            left: Seconds left, where the work knows better than its pace tells.
+            stage: What is done now; None: the same as before.
+        """
+        with self._lock:
+            if self._first is None or done < self._done or total != self._total:
+                self._first = (done, self._clock())
+            self.stage = stage or self.stage
+            self._done, self._total, self._left = done, total, left
+        self.tick()
+
+    def beat(self) -> None:
+        """Watch the clock until the work has ended."""
+        while not self._wait(max(self._said + INTERVAL - _SLACK - self._clock(), 0.01)):
+            self.tick()
+
+    def tick(self) -> None:
+        """Say how far the work is, if it is time to."""
+        with self._lock:
+            now = self._clock()
+            if now - self._said < INTERVAL - _SLACK:
+                return
+            self._said = now
+            line = self._line(now)
+        with suppress(OSError, ValueError):  # nobody reads on: no reason to end the work
+            self._say(line)
+
+    def _line(self, now: float) -> str:
+        parts = [f"{self._done}/{self._total}"] if self._total else []
+        parts.append(f"{duration(now - self._began)} so far")
+        left = self._left if self._left is not None else self._from_pace(now)
+        if left is not None:
+            parts.append(f"about {duration(left)} left")
+        return f"{self.stage}: {', '.join(parts)}"
+
+    def _from_pace(self, now: float) -> float | None:
+        """Return the seconds left at the pace so far; None where no step was seen to take time."""
+        if self._first is None or self._done <= self._first[0]:
+            return None
+        done, since = self._first
+        return (now - since) / (self._done - done) * (self._total - self._done)
+
+
+def _on_stderr(line: str) -> None:
+    typer.echo(line, err=True)
