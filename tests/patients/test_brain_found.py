@@ -76,6 +76,10 @@ def test_splines_ring_and_the_brain_is_that_of_the_linear_copy(volume):
     assert before > 1.05 * np.count_nonzero(LINEAR)
     assert abs(np.count_nonzero(brain) / np.count_nonzero(LINEAR) - 1) < 0.04
     assert dice(brain, LINEAR) > 0.96
+    again = Patient.from_arrays({"flair": volume}).volume()
+    written = Patient.from_arrays({"flair": again})
+    assert written.warnings == ()
+    np.testing.assert_array_equal(written.volume(), again)
     assert "the background is not exactly 0: " in said and "1% of the brain's level" in said
 
 
@@ -212,5 +216,5 @@ def test_real_scans_stay_bit_for_bit_and_their_copies_have_the_same_brain(real_d
     linear = brain_mask(ndimage.shift(volume, HALF, order=1))
     for change in (np.asarray, np.rint, lambda data: np.maximum(data, 0)):
         brain, _ = found(change(ndimage.shift(volume, HALF, order=3)))
-        assert abs(np.count_nonzero(brain) / np.count_nonzero(linear) - 1) < 0.02
+        assert abs(np.count_nonzero(brain) / np.count_nonzero(linear) - 1) < 0.025  # of 2 mm voxels
         assert dice(brain, linear) > 0.97

@@ -115,8 +115,8 @@ def write_scan(patient: Patient, file: Path) -> Grid | None:
         file: To be written, ``.nii.gz``.
 
     Returns:
-        The grid of the file as it is read back; None if the voxel size that the patient states is not the one of
-        its grid, so that no file gives this patient.
+        The grid of the file as it is read back; None if no file gives this patient: the voxel size that it states is
+        not the one of its grid, or its background is one that reading makes 0.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -124,7 +124,8 @@ def write_scan(patient: Patient, file: Path) -> Grid | None:
     for kept in (patient, replace(patient, grid=replace(patient.grid, header=nib.Nifti2Header()))):
         save_volume(patient.volume(), kept, file)
         again = _load(file, patient.sequence, None, None)
-        if again.spacing == patient.spacing and np.array_equal(again.grid.affine, patient.grid.affine):
+        alike = again.spacing == patient.spacing and np.array_equal(again.volume(), patient.volume())
+        if alike and np.array_equal(again.grid.affine, patient.grid.affine):
             return again.grid
     return None
 

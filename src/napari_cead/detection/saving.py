@@ -45,7 +45,10 @@ EXTRAS = (SCAN, REFERENCE, CORRECTIONS, AUTOMATIC)
 REPLAY = "replay"
 """Folder for the results of the command: inside that of the results themselves, so that the two can be compared."""
 
-_NOT_REPEATABLE = "no command repeats this result: the patient's voxel size is not that of its grid"
+_NOT_REPEATABLE = (
+    "no command repeats this result: the voxel size of the patient is not that of its grid, "
+    "or its background is not 0"
+)
 _LARGEST_JSON = 1 << 22
 _MEND_READ = "give a settings.json or detection.json, or the folder that holds one"
 
