@@ -14,6 +14,7 @@ from PIL import Image
 from napari_cead import zoo
 from napari_cead.detection import PostprocessParams, detect, postprocess
 from napari_cead.detection.thresholds import ScoreHistograms
+from napari_cead.evaluation.baselines import BASELINES
 from napari_cead.metrics import PatientCounts, auroc, average_precision, averages, bootstrap, match_lesions
 from napari_cead.models import build
 from napari_cead.training.preparation import prepare
@@ -296,3 +297,54 @@ def test_a_page_without_a_place_for_the_table_is_refused(real, data, tmp_path):
     with pytest.raises(SystemExit, match="no comments"):
         run(real, data, tmp_path / "out", "measure", "table", more=("--docs", str(page)))
     assert page.read_text() == "# Page\n"
+
+
+def test_the_block_of_the_baselines_needs_no_trained_models(real, data, tmp_path):
+    begin, end = (f"<!-- written by benchmarks/real.py, baselines: {what} -->" for what in ("begin", "end"))
+    page = tmp_path / "results.md"
+    row = "| `vae2` | `{}` | {} [0.1, 0.2] | 1.0 [1, 1] | 0.3 [0.2, 0.4] | 1.0 | {} [0.1, 0.2] | 1.0 | 0.9 |"
+    page.write_text(
+        "### Every model, every score\n\n"
+        + "\n".join(
+            row.format(*cells)
+            for cells in (("residual", 0.25, 0.1), ("squared", 0.5, 0.2), ("intensity", 0.4, 0.3))
+        )
+        + f"\n\n## Next\n\n| `no` | `figures` |\n\n{begin}\nSTALE\n{end}\nafter\n"
+    )
+    out = tmp_path / "out"
+    run(real, data, out, "measure", more=("--scores", "none"))
+    run(real, data, out, "table", more=("--docs", str(page), "--block", "baselines"))
+    text = page.read_text()
+    assert "STALE" not in text and text.endswith(f"{end}\nafter\n")
+
+    load, scans = real["tally"].Measured.load, real["scans"].load_scans(data)
+    maps = {
+        (name, score): load(out / "measured" / baseline.title("flair") / f"{score}.npz")
+        for name, baseline in BASELINES.items()
+        for score in baseline.maps
+    }
+    for (name, score), found in maps.items():  # the very order of the voxels
+        seen = [BASELINES[name].seen(patient) for patient in scans["stroke"].patients]
+        values = np.concatenate([one.anomaly_map(score)[one.stack.brain] for one in seen])
+        lesion = np.concatenate(
+            [
+                person.lesion_mask[one.stack.brain]
+                for person, one in zip(scans["stroke"].patients, seen, strict=True)
+            ]
+        )
+        assert found.meta["exact"]["stroke"]["AUPRC"] == pytest.approx(average_precision(values, lesion))
+        assert found.meta["exact"]["stroke"]["AUROC"] == pytest.approx(auroc(values, lesion))
+    figures = {}
+    for (name, score), found in maps.items():
+        counts = real["figures"].counts_of(found, "stroke", "raw", "validation")
+        figures[name, score] = averages(counts).dice_pooled
+        assert f"| baseline `flair-{name}`" in text and f"| {figures[name, score]:.3f} [" in text
+    taken = text.split("`flair-tissue-smooth`, `")[1].split("`")[0]
+    best = max(value for (name, score), value in figures.items() if name != "tissue-smooth" or score == taken)
+    assert f"| `vae2` | `residual` | {0.25 - best:+.3f} |" in text
+    assert f"| `vae2` | `squared` | {0.5 - best:+.3f} |" in text  # its best; its third score is left out
+    assert "`vae2` | `intensity` | +" not in text and "`vae2` | `intensity` | -" not in text
+
+    page.write_text("no marks")
+    with pytest.raises(SystemExit, match="there are no comments"):
+        run(real, data, out, "table", more=("--docs", str(page), "--block", "baselines"))
