@@ -155,8 +155,8 @@ def _named(place: tuple[int | str, ...]) -> str:
 def _missing(made: Any, values: Any, place: str = "") -> Iterator[tuple[str, Any]]:
     """Give the fields that the values do not have, with what stands in for them; None is nothing to speak of."""
     if isinstance(made, BaseModel) or (dataclasses.is_dataclass(made) and not isinstance(made, type)):
-        fields = type(made).model_fields if isinstance(made, BaseModel) else made.__dataclass_fields__
-        for name in fields:
+        known = type(made).model_fields if isinstance(made, BaseModel) else dataclasses.fields(made)
+        for name in (field if isinstance(field, str) else field.name for field in known):
             if name in values:
                 yield from _missing(getattr(made, name), values[name], f"{place}{name}.")
             elif getattr(made, name) is not None and name not in getattr(made, "UNWRITTEN", ()):

@@ -195,8 +195,7 @@ def test_healthy_volumes_say_how_much_is_marked_in_them(untouched, split, tmp_pa
     evaluation = evaluate(untouched, [], tmp_path, split=split, resamples=5, report=False)
     row = rows_of(evaluation)["flair-threshold", "intensity", "healthy-quantile"]
     healthy = cead.load_patient(untouched / "Mets_006")
-    mask = cead.postprocess(
-        BASELINES["threshold"].seen(healthy).anomaly_map("intensity"), row.params, healthy.spacing
-    )
+    seen = BASELINES["threshold"].seen(healthy)
+    mask = cead.postprocess(seen.anomaly_map("intensity"), row.params, healthy.spacing, seen.stack.brain)
     assert row.healthy_patients == 1
     assert row.healthy_ml == pytest.approx(mask.sum() * 0.94 * 0.94 / 1000)

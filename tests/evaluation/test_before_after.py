@@ -42,8 +42,8 @@ def store(place, cohort):
 @pytest.fixture(scope="module")
 def models(place, store):
     """A base model that has learned a little, and what fine-tuning made of it."""
-    base = finish(train(settings(epochs=12, learning_rate=4e-3), store, place / "base").run)
-    tuned = finish(train(settings(epochs=40, learning_rate=5e-3), store, place / "tuned", init_from=base).run)
+    base = finish(train(settings(epochs=4, learning_rate=4e-3), store, place / "base").run)
+    tuned = finish(train(settings(epochs=50, learning_rate=3e-3), store, place / "tuned", init_from=base).run)
     return base, tuned
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_cead.detection.choosing import Suggested
 from napari_cead.errors import ParameterError, RunError, StoreError
 from napari_cead.evaluation.finishing import default_name, finish, install, kept_settings
 from napari_cead.training import train
@@ -80,7 +81,9 @@ def test_fine_tuning_keeps_the_suggestion_of_the_model_it_started_from_but_for_t
     assert first.params["threshold"] != 0.5
     for suggestion in tuned.suggestions:  # each score has the radii and areas that it had
         before = next((each for each in (kept, *others) if each.score == suggestion.score), kept)
-        assert suggestion.params | {"threshold": 0} == before.params | {"threshold": 0}
+        assert Suggested.of(suggestion).params.replace(threshold=0) == Suggested.of(before).params.replace(
+            threshold=0
+        )
     assert any(each.rule == "validation" for each in tuned.suggestions) == labelled
     words = kept_settings(load_card(folder).model_copy(update={"suggestions": (kept,)}), tuned)
     assert (

@@ -14,7 +14,9 @@ def write(folder, numbers, value=lambda number: 9, name="{:03d}.png", mode="L"):
     folder.mkdir(parents=True, exist_ok=True)
     for number in numbers:
         pixels = np.zeros((8, 10), np.uint8)
-        pixels[2:6, 3:8] = value(number)
+        pixels[(slice(3, 5), slice(4, 6)) if folder.name == "seg" else (slice(2, 6), slice(3, 8))] = value(
+            number
+        )
         Image.fromarray(pixels).convert(mode).save(folder / name.format(number))
 
 
@@ -39,7 +41,7 @@ def test_a_mask_of_some_slices_lies_on_those(scan, name):
     assert slices(patient.lesion_mask) == list(range(8, 18))
     report = check_cohort(scan)
     assert [finding.code for finding in report.findings] == ["slice-gap"]
-    assert report.patients[0].lesion_ml == pytest.approx(10 * 20 * 0.94 * 0.94 / 1000)
+    assert report.patients[0].lesion_ml == pytest.approx(10 * 4 * 0.94 * 0.94 / 1000)
 
 
 def test_a_mask_of_slices_here_and_there_lies_on_those(scan, quiet):

@@ -183,7 +183,6 @@ def test_a_wrong_card_is_one_sentence(tmp_path, text, words):
     [
         {"sha256": ""},
         {"sha256": "A" * 64},
-        {"likes": "cats"},
         {"score_scales": {"squared": None}},
         {"dtype": "bfloat16"},
         {"name": "../../etc"},

@@ -333,9 +333,10 @@ class RunFolder:
 
 
 def _used(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings without what does nothing for their design: earlier versions wrote that down, too."""
+    """Return settings with the defaults of what does nothing for their design: earlier versions kept any value."""
     design = ModelSpec.model_validate(settings["spec"])
-    return {name: value for name, value in settings.items() if belongs(name, design)}
+    usual = TrainingSettings(spec=design).model_dump(mode="json")
+    return {name: value if belongs(name, design) else usual[name] for name, value in settings.items()}
 
 
 def _save(state: Mapping[str, Any], file: Path) -> str:

@@ -40,6 +40,8 @@ class Versions(Saved):
     opencv_python_headless: Annotated[str, PUBLIC] = Field("", alias="opencv-python-headless")
     nibabel: Annotated[str, PUBLIC] = ""
     SimpleITK: Annotated[str, PUBLIC] = ""
+    pydicom: Annotated[str, PUBLIC] = ""
+    pynrrd: Annotated[str, PUBLIC] = ""
     python: Annotated[str, PUBLIC] = ""
     platform: Annotated[str, PRIVATE] = ""
 
@@ -59,6 +61,7 @@ class CalibrationFigures(Saved):
     validation_lesion_patients: int = 0
     healthy_quantile: float = 0.0
     validation_dice_patient: Annotated[dict[str, float | None], PUBLIC] = Field(default_factory=dict)
+    validation_edges: Annotated[dict[str, str], PUBLIC] = Field(default_factory=dict)
     healthy_psnr: float | None = None
     healthy_psnr_brain: float | None = None
     healthy_ssim: float | None = None
