@@ -111,3 +111,16 @@ def test_evaluate_measures_the_scores_that_are_asked_for(call, cohort, model_fol
         assert {row["score"] for row in rows if row["model"] == "tiny"} == expected
     status, out, err = call(*arguments, "--scores", "best", "--out", tmp_path / "wrong")
     assert (status, out) == (2, "") and "unknown score 'best'; use one of residual" in err
+
+
+def test_evaluate_in_folds_leaves_out_who_cannot_be_read(call, cohort, model_folder, tmp_path):
+    arguments = ("evaluate", cohort, "--models", model_folder, "--workers", 1, "--device", "cpu")
+    status, out, _ = call(*arguments, "--scores", "residual", "--folds", 3, "--out", tmp_path / "e")
+    assert status == 0 and "patient of the other folds" in out
+    stored = json.loads((tmp_path / "e" / "results.json").read_text("utf-8"))
+    assert sorted(name for fold in stored["folds"] for name in fold) == ["Mets_000", "Mets_002"]
+    assert {row["chosen_by"] for row in stored["rows"] if row["chosen_on"] == "other folds"} == {1}
+    status, out, err = call(*arguments, "--folds", 9, "--out", tmp_path / "wrong")
+    assert (status, out) == (2, "")
+    assert err == "error: 3 patients cannot make 9 folds; give from 2 to 3 folds\n"
+    assert not (tmp_path / "wrong").exists()

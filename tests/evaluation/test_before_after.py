@@ -167,6 +167,7 @@ def test_a_patient_with_lesions_is_measured_by_the_same_rules(found, models, coh
             of_score = [row for row in rows if row.score == score]
             (oracle,) = (row for row in of_score if row.optimistic)
             assert oracle.chosen_on == "this patient"
+            assert all(row.dice <= oracle.dice for row in of_score)
             again = cead.detect(patient, cead.load_model(folder, device="cpu"), oracle.params, score)
             assert oracle.dice == pytest.approx(again.dice)
     baseline = [row for row in found.rows if row.model == "flair-threshold"]

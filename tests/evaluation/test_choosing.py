@@ -101,9 +101,11 @@ def test_a_card_says_how_many_patients_chose_if_it_knows():
     suggestion = Suggestion(score="residual", rule="validation", params={"threshold": 0.25})
     card = ModelCard(name="mine", spec=spec("ae", "small"), suggestions=(suggestion,))
     assert on_card(card, "mine", "residual", "validation").chosen_by is None
-    told = card.model_copy(update={"training": {"calibration": {"validation_patients": 14}}})
+    calibration = {"validation_patients": 14, "validation_edges": {"residual": "highest"}}
+    told = card.model_copy(update={"training": {"calibration": calibration}})
     chosen = on_card(told, "mine", "residual", "validation")
     assert (chosen.params[0].threshold, chosen.chosen_on, chosen.chosen_by) == (0.25, "model card", 14)
+    assert (chosen.edge, on_card(card, "mine", "residual", "validation").edge) == ("highest", "")
     assert "mine suggests none" in on_card(told, "mine", "squared", "validation").note
     assert on_card(None, "flair-threshold", "intensity", "validation").params == ()
 

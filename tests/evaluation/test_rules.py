@@ -96,6 +96,8 @@ def test_a_search_keeps_smaller_lesions_beside_a_large_one():
     several = [Case.of("several", volume, volume > 0, brain, (1.0, 1.0, 1.0), np.zeros(3, bool))]
     found = search(several)
     assert (found.params.area_fraction, found.dice_patient) == (0.2, 1.0)
+    kept = cead.PostprocessParams(closing_radius=4, area_fraction=0.6)
+    assert search(several, morphologies=[kept]).params.replace(threshold=kept.threshold) == kept
 
 
 def test_the_healthy_quantile_lets_its_share_through():

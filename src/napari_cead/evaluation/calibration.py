@@ -66,7 +66,8 @@ class Calibration:
         suggestions: Settings to start from, the default first: by rule ``validation`` the score with the highest
             Dice, then the other, then those by rule ``healthy-quantile`` of all scores that the model can give.
         figures: What was found, as strict JSON values: ``grid`` (always ``"model"``), numbers of patients and
-            slices, ``validation_dice_patient`` by score (optimistic: settings and Dice from the same patients), and
+            slices, ``validation_dice_patient`` by score (optimistic: settings and Dice from the same patients),
+            ``validation_edges`` of the scores whose threshold is the lowest or highest that was tried, and
             the means over healthy validation slices ``psnr``, ``psnr_brain`` and ``ssim``.
     """
 
@@ -189,6 +190,11 @@ def calibrate(
                 "healthy_quantile": kept_below,
                 "validation_dice_patient": {
                     score: choice.dice_patient for score, choice in chosen.items() if choice is not None
+                },
+                "validation_edges": {
+                    score: choice.edge
+                    for score, choice in chosen.items()
+                    if choice is not None and choice.edge
                 },
                 **{f"healthy_{name}": value for name, value in quality.means().items()},
             }

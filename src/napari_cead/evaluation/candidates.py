@@ -117,15 +117,18 @@ def fine_thresholds(spread: Spread, thresholds: Sequence[float], best: float) ->
 
 
 def coarse_grid(
-    thresholds: Sequence[float], also: Iterable[PostprocessParams] = ()
+    thresholds: Sequence[float],
+    also: Iterable[PostprocessParams] = (),
+    morphologies: Sequence[PostprocessParams] = MORPHOLOGIES,
 ) -> list[PostprocessParams]:
     """Return the settings of the first pass: all thresholds with the first morphology first, then what else there is.
 
     Args:
         thresholds: From :func:`coarse_thresholds`.
         also: What other rules have chosen.
+        morphologies: Radii and areas; others than the usual ones are for a card that keeps those of its parent.
     """
-    grid = [shape.replace(threshold=value) for shape in MORPHOLOGIES for value in thresholds]
+    grid = [shape.replace(threshold=value) for shape in morphologies for value in thresholds]
     return list(dict.fromkeys([*grid, *also]))
 
 

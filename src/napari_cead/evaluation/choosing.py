@@ -215,15 +215,26 @@ def on_card(card: ModelCard | None, name: str, score: str, rule: Rule) -> Chosen
     for suggestion in () if card is None else card.suggestions:
         if (suggestion.score, suggestion.rule) == (score, rule):
             params = PostprocessParams().replace(**suggestion.params)
-            return Chosen((params,), CARD, _patients_of(card))
+            return Chosen((params,), CARD, _patients_of(card), _edges_of(card, score, rule))
     return Chosen(note=_NO_SETTINGS[rule] + ("" if card is None else f", and {name} suggests none"))
+
+
+def _calibration(card: ModelCard | None) -> Mapping[str, Any]:
+    found = None if card is None else card.training.get("calibration")
+    return found if isinstance(found, Mapping) else {}
 
 
 def _patients_of(card: ModelCard | None) -> int | None:
     """Return how many patients chose what is on a card, if it says so."""
-    calibration = None if card is None else card.training.get("calibration")
-    number = calibration.get("validation_patients") if isinstance(calibration, dict) else None
+    number = _calibration(card).get("validation_patients")
     return number if isinstance(number, int) else None
+
+
+def _edges_of(card: ModelCard | None, score: str, rule: Rule) -> tuple[Edge, ...]:
+    """Return at which end of what was tried the threshold on a card lies, if it says so."""
+    edges = _calibration(card).get("validation_edges")
+    edge = edges.get(score) if isinstance(edges, Mapping) and rule == "validation" else None
+    return (edge,) if edge in ("lowest", "highest") else ()
 
 
 def suggested_settings(card: ModelCard | None, score: str) -> list[PostprocessParams]:

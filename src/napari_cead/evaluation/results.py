@@ -35,8 +35,8 @@ __all__ = [
 SCHEMA_VERSION = 2
 """Version of ``results.json``; 2 added sizes of lesions, HD95, twins, curves and the sequence of a row.
 
-Fields that are added since are left out by nobody who reads by name: ``chosen_by``, ``edge``, ``folds``, ``method``,
-``lesion_f1``, ``froc``, ``froc_mean``, ``healthy_patients`` and ``healthy_ml``."""
+Later files also have ``chosen_by``, ``edge``, ``folds``, ``method``, ``lesion_f1``, ``froc``, ``froc_mean``,
+``healthy_patients`` and ``healthy_ml``, which whoever reads by name need not know."""
 
 NOTHING = "nothing"
 """Name of the baseline that detects nothing."""
@@ -129,7 +129,7 @@ class Row:
             say.
         edge: ``"lowest"`` or ``"highest"`` where the threshold lies at that end of those tried, beyond which a better
             one may lie.
-        folds: The settings of each fold; empty without folds, or where they have one choice.
+        folds: The settings of each fold; empty without folds, or where a card chose.
     """
 
     model: str

@@ -25,7 +25,16 @@ from ..detection import PostprocessParams
 from ..detection.thresholds import ScoreHistograms
 from ..errors import Cancelled, ParameterError
 from ..zoo import ModelCard
-from .candidates import Edge, Spread, coarse_grid, coarse_thresholds, edge_of, fine_thresholds, merged
+from .candidates import (
+    MORPHOLOGIES,
+    Edge,
+    Spread,
+    coarse_grid,
+    coarse_thresholds,
+    edge_of,
+    fine_thresholds,
+    merged,
+)
 from .cases import BINS, Case
 
 Rule = Literal["healthy-quantile", "validation", "oracle"]
@@ -153,18 +162,20 @@ def search(
     cases: Sequence[Case],
     *,
     also: Sequence[PostprocessParams] = (),
+    morphologies: Sequence[PostprocessParams] = MORPHOLOGIES,
     on_progress: Progress | None = None,
     should_stop: Stop | None = None,
 ) -> Choice | None:
     """Return the settings with the highest ``dice_patient`` after post-processing; None without a lesion.
 
-    First the thresholds of `coarse_thresholds` with each of `MORPHOLOGIES`, and what other rules have chosen; then the
-    thresholds between the neighbours of the best. Of several best settings the first wins: the paper's morphology, then
-    the lowest threshold.
+    First the thresholds of `coarse_thresholds` with each of the morphologies, and what other rules have chosen; then
+    the thresholds between the neighbours of the best. Of several best settings the first wins: the paper's morphology,
+    then the lowest threshold.
 
     Args:
         cases: Patients; unlabelled ones are passed over. As many are unpacked at a time as there are processors.
         also: Settings to try as well: with what other rules have chosen, none of them is better.
+        morphologies: Radii and areas to try.
         on_progress: Called with (patients done, patients in all), which counts each patient once.
         should_stop: Asked between patients.
 
@@ -177,7 +188,7 @@ def search(
         return None
     spread = Spread.together(case.spread for case in cases)
     thresholds = coarse_thresholds(spread)
-    coarse = coarse_grid(thresholds, also)
+    coarse = coarse_grid(thresholds, also, morphologies)
     dice = _measured(cases, coarse, on_progress, should_stop)
     fine = fine_grid(spread, thresholds, best_of(coarse, dice))
     more = _measured(cases, fine, None, should_stop)

@@ -2,9 +2,9 @@
 
 The *raw* curve is that of ``anomaly_map > threshold`` and comes from two histograms at once. The *processed* curve is
 that of the mask after post-processing, at thresholds that fill in from coarse to fine; it depends on all settings but
-the threshold. Its best point is rule ``oracle``: chosen on the very data shown, hence optimistic. It is a bound for what
-is shown: no suggested threshold, nor the current one, has a higher Dice with the same morphology. (The `oracle` of an
-evaluation searches morphologies, too.)
+the threshold. Its best point is rule ``oracle``: chosen on the very data shown, hence optimistic. It is a bound for
+what is shown: no suggested threshold, nor the current one, has a higher Dice with the same morphology. (The ``oracle``
+of an evaluation searches morphologies, too.)
 """
 
 from __future__ import annotations

@@ -109,7 +109,9 @@ def tiles(evaluation: Evaluation, rows: Sequence[Row]) -> list[tuple[str, str]]:
         (str(reported), "patients reported"),
         (str(max((row.lesion_patients for row in rows), default=0)), "of them with lesions"),
         (str(lesions), "lesions"),
-        (str(len(evaluation.parts.get("validation", ()))), "validation patients"),
+        (str(len(evaluation.folds)), "folds")
+        if evaluation.folds
+        else (str(len(evaluation.parts.get("validation", ()))), "validation patients"),
         (str(len(evaluation.skipped)), "patients skipped"),
         (str(len(evaluation.models)), "models"),
     ]
