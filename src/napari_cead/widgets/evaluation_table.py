@@ -24,8 +24,8 @@ TIPS = (
     "Rows of rule oracle are optimistic: their settings were chosen on the very patients that are reported",
     "dice_patient: mean over patients of the Dice of the volume, with the 95 % bootstrap interval",
     "dice_pooled: Dice of all voxels of all patients",
-    "Lesion sensitivity: share of all lesions with at least one detected voxel; below it lesion-wise F1, the harmonic mean "
-    "of this and the share of the detections that are true",
+    "Lesion sensitivity: share of all lesions with at least one detected voxel; below it lesion-wise F1, the "
+    "harmonic mean of this and the share of the detections that are true",
     "Mean number of false positive detections of a patient",
 )
 WIDEST = {1: "[0.000, 0.000]", 2: "pooled", 3: "Lesions", 4: "patient"}
