@@ -27,6 +27,7 @@ from small_stores import CE_VAE, SIZE
 NAMES = ("Mets_001", "Mets_002", "Mets_003", "Mets_004", "Mets_005", "Mets_006")
 TEST = ["Mets_004", "Mets_005", "Mets_006"]
 SCORES = ("positive-residual", "residual")
+SUBJECTS = 1 + len(BASELINES)
 AVERAGES = ("dice_pooled", "dice_patient", "dice_lesion_slices", "dice_all_slices", "precision", "recall")
 
 
@@ -337,7 +338,8 @@ def test_progress_rises_to_the_end(run_once):
     run_once(on_progress=lambda *step: seen.append(step), scores=("residual",))
     done = [step[0] for step in seen]
     assert done == sorted(done)
-    assert seen[-1] == (15, 15)  # five patients: a look by a model, one by the baseline, and a search
+    steps = 5 * (SUBJECTS + 1)  # five patients: a look by the model and by each baseline, and a search
+    assert seen[-1] == (steps, steps)
     assert len({total for _, total in seen}) == 1
 
 
@@ -360,7 +362,7 @@ def test_what_was_interrupted_goes_on_and_comes_out_the_same(whole, run_once, tm
     before, looked[:] = list(looked), []
     run_once()
     _, out = whole
-    assert len(before) == 6 and len(before) + len(looked) == 2 * 5
+    assert len(before) == 2 * SUBJECTS and len(before) + len(looked) == 5 * SUBJECTS
     assert not set(before) & set(looked)
     for name in ("results.csv", "per_patient.csv"):
         assert (tmp_path / "out" / name).read_bytes() == (out / name).read_bytes()
@@ -438,9 +440,8 @@ def test_sequences_have_rows_of_their_own(cohort, run_once):
     by_sequence = {
         name: [item for item in evaluation.rows if item.sequence == name] for name in evaluation.sequences
     }
-    assert [item.model for item in by_sequence["t1_gd"]] == 3 * ["mine"] + 3 * ["t1_gd-threshold"] + [
-        "nothing"
-    ]
+    names = ["mine", *(baseline.title("t1_gd") for baseline in BASELINES.values())]
+    assert [item.model for item in by_sequence["t1_gd"]] == [*np.repeat(names, 3), "nothing"]
     alone = run_once(sequence="t1_gd", scores=("residual",), out="alone")
     assert [item.averages for item in alone.rows] == [item.averages for item in by_sequence["t1_gd"]]
 
@@ -663,7 +664,7 @@ def test_folds_go_on_where_they_were_interrupted(untouched, model, in_folds, tmp
     with pytest.raises(Cancelled):
         evaluate(untouched, [model], tmp_path / "out", should_stop=lambda: len(looked) >= 6, **options)
     evaluate(untouched, [model], tmp_path / "out", workers=1, **options)
-    assert len(looked) == len(set(looked)) == 2 * 6
+    assert len(looked) == len(set(looked)) == 6 * SUBJECTS
     for name in ("results.csv", "per_patient.csv", "table.md"):
         assert (tmp_path / "out" / name).read_bytes() == (in_folds[1] / name).read_bytes()
 

@@ -19,23 +19,16 @@ REPORT = "report.html"
 LARGEST_RESULTS = 1 << 29
 SCHEMA_VERSIONS = (1, 2)
 
-COLUMNS = (
-    "Model\nscore\nrule",
-    "Dice\nper patient",
-    "Dice\npooled",
-    "Lesions\nfound",
-    "Lesion\nF1",
-    "FP per\npatient",
-)
+COLUMNS = ("Model\nscore\nrule", "Dice\nper patient", "Dice\npooled", "Lesions\nfound\nF1", "FP per\npatient")
 TIPS = (
     "Rows of rule oracle are optimistic: their settings were chosen on the very patients that are reported",
     "dice_patient: mean over patients of the Dice of the volume, with the 95 % bootstrap interval",
     "dice_pooled: Dice of all voxels of all patients",
-    "Lesion sensitivity: share of all lesions with at least one detected voxel",
-    "Lesion-wise F1: harmonic mean of the share of lesions found and the share of detections that are true",
+    "Lesion sensitivity: share of all lesions with at least one detected voxel; below it lesion-wise F1, the "
+    "harmonic mean of this and the share of the detections that are true",
     "Mean number of false positive detections of a patient",
 )
-WIDEST = {1: "[0.000, 0.000]", 2: "pooled", 3: "Lesions", 4: "Lesion", 5: "patient"}
+WIDEST = {1: "[0.000, 0.000]", 2: "pooled", 3: "Lesions", 4: "patient"}
 """What the narrow columns have room for."""
 
 PADDING = 10
@@ -241,8 +234,7 @@ class ResultTable(QTableWidget):
             title,
             _Cell(_text(row.dice_patient, 3, row.patient_interval), row.dice_patient),
             _Cell(_text(row.dice_pooled, 3), row.dice_pooled),
-            _Cell(NONE if row.sensitivity is None else f"{row.sensitivity:.0%}", row.sensitivity),
-            _Cell(_text(row.lesion_f1, 2), row.lesion_f1),
+            _Cell(_lesions(row.sensitivity, row.lesion_f1), row.sensitivity),
             _Cell(_text(row.false_positives, 1), row.false_positives),
         ]
         optimistic = "Optimistic: the settings were chosen on the very patients that are reported."
@@ -268,6 +260,11 @@ class ResultTable(QTableWidget):
             font.setItalic(row.baseline)
             cell.setFont(font)
             self.setItem(number, column, cell)
+
+
+def _lesions(sensitivity: float | None, f1: float | None) -> str:
+    found = NONE if sensitivity is None else f"{sensitivity:.0%}"
+    return found if f1 is None else f"{found}\n{f1:.2f}"
 
 
 def _text(value: float | None, digits: int, interval: tuple[float, float] | None = None) -> str:
