@@ -60,7 +60,7 @@ docs-errors: $(STAMP)
 	$(BIN)/python tools/errors_page.py docs/errors.md
 
 docs-inputs: $(STAMP)
-	$(BIN)/python -m pytest -q tests/test_inputs.py --write-inputs docs/inputs.md
+	$(BIN)/python -m pytest -q tests/test_inputs.py tests/test_reported_inputs.py --write-inputs docs/inputs.md
 
 docs-screenshots: $(STAMP)
 	@sh tools/system_packages.sh
