@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 
+def printable(text: str) -> str:
+    """Return a text with a space for every control character: it may come from a file, and terminals obey them."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 class CeadError(Exception):
     """Something that a user can mend; the kinds below say what.
 
@@ -32,7 +37,7 @@ class CeadError(Exception):
     def __str__(self) -> str:
         sentence = self.reason if self.file is None else f"{self.file}: {self.reason}"
         sentence = sentence if self.mend is None else f"{sentence}; {self.mend}"
-        return " ".join(sentence.split())  # one line, whatever a library put into its message
+        return " ".join(printable(sentence).split())  # one line, whatever a file or a library put into it
 
     def at(self, file: str | Path | None) -> Self:
         """Return the same error about another file, for whoever knows better which file the user gave."""

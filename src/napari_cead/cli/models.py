@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ParameterError
+from ..errors import ParameterError, printable
 from .console import confirm, help_without_verb, print_json, progress
 from .options import Device, Yes
 
@@ -35,7 +35,7 @@ def models_list(json: Annotated[bool, typer.Option("--json", help="Print JSON.")
         return
     width = max((len(info.name) for info in infos), default=0)
     for info in infos:
-        typer.echo(f"{info.name:<{width}}  {info.where:<9}  {_plain(_about(info))}")
+        typer.echo(f"{info.name:<{width}}  {info.where:<9}  {printable(_about(info))}")
 
 
 def _about(info: ModelInfo) -> str:
@@ -59,7 +59,7 @@ def models_show(
         return
     warn_of_remarks(card)
     for line in _describe(card, folder):
-        typer.echo(_plain(line))
+        typer.echo(printable(line))
 
 
 @models_app.command("install")
@@ -144,7 +144,7 @@ def models_remove(
     from ..zoo.managing import check_installed
 
     check_installed(model)
-    confirm(f"Delete the model {_plain(model)} for good?", yes)
+    confirm(f"Delete the model {printable(model)} for good?", yes)
     typer.echo(str(remove_model(model)))
 
 
@@ -169,7 +169,7 @@ def models_compare(
         print_json(found.described())
         return
     for line in described(found):
-        typer.echo(_plain(line))
+        typer.echo(printable(line))
 
 
 def _onnx_file(target: Path, name: str) -> Path:
@@ -261,8 +261,3 @@ def _text(value: Any) -> str:
 
 def _label(key: str) -> str:
     return str(key).replace("_", " ")
-
-
-def _plain(text: str) -> str:
-    """Return one line without control characters: a card may come from anywhere, a terminal obeys them."""
-    return "".join(character if character.isprintable() else " " for character in text)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ParameterError, RunError
+from ..errors import ParameterError, RunError, printable
 from .console import confirm, duration, help_without_verb, print_json
 from .options import Yes
 
@@ -278,4 +278,4 @@ def _told(event: Mapping[str, Any]) -> str:
         more = ", ".join(f"{name.replace('_', ' ')} {value:.6g}" for name, value in told)
     when = datetime.fromtimestamp(float(event.get("time") or 0)).strftime("%H:%M:%S")
     line = f"{when}  {kind:<11}  {more}".rstrip()
-    return "".join(character if character.isprintable() else " " for character in line)
+    return printable(line)

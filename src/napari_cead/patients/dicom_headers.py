@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import printable
 from .repairs import repairing, repairs
 
 MAX_FRAMES = 100_000
@@ -286,6 +287,4 @@ def _plain(value: Any) -> str:
         return ""
     several = not isinstance(value, str) and hasattr(value, "__iter__")
     text = "\\".join(map(str, value)) if several else str(value)
-    return "".join(
-        letter if letter.isprintable() else " " for letter in text.encode("utf-8", "replace").decode("utf-8")
-    ).strip()
+    return printable(text.encode("utf-8", "replace").decode("utf-8")).strip()

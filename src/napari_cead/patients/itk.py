@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import GeometryError
+from ..errors import GeometryError, printable
 from .grid import Grid
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -57,4 +57,4 @@ def why(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     words = lines[-1] if lines else type(error).__name__
     words = words.removeprefix("sitk::ERROR:").strip()
-    return "".join(letter if letter.isprintable() else " " for letter in words[:120])
+    return printable(words[:120])

@@ -126,7 +126,8 @@ def _three_dimensional(shape: tuple[int, ...], path: Path) -> tuple[tuple[int, .
 
 def _flat(affine: NDArray[np.float64]) -> bool:
     """Whether two axes of the file run along one another so closely that no orientation follows from them."""
-    return not np.isfinite(io_orientation(affine)).all()
+    with np.errstate(over="ignore", invalid="ignore"):  # numbers of any size stand in headers
+        return not np.isfinite(io_orientation(affine)).all()
 
 
 class _Other:
