@@ -25,7 +25,8 @@ ALIKE = 0.1
 """How far apart they may be, as a share of what is faint: far from the brain, ripples have died away."""
 GAP = 0.25
 """Farther below the brain than this share of the brain's range, a positive constant is not where it was shifted to: a
-skull-stripped brain has liquid and a rim that are nearly as dark as the background."""
+skull-stripped brain has liquid and a rim that are nearly as dark as the background. Where it rings, the rim is not
+looked at, so that it may be twice as far; a broken number, which nobody pads with, as far as the values spread."""
 PADDING = frozenset({-1000.0, -1024.0, -2000.0, -2048.0, -3024.0, -32768.0})
 """Constants that programs put where there are no data."""
 
@@ -49,6 +50,8 @@ NOISE = 0.2
 """If more than this share of the slices' border is not even faint, what surrounds the brain is noise, not a ripple."""
 TOUCHING = 0.05
 """A brain that fills more than this share of the slices' border is joined to noise."""
+TISSUE = 0.25
+"""Share of the brain's level above which the border is no noise: there the field of view cuts through the brain."""
 SPONGE = 0.75
 """If more than this share of the finite voxels touches holes, the holes are scattered, and not around the brain."""
 
@@ -107,7 +110,7 @@ def zero_background(volume: NDArray[Any]) -> tuple[NDArray[np.float32] | None, s
             low = max(low, level)
     gap = (low - level) / (high - low) if high > low else np.inf
     if level > 0:
-        shifted = 0 <= gap <= GAP
+        shifted = 0 <= gap <= (1 if level != np.rint(level) else 2 * GAP if ringing else GAP)
     elif level in PADDING:
         shifted = level <= low < level / 2
     else:  # nobody pads with broken numbers
@@ -147,10 +150,11 @@ def still_background(volume: NDArray[np.float32]) -> tuple[NDArray[np.float32] |
     ):  # what the scan of a stripped brain with a background of 0 has, without labelling
         return None, ""
     inside = (np.abs(volume) if signed else volume) > faint
-    if border_share(inside) > NOISE:
+    cut = (np.abs(volume) if signed else volume) > TISSUE * level
+    if border_share(inside & ~cut) > NOISE:
         return None, ""
     brain = _without_shells(inside)
-    if border_share(brain) > TOUCHING:
+    if border_share(brain & ~cut) > max(TOUCHING, TISSUE * border_share(brain & cut)):
         return None, ""
     ripple = (volume != 0) & ~brain & ((np.abs(volume) <= faint) if signed else (volume <= OVERSHOOT * level))
     count = int(np.count_nonzero(ripple))
