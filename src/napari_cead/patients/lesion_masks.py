@@ -131,9 +131,8 @@ def place_mask(mask: Volume, grid: Grid, scan: NDArray[np.float32], file: Path) 
     notes = (*found, *moved.warnings)
     if not labels.any():
         return LesionMask(lesion, notes, None)
-    lost = Resampled(
-        count, len(np.unique(moved.data)) - (not lesion.all()), _ml(labels, mask.grid), _ml(lesion, grid)
-    )
+    kept = len(np.unique(moved.data[lesion])) if count else 0
+    lost = Resampled(count, kept, _ml(labels, mask.grid), _ml(lesion, grid))
     if not lesion.any():
         if doubt or not _reaches(labels, mask.grid, grid):
             raise MaskError(
@@ -163,7 +162,8 @@ def place_mask(mask: Volume, grid: Grid, scan: NDArray[np.float32], file: Path) 
 
 def outside(lesion: NDArray[np.bool_], scan: NDArray[np.float32]) -> float:
     """Return the share of the lesion voxels that lie where the scan is 0."""
-    return int(np.count_nonzero(lesion & (scan == 0))) / max(1, int(np.count_nonzero(lesion)))
+    there = scan[lesion]
+    return int(np.count_nonzero(there == 0)) / max(1, there.size)
 
 
 def unlike_lesions(lesion: NDArray[np.bool_], scan: NDArray[np.float32]) -> str:
