@@ -361,7 +361,7 @@ CASES: tuple[Case, ...] = (
     Case(VAL, "some infinite", nifti(lambda v: np.where(v > 165, np.inf, v)), W, "infinite"),
     Case(VAL, "values up to 1e30", nifti(lambda v: v * np.float32(1e28))),
     Case(VAL, "values below 1e-5", nifti(lambda v: v * np.float32(1e-8))),
-    Case(VAL, "binary: a mask named flair", nifti(lambda v: (v > 150).astype(np.uint8))),
+    Case(VAL, "binary: a mask named flair", nifti(lambda v: (v > 150).astype(np.uint8)), W, "outside the brain"),
     Case(MASK, "0 and 1", masked(lambda m: m)),
     Case(MASK, "0 and 255", masked(lambda m: m * 255)),
     Case(MASK, "empty", masked(lambda m: m * 0)),

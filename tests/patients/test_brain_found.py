@@ -83,6 +83,41 @@ def test_splines_ring_and_the_brain_is_that_of_the_linear_copy(volume):
     assert "the background is not exactly 0: " in said and "1% of the brain's level" in said
 
 
+@pytest.mark.parametrize(
+    "part",
+    [np.s_[:, :36], np.s_[:, :, 30:], np.s_[:, :36, 30:], np.s_[4:17, 14:58, 12:48]],
+    ids=["front", "left", "a quarter", "a field of view smaller than the brain"],
+)
+def test_a_brain_that_the_field_of_view_cuts_is_no_noise(part):
+    brain, said = found(CUBIC[part])
+    linear = brain_mask(shifted(1)[part])
+    assert np.count_nonzero(CUBIC[part]) > 1.1 * np.count_nonzero(linear)
+    assert dice(brain, linear) > 0.96
+    assert "the background is not exactly 0: " in said
+    rng = np.random.default_rng(0)
+    real, imaginary = (rng.normal(0, 15, SCAN[part].shape) for _ in range(2))
+    noisy = np.hypot(SCAN[part] + real, imaginary).astype(np.float32)
+    np.testing.assert_array_equal(Patient.from_arrays({"flair": noisy}).volume(), noisy)
+
+
+@pytest.mark.parametrize("low", [0, -1])
+@pytest.mark.parametrize("darkest", [60, 200])
+def test_a_copy_brought_to_a_range_was_shifted_and_keeps_its_contrast(low, darkest):
+    """The undershoots of the ripples become the lower end, so that the background is a broken number above it."""
+    bright = np.where(BRAIN, np.maximum(SCAN, darkest), 0)
+    volume = ndimage.shift(bright, HALF, order=3)
+    span = volume.max() - volume.min()
+    scaled = (volume - volume.min()) / span * (1 if low == 0 else 2) + low
+    patient = Patient.from_arrays({"flair": scaled.astype(np.float32)})
+    assert "was subtracted from all voxels" in patient.warnings[0]
+    brain = brain_mask(patient.volume())
+    assert dice(brain, LINEAR) > 0.96
+    core = ndimage.binary_erosion(brain, iterations=3)
+    gain = 1 if low == 0 else 2
+    same = np.isclose(patient.volume()[core] * span / gain, volume[core], rtol=0.01, atol=1)
+    assert same.mean() > 0.99  # all but ripples in the fissure
+
+
 def test_linear_copies_and_values_below_0_in_the_brain_stay_bit_for_bit():
     for volume in (SCAN, shifted(1)):
         patient = Patient.from_arrays({"flair": volume})

@@ -65,8 +65,10 @@ def share(part: float) -> np.ndarray:
         (BRAIN & (VOLUME > 100) & ~LESION, "covers "),
         (share(0.5), "covers "),
         (~LESION, "covers 9"),
+        (~BRAIN, "lies outside the brain (100% of it)"),
+        (ndimage.binary_dilation(BRAIN, iterations=3) & ~BRAIN, "lies outside the brain (100% of it)"),
     ],
-    ids=["brain", "smaller", "larger", "a tissue", "half", "inverted"],
+    ids=["brain", "smaller", "larger", "a tissue", "half", "inverted", "background", "skull"],
 )
 def test_a_mask_of_something_else_is_not_used_and_the_patient_is_unlabelled(folder, mask, words):
     write(folder / "seg.nii.gz", mask.astype(np.uint8))
@@ -80,7 +82,7 @@ def test_a_mask_of_something_else_is_not_used_and_the_patient_is_unlabelled(fold
 
     named = opened(folder, mask=folder / "seg.nii.gz")
     np.testing.assert_array_equal(named.lesion_mask, mask)
-    assert "because it was named" in named.warnings[0]
+    assert "because it was named" in named.warnings[-1]
 
 
 @pytest.mark.parametrize("part", [0.02, 0.2, 0.3])
@@ -122,6 +124,22 @@ def test_negative_values_are_refused_and_the_patient_is_never_healthy(folder, qu
         store = prepare(folder.parent, folder.parents[1] / f"store{assume}", assume_healthy=assume)
         assert {patient.name for patient in store.patients} == {"well0", "well1"}
         assert count in next(skipped.reason for skipped in store.skipped)
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [(share(0.5), "covers "), (~BRAIN, "lies outside the brain")],
+    ids=["half of the brain", "background"],
+)
+def test_a_patient_whose_mask_is_not_used_is_not_assumed_to_be_healthy(folder, quiet, mask, words):
+    write(folder / "lesion_mask.nii.gz", mask.astype(np.uint8))
+    healthy(folder.parent)
+    write(folder.parent / "stripped" / "flair.nii.gz", VOLUME + 3 * BRAIN)
+    write(folder.parent / "stripped" / "mask.nii.gz", BRAIN.astype(np.uint8))
+    store = prepare(folder.parent, folder.parents[1] / "store", assume_healthy=True)
+    assert {patient.name for patient in store.patients} == {"well0", "well1", "stripped"}
+    (skipped,) = store.skipped
+    assert words in skipped.reason and "rename or move that mask" in skipped.reason
 
 
 def healthy(cohort):
@@ -205,6 +223,25 @@ def test_a_mask_that_does_not_say_where_it_lies_is_taken_voxel_for_voxel(folder,
     assert words in found(folder)["affine"]
     expected = LESION.sum() * np.prod(SIZE) / 1000
     assert check_cohort(folder).patients[0].lesion_ml == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [np.s_[:], np.s_[5:15, 10:30, 8:25]],
+    ids=["turned by a quarter", "a part of the scan"],
+)
+def test_a_mask_of_another_shape_that_does_not_say_where_it_lies_is_refused(folder, cut):
+    other = np.rot90(LESION, axes=(1, 2)) if cut == np.s_[:] else LESION[cut]
+    write(folder / "seg.nii.gz", np.ascontiguousarray(other, np.uint8), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    with pytest.raises(MaskError, match=r"affine is the identity.* voxels where the scan has 50 x 60 x 20"):
+        cead.load_patient(folder)
+    assert "affine is the identity" in found(folder)["mask-place"]
+
+
+def test_lesions_outside_the_brain_are_told_when_the_patient_is_opened(folder):
+    write(folder / "seg.nii.gz", np.roll(LESION, -14, axis=2).astype(np.uint8))
+    (note,) = opened(folder).warnings
+    assert note.startswith("seg.nii.gz: ") and note.endswith("% of the lesion lies outside the brain")
 
 
 def test_one_that_does_not_fit_so_either_is_refused(folder):

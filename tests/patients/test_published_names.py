@@ -260,7 +260,10 @@ def test_files_of_a_number_go_together(tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["brain_mask", "anna_flair_bet_mask", "wm_mask", "csf_seg", "brain_segmentation", "ventricle_mask"],
+    [
+        *("brain_mask", "anna_flair_bet_mask", "wm_mask", "csf_seg", "brain_segmentation", "ventricle_mask"),
+        *("intracranial_mask", "icv_mask", "deepbet_mask", "vessel_mask", "hippo_mask", "brainstem_seg"),
+    ],
 )
 def test_a_brain_or_tissue_mask_is_no_lesion_mask(tmp_path, name):
     for each in ("anna_flair", name):

@@ -160,6 +160,22 @@ def test_a_brain_mask_that_is_named_like_a_lesion_mask(tmp_path):
     assert "lesion-mask-unusable" in codes(report, blocking=True)
 
 
+def test_nothing_is_learnt_inside_a_mask_that_is_neither_of_lesions_nor_of_the_brain(tmp_path):
+    volume = brain()
+    inside = volume != 0
+    half = inside & (np.arange(80) < 38)
+    for name, mask in (
+        ("a_mask", half),  # of something
+        ("b_lesion_mask", inside),
+        ("c_lesionmask", inside & (np.arange(80) < 50)),
+        ("d_mask", ~inside),
+    ):
+        file = write_nifti(tmp_path / f"{name}.nii", np.transpose(mask.astype(np.uint8), (2, 1, 0)), SPACING)
+        report = inspect(scan(tmp_path, name[0], volume, lesion_mask=file))
+        assert "lesion-mask-unusable" in codes(report, blocking=True), name
+        assert report.source.brain_mask is None and not report.choosable
+
+
 def test_grids_that_are_odd(tmp_path):
     assert "spacing" in codes(inspect(scan(tmp_path, "small", brain(), np.diag([0.5, 0.5, 1, 1]))))
     assert "spacing" in codes(inspect(scan(tmp_path, "thick", brain(), np.diag([2.0, 2, 9, 1]))))

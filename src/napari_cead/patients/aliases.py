@@ -96,6 +96,11 @@ TISSUE = {
     *("tissue", "tissues", "wm", "gm", "csf", "white", "grey", "gray", "matter", "ventricle", "ventricles"),
     *("ventricular", "parenchyma", "cortex", "cortical", "subcortical", "cerebellum", "hippocampus"),
     *("thalamus", "aseg", "aparc", "background", "foreground", "fov", "body", "brainmask"),
+    *("deepbet", "robex", "icv", "tiv", "intracranial", "eticv", "cerebrum", "hemisphere", "hemispheres"),
+    *("brainstem", "hippo", "hippocampi", "amygdala", "putamen", "caudate", "pallidum", "dgm", "cgm", "gmwm"),
+    *("nawm", "nagm", "parcellation", "lobe", "lobes", "aparc+aseg", "wmparc", "synthseg"),
+    *("vessel", "vessels", "artery", "arteries", "veins", "dura", "dural", "choroid", "plexus"),
+    *("bone", "skin", "eye", "eyes", "pveseg", "pve"),
 }
 """Words before ``mask`` or ``seg`` that speak for tissues, or for the whole brain."""
 
@@ -108,7 +113,7 @@ NOT_DRAWN = CHANGE | {
 }
 """Words before ``mask`` or ``seg`` of what nobody has drawn as a patient's lesions."""
 
-BRAIN_WORDS = {"brain", "bet", "hdbet", "synthstrip", "skullstrip"}
+BRAIN_WORDS = {"brain", "bet", "hdbet", "synthstrip", "skullstrip", "deepbet", "robex"}
 """Those of ``TISSUE`` that mean the whole brain."""
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii", ".hdr", ".img", ".hdr.gz", ".img.gz")

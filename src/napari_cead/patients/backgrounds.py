@@ -25,7 +25,8 @@ ALIKE = 0.1
 """How far apart they may be, as a share of what is faint: far from the brain, ripples have died away."""
 GAP = 0.25
 """Farther below the brain than this share of the brain's range, a positive constant is not where it was shifted to: a
-skull-stripped brain has liquid and a rim that are nearly as dark as the background."""
+skull-stripped brain has liquid and a rim that are nearly as dark as the background. Where it rings, the rim is not
+looked at, so that it may be twice as far; a broken number, which nobody pads with, as far as the values spread."""
 PADDING = frozenset({-1000.0, -1024.0, -2000.0, -2048.0, -3024.0, -32768.0})
 """Constants that programs put where there are no data."""
 
@@ -49,6 +50,8 @@ NOISE = 0.2
 """If more than this share of the slices' border is not even faint, what surrounds the brain is noise, not a ripple."""
 TOUCHING = 0.05
 """A brain that fills more than this share of the slices' border is joined to noise."""
+TISSUE = 0.25
+"""Share of the brain's level above which the border is no noise: there the field of view cuts through the brain."""
 SPONGE = 0.75
 """If more than this share of the finite voxels touches holes, the holes are scattered, and not around the brain."""
 
@@ -107,7 +110,7 @@ def zero_background(volume: NDArray[Any]) -> tuple[NDArray[np.float32] | None, s
             low = max(low, level)
     gap = (low - level) / (high - low) if high > low else np.inf
     if level > 0:
-        shifted = 0 <= gap <= GAP
+        shifted = 0 <= gap <= (1 if level != np.rint(level) else 2 * GAP if ringing else GAP)
     elif level in PADDING:
         shifted = level <= low < level / 2
     else:  # nobody pads with broken numbers
@@ -136,21 +139,25 @@ def still_background(volume: NDArray[np.float32]) -> tuple[NDArray[np.float32] |
     """
     level = typical_level(volume)
     faint = FAINT * level
-    above, below = int(np.count_nonzero(volume > faint)), int(np.count_nonzero(volume < -faint))
+    above = filled = 0
+    for plane in volume:  # slice by slice, in the processor's cache
+        above += int(np.count_nonzero(plane > faint))
+        filled += int(np.count_nonzero(plane != 0))
+    if filled - above <= RIPPLE * above:  # what the scan of a stripped brain with a background of 0 has
+        return None, ""
+    below = int(np.count_nonzero(volume < -faint))
     signed = below > SIGNED * above and _holds_scores(volume, faint)
     if signed and border_share(volume != 0) <= STATED:  # values near 0 lie in the midst of the brain, too
         return None, ""
     faint *= FAINT_SIGNED / FAINT if signed else 1
-    doubtful = int(np.count_nonzero(volume)) - (above + below if signed else above)
-    if (
-        doubtful <= RIPPLE * above
-    ):  # what the scan of a stripped brain with a background of 0 has, without labelling
+    if filled - (above + below if signed else above) <= RIPPLE * above:
         return None, ""
     inside = (np.abs(volume) if signed else volume) > faint
-    if border_share(inside) > NOISE:
+    cut = (np.abs(volume) if signed else volume) > TISSUE * level
+    if border_share(inside & ~cut) > NOISE:
         return None, ""
     brain = _without_shells(inside)
-    if border_share(brain) > TOUCHING:
+    if border_share(brain & ~cut) > max(TOUCHING, TISSUE * border_share(brain & cut)):
         return None, ""
     ripple = (volume != 0) & ~brain & ((np.abs(volume) <= faint) if signed else (volume <= OVERSHOOT * level))
     count = int(np.count_nonzero(ripple))
@@ -213,8 +220,8 @@ def _holds_scores(volume: NDArray[np.float32], faint: float) -> bool:
     return bool(np.count_nonzero(volume[core] < -faint) > SIGNED * np.count_nonzero(core))
 
 
-def _sample(volume: NDArray[Any]) -> NDArray[Any]:
-    step = max(1, volume.size // _SAMPLES) | 1  # odd, so that it is not a multiple of the rows of most scans
+def _sample(volume: NDArray[Any], samples: int = _SAMPLES) -> NDArray[Any]:
+    step = max(1, volume.size // samples) | 1  # odd, so that it is not a multiple of the rows of most scans
     return volume.reshape(-1)[::step]
 
 
@@ -230,7 +237,7 @@ def _spread(values: NDArray[Any]) -> tuple[float, float]:
 
 def typical_level(volume: NDArray[np.float32]) -> float:
     """Return the brain's own level: the median of what is not far below the largest values; 0 if there are none."""
-    values = np.abs(_sample(volume))
+    values = np.abs(_sample(volume, _SAMPLES // 4))
     values = values[values > 0]
     if not values.size:
         values = np.abs(volume[volume != 0])

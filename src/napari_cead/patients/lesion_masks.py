@@ -36,6 +36,9 @@ HEAD = 0.25
 NOT_USED = "that is no lesion mask, so it is not used and the patient counts as unlabelled"
 """What is said of a mask that was found and left out for what it covers."""
 
+FOLLOWS = "follows the outline of the brain"
+"""What is said of a mask of the whole brain; it holds no lesions, and says nothing about them."""
+
 _SMALL = 0.01  # share of all voxels below which a mask is too small to be looked at
 _EVERYWHERE = 0.5  # share of the slices' border; a "brain" that fills more is a background of noise
 
@@ -104,6 +107,13 @@ def place_mask(mask: Volume, grid: Grid, scan: NDArray[np.float32], file: Path) 
     """
     labels, found = clean_mask(mask.data, str(file))
     doubt, resampled = voxel_for_voxel(mask.grid, grid), not mask.grid.matches(grid)
+    if mask.grid.identity and mask.grid.has_orientation and grid.placed and mask.grid.shape != grid.shape:
+        raise MaskError(
+            "its affine is the identity, which says nothing about where it lies, and it has "
+            f"{' x '.join(map(str, mask.grid.shape))} voxels where the scan has {' x '.join(map(str, grid.shape))}",
+            file=file,
+            mend="save the mask with the affine of the scan, or of the grid that it was drawn on",
+        )
     pieces, count = labels.astype(np.uint8), 0
     if resampled and not doubt:
         pieces, count = ndimage.label(labels, structure=np.ones((3, 3, 3)))
@@ -121,9 +131,8 @@ def place_mask(mask: Volume, grid: Grid, scan: NDArray[np.float32], file: Path) 
     notes = (*found, *moved.warnings)
     if not labels.any():
         return LesionMask(lesion, notes, None)
-    lost = Resampled(
-        count, len(np.unique(moved.data)) - (not lesion.all()), _ml(labels, mask.grid), _ml(lesion, grid)
-    )
+    kept = len(np.unique(moved.data[lesion])) if count else 0
+    lost = Resampled(count, kept, _ml(labels, mask.grid), _ml(lesion, grid))
     if not lesion.any():
         if doubt or not _reaches(labels, mask.grid, grid):
             raise MaskError(
@@ -135,16 +144,15 @@ def place_mask(mask: Volume, grid: Grid, scan: NDArray[np.float32], file: Path) 
             file=file,
             mend="draw the mask on the voxels of the scan",
         )
-    if doubt and mask.grid.has_orientation and grid.has_orientation and lesion.any():
-        out = outside(lesion, scan)
-        if out > MOST_OUTSIDE:
+    if (out := outside(lesion, scan)) > OUTSIDE:
+        blind = doubt and mask.grid.has_orientation and grid.has_orientation
+        if blind and out > MOST_OUTSIDE:
             raise MaskError(
                 f"{doubt}; taken voxel for voxel, {out:.0%} of the lesion lies outside the brain",
                 file=file,
                 mend="save the mask with the affine of the scan",
             )
-        if out > OUTSIDE:
-            notes = (*notes, f"{file.name}: {out:.0%} of the lesion lies outside the brain")
+        notes = (*notes, f"{file.name}: {out:.0%} of the lesion lies outside the brain")
     if not count:
         return LesionMask(lesion, notes, None)
     if lost.changed:
@@ -154,7 +162,8 @@ def place_mask(mask: Volume, grid: Grid, scan: NDArray[np.float32], file: Path) 
 
 def outside(lesion: NDArray[np.bool_], scan: NDArray[np.float32]) -> float:
     """Return the share of the lesion voxels that lie where the scan is 0."""
-    return int(np.count_nonzero(lesion & (scan == 0))) / max(1, int(np.count_nonzero(lesion)))
+    there = scan[lesion]
+    return int(np.count_nonzero(there == 0)) / max(1, there.size)
 
 
 def unlike_lesions(lesion: NDArray[np.bool_], scan: NDArray[np.float32]) -> str:
@@ -172,9 +181,11 @@ def unlike_lesions(lesion: NDArray[np.bool_], scan: NDArray[np.float32]) -> str:
         brain = brain_mask(scan > HEAD * typical_level(scan))
     common, whole = int(np.count_nonzero(lesion & brain)), int(np.count_nonzero(brain))
     if 2 * common > OUTLINE * (size + whole):
-        return f"follows the outline of the brain (Dice {2 * common / (size + whole):.2f})"
+        return f"{FOLLOWS} (Dice {2 * common / (size + whole):.2f})"
     if common > (MOST if len(lesion) > SLAB else MOST_OF_A_SLAB) * whole:
         return f"covers {common / whole:.0%} of the brain"
+    if (out := outside(lesion, scan)) > MOST_OUTSIDE:
+        return f"lies outside the brain ({out:.0%} of it)"
     return ""
 
 

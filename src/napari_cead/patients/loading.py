@@ -47,7 +47,8 @@ def load_patient(
             of the same name prefix is found.
         sequence: The sequence to use. A single file whose name says another sequence is taken as that one.
         mask: Lesion mask file (or folder of PNG slices), overriding the one found on disk. One that is found and
-            covers over a third of the brain, or follows its outline, is not used; one that is named here is.
+            covers over a third of the brain, follows its outline, or lies outside of it, is not used; one that is
+            named here is.
         only: Read the chosen sequence (and the mask) alone.
         brain_mask: Brain mask file, for a scan that is not skull-stripped: outside of it the sequences become 0.
         png_first_column: Side of the patient that column 0 of PNG slices shows.

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from ..errors import Cancelled, MaskError, PatientError
 from ..patients import Patient, within_brain
-from ..patients.lesion_masks import unlike_lesions
+from ..patients.aliases import LESION, words_of
+from ..patients.brain import brain_mask
+from ..patients.lesion_masks import FOLLOWS, MOST_OUTSIDE, outside, unlike_lesions
 from ..patients.loading import read_files
 from ..slices import FAMILY, SliceStack, guess_contrast, slice_stack
 from .likeness import alike, signature
@@ -49,7 +51,10 @@ FEW_SLICES = 10
 THUMBNAIL = 96
 """Longest side of a thumbnail in pixels."""
 
-_TOLD = (": the background is ", "NaN or infinite", "voxel for voxel", "resampling keeps")
+_TOLD = (
+    *(": the background is ", "NaN or infinite", "voxel for voxel", "resampling keeps"),
+    "of the lesion lies outside the brain",
+)
 """Words of the patient's warnings that are told of a scan: what was assumed of its values and of its mask."""
 
 _FEW_KEPT = 0.1  # of a head with its background of noise, a brain is more
@@ -283,12 +288,22 @@ def _brain_mask_in_disguise(
     if not (doubt := unlike_lesions(patient.lesion_mask, patient.volume())):
         return None
     file = source.lesion_mask.name
-    if "mask" in file.lower() and source.brain_mask is None:
+    if "mask" in file.lower() and source.brain_mask is None and _of_the_brain(source.lesion_mask, patient):
         notes.append(ScanWarning("note", f"{file} {doubt}, so it is taken as a brain mask"))
         return replace(source, lesion_mask=None, brain_mask=source.lesion_mask)
     sentence = f"{file} {doubt}: that is no lesion mask"
     notes.append(ScanWarning("lesion-mask-unusable", sentence, True))
     return None
+
+
+def _of_the_brain(mask: Path, patient: Patient) -> bool:
+    """Whether a mask that is not of lesions can be of the brain: nothing else may be learnt as healthy inside it."""
+    lesion, scan = patient.lesion_mask, patient.volume()
+    of_lesions = LESION & set(words_of(mask)) or "lesion" in mask.name.lower()
+    if lesion is None or of_lesions or outside(lesion, scan) > MOST_OUTSIDE:
+        return False
+    head = np.count_nonzero(brain_mask(scan))  # with the scalp, which a brain mask leaves out
+    return bool(unlike_lesions(lesion, scan).startswith(FOLLOWS) or 2 * np.count_nonzero(lesion) > head)
 
 
 def _judge(report: ScanReport, patient: Patient, stack: SliceStack, notes: list[ScanWarning]) -> None:

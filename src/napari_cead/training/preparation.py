@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from ..errors import Cancelled, CeadWarning, ParameterError, PatientError, SplitError, StoreError
 from ..patients import PNG_SPACING, SEQUENCES, Patient, find_files, load_patient
-from ..patients.lesion_masks import NOT_USED
+from ..patients.lesion_masks import FOLLOWS, NOT_USED
 from ..patients.loading import read_files
 from ..patients.png import Side
 from ..slices import IntensityScaling, slice_marks, slice_stack
@@ -45,6 +45,7 @@ SPLIT_FILE = "split.json"
 
 _NO_MASK = "no lesion mask, and unlabelled is not healthy"
 _ASSUME = "use --assume-healthy if you know that patients without a mask are healthy"
+_NO_LESIONS = "rename or move that mask if it marks no lesions"
 _SAY_HEALTHY = 'let the list say "healthy": true if you know it'
 _NEEDS_BRAIN = "strip it, or give a brain mask in a scan list (--skull-ok takes such scans as they are)"
 
@@ -254,9 +255,13 @@ class _Preparation:
     ) -> StoredPatient:
         settings = self.settings
         patient = self._load(place, scan)
-        if patient.lesion_mask is None and not (healthy or settings.assume_healthy):
-            reason = next((note.split("; ")[0] for note in patient.warnings if NOT_USED in note), _NO_MASK)
-            raise PatientError(reason, file=place, mend=_ASSUME if scan is None else _SAY_HEALTHY)
+        if patient.lesion_mask is None:
+            refused = next((note for note in patient.warnings if NOT_USED in note), "")
+            reason = refused.split("; ")[0] or _NO_MASK
+            if refused and FOLLOWS not in refused:  # it may mark a lesion larger than any
+                raise PatientError(reason, file=place, mend=_NO_LESIONS)
+            if not (healthy or settings.assume_healthy):
+                raise PatientError(reason, file=place, mend=_ASSUME if scan is None else _SAY_HEALTHY)
         stack = slice_stack(
             patient, scaling=settings.intensity, model_spacing=settings.spacing, size=settings.image_size
         )
