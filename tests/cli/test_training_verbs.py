@@ -290,6 +290,14 @@ def test_wrong_use_is_one_line(call, store, tmp_path, arguments, words):
     assert json.loads(call("runs", "list", "--json")[1]) == []
 
 
+@pytest.mark.parametrize("designs", ["ae", "ae,vae1"])
+def test_resume_begins_what_was_broken_off_before_there_was_a_folder(call, store, tmp_path, designs):
+    out = tmp_path / "runs"
+    status, _, err = call("train", designs, "--data", store, "--out", out, "--no-install", "--resume", *FAST)
+    assert (status, err) == (0, "")
+    assert len(list(out.rglob("model.json"))) == len(designs.split(","))
+
+
 def test_an_option_goes_to_those_of_several_designs_that_it_belongs_to(call, store, tmp_path):
     arguments = ["--data", store, "--out", tmp_path / "runs", "--no-install", "--beta", 4, *FAST]
     status, _, err = call("train", "ae,vae1", *arguments)
