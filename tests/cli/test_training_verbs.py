@@ -264,6 +264,7 @@ def test_squares_can_be_described(call, store, tmp_path):
         (["ae", "--name", "a/b"], "a/b"),
         (["ae", "--resume"], "no training run here"),
         (["ae", "--sequence", "t1_gd"], "this store holds flair"),
+        (["ae", "--events", "nowhere/at/all"], "the events cannot be written"),
         (["ce-ae", "--corruption", "coarse", "--fill", "zero"], "--corruption squares"),
         (["ce-ae", "--max-squares", "0"], "squares"),
         (["ce-ae", "--fill", "pink"], "fill"),
@@ -288,6 +289,14 @@ def test_wrong_use_is_one_line(call, store, tmp_path, arguments, words):
     assert err.startswith("error: ") and err.count("\n") == 1 and words in err
     assert not (tmp_path / "deep").exists()
     assert json.loads(call("runs", "list", "--json")[1]) == []
+
+
+@pytest.mark.parametrize("designs", ["ae", "ae,vae1"])
+def test_resume_begins_what_was_broken_off_before_there_was_a_folder(call, store, tmp_path, designs):
+    out = tmp_path / "runs"
+    status, _, err = call("train", designs, "--data", store, "--out", out, "--no-install", "--resume", *FAST)
+    assert (status, err) == (0, "")
+    assert len(list(out.rglob("model.json"))) == len(designs.split(","))
 
 
 def test_an_option_goes_to_those_of_several_designs_that_it_belongs_to(call, store, tmp_path):
@@ -375,6 +384,15 @@ def test_a_model_that_an_earlier_version_left_uncalibrated_is_not_taken_for_fini
     status, out, _ = call(*arguments, "--resume")
     assert status == 0 and "ae: trained; calibrating" in out and "vae1: finished before" in out
     assert load_card(file.parent).suggestions
+
+
+def test_a_run_cannot_go_back_to_fewer_epochs(call, store, tmp_path):
+    run = ["train", "ae", "--data", store, "--out", tmp_path / "run", "--no-install", *FAST]
+    assert call(*run, "--epochs", 2)[0] == 0
+    card = (tmp_path / "run" / "model" / "model.json").read_bytes()
+    status, _, err = call(*run, "--resume", "--epochs", 1)
+    assert status == 2 and "2 epochs are done here, more than 1" in err and err.count("\n") == 1
+    assert (tmp_path / "run" / "model" / "model.json").read_bytes() == card
 
 
 def test_a_falling_learning_rate_cannot_be_extended_and_the_refusal_says_why(call, store, tmp_path):

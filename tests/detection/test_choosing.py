@@ -90,6 +90,18 @@ def test_a_suggestion_of_a_newer_version_is_used_without_what_is_unknown_and_nam
     assert remarks(MINE) == ()
 
 
+def test_a_suggested_score_of_a_newer_version_is_passed_over_and_named():
+    newer = card(
+        suggestions=(
+            Suggestion(score="colours", rule="x", params={"threshold": 0.3}),
+            Suggestion(score="squared", rule="x", params={"threshold": 0.1}),
+        )
+    )
+    assert settle(newer).score == "squared"
+    (note,) = remarks(newer)
+    assert "suggests the score colours, which this version does not know" in note
+
+
 @pytest.mark.parametrize(
     ("changes", "rule", "given"),
     [

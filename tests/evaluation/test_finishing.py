@@ -15,6 +15,7 @@ from napari_cead.evaluation.finishing import default_name, finish, install, kept
 from napari_cead.training import train
 from napari_cead.training.preparation import prepare
 from napari_cead.zoo import Suggestion, find_models, load_card, load_model, save_model
+from napari_cead.zoo.finding import models_folder
 from small_stores import AE, SIZE, settings, write_patients
 
 
@@ -150,6 +151,20 @@ def test_a_finished_model_is_installed_once(trained):
     folder = finish(result.run)
     assert install(folder).name == install(folder).name == "my-run"
     assert "my-run" in find_models() and "my-run-2" not in find_models()
+
+
+def test_a_damaged_model_of_the_same_name_is_not_replaced(trained):
+    result, _ = trained
+    folder = finish(result.run)
+    damaged = models_folder() / "other"
+    damaged.mkdir(parents=True)
+    (damaged / "model.json").write_text("{")
+    try:
+        assert install(folder, "other").name == "other-2"
+        assert (damaged / "model.json").read_text() == "{"
+    finally:
+        rmtree(damaged)
+        rmtree(damaged.with_name("other-2"), ignore_errors=True)
 
 
 def test_names_come_from_the_folder_or_are_checked(trained, tmp_path):

@@ -1,6 +1,8 @@
 """Cards of older and newer versions: what is missing is the default, what is unknown is named."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,3 +95,13 @@ def test_writing_a_card_anew_says_what_is_left_out(edited, tmp_path):
     folder = edited(lambda values: values.update(colour="red"))
     with pytest.warns(CeadWarning, match="colour: not known to this version, and ignored"):
         zoo.export_model(folder, tmp_path / "out")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_installing_a_card_says_what_is_left_out(edited, tmp_path, monkeypatch, packed):
+    monkeypatch.setenv("NAPARI_CEAD_HOME", str(tmp_path / "home"))
+    source = edited(lambda values: values.update(colour="red"))
+    if packed:
+        source = Path(shutil.make_archive(str(tmp_path / "model"), "zip", source))
+    with pytest.warns(CeadWarning, match="colour: not known to this version, and ignored"):
+        zoo.install_model(source, "newer")

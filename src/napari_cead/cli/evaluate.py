@@ -48,7 +48,7 @@ def evaluate(
         Progress, typer.Option("--progress", help="bar, or json: a line on stderr for each step.")
     ] = Progress.BAR,
 ) -> None:
-    """Measure models on a cohort with lesion masks, beside the two free baselines.
+    """Measure models on a cohort with lesion masks, beside baselines without a network.
 
     An evaluation that was interrupted goes on where it stopped when the same command is given again.
     """

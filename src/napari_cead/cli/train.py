@@ -267,7 +267,7 @@ def train(
         check_name(name)
         if name in find_models() and not keep_out and not resume:
             raise ParameterError(f"there is a model called {name} already", mend="choose another --name")
-    resume = resume and (not alone or out.is_dir() or not out.parent.is_dir())  # else it has not begun
+    resume = resume and (out.is_dir() or not out.parent.is_dir())  # else it has not begun
     base = None if init_from is None else load_card(find_model(init_from))
     stored = stored_in(data, sequence, assume_healthy)
     wanted = preprocessing_for(names, base) if stored is None else preprocessing_in(stored.settings)

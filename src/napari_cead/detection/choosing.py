@@ -11,7 +11,7 @@ from ..zoo import ModelCard, Suggestion
 from .options import MapOptions
 from .params import PostprocessParams
 from .replay import OPTION_FLAGS, OUTSIDE_BRAIN, PARAM_FLAGS
-from .scores import available_scores, check_score
+from .scores import SCORES, available_scores, check_score
 
 DEFAULT_SCORE = "residual"
 
@@ -217,11 +217,13 @@ def remarks(card: ModelCard) -> tuple[str, ...]:
         for name in suggestion.params
         if name not in PostprocessParams.model_fields
     )
-    if not unknown:
+    scores = dict.fromkeys(one.score for one in card.suggestions if one.score not in SCORES)
+    if not (unknown or scores):
         return card.remarks
+    named = ", ".join((*unknown, *(f"the score {name}" for name in scores)))
     return (
         *card.remarks,
-        f"{card.name} suggests {', '.join(unknown)}, which this version does not know: update napari-cead",
+        f"{card.name} suggests {named}, which this version does not know: update napari-cead",
     )
 
 

@@ -22,6 +22,7 @@ from ..zoo import (
     ModelCard,
     Parent,
     check_name,
+    damaged_models,
     find_models,
     install_model,
     load_card,
@@ -235,9 +236,9 @@ def install(folder: Path, name: str | None = None) -> Path:
         OutputError: If it cannot be written.
     """
     card = load_card(folder)
-    wanted, taken = name or card.name, find_models()
+    wanted, taken, damaged = name or card.name, find_models(), damaged_models()
     called, number = wanted, 1
-    while called in taken and load_card(taken[called]).sha256 != card.sha256:
+    while called in damaged or (called in taken and load_card(taken[called]).sha256 != card.sha256):
         number += 1
         called = f"{wanted}-{number}"
     return install_model(folder, called, replace=True)

@@ -269,6 +269,12 @@ def _check_resume(run: RunFolder, settings: TrainingSettings, store: SliceStore)
             file=run.path,
             mend="resume it with the settings it was started with, or choose another --out",
         )
+    if settings.epochs < (done := run.epochs_done()):
+        raise RunError(
+            f"{done} epochs are done here, more than {settings.epochs}",
+            file=run.path,
+            mend=f"resume it with --epochs {done} or more, or train {settings.epochs} into another --out",
+        )
     if plan.fingerprint != store.fingerprint:
         raise RunError(
             f"the run here was started with other data ({plan.data})",

@@ -36,9 +36,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..atomic import strict
 from ..errors import OutputError
@@ -67,12 +68,26 @@ class EventFile:
             OutputError: If the file cannot be written.
         """
         line = json.dumps(strict({"time": round(time.time(), 3), **event}), allow_nan=False)
+        with self._opened() as stream:
+            if not self._whole and _ends_within_a_line(stream):
+                line = "\n" + line  # a process was killed while it wrote
+            self._whole = True
+            stream.write(line.encode() + b"\n")
+
+    def check(self) -> None:
+        """Find out whether events can be written, before there are any.
+
+        Raises:
+            OutputError: If the file cannot be written.
+        """
+        with self._opened():
+            pass
+
+    @contextmanager
+    def _opened(self) -> Iterator[BinaryIO]:
         try:
             with self.path.open("ab+") as stream:
-                if not self._whole and _ends_within_a_line(stream):
-                    line = "\n" + line  # a process was killed while it wrote
-                self._whole = True
-                stream.write(line.encode() + b"\n")
+                yield stream
         except OSError as error:
             raise OutputError(
                 f"the events cannot be written ({error.strerror or error})",

@@ -165,7 +165,10 @@ def attended(
         check_folder(run.path, BEGUN | ENDED if run.exists() else frozenset())
         own = run.path / EVENTS_FILE
         paths = dict.fromkeys([own, *([Path(events)] if events is not None else [])])
-        session = Session(run, [EventFile(path) for path in paths if path == own or not _same(path, own)])
+        files = [EventFile(path) for path in paths if path == own or not _same(path, own)]
+        for file in files[1:]:
+            file.check()
+        session = Session(run, files)
         if arguments is not None:
             save_command(run.path, arguments)
             remember(run.path)

@@ -42,11 +42,14 @@ def install_model(source: str | Path, name: str | None = None, *, replace: bool 
     if path.is_file() and is_archive(path):
         with open_archive(path) as archive:
             target = _place(archive.card.name if name is None else name, replace)
+            warn_of_remarks(archive.card)
             with replacing_folder(target) as temporary:
                 archive.extract(temporary, target.name)
         return target
     folder = find_model(source)
-    target = _place(load_card(folder).name if name is None else name, replace)
+    card = load_card(folder)
+    target = _place(card.name if name is None else name, replace)
+    warn_of_remarks(card)
     return copy_model(folder, target, target.name)
 
 
