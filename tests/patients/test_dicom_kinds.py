@@ -140,6 +140,14 @@ def test_what_is_no_mr_is_refused_however_it_is_named(tmp_path, scan, modality):
     assert check_cohort(tmp_path / "x").findings[0].code == "unrecognised"
 
 
+@pytest.mark.parametrize("modality", ["", "MR"])
+def test_the_kind_of_object_tells_where_the_modality_does_not(tmp_path, scan, modality):
+    write_slices(tmp_path / "x", scan, AFFINE, kind=CTImageStorage, Modality=modality)
+    with pytest.raises(PatientError, match="it is of the kind CT Image, not MR"):
+        cead.load_patient(tmp_path / "x")
+    assert check_cohort(tmp_path / "x").findings
+
+
 def test_a_ct_beside_the_flair_is_passed_over(tmp_path, scan):
     write_slices(tmp_path / "x", scan, AFFINE, name="A{}.dcm")
     write_slices(

@@ -68,8 +68,14 @@ class BidsName:
 
 
 def parse(path: str | Path) -> BidsName | None:
-    """Take a file name apart; None if it is not one of BIDS."""
+    """Take a file name apart; None if it is not one of BIDS.
+
+    The suffix of a mask may be that of its scan and one of its own: ``sub-01_FLAIR_roi``.
+    """
     *pairs, suffix = stem(path).split("_")
+    plain = next((at for at, pair in enumerate(pairs) if "-" not in pair), len(pairs))
+    if split_name("_".join((*pairs[plain:], suffix)))[1] == MASK:
+        pairs, suffix = pairs[:plain], "_".join((*pairs[plain:], suffix))
     entities = dict(pair.split("-", 1) for pair in pairs if "-" in pair)
     return BidsName(entities, suffix) if "sub" in entities and len(entities) == len(pairs) else None
 

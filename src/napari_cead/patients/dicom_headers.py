@@ -70,6 +70,7 @@ _IN_GROUPS = {
     },
     "MRDiffusionSequence": {"DiffusionBValue": "DiffusionBValue"},
     "MRTimingAndRelatedParametersSequence": {"RepetitionTime": "RepetitionTime", "FlipAngle": "FlipAngle"},
+    "MRModifierSequence": {"InversionTimes": "InversionTime"},
     "CardiacSynchronizationSequence": {"NominalCardiacTriggerDelayTime": "NominalCardiacTriggerDelayTime"},
     "FrameContentSequence": {
         "StackID": "StackID",
@@ -144,6 +145,12 @@ def pydicom() -> Any:
     if not isinstance(misc.warnings, _Warnings):
         misc.warnings = _Warnings()
     return import_module("pydicom")
+
+
+def class_name(uid: str) -> str:
+    """Return what the standard calls a class of objects, without "Storage"; empty if it does not know it."""
+    name = str(pydicom().uid.UID(uid).name)
+    return "" if name == uid else name.removesuffix(" Storage")
 
 
 def header_of(file: Path) -> Header | None:

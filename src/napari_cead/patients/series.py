@@ -97,7 +97,9 @@ def _what_repeats(frames: Sequence[Frame]) -> str:
     for name in sorted(frames[0].moments, key=_VAGUE.__contains__):
         if (count := len({frame.moments.get(name, "") for frame in frames})) > 1:
             return f"{count} that differ in {name}"
-    return "a series over time, or of several echoes"
+    return (
+        "their headers do not tell them apart: a series over time, several echoes, or copies under new names"
+    )
 
 
 def _laid(
