@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .aliases import MASK, SEQUENCES, is_image, split_name, stem
-from .marks import MADE, kind_of
+from .marks import kind_of, passed_over
 
 OTHER_FOLDERS = ("derivatives", "sourcedata", "code", "stimuli")
 """Folders of a dataset whose files are not its patients."""
@@ -117,7 +117,7 @@ def scans_of(folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
         if name is None or name.subject != subject or name.sequence is None:
             continue
         if (kind := kind_of(file)) is not None:
-            notes.append(f"{file.name} is {MADE[kind]}, so it is not taken as a scan")
+            notes.append(passed_over(file.name, kind, name.sequence))
             continue
         rank = (
             "space" in name.entities,
@@ -157,7 +157,7 @@ def mask_of(scan: Path) -> tuple[Path | None, tuple[str, ...]]:
         if rank is not None:
             same = sum(found.entities.get(key) == value for key, value in name.entities.items())
             if (kind := kind_of(file)) is not None:
-                made.append(f"{_shown(file, scan)} is {MADE[kind]}, so it is not taken as the lesion mask")
+                made.append(passed_over(_shown(file, scan), kind, MASK))
                 continue
             ranked.append((rank, -same, "consensus" not in file.name.lower(), _natural(file.name), file))
     if not ranked:
