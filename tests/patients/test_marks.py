@@ -210,6 +210,9 @@ def test_check_finds_a_result_that_bears_the_name_of_a_scan(patient, tmp_path):
     assert "but an anomaly map that napari-cead made" in finding.sentence
     with pytest.raises(PatientError, match="no scan lies in this folder, but an anomaly map"):
         cead.load_patient(tmp_path / "cohort" / "bert")
+    shutil.copy(tmp_path / "anna" / "flair.nii.gz", tmp_path / "cohort" / "bert" / "scan.nii.gz")
+    with pytest.raises(PatientError, match="no name in this folder tells which scan is which"):
+        cead.load_patient(tmp_path / "cohort" / "bert")
 
 
 @pytest.mark.parametrize("name", ["flair.img", "flair.hdr", "FLAIR.IMG"])

@@ -225,8 +225,9 @@ def _in_folder(folder: Path, sequence: str) -> PatientFiles:
     if holds_dicom(folder):
         return _dicom(folder, sequence)
     below = next(find_patients(folder), None)
-    made = [MADE[kind] for file in scan_files(folder) if (kind := kind_of(file)) is not None]
-    if made and below is None:
+    images = {file: kind_of(file) for file in scan_files(folder) if read_name(file).role not in NO_SCANS}
+    made = [MADE[kind] for kind in images.values() if kind is not None]
+    if made and below is None and len(made) == len(images):
         raise PatientNotFoundError(
             f"no scan lies in this folder, but {made[0]}",
             file=folder,
