@@ -23,6 +23,8 @@ _TAGS = {
     "instance": "SOPInstanceUID",
     "class": "SOPClassUID",
     "study": "StudyInstanceUID",
+    "patient": "PatientID",
+    "place": "FrameOfReferenceUID",
     "series": "SeriesInstanceUID",
     "number": "SeriesNumber",
     "description": "SeriesDescription",
@@ -39,6 +41,8 @@ _TRAITS = {
     "sequence": "ScanningSequence",
     "inversion time": "InversionTime",
     "flip angle": "FlipAngle",
+    "sequence name": "SequenceName",
+    "options": "ScanOptions",
 }
 _MOMENTS = {
     "time point": ("TemporalPositionIndex", "TemporalPositionIdentifier"),
