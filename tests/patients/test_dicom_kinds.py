@@ -314,3 +314,15 @@ def test_a_place_of_its_own_for_every_slice_says_nothing(tmp_path, scan):
     each = [{"FrameOfReferenceUID": f"1.2.3.{index}"} for index in range(9)]
     write_slices(tmp_path / "x", scan, AFFINE, each=each)
     np.testing.assert_array_equal(source(cead.load_patient(tmp_path / "x").files["flair"])[0], scan)
+
+
+def test_volumes_that_may_lie_in_one_another_are_told(tmp_path, scan):
+    write_slices(tmp_path / "x", scan, AFFINE, name="A{:03d}.dcm", RepetitionTime=9000)
+    write_slices(
+        tmp_path / "x", scan, AFFINE, positions=np.arange(9) + 0.5, name="B{:03d}.dcm", RepetitionTime=500
+    )
+    with pytest.warns(
+        CeadWarning, match=r"slices differ in repetition time \(500, 9000\), so this may be 2 volumes"
+    ):
+        cead.load_patient(tmp_path / "x")
+    assert "series" in check_cohort(tmp_path / "x").counts()
