@@ -111,7 +111,8 @@ def _what_varies(frames: Sequence[Frame]) -> list[str]:
         values = sorted({_rounded(frame.moments.get(name, "")) for frame in frames})
         if 1 < len(values) < len(frames):
             notes.append(
-                f"slices differ in {name} ({', '.join(values[:3])}), so this may be {len(values)} volumes in one another"
+                f"slices differ in {name} ({', '.join(values[:3])}), so this may be {len(values)} volumes "
+                "in one another"
             )
     return notes
 
