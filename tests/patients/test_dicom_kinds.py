@@ -140,6 +140,14 @@ def test_what_is_no_mr_is_refused_however_it_is_named(tmp_path, scan, modality):
     assert check_cohort(tmp_path / "x").findings[0].code == "unrecognised"
 
 
+@pytest.mark.parametrize("modality", ["", "MR"])
+def test_the_kind_of_object_tells_where_the_modality_does_not(tmp_path, scan, modality):
+    write_slices(tmp_path / "x", scan, AFFINE, kind=CTImageStorage, Modality=modality)
+    with pytest.raises(PatientError, match="it is of the kind CT Image, not MR"):
+        cead.load_patient(tmp_path / "x")
+    assert check_cohort(tmp_path / "x").findings
+
+
 def test_a_ct_beside_the_flair_is_passed_over(tmp_path, scan):
     write_slices(tmp_path / "x", scan, AFFINE, name="A{}.dcm")
     write_slices(
@@ -286,3 +294,35 @@ def test_the_separator_in_names_inside_a_zip(tmp_path, scan):
         again = cead.load_patient(patient.files["flair"])
         np.testing.assert_array_equal(again.volume(), patient.volume())
         assert place_below(place, tmp_path) == Path("all#1") / place.name.rpartition(".zip#")[2]
+
+
+@pytest.mark.parametrize("keyword", ["StudyInstanceUID", "PatientID", "FrameOfReferenceUID"])
+@pytest.mark.parametrize("apart", [0, 0.5], ids=["at one place", "between"])
+def test_two_sessions_under_one_uid_are_two_series(tmp_path, scan, keyword, apart):
+    write_slices(tmp_path / "x", scan, AFFINE, name="A{:03d}.dcm", **{keyword: "1.2.3.1"})
+    steps = np.arange(9) + apart
+    write_slices(
+        tmp_path / "x", scan + 1, AFFINE, positions=steps, name="B{:03d}.dcm", **{keyword: "1.2.3.2"}
+    )
+    with pytest.raises(SeriesError, match=r"2 series look like flair: .*session 2, 9 slices") as caught:
+        cead.load_patient(tmp_path / "x")
+    for part, (place, _) in enumerate(caught.value.choices):
+        np.testing.assert_array_equal(source(place)[0], scan + part)
+
+
+def test_a_place_of_its_own_for_every_slice_says_nothing(tmp_path, scan):
+    each = [{"FrameOfReferenceUID": f"1.2.3.{index}"} for index in range(9)]
+    write_slices(tmp_path / "x", scan, AFFINE, each=each)
+    np.testing.assert_array_equal(source(cead.load_patient(tmp_path / "x").files["flair"])[0], scan)
+
+
+def test_volumes_that_may_lie_in_one_another_are_told(tmp_path, scan):
+    write_slices(tmp_path / "x", scan, AFFINE, name="A{:03d}.dcm", RepetitionTime=9000)
+    write_slices(
+        tmp_path / "x", scan, AFFINE, positions=np.arange(9) + 0.5, name="B{:03d}.dcm", RepetitionTime=500
+    )
+    with pytest.warns(
+        CeadWarning, match=r"slices differ in repetition time \(500, 9000\), so this may be 2 volumes"
+    ):
+        cead.load_patient(tmp_path / "x")
+    assert "series" in check_cohort(tmp_path / "x").counts()

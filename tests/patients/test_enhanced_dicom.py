@@ -114,7 +114,7 @@ def test_compressed_frames_keep_their_own_slopes(tmp_path, scan, compressor):
             lambda part: {"CardiacSynchronizationSequence": {"NominalCardiacTriggerDelayTime": 10.0 * part}},
             "trigger time",
         ),
-        (lambda part: {}, "a series over time, or of several echoes"),
+        (lambda part: {}, "a series over time, several echoes, or copies"),
         (
             lambda part: {"FrameContentSequence": {"FrameAcquisitionDateTime": f"2020010101010{part}"}},
             "differ in time",
@@ -147,6 +147,7 @@ def test_what_repeats_is_named_and_refused(tmp_path, scan, groups, words):
     ("groups", "words"),
     [
         (lambda part: {"MREchoSequence": {"EffectiveEchoTime": 80.0 + part * 40}}, "echo time 120"),
+        (lambda part: {"MRModifierSequence": {"InversionTimes": [800.0 + part]}}, "inversion time 801"),
         (
             lambda part: {
                 "MRImageFrameTypeSequence": {"ComplexImageComponent": ("MAGNITUDE", "PHASE")[part]}

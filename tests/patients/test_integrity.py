@@ -183,6 +183,17 @@ def test_a_mask_that_was_not_recognised_is_listed(cohort, name, why):
     assert report.labelled == 2
 
 
+@pytest.mark.parametrize("place", ["Mets_001/masks/drawn", "Mets_001/seg/Mets_001", "Labels/Mets_001_x"])
+def test_a_mask_in_a_folder_of_masks_is_listed(cohort, place):
+    expected = cohort / "train" / f"{place}.nii.gz"
+    expected.parent.mkdir()
+    (cohort / "train" / "Mets_001" / "seg.nii.gz").rename(expected)
+    found = [finding for finding in check_cohort(cohort).findings if finding.code == "mask-name"]
+    assert [(finding.patient, finding.file) for finding in found] == [("Mets_001", expected)]
+    expected.rename(expected.with_name("Mets_001_brain_mask.nii.gz"))
+    assert "mask-name" not in check_cohort(cohort).counts()
+
+
 @pytest.mark.parametrize(
     "name", ["brain_mask", "csf_mask", "flair_brainmask.DERIVED", "change_mask_on_t1", "adc", "fine"]
 )

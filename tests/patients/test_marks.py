@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import napari_cead as cead
+from enhanced import write_slices
 from napari_cead.errors import CeadWarning, PatientError
 from napari_cead.patients import find_files, find_patients
 from napari_cead.patients.integrity import check_cohort
@@ -179,3 +180,64 @@ def test_a_folder_of_results_is_no_stray_of_a_cohort(patient, tmp_path):
     report = check_cohort(tmp_path)
     assert report.clean
     assert [each.name for each in report.patients] == ["anna"]
+
+
+@pytest.mark.parametrize(
+    "name", ["anna/seg", "flat/c_seg", "Dataset001/labelsTr/a", "sub-01/anat/sub-01_label-lesion_mask"]
+)
+def test_check_finds_a_result_in_the_place_of_a_reference(patient, tmp_path, name):
+    cohort = tmp_path / "cohort"
+    for scan in (
+        *("anna/flair", "flat/c_flair", "flat/d_flair", "sub-01/anat/sub-01_FLAIR"),
+        *(f"Dataset001/imagesTr/{case}_0000" for case in "ab"),
+    ):
+        (cohort / scan).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(tmp_path / "anna" / "flair.nii.gz", cohort / f"{scan}.nii.gz")
+    (cohort / "Dataset001" / "dataset.json").write_text('{"channel_names": {"0": "FLAIR"}}')
+    write(patient, cohort / f"{name}.nii.gz", "mask")
+    report = check_cohort(cohort)
+    (finding,) = report.findings
+    assert finding.code == "result"
+    assert "is a mask that napari-cead detected, so it is not taken as the lesion mask" in finding.sentence
+    assert report.labelled == 0
+
+
+def test_check_finds_a_result_that_bears_the_name_of_a_scan(patient, tmp_path):
+    shutil.copytree(tmp_path / "anna", tmp_path / "cohort" / "anna")
+    write(patient, tmp_path / "cohort" / "bert" / "flair.nii.gz", "anomaly map")
+    (finding,) = check_cohort(tmp_path / "cohort").findings
+    assert (finding.code, finding.file) == ("unrecognised", tmp_path / "cohort" / "bert")
+    assert "but an anomaly map that napari-cead made" in finding.sentence
+    with pytest.raises(PatientError, match="no scan lies in this folder, but an anomaly map"):
+        cead.load_patient(tmp_path / "cohort" / "bert")
+    shutil.copy(tmp_path / "anna" / "flair.nii.gz", tmp_path / "cohort" / "bert" / "scan.nii.gz")
+    with pytest.raises(PatientError, match="no name in this folder tells which scan is which"):
+        cead.load_patient(tmp_path / "cohort" / "bert")
+
+
+@pytest.mark.parametrize("name", ["flair.img", "flair.hdr", "FLAIR.IMG"])
+def test_the_mark_of_a_pair_holds_for_both_its_files(patient, tmp_path, name):
+    image = nib.load(write(patient, tmp_path / "a.nii", "anomaly map"))
+    nib.save(nib.Nifti1Pair(np.asarray(image.dataobj), image.affine, image.header), tmp_path / "flair.img")
+    if name.isupper():
+        for file in ("flair.img", "flair.hdr"):
+            (tmp_path / file).rename(tmp_path / file.upper())
+    assert kind_of(tmp_path / name) == "anomaly map"
+    with pytest.raises(PatientError, match="this is an anomaly map that napari-cead made"):
+        cead.load_patient(tmp_path / name)
+
+
+def test_a_result_in_a_dicom_folder_is_said(patient, tmp_path):
+    volume, affine = patient.grid.to_source(patient.volume()), patient.grid.affine
+    write_slices(tmp_path / "x", volume.astype(np.uint16), affine)
+    write(patient, tmp_path / "x" / "seg.nii.gz", "mask")
+    files = find_files(tmp_path / "x")
+    assert files.mask is None
+    assert files.notes == (
+        "seg.nii.gz is a mask that napari-cead detected, so it is not taken as the lesion mask",
+    )
+    for rater in (2, 1):
+        write(patient, tmp_path / "x" / f"lesion_mask_{rater}.nii.gz")
+    files = find_files(tmp_path / "x")
+    assert files.mask == tmp_path / "x" / "lesion_mask_1.nii.gz"
+    assert "lesion_mask_1.nii.gz is taken as the lesion mask, not lesion_mask_2.nii.gz" in files.notes

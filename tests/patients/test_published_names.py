@@ -171,6 +171,20 @@ DATA_SETS = {
             )
         },
     ),
+    "OpenNeuro, masks named after their scans": (
+        "sub-00001/anat/sub-00001_{acq-iso08_T1w,acq-T2sel_FLAIR,acq-T2sel_FLAIR_roi,acq-T2sel_FLAIR_bet_mask}.nii.gz",
+        {
+            "sub-00001": (
+                "sub-00001/anat/sub-00001_acq-",
+                {"flair": "T2sel_FLAIR", "t1_pre": "iso08_T1w"},
+                "T2sel_FLAIR_roi",
+            )
+        },
+    ),
+    "masks named before their scans": (
+        "Patient-1/1-{Flair,T1,LesionSeg-Flair}.nii",
+        {"Patient-1": ("Patient-1/1-", {"flair": "Flair", "t1_pre": "T1"}, "LesionSeg-Flair")},
+    ),
     "OpenNeuro": (
         "sub-01/anat/sub-01_{FLAIR,T1w,ce-gadolinium_T1w,T2w}.nii.gz "
         "sub-01/func/sub-01_task-rest_bold.nii.gz "
@@ -263,6 +277,7 @@ def test_files_of_a_number_go_together(tmp_path):
     [
         *("brain_mask", "anna_flair_bet_mask", "wm_mask", "csf_seg", "brain_segmentation", "ventricle_mask"),
         *("intracranial_mask", "icv_mask", "deepbet_mask", "vessel_mask", "hippo_mask", "brainstem_seg"),
+        *("tiv_mask", "vent_mask", "brain_mask_flair"),
     ],
 )
 def test_a_brain_or_tissue_mask_is_no_lesion_mask(tmp_path, name):
@@ -283,6 +298,21 @@ def test_a_mask_that_may_be_one_of_the_brain_is_said(tmp_path, name):
         assert files.notes == (
             f"the name of {name}.nii.gz leaves open whether lesions or the brain are marked; what it covers decides",
         )
+
+
+@pytest.mark.parametrize(
+    "name", ["mask_flair", "lesion_mask_FLAIR", "seg_flair", "flair_pred", "FLAIR_csf", "ples_lpa_FLAIR"]
+)
+def test_what_was_made_from_a_flair_is_not_taken_for_it(tmp_path, name):
+    for each in ("t1_pre", name):
+        (tmp_path / f"{each}.nii.gz").touch()
+    assert find_files(tmp_path).sequences == {"t1_pre": tmp_path / "t1_pre.nii.gz"}
+
+
+def test_a_scan_with_its_lesions_filled_is_no_mask(tmp_path):
+    for name in ("FLAIR", "T1_lesion_filled", "wmh"):
+        (tmp_path / f"{name}.nii.gz").touch()
+    assert find_files(tmp_path).mask == tmp_path / "wmh.nii.gz"
 
 
 def test_hidden_files_are_nobodys(tmp_path):

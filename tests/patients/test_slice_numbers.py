@@ -31,7 +31,7 @@ def slices(mask):
     return np.flatnonzero(mask.any(axis=(1, 2))).tolist()
 
 
-@pytest.mark.parametrize("name", ["{:03d}.png", "{}.png", "{:05d}.png"])
+@pytest.mark.parametrize("name", ["{:03d}.png", "{}.png", "{:05d}.png", "{:03d}.PNG"])
 def test_a_mask_of_some_slices_lies_on_those(scan, name):
     write(scan / "seg", range(8, 18), lambda number: 255, name)
     with pytest.warns(
@@ -68,6 +68,24 @@ def test_numbers_that_the_scan_lacks_are_refused(scan, numbers, first):
     ):
         cead.load_patient(scan)
     assert ("mask-place", "seg") in [(each.code, each.file.name) for each in check_cohort(scan).findings]
+
+
+def test_slices_of_another_size_are_refused(scan, tmp_path):
+    for folder in (scan / "seg", scan / "1"):
+        write(folder, range(25), lambda number: 255)
+        for file in folder.iterdir():
+            Image.open(file).reduce(2).save(file)
+    with pytest.raises(MaskError, match=r"seg: the slices have 4x5 pixels, those of the scan 8x10; give"):
+        cead.load_patient(scan)
+    assert [(each.code, each.file.name) for each in check_cohort(scan).findings] == [
+        ("shape", "1"),
+        ("mask-place", "seg"),
+    ]
+    write(tmp_path / "x" / "flair", [3])
+    write(tmp_path / "x" / "mask", [3], lambda number: 255)
+    Image.open(tmp_path / "x" / "mask" / "003.png").reduce(2).save(tmp_path / "x" / "mask" / "003.png")
+    with pytest.raises(MaskError, match="the slices have 4x5 pixels"):
+        cead.load_patient(tmp_path / "x" / "flair" / "003.png")
 
 
 def test_another_sequence_is_placed_by_number_too_or_left_out(scan):

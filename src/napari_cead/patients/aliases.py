@@ -80,7 +80,8 @@ PROCESSED = {
 NOT_A_SCAN = {
     *("bias", "field", "biasfield", "warp", "jacobian", "mean", "std", "diff", "map", "anomaly"),
     *("prob", "probability", "probseg", "pve", "phase", "real", "imag", "reconstruction", "residual"),
-    *("corrections", "detected"),
+    *("corrections", "detected", "pred", "prediction", "predicted", "predictions", "subtraction"),
+    *("gm", "wm", "csf", "ventricle", "ventricles", "mixeltype", "pveseg"),
 }
 """Words after a sequence's name that tell of something computed from the scan."""
 
@@ -96,11 +97,46 @@ TISSUE = {
     *("tissue", "tissues", "wm", "gm", "csf", "white", "grey", "gray", "matter", "ventricle", "ventricles"),
     *("ventricular", "parenchyma", "cortex", "cortical", "subcortical", "cerebellum", "hippocampus"),
     *("thalamus", "aseg", "aparc", "background", "foreground", "fov", "body", "brainmask"),
-    *("deepbet", "robex", "icv", "tiv", "intracranial", "eticv", "cerebrum", "hemisphere", "hemispheres"),
-    *("brainstem", "hippo", "hippocampi", "amygdala", "putamen", "caudate", "pallidum", "dgm", "cgm", "gmwm"),
-    *("nawm", "nagm", "parcellation", "lobe", "lobes", "aparc+aseg", "wmparc", "synthseg"),
-    *("vessel", "vessels", "artery", "arteries", "veins", "dura", "dural", "choroid", "plexus"),
-    *("bone", "skin", "eye", "eyes", "pveseg", "pve"),
+    *(
+        "deepbet",
+        "robex",
+        "icv",
+        "tiv",
+        "etiv",
+        "eticv",
+        "intracranial",
+        "cerebrum",
+        "hemisphere",
+        "hemispheres",
+    ),
+    *(
+        "brainstem",
+        "pons",
+        "hippo",
+        "hippocampi",
+        "amygdala",
+        "putamen",
+        "caudate",
+        "pallidum",
+        "dgm",
+        "cgm",
+        "gmwm",
+    ),
+    *("nawm", "nagm", "parcellation", "lobe", "lobes", "aparc+aseg", "wmparc", "synthseg", "freesurfer"),
+    *(
+        "vent",
+        "vents",
+        "vessel",
+        "vessels",
+        "artery",
+        "arteries",
+        "veins",
+        "dura",
+        "dural",
+        "choroid",
+        "plexus",
+    ),
+    *("bone", "skin", "eye", "eyes", "pveseg", "pve", "fg"),
 }
 """Words before ``mask`` or ``seg`` that speak for tissues, or for the whole brain."""
 
@@ -162,6 +198,8 @@ _LONGEST = max(map(len, _PHRASES))
 _LINKS = {"on", "in", "to", "onto", "into"}
 _GENERIC = {"mask", "msk", "label", "labels", "roi", "dseg", "annotation", "annotations"}
 _AGREED = {"consensus", "staple", "majority"}
+_DRAWN = _GENERIC | {"seg", "segm", "segmentation", "gt", "truth", "groundtruth", "lesionmask", "brainmask"}
+_FILLED = {"filled", "inpainted", "inpaint"}
 _ABOUT = LESION | TISSUE | NOT_DRAWN | PROCESSED | ENHANCING | _AGREED | {"of", "the", "3d", "2d"}
 _RATER = re.compile(r"(?:rater|reader|expert|observer|r)?(\d{1,2})")
 _NUMBERED = re.compile(r"([a-z]+?)(\d{1,2})")
@@ -281,13 +319,19 @@ def _parse(whole: str, words: list[tuple[int, int, str]]) -> Name | None:
         return _flair(whole, words)
     start, end, role = match
     if role in SEQUENCES:
+        before = _match(texts, start)
+        if before is not None and texts[start - 1] in _DRAWN:  # mask_FLAIR, LesionSeg-T1
+            return _mask(whole, words, *before)
+        # LST calls its lesion probabilities ples.
+        if "ples" in texts[:start] or (start and texts[start - 1] in NOT_DRAWN):
+            return None
         if "_".join(texts[start:end]) in WEAK:
             if (flair := _flair(whole, words)) is not None:
                 return flair
             if start and end - start == 1 and texts[start - 1] in ("t2", "t2w") and texts[start] in ENHANCING:
                 start, role = start - 1, "t2"
         return _scan(whole, words, start, end, role, len(texts))
-    return _mask(whole, words, start, end, role)
+    return None if _FILLED & set(texts[end:]) else _mask(whole, words, start, end, role)
 
 
 def _match(texts: list[str], end: int) -> tuple[int, int, str] | None:
@@ -346,7 +390,7 @@ def _mask(whole: str, words: list[tuple[int, int, str]], start: int, end: int, r
     lesion = (
         bool(LESION & set(said)) or bool(_AGREED & set(said)) or said[0] in ("lesionmask", "gt", "ground")
     )
-    at, about = start, False
+    at, about = start, _match(texts, len(texts)) is not None and end < len(texts)
     while at and (texts[at - 1] in _ABOUT or _sequence(texts, at)):
         word = texts[at - 1]
         if role == MASK and word in NOT_DRAWN:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .aliases import MASK, SEQUENCES, is_image, split_name, stem
-from .marks import MADE, kind_of
+from .marks import kind_of, passed_over
 
 OTHER_FOLDERS = ("derivatives", "sourcedata", "code", "stimuli")
 """Folders of a dataset whose files are not its patients."""
@@ -68,8 +68,14 @@ class BidsName:
 
 
 def parse(path: str | Path) -> BidsName | None:
-    """Take a file name apart; None if it is not one of BIDS."""
+    """Take a file name apart; None if it is not one of BIDS.
+
+    The suffix of a mask may be that of its scan and one of its own: ``sub-01_FLAIR_roi``.
+    """
     *pairs, suffix = stem(path).split("_")
+    plain = next((at for at, pair in enumerate(pairs) if "-" not in pair), len(pairs))
+    if split_name("_".join((*pairs[plain:], suffix)))[1] == MASK:
+        pairs, suffix = pairs[:plain], "_".join((*pairs[plain:], suffix))
     entities = dict(pair.split("-", 1) for pair in pairs if "-" in pair)
     return BidsName(entities, suffix) if "sub" in entities and len(entities) == len(pairs) else None
 
@@ -111,7 +117,7 @@ def scans_of(folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
         if name is None or name.subject != subject or name.sequence is None:
             continue
         if (kind := kind_of(file)) is not None:
-            notes.append(f"{file.name} is {MADE[kind]}, so it is not taken as a scan")
+            notes.append(passed_over(file.name, kind, name.sequence))
             continue
         rank = (
             "space" in name.entities,
@@ -151,7 +157,7 @@ def mask_of(scan: Path) -> tuple[Path | None, tuple[str, ...]]:
         if rank is not None:
             same = sum(found.entities.get(key) == value for key, value in name.entities.items())
             if (kind := kind_of(file)) is not None:
-                made.append(f"{_shown(file, scan)} is {MADE[kind]}, so it is not taken as the lesion mask")
+                made.append(passed_over(_shown(file, scan), kind, MASK))
                 continue
             ranked.append((rank, -same, "consensus" not in file.name.lower(), _natural(file.name), file))
     if not ranked:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from ..errors import PatientNotFoundError
 from .aliases import MASK, MASK_FOLDERS, SEQUENCES, STAGES, Name, is_image, read_name, stem
-from .marks import MADE, kind_of
+from .marks import kind_of, passed_over
 from .nnunet import is_images_folder, labels_of, split_case
 
 Named = tuple[Name, Path]
@@ -88,8 +88,8 @@ def cases(folder: Path, only: str | None = None) -> dict[str, PatientFiles]:
         ]
         chosen = choose((*scans[case], *beside))
         if chosen.sequences:
-            labels = labels_of(folder, case) if numbered and chosen.mask is None else None
-            found[case] = replace(chosen, name=case, mask=chosen.mask or labels)
+            labels, said = labels_of(folder, case) if numbered and chosen.mask is None else (None, ())
+            found[case] = replace(chosen, name=case, mask=chosen.mask or labels, notes=(*chosen.notes, *said))
     return found
 
 
@@ -115,8 +115,7 @@ def choose(files: Iterable[Named], wanted: str = "flair") -> PatientFiles:
         if name.role not in (*SEQUENCES, MASK):
             continue
         if (kind := kind_of(file)) is not None:
-            what = "the lesion mask" if name.role == MASK else "a scan"
-            notes.append(f"{file.name} is {MADE[kind]}, so it is not taken as {what}")
+            notes.append(passed_over(file.name, kind, str(name.role)))
         else:
             groups.setdefault(str(name.role), []).append((name, file))
     masks = groups.pop(MASK, [])

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import PatientError, PatientNotFoundError, UnreadableError
 from .aliases import is_image, is_zip, sequence_of_description
 from .dicom_groups import Group, groups_of, parallel
-from .dicom_headers import Frame, header_of
+from .dicom_headers import Frame, class_name, header_of
 from .places import place_of, within
 
 SUFFIXES = (".dcm", ".ima", ".dicom")
@@ -252,6 +252,10 @@ def _unusable(group: Group, description: str) -> str:
         words |= set(_words(frames[0].traits["image type"]))
     if tags["modality"] not in _SCAN:
         return f"it is of the kind {tags['modality']}, not MR"
+    # The kind of object tells too: programs that strip a header often leave no modality, or a wrong one.
+    kind = class_name(tags["class"])
+    if kind and not {"MR", "Capture"} & set(kind.split()):
+        return f"it is of the kind {kind}, not MR"
     if words & _SCOUTS:
         return "a localiser"
     if words & _PROJECTIONS:

@@ -42,7 +42,8 @@ def groups_of(headers: Iterable[Header]) -> list[Group]:
     """Sort the frames of a folder into series.
 
     A SeriesInstanceUID alone does not tell them apart: scanners and archives put several contrasts under one. Series
-    differ in UID, number, description, echo, kind of image, contrast agent, size of their slices, or direction.
+    differ in UID, number, patient, study, description, echo, kind of image, contrast agent, size of their slices, or
+    direction.
     """
     by_name: dict[tuple[str, ...], list[Header]] = defaultdict(list)
     for header in headers:
@@ -58,8 +59,9 @@ def _contrasts(headers: list[Header]) -> list[Group]:
     single, copies = _without_copies(headers)
     broken = [Group(header, (), {}, 0) for header in single if not header.frames]
     members = [(header, frame) for header in single for frame in header.frames]
+    sessions = _sessions(single)
     found: list[tuple[dict[str, str], list[_Member]]] = []
-    for traits, alike in _split(members, _contrast):
+    for traits, alike in _split(members, lambda member: _contrast(member, sessions)):
         for direction, stack in _directions(alike).items():
             sizes = [({}, stack)] if direction is None else _split(stack, _size)
             found += [(traits | {"direction": direction or ""} | size, several) for size, several in sizes]
@@ -105,9 +107,23 @@ def _split(
     return [(dict(key), several) for key, several in parts.items()]
 
 
-def _contrast(member: _Member) -> dict[str, str]:
+def _sessions(headers: Sequence[Header]) -> dict[tuple[str, ...], str]:
+    """Number what lies apart whatever its UID: patients, studies, and the places from which positions are measured."""
+    found = sorted({_session(header) for header in headers})
+    places = Counter(_session(header) for header in headers)
+    # Programs that make a place of its own for every file say nothing by it.
+    single = all(places[each] == 1 for each in found)
+    return {each: "1" if single else str(number) for number, each in enumerate(found, start=1)}
+
+
+def _session(header: Header) -> tuple[str, ...]:
+    return header.tags["patient"], header.tags["study"], header.tags["place"]
+
+
+def _contrast(member: _Member, sessions: dict[tuple[str, ...], str]) -> dict[str, str]:
     header, frame = member
     return {
+        "session": sessions[_session(header)],
         "description": header.tags["description"],
         "modality": header.tags["modality"],
         **frame.traits,

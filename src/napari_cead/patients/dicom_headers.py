@@ -24,6 +24,8 @@ _TAGS = {
     "instance": "SOPInstanceUID",
     "class": "SOPClassUID",
     "study": "StudyInstanceUID",
+    "patient": "PatientID",
+    "place": "FrameOfReferenceUID",
     "series": "SeriesInstanceUID",
     "number": "SeriesNumber",
     "description": "SeriesDescription",
@@ -40,6 +42,8 @@ _TRAITS = {
     "sequence": "ScanningSequence",
     "inversion time": "InversionTime",
     "flip angle": "FlipAngle",
+    "sequence name": "SequenceName",
+    "options": "ScanOptions",
 }
 _MOMENTS = {
     "time point": ("TemporalPositionIndex", "TemporalPositionIdentifier"),
@@ -71,6 +75,7 @@ _IN_GROUPS = {
     },
     "MRDiffusionSequence": {"DiffusionBValue": "DiffusionBValue"},
     "MRTimingAndRelatedParametersSequence": {"RepetitionTime": "RepetitionTime", "FlipAngle": "FlipAngle"},
+    "MRModifierSequence": {"InversionTimes": "InversionTime"},
     "CardiacSynchronizationSequence": {"NominalCardiacTriggerDelayTime": "NominalCardiacTriggerDelayTime"},
     "FrameContentSequence": {
         "StackID": "StackID",
@@ -145,6 +150,12 @@ def pydicom() -> Any:
     if not isinstance(misc.warnings, _Warnings):
         misc.warnings = _Warnings()
     return import_module("pydicom")
+
+
+def class_name(uid: str) -> str:
+    """Return what the standard calls a class of objects, without "Storage"; empty if it does not know it."""
+    name = str(pydicom().uid.UID(uid).name)
+    return "" if name == uid else name.removesuffix(" Storage")
 
 
 def header_of(file: Path) -> Header | None:

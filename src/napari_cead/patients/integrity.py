@@ -21,7 +21,7 @@ from .grid import Grid
 from .layouts import find_files, find_patients, is_patient
 from .lesion_masks import OUTSIDE, outside, place_mask, unlike_lesions
 from .lookalikes import overlooked
-from .marks import kind_of
+from .marks import NOT_TAKEN, kind_of
 from .nnunet import is_labels_folder
 from .places import is_pictures
 from .png import NO_NUMBER, PNG_SPACING, check_gaps, placed
@@ -41,6 +41,7 @@ Code = Literal[
     "mask-values",
     "mask-place",
     "mask-name",
+    "result",
     "mask-covers",
     "lesions-lost",
     "slice-gap",
@@ -273,7 +274,11 @@ class _Patient:
         first = next(iter(volumes.values()), None)
         if files.kind == "dicom":
             for note in files.notes:
-                self._find("series", self.place, note)
+                if NOT_TAKEN not in note:
+                    self._find("series", self.place, note)
+        for note in files.notes:
+            if NOT_TAKEN in note:
+                self._find("result", self.place, f"{note}; move it out of the patient's folder")
         if files.mask is None:
             self._look_for_a_mask(first)
         scan = None
@@ -465,7 +470,8 @@ def _strays(top: Path, patients: Sequence[Path]) -> Iterator[CheckedPatient]:
         if is_labels_folder(folder):
             continue
         images = [folder / name for name in names if is_image(name)]
-        if not images or all(kind_of(image) is not None for image in images):
+        # Results under names of ours are at home; under the name of a scan somebody takes them for one.
+        if all(kind_of(image) and read_name(image).role not in SEQUENCES for image in images):
             continue
         if folder.name.lower() in MASK_FOLDERS and all(read_name(image).role == MASK for image in images):
             continue

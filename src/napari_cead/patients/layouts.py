@@ -225,6 +225,14 @@ def _in_folder(folder: Path, sequence: str) -> PatientFiles:
     if holds_dicom(folder):
         return _dicom(folder, sequence)
     below = next(find_patients(folder), None)
+    images = {file: kind_of(file) for file in scan_files(folder) if read_name(file).role not in NO_SCANS}
+    made = [MADE[kind] for kind in images.values() if kind is not None]
+    if made and below is None and len(made) == len(images):
+        raise PatientNotFoundError(
+            f"no scan lies in this folder, but {made[0]}",
+            file=folder,
+            mend="give the scan that it was made from",
+        )
     if any(is_image(entry) for entry in folder.iterdir()) and not (below and below.parent == folder):
         raise PatientNotFoundError(
             "no name in this folder tells which scan is which",
@@ -282,28 +290,32 @@ def _dicom(folder: Path, sequence: str) -> PatientFiles:
     )
     if (studies := len({groups[name][0].study for name in chosen})) > 1:
         notes += (f"the series are of {studies} studies; check that all show one patient at one time",)
-    return PatientFiles(folder.name, "dicom", chosen, _mask_in(folder), notes=notes)
+    mask, said = _mask_in(folder)
+    return PatientFiles(folder.name, "dicom", chosen, mask, notes=(*notes, *said))
 
 
 def _series(folder: Path, series: Series, sequence: str) -> PatientFiles:
+    mask, notes = _mask_in(folder)
     return PatientFiles(
         folder.resolve().name,
         "dicom",
         {series.sequence or sequence: within(folder, series.key)},
-        _mask_in(folder),
+        mask,
         guessed=series.sequence is None,
         single=True,
+        notes=notes,
     )
 
 
-def _mask_in(folder: Path) -> Path | None:
-    """Return the lesion mask that somebody has put into a DICOM folder, if it is one file."""
-    masks = [file for file in scan_files(folder) if read_name(file).role == MASK and kind_of(file) is None]
-    return masks[0] if len(masks) == 1 else None
+def _mask_in(folder: Path) -> tuple[Path | None, tuple[str, ...]]:
+    """Return the lesion mask that somebody has put into a DICOM folder, and what is to be said about the choice."""
+    named = ((read_name(file), file) for file in scan_files(folder))
+    found = choose((name, file) for name, file in named if name.role == MASK)
+    return found.mask, found.notes
 
 
 def _holds_slices(folder: Path) -> bool:
-    return folder.name in PNG_FOLDERS and any(path.stem.isdecimal() for path in folder.glob("*.png"))
+    return folder.name in PNG_FOLDERS and any(path.stem.isdecimal() for path in pngs_in(folder))
 
 
 def _nameless(folder: Path) -> bool:
@@ -353,7 +365,8 @@ def _single(file: Path, sequence: str) -> PatientFiles:
     else:
         mask, notes = _mask_beside(file)
         if mask is None and is_images_folder(file.parent):
-            mask = labels_of(file.parent, prefix)
+            mask, more = labels_of(file.parent, prefix)
+            notes += more
     parent = file.resolve().parent
     return PatientFiles(
         prefix or (parent.parent if masks_near(parent) else parent).name,

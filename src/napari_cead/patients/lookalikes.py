@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,8 @@ def overlooked(files: PatientFiles, scan: Volume | None) -> Iterator[tuple[Path,
         return
     if files.kind == "nifti" and parse(places[0]) is not None:
         for file in files_near(places[0]):
-            if file not in places and LESION & set(words_of(file)) and kind_of(file) is None:
+            told = LESION & set(words_of(file)) or any("lesion" in word for word in words_of(file))
+            if file not in places and told and kind_of(file) is None:
                 yield file, "its name speaks of lesions, but of another space or kind"
     elif files.kind == "nifti":
         yield from _beside(files.name, set(places), scan)
@@ -65,9 +67,13 @@ def _of_other_kinds(kind: str, place: Path) -> list[Path]:
 
 def _beside(patient: str, taken: set[Path], scan: Volume | None) -> Iterator[tuple[Path, str]]:
     own = {read_name(file).prefix for file in taken}
+    named = own | {patient}
     if any(file.parent.name == patient for file in taken):
         own = {""}  # the folder is the patient's, whatever its files are called
     for folder in sorted({file.parent for file in taken}):
+        for file in _in_mask_folders(folder, named):
+            if file not in taken and kind_of(file) is None and not says_otherwise(file):
+                yield file, f"it lies in {file.parent.name}"
         for file in scan_files(folder):
             name = read_name(file)
             theirs = name.role is not None and name.role not in (MASK, OTHER_MASK)
@@ -77,6 +83,22 @@ def _beside(patient: str, taken: set[Path], scan: Volume | None) -> Iterator[tup
                 yield file, _LIKE
             elif name.role is None and scan and not says_otherwise(file) and _holds_labels(file, scan):
                 yield file, "it holds a few whole numbers on the grid of the scan"
+
+
+def _in_mask_folders(folder: Path, own: set[str]) -> Iterator[Path]:
+    """Give the files in folders of masks: those inside a patient's folder, and of those beside it the patient's own."""
+    for place in (folder, folder.parent):
+        for entry in _mask_folders(place, place.stat().st_mtime_ns):
+            for file in scan_files(entry) if entry != folder else ():
+                theirs = place == folder or (own - {""} and file.name.startswith(tuple(own - {""})))
+                if theirs and read_name(file).role in (None, MASK):
+                    yield file
+
+
+@lru_cache(maxsize=256)  # the folder beside a patient is that beside ten thousand others
+def _mask_folders(place: Path, changed: int) -> tuple[Path, ...]:
+    named = (entry for entry in place.iterdir() if entry.name.lower() in MASK_FOLDERS)
+    return tuple(sorted(entry for entry in named if entry.is_dir()))
 
 
 def _holds_labels(file: Path, scan: Volume) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 import zlib
 from functools import lru_cache
@@ -18,7 +19,7 @@ import nibabel as nib
 from nibabel.nifti1 import Nifti1Extension
 
 from ..json_files import read_json
-from .aliases import NIFTI_SUFFIXES, stem
+from .aliases import MASK, NIFTI_SUFFIXES, stem
 from .places import place_of
 
 Kind = Literal["mask", "anomaly map", "reconstruction", "corrections"]
@@ -31,6 +32,9 @@ MADE: dict[Kind, str] = {
     "corrections": "corrections of a mask that napari-cead detected",
 }
 """What a result is, for sentences."""
+
+NOT_TAKEN = "so it is not taken as"
+"""What a note says about a result that lies where a scan or a reference would be looked for."""
 
 _INTENTS: dict[Kind, str] = {
     "mask": "napari-cead mask",
@@ -61,6 +65,12 @@ def mark(header: Any, kind: Kind) -> None:
     header.extensions.append(Nifti1Extension(_COMMENT, text.encode()))
 
 
+def passed_over(name: str, kind: Kind, role: str) -> str:
+    """Return the note about a result that is named like a scan or a reference and is taken for neither."""
+    what = "the lesion mask" if role == MASK else "a scan"
+    return f"{name} is {MADE[kind]}, {NOT_TAKEN} {what}"
+
+
 def kind_of(path: str | Path) -> Kind | None:
     """Return what kind of result of ours a place holds, None if it is none, or nothing that can be read.
 
@@ -72,12 +82,24 @@ def kind_of(path: str | Path) -> Kind | None:
     name = (inside or str(place.file)).lower()
     if place.series or not name.endswith(NIFTI_SUFFIXES):
         return None
+    file = place.file
+    if inside:
+        inside = _header_of_pair(inside)
+    else:
+        file = file.with_name(_header_of_pair(file.name))
     try:
-        state = place.file.stat()
+        state = file.stat()
     except OSError:
         return None
-    found = _marked(str(place.file), inside, state.st_mtime_ns, state.st_size)
-    return found or (None if inside else _older(place.file))
+    found = _marked(str(file), inside, state.st_mtime_ns, state.st_size)
+    return found or (None if inside else _older(file))
+
+
+def _header_of_pair(name: str) -> str:
+    """Return the name of the file that holds the header: of a pair, the mark is not in that of the voxels."""
+    return re.sub(
+        r"img(\.gz)?$", lambda end: ("hdr" if end[0].islower() else "HDR") + (end[1] or ""), name, flags=re.I
+    )
 
 
 @lru_cache(maxsize=4096)

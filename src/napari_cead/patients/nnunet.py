@@ -6,8 +6,8 @@ import json
 import re
 from pathlib import Path
 
-from .aliases import IMAGE_SUFFIXES, PNG_FOLDERS, SEQUENCES, sequence_of_description, split_name, stem
-from .marks import kind_of
+from .aliases import IMAGE_SUFFIXES, MASK, PNG_FOLDERS, SEQUENCES, sequence_of_description, split_name, stem
+from .marks import kind_of, passed_over
 
 _IMAGES = re.compile(r"images(Tr|Ts|Val)", re.IGNORECASE)
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
@@ -50,17 +50,21 @@ def channels(dataset: Path) -> dict[int, str]:
     return found
 
 
-def labels_of(folder: Path, case: str) -> Path | None:
-    """Return the labels of a case whose scans lie in a folder, None if there are none."""
+def labels_of(folder: Path, case: str) -> tuple[Path | None, tuple[str, ...]]:
+    """Return the labels of a case whose scans lie in a folder, None if there are none; and what is to be said."""
+    notes: list[str] = []
     beside = "labels" + folder.name[len("images") :]
     places = [
         place for place in folder.parent.iterdir() if place.name.lower() == beside.lower() and place.is_dir()
     ]
     for place in places:
         for suffix in IMAGE_SUFFIXES:
-            if (labels := place / f"{case}{suffix}").is_file() and kind_of(labels) is None:
-                return labels
-    return None
+            if not (labels := place / f"{case}{suffix}").is_file():
+                continue
+            if (kind := kind_of(labels)) is None:
+                return labels, tuple(notes)
+            notes.append(passed_over(f"{place.name}/{labels.name}", kind, MASK))
+    return None, tuple(notes)
 
 
 def _sequence(name: str) -> str | None:

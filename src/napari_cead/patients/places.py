@@ -112,7 +112,11 @@ def disk_files(path: str | Path) -> list[Path]:
 
 def pngs_in(folder: Path) -> list[Path]:
     """Return the PNG files of a folder, sorted by name, without hidden ones."""
-    return sorted(path for path in folder.glob("*.png") if not path.name.startswith("."))
+    return sorted(
+        path
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        if path.suffix.lower() == ".png" and not path.name.startswith(".")
+    )
 
 
 def _companions(file: Path) -> list[Path]:

@@ -107,8 +107,17 @@ def placed(volume: Volume, scan: Volume, what: str) -> Volume:
         what: File or folder to name in messages.
 
     Raises:
-        PatientError: If the scan has no slice of such a number, or no numbers and another count of slices.
+        PatientError: If the scan has no slice of such a number, or no numbers and another count of slices; or if its
+            pictures have another size.
     """
+    if volume.numbers and scan.numbers and volume.data.shape[1:] != scan.data.shape[1:]:
+        # Pictures say nothing of voxel sizes: nobody knows whether this one is coarser, or cut out.
+        (rows, columns), (wanted, across) = volume.data.shape[1:], scan.data.shape[1:]
+        raise GeometryError(
+            f"the slices have {rows}x{columns} pixels, those of the scan {wanted}x{across}",
+            file=what,
+            mend="give slices of the size of the scan's",
+        )
     if not volume.numbers or volume.numbers == scan.numbers:
         return volume
     if not scan.numbers:

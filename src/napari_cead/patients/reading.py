@@ -46,7 +46,7 @@ def read_place(
         return read_folder(file, side, png_spacing)
     suffix = file.suffix.lower()
     if suffix == ".png":
-        return read_stack([file], side, png_spacing)
+        return replace(read_stack([file], side, png_spacing), numbers=(0,))
     if suffix in (".nrrd", ".nhdr"):
         return read_nrrd(file)
     if file.is_file() and not is_image(file) and is_dicom(file):

@@ -27,6 +27,7 @@ _CLOSE = 1e-3  # mm: likewise
 
 
 _VAGUE = ("acquisition", "time")  # they differ whatever else does
+_FIXED = ("time point", "b-value", "repetition time")  # in one volume they are the same for all slices
 
 
 def read_series(path: str | Path) -> Volume:
@@ -63,6 +64,7 @@ def read_series(path: str | Path) -> Volume:
     step = (stop - positions[0]) / (depth - 1)
     affine = np.stack([axes[0] * spacing[0], axes[1] * spacing[1], step], axis=1)
     grid = grid_of_lps((columns, rows, depth), affine, positions[0], has_orientation=True, file=path)
+    notes += _what_varies(frames)
     said = tuple(f"{path.name}: {note}" for note in (*series.notes, *notes))
     return Volume(grid.to_canonical(data.transpose(2, 1, 0)), grid, said)
 
@@ -97,7 +99,30 @@ def _what_repeats(frames: Sequence[Frame]) -> str:
     for name in sorted(frames[0].moments, key=_VAGUE.__contains__):
         if (count := len({frame.moments.get(name, "") for frame in frames})) > 1:
             return f"{count} that differ in {name}"
-    return "a series over time, or of several echoes"
+    return (
+        "their headers do not tell them apart: a series over time, several echoes, or copies under new names"
+    )
+
+
+def _what_varies(frames: Sequence[Frame]) -> list[str]:
+    """Say what differs between slices that lie at places of their own: two volumes may be laid into each other."""
+    notes = []
+    for name in _FIXED:
+        values = sorted({_rounded(frame.moments.get(name, "")) for frame in frames})
+        if 1 < len(values) < len(frames):
+            notes.append(
+                f"slices differ in {name} ({', '.join(values[:3])}), so this may be {len(values)} volumes "
+                "in one another"
+            )
+    return notes
+
+
+def _rounded(text: str) -> str:
+    """Return a number to three digits: scanners repeat themselves no better."""
+    try:
+        return f"{float(f'{float(text):.3g}'):g}"
+    except ValueError:
+        return text or "none"
 
 
 def _laid(
