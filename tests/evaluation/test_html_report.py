@@ -238,15 +238,17 @@ class TestText:
         )
         difference = best.averages.dice_patient - raw.averages.dice_patient
         words = reader.words
-        assert "Under rule validation (settings chosen by 12 validation patients), ce-vae1 (residual), the best of 2 models, " \
-            f"reaches dice_patient {best.averages.dice_patient:.3f} (95 % interval" in words  # fmt: skip
+        assert "Under rule validation (settings chosen by 12 validation patients), ce-vae1 (residual), the best of 2 " \
+            f"models, reaches dice_patient {best.averages.dice_patient:.3f} (95 % interval" in words  # fmt: skip
         assert f"The difference over the same 4 patients is {difference:+.3f} (95 % interval" in words
         assert "the model is better than the best baseline" in words
 
     def test_summary_falls_back_to_the_next_rule(self, evaluation):
         rows = tuple(row for row in evaluation.rows if row.rule != "validation")
         reader = Reader(html_report(replace(evaluation, rows=rows, twins=(), curves=(), pictures=())))
-        assert "Under rule healthy-quantile (settings chosen by 12 validation patients), ce-vae1" in reader.words
+        assert (
+            "Under rule healthy-quantile (settings chosen by 12 validation patients), ce-vae1" in reader.words
+        )
         shown = [found["id"] for found in reader.all("input", type="radio") if "checked" in found]
         assert shown == ["rule-1"]
 

@@ -1,10 +1,10 @@
 """Voxel-wise ranking figures of a cohort from counts by score, so that the cohort need not fit into memory.
 
 Scores are float32, and voxels count as tied if their distances from 0, or from 1 where that is nearer, agree in the
-leading 17 binary digits, one part in 65,536: what is compared is as fine for a map that ends at 0.2 as for one that ends
-at 1, and as fine where a map crowds below 1. Scores that really tie stay tied. AUROC is then off by at most half the
-chance that a lesion voxel and another one agree so far without being equal; it and AUPRC, which hangs on the few highest
-scores, are off by less than 1e-5 on the maps of this package.
+leading 17 binary digits, one part in 65,536: what is compared is as fine for a map that ends at 0.2 as for one that
+ends at 1, and as fine where a map crowds below 1. Scores that really tie stay tied. AUROC is then off by at most half
+the chance that a lesion voxel and another one agree so far without being equal. It and AUPRC, which hangs on the few
+highest scores, are off by less than 1e-5 on the maps of this package.
 """
 
 from __future__ import annotations

@@ -487,5 +487,9 @@ def choosers(rows: Sequence[Row]) -> int:
     Validation patients without a lesion in any of them choose nothing, nor do those without a mask: then it is 0, and
     rows of rule `validation` have the settings of a card.
     """
-    own = (row for row in rows if row.rule == "validation" and row.chosen_on in ("validation patients", "other folds"))
+    own = (
+        row
+        for row in rows
+        if row.rule == "validation" and row.chosen_on in ("validation patients", "other folds")
+    )
     return min((row.chosen_by or 0 for row in own), default=0)
