@@ -38,6 +38,7 @@ VALIDATION = tuple(f"Mets_2{number:02d}" for number in range(12))
 NAMES = ("Mets_001", HOSTILE, "Mets_003", "Mets_004")
 MODELS = ("vae1", "ce-vae1")
 RULES = ("healthy-quantile", "validation", "oracle")
+CHOSEN = {"chosen_on": "validation patients", "chosen_by": len(VALIDATION)}
 AVERAGES = ("dice_patient", "dice_pooled", "dice_lesion_slices", "dice_all_slices")
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 
@@ -84,7 +85,7 @@ def curve(model):
 def evaluation():
     shares = {"vae1": 0.4, "ce-vae1": 0.7}
     rows = [
-        row(model, "residual", rule, shares[model] + 0.05 * place, 0.1 + 0.05 * place, chosen_on="model card")
+        row(model, "residual", rule, shares[model] + 0.05 * place, 0.1 + 0.05 * place, **CHOSEN)
         for model in MODELS
         for place, rule in enumerate(RULES)
     ]
@@ -207,7 +208,7 @@ class TestTable:
         cells = figures(reader, "validation")
         assert cells["ce-vae1"][1] == f"{PAPER_DICE['ce-vae1']:.3f}"
         assert cells["flair-threshold"][1] == "–"
-        assert cells["ce-vae1"][-1] == "0.15 model card"
+        assert cells["ce-vae1"][-1] == "0.15 12 validation patients"
         assert cells[NOTHING][-1] == "–"
 
     def test_undefined_is_a_dash(self, reader):
@@ -237,33 +238,66 @@ class TestText:
         )
         difference = best.averages.dice_patient - raw.averages.dice_patient
         words = reader.words
-        assert "Under rule validation (settings chosen by model card), ce-vae1 (residual), the best of 2 models, " \
-            f"reaches dice_patient {best.averages.dice_patient:.3f} (95 % interval" in words  # fmt: skip
+        assert "Under rule validation (settings chosen by 12 validation patients), ce-vae1 (residual), the best of 2 " \
+            f"models, reaches dice_patient {best.averages.dice_patient:.3f} (95 % interval" in words  # fmt: skip
         assert f"The difference over the same 4 patients is {difference:+.3f} (95 % interval" in words
         assert "the model is better than the best baseline" in words
 
     def test_summary_falls_back_to_the_next_rule(self, evaluation):
         rows = tuple(row for row in evaluation.rows if row.rule != "validation")
         reader = Reader(html_report(replace(evaluation, rows=rows, twins=(), curves=(), pictures=())))
-        assert "Under rule healthy-quantile (settings chosen by model card), ce-vae1" in reader.words
+        assert (
+            "Under rule healthy-quantile (settings chosen by 12 validation patients), ce-vae1" in reader.words
+        )
         shown = [found["id"] for found in reader.all("input", type="radio") if "checked" in found]
         assert shown == ["rule-1"]
 
     def test_few_validation_patients_are_no_headline_and_that_is_said(self, evaluation):
-        def opened(validation):
-            parts = {**evaluation.parts, "validation": validation}
-            few = Reader(html_report(replace(evaluation, parts=parts, pictures=(), curves=())))
+        def opened(chosen_on, chosen_by):
+            rows = tuple(
+                replace(one, chosen_on=chosen_on, chosen_by=chosen_by) if one.rule == "validation" else one
+                for one in evaluation.rows
+            )
+            few = Reader(html_report(replace(evaluation, rows=rows, pictures=(), curves=())))
             shown = [found["id"] for found in few.all("input", type="radio") if "checked" in found]
             return few.words, RULES[int(shown[0].removeprefix("rule-")) - 1]
 
-        words, rule = opened(VALIDATION)
-        assert rule == "validation" and "a matter of chance" not in words
-        words, rule = opened(VALIDATION[:9])
+        for enough in (("validation patients", 10), ("other folds", 12)):
+            words, rule = opened(*enough)
+            assert rule == "validation" and "a matter of chance" not in words
+        words, rule = opened("validation patients", 9)
         assert rule == "healthy-quantile"
         assert "Under rule healthy-quantile" in words
         assert "chosen on the lesion masks of 9 patients, fewer than 10" in words
-        words, rule = opened(())
-        assert rule == "healthy-quantile" and "No validation patient chose settings" in words
+        # However many validation patients there are: without a lesion, they have chosen nothing by a mask.
+        words, rule = opened("model card", 14)
+        assert len(evaluation.parts["validation"]) == 12
+        assert rule == "healthy-quantile" and "No validation patient chose settings by a lesion mask" in words
+
+    def test_patients_that_the_best_model_was_trained_on_are_in_the_summary(self, evaluation):
+        rows = tuple(
+            replace(one, patients=tuple(replace(item, trained_on=True) for item in one.patients))
+            for one in evaluation.rows
+        )
+        words = Reader(html_report(replace(evaluation, rows=rows, pictures=(), curves=()))).words
+        assert "ce-vae1 (residual) (trained on 4 of 4), the best of 2 models, reaches" in words
+
+    def test_without_a_lesion_there_is_nothing_to_compare_by(self, evaluation):
+        healthy = [patient(NAMES[-1], share, 3) for share in (0.0, 0.5)]
+        marked = replace(healthy[1], counts=replace(healthy[1].counts, fp=np.full(5, 3)))
+        rows = tuple(
+            Row.of(model, "residual", "validation", PostprocessParams(), [one], resamples=50)
+            for model, one in (("vae1", marked), ("flair-threshold", marked), ("flair-tissue", healthy[0]))
+        )
+        words = Reader(html_report(replace(evaluation, rows=rows, twins=(), curves=(), pictures=()))).words
+        assert "No reported patient has a lesion, so that there is no Dice to compare by" in words
+        assert "Compare by FP mL, healthy." in words and "reaches dice_patient" not in words
+
+    def test_a_sequence_without_figures_is_named(self, evaluation):
+        empty = Row("vae1", "residual", "validation", None, sequence="t1_gd")
+        rows = (row("vae1", "residual", "validation", 0.4), empty)
+        other = replace(evaluation, rows=rows, sequences=("flair", "t1_gd"), twins=(), curves=(), pictures=())
+        assert "No model has a figure on t1_gd under rule validation." in Reader(html_report(other)).words
 
     def test_a_choice_at_the_edge_is_marked(self, evaluation):
         rows = tuple(

@@ -39,6 +39,17 @@ def test_as_exact_for_a_map_that_ends_low_as_for_one_that_ends_at_1(top, levels)
         assert precision == pytest.approx(average_precision(scores, lesion), abs=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_as_exact_where_a_map_crowds_below_1(seed):
+    # AUPRC of few lesion voxels hangs on the highest scores, here two hundred of them within 1e-4 of 1.
+    rng = np.random.default_rng(seed)
+    values = (1 - np.geomspace(1e-6, 0.9, 4000)).astype(np.float32)
+    lesion = np.zeros(values.size, np.bool_)
+    lesion[rng.choice(300, 12, replace=False)] = True
+    found = ranking(pooled([RankCounts.of(values, lesion, np.ones(values.size, np.bool_))]))
+    assert found == pytest.approx((auroc(values, lesion), average_precision(values, lesion)), abs=1e-5)
+
+
 def test_the_ends_of_the_scores():
     values = np.array([1, 1, 1, np.nextafter(np.float32(1), 0), 2e-9, 1e-9, 0, -0.0, np.nan], np.float32)
     lesion = np.array([1, 0, 1, 0, 1, 0, 0, 0, 1], np.bool_)

@@ -252,14 +252,13 @@ class _Part:
         rows = [row for done in self.outcomes for row in done.rows]
         members = {member.name: member for member in self.cohort.part("test")}
         models = self.subjects[len(BASELINES) :]
-        validation = self.cohort.part("validation")
         jobs = picture_jobs(
             rows,
             models,
             members,
             self.split.png_spacing,
             self.folder,
-            choosers=choosers(_by_fold(self.cohort, folds), len(validation)),
+            choosers=choosers(rows),
             folds=folds,
         )
         return take_pictures(jobs, crew, should_stop)

@@ -1,9 +1,10 @@
 """Voxel-wise ranking figures of a cohort from counts by score, so that the cohort need not fit into memory.
 
-Scores are float32, and voxels count as tied if their scores agree in the leading 17 binary digits, one part in 65,536:
-what is compared is as fine for a map that ends at 0.2 as for one that ends at 1, and scores that really tie stay tied.
-AUROC is then off by at most half the chance that a lesion voxel and another one agree so far without being equal, which
-for the maps of this package is below 1e-5.
+Scores are float32, and voxels count as tied if their distances from 0, or from 1 where that is nearer, agree in the
+leading 17 binary digits, one part in 65,536: what is compared is as fine for a map that ends at 0.2 as for one that
+ends at 1, and as fine where a map crowds below 1. Scores that really tie stay tied. AUROC is then off by at most half
+the chance that a lesion voxel and another one agree so far without being equal. It and AUPRC, which hangs on the few
+highest scores, are off by less than 1e-5 on the maps of this package.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from ..metrics.overlap import NAN
 
 _DROPPED = 7  # of the 23 binary digits of a float32's fraction
 _LOWEST = int(np.float32(2.0**-24).view(np.uint32)) >> _DROPPED
-_BINS = (int(np.float32(1).view(np.uint32)) >> _DROPPED) - _LOWEST + 2
-"""Bins of scores in [0, 1]; whatever is below 2^-24 is in the first, 1 is alone in the last."""
+_HALF = (int(np.float32(0.5).view(np.uint32)) >> _DROPPED) - _LOWEST + 1
+_BINS = 2 * _HALF + 1
+"""Bins of scores in [0, 1]; whatever is below 2^-24 is in the first, 1 is alone in the last, 0.5 in the middle."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +45,11 @@ class RankCounts:
         cls, anomaly_map: NDArray[np.float32], reference: NDArray[np.bool_], brain: NDArray[np.bool_]
     ) -> RankCounts:
         """Count the voxels of the brain of one anomaly map in [0, 1]; NaN ranks lowest."""
-        scores, lesion = (
-            np.nan_to_num(anomaly_map[brain].astype(np.float32, copy=False), nan=0),
-            reference[brain],
-        )
-        bins = np.clip((scores.view(np.uint32) >> _DROPPED).astype(np.int64) - _LOWEST + 1, 0, _BINS - 1)
-        bins[scores <= 0] = 0  # the sign bit would make the largest number
+        scores = np.nan_to_num(anomaly_map[brain].astype(np.float32, copy=False), nan=0).clip(0, 1)
+        lesion, high = reference[brain], scores > 0.5
+        near = np.abs(np.where(high, 1 - scores, scores))  # exact; abs, for -0 has a sign bit
+        bins = np.maximum((near.view(np.uint32) >> _DROPPED).astype(np.int64) - _LOWEST + 1, 0)
+        bins = np.where(high, _BINS - 1 - bins, bins)
         found, place, voxels = np.unique(bins, return_inverse=True, return_counts=True)
         of_lesion = np.bincount(place[lesion], minlength=len(found))
         return cls(found, of_lesion, voxels - of_lesion)

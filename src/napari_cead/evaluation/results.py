@@ -477,16 +477,19 @@ class Evaluation:
 
     @property
     def choosers(self) -> int:
-        """How many patients chose by their lesion masks: validation patients, or the fewest of all other folds."""
-        return choosers(self.folds, len(self.parts.get("validation", ())))
+        """How many patients chose by their lesion masks, see :func:`choosers`."""
+        return choosers(self.rows)
 
 
-def choosers(folds: Sequence[Sequence[str]], validation: int) -> int:
-    """Return how many patients chose by their lesion masks.
+def choosers(rows: Sequence[Row]) -> int:
+    """Return how many patients chose settings by their lesion masks: the fewest of all rows that they chose for.
 
-    Args:
-        folds: The patients of each fold; empty without folds.
-        validation: Number of validation patients.
+    Validation patients without a lesion in any of them choose nothing, nor do those without a mask: then it is 0, and
+    rows of rule `validation` have the settings of a card.
     """
-    sizes = [len(fold) for fold in folds]
-    return sum(sizes) - max(sizes) if sizes else validation
+    own = (
+        row
+        for row in rows
+        if row.rule == "validation" and row.chosen_on in ("validation patients", "other folds")
+    )
+    return min((row.chosen_by or 0 for row in own), default=0)

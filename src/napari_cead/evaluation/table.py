@@ -77,8 +77,8 @@ def few_choosers(evaluation: Evaluation) -> str:
         return ""
     if not number:
         return (
-            "No validation patient chose settings: those of rule `validation` are of the models' cards, as far as they "
-            "have any, and the rule to compare by is `healthy-quantile`."
+            "No validation patient chose settings by a lesion mask: those of rule `validation` are of the models' "
+            "cards, as far as they have any, and the rule to compare by is `healthy-quantile`."
         )
     patients = "1 patient" if number == 1 else f"{number} patients"
     return (

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ...metrics import Interval, averages, bootstrap_difference
 from ..results import Evaluation, Row
 from ..rules import rule_order
+from ..seen import mark_of
 from ..table import few_choosers
 from .rows import Labels, number, value_of
 
@@ -47,16 +48,23 @@ def sentences(evaluation: Evaluation, labels: Labels) -> list[str]:
 
 
 def _of_sequence(evaluation: Evaluation, labels: Labels, rule: str, sequence: str) -> str:
+    rows = [row for row in labels.of_rule(rule) if row.sequence == sequence]
+    on = f" on {sequence}" if len(labels.sequences) > 1 else ""
+    if any(row.patients for row in rows) and not any(row.lesion_patients for row in rows):
+        return (
+            f"No reported patient{on} has a lesion, so that there is no Dice to compare by: it is 0 where anything is "
+            "marked and undefined elsewhere. Compare by FP mL, healthy."
+        )
     best = best_row(labels, rule, sequence)
     if best is None:
-        return ""
+        return f"No model has a figure{on} under rule {rule}." if best_row(labels, rule) else ""
     models = {row.model for row in labels.of_rule(rule) if not labels.baseline(row)}
     name = best.model + (f" ({best.score})" if best.score else "")
-    among = f", the best of {len(models)} models" if len(models) > 1 else ""
+    among = f", the best of {len(models)} models," if len(models) > 1 else ""
     text = f"Under rule {rule}{' (optimistic)' if best.optimistic else ''}"
     text += f" (settings chosen by {best.chosen})" if best.chosen else ""
-    text += f" on {sequence}" if len(labels.sequences) > 1 else ""
-    text += f", {name}{among}, reaches {AVERAGE} {_with_interval(best)}"
+    seen = f" ({mark})" if (mark := mark_of(best)) else ""
+    text += f"{on}, {name}{seen}{among} reaches {AVERAGE} {_with_interval(best)}"
     raw = labels.best_baseline(rule, sequence)
     if raw is None or not math.isfinite(value_of(raw, AVERAGE)):
         return f"{text}; no baseline has a figure under this rule."
