@@ -1,7 +1,8 @@
 """Results that are known again wherever they turn up: a mask that a model found is nobody's reference.
 
-Whatever `save_volume` writes of a kind says so twice in its NIfTI header: as ``intent_name``, which most programs
-keep, and as an extension of JSON, ``{"napari-cead": {"kind": "mask", "version": 1}}``, in a comment (code 6).
+Whatever `save_volume` writes of a kind says so twice in its NIfTI header: as ``intent_name``, and as an extension of
+JSON, ``{"napari-cead": {"kind": "mask", "version": 1}}``, in a comment (code 6). A program that writes a header of its
+own (ITK does) or another format drops both.
 """
 
 from __future__ import annotations

@@ -108,8 +108,15 @@ def _three_dimensional(
 ) -> tuple[NDArray[Any], list[int]]:
     """Return the volume, and which axes of the file its three are."""
     kinds, directions = header.get("kinds", ()), header.get("space directions")
+    described = kinds if directions is None else directions
+    if len(described) not in (0, data.ndim):
+        raise GeometryError(
+            f"the header describes {len(described)} axes, the data have {data.ndim}",
+            file=path,
+            mend="export the scan again",
+        )
     if directions is not None:
-        beside = {axis for axis in range(data.ndim) if np.isnan(directions[axis]).any()}
+        beside = {axis for axis, direction in enumerate(directions) if np.isnan(direction).any()}
     else:
         beside = {axis for axis, kind in enumerate(kinds) if kind.lower() not in _SPATIAL}
     if any(data.shape[axis] > 1 for axis in beside):
