@@ -239,3 +239,19 @@ def test_a_mask_that_was_not_recognised_is_listed_beside_slices(tmp_path, layout
             Image.fromarray(pixels.astype(np.uint8)).save(folder / "003.png")
     (finding,) = check_cohort(tmp_path).findings
     assert (finding.code, finding.file) == ("mask-name", expected)
+
+
+@pytest.mark.parametrize("name", ["flair", "seg"])
+def test_a_header_that_contradicts_itself_is_found(cohort, name):
+    file = next(cohort.rglob(f"{name}.nii.gz"))
+    image = nib.load(file)
+    header = image.header.copy()
+    header.set_sform(image.affine, 1)
+    moved = image.affine.copy()
+    moved[:3, 3] += (0, 30, 0)
+    header.set_qform(moved, 1)
+    data = np.asarray(image.dataobj).copy()
+    nib.save(nib.Nifti1Image(data, None, header), file)
+    findings = [each for each in check_cohort(cohort).findings if each.file == file]
+    assert [each.code for each in findings] == ["affine"]
+    assert "qform and sform place the scan 30 mm apart" in findings[0].sentence

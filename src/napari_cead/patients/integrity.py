@@ -287,6 +287,7 @@ class _Patient:
             scan = clean if volume is first else scan
         mask, lesion, labelled = None, None, files.mask is not None
         if files.mask is not None and (mask := self._read(files.mask)) is not None:
+            self._judge_header(files.mask, mask)
             lesion = self._lesion(mask, files.mask)
             if first is not None and (mask := self._placed_mask(mask, first)) is None:
                 lesion = None
@@ -349,14 +350,23 @@ class _Patient:
             self._find("slice-gap" if gap else "unreadable", file, _brief(error))
             return None
 
+    def _judge_header(self, file: Path, volume: Volume) -> None:
+        """Find what the reader had to assume of a file's header."""
+        if is_pictures(file):
+            return
+        if not volume.grid.has_orientation and file != self.files.mask:
+            self._find("orientation", file, "the header states no orientation: left and right are unknown")
+        for note in (note for note in volume.warnings if "no orientation" not in note):
+            code: Code = "affine"  # forms, voxel sizes or units that contradict each other
+            if self.files.kind == "dicom":
+                code = "slice-gap" if APART in note else "series"
+            self._find(code, file, note.removeprefix(f"{file.name}: "))
+
     def _judge_scan(
         self, name: str, file: Path, volume: Volume, first: Volume | None
     ) -> NDArray[np.float32] | None:
         """Return the scan with a background of 0; None if it cannot be used."""
-        for note in volume.warnings if self.files.kind == "dicom" else ():
-            self._find("slice-gap" if APART in note else "series", file, note.removeprefix(f"{file.name}: "))
-        if not is_pictures(file) and not volume.grid.has_orientation:
-            self._find("orientation", file, "the header states no orientation: left and right are unknown")
+        self._judge_header(file, volume)
         try:
             clean, notes = clean_intensities(volume.data, file.name)
         except PatientError as error:
