@@ -195,7 +195,9 @@ def _reading(file: Path) -> Iterator[None]:
         struct.error,
         zlib.error,
     ) as error:
-        raise ModelDamagedError(f"this is not a whole zip file ({error})", file=file, mend=_ANOTHER) from None
+        raise ModelDamagedError(
+            f"this is not a whole zip file ({str(error)[:120]})", file=file, mend=_ANOTHER
+        ) from None
 
 
 def _members(file: Path, entries: Sequence[ZipInfo]) -> tuple[ZipInfo, ZipInfo]:
