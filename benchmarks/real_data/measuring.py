@@ -113,7 +113,9 @@ def measure_score(
     grid = candidates(parts[FREE]["other"])
     for name, part in parts.items():
         chosen_on = name in (STROKE, MS)
-        part["searched"] = _searched(maps[name], scans[name], part["shown"], grid if chosen_on else ())
+        part["searched"] = _searched(
+            maps[name], brains[name], scans[name], part["shown"], grid if chosen_on else ()
+        )
 
     fold = folds(len(scans[STROKE].patients))
     levels = np.arange(BINS) / BINS
@@ -145,7 +147,7 @@ def measure_score(
             if name in chosen:
                 params = healthy if rule == "healthy-quantile" and healthy is not None else PAPER
                 counted[rule], lesions[rule] = _at(
-                    maps[name], scans[name], part["shown"], chosen[name], params
+                    maps[name], brains[name], scans[name], part["shown"], chosen[name], params
                 )
         tallies[name] = Tally(**_stored(part), counts=counted, lesions=lesions)
     meta = {
@@ -212,6 +214,7 @@ def _histograms(
 
 def _searched(
     maps: Sequence[NDArray[np.float32]],
+    brains: Sequence[NDArray[np.bool_]],
     scans: Scans,
     shown: Sequence[NDArray[np.intp]],
     grid: Sequence[float],
@@ -219,8 +222,8 @@ def _searched(
     counts = np.zeros((sum(map(len, shown)), len(grid), 3), np.int32)
     if not grid:
         return counts
-    for rows, values, reference, spacing in _patients(maps, scans, shown):
-        stages = StagedPostprocessor(values, spacing, workers=1)
+    for rows, values, brain, reference, spacing in _patients(maps, brains, scans, shown):
+        stages = StagedPostprocessor(values, spacing, brain, workers=1)
         for number, threshold in enumerate(grid):
             mask = stages.volume(PAPER.replace(threshold=threshold))
             counts[rows, number] = np.stack(slice_counts(mask, reference), axis=-1)
@@ -229,6 +232,7 @@ def _searched(
 
 def _at(
     maps: Sequence[NDArray[np.float32]],
+    brains: Sequence[NDArray[np.bool_]],
     scans: Scans,
     shown: Sequence[NDArray[np.intp]],
     threshold: float | Sequence[float],
@@ -237,8 +241,8 @@ def _at(
     """Return counts (S, 3) of slices and lesion-wise counts (P, 4) of patients, one threshold for all or one each."""
     each = np.broadcast_to(threshold, len(maps))
     counts, lesions = np.zeros((sum(map(len, shown)), 3), np.int32), np.zeros((len(maps), 4), np.int32)
-    for number, (rows, values, reference, spacing) in enumerate(_patients(maps, scans, shown)):
-        mask = postprocess(values, params.replace(threshold=float(each[number])), spacing)
+    for number, (rows, values, brain, reference, spacing) in enumerate(_patients(maps, brains, scans, shown)):
+        mask = postprocess(values, params.replace(threshold=float(each[number])), spacing, brain)
         counts[rows] = np.stack(slice_counts(mask, reference), axis=-1)
         match = match_lesions(mask, reference, spacing)
         lesions[number] = (
@@ -251,11 +255,22 @@ def _at(
 
 
 def _patients(
-    maps: Sequence[NDArray[np.float32]], scans: Scans, shown: Sequence[NDArray[np.intp]]
-) -> Iterator[tuple[slice, NDArray[np.float32], NDArray[np.bool_], tuple[float, float, float]]]:
-    """Give each patient's rows in the tally, and map and lesion mask of the slices shown."""
+    maps: Sequence[NDArray[np.float32]],
+    brains: Sequence[NDArray[np.bool_]],
+    scans: Scans,
+    shown: Sequence[NDArray[np.intp]],
+) -> Iterator[
+    tuple[slice, NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_], tuple[float, float, float]]
+]:
+    """Give each patient's rows in the tally, and map, brain and lesion mask of the slices shown."""
     start = 0
-    for number, (values, slices) in enumerate(zip(maps, shown, strict=True)):
+    for number, (values, brain, slices) in enumerate(zip(maps, brains, shown, strict=True)):
         rows = slice(start, start + len(slices))
-        yield rows, values[slices], scans.reference(number)[slices], scans.patients[number].spacing
+        yield (
+            rows,
+            values[slices],
+            brain[slices],
+            scans.reference(number)[slices],
+            scans.patients[number].spacing,
+        )
         start = rows.stop

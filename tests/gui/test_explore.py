@@ -101,6 +101,9 @@ def test_the_paper_s_60_percent_is_the_default_and_shown_as_percent(widget):
 
 
 def test_a_real_drag_moves_layers_and_both_dice(detected, qtbot):
+    for name in ("closing_radius", "area_fraction", "dilation_radius"):
+        getattr(detected, name).value = 0  # so that every threshold has a mask of its own
+    qtbot.waitUntil(lambda: settled(detected))
     seen, before = set(), detected.threshold.value
     drag(qtbot, detected.threshold, 0.85, each=lambda: seen.add(detected.dice_label.value))
     qtbot.waitUntil(lambda: settled(detected))

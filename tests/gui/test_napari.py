@@ -88,6 +88,5 @@ def test_results_that_are_opened_are_no_scan_and_no_reference(
     assert widget.session.patient is None
     assert (widget.image_layer.choices, widget.reference_layer.choices) == ((None,), (None,))
     widget.patient.value = patient_folder
-    qtbot.waitUntil(lambda: widget.session.patient is not None)
-    assert {*names, "flair", "lesion mask"} <= {layer.name for layer in viewer.layers}
+    qtbot.waitUntil(lambda: {*names, "flair", "lesion mask"} <= {layer.name for layer in viewer.layers})
     assert not viewer.layers["detected mask"].visible
