@@ -262,3 +262,14 @@ def test_a_scan_with_a_background_that_rings_is_judged_by_its_brain(folder):
     codes = found(folder)
     assert "the background is not exactly 0" in codes["intensities"]
     assert "outside the brain" in codes["mask-place"]
+
+
+def test_a_lesion_that_skull_stripping_cut_in_half_is_one_all_the_same():
+    """On a single slice it is over a hundredth of the picture, and half of it lies where the scan is 0."""
+    scan = np.zeros((1, 100, 100), np.float32)
+    scan[0, 20:80, 20:80] = 100
+    lesion = np.zeros(scan.shape, bool)
+    lesion[0, 75:85, 40:55] = True
+    assert unlike_lesions(lesion, scan) == ""
+    lesion[0, 80:99] = True
+    assert unlike_lesions(lesion, scan).startswith("lies outside the brain")

@@ -39,6 +39,9 @@ NOT_USED = "that is no lesion mask, so it is not used and the patient counts as 
 FOLLOWS = "follows the outline of the brain"
 """What is said of a mask of the whole brain; it holds no lesions, and says nothing about them."""
 
+LARGE = 0.1
+"""A mask of a larger share of the brain that lies mostly outside of it is no lesion mask."""
+
 _SMALL = 0.01  # share of all voxels below which a mask is too small to be looked at
 _EVERYWHERE = 0.5  # share of the slices' border; a "brain" that fills more is a background of noise
 
@@ -184,7 +187,8 @@ def unlike_lesions(lesion: NDArray[np.bool_], scan: NDArray[np.float32]) -> str:
         return f"{FOLLOWS} (Dice {2 * common / (size + whole):.2f})"
     if common > (MOST if len(lesion) > SLAB else MOST_OF_A_SLAB) * whole:
         return f"covers {common / whole:.0%} of the brain"
-    if (out := outside(lesion, scan)) > MOST_OUTSIDE:
+    # A lesion at the rim may lie where skull stripping cut the brain; it is not as large as a tenth of the brain.
+    if size > LARGE * whole and (out := outside(lesion, scan)) > MOST_OUTSIDE:
         return f"lies outside the brain ({out:.0%} of it)"
     return ""
 
