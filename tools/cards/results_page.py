@@ -187,7 +187,9 @@ def _against_free(models: Iterable[tuple[str, str]], results: Results) -> list[s
         "## Against the raw FLAIR",
         "",
         f"Difference of the Dice of each patient's volume from that of `{results.baseline}`, both under rule "
-        f"`{RULES[0]}`, the models with the score they suggest. Of {len(verdicts)} models, {listing(counts)}.",
+        f"`{RULES[0]}`, the models with the score they suggest. Of {len(verdicts)} models, {listing(counts)}. "
+        f"`{results.baseline}` is the weakest of the baselines without a network; the stronger ones were not measured on "
+        "these patients.",
         "",
         *table(("model", "score", "difference [95 %]", "verdict"), rows),
         "",
