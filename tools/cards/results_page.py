@@ -188,8 +188,8 @@ def _against_free(models: Iterable[tuple[str, str]], results: Results) -> list[s
         "",
         f"Difference of the Dice of each patient's volume from that of `{results.baseline}`, both under rule "
         f"`{RULES[0]}`, the models with the score they suggest. Of {len(verdicts)} models, {listing(counts)}. "
-        f"`{results.baseline}` is the weakest of the baselines without a network; the stronger ones were not measured on "
-        "these patients.",
+        f"`{results.baseline}` is the weakest of the baselines without a network; the stronger ones were not "
+        "measured on these patients.",
         "",
         *table(("model", "score", "difference [95 %]", "verdict"), rows),
         "",
