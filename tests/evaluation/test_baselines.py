@@ -8,7 +8,9 @@ from skimage.filters import gaussian
 
 import napari_cead as cead
 from napari_cead.evaluation import evaluate
-from napari_cead.evaluation.baselines import ASYMMETRY_MM, BASELINES, midline, mirrored, smoothed
+from napari_cead.detection.smoothing import smoothed_in_brain
+from napari_cead.detection.symmetry import midline, mirrored
+from napari_cead.evaluation.baselines import ASYMMETRY_MM, BASELINES
 from napari_cead.zoo import Preprocessing, load_card, load_model, save_model
 from scans import make_brain
 
@@ -108,7 +110,7 @@ def test_a_lesion_on_one_side_stands_out_and_the_same_on_both_does_not():
 
 def test_no_brain_no_map():
     nothing = np.zeros((2, 5, 6), np.float32)
-    assert not smoothed(nothing, nothing > 0, SPACING, 1.0, through=True).any()
+    assert not smoothed_in_brain(nothing, nothing > 0, SPACING, 1.0, through=True).any()
 
 
 def rows_of(evaluation):

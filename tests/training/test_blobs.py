@@ -98,7 +98,7 @@ def test_lesions_shift_the_intensity_by_what_is_asked_for(darker):
     settings = SimulatedLesions(
         lesions=(1, 1), shift=(0.2, 0.3), darker=darker, diameter_mm=(10, 30), rim_mm=(0.1, 0.1)
     )
-    changed, mask = corrupt(x, settings, generator())
+    changed, mask, _ = corrupt(x, settings, generator())
     middles = torch.stack([one[where].median() for one, where in zip(changed - x, mask, strict=True)])
     assert bool(((middles.abs() > 0.19) & (middles.abs() < 0.31)).float().mean() > 0.9)
     assert (middles < 0).float().mean().item() == pytest.approx(darker, abs=0.12)
@@ -111,7 +111,7 @@ def test_blended_lesions_lose_the_texture_and_spared_liquid_stays():
     tissue = (x > 0.3).squeeze(1)
     left = []
     for blending in (0.0, 1.0):
-        changed, mask = corrupt(x, SimulatedLesions(blending=blending, **large), generator())
+        changed, mask, _ = corrupt(x, SimulatedLesions(blending=blending, **large), generator())
         core = [ndimage.binary_erosion(one, iterations=2) for one in mask[:, 0].numpy()]
         spots = torch.from_numpy(np.stack(core)) & tissue
         left.append(
@@ -125,24 +125,24 @@ def test_blended_lesions_lose_the_texture_and_spared_liquid_stays():
     # Between 40 and 100 % of the texture is gone.
     assert max(left[1]) < 0.65 and min(left[1]) < 0.05 and np.mean(left[1]) == pytest.approx(0.3, abs=0.05)
     liquid = (x > 0) & (x < 0.3)
-    changed, _ = corrupt(x, SimulatedLesions(sparing=1.0, **large), generator())
+    changed, _, _ = corrupt(x, SimulatedLesions(sparing=1.0, **large), generator())
     assert torch.equal(changed[liquid], x[liquid]) and not torch.equal(changed, x)
 
 
 def test_patches_are_filled_with_a_value_or_another_slice():
     x = slices(50)
     sharp = {"patches": (1, 1), "rim_mm": (0.1, 0.1), "diameter_mm": (20.0, 40.0)}
-    changed, mask = corrupt(x, BrainPatches(**sharp), generator())
+    changed, mask, _ = corrupt(x, BrainPatches(**sharp), generator())
     values = [one[where].mode().values for one, where in zip(changed, mask, strict=True)]
     flat = [
         (one[where] == value).float().mean() for one, where, value in zip(changed, mask, values, strict=True)
     ]
     assert np.median(flat) > 0.9 and np.std(values) > 0.1
-    black, mask = corrupt(x, BrainPatches(fill="zero", **sharp), generator())
+    black, mask, _ = corrupt(x, BrainPatches(fill="zero", **sharp), generator())
     assert (black[mask] == 0).float().mean() > 0.8
-    other, mask = corrupt(x, BrainPatches(fill="other", **sharp), generator())
+    other, mask, _ = corrupt(x, BrainPatches(fill="other", **sharp), generator())
     assert (other[mask] == x.roll(1, 0)[mask]).float().mean() > 0.8
-    alone, mask = corrupt(x[:1], BrainPatches(fill="other", **sharp), generator())
+    alone, mask, _ = corrupt(x[:1], BrainPatches(fill="other", **sharp), generator())
     assert not torch.equal(alone, x[:1])
 
 
@@ -176,7 +176,7 @@ def test_a_mixture_gives_each_image_one_of_its_parts():
 def test_parts_together_are_independent_and_may_leave_an_image_whole():
     x = torch.ones(3000, 1, 16, 16)
     parts = (Share(share=0.5, corruption=white(0.01)), Share(share=0.2, corruption=white(1.0)))
-    changed, mask = corrupt(x, Mixture(parts=parts, together=True), generator())
+    changed, mask, _ = corrupt(x, Mixture(parts=parts, together=True), generator())
     spread = (changed - x).flatten(1).std(1)
     whole = ~mask.flatten(1).any(1)
     assert bool((spread[whole] == 0).all()) and bool((spread[~whole] > 0).all())

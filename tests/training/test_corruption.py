@@ -32,7 +32,7 @@ def images(count=1000, side=48, seed=1):
 
 def test_paper_masks_are_one_square_each_with_the_expected_area():
     x = images(2000)
-    corrupted, mask = corrupt(x, generator=generator())
+    corrupted, mask, _ = corrupt(x, generator=generator())
     areas = mask.flatten(1).sum(1).numpy()
     sides = np.sqrt(areas)
     assert np.array_equal(sides, sides.round())
@@ -47,7 +47,7 @@ def test_paper_masks_are_one_square_each_with_the_expected_area():
 
 
 def test_squares_reach_every_edge_and_are_centred_on_average():
-    _, mask = corrupt(images(3000), generator=generator())
+    _, mask, _ = corrupt(images(3000), generator=generator())
     assert mask[:, 0, 0].any() and mask[:, 0, -1].any() and mask[:, 0, :, 0].any() and mask[:, 0, :, -1].any()
     heat = mask.float().mean(0)[0].numpy()
     np.testing.assert_allclose(ndimage.center_of_mass(heat), (23.5, 23.5), atol=0.7)
@@ -57,7 +57,7 @@ def test_each_number_of_squares_is_equally_likely():
     # A black batch with squares of value between the extremes: each square has a value of its own.
     x = images(3000, 64)
     settings = ContextEncoding(squares=(1, 3), largest_side=0.05)
-    corrupted, mask = corrupt(x, settings, generator())
+    corrupted, mask, _ = corrupt(x, settings, generator())
     numbers = [len(np.unique(one[where].numpy())) for one, where in zip(corrupted, mask, strict=True)]
     shares = np.bincount(numbers, minlength=4) / 3000
     # Squares of up to 3 pixels on 64x64 hide one another in about 0.1 % of the images.
@@ -66,20 +66,20 @@ def test_each_number_of_squares_is_equally_likely():
 
 def test_fill_is_between_the_extremes_of_the_batch_or_zero():
     x = images(2000)
-    corrupted, mask = corrupt(x, generator=generator())
+    corrupted, mask, _ = corrupt(x, generator=generator())
     values = torch.stack([one[where][0] for one, where in zip(corrupted, mask, strict=True)])
     low, high = x.min(), x.max()
     assert bool(((values >= low) & (values <= high)).all())
     assert values.mean().item() == pytest.approx(((low + high) / 2).item(), abs=0.03)
     assert values.std().item() == pytest.approx(((high - low) / np.sqrt(12)).item(), abs=0.02)
-    blackened, mask = corrupt(x, ContextEncoding(fill="zero"), generator())
+    blackened, mask, _ = corrupt(x, ContextEncoding(fill="zero"), generator())
     assert torch.equal(blackened[mask], torch.zeros(int(mask.sum())))
 
 
 def test_inside_brain_keeps_squares_in_the_box():
     x = torch.zeros(500, 1, 40, 40)
     x[:, :, 5:31, 12:29] = 0.5
-    _, mask = corrupt(x, ContextEncoding(inside_brain=True, squares=(1, 3)), generator())
+    _, mask, _ = corrupt(x, ContextEncoding(inside_brain=True, squares=(1, 3)), generator())
     outside = torch.ones(40, 40, dtype=torch.bool)
     outside[5:31, 12:29] = False
     assert not bool((mask & outside).any())
@@ -90,7 +90,7 @@ def test_inside_brain_keeps_squares_in_the_box():
 
 
 def test_inside_brain_of_a_black_image_is_anywhere():
-    _, mask = corrupt(torch.zeros(20, 1, 16, 16), ContextEncoding(inside_brain=True), generator())
+    _, mask, _ = corrupt(torch.zeros(20, 1, 16, 16), ContextEncoding(inside_brain=True), generator())
     assert bool(mask.flatten(1).any(1).all())
 
 
@@ -98,7 +98,7 @@ def test_the_whole_area_of_several_squares_is_covered():
     """No square replaces another: the chance that a pixel stays whole falls with each."""
     x = images(4000)
     for number in (2, 3):
-        _, mask = corrupt(x, ContextEncoding(squares=(number, number)), generator())
+        _, mask, _ = corrupt(x, ContextEncoding(squares=(number, number)), generator())
         covered = mask[:, 0].float().mean(0)
         # Of the 49 - s places along an axis, a square of side s covers the middle pixel in s.
         sides = np.arange(1, 25)
@@ -132,7 +132,7 @@ class TestEveryKind:
         x = images(50)
         x[:, :, :10] = 0
         before = x.clone()
-        corrupted, mask = corrupt(x, settings, generator())
+        corrupted, mask, _ = corrupt(x, settings, generator())
         assert torch.equal(x, before)
         assert torch.equal(corrupted[~mask], x[~mask])
         assert bool((corrupted != x).flatten(1).any(1).all())
@@ -143,7 +143,7 @@ class TestEveryKind:
     def test_shape_type_and_device_are_kept(self, settings, device, dtype):
         x = torch.ones(3, 1, 33, 33, device=device, dtype=dtype)
         x = x / 255 if dtype == torch.uint8 else x  # as stored slices become images
-        corrupted, mask = corrupt(x, settings)
+        corrupted, mask, _ = corrupt(x, settings)
         assert (corrupted.shape, corrupted.dtype, corrupted.device) == (x.shape, x.dtype, x.device)
         assert (mask.shape, mask.dtype, mask.device) == (x.shape, torch.bool, x.device)
 
@@ -188,7 +188,7 @@ def test_each_deviation_in_the_range_is_equally_likely():
 def test_noise_stays_inside_the_brain(settings):
     x = torch.zeros(20, 1, 48, 48)
     x[:, :, 8:40, 12:30] = 0.5
-    corrupted, mask = corrupt(x, settings, generator())
+    corrupted, mask, _ = corrupt(x, settings, generator())
     assert torch.equal(mask, x != 0)
     assert torch.equal(corrupted[~mask], x[~mask])
     assert ((corrupted != x) == mask).float().mean() > 0.999

@@ -7,14 +7,15 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..slices import SliceStack
 
-Kind = Literal["reconstruction", "gradient"]
+Kind = Literal["reconstruction", "lesion", "gradient"]
+"""What a network can make of slices: repaired ones, the probability of a lesion, the KL gradient."""
 
 
 @dataclass(frozen=True)
@@ -127,5 +128,5 @@ def cache_keys(
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     content = digest.hexdigest()
-    kinds: tuple[Kind, ...] = ("reconstruction", "gradient")
+    kinds: tuple[Kind, ...] = get_args(Kind)
     return {kind: CacheKey(content, sha256, device, batch_size, kind, threads) for kind in kinds}

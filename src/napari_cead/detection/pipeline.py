@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,14 @@ from ..zoo import Detector
 from .cache import ReconstructionCache
 from .choosing import Params, Whence, remarks, settle
 from .doubts import contrast_doubt, evenness_doubt
+from .evidence import REACH_MM
 from .options import MapOptions
 from .params import PostprocessParams
 from .postprocessing import postprocess
 from .provenance import preparation, threads_on
 from .reconstruct import GROUP, NetworkPasses, Progress, Stop, check_batch_size, reconstruct
-from .scores import anomaly_score, check_score, needs_gradient
+from .scores import anomaly_score, check_score, looks_through, needs_gradient
+from .symmetry import midline
 
 AS_IT_IS = MapOptions()
 """The map as the score gives it."""
@@ -42,7 +46,9 @@ class Reconstruction:
         score_scales: The model's constants by score name.
         warnings: What was assumed along the way.
         gradient: (Z, S, S) float32 |d KL / d x| on the model grid; None if no score needed it.
+        lesion: (Z, S, S) float32 probability of a lesion on the model grid; None if the network does not say it.
         statistics: The model's maps (S, S) float32 of healthy statistics by name.
+        tails: By kind of evidence, what healthy tissue gives.
         batch_size: How many slices passed through the network together.
         from_cache: Whether the network did not have to run.
         preparation: How the patient became the network's input, as JSON values.
@@ -59,7 +65,9 @@ class Reconstruction:
     score_scales: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     gradient: NDArray[np.float32] | None = field(default=None, repr=False)
+    lesion: NDArray[np.float32] | None = field(default=None, repr=False)
     statistics: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, repr=False)
+    tails: Mapping[str, Sequence[float]] = field(default_factory=dict, repr=False)
     batch_size: int = GROUP
     from_cache: bool = False
     preparation: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -110,21 +118,54 @@ class Reconstruction:
         return np.where(self.stack.brain[chosen], volume, np.float32(0))
 
     def _map(self, score: str, chosen: slice | NDArray[np.int64], options: MapOptions) -> NDArray[np.float32]:
+        brain = self.stack.brain[chosen]
+        if looks_through(score):
+            return options.apply(self._volume_map(score, chosen), brain, self.patient.spacing)
         values = anomaly_score(
             score,
             self.stack.images[chosen],
             self.slices[chosen],
             self.score_scales,
             gradient=None if self.gradient is None else self.gradient[chosen],
+            lesion=None if self.lesion is None else self.lesion[chosen],
             statistics=self.statistics,
             spacing=self.stack.geometry.pixel(self.patient.spacing),
             model=self.model,
         )
-        brain = self.stack.brain[chosen]
         # Scored on the model grid: resampling first would turn the blur of resampling into residual.
         anomaly_map = self.stack.geometry.to_patient(values)
         np.copyto(anomaly_map, 0, where=~brain)
         return options.apply(anomaly_map, brain, self.patient.spacing)
+
+    @cached_property
+    def _midline(self) -> int:
+        return midline(self.stack.brain)
+
+    def _volume_map(self, score: str, chosen: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return slices of a score that looks through slices, from these and those within its reach."""
+        depth, height, width = self.patient.spacing
+        wanted = np.arange(len(self.slices))[chosen]
+        if not len(wanted):
+            return np.zeros((0, *self.stack.brain.shape[1:]), np.float32)
+        reach = math.ceil(REACH_MM / depth)
+        near = slice(max(0, int(wanted.min()) - reach), int(wanted.max()) + reach + 1)
+        back, image = self.stack.geometry, self.stack.scaled[near]
+        # The residual is resampled, not the reconstruction: the blur of resampling is no residual.
+        residual = back.to_patient(self.stack.images[near] - self.slices[near])
+        values = anomaly_score(
+            score,
+            image,
+            image - residual,
+            self.score_scales,
+            lesion=None if self.lesion is None else back.to_patient(self.lesion[near]),
+            spacing=(height, width),
+            depth=depth,
+            midline=self._midline,
+            tails=self.tails,
+            model=self.model,
+        )
+        np.copyto(values, 0, where=~self.stack.brain[near])
+        return values[wanted - near.start]
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,7 +292,9 @@ def run(
                 score_scales=dict(detector.card.score_scales),
                 warnings=(*notes, *passes.warnings),
                 gradient=passes.gradient,
+                lesion=passes.lesion,
                 statistics=statistics,
+                tails=detector.card.tails,
                 batch_size=passes.batch_size,
                 from_cache=passes.from_cache,
                 model_folder=detector.folder,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..errors import Cancelled, OutOfMemoryError, ParameterError
 from ..slices import SliceStack
@@ -31,6 +32,7 @@ class NetworkPasses:
     Attributes:
         slices: (Z, S, S) float32 reconstruction, 0 in slices without brain.
         gradient: (Z, S, S) float32 |d KL / d x|, likewise; None if it was not asked for.
+        lesion: (Z, S, S) float32 probability of a lesion, likewise; None for a network that does not say it.
         device: Where it ran.
         batch_size: Slices at a time.
         from_cache: Whether nothing had to be computed.
@@ -43,6 +45,7 @@ class NetworkPasses:
     batch_size: int
     from_cache: bool = False
     warnings: tuple[str, ...] = ()
+    lesion: NDArray[np.float32] | None = field(default=None, repr=False)
 
 
 OnGroup = Callable[[NetworkPasses, NDArray[np.int64]], None]
@@ -124,7 +127,11 @@ def reconstruct(
         if cache is not None and detector.sha256
         else {}
     )
-    wanted: tuple[Kind, ...] = ("reconstruction", "gradient") if gradient else ("reconstruction",)
+    wanted: list[Kind] = ["reconstruction"]
+    if detector.card.spec.predicts_lesion:  # of the same pass
+        wanted.append("lesion")
+    if gradient:
+        wanted.append("gradient")
     known: dict[Kind, Cached] = {}
     for kind in wanted:
         entry = cache.get(keys[kind]) if cache is not None and keys else None
@@ -135,11 +142,16 @@ def reconstruct(
     if known:
         entry = next(iter(known.values()))
         attempt = attempt.like(entry, move=len(known) < len(wanted))
-    run = _Run(stack, wanted, first, on_progress, should_stop, on_group)
+    run = _Run(stack, tuple(wanted), first, on_progress, should_stop, on_group)
     while (passes := run.through(attempt, known)) is None:
         attempt, known = attempt.smaller(), {}
     if cache is not None and keys:
-        for kind, values in (("reconstruction", passes.slices), ("gradient", passes.gradient)):
+        made: dict[Kind, NDArray[np.float32] | None] = {
+            "reconstruction": passes.slices,
+            "lesion": passes.lesion,
+            "gradient": passes.gradient,
+        }
+        for kind, values in made.items():
             if values is not None and kind not in known:
                 cache.put(keys[kind], Cached(values, passes.device, passes.batch_size, passes.warnings))
     return passes
@@ -227,6 +239,7 @@ class _Run:
         passes = NetworkPasses(
             slices=arrays["reconstruction"],
             gradient=arrays.get("gradient"),
+            lesion=arrays.get("lesion"),
             device=attempt.device,
             batch_size=attempt.batch_size,
             from_cache=not missing,
@@ -237,9 +250,8 @@ class _Run:
         for indices in order:
             if self.should_stop is not None and self.should_stop():
                 raise Cancelled
-            for kind in missing:
-                if not _fits(attempt.detector, kind, images[indices], arrays[kind], indices):
-                    return None
+            if not _fits(attempt.detector, missing, images[indices], arrays, indices):
+                return None
             done += len(indices)
             if self.on_group is not None:
                 self.on_group(passes, indices)
@@ -250,15 +262,23 @@ class _Run:
 
 def _fits(
     detector: Detector,
-    kind: Kind,
+    kinds: Collection[Kind],
     images: NDArray[np.float32],
-    result: NDArray[np.float32],
+    results: Mapping[Kind, NDArray[np.float32]],
     indices: NDArray[np.int64],
 ) -> bool:
-    """Compute some slices (N, S, S) and put them into the result (Z, S, S); false if the memory is too small."""
-    compute = detector.reconstruct if kind == "reconstruction" else detector.kl_gradient
+    """Compute some slices (N, S, S) and put them into the results (Z, S, S); false if the memory is too small."""
+    batch = torch.from_numpy(images)[:, None]
+    found: dict[Kind, Tensor | None] = {}
     try:
-        result[indices] = compute(torch.from_numpy(images)[:, None])[:, 0].float().cpu().numpy()
+        if "reconstruction" in kinds or "lesion" in kinds:
+            found["reconstruction"], found["lesion"] = detector.repair(batch)
+        if "gradient" in kinds:
+            found["gradient"] = detector.kl_gradient(batch)
+        for kind in kinds:
+            values = found[kind]
+            assert values is not None
+            results[kind][indices] = values[:, 0].float().cpu().numpy()
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

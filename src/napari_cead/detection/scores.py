@@ -6,7 +6,7 @@ patient. Scores that do not lie in [0, 1] by themselves are divided by a constan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ParameterError
+from .evidence import Seen, above_tissue, fused
 from .options import smoothed
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
 Values = NDArray[np.float32]
 
-Need = Literal["network", "gradient", "statistics", "tissue"]
-"""What a score is made from beside the image: a reconstruction, a KL gradient, healthy statistics, tissue at 0.5."""
+Need = Literal["network", "gradient", "lesion", "statistics", "tails", "tissue"]
+"""What a score is made from beside the image: a reconstruction, a KL gradient, the probability of a lesion, healthy
+statistics, tables of what healthy tissue gives, tissue at 0.5."""
 
 SMOOTHING_MM = 2.0
 """Sigma of the Gaussian of smoothed scores: about a box of 5 x 5 pixels on a grid of 1.4 mm."""
@@ -33,9 +35,6 @@ MEDIAN = 5
 
 EXCESS_MM, CHANGE_MM, DARK_MM = 1.5, 3.75, 3.0
 """Sigmas of ``bright-and-changed``: of the brightness, of what is brighter than its reconstruction, and darker."""
-
-TISSUE = 0.5
-"""Where the median of the tissue lies under the scaling ``volume-tissue``."""
 
 BRIGHT_HEADROOM = 10.0
 """Headroom of the scores of bright lesions, which lie far above the little that a good denoiser leaves elsewhere."""
@@ -54,6 +53,10 @@ class Evidence:
         gradient: |d KL / d image| of the posterior to the standard normal; None if it was not computed.
         statistics: The model's maps ``residual_mean`` and ``residual_std`` (S, S) over healthy slices.
         spacing: Size of a pixel (y, x) in mm, for scores that look at a pixel's neighbours.
+        lesion: The probability of a lesion; None if the network does not say it.
+        depth: Distance of two slices in mm, for scores that look through slices.
+        midline: Twice the column of the brain's midline, likewise.
+        tails: By kind of evidence, what healthy tissue gives: see :mod:`~napari_cead.detection.evidence`.
     """
 
     image: Values
@@ -61,6 +64,10 @@ class Evidence:
     gradient: Values | None = None
     statistics: Mapping[str, Values] = field(default_factory=dict)
     spacing: tuple[float, float] = (0.94, 0.94)
+    lesion: Values | None = None
+    depth: float = 1.0
+    midline: int = 0
+    tails: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,8 @@ class Score:
         headroom: The constant is so many times the score's 99 % quantile over healthy slices, so that lesions stay
             below 1, where all would be alike.
         whole: Whether it looks at a pixel's neighbours: then the evidence has to be whole slices (..., S, S).
+        volume: Whether it looks through slices: then the evidence is a volume (Z, Y, X), best on the patient's own
+            grid, and reaches :data:`~napari_cead.detection.evidence.REACH_MM` above and below a slice.
     """
 
     name: str
@@ -86,6 +95,7 @@ class Score:
     needs: frozenset[Need] = frozenset({"network"})
     headroom: float = 4.0
     whole: bool = False
+    volume: bool = False
 
 
 def _residual(of: Evidence) -> Values:
@@ -122,7 +132,7 @@ def _smoothed_residual(of: Evidence) -> Values:
 def _bright_and_changed(of: Evidence) -> Values:
     """Harmonic mean of two kinds of evidence, high where both are; and half of what became darker, old cavities."""
     change = _in_brain(of, _positive_residual(of), CHANGE_MM)
-    excess = _in_brain(of, np.maximum(of.image - np.float32(TISSUE), np.float32(0)), EXCESS_MM)
+    excess = _in_brain(of, above_tissue(of.image), EXCESS_MM)
     dark = _in_brain(of, np.maximum(of.reconstruction - of.image, np.float32(0)), DARK_MM)
     both = 2 * change * excess / np.maximum(change + excess, np.float32(1e-4))
     return np.asarray(both + 0.5 * dark, dtype=np.float32)
@@ -152,6 +162,16 @@ def _kl_gradient(of: Evidence) -> Values:
 
 def _combined(of: Evidence) -> Values:
     return np.asarray(_residual(of) * _kl_gradient(of))
+
+
+def _lesion_probability(of: Evidence) -> Values:
+    assert of.lesion is not None
+    return of.lesion
+
+
+def _fused(of: Evidence) -> Values:
+    scan = Seen(of.image, _positive_residual(of), of.lesion, (of.depth, *of.spacing), of.midline)
+    return fused(scan, of.tails)
 
 
 def _intensity(of: Evidence) -> Values:
@@ -202,6 +222,20 @@ SCORES: Mapping[str, Score] = {
             whole=True,
         ),
         Score(
+            "lesion-probability",
+            "the network's own probability of a lesion, learnt from simulated ones",
+            _lesion_probability,
+            needs=frozenset({"network", "lesion"}),
+        ),
+        Score(
+            "fused",
+            "how rare in healthy tissue: probability of a lesion, change, brightness and asymmetry together",
+            _fused,
+            needs=frozenset({"network", "tails", "tissue"}),
+            whole=True,
+            volume=True,
+        ),
+        Score(
             "residual-z",
             "residual in standard deviations above that of healthy slices at the same place",
             _residual_z,
@@ -245,14 +279,27 @@ def score_of(name: str) -> Score:
     return score
 
 
-def lacks(score: Score, gradient: bool, statistics: Container[str]) -> Need | None:
+def lacks(
+    score: Score,
+    gradient: bool,
+    statistics: Container[str],
+    *,
+    lesion: bool = False,
+    tails: bool = False,
+) -> Need | None:
     """Return what is missing for a score, None if nothing is.
 
     Args:
         score: The score.
         gradient: Whether there is a KL gradient.
         statistics: Names of the maps of healthy statistics that there are.
+        lesion: Whether there is a probability of a lesion.
+        tails: Whether there are tables of what healthy tissue gives.
     """
+    if "lesion" in score.needs and not lesion:
+        return "lesion"
+    if "tails" in score.needs and not tails:
+        return "tails"
     if "gradient" in score.needs and not gradient:
         return "gradient"
     if "statistics" in score.needs and not all(name in statistics for name in (RESIDUAL_MEAN, RESIDUAL_STD)):
@@ -282,6 +329,15 @@ def check_score(name: str, card: ModelCard) -> None:
         raise ParameterError(reason, mend=f"use one of {', '.join(available_scores(card))}")
 
 
+def looks_through(name: str) -> bool:
+    """Whether a score looks through slices.
+
+    Raises:
+        ParameterError: If the score is unknown.
+    """
+    return score_of(name).volume
+
+
 def needs_gradient(name: str) -> bool:
     """Whether a score needs the KL gradient.
 
@@ -298,8 +354,12 @@ def anomaly_score(
     scales: Mapping[str, float] | None = None,
     *,
     gradient: Values | None = None,
+    lesion: Values | None = None,
     statistics: Mapping[str, Values] | None = None,
     spacing: tuple[float, float] = (0.94, 0.94),
+    depth: float = 1.0,
+    midline: int = 0,
+    tails: Mapping[str, Sequence[float]] | None = None,
     model: str = "the model",
 ) -> Values:
     """Return the anomaly score of every pixel, in [0, 1].
@@ -313,15 +373,19 @@ def anomaly_score(
         reconstruction: What the network made of it, same shape.
         scales: The model's constants by score name.
         gradient: |d KL / d image|, same shape, for a score that needs it.
+        lesion: Probability of a lesion, same shape, for a score that needs it.
         statistics: The model's maps (S, S) ``residual_mean`` and ``residual_std``, for a score that needs them.
         spacing: Size of a pixel (y, x) in mm, for a score that looks at neighbours.
+        depth: Distance of two slices in mm, for a score that looks through slices.
+        midline: Twice the column of the brain's midline, likewise.
+        tails: By kind of evidence, what healthy tissue gives, for a score that needs it.
         model: Name of the model, for the message of an error.
 
     Raises:
         ParameterError: If the score is unknown, or what it needs is not given.
     """
     score, statistics = score_of(name), statistics or {}
-    missing = lacks(score, gradient is not None, statistics)
+    missing = lacks(score, gradient is not None, statistics, lesion=lesion is not None, tails=bool(tails))
     if missing == "gradient":
         raise ParameterError(
             f"{name} needs the KL gradient of {model}, which was not computed",
@@ -329,7 +393,11 @@ def anomaly_score(
         )
     if missing == "statistics":
         raise ParameterError(_no_statistics(name, model), mend=f"use {', '.join(_without_needs())}")
-    values = score.compute(Evidence(image, reconstruction, gradient, statistics, spacing))
+    if missing in ("lesion", "tails"):
+        raise ParameterError(_cannot(name, missing, model), mend=f"use {', '.join(_without_needs())}")
+    values = score.compute(
+        Evidence(image, reconstruction, gradient, statistics, spacing, lesion, depth, midline, tails or {})
+    )
     if score.scaled:
         scale = (scales or {}).get(name)
         if scale is None:
@@ -341,7 +409,15 @@ def anomaly_score(
 def _refusal(name: str, card: ModelCard) -> str | None:
     """Say why a model cannot give a score, in one clause; None if it can."""
     score = SCORES[name]
-    missing = lacks(score, card.spec.family == "vae", card.statistics)
+    missing = lacks(
+        score,
+        card.spec.family == "vae",
+        card.statistics,
+        lesion=card.spec.predicts_lesion,
+        tails=bool(card.tails),
+    )
+    if missing in ("lesion", "tails"):
+        return _cannot(name, missing, card.name)
     if missing == "gradient":
         return f"{name} needs a variational autoencoder, which {card.name} is not"
     if missing == "statistics":
@@ -351,6 +427,11 @@ def _refusal(name: str, card: ModelCard) -> str | None:
     if score.scaled and name not in card.score_scales:
         return _no_scale(name, card.name)
     return None
+
+
+def _cannot(name: str, missing: Need, model: str) -> str:
+    what = "the probability of a lesion" if missing == "lesion" else "tables of what healthy tissue gives"
+    return f"{name} needs {what}, which {model} does not {'say' if missing == 'lesion' else 'carry'}"
 
 
 def _no_statistics(name: str, model: str) -> str:
@@ -363,4 +444,4 @@ def _no_scale(name: str, model: str) -> str:
 
 def _without_needs() -> tuple[str, ...]:
     """The scores that every model can give."""
-    return tuple(name for name, score in SCORES.items() if not score.scaled and "tissue" not in score.needs)
+    return tuple(name for name, score in SCORES.items() if not score.scaled and score.needs <= {"network"})

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from ..detection import PostprocessParams
-from ..detection.scores import TISSUE
+from ..detection.evidence import asymmetry
+from ..detection.smoothing import smoothed_in_brain
+from ..detection.symmetry import midline
 from ..patients import Patient
 from ..slices import IntensityScaling, SliceStack, slice_stack
 
@@ -144,65 +144,16 @@ def _plain(image: Values, brain: NDArray[np.bool_], spacing: Mm) -> Values:
 
 def _smooth(sigma_mm: float, *, through: bool) -> MapOf:
     def smooth(image: Values, brain: NDArray[np.bool_], spacing: Mm) -> Values:
-        return smoothed(image, brain, spacing, sigma_mm, through=through)
+        values = smoothed_in_brain(image, brain, spacing, sigma_mm, through=through)
+        return np.asarray(
+            np.clip(values, 0, 1, out=values)
+        )  # rounding may have lifted a mean beyond its values
 
     return smooth
 
 
 def _asymmetry(image: Values, brain: NDArray[np.bool_], spacing: Mm) -> Values:
-    """Geometric mean of how much brighter a voxel is than tissue, and than the voxel across the midline, smoothed."""
-    axis = midline(brain)
-    other, there = mirrored(image, axis), mirrored(brain, axis)
-    above_other = np.where(there, np.maximum(image - other, np.float32(0)), np.float32(0))
-    above_tissue = np.maximum(image - np.float32(TISSUE), np.float32(0))
-    return smoothed(np.sqrt(above_tissue * above_other), brain, spacing, ASYMMETRY_MM, through=True)
-
-
-def smoothed(
-    values: Values, brain: NDArray[np.bool_], spacing: Mm, sigma_mm: float, *, through: bool
-) -> Values:
-    """Return values smoothed by a Gaussian, from voxels of the brain alone, 0 outside it.
-
-    Args:
-        values: (Z, Y, X) float32 in [0, 1].
-        brain: (Z, Y, X) bool.
-        spacing: Size of a voxel (z, y, x) in mm.
-        sigma_mm: Sigma in mm.
-        through: Whether to smooth through the slices too; a single slice has none beside it.
-    """
-    sigma = [sigma_mm / size for size in spacing]
-    if not through:
-        sigma[0] = 0.0
-    box = ndimage.find_objects(brain.view(np.uint8))
-    result = np.zeros_like(values)
-    if not box:
-        return result
-    inside = brain[box[0]]
-    weight = ndimage.gaussian_filter(inside.astype(np.float32), sigma, mode="constant")
-    total = ndimage.gaussian_filter(np.where(inside, values[box[0]], np.float32(0)), sigma, mode="constant")
-    np.divide(total, weight, out=result[box[0]], where=inside)
-    return np.asarray(np.clip(result, 0, 1, out=result))  # rounding may have lifted a mean beyond its values
-
-
-def midline(brain: NDArray[np.bool_]) -> int:
-    """Return twice the column that the brain is most symmetric about: column x lies across from this minus x.
-
-    Args:
-        brain: (Z, Y, X) bool.
-    """
-    columns = 2 * brain.shape[2]
-    # How many voxels lie on others when the brain is turned over, for every axis: a convolution with itself.
-    spectrum = sum(np.square(np.fft.rfft(plane, columns, axis=-1)).sum(axis=0) for plane in brain)
-    return int(np.argmax(np.fft.irfft(spectrum, columns).round()))
-
-
-def mirrored(volume: NDArray[Any], axis: int) -> NDArray[Any]:
-    """Return a volume (Z, Y, X) turned over about its midline, 0 where nothing lies across."""
-    across = axis - np.arange(volume.shape[2])
-    there = (across >= 0) & (across < volume.shape[2])
-    result = np.zeros_like(volume)
-    result[..., there] = volume[..., across[there]]
-    return result
+    return smoothed_in_brain(asymmetry(image, brain, midline(brain)), brain, spacing, ASYMMETRY_MM)
 
 
 BASELINES: Mapping[str, Baseline] = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from numpy.typing import NDArray
 from ..atomic import strict
 from ..detection import SCORES, PostprocessParams, anomaly_score
 from ..detection.choosing import Suggested
+from ..detection.evidence import Seen, Tails, kinds_of
 from ..detection.reconstruct import GROUP, Progress, Stop
 from ..detection.scores import Evidence, lacks, suits
+from ..detection.symmetry import midline
 from ..detection.thresholds import ScoreHistograms
 from ..errors import Cancelled
 from ..metrics import ImageQuality
@@ -36,10 +39,11 @@ if TYPE_CHECKING:
 SUGGESTED_SCORES = ("residual", "positive-residual")
 """Scores that a search on lesion masks chooses settings for; all others have those of healthy slices alone."""
 
-OF_TISSUE = "bright-and-changed"
-"""Score of denoisers of scans that are scaled by their tissue."""
+FUSED, OF_TISSUE = "fused", "bright-and-changed"
+"""Scores of denoisers of scans that are scaled by their tissue."""
 
 SUGGESTED_OF_DENOISERS = (
+    FUSED,
     OF_TISSUE,
     "positive-residual",
     "smoothed-residual",
@@ -65,6 +69,7 @@ class Calibration:
         score_scales: By name, the constant that a score is divided by; only scores that need one.
         statistics: Maps (S, S) float32 ``residual_mean`` and ``residual_std`` of |x - x̂| over healthy validation
             slices; none without such slices.
+        tails: By kind of evidence, what healthy voxels give, each folder of patients weighing the same.
         suggestions: Settings to start from, the default first: by rule ``validation`` the score with the highest
             Dice, then the other, then those by rule ``healthy-quantile`` of all scores that the model can give.
         figures: What was found, as strict JSON values: ``grid`` (always ``"model"``), numbers of patients and
@@ -75,6 +80,7 @@ class Calibration:
 
     score_scales: Mapping[str, float] = field(default_factory=dict)
     statistics: Mapping[str, Tensor] = field(default_factory=dict)
+    tails: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     suggestions: tuple[Suggestion, ...] = ()
     figures: Mapping[str, Any] = field(default_factory=dict)
 
@@ -119,11 +125,12 @@ def calibrate(
         if suits(SCORES[score], detector.card)
     ]
     default = HEALTHY_DEFAULT_OF_DENOISERS if denoising else HEALTHY_DEFAULT
-    if OF_TISSUE in searched:
-        default = OF_TISSUE
+    if FUSED in searched:
+        default = FUSED
     shapes = Shapes(start)
-    at_once = [score for score in searched if not SCORES[score].scaled]
-    later = [score for score in searched if SCORES[score].scaled]
+    # Known only after all patients: the constant of some scores, and what healthy tissue gives.
+    later = [score for score in searched if SCORES[score].scaled or "tails" in SCORES[score].needs]
+    at_once = [score for score in searched if score not in later]
     total = len(names) * (1 + bool(later) + len(searched))
     index = {patient.name: number for number, patient in enumerate(store.patients)}
     usable = store.healthy_rows("validation")
@@ -133,10 +140,13 @@ def calibrate(
     cases: dict[str, list[Case]] = {score: [] for score in searched}
     gradient = detector.card.spec.family == "vae"
     samples = _Samples(gradient)
+    tails = Tails(kinds_of(detector.card.spec.predicts_lesion)) if FUSED in searched else None
     healthy_values: dict[str, ScoreHistograms] = {
         name: ScoreHistograms.empty(BINS)
         for name, score in SCORES.items()
-        if not score.scaled and suits(score, detector.card)
+        if suits(score, detector.card)
+        and not (score.scaled or "tails" in score.needs)
+        and ("lesion" not in score.needs or detector.card.spec.predicts_lesion)
     }
     for done, name in enumerate(names, start=1):
         found = _Looked.at(store, name, detector, index, usable, should_stop)
@@ -144,10 +154,14 @@ def calibrate(
         calm = Evidence(
             found.images[healthy],
             found.made[healthy],
-            _in_groups(found.images[healthy], detector.kl_gradient, should_stop) if gradient else None,
+            _in_groups(found.images[healthy], detector.kl_gradient, should_stop)[0] if gradient else None,
             spacing=found.spacing[1:],
+            lesion=None if found.lesion is None else found.lesion[healthy],
         )
 
+        if tails is not None:
+            source = Path(found.found.patient.source).parent
+            tails.add(found.seen, healthy[:, None, None] & found.brain, str(source))
         statistics.add(calm.image, calm.reconstruction, brain)
         quality += ImageQuality.of(calm.image, calm.reconstruction, brain)
         samples.add(calm, brain)
@@ -168,11 +182,15 @@ def calibrate(
             scales[score] = SCORES[score].headroom * quantile
             scaled = np.clip(values / np.float32(scales[score]), 0, 1)
             healthy_values[score] = ScoreHistograms.of(scaled, np.zeros(scaled.shape, np.bool_), bins=BINS)
-    known = [score for score in later if score in scales]
+    tables = {} if tails is None else tails.table()
+    known = [score for score in later if score in scales or (tables and "tails" in SCORES[score].needs)]
     for done, name in enumerate(names if later else (), start=1):
         again = _Looked.at(store, name, detector, index, usable, should_stop)
         for score in known:
-            cases[score].append(again.case(score, scales))
+            cases[score].append(again.case(score, scales, tables))
+            if score not in scales:
+                healthy_values.setdefault(score, ScoreHistograms.empty(BINS))
+                healthy_values[score] += cases[score][-1].healthy
         if on_progress is not None:
             on_progress(len(names) + done, total)
 
@@ -188,6 +206,7 @@ def calibrate(
     return Calibration(
         score_scales=scales,
         statistics={name: torch.from_numpy(values) for name, values in maps.items()},
+        tails=tables,
         suggestions=_suggestions(chosen, healthy_values, default, kept_below, shapes),
         figures=strict(
             {
@@ -217,6 +236,7 @@ class _Looked:
         found: The stored slices.
         images: (N, S, S) float32 in [0, 1].
         made: (N, S, S) float32.
+        lesion: (N, S, S) float32 probability of a lesion; None if the network does not say it.
         brain: (N, S, S) bool.
         part: Which slices are validation slices (N,).
         healthy: Which of them are healthy (N,).
@@ -225,6 +245,7 @@ class _Looked:
     found: PatientSlices
     images: NDArray[np.float32]
     made: NDArray[np.float32]
+    lesion: NDArray[np.float32] | None
     brain: NDArray[np.bool_]
     part: NDArray[np.bool_]
     healthy: NDArray[np.bool_]
@@ -241,20 +262,41 @@ class _Looked:
     ) -> _Looked:
         found = store.slices(name)
         images = found.images.astype(np.float32) / np.float32(255)
-        made = _in_groups(images, detector.reconstruct, should_stop)
+        made, *more = _in_groups(images, detector.repair, should_stop)
         healthy = np.zeros(len(images), dtype=np.bool_)
         healthy[usable[usable[:, 0] == index[name], 1]] = True
         part = np.array([where == "validation" for where in found.patient.parts])
         # The brain of all slices, before those of other parts are left out: it is one piece in 3-D.
-        return cls(found, images, made, brain_mask(found.images), part, healthy)
+        return cls(found, images, made, more[0] if more else None, brain_mask(found.images), part, healthy)
 
     @property
     def spacing(self) -> tuple[float, float, float]:
         return self.found.patient.spacing
 
-    def case(self, score: str, scales: Mapping[str, float] | None = None) -> Case:
+    @property
+    def seen(self) -> Seen:
+        """The patient as evidence is taken from it, on the model's grid."""
+        brighter = np.maximum(self.images - self.made, np.float32(0))
+        return Seen(self.images, brighter, self.lesion, self.spacing, midline(self.brain))
+
+    def case(
+        self,
+        score: str,
+        scales: Mapping[str, float] | None = None,
+        tails: Mapping[str, Sequence[float]] | None = None,
+    ) -> Case:
         """Return what the search needs to know of the patient under a score."""
-        values = anomaly_score(score, self.images, self.made, scales, spacing=self.spacing[1:])
+        values = anomaly_score(
+            score,
+            self.images,
+            self.made,
+            scales,
+            lesion=self.lesion,
+            spacing=self.spacing[1:],
+            depth=self.spacing[0],
+            midline=midline(self.brain),
+            tails=tails,
+        )
         values, part = np.where(self.brain, values, np.float32(0)), self.part
         reference = None if self.found.masks is None else self.found.masks[part]
         name = self.found.patient.name
@@ -313,23 +355,28 @@ class _Samples:
 
 
 def _in_groups(
-    images: NDArray[np.float32], network: Callable[[Tensor], Tensor], should_stop: Stop | None
-) -> NDArray[np.float32]:
-    """Pass (N, S, S) slices through a network in the groups of a detection."""
+    images: NDArray[np.float32],
+    network: Callable[[Tensor], Tensor | tuple[Tensor | None, ...]],
+    should_stop: Stop | None,
+) -> list[NDArray[np.float32]]:
+    """Pass (N, S, S) slices through a network in the groups of a detection; return each thing that it gives."""
     import torch
 
-    made = np.empty_like(images)
+    made: list[NDArray[np.float32]] = []
     for start in range(0, len(images), GROUP):
         if should_stop is not None and should_stop():
             raise Cancelled
-        batch = torch.from_numpy(images[start : start + GROUP])[:, None]
-        made[start : start + GROUP] = network(batch)[:, 0].float().cpu().numpy()
-    return made
+        found = network(torch.from_numpy(images[start : start + GROUP])[:, None])
+        given = [values for values in (found if isinstance(found, tuple) else (found,)) if values is not None]
+        made = made or [np.empty_like(images) for _ in given]
+        for result, values in zip(made, given, strict=True):
+            result[start : start + GROUP] = values[:, 0].float().cpu().numpy()
+    return made or [np.empty_like(images)]
 
 
 def _healthy_values(score: str, calm: Evidence, brain: NDArray[np.bool_]) -> ScoreHistograms:
     """Return the histogram of a score that needs no scaling over the brain pixels of healthy slices."""
-    values = anomaly_score(score, calm.image, calm.reconstruction, spacing=calm.spacing)
+    values = anomaly_score(score, calm.image, calm.reconstruction, lesion=calm.lesion, spacing=calm.spacing)
     return ScoreHistograms.of(values, np.zeros(values.shape, np.bool_), brain, BINS)
 
 

@@ -114,6 +114,7 @@ def finish(
         update={
             "score_scales": dict(found.score_scales),
             "suggestions": tuple(found.suggestions),
+            "tails": dict(found.tails),
             "training": {**card.training, "calibration": found.figures},
             "contrast": contrast_range(slices),
         }

@@ -19,7 +19,7 @@ from ..detection import (
 )
 from ..detection.choosing import Params, settle, suggestions_for, whence_score
 from ..detection.reconstruct import GROUP
-from ..detection.scores import needs_gradient
+from ..detection.scores import looks_through, needs_gradient
 from ..errors import Cancelled, NotReadyError
 from ..patients import Patient, load_patient
 from .analysis import Analysis, Key
@@ -172,7 +172,8 @@ class Session(SessionSettings):
                 self._params,
                 suggestions,
                 reconstructed=streaming.reconstruction,
-                anomaly_map=streaming.anomaly_map,
+                # Through the slices it is whole only now that all of them are there.
+                anomaly_map=None if looks_through(score) else streaming.anomaly_map,
                 corrections=corrections,
                 score_from=whence_score(detector.card, score),
             )

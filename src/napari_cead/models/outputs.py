@@ -19,6 +19,17 @@ class Output:
 
 
 @dataclass(frozen=True)
+class LesionOutput(Output):
+    """Output of a network that also says where it sees a lesion.
+
+    Attributes:
+        lesion_logit: (N, 1, S, S), log-odds that a pixel belongs to a lesion.
+    """
+
+    lesion_logit: Tensor
+
+
+@dataclass(frozen=True)
 class VariationalOutput(Output):
     """Output of a variational autoencoder.
 

@@ -48,6 +48,8 @@ class UNetOptions(BaseModel):
         mirror_input: Whether the layers also see the mirrored image: left and right of a healthy brain are alike.
         stem: The layers work on an image so many times smaller, whose pixels are put side by side as channels.
         enlarging: How the decoder enlarges maps.
+        predicts_lesion: Whether a second head says where a lesion is. It learns from the places of the simulated ones
+            (after DRAEM, Zavrtanik et al. 2021): no real lesion is needed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +60,7 @@ class UNetOptions(BaseModel):
     mirror_input: bool = False
     stem: Literal[1, 2, 4] = 1
     enlarging: Literal["bilinear", "nearest"] = "bilinear"
+    predicts_lesion: bool = False
 
 
 class ModelSpec(BaseModel):
@@ -162,6 +165,11 @@ class ModelSpec(BaseModel):
     def denoising(self) -> bool:
         """Whether the network learns from corrupted images alone: one with skip connections could copy clean ones."""
         return self.family == "unet"
+
+    @property
+    def predicts_lesion(self) -> bool:
+        """Whether the network also says where it sees a lesion."""
+        return self.unet is not None and self.unet.predicts_lesion
 
     @property
     def corrupts(self) -> bool:

@@ -10,9 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .blocks import check_images
-from .outputs import Output
+from .outputs import LesionOutput, Output
 from .resampling import resample
 from .specs import ModelSpec, UNetOptions
+
+RARE = -3.0
+"""Log-odds of a lesion that the second head starts with: lesions are rare."""
 
 GROUPS = 8
 """Groups of a group normalisation, fewer where the channels cannot be shared by so many."""
@@ -60,9 +63,13 @@ class DenoisingUNet(nn.Module):
         if self.options.adds_input:  # it starts as the identity
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]  # it has one
+        if self.options.predicts_lesion:
+            self.lesion_head = nn.Conv2d(maps[0], pixels, 3, padding=1)
+            nn.init.zeros_(self.lesion_head.weight)
+            nn.init.constant_(self.lesion_head.bias, RARE)  # type: ignore[arg-type]
 
-    def restore(self, x: Tensor) -> Tensor:
-        """Map (N, 1, W, W) of the working size to the same shape."""
+    def restore(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Map (N, 1, W, W) of the working size to the restored images and the log-odds of lesions, the same shape."""
         side, wanted, stem = x.shape[-1], self.spec.sizes[0] * self.options.stem, self.options.stem
         before = (wanted - side) // 2
         after = wanted - side - before
@@ -83,11 +90,15 @@ class DenoisingUNet(nn.Module):
             else:
                 maps = functional.interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=False)
             maps = level(maps + beside if len(self.narrow) else torch.cat([maps, beside], dim=1))
-        result: Tensor = self.head(maps)
-        if stem > 1:
-            result = functional.pixel_shuffle(result, stem)
-        result = result[..., before : before + side, before : before + side]
-        return x + result if self.options.adds_input else result
+
+        def whole(result: Tensor) -> Tensor:
+            if stem > 1:
+                result = functional.pixel_shuffle(result, stem)
+            return result[..., before : before + side, before : before + side]
+
+        result = whole(self.head(maps))
+        lesion = whole(self.lesion_head(maps)) if self.options.predicts_lesion else None
+        return (x + result if self.options.adds_input else result), lesion
 
     def forward(
         self, x: Tensor, *, sample: bool | None = None, generator: torch.Generator | None = None
@@ -104,7 +115,10 @@ class DenoisingUNet(nn.Module):
         """
         check_images(x, self.spec.image_size)
         if self.spec.side == self.spec.image_size:
-            return Output(self.restore(x))
-        reduced = resample(x, self.spec.side)
-        change = self.restore(reduced) - reduced
-        return Output(x + resample(change, self.spec.image_size))
+            restored, lesion = self.restore(x)
+        else:
+            reduced = resample(x, self.spec.side)
+            small, lesion = self.restore(reduced)
+            restored = x + resample(small - reduced, self.spec.image_size)
+            lesion = None if lesion is None else resample(lesion, self.spec.image_size)
+        return Output(restored) if lesion is None else LesionOutput(restored, lesion)

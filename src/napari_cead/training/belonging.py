@@ -24,6 +24,7 @@ OWNERS: Mapping[str, Belongs] = {
     "bright_limit": _of("unet"),
     "emphasis": _of("unet"),
     "small_emphasis": _of("unet"),
+    "lesion_weight": lambda design: design.predicts_lesion,
     "feature_maps": _of("unet"),
     "working_size": _of("unet"),
 }

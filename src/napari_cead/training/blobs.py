@@ -75,6 +75,9 @@ def blob(
     irregularity: float,
     spacing: Spacing,
     generator: torch.Generator | None = None,
+    *,
+    aspect: float = LARGEST_ASPECT,
+    preferred: Tensor | None = None,
 ) -> Tensor:
     """Draw one blob in each image, centred on any of its brain pixels.
 
@@ -88,22 +91,26 @@ def blob(
         irregularity: Standard deviation of the outline's distance from the ellipse's, in radii.
         spacing: Size of a pixel (y, x) in mm.
         generator: Source of randomness, on the device of ``brain``.
+        aspect: Largest ratio of a blob's axes.
+        preferred: (N, S, S) bool, pixels to centre on where an image has such; None: any of the brain.
 
     Returns:
         (N, S, S) float32 from 0 (outside, and outside the brain) to 1; at least one pixel is above 0.
     """
     count, height, width = brain.shape
     place = torch.rand((count, height * width), device=brain.device, generator=generator)
+    if preferred is not None:
+        place = place + (preferred & brain).flatten(1)
     centre = (place + brain.flatten(1)).argmax(1)  # the largest of the numbers above 1 is any brain pixel's
     radius = between(*diameter_mm, count, brain, generator, log=True) / 2
     rim = between(*rim_mm, count, brain, generator)
     angle = between(0, math.pi, count, brain, generator)
-    aspect = between(1, LARGEST_ASPECT, count, brain, generator, log=True).sqrt()
+    ratio = between(1, aspect, count, brain, generator, log=True).sqrt()
     y = torch.arange(height, device=brain.device)[None, :, None] - (centre // width)[:, None, None]
     x = torch.arange(width, device=brain.device)[None, None, :] - (centre % width)[:, None, None]
     y, x = y * spacing[0], x * spacing[1]
-    along = (angle.cos() * y + angle.sin() * x) / aspect
-    across = (angle.cos() * x - angle.sin() * y) * aspect
+    along = (angle.cos() * y + angle.sin() * x) / ratio
+    across = (angle.cos() * x - angle.sin() * y) * ratio
     inside = radius - (along.square() + across.square()).sqrt()
     if irregularity:
         middle = math.sqrt(diameter_mm[0] * diameter_mm[1])

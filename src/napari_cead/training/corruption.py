@@ -15,12 +15,14 @@ from .blobs import Spacing
 from .lesions import SimulatedLesions, add_lesions
 from .noise import CoarseNoise, GaussianNoise, SmoothNoise, add_coarse, add_gaussian, add_smooth
 from .patches import BrainPatches, overwrite_patches
+from .shading import BiasField, shade
 from .squares import ContextEncoding, overwrite_squares
 
 __all__ = [
     "LESIONS",
     "PAPER",
     "REALISTIC",
+    "BiasField",
     "BrainPatches",
     "CoarseNoise",
     "ContextEncoding",
@@ -35,7 +37,7 @@ __all__ = [
 ]
 
 Simple: TypeAlias = (
-    ContextEncoding | GaussianNoise | CoarseNoise | SmoothNoise | BrainPatches | SimulatedLesions
+    ContextEncoding | GaussianNoise | CoarseNoise | SmoothNoise | BrainPatches | SimulatedLesions | BiasField
 )
 """Any corruption that is not made of others."""
 
@@ -72,7 +74,14 @@ class Mixture(BaseModel):
 
 
 Corruption: TypeAlias = Annotated[
-    ContextEncoding | GaussianNoise | CoarseNoise | SmoothNoise | BrainPatches | SimulatedLesions | Mixture,
+    ContextEncoding
+    | GaussianNoise
+    | CoarseNoise
+    | SmoothNoise
+    | BrainPatches
+    | SimulatedLesions
+    | BiasField
+    | Mixture,
     Field(discriminator="kind"),
 ]
 """Any corruption, as the type of a field of a pydantic model."""
@@ -122,10 +131,12 @@ class Corrupted(NamedTuple):
     Attributes:
         images: (N, 1, S, S), as the originals but where the mask is set.
         mask: (N, 1, S, S) bool, where they were changed.
+        lesion: (N, 1, S, S) from 0 to 1, how far a pixel belongs to a lesion that was put there.
     """
 
     images: Tensor
     mask: Tensor
+    lesion: Tensor
 
 
 def corruption_kinds() -> tuple[str, ...]:
@@ -159,17 +170,21 @@ def corrupt(
     settings = settings or PAPER
     if isinstance(settings, Mixture):
         return _mixed(images, settings, generator, spacing)
-    if isinstance(settings, GaussianNoise):
-        return Corrupted(*add_gaussian(images, settings, generator))
-    if isinstance(settings, CoarseNoise):
-        return Corrupted(*add_coarse(images, settings, generator))
-    if isinstance(settings, SmoothNoise):
-        return Corrupted(*add_smooth(images, settings, spacing, generator))
-    if isinstance(settings, BrainPatches):
-        return Corrupted(*overwrite_patches(images, settings, spacing, generator))
     if isinstance(settings, SimulatedLesions):
         return Corrupted(*add_lesions(images, settings, spacing, generator))
-    return Corrupted(*overwrite_squares(images, settings, generator))
+    if isinstance(settings, GaussianNoise):
+        found = add_gaussian(images, settings, generator)
+    elif isinstance(settings, CoarseNoise):
+        found = add_coarse(images, settings, generator)
+    elif isinstance(settings, SmoothNoise):
+        found = add_smooth(images, settings, spacing, generator)
+    elif isinstance(settings, BrainPatches):
+        found = overwrite_patches(images, settings, spacing, generator)
+    elif isinstance(settings, BiasField):
+        found = shade(images, settings, generator)
+    else:
+        found = overwrite_squares(images, settings, generator)
+    return Corrupted(*found, torch.zeros_like(images))
 
 
 def _mixed(
@@ -178,6 +193,7 @@ def _mixed(
     shares = torch.rand(len(images), device=images.device, generator=generator)
     total = sum(part.share for part in settings.parts)
     result, changed, below = images, torch.zeros_like(images, dtype=torch.bool), 0.0
+    lesion = torch.zeros_like(images)
     for number, part in enumerate(settings.parts):
         if settings.together:
             drawn = torch.rand(len(images), device=images.device, generator=generator) < part.share
@@ -188,7 +204,8 @@ def _mixed(
             below = above
         found = _some(result, drawn, part.corruption, generator, spacing)
         result, changed = found.images, changed | found.mask
-    return Corrupted(result, changed)
+        lesion = torch.maximum(lesion, found.lesion)
+    return Corrupted(result, changed, lesion)
 
 
 def _some(
@@ -198,10 +215,11 @@ def _some(
     if images.device.type == "cpu":  # these alone; elsewhere, choosing them would wait for the device
         chosen = drawn.nonzero()[:, 0]
         if not len(chosen):
-            return Corrupted(images, torch.zeros_like(images, dtype=torch.bool))
+            return Corrupted(images, torch.zeros_like(images, dtype=torch.bool), torch.zeros_like(images))
         found = corrupt(images[chosen], settings, generator, spacing=spacing)
         mask = torch.zeros_like(images, dtype=torch.bool).index_copy(0, chosen, found.mask)
-        return Corrupted(images.index_copy(0, chosen, found.images), mask)
+        lesion = torch.zeros_like(images).index_copy(0, chosen, found.lesion)
+        return Corrupted(images.index_copy(0, chosen, found.images), mask, lesion)
     found = corrupt(images, settings, generator, spacing=spacing)
     wanted = drawn[:, None, None, None]
-    return Corrupted(torch.where(wanted, found.images, images), found.mask & wanted)
+    return Corrupted(torch.where(wanted, found.images, images), found.mask & wanted, found.lesion * wanted)

@@ -10,11 +10,18 @@ from typing import Annotated, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
+from torch.nn import functional
 
-from .blobs import Irregularity, Spacing, between, blob, numbers, ordered, tissue_level
+from .blobs import LARGEST_ASPECT, Irregularity, Spacing, between, blob, numbers, ordered, tissue_level
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
+
+SEEN = 0.03
+"""Mean change of the intensity above which somebody could see a lesion."""
+
+DEEP_MM, BESIDE_MM, WHOLLY = 15.0, 4.0, 0.99
+"""Liquid is deep if the brain reaches so far around it (but for a hundredth); tissue lies beside it so near to it."""
 
 LEAST = 0.4
 """How far a blending lesion replaces what lies under it, at least."""
@@ -34,6 +41,8 @@ class SimulatedLesions(BaseModel):
         sparing: Share of the lesions that leave liquid (less than half the tissue's level) as it is.
         rim_mm: Narrowest and widest rim in which a lesion fades, in mm.
         irregularity: How far an outline is from an ellipse, in radii.
+        aspect: Largest ratio of a lesion's axes.
+        periventricular: Share of the lesions that lie beside deep liquid, as caps and bands around the ventricles do.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,6 +56,8 @@ class SimulatedLesions(BaseModel):
     sparing: Probability = 0.0
     rim_mm: tuple[float, float] = (1.0, 6.0)
     irregularity: Irregularity = Field(default=0.3)
+    aspect: float = Field(default=LARGEST_ASPECT, ge=1, le=6)
+    periventricular: Probability = 0.0
 
     @model_validator(mode="after")
     def _ordered(self) -> SimulatedLesions:
@@ -59,7 +70,7 @@ class SimulatedLesions(BaseModel):
 
 def add_lesions(
     images: Tensor, settings: SimulatedLesions, spacing: Spacing, generator: torch.Generator | None = None
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Add simulated lesions to each image.
 
     Args:
@@ -69,7 +80,8 @@ def add_lesions(
         generator: Source of randomness, on the device of the images.
 
     Returns:
-        The images and where the lesions are, (N, 1, S, S) and (N, 1, S, S) bool.
+        The images; where they were changed, (N, 1, S, S) bool; and how far each pixel belongs to a lesion that is
+        brighter than what was there, (N, 1, S, S) from 0 to 1. One that darkens, or that nobody could see, is none.
     """
     brain, count = images != 0, len(images)
     how_many, every = numbers(*settings.lesions, count, images, generator)
@@ -79,10 +91,19 @@ def add_lesions(
     def happens(probability: float) -> Tensor:
         return between(0, 1, count, images, generator)[..., None] < probability
 
-    result, touched = images, torch.zeros_like(brain)
+    beside = _beside_deep_liquid(brain, tissue, spacing)[:, 0] if settings.periventricular else None
+    result, touched, lesion = images, torch.zeros_like(brain), torch.zeros_like(images)
     for number in every:
+        preferred = None if beside is None else beside & happens(settings.periventricular)[:, 0]
         weight = blob(
-            brain[:, 0], settings.diameter_mm, settings.rim_mm, settings.irregularity, spacing, generator
+            brain[:, 0],
+            settings.diameter_mm,
+            settings.rim_mm,
+            settings.irregularity,
+            spacing,
+            generator,
+            aspect=settings.aspect,
+            preferred=preferred,
         )
         weight = (weight * (number < how_many)).unsqueeze(1).to(images.dtype)
         if settings.sparing:
@@ -94,5 +115,21 @@ def add_lesions(
             how_far = between(LEAST, 1, count, images, generator)[..., None].to(images.dtype)
             shift = torch.where(happens(settings.blending), how_far * (level + shift - images), shift)
         touched = touched | (weight > 0)
+        change = (weight * shift).sum(dim=(2, 3), keepdim=True)
+        bright = change > SEEN * weight.sum(dim=(2, 3), keepdim=True)
+        lesion = torch.maximum(lesion, weight * bright)
         result = result + weight * shift
-    return torch.where(touched, result.clamp(0, 1), images), touched
+    return torch.where(touched, result.clamp(0, 1), images), touched, lesion
+
+
+def _beside_deep_liquid(brain: Tensor, tissue: Tensor, spacing: Spacing) -> Tensor:
+    """Return the tissue within :data:`BESIDE_MM` of liquid that lies deep in the brain: (N, 1, S, S) bool."""
+
+    def around(mask: Tensor, radius_mm: float) -> Tensor:
+        """Return the share of a mask in a window around each pixel, one axis after the other."""
+        rows, columns = (max(1, round(radius_mm / mm)) for mm in spacing)
+        share = functional.avg_pool2d(mask.to(torch.float32), (2 * rows + 1, 1), 1, (rows, 0))
+        return functional.avg_pool2d(share, (1, 2 * columns + 1), 1, (0, columns))
+
+    deep = brain & ~tissue & (around(brain, DEEP_MM) > WHOLLY)
+    return tissue & (around(deep, BESIDE_MM) > 0)

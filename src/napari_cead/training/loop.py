@@ -18,6 +18,7 @@ from ..zoo import load_model
 from .augmentation import augment
 from .batches import batches_of, chances, order_of
 from .codebook import CodebookTracker
+from .corruption import Corrupted
 from .job import Asked, Job
 from .network import TERMS, Objective, initial_network, optimizer_of, quantised
 from .preview import Previews
@@ -88,7 +89,7 @@ class Loop:
         self.generator = torch.Generator(device).manual_seed(int(seed >> np.uint64(1)))
 
         self.epoch = self.step_in_epoch = self.step = 0
-        self.running = torch.zeros(4, device=device)
+        self.running = torch.zeros(len(TERMS), device=device)
         self.history: list[Epoch] = []
         self.best: dict[str, Tensor] | None = None
         self.best_epoch, self.best_loss, self.seconds = 0, math.inf, 0.0
@@ -216,6 +217,8 @@ class Loop:
         if settings.spec.family == "vae" and settings.beta > 0:
             entry["validation_kl"] = validation_terms[2] / settings.beta
             entry["kl_per_dimension"] = entry["validation_kl"] / settings.spec.latent
+        if settings.spec.predicts_lesion:
+            entry["train_lesion"], entry["validation_lesion"] = train_terms[4], validation_terms[4]
         if used is not None:
             entry["used_codes"] = used
         self.history.append(entry)
@@ -269,16 +272,15 @@ class Loop:
         settings = self.settings
         if settings.augmentation is not None:
             images = augment(images, settings.augmentation, self.generator)
-        corrupted = None
-        if settings.spec.corrupts:
-            corrupted = self.spoil(images, self.generator)
+        corrupted = self.spoil(images, self.generator) if settings.spec.corrupts else None
         self.optimizer.zero_grad(set_to_none=True)
-        pieces = torch.split(images, self.micro)
-        others = [None] * len(pieces) if corrupted is None else torch.split(corrupted, self.micro)
         found, terms = [], torch.zeros_like(self.running)
-        for piece, other in zip(pieces, others, strict=True):
+        for start in range(0, len(images), self.micro):
+            piece = images[start : start + self.micro]
             share = len(piece) / len(images)
-            total, piece_terms, *codes = self.module(piece, other, generator=self.generator)
+            total, piece_terms, *codes = self.module(
+                piece, *self._beside(corrupted, start), generator=self.generator
+            )
             self.fabric.backward(total if share == 1 else total * share)
             terms += piece_terms * share
             if self.tracker is not None:
@@ -294,9 +296,17 @@ class Loop:
             assert joined is not None
             self.tracker.update(joined, generator=self.generator)
 
+    def _beside(self, corrupted: Corrupted | None, start: int = 0) -> tuple[Tensor | None, Tensor | None]:
+        """Return a piece of the corrupted images, and where simulated lesions are if the network learns that."""
+        if corrupted is None:
+            return None, None
+        there = slice(start, start + self.micro)
+        wanted = self.settings.spec.predicts_lesion
+        return corrupted.images[there], corrupted.lesion[there] if wanted else None
+
     @torch.no_grad()
     def _validate(self) -> list[float]:
-        """Return the loss on healthy validation slices: total, reconstruction, latent.
+        """Return the loss on healthy validation slices, all :data:`TERMS`.
 
         Without randomness; a denoiser's slices are corrupted in the same way in each epoch.
         """
@@ -305,17 +315,17 @@ class Loop:
         count = len(self.validation)
         world, rank = self.fabric.world_size, self.fabric.global_rank
         mine = np.arange(rank, count, world)
-        total = torch.zeros(4, device=self.fabric.device, dtype=torch.float64)
+        total = torch.zeros(len(TERMS), device=self.fabric.device, dtype=torch.float64)
         chunks = [mine[start : start + self.micro] for start in range(0, len(mine), self.micro)]
         for images in self.validation.draw(chunks):
             if world == 1:
                 self._obey(self.requests.pending())
             corrupted = self.spoil(images, fixed) if self.settings.spec.denoising else None
             with self.fabric.autocast():
-                total += self.objective(images, corrupted)[1].double() * len(images)
+                total += self.objective(images, *self._beside(corrupted))[1].double() * len(images)
         if world > 1:
             total = self.fabric.all_reduce(total, reduce_op="sum")  # type: ignore[assignment]
-        return [float(value) for value in total.cpu() / count][:3]
+        return [float(value) for value in total.cpu() / count]
 
     def _mean(self, terms: Tensor) -> list[float]:
         if self.fabric.world_size > 1:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..models.outputs import Output, QuantisedOutput, VariationalOutput
+from ..models.outputs import LesionOutput, Output, QuantisedOutput, VariationalOutput
 from ..models.precision import single
 from .blobs import tissue_level
 
@@ -26,6 +26,9 @@ Error = Literal["squared", "absolute"]
 CodebookLearning = Literal["loss", "ema"]
 """How a VQ-VAE's codebook learns: by a loss term (the paper), or by moving averages (van den Oord et al. 2017, A.1)."""
 
+
+FEW = 10.0
+"""Pixels that are added above and below in the soft Dice of an image."""
 
 VISIBLE = 0.02
 """Change of the mean of 3 x 3 pixels above which they count as corrupted: more than grain."""
@@ -39,10 +42,11 @@ class Losses:
     """The terms of one batch, each a scalar.
 
     Attributes:
-        total: What is minimised: the sum of the other three.
+        total: What is minimised: the sum of the other four.
         reconstruction: Squared error of the reconstruction; of a denoiser, the error of the restored image.
         latent: The divergence times beta (VAE), codebook and commitment (VQ-VAE), 0 (AE).
         context: Squared error of the restored image, 0 without context encoding.
+        lesion: Error of the second head of a network that says where a lesion is, times its weight; else 0.
         codes: The network's output for the clean images if it is a VQ-VAE, for the codebook's tracker; else None.
     """
 
@@ -50,6 +54,7 @@ class Losses:
     reconstruction: Tensor
     latent: Tensor
     context: Tensor
+    lesion: Tensor
     codes: QuantisedOutput | None = None
 
 
@@ -142,6 +147,25 @@ def corruption_weights(
     return torch.where(changed, weights * further, weights)
 
 
+def lesion_error(logit: Tensor, lesion: Tensor, images: Tensor) -> Tensor:
+    """Return cross-entropy over the brain plus 1 - Dice, the mean over images of each: to a scalar.
+
+    The Dice of an image is soft, with :data:`FEW` pixels added above and below, so that one without lesion counts too.
+
+    Args:
+        logit: (N, 1, S, S), the network's log-odds.
+        lesion: (N, 1, S, S) from 0 to 1, how far a pixel belongs to a simulated lesion.
+        images: (N, 1, S, S), 0 outside the brain.
+    """
+    brain, logit, lesion = (images != 0).to(torch.float32), single(logit), single(lesion)
+    axes = (1, 2, 3)
+    entropy = functional.binary_cross_entropy_with_logits(logit, lesion, reduction="none")
+    entropy = (entropy * brain).sum(axes) / brain.sum(axes).clamp(min=1)
+    found = logit.sigmoid() * brain
+    both, either = (found * lesion).sum(axes), (found.square() + lesion.square()).sum(axes)
+    return (entropy + 1 - (2 * both + FEW) / (either + FEW)).mean()
+
+
 def objective(
     module: nn.Module,
     images: Tensor,
@@ -154,6 +178,8 @@ def objective(
     bright_limit: float | None = None,
     emphasis: float = 1.0,
     small_emphasis: float = 1.0,
+    lesion: Tensor | None = None,
+    lesion_weight: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> Losses:
     """Run a network on a batch and return its losses.
@@ -171,16 +197,22 @@ def objective(
         bright_limit: See :func:`brain_error`.
         emphasis: Weight of the corrupted pixels of a denoiser's images, beside 1 of the others.
         small_emphasis: Largest further factor for small corruptions, see :func:`corruption_weights`.
+        lesion: (N, 1, S, S) from 0 to 1, how far a pixel belongs to a simulated lesion; None: there is none.
+        lesion_weight: Weight of :func:`lesion_error` for a network that says where a lesion is.
         generator: Source of the posterior's samples, on the device of the images.
     """
     if denoising is not None:
-        restored = module(images if corrupted is None else corrupted, sample=False).reconstruction
+        made: Output = module(images if corrupted is None else corrupted, sample=False)
         weights = None
         if (emphasis != 1 or small_emphasis != 1) and corrupted is not None:
             weights = corruption_weights(corrupted, images, emphasis, small_emphasis)
-        error = brain_error(restored, images, denoising, bright_limit, weights)
+        error = brain_error(made.reconstruction, images, denoising, bright_limit, weights)
         nothing = error.new_zeros(())
-        return Losses(error, error, nothing, nothing)
+        where = nothing
+        if isinstance(made, LesionOutput):
+            there = torch.zeros_like(images) if lesion is None else lesion
+            where = lesion_weight * lesion_error(made.lesion_logit, there, images)
+        return Losses(error + where, error, nothing, nothing, where)
     output: Output = module(images, generator=generator)
     measure = mean_squared_error if isinstance(output, QuantisedOutput) else squared_error
     reconstruction = measure(output.reconstruction, images)
@@ -195,4 +227,5 @@ def objective(
     if corrupted is not None:
         context = measure(module(corrupted, sample=False).reconstruction, images)
     codes = output if isinstance(output, QuantisedOutput) else None
-    return Losses(reconstruction + latent + context, reconstruction, latent, context, codes)
+    nothing = reconstruction.new_zeros(())
+    return Losses(reconstruction + latent + context, reconstruction, latent, context, nothing, codes)

@@ -13,7 +13,7 @@ from ..models.outputs import QuantisedOutput
 from .losses import objective
 from .settings import TrainingSettings
 
-TERMS = ("total", "reconstruction", "latent", "context")
+TERMS = ("total", "reconstruction", "latent", "context", "lesion")
 """The losses, in the order in which :class:`Objective` returns them."""
 
 
@@ -31,13 +31,18 @@ class Objective(nn.Module):
         self.settings = settings
 
     def forward(
-        self, images: Tensor, corrupted: Tensor | None = None, generator: torch.Generator | None = None
+        self,
+        images: Tensor,
+        corrupted: Tensor | None = None,
+        lesion: Tensor | None = None,
+        generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
-        """Return what is minimised, all :data:`TERMS` (4,) without gradient, and a VQ-VAE's vectors and codes.
+        """Return what is minimised, all :data:`TERMS` (5,) without gradient, and a VQ-VAE's vectors and codes.
 
         Args:
             images: (N, 1, S, S), clean.
             corrupted: (N, 1, S, S), the same images corrupted; None: no context encoding.
+            lesion: (N, 1, S, S) from 0 to 1, where simulated lesions are in the corrupted images.
             generator: Source of a VAE's samples.
         """
         settings = self.settings
@@ -52,9 +57,11 @@ class Objective(nn.Module):
             bright_limit=settings.bright_limit,
             emphasis=settings.emphasis,
             small_emphasis=settings.small_emphasis,
+            lesion=lesion,
+            lesion_weight=settings.lesion_weight,
             generator=generator,
         )
-        terms = torch.stack([losses.total, losses.reconstruction, losses.latent, losses.context]).detach()
+        terms = torch.stack([getattr(losses, name) for name in TERMS]).detach()
         codes = losses.codes
         if codes is None:
             return losses.total, terms, None, None, None

@@ -48,6 +48,7 @@ class TrainingSettings(BaseModel):
             slices that are called healthy and yet show white-matter hyperintensities; None: none.
         emphasis: Weight of corrupted pixels in a denoiser's loss, beside 1 of the others.
         small_emphasis: Largest further factor for small corruptions, so that few pixels count beside thousands.
+        lesion_weight: Weight of the second head's loss beside the repair's, for a network that says where a lesion is.
         balance: How often slices are shown: ``"slices"``, each once an epoch; ``"folders"``, at random, and all folders
             that patients come from equally often, however many slices each gave (one real slice of each of 300
             patients beside thousands of a few synthetic ones).
@@ -77,6 +78,7 @@ class TrainingSettings(BaseModel):
     bright_limit: Annotated[FiniteFloat, Field(ge=1, le=10)] | None = None
     emphasis: Annotated[FiniteFloat, Field(ge=1, le=100)] = 1.0
     small_emphasis: Annotated[FiniteFloat, Field(ge=1, le=100)] = 1.0
+    lesion_weight: Annotated[FiniteFloat, Field(gt=0, le=100)] = 1.0
     balance: Literal["slices", "folders"] = "slices"
     augmentation: Augmentation | None = Augmentation(scale=0.06, rotation=6, shift=0.02)
     clip: Positive | None = None

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .blobs import Spacing
-from .corruption import corrupt
+from .corruption import Corrupted, corrupt
 from .settings import TrainingSettings
 
 
@@ -27,9 +27,9 @@ class Spoiler:
         self.settings, self.spacing, self.device = settings, spacing, device
         self._seed = settings.seed * world + rank
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Corrupted:
         """Return images (N, 1, S, S) corrupted."""
-        return corrupt(images, self.settings.corruption, generator, spacing=self.spacing).images
+        return corrupt(images, self.settings.corruption, generator, spacing=self.spacing)
 
     def fixed(self) -> torch.Generator:
         """Return a generator that starts at the same place whenever it is asked for."""
@@ -37,4 +37,4 @@ class Spoiler:
 
     def again(self, images: Tensor) -> Tensor:
         """Return images corrupted in the same way each time."""
-        return self(images, self.fixed())
+        return self(images, self.fixed()).images

@@ -115,6 +115,8 @@ class ModelCard(Saved):
         suggestions: Settings to start from; the first is the default.
         parents: The models it was fine-tuned from, the nearest first.
         statistics: Names of the maps (S, S) of healthy statistics stored with the weights.
+        tails: By kind of evidence, the values that ever smaller shares of healthy voxels exceed, for the score
+            ``fused`` (:mod:`~napari_cead.detection.evidence`); not on the card if they were not measured.
         contrast: What the contrast of the training patients measured; not on the card if it is not known.
         mirror_average: Whether a reconstruction is the mean of that of the image and that of its mirror image,
             mirrored back. Not on the card unless it is.
@@ -127,7 +129,9 @@ class ModelCard(Saved):
         schema_version: Version of this layout.
     """
 
-    UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"notes", "contrast", "mirror_average", "trained_on"})
+    UNWRITTEN: ClassVar[frozenset[str]] = frozenset(
+        {"notes", "contrast", "mirror_average", "tails", "trained_on"}
+    )
 
     _remarks: tuple[str, ...] = PrivateAttr(())
 
@@ -144,6 +148,7 @@ class ModelCard(Saved):
     suggestions: Annotated[tuple[Suggestion, ...], PUBLIC] = ()
     parents: Annotated[tuple[Parent, ...], PUBLIC] = ()
     statistics: Annotated[tuple[Name, ...], PUBLIC] = ()
+    tails: Annotated[dict[Name, tuple[FiniteFloat, ...]], PUBLIC] = Field(default_factory=dict)
     contrast: Annotated[ContrastRange | None, PUBLIC] = None
     mirror_average: Annotated[bool, PUBLIC] = False
     trained_on: Annotated[tuple[Recognised, ...], PUBLIC] = ()

@@ -14,7 +14,7 @@ from .. import __version__
 from ..atomic import atomic_path, make_folder
 from ..errors import ModelError, OutputError, extra
 from .finding import find_model, load_model
-from .storage import reconstructed
+from .storage import repaired
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -143,7 +143,7 @@ def _reconstructing(network: nn.Module, card: ModelCard) -> nn.Module:
             self.network = network
 
         def forward(self, image: Tensor) -> Tensor:
-            return reconstructed(self.network, image, card)
+            return repaired(self.network, image, card)[0]
 
     return Reconstructing().eval()
 

@@ -71,11 +71,25 @@ class Detector:
         Raises:
             ParameterError: If the shape is not the model's.
         """
+        return self.repair(batch)[0]
+
+    def repair(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return what :meth:`reconstruct` does, and where the network sees a lesion, of one pass.
+
+        Args:
+            batch: (N, 1, S, S), intensities in [0, 1], on any device.
+
+        Returns:
+            Twice (N, 1, S, S) float32 on the detector's device: the reconstruction, and the probability from 0 to 1
+            that a pixel belongs to a lesion, 0 outside the brain; None for a network without such a head.
+
+        Raises:
+            ParameterError: If the shape is not the model's.
+        """
         import torch
 
         with torch.no_grad(), _repeatable(self.device):
-            x = batch.to(self.device, torch.float32)
-            return reconstructed(self.module, x, self.card)
+            return repaired(self.module, batch.to(self.device, torch.float32), self.card)
 
     def kl_gradient(self, batch: Tensor) -> Tensor:
         """Return how strongly each pixel draws the posterior away from the standard normal: |d KL / d x|.
@@ -130,13 +144,24 @@ class Detector:
         return replace(self, module=_laid_out(module, place), device=place, statistics=statistics)
 
 
-def reconstructed(network: nn.Module, images: Tensor, card: ModelCard) -> Tensor:
-    """Return what a network makes of images (N, 1, S, S), as its card says; see :meth:`Detector.reconstruct`."""
-    made: Tensor = network(images, sample=False).reconstruction
+def repaired(network: nn.Module, images: Tensor, card: ModelCard) -> tuple[Tensor, Tensor | None]:
+    """Return what a network makes of images (N, 1, S, S), as its card says; see :meth:`Detector.repair`."""
+    made, lesion = _once(network, images)
     if card.mirror_average:
-        other: Tensor = network(images.flip(-1), sample=False).reconstruction
+        other, seen = _once(network, images.flip(-1))
         made = (made + other.flip(-1)) / 2
-    return made * (images != 0) if card.spec.denoising else made
+        lesion = None if lesion is None or seen is None else (lesion + seen.flip(-1)) / 2
+    brain = images != 0
+    lesion = None if lesion is None else lesion * brain
+    return (made * brain if card.spec.denoising else made), lesion
+
+
+def _once(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    from ..models.outputs import LesionOutput
+
+    output = network(images, sample=False)
+    lesion = output.lesion_logit.sigmoid() if isinstance(output, LesionOutput) else None
+    return output.reconstruction, lesion
 
 
 def save_model(

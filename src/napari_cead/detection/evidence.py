@@ -1,0 +1,199 @@
+"""Evidence for a lesion, weighed by what healthy tissue gives.
+
+Each kind of evidence is a number per voxel on a scale of its own: the probability of a lesion, how much brighter a
+voxel is than its repair, than the tissue, than the voxel across the midline. None of these scales means the same for
+two kinds, or for two networks. What can be compared is how rare a value is where nothing is wrong: a model's card
+keeps, for each kind, the values that 1 in 10, 1 in 100, … of the healthy voxels exceed. The kinds are then added as
+-log10 of that share, as Fisher's method adds independent tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .smoothing import smoothed_in_brain
+from .symmetry import mirrored
+
+Values = NDArray[np.float32]
+
+TISSUE = 0.5
+"""Where the median of the tissue lies under the scaling ``volume-tissue``."""
+
+SHARES: NDArray[np.float64] = 10.0 ** -np.linspace(0, 4.5, 46)
+"""Shares of the healthy voxels whose values a card keeps, from all to one in 32,000."""
+
+CEILING = 8.0
+"""Rarity at which a fused score is 1: one healthy voxel in a hundred million."""
+
+LAST = 15
+"""Steps of the table along whose slope rarity goes on beyond its end."""
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A scan as evidence is taken from it. Arrays are (Z, Y, X) on one grid.
+
+    Attributes:
+        image: Intensities in [0, 1], the median of the tissue at 0.5, 0 outside the brain.
+        brighter: How much brighter it is than the network's repair, at least 0.
+        lesion: The network's probability of a lesion; None if it does not say it.
+        spacing: Size of a voxel (z, y, x) in mm.
+        midline: Twice the column of the brain's midline, see :func:`~napari_cead.detection.symmetry.midline`.
+    """
+
+    image: Values
+    brighter: Values
+    lesion: Values | None
+    spacing: tuple[float, float, float]
+    midline: int
+
+    def smooth(self, values: Values, sigma_mm: float) -> Values:
+        """Smooth values inside the brain, through the slices too."""
+        return smoothed_in_brain(values, self.image > 0, self.spacing, sigma_mm)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of evidence.
+
+    Attributes:
+        name: Its name on a card.
+        description: What it measures, in words.
+        compute: From a scan to a value per voxel (Z, Y, X), high where a lesion is.
+        of_network: Whether it needs the network's probability of a lesion.
+    """
+
+    name: str
+    description: str
+    compute: Callable[[Seen], Values]
+    of_network: bool = False
+
+
+def _lesion(of: Seen) -> Values:
+    assert of.lesion is not None
+    return of.smooth(of.lesion, 1.0)
+
+
+def _change(of: Seen) -> Values:
+    return of.smooth(of.brighter, 3.75)
+
+
+def above_tissue(image: Values) -> Values:
+    """Return how much brighter than the tissue's median each voxel is, at least 0."""
+    return np.asarray(np.maximum(image - np.float32(TISSUE), np.float32(0)))
+
+
+def _brightness(of: Seen) -> Values:
+    return of.smooth(above_tissue(of.image), 1.0)
+
+
+def asymmetry(image: Values, brain: NDArray[np.bool_], axis: int) -> Values:
+    """Return the geometric mean of how much brighter a voxel is than tissue, and than the voxel across the midline.
+
+    Args:
+        image: (Z, Y, X), the median of the tissue at 0.5, 0 outside the brain.
+        brain: (Z, Y, X) bool.
+        axis: As :func:`~napari_cead.detection.symmetry.midline` gives it.
+    """
+    other, there = mirrored(image, axis), mirrored(brain, axis)
+    above_other = np.where(there, np.maximum(image - other, np.float32(0)), np.float32(0))
+    return np.asarray(np.sqrt(above_tissue(image) * above_other), dtype=np.float32)
+
+
+def _asymmetry(of: Seen) -> Values:
+    return of.smooth(asymmetry(of.image, of.image > 0, of.midline), 3.0)
+
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("lesion", "the network's probability of a lesion, smoothed by 1 mm", _lesion, of_network=True),
+        Kind("change", "brighter than its repair, smoothed by 3.75 mm", _change),
+        Kind("brightness", "brighter than the tissue, smoothed by 1 mm", _brightness),
+        Kind("asymmetry", "brighter than tissue and than the mirrored side, smoothed by 3 mm", _asymmetry),
+    )
+}
+"""All kinds of evidence by name. To add one, add an object here; cards measured before do not know it."""
+
+REACH_MM = 4 * 3.75
+"""How far above and below a slice its evidence reaches."""
+
+
+def kinds_of(lesion: bool) -> tuple[str, ...]:
+    """Return the kinds that can be had from a network that gives the probability of a lesion, or does not."""
+    return tuple(name for name, kind in KINDS.items() if lesion or not kind.of_network)
+
+
+class Tails:
+    """Measures what healthy tissue gives, scan by scan.
+
+    Args:
+        names: The kinds to measure.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._values: dict[str, list[tuple[str, Values]]] = {name: [] for name in names}
+
+    def add(self, scan: Seen, healthy: NDArray[np.bool_], source: str) -> None:
+        """Add the healthy voxels of a scan.
+
+        Args:
+            scan: The scan.
+            healthy: (Z, Y, X) bool.
+            source: Where it comes from: all sources weigh the same, however many voxels each has.
+        """
+        for name, parts in self._values.items():
+            parts.append((source, KINDS[name].compute(scan)[healthy]))
+
+    def table(self) -> dict[str, tuple[float, ...]]:
+        """Return, by kind, the value that each of :data:`SHARES` of the healthy voxels exceeds; none without any."""
+        return {
+            name: _exceeded(parts)
+            for name, parts in self._values.items()
+            if any(values.size for _, values in parts)
+        }
+
+
+def _exceeded(parts: Sequence[tuple[str, Values]]) -> tuple[float, ...]:
+    sources = {source: sum(values.size for other, values in parts if other == source) for source, _ in parts}
+    values = np.concatenate([values for _, values in parts])
+    weights = np.concatenate([np.full(values.size, 1.0 / sources[source]) for source, values in parts])
+    order = np.argsort(values)
+    below = np.cumsum(weights[order]) / weights.sum()
+    places = np.minimum(np.searchsorted(below, 1 - SHARES), values.size - 1)
+    return tuple(float(value) for value in values[order][places])
+
+
+def rarity(values: Values, table: Sequence[float]) -> Values:
+    """Return -log10 of the share of healthy voxels above each value.
+
+    Args:
+        values: Any shape.
+        table: As :class:`Tails` measures it; beyond its end rarity goes on along its last slope.
+    """
+    steps = np.maximum.accumulate(np.asarray(table) + 1e-7 * np.arange(len(table)))
+    digits = -np.log10(SHARES)
+    result = np.interp(values, steps, digits)
+    slope = (digits[-1] - digits[-1 - LAST]) / max(float(steps[-1] - steps[-1 - LAST]), 1e-3)
+    return np.asarray(result + np.maximum(values - steps[-1], 0) * slope, dtype=np.float32)
+
+
+def fused(scan: Seen, tables: Mapping[str, Sequence[float]]) -> Values:
+    """Return the mean rarity of all kinds of evidence that a model's card has tables of, :data:`CEILING` at 1.
+
+    Args:
+        scan: The scan.
+        tables: By kind, what healthy tissue gives.
+    """
+    brain = scan.image > 0
+    total = np.zeros(int(brain.sum()), np.float32)
+    names = [name for name in tables if name in KINDS]
+    for name in names:
+        total += rarity(KINDS[name].compute(scan)[brain], tables[name])
+    result = np.zeros_like(scan.image)
+    result[brain] = np.clip(total / np.float32(CEILING * max(1, len(names))), 0, 1)
+    return result
