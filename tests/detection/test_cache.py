@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
 def calls(monkeypatch):
     """Every pass through any network."""
     seen = []
-    for name in ("reconstruct", "kl_gradient"):
+    for name in ("repair", "kl_gradient"):
         real = getattr(Detector, name)
 
         def counted(self, batch, name=name, real=real):

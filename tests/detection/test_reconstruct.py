@@ -64,14 +64,14 @@ class Cramped(Detector):
         # The weights of this "GPU" are on the CPU.
         return getattr(replace(self, device=torch.device("cpu")), f"_{kind}")(batch)
 
-    def _reconstruct(self, batch):
-        return super().reconstruct(batch)
+    def _repair(self, batch):
+        return super().repair(batch)
 
     def _kl_gradient(self, batch):
         return super().kl_gradient(batch)
 
-    def reconstruct(self, batch):
-        return self._pass("reconstruct", batch)
+    def repair(self, batch):
+        return self._pass("repair", batch)
 
     def kl_gradient(self, batch):
         return self._pass("kl_gradient", batch)
@@ -148,7 +148,7 @@ def test_slices_arrive_group_by_group_and_are_final(stack, detector):
 def test_the_gradient_is_computed_only_if_it_is_wanted(stack, detector):
     model = cramped(detector, "cpu")
     assert reconstruct(stack, model).gradient is None
-    assert {kind for kind, *_ in model.calls} == {"reconstruct"}
+    assert {kind for kind, *_ in model.calls} == {"repair"}
 
 
 def test_a_stop_is_asked_for_before_every_group_and_nothing_is_kept(stack, detector):
@@ -169,7 +169,7 @@ def test_a_stop_is_asked_for_before_every_group_and_nothing_is_kept(stack, detec
     assert len(cache) == 0
 
 
-@pytest.mark.parametrize("kind", ["reconstruct", "kl_gradient"])
+@pytest.mark.parametrize("kind", ["repair", "kl_gradient"])
 def test_a_small_memory_halves_the_batch_and_starts_again(stack, detector, kind):
     model = cramped(detector, **{f"cuda__{kind}": 5})
     found = reconstruct(stack, model, gradient=True, first=30)
@@ -180,14 +180,14 @@ def test_a_small_memory_halves_the_batch_and_starts_again(stack, detector, kind)
 
 
 def test_a_replay_with_the_smaller_batch_is_identical(stack, detector):
-    found = reconstruct(stack, cramped(detector, cuda__reconstruct=3), batch_size=13)
+    found = reconstruct(stack, cramped(detector, cuda__repair=3), batch_size=13)
     again = reconstruct(stack, detector, batch_size=found.batch_size)
     np.testing.assert_array_equal(found.slices, again.slices)
     assert found.batch_size == 3
     assert not again.warnings
 
 
-@pytest.mark.parametrize("kind", ["reconstruct", "kl_gradient"])
+@pytest.mark.parametrize("kind", ["repair", "kl_gradient"])
 def test_where_not_one_slice_fits_the_cpu_takes_over(stack, detector, kind):
     model = cramped(detector, **{f"cuda__{kind}": 0})
     done = []
@@ -204,14 +204,14 @@ def test_where_not_one_slice_fits_the_cpu_takes_over(stack, detector, kind):
 
 
 def test_on_the_cpu_the_batch_is_halved_too(stack, detector):
-    model = cramped(detector, cuda__reconstruct=0, cpu__reconstruct=8)
+    model = cramped(detector, cuda__repair=0, cpu__repair=8)
     found = reconstruct(stack, model)
     assert (found.device, found.batch_size) == ("cpu", 8)
     assert len(found.warnings) == 2 and "cuda" in found.warnings[0] and "8 were taken" in found.warnings[1]
 
 
 def test_where_nothing_fits_anywhere_the_error_says_what_to_do(stack, detector):
-    model = cramped(detector, cuda__reconstruct=0, cpu__reconstruct=0)
+    model = cramped(detector, cuda__repair=0, cpu__repair=0)
     with pytest.raises(ModelError, match=r"memory.*too small for vae.*; close other programs"):
         reconstruct(stack, model)
 
@@ -231,12 +231,12 @@ def test_where_nothing_fits_anywhere_the_error_says_what_to_do(stack, detector):
 )
 def test_memory_has_many_ways_to_run_out(stack, detector, error):
     assert is_out_of_memory(error)
-    model = cramped(detector, "cpu", error=error, cpu__reconstruct=8)
+    model = cramped(detector, "cpu", error=error, cpu__repair=8)
     assert reconstruct(stack, model).batch_size == 8
 
 
 def test_another_error_is_not_taken_for_a_lack_of_memory(stack, detector):
-    model = cramped(detector, error=RuntimeError("CUDA error: an illegal memory access"), cuda__reconstruct=0)
+    model = cramped(detector, error=RuntimeError("CUDA error: an illegal memory access"), cuda__repair=0)
     with pytest.raises(RuntimeError, match="illegal"):
         reconstruct(stack, model)
 
@@ -282,7 +282,7 @@ def test_a_gradient_that_does_not_fit_later_makes_both_again(stack, detector):
 
 def test_a_gradient_after_a_move_to_the_cpu_is_computed_there(stack, detector):
     cache = ReconstructionCache()
-    model = cramped(detector, cuda__reconstruct=0)
+    model = cramped(detector, cuda__repair=0)
     reconstruct(stack, model, cache=cache)
     model.calls.clear()
     found = reconstruct(stack, model, gradient=True, cache=cache)

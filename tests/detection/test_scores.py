@@ -15,6 +15,7 @@ from napari_cead.zoo import ModelCard, Preprocessing
 IMAGE = np.array([0.0, 0.2, 0.9, 1.0], np.float32)
 MADE = np.array([0.1, -0.1, 0.4, 2.5], np.float32)
 GRADIENT = np.array([0.0, 3.0, 1.0, 8.0], np.float32)
+LESION = np.array([0.0, 0.5, 0.9, 0.1], np.float32)
 STATISTICS = {
     "residual_mean": np.array([0.2, 0.1, 0.1, 0.5], np.float32),
     "residual_std": np.array([0.1, 0.1, 0.2, 0.1], np.float32),
@@ -38,6 +39,7 @@ def score_all(name, chosen=slice(None)):
         MADE[chosen],
         SCALES,
         gradient=GRADIENT[chosen],
+        lesion=LESION[chosen],
         statistics={key: values[chosen] for key, values in STATISTICS.items()},
     )
 
@@ -52,6 +54,7 @@ def score_all(name, chosen=slice(None)):
         ("residual-z", [0.0, 0.5, 0.5, 1.0]),  # the first one, -1 standard deviation, is no anomaly
         ("kl-gradient", [0.0, 0.75, 0.25, 1.0]),
         ("combined", [0.0, 0.45, 0.25, 1.0]),
+        ("lesion-probability", [0.0, 0.5, 0.9, 0.1]),
         ("intensity", [0.0, 0.2, 0.9, 1.0]),
     ],
 )
@@ -146,12 +149,18 @@ def test_a_model_offers_what_it_can_give():
         "combined",
         "intensity",
     )
-    whole = card(score_scales=SCALES, statistics=MAPS)
+    whole = card(score_scales=SCALES, statistics=MAPS, tails={"change": (0.0, 0.1)})
     for_tissue = whole.model_copy(update={"preprocessing": Preprocessing(intensity="volume-tissue")})
-    assert available_scores(for_tissue) == tuple(SCORES)
-    for name in SCORES:
+    of_a_second_head = {"lesion-probability"}
+    assert available_scores(for_tissue) == tuple(name for name in SCORES if name not in of_a_second_head)
+    for name in available_scores(for_tissue):
         check_score(name, for_tissue)
-    assert available_scores(whole) == tuple(name for name in SCORES if name != "bright-and-changed")
+    of_tissue = {"bright-and-changed", "fused"}
+    assert set(SCORES) - set(available_scores(whole)) == of_tissue | of_a_second_head
+    with pytest.raises(ParameterError, match="needs tables of what healthy tissue gives"):
+        check_score("fused", for_tissue.model_copy(update={"tails": {}}))
+    with pytest.raises(ParameterError, match=r"needs the probability of a lesion.*; use one of residual"):
+        check_score("lesion-probability", for_tissue)
     with pytest.raises(ParameterError, match="scaled by their tissue"):
         check_score("bright-and-changed", whole)
     assert "residual-z" not in available_scores(card(score_scales=SCALES, statistics=MAPS[:1]))

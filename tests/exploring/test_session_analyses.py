@@ -26,7 +26,7 @@ def session(patient_folder, vae_folder):
 @pytest.fixture
 def passes(monkeypatch):
     """Slices that pass through networks: how many were reconstructed, and of how many the gradient was taken."""
-    done = {"reconstruct": 0, "kl_gradient": 0}
+    done = {"repair": 0, "kl_gradient": 0}
     for name in done:
         original = getattr(Detector, name)
 
@@ -189,13 +189,13 @@ def test_cancelling_another_score_changes_nothing(session):
 def test_the_gradient_is_all_that_is_computed_for_a_score_that_needs_it(session, vae_folder, passes):
     slices = len(session.analysis.reconstruction.stack.occupied)
     session.set_score("residual")
-    assert passes == {"reconstruct": 0, "kl_gradient": 0}
+    assert passes == {"repair": 0, "kl_gradient": 0}
     session.set_score("kl-gradient")
-    assert passes == {"reconstruct": 0, "kl_gradient": slices}
+    assert passes == {"repair": 0, "kl_gradient": slices}
     session.set_score("combined")
     session.set_score("squared")
     session.select(FIRST)
-    assert passes == {"reconstruct": 0, "kl_gradient": slices}
+    assert passes == {"repair": 0, "kl_gradient": slices}
     afresh = cead.detect(session.patient, cead.load_model(vae_folder, device="cpu"), score="kl-gradient")
     np.testing.assert_array_equal(session.set_score("kl-gradient").anomaly_map, afresh.anomaly_map)
 
@@ -209,14 +209,14 @@ def test_a_patient_is_not_computed_twice(session, vae_folder, patient_folder, tm
     assert again.reconstruction.from_cache
     session.open(patient_folder)  # read anew: other arrays with the same content
     session.detect(vae_folder, "intensity", device="cpu")
-    assert passes["reconstruct"] == 0
+    assert passes["repair"] == 0
     np.testing.assert_array_equal(session.mask, before)
 
     session.use(session.patient.select("t1_gd"))
     session.detect(vae_folder, "intensity", device="cpu")
     slices = len(session.analysis.reconstruction.stack.occupied)
     # The slices are scaled: half as bright is the same to the network.
-    assert passes["reconstruct"] in (0, slices)
+    assert passes["repair"] in (0, slices)
 
 
 def test_after_another_patient_in_between_it_is_still_there(session, vae_folder, patient_folder, passes):
@@ -226,17 +226,17 @@ def test_after_another_patient_in_between_it_is_still_there(session, vae_folder,
     )
     session.use(other)
     session.detect(vae_folder, "intensity", device="cpu")
-    computed = passes["reconstruct"]
+    computed = passes["repair"]
     assert computed > 0, "another scan is computed"
     session.open(patient_folder)
     session.detect(vae_folder, "intensity", device="cpu")
-    assert passes["reconstruct"] == computed
+    assert passes["repair"] == computed
 
 
 def test_another_model_of_the_same_name_is_computed(session, vae_folder, tmp_path, passes):
     other = save(tmp_path / "tiny-vae", seed=5)
     session.detect(other, "intensity", device="cpu")
-    assert passes["reconstruct"] > 0
+    assert passes["repair"] > 0
 
 
 # -- map options -------------------------------------------------------------------------------------------

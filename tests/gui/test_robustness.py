@@ -55,9 +55,9 @@ class Network:
 @pytest.fixture
 def network(monkeypatch):
     """The network under the test's control. To be asked for after the dock, which waits for its runs at the end."""
-    network, through = Network(batch_size=5), Detector.reconstruct
+    network, through = Network(batch_size=5), Detector.repair
 
-    def reconstruct(detector, batch):
+    def repair(detector, batch):
         network.passes += 1
         if network.passes > network.free:
             network.held.set()
@@ -66,7 +66,7 @@ def network(monkeypatch):
             raise network.error
         return through(detector, batch)
 
-    monkeypatch.setattr(Detector, "reconstruct", reconstruct)
+    monkeypatch.setattr(Detector, "repair", repair)
     monkeypatch.setattr(
         "napari_cead.widgets.model_runner.preferences",
         lambda: Preferences(device="cpu", batch_size=network.batch_size),

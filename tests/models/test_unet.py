@@ -11,6 +11,7 @@ from torch.nn import functional
 from napari_cead.errors import ParameterError
 from napari_cead.models import DENOISER_NAMES, ModelSpec, UNetOptions, build, parameter_count, spec
 from napari_cead.models.resampling import resample
+from napari_cead.models.unet import RARE
 
 SMALL = {"family": "unet", "feature_maps": (4, 6, 8), "latent": 0}
 
@@ -32,27 +33,71 @@ def counted(maps):
     return down + up + 9 * maps[0] + 1
 
 
-def counted_additive(maps, channels, pixels):
+def counted_additive(maps, channels, pixels, heads):
     """The same of one that adds: a 1x1 convolution narrows the maps before they are enlarged."""
     down = sum(9 * outer * (inner + outer) + 4 * outer for inner, outer in pairwise((channels, *maps)))
     up = sum(18 * here**2 + 4 * here + deep * here + here for here, deep in pairwise(maps))
-    return down + up + pixels * (9 * maps[0] + 1)
+    return down + up + heads * pixels * (9 * maps[0] + 1)
 
 
 def test_parameters_of_the_small_ce_unet():
-    """Two slices (one mirrored) of four pixels each go in, four pixels come out."""
+    """Two slices (one mirrored) of four pixels each go in; two heads give four pixels each."""
     with torch.device("meta"):
         count = parameter_count(build("ce-unet", "small"))
-    assert count == 649_668 == counted_additive((32, 64, 96, 96), 8, 4)
+    assert count == 1_267_376 == counted_additive((24, 48, 96, 128, 128), 8, 4, 2)
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "count"),
-    [("dae", "small", 386_337), ("dae", "paper", 7_785_089), ("ce-unet", "paper", 7_785_089)],
+    ("name", "size", "count", "head"),
+    [
+        ("dae", "small", 386_337, 0),
+        ("dae", "paper", 7_785_089, 0),
+        ("ce-unet", "paper", 7_785_666, 9 * 64 + 1),
+    ],
 )
-def test_parameter_counts(name, size, count):
+def test_parameter_counts(name, size, count, head):
     with torch.device("meta"):
-        assert parameter_count(build(name, size)) == count == counted(spec(name, size).feature_maps)
+        assert parameter_count(build(name, size)) == count == counted(spec(name, size).feature_maps) + head
+
+
+def test_a_second_head_says_where_a_lesion_is_and_changes_nothing_else():
+    images = torch.rand(2, 1, 32, 32)
+    with torch.no_grad():
+        one, two = unet(adds_input=True), unet(adds_input=True, predicts_lesion=True)
+        two.load_state_dict(one.state_dict(), strict=False)
+        made = two(images)
+        assert torch.equal(made.reconstruction, one(images).reconstruction)
+        assert not hasattr(one(images), "lesion_logit")
+        # Before it has learnt anything it holds a lesion for rare, everywhere alike.
+        assert made.lesion_logit.shape == images.shape and made.lesion_logit.unique().tolist() == [RARE]
+
+
+@pytest.mark.parametrize(("side", "stem", "before"), [(40, 1, 0), (34, 2, 3), (32, 4, 0)])
+def test_the_second_head_gives_the_pixels_of_a_stem_in_their_places(side, stem, before):
+    module = unet(side, stem=stem, predicts_lesion=True)
+    head = module.lesion_head
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.copy_(torch.arange(stem**2))
+        logit = module(torch.rand(1, 1, side, side)).lesion_logit
+    place = (torch.arange(side) + before) % stem
+    torch.testing.assert_close(logit[0, 0], (place[:, None] * stem + place).float())
+
+
+def test_at_a_working_size_the_log_odds_are_enlarged():
+    module, x = unet(50, working_size=32, predicts_lesion=True), torch.rand(1, 1, 50, 50)
+    with torch.no_grad():
+        torch.nn.init.normal_(module.lesion_head.weight)
+        reduced = functional.interpolate(x, size=32, mode="bilinear", antialias=True)
+        _, small = module.restore(reduced)
+        expected = functional.interpolate(small, size=50, mode="bilinear")
+        torch.testing.assert_close(module(x).lesion_logit, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_specs_without_a_second_head_are_as_earlier_versions_wrote_them():
+    assert "predicts_lesion" not in spec("dae", "small").model_dump(mode="json")["unet"]
+    again = ModelSpec.model_validate(spec("ce-unet", "small").model_dump(mode="json"))
+    assert again == spec("ce-unet", "small") and again.predicts_lesion
 
 
 # How much is padded depends on the side modulo the stem times 2 ** halvings, 16 at most here: steps of 11 meet all.
@@ -68,12 +113,13 @@ def test_output_has_the_size_of_the_input(options, step):
 
 @pytest.mark.parametrize("name", DENOISER_NAMES)
 @pytest.mark.parametrize("size", ["small", "paper"])
-def test_the_named_ones_have_the_size_of_the_input_and_work_at_128(name, size):
+def test_the_named_ones_have_the_size_of_the_input_and_their_working_size(name, size):
     with torch.device("meta"), torch.no_grad():
         for side in (32, 100, 196, 255):
             images = torch.empty(1, 1, side, side)
             assert build(name, size, side)(images).reconstruction.shape == images.shape
-            assert spec(name, size, side).side == min(side, 128)
+            working = 192 if (name, size) == ("ce-unet", "small") else 128
+            assert spec(name, size, side).side == min(side, working)
 
 
 def by_hand(module, x, joining):
@@ -156,7 +202,8 @@ def test_resampling_is_the_antialiased_bilinear_one(target):
 
 def test_both_denoisers_are_one_family():
     one, other = (spec(name, "paper").model_dump() for name in DENOISER_NAMES)
-    assert {key for key in one if one[key] != other[key]} == {"name", "context_encoding"}
+    assert {key for key in one if one[key] != other[key]} == {"name", "context_encoding", "unet"}
+    assert one["unet"] | {"predicts_lesion": True} == other["unet"]  # the second head is all that differs
     assert all(spec(name).denoising and spec(name).corrupts for name in DENOISER_NAMES)
     assert spec("ce-ae").corrupts and not spec("ae").corrupts and not spec("ce-ae").denoising
 

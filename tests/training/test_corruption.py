@@ -8,6 +8,7 @@ from napari_cead.training.corruption import PAPER, ContextEncoding, Corruption, 
 from napari_cead.training.lesions import SimulatedLesions
 from napari_cead.training.noise import CoarseNoise, GaussianNoise, SmoothNoise
 from napari_cead.training.patches import BrainPatches
+from napari_cead.training.shading import BiasField
 
 KINDS = [
     ContextEncoding(squares=(1, 3)),
@@ -16,6 +17,7 @@ KINDS = [
     SmoothNoise(),
     BrainPatches(),
     SimulatedLesions(),
+    BiasField(),
     Mixture(
         parts=(Share(share=0.5, corruption=SimulatedLesions()), Share(share=0.5, corruption=SmoothNoise()))
     ),
@@ -254,3 +256,72 @@ def test_impossible_deviations_are_refused(sigma):
 def test_impossible_grids_are_refused(change):
     with pytest.raises(ValidationError):
         CoarseNoise(**change)
+
+
+def brains(count=4, side=96, level=0.5):
+    """Round brains with liquid in the middle and grain."""
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    radius = ((y - side / 2) ** 2 + (x - side / 2) ** 2).sqrt()
+    plane = torch.where(radius < 40, level, 0.0)
+    plane = torch.where(radius < 8, 0.1, plane)
+    return plane.repeat(count, 1, 1, 1)
+
+
+def test_the_lesion_is_where_it_was_made_brighter():
+    x = brains(40)
+    found = corrupt(x, SimulatedLesions(lesions=(1, 3), shift=(0.2, 0.3), rim_mm=(0.5, 1)), generator(1))
+    brighter = found.images - x
+    assert (found.lesion[brighter == 0] == 0).all()
+    assert (brighter[found.lesion == 1] > 0.19).all()
+    assert ((found.lesion > 0) == (found.mask & (brighter > 0))).all()
+
+
+def test_what_darkens_or_cannot_be_seen_is_no_lesion():
+    x = brains(20)
+    assert corrupt(x, SimulatedLesions(darker=1.0), generator(2)).lesion.max() == 0
+    faint = SimulatedLesions(shift=(0.01, 0.02))
+    assert corrupt(x, faint, generator(2)).lesion.max() == 0
+    noise = Mixture(parts=(Share(share=1, corruption=GaussianNoise()),), together=True)
+    assert corrupt(x, noise, generator(2)).lesion.max() == 0
+
+
+def test_periventricular_lesions_lie_beside_the_liquid_and_leave_it():
+    x = brains(60)
+    small = {"lesions": (1, 1), "diameter_mm": (3.0, 5.0), "sparing": 1.0, "rim_mm": (0.5, 1.0)}
+    y, across = torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij")
+    radius = ((y - 48) ** 2 + (across - 48) ** 2).sqrt()
+
+    def distances(**more):
+        lesion = corrupt(x, SimulatedLesions(**small, **more), generator(3), spacing=(1.0, 1.0)).lesion
+        return [radius[one[0] > 0.5].mean() for one in lesion if (one > 0.5).any()]
+
+    near, anywhere = distances(periventricular=1.0), distances()
+    assert max(near) < 18 < np.median(anywhere)
+    assert min(near) > 8
+
+
+def test_a_bias_field_is_smooth_and_keeps_the_mean_of_the_logarithm():
+    x = brains(50, level=0.4)
+    found = corrupt(x, BiasField(strength=(0.3, 0.3)), generator(4))
+    brain = x > 0
+    assert (found.images[~brain] == 0).all() and (found.mask == brain).all() and found.lesion.max() == 0
+    field = torch.where(brain, found.images / x.clamp(min=1e-6), 1).log()
+    assert field.abs().amax(dim=(1, 2, 3)).numpy() == pytest.approx(np.log(1.3), abs=1e-3)
+    mean = field.sum(dim=(1, 2, 3)) / brain.sum(dim=(1, 2, 3))
+    assert mean.abs().max() < 1e-3
+    steps = field.diff(dim=-1)[(brain[..., 1:] & brain[..., :-1])].abs()
+    assert steps.max() < 0.04  # per pixel, of a field that spans 0.5
+    assert (corrupt(x, BiasField(strength=(0.0, 0.0)), generator(4)).images - x).abs().max() < 1e-6
+
+
+def test_a_mixture_keeps_the_lesions_of_all_its_parts():
+    x = brains(30)
+    part = SimulatedLesions(lesions=(1, 1), shift=(0.2, 0.2), rim_mm=(0.5, 1))
+    both = Mixture(
+        parts=(Share(share=1, corruption=part), Share(share=1, corruption=BiasField())), together=True
+    )
+    lesion = corrupt(x, both, generator(5)).lesion
+    assert (lesion.amax(dim=(1, 2, 3)) > 0.9).all()
+    one_of = Mixture(parts=(Share(share=0.5, corruption=part), Share(share=0.5, corruption=BiasField())))
+    some = corrupt(x, one_of, generator(5)).lesion.amax(dim=(1, 2, 3)) > 0.9
+    assert 5 < some.sum() < 25

@@ -14,20 +14,22 @@ from napari_cead.errors import Cancelled, ModelError, OutputError, ParameterErro
 from napari_cead.models import build
 from napari_cead.training import Hardware, RunFolder, train
 from napari_cead.training import loop as loop_module
-from napari_cead.training.corruption import REALISTIC, CoarseNoise
+from napari_cead.training.corruption import REALISTIC, SCANNERS, CoarseNoise, SimulatedLesions
 from napari_cead.training.network import initial_network
 from napari_cead.training.preparation import prepare
 from napari_cead.zoo import ModelCard, Preprocessing, save_model
 from small_stores import AE, CE_VAE, CE_VQ, SIZE, UNET, StopAfter, same, settings, weights, write_patients
 
+TWO_HEADS = UNET.model_copy(update={"unet": UNET.unet.model_copy(update={"predicts_lesion": True})})
 FAMILIES = [
     settings(AE),
     settings(CE_VAE),
     settings(CE_VQ),
     settings(CE_VQ, codebook_decay=0.9, reset_dead_codes=True),
     settings(UNET, corruption=REALISTIC, optimizer="adamw", loss="absolute"),
+    settings(TWO_HEADS, corruption=SCANNERS, optimizer="adamw", loss="absolute", lesion_weight=0.3),
 ]
-IDS = ["ae", "ce-vae", "ce-vq-vae", "ce-vq-vae by moving averages", "denoiser"]
+IDS = ["ae", "ce-vae", "ce-vq-vae", "ce-vq-vae by moving averages", "denoiser", "two heads"]
 
 
 def text(error):
@@ -61,6 +63,17 @@ def test_a_denoiser_is_judged_by_how_it_restores_and_not_by_how_it_copies(small_
     assert again.history[0]["validation_loss"] == losses[0]
     strips = [np.asarray(Image.open(file)) for file in sorted((tmp_path / "run" / "previews").iterdir())]
     assert all(np.array_equal(strips[0][:98], strip[:98]) for strip in strips)  # the same noise each time
+
+
+def test_the_second_head_learns_where_the_simulated_lesions_are(small_store, tmp_path):
+    lesions = SimulatedLesions(lesions=(1, 2), diameter_mm=(5.0, 9.0), shift=(0.4, 0.5), rim_mm=(0.5, 1.0))
+    wanted = settings(TWO_HEADS, epochs=15, corruption=lesions, loss="absolute", learning_rate=1e-2)
+    result = train(wanted, small_store, tmp_path / "run")
+    found = [entry["validation_lesion"] for entry in result.history]
+    assert found[-1] < 0.6 * found[0]
+    totals = [entry["validation_loss"] - entry["validation_reconstruction"] for entry in result.history]
+    assert found == pytest.approx(totals, abs=1e-5)
+    assert "validation_lesion" in result.run.log.read_text().splitlines()[0]
 
 
 def test_the_log_has_a_line_per_epoch(small_store, tmp_path):

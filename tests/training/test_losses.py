@@ -5,10 +5,11 @@ from torch import nn
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as closed_form
 
-from napari_cead.models import build
+from napari_cead.models import ModelSpec, UNetOptions, build
 from napari_cead.models.outputs import Output, QuantisedOutput, VariationalOutput
+from napari_cead.models.unet import RARE
 from napari_cead.training import kl_divergence, objective, squared_error
-from napari_cead.training.losses import brain_error, bright_spots, corruption_weights
+from napari_cead.training.losses import FEW, brain_error, bright_spots, corruption_weights, lesion_error
 
 
 def test_divergence_is_the_closed_form():
@@ -263,3 +264,43 @@ def test_small_corruptions_count_as_much_more_as_is_allowed():
     # 14 x 14 pixels of 128 x 128 are 0.8 corrupted in a window of 25 x 25: the root of 0.015 over that share.
     assert weights.tolist() == pytest.approx([3.0, (0.015 * 128**2 / 14**2) ** 0.5, 1.0], rel=0.01)
     assert bool((corruption_weights(corrupted, clean, 4.0, 1.0).unique() == torch.tensor([1.0, 4.0])).all())
+
+
+def test_the_lesion_error_is_cross_entropy_over_the_brain_and_dice():
+    torch.manual_seed(0)
+    logit, images = torch.randn(3, 1, 8, 8), torch.rand(3, 1, 8, 8) + 0.1
+    lesion = torch.rand(3, 1, 8, 8).round()
+    images[..., :3], lesion[2] = 0, 0  # background; and an image without lesion
+    lesion = lesion * (images > 0)
+    found = lesion_error(logit, lesion, images).item()
+    expected = []
+    for z, y, x in zip(logit.double(), lesion.double(), images, strict=True):
+        p, y = z[x > 0].sigmoid().numpy(), y[x > 0].numpy()
+        entropy = -(y * np.log(p) + (1 - y) * np.log(1 - p)).mean()
+        expected.append(entropy + 1 - (2 * (p * y).sum() + FEW) / ((p**2).sum() + (y**2).sum() + FEW))
+    assert found == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_a_network_with_a_second_head_learns_both():
+    network = build(
+        ModelSpec(
+            name="mine",
+            family="unet",
+            feature_maps=(4, 8),
+            latent=0,
+            image_size=16,
+            unet=UNetOptions(predicts_lesion=True, adds_input=True),
+        )
+    )
+    clean = torch.rand(2, 1, 16, 16) * 0.4 + 0.1
+    lesion = torch.zeros_like(clean)
+    lesion[..., 4:8, 4:8] = 1
+    corrupted = clean + 0.3 * lesion
+    losses = objective(network, clean, corrupted, denoising="absolute", lesion=lesion, lesion_weight=0.5)
+    repair = (0.3 * lesion).mean().item()  # it starts as the identity
+    assert losses.reconstruction.item() == pytest.approx(repair, rel=1e-5)
+    logit = torch.full_like(clean, RARE)
+    assert losses.lesion.item() == pytest.approx(0.5 * lesion_error(logit, lesion, clean).item(), rel=1e-5)
+    assert losses.total.item() == pytest.approx(losses.reconstruction.item() + losses.lesion.item())
+    losses.total.backward()
+    assert network.head.weight.grad.any() and network.lesion_head.weight.grad.any()

@@ -5,7 +5,7 @@ Encoding AutoEncoders*. A name with ``ce-`` is the same network as the one witho
 
 Beside them stand two U-Nets that learn to repair corrupted healthy slices: ``dae`` removes coarse noise (Kascenas et
 al. 2022, *Denoising Autoencoders for Unsupervised Anomaly Detection in Brain MRI*), ``ce-unet`` takes out simulated
-lesions. At full size they are one network; what it is taught is a setting of the training.
+lesions and says where they were (a second head, after Zavrtanik et al. 2021, *DRAEM*).
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ WORKING_SIZE = 128
 """Side of the images that the named U-Nets work on in pixels: that of Kascenas et al. 2022."""
 
 
+FINE_SIZE = 192
+"""The same of the small ``ce-unet``: a brain at 1 mm, so that small lesions are more than a pixel."""
+
+
 class UNetOptions(BaseModel):
     """What a U-Net has that the other families have not.
 
@@ -61,6 +65,13 @@ class UNetOptions(BaseModel):
     stem: Literal[1, 2, 4] = 1
     enlarging: Literal["bilinear", "nearest"] = "bilinear"
     predicts_lesion: bool = False
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_used(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = serialize(self)
+        if not self.predicts_lesion:  # versions that know no second head can read the spec
+            values.pop("predicts_lesion", None)
+        return values
 
 
 class ModelSpec(BaseModel):
@@ -228,13 +239,21 @@ _UNET: dict[Size, dict[str, Any]] = {
 }
 
 _CE_UNET: dict[Size, dict[str, Any]] = {
-    "paper": _UNET["paper"],
+    "paper": {**_UNET["paper"], "unet": UNetOptions(predicts_lesion=True)},
     # Half the side, four channels: the layers see a slice in a fraction of the time, and as much of it.
     "small": {
         "family": "unet",
-        "feature_maps": (32, 64, 96, 96),
+        "feature_maps": (24, 48, 96, 128, 128),
         "latent": 0,
-        "unet": UNetOptions(joining="add", adds_input=True, mirror_input=True, stem=2, enlarging="nearest"),
+        "unet": UNetOptions(
+            working_size=FINE_SIZE,
+            joining="add",
+            adds_input=True,
+            mirror_input=True,
+            stem=2,
+            enlarging="nearest",
+            predicts_lesion=True,
+        ),
     },
 }
 

@@ -22,6 +22,7 @@ __all__ = [
     "LESIONS",
     "PAPER",
     "REALISTIC",
+    "SCANNERS",
     "BiasField",
     "BrainPatches",
     "CoarseNoise",
@@ -120,6 +121,56 @@ LESIONS = Mixture(
     together=True,
 )
 """Simulated lesions of all sizes, most of them brighter, and a little grain, so that smoothness tells nothing."""
+
+_HYPERINTENSE = SimulatedLesions(
+    shift=(0.06, 0.5), blending=0.5, sparing=0.7, irregularity=0.4, aspect=3.0, periventricular=0.3
+)
+
+SCANNERS = Mixture(
+    parts=(
+        Share(
+            share=0.8,
+            corruption=_HYPERINTENSE.model_copy(
+                update={"lesions": (1, 8), "diameter_mm": (2.0, 16.0), "rim_mm": (0.5, 4.0)}
+            ),
+        ),
+        Share(
+            share=0.4,
+            corruption=_HYPERINTENSE.model_copy(
+                update={"lesions": (1, 3), "diameter_mm": (8.0, 40.0), "rim_mm": (1.5, 9.0)}
+            ),
+        ),
+        Share(
+            share=0.35,
+            corruption=_HYPERINTENSE.model_copy(
+                update={
+                    "lesions": (1, 2),
+                    "diameter_mm": (25.0, 90.0),
+                    "rim_mm": (2.5, 16.0),
+                    "aspect": 1.6,
+                    "periventricular": 0.0,
+                }
+            ),
+        ),
+        Share(
+            share=0.3,
+            corruption=_HYPERINTENSE.model_copy(
+                update={
+                    "lesions": (1, 3),
+                    "diameter_mm": (3.0, 40.0),
+                    "rim_mm": (1.0, 9.0),
+                    "darker": 1.0,
+                    "periventricular": 0.0,
+                }
+            ),
+        ),
+        Share(share=0.7, corruption=BiasField()),
+        Share(share=1.0, corruption=GaussianNoise(sigma=(0.001, 0.03), inside_brain=True)),
+    ),
+    together=True,
+)
+"""Lesions from 2 to 90 mm, caps and bands around the ventricles among them, dark remains that are to be repaired and
+are no lesions, and what scanners do: uneven coils, of which the even image is to be given back, and noise."""
 
 SPACING: Spacing = (0.94, 0.94)
 """Size of a pixel (y, x) in mm on the usual model grid."""

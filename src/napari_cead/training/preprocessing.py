@@ -17,8 +17,8 @@ from .store_index import StoreSettings
 
 OF_DESIGNS: Mapping[str, Preprocessing] = {
     # As the bundled ce-unet was trained: with the tissue at one level the network needs not learn the scanner's scale,
-    # and at 1.5 mm a slice is 128 pixels wide, the size on which the denoisers work.
-    "ce-unet": Preprocessing(intensity="volume-tissue", spacing=(1.5, 1.5), image_size=128),
+    # and at 1 mm small lesions are more than a pixel.
+    "ce-unet": Preprocessing(intensity="volume-tissue", spacing=(1.0, 1.0), image_size=192),
 }
 """By design: how slices are prepared for it if nothing else is asked for. All others take the paper's."""
 

@@ -9,7 +9,7 @@ from ..errors import ParameterError
 from ..models.specs import ModelSpec, spec
 from .augmentation import Augmentation
 from .belonging import belongs
-from .corruption import LESIONS, CoarseNoise, ContextEncoding
+from .corruption import SCANNERS, CoarseNoise, ContextEncoding
 from .settings import FINE_TUNING_RATE, TrainingSettings
 
 Preset = Literal["paper", "small"]
@@ -53,25 +53,27 @@ _DENOISER: Mapping[str, Any] = {
 DENOISERS: Mapping[str, Mapping[str, Any]] = {
     # Kascenas, Pugeault, O'Neil 2022 draw noise on a grid of 16 x 16; finer and coarser grids beside it found more.
     "dae": {**_DENOISER, "corruption": CoarseNoise()},
-    # What the bundled one was trained with: see docs/levers.md for what these did.
+    # What the bundled one was trained with: see research/README.md for what these did.
     "ce-unet": {
         **_DENOISER,
         "batch_size": 8,
         "learning_rate": 1.5e-3,
+        "schedule": "one-cycle",
         "weight_decay": 1e-3,
         "clip": 1.0,
-        "corruption": LESIONS,
+        "corruption": SCANNERS,
         "emphasis": 5.0,
         "small_emphasis": 5.0,
+        "lesion_weight": 0.1,
         "balance": "folders",
         "augmentation": Augmentation(
-            scale=0.1,
-            rotation=8,
+            scale=0.12,
+            rotation=10,
             shift=0.04,
             intensity=0.12,
-            contrast=0.25,
+            contrast=0.35,
             bias=0.03,
-            blur=0.9,
+            blur=1.2,
             rim=0.25,
         ),
     },
@@ -117,8 +119,8 @@ def training_settings(
     asked = {name: value for name, value in given.items() if value is not None}
     size, image_size = (asked.pop(name, values.pop(name, None)) for name in ("size", "image_size"))
     architecture = asked.pop("spec", None)
-    if architecture is None and parent is not None and size == "custom" and parent.name == model:
-        architecture = parent  # no name stands for its shape
+    if architecture is None and parent is not None and parent.name == model and size == parent.size:
+        architecture = parent  # its own shape: a name may have stood for another one when it was trained
     if architecture is None:
         architecture = spec(model, size) if image_size is None else spec(model, size, image_size)
     design = TrainingSettings.checked(spec=architecture).spec
