@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from .smoothing import smoothed_in_brain
 from .symmetry import mirrored
@@ -50,6 +51,11 @@ class Seen:
     lesion: Values | None
     spacing: tuple[float, float, float]
     midline: int
+
+    def cut(self, box: tuple[slice, slice, slice]) -> Seen:
+        """Return what lies in a box around the brain: no evidence depends on what is outside."""
+        lesion = None if self.lesion is None else self.lesion[box]
+        return Seen(self.image[box], self.brighter[box], lesion, self.spacing, self.midline - 2 * box[2].start)
 
     def smooth(self, values: Values, sigma_mm: float) -> Values:
         """Smooth values inside the brain, through the slices too."""
@@ -177,7 +183,7 @@ def rarity(values: Values, table: Sequence[float]) -> Values:
     """
     steps = np.maximum.accumulate(np.asarray(table) + 1e-7 * np.arange(len(table)))
     digits = -np.log10(SHARES)
-    result = np.interp(values, steps, digits)
+    result = np.interp(values, steps, digits)  # flat beyond both ends
     slope = (digits[-1] - digits[-1 - LAST]) / max(float(steps[-1] - steps[-1 - LAST]), 1e-3)
     return np.asarray(result + np.maximum(values - steps[-1], 0) * slope, dtype=np.float32)
 
@@ -189,11 +195,15 @@ def fused(scan: Seen, tables: Mapping[str, Sequence[float]]) -> Values:
         scan: The scan.
         tables: By kind, what healthy tissue gives.
     """
-    brain = scan.image > 0
+    result = np.zeros_like(scan.image)
+    box = ndimage.find_objects((scan.image > 0).view(np.uint8))
+    if not box:
+        return result
+    cut = scan.cut(box[0])
+    brain = cut.image > 0
     total = np.zeros(int(brain.sum()), np.float32)
     names = [name for name in tables if name in KINDS]
     for name in names:
-        total += rarity(KINDS[name].compute(scan)[brain], tables[name])
-    result = np.zeros_like(scan.image)
-    result[brain] = np.clip(total / np.float32(CEILING * max(1, len(names))), 0, 1)
+        total += rarity(KINDS[name].compute(cut)[brain], tables[name])
+    result[box[0]][brain] = np.clip(total / np.float32(CEILING * max(1, len(names))), 0, 1)
     return result
