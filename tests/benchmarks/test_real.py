@@ -233,6 +233,13 @@ def test_the_command_measures_what_there_is_and_goes_on_where_it_stopped(real, d
     assert differences["residual", "post", "validation", "dice_pooled"]["value"] == pytest.approx(
         twins[0] - twins[1]
     )
+    own, base = (
+        rows[name, score, "raw", "validation"]["stroke"]
+        for name, score in (("ae", "residual"), ("flair-asymmetry", "asymmetry"))
+    )
+    assert own["dice_pooled_ratio"]["value"] == pytest.approx(
+        own["dice_pooled"]["value"] / base["dice_pooled"]["value"]
+    )
 
     text = page.read_text()
     assert text.startswith("# Page\n\nbefore\n") and text.endswith("\nafter\n") and "STALE" not in text
