@@ -355,10 +355,8 @@ def test_the_block_of_the_baselines_needs_no_trained_models(real, data, tmp_path
 
     found, base = maps["tissue", "intensity"], maps["threshold", "intensity"]
     exact, strict = found.meta["exact"]["stroke"], real["scans"].cleaner(data)
-    for moved, blurred in (
-        (0.0, False),
-        (0.1, True),
-    ):  # as far as bins may blur a map that crowds in a few of them
+    # As far as bins may blur a map that crowds in a few of them.
+    for moved, blurred in ((0.0, False), (0.1, True)):
         shifted = {name: exact[name] + moved for name in ("AUPRC", "AUROC")}
         meta = {**found.meta, "exact": {**found.meta["exact"], "stroke": {**exact, **shifted}}}
         ranks = real["figures"].rows_of(replace(found, meta=meta), base, strict)[0]["stroke"]
