@@ -1,4 +1,4 @@
-"""The block of ``docs/results.md`` about the baselines without a network, and how far models are above the best."""
+"""The block of ``docs/results-detail.md`` about the baselines without a network, and how far above them models are."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def block(free: Sequence[Entry], models: Sequence[Entry], page: str) -> list[str
     )
     return [
         "Made by `python benchmarks/real.py --data ../shared/data --out FOLDER --only measure table --models ce-unet "
-        "--docs docs/results.md --block baselines`, on the same patients, folds and rules as the tables below.",
+        "--docs docs/results-detail.md --block baselines`, on the same patients, folds and rules as the tables below.",
         "",
         *(f"- `{name}`: {baseline.method}." for name, baseline in TITLES.items()),
         "- `nothing`: nothing is ever detected; all its Dice are 0.",

@@ -1,4 +1,4 @@
-"""The tables: ``results.json``, the long table, and the block of ``docs/results.md`` that is written from them."""
+"""The tables: ``results.json``, the long table, and the block of ``docs/results-detail.md`` written from them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BEGIN, END = (
 LONG = "results-table.md"
 """The long table beside the page with the block."""
 
-COMMAND = "python benchmarks/real.py --data ../shared/data --out FOLDER --docs docs/results.md"
+COMMAND = "python benchmarks/real.py --data ../shared/data --out FOLDER --docs docs/results-detail.md"
 
 KIND_NAMES = {"raw": "raw", "post": "post-processed"}
 
@@ -173,8 +173,8 @@ def long_page(results: Results) -> list[str]:
     lines = [
         "# Results on real scans: all rows",
         "",
-        f"Written by `{COMMAND}`; data, splits and rules: [results.md](results.md). About stroke and multiple "
-        "sclerosis, not about BrainMetShare. Research software, not a medical device.",
+        f"Written by `{COMMAND}`; data, splits and rules: [results-detail.md](results-detail.md). About stroke and "
+        "multiple sclerosis, not about BrainMetShare. Research software, not a medical device.",
         "",
         "Optimistic rows are marked. Thresholds of rule `validation`: the lowest and the highest of the five folds, "
         "then the one for all other scans.",

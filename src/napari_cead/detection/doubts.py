@@ -14,7 +14,7 @@ SKEWNESS_MARGIN, RIM_MARGIN = 0.5, 0.05
 
 UNEVEN = 0.12
 """By how much the tissue of one side is brighter before it is told: a fifth at the rims costs a third of the Dice of
-``ce-unet`` (docs/results.md); a real scan freed from its bias field had 0.002."""
+``ce-unet`` (docs/results-detail.md); a real scan freed from its bias field had 0.002."""
 
 
 def evenness_doubt(stack: SliceStack) -> str | None:
