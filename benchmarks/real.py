@@ -143,7 +143,8 @@ def table_of_baselines(data: Path, out: Path, docs: Path, shown: Sequence[str]) 
 
 
 def _base(out: Path) -> Measured:
-    return Measured.load(out / "measured" / figures.BASELINE / f"{INTENSITY}.npz")
+    score = baselines.TITLES[figures.BASELINE].default
+    return Measured.load(out / "measured" / figures.BASELINE / f"{score}.npz")
 
 
 def table(data: Path, out: Path, docs: Path | None) -> None:

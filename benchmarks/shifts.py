@@ -2,8 +2,8 @@
 
 The validation patients with lesions (``validation_names``: 109 of ``soop_axial/lesion``) and ``patient26`` are changed
 in one way at a time and detected again. The threshold stays: that with the highest ``dice_pooled`` on the 109 as they
-are, and for ``patient26`` also the mask that a user sees before a slider is moved. Raw FLAIR (scaled by its 99.5th
-percentile) stands beside the model, under the same rule.
+are, and for ``patient26`` also the mask that a user sees before a slider is moved. Baselines without a network stand
+beside the model, each under its own threshold by the same rule.
 
     python benchmarks/shifts.py --data ../shared/data --model ce-unet --table shifts.md
 
@@ -34,14 +34,25 @@ import napari_cead as cead
 from napari_cead.atomic import write_text
 from napari_cead.detection import suggested
 from napari_cead.detection.thresholds import ScoreHistograms
+from napari_cead.evaluation.baselines import BASELINES, let_patient_go
 from napari_cead.evaluation.cases import BINS
 from napari_cead.evaluation.ranking import ranking
 from napari_cead.patients import Patient
-from napari_cead.slices import brain_mask, scale_intensity
+from napari_cead.slices import brain_mask
 from napari_cead.zoo import find_models
 
 Volume = NDArray[np.float32]
-RAW = "raw FLAIR"
+FREE: Mapping[str, tuple[str, str]] = {
+    "flair-threshold": ("threshold", "intensity"),
+    "flair-tissue-smooth, 1 mm in 3-D": ("tissue-smooth", "1mm-3d"),
+    "flair-tissue-smooth, 3 mm": ("tissue-smooth", "3mm-2d"),
+    "flair-asymmetry": ("asymmetry", "asymmetry"),
+}
+"""Baseline and score by name: raw FLAIR, and the stronger ones. Of ``flair-tissue-smooth`` the size that stands for it
+where nobody chooses, and the one that the 109 choose."""
+
+STRONGEST = "flair-asymmetry"
+"""The strongest on the strokes."""
 
 
 def _level(volume: Volume) -> float:
@@ -156,10 +167,12 @@ def histograms(patient: Patient, values: Volume) -> ScoreHistograms:
 
 
 def maps(patient: Patient, detector: cead.Detector) -> dict[str, Volume]:
-    """Return the model's suggested map and raw FLAIR."""
-    volume = patient.volume()
-    raw = scale_intensity(volume, brain_mask(volume), "volume-percentile")
-    return {detector.name: cead.detect(patient, detector).anomaly_map, RAW: raw}
+    """Return the model's suggested map and those of the baselines."""
+    found = {detector.name: cead.detect(patient, detector).anomaly_map}
+    for title, (name, score) in FREE.items():
+        found[title] = BASELINES[name].seen(patient).anomaly_map(score)
+    let_patient_go()
+    return found
 
 
 def measure(
@@ -173,7 +186,7 @@ def measure(
         scans: Stroke patients and the MS patient.
         kept: By map, the number of the threshold to keep; filled from these figures if it is empty.
     """
-    parts: dict[str, list[ScoreHistograms]] = {detector.name: [], RAW: []}
+    parts: dict[str, list[ScoreHistograms]] = {which: [] for which in (detector.name, *FREE)}
     for patient in (changed(patient, name) for patient in scans[STROKE].patients):
         for which, values in maps(patient, detector).items():
             parts[which].append(histograms(patient, values))
@@ -192,6 +205,7 @@ def measure(
             "stroke_auprc": ranking(ScoreHistograms(lesion.sum(axis=0), other.sum(axis=0)))[1],
             "ms": float(curve_ms[threshold]),
             "ms_oracle": float(curve_ms.max()),
+            "ms_auprc": ranking(of_ms[which])[1],
         }
     assert ms.lesion_mask is not None
     line[detector.name]["ms_suggested"] = cead.dice(cead.detect(ms, detector).mask, ms.lesion_mask)
@@ -199,25 +213,45 @@ def measure(
 
 
 def markdown(lines: list[dict[str, Any]], name: str) -> str:
-    """Return the table."""
-    head = [
-        "scans",
-        *(f"`dice_pooled`, {which}" for which in (f"`{name}`", RAW)),
-        f"AUPRC, `{name}`",
-        *(f"MS patient: Dice, threshold from strokes, {which}" for which in (f"`{name}`", RAW)),
-        f"MS patient: first mask of `{name}`",
-    ]
-    rows = [
+    """Return the tables: the stroke patients, and the MS patient."""
+    titles = {name: f"`{name}`"}
+    for title in FREE:
+        baseline, comma, size = title.partition(",")
+        titles[title] = f"`{baseline}`{comma}{size}"
+
+    def cells(line: dict[str, Any], figure: str) -> list[str]:
+        return [f"{line[which][figure]:.3f}" for which in titles]
+
+    stroke = [
         [
             line["change"],
-            *(f"{line[which]['stroke']:.3f}" for which in (name, RAW)),
-            f"{line[name]['stroke_auprc']:.3f}",
-            *(f"{line[which]['ms']:.3f}" for which in (name, RAW)),
-            f"{line[name]['ms_suggested']:.3f}",
+            *cells(line, "stroke"),
+            *(f"{line[which]['stroke_auprc']:.3f}" for which in (name, STRONGEST)),
         ]
         for line in lines
     ]
-    return table(head, rows) + "\n"
+    volume = [[line["change"], *cells(line, "ms"), f"{line[name]['ms_suggested']:.3f}"] for line in lines]
+    return "\n\n".join(
+        (
+            table(
+                [
+                    "strokes: `dice_pooled`",
+                    *titles.values(),
+                    *(f"AUPRC, {titles[which]}" for which in (name, STRONGEST)),
+                ],
+                stroke,
+            ),
+            table(
+                [
+                    "MS patient: Dice, threshold from strokes",
+                    *titles.values(),
+                    f"first mask of `{name}`",
+                ],
+                volume,
+            )
+            + "\n",
+        )
+    )
 
 
 def main() -> None:

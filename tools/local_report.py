@@ -9,8 +9,8 @@ but by rule `oracle`, which says so. Every step is a command of the program, whi
     DIR/split.json, DIR/store     the split, and the slices on the model grid
     DIR/run                       the fine-tuned model
     DIR/before_after.json         both models on the healthy validation slices
-    DIR/evaluation                both on the test patients, and both free baselines; `healthy-quantile` is chosen on
-                                  the validation slices for all of them
+    DIR/evaluation                both on the test patients, beside all baselines without a network; `healthy-quantile`
+                                  is chosen on the validation slices for all of them
     DIR/evaluation-own            the same with the settings that each model brings along
 """
 

@@ -26,7 +26,8 @@ from .resampling import RESAMPLES, drawn, interval, pooled, rankings
 from .scans import FREE, MS, STROKE
 from .tally import Measured, Tally
 
-BASELINE, NOTHING = "flair-threshold", "nothing"
+BASELINE, NOTHING = "flair-asymmetry", "nothing"
+"""What ratios are to, the strongest baseline without a network on the strokes; and the one that detects nothing."""
 
 STRICT = "strictly lesion-free"
 """The slices of `FREE` with almost no bright tissue."""
@@ -38,6 +39,9 @@ RULES = ("healthy-quantile", "validation", "oracle")
 
 ON_LESIONS = ("dice_pooled", "dice_patient", "dice_lesion_slices", "precision", "recall")
 """Averages over the slices with lesions; `dice_all_slices` is over these and the lesion-free ones."""
+
+BLUR = 0.005
+"""How far bins may move a ranking figure from the exact one, for its resamples to be taken from them."""
 
 Figures = dict[str, Any]
 
@@ -66,7 +70,7 @@ def rows_of(found: Measured, baseline: Measured, strict: Iterable[str]) -> list[
 
     Args:
         found: Its counts.
-        baseline: Those of raw FLAIR, for the ratios.
+        baseline: Those of `BASELINE`, for the ratios.
         strict: Names of the strictly lesion-free slices.
     """
     names = frozenset(strict)
@@ -206,16 +210,21 @@ def _ratio(found: Measured, baseline: Measured, kind: str, rule: str) -> Figures
 
 @lru_cache(maxsize=4)  # of the baseline they are asked for again and again
 def _ranks(found: Measured, name: str) -> list[tuple[float, NDArray[np.float64]]]:
-    """Return AUPRC and AUROC over the voxels of all patients, each with its resamples."""
+    """Return AUPRC and AUROC over the voxels of all patients, each with its resamples (NaN where bins blur it)."""
     tally = found.tallies[name]
     lesion, other = (
         per_patient(part.astype(np.int64), tally.patient) for part in (tally.lesion, tally.other)
     )
     auroc, auprc = ranking(ScoreHistograms(lesion.sum(axis=0), other.sum(axis=0)))
+    points = binned = (auprc, auroc)
     if "exact" in found.meta:  # the bins are for the resamples
-        auroc, auprc = (found.meta["exact"][name][figure] for figure in ("AUROC", "AUPRC"))
+        points = tuple(found.meta["exact"][name][figure] for figure in ("AUPRC", "AUROC"))
     draws = drawn(len(lesion))
-    return list(zip((auprc, auroc), rankings(draws @ lesion, draws @ other), strict=True))
+    # A map that crowds in a few bins (squared residuals do) would have its exact figure beside another one's interval.
+    return [
+        (point, values if abs(point - rough) <= BLUR else np.full_like(values, np.nan))
+        for point, rough, values in zip(points, binned, rankings(draws @ lesion, draws @ other), strict=True)
+    ]
 
 
 def _ranking(found: Measured, baseline: Measured, name: str) -> Figures:

@@ -142,15 +142,16 @@ def block(results: Results) -> list[str]:
         "- **raw**: the map cut at the threshold, over the voxels of the brain. **post-processed**: with the paper's "
         "defaults (closing 2, area opening 60 %, dilation 1), over all voxels.",
         "- Rule **`validation`**: five folds over the stroke patients, each under the threshold with the highest "
-        "`dice_pooled` of the other four; the same folds in every row, raw FLAIR included. The MS patient and the "
+        "`dice_pooled` of the other four; the same folds in every row, baselines included. The MS patient and the "
         "lesion-free slices are under the best threshold for all stroke patients.",
         "- Rule **`oracle`** (optimistic): the best threshold for the very scans that are reported. Rule "
         f"**`healthy-quantile`**: the threshold on the model's card, below which {100 * QUANTILE:g} % of the brain of "
         f"its healthy validation slices lie, of `ce-unet` {100 * QUANTILE_OF_DENOISERS:g} %.",
         "- In brackets: 95 % bootstrap intervals over patients (1,000 resamples; those of ratios and differences are "
-        "paired). The MS patient is one patient and has none. AUPRC and AUROC are over the voxels of all patients. "
-        f"Ratios are to `{BASELINE}` under the same rule.",
-        f"- The score `intensity` of the eight is `{BASELINE}`: they scale images alike. That of `ce-unet` is raw "
+        "paired). The MS patient is one patient and has none. AUPRC and AUROC are over the voxels of all patients; "
+        "they have no interval where the bins of the resamples blur them. "
+        f"Ratios are to `{BASELINE}` under the same rule, the strongest baseline without a network on the strokes.",
+        "- The score `intensity` of the eight is `flair-threshold`: they scale images alike. That of `ce-unet` is raw "
         "FLAIR scaled by its tissue, at 1.5 mm.",
     ]
     if results.missing:

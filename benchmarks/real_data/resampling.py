@@ -42,7 +42,9 @@ def rankings(lesion: NDArray[np.floating], other: NDArray[np.floating]) -> tuple
     return auprc, auroc
 
 
-def interval(values: Values) -> tuple[float, float]:
-    """Return the middle 95 % of the resamples."""
+def interval(values: Values) -> tuple[float, float] | None:
+    """Return the middle 95 % of the resamples; None where there are none (NaN)."""
+    if not np.isfinite(values).all():
+        return None
     low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)

@@ -4,6 +4,7 @@ import csv
 import importlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -233,6 +234,13 @@ def test_the_command_measures_what_there_is_and_goes_on_where_it_stopped(real, d
     assert differences["residual", "post", "validation", "dice_pooled"]["value"] == pytest.approx(
         twins[0] - twins[1]
     )
+    own, base = (
+        rows[name, score, "raw", "validation"]["stroke"]
+        for name, score in (("ae", "residual"), ("flair-asymmetry", "asymmetry"))
+    )
+    assert own["dice_pooled_ratio"]["value"] == pytest.approx(
+        own["dice_pooled"]["value"] / base["dice_pooled"]["value"]
+    )
 
     text = page.read_text()
     assert text.startswith("# Page\n\nbefore\n") and text.endswith("\nafter\n") and "STALE" not in text
@@ -344,6 +352,18 @@ def test_the_block_of_the_baselines_needs_no_trained_models(real, data, tmp_path
     assert f"| `vae2` | `residual` | {0.25 - best:+.3f} |" in text
     assert f"| `vae2` | `squared` | {0.5 - best:+.3f} |" in text  # its best; its third score is left out
     assert "`vae2` | `intensity` | +" not in text and "`vae2` | `intensity` | -" not in text
+
+    found, base = maps["tissue", "intensity"], maps["threshold", "intensity"]
+    exact, strict = found.meta["exact"]["stroke"], real["scans"].cleaner(data)
+    # As far as bins may blur a map that crowds in a few of them.
+    for moved, blurred in ((0.0, False), (0.1, True)):
+        shifted = {name: exact[name] + moved for name in ("AUPRC", "AUROC")}
+        meta = {**found.meta, "exact": {**found.meta["exact"], "stroke": {**exact, **shifted}}}
+        ranks = real["figures"].rows_of(replace(found, meta=meta), base, strict)[0]["stroke"]
+        for name in ("AUPRC", "AUROC"):
+            assert ranks[name]["value"] == shifted[name]
+            for figure in (ranks[name], ranks[f"{name}_ratio"]):
+                assert (figure["interval"] is None) == blurred
 
     page.write_text("no marks")
     with pytest.raises(SystemExit, match="there are no comments"):

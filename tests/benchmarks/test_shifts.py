@@ -10,6 +10,7 @@ import pytest
 from scipy import ndimage
 
 from napari_cead import load_model
+from napari_cead.evaluation.baselines import BASELINES
 from napari_cead.patients import Patient
 from scans import make_brain
 
@@ -91,13 +92,24 @@ def test_the_threshold_is_that_of_the_scans_as_they_are(
     plain, noisy = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     name = load_model(model_folder, "cpu").name
     assert plain["patients"] == 2
-    for which in (name, shifts.RAW):
+    assert len(shifts.FREE) == 4
+    for which in (name, *shifts.FREE):
         assert plain[which]["stroke"] == plain[which]["stroke_oracle"]
         assert noisy[which]["stroke"] <= noisy[which]["stroke_oracle"]
         assert noisy[which] != plain[which]
-    assert [row.split(" | ")[0] for row in page.read_text("utf-8").splitlines()] == [
-        "| scans",
-        "| ---",
-        "| as it is",
-        "| noise of 6 %",
-    ]
+    strokes, volume = page.read_text("utf-8").split("\n\n")
+    for lines, title in (
+        (strokes, "strokes: `dice_pooled`"),
+        (volume, "MS patient: Dice, threshold from strokes"),
+    ):
+        rows = [row.strip("| ").split(" | ") for row in lines.splitlines()]
+        assert [row[0] for row in rows] == [title, "---", "as it is", "noise of 6 %"]
+        assert rows[0][1:3] == [f"`{name}`", "`flair-threshold`"]
+    assert f"{noisy['flair-asymmetry']['ms']:.3f}" in volume.splitlines()[-1]
+
+
+def test_baselines_are_those_of_the_evaluation(shifts, patient, model_folder):
+    found = shifts.maps(patient, load_model(model_folder, "cpu"))
+    for title, (name, score) in shifts.FREE.items():
+        assert title.startswith(BASELINES[name].title("flair"))
+        np.testing.assert_array_equal(found[title], BASELINES[name].seen(patient).anomaly_map(score))

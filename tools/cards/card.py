@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from napari_cead.evaluation.baselines import BASELINES
 from napari_cead.evaluation.rules import QUANTILE
 from napari_cead.training import SliceStore
 from napari_cead.zoo import ModelCard
@@ -264,6 +265,12 @@ def figures_row(name: str, row: Row) -> list[str]:
     ]
 
 
+def named(row: Row) -> str:
+    """Return a baseline as it is called in a table: with its score where it has several."""
+    several = len(BASELINES[row["model"].split("-", 1)[1]].maps) > 1
+    return f"`{row['model']}`" + (f" `{row['score']}`" if several else "")
+
+
 FIGURES = (*(f"`{name}`" for name in DICE), "lesions found", "false detections / patient")
 """Columns that `figures_row` fills after the name."""
 
@@ -275,17 +282,17 @@ def _figures(name: str, results: Results) -> list[str]:
             if row := results.row(name, score, rule):
                 threshold = f"{row['params']['threshold']:.3g}"
                 rows.append([f"`{score}`", _rule(rule), threshold, *figures_row("", row)[1:]])
-        if row := results.free(rule):
+        for row in results.free(rule):
             threshold = f"{row['params']['threshold']:.3g}"
-            rows.append([f"baseline `{results.baseline}`", _rule(rule), threshold, *figures_row("", row)[1:]])
+            rows.append([f"baseline {named(row)}", _rule(rule), threshold, *figures_row("", row)[1:]])
     rows.append(["baseline `nothing`", MISSING, MISSING, *figures_row("", results.nothing())[1:]])
     return [
         "## Figures on the test phantoms",
         "",
         f"{results.patients} test phantoms, {results.lesion_patients} with lesions. {AVERAGES} In brackets: 95 % "
-        f"bootstrap intervals over patients, not over trainings: there was one. {CHOOSING} The baseline "
-        f"`{results.baseline}` is the scaled FLAIR itself, "
-        "thresholded by the same rules; `nothing` detects nothing.",
+        f"bootstrap intervals over patients, not over trainings: there was one. {CHOOSING} The "
+        "[baselines](../metrics.md#baselines-without-a-network) know no network and go through the same rules; "
+        "`nothing` detects nothing.",
         "",
         *table(("score", "rule", "threshold", *FIGURES), rows),
         "",
@@ -313,13 +320,13 @@ def _mean(measures: Measures, name: str) -> float:
 
 
 def against_free(name: str, score: str, results: Results) -> tuple[str, Difference | None]:
-    """Compare a model with raw intensity under rule `validation`.
+    """Compare a model with the strongest baseline without a network under rule `validation`.
 
     Returns:
         ``"worse"``, ``"better"`` or ``"undecided"``, and the paired difference of the Dice of the volume.
     """
     found = paired(
-        dice_by_patient(results.row(name, score, RULES[0])), dice_by_patient(results.free(RULES[0]))
+        dice_by_patient(results.row(name, score, RULES[0])), dice_by_patient(results.strongest(RULES[0]))
     )
     if found is None or found.low <= 0 <= found.high:
         return "undecided", found
@@ -327,18 +334,20 @@ def against_free(name: str, score: str, results: Results) -> tuple[str, Differen
 
 
 def _not(name: str, results: Results) -> list[str]:
+    strongest = results.strongest(RULES[0])
+    best = MISSING if strongest is None else named(strongest)
     words = {
-        "worse": "It finds **less than a threshold on the raw FLAIR**",
-        "better": "It finds more than a threshold on the raw FLAIR",
-        "undecided": "It cannot be told apart from a threshold on the raw FLAIR",
+        "worse": f"It finds **less than the strongest baseline without a network**, {best},",
+        "better": f"It finds more than the strongest baseline without a network, {best},",
+        "undecided": f"It cannot be told apart from the strongest baseline without a network, {best},",
     }
     lines = []
     for score in results.scores(name):
         verdict, found = against_free(name, score, results)
         if found is not None:
             lines.append(
-                f"- {words[verdict]} (score `{score}`, rule `validation`: difference of the Dice of {found.patients} "
-                f"patients {found.text()}, 95 % bootstrap interval)."
+                f"- {words[verdict]} under score `{score}` and rule `validation`: difference of the Dice of "
+                f"{found.patients} patients {found.text()}, 95 % bootstrap interval."
             )
     return [
         "## What it is not",

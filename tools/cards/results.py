@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_cead.errors import CeadError
+from napari_cead.evaluation.baselines import BASELINES
 
 DICE = ("dice_patient", "dice_pooled", "dice_lesion_slices", "dice_all_slices")
 """The averages of Dice by their exact names, the one that settings are chosen by first."""
@@ -44,11 +45,6 @@ class Results:
             raise CeadError(
                 "there is no evaluation here", file=file, mend="evaluate the models first"
             ) from None
-
-    @property
-    def baseline(self) -> str:
-        """Name of the baseline of raw intensity."""
-        return f"{self.values['sequence']}-threshold"
 
     @property
     def patients(self) -> int:
@@ -88,9 +84,19 @@ class Results:
                 return found
         return None
 
-    def free(self, rule: str) -> Row | None:
-        """Return the figures of raw intensity under a rule."""
-        return self.row(self.baseline, "intensity", rule)
+    def free(self, rule: str) -> list[Row]:
+        """Return the figures of the baselines without a network under a rule, in the order of the tables."""
+        titles = [baseline.title(self.values["sequence"]) for baseline in BASELINES.values()]
+        return [
+            row
+            for title in titles
+            for row in self.values["rows"]
+            if (row["model"], row["rule"]) == (title, rule) and row["params"] is not None
+        ]
+
+    def strongest(self, rule: str) -> Row | None:
+        """Return the baseline with the highest ``dice_patient`` under a rule, what models are compared with."""
+        return max(self.free(rule), key=lambda row: row["dice_patient"], default=None)
 
     def nothing(self) -> Row:
         """Return the figures of a detector that finds nothing."""

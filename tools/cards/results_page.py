@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from napari_cead.models.specs import MODEL_NAMES
 
-from .card import AVERAGES, CHOOSING, FIGURES, NOT_A_DEVICE, Finished, against_free, figures_row
+from .card import AVERAGES, CHOOSING, FIGURES, NOT_A_DEVICE, Finished, against_free, figures_row, named
 from .claims import DENSE, RESAMPLES, Claim, paired, paper_claims
 from .measures import figure
 from .recipe import COMMAND, GENERATED, PATIENTS, SEED
@@ -43,8 +43,8 @@ def results_page(models: Sequence[Finished], results: Results) -> str:
         "compare models with each other and with the free baselines, and do not say how well anything works on people.",
         "",
         f"{AVERAGES} In brackets: 95 % bootstrap intervals over patients ({results.values['resamples']:,} resamples); "
-        f"{ONE_TRAINING} {CHOOSING} The baseline `{results.baseline}` is the scaled FLAIR itself, thresholded by "
-        "the same rules; `nothing` detects nothing.",
+        f"{ONE_TRAINING} {CHOOSING} The [baselines](metrics.md#baselines-without-a-network) know no network and go "
+        "through the same rules, on the scan's own grid; `nothing` detects nothing.",
         "",
         f"Column *paper*: {paper['note']}",
         "",
@@ -104,11 +104,10 @@ def _table(
         row = results.row(name, score, rule)
         cells = [label, *[MISSING] * len(FIGURES)] if row is None else figures_row(label, row)
         rows.append([cells[0], number(paper.get(name)), *cells[1:]])
-    free = results.free(rule)
-    for label, row in ((results.baseline, free), ("nothing", results.nothing())):
-        if row is not None:
-            cells = figures_row(f"baseline `{label}`", row)
-            rows.append([cells[0], MISSING, *cells[1:]])
+    free = [(named(row), row) for row in results.free(rule)]
+    for label, row in (*free, ("`nothing`", results.nothing())):
+        cells = figures_row(f"baseline {label}", row)
+        rows.append([cells[0], MISSING, *cells[1:]])
     return table(("model", "paper", *FIGURES), rows)
 
 
@@ -133,17 +132,16 @@ def _quality(models: Iterable[Finished], results: Results) -> list[str]:
                 number(None if row is None else row["average_precision"]),
             )
         )
-    free = results.free(RULES[0])
-    if free is not None:
+    for free in results.free(RULES[0]):
         dashes = [MISSING] * 6
         ranks = (number(free["auroc"]), number(free["average_precision"]))
-        rows.append((f"baseline `{results.baseline}`", *dashes, *ranks))
+        rows.append((f"baseline {named(free)}", *dashes, *ranks))
     return [
         "## How healthy slices and lesions are reconstructed",
         "",
         "SSIM and PSNR: means over the healthy slices of the test patients. Residuals: mean |x − x̂| of the voxels in "
         "lesions and in the rest of the brain, means over patients, on the model's grid. AUROC and AUPRC: residual "
-        "(of the baseline: intensity) of the lesion's voxels against all others of the brain.",
+        "(of a baseline: its map) of the lesion's voxels against all others of the brain.",
         "",
         *table(
             (
@@ -168,6 +166,9 @@ def _mean(values: dict[str, float]) -> float:
 
 
 def _against_free(models: Iterable[tuple[str, str]], results: Results) -> list[str]:
+    strongest = results.strongest(RULES[0])
+    if strongest is None:
+        return []
     rows: list[Sequence[str]] = []
     verdicts = []
     for name, score in models:
@@ -184,12 +185,11 @@ def _against_free(models: Iterable[tuple[str, str]], results: Results) -> list[s
         if verdicts.count(kind)
     ]
     return [
-        "## Against the raw FLAIR",
+        "## Against the strongest baseline",
         "",
-        f"Difference of the Dice of each patient's volume from that of `{results.baseline}`, both under rule "
-        f"`{RULES[0]}`, the models with the score they suggest. Of {len(verdicts)} models, {listing(counts)}. "
-        f"`{results.baseline}` is the weakest of the baselines without a network; the stronger ones were not "
-        "measured on these patients.",
+        f"Difference of the Dice of each patient's volume from that of {named(strongest)}, the baseline with the "
+        f"highest `dice_patient` here ({number(strongest['dice_patient'])}), both under rule `{RULES[0]}`, the models "
+        f"with the score they suggest. Of {len(verdicts)} models, {listing(counts)}.",
         "",
         *table(("model", "score", "difference [95 %]", "verdict"), rows),
         "",
@@ -250,13 +250,14 @@ def _scale(models: Sequence[Finished], results: Results) -> list[str]:
     """Say how large the figures are whose differences are compared."""
     found = {model.name: results.row(model.name, PAPER_SCORE, RULES[0]) for model in models}
     dice = sorted((row["dice_patient"], name) for name, row in found.items() if row is not None)
-    free = results.free(RULES[0])
+    free = results.strongest(RULES[0])
     if not dice or free is None:
         return []
     (low, worst), (high, best) = dice[0], dice[-1]
     return [
         f"For scale: `dice_patient` with score `{PAPER_SCORE}` and rule `{RULES[0]}` runs from {number(low)} "
-        f"(`{worst}`) to {number(high)} (`{best}`); that of the raw FLAIR is {number(free['dice_patient'])}.",
+        f"(`{worst}`) to {number(high)} (`{best}`); that of the strongest baseline, {named(free)}, is "
+        f"{number(free['dice_patient'])}.",
         "",
     ]
 
@@ -282,6 +283,7 @@ def _by_rule(models: Sequence[Finished], results: Results) -> list[Sequence[str]
 
 def summary_lines(models: Sequence[Finished], results: Results) -> list[str]:
     """Return the table of the bundled models for ``models.md``."""
+    strongest = results.strongest(RULES[0])
     rows: list[Sequence[str]] = []
     for model in models:
         score = model.card.suggestions[0].score
@@ -304,10 +306,9 @@ def summary_lines(models: Sequence[Finished], results: Results) -> list[str]:
                 against_free(model.name, score, results)[0],
             )
         )
-    free = results.free(RULES[0])
-    if free is not None:
+    for free in results.free(RULES[0]):
         dice = number(free["dice_patient"]) + between(free["intervals"]["dice_patient"])
-        rows.append((f"baseline `{results.baseline}`", *[MISSING] * 4, "`intensity`", dice, MISSING))
+        rows.append((f"baseline `{free['model']}`", *[MISSING] * 4, f"`{free['score']}`", dice, MISSING))
     rows.append(("baseline `nothing`", *[MISSING] * 5, number(results.nothing()["dice_patient"]), MISSING))
     header = (
         "model",
@@ -317,13 +318,13 @@ def summary_lines(models: Sequence[Finished], results: Results) -> list[str]:
         "PSNR in the brain (dB)",
         "suggested score",
         "`dice_patient`",
-        "against the raw FLAIR",
+        "against the strongest baseline",
     )
     return [
         f"Figures of {results.patients} test phantoms: SSIM and PSNR of healthy slices, `dice_patient` under rule "
         f"`{RULES[0]}` with its 95 % bootstrap interval. The last column says whether that Dice is worse or better "
-        f"than that of `{results.baseline}`, patient by patient, or undecided (the interval of the difference holds "
-        "0).",
+        f"than that of the strongest baseline, {MISSING if strongest is None else named(strongest)}, patient by "
+        "patient, or undecided (the interval of the difference holds 0).",
         "",
         *table(header, rows),
     ]
