@@ -12,8 +12,8 @@ makes, each step only if it has not been done yet:
     sample_data/models/ce-unet
 
 No slice with an outlined lesion is trained on. Which scans are held back is written in ``research/protocol.py``, and
-why in ``research/README.md``. The 109 are ``validation_names`` of ``benchmarks/real_data``: the other 435 lesion patients
-are for the figures in ``docs/results.md``.
+why in ``research/README.md``. The 109 are ``validation_names`` of ``benchmarks/real_data``: the other 435 lesion
+patients are for the figures in ``docs/results.md``.
 """
 
 from __future__ import annotations
