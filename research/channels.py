@@ -2,9 +2,9 @@
 
     python research/channels.py --data DATA --work WORK --model FOLDER --out CHANNELS [--parts strokes,ms,…]
 
-``WORK`` holds the phantoms of the protocol (made if they are not there). A file per scan, arrays (Z, Y, X) float16 on the
-scan's own grid: ``image`` (the median of the tissue at 0.5), ``lesion`` (the probability of the second head, 0 without
-one), ``brighter`` and ``darker`` (the two signs of the residual), and bool ``brain`` and ``reference``.
+``WORK`` holds the phantoms of the protocol (made if they are not there). A file per scan, arrays (Z, Y, X) float16 on
+the scan's own grid: ``image`` (the median of the tissue at 0.5), ``lesion`` (the probability of the second head, 0
+without one), ``brighter`` and ``darker`` (the two signs of the residual), and bool ``brain`` and ``reference``.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ Prints a row per score: the five figures, the mL marked in healthy scans, and th
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,7 @@ def main() -> None:
         name: figures(options.channels, SCORES[name].compute) for name in dict.fromkeys(baselines + names)
     }
     strongest = {key: max(found[name][key] for name in baselines) for key in RATIOS}
-    keys = [key for key in next(iter(found.values()))]
+    keys = list(next(iter(found.values())))
     print(f"{'score':34s}" + "".join(f"{key[:11]:>12s}" for key in keys) + "   criterion")
     for name, row in found.items():
         criterion = np.mean([min(2.0, row[key] / max(strongest[key], 1e-3)) for key in RATIOS])

@@ -98,7 +98,7 @@ def tails(calm: list[Scan]) -> dict[str, np.ndarray]:
     for name, parts in values.items():
         # Each source weighs the same, however many voxels it has.
         groups = [
-            np.concatenate([part for part, kind in zip(parts, kinds) if kind == which])
+            np.concatenate([part for part, kind in zip(parts, kinds, strict=True) if kind == which])
             for which in sorted(set(kinds))
         ]
         grid = np.quantile(

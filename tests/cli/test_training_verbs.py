@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from napari_cead.training import CoarseNoise, RunFolder, SliceStore
-from napari_cead.training.corruption import LESIONS
+from napari_cead.training.corruption import SCANNERS
 from napari_cead.zoo import find_models, load_card, models_folder
 from small_stores import write_patients
 
@@ -150,7 +150,7 @@ def test_denoisers_are_trained_and_detect_by_their_names(call, cohort, tmp_path)
         # A network that sees the mirrored slice gains nothing from a second look at it.
         assert card.mirror_average == (name == "dae") and "smoothed-times-intensity" in card.score_scales
     assert RunFolder(tmp_path / "dae").plan().settings.corruption == CoarseNoise(sigma=0.3, cells=(8,))
-    assert RunFolder(tmp_path / "ce-unet").plan().settings.corruption == LESIONS
+    assert RunFolder(tmp_path / "ce-unet").plan().settings.corruption == SCANNERS
     out = tmp_path / "found"
     patient = cohort / "train" / "Mets_001"
     arguments = ["--model", "my-dae", "--score", "residual-times-intensity", "--device", "cpu", "--json"]

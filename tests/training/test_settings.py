@@ -31,8 +31,8 @@ def test_the_papers_preset_is_the_paper(name):
 def test_a_denoiser_has_settings_of_its_own_whatever_the_preset(name, preset, size):
     found = training_settings(name, preset=preset)
     assert found.spec == spec(name, size)
-    usual = (1e-3, 16) if name == "dae" else (1.5e-3, 8)
-    assert (found.learning_rate, found.batch_size, found.schedule) == (*usual, "linear")
+    usual = (1e-3, 16, "linear") if name == "dae" else (1.5e-3, 8, "one-cycle")
+    assert (found.learning_rate, found.batch_size, found.schedule) == usual
     assert found.balance == ("slices" if name == "dae" else "folders")
     assert (found.optimizer, found.loss) == ("adamw", "absolute")
     assert found.epochs == (16 if preset == "small" else 200)
@@ -111,6 +111,7 @@ OF_A_DESIGN = {
     "bright_limit": (1.4, "dae and ce-unet"),
     "emphasis": (4.0, "dae and ce-unet"),
     "small_emphasis": (2.0, "dae and ce-unet"),
+    "lesion_weight": (0.3, "ce-unet"),
 }
 
 
@@ -146,6 +147,7 @@ def test_what_each_setting_does_is_what_its_owners_losses_show(name):
 
     usual = total()
     changes = {"beta": 4.0, "commitment": 0.25, "emphasis": 4.0, "small_emphasis": 5.0, "bright_limit": 1.01}
+    changes["lesion_weight"] = 0.3
     for setting, value in changes.items():
         assert (total(**{setting: value}) != usual) == belongs(setting, small), setting
     assert (total(codebook="ema") != usual) == belongs("codebook_decay", small)

@@ -70,8 +70,8 @@ def detect(
         typer.Option(
             help="The model's suggestion if left out. Any model: residual, positive-residual, squared, "
             "median-residual, intensity (no network). Calibrated ones: residual-times-intensity, smoothed-residual, "
-            "smoothed-times-intensity, residual-z, bright-and-changed (scans scaled by their tissue), and VAEs: "
-            "kl-gradient, combined"
+            "smoothed-times-intensity, residual-z, fused and bright-and-changed (scans scaled by their tissue), "
+            "lesion-probability (ce-unet), and VAEs: kl-gradient, combined"
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",

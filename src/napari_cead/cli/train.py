@@ -123,6 +123,10 @@ def train(
             help="Of dae and ce-unet: largest further weight of small corruptions; 1 (ce-unet: 5) if left out."
         ),
     ] = None,
+    lesion_weight: Annotated[
+        float | None,
+        typer.Option(help="Of ce-unet: weight of where lesions are beside the repair; 0.1 if left out."),
+    ] = None,
     balance: Annotated[
         str | None,
         typer.Option(
@@ -236,6 +240,7 @@ def train(
         "bright_limit": bright_limit,
         "emphasis": emphasis,
         "small_emphasis": small_emphasis,
+        "lesion_weight": lesion_weight,
         "balance": balance,
         "feature_maps": feature_maps,
         "working_size": working_size,
