@@ -18,23 +18,24 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 """Of Okabe and Ito's colours those that also differ in brightness; lines differ in their dashes too."""
 
 PARTS = (
-    ("test-strokes", "strokes (435)", BLUE, "-"),
-    ("ms", "multiple sclerosis (1)", ORANGE, "--"),
-    ("hyperintensities", "hyperintensities (6),\nautomatic masks", GREEN, "-."),
+    ("test-strokes", "strokes", BLUE, "-"),
+    ("ms", "multiple sclerosis", ORANGE, "--"),
+    ("hyperintensities", "hyperintensities, automatic masks", GREEN, "-."),
 )
 Z95 = 1.96
 
 
 def draw_thresholds(results: Mapping[str, Any], file: Path) -> None:
     """Draw the Dice of the model's map against the threshold, for three kinds of lesion."""
-    figure, axes = _axes((7.0, 4.2))
+    figure, axes = _axes((7.0, 4.5))
     grid = np.array(results["thresholds"]["grid"])
     curves = results["thresholds"]["maps"]["model"]
     for part, label, colour, dashes in PARTS:
         if part not in curves:
             continue
         curve = np.array(curves[part])
-        axes.plot(grid, curve, color=colour, linestyle=dashes, linewidth=2.2, label=label)
+        scans = results["parts"][part]["model"]["scans"]
+        axes.plot(grid, curve, color=colour, linestyle=dashes, linewidth=2.2, label=f"{label} ({scans})")
         best = int(curve.argmax())
         axes.plot(grid[best], curve[best], "o", color=colour, markersize=7)
     settings = results["maps"]["model"]["settings"]
@@ -49,7 +50,7 @@ def draw_thresholds(results: Mapping[str, Any], file: Path) -> None:
     axes.set_xlim(0, min(1.0, 1.05 * last))
     axes.set_xlabel(f"threshold of the map, score {results['maps']['model']['score']} (circle: the best one)")
     axes.set_ylabel("Dice, mean over patients\n(map alone, no post-processing)")
-    axes.legend(frameon=False, loc="upper right")
+    _legend(figure, 3)
     _save(figure, file)
 
 
@@ -63,7 +64,7 @@ def draw_sizes(results: Mapping[str, Any], file: Path) -> None:
     shown.append((free, f"{free}, no network", GREY, "^", "-."))
     counts = [each["lesions"] for each in maps["model"]["bins"]]
     kept = [number for number, count in enumerate(counts) if count]
-    figure, axes = _axes((7.0, 4.2))
+    figure, axes = _axes((7.0, 4.5))
     places = np.arange(len(kept), dtype=float)
     for number, (name, label, colour, mark, dashes) in enumerate(shown):
         bins = [maps[name]["bins"][each] for each in kept]
@@ -83,12 +84,13 @@ def draw_sizes(results: Mapping[str, Any], file: Path) -> None:
             capsize=2.5,
             label=f"{label}: {maps[name]['all']:.0%} of all",
         )
-    axes.set_xticks(places, [f"{_range(mm, each)}\n{counts[each]} lesions" for each in kept])
+    axes.set_xticks(places, [f"{_range(mm, each)}\nn = {counts[each]}" for each in kept])
     axes.set_ylim(0, 1.04)
     axes.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0))
-    axes.set_xlabel("diameter of the lesion, mm (10 synthetic patients; bars: 95 %)")
+    scans = results["parts"]["phantoms"]["model"]["scans"]
+    axes.set_xlabel(f"diameter of the lesion, mm ({scans} synthetic patients; bars: 95 %)")
     axes.set_ylabel("lesions found at 1 false\ndetection per patient")
-    axes.legend(frameon=False, loc="lower right")
+    _legend(figure, 1)
     _save(figure, file)
 
 
@@ -104,7 +106,7 @@ def _range(mm: Sequence[float | None], number: int) -> str:
     low, high = mm[number], mm[number + 1]
     if not low:
         return f"under {high:g}"
-    return f"{low:g} and more" if high is None else f"{low:g}–{high:g}"
+    return f"over {low:g}" if high is None else f"{low:g}–{high:g}"
 
 
 def _axes(size: tuple[float, float]) -> tuple[Figure, Axes]:
@@ -113,6 +115,11 @@ def _axes(size: tuple[float, float]) -> tuple[Figure, Axes]:
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.8)
     axes.set_axisbelow(True)
     return figure, axes
+
+
+def _legend(figure: Figure, columns: int) -> None:
+    # Above the axes, where no curve can run into it.
+    figure.legend(loc="outside upper left", ncols=columns, frameon=False, fontsize=10.5, columnspacing=1.4)
 
 
 def _save(figure: Figure, file: Path) -> None:

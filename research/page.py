@@ -50,6 +50,7 @@ def write_detail(results: Results, page: Path) -> None:
     for part, title in SEEING.items():
         if part in results["parts"]:
             lines += ["", f"### {title.format(_scans(results, part))}", "", *_every(results, part)]
+    lines += ["", "### Does the threshold travel?", "", *_travel(results)]
     lines += ["", "### Each volume", "", *_volumes(results)]
     lines += ["", "### Healthy scans, mL marked in each", "", *_each_calm(results)]
     lines += ["", "### A coil that is 20 % uneven", "", *_shades(results)]
@@ -112,25 +113,20 @@ def _lesions(results: Results) -> list[str]:
     models, rows = _models(results), []
     head = ["", *models.values(), *COLUMNS, f"{models['model']} − strongest"]
     for part, title in SEEING.items():
-        if part not in results["parts"]:
+        if part not in results["parts"] or part == "phantoms":  # they have a figure of their own
             continue
         rows.append([f"**{title.format(_scans(results, part))}**", *("" for _ in head[1:])])
-        for name, key in (
-            ("Dice, as it comes", f"Dice, {COME}"),
-            ("Dice, `suggested`", f"Dice, {FULL}"),
-            ("Dice, map at its best", "best"),
-            ("AP", "AP"),
-        ):
-            rows.append(_row(results, part, name, key))
-        if "strokes" in part:
+        rows += [
+            _row(results, part, f"Dice, {_said(setting)}", f"Dice, {setting}") for setting in (COME, FULL)
+        ]
+        if part == "strokes":  # they chose: the rest is on the page of details
+            rows.append(_row(results, part, "AP", "AP"))
+            continue
+        rows += [_row(results, part, "Dice, map at its best", "best"), _row(results, part, "AP", "AP")]
+        if part == "test-strokes":
             for setting in (COME, FULL):
-                rows.append(
-                    _row(
-                        *(results, part, f"nothing found, {_said(setting)}", f"nothing found, {setting}"),
-                        lower=True,
-                        percent=True,
-                    )
-                )
+                title, key = f"nothing found, {_said(setting)}", f"nothing found, {setting}"
+                rows.append(_row(results, part, title, key, lower=True, percent=True))
         rows.append(_found_row(results, part))
     return _table(head, rows)
 
@@ -152,7 +148,8 @@ def _row(
     for names in COLUMNS.values():
         name = choose(names, key=lambda each: free[each])
         text = _number(scale * free[name], digits)
-        cells.append(f"**{text}**" if strongest in names else text)
+        # Bold are all that read alike, not the first of them alone.
+        cells.append(f"**{text}**" if text == _number(scale * free[strongest], digits) else text)
     gap = results["differences"][part][strongest][key]
     cells.append(_with_interval(gap, digits, signed=True, scale=scale))
     return [title + (" (%)" if percent else ""), *cells]
@@ -246,6 +243,31 @@ def _every(results: Results, part: str) -> list[str]:
 
 def _both(figures: Figures, say: Callable[[Any], str], name: str) -> str:
     return " / ".join(say(figures[name.format(setting)]) for setting in (COME, FULL))
+
+
+def _travel(results: Results) -> list[str]:
+    """Return what each map has above the threshold that is best for the 109, and above the best one of each part."""
+    parts = {"test-strokes": "435 strokes", "ms": "`patient26`", "hyperintensities": "six volumes"}
+    rows = []
+    for name, each in results["travel"].items():
+        row = [_title(results, name), f"{each['strokes']['kept']:g}"]
+        for part in parts:
+            if part in each:
+                one = each[part]
+                row.append(f"{_number(one['Dice'])}, {_number(one['best Dice'])} ({one['best']:g})")
+            else:
+                row.append("–")
+        rows.append(row)
+    head = [
+        "map",
+        "threshold that is best for the 109",
+        *(f"{title}: Dice, at its best" for title in parts.values()),
+    ]
+    return [
+        "The map alone, no post-processing. In brackets the best threshold of the part.",
+        "",
+        *_table(head, rows),
+    ]
 
 
 def _volumes(results: Results) -> list[str]:

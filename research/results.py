@@ -33,7 +33,7 @@ from napari_cead.metrics.froc import froc
 MODEL, EARLIER = "model", "earlier"
 ALLOWED = 1.0
 """False detections per patient at which sensitivity is read by size."""
-SIZES = (0.0, 3.0, 4.0, 5.0, 7.0, 10.0, np.inf)
+SIZES = (0.0, 4.0, 5.0, 7.0, 10.0, np.inf)
 """Bounds of the sizes, mm: the diameter of the ball of equal volume."""
 RESAMPLES = 1000
 
@@ -110,6 +110,24 @@ def figures(arrays: Arrays) -> dict[str, Any]:
     return found
 
 
+def travel(curves: Mapping[str, Numbers]) -> dict[str, Any]:
+    """Return, by part, the Dice of a map above the threshold that is best for the 109, and above its own best one.
+
+    Args:
+        curves: By part, the mean Dice at each threshold of `GRID`.
+    """
+    kept = int(np.argmax(curves["strokes"]))
+    return {
+        part: {
+            "kept": float(GRID[kept]),
+            "Dice": float(curve[kept]),
+            "best": float(GRID[int(np.argmax(curve))]),
+            "best Dice": float(np.max(curve)),
+        }
+        for part, curve in curves.items()
+    }
+
+
 COMPARED = ("best", "AP", *(f"{what}, {each}" for each in SETTINGS for what in ("Dice", "nothing found")))
 
 
@@ -178,25 +196,30 @@ def gather(subjects: Sequence[Subject], out: Path) -> dict[str, Any]:
         ),
         "parts": {},
         "differences": {},
+        "travel": {},
         "sizes": {"mm": [size if np.isfinite(size) else None for size in SIZES], "maps": {}},
         "thresholds": {"grid": GRID.tolist(), "maps": {}},
     }
+    curves: dict[str, dict[str, Numbers]] = {}
     for (name, part), arrays in kept.items():
         calm = part in ("free", "healthy", "calm")
         results["parts"].setdefault(part, {})[name] = healthy(arrays) if calm else figures(arrays)
         if part == "phantoms":
             results["sizes"]["maps"][name] = by_size(arrays)
-        if name in (MODEL, EARLIER) and not calm and ", " not in part:
-            curve = np.mean(arrays["curve"], axis=0, dtype=np.float64)
-            results["thresholds"]["maps"].setdefault(name, {})[part] = [
-                round(each, 4) for each in curve.tolist()
-            ]
+        if not calm and ", " not in part:
+            curves.setdefault(name, {})[part] = np.mean(arrays["curve"], axis=0, dtype=np.float64)
         if name == MODEL and not calm:
             results["differences"][part] = {
                 other: differences(arrays, kept[other, part])
                 for other in results["maps"]
                 if other != name and (other, part) in kept
             }
+    for name, of_parts in curves.items():
+        if "strokes" in of_parts:
+            results["travel"][name] = travel(of_parts)
+        if name in (MODEL, EARLIER):
+            rounded = {part: [round(dice, 4) for dice in curve.tolist()] for part, curve in of_parts.items()}
+            results["thresholds"]["maps"][name] = rounded
     return results
 
 

@@ -107,7 +107,7 @@ def test_by_size_at_one_false_detection(measured):
         for each in zip(arrays["scores"], arrays["changes"], arrays["highest"], strict=True)
     ]
     assert found["all"] == pytest.approx(froc(cohort, (1.0,))[0])
-    assert [each["lesions"] for each in found["bins"]] == [6, 0, 0, 0, 0, 0]  # of 1.2 and 2.5 mm
+    assert [each["lesions"] for each in found["bins"]] == [6, 0, 0, 0, 0]  # of 1.2 and 2.5 mm
     assert sum(each["found"] for each in found["bins"]) == pytest.approx(found["all"] * 6)
 
 
