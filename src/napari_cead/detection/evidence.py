@@ -55,7 +55,9 @@ class Seen:
     def cut(self, box: tuple[slice, slice, slice]) -> Seen:
         """Return what lies in a box around the brain: no evidence depends on what is outside."""
         lesion = None if self.lesion is None else self.lesion[box]
-        return Seen(self.image[box], self.brighter[box], lesion, self.spacing, self.midline - 2 * box[2].start)
+        return Seen(
+            self.image[box], self.brighter[box], lesion, self.spacing, self.midline - 2 * box[2].start
+        )
 
     def smooth(self, values: Values, sigma_mm: float) -> Values:
         """Smooth values inside the brain, through the slices too."""

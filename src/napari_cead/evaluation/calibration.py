@@ -168,9 +168,12 @@ def calibrate(
         for score in at_once:
             cases[score].append(found.case(score))
         for score in healthy_values:
-            healthy_values[score] += (
-                cases[score][-1].healthy if score in at_once else _healthy_values(score, calm, brain)
-            )
+            if score in at_once:
+                healthy_values[score] += cases[score][-1].healthy
+            elif SCORES[score].volume:  # of the whole patient: it looks through slices
+                healthy_values[score] += found.case(score).healthy
+            else:
+                healthy_values[score] += _healthy_values(score, calm, brain)
         if on_progress is not None:
             on_progress(done, total)
 
