@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +59,16 @@ def read_volume(path: Path) -> Volume:
         PatientError: If the file is missing, damaged, too large, or not one real-valued volume.
     """
     try:
-        return _read_volume(path)
+        with repairs() as repaired:
+            volume = _read_volume(path)
     except OSError as error:  # a network folder that went away, a broken disk
         raise UnreadableError(
             f"the file cannot be read ({error.strerror or _why(error)})",
             file=path,
             mend="check the disk or the network folder",
         ) from error
+    notes = tuple(f"{path.name}: the header is not as it should be ({note})" for note in repaired)
+    return replace(volume, warnings=(*notes, *volume.warnings))
 
 
 def _read_volume(path: Path) -> Volume:
@@ -75,8 +78,7 @@ def _read_volume(path: Path) -> Volume:
         raise PatientNotFoundError("there is no such file", file=path, mend="check the path")
     if path.stat().st_size == 0:
         raise UnreadableError("the file is empty", file=path, mend=_MEND_READ)
-    with repairs() as repaired:
-        image: Any = read_header(path) or _by_nibabel(path)
+    image: Any = read_header(path) or _by_nibabel(path)
     shape, dropped = _three_dimensional(tuple(int(size) for size in image.shape), path)
     kind = np.dtype(image.dtype)
     if kind.fields is not None:
@@ -111,8 +113,7 @@ def _read_volume(path: Path) -> Volume:
     size = (shape[0], shape[1], shape[2])
     found = placement(image.image if isinstance(image, _Other) else image, size, path.name)
     grid = Grid(size, found.affine, found.header, found.has_orientation)
-    notes = tuple(f"{path.name}: the header is not as it should be ({note})" for note in repaired)
-    return Volume(grid.to_canonical(data), grid, (*notes, *found.notes))
+    return Volume(grid.to_canonical(data), grid, found.notes)
 
 
 def _three_dimensional(shape: tuple[int, ...], path: Path) -> tuple[tuple[int, ...], bool]:
