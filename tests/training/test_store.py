@@ -184,6 +184,9 @@ def edit(path, change):
     ("change", "words"),
     [
         (lambda index: index.update(schema_version=2), "schema version 2, this program reads 1"),
+        (lambda index: index.update(schema_version=True), "schema version True, this program reads 1"),
+        (lambda index: index["split"].update(seed=True), r"damaged.*split\.seed"),
+        (lambda index: index["patients"][0]["numbers"].__setitem__(0, False), r"damaged.*numbers\.0"),
         (lambda index: index.pop("patients") and index.update(patients=[{}]), "damaged.*name"),
         (lambda index: index["patients"][0]["labels"].pop(), "damaged.*different lengths"),
         (lambda index: index["patients"][0].update(parts=["training"] * 70), "damaged"),

@@ -19,6 +19,7 @@ from ..errors import (
     PatientNotFoundError,
     UnreadableError,
     UnsupportedError,
+    why,
 )
 from .backgrounds import joined_to_border, still_background, zero_background
 from .grid import Grid
@@ -63,7 +64,7 @@ def read_volume(path: Path) -> Volume:
             volume = _read_volume(path)
     except OSError as error:  # a network folder that went away, a broken disk
         raise UnreadableError(
-            f"the file cannot be read ({error.strerror or _why(error)})",
+            f"the file cannot be read ({error.strerror or why(error)})",
             file=path,
             mend="check the disk or the network folder",
         ) from error
@@ -98,7 +99,7 @@ def _read_volume(path: Path) -> Volume:
         affine = np.asarray(image.affine, dtype=np.float64)
     except Exception as error:  # bytes that anybody wrote: nibabel raises of all kinds
         raise GeometryError(
-            f"the affine in the header is not usable ({_why(error)})", file=path, mend="repair qform or sform"
+            f"the affine in the header is not usable ({why(error)})", file=path, mend="repair qform or sform"
         ) from error
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9 or _flat(affine):
         raise GeometryError("the affine in the header is not usable", file=path, mend="repair qform or sform")
@@ -108,7 +109,7 @@ def _read_volume(path: Path) -> Volume:
         raise
     except Exception as error:  # likewise
         raise UnreadableError(
-            f"the image data cannot be read ({_why(error)})", file=path, mend=_MEND_READ
+            f"the image data cannot be read ({why(error)})", file=path, mend=_MEND_READ
         ) from error
     size = (shape[0], shape[1], shape[2])
     found = placement(image.image if isinstance(image, _Other) else image, size, path.name)
@@ -164,14 +165,9 @@ def _by_nibabel(path: Path) -> _Other:
         ):  # the disk; gzip's own complaints have no number
             raise
         raise UnreadableError(
-            f"the file cannot be read as NIfTI ({_why(error)})", file=path, mend=_MEND_READ
+            f"the file cannot be read as NIfTI ({why(error)})", file=path, mend=_MEND_READ
         ) from error
     raise UnsupportedError("the file is not a volume", file=path, mend="give a NIfTI scan")
-
-
-def _why(error: BaseException) -> str:
-    words = str(error).strip().splitlines()
-    return words[0][:120] if words else type(error).__name__
 
 
 def clean_intensities(data: NDArray[Any], what: str) -> tuple[NDArray[np.float32], tuple[str, ...]]:

@@ -30,6 +30,7 @@ from ..errors import (
     RunNotFoundError,
     StoreError,
     extra,
+    why,
 )
 from ..models import build
 from ..zoo import ModelCard, Parent, find_model, load_card, load_model
@@ -339,7 +340,7 @@ def _fabric(settings: TrainingSettings, hardware: Hardware) -> Fabric:
         )
     except (ValueError, RuntimeError) as error:
         raise ParameterError(
-            f"the devices cannot be set up ({error})", mend="check --devices, --num-nodes and --strategy"
+            f"the devices cannot be set up ({why(error)})", mend="check --devices, --num-nodes and --strategy"
         ) from error
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from ..errors import OutputError, ParameterError, StoreDamagedError, StoreError, extra
+from ..errors import OutputError, ParameterError, StoreDamagedError, StoreError, extra, why
 from ..json_files import read_json
 from .splits import Part
 from .store_arrays import open_array
@@ -257,7 +257,7 @@ class SliceStore:
                 start = int(chunk) * array.chunks[0]
                 put(here, np.asarray(array[start : start + array.chunks[0]])[rows[here] - start])
         except Exception as error:  # zarr and its codecs raise anything for what is damaged
-            raise _damaged(place.parent, f"the slices cannot be read ({error})") from error
+            raise _damaged(place.parent, f"the slices cannot be read ({why(error)})") from error
 
 
 def _put(target: NDArray[Any], places: NDArray[np.intp], block: NDArray[Any]) -> None:
