@@ -11,7 +11,7 @@ import pytest
 from napari_cead.errors import OutputError, ParameterError, StoreError
 from napari_cead.training import store as store_module
 from napari_cead.training.store import SliceStore, StoredPatient, StoreSettings, write_patient
-from napari_cead.training.store_index import Split, StoreIndex, group_name, write_index
+from napari_cead.training.store_index import READING, Split, StoreIndex, group_name, write_index
 
 SETTINGS = StoreSettings(image_size=16, min_brain=0.2)
 
@@ -28,6 +28,7 @@ def stored(name, labels, brain=None, part="train", **changes):
         "labels": tuple(labels),
         "brain": tuple(brain or [0.5] * count),
         "parts": (part,) * count if isinstance(part, str) else part,
+        "reading": READING,
     }
     return StoredPatient(**{**values, **changes})
 

@@ -23,6 +23,9 @@ LABELS = ("healthy", "lesion", "unlabelled")
 """Names of the label codes 0, 1 and 2 of a slice."""
 HEALTHY, LESION, UNLABELLED = range(len(LABELS))
 
+READING = 1
+"""Of the rules by which scans and masks are read; counted up where they give a patient other slices or labels."""
+
 INDEX_FILE = "zarr.json"
 LARGEST_INDEX = 1 << 29
 """Most bytes of an index: it lists every slice, some 70 bytes each."""
@@ -92,10 +95,12 @@ class StoredPatient:
         warnings: What was assumed, repaired or cut off.
         marks: Mark of every slice, by which it is recognised elsewhere, see :mod:`~napari_cead.slices.marks`; none in
             stores of earlier versions.
+        reading: The `READING` it was read by; 0 in stores of earlier versions, for which a mask of the brain, or one
+            with negative values, was a lesion mask.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
-    UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"marks"})
+    UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"marks", "reading"})
 
     name: str
     source: str
@@ -108,6 +113,7 @@ class StoredPatient:
     parts: tuple[Part, ...] = ()
     warnings: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
+    reading: int = 0
 
 
 @dataclass(frozen=True)
