@@ -1,14 +1,18 @@
 """What nibabel and pydicom say of a header becomes a note of ours, and only while we read."""
 
+import struct
 import threading
 import warnings
+import zlib
 
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.io import savemat
 
 from napari_cead.patients import dicom_headers
+from napari_cead.patients.png import read_picture
 from napari_cead.patients.repairs import repairs
 from napari_cead.patients.volumes import read_volume
 
@@ -44,6 +48,18 @@ def test_a_matrix_file_with_several_affines_is_noted(tmp_path, recwarn):
     savemat(tmp_path / "flair.mat", {"mat": np.stack([AFFINE, 2 * AFFINE], axis=2)})
     volume = read_volume(tmp_path / "flair.img")
     assert any("More than one affine" in note for note in volume.warnings)
+    assert not recwarn.list
+
+
+def test_transparency_and_animation_of_a_picture_are_nobody_s_business(tmp_path, recwarn):
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    Image.fromarray(grey).convert("P").save(tmp_path / "palette.png", transparency=bytes(range(256)))
+    Image.fromarray(grey).save(tmp_path / "plain.png")
+    raw, frames = (tmp_path / "plain.png").read_bytes(), b"acTL" + bytes(8)
+    chunk = struct.pack(">I", 8) + frames + struct.pack(">I", zlib.crc32(frames))
+    (tmp_path / "animated.png").write_bytes(raw[:33] + chunk + raw[33:])  # of no frames
+    for name in ("palette", "animated"):
+        np.testing.assert_array_equal(read_picture(tmp_path / f"{name}.png"), grey)
     assert not recwarn.list
 
 

@@ -1,4 +1,4 @@
-"""What nibabel and pydicom repair in a header: caught as notes, where it would be printed to the terminal."""
+"""What nibabel, pydicom and Pillow repair in a header: caught as notes, where it would be printed to the terminal."""
 
 from __future__ import annotations
 
@@ -55,9 +55,10 @@ def _kept(message: str) -> bool:
     return True
 
 
-def listen_to(library: str) -> ModuleType:
-    """Import a library and return it; what its modules warn of is kept inside `repairs` from then on."""
-    found = import_module(library)
+def listen_to(imported: str) -> ModuleType:
+    """Import a module and return it; what its library warns of is kept inside `repairs` from then on."""
+    found = import_module(imported)
+    library = imported.partition(".")[0]
     for name, module in list(sys.modules.items()):
         if name.startswith(f"{library}.") and getattr(module, "warnings", None) is warnings:
             module.warnings = _STAND_IN  # type: ignore[attr-defined]
@@ -65,6 +66,7 @@ def listen_to(library: str) -> ModuleType:
 
 
 listen_to("nibabel")
+listen_to("PIL.PngImagePlugin")
 for _name in ("nibabel.global", "pydicom"):
     logging.getLogger(_name).addFilter(_Keep())
 
