@@ -1,6 +1,8 @@
 """The criterion of the protocol for scores tried on channels that ``channels.py`` kept.
 
-    python research/criterion.py CHANNELS [--scores "a;b"] [--per-scan]
+    python research/criterion.py CHANNELS [--scores "a;b"]
+
+A score is a name of ``fusing.SCORES``, or channels to fuse by healthy tails, as ``lesion+tissue+asymmetry*0.5``.
 
 Prints a row per score: the five figures, the mL marked in healthy scans, and the criterion.
 """
@@ -9,11 +11,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fusing import SCORES, Scan
+from fusing import SCORES, Scan, fused, tails
 from scipy import ndimage
 
 from napari_cead.metrics import average_precision
@@ -106,9 +109,15 @@ def main() -> None:
     options = parser.parse_args()
     names = options.scores.split(";")
     baselines = [name for name in SCORES if SCORES[name].network_free]
-    found = {
-        name: figures(options.channels, SCORES[name].compute) for name in dict.fromkeys(baselines + names)
-    }
+    tables = tails(list(load(options.channels / "calm")))
+    found = {}
+    for name in dict.fromkeys(baselines + names):
+        if name in SCORES:
+            compute = SCORES[name].compute
+        else:  # channels to fuse: lesion+tissue, or with weights lesion*2+tissue
+            weights = {part.split("*")[0]: float((part.split("*") + ["1"])[1]) for part in name.split("+")}
+            compute = partial(fused, tables=tables, weights=weights)
+        found[name] = figures(options.channels, compute)
     strongest = {key: max(found[name][key] for name in baselines) for key in RATIOS}
     keys = list(next(iter(found.values())))
     print(f"{'score':34s}" + "".join(f"{key[:11]:>12s}" for key in keys) + "   criterion")

@@ -6,7 +6,17 @@ import pytest
 from pydantic import ConfigDict, Field, ValidationError
 
 from napari_cead.errors import CeadWarning
-from napari_cead.json_files import Saved, from_saved, parse_json, read_json, unknown_keys, warn_of
+from napari_cead.json_files import (
+    Saved,
+    first_wrong,
+    from_saved,
+    parse_json,
+    read_json,
+    shown,
+    unknown_keys,
+    version_of,
+    warn_of,
+)
 
 DEEP = "[" * 200_000 + "]" * 200_000
 
@@ -140,3 +150,30 @@ def test_a_wrong_value_is_an_error_beside_an_unknown_key_too():
 def test_notes_become_warnings_that_name_the_file():
     with pytest.warns(CeadWarning, match="a.json: size is missing and taken as 5"):
         warn_of(["size is missing and taken as 5"], "a.json")
+
+
+@pytest.mark.parametrize("version", [True, False, 1.0, "1", None, [1], {"a": 1}, "x" * 5000])
+def test_what_is_no_whole_number_is_no_version(version):
+    found = version_of({"schema_version": version})
+    assert found != 1 and found != 0
+    assert isinstance(found, str) and len(found) <= 40
+
+
+def test_a_version_is_a_whole_number():
+    assert version_of({"schema_version": 3}) == 3
+    assert version_of({}) == version_of([1]) == "None"
+
+
+def test_values_of_files_are_cut_to_what_somebody_reads():
+    assert shown("a") == "'a'"
+    assert len(shown("x" * 5000)) == 40 and shown("x" * 5000).endswith("…")
+    assert shown(json.loads("[" * 900 + "]" * 900)) == "[…]"
+
+
+def test_the_first_thing_that_is_wrong_is_a_clause_of_bounded_length():
+    for values in (whole(**{"k" * 5000: 1}), whole(size="x" * 5000), whole(by_name={"n" * 5000: 3})):
+        with pytest.raises(ValidationError) as caught:
+            File.model_validate(values)
+        assert len(first_wrong(caught.value)) < 450
+        assert len(unknown_keys(caught.value)) <= 300
+    assert first_wrong(caught.value).startswith("by_name.nnn")

@@ -7,13 +7,12 @@ makes, each step only if it has not been done yet:
     DIR/phantoms            60 lesion-free synthetic patients, 3 mm x 1 mm x 1 mm
     DIR/clean               soop_axial/lesion_free and nichart with their bright spots painted over
     DIR/store               the slices of both, 192 x 192 pixels of 1 mm
-    DIR/calibration         the same validation slices, and 109 patients of soop_axial/lesion for the thresholds
     DIR/runs/ce-unet        the training: 24 epochs, 10,440 updates, about an hour and a half on one processor core
     sample_data/models/ce-unet
 
-No slice with an outlined lesion is trained on. Which scans are held back is written in ``research/protocol.py``, and
-why in ``research/README.md``. The 109 are ``validation_names`` of ``benchmarks/real_data``: the other 435 lesion
-patients are for the figures in ``docs/results.md``.
+No slice with an outlined lesion is trained on, and none chooses the threshold: it is what 0.6 % of the healthy voxels
+of three sources exceed. Which scans are held back is written in ``research/protocol.py``, and why in
+``research/README.md``.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ from napari_cead.atomic import make_folder, write_text
 from napari_cead.cli.console import progress
 from napari_cead.patients.phantom import write_cohort
 from napari_cead.training import SliceStore, prepare
+from napari_cead.zoo import Suggestion
 
-sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "research")]
+sys.path.insert(0, str(ROOT / "research"))
 from clean import clean_nichart, clean_soop
 from protocol import CALIBRATING
-from real_data.scans import validation_names
 
 PHANTOMS, SEED, SHAPE = 60, 1778, (50, 240, 240)
 RECIPE: dict[str, Any] = {"size": "small", "image_size": 192, "epochs": 24, "precision": "bf16"}
@@ -50,6 +49,10 @@ GRID: dict[str, Any] = {
     "image_size": 192,
     "png_spacing": (1.0, 1.0, 1.0),
 }
+SHAPE_OF_MASKS: dict[str, float | int] = {"closing_radius": 1, "area_fraction": 0.2, "dilation_radius": 0}
+QUANTILE = 0.994
+"""Radii, area and healthy quantile of the suggestion: chosen by the protocol of ``research/README.md``."""
+
 VALIDATING = 5, 33
 """Phantoms and slices of ``soop_axial`` that are not trained on."""
 
@@ -62,8 +65,8 @@ DESCRIPTION = (
 )
 
 
-def make_stores(data: Path, work: Path) -> tuple[SliceStore, SliceStore]:
-    """Return the store to train on and the one that chooses thresholds."""
+def make_store(data: Path, work: Path) -> SliceStore:
+    """Return the store of the slices to train on; its validation slices also measure what healthy tissue gives."""
     if not (work / "phantoms").exists():
         with progress("phantoms") as on_progress:
             write_cohort(
@@ -97,28 +100,13 @@ def make_stores(data: Path, work: Path) -> tuple[SliceStore, SliceStore]:
     split = work / "split.json"
     write_text(split, json.dumps(parts))
     with progress("slices") as on_progress:
-        store = prepare(
+        return prepare(
             _folder_of(work / "cohort", **places),
             work / "store",
             split=split,
             on_progress=on_progress,
             **GRID,
         )
-    lesion = data / "soop_axial" / "lesion"
-    lesions = sorted(file.stem for file in (lesion / "flair").glob("*.png"))
-    parts["validation"] += validation_names(lesions)
-    parts["test"] = sorted(set(lesions) - set(parts["validation"]))
-    every = work / "split-with-lesions.json"
-    write_text(every, json.dumps(parts))
-    with progress("slices for thresholds") as on_progress:
-        others = prepare(
-            _folder_of(work / "all", lesion=lesion, **places),
-            work / "calibration",
-            split=every,
-            on_progress=on_progress,
-            **GRID,
-        )
-    return store, others
 
 
 def _folder_of(folder: Path, **parts: Path) -> Path:
@@ -148,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     work = options.work.expanduser().resolve()
 
     def work_on_it() -> None:
-        store, others = make_stores(options.data, work)
+        store = make_store(options.data, work)
         sources = [Path(patient.source).parts for patient in store.patients_of("train")]
         real, volumes = (sum(name in parts for parts in sources) for name in ("soop", "nichart"))
         phantoms = len(sources) - real - volumes
@@ -163,7 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 init_from=options.init_from,
                 description=DESCRIPTION.format(real=real, volumes=volumes, phantoms=phantoms),
                 device=options.device,
-                calibrate_on=others.path,
+                start=(Suggestion(score="fused", rule="healthy-quantile", params=SHAPE_OF_MASKS),),
+                quantile=QUANTILE,
             )
         )
         say(f"{folder}: trained on {real} real slices, {volumes} real volumes and {phantoms} phantoms")

@@ -37,7 +37,7 @@ from napari_cead.evaluation.finishing import finish
 from napari_cead.models.specs import DESIGN_NAMES
 from napari_cead.training import Hardware, RunFolder, SliceStore, TrainingSettings, train
 from napari_cead.training.presets import training_settings
-from napari_cead.zoo import check_name, export_model, find_models, load_card
+from napari_cead.zoo import Suggestion, check_name, export_model, find_models, load_card
 
 LARGEST = 8_000_000
 """Most bytes that a bundled model may have."""
@@ -59,6 +59,8 @@ class Bundle:
         half: Whether to store the weights in half precision.
         calibrate_on: The store that chooses settings; None: that of the training.
         init_from: Model whose weights the training starts from; None: random ones.
+        start: Settings whose score, radii and areas stay, so that thresholds alone are chosen.
+        quantile: Share of the healthy voxels below the suggested threshold; None: the usual one.
     """
 
     name: str
@@ -72,6 +74,8 @@ class Bundle:
     half: bool = True
     calibrate_on: Path | None = None
     init_from: str | None = None
+    start: tuple[Suggestion, ...] = ()
+    quantile: float | None = None
 
     @property
     def run(self) -> RunFolder:
@@ -129,6 +133,8 @@ def make(bundle: Bundle) -> Path:
                 half=bundle.half,
                 device=bundle.device,
                 calibrate_on=bundle.calibrate_on,
+                start=bundle.start,
+                quantile=bundle.quantile,
                 on_progress=on_progress,
             )
         say(f"{run.model}: finished")

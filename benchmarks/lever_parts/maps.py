@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_cead.detection.evidence import TISSUE
 from napari_cead.detection.options import eroded, smoothed
 from napari_cead.detection.reconstruct import GROUP
-from napari_cead.detection.scores import SCORES, TISSUE, Evidence
+from napari_cead.detection.scores import SCORES, Evidence
 from napari_cead.slices import scale_intensity
 from napari_cead.slices.geometry import SliceGeometry
 from napari_cead.slices.intensity import LIQUID, IntensityScaling

@@ -14,6 +14,17 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
+def shortened(text: str, most: int = 120) -> str:
+    """Return a text of at most that many letters: what files hold may be longer than anybody reads."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def why(error: BaseException) -> str:
+    """Return the first line of what a library said when it failed; its kind if it said nothing."""
+    words = str(error).strip().splitlines()
+    return shortened(printable(words[0])) if words else type(error).__name__
+
+
 class CeadError(Exception):
     """Something that a user can mend; the kinds below say what.
 

@@ -23,7 +23,7 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .errors import CeadWarning
+from .errors import CeadWarning, shortened
 
 LARGEST = 64 << 20
 """Most bytes of a JSON file; those that list every slice of a cohort may have more."""
@@ -62,6 +62,24 @@ def parse_json(content: bytes | str) -> Any:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def version_of(values: Any) -> int | str:
+    """Return the ``schema_version`` of what a JSON file holds.
+
+    Returns:
+        A whole number as it is. Anything else is no version, and comes as a few words for the sentence that refuses
+        it: in Python true equals 1.
+    """
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    return version if type(version) is int else shown(version)
+
+
+def shown(value: Any) -> str:
+    """Return a value of a file as a few words for a sentence."""
+    # Python cannot write down what is nested deeply.
+    short = "{…}" if isinstance(value, dict) else "[…]" if isinstance(value, list) else repr(value)
+    return shortened(short, 40)
 
 
 DECISIVE = frozenset({"spec", "preprocessing", "settings"})
@@ -115,7 +133,20 @@ def from_saved(kind: type[Model], values: Any, *, strict: bool = False) -> tuple
 
 def unknown_keys(error: ValidationError) -> str:
     """Return the unknown keys that an error is about, with commas; empty if it is about something else."""
-    return ", ".join(dict.fromkeys(map(_named, _unknown(error))))
+    return shortened(", ".join(dict.fromkeys(map(_named, _unknown(error)))), 300)
+
+
+def first_wrong(error: ValidationError, whole: str = "") -> str:
+    """Return the first thing that is wrong as a clause: where it stands, and what.
+
+    Args:
+        error: From reading a file.
+        whole: What to call the file where all of it is meant.
+    """
+    first = error.errors(include_url=False)[0]
+    where = shortened(".".join(map(str, first["loc"])) or whole)
+    said = shortened(first["msg"], 300)
+    return f"{where}: {said}" if where else said
 
 
 def told(missing: Mapping[str, Any], unknown: Iterable[str]) -> tuple[str, ...]:
@@ -123,7 +154,7 @@ def told(missing: Mapping[str, Any], unknown: Iterable[str]) -> tuple[str, ...]:
     notes = [
         f"{name} is missing and taken as {json.dumps(value, default=str)}" for name, value in missing.items()
     ]
-    if names := ", ".join(dict.fromkeys(unknown)):
+    if names := shortened(", ".join(dict.fromkeys(unknown)), 300):
         notes.append(f"{names}: not known to this version, and ignored; update napari-cead to use it")
     return tuple(notes)
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import psutil
 
-from .errors import Cancelled, CeadError, OutputError, ParameterError, extra
+from .errors import Cancelled, CeadError, OutputError, ParameterError, extra, why
 
 Stop = Callable[[], bool]
 
@@ -201,7 +201,7 @@ def _connected(distributed: Any, scheduler: str) -> Iterator[Any]:
         client = _client(distributed, scheduler)
     except (OSError, ValueError, TimeoutError) as error:
         raise ParameterError(
-            f"no Dask scheduler answers at {scheduler} ({str(error).splitlines()[0][:120]})",
+            f"no Dask scheduler answers at {scheduler} ({why(error)})",
             mend="start one with `dask scheduler`, and workers with `dask worker`, or leave --scheduler out",
         ) from error
     with client:

@@ -53,6 +53,18 @@ def test_smoothing_and_erosion_are_those_of_the_library(detect, patient_folder, 
     np.testing.assert_array_equal(saved(tmp_path / "out", "mask", patient) > 0, result.mask)
 
 
+def test_a_suggested_threshold_for_a_smoothed_map_is_doubted_everywhere(detect, tmp_path):
+    status, out, err = detect("--smoothing", 1.5)
+    said = "the suggested threshold was searched without smoothing of the map"
+    assert status == 0 and out.count("\n") == 1
+    assert "threshold 0.7 (suggested: validation, searched without smoothing)" in out
+    assert err.count(f"warning: {said}") == 1
+    facts = json.loads((tmp_path / "out" / "detection.json").read_text())
+    assert [note.startswith(said) for note in facts["warnings"]].count(True) == 1
+    _, out, err = detect("--smoothing", 1.5, "--threshold", 0.7)
+    assert "searched" not in out + err
+
+
 def test_corrections_are_applied_after_the_settings(detect, patient_folder, tmp_path):
     patient = cead.load_patient(patient_folder)
     labels = np.zeros(patient.shape, np.uint8)

@@ -63,3 +63,15 @@ def test_an_option_without_effect_is_refused(call, cohort, tmp_path, monkeypatch
     assert (status, out) == (2, "")
     assert err.startswith(f"error: {words}") and err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_an_encoder_that_has_learned_nothing_is_not_kept(call, cohort, tmp_path):
+    status, out, err = call(
+        *("train", "ae", "--data", cohort, "--freeze-encoder", "--assume-healthy", "--out", tmp_path / "out")
+    )
+    assert (status, out) == (2, "")
+    assert err == (
+        "error: the encoder that would stay as it is (--freeze-encoder) has learned nothing yet; name the model to "
+        "fine-tune (--init-from), or train the encoder too\n"
+    )
+    assert not (tmp_path / "out").exists()

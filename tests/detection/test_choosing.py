@@ -14,6 +14,7 @@ from napari_cead.detection.choosing import (
     settle_given,
     suggested,
     suggestions_for,
+    threshold_doubt,
 )
 from napari_cead.detection.options import MAP_OPTIONS, MapOptions
 from napari_cead.detection.params import PARAMETERS, PostprocessParams
@@ -156,3 +157,25 @@ def test_detect_takes_the_words_and_says_what_it_took(patient_folder, model_fold
     assert isinstance(settle(detector.card), Settled)
     whole = cead.detect(patient, detector, "suggested")
     assert whole.params == suggested(detector.card)[1]
+
+
+def test_a_threshold_that_was_suggested_for_other_maps_says_so():
+    def line(settled):
+        values = {name: getattr(settled, name).model_dump(mode="json") for name in ("params", "options")}
+        described = {"score": settled.score, "rule": settled.rule, "origins": settled.origins, **values}
+        return settings_line(described)
+
+    both = settle(MINE, options=MapOptions(smoothing_mm=1.0, erosion_radius=2))
+    (said,) = threshold_doubt(both.origins, both.options)
+    assert said == (
+        "the suggested threshold was searched without smoothing and erosion of the map, which moves its values: give a "
+        "threshold that was chosen with them"
+    )
+    assert "threshold 0.05 (suggested: validation, searched without smoothing and erosion)" in line(both)
+    one = settle(MINE, "suggested", options=MapOptions(erosion_radius=2))
+    assert threshold_doubt(one.origins, one.options)[0].endswith("chosen with it")
+    assert "(suggested: validation, searched without erosion)" in line(one)
+    given = settle(MINE, PostprocessParams(threshold=0.05), options=MapOptions(smoothing_mm=1.0))
+    for settled in (given, settle(MINE), settle(card(), options=MapOptions(smoothing_mm=1.0))):
+        assert threshold_doubt(settled.origins, settled.options) == ()
+        assert "searched" not in line(settled)

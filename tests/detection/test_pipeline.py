@@ -5,17 +5,16 @@ import pytest
 import torch
 
 import napari_cead as cead
-from model_folders import card, network
+from model_folders import card, network, two_heads
 from napari_cead.detection import MapOptions, run, suggested
 from napari_cead.detection.cache import ReconstructionCache
-from napari_cead.detection.evidence import KINDS, Seen, fused
+from napari_cead.detection.evidence import Seen, fused
 from napari_cead.detection.reconstruct import GROUP
 from napari_cead.detection.symmetry import midline
 from napari_cead.errors import Cancelled, ParameterError
-from napari_cead.models import ModelSpec, UNetOptions
 from napari_cead.patients import Patient
 from napari_cead.slices import slice_stack
-from napari_cead.zoo import ModelCard, Preprocessing, Suggestion, save_model
+from napari_cead.zoo import Preprocessing, Suggestion, save_model
 from scans import brain_of, make_brain
 from small_stores import CE_VAE, SIZE
 
@@ -257,28 +256,12 @@ def test_a_gpu_gives_the_same_map(patient, model_folder):
     np.testing.assert_allclose(gpu.anomaly_map, cpu.anomaly_map, atol=1e-3)
 
 
-def two_heads(folder, seed=1, **more):
-    """A model with a second head, and tables of what healthy tissue gives."""
-    spec = ModelSpec(
-        name="two",
-        family="unet",
-        feature_maps=(4, 8),
-        latent=0,
-        image_size=64,
-        unet=UNetOptions(working_size=0, predicts_lesion=True, mirror_input=True, adds_input=True),
-    )
-    module = network(seed, spec)
-    with torch.no_grad():
-        for head in (module.head, module.lesion_head):
-            torch.nn.init.normal_(head.weight, std=0.3)
-    tails = {name: tuple(np.linspace(0, 0.3, 46)) for name in KINDS}
-    wanted = Preprocessing(image_size=64, intensity="volume-tissue", spacing=(0.94, 0.94))
-    made = ModelCard(name="two", spec=spec, preprocessing=wanted, tails=tails, **more)
-    return cead.load_model(save_model(module, made, folder / "two"), device="cpu")
+def load_two_heads(folder):
+    return cead.load_model(two_heads(folder / "two"), device="cpu")
 
 
 def test_the_probability_of_a_lesion_is_that_of_the_network_alone(patient, tmp_path):
-    detector = two_heads(tmp_path)
+    detector = load_two_heads(tmp_path)
     result = cead.detect(patient, detector, score="lesion-probability")
     stack = slice_stack(patient, scaling="volume-tissue", size=64)
     with torch.no_grad():
@@ -288,7 +271,7 @@ def test_the_probability_of_a_lesion_is_that_of_the_network_alone(patient, tmp_p
 
 
 def test_with_the_mirror_image_the_probability_is_the_mean(patient, tmp_path):
-    detector = two_heads(tmp_path)
+    detector = load_two_heads(tmp_path)
     both = replace(detector, card=detector.card.model_copy(update={"mirror_average": True}))
     batch = torch.rand(3, 1, 64, 64)
     (made, lesion), (other, seen) = detector.repair(batch), detector.repair(batch.flip(-1))
@@ -298,7 +281,7 @@ def test_with_the_mirror_image_the_probability_is_the_mean(patient, tmp_path):
 
 
 def test_a_fused_map_is_that_of_the_patients_own_grid(patient, tmp_path):
-    detector = two_heads(tmp_path)
+    detector = load_two_heads(tmp_path)
     made = run(patient, detector)
     back, stack = made.stack.geometry, made.stack
     brighter = np.maximum(back.to_patient(stack.images - made.slices), 0)
@@ -309,7 +292,7 @@ def test_a_fused_map_is_that_of_the_patients_own_grid(patient, tmp_path):
 
 
 def test_slices_of_a_fused_map_are_those_of_the_whole(patient, tmp_path):
-    made = run(patient, two_heads(tmp_path))
+    made = run(patient, load_two_heads(tmp_path))
     whole = made.anomaly_map("fused")
     for chosen in ([0], [17], [5, 6, 7], [39, 12]):
         np.testing.assert_allclose(made.anomaly_slices("fused", chosen), whole[chosen], atol=1e-5)
@@ -317,7 +300,7 @@ def test_slices_of_a_fused_map_are_those_of_the_whole(patient, tmp_path):
 
 
 def test_what_a_second_head_gave_is_kept_with_the_rest(patient, tmp_path):
-    detector, cache = two_heads(tmp_path), ReconstructionCache()
+    detector, cache = load_two_heads(tmp_path), ReconstructionCache()
     first, again = (run(patient, detector, cache=cache) for _ in range(2))
     assert again.from_cache
     np.testing.assert_array_equal(first.lesion, again.lesion)

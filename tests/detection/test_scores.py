@@ -155,7 +155,7 @@ def test_a_model_offers_what_it_can_give():
     assert available_scores(for_tissue) == tuple(name for name in SCORES if name not in of_a_second_head)
     for name in available_scores(for_tissue):
         check_score(name, for_tissue)
-    of_tissue = {"bright-and-changed", "fused"}
+    of_tissue = {"bright-and-changed", "fused", "brightness", "asymmetry"}
     assert set(SCORES) - set(available_scores(whole)) == of_tissue | of_a_second_head
     with pytest.raises(ParameterError, match="needs tables of what healthy tissue gives"):
         check_score("fused", for_tissue.model_copy(update={"tails": {}}))

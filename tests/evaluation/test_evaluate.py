@@ -577,6 +577,17 @@ def in_folds(untouched, model, tmp_path_factory):
     return evaluate(untouched, [model], out, **options), out
 
 
+def test_unlabelled_patients_have_no_place_in_the_folds(cohort, in_folds, tmp_path, quiet):
+    for name in NAMES[:3]:
+        shutil.copytree(cohort / name, cohort / f"{name}b")
+        (cohort / f"{name}b" / "seg.nii.gz").unlink()
+    with pytest.raises(ParameterError, match="6 patients cannot make 7 folds"):
+        evaluate(cohort, [], tmp_path / "out", folds=7, report=False)
+    found = evaluate(cohort, [], tmp_path / "out", folds=3, resamples=50, report=False)
+    assert found.folds == in_folds[0].folds
+    assert [one.name for one in found.skipped] == [f"{name}b" for name in NAMES[:3]]
+
+
 def test_every_fold_has_the_settings_that_the_others_chose(untouched, model, in_folds, tmp_path, quiet):
     """The same as with a split file for each fold, but for the candidates, which are those of all patients."""
     evaluation, _ = in_folds

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import napari_cead as cead
+from model_folders import two_heads
 from napari_cead.errors import Cancelled, CeadError, MaskError, ParameterError
 from napari_cead.exploring import Session
 from scans import brain_of
@@ -267,3 +268,19 @@ def test_a_run_can_start_with_settings_of_ones_own(session, model_folder):
     assert session.params == own
     assert session.analysis.suggestion.threshold == 0.7
     np.testing.assert_array_equal(session.mask, direct(session, threshold=0.123))
+
+
+def test_a_score_that_looks_through_slices_is_that_of_the_whole_once_all_are_there(patient_folder, tmp_path):
+    """While slices arrive their neighbours are missing; the map that stays is made of all of them."""
+    folder, session = two_heads(tmp_path / "two"), Session()
+    patient = session.open(patient_folder)
+    arrived = []
+    session.slices_arrived.connect(lambda streaming, indices: arrived.append(len(indices)))
+    session.detect(folder, "fused", device="cpu", batch_size=4, first=3)
+    expected = cead.detect(
+        session.patient, cead.load_model(folder, "cpu"), session.params, "fused", batch_size=4
+    )
+    assert len(arrived) > 2 and patient is not None
+    np.testing.assert_array_equal(session.anomaly_map, expected.anomaly_map)
+    np.testing.assert_array_equal(session.mask, expected.mask)
+    assert session.anomaly_map.std() > 0.01

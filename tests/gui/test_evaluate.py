@@ -431,6 +431,7 @@ def test_the_dock_needs_no_more_than_its_width(viewer, chosen, acting, qtbot):
         ("{", "the results are damaged"),
         ("[]", "the results are damaged"),
         (json.dumps(RESULTS | {"schema_version": 99}), "the results are of another version"),
+        (json.dumps(RESULTS | {"schema_version": True}), "the results are of another version"),
         (json.dumps(RESULTS | {"rows": [{"model": "x"}]}), "the results are damaged"),
     ],
 )

@@ -195,6 +195,14 @@ def test_context_encoding_chooses_the_twin_from_scratch(chosen):
     assert "--init-from" not in chosen.command.text()
 
 
+def test_only_an_encoder_that_has_learned_something_can_be_kept(chosen):
+    chosen.base.value = "vae1"
+    chosen.freeze.value = True
+    assert chosen.freeze.enabled and "--freeze-encoder" in chosen.command.text()
+    chosen.base.value = "from scratch"
+    assert not chosen.freeze.enabled and "--freeze-encoder" not in chosen.command.text()
+
+
 def test_a_denoiser_comes_with_settings_and_corruptions_of_its_own(chosen):
     chosen.base.value, chosen.design.value = "from scratch", "dae"
     assert (chosen.rate.value, chosen.batch_size.value, chosen.schedule.value) == ("1e-3", 16, "linear")

@@ -264,6 +264,19 @@ def test_fine_tuning_starts_from_a_model_and_says_so(small_store, tmp_path):
     assert len(result.run.plan().parents[0]["sha256"]) == 64
 
 
+def test_an_encoder_of_random_weights_is_not_kept_but_a_run_that_knows_its_parent_goes_on(
+    small_store, tmp_path
+):
+    with pytest.raises(ParameterError, match="has learned nothing yet; name the model to fine-tune"):
+        train(settings(freeze_encoder=True, epochs=1), small_store, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    card = ModelCard(name="mother", spec=AE, preprocessing=Preprocessing(image_size=SIZE))
+    folder = save_model(initial_network(settings(seed=7)), card, tmp_path / "mother")
+    tuned = settings(freeze_encoder=True, epochs=1)
+    run = train(tuned, small_store, tmp_path / "run", init_from=folder).run
+    assert train(tuned.model_copy(update={"epochs": 2}), small_store, run.path, resume=True).best_epoch
+
+
 def test_a_parent_of_another_design_is_refused(small_store, tmp_path):
     card = ModelCard(name="other", spec=CE_VAE, preprocessing=Preprocessing(image_size=SIZE))
     folder = save_model(build(CE_VAE), card, tmp_path / "other")

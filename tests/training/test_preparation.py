@@ -280,13 +280,33 @@ def test_every_slice_has_its_mark_and_a_store_without_them_is_read_again(cohort,
         values = json.loads(file.read_text())  # as an earlier version wrote it
         attributes = values["attributes"]
         for patient in attributes["patients"] if "patients" in attributes else [attributes["patient"]]:
-            del patient["marks"]
+            del patient["marks"], patient["reading"]
         file.write_text(json.dumps(values))
     old = SliceStore.open(tmp_path / "store")
     assert not any(patient.marks for patient in old.patients) and old.fingerprint == before
     reads.clear()
     again = prepare(cohort, tmp_path / "store")
     assert again.patients == store.patients and len(reads) == len(store.patients)
+
+
+def test_a_store_of_an_earlier_version_says_so_and_the_next_prepare_reads_it_again(cohort, tmp_path, reads):
+    store = prepare(cohort, tmp_path / "store")
+    first = store.patients[0]
+    for file in [tmp_path / "store" / "zarr.json", *(tmp_path / "store").glob(f"{first.name}*/zarr.json")]:
+        values = json.loads(file.read_text())
+        attributes = values["attributes"]
+        patient = attributes["patients"][0] if "patients" in attributes else attributes["patient"]
+        del patient["reading"]  # as an earlier version wrote it
+        file.write_text(json.dumps(values))
+    said = r"1 of 4 patients were prepared by an earlier version, which took masks of the brain .* run the same prepare"
+    with pytest.warns(CeadWarning, match=said):
+        assert SliceStore.open(tmp_path / "store").fingerprint == store.fingerprint
+    reads.clear()
+    assert prepare(cohort, tmp_path / "store").patients == store.patients
+    assert reads == [first.name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        SliceStore.open(tmp_path / "store")
 
 
 def test_a_cohort_that_moved_is_not_read_again(cohort, tmp_path, reads):

@@ -13,6 +13,7 @@ import torch
 
 from napari_cead.errors import RunError
 from napari_cead.training import RunFolder, train
+from napari_cead.training.run_info import look
 from small_stores import same, settings, weights
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -88,6 +89,33 @@ def test_a_damaged_run_is_named_in_one_sentence(small_store, tmp_path, which, da
     with pytest.raises(RunError) as error:
         train(settings(epochs=2), small_store, tmp_path / "run", resume=True)
     assert file.name in str(error.value) and "\n" not in str(error.value) and "damaged" in str(error.value)
+
+
+@pytest.mark.parametrize("version", [True, 1.0, "1", 2, None, "x" * 5000])
+@pytest.mark.parametrize("name", ["run.json", "checkpoint.json"])
+def test_a_run_of_another_version_is_refused_and_listed_as_such(tmp_path, name, version):
+    run = RunFolder(tmp_path / "run")
+    run.create(settings(epochs=1), tmp_path / "store", "0" * 64, ())
+    run.save_checkpoint({"epoch": 1}, None, 0, 1, 1)
+    file = run.path / name
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"schema_version": version}))
+    with pytest.raises(
+        RunError, match=r"has schema version .*, this program reads 1; use the version"
+    ) as error:
+        run.plan() if name == "run.json" else run.load_checkpoint()
+    assert len(error.value.reason) < 120
+    info = look(run.path)
+    assert info.state == "damaged" and info.error == str(error.value)
+
+
+def test_true_is_no_number_in_what_a_run_was_started_with(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.create(settings(epochs=1), tmp_path / "store", "0" * 64, ())
+    values = json.loads((run.path / "run.json").read_text())
+    values["settings"]["epochs"] = True
+    (run.path / "run.json").write_text(json.dumps(values))
+    with pytest.raises(RunError, match="damaged"):
+        run.plan()
 
 
 def test_a_checkpoint_runs_no_code(small_store, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from napari_cead.errors import OutputError, ParameterError, StoreError
 from napari_cead.training import store as store_module
 from napari_cead.training.store import SliceStore, StoredPatient, StoreSettings, write_patient
-from napari_cead.training.store_index import Split, StoreIndex, group_name, write_index
+from napari_cead.training.store_index import READING, Split, StoreIndex, group_name, write_index
 
 SETTINGS = StoreSettings(image_size=16, min_brain=0.2)
 
@@ -28,6 +28,7 @@ def stored(name, labels, brain=None, part="train", **changes):
         "labels": tuple(labels),
         "brain": tuple(brain or [0.5] * count),
         "parts": (part,) * count if isinstance(part, str) else part,
+        "reading": READING,
     }
     return StoredPatient(**{**values, **changes})
 
@@ -184,6 +185,9 @@ def edit(path, change):
     ("change", "words"),
     [
         (lambda index: index.update(schema_version=2), "schema version 2, this program reads 1"),
+        (lambda index: index.update(schema_version=True), "schema version True, this program reads 1"),
+        (lambda index: index["split"].update(seed=True), r"damaged.*split\.seed"),
+        (lambda index: index["patients"][0]["numbers"].__setitem__(0, False), r"damaged.*numbers\.0"),
         (lambda index: index.pop("patients") and index.update(patients=[{}]), "damaged.*name"),
         (lambda index: index["patients"][0]["labels"].pop(), "damaged.*different lengths"),
         (lambda index: index["patients"][0].update(parts=["training"] * 70), "damaged"),

@@ -218,6 +218,7 @@ def train(
     from ..training.engine import check_start
     from ..training.preprocessing import preprocessing_for, preprocessing_in
     from ..training.requests import Discarded, Paused
+    from ..training.runs import RunFolder
     from ..training.session import undone_if_refused
     from ..training.settings import Hardware
     from ..zoo import check_name, find_model, find_models, load_card
@@ -282,7 +283,8 @@ def train(
         before = run if resume else None
         size_of = wanted.image_size
         plans.append(settings_of(each, preset, base, fits[each], augment, codebook, size_of, before))
-        check_start(plans[-1], stored, init_from=init_from, hardware=hardware)
+        begun = before is not None and RunFolder(before).exists()
+        check_start(plans[-1], stored, init_from=init_from, hardware=hardware, resumed=begun)
     if detach:
         start_detached(out, [*arguments, "--resume"] if resume else arguments)
         return

@@ -227,6 +227,36 @@ def remarks(card: ModelCard) -> tuple[str, ...]:
     )
 
 
+def threshold_doubt(origins: Mapping[str, Whence], options: MapOptions) -> tuple[str, ...]:
+    """Return what is to be said of a suggested threshold: it was searched on maps as they are.
+
+    Args:
+        origins: Where each setting comes from.
+        options: What is done to the map.
+
+    Returns:
+        A sentence if the map is changed before it is cut, nothing otherwise.
+    """
+    changed = _changed(origins, options.model_dump())
+    if not changed:
+        return ()
+    return (
+        f"the suggested threshold was searched without {' and '.join(changed)} of the map, which moves its values: "
+        f"give a threshold that was chosen with {'them' if len(changed) > 1 else 'it'}",
+    )
+
+
+def _changed(origins: Mapping[str, Whence], options: Mapping[str, Any]) -> list[str]:
+    """Return what is done to a map that is cut at a suggested threshold, by the names of the flags."""
+    usual = MapOptions().model_dump()
+    suggested_for_maps_as_they_are = origins["threshold"] == "suggested"
+    return [
+        flag.removeprefix("--")
+        for name, flag in OPTION_FLAGS.items()
+        if suggested_for_maps_as_they_are and options[name] != usual[name]
+    ]
+
+
 def settings_line(described: Mapping[str, Any]) -> str:
     """Return all settings of a detection in one line, with where they come from.
 
@@ -236,6 +266,8 @@ def settings_line(described: Mapping[str, Any]) -> str:
     origins, values = described["origins"], {**described["params"], **described["options"]}
     threshold = origins["threshold"]
     rule = f"suggested: {described['rule']}" if threshold == "suggested" else threshold
+    if changed := _changed(origins, described["options"]):
+        rule += f", searched without {' and '.join(changed)}"
     parts = [
         f"{described['score']} ({origins['score']})",
         f"threshold {values['threshold']:g} ({rule})",

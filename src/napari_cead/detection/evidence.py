@@ -55,7 +55,9 @@ class Seen:
     def cut(self, box: tuple[slice, slice, slice]) -> Seen:
         """Return what lies in a box around the brain: no evidence depends on what is outside."""
         lesion = None if self.lesion is None else self.lesion[box]
-        return Seen(self.image[box], self.brighter[box], lesion, self.spacing, self.midline - 2 * box[2].start)
+        return Seen(
+            self.image[box], self.brighter[box], lesion, self.spacing, self.midline - 2 * box[2].start
+        )
 
     def smooth(self, values: Values, sigma_mm: float) -> Values:
         """Smooth values inside the brain, through the slices too."""
@@ -70,13 +72,14 @@ class Kind:
         name: Its name on a card.
         description: What it measures, in words.
         compute: From a scan to a value per voxel (Z, Y, X), high where a lesion is.
-        of_network: Whether it needs the network's probability of a lesion.
+        lesion: Whether it needs a network that says where a lesion is (True), stands in for that where it does not
+            (False), or serves all (None).
     """
 
     name: str
     description: str
     compute: Callable[[Seen], Values]
-    of_network: bool = False
+    lesion: bool | None = None
 
 
 def _lesion(of: Seen) -> Values:
@@ -117,8 +120,9 @@ def _asymmetry(of: Seen) -> Values:
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("lesion", "the network's probability of a lesion, smoothed by 1 mm", _lesion, of_network=True),
-        Kind("change", "brighter than its repair, smoothed by 3.75 mm", _change),
+        Kind("lesion", "the network's probability of a lesion, smoothed by 1 mm", _lesion, lesion=True),
+        # Beside the probability of the same network it took away more than it gave: research/README.md.
+        Kind("change", "brighter than its repair, smoothed by 3.75 mm", _change, lesion=False),
         Kind("brightness", "brighter than the tissue, smoothed by 1 mm", _brightness),
         Kind("asymmetry", "brighter than tissue and than the mirrored side, smoothed by 3 mm", _asymmetry),
     )
@@ -130,8 +134,8 @@ REACH_MM = 4 * 3.75
 
 
 def kinds_of(lesion: bool) -> tuple[str, ...]:
-    """Return the kinds that can be had from a network that gives the probability of a lesion, or does not."""
-    return tuple(name for name, kind in KINDS.items() if lesion or not kind.of_network)
+    """Return the kinds that are fused for a network that gives the probability of a lesion, or does not."""
+    return tuple(name for name, kind in KINDS.items() if kind.lesion in (None, lesion))
 
 
 class Tails:

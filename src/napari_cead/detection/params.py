@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ..errors import ParameterError
-from ..json_files import told
+from ..json_files import shown, told
 
 MAX_RADIUS = 25
 """Largest radius in pixels: beyond it a disk is as large as the brain's gyri and ventricles together."""
@@ -245,5 +245,5 @@ def _sentence(error: ValidationError, settings: type[Settings]) -> str:
     table = parameters_of(settings)
     for parameter in table:
         if parameter.name == name:
-            return f"{name} must be {parameter.range}, not {first['input']!r}"
-    return f"there is no {settings.kind} setting {name!r}, only {', '.join(row.name for row in table)}"
+            return f"{name} must be {parameter.range}, not {shown(first['input'])}"
+    return f"there is no {settings.kind} setting {shown(name)}, only {', '.join(row.name for row in table)}"

@@ -17,7 +17,7 @@ from ..patients import Patient
 from ..slices import SliceStack, slice_stack
 from ..zoo import Detector
 from .cache import ReconstructionCache
-from .choosing import Params, Whence, remarks, settle
+from .choosing import Params, Whence, remarks, settle, threshold_doubt
 from .doubts import contrast_doubt, evenness_doubt
 from .evidence import REACH_MM
 from .options import MapOptions
@@ -378,7 +378,11 @@ def detect(
         device=made.device,
         origins=chosen.origins,
         brain=made.stack.brain,
-        warnings=(*patient.warnings, *made.warnings),
+        warnings=(
+            *patient.warnings,
+            *made.warnings,
+            *threshold_doubt(chosen.origins, chosen.options),
+        ),
         options=chosen.options,
         batch_size=made.batch_size,
         preparation=made.preparation,

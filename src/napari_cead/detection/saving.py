@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..atomic import make_folder, strict, to_json, write_text
-from ..errors import OutputError, ParameterError, SettingsFileError
+from ..errors import OutputError, ParameterError, SettingsFileError, why
+from ..json_files import version_of
 from ..metrics import precision, recall, volume_ml
 from ..patients import MASK, Grid, Patient, disk_files, place_of, save_volume
 from ..patients.marks import Kind
@@ -214,9 +215,10 @@ def read_summary(path: str | Path) -> dict[str, Any]:
     try:
         values = json.loads(content.decode("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:  # ValueError: bytes that are no text, too
-        raise SettingsFileError(f"this is not valid JSON ({error})", file=file, mend=_MEND_READ) from None
-    version = values.get("schema_version") if isinstance(values, dict) else None
-    if version != SCHEMA_VERSION or isinstance(version, bool):
+        raise SettingsFileError(
+            f"this is not valid JSON ({why(error)})", file=file, mend=_MEND_READ
+        ) from None
+    if (version := version_of(values)) != SCHEMA_VERSION:
         raise SettingsFileError(
             f"the settings have schema version {version}, this program reads {SCHEMA_VERSION}",
             file=file,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ParameterError
-from .evidence import Seen, above_tissue, fused
+from .evidence import KINDS, Seen, above_tissue, fused
 from .options import smoothed
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ Values = NDArray[np.float32]
 Need = Literal["network", "gradient", "lesion", "statistics", "tails", "tissue"]
 """What a score is made from beside the image: a reconstruction, a KL gradient, the probability of a lesion, healthy
 statistics, tables of what healthy tissue gives, tissue at 0.5."""
+
+TISSUE_SCALING = "volume-tissue"
+"""The scaling under which a score can tell how bright tissue is."""
 
 SMOOTHING_MM = 2.0
 """Sigma of the Gaussian of smoothed scores: about a box of 5 x 5 pixels on a grid of 1.4 mm."""
@@ -169,9 +172,20 @@ def _lesion_probability(of: Evidence) -> Values:
     return of.lesion
 
 
+def _scan(of: Evidence) -> Seen:
+    return Seen(of.image, _positive_residual(of), of.lesion, (of.depth, *of.spacing), of.midline)
+
+
 def _fused(of: Evidence) -> Values:
-    scan = Seen(of.image, _positive_residual(of), of.lesion, (of.depth, *of.spacing), of.midline)
-    return fused(scan, of.tails)
+    return fused(_scan(of), of.tails)
+
+
+def _brightness(of: Evidence) -> Values:
+    return KINDS["brightness"].compute(_scan(of))
+
+
+def _asymmetry(of: Evidence) -> Values:
+    return KINDS["asymmetry"].compute(_scan(of))
 
 
 def _intensity(of: Evidence) -> Values:
@@ -257,6 +271,22 @@ SCORES: Mapping[str, Score] = {
             needs=frozenset({"network", "gradient"}),
         ),
         Score(
+            "brightness",
+            "brighter than the tissue, smoothed by a Gaussian of 1 mm in 3-D: no network",
+            _brightness,
+            needs=frozenset({"tissue"}),
+            whole=True,
+            volume=True,
+        ),
+        Score(
+            "asymmetry",
+            "brighter than the tissue and than the mirrored side, smoothed by a Gaussian of 3 mm in 3-D: no network",
+            _asymmetry,
+            needs=frozenset({"tissue"}),
+            whole=True,
+            volume=True,
+        ),
+        Score(
             "intensity",
             "the image itself: a baseline that uses no network",
             _intensity,
@@ -309,7 +339,7 @@ def lacks(
 
 def suits(score: Score, card: ModelCard) -> bool:
     """Whether a model's images have their tissue where a score looks for it."""
-    return "tissue" not in score.needs or card.preprocessing.intensity == "volume-tissue"
+    return "tissue" not in score.needs or card.preprocessing.intensity == TISSUE_SCALING
 
 
 def available_scores(card: ModelCard) -> tuple[str, ...]:

@@ -90,6 +90,7 @@ def calibrate(
     store: SliceStore,
     *,
     start: Sequence[Suggestion] = (),
+    quantile: float | None = None,
     on_progress: Progress | None = None,
     should_stop: Stop | None = None,
 ) -> Calibration:
@@ -105,6 +106,7 @@ def calibrate(
         store: The store that it was trained on.
         start: What the model suggests that it was fine-tuned from. Then radii and areas stay as they are there, and its
             score stays the default: only thresholds and scales are chosen anew.
+        quantile: Share of the healthy voxels below the threshold of rule ``healthy-quantile``; None: the usual one.
         on_progress: Called with (steps done, steps in all); a patient is one step, and one more for each score.
         should_stop: Asked between groups of slices and between patients of a search.
 
@@ -118,7 +120,8 @@ def calibrate(
     import torch
 
     names = [patient.name for patient in store.patients_of("validation")]
-    denoising, kept_below = detector.card.spec.denoising, quantile_of(detector.card)
+    denoising = detector.card.spec.denoising
+    kept_below = quantile_of(detector.card) if quantile is None else quantile
     searched = [
         score
         for score in (SUGGESTED_OF_DENOISERS if denoising else SUGGESTED_SCORES)
@@ -168,9 +171,12 @@ def calibrate(
         for score in at_once:
             cases[score].append(found.case(score))
         for score in healthy_values:
-            healthy_values[score] += (
-                cases[score][-1].healthy if score in at_once else _healthy_values(score, calm, brain)
-            )
+            if score in at_once:
+                healthy_values[score] += cases[score][-1].healthy
+            elif SCORES[score].volume:  # of the whole patient: it looks through slices
+                healthy_values[score] += found.case(score).healthy
+            else:
+                healthy_values[score] += _healthy_values(score, calm, brain)
         if on_progress is not None:
             on_progress(done, total)
 

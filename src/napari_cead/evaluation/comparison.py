@@ -121,10 +121,10 @@ def evaluate(
     splits = [split_cohort(cohort, split, sequence=name, png_spacing=png_spacing) for name in wanted]
     if split is None and chosen:
         notes.append(_NO_SPLIT if folds is None else _IN_FOLDS)
-    fold = _folds(splits, folds, seed)
     parts = [
         _Part(Cohort(found), found, _subjects(chosen, found.sequence, device, quantile)) for found in splits
     ]
+    fold = _folds(parts, folds, seed)
     steps = Steps(sum(part.steps(rules, bool(fold)) for part in parts), on_progress)
     rules = tuple(dict.fromkeys(rules))
     with _kept(Path(out), _identity(parts, chosen, rules, quantile, where)) as folder:
@@ -264,20 +264,22 @@ class _Part:
         return take_pictures(jobs, crew, should_stop)
 
 
-def _folds(splits: Sequence[Split], count: int | None, seed: int) -> dict[str, int]:
+def _folds(parts: Sequence[_Part], count: int | None, seed: int) -> dict[str, int]:
     """Return the fold of each reported patient; none if no folds are asked for.
+
+    Unlabelled patients choose nothing and are not reported: they would leave folds of different sizes.
 
     Raises:
         ParameterError: If there are validation patients, or not enough others.
     """
     if count is None:
         return {}
-    if any(split.part("validation") for split in splits):
+    if any(part.split.part("validation") for part in parts):
         raise ParameterError(
             "the split has validation patients, which choose the settings",
             mend="leave out either it or --folds",
         )
-    return folds_of({member.name for split in splits for member in split.part("test")}, count, seed)
+    return folds_of({member.name for part in parts for member in part.cohort.part("test")}, count, seed)
 
 
 def _by_fold(cohort: Cohort, folds: Mapping[str, int]) -> tuple[tuple[str, ...], ...]:

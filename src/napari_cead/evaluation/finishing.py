@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ..zoo import (
     CARD_FILE,
     ModelCard,
     Parent,
+    Suggestion,
     check_name,
     damaged_models,
     find_models,
@@ -47,6 +48,8 @@ def finish(
     half: bool = False,
     mirror_average: bool | None = None,
     calibrate_on: SliceStore | str | Path | None = None,
+    start: Sequence[Suggestion] = (),
+    quantile: float | None = None,
     device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -66,6 +69,9 @@ def finish(
         calibrate_on: Store whose validation slices choose the settings, prepared in the same way, for instance one that
             also holds patients with lesions; none of its validation patients may be among those trained on. None: the
             store it was trained on.
+        start: Settings whose score, radii and areas stay, so that thresholds alone are chosen; none: those of the model
+            it was fine-tuned from, if it was.
+        quantile: Share of the healthy voxels below the threshold of rule ``healthy-quantile``; None: the usual one.
         device: See :func:`~napari_cead.devices.pick_device`.
         on_progress: Called with (steps done, steps in all) of the calibration.
         should_stop: Asked between them.
@@ -106,8 +112,15 @@ def finish(
     try:
         save_model(network, card, draft, half=half)
         detector = load_model(draft, device)
-        start = () if parent is None else parent.suggestions
-        found = calibrate(detector, others, start=start, on_progress=on_progress, should_stop=should_stop)
+        start = start or (() if parent is None else parent.suggestions)
+        found = calibrate(
+            detector,
+            others,
+            start=start,
+            quantile=quantile,
+            on_progress=on_progress,
+            should_stop=should_stop,
+        )
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     card = card.model_copy(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..detection import Detection, MapOptions, PostprocessParams, Reconstruction
-from ..detection.choosing import Suggested, Whence, settle_by_value
+from ..detection.choosing import Suggested, Whence, settle_by_value, threshold_doubt
 from ..detection.corrections import Corrections
 from ..metrics import Counts, PatientCounts
 
@@ -120,7 +120,7 @@ class Analysis:
             threads=made.threads,
             preparation=made.preparation,
             model_folder=made.model_folder,
-            warnings=(*made.patient.warnings, *made.warnings),
+            warnings=(*made.patient.warnings, *made.warnings, *threshold_doubt(origins, self.options)),
         )
 
     def _origins(self) -> tuple[str, dict[str, Whence]]:

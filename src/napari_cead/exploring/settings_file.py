@@ -16,7 +16,7 @@ from ..detection.provenance import file_sha256, voxels_sha256
 from ..detection.reconstruct import GROUP
 from ..detection.saving import read_summary
 from ..errors import MaskError, ParameterError, SettingsFileError
-from ..json_files import Saved, from_saved
+from ..json_files import Saved, first_wrong, from_saved
 from ..patients import MASK, Patient
 
 SETTINGS_FILE = "settings.json"
@@ -173,9 +173,7 @@ def read_settings(path: str | Path) -> SavedSettings:
         params, of_params = PostprocessParams.from_saved(read.params)
         options, of_options = MapOptions.from_saved(read.options)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise SettingsFileError(f"{where}: {first['msg']}", file=file, mend=_AGAIN) from None
+        raise SettingsFileError(first_wrong(error), file=file, mend=_AGAIN) from None
     except ParameterError as error:
         raise SettingsFileError(error.reason, file=file, mend=_AGAIN) from None
     return SavedSettings(

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from ..errors import MaskError, PatientError, PatientNotFoundError, UnreadableError, UnsupportedError
+from ..errors import MaskError, PatientError, PatientNotFoundError, UnreadableError, UnsupportedError, why
 from .aliases import is_image, is_zip
 from .dicom import SeriesError
 from .places import SEPARATOR, split
@@ -212,7 +212,7 @@ def _unpacked(file: Path, members: dict[str, zipfile.ZipInfo], *, hollow: bool =
             NotImplementedError,
         ) as error:
             raise UnreadableError(
-                f"the zip cannot be unpacked ({str(error)[:120]})", file=file, mend="copy the file again"
+                f"the zip cannot be unpacked ({why(error)})", file=file, mend="copy the file again"
             ) from error
         except OSError as error:
             raise UnreadableError(

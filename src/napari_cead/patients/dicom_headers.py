@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import printable
-from .repairs import repairing, repairs
+from .repairs import listen_to, repairs
 
 MAX_FRAMES = 100_000
 """Most frames of one file."""
@@ -132,29 +131,16 @@ class Header:
     frames: tuple[Frame, ...]
 
 
-class _Warnings:
-    """Stands for Python's warnings in pydicom, whose remarks are nobody's business while we read."""
-
-    def warn(self, message: str, category: type[Warning] = UserWarning, stacklevel: int = 1) -> None:
-        if not repairing():
-            warnings.warn(message, category, stacklevel=stacklevel + 1)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(warnings, name)
-
-
+@cache
 def pydicom() -> Any:
     """Return the module. What it has to say about a header is kept from the terminal inside `repairs`."""
-    # Python's own way to silence a warning holds for all threads at once.
-    misc: Any = import_module("pydicom.misc")
-    if not isinstance(misc.warnings, _Warnings):
-        misc.warnings = _Warnings()
-    return import_module("pydicom")
+    return listen_to("pydicom")
 
 
 def class_name(uid: str) -> str:
     """Return what the standard calls a class of objects, without "Storage"; empty if it does not know it."""
-    name = str(pydicom().uid.UID(uid).name)
+    with repairs():  # the class that a header states need not look like one
+        name = str(pydicom().uid.UID(uid).name)
     return "" if name == uid else name.removesuffix(" Storage")
 
 

@@ -22,6 +22,7 @@ from nibabel.nifti1 import Nifti1Extension
 from ..json_files import read_json
 from .aliases import MASK, NIFTI_SUFFIXES, stem
 from .places import place_of
+from .repairs import repairs
 
 Kind = Literal["mask", "anomaly map", "reconstruction", "corrections"]
 """What a result is."""
@@ -115,7 +116,8 @@ def _marked(file: str, inside: str, changed: int, size: int) -> Kind | None:
                 start = stream.read(_MOST)
         if (inside or file).lower().endswith(".gz"):
             start = zlib.decompressobj(31).decompress(start, _MOST)
-        return _stated(start)
+        with repairs():  # whoever reads the volume tells
+            return _stated(start)
     except Exception:  # bytes that anybody wrote: whoever reads the volume says what is wrong with it
         return None
 

@@ -15,6 +15,7 @@ from ..errors import GeometryError, PatientNotFoundError, UnreadableError, Unsup
 from .grid import Grid
 from .limits import MAX_PIXELS, check_held, check_memory, check_shape
 from .places import pngs_in
+from .repairs import repairs
 from .volumes import Volume
 
 Side = Literal["left", "right"]
@@ -167,7 +168,8 @@ def read_picture(path: Path) -> NDArray[Any]:
         size = tuple(int.from_bytes(start[place : place + 4], "big") for place in (16, 20))
         # A pixel takes at least a bit, before it is compressed.
         check_held(check_shape(size, path, MAX_PIXELS) // 8, path, packed=True)
-        with Image.open(path, formats=("PNG",)) as picture:  # other formats can start other programs
+        # Of transparency and animation nothing is kept. Other formats can start other programs.
+        with repairs(), Image.open(path, formats=("PNG",)) as picture:
             pixels = np.asarray(picture.convert("RGB") if picture.mode in ("P", "PA") else picture)
     except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError) as error:
         raise UnreadableError("the PNG cannot be read", file=path, mend="copy the file again") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ..errors import (
     PatientNotFoundError,
     UnreadableError,
     UnsupportedError,
+    why,
 )
 from .backgrounds import joined_to_border, still_background, zero_background
 from .grid import Grid
@@ -59,13 +60,16 @@ def read_volume(path: Path) -> Volume:
         PatientError: If the file is missing, damaged, too large, or not one real-valued volume.
     """
     try:
-        return _read_volume(path)
+        with repairs() as repaired:
+            volume = _read_volume(path)
     except OSError as error:  # a network folder that went away, a broken disk
         raise UnreadableError(
-            f"the file cannot be read ({error.strerror or _why(error)})",
+            f"the file cannot be read ({error.strerror or why(error)})",
             file=path,
             mend="check the disk or the network folder",
         ) from error
+    notes = tuple(f"{path.name}: the header is not as it should be ({note})" for note in repaired)
+    return replace(volume, warnings=(*notes, *volume.warnings))
 
 
 def _read_volume(path: Path) -> Volume:
@@ -75,8 +79,7 @@ def _read_volume(path: Path) -> Volume:
         raise PatientNotFoundError("there is no such file", file=path, mend="check the path")
     if path.stat().st_size == 0:
         raise UnreadableError("the file is empty", file=path, mend=_MEND_READ)
-    with repairs() as repaired:
-        image: Any = read_header(path) or _by_nibabel(path)
+    image: Any = read_header(path) or _by_nibabel(path)
     shape, dropped = _three_dimensional(tuple(int(size) for size in image.shape), path)
     kind = np.dtype(image.dtype)
     if kind.fields is not None:
@@ -96,7 +99,7 @@ def _read_volume(path: Path) -> Volume:
         affine = np.asarray(image.affine, dtype=np.float64)
     except Exception as error:  # bytes that anybody wrote: nibabel raises of all kinds
         raise GeometryError(
-            f"the affine in the header is not usable ({_why(error)})", file=path, mend="repair qform or sform"
+            f"the affine in the header is not usable ({why(error)})", file=path, mend="repair qform or sform"
         ) from error
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9 or _flat(affine):
         raise GeometryError("the affine in the header is not usable", file=path, mend="repair qform or sform")
@@ -106,13 +109,12 @@ def _read_volume(path: Path) -> Volume:
         raise
     except Exception as error:  # likewise
         raise UnreadableError(
-            f"the image data cannot be read ({_why(error)})", file=path, mend=_MEND_READ
+            f"the image data cannot be read ({why(error)})", file=path, mend=_MEND_READ
         ) from error
     size = (shape[0], shape[1], shape[2])
     found = placement(image.image if isinstance(image, _Other) else image, size, path.name)
     grid = Grid(size, found.affine, found.header, found.has_orientation)
-    notes = tuple(f"{path.name}: the header is not as it should be ({note})" for note in repaired)
-    return Volume(grid.to_canonical(data), grid, (*notes, *found.notes))
+    return Volume(grid.to_canonical(data), grid, found.notes)
 
 
 def _three_dimensional(shape: tuple[int, ...], path: Path) -> tuple[tuple[int, ...], bool]:
@@ -163,14 +165,9 @@ def _by_nibabel(path: Path) -> _Other:
         ):  # the disk; gzip's own complaints have no number
             raise
         raise UnreadableError(
-            f"the file cannot be read as NIfTI ({_why(error)})", file=path, mend=_MEND_READ
+            f"the file cannot be read as NIfTI ({why(error)})", file=path, mend=_MEND_READ
         ) from error
     raise UnsupportedError("the file is not a volume", file=path, mend="give a NIfTI scan")
-
-
-def _why(error: BaseException) -> str:
-    words = str(error).strip().splitlines()
-    return words[0][:120] if words else type(error).__name__
 
 
 def clean_intensities(data: NDArray[Any], what: str) -> tuple[NDArray[np.float32], tuple[str, ...]]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..errors import ParameterError
+from ..errors import ParameterError, why
+from ..json_files import first_wrong
 from ..models.specs import ModelSpec, UNetOptions
 from .corruption import REALISTIC, Corruption, corruption_kinds
 
@@ -50,7 +51,9 @@ def read_corruption(described: str | None, **fields: Any) -> Corruption | None:
         values = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ParameterError(
-            f"this is not a corruption in JSON ({error})", file=file, mend='give JSON like {"kind": "coarse"}'
+            f"this is not a corruption in JSON ({why(error)})",
+            file=file,
+            mend='give JSON like {"kind": "coarse"}',
         ) from None
     return _checked(values, file)
 
@@ -59,10 +62,8 @@ def _checked(values: Any, file: Path | None) -> Corruption:
     try:
         return _ANY.validate_python(values)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
         raise ParameterError(
-            f"{where or 'the corruption'}: {first['msg'].lower()}", file=file, mend="give another value"
+            first_wrong(error, "the corruption"), file=file, mend="give another value"
         ) from None
 
 

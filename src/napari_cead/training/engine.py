@@ -30,6 +30,7 @@ from ..errors import (
     RunNotFoundError,
     StoreError,
     extra,
+    why,
 )
 from ..models import build
 from ..zoo import ModelCard, Parent, find_model, load_card, load_model
@@ -108,8 +109,9 @@ def train(
     """
     hardware = hardware or Hardware()
     store = data if isinstance(data, SliceStore) else SliceStore.open(data)
-    fabric = check_start(settings, store, init_from=init_from, hardware=hardware)
     run = out if isinstance(out, RunFolder) else RunFolder(out)
+    again = resume and run.exists()
+    fabric = check_start(settings, store, init_from=init_from, hardware=hardware, resumed=again)
     launched = rank_of_launcher()
     if resume and launched == 0:
         _check_resume(run, settings, store)
@@ -144,6 +146,7 @@ def check_start(
     *,
     init_from: str | Path | None = None,
     hardware: Hardware | None = None,
+    resumed: bool = False,
 ) -> Fabric:
     """Refuse a training that cannot begin, before anything is written for it.
 
@@ -152,6 +155,7 @@ def check_start(
         data: The slice store; None: it is not prepared yet.
         init_from: Model to start from.
         hardware: Where to compute.
+        resumed: Whether it goes on with a run, which knows what it started from.
 
     Returns:
         Fabric for the devices wanted.
@@ -159,9 +163,15 @@ def check_start(
     Raises:
         StoreError: If the store holds no healthy slices to train or to validate on, or was prepared in another way than
             the slices of the model to start from.
-        ParameterError: If its slices do not have the network's size, or there are no such devices.
+        ParameterError: If its slices do not have the network's size, if there are no such devices, or if an encoder of
+            random weights would stay as it is.
         ModelError: If the model to start from has other layers.
     """
+    if settings.freeze_encoder and init_from is None and not resumed:
+        raise ParameterError(
+            "the encoder that would stay as it is (--freeze-encoder) has learned nothing yet",
+            mend="name the model to fine-tune (--init-from), or train the encoder too",
+        )
     if init_from is not None:
         card = load_card(find_model(init_from))
         if data is not None:
@@ -339,7 +349,7 @@ def _fabric(settings: TrainingSettings, hardware: Hardware) -> Fabric:
         )
     except (ValueError, RuntimeError) as error:
         raise ParameterError(
-            f"the devices cannot be set up ({error})", mend="check --devices, --num-nodes and --strategy"
+            f"the devices cannot be set up ({why(error)})", mend="check --devices, --num-nodes and --strategy"
         ) from error
 
 

@@ -27,6 +27,7 @@ from .store_index import (
     INDEX_FILE,
     LESION,
     OTHER_STORE,
+    READING,
     UNLABELLED,
     Listed,
     Skipped,
@@ -245,7 +246,7 @@ class _Preparation:
             before.fingerprint if before is not None and unchanged else fingerprint(sources, healthy=healthy)
         )
         patient = read_patient(self.folder, self.settings, name, digest)
-        if patient is None or not patient.marks:  # earlier versions made none
+        if patient is None or patient.reading < READING:
             patient = self._read(name, place, digest, scan, healthy)
         self.stamps[name] = state
         return patient
@@ -287,6 +288,7 @@ class _Preparation:
             brain=tuple(stack.brain_shares.round(6).tolist()),
             warnings=(*patient.warnings, *stack.warnings),
             marks=slice_marks(patient.volume()[rows]),
+            reading=READING,
         )
         images = np.rint(stack.images[rows] * 255).astype(np.uint8)
         masks = None if lesion is None else geometry.labels_to_model(lesion)[rows]

@@ -31,6 +31,10 @@ from pathlib import Path
 
 from ..errors import OutputError
 
+SCHEMA_VERSION = 1
+STARTED_IT = "use the version of napari-cead that started it"
+"""The mend where files of a run have another schema version."""
+
 COMMAND_FILE = "command.json"
 EVENTS_FILE = "events.jsonl"
 LAUNCH_FILE = "launched.json"

@@ -9,11 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..json_files import read_json
+from ..json_files import read_json, version_of
 from .events import Event, latest
 from .launching import saved_command
 from .requests import Asked, asked
-from .run_files import EVENTS_FILE, LAUNCH_FILE, OUTPUT_FILE, OWNER_FILE
+from .run_files import (
+    EVENTS_FILE,
+    LAUNCH_FILE,
+    OUTPUT_FILE,
+    OWNER_FILE,
+    SCHEMA_VERSION,
+    STARTED_IT,
+)
 from .run_lock import Owner, is_held
 
 State = Literal["starting", "running", "paused", "finished", "crashed", "damaged"]
@@ -247,6 +254,8 @@ def _plan(run: Path) -> tuple[dict[str, Any], str | None]:
     file = run / "run.json"
     try:
         plan = read_json(file)
+        if (version := version_of(plan)) != SCHEMA_VERSION:
+            return {}, f"{file}: the run has {_another(version)}"
         if not isinstance(plan["settings"]["spec"]["name"], str):
             raise TypeError
     except FileNotFoundError:
@@ -261,6 +270,8 @@ def _damage(run: Path) -> str | None:
     file = run / "checkpoint.json"
     try:
         pointer = read_json(file)
+        if (version := version_of(pointer)) != SCHEMA_VERSION:
+            return f"{file}: the checkpoint has {_another(version)}"
         names = [str(name) for name in pointer["sha256"]]
         if pointer["last"] not in names:
             raise KeyError
@@ -273,6 +284,10 @@ def _damage(run: Path) -> str | None:
             missing = "this part of the checkpoint is missing"
             return f"{run / name}: {missing}; restore the folder from a backup, or start again"
     return None
+
+
+def _another(version: int | str) -> str:
+    return f"schema version {version}, this program reads {SCHEMA_VERSION}; {STARTED_IT}"
 
 
 def _last_words(run: Path) -> tuple[str, ...]:

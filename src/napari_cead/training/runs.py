@@ -21,17 +21,16 @@ from pydantic import Field, ValidationError
 
 from ..atomic import atomic_path, make_folder, to_json, write_text
 from ..errors import RunDamagedError, RunError, RunNotFoundError
-from ..json_files import NEWER, Saved, from_saved, read_json, unknown_keys, warn_of
+from ..json_files import NEWER, Saved, from_saved, read_json, unknown_keys, version_of, warn_of
 from ..models.specs import ModelSpec
 from .belonging import belongs
-from .run_files import BEGUN, PARENT_FILE, check_folder
+from .run_files import BEGUN, PARENT_FILE, SCHEMA_VERSION, STARTED_IT, check_folder
 from .run_lock import hold
 from .settings import TrainingSettings
 
 if TYPE_CHECKING:
     from ..zoo import ModelCard, Parent
 
-SCHEMA_VERSION = 1
 Epoch = dict[str, float | int]
 State = dict[str, Any]
 
@@ -143,14 +142,13 @@ class RunFolder:
         file = self.path / "run.json"
         try:
             values = read_json(file)
-            version = values.get("schema_version")
-            if version != SCHEMA_VERSION:
+            if (version := version_of(values)) != SCHEMA_VERSION:
                 raise RunDamagedError(
                     f"the run has schema version {version}, this program reads {SCHEMA_VERSION}",
                     file=file,
-                    mend="use the version of napari-cead that started it",
+                    mend=STARTED_IT,
                 )
-            plan, notes = from_saved(Plan, {**values, "settings": _used(values["settings"])})
+            plan, notes = from_saved(Plan, {**values, "settings": _used(values["settings"])}, strict=True)
             warn_of(notes, file)
             return plan
         except FileNotFoundError:
@@ -306,6 +304,12 @@ class RunFolder:
         file = self.path / "checkpoint.json"
         try:
             pointer = read_json(file)
+            if (version := version_of(pointer)) != SCHEMA_VERSION:
+                raise RunDamagedError(
+                    f"the checkpoint has schema version {version}, this program reads {SCHEMA_VERSION}",
+                    file=file,
+                    mend=STARTED_IT,
+                )
             if not isinstance(pointer["sha256"][pointer["last"]], str):
                 raise ValueError
         except FileNotFoundError:

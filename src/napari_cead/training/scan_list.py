@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from ..atomic import to_json, write_text
-from ..errors import ParameterError, SplitError
-from ..json_files import read_json
+from ..errors import ParameterError, SplitError, why
+from ..json_files import first_wrong, read_json, version_of
 from ..patients import SEQUENCES
 from ..patients.aliases import is_zip
 from .scans import ScanSource
@@ -120,7 +120,7 @@ def write_scan_list(path: str | Path, scans: Iterable[ScanSource], sequence: str
         _Document.model_validate(content)
     except ValidationError as error:
         raise ParameterError(
-            f"this is no scan list: {_first(error)}",
+            f"this is no scan list: {first_wrong(error)}",
             file=path,
             mend="let each scan have a name of its own and say where it lies",
         ) from None
@@ -142,20 +142,21 @@ def read_scan_list(path: str | Path) -> ScanList:
             f"the scan list cannot be read ({error.strerror})", file=file, mend="check the path"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise SplitError(f"the scan list is not JSON ({error})", file=file, mend=_MEND) from None
-    version = values.get("schema_version") if isinstance(values, dict) else None
+        raise SplitError(f"the scan list is not JSON ({why(error)})", file=file, mend=_MEND) from None
     if not isinstance(values, dict) or "scans" not in values:
         raise SplitError("this is no scan list", file=file, mend=_MEND)
-    if version != SCHEMA_VERSION or isinstance(version, bool):
+    if (version := version_of(values)) != SCHEMA_VERSION:
         raise SplitError(
-            f"the scan list has schema version {version!r}, this program reads {SCHEMA_VERSION}",
+            f"the scan list has schema version {version}, this program reads {SCHEMA_VERSION}",
             file=file,
             mend=_MEND,
         )
     try:
         document = _Document.model_validate(values)
     except ValidationError as error:
-        raise SplitError(f"the scan list cannot be used: {_first(error)}", file=file, mend=_MEND) from None
+        raise SplitError(
+            f"the scan list cannot be used: {first_wrong(error)}", file=file, mend=_MEND
+        ) from None
 
     def place(value: str | None) -> Path | None:
         return None if value is None else Path(value)
@@ -179,9 +180,3 @@ def listing_of(cohort: str | Path | ScanList) -> ScanList | None:
         return cohort
     file = Path(cohort).expanduser()
     return read_scan_list(file) if file.is_file() and not is_zip(file) else None
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    where = ".".join(map(str, first["loc"]))
-    return f"{where}: {first['msg']}" if where else str(first["msg"])

@@ -11,8 +11,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from ..atomic import to_json, write_text
-from ..errors import SplitError
-from ..json_files import read_json
+from ..errors import SplitError, shortened, why
+from ..json_files import read_json, shown
 
 Part = Literal["train", "validation", "test"]
 
@@ -42,19 +42,21 @@ def read_split(path: str | Path) -> dict[str, Part]:
             mend="give patient, slice or the path of a JSON file",
         ) from error
     except (ValueError, RecursionError) as error:
-        raise SplitError(f"the split file is not JSON ({error})", file=file, mend=mend) from error
+        raise SplitError(f"the split file is not JSON ({why(error)})", file=file, mend=mend) from error
     if not isinstance(lists, dict) or not all(
         isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists.values()
     ):
         raise SplitError("the split file does not hold lists of patients' names", file=file, mend=mend)
     if unknown := sorted(set(lists) - set(PARTS)):
-        raise SplitError(f"there is no part {unknown[0]!r}", file=file, mend=mend)
+        raise SplitError(f"there is no part {shown(unknown[0])}", file=file, mend=mend)
     parts: dict[str, Part] = {}
     for part in PARTS:
         for name in lists.get(part, []):
             if name in parts:
                 where = f"in {part} twice" if parts[name] == part else f"in both {parts[name]} and {part}"
-                raise SplitError(f"{name} stands {where}", file=file, mend="let it stand in one list, once")
+                raise SplitError(
+                    f"{shortened(name)} stands {where}", file=file, mend="let it stand in one list, once"
+                )
             parts[name] = part
     return parts
 

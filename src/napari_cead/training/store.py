@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from ..errors import OutputError, ParameterError, StoreDamagedError, StoreError, extra
+from ..errors import CeadWarning, OutputError, ParameterError, StoreDamagedError, StoreError, extra, why
 from ..json_files import read_json
 from .splits import Part
 from .store_arrays import open_array
@@ -25,6 +26,7 @@ from .store_index import (
     INDEX_FILE,
     LABELS,
     LESION,
+    READING,
     SCHEMA_VERSION,
     TEMPORARY,
     UNLABELLED,
@@ -111,6 +113,14 @@ class SliceStore:
                 mend="run the same prepare once more to finish it",
             )
         store = cls.of_index(folder, index)
+        if old := [patient for patient in store.patients if patient.reading < READING]:
+            warnings.warn(
+                f"{folder}: {len(old)} of {len(store.patients)} patients were prepared by an earlier version, which "
+                "took masks of the brain and masks with negative values for lesion masks; run the same "
+                "prepare once more to have them read again",
+                CeadWarning,
+                stacklevel=2,
+            )
         for patient in store.patients:
             group = folder / group_name(patient.name, patient.fingerprint, index.settings)
             if not (group / INDEX_FILE).is_file():
@@ -257,7 +267,7 @@ class SliceStore:
                 start = int(chunk) * array.chunks[0]
                 put(here, np.asarray(array[start : start + array.chunks[0]])[rows[here] - start])
         except Exception as error:  # zarr and its codecs raise anything for what is damaged
-            raise _damaged(place.parent, f"the slices cannot be read ({error})") from error
+            raise _damaged(place.parent, f"the slices cannot be read ({why(error)})") from error
 
 
 def _put(target: NDArray[Any], places: NDArray[np.intp], block: NDArray[Any]) -> None:

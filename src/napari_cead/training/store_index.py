@@ -12,8 +12,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from ..atomic import write_text
-from ..errors import StoreDamagedError, StoreError
-from ..json_files import NEWER, Saved, from_saved, read_json, unknown_keys, warn_of
+from ..errors import StoreDamagedError, StoreError, why
+from ..json_files import NEWER, Saved, first_wrong, from_saved, read_json, unknown_keys, version_of, warn_of
 from ..patients import PNG_SPACING
 from ..slices import IntensityScaling
 from .splits import Part
@@ -22,6 +22,9 @@ SCHEMA_VERSION = 1
 LABELS = ("healthy", "lesion", "unlabelled")
 """Names of the label codes 0, 1 and 2 of a slice."""
 HEALTHY, LESION, UNLABELLED = range(len(LABELS))
+
+READING = 1
+"""Of the rules by which scans and masks are read; counted up where they give a patient other slices or labels."""
 
 INDEX_FILE = "zarr.json"
 LARGEST_INDEX = 1 << 29
@@ -92,10 +95,12 @@ class StoredPatient:
         warnings: What was assumed, repaired or cut off.
         marks: Mark of every slice, by which it is recognised elsewhere, see :mod:`~napari_cead.slices.marks`; none in
             stores of earlier versions.
+        reading: The `READING` it was read by; 0 in stores of earlier versions, for which a mask of the brain, or one
+            with negative values, was a lesion mask.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
-    UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"marks"})
+    UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"marks", "reading"})
 
     name: str
     source: str
@@ -108,6 +113,7 @@ class StoredPatient:
     parts: tuple[Part, ...] = ()
     warnings: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
+    reading: int = 0
 
 
 @dataclass(frozen=True)
@@ -206,27 +212,27 @@ def read_index(folder: Path) -> StoreIndex:
         attributes = read_json(file, LARGEST_INDEX)["attributes"]
         if "schema_version" not in attributes or "split" not in attributes:
             raise StoreError("this Zarr group is no slice store", file=folder, mend="choose another folder")
-        if (version := attributes["schema_version"]) != SCHEMA_VERSION:
+        if (version := version_of(attributes)) != SCHEMA_VERSION:
             raise StoreDamagedError(
-                f"the slice store has schema version {version!r}, this program reads {SCHEMA_VERSION}",
+                f"the slice store has schema version {version}, this program reads {SCHEMA_VERSION}",
                 file=folder,
                 mend=again,
             )
         index, notes = from_saved(
-            StoreIndex, {key: value for key, value in attributes.items() if key != "schema_version"}
+            StoreIndex,
+            {key: value for key, value in attributes.items() if key != "schema_version"},
+            strict=True,
         )
         warn_of(notes, file)
         return index
     except ValidationError as error:
         if unknown := unknown_keys(error):
             raise StoreDamagedError(f"{unknown}: not known to this version", file=file, mend=NEWER) from None
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "index"
         raise StoreDamagedError(
-            f"the index is damaged ({where}: {first['msg']})", file=file, mend=again
+            f"the index is damaged ({first_wrong(error, 'index')})", file=file, mend=again
         ) from error
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise StoreDamagedError(f"the index is damaged ({error})", file=file, mend=again) from error
+        raise StoreDamagedError(f"the index is damaged ({why(error)})", file=file, mend=again) from error
 
 
 def write_index(folder: Path, index: StoreIndex) -> None:

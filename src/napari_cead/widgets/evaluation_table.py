@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableW
 
 from ..errors import OutputError
 from ..evaluation.results import chosen_by
-from ..json_files import read_json
+from ..json_files import read_json, version_of
 
 RESULTS = "results.json"
 REPORT = "report.html"
@@ -132,7 +132,9 @@ def read_results(file: Path) -> Results:
     """
     try:
         values = read_json(file, LARGEST_RESULTS)
-        if values["schema_version"] not in SCHEMA_VERSIONS:
+        if not isinstance(values, dict):
+            raise TypeError
+        if version_of(values) not in SCHEMA_VERSIONS:
             raise OutputError("the results are of another version", file=file, mend="update napari-cead")
         models = {str(model["name"]) for model in values["models"]}
         several = len({row.get("sequence") for row in values["rows"]}) > 1

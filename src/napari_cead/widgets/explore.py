@@ -132,6 +132,7 @@ class ExploreWidget(ExploreForm):
         self.lesions.jumped.connect(self.layers.go_to)
         self.queue.open_requested.connect(self.source.open)
         self.insight.figures_ready.connect(self._figures_ready)
+        self.insight.remark_ready.connect(self._remark_ready)
         for setting in self.live.rows.values():
             setting.slider.changed.connect(self._setting_moved)
         self.job.progressed.connect(self._progressed)
@@ -273,6 +274,11 @@ class ExploreWidget(ExploreForm):
 
     def _show_figures(self, mask: Any = None, settled: bool = True) -> None:
         self.result.show(mask, settled)
+
+    def _remark_ready(self, analysis: Analysis, remark: str) -> None:
+        if analysis.key == self._shown:
+            self.notes.setText("\n".join(filter(None, (*analysis.reconstruction.warnings, remark))))
+            self.notes.setVisible(bool(self.notes.text()))
 
     def _figures_ready(self, analysis: Analysis) -> None:
         if self.live.wanted == analysis.params:

@@ -14,6 +14,7 @@ from ..detection import PostprocessParams
 from ..errors import Cancelled
 from ..exploring import Analysis, Figures, Key, LesionTable, MapHistogram, Session
 from ..exploring.curves import DiceCurve, curve_settings, marks, processed_curve, raw_curve
+from ..exploring.network_free import better_without
 from .jobs import still_there
 from .latest import Latest
 from .lesion_list import LesionList
@@ -33,6 +34,7 @@ class Insight(QObject):
 
     Signals:
         figures_ready: The analysis whose figures of the volume are known now.
+        remark_ready: An analysis, and what is to be said of its map beside those without a network.
 
     Attributes:
         figures: Figures of the volume by analysis, as far as they are known and still hold.
@@ -45,6 +47,7 @@ class Insight(QObject):
     """
 
     figures_ready = Signal(object)
+    remark_ready = Signal(object, str)
     _points = Signal(object, object, object)
 
     def __init__(self, session: Session, plot: ThresholdPlot, lesions: LesionList, parent: QObject) -> None:
@@ -189,10 +192,13 @@ class Insight(QObject):
             marks(analysis.params.threshold, suggested, self._curve, finished=self._curve is not None)
         )
 
-    def _show_map(self, analysis: Analysis, histogram: MapHistogram, raw: DiceCurve | None) -> None:
+    def _show_map(
+        self, analysis: Analysis, histogram: MapHistogram, raw: DiceCurve | None, remark: str | None
+    ) -> None:
         if self._analysis is not None and self._analysis.anomaly_map is analysis.anomaly_map:
             self.plot.set_histogram(histogram)
             self.plot.set_raw_curve(raw)
+            self.remark_ready.emit(analysis, remark or "")
 
     def _show_figures(self, analysis: Analysis, table: LesionTable, figures: dict[Key, Figures]) -> None:
         now = self.session.analysis
@@ -204,11 +210,14 @@ class Insight(QObject):
         self.figures_ready.emit(analysis)
 
 
-def _look(analysis: Analysis, reference: NDArray[np.bool_] | None) -> tuple[MapHistogram, DiceCurve | None]:
+def _look(
+    analysis: Analysis, reference: NDArray[np.bool_] | None
+) -> tuple[MapHistogram, DiceCurve | None, str | None]:
     brain = analysis.reconstruction.stack.brain
     return (
         MapHistogram.of(analysis.anomaly_map, brain, reference),
         raw_curve(analysis.anomaly_map, reference),
+        better_without(analysis),
     )
 
 

@@ -189,7 +189,7 @@ class TrainWidget(TrainForm):
             "schedule": self.schedule.value,
             "max_squares": self.squares.value if self.squares.enabled else None,
             "augment": self.augment.value,
-            "freeze_encoder": self.freeze.value,
+            "freeze_encoder": self.freeze.value and not scratch,
             "patience": self.patience.value or None,
             "seed": self.seed.value,
             "device": self.device.value,
@@ -238,6 +238,7 @@ class TrainWidget(TrainForm):
         denoiser = self.model in DENOISER_NAMES
         self.context.enabled = not denoiser
         self.squares.enabled = self.context.value and not denoiser
+        self.freeze.enabled = self.base.value != SCRATCH
         out = runs_folder() / (self.name.value.strip() or "local")
         words = self.manager.command(self.model, out / SCANS_FILE, out, self.options())
         self.command.setText(command_line(words[1:]))

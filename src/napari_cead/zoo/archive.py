@@ -16,7 +16,7 @@ from typing import IO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, LargeZipFile, ZipFile, ZipInfo
 
 from ..atomic import atomic_path, make_folder, to_json
-from ..errors import ModelDamagedError, ModelError, OutputError
+from ..errors import ModelDamagedError, ModelError, OutputError, why
 from .card import CARD_FILE, WEIGHTS_FILE, ModelCard, parse_card
 from .storage import check_model, skeleton
 from .weights import LONGEST_HEADER, PICKLES, expected_layout, layout_size, only_safetensors
@@ -196,7 +196,7 @@ def _reading(file: Path) -> Iterator[None]:
         zlib.error,
     ) as error:
         raise ModelDamagedError(
-            f"this is not a whole zip file ({str(error)[:120]})", file=file, mend=_ANOTHER
+            f"this is not a whole zip file ({why(error)})", file=file, mend=_ANOTHER
         ) from None
 
 

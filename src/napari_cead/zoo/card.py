@@ -17,8 +17,8 @@ from pydantic import (
     model_validator,
 )
 
-from ..errors import CeadWarning, ModelDamagedError, ModelNotFoundError
-from ..json_files import NEWER, Saved, from_saved, unknown_keys
+from ..errors import CeadWarning, ModelDamagedError, ModelNotFoundError, why
+from ..json_files import NEWER, Saved, first_wrong, from_saved, unknown_keys, version_of
 from ..models.specs import ModelSpec
 from .summary import PRIVATE, PUBLIC
 
@@ -210,7 +210,7 @@ def load_card(folder: str | Path) -> ModelCard:
             mend=f"give a folder with {CARD_FILE} and {WEIGHTS_FILE}",
         ) from None
     except OSError as error:
-        raise ModelDamagedError(f"the file cannot be read ({error})", file=file, mend=_AGAIN) from error
+        raise ModelDamagedError(f"the file cannot be read ({why(error)})", file=file, mend=_AGAIN) from error
     return parse_card(content, file)
 
 
@@ -229,13 +229,12 @@ def parse_card(content: bytes, file: Path) -> ModelCard:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ModelDamagedError(f"the file cannot be read ({error})", file=file, mend=_AGAIN) from error
+        raise ModelDamagedError(f"the file cannot be read ({why(error)})", file=file, mend=_AGAIN) from error
     try:
         values = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise ModelDamagedError(f"this is not valid JSON ({error})", file=file, mend=_AGAIN) from None
-    version = values.get("schema_version") if isinstance(values, dict) else None
-    if version != SCHEMA_VERSION or isinstance(version, bool):
+        raise ModelDamagedError(f"this is not valid JSON ({why(error)})", file=file, mend=_AGAIN) from None
+    if (version := version_of(values)) != SCHEMA_VERSION:
         raise ModelDamagedError(
             f"the card has schema version {version}, this program reads {SCHEMA_VERSION}",
             file=file,
@@ -246,9 +245,7 @@ def parse_card(content: bytes, file: Path) -> ModelCard:
     except ValidationError as error:
         if unknown := unknown_keys(error):
             raise ModelDamagedError(f"{unknown}: not known to this version", file=file, mend=NEWER) from None
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the card"
-        raise ModelDamagedError(f"{where}: {first['msg']}", file=file, mend=_AGAIN) from None
+        raise ModelDamagedError(first_wrong(error, "the card"), file=file, mend=_AGAIN) from None
     if not card.sha256:
         raise ModelDamagedError("the card has no sha256 of the weights", file=file, mend=_AGAIN)
     card._remarks = tuple(f"{file}: {note}" for note in notes)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from ..atomic import make_folder, to_json
 from ..devices import pick_device
-from ..errors import ModelDamagedError, ModelError, OutputError, ParameterError
+from ..errors import ModelDamagedError, ModelError, OutputError, ParameterError, why
 from ..models.building import build, parameter_count
 from .card import CARD_FILE, WEIGHTS_FILE, ModelCard, load_card
 from .weights import (
@@ -289,7 +289,7 @@ def load_folder(folder: Path, name: str, device: str | torch.device = "auto") ->
             }
     except (SafetensorError, OSError) as error:
         raise ModelDamagedError(
-            f"the weights cannot be read ({error})", file=file, mend="install or save the model again"
+            f"the weights cannot be read ({why(error)})", file=file, mend="install or save the model again"
         ) from error
     return Detector(name, card, _laid_out(module, place), place, folder, statistics)
 

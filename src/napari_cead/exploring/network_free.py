@@ -1,0 +1,52 @@
+"""Whether the scan itself, without any network, tells more of a patient's lesions than the map that is shown."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..detection import SCORES
+from ..detection.scores import TISSUE_SCALING
+from .analysis import Analysis
+from .curves import raw_curve
+
+MARGIN = 0.01
+"""By how much another score's Dice has to be higher to be worth a word."""
+
+
+def better_without(analysis: Analysis) -> str | None:
+    """Return a sentence if a score without a network has a higher Dice than the map shown, each at its best threshold.
+
+    Both are raw, without post-processing, and at the best threshold for this very patient: it says which map to look
+    at, and is no result.
+
+    Args:
+        analysis: What is shown.
+
+    Returns:
+        The sentence; None without a lesion, for a model whose scans are not scaled by their tissue, and where no such
+        score is better.
+    """
+    made = analysis.reconstruction
+    reference = made.patient.lesion_mask
+    scaled = made.preparation.get("intensity") == TISSUE_SCALING
+    if reference is None or not reference.any() or not scaled:
+        return None
+    free = [name for name, score in SCORES.items() if score.volume and "network" not in score.needs]
+    if analysis.score in free:
+        return None
+    shown = _best(analysis.anomaly_map, reference)
+    name, dice = max(
+        ((name, _best(made.anomaly_map(name), reference)) for name in free), key=lambda one: one[1]
+    )
+    if dice < shown + MARGIN:
+        return None
+    return (
+        f"on this scan {name}, which uses no network, has Dice {dice:.2f} at its best raw threshold, {analysis.score} "
+        f"{shown:.2f}: look at the score {name} too"
+    )
+
+
+def _best(anomaly_map: NDArray[np.float32], reference: NDArray[np.bool_]) -> float:
+    curve = raw_curve(anomaly_map, reference)
+    return 0.0 if curve is None else float(curve.dice.max())
