@@ -10,8 +10,8 @@ Four stages, one after the other; each leaves out what is already in FOLDER, so 
   slices with lesions (other patients), on the lesion-free ones, and on the MS patient; counts into FOLDER/measured.
   Models that are not trained yet are left out.
 - ``table``: FOLDER/results.json and FOLDER/table.md; with ``--docs docs/results-detail.md`` the generated blocks of
-  that page too, and the long table beside it. ``--block baselines`` writes the block of the baselines alone, which needs
-  no trained models: those that were not measured have their figures from the page.
+  that page too, and the long table beside it. ``--block baselines`` writes the block of the baselines alone, which
+  needs no trained models: those that were not measured have their figures from the page.
 """
 
 from __future__ import annotations

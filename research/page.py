@@ -25,7 +25,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 
 SEEING: Mapping[str, str] = {
     "test-strokes": "The other {} strokes (chose nothing)",
-    "strokes": "{} strokes (thresholds were chosen on them)",
+    "strokes": "{} strokes (recipe, score and settings were chosen on them)",
     "ms": "Multiple sclerosis: `patient26` ({} patient)",
     "hyperintensities": "Hyperintensities: {} held-back volumes, *automatic* masks (silver standard)",
     "phantoms": "{} synthetic patients with 12 metastases each",
