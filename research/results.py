@@ -229,7 +229,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True, help="holds the phantoms of the protocol")
-    parser.add_argument("--model", required=True, help="folder or name of the model")
+    parser.add_argument("--model", help="folder or name of the model; --only measure needs none")
     parser.add_argument("--against", help="folder of an earlier model")
     parser.add_argument("--out", type=Path, help="folder of the counts; WORK/results unless given")
     parser.add_argument("--docs", type=Path, help="folder of the pages to write")
@@ -242,7 +242,9 @@ def main() -> None:
         out /= f"first-{options.few}"  # never taken for the whole
     warnings.simplefilter("ignore", CeadWarning)
     out.mkdir(parents=True, exist_ok=True)
-    subjects: list[Subject] = [Model.load(MODEL, options.model)]
+    if not options.model and options.only != "measure":
+        parser.error("which --model?")
+    subjects: list[Subject] = [Model.load(MODEL, options.model)] if options.model else []
     if options.against:
         subjects.append(Model.load(EARLIER, options.against))
     subjects += free_subjects(options.data, options.work, out, options.few)
