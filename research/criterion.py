@@ -115,7 +115,7 @@ def main() -> None:
         if name in SCORES:
             compute = SCORES[name].compute
         else:  # channels to fuse: lesion+tissue, or with weights lesion*2+tissue
-            weights = {part.split("*")[0]: float((part.split("*") + ["1"])[1]) for part in name.split("+")}
+            weights = {part.split("*")[0]: float([*part.split("*"), "1"][1]) for part in name.split("+")}
             compute = partial(fused, tables=tables, weights=weights)
         found[name] = figures(options.channels, compute)
     strongest = {key: max(found[name][key] for name in baselines) for key in RATIOS}

@@ -189,11 +189,11 @@ def test_ce_unet_is_fine_tuned_on_slices_as_it_knows_them(call, store, tmp_path)
     status, printed, _ = call(
         "detect", cohort / "Mets_001", "--model", "tuned", "--out", tmp_path / "found", "--json"
     )
-    assert status == 0 and json.loads(printed)["score"] == "bright-and-changed"
+    assert status == 0 and json.loads(printed)["score"] == "fused"
     # A store of the usual slices is refused, and what the error says helps.
     status, _, err = call(*tune, "--data", store, "--out", tmp_path / "other")
     assert status == 2 and err.startswith("error: ") and err.count("\n") == 1
-    assert str(store) in err and "ce-unet was trained on 128 pixels of 1.5 mm" in err
+    assert str(store) in err and "ce-unet was trained on 192 pixels of 1 mm" in err
     command = err[err.index("napari-cead prepare") :]
     command = command.replace("COHORT", str(cohort)).replace("STORE", str(tmp_path / "right"))
     assert call(*shlex.split(command)[1:])[0] == 0
@@ -207,8 +207,8 @@ def test_a_folder_is_prepared_as_the_design_wants_it_and_never_reused_for_anothe
     status, _, err = call("train", "ce-unet", *fast, "--feature-maps", "4,8")
     assert status == 0, err
     made = SliceStore.open(tmp_path / "run" / "store").settings
-    assert (made.image_size, made.spacing, made.intensity) == (128, (1.5, 1.5), "volume-tissue")
-    assert RunFolder(tmp_path / "run").plan().settings.spec.image_size == 128
+    assert (made.image_size, made.spacing, made.intensity) == (192, (1.0, 1.0), "volume-tissue")
+    assert RunFolder(tmp_path / "run").plan().settings.spec.image_size == 192
     # A run goes on with the slices it has; without it, they are not taken for a model that wants others.
     status, _, err = call("train", "ce-unet", *fast, "--feature-maps", "4,8", "--resume")
     assert status == 0, err

@@ -102,9 +102,13 @@ def test_tables_are_those_of_the_healthy_voxels_alone(scan, brain):
     assert Tails(["change"]).table() == {}
 
 
-def test_fused_is_the_mean_of_the_rarities(scan, brain):
+def test_fused_is_the_weighted_mean_of_the_rarities(scan, brain):
     tables = {name: tuple(np.linspace(0, 0.4, len(SHARES))) for name in KINDS}
-    every = np.mean([rarity(kind.compute(scan), tables[name]) for name, kind in KINDS.items()], axis=0)
+    every = np.average(
+        [rarity(kind.compute(scan), tables[name]) for name, kind in KINDS.items()],
+        axis=0,
+        weights=[kind.weight for kind in KINDS.values()],
+    )
     np.testing.assert_allclose(fused(scan, tables)[brain], np.clip(every / CEILING, 0, 1)[brain], atol=1e-6)
     assert (fused(scan, tables)[~brain] == 0).all()
     one = {"brightness": tables["brightness"]}

@@ -230,7 +230,7 @@ def test_another_base_has_the_scans_judged_as_its_slices_are(chosen, qtbot):
     ticked = chosen.scans.scans.index(1, 0)
     chosen.scans.scans.setData(ticked, Qt.CheckState.Unchecked.value, Qt.ItemDataRole.CheckStateRole)
     assert chosen.base.value == "ce-unet"
-    ours = {"intensity": "volume-tissue", "spacing": (1.5, 1.5), "image_size": 128}
+    ours = {"intensity": "volume-tissue", "spacing": (1.0, 1.0), "image_size": 192}
     assert np.array_equal(shown(), pictures(**ours)) and not np.array_equal(shown(), pictures())
     chosen.base.value = "vae1"
     assert not chosen.start.enabled and chosen.problem.text() == "Scans are being looked at…"
@@ -292,7 +292,7 @@ def test_what_comes_out_is_compared_renamed_noted_exported_and_deleted(
     assert "installed as ours" in chosen.view.state.text()
     # It wants its slices as the model it came from, which are not the usual ones.
     wanted = load_card(find_model("ce-unet")).preprocessing
-    assert load_card(find_model("ours")).preprocessing == wanted and wanted.image_size == 128
+    assert load_card(find_model("ours")).preprocessing == wanted and wanted.image_size == 192
     # Notes, which an export leaves out unless they are ticked.
     qtbot.keyClicks(model.notes, "Scanner 3 of ward 7")
     qtbot.mouseClick(model.save_notes, Qt.MouseButton.LeftButton)

@@ -29,7 +29,7 @@ def test_fine_tuning_takes_the_slices_that_the_base_model_knows():
 
 def test_from_scratch_the_design_decides():
     unet = preprocessing_for("ce-unet")
-    assert (unet.intensity, unet.spacing, unet.image_size) == ("volume-tissue", (1.5, 1.5), 128)
+    assert (unet.intensity, unet.spacing, unet.image_size) == ("volume-tissue", (1.0, 1.0), 192)
     for name in set(DESIGN_NAMES) - {"ce-unet"}:
         found = preprocessing_for(name)
         assert (found.intensity, found.spacing, found.image_size) == ("volume-percentile", (0.94, 0.94), 196)
@@ -42,7 +42,7 @@ def test_the_bundled_ce_unet_and_its_design_agree():
 
 
 def test_designs_that_want_different_slices_share_no_store():
-    with pytest.raises(ParameterError, match=r"^ae wants .*, ce-unet of 128 pixels of 1.5 mm .*; train them"):
+    with pytest.raises(ParameterError, match=r"^ae wants .*, ce-unet of 192 pixels of 1 mm .*; train them"):
         preprocessing_for(["ae", "ce-unet"])
 
 
@@ -55,19 +55,17 @@ def test_what_a_store_holds_is_said_as_on_a_card():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"spacing": (0.94, 0.94)}, {"spacing": (1.5, 1.0)}, {"image_size": 196}, {"intensity": "slice-max"}],
+    [{"spacing": (0.8, 0.8)}, {"spacing": (1.5, 1.0)}, {"image_size": 196}, {"intensity": "slice-max"}],
 )
 def test_slices_prepared_otherwise_are_refused_with_the_command_that_helps(changes, tmp_path):
     wanted = preprocessing_for("ce-unet")
     right = StoreSettings(**store_options(wanted))
     check_prepared(right, wanted, "ce-unet", tmp_path)
-    check_prepared(right.model_copy(update={"spacing": (1.4, 1.6)}), wanted, "ce-unet", tmp_path)
+    check_prepared(right.model_copy(update={"spacing": (0.94, 1.05)}), wanted, "ce-unet", tmp_path)
     with pytest.raises(StoreError) as error:
         check_prepared(right.model_copy(update=changes), wanted, "ce-unet", tmp_path)
-    assert error.value.file == str(tmp_path) and "ce-unet was trained on 128 pixels" in str(error.value)
-    command = (
-        "napari-cead prepare COHORT --out STORE --spacing 1.5 --image-size 128 --intensity volume-tissue"
-    )
+    assert error.value.file == str(tmp_path) and "ce-unet was trained on 192 pixels" in str(error.value)
+    command = "napari-cead prepare COHORT --out STORE --spacing 1 --image-size 192 --intensity volume-tissue"
     assert error.value.mend.endswith(command)
     healthy = right.model_copy(update={**changes, "assume_healthy": True})
     with pytest.raises(StoreError) as error:

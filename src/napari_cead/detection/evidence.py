@@ -74,12 +74,14 @@ class Kind:
         compute: From a scan to a value per voxel (Z, Y, X), high where a lesion is.
         lesion: Whether it needs a network that says where a lesion is (True), stands in for that where it does not
             (False), or serves all (None).
+        weight: How much it counts beside the others (research/README.md).
     """
 
     name: str
     description: str
     compute: Callable[[Seen], Values]
     lesion: bool | None = None
+    weight: float = 1.0
 
 
 def _lesion(of: Seen) -> Values:
@@ -124,7 +126,12 @@ KINDS: Mapping[str, Kind] = {
         # Beside the probability of the same network it took away more than it gave: research/README.md.
         Kind("change", "brighter than its repair, smoothed by 3.75 mm", _change, lesion=False),
         Kind("brightness", "brighter than the tissue, smoothed by 1 mm", _brightness),
-        Kind("asymmetry", "brighter than tissue and than the mirrored side, smoothed by 3 mm", _asymmetry),
+        Kind(
+            "asymmetry",
+            "brighter than tissue and than the mirrored side, smoothed by 3 mm",
+            _asymmetry,
+            weight=0.5,
+        ),
     )
 }
 """All kinds of evidence by name. To add one, add an object here; cards measured before do not know it."""
@@ -193,7 +200,7 @@ def rarity(values: Values, table: Sequence[float]) -> Values:
 
 
 def fused(scan: Seen, tables: Mapping[str, Sequence[float]]) -> Values:
-    """Return the mean rarity of all kinds of evidence that a model's card has tables of, :data:`CEILING` at 1.
+    """Return the weighted mean rarity of the kinds of evidence that a card has tables of, :data:`CEILING` at 1.
 
     Args:
         scan: The scan.
@@ -208,6 +215,7 @@ def fused(scan: Seen, tables: Mapping[str, Sequence[float]]) -> Values:
     total = np.zeros(int(brain.sum()), np.float32)
     names = [name for name in tables if name in KINDS]
     for name in names:
-        total += rarity(KINDS[name].compute(cut)[brain], tables[name])
-    result[box[0]][brain] = np.clip(total / np.float32(CEILING * max(1, len(names))), 0, 1)
+        total += np.float32(KINDS[name].weight) * rarity(KINDS[name].compute(cut)[brain], tables[name])
+    whole = CEILING * sum(KINDS[name].weight for name in names)
+    result[box[0]][brain] = np.clip(total / np.float32(whole or 1), 0, 1)
     return result
