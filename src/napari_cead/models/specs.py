@@ -10,7 +10,7 @@ lesions and says where they were (a second head, after Zavrtanik et al. 2021, *D
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -58,6 +58,8 @@ class UNetOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"predicts_lesion"})
+
     working_size: int = Field(default=WORKING_SIZE, ge=0, le=4096)
     joining: Literal["concat", "add"] = "concat"
     adds_input: bool = False
@@ -69,8 +71,9 @@ class UNetOptions(BaseModel):
     @model_serializer(mode="wrap")
     def _without_what_is_not_used(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = serialize(self)
-        if not self.predicts_lesion:  # versions that know no second head can read the spec
-            values.pop("predicts_lesion", None)
+        for name in self.UNWRITTEN:  # versions that know no second head can read the spec
+            if not values.get(name):
+                values.pop(name, None)
         return values
 
 
