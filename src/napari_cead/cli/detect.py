@@ -12,10 +12,11 @@ import typer
 
 from ..errors import ParameterError
 from .console import Side, number, print_json, progress, refuse
-from .options import Scheduler, Workers, check_workers
+from .options import Bias, BiasField, Scheduler, Strip, Workers, check_workers, preparation
 
 if TYPE_CHECKING:
     from ..detection.choosing import Settled
+    from ..preparing import Preparation
 
 MAX_THREADS = 1024
 
@@ -38,6 +39,8 @@ def detect(
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     sequence: Annotated[str, typer.Option(help="Sequence to use.")] = "flair",
     mask: Annotated[Path | None, typer.Option(help="Lesion mask to compare with.")] = None,
+    strip: Strip = "auto",
+    bias_field: BiasField = Bias.NEVER,
     settings: Annotated[
         Start,
         typer.Option(
@@ -127,6 +130,7 @@ def detect(
         png_first_column,
         device,
         batch_size,
+        preparation(strip, bias_field, several=several),
     )
     with _threads(threads):
         if paths:
@@ -163,6 +167,7 @@ def _detect_all(
             png_first_column=one.side.value,
             device=one.device,
             batch_size=one.batch_size,
+            preparation=one.preparation,
             workers=workers,
             scheduler=scheduler,
             on_patient=tell,
@@ -190,10 +195,11 @@ class _Detect:
         side: Side | None,
         device: str,
         batch_size: int | None,
+        preparation: Preparation,
     ) -> None:
         from ..detection.reconstruct import GROUP, check_batch_size
 
-        self.model, self.device = model, device
+        self.model, self.device, self.preparation = model, device, preparation
         self.settled = _settled(model, start, score, params, options)
         self.batch_size = GROUP if batch_size is None else batch_size
         check_batch_size(self.batch_size)
@@ -205,14 +211,16 @@ class _Detect:
         from ..detection.corrections import corrected, read_corrections
         from ..detection.replay import Origin
         from ..patients import is_pictures, load_patient
+        from ..preparing import prepare_patient
         from ..zoo import load_model
 
         with progress(path.name) as on_progress:
             detector = load_model(self.model, self.device)
-            patient = load_patient(path, self.sequence, mask, only=True, png_first_column=self.side.value)
-            if self.side_given and not is_pictures(patient.files[patient.sequence]):
+            loaded = load_patient(path, self.sequence, mask, only=True, png_first_column=self.side.value)
+            if self.side_given and not is_pictures(loaded.files[loaded.sequence]):
                 refuse("--png-first-column", f"for {path}, which is no PNG: it knows its own sides")
-            check_output(out, patient)
+            check_output(out, loaded)
+            patient = prepare_patient(loaded, self.preparation, device=self.device, on_progress=on_progress)
             corrections = None if painted is None else read_corrections(painted, patient)
             result = run_detection(
                 patient,
@@ -222,7 +230,7 @@ class _Detect:
                 on_progress=on_progress,
             )
         for note in result.warnings:
-            if note not in patient.warnings:  # those were told when it was loaded
+            if note not in loaded.warnings:  # those were told when it was loaded
                 typer.echo(f"warning: {note}", err=True)
         return save_detection(
             result if corrections is None else corrected(result, corrections),

@@ -18,7 +18,14 @@ KEY = "napari_cead"
 """Entry of ``layer.metadata`` under which a ``Tag`` lies."""
 
 Role = Literal[
-    "sequence", "lesion mask", "reconstruction", "anomaly map", "detected mask", "corrections", "tile"
+    "sequence",
+    "lesion mask",
+    "reconstruction",
+    "anomaly map",
+    "detected mask",
+    "corrections",
+    "brain mask",
+    "tile",
 ]
 LayerData = tuple[NDArray[Any], dict[str, Any], Literal["image", "labels"]]
 
