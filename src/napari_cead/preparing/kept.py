@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_dir
 
-from ..atomic import atomic_path
+from ..atomic import atomic_path, make_folder
 from ..errors import OutputError
+from ..patients import Patient, save_volume
 from .strippers import HeadScan
 
 MOST_FILES = 2000
@@ -68,3 +69,18 @@ def keep_mask(key: str, mask: NDArray[np.bool_]) -> None:
         if len(files) > MOST_FILES:
             for old in sorted(files, key=lambda each: each.stat().st_mtime)[: len(files) - MOST_FILES]:
                 old.unlink(missing_ok=True)
+
+
+def keep_file(mask: NDArray[np.bool_], patient: Patient) -> Path:
+    """Keep a mask (Z, Y, X) as a NIfTI file on the patient's grid, for programs that want one; return the file.
+
+    The same mask on the same grid is the same file, which is not written again.
+
+    Raises:
+        OutputError: If the cache folder cannot be written.
+    """
+    digest = hashlib.sha256(repr((mask.shape, patient.grid.affine.round(6).tolist())).encode())
+    digest.update(np.packbits(mask).data)
+    folder = make_folder(cache_folder())
+    file = folder / f"{digest.hexdigest()}.nii.gz"
+    return file if file.is_file() else save_volume(mask, patient, file, kind="brain mask")
