@@ -17,6 +17,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 SPACING = (8.0, 1.5, 1.5)
+LONG = 90_000  # ms: a program is started, and N4 takes seconds
 
 
 @pytest.fixture
@@ -51,14 +52,14 @@ def test_a_skull_is_stripped_repaired_and_written_with_the_results(
 ):
     banner, session = widget.banner, widget.session
     widget.patient.value = raw
-    qtbot.waitUntil(lambda: settled(widget) and banner.strip.native.isVisible())
+    qtbot.waitUntil(lambda: settled(widget) and banner.strip.native.isVisible(), timeout=LONG)
     assert "Outside the brain" in banner.words.text()
     assert not banner.even.native.isVisible()
     assert not brain_layers(viewer)
 
     banner.strip.native.click()
-    qtbot.waitUntil(lambda: settled(widget) and session.patient.prepared is not None)
-    qtbot.waitUntil(lambda: not banner.strip.native.isVisible())
+    qtbot.waitUntil(lambda: settled(widget) and session.patient.prepared is not None, timeout=LONG)
+    qtbot.waitUntil(lambda: not banner.strip.native.isVisible(), timeout=LONG)
     assert np.array_equal(session.patient.prepared.brain_mask, brain != 0)
     assert "stripped by command:" in banner.words.text()
     (layer,) = brain_layers(viewer)
@@ -73,13 +74,13 @@ def test_a_skull_is_stripped_repaired_and_written_with_the_results(
     repaired[-5:] = 0
     layer.data = repaired
     banner.use_brain.native.click()
-    qtbot.waitUntil(lambda: settled(widget) and session.patient.prepared.stripper == "given")
+    qtbot.waitUntil(lambda: settled(widget) and session.patient.prepared.stripper == "given", timeout=LONG)
     assert np.array_equal(session.patient.volume() != 0, (repaired > 0) & (scan.data != 0))
     (layer,) = brain_layers(viewer)
     assert np.array_equal(layer.data, repaired)
 
     widget.run.native.click()
-    qtbot.waitUntil(lambda: session.analysis is not None and settled(widget))
+    qtbot.waitUntil(lambda: session.analysis is not None and settled(widget), timeout=LONG)
     assert not session.mask[repaired == 0].any()
     assert len(brain_layers(viewer)) == 1
     session.export(tmp_path / "out")
@@ -91,27 +92,27 @@ def test_a_skull_is_stripped_repaired_and_written_with_the_results(
     assert not [note for note in notes if "another scan" in note], notes
     assert np.array_equal(session.patient.prepared.brain_mask, repaired > 0)
     assert np.array_equal(session.mask, mask)
-    qtbot.waitUntil(lambda: settled(widget))
+    qtbot.waitUntil(lambda: settled(widget), timeout=LONG)
 
 
 def test_another_patient_takes_the_layer_away(widget, viewer, raw, brain, qtbot):
     widget.patient.value = raw
-    qtbot.waitUntil(lambda: settled(widget) and widget.banner.strip.native.isVisible())
+    qtbot.waitUntil(lambda: settled(widget) and widget.banner.strip.native.isVisible(), timeout=LONG)
     widget.banner.strip.native.click()
-    qtbot.waitUntil(lambda: settled(widget) and bool(brain_layers(viewer)))
+    qtbot.waitUntil(lambda: settled(widget) and bool(brain_layers(viewer)), timeout=LONG)
     widget.use_patient(Patient.from_arrays({"flair": brain}, spacing=SPACING, name="other"))
-    qtbot.waitUntil(lambda: settled(widget) and not widget.banner.isVisible())
+    qtbot.waitUntil(lambda: settled(widget) and not widget.banner.isVisible(), timeout=LONG)
     assert not brain_layers(viewer)
 
 
 def test_an_uneven_scan_is_evened_out(widget, brain, qtbot):
     tilt = np.linspace(0.75, 1.25, brain.shape[2], dtype=np.float32)
     widget.use_patient(Patient.from_arrays({"flair": brain * tilt}, spacing=SPACING, name="uneven"))
-    qtbot.waitUntil(lambda: settled(widget) and widget.banner.even.native.isVisible())
+    qtbot.waitUntil(lambda: settled(widget) and widget.banner.even.native.isVisible(), timeout=LONG)
     assert "brighter" in widget.banner.words.text()
     assert not widget.banner.strip.native.isVisible()
     widget.banner.even.native.click()
-    qtbot.waitUntil(lambda: settled(widget) and not widget.banner.even.native.isVisible())
+    qtbot.waitUntil(lambda: settled(widget) and not widget.banner.even.native.isVisible(), timeout=LONG)
     assert widget.session.patient.prepared.corrected == ("flair",)
     assert "N4" in widget.banner.words.text()
 
@@ -119,9 +120,9 @@ def test_an_uneven_scan_is_evened_out(widget, brain, qtbot):
 def test_what_cannot_be_stripped_says_why_and_leaves_the_patient(widget, raw, qtbot, monkeypatch, notified):
     monkeypatch.setattr(preparing, "DEFAULT_STRIPPER", "command:no-such-program {input} {output}")
     widget.patient.value = raw
-    qtbot.waitUntil(lambda: settled(widget) and widget.banner.strip.native.isVisible())
+    qtbot.waitUntil(lambda: settled(widget) and widget.banner.strip.native.isVisible(), timeout=LONG)
     widget.banner.strip.native.click()
-    qtbot.waitUntil(lambda: any("no-such-program" in text for _, text in notified))
-    qtbot.waitUntil(lambda: settled(widget))
+    qtbot.waitUntil(lambda: any("no-such-program" in text for _, text in notified), timeout=LONG)
+    qtbot.waitUntil(lambda: settled(widget), timeout=LONG)
     assert widget.session.patient.prepared is None
     assert widget.banner.strip.enabled

@@ -34,13 +34,14 @@ _CENTRES = (0.35, 0.65)  # where the middle of a head lies, as a share of the im
 _LARGE_MM = 60.0  # columns of brain that are long enough to tell where its front is
 
 
-def judge(mask: NDArray[np.bool_], scan: HeadScan, what: str) -> tuple[str, ...]:
+def judge(mask: NDArray[np.bool_], scan: HeadScan, what: str, *, skull: bool = True) -> tuple[str, ...]:
     """Return what is to be looked at in a brain mask, each in one clause.
 
     Args:
         mask: (Z, Y, X) bool.
         scan: The scan of the head that it was made of.
         what: What made it.
+        skull: Whether the scan shows more than the brain; else there is no head to compare with.
 
     Raises:
         MaskError: If it cannot be a brain mask.
@@ -52,6 +53,11 @@ def judge(mask: NDArray[np.bool_], scan: HeadScan, what: str) -> tuple[str, ...]
         raise MaskError(
             f"{what} took {millilitres:.0f} mL for the brain, which no brain is", file=scan.place, mend=_MEND
         )
+    lost = cut_off(mask)
+    if lost:
+        lost = f"the {lost} of the brain mask is much smaller than its other side: look whether a lobe is cut off"
+    if not skull:
+        return (lost,) if lost else ()
     head = head_of(scan.volume)
     share = float(np.count_nonzero(mask & head)) / max(1, int(np.count_nonzero(head)))
     if share > MOST_SHARE:
@@ -63,10 +69,8 @@ def judge(mask: NDArray[np.bool_], scan: HeadScan, what: str) -> tuple[str, ...]
         doubts.append(
             "scalp is left at the vertex: erase it from the brain mask, or leave the top slices out"
         )
-    if lost := cut_off(mask):
-        doubts.append(
-            f"the {lost} of the brain mask is much smaller than its other side: look whether a lobe is cut off"
-        )
+    if lost:
+        doubts.append(lost)
     elif (front := front_gap(mask, head, scan.spacing)) is not None and front > FRONT_MM:
         doubts.append(
             f"the brain mask begins {front:.0f} mm behind the forehead: look whether the frontal lobes are cut off"

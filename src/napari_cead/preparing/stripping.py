@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..devices import pick_device
 from ..errors import GeometryError, MaskError, MissingExtraError
 from ..patients import Patient
+from ..slices import looks_skull_stripped
 from .judging import judge
 from .kept import keep_mask, kept_mask, key_of
 from .strippers import DEFAULT_STRIPPER, HeadScan, OnProgress, ShouldStop, find_stripper
@@ -113,7 +114,8 @@ def find_brain(
                 file=scan.place,
                 mend="use another stripper",
             )
-    doubts = judge(mask, scan, found.name)
+    skull = not looks_skull_stripped(scan.volume, scan.spacing).stripped
+    doubts = judge(mask, scan, found.name, skull=skull)
     if not kept and use_kept:
         keep_mask(key, mask)
     return Stripped(
