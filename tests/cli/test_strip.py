@@ -134,5 +134,10 @@ def test_prepare_takes_raw_scans_when_asked(cohort, finder, tmp_path, capsys):
     assert run("prepare", cohort, "--out", tmp_path / "store", *many, "--strip", finder) == 0
     assert "0 patients left out" in capsys.readouterr().out
     assert run("prepare", cohort, "--out", tmp_path / "store", *many, "--strip", finder) == 0, "and again"
+    assert (
+        run("prepare", cohort, "--out", tmp_path / "even", *many, "--strip", finder, "--bias-field", "n4")
+        == 0
+    )
+    assert "taken out by N4" in capsys.readouterr().err
     assert run("prepare", cohort, "--out", tmp_path / "two", *many) in (0, 2)
     assert "not skull-stripped" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import Side, progress, refuse, typed
-from .options import AssumeHealthy, Bias, Cohort, PngColumn, Split, preparation
+from .options import AssumeHealthy, Bias, BiasField, Cohort, PngColumn, Split, preparation
 
 if TYPE_CHECKING:
     from ..training import SliceStore
@@ -48,6 +48,7 @@ def prepare(
             '"command:PROGRAM … {input} … {output}".'
         ),
     ] = "never",
+    bias_field: BiasField = Bias.NEVER,
     skull_ok: Annotated[
         bool,
         typer.Option(
@@ -60,16 +61,16 @@ def prepare(
         for name in sorted(typed(context) & {"seed", "validation", "test"}):
             refuse(f"--{name}", f"with a split file ({split}), which says where each patient belongs")
     source: Any = cohort
-    if strip != "never":
-        if skull_ok:
+    if strip != "never" or bias_field is not Bias.NEVER:
+        if skull_ok and strip != "never":
             refuse("--skull-ok", "with --strip, which leaves no scan with its skull")
         if png_first_column is not Side.LEFT:
-            refuse("--png-first-column", "with --strip, which is for volumes")
-        from .raw_cohort import stripped_listing
+            refuse("--png-first-column", "with --strip or --bias-field, which are for volumes")
+        from .raw_cohort import prepared_listing
 
-        wanted = preparation(strip, Bias.NEVER, several=True)
-        with progress("stripping") as on_progress:
-            source = stripped_listing(cohort, sequence, wanted, on_progress)
+        wanted = preparation(strip, bias_field, several=True)
+        with progress("raw scans") as on_progress:
+            source = prepared_listing(cohort, sequence, wanted, on_progress)
     prepare_store(
         source,
         out,

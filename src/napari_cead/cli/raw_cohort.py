@@ -1,4 +1,4 @@
-"""A cohort of raw scans as a scan list: each with the brain mask that a stripper found in it."""
+"""A cohort of raw scans as a scan list: each with the brain mask that a stripper found in it, or evened out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..training.scan_list import ScanList
 
 
-def stripped_listing(
+def prepared_listing(
     cohort: Path,
     sequence: str | None,
     preparation: Preparation,
@@ -23,22 +23,26 @@ def stripped_listing(
 ) -> ScanList:
     """Return the scans of a cohort with brain masks for those that need one, to prepare a store from.
 
-    The masks lie in the platform's cache folder. A scan that cannot be stripped stays in the list without a mask, so
-    that preparing it says why it is left out; here a line says what the stripper said.
+    The masks lie in the platform's cache folder, and so do scans whose bias field was taken out. A scan that cannot be
+    prepared as asked stays in the list as it is if it has its skull, so that preparing the store says why it is left
+    out; else it is left out here. A line says what was wrong.
 
     Args:
         cohort: Folder of patients, or the JSON file of a scan list.
         sequence: Sequence to take; None: that of the list, or FLAIR.
         preparation: What to do.
         on_progress: Called with (patients looked at, patients in all).
+
+    Raises:
+        PatientError: If none could be prepared.
     """
     from dataclasses import replace
 
-    from ..errors import CeadError, CeadWarning
+    from ..errors import CeadError, CeadWarning, PatientError
     from ..patients import find_files
     from ..patients.loading import read_files
-    from ..preparing import prepare_patient
-    from ..preparing.kept import keep_file
+    from ..preparing import NEVER, prepare_patient
+    from ..preparing.kept import keep_file, keep_scan
     from ..training.scan_list import ScanList, listing_of
     from ..training.scans import ScanSource
     from ..training.sources import patients_in, unique_names
@@ -58,17 +62,30 @@ def stripped_listing(
         sources = list(listing.scans)
     made = []
     for done, source in enumerate(sources, start=1):
-        if source.brain_mask is None:
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", CeadWarning)
-                    found = read_files(source.files(wanted), wanted, source.scan, only=True)
-                    prepared = prepare_patient(found, preparation).prepared
-                if prepared is not None and prepared.brain_mask is not None:
-                    source = replace(source, brain_mask=keep_file(prepared.brain_mask, found))
-                    typer.echo(f"{source.name}: {'; '.join(prepared.notes)}", err=True)
-            except CeadError as error:
-                typer.echo(f"warning: {error}", err=True)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CeadWarning)
+                found = read_files(source.files(wanted), wanted, source.scan, only=True)
+                how = preparation
+                if source.brain_mask is not None:  # the list's own comes first
+                    how = preparation.replace(strip=str(source.brain_mask))
+                ready = prepare_patient(found, how)
+            done_to = ready.prepared
+            if done_to is not None and done_to.changed:
+                typer.echo(f"{source.name}: {'; '.join(done_to.notes)}", err=True)
+            if done_to is not None and done_to.corrected:
+                source = replace(source, scan=keep_scan(ready))
+            if done_to is not None and done_to.brain_mask is not None:
+                source = replace(source, brain_mask=keep_file(done_to.brain_mask, found))
+        except CeadError as error:
+            typer.echo(f"warning: {source.name}: {error}", err=True)
+            if preparation.bias_field != NEVER:
+                on_progress(done, len(sources))
+                continue
         made.append(source)
         on_progress(done, len(sources))
+    if not made:
+        raise PatientError(
+            "no scan of this cohort could be prepared as asked", file=cohort, mend="see the warnings above"
+        )
     return ScanList(tuple(made), wanted)

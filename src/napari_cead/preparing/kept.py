@@ -84,3 +84,17 @@ def keep_file(mask: NDArray[np.bool_], patient: Patient) -> Path:
     folder = make_folder(cache_folder())
     file = folder / f"{digest.hexdigest()}.nii.gz"
     return file if file.is_file() else save_volume(mask, patient, file, kind="brain mask")
+
+
+def keep_scan(patient: Patient) -> Path:
+    """Keep the scan that detection uses as a NIfTI file, as it was prepared; return the file.
+
+    Raises:
+        OutputError: If the cache folder cannot be written.
+    """
+    volume = np.ascontiguousarray(patient.volume(), "<f4")
+    digest = hashlib.sha256(repr((volume.shape, patient.grid.affine.round(6).tolist())).encode())
+    digest.update(volume.data)
+    folder = make_folder(cache_folder().with_name("prepared-scans"))
+    file = folder / f"{digest.hexdigest()}.nii.gz"
+    return file if file.is_file() else save_volume(volume, patient, file)

@@ -129,7 +129,7 @@ class LayerView:
             **self._placement(patient),
             metadata={KEY: Tag("brain mask", patient, session=self.session)},
         )
-        shown.contour = 1
+        shown.contour = 2
         self._insert(shown, "brain mask")
         self._made.append(shown)
 

@@ -7,6 +7,9 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout
 
 from .texts import tip, title
 
+NEEDED = "#e69f00"
+"""Colour of the frame while something has to be done."""
+
 
 class PreparationBanner(QFrame):
     """A few words and three buttons; hidden as long as there is nothing to say.
@@ -20,7 +23,7 @@ class PreparationBanner(QFrame):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setFrameShape(QFrame.Shape.StyledPanel)
+        self.setObjectName("preparation")
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 6, 6, 6)
         self.words = QLabel()
@@ -47,6 +50,8 @@ class PreparationBanner(QFrame):
             use_brain: Whether to offer the brain mask of the viewer.
         """
         self.words.setText(words)
+        frame = NEEDED if strip or even else "palette(mid)"
+        self.setStyleSheet(f"#preparation {{ border: 1px solid {frame}; border-radius: 3px; }}")
         for button, wanted in ((self.strip, strip), (self.even, even), (self.use_brain, use_brain)):
             button.native.setVisible(wanted)
         self.setVisible(bool(words))
