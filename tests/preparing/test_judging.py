@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from napari_cead.errors import MaskError
-from napari_cead.patients import load_patient
+from napari_cead.patients import Patient, load_patient
 from napari_cead.patients.reading import read_place
 from napari_cead.preparing import HeadScan
 from napari_cead.preparing.judging import cut_off, judge
@@ -25,6 +25,8 @@ def test_a_good_mask_raises_no_doubt(patient, stripped):
         (np.zeros_like, "found no brain"),
         (lambda brain: brain & (np.indices(brain.shape)[0] == 8), "which no brain is"),
         (np.ones_like, "which no brain is"),
+        (lambda brain: brain & (np.indices(brain.shape)[1] < 60), "mm long, which no brain is"),
+        (lambda brain: brain & (np.indices(brain.shape)[2] < 55), "mm wide, which no brain is"),
     ],
 )
 def test_what_cannot_be_a_brain_is_refused(patient, stripped, make, said):
@@ -49,10 +51,12 @@ def test_a_lobe_that_is_cut_off_is_named_with_its_side(patient, stripped):
     assert cut_off(left) == "lower back on the left"
 
 
-def test_both_frontal_lobes_cut_off(patient, stripped):
+def test_both_frontal_lobes_cut_off(head, stripped):
+    large = Patient.from_arrays({"flair": head}, spacing=(8, 2, 2))
     brain = stripped != 0
-    brain[:, :66] = False
-    assert any("frontal lobes" in doubt for doubt in judge(brain, scan_of(patient), "it"))
+    assert judge(brain, scan_of(large), "it") == ()
+    brain[:, :48] = False
+    assert any("frontal lobes" in doubt for doubt in judge(brain, scan_of(large), "it"))
 
 
 @pytest.mark.parametrize("place", ["nichart", "visits"])

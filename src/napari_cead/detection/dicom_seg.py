@@ -79,7 +79,22 @@ def save_dicom(
     pixels = np.stack(
         [np.stack([_on_frame(mask, patient, frame) for frame in frames]) for mask in shown.values()], axis=-1
     )
-    made = _segmentation(sources, pixels.astype(np.uint8), list(shown), model)
+    for source in sources:
+        if "SliceThickness" not in source and "SharedFunctionalGroupsSequence" not in source:
+            source.SliceThickness = f"{patient.spacing[0]:.6g}"  # some headers lack it
+    try:
+        made = _segmentation(sources, pixels.astype(np.uint8), list(shown), model)
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:  # highdicom's, about the source's headers
+        raise UnsupportedError(
+            f"the source's headers do not do for a DICOM segmentation ({error})",
+            file=patient.files[patient.sequence],
+            mend=_MEND,
+        ) from error
     target = Path(file).expanduser()
     try:
         with atomic_path(target) as temporary:

@@ -16,6 +16,10 @@ from .strippers import HeadScan
 LEAST_ML, MOST_ML = 100.0, 2300.0
 """No brain is smaller or larger; a scan of a part of it may hold less than a whole one."""
 
+LONG_MM, WIDE_MM, HIGH_MM = (100.0, 210.0), (80.0, 180.0), (0.0, 190.0)
+"""From front to back, from side to side and from bottom to top. Adults' are 156 to 181, 130 to 154 and 129 to 154 mm; a
+scan may be cut above and below. What a stripper takes for a brain in a leg, or in noise, is shorter or longer."""
+
 USUAL_SHARE, MOST_SHARE = 0.60, 0.85
 """Share of the head that the brain is: beyond the first it is said, beyond the second the mask is refused. In scans
 that reach down to the neck it is 0.34 to 0.58; in slices above the eyes alone it is more."""
@@ -53,6 +57,16 @@ def judge(mask: NDArray[np.bool_], scan: HeadScan, what: str, *, skull: bool = T
         raise MaskError(
             f"{what} took {millilitres:.0f} mL for the brain, which no brain is", file=scan.place, mend=_MEND
         )
+    sizes = _sizes(mask, scan.spacing)
+    for size, (low, high), name in zip(
+        sizes, (HIGH_MM, LONG_MM, WIDE_MM), ("high", "long", "wide"), strict=True
+    ):
+        if not low <= size <= high:
+            raise MaskError(
+                f"what {what} took for the brain is {size:.0f} mm {name}, which no brain is",
+                file=scan.place,
+                mend=_MEND,
+            )
     lost = cut_off(mask)
     if lost:
         lost = f"the {lost} of the brain mask is much smaller than its other side: look whether a lobe is cut off"
@@ -79,6 +93,15 @@ def judge(mask: NDArray[np.bool_], scan: HeadScan, what: str, *, skull: bool = T
 
 
 _MEND = "look whether it shows a whole head; give a brain mask (--strip FILE) or another stripper, or --strip never"
+
+
+def _sizes(mask: NDArray[np.bool_], spacing: tuple[float, float, float]) -> list[float]:
+    """Return how high, long and wide a mask is, in mm."""
+    found = []
+    for axis, size in enumerate(spacing):
+        occupied = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+        found.append(float(occupied[-1] + 1 - occupied[0]) * size)
+    return found
 
 
 def head_of(volume: NDArray[np.float32]) -> NDArray[np.bool_]:
