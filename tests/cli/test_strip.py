@@ -141,3 +141,31 @@ def test_prepare_takes_raw_scans_when_asked(cohort, finder, tmp_path, capsys):
     assert "taken out by N4" in capsys.readouterr().err
     assert run("prepare", cohort, "--out", tmp_path / "two", *many) in (0, 2)
     assert "not skull-stripped" in capsys.readouterr().err
+
+
+def test_a_dicom_segmentation_needs_a_dicom_scan(cohort, model_folder, tmp_path, capsys):
+    pytest.importorskip("highdicom")
+    flags = ("--model", model_folder, "--out", tmp_path / "out", "--dicom")
+    assert run("detect", cohort / "Mets_002", *flags) == 2
+    assert "refers to DICOM slices" in capsys.readouterr().err
+    assert run("detect", cohort, *flags) == 2
+    assert "--dicom goes with one patient" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dicom_series_comes_back_as_a_segmentation(model_folder, tmp_path):
+    pytest.importorskip("highdicom")
+    import pydicom
+
+    from enhanced import write_slices
+
+    said = {"FrameOfReferenceUID": "1.2.3.9", "PatientID": "p", "PatientBirthDate": "", "PatientSex": ""}
+    said |= {"StudyDate": "20260101", "StudyTime": "120000", "AccessionNumber": "", "StudyID": "1"}
+    data = np.round(make_stripped()).astype(np.uint16).transpose(2, 1, 0)
+    write_slices(tmp_path / "dicom", data, np.diag([-1.5, -1.5, 8, 1]), ReferringPhysicianName="", **said)
+    flags = ("--model", model_folder, "--score", "intensity", "--threshold", 0.8)
+    assert run("detect", tmp_path / "dicom", *flags, "--out", tmp_path / "out", "--dicom") == 0
+    mask = nib.load(tmp_path / "out" / "mask.nii.gz").get_fdata() > 0
+    made = pydicom.dcmread(tmp_path / "out" / "mask.dcm")
+    assert made.pixel_array.sum() == mask.sum() > 0
+    assert [item.SegmentLabel for item in made.SegmentSequence] == ["lesion"]
