@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .detection import Detection, PostprocessParams, detect, postprocess
     from .metrics import dice
     from .patients import Patient, correct_bias_field, load_patient, save_volume
+    from .preparing import Preparation, find_brain, prepare_patient
     from .zoo import Detector, load_model
 
 __version__ = "0.1.0"
@@ -22,12 +23,15 @@ _HOMES = {
     "Detector": "zoo",
     "Patient": "patients",
     "PostprocessParams": "detection",
+    "Preparation": "preparing",
     "correct_bias_field": "patients",
     "detect": "detection",
     "dice": "metrics",
+    "find_brain": "preparing",
     "load_model": "zoo",
     "load_patient": "patients",
     "postprocess": "detection",
+    "prepare_patient": "preparing",
     "save_volume": "patients",
 }
 
@@ -36,14 +40,17 @@ __all__ = [
     "Detector",
     "Patient",
     "PostprocessParams",
+    "Preparation",
     "__version__",
     "correct_bias_field",
     "detect",
     "dice",
+    "find_brain",
     "load_model",
     "load_patient",
     "models",
     "postprocess",
+    "prepare_patient",
     "save_volume",
 ]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .console import print_json, progress
-from .options import Cohort
+from .options import Bias, BiasField, Cohort, Strip, preparation
 
 if TYPE_CHECKING:
     from ..patients.integrity import CohortCheck
@@ -19,13 +20,23 @@ def check(
         str | None,
         typer.Option(help="A sequence that every patient must have; those that most have if left out."),
     ] = None,
+    strip: Strip = "auto",
+    bias_field: BiasField = Bias.NEVER,
     json: Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")] = False,
 ) -> int:
-    """Report what is missing, unreadable or at odds in a cohort: exit status 0 clean, 2 findings."""
-    from ..patients.integrity import check_cohort
+    """Report what is missing, unreadable or at odds in a cohort: exit status 0 clean, 2 findings.
 
+    --strip auto says which scans a run would strip, and whether it can; a stripper that is named runs on each scan,
+    and its mask is kept for the run.
+    """
+    from functools import partial
+
+    from ..patients.integrity import check_cohort
+    from ..preparing.checking import readiness
+
+    ready = partial(readiness, preparation(strip, bias_field, several=True))
     with progress("checking") as on_progress:
-        report = check_cohort(cohort, sequence, on_progress=on_progress)
+        report = check_cohort(cohort, sequence, ready=ready, on_progress=on_progress)
     if json:
         print_json(report.as_dict())
     else:
@@ -42,5 +53,8 @@ def _print(report: CohortCheck) -> None:
         f"{patients} patients, {report.labelled} with a lesion mask, {patients - report.labelled} unlabelled; "
         f"expected of each: {', '.join(report.expected) or 'nothing'}"
     )
+    needs = Counter(need for patient in report.patients for need in patient.needs)
+    for need, count in sorted(needs.items()):
+        typer.echo(f"{count} of {patients} patients have {need}")
     counts = ", ".join(f"{count} {code}" for code, count in report.counts().items())
     typer.echo(f"findings: {counts}" if counts else "no findings")

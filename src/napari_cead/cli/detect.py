@@ -12,10 +12,12 @@ import typer
 
 from ..errors import ParameterError
 from .console import Side, number, print_json, progress, refuse
-from .options import Scheduler, Workers, check_workers
+from .options import Bias, BiasField, Scheduler, Strip, Workers, check_workers, preparation
 
 if TYPE_CHECKING:
+    from ..detection import Detection
     from ..detection.choosing import Settled
+    from ..preparing import Preparation
 
 MAX_THREADS = 1024
 
@@ -38,6 +40,8 @@ def detect(
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     sequence: Annotated[str, typer.Option(help="Sequence to use.")] = "flair",
     mask: Annotated[Path | None, typer.Option(help="Lesion mask to compare with.")] = None,
+    strip: Strip = "auto",
+    bias_field: BiasField = Bias.NEVER,
     settings: Annotated[
         Start,
         typer.Option(
@@ -87,6 +91,13 @@ def detect(
         Side | None,
         typer.Option(help="Side of the patient that column 0 of PNG slices shows; left if left out."),
     ] = None,
+    dicom: Annotated[
+        bool,
+        typer.Option(
+            "--dicom",
+            help="Write mask.dcm too, a DICOM segmentation, for a scan that came from a DICOM series.",
+        ),
+    ] = False,
     workers: Workers = None,
     scheduler: Scheduler = None,
     json: Annotated[bool, typer.Option("--json", help="Print detection.json.")] = False,
@@ -117,6 +128,8 @@ def detect(
         refuse(
             "--threads", "for workers, which are other processes", mend="give --workers 1, or leave it out"
         )
+    if several and dicom:
+        raise ParameterError("--dicom goes with one patient", mend="name the patient's folder")
     one = _Detect(
         model,
         settings.value,
@@ -127,6 +140,8 @@ def detect(
         png_first_column,
         device,
         batch_size,
+        preparation(strip, bias_field, several=several),
+        dicom,
     )
     with _threads(threads):
         if paths:
@@ -163,6 +178,7 @@ def _detect_all(
             png_first_column=one.side.value,
             device=one.device,
             batch_size=one.batch_size,
+            preparation=one.preparation,
             workers=workers,
             scheduler=scheduler,
             on_patient=tell,
@@ -190,10 +206,13 @@ class _Detect:
         side: Side | None,
         device: str,
         batch_size: int | None,
+        preparation: Preparation,
+        dicom: bool = False,
     ) -> None:
         from ..detection.reconstruct import GROUP, check_batch_size
 
-        self.model, self.device = model, device
+        self.model, self.device, self.preparation = model, device, preparation
+        self.dicom = dicom
         self.settled = _settled(model, start, score, params, options)
         self.batch_size = GROUP if batch_size is None else batch_size
         check_batch_size(self.batch_size)
@@ -203,16 +222,21 @@ class _Detect:
         from ..detection import check_output, save_detection
         from ..detection import detect as run_detection
         from ..detection.corrections import corrected, read_corrections
+        from ..detection.dicom_seg import check_dicom
         from ..detection.replay import Origin
         from ..patients import is_pictures, load_patient
+        from ..preparing import prepare_patient
         from ..zoo import load_model
 
         with progress(path.name) as on_progress:
             detector = load_model(self.model, self.device)
-            patient = load_patient(path, self.sequence, mask, only=True, png_first_column=self.side.value)
-            if self.side_given and not is_pictures(patient.files[patient.sequence]):
+            loaded = load_patient(path, self.sequence, mask, only=True, png_first_column=self.side.value)
+            if self.side_given and not is_pictures(loaded.files[loaded.sequence]):
                 refuse("--png-first-column", f"for {path}, which is no PNG: it knows its own sides")
-            check_output(out, patient)
+            check_output(out, loaded)
+            if self.dicom:
+                check_dicom(loaded)
+            patient = prepare_patient(loaded, self.preparation, device=self.device, on_progress=on_progress)
             corrections = None if painted is None else read_corrections(painted, patient)
             result = run_detection(
                 patient,
@@ -222,15 +246,35 @@ class _Detect:
                 on_progress=on_progress,
             )
         for note in result.warnings:
-            if note not in patient.warnings:  # those were told when it was loaded
+            if note not in loaded.warnings:  # those were told when it was loaded
                 typer.echo(f"warning: {note}", err=True)
-        return save_detection(
-            result if corrections is None else corrected(result, corrections),
+        final = result if corrections is None else corrected(result, corrections)
+        described = save_detection(
+            final,
             out,
             corrections=corrections,
             automatic=None if corrections is None else result.mask,
             origin=Origin.given(path, patient, self.side.value),
         )
+        if self.dicom:
+            _write_dicom(final, out)
+        return described
+
+
+def _write_dicom(result: Detection, out: Path) -> None:
+    """Write the mask as DICOM; where nothing was detected there is none, and a line says so."""
+    from ..detection.dicom_seg import BRAIN, LESION, save_dicom
+
+    file = out.expanduser() / "mask.dcm"
+    if not result.mask.any():
+        file.unlink(missing_ok=True)
+        typer.echo("warning: no voxel was detected, so that there is no mask.dcm", err=True)
+        return
+    segments = {LESION: result.mask}
+    made = result.patient.prepared
+    if made is not None and made.brain_mask is not None:
+        segments[BRAIN] = made.brain_mask
+    save_dicom(segments, result.patient, file, model=result.model)
 
 
 @contextmanager

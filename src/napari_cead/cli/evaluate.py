@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import Progress, number, progress
-from .options import Cohort, Device, Scheduler, Workers, check_workers
+from .options import Bias, BiasField, Cohort, Device, Scheduler, Strip, Workers, check_workers, preparation
 
 
 def evaluate(
@@ -40,6 +40,8 @@ def evaluate(
             help="Sequence to take, or several with commas; that of the store given as --split, else flair."
         ),
     ] = None,
+    strip: Strip = "auto",
+    bias_field: BiasField = Bias.NEVER,
     workers: Workers = None,
     scheduler: Scheduler = None,
     device: Device = "auto",
@@ -64,6 +66,7 @@ def evaluate(
         split=split,
         folds=folds,
         sequence=None if sequence is None else [name for name in sequence.split(",") if name],
+        preparation=preparation(strip, bias_field, several=True),
         device=device,
         seed=seed,
         workers=workers,

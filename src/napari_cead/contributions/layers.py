@@ -18,13 +18,21 @@ KEY = "napari_cead"
 """Entry of ``layer.metadata`` under which a ``Tag`` lies."""
 
 Role = Literal[
-    "sequence", "lesion mask", "reconstruction", "anomaly map", "detected mask", "corrections", "tile"
+    "sequence",
+    "lesion mask",
+    "reconstruction",
+    "anomaly map",
+    "detected mask",
+    "corrections",
+    "brain mask",
+    "tile",
 ]
 LayerData = tuple[NDArray[Any], dict[str, Any], Literal["image", "labels"]]
 
 # Okabe and Ito's palette: told apart by colour-blind people as well.
 LESION_COLOR = "#56b4e9"
 DETECTED_COLOR = "#e69f00"
+BRAIN_COLOR = "#009e73"
 ANOMALY_RGB = (1.0, 0.0, 1.0)
 
 
@@ -103,7 +111,7 @@ def labels_style(role: Role) -> dict[str, Any]:
     """Return name, colour and opacity of a labels layer."""
     from napari.utils.colormaps import DirectLabelColormap
 
-    color = LESION_COLOR if role == "lesion mask" else DETECTED_COLOR
+    color = {"lesion mask": LESION_COLOR, "brain mask": BRAIN_COLOR}.get(role, DETECTED_COLOR)
     style: dict[str, Any] = {
         "name": role,
         "colormap": DirectLabelColormap(color_dict={0: "transparent", None: color}),

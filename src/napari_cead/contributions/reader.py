@@ -158,7 +158,7 @@ def _result(path: Path, kind: Kind) -> LayerData:
     role: Role = "detected mask" if kind == "mask" else kind
     patient = _alone(path, volume, volume.data.astype(np.float32))
     keywords: dict[str, Any] = {"metadata": {KEY: Tag(role, patient)}, **place(patient)}
-    if kind in ("mask", "corrections"):
+    if kind in ("mask", "corrections", "brain mask"):
         # Of corrections, 1 is painted in and 2 erased.
         labels = volume.data.astype(np.uint8)
         return labels, {**labels_style(role), **keywords}, "labels"

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..atomic import make_folder, strict, to_json, write_text
-from ..errors import CeadWarning, PatientNotFoundError
+from ..errors import CeadWarning, ParameterError, PatientNotFoundError
 from ..json_files import read_json
 from ..patients import PNG_SPACING, find_patients, load_patient, place_below, place_name
+from ..preparing import RAW, Preparation, prepare_patient
 from ..tasks import Failure, tasks
 from ..zoo import Detector, find_model, load_card, load_model
 from .choosing import Params, Settled, settle
@@ -60,6 +61,7 @@ class DetectJob:
         png_spacing: (z, y, x) in mm of PNG slices.
         device: Device to compute on.
         batch_size: Slices at a time.
+        preparation: What is done to each scan first.
     """
 
     path: Path
@@ -73,6 +75,7 @@ class DetectJob:
     png_spacing: tuple[float, float, float]
     device: str
     batch_size: int
+    preparation: Preparation = RAW
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ def detect_cohort(
     png_spacing: tuple[float, float, float] = PNG_SPACING,
     device: str = "auto",
     batch_size: int = GROUP,
+    preparation: Preparation = RAW,
     workers: int | None = 1,
     scheduler: str | None = None,
     on_patient: Callable[[Path, Mapping[str, Any] | str], None] | None = None,
@@ -130,6 +134,7 @@ def detect_cohort(
         png_spacing: (z, y, x) in mm of PNG slices.
         device: See :func:`~napari_cead.devices.pick_device`.
         batch_size: Slices at a time.
+        preparation: What is done to each scan first; a brain mask file goes with one patient.
         workers: See :func:`~napari_cead.tasks.tasks`.
         scheduler: See :func:`~napari_cead.tasks.tasks`.
         on_patient: Called with each patient and its ``detection.json``, or the reason why it is skipped, as they are
@@ -144,6 +149,8 @@ def detect_cohort(
         OutputError: If the folder cannot be written.
         Cancelled: If ``should_stop`` returned true; what is done stays.
     """
+    if preparation.mask_file is not None:
+        raise ParameterError("a brain mask file goes with one patient", mend="name a stripper, or auto")
     top, target = Path(cohort).expanduser(), Path(out).expanduser()
     paths = list(find_patients(top))
     if not paths:
@@ -167,6 +174,7 @@ def detect_cohort(
             png_spacing,
             device,
             batch_size,
+            preparation,
         )
         for path in paths
     ]
@@ -222,6 +230,7 @@ def detect_one(job: DetectJob) -> tuple[bool, dict[str, Any]]:
     before = _before(job, settled, detector, patient)
     if before is not None:
         return True, before
+    patient = prepare_patient(patient, job.preparation, device=job.device)
     result = detect(patient, detector, settled, batch_size=job.batch_size)
     origin = Origin.given(job.path, patient, job.png_first_column)
     return False, save_detection(result, job.out, origin=origin)
@@ -251,7 +260,14 @@ def _before(job: DetectJob, settled: Settled, detector: Detector, patient: Any) 
     )
     whole = all((job.out / f"{name}.nii.gz").is_file() for name in ("anomaly_map", "reconstruction", "mask"))
     same = isinstance(described, dict) and all(described.get(name) == value for name, value in wanted.items())
+    same = same and _asked(described) == job.preparation.as_dict()
     return described if whole and same else None
+
+
+def _asked(described: Mapping[str, Any]) -> Any:
+    """Return the preparation that a result was made with; before there was any, nothing was done."""
+    made = described.get("preparation")
+    return made.get("asked") if isinstance(made, dict) else RAW.as_dict()
 
 
 class _Loaded:

@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import math
-
 from ..patients import Patient
-from ..slices import FAMILY, ContrastFigures, SliceStack, contrast_figures, side_ratios
+from ..slices import FAMILY, ContrastFigures, SliceStack, contrast_figures, unevenness
 from ..zoo import ModelCard
 from ..zoo.card import ContrastRange
 
 SKEWNESS_MARGIN, RIM_MARGIN = 0.5, 0.05
 """Beyond the range of the training patients; or half of that range, if it is more."""
 
-UNEVEN = 0.12
-"""By how much the tissue of one side is brighter before it is told: a fifth at the rims costs a third of the Dice of
-``ce-unet`` (docs/results-detail.md); a real scan freed from its bias field had 0.002."""
-
 
 def evenness_doubt(stack: SliceStack) -> str | None:
     """Say in one clause that one side of a scan is brighter, which is taken for an anomaly; None if none is."""
     if not stack.skull.brain_only:
         return None
-    ratios = side_ratios(stack.scaled, stack.brain)
-    if ratios is None:
-        return None
-    sides = (("left", "right", ratios.left), ("back", "front", ratios.back))
-    one, other, ratio = max(sides, key=lambda side: abs(math.log(side[2])))
-    if ratio < 1:
-        one, other, ratio = other, one, 1 / ratio
-    if ratio < 1 + UNEVEN:
+    uneven = unevenness(stack.scaled, stack.brain)
+    if not uneven:
         return None
     return (
-        f"the {one} of the brain is {ratio - 1:.0%} brighter than the {other}, which may be taken for lesions: take "
-        "the bias field out first, for instance with napari_cead.correct_bias_field"
+        f"{uneven}, which may be taken for lesions: take the bias field out first (--bias-field n4; in Python "
+        "napari_cead.correct_bias_field)"
     )
 
 

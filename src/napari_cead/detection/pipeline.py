@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..metrics import dice
 from ..patients import Patient
+from ..preparing import Preparation, prepare_patient
 from ..slices import SliceStack, slice_stack
 from ..zoo import Detector
 from .cache import ReconstructionCache
@@ -328,6 +329,7 @@ def detect(
     score: str | None = None,
     *,
     options: MapOptions | None = None,
+    preparation: Preparation | None = None,
     batch_size: int = GROUP,
     on_progress: Progress | None = None,
     should_stop: Stop | None = None,
@@ -341,16 +343,20 @@ def detect(
             all else; ``"suggested"`` takes all that it suggests.
         score: Anomaly score; None takes the model's suggestion, else ``"residual"``.
         options: Smoothing and erosion of the map; None leaves it as it is.
+        preparation: What is done to the scan first, from the files' own voxels on; None takes the patient as it is.
         batch_size: Slices at a time. A replay with the same one on the same device gives the identical result.
         on_progress: Called with (slices done, slices in all).
         should_stop: Asked between groups of slices.
 
     Raises:
-        PatientError: If the patient holds no usable brain.
+        PatientError: If the patient holds no usable brain, or cannot be prepared as asked.
+        MissingExtraError: If the skull has to be stripped, and what strips it is not installed.
         ParameterError: If the score is unknown or the model cannot give it, or the batch size is out of range.
         ModelError: If not even a single slice fits into the memory of the CPU.
         Cancelled: If ``should_stop`` returned true.
     """
+    if preparation is not None:
+        patient = prepare_patient(patient, preparation, device=str(detector.device), should_stop=should_stop)
     chosen = settle(detector.card, params, score, options)
     made = run(
         patient,

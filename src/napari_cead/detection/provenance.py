@@ -85,7 +85,8 @@ def source(path: Path | None, volume: NDArray[Any]) -> dict[str, str | None]:
 
 
 def sources(patient: Patient) -> dict[str, dict[str, str | None]]:
-    """Return `source` of the scan that detection uses and of the lesion mask, by their names."""
+    """Return `source` of the scan that detection uses, as it was read, and of the lesion mask, by their names."""
+    patient = patient.raw()
     found = {patient.sequence: source(patient.files.get(patient.sequence), patient.volume())}
     if patient.lesion_mask is not None:
         found[MASK] = source(patient.files.get(MASK), patient.lesion_mask)

@@ -25,6 +25,7 @@ from ..patients import (
     save_volume,
 )
 from ..patients.png import Side
+from ..preparing import FLAGS, N4, NEVER
 from ..zoo import find_models
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def find_origin(patient: Patient) -> Origin | None:
     The files are read and compared: they may have changed since, a sequence may have been resampled onto the grid
     of another one, or the patient may be layers of a viewer. A lesion mask that is not the one on disk is left out.
     """
+    patient = patient.raw()
     place = patient.files.get(patient.sequence)
     if place is None:
         return None
@@ -121,6 +123,7 @@ def write_scan(patient: Patient, file: Path) -> Grid | None:
     Raises:
         OutputError: If the file cannot be written.
     """
+    patient = patient.raw()
     for kept in (patient, replace(patient, grid=replace(patient.grid, header=nib.Nifti2Header()))):
         save_volume(patient.volume(), kept, file)
         again = _load(file, patient.sequence, None, None)
@@ -146,7 +149,11 @@ def model_argument(name: str, folder: Path | None) -> str:
 
 
 def replay_command(
-    result: Detection, origin: Origin, out: Path, corrections: Path | None = None
+    result: Detection,
+    origin: Origin,
+    out: Path,
+    corrections: Path | None = None,
+    brain: Path | None = None,
 ) -> list[str]:
     """Return the command that makes the same mask: program and arguments, nothing left to a default.
 
@@ -155,12 +162,16 @@ def replay_command(
         origin: Where its patient can be loaded from.
         out: Folder for the results of the command.
         corrections: File of what was painted into the mask.
+        brain: File of the mask that the skull was stripped with: what finds the brain may not find the same elsewhere.
     """
     patient = result.patient
+    evened = patient.prepared is not None and patient.sequence in patient.prepared.corrected
     flags = {
         "--model": model_argument(result.model, result.model_folder),
         "--sequence": patient.sequence,
         "--mask": origin.mask,
+        FLAGS["strip"]: NEVER if brain is None else brain,
+        FLAGS["bias_field"]: N4 if evened else NEVER,
         "--score": result.score,
         **{flag: repr(getattr(result.params, name)) for name, flag in PARAM_FLAGS.items() if name != INSIDE},
         **{

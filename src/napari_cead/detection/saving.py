@@ -21,6 +21,7 @@ from ..json_files import version_of
 from ..metrics import precision, recall, volume_ml
 from ..patients import MASK, Grid, Patient, disk_files, place_of, save_volume
 from ..patients.marks import Kind
+from ..preparing import N4, RAW
 from .corrections import Corrections
 from .pipeline import Detection
 from .provenance import device_name, file_sha256, sources, versions
@@ -30,6 +31,7 @@ SCHEMA_VERSION = 1
 
 SCAN, REFERENCE = "scan.nii.gz", "reference.nii.gz"
 CORRECTIONS, AUTOMATIC = "corrections.nii.gz", "mask_automatic.nii.gz"
+BRAIN = "brain_mask.nii.gz"
 
 KINDS: dict[str, Kind] = {
     "anomaly_map": "anomaly map",
@@ -37,10 +39,11 @@ KINDS: dict[str, Kind] = {
     "mask": "mask",
     "mask_automatic": "mask",
     "corrections": "corrections",
+    "brain_mask": "brain mask",
 }
 """What the files are marked as in their headers."""
 
-EXTRAS = (SCAN, REFERENCE, CORRECTIONS, AUTOMATIC)
+EXTRAS = (SCAN, REFERENCE, CORRECTIONS, AUTOMATIC, BRAIN)
 """Files that are written where they are needed."""
 
 REPLAY = "replay"
@@ -96,6 +99,19 @@ def described_settings(result: Detection) -> dict[str, Any]:
     }
 
 
+def described_preparation(patient: Patient) -> dict[str, Any]:
+    """Return what was asked for and done before any model saw the scan, as JSON values."""
+    made = patient.prepared
+    if made is None:
+        return {"asked": RAW.as_dict(), "stripper": None, "bias_field": None}
+    return {
+        "asked": dict(made.asked),
+        "stripper": made.stripper or None,
+        "bias_field": N4 if patient.sequence in made.corrected else None,
+        **made.facts,
+    }
+
+
 def summary(result: Detection) -> dict[str, Any]:
     """Return everything about a detection but its volumes, as strict JSON values (NaN is None)."""
     patient, reference = result.patient, result.patient.lesion_mask
@@ -107,6 +123,7 @@ def summary(result: Detection) -> dict[str, Any]:
             "model": result.model,
             "sha256": result.sha256,
             "model_folder": None if result.model_folder is None else result.model_folder.absolute(),
+            "preparation": described_preparation(patient),
             "preprocessing": dict(result.preparation),
             **described_settings(result),
             "dice": result.dice,
@@ -136,10 +153,10 @@ def save_detection(
 ) -> dict[str, Any]:
     """Write ``anomaly_map``, ``reconstruction`` and ``mask`` (``.nii.gz``) and a JSON summary.
 
-    The summary holds the command that makes the same files again. Where no file on disk gives this patient, the
-    scan is written too (``scan``), and likewise the lesion mask (``reference``); the command uses them. All files
-    are written aside first and then moved into place, the JSON last, so that a failure leaves nothing
-    half-written.
+    Where the skull was stripped, the mask of the brain is written too (``brain_mask``). The summary holds the command
+    that makes the same files again. Where no file on disk gives this patient, the scan is written too (``scan``), and
+    likewise the lesion mask (``reference``); the command uses them. All files are written aside first and then moved
+    into place, the JSON last, so that a failure leaves nothing half-written.
 
     Args:
         result: From ``detect``; with corrections, its mask is the corrected one.
@@ -171,6 +188,7 @@ def save_detection(
             "mask": result.mask,
             "mask_automatic": None if corrections is None else automatic,
             "corrections": None if corrections is None else corrections.volume(),
+            "brain_mask": None if result.patient.prepared is None else result.patient.prepared.brain_mask,
         }
         on_grid = replace(result.patient, grid=grid)
         for name, volume in volumes.items():
@@ -301,7 +319,8 @@ def _described(
         described["warnings"].append(_NOT_REPEATABLE)
     else:
         painted = None if corrections is None else target / CORRECTIONS
-        command = replay_command(result, origin, target / REPLAY, painted)
+        brain = target / BRAIN if BRAIN in files else None
+        command = replay_command(result, origin, target / REPLAY, painted, brain)
         described["command"] = {"shell": quoted(command), "argv": command}
     described["files"] = files
     return described

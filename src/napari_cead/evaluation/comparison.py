@@ -17,6 +17,7 @@ from ..detection import SCORES, PostprocessParams, available_scores, check_score
 from ..detection.provenance import versions
 from ..devices import pick_device
 from ..errors import OutputError, ParameterError, PatientError, extra
+from ..preparing import RAW, Preparation
 from ..tasks import Tasks, tasks
 from ..training.splits import PARTS
 from ..zoo import ModelCard, damaged_models, find_model, find_models, load_card
@@ -58,6 +59,7 @@ def evaluate(
     scheduler: str | None = None,
     folds: int | None = None,
     on_progress: Progress | None = None,
+    preparation: Preparation = RAW,
     should_stop: Stop | None = None,
 ) -> Evaluation:
     """Evaluate models on a cohort beside baselines without a network, and write the results.
@@ -97,6 +99,7 @@ def evaluate(
             "__main__":`` around the call.
         scheduler: Address of a running Dask cluster to use instead; its workers see the same files.
         folds: Number of folds where there are no validation patients.
+        preparation: What is done to each scan first.
         on_progress: Called with (steps done, steps in all).
         should_stop: Asked between patients.
 
@@ -118,7 +121,12 @@ def evaluate(
     chosen, notes = _models(models, scores)
     where = str(pick_device(device))
     wanted = (sequence,) if sequence is None or isinstance(sequence, str) else tuple(dict.fromkeys(sequence))
-    splits = [split_cohort(cohort, split, sequence=name, png_spacing=png_spacing) for name in wanted]
+    if preparation.mask_file is not None:
+        raise ParameterError("a brain mask file goes with one patient", mend="name a stripper, or auto")
+    splits = [
+        split_cohort(cohort, split, sequence=name, png_spacing=png_spacing).prepared(preparation)
+        for name in wanted
+    ]
     if split is None and chosen:
         notes.append(_NO_SPLIT if folds is None else _IN_FOLDS)
     parts = [
@@ -127,7 +135,7 @@ def evaluate(
     fold = _folds(parts, folds, seed)
     steps = Steps(sum(part.steps(rules, bool(fold)) for part in parts), on_progress)
     rules = tuple(dict.fromkeys(rules))
-    with _kept(Path(out), _identity(parts, chosen, rules, quantile, where)) as folder:
+    with _kept(Path(out), _identity(parts, chosen, rules, quantile, where, preparation)) as folder:
         try:
             with tasks(workers, scheduler, device=device) as crew:
                 for part in parts:
@@ -154,6 +162,7 @@ def evaluate(
         evaluation = Evaluation(
             cohort=Path(cohort),
             sequence=first.split.sequence,
+            preparation=preparation.as_dict(),
             sequences=tuple(part.split.sequence for part in parts),
             split=first.split.source,
             seed=seed,
@@ -337,6 +346,7 @@ def _identity(
     rules: Sequence[Rule],
     quantile: float | None,
     device: str,
+    preparation: Preparation,
 ) -> str:
     """Return a hash of everything that what is measured depends on, but the patients."""
     return hashlib.sha256(
@@ -350,6 +360,7 @@ def _identity(
                 "rules": list(rules),
                 "quantile": quantile,
                 "device": device,
+                "preparation": preparation.as_dict(),
                 "versions": versions(),
                 # What a development version adds to the steps changes masks before it changes a version.
                 "steps": list(PostprocessParams.model_fields),

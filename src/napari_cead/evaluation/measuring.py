@@ -21,6 +21,7 @@ from ..metrics import Candidates, ImageQuality, PatientCounts, candidates, hd95,
 from ..metrics.overlap import NAN
 from ..patients import PNG_SPACING, Patient, load_patient
 from ..patients.lesion_masks import NOT_USED
+from ..preparing import prepare_patient
 from ..slices import slice_marks
 from ..zoo import Detector
 from ..zoo.recognising import was_trained_on
@@ -83,6 +84,7 @@ def load_member(
     *,
     png_spacing: tuple[float, float, float] = PNG_SPACING,
     assume_healthy: bool = False,
+    device: str = "auto",
 ) -> Patient:
     """Load a patient of a cohort.
 
@@ -91,9 +93,11 @@ def load_member(
         sequence: Sequence to use.
         png_spacing: (z, y, x) in mm of PNG slices.
         assume_healthy: Whether an unlabelled patient is healthy; it is an error if not.
+        device: Where a skull is stripped, if the member's preparation asks for it.
 
     Raises:
         PatientError: If the patient cannot be used.
+        MissingExtraError: If a skull has to be stripped and what strips it is not installed.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CeadWarning)  # they are in patient.warnings
@@ -101,7 +105,9 @@ def load_member(
     if patient.lesion_mask is None and not assume_healthy:
         reason = next((note.split("; ")[0] for note in patient.warnings if NOT_USED in note), UNLABELLED)
         raise PatientError(reason, file=member.path, mend="add the mask, an empty one for a healthy patient")
-    return patient
+    return (
+        patient if member.preparation.nothing else prepare_patient(patient, member.preparation, device=device)
+    )
 
 
 def measure(

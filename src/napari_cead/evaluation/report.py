@@ -94,6 +94,7 @@ def described(evaluation: Evaluation) -> dict[str, Any]:
             "cohort": evaluation.cohort,
             "sequence": evaluation.sequence,
             "sequences": evaluation.sequences or (evaluation.sequence,),
+            "preparation": dict(evaluation.preparation),
             "split": evaluation.split,
             "seed": evaluation.seed,
             "resamples": evaluation.resamples,

@@ -455,6 +455,7 @@ class Evaluation:
         curves: Dice over the threshold.
         pictures: Slices to look at; they are in no table.
         folds: Names of the patients of each fold, whose settings the others chose; empty without folds.
+        preparation: What was done to each scan first: ``strip`` and ``bias_field``.
     """
 
     cohort: Path
@@ -474,6 +475,7 @@ class Evaluation:
     curves: tuple[Curve, ...] = field(default=(), repr=False)
     pictures: tuple[SlicePicture, ...] = field(default=(), repr=False)
     folds: tuple[tuple[str, ...], ...] = ()
+    preparation: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def choosers(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import ParameterError, PatientNotFoundError
 from ..patients import PNG_SPACING, find_files, find_patients, is_patient
 from ..patients.aliases import is_zip
+from ..preparing import RAW, Preparation
 from ..training.sources import shows, unique_names
 from ..training.splits import PARTS, Part, read_split
 
@@ -29,12 +30,14 @@ class Member:
         path: Folder or file of the patient.
         part: Part of the split.
         slices: The patient's slices that belong to the part; None: all.
+        preparation: What is done to the scan first.
     """
 
     name: str
     path: Path
     part: Part
     slices: tuple[int, ...] | None = None
+    preparation: Preparation = RAW
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,11 @@ class Split:
     unassigned: tuple[tuple[str, Path], ...] = ()
     assume_healthy: bool = False
     warnings: tuple[str, ...] = ()
+
+    def prepared(self, preparation: Preparation) -> Split:
+        """Return the same split with what is done to each scan first."""
+        members = tuple(replace(member, preparation=preparation) for member in self.members)
+        return replace(self, members=members)
 
     def part(self, part: Part) -> tuple[Member, ...]:
         """Return the patients of one part."""

@@ -104,7 +104,11 @@ def measure_group(job: MeasureJob) -> dict[int, str]:
     if not missing:
         return {}
     patient = load_member(
-        job.member, job.sequence, png_spacing=job.png_spacing, assume_healthy=job.assume_healthy
+        job.member,
+        job.sequence,
+        png_spacing=job.png_spacing,
+        assume_healthy=job.assume_healthy,
+        device=next((spec.device for spec in job.subjects.values() if spec.folder is not None), "auto"),
     )
     job.folder.mkdir(parents=True, exist_ok=True)
     failed: dict[int, str] = {}

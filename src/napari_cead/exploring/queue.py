@@ -28,6 +28,7 @@ from ..errors import Cancelled, CeadError, CeadWarning, NotReadyError, OutputErr
 from ..json_files import read_json
 from ..patients import find_files, find_patients, is_patient, load_patient
 from ..patients.aliases import is_zip
+from ..preparing import Preparation
 from ..zoo import Detector, load_model
 from .queue_items import QueueItem, QueueResult, QueueSettings
 
@@ -286,6 +287,7 @@ class _Run:
             settings.params,
             settings.score,
             options=settings.options,
+            preparation=Preparation(),  # nobody is there to press the button of the dock
             batch_size=settings.batch_size,
             on_progress=self._progress,
             should_stop=self._stop,

@@ -22,12 +22,13 @@ from ..detection.reconstruct import GROUP
 from ..detection.scores import looks_through, needs_gradient
 from ..errors import Cancelled, NotReadyError
 from ..patients import Patient, load_patient
+from ..preparing import GIVEN, N4, NEVER, RAW, Preparation, prepare_patient
 from .analysis import Analysis, Key
 from .history import History
 from .loaded import LoadedModel
 from .opened import Opened, Settings, carried_over
 from .session_settings import SessionSettings, Stop
-from .settings_file import check_same_patient, export_analysis, load_corrections, read_settings
+from .settings_file import check_same_patient, export_analysis, load_brain, load_corrections, read_settings
 from .streaming import Streaming
 
 DEFAULT_MODEL = "ce-unet"
@@ -87,6 +88,81 @@ class Session(SessionSettings):
         if analysis is not None:
             self.mask_changed.emit(analysis)
         self.analyses_changed.emit(self.analyses)
+
+    # -- preparation ---------------------------------------------------------------------------------------
+
+    def prepare(
+        self,
+        preparation: Preparation | None = None,
+        *,
+        brain: NDArray[Any] | None = None,
+        device: str = "auto",
+        on_progress: Progress | None = None,
+        should_stop: Stop | None = None,
+    ) -> Patient:
+        """Prepare the current patient, from its scans as they were read; the analyses of it become void.
+
+        Args:
+            preparation: What to do, as `napari_cead.prepare_patient` takes it.
+            brain: (Z, Y, X) labels: a brain mask that somebody drew or repaired.
+            device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+            on_progress: Called with (steps done, steps in all).
+            should_stop: Asked several times a second.
+
+        Raises:
+            CeadError: If there is no patient, or it cannot be prepared like that.
+            Cancelled: If ``should_stop`` returned true, or another patient was opened meanwhile.
+        """
+        patient = self._patient
+        if patient is None:
+            raise NotReadyError("there is no patient yet", mend="open a patient first")
+        made = prepare_patient(
+            patient,
+            preparation,
+            brain=brain,
+            device=device,
+            on_progress=on_progress,
+            should_stop=lambda: self._patient is not patient or (should_stop is not None and should_stop()),
+        )
+        if self._patient is not patient:
+            raise Cancelled
+        return self.use(made)
+
+    def strip(self, stripper: str, **how: Any) -> Patient:
+        """Strip the skull of the current patient; a bias field that was taken out is taken out again.
+
+        Args:
+            stripper: As ``Preparation.strip``.
+            **how: As for `prepare`.
+        """
+        return self.prepare(Preparation(stripper, N4 if self._evened else NEVER), **how)
+
+    def use_brain(self, brain: NDArray[Any], **how: Any) -> Patient:
+        """Take a brain mask (Z, Y, X) that somebody drew or repaired for the current patient.
+
+        Args:
+            brain: Above 0 is brain.
+            **how: As for `prepare`.
+        """
+        return self.prepare(Preparation(NEVER, N4 if self._evened else NEVER), brain=brain, **how)
+
+    def even_out(self, **how: Any) -> Patient:
+        """Take the bias field out of the current patient's scan; a skull that was stripped stays stripped.
+
+        Args:
+            **how: As for `prepare`.
+        """
+        done = None if self._patient is None else self._patient.prepared
+        if done is None or done.brain_mask is None:
+            return self.prepare(RAW.replace(bias_field=N4), **how)
+        if done.stripper == GIVEN:
+            return self.prepare(RAW.replace(bias_field=N4), brain=done.brain_mask, **how)
+        return self.prepare(Preparation(done.asked["strip"], N4), **how)
+
+    @property
+    def _evened(self) -> bool:
+        patient = self._patient
+        return patient is not None and patient.prepared is not None and bool(patient.prepared.corrected)
 
     # -- detection -----------------------------------------------------------------------------------------
 
@@ -347,6 +423,11 @@ class Session(SessionSettings):
         if patient is None:
             raise NotReadyError("there is no patient yet", mend="open a patient first")
         notes = [*settings.notes, *check_same_patient(settings, patient)]
+        brain = load_brain(settings, patient)
+        if brain is not None or settings.evened or patient.prepared is not None:
+            patient = self.prepare(
+                RAW.replace(bias_field=N4 if settings.evened else NEVER), brain=brain, should_stop=should_stop
+            )
         corrections = load_corrections(settings, patient)
         analysis = self.detect(
             self._loaded.folder_of(settings.sha256) or settings.model,

@@ -14,10 +14,11 @@ from ..detection import Detection, MapOptions, PostprocessParams, save_detection
 from ..detection.corrections import Corrections, read_corrections
 from ..detection.provenance import file_sha256, voxels_sha256
 from ..detection.reconstruct import GROUP
-from ..detection.saving import read_summary
+from ..detection.saving import BRAIN, read_summary
 from ..errors import MaskError, ParameterError, SettingsFileError
 from ..json_files import Saved, first_wrong, from_saved
 from ..patients import MASK, Patient
+from ..patients.brain_masks import brain_on_grid
 
 SETTINGS_FILE = "settings.json"
 """What `export_analysis` writes."""
@@ -78,6 +79,9 @@ class SavedSettings:
         file: The JSON file itself.
         corrections_file: What was painted, beside the JSON file; None if nothing was.
         corrections_sha256: Checksum of that file.
+        brain_file: The brain mask that the skull was stripped with, beside the JSON file; None if none was.
+        brain_sha256: Checksum of that file.
+        evened: Whether the bias field was taken out.
         notes: What was assumed because the file does not say it, and what it says that is not known here.
     """
 
@@ -94,6 +98,9 @@ class SavedSettings:
     file: Path
     corrections_file: Path | None = None
     corrections_sha256: str | None = None
+    brain_file: Path | None = None
+    brain_sha256: str | None = None
+    evened: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -126,6 +133,16 @@ class _CorrectionsEntry(Saved):
     removed_voxels: Any = None
 
 
+class _PreparationEntry(Saved):
+    asked: Any = None
+    stripper: Any = None
+    bias_field: Literal["n4"] | None = None
+    version: Any = None
+    device: Any = None
+    file: Any = None
+    brain_ml: Any = None
+
+
 class _File(Saved):
     """What `save_detection` writes. The fields of type Any tell about the result, and nothing is made of them."""
 
@@ -141,6 +158,7 @@ class _File(Saved):
     patient: _Word
     sources: dict[_Word, Source] = Field(default_factory=dict)
     corrections: _CorrectionsEntry | None = None
+    preparation: _PreparationEntry | None = None
     model_folder: Any = None
     preprocessing: Any = None
     rule: Any = None
@@ -176,6 +194,7 @@ def read_settings(path: str | Path) -> SavedSettings:
         raise SettingsFileError(first_wrong(error), file=file, mend=_AGAIN) from None
     except ParameterError as error:
         raise SettingsFileError(error.reason, file=file, mend=_AGAIN) from None
+    brain = _brain_checksum(read)
     return SavedSettings(
         model=read.model,
         sha256=read.sha256,
@@ -190,11 +209,22 @@ def read_settings(path: str | Path) -> SavedSettings:
         file=file,
         corrections_file=None if read.corrections is None else file.parent / read.corrections.file,
         corrections_sha256=None if read.corrections is None else read.corrections.sha256,
+        brain_file=None if brain is None else file.parent / BRAIN,
+        brain_sha256=brain,
+        evened=read.preparation is not None and read.preparation.bias_field is not None,
         notes=tuple(
             f"{file.name}: {note}"
             for note in (*notes, *of_params, *(of_options if "options" in values else ()))
         ),
     )
+
+
+def _brain_checksum(read: _File) -> str | None:
+    """Return the checksum of the brain mask of a result whose skull was stripped; None for any other."""
+    if read.preparation is None or read.preparation.stripper is None or not isinstance(read.files, dict):
+        return None
+    found = read.files.get(BRAIN)
+    return found if isinstance(found, str) else None
 
 
 _AGAIN = "export the settings again"
@@ -221,7 +251,7 @@ def check_same_patient(settings: SavedSettings, patient: Patient) -> list[str]:
     found = []
     if settings.sequence != patient.sequence:
         found.append(f"the settings were made for {settings.sequence}, this is {patient.sequence}")
-    elif _differs(settings.sources.get(settings.sequence), patient, patient.sequence, patient.volume()):
+    elif _differs(settings.sources.get(settings.sequence), patient, patient.sequence, patient.raw().volume()):
         found.append(f"the settings were made for another scan ({settings.patient}) than {patient.name}")
     if _differs(settings.sources.get(MASK), patient, MASK, patient.lesion_mask):
         found.append("the settings were made with another lesion mask, so that Dice is another one")
@@ -257,3 +287,26 @@ def load_corrections(settings: SavedSettings, patient: Patient) -> Corrections |
     if settings.corrections_sha256 is not None and file_sha256(file) != settings.corrections_sha256:
         raise MaskError("the corrections have changed since they were exported", file=file, mend=mend)
     return read_corrections(file, patient)
+
+
+def load_brain(settings: SavedSettings, patient: Patient) -> NDArray[np.bool_] | None:
+    """Return the brain mask (Z, Y, X) that the skull was stripped with, None if none was.
+
+    No stripper runs for it: a name in a file may be any command.
+
+    Args:
+        settings: From `read_settings`.
+        patient: The patient to strip.
+
+    Raises:
+        MaskError: If the file is missing, has changed since, or does not fit the patient.
+    """
+    file = settings.brain_file
+    if file is None:
+        return None
+    mend = "put the exported file back, or strip the skull anew"
+    if file.is_symlink() or not file.is_file():
+        raise MaskError("the brain mask is missing", file=file, mend=mend)
+    if file_sha256(file) != settings.brain_sha256:
+        raise MaskError("the brain mask has changed since it was exported", file=file, mend=mend)
+    return brain_on_grid(patient, file)[0]

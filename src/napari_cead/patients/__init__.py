@@ -18,6 +18,7 @@ from .loading import load_patient
 from .patient import Patient
 from .places import disk_files, is_pictures, place_of
 from .png import PNG_SPACING
+from .prepared import Prepared
 from .saving import save_volume
 from .skull_stripping import hd_bet_command, strip_with_hd_bet
 
@@ -29,6 +30,7 @@ __all__ = [
     "Grid",
     "Patient",
     "PatientFiles",
+    "Prepared",
     "SeriesError",
     "correct_bias_field",
     "disk_files",

@@ -34,11 +34,7 @@ def within_brain(
         PatientError: If a sequence is 0 everywhere inside the mask.
     """
     file = Path(mask).expanduser() if isinstance(mask, str | Path) else None
-    brain, notes = (
-        _from_file(file, patient, png_first_column)
-        if file is not None
-        else _from_array(np.asarray(mask), patient)
-    )
+    brain, notes = brain_on_grid(patient, mask, png_first_column=png_first_column)
     sequences = {name: np.where(brain, volume, np.float32(0)) for name, volume in patient.sequences.items()}
     for name, volume in sequences.items():
         if not volume.any():
@@ -46,6 +42,19 @@ def within_brain(
                 f"{name} is 0 everywhere inside the brain mask", file=file or patient.name, mend=_MEND
             )
     return replace(patient, sequences=sequences, warnings=(*patient.warnings, *notes))
+
+
+def brain_on_grid(
+    patient: Patient, mask: str | Path | NDArray[Any], *, png_first_column: Side = "left"
+) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    """Return a brain mask (Z, Y, X) on the patient's grid, and what had to be assumed; see `within_brain`.
+
+    Raises:
+        MaskError: If the mask cannot be read, is an image, is empty, has another shape, or lies outside the scan.
+    """
+    if isinstance(mask, str | Path):
+        return _from_file(Path(mask).expanduser(), patient, png_first_column)
+    return _from_array(np.asarray(mask), patient)
 
 
 def _from_array(labels: NDArray[Any], patient: Patient) -> tuple[NDArray[np.bool_], tuple[str, ...]]:

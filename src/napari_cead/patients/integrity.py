@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,23 @@ Code = Literal[
     "slice-gap",
     "series",
     "same-name",
+    "preparation",
 ]
+
+
+class Prepares(Protocol):
+    """What is said about a scan by who prepares it."""
+
+    @property
+    def needs(self) -> Sequence[str]:
+        """What the scan has that has to go before a run."""
+
+    @property
+    def findings(self) -> Sequence[str]:
+        """What speaks against that, each in one clause."""
+
+
+Ready = Callable[[Path, str, NDArray[np.float32], Grid], Prepares]
 
 CODES: tuple[Code, ...] = get_args(Code)
 
@@ -105,6 +121,7 @@ class CheckedPatient:
         lesion_ml: Volume of the lesion mask in mL; None without a mask that can be used.
         labels: Values above 0 of the lesion mask; all count as lesion.
         unreadable: The sequences that are there and cannot be read.
+        needs: What its scan has that has to go before a run, if somebody was asked.
         findings: What does not fit.
     """
 
@@ -117,6 +134,7 @@ class CheckedPatient:
     lesion_ml: float | None = None
     labels: tuple[int, ...] = ()
     unreadable: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
 
 
@@ -173,6 +191,7 @@ def check_cohort(
     sequence: str | None = None,
     *,
     png_spacing: tuple[float, float, float] = PNG_SPACING,
+    ready: Ready | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> CohortCheck:
@@ -189,6 +208,8 @@ def check_cohort(
         cohort: Folder whose descendants are patients, or one patient.
         sequence: A sequence that every patient has to have; None: those that most have.
         png_spacing: (z, y, x) in mm of PNG slices.
+        ready: Asked about the scan that a run would take: its file, sequence, volume (Z, Y, X) with a background of 0,
+            and grid. Returns what it needs before a run, and what speaks against that.
         on_progress: Called with (patients done, patients in all).
         should_stop: Asked between patients.
 
@@ -204,7 +225,7 @@ def check_cohort(
         raise PatientNotFoundError(what, file=top, mend="give a folder that holds patients")
     patients: list[CheckedPatient] = []
     with ThreadPoolExecutor(_PATIENTS) as pool:
-        tasks = [pool.submit(_check, place, sequence or "flair", png_spacing) for place in places]
+        tasks = [pool.submit(_check, place, sequence or "flair", png_spacing, ready) for place in places]
         try:
             for done, task in enumerate(tasks, start=1):
                 if should_stop is not None and should_stop():
@@ -248,7 +269,9 @@ def _among_others(patient: CheckedPatient, expected: Iterable[str], names: Count
     return replace(patient, findings=tuple(findings))
 
 
-def _check(place: Path, sequence: str, png_spacing: tuple[float, float, float]) -> CheckedPatient:
+def _check(
+    place: Path, sequence: str, png_spacing: tuple[float, float, float], ready: Ready | None
+) -> CheckedPatient:
     """Read one patient and judge it by itself."""
     try:
         files = find_files(place, sequence)
@@ -256,14 +279,23 @@ def _check(place: Path, sequence: str, png_spacing: tuple[float, float, float]) 
         return CheckedPatient(
             place.name, place, findings=(Finding(place.name, "unrecognised", place, _brief(error)),)
         )
-    return _Patient(place, files, png_spacing).judged()
+    return _Patient(place, files, png_spacing, sequence, ready).judged()
 
 
 class _Patient:
     """One patient while it is looked at."""
 
-    def __init__(self, place: Path, files: PatientFiles, png_spacing: tuple[float, float, float]) -> None:
+    def __init__(
+        self,
+        place: Path,
+        files: PatientFiles,
+        png_spacing: tuple[float, float, float],
+        wanted: str,
+        ready: Ready | None,
+    ) -> None:
         self.place, self.files, self.png_spacing = place, files, png_spacing
+        self.wanted, self.ready = wanted, ready
+        self.needs: tuple[str, ...] = ()
         self.findings: list[Finding] = []
 
     def judged(self) -> CheckedPatient:
@@ -285,6 +317,8 @@ class _Patient:
         for name, volume in volumes.items():
             clean = self._judge_scan(name, files.sequences[name], volume, first)
             scan = clean if volume is first else scan
+            if clean is not None and name == (self.wanted if self.wanted in volumes else order[0]):
+                self._judge_readiness(name, files.sequences[name], clean, volume.grid)
         mask, lesion, labelled = None, None, files.mask is not None
         if files.mask is not None and (mask := self._read(files.mask)) is not None:
             self._judge_header(files.mask, mask)
@@ -310,6 +344,7 @@ class _Patient:
             None if lesion is None else int(np.count_nonzero(lesion)) * voxel / 1000,
             () if lesion is None or mask is None else _labels(mask.data),
             tuple(name for name in order if name not in volumes),
+            self.needs,
             tuple(self.findings),
         )
 
@@ -390,6 +425,14 @@ class _Patient:
                 return None
             self._judge_grid(f"the {name} scan", file, whole.grid, first.grid)
         return clean
+
+    def _judge_readiness(self, name: str, file: Path, scan: NDArray[np.float32], grid: Grid) -> None:
+        if self.ready is None:
+            return
+        found = self.ready(file, name, scan, grid)
+        self.needs = tuple(found.needs)
+        for sentence in found.findings:
+            self._find("preparation", file, sentence)
 
     def _judge_grid(self, what: str, file: Path, grid: Grid, wanted: Grid) -> None:
         if grid.matches(wanted):

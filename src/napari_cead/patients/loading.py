@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings as python_warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +40,7 @@ def load_patient(
     brain_mask: str | Path | None = None,
     png_first_column: Side = "left",
     png_spacing: tuple[float, float, float] = PNG_SPACING,
+    prepare: Callable[[Patient], Patient] | None = None,
 ) -> Patient:
     """Load a patient from a folder, a scan, a DICOM series or a zip; ``docs/formats.md`` lists what can be opened.
 
@@ -53,6 +55,7 @@ def load_patient(
         brain_mask: Brain mask file, for a scan that is not skull-stripped: outside of it the sequences become 0.
         png_first_column: Side of the patient that column 0 of PNG slices shows.
         png_spacing: (z, y, x) in mm of PNG slices.
+        prepare: What is done to the patient then: a ``Preparation`` strips the skull, for instance.
 
     Returns:
         The patient on the grid of the chosen sequence, in canonical LPS order. Other sequences on other
@@ -77,6 +80,8 @@ def load_patient(
         png_first_column=png_first_column,
         png_spacing=png_spacing,
     )
+    if prepare is not None:
+        patient = prepare(patient)
     for note in patient.warnings:
         python_warnings.warn(note, CeadWarning, stacklevel=2)
     return patient

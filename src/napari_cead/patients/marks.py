@@ -24,7 +24,7 @@ from .aliases import MASK, NIFTI_SUFFIXES, stem
 from .places import place_of
 from .repairs import repairs
 
-Kind = Literal["mask", "anomaly map", "reconstruction", "corrections"]
+Kind = Literal["mask", "anomaly map", "reconstruction", "corrections", "brain mask"]
 """What a result is."""
 
 MADE: dict[Kind, str] = {
@@ -32,6 +32,7 @@ MADE: dict[Kind, str] = {
     "anomaly map": "an anomaly map that napari-cead made",
     "reconstruction": "a reconstruction that napari-cead made",
     "corrections": "corrections of a mask that napari-cead detected",
+    "brain mask": "a brain mask that napari-cead used",
 }
 """What a result is, for sentences."""
 
@@ -43,6 +44,7 @@ _INTENTS: dict[Kind, str] = {
     "anomaly map": "napari-cead map",
     "reconstruction": "napari-cead rec",
     "corrections": "napari-cead fix",
+    "brain mask": "napari-cead bet",
 }  # 16 bytes at most
 _VERSION = 1
 _COMMENT = 6

@@ -19,6 +19,7 @@ from ..errors import (
 )
 from .grid import Grid
 from .lesion_masks import unlike_lesions
+from .prepared import Prepared
 from .volumes import clean_intensities, clean_mask
 
 
@@ -38,6 +39,7 @@ class Patient:
         grid: The grid of the files, for writing results back onto it.
         files: Where each sequence (and ``"seg"``) came from.
         warnings: What was assumed, repaired or left out.
+        prepared: What was done to the scans since they were read; None for nothing.
 
     Raises:
         PatientError: If sequences disagree in shape, hold nothing, or lack ``sequence``.
@@ -52,6 +54,7 @@ class Patient:
     grid: Grid = field(repr=False)
     files: Mapping[str, Path] = field(default_factory=dict, repr=False)
     warnings: tuple[str, ...] = ()
+    prepared: Prepared | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         shape = self.grid.canonical_shape
@@ -154,6 +157,13 @@ class Patient:
             PatientError: If the patient lacks it.
         """
         return self.select(sequence or self.sequence).sequences[sequence or self.sequence]
+
+    def raw(self) -> Patient:
+        """Return the same patient with its scans as they were read, before a skull was stripped or a field evened."""
+        if self.prepared is None:
+            return self
+        notes = tuple(note for note in self.warnings if note not in self.prepared.notes)
+        return replace(self, sequences=dict(self.prepared.raw), warnings=notes, prepared=None)
 
     def select(self, sequence: str) -> Patient:
         """Return the same patient with another default sequence.

@@ -77,7 +77,17 @@ def strip_with_hd_bet(
         write_volume(volume.data, volume.grid, given)
         arguments = ["-i", str(given), "-o", str(folder / "scan.nii.gz"), "-device", device]
         arguments += ["--save_bet_mask", "--no_bet_image"] + (["--disable_tta"] if device == "cpu" else [])
-        _run([*command, *arguments], source, on_output, should_stop)
+        run_tool(
+            [*command, *arguments],
+            "HD-BET",
+            source,
+            on_output=on_output,
+            should_stop=should_stop,
+            mend="try --device cpu, or give a brain mask file"
+            if "cuda" in arguments
+            else "give a brain mask file",
+            how_to_install=HOW_TO_INSTALL,
+        )
         mask = next((folder / name for name in _NAMES if (folder / name).is_file()), None)
         if mask is None:
             raise PatientError(
@@ -94,12 +104,31 @@ def strip_with_hd_bet(
         return write_volume(brain.data, brain.grid, target)
 
 
-def _run(
+def run_tool(
     command: list[str],
-    source: Path,
-    on_output: Callable[[str], None] | None,
-    should_stop: Callable[[], bool] | None,
+    what: str,
+    source: str | Path,
+    *,
+    on_output: Callable[[str], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    mend: str = "give a brain mask file",
+    how_to_install: str = "",
 ) -> None:
+    """Run a program until it ends, or somebody asks to stop.
+
+    Args:
+        command: The program and its arguments; no shell is involved.
+        what: What the program is called in an error.
+        source: The scan it works on, for the message of an error.
+        on_output: Called with every line that it prints, from this thread.
+        should_stop: Asked ten times a second; the program ends within seconds.
+        mend: What to do if it fails.
+        how_to_install: What to do if it cannot be started.
+
+    Raises:
+        PatientError: If it cannot be started, or fails; the sentence ends with its last line.
+        Cancelled: If ``should_stop`` returned true.
+    """
     try:
         process = subprocess.Popen(
             command,
@@ -112,7 +141,7 @@ def _run(
         )
     except OSError as error:
         raise PatientError(
-            f"HD-BET cannot be started ({error.strerror or error})", file=source, mend=HOW_TO_INSTALL
+            f"{what} cannot be started ({error.strerror or error})", file=source, mend=how_to_install or mend
         ) from error
     lines: queue.Queue[str | None] = queue.Queue()
     reader = threading.Thread(target=_read, args=(process.stdout, lines), daemon=True)
@@ -140,11 +169,9 @@ def _run(
         reader.join(timeout=_PATIENCE)
     if status != 0:
         raise PatientError(
-            f"HD-BET failed with status {status} ({last[-200:] or 'it said nothing'})",
+            f"{what} failed with status {status} ({last[-200:] or 'it said nothing'})",
             file=source,
-            mend="try --device cpu, or give a brain mask file"
-            if "cuda" in command
-            else "give a brain mask file",
+            mend=mend,
         )
 
 

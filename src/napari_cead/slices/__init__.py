@@ -2,7 +2,7 @@
 
 from ..patients.brain import brain_mask
 from .contrast import FAMILY, Contrast, ContrastFigures, contrast_figures, guess_contrast
-from .evenness import SideRatios, side_ratios
+from .evenness import SideRatios, side_ratios, unevenness
 from .geometry import SliceGeometry
 from .intensity import IntensityScaling, scale_intensity
 from .marks import slice_marks
@@ -26,4 +26,5 @@ __all__ = [
     "side_ratios",
     "slice_marks",
     "slice_stack",
+    "unevenness",
 ]

@@ -29,6 +29,7 @@ from .model_runner import ModelRunner
 from .orientation import Orientation
 from .patient_source import PatientSource
 from .preferences import preferences
+from .preparing import Preparing
 from .queue_panel import QueuePanel
 from .relay import SessionRelay
 from .result_view import ResultView, settings_text
@@ -81,6 +82,7 @@ class ExploreWidget(ExploreForm):
         self._changing = False
         self.live.waits = lambda: self._changing
         self.source = PatientSource(self)
+        self.preparing = Preparing(self)
         self.runner = ModelRunner(self)
         self.saving = Saving(self)
         self.compare.settle = self._settle_now
@@ -108,7 +110,7 @@ class ExploreWidget(ExploreForm):
     @property
     def busy(self) -> bool:
         """Whether anything is still to come: a run, a mask, a curve or a figure."""
-        return self.running or self.live.busy or self.insight.busy
+        return self.running or self.live.busy or self.insight.busy or self.preparing.busy
 
     # -- wiring --------------------------------------------------------------------------------------------
 
@@ -147,7 +149,8 @@ class ExploreWidget(ExploreForm):
         )
         for emitter, callback in viewer_events:
             emitter.connect(callback)
-        jobs, relay = (self.job, self.live, self.insight, self.queue), self._relay
+        jobs = (self.job, self.live, self.insight, self.queue, self.preparing)
+        relay = self._relay
 
         def forget() -> None:
             """What runs is wanted no more."""
@@ -197,6 +200,7 @@ class ExploreWidget(ExploreForm):
             self.sequence.choices = list(patient.sequences)
             self.sequence.value = patient.sequence
         self.layers.show_patient(patient)
+        self.preparing.patient_changed(patient)
         self.orientation.refresh()
         z, y, x = patient.shape
         about = [
@@ -352,6 +356,7 @@ class ExploreWidget(ExploreForm):
         self.use_layers.enabled = self.score.enabled = self.model.enabled = not running
         self.export.enabled = not running and analysis is not None
         self.discard.enabled = analysis is not None and analysis.corrections is not None
+        self.preparing.update_enabled()
         if not running:
             self.progress.max, self.progress.value = 1, int(analysis is not None)
 

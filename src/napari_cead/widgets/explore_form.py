@@ -17,6 +17,7 @@ from .figures_view import FiguresView
 from .lesion_list import LesionList
 from .model_watch import ModelWatch
 from .preferences import preferences
+from .preparation_banner import PreparationBanner
 from .texts import tip, title
 from .threshold_plot import ThresholdPlot
 
@@ -29,6 +30,7 @@ class ExploreForm(QWidget):
         choose_file: Asks for a file.
         sequence: Sequence to look at.
         about: What is open.
+        banner: What the scan needs before a run, with buttons that do it.
         image_layer: An image layer open in napari; ``reference_layer`` labels to compare with.
         use_layers: Takes them.
         model: Name of the model.
@@ -91,6 +93,8 @@ class ExploreForm(QWidget):
         row(grid, title("patient"), self.patient.native, tip("patient"))
         row(grid, title("sequence"), self.sequence.native, tip("sequence"))
         grid.addWidget(self.about, grid.rowCount(), 0, 1, 3)
+        self.banner = PreparationBanner()
+        grid.addWidget(self.banner, grid.rowCount(), 0, 1, 3)
         self.view_row = QVBoxLayout()
         grid.addLayout(self.view_row, grid.rowCount(), 0, 1, 3)
 

@@ -10,7 +10,7 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from numpy.typing import NDArray
 
-from ..contributions.layers import KEY, Role, Tag, place, tag_of, to_layer_data
+from ..contributions.layers import KEY, Role, Tag, labels_style, place, tag_of, to_layer_data
 from ..detection import PostprocessParams
 from ..errors import UnsupportedError
 from ..exploring import Analysis, Key, Session, Streaming
@@ -92,10 +92,46 @@ class LayerView:
             if tag is not None and same(tag.patient, patient):
                 layer.metadata[KEY] = replace(tag, session=self.session)
         reference = self.find("lesion mask", patient)
+        self._show_brain(patient)
         if isinstance(reference, Labels):
             reference.contour = 1  # an outline leaves room for the fill of the detected mask
         if self._base is not None:
             self.viewer.layers.selection.active = self._base
+
+    def brain_layer(self) -> Layer | None:
+        """Return the layer of the brain mask that the session's patient was stripped with, or None."""
+        patient = self.session.patient
+        if patient is None:
+            return None
+        for layer in self.viewer.layers:
+            tag = tag_of(layer)
+            if tag is not None and tag.role == "brain mask" and tag.session is self.session:
+                return layer if same(tag.patient, patient) else None
+        return None
+
+    def _show_brain(self, patient: Patient) -> None:
+        """Show the outline of the brain, as something to be repaired; a layer of another mask goes."""
+        made = patient.prepared
+        mask = None if made is None else made.brain_mask
+        for layer in list(self.viewer.layers):
+            tag = tag_of(layer)
+            if tag is None or tag.role != "brain mask" or tag.session is None:
+                continue
+            old = tag.patient.prepared
+            if mask is not None and same(tag.patient, patient) and old is not None and old.brain_mask is mask:
+                return  # what the user is painting stays
+            self.viewer.layers.remove(layer)
+        if mask is None:
+            return
+        shown = Labels(
+            mask[0].astype(np.uint8) if self._flat else mask.astype(np.uint8),
+            **labels_style("brain mask"),
+            **self._placement(patient),
+            metadata={KEY: Tag("brain mask", patient, session=self.session)},
+        )
+        shown.contour = 2
+        self._insert(shown, "brain mask")
+        self._made.append(shown)
 
     def _drop_others(self, patient: Patient) -> None:
         for layer in list(self.viewer.layers):

@@ -255,5 +255,6 @@ class ModelRunner(QObject):
         """Tell what is odd. That slices are brought to the model's pixels is not: it stands below the result."""
         made = analysis.reconstruction
         usual = "" if made.stack.geometry.shrunk else made.stack.geometry.reason
-        if notes := self.dock.source.untold([note for note in made.warnings if note != usual]):
+        told = (usual, made.stack.skull.doubt)  # of a skull the banner speaks, and it stands below the result
+        if notes := self.dock.source.untold([note for note in made.warnings if note not in told]):
             show_warning("; ".join(notes))

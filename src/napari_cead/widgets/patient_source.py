@@ -17,7 +17,6 @@ from ..contributions.layers import tag_of
 from ..errors import CeadWarning
 from ..patients import Patient, SeriesError, preferred_sequence
 from ..patients.grid import Grid
-from ..slices import looks_skull_stripped
 from .failures import show_failure
 from .layer_view import DERIVED, same
 from .texts import SCAN_FILES
@@ -38,7 +37,6 @@ class PatientSource(QObject):
         self.dock, self.session, self.layers = dock, dock.session, dock.layers
         self._seen: list[Patient] = [] if dock.session.patient is None else [dock.session.patient]
         self._next: Path | None = None
-        self._doubt = ""
         self._told: set[str] = set()
         self._told_about: Grid | None = None
         # The layers of a dropped patient arrive one by one: look when all are there.
@@ -94,7 +92,8 @@ class PatientSource(QObject):
             chooser.choices = [
                 layer
                 for layer in self.dock.viewer.layers
-                if isinstance(layer, kind) and not ((tag := tag_of(layer)) and tag.role in DERIVED)
+                if isinstance(layer, kind)
+                and not ((tag := tag_of(layer)) and tag.role in (*DERIVED, "brain mask"))
             ]
         current = self.session.patient
         found = self.layers.patients()
@@ -135,7 +134,6 @@ class PatientSource(QObject):
                 if not error.choices:
                     raise
                 return error
-        self._doubt = looks_skull_stripped(patient.volume(), patient.spacing).doubt
         return patient
 
     def untold(self, notes: Sequence[str]) -> list[str]:
@@ -148,8 +146,7 @@ class PatientSource(QObject):
         return fresh
 
     def _tell_warnings(self, patient: Patient) -> None:
-        notes = self.untold([*patient.warnings, *([self._doubt] if self._doubt else [])])
-        self._doubt = ""
+        notes = self.untold(patient.warnings)
         if patient.sequence != "flair" and "flair" not in patient.sequences:
             notes.append(f"there is no flair scan, showing {patient.sequence}")
         if notes:

@@ -46,6 +46,14 @@ TEXTS: Mapping[str, Text] = {
     "choose_file": Text("File…", "Choose a scan, a DICOM file or a zip"),
     "sequence": Text("Sequence", "The sequence that the model is run on"),
     "about": Text("About", "Name, size in voxels and voxel size of the patient"),
+    "strip": Text(
+        "Strip the skull",
+        "Find the brain and leave out everything else; on this computer, in about half a minute",
+    ),
+    "even": Text("Even out", "Take the bias field of the coil out of the scan by N4, in some seconds"),
+    "use_brain": Text(
+        "Use edited mask", "Start again from the raw scan with the layer “brain mask” as it is in the viewer"
+    ),
     "image_layer": Text("Image", "Any grey (Z, Y, X) or (Y, X) image layer"),
     "reference_layer": Text("Reference", "Any labels layer of the same shape; above 0 is lesion"),
     "use_layers": Text("Use these layers", "Explore layers that are open in napari instead of files"),

@@ -1,0 +1,91 @@
+"""A cohort of raw scans as a scan list: each with the brain mask that a stripper found in it, or evened out."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..preparing import Preparation
+    from ..training.scan_list import ScanList
+
+
+def prepared_listing(
+    cohort: Path,
+    sequence: str | None,
+    preparation: Preparation,
+    on_progress: Callable[[int, int], None],
+) -> ScanList:
+    """Return the scans of a cohort with brain masks for those that need one, to prepare a store from.
+
+    The masks lie in the platform's cache folder, and so do scans whose bias field was taken out. A scan that cannot be
+    prepared as asked stays in the list as it is if it has its skull, so that preparing the store says why it is left
+    out; else it is left out here. A line says what was wrong.
+
+    Args:
+        cohort: Folder of patients, or the JSON file of a scan list.
+        sequence: Sequence to take; None: that of the list, or FLAIR.
+        preparation: What to do.
+        on_progress: Called with (patients looked at, patients in all).
+
+    Raises:
+        PatientError: If none could be prepared.
+    """
+    from dataclasses import replace
+
+    from ..errors import CeadError, CeadWarning, PatientError
+    from ..patients import find_files
+    from ..patients.loading import read_files
+    from ..preparing import NEVER, prepare_patient
+    from ..preparing.kept import keep_file, keep_scan
+    from ..training.scan_list import ScanList, listing_of
+    from ..training.scans import ScanSource
+    from ..training.sources import patients_in, unique_names
+
+    listing = listing_of(cohort)
+    wanted = sequence or (listing.sequence if listing is not None else "flair")
+    if listing is None:
+        root = cohort.expanduser().resolve()
+        sources = []
+        for name, place in unique_names(root, patients_in(root, wanted), None).items():
+            try:
+                mask = find_files(place, wanted).mask
+            except CeadError:
+                mask = None  # preparing says what is wrong
+            sources.append(ScanSource(name, place, mask))
+    else:
+        sources = list(listing.scans)
+    made = []
+    for done, source in enumerate(sources, start=1):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CeadWarning)
+                found = read_files(source.files(wanted), wanted, source.scan, only=True)
+                how = preparation
+                if source.brain_mask is not None:  # the list's own comes first
+                    how = preparation.replace(strip=str(source.brain_mask))
+                ready = prepare_patient(found, how)
+            done_to = ready.prepared
+            if done_to is not None and done_to.changed:
+                typer.echo(f"{source.name}: {'; '.join(done_to.notes)}", err=True)
+            if done_to is not None and done_to.corrected:
+                source = replace(source, scan=keep_scan(ready))
+            if done_to is not None and done_to.brain_mask is not None:
+                source = replace(source, brain_mask=keep_file(done_to.brain_mask, found))
+        except CeadError as error:
+            typer.echo(f"warning: {source.name}: {error}", err=True)
+            if preparation.bias_field != NEVER:
+                on_progress(done, len(sources))
+                continue
+        made.append(source)
+        on_progress(done, len(sources))
+    if not made:
+        raise PatientError(
+            "no scan of this cohort could be prepared as asked", file=cohort, mend="see the warnings above"
+        )
+    return ScanList(tuple(made), wanted)

@@ -1,0 +1,35 @@
+"""From a raw scan to one that a model can take: the skull away, the bias field out, and what was done kept with it."""
+
+from .preparation import AUTO, BIAS_FIELD, FLAGS, N4, NEVER, RAW, Preparation
+from .prepare import GIVEN, needs_even, needs_strip, prepare_patient
+from .strippers import (
+    COMMAND,
+    DEFAULT_STRIPPER,
+    BrainExtractor,
+    HeadScan,
+    find_stripper,
+    stripper_names,
+)
+from .stripping import Stripped, find_brain
+
+__all__ = [
+    "AUTO",
+    "BIAS_FIELD",
+    "COMMAND",
+    "DEFAULT_STRIPPER",
+    "FLAGS",
+    "GIVEN",
+    "N4",
+    "NEVER",
+    "RAW",
+    "BrainExtractor",
+    "HeadScan",
+    "Preparation",
+    "Stripped",
+    "find_brain",
+    "find_stripper",
+    "needs_even",
+    "needs_strip",
+    "prepare_patient",
+    "stripper_names",
+]

@@ -1,0 +1,77 @@
+"""What `check` says of a scan beside its files: whether it needs its skull stripped or its field evened, and can be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CeadError
+from ..patients import Grid, Patient
+from ..patients.bias_field import LEAST_SLICES as LEAST_TO_EVEN
+from .preparation import AUTO, N4, NEVER, Preparation
+from .prepare import needs_even, needs_strip
+from .strippers import DEFAULT_STRIPPER, find_stripper
+from .stripping import LEAST_SLICES, find_brain
+
+SKULL, FIELD = "a skull", "an uneven field"
+"""What a scan may have, for a count."""
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """What a scan needs before a run.
+
+    Attributes:
+        needs: What it has that a preparation takes away.
+        findings: What speaks against preparing it as asked, each in one clause.
+    """
+
+    needs: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+
+
+def readiness(
+    preparation: Preparation, file: Path, sequence: str, volume: NDArray[np.float32], grid: Grid
+) -> Readiness:
+    """Judge one scan.
+
+    ``auto`` runs no stripper: it says what a run will do, and whether it can. A stripper that is named runs, and what
+    it found is kept for the run.
+
+    Args:
+        preparation: What a run will be asked for.
+        file: The scan's file.
+        sequence: What it shows.
+        volume: (Z, Y, X) intensities, background 0.
+        grid: Its grid.
+    """
+    patient = Patient(file.name, sequence, {sequence: volume}, None, grid.spacing, grid, {sequence: file})
+    why = needs_strip(patient)
+    needs = [SKULL] if why else []
+    findings: list[str] = []
+    if why and preparation.strip == NEVER:
+        findings.append(f"{why}; strip it (--strip auto)")
+    elif why and preparation.strip == AUTO:
+        missing = find_stripper(DEFAULT_STRIPPER).missing()
+        if len(volume) < LEAST_SLICES:
+            findings.append(f"{why}, in too few slices to find the brain in; give it stripped")
+        elif missing is not None:
+            findings.append(f"{why}, and {DEFAULT_STRIPPER}, which strips it, is not installed; {missing}")
+    elif preparation.strip not in (AUTO, NEVER):
+        try:
+            findings += [
+                f"{doubt} ({preparation.strip})" for doubt in find_brain(patient, preparation.strip).doubts
+            ]
+        except CeadError as error:
+            findings.append(f"{error.reason}; {error.mend}" if error.mend else error.reason)
+    if preparation.bias_field != NEVER:
+        if preparation.bias_field == N4 and len(volume) < LEAST_TO_EVEN:
+            findings.append(
+                f"a bias field cannot be told from a lesion in {len(volume)} slices; use --bias-field auto"
+            )
+        elif needs_even(patient):
+            needs.append(FIELD)
+    return Readiness(tuple(needs), tuple(findings))

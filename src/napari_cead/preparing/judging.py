@@ -1,0 +1,189 @@
+"""Whether a brain mask can be right: known failures of skull stripping, told by its size, its top and its two sides.
+
+The limits stand between 22 masks of real scans (19 of which deepbet made, 7 with scalp at the vertex) and masks with a
+lobe cut off; ``docs/your-own-scans.md`` has the figures.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..errors import MaskError
+from .strippers import HeadScan
+
+LEAST_ML, MOST_ML = 100.0, 2300.0
+"""No brain is smaller or larger; a scan of a part of it may hold less than a whole one."""
+
+LONG_MM, WIDE_MM, HIGH_MM = (100.0, 210.0), (80.0, 180.0), (0.0, 190.0)
+"""From front to back, from side to side and from bottom to top. Adults' are 156 to 181, 130 to 154 and 129 to 154 mm; a
+scan may be cut above and below. What a stripper takes for a brain in a leg, or in noise, is shorter or longer."""
+
+USUAL_SHARE, MOST_SHARE = 0.60, 0.85
+"""Share of the head that the brain is: beyond the first it is said, beyond the second the mask is refused. In scans
+that reach down to the neck it is 0.34 to 0.58; in slices above the eyes alone it is more."""
+
+SHALLOW_MM, SHALLOW_SHARE, TOP_MM = 5.0, 0.02, 20.0
+"""Skin and bone are thicker than 5 mm. More than 2 % of the topmost 20 mm of a mask above that depth are scalp."""
+
+SIDE_SHARE = 0.6
+"""A part of the brain that is smaller than this share of its mirrored part was cut off. Whole ones: 0.73 and more."""
+
+FRONT_MM = 45.0
+"""The brain begins at most 30 mm behind the forehead's outline, the sinuses included."""
+
+_SURFACE = 0.1  # of the bright end of the scan: what is darker is air
+_CENTRES = (0.35, 0.65)  # where the middle of a head lies, as a share of the image
+_LARGE_MM = 60.0  # columns of brain that are long enough to tell where its front is
+
+
+def judge(mask: NDArray[np.bool_], scan: HeadScan, what: str, *, skull: bool = True) -> tuple[str, ...]:
+    """Return what is to be looked at in a brain mask, each in one clause.
+
+    Args:
+        mask: (Z, Y, X) bool.
+        scan: The scan of the head that it was made of.
+        what: What made it.
+        skull: Whether the scan shows more than the brain; else there is no head to compare with.
+
+    Raises:
+        MaskError: If it cannot be a brain mask.
+    """
+    millilitres = float(mask.sum()) * float(np.prod(scan.spacing)) / 1000
+    if not mask.any():
+        raise MaskError(f"{what} found no brain in this scan", file=scan.place, mend=_MEND)
+    if not LEAST_ML <= millilitres <= MOST_ML:
+        raise MaskError(
+            f"{what} took {millilitres:.0f} mL for the brain, which no brain is", file=scan.place, mend=_MEND
+        )
+    sizes = _sizes(mask, scan.spacing)
+    for size, (low, high), name in zip(
+        sizes, (HIGH_MM, LONG_MM, WIDE_MM), ("high", "long", "wide"), strict=True
+    ):
+        if not low <= size <= high:
+            raise MaskError(
+                f"what {what} took for the brain is {size:.0f} mm {name}, which no brain is",
+                file=scan.place,
+                mend=_MEND,
+            )
+    lost = cut_off(mask)
+    if lost:
+        lost = f"the {lost} of the brain mask is much smaller than its other side: look whether a lobe is cut off"
+    if not skull:
+        return (lost,) if lost else ()
+    head = head_of(scan.volume)
+    share = float(np.count_nonzero(mask & head)) / max(1, int(np.count_nonzero(head)))
+    if share > MOST_SHARE:
+        raise MaskError(f"{what} took {share:.0%} of the head for the brain", file=scan.place, mend=_MEND)
+    doubts = []
+    if share > USUAL_SHARE:
+        doubts.append(f"the brain mask is {share:.0%} of the head: look whether it holds skin and bone")
+    if scalp_share(mask, head, scan.spacing) > SHALLOW_SHARE:
+        doubts.append(
+            "scalp is left at the vertex: erase it from the brain mask, or leave the top slices out"
+        )
+    if lost:
+        doubts.append(lost)
+    elif (front := front_gap(mask, head, scan.spacing)) is not None and front > FRONT_MM:
+        doubts.append(
+            f"the brain mask begins {front:.0f} mm behind the forehead: look whether the frontal lobes are cut off"
+        )
+    return tuple(doubts)
+
+
+_MEND = "look whether it shows a whole head; give a brain mask (--strip FILE) or another stripper, or --strip never"
+
+
+def _sizes(mask: NDArray[np.bool_], spacing: tuple[float, float, float]) -> list[float]:
+    """Return how high, long and wide a mask is, in mm."""
+    found = []
+    for axis, size in enumerate(spacing):
+        occupied = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+        found.append(float(occupied[-1] + 1 - occupied[0]) * size)
+    return found
+
+
+def head_of(volume: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return the head with all that it encloses slice by slice, (Z, Y, X) bool."""
+    top = float(np.percentile(volume, 99))
+    if not top > 0:
+        return np.zeros(volume.shape, bool)
+    bright = volume > _SURFACE * top
+    filled = np.stack([ndimage.binary_fill_holes(each) for each in bright])
+    labels, count = ndimage.label(filled)
+    if count <= 1:
+        return filled
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return np.asarray(labels == sizes.argmax())
+
+
+def scalp_share(
+    mask: NDArray[np.bool_], head: NDArray[np.bool_], spacing: tuple[float, float, float]
+) -> float:
+    """Return which share of the topmost part of a mask lies so near to the air that it is skin or bone."""
+    levels = np.flatnonzero(mask.any(axis=(1, 2)))
+    first = max(0, int(levels[-1]) - round(TOP_MM / spacing[0]))
+    # The part above the mask counts too: the distance is to the nearest air, and beyond the last slice there is air
+    # only if the head ends before it.
+    part = slice(max(0, first - round(2 * SHALLOW_MM / spacing[0])), None)
+    padded = np.pad(head[part], 1, mode="edge")
+    depth = ndimage.distance_transform_edt(padded, sampling=spacing)[1:-1, 1:-1, 1:-1]
+    top = mask[part].copy()
+    top[: first - part.start] = False
+    return float((depth[top] < SHALLOW_MM).mean()) if top.any() else 0.0
+
+
+def cut_off(mask: NDArray[np.bool_]) -> str:
+    """Return which part of a mask is much smaller than its mirrored part, in words; empty if none is."""
+    mirrored, centre = _mirrored(mask)
+    z, y = (np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2)))
+    right = np.arange(mask.shape[2]) < centre  # column 0 is the patient's right
+    worst, name = SIDE_SHARE, ""
+    for low, level in enumerate(("lower", "upper")):
+        levels = _part(z, low, 2)
+        for place, part in enumerate(("front", "middle", "back")):
+            rows = _part(y, place, 3)
+            one = int(np.count_nonzero(mask[levels, rows][..., right]))
+            other = int(np.count_nonzero(mirrored[levels, rows][..., right]))
+            share = min(one, other) / max(one, other, 1)
+            if share < worst:
+                worst, name = share, f"{level} {part} on the {'right' if one < other else 'left'}"
+    return name
+
+
+def _part(occupied: NDArray[np.int64], index: int, parts: int) -> slice:
+    first, length = int(occupied[0]), int(occupied[-1]) + 1 - int(occupied[0])
+    return slice(first + length * index // parts, first + length * (index + 1) // parts)
+
+
+def _mirrored(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], float]:
+    """Return the mask mirrored at the plane at which it fits itself best, and where that is in columns."""
+    small = mask[:: max(1, mask.shape[0] // 16), :: max(1, mask.shape[1] // 64)]
+    width = mask.shape[2]
+    doubled = range(int(_CENTRES[0] * 2 * width), int(_CENTRES[1] * 2 * width) + 1)
+    best = max(doubled, key=lambda twice: int(np.count_nonzero(small & _flipped(small, twice))))
+    return _flipped(mask, best), best / 2
+
+
+def _flipped(mask: NDArray[np.bool_], twice: int) -> NDArray[np.bool_]:
+    source = twice - np.arange(mask.shape[2])
+    inside = (source >= 0) & (source < mask.shape[2])
+    flipped = np.zeros_like(mask)
+    flipped[..., inside] = mask[..., source[inside]]
+    return flipped
+
+
+def front_gap(
+    mask: NDArray[np.bool_], head: NDArray[np.bool_], spacing: tuple[float, float, float]
+) -> float | None:
+    """Return how far behind the outline of the head the upper half of a mask begins, in mm; None if it is too small."""
+    levels = np.flatnonzero(mask.any(axis=(1, 2)))
+    middle, high = levels[len(levels) // 2], levels[int(0.85 * (len(levels) - 1))]
+    brain, around = mask[middle : high + 1], head[middle : high + 1]
+    long = brain.sum(axis=1) * spacing[1] >= _LARGE_MM
+    if not long.any():
+        return None
+    gaps = (brain.argmax(axis=1) - around.argmax(axis=1))[long]
+    return float(np.median(gaps) * spacing[1])

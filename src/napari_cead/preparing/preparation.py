@@ -1,0 +1,106 @@
+"""What is done to a scan before any model sees it: one description behind Python, flags, the dock and saved files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import ParameterError
+from ..patients import Patient
+from .strippers import find_stripper, stripper_names
+
+AUTO, NEVER, N4 = "auto", "never", "n4"
+
+BIAS_FIELD = (AUTO, NEVER, N4)
+"""What may be done about a bias field."""
+
+_MASKS = (".nii", ".nii.gz", ".hdr", ".img", ".nrrd", ".nhdr", ".mgz", ".mgh", ".mha")
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a raw scan is prepared. Immutable, validated, JSON-serialisable.
+
+    Attributes:
+        strip: ``"auto"``: strip the skull if the scan shows one, with the default stripper; ``"never"``; the name of a
+            stripper, which then always runs; ``command:PROGRAM … {input} … {output}``; or a brain mask file.
+        bias_field: ``"never"``; ``"n4"``: take the bias field out of a volume; ``"auto"``: do so if one side of the
+            brain is clearly brighter than the other.
+
+    Raises:
+        ParameterError: If there is no such stripper or choice.
+
+    Example:
+        >>> Preparation(strip="auto").as_dict()
+        {'strip': 'auto', 'bias_field': 'never'}
+    """
+
+    strip: str = AUTO
+    bias_field: str = NEVER
+
+    def __post_init__(self) -> None:
+        if self.bias_field not in BIAS_FIELD:
+            raise ParameterError(
+                f"bias_field cannot be {self.bias_field!r}", mend=f"use {', '.join(BIAS_FIELD)}"
+            )
+        if self.strip in (AUTO, NEVER) or self.mask_file is not None:
+            return
+        try:
+            find_stripper(self.strip)
+        except ParameterError as error:
+            if self.strip in stripper_names():
+                raise
+            raise ParameterError(
+                error.reason, file=error.file, mend=f"{error.mend}, or {AUTO}, {NEVER}, or a brain mask file"
+            ) from None
+
+    @property
+    def mask_file(self) -> Path | None:
+        """The brain mask file that ``strip`` names; None if it names none."""
+        looks = self.strip.lower().endswith(_MASKS) and not self.strip.startswith("command:")
+        return Path(self.strip).expanduser() if looks else None
+
+    def __call__(self, patient: Patient) -> Patient:
+        """Return a patient prepared like this, for ``load_patient(path, prepare=Preparation())``."""
+        from .prepare import prepare_patient
+
+        return prepare_patient(patient, self)
+
+    @property
+    def nothing(self) -> bool:
+        """Whether scans stay as they are whatever they show."""
+        return self == RAW
+
+    def replace(self, **changes: Any) -> Preparation:
+        """Return a copy with some values changed.
+
+        Raises:
+            ParameterError: If there is no such stripper or choice.
+        """
+        return replace(self, **changes)
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the settings as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_saved(cls, values: Mapping[str, Any]) -> Preparation:
+        """Read saved settings; what is missing is not done.
+
+        Raises:
+            ParameterError: If a value is none of those possible.
+        """
+        wanted = {name: values.get(name, NEVER) for name in ("strip", "bias_field")}
+        for name, value in wanted.items():
+            if not isinstance(value, str):
+                raise ParameterError(f"{name} cannot be {value!r}", mend="give a text")
+        return cls(**wanted)
+
+
+RAW = Preparation(NEVER, NEVER)
+"""Nothing is done."""
+
+FLAGS = {"strip": "--strip", "bias_field": "--bias-field"}
+"""The settings and their flags."""

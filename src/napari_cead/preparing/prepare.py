@@ -1,0 +1,141 @@
+"""Preparing a patient: the skull away, the field evened, and what was done written down with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import MissingExtraError
+from ..patients import Patient, Prepared, correct_bias_field, within_brain
+from ..patients.bias_field import LEAST_SLICES as LEAST_TO_EVEN
+from ..patients.brain import brain_mask
+from ..patients.brain_masks import brain_on_grid
+from ..slices import looks_skull_stripped, unevenness
+from .preparation import AUTO, N4, NEVER, Preparation
+from .strippers import DEFAULT_STRIPPER, OnProgress, ShouldStop
+from .stripping import LEAST_SLICES, find_brain
+
+GIVEN = "given"
+"""What the stripper of a mask is called that somebody gave."""
+
+
+def needs_strip(patient: Patient) -> str:
+    """Say why the scan that detection uses needs its skull stripped, in one clause; empty if it does not."""
+    if patient.prepared is not None and patient.prepared.brain_mask is not None:
+        return ""
+    verdict = looks_skull_stripped(patient.volume(), patient.spacing)
+    return "" if verdict.brain_only else verdict.sentence
+
+
+def needs_even(patient: Patient) -> str:
+    """Say why the scan that detection uses needs its bias field out, in one clause; empty if it does not.
+
+    It is asked of a scan without its skull: the field of a head is that of its skin.
+    """
+    if patient.prepared is not None and patient.sequence in patient.prepared.corrected:
+        return ""
+    volume = patient.volume()
+    if len(volume) < LEAST_TO_EVEN or needs_strip(patient):
+        return ""
+    return unevenness(np.maximum(volume, 0), brain_mask(volume))
+
+
+def prepare_patient(
+    patient: Patient,
+    preparation: Preparation | None = None,
+    *,
+    brain: NDArray[Any] | None = None,
+    device: str = "auto",
+    on_progress: OnProgress | None = None,
+    should_stop: ShouldStop | None = None,
+) -> Patient:
+    """Return a patient whose scan is ready for a model.
+
+    It starts from the scans as they were read, whatever was done to them since. All sequences lose their skull by the
+    one mask; the bias field is taken out of the one that detection uses. ``prepared`` says what was done, and so do
+    the warnings.
+
+    Args:
+        patient: The patient; it is left as it is.
+        preparation: What to do; None: what ``Preparation()`` says, which is to strip a skull where there is one.
+        brain: (Z, Y, X) labels or bool: a brain mask that somebody drew or repaired; it comes before ``strip``.
+        device: See :func:`~napari_cead.devices.pick_device`.
+        on_progress: Called with (steps done, steps in all) by the stripper.
+        should_stop: Asked several times a second.
+
+    Raises:
+        CeadError: If the skull has to be stripped and cannot be, or the bias field cannot be told.
+        Cancelled: If ``should_stop`` returned true.
+
+    Example:
+        >>> patient = prepare_patient(load_patient("raw_flair.nii.gz"))  # doctest: +SKIP
+        >>> patient.prepared.stripper  # doctest: +SKIP
+        'deepbet'
+    """
+    wanted, raw = preparation or Preparation(), patient.raw()
+    mask, stripper, facts, notes = _brain(raw, wanted, brain, device, on_progress, should_stop)
+    made = raw
+    if mask is not None:
+        made = within_brain(raw, mask)
+        facts["brain_ml"] = round(float(mask.sum()) * float(np.prod(raw.spacing)) / 1000, 3)
+    corrected: tuple[str, ...] = ()
+    if wanted.bias_field == N4 or (wanted.bias_field == AUTO and needs_even(made)):
+        before = made.warnings
+        made = correct_bias_field(made)
+        notes += [note for note in made.warnings if note not in before]
+        corrected = (raw.sequence,)
+    record = Prepared(
+        raw=raw.sequences,
+        asked=wanted.as_dict() if brain is None else {**wanted.as_dict(), "strip": GIVEN},
+        brain_mask=mask,
+        stripper=stripper,
+        corrected=corrected,
+        facts=facts,
+        notes=tuple(notes),
+    )
+    said = (*raw.warnings, *(note for note in notes if note not in raw.warnings))
+    return replace(made, warnings=said, prepared=record)
+
+
+def _brain(
+    raw: Patient,
+    wanted: Preparation,
+    brain: NDArray[Any] | None,
+    device: str,
+    on_progress: OnProgress | None,
+    should_stop: ShouldStop | None,
+) -> tuple[NDArray[np.bool_] | None, str, dict[str, Any], list[str]]:
+    """Return the brain mask (None: the scan stays as it is), what made it, facts about that, and what to say."""
+    if brain is not None:
+        mask, said = brain_on_grid(raw, brain)
+        return mask, GIVEN, {}, [*said, "the skull was stripped by a brain mask that was given"]
+    if (file := wanted.mask_file) is not None:
+        mask, said = brain_on_grid(raw, file)
+        facts = {"file": str(file.absolute())}
+        return mask, GIVEN, facts, [*said, f"the skull was stripped by the brain mask {file.name}"]
+    if wanted.strip == NEVER:
+        return None, "", {}, []
+    name, why = wanted.strip, ""
+    if wanted.strip == AUTO:
+        name, why = DEFAULT_STRIPPER, needs_strip(raw)
+        if not why:
+            return None, "", {}, []
+        if len(raw.volume()) < LEAST_SLICES:  # the warning about the scan itself says the rest
+            return None, "", {}, ["no skull was stripped: there are too few slices to find the brain in"]
+    try:
+        found = find_brain(raw, name, device=device, on_progress=on_progress, should_stop=should_stop)
+    except MissingExtraError as error:
+        if not why:
+            raise
+        place = raw.files.get(raw.sequence, raw.name)
+        raise MissingExtraError(
+            f"{why}, and {name}, which strips it, is not installed",
+            file=place,
+            mend=f"{error.mend}; or give --strip FILE (a brain mask), or --strip never",
+        ) from error
+    told = f"the skull was stripped by {found.stripper}" + (f" ({why})" if why else "")
+    facts = {"version": found.version, "device": found.device}
+    return found.mask, found.stripper, facts, [f"{told}: {found.millilitres:.0f} mL of brain", *found.doubts]

@@ -1,0 +1,15 @@
+"""Skull strippers, one a file, behind one small protocol."""
+
+from .extractor import COMMAND, BrainExtractor, HeadScan, OnProgress, ShouldStop
+from .registry import DEFAULT_STRIPPER, find_stripper, stripper_names
+
+__all__ = [
+    "COMMAND",
+    "DEFAULT_STRIPPER",
+    "BrainExtractor",
+    "HeadScan",
+    "OnProgress",
+    "ShouldStop",
+    "find_stripper",
+    "stripper_names",
+]

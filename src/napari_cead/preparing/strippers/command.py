@@ -1,0 +1,100 @@
+"""Any program that finds a brain, as a command with a place for the scan and one for the mask."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import MaskError, ParameterError, PatientError
+from ...patients.brain import largest_piece
+from ...patients.saving import write_volume
+from ...patients.skull_stripping import run_tool
+from ...patients.volumes import onto, read_volume
+from .extractor import COMMAND, HeadScan, OnProgress, ShouldStop
+
+INPUT, OUTPUT = "{input}", "{output}"
+
+
+class CommandStripper:
+    """Runs a program of the user's; no shell is involved.
+
+    Args:
+        name: ``command:`` and the command, in which ``{input}`` stands for a NIfTI file of the scan, and ``{output}``
+            for the NIfTI file to be written: a mask of the brain, or the scan with 0 outside of it.
+
+    Raises:
+        ParameterError: If the command cannot be split into words, or lacks one of the two.
+    """
+
+    title = "a command of yours"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        try:
+            text = name.removeprefix(COMMAND)
+            self._words = shlex.split(text, posix=os.name != "nt")
+        except ValueError as error:
+            raise ParameterError(
+                f"the command cannot be split into words ({error})", file=name, mend="check its quotes"
+            ) from None
+        if not self._words or not (INPUT in text and OUTPUT in text):
+            raise ParameterError(
+                "the command has no place for the scan and the mask",
+                file=name,
+                mend=f"write {INPUT} and {OUTPUT} where their file names go",
+            )
+
+    def missing(self) -> str | None:
+        """Return what has to be done before it can run here; None if it can."""
+        program = self._words[0]
+        return None if shutil.which(program) is not None else f"install {program}, or give its whole path"
+
+    def version(self) -> str:
+        """Return what tells one program from another: the size and time of its file."""
+        found = shutil.which(self._words[0])
+        if found is None:
+            return "unknown"
+        state = Path(found).stat()
+        return hashlib.sha256(f"{found} {state.st_size} {state.st_mtime_ns}".encode()).hexdigest()[:12]
+
+    def extract(
+        self,
+        scan: HeadScan,
+        *,
+        device: str = "auto",
+        on_progress: OnProgress | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> NDArray[np.bool_]:
+        """Find the brain: see `BrainExtractor`. The device is the program's own affair."""
+        what = Path(self._words[0]).name
+        with tempfile.TemporaryDirectory(prefix="napari-cead-") as place:
+            given = write_volume(scan.volume, scan.grid, Path(place) / "head.nii.gz")
+            made = Path(place) / "brain.nii.gz"
+            words = [word.replace(INPUT, str(given)).replace(OUTPUT, str(made)) for word in self._words]
+            run_tool(words, what, scan.place, should_stop=should_stop, how_to_install="check the command")
+            if not made.is_file():
+                raise PatientError(
+                    f"{what} ended without writing {OUTPUT}", file=scan.place, mend="check the command"
+                )
+            try:
+                volume = onto(read_volume(made), scan.grid, 0, made.name)
+            except PatientError as error:
+                raise MaskError(
+                    f"what {what} wrote cannot be used ({error.reason})",
+                    file=scan.place,
+                    mend="check the command",
+                ) from error
+        if volume.data.shape != scan.volume.shape:
+            raise MaskError(
+                f"what {what} wrote has shape {volume.data.shape}, the scan {scan.volume.shape}",
+                file=scan.place,
+                mend="check the command",
+            )
+        return largest_piece(np.asarray(volume.data != 0))

@@ -1,0 +1,196 @@
+"""deepbet: two small networks, one that finds where the brain is and one that outlines it.
+
+Of the package ``deepbet`` only the weights are used, which lie in its wheel: its Python imports fill_voids and
+connected-components-3d, and its window customtkinter, for what SciPy does here. The steps and the masks are the same.
+
+Source: Fisch et al., *deepbet: Fast brain extraction of T1-weighted MRI using Convolutional Neural Networks*, Computers
+in Biology and Medicine (2024), doi:10.1016/j.compbiomed.2024.108845; MIT licence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import warnings
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ...devices import pick_device
+from ...errors import MissingExtraError, OutOfMemoryError
+from ...patients.brain import largest_piece
+from .extractor import HeadScan, OnProgress, ShouldStop
+from .running import interruptible
+
+WEIGHTS = {
+    "bbox_model.pt": "39a7b2b5f799faa1391ea97bfcdc0b9299f20d84f2316a4ff8918dc4685e40aa",
+    "model.pt": "de8ee7c69654d0dd3935dc4a5d84571d8ecf4637a6bfc01df399c4c2bc86e0fd",
+}
+"""Files of deepbet 1.0.2 and their sha256: TorchScript is a program, and only this one is run."""
+
+MEND = 'run: pip install "napari-cead[strip]"'
+
+COARSE, FINE = (128, 128, 128), (256, 256, 256)
+"""Voxels of the grids on which the brain is looked for, and outlined."""
+
+MARGIN = 0.1
+"""Share of the brain's size by which the box around it is larger, to each side."""
+
+_LEAST_SHARE = 0.02  # of a plane of the coarse grid, below which it does not count as brain
+_STEPS = 3
+
+
+class DeepBet:
+    """Runs deepbet's networks."""
+
+    name = "deepbet"
+    title = "deepbet (two small networks, 10 MB)"
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._models: tuple[str, tuple[Any, Any]] | None = None
+
+    def missing(self) -> str | None:
+        """Return what has to be done before it can run here; None if it can."""
+        return None if _folder() is not None else MEND
+
+    def version(self) -> str:
+        """Return the version of the installed package."""
+        try:
+            return version("deepbet")
+        except PackageNotFoundError:
+            return "unknown"
+
+    def extract(
+        self,
+        scan: HeadScan,
+        *,
+        device: str = "auto",
+        on_progress: OnProgress | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> NDArray[np.bool_]:
+        """Find the brain: see `BrainExtractor`. It takes 1 GB of memory; Apple's GPU is left out."""
+        import torch
+
+        where = pick_device(device)
+        if where.type == "mps":  # has no three-dimensional transposed convolutions
+            where = torch.device("cpu")
+        tell = on_progress or (lambda done, total: None)
+        tell(0, _STEPS)
+        coarse, fine = self._loaded(str(where))
+        tell(1, _STEPS)
+        # Its networks saw right to left, front to back: RAS (X, Y, Z).
+        volume = np.ascontiguousarray(scan.volume[:, ::-1, ::-1].transpose(2, 1, 0))
+        try:
+            values = torch.from_numpy(volume).to(where)
+            box, low, high = interruptible(lambda: _find(coarse, values), should_stop)
+            tell(2, _STEPS)
+            if box is None:
+                return np.zeros(scan.volume.shape, bool)
+            inside = interruptible(lambda: _outline(fine, values[box], low, high), should_stop)
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
+                raise
+            raise OutOfMemoryError(
+                "the memory is too small to strip the skull", file=scan.place, mend="close other programs"
+            ) from error
+        found = np.zeros(volume.shape, bool)
+        if inside.any():
+            found[box] = largest_piece(inside)
+        tell(_STEPS, _STEPS)
+        return np.ascontiguousarray(found.transpose(2, 1, 0)[:, ::-1, ::-1])
+
+    def _loaded(self, device: str) -> tuple[Any, Any]:
+        with self._lock:
+            if self._models is None or self._models[0] != device:
+                self._models = device, (_load("bbox_model.pt", device), _load("model.pt", device))
+            return self._models[1]
+
+
+def _folder() -> Path | None:
+    """Return where the weights lie; the package is not imported for that."""
+    found = find_spec("deepbet")
+    if found is None or found.origin is None:
+        return None
+    folder = Path(found.origin).parents[1] / "data" / "models"
+    return folder if all((folder / name).is_file() for name in WEIGHTS) else None
+
+
+def _load(name: str, device: str) -> Any:
+    import torch
+
+    folder = _folder()
+    if folder is None:
+        raise MissingExtraError("Skull-stripping needs deepbet, which is not installed", mend=MEND)
+    file = folder / name
+    if hashlib.sha256(file.read_bytes()).hexdigest() != WEIGHTS[name]:
+        raise MissingExtraError(
+            f"{file} is not what deepbet 1.0.2 brings along",
+            mend="run: pip install --force-reinstall deepbet==1.0.2",
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # TorchScript is old, the weights come in nothing else
+        return torch.jit.load(str(file), map_location=device).eval()  # type: ignore[no-untyped-call]
+
+
+def _resized(values: Any, shape: tuple[int, ...]) -> Any:
+    from torch.nn.functional import interpolate
+
+    return interpolate(values[None, None], shape, mode="nearest-exact")[0, 0]
+
+
+def _scaled(values: Any, low: Any, high: Any) -> Any:
+    values = ((values - low) / (high - low)).clamp(min=0, max=1)
+    return 0.226 * (values - values.mean()) / values.std() + 0.449
+
+
+def _find(network: Any, values: Any) -> tuple[tuple[slice, ...] | None, Any, Any]:
+    """Return the box around the brain (None: there is none), and the intensities that become 0 and 1."""
+    import torch
+
+    with torch.inference_mode():
+        small = _resized(values, COARSE)
+        low, high = small.quantile(0.005), small.quantile(0.995)
+        if not bool(high > low):
+            return None, low, high
+        inside = (network(_scaled(small, low, high)[None, None])[0, 1] > 0.5).cpu().numpy()
+    labels, count = ndimage.label(inside, np.ones((3, 3, 3)))
+    if not count:
+        return None, low, high
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return _box(labels == sizes.argmax(), tuple(values.shape)), low, high
+
+
+def _box(inside: NDArray[np.bool_], shape: tuple[int, ...]) -> tuple[slice, ...] | None:
+    box = []
+    for axis, size in enumerate(shape):
+        others = tuple(other for other in range(3) if other != axis)
+        occupied = np.flatnonzero(inside.mean(axis=others) > _LEAST_SHARE)
+        if not len(occupied):
+            return None
+        first, last = int(occupied[0]), int(occupied[-1])
+        # Single precision and rounding half to even, as deepbet's own: the box is the same to the voxel.
+        factor = np.float32(size) / np.float32(inside.shape[axis])
+        centre = float(np.round(factor * np.float32((last + 1 + first) / 2)))
+        length = float(
+            np.round(np.float32(1 + 2 * np.float32(MARGIN)) * (factor * np.float32(last + 1 - first)))
+        )
+        box.append(slice(max(0, int(centre - length / 2)), min(size, int(centre + length / 2))))
+    return tuple(box)
+
+
+def _outline(network: Any, values: Any, low: Any, high: Any) -> NDArray[np.bool_]:
+    import torch
+
+    with torch.inference_mode():
+        large = _scaled(_resized(values, FINE), low, high)
+        share = network(large[None, None])[0, 1]
+        return cast("NDArray[np.bool_]", (_resized(share, tuple(values.shape)) > 0.5).cpu().numpy())

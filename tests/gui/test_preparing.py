@@ -1,0 +1,128 @@
+"""The banner of the Explore dock: what a scan needs before a run, with buttons that do it."""
+
+import os
+import stat
+import sys
+
+import numpy as np
+import pytest
+
+from heads import add_head, make_stripped
+from napari_cead.patients import Patient, load_patient, save_volume
+from napari_cead.widgets import preparing
+from scans import write_nifti
+
+pytestmark = pytest.mark.skipif(
+    os.name == "nt", reason="the stand-in for a stripper is a script with a shebang"
+)
+
+SPACING = (8.0, 1.5, 1.5)
+LONG = 90_000  # ms: a program is started, and N4 takes seconds
+
+
+@pytest.fixture
+def brain():
+    return np.pad(make_stripped(), ((2, 2), (18, 18), (18, 18)))
+
+
+@pytest.fixture
+def raw(tmp_path, brain, monkeypatch):
+    """A folder with a raw scan, and a program in the place of the default stripper that finds its brain."""
+    head = np.pad(add_head(make_stripped(), margin=18, scalp_width=10), ((2, 2), (0, 0), (0, 0)))
+    write_nifti(tmp_path / "head" / "flair.nii.gz", head.T, np.diag([-1.5, -1.5, 8, 1]))
+    patient = load_patient(tmp_path / "head")
+    mask = save_volume(brain != 0, patient, tmp_path / "mask.nii.gz")
+    script = tmp_path / "finder"
+    script.write_text(f"#!{sys.executable}\nimport shutil, sys\nshutil.copy({str(mask)!r}, sys.argv[2])\n")
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(preparing, "DEFAULT_STRIPPER", f"command:{script} {{input}} {{output}}")
+    return tmp_path / "head"
+
+
+def settled(widget):
+    return widget.session.patient is not None and not widget.busy
+
+
+def brain_layers(viewer):
+    return [layer for layer in viewer.layers if layer.name.startswith("brain mask")]
+
+
+def test_a_skull_is_stripped_repaired_and_written_with_the_results(
+    widget, viewer, raw, brain, qtbot, tmp_path
+):
+    banner, session = widget.banner, widget.session
+    widget.patient.value = raw
+    qtbot.waitUntil(lambda: settled(widget) and banner.strip.native.isVisible(), timeout=LONG)
+    assert "Outside the brain" in banner.words.text()
+    assert not banner.even.native.isVisible()
+    assert not brain_layers(viewer)
+
+    banner.strip.native.click()
+    qtbot.waitUntil(lambda: settled(widget) and session.patient.prepared is not None, timeout=LONG)
+    qtbot.waitUntil(lambda: not banner.strip.native.isVisible(), timeout=LONG)
+    assert np.array_equal(session.patient.prepared.brain_mask, brain != 0)
+    assert "stripped by command:" in banner.words.text()
+    (layer,) = brain_layers(viewer)
+    assert np.array_equal(layer.data > 0, brain != 0)
+    scan = next(layer for layer in viewer.layers if layer.name == "flair")
+    assert np.count_nonzero(scan.data) > np.count_nonzero(brain), (
+        "the head stays on show, to repair the mask by"
+    )
+    assert layer not in widget.reference_layer.choices
+
+    repaired = (brain != 0).astype(np.uint8)
+    repaired[-5:] = 0
+    layer.data = repaired
+    banner.use_brain.native.click()
+    qtbot.waitUntil(lambda: settled(widget) and session.patient.prepared.stripper == "given", timeout=LONG)
+    assert np.array_equal(session.patient.volume() != 0, (repaired > 0) & (scan.data != 0))
+    (layer,) = brain_layers(viewer)
+    assert np.array_equal(layer.data, repaired)
+
+    widget.run.native.click()
+    qtbot.waitUntil(lambda: session.analysis is not None and settled(widget), timeout=LONG)
+    assert not session.mask[repaired == 0].any()
+    assert len(brain_layers(viewer)) == 1
+    session.export(tmp_path / "out")
+    assert (tmp_path / "out" / "brain_mask.nii.gz").is_file()
+
+    mask = session.mask.copy()
+    session.open(raw)
+    notes = session.restore(tmp_path / "out")
+    assert not [note for note in notes if "another scan" in note], notes
+    assert np.array_equal(session.patient.prepared.brain_mask, repaired > 0)
+    assert np.array_equal(session.mask, mask)
+    qtbot.waitUntil(lambda: settled(widget), timeout=LONG)
+
+
+def test_another_patient_takes_the_layer_away(widget, viewer, raw, brain, qtbot):
+    widget.patient.value = raw
+    qtbot.waitUntil(lambda: settled(widget) and widget.banner.strip.native.isVisible(), timeout=LONG)
+    widget.banner.strip.native.click()
+    qtbot.waitUntil(lambda: settled(widget) and bool(brain_layers(viewer)), timeout=LONG)
+    widget.use_patient(Patient.from_arrays({"flair": brain}, spacing=SPACING, name="other"))
+    qtbot.waitUntil(lambda: settled(widget) and not widget.banner.isVisible(), timeout=LONG)
+    assert not brain_layers(viewer)
+
+
+def test_an_uneven_scan_is_evened_out(widget, brain, qtbot):
+    tilt = np.linspace(0.75, 1.25, brain.shape[2], dtype=np.float32)
+    widget.use_patient(Patient.from_arrays({"flair": brain * tilt}, spacing=SPACING, name="uneven"))
+    qtbot.waitUntil(lambda: settled(widget) and widget.banner.even.native.isVisible(), timeout=LONG)
+    assert "brighter" in widget.banner.words.text()
+    assert not widget.banner.strip.native.isVisible()
+    widget.banner.even.native.click()
+    qtbot.waitUntil(lambda: settled(widget) and not widget.banner.even.native.isVisible(), timeout=LONG)
+    assert widget.session.patient.prepared.corrected == ("flair",)
+    assert "N4" in widget.banner.words.text()
+
+
+def test_what_cannot_be_stripped_says_why_and_leaves_the_patient(widget, raw, qtbot, monkeypatch, notified):
+    monkeypatch.setattr(preparing, "DEFAULT_STRIPPER", "command:no-such-program {input} {output}")
+    widget.patient.value = raw
+    qtbot.waitUntil(lambda: settled(widget) and widget.banner.strip.native.isVisible(), timeout=LONG)
+    widget.banner.strip.native.click()
+    qtbot.waitUntil(lambda: any("no-such-program" in text for _, text in notified), timeout=LONG)
+    qtbot.waitUntil(lambda: settled(widget), timeout=LONG)
+    assert widget.session.patient.prepared is None
+    assert widget.banner.strip.enabled
