@@ -82,7 +82,7 @@ def exploring(folder: Path) -> None:
     """Take the pictures of the Explore dock."""
     here = Photographer(folder)
     dock, viewer = here.dock, here.viewer
-    here.run("ce-unet", "bright-and-changed")
+    here.run("ce-unet", "fused")
     here.take("explore")
 
     viewer.theme = "light"
@@ -98,7 +98,7 @@ def exploring(folder: Path) -> None:
     viewer.scene.camera.zoom *= 1.35
     here.run("ce-vae1", "positive-residual")
     here.run("ae", "residual")
-    dock.compare.select(("ce-unet", "bright-and-changed"))
+    dock.compare.select(("ce-unet", "fused"))
     dock.tabs.setCurrentWidget(dock.comparison)
     dock.compare.toggle()
     here.settle()
