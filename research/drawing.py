@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from page import EARLIER
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 """Of Okabe and Ito's colours those that also differ in brightness; lines differ in their dashes too."""
@@ -20,7 +21,7 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 PARTS = (
     ("test-strokes", "strokes", BLUE, "-"),
     ("ms", "multiple sclerosis", ORANGE, "--"),
-    ("hyperintensities", "hyperintensities, automatic masks", GREEN, "-."),
+    ("hyperintensities", "hyperintensities", GREEN, "-."),
 )
 Z95 = 1.96
 
@@ -44,7 +45,7 @@ def draw_thresholds(results: Mapping[str, Any], file: Path) -> None:
     top = max(max(curves[part]) for part, *_ in PARTS if part in curves)
     axes.set_ylim(0, 1.18 * top)
     axes.annotate(
-        f"as it comes: {come:g}", (come, 1.12 * top), xytext=(5, 0), textcoords="offset points", va="center"
+        f"as it comes: {come:.3g}", (come, 1.12 * top), xytext=(5, 0), textcoords="offset points", va="center"
     )
     last = max(float(grid[np.array(curves[part]) > 0.02].max()) for part, *_ in PARTS if part in curves)
     axes.set_xlim(0, min(1.0, 1.05 * last))
@@ -60,7 +61,7 @@ def draw_sizes(results: Mapping[str, Any], file: Path) -> None:
     free = max(results["without a network"], key=lambda name: maps[name]["all"] if name in maps else -1.0)
     shown = [("model", results["maps"]["model"]["model"], BLUE, "o", "-")]
     if "earlier" in maps:
-        shown.append(("earlier", "earlier " + results["maps"]["earlier"]["model"], ORANGE, "s", "--"))
+        shown.append(("earlier", EARLIER, ORANGE, "s", "--"))
     shown.append((free, f"{free}, no network", GREY, "^", "-."))
     counts = [each["lesions"] for each in maps["model"]["bins"]]
     kept = [number for number, count in enumerate(counts) if count]

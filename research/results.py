@@ -43,7 +43,8 @@ Numbers = NDArray[np.float64]
 
 def per_patient(arrays: Arrays) -> dict[str, Numbers]:
     """Return, by figure, one number per scan whose mean over scans is the figure."""
-    found: dict[str, Numbers] = {"AP": np.asarray(arrays["ap"], np.float64)}
+    # A lesion that lies outside the brain altogether, as one of the 109, has no precision: none of it is found.
+    found: dict[str, Numbers] = {"AP": np.nan_to_num(np.asarray(arrays["ap"], np.float64))}
     best = int(np.mean(arrays["curve"], axis=0, dtype=np.float64).argmax())
     # One threshold for all scans of the part: the best one for them, which nobody would know.
     found["best"] = arrays["curve"][:, best].astype(np.float64)
