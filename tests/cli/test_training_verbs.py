@@ -182,6 +182,8 @@ def test_ce_unet_is_fine_tuned_on_slices_as_it_knows_them(call, store, tmp_path)
     assert first.score == before.score and all(first.params[name] == before.params[name] for name in shape)
     assert "those of ce-unet (closing 1 px, area 20%, dilation 0 px), the threshold is new" in out
     assert card.preprocessing == base.preprocessing
+    quantiles = [one.training["calibration"]["healthy_quantile"] for one in (card, base)]
+    assert quantiles == [0.999, 0.999]
     assert [parent.sha256 for parent in card.parents] == [
         base.sha256,
         *(parent.sha256 for parent in base.parents),

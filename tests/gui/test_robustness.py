@@ -900,7 +900,7 @@ def run():
 
 
 if what == "run":
-    Detector.reconstruct = slowly(Detector.reconstruct, 0.5)
+    Detector.repair = slowly(Detector.repair, 0.5)
     dock.run.native.click()
 elif what == "curve":
     import napari_cead.widgets.insight as insight
@@ -919,7 +919,7 @@ elif what == "export":
     dock.session.export = slowly(dock.session.export, 0.7)
     dock.export_to(out)
 elif what == "queue":
-    Detector.reconstruct = slowly(Detector.reconstruct, 0.3)
+    Detector.repair = slowly(Detector.repair, 0.3)
     dock.queue.out = out
     dock.queue.add([folder])
     assert wait_until(lambda: dock.queue.start.isEnabled(), 30)

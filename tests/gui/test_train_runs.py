@@ -22,7 +22,11 @@ from napari_cead.widgets.preview_strip import PreviewStrip
 from napari_cead.widgets.runs_table import RunsTable
 from napari_cead.widgets.training_plots import PlainAxis, TrainingPlots
 
-PLAN = {"settings": {"spec": {"name": "vae1", "size": "small"}, "epochs": 40}, "created": "2024-01-01"}
+PLAN = {
+    "schema_version": 1,
+    "settings": {"spec": {"name": "vae1", "size": "small"}, "epochs": 40},
+    "created": "2024-01-01",
+}
 
 
 def write_run(name: str, end: dict[str, object], epochs: int = 12):

@@ -23,7 +23,7 @@ from .baselines import INTENSITY
 from .before_after_text import remarks, sentences
 from .healthy_slices import SCORES_LOOKED_AT, HealthySlices, Paired, look, reconstructions
 from .lesion_rows import LesionRow, lesion_rows
-from .rules import QUANTILE, quantile_of, recorded_quantile, threshold_of_healthy
+from .rules import QUANTILE, quantile_of, threshold_of_healthy
 
 SCHEMA_VERSION = 1
 
@@ -353,7 +353,7 @@ def _threshold(
         after_local=local["after"],
         above_before=above["before"],
         above_after=above["after"],
-        expected=1 - recorded_quantile(cards[0]),
+        expected=1 - quantile_of(cards[0]),
     )
 
 

@@ -89,7 +89,7 @@ def evaluate(
         sequence: Sequence to use, or several: each has rows of its own; None: that of the store, else FLAIR.
         png_spacing: (z, y, x) in mm of PNG slices; None: that of the store, else the default.
         quantile: Share of the healthy brain voxels below the threshold of `healthy-quantile`; None: 0.99, of
-            denoisers 0.997 (see :func:`~napari_cead.evaluation.rules.quantile_of`).
+            denoisers 0.997, or what their cards say (see :func:`~napari_cead.evaluation.rules.quantile_of`).
         device: See :func:`~napari_cead.devices.pick_device`.
         seed: Seed of the bootstrap, and of who is in which fold.
         resamples: Resamples of the bootstrap.

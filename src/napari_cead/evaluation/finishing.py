@@ -34,6 +34,7 @@ from ..zoo.card import Recognised
 from ..zoo.recognising import recognised
 from .calibration import calibrate
 from .contrast_range import contrast_range
+from .rules import quantile_of
 
 _DRAFT = ".part-model"
 """The model while it is calibrated."""
@@ -71,7 +72,8 @@ def finish(
             store it was trained on.
         start: Settings whose score, radii and areas stay, so that thresholds alone are chosen; none: those of the model
             it was fine-tuned from, if it was.
-        quantile: Share of the healthy voxels below the threshold of rule ``healthy-quantile``; None: the usual one.
+        quantile: Share of the healthy voxels below the threshold of rule ``healthy-quantile``; None: that of the model
+            it was fine-tuned from, or the usual one.
         device: See :func:`~napari_cead.devices.pick_device`.
         on_progress: Called with (steps done, steps in all) of the calibration.
         should_stop: Asked between them.
@@ -112,7 +114,11 @@ def finish(
     try:
         save_model(network, card, draft, half=half)
         detector = load_model(draft, device)
-        start = start or (() if parent is None else parent.suggestions)
+        if parent is not None:
+            start, quantile = (
+                start or parent.suggestions,
+                quantile_of(parent) if quantile is None else quantile,
+            )
         found = calibrate(
             detector,
             others,

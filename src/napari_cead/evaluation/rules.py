@@ -81,15 +81,16 @@ def rule_order(choosers: int) -> tuple[Rule, ...]:
 
 
 def quantile_of(card: ModelCard) -> float:
-    """Return the share of the healthy brain voxels that rule `healthy-quantile` keeps below a model's threshold."""
-    return QUANTILE_OF_DENOISERS if card.spec.denoising else QUANTILE
+    """Return the share of the healthy brain voxels that rule `healthy-quantile` keeps below a model's threshold.
 
-
-def recorded_quantile(card: ModelCard) -> float:
-    """Return the share that the thresholds on a card were chosen with, which may be that of another version."""
+    It is the one that the thresholds on its card were chosen with, so that the rule means the same for a model
+    everywhere; for a model that is not calibrated yet the usual one.
+    """
     calibration = card.training.get("calibration")
     recorded = calibration.get("healthy_quantile") if isinstance(calibration, dict) else None
-    return float(recorded) if isinstance(recorded, int | float) else quantile_of(card)
+    if isinstance(recorded, int | float):
+        return float(recorded)
+    return QUANTILE_OF_DENOISERS if card.spec.denoising else QUANTILE
 
 
 def choose(
