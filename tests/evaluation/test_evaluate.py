@@ -467,7 +467,7 @@ def test_pictures_are_of_the_slices_that_the_figures_say(cohort, model, whole, q
 
 def test_wrong_use_is_said_before_anything_runs(cohort, run_once, tmp_path):
     with pytest.raises(ParameterError, match="score"):
-        run_once(scores=("brightness",))
+        run_once(scores=("sharpness",))
     with pytest.raises(ParameterError, match="rule"):
         run_once(rules=("best",))
     with pytest.raises(ParameterError, match="quantile"):

@@ -74,8 +74,9 @@ def detect(
         typer.Option(
             help="The model's suggestion if left out. Any model: residual, positive-residual, squared, "
             "median-residual, intensity (no network). Calibrated ones: residual-times-intensity, smoothed-residual, "
-            "smoothed-times-intensity, residual-z, fused and bright-and-changed (scans scaled by their tissue), "
-            "lesion-probability (ce-unet), and VAEs: kl-gradient, combined"
+            "smoothed-times-intensity, residual-z (all), kl-gradient, combined (VAEs), fused, bright-and-changed, "
+            "brightness, asymmetry (scans scaled by their tissue; the last two need no network), lesion-probability "
+            "(ce-unet)"
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
