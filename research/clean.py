@@ -84,14 +84,22 @@ def clean_nichart(data: Path, out: Path) -> None:
         target.mkdir(parents=True, exist_ok=True)
         saved = nib.Nifti1Image(painted.transpose(2, 1, 0).astype(np.float32), image.affine)
         nib.save(saved, target / "flair.nii.gz")
-        print(folder.name, volume.shape, size, f"{marked.mean() / (volume > 0).mean():.3f} painted over", flush=True)
+        print(
+            folder.name,
+            volume.shape,
+            size,
+            f"{marked.mean() / (volume > 0).mean():.3f} painted over",
+            flush=True,
+        )
 
 
 def clean_soop(data: Path, out: Path) -> None:
     import csv
 
     with (data / "soop_axial" / "index.csv").open(encoding="utf-8") as stream:
-        cleaner = {f"{int(row['soop_subject']):04d}" for row in csv.DictReader(stream) if row["cleaner"] == "1"}
+        cleaner = {
+            f"{int(row['soop_subject']):04d}" for row in csv.DictReader(stream) if row["cleaner"] == "1"
+        }
     target = out / "soop" / "flair"
     target.mkdir(parents=True, exist_ok=True)
     shares = []
@@ -106,7 +114,9 @@ def clean_soop(data: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
