@@ -76,7 +76,10 @@ def geometry(header: Any) -> Any:
         bare[field] = header[field]
     bare.set_data_shape(header.get_data_shape()[:3])
     bare["pixdim"][:4] = header["pixdim"][:4]
-    unit = header.get_xyzt_units()[0]
+    try:
+        unit = header.get_xyzt_units()[0]
+    except KeyError:  # a code that the format does not have; without orientation nothing was made of it
+        unit = "unknown"
     bare.set_xyzt_units(unit if unit != "unknown" else None)
     return bare
 
