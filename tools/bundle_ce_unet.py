@@ -10,9 +10,9 @@ makes, each step only if it has not been done yet:
     DIR/runs/ce-unet        the training: 24 epochs, 10,440 updates, about an hour and a half on one processor core
     sample_data/models/ce-unet
 
-No slice with an outlined lesion is trained on, and none chooses the threshold: it is what 0.1 % of the healthy voxels
-of three sources exceed. Which scans are held back is written in ``research/protocol.py``, and why in
-``research/README.md``.
+No slice with an outlined lesion is trained on. The threshold is what 0.1 % of the healthy voxels of three sources
+exceed; that share, and the radii and area, were chosen on the parts of the protocol, whose lesion masks were in sight.
+Which scans are held back is written in ``research/protocol.py``, and why in ``research/README.md``.
 """
 
 from __future__ import annotations
