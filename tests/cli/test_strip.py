@@ -11,8 +11,8 @@ import pytest
 from heads import add_head, make_stripped
 from napari_cead.cli import run as run_cli
 from napari_cead.patients import load_patient, save_volume
+from napari_cead.preparing import Preparation, stripping
 from napari_cead.preparing import prepare as module
-from napari_cead.preparing import stripping
 from scans import write_nifti
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for a stripper is a script")
@@ -58,7 +58,7 @@ def test_detect_strips_what_has_a_skull_and_says_so(cohort, default, model_folde
     assert run("detect", cohort / "Mets_001", "--model", model_folder, "--out", tmp_path / "out") == 0
     assert "the skull was stripped by command:" in capsys.readouterr().err
     described = json.loads((tmp_path / "out" / "detection.json").read_text())
-    assert described["preparation"]["asked"] == {"strip": "auto", "bias_field": "never"}
+    assert described["preparation"]["asked"] == Preparation().as_dict()
     brain = nib.load(tmp_path / "out" / "brain_mask.nii.gz").get_fdata() > 0
     mask = nib.load(tmp_path / "out" / "mask.nii.gz").get_fdata() > 0
     assert brain.any()

@@ -29,7 +29,7 @@ def test_auto_strips_what_has_a_skull_and_says_so(patient, default, stripped):
     assert np.array_equal(made.volume() != 0, (stripped != 0) & (patient.volume() != 0))
     assert not made.volume("t1_pre")[stripped == 0].any()
     assert any("the skull was stripped by command:" in note for note in made.warnings)
-    assert made.prepared.asked == {"strip": "auto", "bias_field": "never"}
+    assert made.prepared.asked == Preparation().as_dict()
     assert made.prepared.changed
     assert needs_strip(made) == ""
     assert patient.prepared is None
@@ -120,14 +120,23 @@ def test_n4_is_refused_for_slices_and_auto_leaves_them(stripped):
     assert not prepare_patient(few, Preparation(bias_field="auto")).prepared.changed
 
 
-@pytest.mark.parametrize("values", [{"strip": "nonsense"}, {"bias_field": "n3"}, {"strip": "command:tool"}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"strip": "nonsense"},
+        {"bias_field": "n3"},
+        {"strip": "command:tool"},
+        {"register": "affine"},
+        {"strip_from": ""},
+    ],
+)
 def test_what_makes_no_sense_is_refused(values):
     with pytest.raises(ParameterError):
         Preparation(**values)
 
 
 def test_saved_and_read_again():
-    made = Preparation("deepbet", "n4")
+    made = Preparation("deepbet", "n4", "rigid", "t1_pre")
     assert Preparation.from_saved(made.as_dict()) == made
     assert Preparation.from_saved({}) == RAW
     with pytest.raises(ParameterError):

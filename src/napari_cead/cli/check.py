@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import print_json, progress
-from .options import Bias, BiasField, Cohort, Strip, preparation
+from .options import Bias, BiasField, Cohort, Register, Registration, Strip, StripFrom, preparation
 
 if TYPE_CHECKING:
     from ..patients.integrity import CohortCheck
@@ -22,6 +22,8 @@ def check(
     ] = None,
     strip: Strip = "auto",
     bias_field: BiasField = Bias.NEVER,
+    register: Registration = Register.NEVER,
+    strip_from: StripFrom = "same",
     json: Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")] = False,
 ) -> int:
     """Report what is missing, unreadable or at odds in a cohort: exit status 0 clean, 2 findings.
@@ -34,7 +36,7 @@ def check(
     from ..patients.integrity import check_cohort
     from ..preparing.checking import readiness
 
-    ready = partial(readiness, preparation(strip, bias_field, several=True))
+    ready = partial(readiness, preparation(strip, bias_field, register, strip_from, several=True))
     with progress("checking") as on_progress:
         report = check_cohort(cohort, sequence, ready=ready, on_progress=on_progress)
     if json:

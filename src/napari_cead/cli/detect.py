@@ -12,7 +12,18 @@ import typer
 
 from ..errors import ParameterError
 from .console import Side, number, print_json, progress, refuse
-from .options import Bias, BiasField, Scheduler, Strip, Workers, check_workers, preparation
+from .options import (
+    Bias,
+    BiasField,
+    Register,
+    Registration,
+    Scheduler,
+    Strip,
+    StripFrom,
+    Workers,
+    check_workers,
+    preparation,
+)
 
 if TYPE_CHECKING:
     from ..detection import Detection
@@ -42,6 +53,8 @@ def detect(
     mask: Annotated[Path | None, typer.Option(help="Lesion mask to compare with.")] = None,
     strip: Strip = "auto",
     bias_field: BiasField = Bias.NEVER,
+    register: Registration = Register.NEVER,
+    strip_from: StripFrom = "same",
     settings: Annotated[
         Start,
         typer.Option(
@@ -141,7 +154,7 @@ def detect(
         png_first_column,
         device,
         batch_size,
-        preparation(strip, bias_field, several=several),
+        preparation(strip, bias_field, register, strip_from, several=several),
         dicom,
     )
     with _threads(threads):
@@ -231,7 +244,13 @@ class _Detect:
 
         with progress(path.name) as on_progress:
             detector = load_model(self.model, self.device)
-            loaded = load_patient(path, self.sequence, mask, only=True, png_first_column=self.side.value)
+            loaded = load_patient(
+                path,
+                self.sequence,
+                mask,
+                only=not self.preparation.needs_others,
+                png_first_column=self.side.value,
+            )
             if self.side_given and not is_pictures(loaded.files[loaded.sequence]):
                 refuse("--png-first-column", f"for {path}, which is no PNG: it knows its own sides")
             check_output(out, loaded)

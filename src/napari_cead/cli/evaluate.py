@@ -8,7 +8,20 @@ from typing import Annotated, Any
 import typer
 
 from .console import Progress, number, progress
-from .options import Bias, BiasField, Cohort, Device, Scheduler, Strip, Workers, check_workers, preparation
+from .options import (
+    Bias,
+    BiasField,
+    Cohort,
+    Device,
+    Register,
+    Registration,
+    Scheduler,
+    Strip,
+    StripFrom,
+    Workers,
+    check_workers,
+    preparation,
+)
 
 
 def evaluate(
@@ -42,6 +55,8 @@ def evaluate(
     ] = None,
     strip: Strip = "auto",
     bias_field: BiasField = Bias.NEVER,
+    register: Registration = Register.NEVER,
+    strip_from: StripFrom = "same",
     workers: Workers = None,
     scheduler: Scheduler = None,
     device: Device = "auto",
@@ -66,7 +81,7 @@ def evaluate(
         split=split,
         folds=folds,
         sequence=None if sequence is None else [name for name in sequence.split(",") if name],
-        preparation=preparation(strip, bias_field, several=True),
+        preparation=preparation(strip, bias_field, register, strip_from, several=True),
         device=device,
         seed=seed,
         workers=workers,

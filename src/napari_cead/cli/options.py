@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from ..preparing import Preparation
 
 
+class Register(StrEnum):
+    """What is done about sequences that do not lie on one another."""
+
+    NEVER = "never"
+    RIGID = "rigid"
+
+
 class Bias(StrEnum):
     """What is done about a bias field."""
 
@@ -57,6 +64,19 @@ Strip = Annotated[
 BiasField = Annotated[
     Bias, typer.Option(help="Bias field: never, n4 (take it out), or auto (if one side is clearly brighter).")
 ]
+Registration = Annotated[
+    Register,
+    typer.Option(
+        help="Sequences of one visit: never (they lie where their headers place them), or rigid (each is moved onto "
+        "the one that detection uses, with a lesion mask that was drawn on it)."
+    ),
+]
+StripFrom = Annotated[
+    str,
+    typer.Option(
+        help="Sequence in which the brain is looked for (t1_pre, for instance); same: the one that detection uses."
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where nobody can answer.")]
 
@@ -71,20 +91,27 @@ def check_workers(workers: int | None, scheduler: str | None) -> None:
         refuse("--workers", "with --scheduler: the cluster has workers of its own")
 
 
-def preparation(strip: str, bias_field: Bias, *, several: bool) -> Preparation:
+def preparation(
+    strip: str, bias_field: Bias, register: Register, strip_from: str, *, several: bool
+) -> Preparation:
     """Return what is done to each scan first.
 
     Args:
         strip: As typed.
         bias_field: As typed.
+        register: As typed.
+        strip_from: As typed.
         several: Whether it is for more than one patient.
 
     Raises:
-        ParameterError: If there is no such stripper, or a brain mask file is given for several patients.
+        ParameterError: If there is no such stripper, a brain mask file is given for several patients, or a sequence to
+            look for the brain in where nothing looks for it.
     """
-    from ..preparing import Preparation
+    from ..preparing import NEVER, SAME, Preparation
 
-    made = Preparation(strip, bias_field.value)
+    made = Preparation(strip, bias_field.value, register.value, strip_from)
+    if strip_from != SAME and (made.mask_file is not None or strip == NEVER):
+        refuse("--strip-from", "with a brain mask or --strip never: nothing looks for the brain then")
     if several and made.mask_file is not None:
         raise ParameterError(
             "a brain mask file (--strip FILE) goes with one patient", mend="name the patient's folder"

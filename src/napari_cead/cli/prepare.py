@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import Side, progress, refuse, typed
-from .options import AssumeHealthy, Bias, BiasField, Cohort, PngColumn, Split, preparation
+from .options import (
+    AssumeHealthy,
+    Bias,
+    BiasField,
+    Cohort,
+    PngColumn,
+    Register,
+    Registration,
+    Split,
+    StripFrom,
+    preparation,
+)
 
 if TYPE_CHECKING:
     from ..training import SliceStore
@@ -49,6 +60,8 @@ def prepare(
         ),
     ] = "never",
     bias_field: BiasField = Bias.NEVER,
+    register: Registration = Register.NEVER,
+    strip_from: StripFrom = "same",
     skull_ok: Annotated[
         bool,
         typer.Option(
@@ -60,15 +73,15 @@ def prepare(
     if split not in ("patient", "slice"):
         for name in sorted(typed(context) & {"seed", "validation", "test"}):
             refuse(f"--{name}", f"with a split file ({split}), which says where each patient belongs")
+    wanted = preparation(strip, bias_field, register, strip_from, several=True)
     source: Any = cohort
-    if strip != "never" or bias_field is not Bias.NEVER:
+    if not wanted.nothing:
         if skull_ok and strip != "never":
             refuse("--skull-ok", "with --strip, which leaves no scan with its skull")
         if png_first_column is not Side.LEFT:
-            refuse("--png-first-column", "with --strip or --bias-field, which are for volumes")
+            refuse("--png-first-column", "with --strip, --bias-field or --register, which are for volumes")
         from .raw_cohort import prepared_listing
 
-        wanted = preparation(strip, bias_field, several=True)
         with progress("raw scans") as on_progress:
             source = prepared_listing(cohort, sequence, wanted, on_progress)
     prepare_store(

@@ -36,13 +36,10 @@ def prepared_listing(
     Raises:
         PatientError: If none could be prepared.
     """
-    from dataclasses import replace
-
     from ..errors import CeadError, CeadWarning, PatientError
     from ..patients import find_files
-    from ..patients.loading import read_files
-    from ..preparing import NEVER, prepare_patient
-    from ..preparing.kept import keep_file, keep_scan
+    from ..preparing import NEVER
+    from ..training.raw_scans import prepared_source
     from ..training.scan_list import ScanList, listing_of
     from ..training.scans import ScanSource
     from ..training.sources import patients_in, unique_names
@@ -65,21 +62,12 @@ def prepared_listing(
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", CeadWarning)
-                found = read_files(source.files(wanted), wanted, source.scan, only=True)
-                how = preparation
-                if source.brain_mask is not None:  # the list's own comes first
-                    how = preparation.replace(strip=str(source.brain_mask))
-                ready = prepare_patient(found, how)
-            done_to = ready.prepared
-            if done_to is not None and done_to.changed:
-                typer.echo(f"{source.name}: {'; '.join(done_to.notes)}", err=True)
-            if done_to is not None and done_to.corrected:
-                source = replace(source, scan=keep_scan(ready))
-            if done_to is not None and done_to.brain_mask is not None:
-                source = replace(source, brain_mask=keep_file(done_to.brain_mask, found))
+                source, made_of_it = prepared_source(source, wanted, preparation)
+            if made_of_it.changed:
+                typer.echo(f"{source.name}: {'; '.join(made_of_it.notes)}", err=True)
         except CeadError as error:
             typer.echo(f"warning: {source.name}: {error}", err=True)
-            if preparation.bias_field != NEVER:
+            if preparation.bias_field != NEVER or preparation.register != NEVER:
                 on_progress(done, len(sources))
                 continue
         made.append(source)

@@ -220,7 +220,7 @@ def detect_one(job: DetectJob) -> tuple[bool, dict[str, Any]]:
         patient = load_patient(
             job.path,
             job.sequence,
-            only=True,
+            only=not job.preparation.needs_others,
             png_first_column=job.png_first_column,
             png_spacing=job.png_spacing,
         )

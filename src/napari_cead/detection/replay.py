@@ -25,7 +25,7 @@ from ..patients import (
     save_volume,
 )
 from ..patients.png import Side
-from ..preparing import FLAGS, N4, NEVER
+from ..preparing import FLAGS, N4, NEVER, RIGID
 from ..zoo import find_models
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Origin:
             patient: What it returned.
             first_column: As it was given.
         """
-        mask = patient.files.get(MASK)
+        mask = None if moved_mask(patient) else patient.files.get(MASK)
         pictures = is_pictures(patient.files[patient.sequence])
         return cls(
             Path(path).expanduser().absolute(),
@@ -87,8 +87,10 @@ def find_origin(patient: Patient) -> Origin | None:
     """Return the files that give this very patient when they are loaded now, None if none do.
 
     The files are read and compared: they may have changed since, a sequence may have been resampled onto the grid
-    of another one, or the patient may be layers of a viewer. A lesion mask that is not the one on disk is left out.
+    of another one, or the patient may be layers of a viewer. A lesion mask that is not the one on disk, or was moved
+    with a sequence, is left out.
     """
+    moved = moved_mask(patient)
     patient = patient.raw()
     place = patient.files.get(patient.sequence)
     if place is None:
@@ -102,7 +104,7 @@ def find_origin(patient: Patient) -> Origin | None:
                 break
             if not _same_scan(again, patient):
                 continue
-            mask = None if wanted is None or not _same_mask(again, patient) else wanted.absolute()
+            mask = None if moved or wanted is None or not _same_mask(again, patient) else wanted.absolute()
             return Origin(path.absolute(), mask, side)
     return None
 
@@ -172,6 +174,7 @@ def replay_command(
         "--mask": origin.mask,
         FLAGS["strip"]: NEVER if brain is None else brain,
         FLAGS["bias_field"]: N4 if evened else NEVER,
+        FLAGS["register"]: RIGID if patient.prepared is not None and patient.prepared.moves else NEVER,
         "--score": result.score,
         **{flag: repr(getattr(result.params, name)) for name, flag in PARAM_FLAGS.items() if name != INSIDE},
         **{
@@ -217,6 +220,12 @@ def _load(path: Path, sequence: str, mask: Path | None, side: Side | None) -> Pa
     with warnings.catch_warnings():  # told when the patient was opened
         warnings.simplefilter("ignore")
         return load_patient(path, sequence, mask, only=True, png_first_column=side or "left")
+
+
+def moved_mask(patient: Patient) -> bool:
+    """Whether the lesion mask was moved with a sequence: then no file of the patient's holds it."""
+    made = patient.prepared
+    return made is not None and made.lesion_masks is not None and patient.lesion_mask is made.lesion_masks[1]
 
 
 def _same_scan(one: Patient, other: Patient) -> bool:

@@ -25,7 +25,7 @@ from ..preparing import N4, RAW
 from .corrections import Corrections
 from .pipeline import Detection
 from .provenance import device_name, file_sha256, sources, versions
-from .replay import Origin, find_origin, quoted, replay_command, write_scan
+from .replay import Origin, find_origin, moved_mask, quoted, replay_command, write_scan
 
 SCHEMA_VERSION = 1
 
@@ -304,7 +304,8 @@ def _described(
     patient = result.patient
     files = {path.name: file_sha256(path) for path in sorted(aside.iterdir())}
     for name, file in ((patient.sequence, SCAN), (MASK, REFERENCE)):
-        if file in files:
+        # A mask that was moved with a sequence still comes from its own file.
+        if file in files and not (name == MASK and moved_mask(patient)):
             described["sources"][name].update(path=str(target / file), sha256=files[file])
     described["corrections"] = None
     if corrections is not None:

@@ -101,7 +101,9 @@ def load_member(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CeadWarning)  # they are in patient.warnings
-        patient = load_patient(member.path, sequence, only=True, png_spacing=png_spacing)
+        patient = load_patient(
+            member.path, sequence, only=not member.preparation.needs_others, png_spacing=png_spacing
+        )
     if patient.lesion_mask is None and not assume_healthy:
         reason = next((note.split("; ")[0] for note in patient.warnings if NOT_USED in note), UNLABELLED)
         raise PatientError(reason, file=member.path, mend="add the mask, an empty one for a healthy patient")

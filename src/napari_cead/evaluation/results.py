@@ -455,7 +455,7 @@ class Evaluation:
         curves: Dice over the threshold.
         pictures: Slices to look at; they are in no table.
         folds: Names of the patients of each fold, whose settings the others chose; empty without folds.
-        preparation: What was done to each scan first: ``strip`` and ``bias_field``.
+        preparation: What was done to each scan first: see ``Preparation.as_dict``.
     """
 
     cohort: Path

@@ -22,7 +22,7 @@ from ..detection.reconstruct import GROUP
 from ..detection.scores import looks_through, needs_gradient
 from ..errors import Cancelled, NotReadyError
 from ..patients import Patient, load_patient
-from ..preparing import GIVEN, N4, NEVER, RAW, Preparation, prepare_patient
+from ..preparing import GIVEN, N4, NEVER, RAW, RIGID, SAME, Preparation, prepare_patient
 from .analysis import Analysis, Key
 from .history import History
 from .loaded import LoadedModel
@@ -128,14 +128,15 @@ class Session(SessionSettings):
             raise Cancelled
         return self.use(made)
 
-    def strip(self, stripper: str, **how: Any) -> Patient:
-        """Strip the skull of the current patient; a bias field that was taken out is taken out again.
+    def strip(self, stripper: str, sequence: str = SAME, **how: Any) -> Patient:
+        """Strip the skull of the current patient; what else was done to it is done again.
 
         Args:
             stripper: As ``Preparation.strip``.
+            sequence: As ``Preparation.strip_from``.
             **how: As for `prepare`.
         """
-        return self.prepare(Preparation(stripper, N4 if self._evened else NEVER), **how)
+        return self.prepare(self._done.replace(strip=stripper, strip_from=sequence), **how)
 
     def use_brain(self, brain: NDArray[Any], **how: Any) -> Patient:
         """Take a brain mask (Z, Y, X) that somebody drew or repaired for the current patient.
@@ -144,7 +145,7 @@ class Session(SessionSettings):
             brain: Above 0 is brain.
             **how: As for `prepare`.
         """
-        return self.prepare(Preparation(NEVER, N4 if self._evened else NEVER), brain=brain, **how)
+        return self.prepare(self._done, brain=brain, **how)
 
     def even_out(self, **how: Any) -> Patient:
         """Take the bias field out of the current patient's scan; a skull that was stripped stays stripped.
@@ -152,17 +153,34 @@ class Session(SessionSettings):
         Args:
             **how: As for `prepare`.
         """
+        return self._stripped_as_now(self._done.replace(bias_field=N4), **how)
+
+    def register(self, **how: Any) -> Patient:
+        """Move the current patient's other sequences onto the one that detection uses; all else is done again.
+
+        Args:
+            **how: As for `prepare`.
+        """
+        return self._stripped_as_now(self._done.replace(register=RIGID), **how)
+
+    def _stripped_as_now(self, wanted: Preparation, **how: Any) -> Patient:
         done = None if self._patient is None else self._patient.prepared
         if done is None or done.brain_mask is None:
-            return self.prepare(RAW.replace(bias_field=N4), **how)
+            return self.prepare(wanted, **how)
         if done.stripper == GIVEN:
-            return self.prepare(RAW.replace(bias_field=N4), brain=done.brain_mask, **how)
-        return self.prepare(Preparation(done.asked["strip"], N4), **how)
+            return self.prepare(wanted, brain=done.brain_mask, **how)
+        asked = Preparation.from_saved(done.asked)
+        return self.prepare(wanted.replace(strip=asked.strip, strip_from=asked.strip_from), **how)
 
     @property
-    def _evened(self) -> bool:
-        patient = self._patient
-        return patient is not None and patient.prepared is not None and bool(patient.prepared.corrected)
+    def _done(self) -> Preparation:
+        """What was done to the current patient, but for its skull."""
+        done = None if self._patient is None else self._patient.prepared
+        if done is None:
+            return RAW
+        return RAW.replace(
+            bias_field=N4 if done.corrected else NEVER, register=RIGID if done.moves else NEVER
+        )
 
     # -- detection -----------------------------------------------------------------------------------------
 
@@ -424,10 +442,11 @@ class Session(SessionSettings):
             raise NotReadyError("there is no patient yet", mend="open a patient first")
         notes = [*settings.notes, *check_same_patient(settings, patient)]
         brain = load_brain(settings, patient)
-        if brain is not None or settings.evened or patient.prepared is not None:
-            patient = self.prepare(
-                RAW.replace(bias_field=N4 if settings.evened else NEVER), brain=brain, should_stop=should_stop
-            )
+        wanted = RAW.replace(
+            bias_field=N4 if settings.evened else NEVER, register=RIGID if settings.registered else NEVER
+        )
+        if brain is not None or not wanted.nothing or patient.prepared is not None:
+            patient = self.prepare(wanted, brain=brain, should_stop=should_stop)
         corrections = load_corrections(settings, patient)
         analysis = self.detect(
             self._loaded.folder_of(settings.sha256) or settings.model,

@@ -82,6 +82,7 @@ class SavedSettings:
         brain_file: The brain mask that the skull was stripped with, beside the JSON file; None if none was.
         brain_sha256: Checksum of that file.
         evened: Whether the bias field was taken out.
+        registered: Whether other sequences were moved onto this one.
         notes: What was assumed because the file does not say it, and what it says that is not known here.
     """
 
@@ -101,6 +102,7 @@ class SavedSettings:
     brain_file: Path | None = None
     brain_sha256: str | None = None
     evened: bool = False
+    registered: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -140,6 +142,8 @@ class _PreparationEntry(Saved):
     version: Any = None
     device: Any = None
     file: Any = None
+    found_in: Any = None
+    registered: dict[str, Any] | None = None
     brain_ml: Any = None
 
 
@@ -212,6 +216,7 @@ def read_settings(path: str | Path) -> SavedSettings:
         brain_file=None if brain is None else file.parent / BRAIN,
         brain_sha256=brain,
         evened=read.preparation is not None and read.preparation.bias_field is not None,
+        registered=read.preparation is not None and bool(read.preparation.registered),
         notes=tuple(
             f"{file.name}: {note}"
             for note in (*notes, *of_params, *(of_options if "options" in values else ()))

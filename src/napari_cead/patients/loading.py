@@ -28,7 +28,7 @@ from .marks import MADE, kind_of
 from .patient import Patient
 from .png import PNG_SPACING, Side, check_gaps, placed
 from .reading import read_place
-from .volumes import Volume, clean_intensities, onto
+from .volumes import Volume, clean_intensities, clean_mask, lies_elsewhere, onto
 
 
 def load_patient(
@@ -156,6 +156,7 @@ def read_files(
     if files.guessed:
         notes.append(f"{places[0].name}: the name tells no sequence, taken as {sequence}")
     volumes: dict[str, NDArray[np.float32]] = {}
+    elsewhere: dict[str, Volume] = {}
     for name, place, result in zip(wanted, places, results, strict=False):
         what = _name(place, files)
         try:
@@ -167,6 +168,8 @@ def read_files(
             # And once more on the other: our own resampling leaves a faint rim, and what is written of this volume has
             # to be read as the same.
             volumes[name] = clean if moved.data is clean else clean_intensities(moved.data, what)[0]
+            if lies_elsewhere(result.grid, chosen.grid):
+                elsewhere[name] = Volume(clean, result.grid)
         except PatientError as error:
             if name == sequence:
                 raise error.at(place) from error
@@ -178,6 +181,9 @@ def read_files(
     if files.mask is not None:
         lesion_mask, found = _mask(results[-1], chosen, volumes[sequence], files.mask, named=trust_mask)
         notes.extend(note for note in found if note not in notes)
+        drawn = results[-1]
+        if lesion_mask is not None and isinstance(drawn, Volume) and lies_elsewhere(drawn.grid, chosen.grid):
+            elsewhere[MASK] = Volume(clean_mask(drawn.data, files.mask.name)[0], drawn.grid)
     sources = {name: files.sequences[name] for name in volumes}
     if files.mask is not None and lesion_mask is not None:
         sources[MASK] = files.mask
@@ -190,6 +196,7 @@ def read_files(
         grid=chosen.grid,
         files=sources,
         warnings=tuple(notes),
+        elsewhere=elsewhere,
     )
     if brain_mask is None:
         return patient

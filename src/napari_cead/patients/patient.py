@@ -20,7 +20,7 @@ from ..errors import (
 from .grid import Grid
 from .lesion_masks import unlike_lesions
 from .prepared import Prepared
-from .volumes import clean_intensities, clean_mask
+from .volumes import Volume, clean_intensities, clean_mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +40,8 @@ class Patient:
         files: Where each sequence (and ``"seg"``) came from.
         warnings: What was assumed, repaired or left out.
         prepared: What was done to the scans since they were read; None for nothing.
+        elsewhere: Sequences (and ``"seg"``) whose files lie on another grid, as they are there: their entries above are
+            resampled.
 
     Raises:
         PatientError: If sequences disagree in shape, hold nothing, or lack ``sequence``.
@@ -55,6 +57,7 @@ class Patient:
     files: Mapping[str, Path] = field(default_factory=dict, repr=False)
     warnings: tuple[str, ...] = ()
     prepared: Prepared | None = field(default=None, repr=False)
+    elsewhere: Mapping[str, Volume] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         shape = self.grid.canonical_shape
@@ -159,11 +162,15 @@ class Patient:
         return self.select(sequence or self.sequence).sequences[sequence or self.sequence]
 
     def raw(self) -> Patient:
-        """Return the same patient with its scans as they were read, before a skull was stripped or a field evened."""
-        if self.prepared is None:
+        """Return the same patient as it was read: not registered, with its skull, and with its bias field."""
+        made = self.prepared
+        if made is None:
             return self
-        notes = tuple(note for note in self.warnings if note not in self.prepared.notes)
-        return replace(self, sequences=dict(self.prepared.raw), warnings=notes, prepared=None)
+        notes = tuple(note for note in self.warnings if note not in made.notes)
+        mask = self.lesion_mask
+        if made.lesion_masks is not None and mask is made.lesion_masks[1]:  # not one that was given since
+            mask = made.lesion_masks[0]
+        return replace(self, sequences=dict(made.raw), lesion_mask=mask, warnings=notes, prepared=None)
 
     def select(self, sequence: str) -> Patient:
         """Return the same patient with another default sequence.

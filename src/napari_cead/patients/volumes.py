@@ -302,6 +302,16 @@ def onto(volume: Volume, grid: Grid, order: int, what: str) -> Volume:
     return Volume(moved, grid, (*volume.warnings, note))
 
 
+def lies_elsewhere(here: Grid, grid: Grid) -> bool:
+    """Whether a volume has to be resampled to lie on another grid.
+
+    Args:
+        here: Grid of the volume.
+        grid: The other grid.
+    """
+    return not voxel_for_voxel(here, grid) and not here.matches(grid)
+
+
 def voxel_for_voxel(here: Grid, grid: Grid) -> str:
     """Say why a volume of the same shape has to be taken voxel for voxel, whatever its header says; empty if not.
 

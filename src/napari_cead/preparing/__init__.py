@@ -1,7 +1,18 @@
 """From a raw scan to one that a model can take: the skull away, the bias field out, and what was done kept with it."""
 
-from .preparation import AUTO, BIAS_FIELD, FLAGS, N4, NEVER, RAW, Preparation
-from .prepare import GIVEN, needs_even, needs_strip, prepare_patient
+from .preparation import (
+    AUTO,
+    BIAS_FIELD,
+    FLAGS,
+    N4,
+    NEVER,
+    RAW,
+    REGISTER,
+    RIGID,
+    SAME,
+    Preparation,
+)
+from .prepare import GIVEN, needs_even, needs_register, needs_strip, prepare_patient
 from .strippers import (
     COMMAND,
     DEFAULT_STRIPPER,
@@ -22,6 +33,9 @@ __all__ = [
     "N4",
     "NEVER",
     "RAW",
+    "REGISTER",
+    "RIGID",
+    "SAME",
     "BrainExtractor",
     "HeadScan",
     "Preparation",
@@ -29,6 +43,7 @@ __all__ = [
     "find_brain",
     "find_stripper",
     "needs_even",
+    "needs_register",
     "needs_strip",
     "prepare_patient",
     "stripper_names",

@@ -1,7 +1,7 @@
 """Whether a brain mask can be right: known failures of skull stripping, told by its size, its top and its two sides.
 
 The limits stand between 22 masks of real scans (19 of which deepbet made, 7 with scalp at the vertex) and masks with a
-lobe cut off; ``docs/your-own-scans.md`` has the figures.
+lobe cut off, or of what is no head; ``docs/your-own-scans.md`` has the figures.
 """
 
 from __future__ import annotations
@@ -32,6 +32,28 @@ SIDE_SHARE = 0.6
 
 FRONT_MM = 45.0
 """The brain begins at most 30 mm behind the forehead's outline, the sinuses included."""
+
+EDGE_MM, OUT_SHARE = (8.0, 3.0, 3.0), (0.6, 0.1, 0.1)
+"""A mask whose section within so many mm of the scan's end is a larger share of its largest section was cut through:
+from bottom to top, front to back, side to side. Whole ones: under 0.25, 0.01 and 0.01."""
+
+FULL_SHARE, RUNS_OUT = 0.7, 0.2
+"""A head closes above the brain. Where the topmost slice shows more than the first share of its largest section, and
+the mask more than the second of its own, it runs out of the scan at the top, as limbs and heads that are cut do."""
+
+VESSELS = 3.0
+"""In an angiogram the brightest thousandth of what was taken for the brain is over three times as bright as the
+brightest twentieth. FLAIR, T1 and T2: 1.1 to 1.5; T1 with contrast agent: 2.2."""
+
+HOUNSFIELD_AIR, AIR_SHARE = -200.0, 0.1
+"""No magnitude image of an MRI is below -200 in a tenth of its voxels, a CT is in the air."""
+
+BONE, BONE_RATIO = 400.0, 8.0
+"""In a CT bone is above 400, and over eight times as bright as the brain; in an MRI nothing is."""
+
+EVEN_SHARE = 0.05
+"""A CT that was shifted so that air is 0 shows all soft tissue nearly alike: the middle half of the brain's values lie
+within 5 % of the median. MRI: 22 % and more."""
 
 _SURFACE = 0.1  # of the bright end of the scan: what is darker is air
 _CENTRES = (0.35, 0.65)  # where the middle of a head lies, as a share of the image
@@ -67,16 +89,19 @@ def judge(mask: NDArray[np.bool_], scan: HeadScan, what: str, *, skull: bool = T
                 file=scan.place,
                 mend=_MEND,
             )
+    if foreign := _foreign(mask, scan.volume):
+        raise MaskError(f"this is no MRI scan that shows a brain, but {foreign}", file=scan.place, mend=_MRI)
+    cut = _cut_through(mask, scan)
     lost = cut_off(mask)
     if lost:
         lost = f"the {lost} of the brain mask is much smaller than its other side: look whether a lobe is cut off"
     if not skull:
-        return (lost,) if lost else ()
+        return tuple(each for each in (cut, lost) if each)
     head = head_of(scan.volume)
     share = float(np.count_nonzero(mask & head)) / max(1, int(np.count_nonzero(head)))
     if share > MOST_SHARE:
         raise MaskError(f"{what} took {share:.0%} of the head for the brain", file=scan.place, mend=_MEND)
-    doubts = []
+    doubts = [cut] if cut else []
     if share > USUAL_SHARE:
         doubts.append(f"the brain mask is {share:.0%} of the head: look whether it holds skin and bone")
     if scalp_share(mask, head, scan.spacing) > SHALLOW_SHARE:
@@ -92,7 +117,64 @@ def judge(mask: NDArray[np.bool_], scan: HeadScan, what: str, *, skull: bool = T
     return tuple(doubts)
 
 
+_MRI = "give an MRI scan of the head (FLAIR, T1 or T2)"
+_WHOLE = "give a scan of the whole brain; or its brain mask (--strip FILE), or --strip never"
 _MEND = "look whether it shows a whole head; give a brain mask (--strip FILE) or another stripper, or --strip never"
+
+
+def _foreign(mask: NDArray[np.bool_], volume: NDArray[np.float32]) -> str:
+    """Say what a scan is by its values that is no MRI of a brain; empty if nothing tells."""
+    low, one, middle, three, high, top = np.percentile(volume[mask], [5, 25, 50, 75, 95, 99.9])
+    air = float(np.mean(volume < HOUNSFIELD_AIR))
+    bone = float(np.percentile(volume, 99))
+    if air > AIR_SHARE:
+        return f"a CT by its values: {air:.0%} of the voxels are below {HOUNSFIELD_AIR:.0f}, as air is there"
+    if bone > BONE and bone > BONE_RATIO * abs(middle):
+        return (
+            f"a CT by its values: what is brightest is {bone:.0f}, as bone is there, the brain {middle:.0f}"
+        )
+    if three - one < EVEN_SHARE * middle:
+        return "a CT by its values: all of the brain is alike"
+    if low >= 0 and top > VESSELS * high:
+        times = top / max(float(middle), 1e-6)
+        return f"an angiogram: its brightest parts are {times:.0f} times as bright as the brain"
+    return ""
+
+
+def _cut_through(mask: NDArray[np.bool_], scan: HeadScan) -> str:
+    """Say where the end of a scan comes near to the brain's; empty if nowhere.
+
+    Raises:
+        MaskError: If the scan ends in the midst of the brain.
+    """
+    if np.count_nonzero(scan.volume) < 1.3 * np.count_nonzero(mask):
+        return ""  # the brain alone: it has no surroundings to end in
+    said = ""
+    for axis, (near, share, names) in enumerate(zip(EDGE_MM, OUT_SHARE, _ENDS, strict=True)):
+        others = tuple(other for other in range(3) if other != axis)
+        shown = np.flatnonzero(scan.volume.any(axis=others))
+        sections = mask.sum(axis=others) / max(1, int(mask.sum(axis=others).max()))
+        depth = max(1, round(near / scan.spacing[axis]))
+        ends = (slice(shown[0], shown[0] + depth), slice(max(0, shown[-1] + 1 - depth), shown[-1] + 1))
+        for name, end in zip(names, ends, strict=True):
+            found = float(sections[end].max())
+            if found > share or (name == "top" and found > RUNS_OUT and _open_above(scan.volume, shown)):
+                raise MaskError(
+                    f"the scan is cut through the brain: it ends inside it at the {name}",
+                    file=scan.place,
+                    mend=_WHOLE,
+                )
+            if found > share / 2:
+                said = f"the scan ends near the brain at the {name}: look whether a part of it is missing"
+    return said
+
+
+_ENDS = (("bottom", "top"), ("front", "back"), ("right", "left"))
+
+
+def _open_above(volume: NDArray[np.float32], shown: NDArray[np.int64]) -> bool:
+    sections = head_of(volume).sum(axis=(1, 2))
+    return bool(sections[shown[-1]] > FULL_SHARE * sections.max())
 
 
 def _sizes(mask: NDArray[np.bool_], spacing: tuple[float, float, float]) -> list[float]:

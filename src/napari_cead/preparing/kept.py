@@ -1,4 +1,4 @@
-"""Brain masks that were found before, in the platform's cache folder: never beside the user's files."""
+"""What was found before (brain masks, moves), in the platform's cache folder: never beside the user's files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import zipfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,18 @@ from platformdirs import user_cache_dir
 from ..atomic import atomic_path, make_folder
 from ..errors import OutputError
 from ..patients import Patient, save_volume
+from ..patients.marks import Kind
+from ..patients.volumes import Volume
 from .strippers import HeadScan
 
 MOST_FILES = 2000
-"""Masks that are kept; a mask takes about 50 kB. Then those go that were unused for longest."""
+"""Masks and moves that are kept; a mask takes about 50 kB. Then those go that were unused for longest."""
 
 _FORMAT = b"brain-mask-1"
+_MOVES = b"rigid-move-1"
+
+KeptMove = tuple[NDArray[np.float64], float, float, float, float]
+"""Matrix, mm, degrees, and how alike two scans are before and after."""
 
 
 def cache_folder() -> Path:
@@ -44,34 +51,69 @@ def key_of(scan: HeadScan, stripper: str, version: str, device: str) -> str:
 
 def kept_mask(key: str, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
     """Return a mask (Z, Y, X) that was kept; None if there is none, or it cannot be read."""
-    file = cache_folder() / f"{key}.npz"
-    try:
-        with np.load(file, allow_pickle=False) as found:
-            bits = found["bits"]
-            if tuple(found["shape"].tolist()) != shape or bits.dtype != np.uint8:
-                return None
-            mask = np.unpackbits(bits, count=int(np.prod(shape))).astype(bool).reshape(shape)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    found = _kept(key, "bits", "shape")
+    if found is None or tuple(found[1].tolist()) != shape or found[0].dtype != np.uint8:
         return None
-    with suppress(OSError):
-        file.touch()  # used now
-    return mask
+    with suppress(ValueError):
+        return np.unpackbits(found[0], count=int(np.prod(shape))).astype(bool).reshape(shape)
+    return None
 
 
 def keep_mask(key: str, mask: NDArray[np.bool_]) -> None:
     """Keep a mask (Z, Y, X). A cache that cannot be written is no reason to fail."""
+    _keep(key, bits=np.packbits(mask), shape=np.asarray(mask.shape))
+
+
+def move_key(moving: Volume, fixed: Volume) -> str:
+    """Return what the move of one scan onto another is found again by: the voxels of both and where they lie."""
+    digest = hashlib.sha256(_MOVES)
+    for each in (moving, fixed):
+        digest.update(repr((each.data.shape, each.grid.canonical_affine.round(6).tolist())).encode())
+        digest.update(np.ascontiguousarray(each.data, "<f4").data)
+    return digest.hexdigest()
+
+
+def kept_move(key: str) -> KeptMove | None:
+    """Return a move that was kept; None if there is none, or it cannot be read."""
+    found = _kept(key, "matrix", "figures")
+    if found is None or found[0].shape != (4, 4) or found[1].shape != (4,):
+        return None
+    if any(part.dtype != np.float64 or not np.isfinite(part).all() for part in found):
+        return None
+    mm, degrees, before, after = found[1].tolist()
+    return found[0], mm, degrees, before, after
+
+
+def keep_move(key: str, move: KeptMove) -> None:
+    """Keep a move. A cache that cannot be written is no reason to fail."""
+    _keep(key, matrix=move[0], figures=np.array(move[1:]))
+
+
+def _kept(key: str, *names: str) -> list[NDArray[Any]] | None:
+    file = cache_folder() / f"{key}.npz"
+    try:
+        with np.load(file, allow_pickle=False) as found:
+            arrays = [found[name] for name in names]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    with suppress(OSError):
+        file.touch()  # used now
+    return arrays
+
+
+def _keep(key: str, **arrays: NDArray[Any]) -> None:
     folder = cache_folder()
     with suppress(OSError, OutputError):
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(folder / f"{key}.npz") as file, file.open("wb") as stream:
-            np.savez_compressed(stream, bits=np.packbits(mask), shape=np.asarray(mask.shape))
+            np.savez_compressed(stream, **arrays)
         files = list(folder.glob("*.npz"))
         if len(files) > MOST_FILES:
             for old in sorted(files, key=lambda each: each.stat().st_mtime)[: len(files) - MOST_FILES]:
                 old.unlink(missing_ok=True)
 
 
-def keep_file(mask: NDArray[np.bool_], patient: Patient) -> Path:
+def keep_file(mask: NDArray[np.bool_], patient: Patient, kind: Kind | None = "brain mask") -> Path:
     """Keep a mask (Z, Y, X) as a NIfTI file on the patient's grid, for programs that want one; return the file.
 
     The same mask on the same grid is the same file, which is not written again.
@@ -79,11 +121,11 @@ def keep_file(mask: NDArray[np.bool_], patient: Patient) -> Path:
     Raises:
         OutputError: If the cache folder cannot be written.
     """
-    digest = hashlib.sha256(repr((mask.shape, patient.grid.affine.round(6).tolist())).encode())
+    digest = hashlib.sha256(repr((kind, mask.shape, patient.grid.affine.round(6).tolist())).encode())
     digest.update(np.packbits(mask).data)
     folder = make_folder(cache_folder())
     file = folder / f"{digest.hexdigest()}.nii.gz"
-    return file if file.is_file() else save_volume(mask, patient, file, kind="brain mask")
+    return file if file.is_file() else save_volume(mask, patient, file, kind=kind)
 
 
 def keep_scan(patient: Patient) -> Path:

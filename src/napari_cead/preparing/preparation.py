@@ -11,10 +11,13 @@ from ..errors import ParameterError
 from ..patients import Patient
 from .strippers import find_stripper, stripper_names
 
-AUTO, NEVER, N4 = "auto", "never", "n4"
+AUTO, NEVER, N4, RIGID, SAME = "auto", "never", "n4", "rigid", "same"
 
 BIAS_FIELD = (AUTO, NEVER, N4)
 """What may be done about a bias field."""
+
+REGISTER = (NEVER, RIGID)
+"""What may be done about sequences that do not lie on one another."""
 
 _MASKS = (".nii", ".nii.gz", ".hdr", ".img", ".nrrd", ".nhdr", ".mgz", ".mgh", ".mha")
 
@@ -28,23 +31,29 @@ class Preparation:
             stripper, which then always runs; ``command:PROGRAM … {input} … {output}``; or a brain mask file.
         bias_field: ``"never"``; ``"n4"``: take the bias field out of a volume; ``"auto"``: do so if one side of the
             brain is clearly brighter than the other.
+        register: ``"never"``: sequences lie where their headers place them; ``"rigid"``: each is moved, as a rigid
+            body, onto the one that detection uses, and a lesion mask that was drawn on it moves along.
+        strip_from: The sequence in which the brain is looked for; ``"same"``: the one that detection uses.
 
     Raises:
         ParameterError: If there is no such stripper or choice.
 
     Example:
         >>> Preparation(strip="auto").as_dict()
-        {'strip': 'auto', 'bias_field': 'never'}
+        {'strip': 'auto', 'bias_field': 'never', 'register': 'never', 'strip_from': 'same'}
     """
 
     strip: str = AUTO
     bias_field: str = NEVER
+    register: str = NEVER
+    strip_from: str = SAME
 
     def __post_init__(self) -> None:
-        if self.bias_field not in BIAS_FIELD:
-            raise ParameterError(
-                f"bias_field cannot be {self.bias_field!r}", mend=f"use {', '.join(BIAS_FIELD)}"
-            )
+        for name, choices in (("bias_field", BIAS_FIELD), ("register", REGISTER)):
+            if (value := getattr(self, name)) not in choices:
+                raise ParameterError(f"{name} cannot be {value!r}", mend=f"use {', '.join(choices)}")
+        if not self.strip_from:
+            raise ParameterError("strip_from cannot be empty", mend=f"name a sequence, or {SAME}")
         if self.strip in (AUTO, NEVER) or self.mask_file is not None:
             return
         try:
@@ -73,6 +82,11 @@ class Preparation:
         """Whether scans stay as they are whatever they show."""
         return self == RAW
 
+    @property
+    def needs_others(self) -> bool:
+        """Whether it takes more than the sequence that detection uses."""
+        return self.register != NEVER or self.strip_from != SAME
+
     def replace(self, **changes: Any) -> Preparation:
         """Return a copy with some values changed.
 
@@ -92,7 +106,7 @@ class Preparation:
         Raises:
             ParameterError: If a value is none of those possible.
         """
-        wanted = {name: values.get(name, NEVER) for name in ("strip", "bias_field")}
+        wanted = {name: values.get(name, value) for name, value in RAW.as_dict().items()}
         for name, value in wanted.items():
             if not isinstance(value, str):
                 raise ParameterError(f"{name} cannot be {value!r}", mend="give a text")
@@ -102,5 +116,10 @@ class Preparation:
 RAW = Preparation(NEVER, NEVER)
 """Nothing is done."""
 
-FLAGS = {"strip": "--strip", "bias_field": "--bias-field"}
+FLAGS = {
+    "strip": "--strip",
+    "bias_field": "--bias-field",
+    "register": "--register",
+    "strip_from": "--strip-from",
+}
 """The settings and their flags."""

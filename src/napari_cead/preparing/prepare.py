@@ -14,7 +14,8 @@ from ..patients.bias_field import LEAST_SLICES as LEAST_TO_EVEN
 from ..patients.brain import brain_mask
 from ..patients.brain_masks import brain_on_grid
 from ..slices import looks_skull_stripped, unevenness
-from .preparation import AUTO, N4, NEVER, Preparation
+from .preparation import AUTO, N4, NEVER, RIGID, SAME, Preparation
+from .registration import Registered, registered
 from .strippers import DEFAULT_STRIPPER, OnProgress, ShouldStop
 from .stripping import LEAST_SLICES, find_brain
 
@@ -43,6 +44,17 @@ def needs_even(patient: Patient) -> str:
     return unevenness(np.maximum(volume, 0), brain_mask(volume))
 
 
+def needs_register(patient: Patient) -> str:
+    """Say which sequences lie where their headers alone place them, in one clause; empty if none does."""
+    if patient.prepared is not None and patient.prepared.moves:
+        return ""
+    names = [name for name in patient.sequences if name in patient.elsewhere and name != patient.sequence]
+    if not names:
+        return ""
+    there = f"{' and '.join(names)} {'lies on another grid' if len(names) == 1 else 'lie on other grids'}"
+    return f"{there} than {patient.sequence}, placed as the headers say"
+
+
 def prepare_patient(
     patient: Patient,
     preparation: Preparation | None = None,
@@ -54,20 +66,21 @@ def prepare_patient(
 ) -> Patient:
     """Return a patient whose scan is ready for a model.
 
-    It starts from the scans as they were read, whatever was done to them since. All sequences lose their skull by the
-    one mask; the bias field is taken out of the one that detection uses. ``prepared`` says what was done, and so do
-    the warnings.
+    It starts from the scans as they were read, whatever was done to them since. Sequences are registered first, if that
+    is asked for. All lose their skull by the one mask; the bias field is taken out of the one that detection uses.
+    ``prepared`` says what was done, and so do the warnings.
 
     Args:
         patient: The patient; it is left as it is.
         preparation: What to do; None: what ``Preparation()`` says, which is to strip a skull where there is one.
         brain: (Z, Y, X) labels or bool: a brain mask that somebody drew or repaired; it comes before ``strip``.
         device: See :func:`~napari_cead.devices.pick_device`.
-        on_progress: Called with (steps done, steps in all) by the stripper.
+        on_progress: Called with (steps done, steps in all) by the registration, and by the stripper.
         should_stop: Asked several times a second.
 
     Raises:
-        CeadError: If the skull has to be stripped and cannot be, or the bias field cannot be told.
+        CeadError: If the skull has to be stripped and cannot be, the bias field cannot be told, or a sequence cannot be
+            registered.
         Cancelled: If ``should_stop`` returned true.
 
     Example:
@@ -76,10 +89,14 @@ def prepare_patient(
         'deepbet'
     """
     wanted, raw = preparation or Preparation(), patient.raw()
-    mask, stripper, facts, notes = _brain(raw, wanted, brain, device, on_progress, should_stop)
-    made = raw
+    lying = Registered(raw)
+    if wanted.register == RIGID:
+        lying = registered(raw, on_progress=on_progress, should_stop=should_stop)
+    mask, stripper, facts, notes = _brain(lying, wanted, brain, device, on_progress, should_stop)
+    notes = [*lying.notes, *notes]
+    made = lying.patient
     if mask is not None:
-        made = within_brain(raw, mask)
+        made = within_brain(made, mask)
         facts["brain_ml"] = round(float(mask.sum()) * float(np.prod(raw.spacing)) / 1000, 3)
     corrected: tuple[str, ...] = ()
     if wanted.bias_field == N4 or (wanted.bias_field == AUTO and needs_even(made)):
@@ -87,12 +104,20 @@ def prepare_patient(
         made = correct_bias_field(made)
         notes += [note for note in made.warnings if note not in before]
         corrected = (raw.sequence,)
+    if wanted.register == RIGID:
+        facts["registered"] = {name: move.as_dict() for name, move in lying.moves.items()}
+    masks = (raw.lesion_mask, made.lesion_mask)
     record = Prepared(
         raw=raw.sequences,
         asked=wanted.as_dict() if brain is None else {**wanted.as_dict(), "strip": GIVEN},
         brain_mask=mask,
         stripper=stripper,
         corrected=corrected,
+        moves=facts.get("registered", {}),
+        placed={name: lying.patient.sequences[name] for name in lying.moves},
+        lesion_masks=None
+        if masks[0] is None or masks[1] is None or masks[0] is masks[1]
+        else (masks[0], masks[1]),
         facts=facts,
         notes=tuple(notes),
     )
@@ -101,7 +126,7 @@ def prepare_patient(
 
 
 def _brain(
-    raw: Patient,
+    lying: Registered,
     wanted: Preparation,
     brain: NDArray[Any] | None,
     device: str,
@@ -109,6 +134,7 @@ def _brain(
     should_stop: ShouldStop | None,
 ) -> tuple[NDArray[np.bool_] | None, str, dict[str, Any], list[str]]:
     """Return the brain mask (None: the scan stays as it is), what made it, facts about that, and what to say."""
+    raw = lying.patient
     if brain is not None:
         mask, said = brain_on_grid(raw, brain)
         return mask, GIVEN, {}, [*said, "the skull was stripped by a brain mask that was given"]
@@ -119,14 +145,24 @@ def _brain(
     if wanted.strip == NEVER:
         return None, "", {}, []
     name, why = wanted.strip, ""
+    source = raw.sequence if wanted.strip_from == SAME else wanted.strip_from
     if wanted.strip == AUTO:
         name, why = DEFAULT_STRIPPER, needs_strip(raw)
         if not why:
             return None, "", {}, []
-        if len(raw.volume()) < LEAST_SLICES:  # the warning about the scan itself says the rest
+        # The warning about the scan itself says the rest.
+        if source == raw.sequence and len(raw.volume()) < LEAST_SLICES:
             return None, "", {}, ["no skull was stripped: there are too few slices to find the brain in"]
     try:
-        found = find_brain(raw, name, device=device, on_progress=on_progress, should_stop=should_stop)
+        found = find_brain(
+            raw,
+            name,
+            sequence=source,
+            moved=lying.moves[source].matrix if source in lying.moves and source in raw.elsewhere else None,
+            device=device,
+            on_progress=on_progress,
+            should_stop=should_stop,
+        )
     except MissingExtraError as error:
         if not why:
             raise
@@ -136,6 +172,7 @@ def _brain(
             file=place,
             mend=f"{error.mend}; or give --strip FILE (a brain mask), or --strip never",
         ) from error
-    told = f"the skull was stripped by {found.stripper}" + (f" ({why})" if why else "")
-    facts = {"version": found.version, "device": found.device}
+    where = "" if found.sequence == raw.sequence else f" in {found.sequence}"
+    told = f"the skull was stripped by {found.stripper}{where}" + (f" ({why})" if why else "")
+    facts = {"version": found.version, "device": found.device, "found_in": found.sequence}
     return found.mask, found.stripper, facts, [f"{told}: {found.millilitres:.0f} mL of brain", *found.doubts]

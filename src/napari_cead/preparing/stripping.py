@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from ..devices import pick_device
 from ..errors import GeometryError, MaskError, MissingExtraError
 from ..patients import Patient
+from ..patients.resampling import resample
+from ..patients.volumes import Volume
 from ..slices import looks_skull_stripped
 from .judging import judge
 from .kept import keep_mask, kept_mask, key_of
@@ -27,6 +30,7 @@ class Stripped:
     Attributes:
         mask: (Z, Y, X) bool on the patient's grid.
         stripper: What found it.
+        sequence: The sequence in which it was found.
         version: Of the stripper.
         device: What it ran on.
         millilitres: Volume of the brain.
@@ -37,6 +41,7 @@ class Stripped:
 
     mask: NDArray[np.bool_] = field(repr=False)
     stripper: str
+    sequence: str
     version: str
     device: str
     millilitres: float
@@ -50,6 +55,7 @@ def find_brain(
     stripper: str = DEFAULT_STRIPPER,
     *,
     sequence: str | None = None,
+    moved: NDArray[np.float64] | None = None,
     device: str = "auto",
     use_kept: bool = True,
     on_progress: OnProgress | None = None,
@@ -57,12 +63,15 @@ def find_brain(
 ) -> Stripped:
     """Find the brain in a scan of the whole head.
 
-    What was found is kept in the platform's cache folder, and taken from there when the same voxels come again.
+    A sequence whose file lies on another grid is looked at as it is there, and the mask is brought onto the patient's
+    grid, to the nearest voxels. What was found is kept in the platform's cache folder, and taken from there when the
+    same voxels come again.
 
     Args:
         patient: The patient; it is left as it is.
         stripper: Name of the stripper, or ``command:PROGRAM … {input} … {output}``.
         sequence: The scan to use; None: that which detection uses.
+        moved: (4, 4) in RAS+ mm: how that scan was registered; None: it lies where its header places it.
         device: See :func:`~napari_cead.devices.pick_device`.
         use_kept: Whether to look into the cache.
         on_progress: Called with (steps done, steps in all).
@@ -85,12 +94,8 @@ def find_brain(
     found = find_stripper(stripper)
     name = patient.sequence if sequence is None else sequence
     source = patient.raw()
-    scan = HeadScan(
-        np.asarray(source.volume(name), np.float32),
-        source.grid,
-        name,
-        str(source.files.get(name, source.name)),
-    )
+    own = source.elsewhere.get(name) or Volume(source.volume(name), source.grid)
+    scan = _scan_of(source, name, own)
     if len(scan.volume) < LEAST_SLICES:
         count = len(scan.volume)
         raise GeometryError(
@@ -114,17 +119,49 @@ def find_brain(
                 file=scan.place,
                 mend="use another stripper",
             )
-    skull = not looks_skull_stripped(scan.volume, scan.spacing).stripped
-    doubts = judge(mask, scan, found.name, skull=skull)
+    doubts = _judged(mask, scan, found.name)
     if not kept and use_kept:
         keep_mask(key, mask)
+    if own.grid is not source.grid or moved is not None:
+        mask, said = _brought(mask, own, source, name, moved)
+        there = _scan_of(source, source.sequence, Volume(source.volume(), source.grid))
+        more = _judged(mask, there, f"{found.name} in {name}")
+        doubts = tuple(dict.fromkeys((*doubts, *said, *more)))
     return Stripped(
         mask,
         found.name,
+        name,
         version,
         where,
-        float(mask.sum()) * float(np.prod(scan.spacing)) / 1000,
+        float(mask.sum()) * float(np.prod(source.spacing)) / 1000,
         time.perf_counter() - started,
         kept,
         doubts,
     )
+
+
+def _scan_of(patient: Patient, name: str, own: Volume) -> HeadScan:
+    place = str(patient.files.get(name, patient.name))
+    return HeadScan(np.asarray(own.data, np.float32), own.grid, name, place)
+
+
+def _judged(mask: NDArray[np.bool_], scan: HeadScan, what: str) -> tuple[str, ...]:
+    skull = not looks_skull_stripped(scan.volume, scan.spacing).stripped
+    return judge(mask, scan, what, skull=skull)
+
+
+def _brought(
+    mask: NDArray[np.bool_], own: Volume, patient: Patient, name: str, moved: NDArray[np.float64] | None
+) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    """Return a brain mask on the patient's grid, and what is to be looked at."""
+    brain, seen = (
+        resample(part.astype(np.uint8), own.grid, patient.grid, 0, moved=moved) > 0
+        for part in (mask, np.ones_like(mask))
+    )
+    edge = brain & ndimage.binary_dilation(~seen)  # the patient's own grid may end anywhere
+    if np.count_nonzero(edge) > _MOST_CUT * max(1, np.count_nonzero(brain)):
+        return brain, (f"{name} ends inside the brain: what {patient.sequence} shows beyond it is left out",)
+    return brain, ()
+
+
+_MOST_CUT = 0.002  # of the brain, at the end of the scan that it was found in

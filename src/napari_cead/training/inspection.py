@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from ..errors import Cancelled, MaskError, PatientError
 from ..patients import Patient, within_brain
 from ..patients.aliases import LESION, words_of
+from ..patients.bias_field import LEAST_SLICES as LEAST_TO_EVEN
 from ..patients.brain import brain_mask
 from ..patients.lesion_masks import FOLLOWS, MOST_OUTSIDE, outside, unlike_lesions
 from ..patients.loading import read_files
-from ..slices import FAMILY, SliceStack, guess_contrast, slice_stack
+from ..slices import FAMILY, SliceStack, guess_contrast, slice_stack, unevenness
 from .likeness import alike, signature
 from .scans import ScanSource
 from .sources import fingerprint, source_files
@@ -40,6 +41,7 @@ WarningCode = Literal[
     "spacing",
     "orientation",
     "seen",
+    "uneven",
     "note",
 ]
 
@@ -312,6 +314,10 @@ def _judge(report: ScanReport, patient: Patient, stack: SliceStack, notes: list[
         notes.append(ScanWarning("skull", f"{stack.skull.sentence}; give a brain mask", True))
     elif source.brain_mask is None and not stack.skull.zero_background:
         notes.append(ScanWarning("background", f"{stack.skull.sentence}; give a brain mask", True))
+    elif len(stack.brain) >= LEAST_TO_EVEN and (
+        why := unevenness(np.maximum(patient.volume(), 0), stack.brain)
+    ):
+        notes.append(ScanWarning("uneven", why))
     notes.extend(
         ScanWarning("note", note) for note in patient.warnings if any(words in note for words in _TOLD)
     )

@@ -46,6 +46,7 @@ class LayerView:
         self._single: AnalysisLayers | None = None
         self._base: Image | None = None
         self._made: list[Layer] = []
+        self._moved_mask: NDArray[Any] | None = None
 
     # -- finding -------------------------------------------------------------------------------------------
 
@@ -87,6 +88,7 @@ class LayerView:
             layer = self.find("sequence", patient, name)
             if layer is not None:
                 layer.visible = name == patient.sequence
+                self._place(layer, patient, name)
         for layer in self.viewer.layers:
             tag = tag_of(layer)
             if tag is not None and same(tag.patient, patient):
@@ -94,6 +96,7 @@ class LayerView:
         reference = self.find("lesion mask", patient)
         self._show_brain(patient)
         if isinstance(reference, Labels):
+            self._place_mask(reference, patient)
             reference.contour = 1  # an outline leaves room for the fill of the detected mask
         if self._base is not None:
             self.viewer.layers.selection.active = self._base
@@ -132,6 +135,27 @@ class LayerView:
         shown.contour = 2
         self._insert(shown, "brain mask")
         self._made.append(shown)
+
+    @staticmethod
+    def _place(layer: Layer, patient: Patient, sequence: str) -> None:
+        """Show a sequence where registration put it, with its skull."""
+        made = patient.prepared
+        if made is None or sequence == patient.sequence:
+            return
+        data = made.placed.get(sequence, made.raw[sequence])
+        if data.shape == np.shape(layer.data) and not np.array_equal(layer.data, data):
+            layer.data = data
+
+    def _place_mask(self, layer: Labels, patient: Patient) -> None:
+        """Show the lesion mask where registration put it; what somebody painted into it stays otherwise."""
+        made = patient.prepared
+        moved = None if made is None or made.lesion_masks is None else made.lesion_masks[1]
+        before, self._moved_mask = self._moved_mask, moved
+        shown = np.asarray(layer.data)
+        back = before is not None and before.shape == shown.shape and np.array_equal(shown > 0, before)
+        wanted = patient.lesion_mask if moved is not None or back else None
+        if wanted is not None and wanted.shape == shown.shape and not np.array_equal(shown > 0, wanted):
+            layer.data = wanted.astype(shown.dtype)
 
     def _drop_others(self, patient: Patient) -> None:
         for layer in list(self.viewer.layers):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from magicgui.widgets import PushButton
+from collections.abc import Sequence
+
+from magicgui.widgets import ComboBox, PushButton
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout
 
 from .texts import tip, title
@@ -12,11 +14,13 @@ NEEDED = "#e69f00"
 
 
 class PreparationBanner(QFrame):
-    """A few words and three buttons; hidden as long as there is nothing to say.
+    """A few words and four buttons; hidden as long as there is nothing to say.
 
     Attributes:
         words: What the scan needs, or what was done.
         strip: Strips the skull.
+        strip_from: The sequence in which the brain is looked for; there is one only if there are several.
+        register: Moves the other sequences onto the one on show.
         even: Takes the bias field out.
         use_brain: Takes the brain mask as it was repaired in the viewer.
     """
@@ -29,18 +33,40 @@ class PreparationBanner(QFrame):
         self.words = QLabel()
         self.words.setWordWrap(True)
         column.addWidget(self.words)
-        self.strip, self.even, self.use_brain = (
-            PushButton(text=title(name)) for name in ("strip", "even", "use_brain")
+        names = ("strip", "register", "even", "use_brain")
+        self.strip, self.register, self.even, self.use_brain = (
+            PushButton(text=title(name)) for name in names
         )
+        self.strip_from = ComboBox(choices=[])
+        self.strip_from.native.setAccessibleName(title("strip_from"))
         buttons = QHBoxLayout()
-        for name, button in (("strip", self.strip), ("even", self.even), ("use_brain", self.use_brain)):
-            button.native.setToolTip(tip(name))
-            button.native.setVisible(False)
-            buttons.addWidget(button.native)
+        parts = (self.strip, self.strip_from, self.register, self.even, self.use_brain)
+        for name, part in zip((names[0], "strip_from", *names[1:]), parts, strict=True):
+            part.native.setToolTip(tip(name))
+            part.native.setVisible(False)
+            buttons.addWidget(part.native)
         column.addLayout(buttons)
         self.setVisible(False)
 
-    def show_needs(self, words: str, *, strip: bool, even: bool, use_brain: bool) -> None:
+    @property
+    def buttons(self) -> tuple[PushButton, ...]:
+        """Everything that can be pressed."""
+        return (self.strip, self.register, self.even, self.use_brain)
+
+    def offer_sequences(self, names: Sequence[str], chosen: str) -> None:
+        """Say in which sequences the brain can be looked for.
+
+        Args:
+            names: The sequences.
+            chosen: The one to begin with, if they are not those of before.
+        """
+        if list(self.strip_from.choices) != list(names):
+            self.strip_from.choices = list(names)
+            self.strip_from.value = chosen
+
+    def show_needs(
+        self, words: str, *, strip: bool, even: bool, use_brain: bool = False, register: bool = False
+    ) -> None:
         """Say something and offer what helps.
 
         Args:
@@ -48,10 +74,12 @@ class PreparationBanner(QFrame):
             strip: Whether to offer stripping.
             even: Whether to offer evening out.
             use_brain: Whether to offer the brain mask of the viewer.
+            register: Whether to offer moving sequences onto one another.
         """
         self.words.setText(words)
         frame = NEEDED if strip or even else "palette(mid)"
         self.setStyleSheet(f"#preparation {{ border: 1px solid {frame}; border-radius: 3px; }}")
-        for button, wanted in ((self.strip, strip), (self.even, even), (self.use_brain, use_brain)):
+        for button, wanted in zip(self.buttons, (strip, register, even, use_brain), strict=True):
             button.native.setVisible(wanted)
+        self.strip_from.native.setVisible(strip and len(self.strip_from.choices) > 1)
         self.setVisible(bool(words))

@@ -10,7 +10,7 @@ from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject
 
 from ..patients import Patient
-from ..preparing import DEFAULT_STRIPPER, needs_even, needs_strip
+from ..preparing import DEFAULT_STRIPPER, SAME, needs_even, needs_register, needs_strip
 from .jobs import spared_core
 from .latest import Latest, Stop
 from .preferences import preferences
@@ -40,6 +40,7 @@ class Preparing(QObject):
         self._patient: Patient | None = None
         self.needs = Needs("", "")
         self.banner.strip.changed.connect(self.strip)
+        self.banner.register.changed.connect(self.register)
         self.banner.even.changed.connect(self.even_out)
         self.banner.use_brain.changed.connect(self.use_brain)
 
@@ -81,10 +82,15 @@ class Preparing(QObject):
         patient = self.session.patient
         made = None if patient is None else patient.prepared
         parts = []
+        apart = "" if patient is None else needs_register(patient)
+        if patient is not None:
+            self.banner.offer_sequences(list(patient.sequences), patient.sequence)
         if self.needs.strip:
             parts.append(f"{_sentence(self.needs.strip)} Outside the brain an anomaly map has no meaning.")
         if self.needs.even:
             parts.append(f"{_sentence(self.needs.even)} A model may take that for a lesion.")
+        if apart:
+            parts.append(f"{_sentence(apart)} A head that moved in between is not told by them.")
         if made is not None and made.changed:
             parts += [_sentence(note) for note in made.notes]
         if made is not None and made.brain_mask is not None:
@@ -94,25 +100,34 @@ class Preparing(QObject):
             strip=bool(self.needs.strip),
             even=bool(self.needs.even),
             use_brain=made is not None and made.brain_mask is not None,
+            register=bool(apart),
         )
         self.update_enabled()
 
     def update_enabled(self) -> None:
         """Offer nothing while something runs."""
-        for button in (self.banner.strip, self.banner.even, self.banner.use_brain):
+        for button in self.banner.buttons:
             button.enabled = not self.dock.running
 
     def strip(self) -> None:
         """Strip the skull of the patient, in a thread."""
-        job = self.dock.job
+        job, patient = self.dock.job, self.session.patient
+        chosen = self.banner.strip_from.value
+        sequence = SAME if patient is None or chosen in (None, patient.sequence) else str(chosen)
         self._start(
             lambda: self.session.strip(
                 DEFAULT_STRIPPER,
+                sequence,
                 device=preferences().device,
                 on_progress=job.report,
                 should_stop=job.stopping,
             )
         )
+
+    def register(self) -> None:
+        """Move the other sequences onto the one that detection uses, in a thread."""
+        job = self.dock.job
+        self._start(lambda: self.session.register(on_progress=job.report, should_stop=job.stopping))
 
     def even_out(self) -> None:
         """Take the bias field out of the patient's scan, in a thread."""

@@ -18,7 +18,6 @@ from qtpy.QtWidgets import QFileDialog
 from ..contributions.layers import tag_of
 from ..errors import CeadError
 from ..patients import Patient, save_volume
-from ..patients.skull_stripping import HOW_TO_INSTALL, hd_bet_command, strip_with_hd_bet
 from ..training.inspection import ScanReport, inspect, inspect_all
 from ..training.preprocessing import store_options
 from ..training.scans import ScanSource, find_scans, save_scan
@@ -26,6 +25,7 @@ from ..training.store_index import StoreSettings
 from .failures import show_failure
 from .jobs import Job, still_there
 from .layer_view import patient_of
+from .raw_scans import RawScans
 from .texts import SCAN_FILES
 from .train_form import TrainForm
 
@@ -45,6 +45,7 @@ class ScanFinder(QObject):
         self.job = Job(self)
         self._how: StoreSettings | None = None
         self._kept: tempfile.TemporaryDirectory[str] | None = None
+        self.raw = RawScans(self)
         self._judged.connect(self._take)
         dock.add_folder.changed.connect(self._ask_for_folder)
         dock.add_files.changed.connect(self._ask_for_files)
@@ -54,7 +55,6 @@ class ScanFinder(QObject):
         dock.scans.remove_wanted.connect(lambda: self.model.remove(dock.scans.rows))
         dock.brain_mask.changed.connect(self._ask_for_brain_mask)
         dock.brain_layer.changed.connect(self._take_brain_layer)
-        dock.hd_bet.changed.connect(self._run_hd_bet)
         self.job.ended.connect(self._ended)
 
     @property
@@ -89,7 +89,7 @@ class ScanFinder(QObject):
     def add(self, paths: Sequence[Path]) -> None:
         """Find the scans in folders and files, and judge them; a place that cannot be read spoils no other."""
         sequence = self.dock.sequence.value
-        known = {report.source.scan for report in self.model.reports}
+        known = {self.raw.given(report.source).scan for report in self.model.reports}
         readable: list[Path] = []
         for path in paths:
             if path.exists():
@@ -104,7 +104,7 @@ class ScanFinder(QObject):
                 [source for source in find_scans(readable, sequence) if source.scan not in known]
             )
 
-        self._start(work, self._tell_if_none)
+        self.start(work, self._tell_if_none)
 
     def judge_anew(self) -> None:
         """Judge all scans again if their slices are to be prepared in another way than when they were judged."""
@@ -112,18 +112,19 @@ class ScanFinder(QObject):
             return  # what is under way ends with this
         if store_options(self._how) != store_options(self.dock.slices):
             sources = [report.again for report in self.model.reports]
-            self._start(lambda: self._judge(sources))
+            self.start(lambda: self._judge(sources))
 
     def judge(self, sources: Sequence[ScanSource]) -> None:
         """Judge these scans and put them into the table."""
-        self._start(lambda: self._judge(sources), self._tell_if_none)
+        self.start(lambda: self._judge(sources), self._tell_if_none)
 
     def _judge(self, sources: Sequence[ScanSource]) -> int:
-        total, done = len(sources), 0
+        total, done, sequence = len(sources), 0, self.dock.sequence.value
 
         def report(judged: ScanReport) -> None:
             nonlocal done
             done += 1
+            self.raw.look_beside(self.raw.given(judged.source), sequence)
             with still_there():
                 self._judged.emit(judged)
             self.job.report(done, total)
@@ -141,10 +142,11 @@ class ScanFinder(QObject):
 
     def _others(self, sources: Sequence[ScanSource]) -> list[ScanReport]:
         """Return what is in the list beside these scans, which may be duplicates of it."""
-        places = {source.scan for source in sources}
-        return [report for report in self.model.reports if report.source.scan not in places]
+        places = {self.raw.given(source).scan for source in sources}
+        return [report for report in self.model.reports if self.raw.given(report.source).scan not in places]
 
-    def _start(self, work: Callable[[], Any], on_done: Callable[[Any], None] | None = None) -> None:
+    def start(self, work: Callable[[], Any], on_done: Callable[[Any], None] | None = None) -> None:
+        """Do something with scans in the thread, unless something is being done."""
         if self.job.running:
             show_warning("Scans are being looked at: wait a moment.")
             return
@@ -155,7 +157,8 @@ class ScanFinder(QObject):
         self.dock.update_enabled()
 
     def _take(self, report: ScanReport) -> None:
-        rows = [row for row, old in enumerate(self.model.reports) if old.source.scan == report.source.scan]
+        place = self.raw.given(report.source).scan
+        rows = [row for row, old in enumerate(self.model.reports) if self.raw.given(old.source).scan == place]
         if rows:
             self.model.replace(rows[0], report)
         else:
@@ -232,9 +235,10 @@ class ScanFinder(QObject):
     def give_brain_mask(self, report: ScanReport, file: Path) -> None:
         """Judge a scan again with a brain mask."""
         source = replace(report.again, brain_mask=file)
-        self._start(lambda: self._again([source]))
+        self.start(lambda: self.again([source]))
 
-    def _again(self, sources: Sequence[ScanSource]) -> None:
+    def again(self, sources: Sequence[ScanSource]) -> None:
+        """Judge scans again, in the thread that asks."""
         for source in sources:
             report = inspect(source, known=self._others([source]), settings=self._how)
             with still_there():
@@ -264,26 +268,3 @@ class ScanFinder(QObject):
         labels = labels[None] if labels.ndim == 2 else labels
         patient = tag.patient if tag is not None else load_patient(report.source.scan, only=True)
         return save_volume(labels > 0, patient, self.folder / f"{report.source.name}_brain.nii.gz")
-
-    def _run_hd_bet(self) -> None:
-        if hd_bet_command() is None:
-            show_warning(f"HD-BET is not installed; {HOW_TO_INSTALL}")
-            return
-        reports, device = self._chosen(), self.dock.device.value
-        if not reports:
-            return
-        folder, job = self.folder, self.job
-
-        def work() -> None:
-            for done, report in enumerate(reports):
-                job.report(done, len(reports))
-                mask = folder / f"{report.source.name}_hd-bet.nii.gz"
-                strip_with_hd_bet(
-                    report.source.scan,
-                    mask,
-                    device="cuda" if device == "cuda" else "cpu",
-                    should_stop=job.stopping,
-                )
-                self._again([replace(report.again, brain_mask=mask)])
-
-        self._start(work)

@@ -50,6 +50,13 @@ TEXTS: Mapping[str, Text] = {
         "Strip the skull",
         "Find the brain and leave out everything else; on this computer, in about half a minute",
     ),
+    "strip_from": Text(
+        "Brain from", "The sequence in which the brain is looked for; deepbet has learnt on T1"
+    ),
+    "register": Text(
+        "Register",
+        "Move the other sequences onto this one, as rigid bodies, with a lesion mask that was drawn on one of them",
+    ),
     "even": Text("Even out", "Take the bias field of the coil out of the scan by N4, in some seconds"),
     "use_brain": Text(
         "Use edited mask", "Start again from the raw scan with the layer “brain mask” as it is in the viewer"

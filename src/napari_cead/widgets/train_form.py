@@ -23,6 +23,7 @@ from ..training.store_index import StoreSettings
 from ..zoo import list_models
 from .controls import folded, push_button, row, scrolled, section
 from .preferences import DEVICES
+from .preparation_banner import PreparationBanner
 from .runs_table import RunsTable
 from .scan_table import ScanTable
 
@@ -39,7 +40,8 @@ class TrainForm(QWidget):
         scans: The scans that were found.
         found: How many there are and how many slices they have.
         healthy: Whether scans without a lesion mask are said to be healthy.
-        brain_mask: Asks for a brain mask of the selected scan; ``brain_layer`` takes a layer; ``hd_bet`` finds one.
+        banner: Says what scans in the list need, with buttons that do it.
+        brain_mask: Asks for a brain mask of the selected scan; ``brain_layer`` takes a layer.
         base: Model to fine-tune, or ``SCRATCH``; ``design`` is trained then.
         name: Name of the new model.
         epochs: And so on: the settings that matter.
@@ -105,6 +107,8 @@ class TrainForm(QWidget):
         self.found = QLabel("Choose scans of healthy people, or drop them onto the list.")
         self.found.setWordWrap(True)
         grid.addWidget(self.found, grid.rowCount(), 0, 1, 3)
+        self.banner = PreparationBanner()
+        grid.addWidget(self.banner, grid.rowCount(), 0, 1, 3)
         self.healthy = CheckBox(text="Unlabelled scans show healthy brains", value=False)
         self.healthy.native.setToolTip(
             "A scan without a mask is unlabelled, not healthy: only you know. What counts as healthy here decides "
@@ -115,15 +119,12 @@ class TrainForm(QWidget):
         self.brain_layer = push_button(
             "Mask layer", "The selected labels layer as brain mask of the selected scan"
         )
-        self.hd_bet = push_button(
-            "HD-BET", "Find the brain with HD-BET, if it is installed, for the selected scans"
-        )
         masks = QWidget()
         masks_line = QHBoxLayout(masks)
         masks_line.setContentsMargins(0, 0, 0, 0)
-        for button in (self.brain_mask, self.brain_layer, self.hd_bet):
+        for button in (self.brain_mask, self.brain_layer):
             masks_line.addWidget(button.native)
-        grid.addWidget(folded("Not skull-stripped?", masks), grid.rowCount(), 0, 1, 3)
+        grid.addWidget(folded("Brain masks of your own", masks), grid.rowCount(), 0, 1, 3)
 
     def _build_settings(self, column: QVBoxLayout) -> None:
         grid = section("Model", column)

@@ -6,7 +6,6 @@ import hashlib
 import os
 import shlex
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,10 @@ from numpy.typing import NDArray
 
 from ...errors import MaskError, ParameterError, PatientError
 from ...patients.brain import largest_piece
-from ...patients.saving import write_volume
 from ...patients.skull_stripping import run_tool
 from ...patients.volumes import onto, read_volume
 from .extractor import COMMAND, HeadScan, OnProgress, ShouldStop
+from .running import scan_file
 
 INPUT, OUTPUT = "{input}", "{output}"
 
@@ -74,9 +73,8 @@ class CommandStripper:
     ) -> NDArray[np.bool_]:
         """Find the brain: see `BrainExtractor`. The device is the program's own affair."""
         what = Path(self._words[0]).name
-        with tempfile.TemporaryDirectory(prefix="napari-cead-") as place:
-            given = write_volume(scan.volume, scan.grid, Path(place) / "head.nii.gz")
-            made = Path(place) / "brain.nii.gz"
+        with scan_file(scan) as given:
+            made = given.with_name("brain.nii.gz")
             words = [word.replace(INPUT, str(given)).replace(OUTPUT, str(made)) for word in self._words]
             run_tool(words, what, scan.place, should_stop=should_stop, how_to_install="check the command")
             if not made.is_file():

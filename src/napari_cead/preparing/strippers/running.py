@@ -1,17 +1,28 @@
-"""Long calls that cannot be interrupted, and that a user may want to leave all the same."""
+"""Running what finds a brain: a scan as a file for programs, and long calls that a user may want to leave."""
 
 from __future__ import annotations
 
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 from ...errors import Cancelled
-from .extractor import ShouldStop
+from ...patients.saving import write_volume
+from .extractor import HeadScan, ShouldStop
 
 T = TypeVar("T")
 
 _LOOK = 0.1  # seconds between two looks at should_stop
+
+
+@contextmanager
+def scan_file(scan: HeadScan) -> Iterator[Path]:
+    """Write a scan for another program, into a folder of its own that is gone afterwards; give the NIfTI file."""
+    with tempfile.TemporaryDirectory(prefix="napari-cead-") as place:
+        yield write_volume(scan.volume, scan.grid, Path(place) / "head.nii.gz")
 
 
 def interruptible(work: Callable[[], T], should_stop: ShouldStop | None) -> T:

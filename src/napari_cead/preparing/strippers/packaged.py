@@ -1,0 +1,84 @@
+"""What strippers from packages have in common: a version, and for networks the device, the axes and the memory."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...devices import pick_device
+from ...errors import OutOfMemoryError
+from ...patients.brain import largest_piece
+from .extractor import HeadScan, OnProgress, ShouldStop
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Packaged:
+    """A stripper that is a package.
+
+    Attributes:
+        package: Its name on the index.
+    """
+
+    package: str
+
+    def version(self) -> str:
+        """Return the version of the package, as far as it is installed beside this one."""
+        try:
+            return version(self.package)
+        except PackageNotFoundError:
+            return "unknown"
+
+
+class Networks(Packaged):
+    """Networks that run in this process."""
+
+    def find(
+        self,
+        volume: NDArray[np.float32],
+        spacing: tuple[float, float, float],
+        where: torch.device,
+        on_progress: OnProgress,
+        should_stop: ShouldStop | None,
+    ) -> NDArray[np.bool_]:
+        """Return the brain in a volume whose slices lie as those of RAS files do: row 0 posterior, column 0 left.
+
+        Args:
+            volume: (Z, Y, X) float32.
+            spacing: (z, y, x) in mm.
+            where: The device.
+            on_progress: Called with (steps done, steps in all).
+            should_stop: As for `extract`.
+        """
+        raise NotImplementedError
+
+    def extract(
+        self,
+        scan: HeadScan,
+        *,
+        device: str = "auto",
+        on_progress: OnProgress | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> NDArray[np.bool_]:
+        """Find the brain: see `BrainExtractor`. Apple's GPU is left out: it lacks operations in three dimensions."""
+        import torch
+
+        where = pick_device(device)
+        if where.type == "mps":
+            where = torch.device("cpu")
+        volume = np.ascontiguousarray(scan.volume[:, ::-1, ::-1])
+        tell = on_progress or (lambda done, total: None)
+        try:
+            inside = self.find(volume, scan.spacing, where, tell, should_stop)
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
+                raise
+            raise OutOfMemoryError(
+                "the memory is too small to strip the skull", file=scan.place, mend="close other programs"
+            ) from error
+        brain = largest_piece(inside) if inside.any() else inside
+        return np.ascontiguousarray(brain[:, ::-1, ::-1])

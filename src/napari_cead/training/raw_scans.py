@@ -1,0 +1,80 @@
+"""Raw scans to train on: each with the brain mask that a stripper found in it, or evened out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from ..errors import PatientError
+from ..patients import PatientFiles, Prepared, find_files
+from ..patients.loading import read_files
+from ..preparing import Preparation, prepare_patient
+from ..preparing.kept import keep_file, keep_scan
+from .scans import ScanSource
+
+
+def prepared_source(
+    source: ScanSource,
+    sequence: str,
+    preparation: Preparation,
+    *,
+    device: str = "auto",
+    on_progress: Callable[[int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> tuple[ScanSource, Prepared]:
+    """Return a scan with the files that a preparation made of it, and what was done.
+
+    The files lie in the platform's cache folder: a brain mask, a lesion mask that was moved with its sequence, a scan
+    whose bias field was taken out. A brain mask that the source has comes before the stripper.
+
+    Args:
+        source: The scan; other sequences of the patient lie beside it.
+        sequence: What it shows.
+        preparation: What to do.
+        device: Where a skull is stripped.
+        on_progress: Called with (steps done, steps in all).
+        should_stop: Asked several times a second.
+
+    Raises:
+        CeadError: If it cannot be prepared like that.
+        Cancelled: If ``should_stop`` returned true.
+    """
+    files = _with_others(source, sequence) if preparation.needs_others else source.files(sequence)
+    found = read_files(files, sequence, source.scan, only=not preparation.needs_others)
+    wanted = preparation if source.brain_mask is None else preparation.replace(strip=str(source.brain_mask))
+    ready = prepare_patient(found, wanted, device=device, on_progress=on_progress, should_stop=should_stop)
+    made = ready.prepared
+    if made is None:  # not so: preparing says what it did
+        return source, Prepared(found.sequences)
+    if made.lesion_masks is not None:
+        source = replace(source, lesion_mask=keep_file(made.lesion_masks[1], found, None))
+    if made.corrected:
+        source = replace(source, scan=keep_scan(ready))
+    if made.brain_mask is not None:
+        source = replace(source, brain_mask=keep_file(made.brain_mask, found))
+    return source, made
+
+
+def other_sequences(source: ScanSource, sequence: str) -> tuple[str, ...]:
+    """Return which other sequences of the same patient lie beside a scan, by names alone.
+
+    Args:
+        source: The scan.
+        sequence: What it shows.
+    """
+    try:
+        return tuple(name for name in _with_others(source, sequence).sequences if name != sequence)
+    except PatientError:
+        return ()
+
+
+def _with_others(source: ScanSource, sequence: str) -> PatientFiles:
+    """Return the files of a scan with those of the patient's other sequences."""
+    files = source.files(sequence)
+    try:
+        found = find_files(source.scan if source.scan.is_dir() else source.scan.parent, sequence)
+    except PatientError:
+        return files
+    if found.sequences.get(sequence) != files.sequences[sequence]:
+        return files
+    return replace(files, sequences={**found.sequences, **files.sequences})
