@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from heads import add_head, make_stripped
+from made_up import FLAIR, T1, brain_of_head, head
 from napari_cead.patients import Patient, load_patient, save_volume
 from napari_cead.widgets import preparing
 from scans import write_nifti
@@ -28,8 +29,8 @@ def brain():
 @pytest.fixture
 def raw(tmp_path, brain, monkeypatch):
     """A folder with a raw scan, and a program in the place of the default stripper that finds its brain."""
-    head = np.pad(add_head(make_stripped(), margin=18, scalp_width=10), ((2, 2), (0, 0), (0, 0)))
-    write_nifti(tmp_path / "head" / "flair.nii.gz", head.T, np.diag([-1.5, -1.5, 8, 1]))
+    skulled = np.pad(add_head(make_stripped(), margin=18, scalp_width=10), ((2, 2), (0, 0), (0, 0)))
+    write_nifti(tmp_path / "head" / "flair.nii.gz", skulled.T, np.diag([-1.5, -1.5, 8, 1]))
     patient = load_patient(tmp_path / "head")
     mask = save_volume(brain != 0, patient, tmp_path / "mask.nii.gz")
     script = tmp_path / "finder"
@@ -126,3 +127,49 @@ def test_what_cannot_be_stripped_says_why_and_leaves_the_patient(widget, raw, qt
     qtbot.waitUntil(lambda: settled(widget), timeout=LONG)
     assert widget.session.patient.prepared is None
     assert widget.banner.strip.enabled
+
+
+def test_sequences_on_other_grids_are_registered_by_a_button(widget, viewer, tmp_path, qtbot):
+    flair, t1 = head(FLAIR), head(T1)
+    lesion = np.zeros(flair.shape, np.uint8)
+    lesion[50:55, 40:48, 30:38] = 1
+    for name, volume, shift in (("flair", flair, 0), ("t1_pre", t1, 8), ("seg", lesion, 8)):
+        affine = np.diag([-2.0, -2.0, 2.0, 1.0])
+        affine[:3, 3] = (96 + shift, 110, -90)
+        write_nifti(tmp_path / "Mets_007" / f"{name}.nii.gz", volume.T, affine)
+    banner, session = widget.banner, widget.session
+    widget.patient.value = tmp_path / "Mets_007"
+    qtbot.waitUntil(lambda: settled(widget) and banner.register.native.isVisible(), timeout=LONG)
+    assert "T1_pre lies on another grid than flair" in banner.words.text()
+    assert list(banner.strip_from.choices) == ["flair", "t1_pre"]
+    assert banner.strip_from.native.isVisible() == banner.strip.native.isVisible()
+
+    def layer(name):
+        return next(layer for layer in viewer.layers if layer.name == name)
+
+    assert np.array_equal(layer("lesion mask").data[:, :, 4:] > 0, lesion[:, :, :-4]) or np.array_equal(
+        layer("lesion mask").data[:, :, :-4] > 0, lesion[:, :, 4:]
+    ), "where the header places it"
+    banner.register.native.click()
+    qtbot.waitUntil(lambda: settled(widget) and session.patient.prepared is not None, timeout=LONG)
+    qtbot.waitUntil(lambda: not banner.register.native.isVisible(), timeout=LONG)
+    move = session.patient.prepared.moves["t1_pre"]
+    assert move["mm"] == pytest.approx(8, abs=0.5)
+    assert "registered to flair: moved by" in banner.words.text()
+    assert np.array_equal(layer("t1_pre").data, session.patient.volume("t1_pre"))
+    shown = layer("lesion mask").data > 0
+    assert np.array_equal(shown, session.patient.lesion_mask)
+    assert np.count_nonzero(shown & (lesion > 0)) > 0.8 * lesion.sum(), "it went along with the T1"
+
+    session.strip(finder_of(tmp_path, brain_of_head(), session.patient), "t1_pre")
+    made = session.patient.prepared
+    assert made.asked["register"] == "rigid", "what was done is done again"
+    assert made.facts["found_in"] == "t1_pre"
+
+
+def finder_of(folder, brain, patient):
+    mask = save_volume(brain, patient, folder / "finders-mask.nii.gz")
+    script = folder / "finder-of-t1"
+    script.write_text(f"#!{sys.executable}\nimport shutil, sys\nshutil.copy({str(mask)!r}, sys.argv[2])\n")
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    return f"command:{script} {{input}} {{output}}"

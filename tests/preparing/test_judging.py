@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from made_up import SPACING, angiogram, brain_of_head, ct, head, knee
 from napari_cead.errors import MaskError
 from napari_cead.patients import Patient, load_patient
 from napari_cead.patients.reading import read_place
@@ -13,6 +14,76 @@ SCALP = {"Subj11", "Subj12", "Subj15", "Subj16", "Subj19"}
 
 def scan_of(patient):
     return HeadScan(patient.volume(), patient.grid, "flair", patient.name)
+
+
+def judged(volume, mask):
+    return judge(mask, scan_of(Patient.from_arrays({"flair": volume}, spacing=SPACING, name="made up")), "it")
+
+
+def test_a_made_up_head_is_a_head():
+    assert judged(head(), brain_of_head()) == ()
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (ct, "a CT by its values"),
+        (lambda: ct() + 1024, "a CT by its values"),
+        (lambda: np.where(ct() < -900, np.float32(-1024), ct()), "a CT by its values"),
+        (angiogram, "an angiogram"),
+    ],
+)
+def test_other_scans_of_a_head_are_refused_by_what_they_are(make, said):
+    with pytest.raises(MaskError, match=said):
+        judged(make(), brain_of_head())
+
+
+def test_the_same_contrast_in_other_units_is_no_ct():
+    volume = head()
+    assert judged((volume - volume.mean()) / volume.std(), brain_of_head()) == ()
+    assert judged(volume * 0.01, brain_of_head()) == ()
+    assert judged(volume * 40, brain_of_head()) == ()
+
+
+def test_a_limb_runs_out_of_the_scan_at_the_top():
+    middle = np.hypot(*np.meshgrid(np.arange(110) - 55, np.arange(96) - 48, indexing="ij")) < 44
+    marrow = np.repeat(middle[None], 90, axis=0)
+    marrow[:6] = marrow[-2:] = False
+    with pytest.raises(MaskError, match="cut through the brain: it ends inside it at the top"):
+        judged(knee(), marrow)
+
+
+@pytest.mark.parametrize(
+    ("part", "end"),
+    [
+        ((slice(None, 45),), "top"),
+        ((slice(45, None),), "bottom"),
+        ((slice(35, 55),), "bottom"),
+        ((slice(None), slice(22, None)), "front"),
+        ((slice(None), slice(None, -22)), "back"),
+        ((slice(None), slice(None), slice(22, None)), "right"),
+        ((slice(None), slice(None), slice(None, -22)), "left"),
+    ],
+)
+def test_a_scan_that_is_cut_through_the_brain_is_refused_with_the_end(part, end):
+    with pytest.raises(MaskError) as raised:
+        judged(head()[part], brain_of_head()[part])
+    assert f"inside it at the {end}" in raised.value.reason
+    assert "--strip FILE" in str(raised.value)
+    assert raised.value.file == "made up"
+
+
+@pytest.mark.parametrize("part", [slice(None, -16), slice(16, None), slice(16, -14)])
+def test_a_vertex_or_a_neck_that_is_cropped_a_little_is_not(part):
+    """The top of the brain lies 7 voxels under the end of the scan, its lower end 13 above."""
+    judged(head()[part], brain_of_head()[part])
+
+
+def test_slices_that_were_left_empty_are_not_the_scan():
+    volume, brain = head(), brain_of_head().copy()
+    volume[45:], brain[45:] = 0, False
+    with pytest.raises(MaskError, match="at the top"):
+        judged(volume, brain)
 
 
 def test_a_good_mask_raises_no_doubt(patient, stripped):

@@ -37,6 +37,9 @@ EDGE_MM, OUT_SHARE = (8.0, 3.0, 3.0), (0.6, 0.1, 0.1)
 """A mask whose section within so many mm of the scan's end is a larger share of its largest section was cut through:
 from bottom to top, front to back, side to side. Whole ones: under 0.25, 0.01 and 0.01."""
 
+OPEN_SHARE = 0.3
+"""Where a scan ends as its head does, the last section of the head is a smaller share of its largest."""
+
 FULL_SHARE, RUNS_OUT = 0.7, 0.2
 """A head closes above the brain. Where the topmost slice shows more than the first share of its largest section, and
 the mask more than the second of its own, it runs out of the scan at the top, as limbs and heads that are cut do."""
@@ -91,13 +94,13 @@ def judge(mask: NDArray[np.bool_], scan: HeadScan, what: str, *, skull: bool = T
             )
     if foreign := _foreign(mask, scan.volume):
         raise MaskError(f"this is no MRI scan that shows a brain, but {foreign}", file=scan.place, mend=_MRI)
-    cut = _cut_through(mask, scan)
+    head = head_of(scan.volume)
+    cut = _cut_through(mask, head, scan)
     lost = cut_off(mask)
     if lost:
         lost = f"the {lost} of the brain mask is much smaller than its other side: look whether a lobe is cut off"
     if not skull:
         return tuple(each for each in (cut, lost) if each)
-    head = head_of(scan.volume)
     share = float(np.count_nonzero(mask & head)) / max(1, int(np.count_nonzero(head)))
     if share > MOST_SHARE:
         raise MaskError(f"{what} took {share:.0%} of the head for the brain", file=scan.place, mend=_MEND)
@@ -141,7 +144,7 @@ def _foreign(mask: NDArray[np.bool_], volume: NDArray[np.float32]) -> str:
     return ""
 
 
-def _cut_through(mask: NDArray[np.bool_], scan: HeadScan) -> str:
+def _cut_through(mask: NDArray[np.bool_], head: NDArray[np.bool_], scan: HeadScan) -> str:
     """Say where the end of a scan comes near to the brain's; empty if nowhere.
 
     Raises:
@@ -153,28 +156,26 @@ def _cut_through(mask: NDArray[np.bool_], scan: HeadScan) -> str:
     for axis, (near, share, names) in enumerate(zip(EDGE_MM, OUT_SHARE, _ENDS, strict=True)):
         others = tuple(other for other in range(3) if other != axis)
         shown = np.flatnonzero(scan.volume.any(axis=others))
-        sections = mask.sum(axis=others) / max(1, int(mask.sum(axis=others).max()))
+        inside, around = (
+            part.sum(axis=others) / max(1, part.sum(axis=others).max()) for part in (mask, head)
+        )
         depth = max(1, round(near / scan.spacing[axis]))
-        ends = (slice(shown[0], shown[0] + depth), slice(max(0, shown[-1] + 1 - depth), shown[-1] + 1))
-        for name, end in zip(names, ends, strict=True):
-            found = float(sections[end].max())
-            if found > share or (name == "top" and found > RUNS_OUT and _open_above(scan.volume, shown)):
+        for name, last, step in zip(names, (shown[0], shown[-1]), (1, -1), strict=True):
+            end = last + step * np.arange(min(depth, len(shown)))
+            found, open_ = float(inside[end].max()), float(around[last])
+            runs_out = name == "top" and found > RUNS_OUT and open_ > FULL_SHARE
+            if runs_out or (found > share and open_ > OPEN_SHARE):
                 raise MaskError(
                     f"the scan is cut through the brain: it ends inside it at the {name}",
                     file=scan.place,
                     mend=_WHOLE,
                 )
-            if found > share / 2:
+            if found > share / 2 and open_ > OPEN_SHARE:
                 said = f"the scan ends near the brain at the {name}: look whether a part of it is missing"
     return said
 
 
 _ENDS = (("bottom", "top"), ("front", "back"), ("right", "left"))
-
-
-def _open_above(volume: NDArray[np.float32], shown: NDArray[np.int64]) -> bool:
-    sections = head_of(volume).sum(axis=(1, 2))
-    return bool(sections[shown[-1]] > FULL_SHARE * sections.max())
 
 
 def _sizes(mask: NDArray[np.bool_], spacing: tuple[float, float, float]) -> list[float]:

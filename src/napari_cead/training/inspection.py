@@ -59,6 +59,7 @@ _TOLD = (
 )
 """Words of the patient's warnings that are told of a scan: what was assumed of its values and of its mask."""
 
+_MEND_SKULL = "strip it, or give a brain mask"
 _FEW_KEPT = 0.1  # of a head with its background of noise, a brain is more
 _VOXEL = (0.2, 8.0)  # mm
 _BRAIN = (80.0, 280.0)  # mm, front to back in the fullest slice, with the scalp
@@ -311,9 +312,9 @@ def _of_the_brain(mask: Path, patient: Patient) -> bool:
 def _judge(report: ScanReport, patient: Patient, stack: SliceStack, notes: list[ScanWarning]) -> None:
     source, count = report.source, report.slices
     if source.brain_mask is None and not stack.skull.stripped:
-        notes.append(ScanWarning("skull", f"{stack.skull.sentence}; give a brain mask", True))
+        notes.append(ScanWarning("skull", f"{stack.skull.sentence}; {_MEND_SKULL}", True))
     elif source.brain_mask is None and not stack.skull.zero_background:
-        notes.append(ScanWarning("background", f"{stack.skull.sentence}; give a brain mask", True))
+        notes.append(ScanWarning("background", f"{stack.skull.sentence}; {_MEND_SKULL}", True))
     elif len(stack.brain) >= LEAST_TO_EVEN and (
         why := unevenness(np.maximum(patient.volume(), 0), stack.brain)
     ):
