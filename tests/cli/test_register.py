@@ -140,3 +140,15 @@ def test_what_is_no_mri_of_a_whole_head_is_one_sentence_and_nothing_written(
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ") and said in error and str(scan) in error
     assert not (tmp_path / "out").exists()
+
+
+def test_check_says_what_cannot_be_registered_and_what_is_not_there(visit, finder, tmp_path, capsys):
+    run("check", visit.parent, "--strip", finder, "--strip-from", "t1_pre", "--register", "rigid")
+    said = capsys.readouterr().out
+    assert "cannot be registered" not in said and "preparation" not in said
+    run("check", visit.parent, "--strip", finder, "--strip-from", "t2")
+    assert "there is no t2 scan to look for the brain in" in capsys.readouterr().out
+    noise = np.random.default_rng(0).normal(100, 10, head().shape).astype(np.float32)
+    write_nifti(visit / "t1_pre.nii.gz", noise.T, affine(noise))
+    assert run("check", visit.parent, "--register", "rigid") == 2
+    assert "t1_pre cannot be registered" in capsys.readouterr().out

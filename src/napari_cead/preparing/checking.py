@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CeadError
-from ..patients import Grid, Patient
+from ..patients import Grid, Patient, PatientFiles
 from ..patients.bias_field import LEAST_SLICES as LEAST_TO_EVEN
-from .preparation import AUTO, N4, NEVER, Preparation
+from ..patients.loading import read_files
+from .preparation import AUTO, N4, NEVER, SAME, Preparation
 from .prepare import needs_even, needs_strip
+from .registration import Registered, registered
 from .strippers import DEFAULT_STRIPPER, find_stripper
 from .stripping import LEAST_SLICES, find_brain
+from .visits import whole_visit
 
 SKULL, FIELD = "a skull", "an uneven field"
 """What a scan may have, for a count."""
@@ -38,8 +41,8 @@ def readiness(
 ) -> Readiness:
     """Judge one scan.
 
-    ``auto`` runs no stripper: it says what a run will do, and whether it can. A stripper that is named runs, and what
-    it found is kept for the run.
+    ``auto`` runs no stripper: it says what a run will do, and whether it can. A stripper that is named runs, and so
+    does registration; what they found is kept for the run.
 
     Args:
         preparation: What a run will be asked for.
@@ -52,19 +55,33 @@ def readiness(
     why = needs_strip(patient)
     needs = [SKULL] if why else []
     findings: list[str] = []
+    visit = Registered(patient)
+    if preparation.needs_others:
+        try:
+            visit = _visit(preparation, patient, file)
+        except CeadError as error:
+            findings.append(f"{error.reason}; {error.mend}" if error.mend else error.reason)
+        findings += [note for note in visit.notes if "look whether" in note]
+    source = sequence if preparation.strip_from == SAME else preparation.strip_from
+    if preparation.strip != NEVER and source not in visit.patient.sequences:
+        findings.append(
+            f"there is no {source} scan to look for the brain in; name another one (--strip-from)"
+        )
+        return Readiness(tuple(needs), tuple(findings))
     if why and preparation.strip == NEVER:
         findings.append(f"{why}; strip it (--strip auto)")
     elif why and preparation.strip == AUTO:
         missing = find_stripper(DEFAULT_STRIPPER).missing()
-        if len(volume) < LEAST_SLICES:
+        if source == sequence and len(volume) < LEAST_SLICES:
             findings.append(f"{why}, in too few slices to find the brain in; give it stripped")
         elif missing is not None:
             findings.append(f"{why}, and {DEFAULT_STRIPPER}, which strips it, is not installed; {missing}")
     elif preparation.strip not in (AUTO, NEVER):
         try:
-            findings += [
-                f"{doubt} ({preparation.strip})" for doubt in find_brain(patient, preparation.strip).doubts
-            ]
+            found = find_brain(
+                visit.patient, preparation.strip, sequence=source, moved=visit.matrix_of(source)
+            )
+            findings += [f"{doubt} ({preparation.strip})" for doubt in found.doubts]
         except CeadError as error:
             findings.append(f"{error.reason}; {error.mend}" if error.mend else error.reason)
     if preparation.bias_field != NEVER:
@@ -75,3 +92,10 @@ def readiness(
         elif needs_even(patient):
             needs.append(FIELD)
     return Readiness(tuple(needs), tuple(findings))
+
+
+def _visit(preparation: Preparation, patient: Patient, file: Path) -> Registered:
+    """Return the patient with the sequences that lie beside the scan, registered if that is asked for."""
+    files = PatientFiles(patient.name, "nifti", {patient.sequence: file})
+    whole = read_files(whole_visit(files, patient.sequence, file), patient.sequence, file)
+    return Registered(whole) if preparation.register == NEVER else registered(whole)

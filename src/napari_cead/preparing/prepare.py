@@ -158,7 +158,7 @@ def _brain(
             raw,
             name,
             sequence=source,
-            moved=lying.moves[source].matrix if source in lying.moves and source in raw.elsewhere else None,
+            moved=lying.matrix_of(source),
             device=device,
             on_progress=on_progress,
             should_stop=should_stop,

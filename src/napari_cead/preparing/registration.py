@@ -87,6 +87,11 @@ class Registered:
     moves: Mapping[str, Move] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    def matrix_of(self, sequence: str) -> NDArray[np.float64] | None:
+        """Return by what a sequence that lies on a grid of its own was moved; None if it was not."""
+        moved = sequence in self.moves and sequence in self.patient.elsewhere
+        return self.moves[sequence].matrix if moved else None
+
 
 def registered(
     patient: Patient, *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..errors import PatientError
-from ..patients import PatientFiles, Prepared, find_files
+from ..patients import Prepared
 from ..patients.loading import read_files
 from ..preparing import Preparation, prepare_patient
 from ..preparing.kept import keep_file, keep_scan
+from ..preparing.visits import whole_visit
 from .scans import ScanSource
 
 
@@ -39,7 +40,9 @@ def prepared_source(
         CeadError: If it cannot be prepared like that.
         Cancelled: If ``should_stop`` returned true.
     """
-    files = _with_others(source, sequence) if preparation.needs_others else source.files(sequence)
+    files = source.files(sequence)
+    if preparation.needs_others:
+        files = whole_visit(files, sequence, source.scan)
     found = read_files(files, sequence, source.scan, only=not preparation.needs_others)
     wanted = preparation if source.brain_mask is None else preparation.replace(strip=str(source.brain_mask))
     ready = prepare_patient(found, wanted, device=device, on_progress=on_progress, should_stop=should_stop)
@@ -63,18 +66,7 @@ def other_sequences(source: ScanSource, sequence: str) -> tuple[str, ...]:
         sequence: What it shows.
     """
     try:
-        return tuple(name for name in _with_others(source, sequence).sequences if name != sequence)
+        files = whole_visit(source.files(sequence), sequence, source.scan)
     except PatientError:
         return ()
-
-
-def _with_others(source: ScanSource, sequence: str) -> PatientFiles:
-    """Return the files of a scan with those of the patient's other sequences."""
-    files = source.files(sequence)
-    try:
-        found = find_files(source.scan if source.scan.is_dir() else source.scan.parent, sequence)
-    except PatientError:
-        return files
-    if found.sequences.get(sequence) != files.sequences[sequence]:
-        return files
-    return replace(files, sequences={**found.sequences, **files.sequences})
+    return tuple(name for name in files.sequences if name != sequence)
