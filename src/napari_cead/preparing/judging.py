@@ -152,17 +152,17 @@ def _cut_through(mask: NDArray[np.bool_], head: NDArray[np.bool_], scan: HeadSca
     """
     if np.count_nonzero(scan.volume) < 1.3 * np.count_nonzero(mask):
         return ""  # the brain alone: it has no surroundings to end in
-    said = ""
+    said, shown = "", _shown(scan.volume)
     for axis, (near, share, names) in enumerate(zip(EDGE_MM, OUT_SHARE, _ENDS, strict=True)):
         others = tuple(other for other in range(3) if other != axis)
-        shown = np.flatnonzero(scan.volume.any(axis=others))
+        first, last = shown[axis]
         inside, around = (
             part.sum(axis=others) / max(1, part.sum(axis=others).max()) for part in (mask, head)
         )
-        depth = max(1, round(near / scan.spacing[axis]))
-        for name, last, step in zip(names, (shown[0], shown[-1]), (1, -1), strict=True):
-            end = last + step * np.arange(min(depth, len(shown)))
-            found, open_ = float(inside[end].max()), float(around[last])
+        depth = min(max(1, round(near / scan.spacing[axis])), last - first)
+        for name, outermost, step in zip(names, (first, last - 1), (1, -1), strict=True):
+            end = outermost + step * np.arange(depth)
+            found, open_ = float(inside[end].max()), float(around[outermost])
             runs_out = name == "top" and found > RUNS_OUT and open_ > FULL_SHARE
             if runs_out or (found > share and open_ > OPEN_SHARE):
                 raise MaskError(
@@ -175,6 +175,21 @@ def _cut_through(mask: NDArray[np.bool_], head: NDArray[np.bool_], scan: HeadSca
     return said
 
 
+def _shown(volume: NDArray[np.float32]) -> list[tuple[int, int]]:
+    """Return from where to where along each axis a scan shows anything: empty slices, added by a program, do not count.
+
+    Where the air is exactly 0, nobody can tell: then it is the whole volume.
+    """
+    found = []
+    for axis in range(3):
+        occupied = np.flatnonzero(volume.any(axis=tuple(other for other in range(3) if other != axis)))
+        found.append((int(occupied[0]), int(occupied[-1]) + 1))
+    inner = volume[tuple(slice(*each) for each in found)]
+    noisy = np.count_nonzero(inner) > _NOISY * inner.size
+    return found if noisy else [(0, size) for size in volume.shape]
+
+
+_NOISY = 0.95  # of the voxels that are not 0: the air is measured
 _ENDS = (("bottom", "top"), ("front", "back"), ("right", "left"))
 
 

@@ -38,7 +38,7 @@ FAR_MM, FAR_DEGREES = 30.0, 20.0
 """No head moves farther between two sequences of one visit: beyond it is said."""
 
 _SEED = 1
-_SHARE = 0.25  # of the voxels of the head, chosen at random, that are compared at a time
+_SHARE = 0.1  # of the voxels of the head, chosen at random, that are compared at a time
 _BINS = 32
 _AROUND_MM = 8.0  # the head's outline tells much, and it lies between the head and the air around it
 _LEAST_COMMON = 0.3  # of the head that the other scan has to show
@@ -188,21 +188,25 @@ def find_move(
         starts.append(np.r_[0, 0, 0, there.world(np.argwhere(other).mean(axis=0)) - middle])
     coarse = [_optimise(here, there, inside, middle, start, 2, should_stop) for start in starts]
     best = max(coarse, key=lambda found: _alike(here, there, inside, _matrix(found, middle))[0])
+    _refuse_unlike(*_alike(here, there, inside, _matrix(best, middle)), what, place)
     found = _matrix(_optimise(here, there, inside, middle, best, 1, should_stop), middle)
-    before, _ = _alike(here, there, inside, np.eye(4))
-    after, common = _alike(here, there, inside, found)
-    if common < _LEAST_COMMON or after < LEAST_ALIKE:
-        raise GeometryError(
-            f"{what} cannot be registered: the two scans have too little in common (similarity {after:.3f}, of 1 to 2)",
-            file=place,
-            mend="look whether both show one head, or take them as their headers place them (--register never)",
-        )
+    before, (after, common) = _alike(here, there, inside, np.eye(4))[0], _alike(here, there, inside, found)
+    _refuse_unlike(after, common, what, place)
     if after <= before:  # nothing is better than where the headers place it
         return Move(np.eye(4), 0.0, 0.0, before, before)
     matrix = np.linalg.inv(found)
     moved = matrix @ np.r_[middle, 1.0]
     turned = np.degrees(np.arccos(np.clip((np.trace(matrix[:3, :3]) - 1) / 2, -1, 1)))
     return Move(matrix, float(np.linalg.norm(moved[:3] - middle)), float(turned), before, after)
+
+
+def _refuse_unlike(alike: float, common: float, what: str, place: str) -> None:
+    if common < _LEAST_COMMON or alike < LEAST_ALIKE:
+        raise GeometryError(
+            f"{what} cannot be registered: the two scans have too little in common (similarity {alike:.3f}, of 1 to 2)",
+            file=place,
+            mend="look whether both show one head, or take them as their headers place them (--register never)",
+        )
 
 
 @dataclass(frozen=True, eq=False)
