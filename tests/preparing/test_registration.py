@@ -118,6 +118,17 @@ def test_a_moved_sequence_is_brought_back_with_the_mask_that_was_drawn_on_it(vis
     assert prepare_patient(made, RAW.replace(register="rigid")).prepared.moves == made.prepared.moves, "kept"
 
 
+def test_a_mask_goes_with_the_sequence_on_whose_grid_it_lies(visit, tmp_path, quiet):
+    folder = shutil.copytree(visit, tmp_path / "Mets_008")
+    write(folder / "seg.nii.gz", ball().astype(np.uint8), SPACING)
+    made = prepare_patient(load_patient(folder), RAW.replace(register="rigid"))
+    assert np.linalg.norm(middle_of(made.lesion_mask, made) - BALL) < 1.5, "drawn on the FLAIR, which stays"
+    assert made.prepared.lesion_masks is None
+    other = prepare_patient(load_patient(folder).select("t1_pre"), RAW.replace(register="rigid"))
+    where = TURN @ BALL + SHIFT
+    assert np.linalg.norm(middle_of(other.lesion_mask, other) - where) < 1.5, "and here it moves to the T1"
+
+
 def test_nothing_is_registered_unless_it_is_asked_for(visit, quiet):
     patient = load_patient(visit)
     made = prepare_patient(patient, Preparation("never"))

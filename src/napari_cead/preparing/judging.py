@@ -51,8 +51,8 @@ brightest twentieth. FLAIR, T1 and T2: 1.1 to 1.5; T1 with contrast agent: 2.2."
 HOUNSFIELD_AIR, AIR_SHARE = -200.0, 0.1
 """No magnitude image of an MRI is below -200 in a tenth of its voxels, a CT is in the air."""
 
-BONE, BONE_RATIO = 400.0, 8.0
-"""In a CT bone is above 400, and over eight times as bright as the brain; in an MRI nothing is."""
+BONE, SOFT, BONE_RATIO = 400.0, 100.0, 8.0
+"""In a CT bone is above 400, the brain below 100, and bone over eight times as bright."""
 
 EVEN_SHARE = 0.05
 """A CT that was shifted so that air is 0 shows all soft tissue nearly alike: the middle half of the brain's values lie
@@ -132,7 +132,7 @@ def _foreign(mask: NDArray[np.bool_], volume: NDArray[np.float32]) -> str:
     bone = float(np.percentile(volume, 99))
     if air > AIR_SHARE:
         return f"a CT by its values: {air:.0%} of the voxels are below {HOUNSFIELD_AIR:.0f}, as air is there"
-    if bone > BONE and bone > BONE_RATIO * abs(middle):
+    if bone > BONE and abs(middle) < min(SOFT, bone / BONE_RATIO):
         return (
             f"a CT by its values: what is brightest is {bone:.0f}, as bone is there, the brain {middle:.0f}"
         )

@@ -48,7 +48,10 @@ def needs_register(patient: Patient) -> str:
     """Say which sequences lie where their headers alone place them, in one clause; empty if none does."""
     if patient.prepared is not None and patient.prepared.moves:
         return ""
-    names = [name for name in patient.sequences if name in patient.elsewhere and name != patient.sequence]
+    here = patient.sequence in patient.elsewhere
+    names = [
+        name for name in patient.sequences if name != patient.sequence and (here or name in patient.elsewhere)
+    ]
     if not names:
         return ""
     there = f"{' and '.join(names)} {'lies on another grid' if len(names) == 1 else 'lie on other grids'}"

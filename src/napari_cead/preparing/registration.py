@@ -62,6 +62,11 @@ class Move:
     before: float
     after: float
 
+    @property
+    def moved(self) -> bool:
+        """Whether it was moved at all: where nothing is better than the header, it is not."""
+        return not np.array_equal(self.matrix, np.eye(4))
+
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return {
@@ -110,52 +115,69 @@ def registered(
         GeometryError: If a sequence has too little in common with the one that detection uses.
         Cancelled: If ``should_stop`` returned true.
     """
-    fixed, drawn = Volume(patient.volume(), patient.grid), patient.elsewhere.get(MASK)
+    fixed = Volume(patient.volume(), patient.grid)
     others = [name for name in patient.sequences if name != patient.sequence]
     if not others:
         return Registered(patient, notes=("there is no other sequence to register",))
     sequences, moves, notes = dict(patient.sequences), {}, []
-    lesion_mask, along = patient.lesion_mask, ""
     for done, name in enumerate(others):
         if on_progress is not None:
             on_progress(done, len(others))
-        own = patient.elsewhere.get(name, Volume(patient.sequences[name], patient.grid))
-        place = str(patient.files.get(name, patient.name))
-        key = move_key(own, fixed)
+        own, key = _own(patient, name), move_key(_own(patient, name), fixed)
         if (kept := kept_move(key)) is None:
-            move = find_move(own, fixed, name, place, should_stop=should_stop)
+            place = str(patient.files.get(name, patient.name))
+            moves[name] = move = find_move(own, fixed, name, place, should_stop=should_stop)
             keep_move(key, (move.matrix, move.mm, move.degrees, move.before, move.after))
         else:
-            move = Move(*kept)
-        moves[name] = move
-        sequences[name] = clean_intensities(
-            resample(own.data, own.grid, patient.grid, 1, moved=move.matrix), name
-        )[0]
-        said = (
-            f"{name} was registered to {patient.sequence}: moved by {move.mm:.1f} mm and {move.degrees:.1f}°"
-        )
-        if move.mm > FAR_MM or move.degrees > FAR_DEGREES:
-            said += ", farther than a head moves between two sequences: look whether they lie on one another"
-        elif move.after < USUALLY_ALIKE:
-            said += (
-                f", but they have little in common (similarity {move.after:.2f}): look whether they lie right"
-            )
-        notes.append(said)
-        if drawn is not None and not along and own.grid.matches(drawn.grid):
-            along = name
-            lesion_mask = (
-                resample(drawn.data.astype(np.uint8), drawn.grid, patient.grid, 0, moved=move.matrix) > 0
-            )
-    if drawn is not None:
-        notes.append(
-            f"the lesion mask was moved with {along}, on whose grid it lies"
-            if along
-            else "the lesion mask lies on a grid of its own, and stays where its header places it"
-        )
+            moves[name] = move = Move(*kept)
+        if move.moved:
+            volume = resample(own.data, own.grid, patient.grid, 1, moved=move.matrix)
+            sequences[name] = clean_intensities(volume, name)[0]
+        notes.append(_said(name, patient.sequence, move))
+    lesion_mask, said = _mask_moved(patient, moves)
+    notes += said
     if on_progress is not None:
         on_progress(len(others), len(others))
     made = replace(patient, sequences=sequences, lesion_mask=lesion_mask)
     return Registered(made, moves, tuple(notes))
+
+
+def _own(patient: Patient, name: str) -> Volume:
+    return patient.elsewhere.get(name) or Volume(patient.sequences[name], patient.grid)
+
+
+def _said(name: str, onto: str, move: Move) -> str:
+    if not move.moved:
+        said = f"{name} was registered to {onto}: it lies best where its header places it"
+    else:
+        said = f"{name} was registered to {onto}: moved by {move.mm:.1f} mm and {move.degrees:.1f}°"
+    if move.mm > FAR_MM or move.degrees > FAR_DEGREES:
+        return (
+            f"{said}, farther than a head moves between two sequences: look whether they lie on one another"
+        )
+    if move.after < USUALLY_ALIKE:
+        return f"{said}, but they have little in common (similarity {move.after:.2f}): look whether they lie right"
+    return said
+
+
+def _mask_moved(
+    patient: Patient, moves: Mapping[str, Move]
+) -> tuple[NDArray[np.bool_] | None, tuple[str, ...]]:
+    """Return the lesion mask, moved with the sequence that it was drawn on by its grid, and what to say."""
+    if patient.lesion_mask is None:
+        return None, ()
+    drawn = patient.elsewhere.get(MASK) or Volume(patient.lesion_mask, patient.grid)
+    if drawn.grid.matches(_own(patient, patient.sequence).grid):
+        return patient.lesion_mask, ()
+    along = next((name for name in moves if drawn.grid.matches(_own(patient, name).grid)), None)
+    if along is None:
+        said = "the lesion mask lies on a grid of its own, and stays where its header places it"
+        return patient.lesion_mask, (said,)
+    if not moves[along].moved:
+        return patient.lesion_mask, ()
+    matrix = moves[along].matrix
+    mask = resample(drawn.data.astype(np.uint8), drawn.grid, patient.grid, 0, moved=matrix) > 0
+    return mask, (f"the lesion mask was moved with {along}, on whose grid it lies",)
 
 
 def find_move(
