@@ -101,7 +101,7 @@ def _kept(key: str, *names: str) -> list[NDArray[Any]] | None:
     return arrays
 
 
-def _keep(key: str, **arrays: NDArray[Any]) -> None:
+def _keep(key: str, **arrays: Any) -> None:
     folder = cache_folder()
     with suppress(OSError, OutputError):
         folder.mkdir(parents=True, exist_ok=True)

@@ -216,7 +216,7 @@ def find_move(
     _refuse_unlike(after, common, what, place)
     if after <= before:  # nothing is better than where the headers place it
         return Move(np.eye(4), 0.0, 0.0, before, before)
-    matrix = np.linalg.inv(found)
+    matrix = np.asarray(np.linalg.inv(found), np.float64)
     moved = matrix @ np.r_[middle, 1.0]
     turned = np.degrees(np.arccos(np.clip((np.trace(matrix[:3, :3]) - 1) / 2, -1, 1)))
     return Move(matrix, float(np.linalg.norm(moved[:3] - middle)), float(turned), before, after)
@@ -344,7 +344,7 @@ def _alike(
     here: _Plain, there: _Plain, inside: NDArray[np.bool_], matrix: NDArray[np.float64]
 ) -> tuple[float, float]:
     """Return the normalised mutual information of the two, and which share of the head both show."""
-    back = np.linalg.inv(matrix)
+    back = np.asarray(np.linalg.inv(matrix), np.float64)
     seen = (resample(there.seen.astype(np.uint8), there.grid, here.grid, 0, moved=back) > 0) & inside
     if not seen.any():
         return 1.0, 0.0

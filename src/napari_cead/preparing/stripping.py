@@ -159,7 +159,7 @@ def _brought(
         for part in (mask, np.ones_like(mask))
     )
     edge = brain & ndimage.binary_dilation(~seen)  # the patient's own grid may end anywhere
-    if np.count_nonzero(edge) > _MOST_CUT * max(1, np.count_nonzero(brain)):
+    if np.count_nonzero(edge) > _MOST_CUT * int(np.count_nonzero(brain)):
         return brain, (f"{name} ends inside the brain: what {patient.sequence} shows beyond it is left out",)
     return brain, ()
 
