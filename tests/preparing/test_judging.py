@@ -29,6 +29,7 @@ def test_a_made_up_head_is_a_head():
     [
         (ct, "a CT by its values"),
         (lambda: ct() + 1024, "a CT by its values"),
+        (lambda: np.maximum(ct(), 0), "a CT by its values"),
         (lambda: np.where(ct() < -900, np.float32(-1024), ct()), "a CT by its values"),
         (angiogram, "an angiogram"),
     ],
