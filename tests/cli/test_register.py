@@ -99,10 +99,7 @@ def test_without_being_asked_nothing_moves(visit, finder, model_folder, tmp_path
 
 def test_a_store_is_prepared_from_registered_scans(visit, finder, tmp_path, capsys):
     asked = ("--strip", finder, "--strip-from", "t1_pre", "--register", "rigid")
-    assert (
-        run("prepare", visit.parent, "--out", tmp_path / "store", *asked, "--validation", "0", "--test", "0")
-        == 0
-    )
+    assert run("prepare", visit.parent, "--out", tmp_path / "store", *asked, "--split", "slice") == 0
     assert "the lesion mask was moved with t1_pre" in capsys.readouterr().err
 
 
