@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -53,6 +56,30 @@ def record_outcome(request):
 def _own_models(tmp_path_factory, monkeypatch):
     """No test sees, or changes, what the user has installed."""
     monkeypatch.setenv("NAPARI_CEAD_HOME", str(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture(scope="session")
+def plugin_folder(tmp_path_factory) -> Path:
+    """A folder in which the package of ``tests/plugin`` is installed as pip does it."""
+    source, target = tmp_path_factory.mktemp("plugin") / "source", tmp_path_factory.mktemp("site")
+    shutil.copytree(ROOT / "tests" / "plugin", source)  # building writes into the source
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "--no-index", "--target", str(target), str(source)], check=True)
+    return target
+
+
+@pytest.fixture
+def plugin(plugin_folder, monkeypatch):
+    """The package of ``tests/plugin`` is there: in this process, and in those that a test starts."""
+    from napari_cead.plugins import refresh_all
+
+    monkeypatch.syspath_prepend(plugin_folder)
+    paths = [str(plugin_folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    refresh_all()
+    yield plugin_folder
+    monkeypatch.undo()
+    refresh_all()
 
 
 @pytest.fixture(scope="session")

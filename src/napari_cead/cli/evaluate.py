@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .config import configurable
 from .console import Progress, number, progress
 from .options import (
     Bias,
@@ -24,6 +25,7 @@ from .options import (
 )
 
 
+@configurable(kept=True)
 def evaluate(
     cohort: Cohort,
     out: Annotated[

@@ -18,6 +18,9 @@ SOME = 1 / 3
 WHOLE = 0.99
 """Share of brain below which a pixel's neighbourhood reaches out of the brain."""
 
+DARKEST = 0.005
+"""What liquid is left with where contrast grows: 0 is outside the brain."""
+
 RIM_CELL = 5
 """Size of a bright patch of the rim, in pixels."""
 
@@ -30,6 +33,8 @@ class Augmentation(BaseModel):
         intensity: Largest relative change of brightness, 0.1 for ±10 %.
         contrast: Largest change of the exponent of a power curve, as a logarithm: 0.25 for exponents of 0.78 to
             1.28. It keeps 0 and the tissue's level.
+        tissue_contrast: Largest change, as a logarithm, of how far the brain's intensities lie from the tissue's
+            level: 0.7 for half to double. Scanners differ in how far grey matter, white matter and liquid lie apart.
         bias: Standard deviation of a smooth factor over the image, as a bright or dark side of a coil makes it.
         scale: Largest relative change of size along each axis, 0.05 for ±5 %.
         rotation: Largest turn in the plane, in degrees.
@@ -45,6 +50,7 @@ class Augmentation(BaseModel):
     flip: bool = True
     intensity: float = Field(default=0.1, ge=0, lt=1)
     contrast: float = Field(default=0.0, ge=0, le=1)
+    tissue_contrast: float = Field(default=0.0, ge=0, le=1)
     bias: float = Field(default=0.0, ge=0, le=0.3)
     scale: float = Field(default=0.0, ge=0, lt=1)
     rotation: float = Field(default=0.0, ge=0, le=180)
@@ -55,7 +61,7 @@ class Augmentation(BaseModel):
     @property
     def changes_intensity(self) -> bool:
         """Whether intensities may leave [0, 1], so that they have to be clipped."""
-        return bool(self.intensity or self.contrast or self.bias or self.rim)
+        return bool(self.intensity or self.contrast or self.tissue_contrast or self.bias or self.rim)
 
 
 def augment(images: Tensor, settings: Augmentation, generator: torch.Generator | None = None) -> Tensor:
@@ -80,14 +86,24 @@ def augment(images: Tensor, settings: Augmentation, generator: torch.Generator |
         share = torch.rand(shape, device=images.device, dtype=images.dtype, generator=generator)
         level = tissue_level(images).clamp(min=1e-3)
         images = level * (images / level) ** (settings.contrast * (2 * share - 1)).exp()
+    if settings.tissue_contrast:
+        images = _spread(images, settings.tissue_contrast, generator)
     if settings.bias:
         images = images * (1 + settings.bias * _smooth_field(images, generator))
     if settings.rim:
         images = torch.where(_some(images, generator), _brighter_rim(images, settings.rim, generator), images)
-    if settings.intensity or settings.contrast or settings.bias:
+    if settings.intensity or settings.contrast or settings.tissue_contrast or settings.bias:
         share = torch.rand(shape, device=images.device, dtype=images.dtype, generator=generator)
         images = images * (1 + settings.intensity * (2 * share - 1))
     return images.clamp(0, 1) if settings.changes_intensity else images
+
+
+def _spread(images: Tensor, largest: float, generator: torch.Generator | None) -> Tensor:
+    """Return images whose brain lies nearer to the tissue's level, or farther from it; it stays above 0."""
+    share = torch.rand((len(images), 1, 1, 1), device=images.device, dtype=images.dtype, generator=generator)
+    level = tissue_level(images)
+    spread = level + (images - level) * (largest * (2 * share - 1)).exp()
+    return torch.where(images != 0, spread.clamp(min=DARKEST), images)
 
 
 def _some(images: Tensor, generator: torch.Generator | None) -> Tensor:
