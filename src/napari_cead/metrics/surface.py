@@ -58,9 +58,7 @@ def hd95(mask: ArrayLike, reference: ArrayLike, spacing: Sequence[float]) -> flo
     box = bounding_box(detected | lesion)  # the empty rest of a scan would cost most of the time
     one, other = (torch.from_numpy(np.pad(part[box], 1))[None, None] for part in (detected, lesion))
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", FutureWarning
-        )  # MONAI calls deprecated functions of its own
+        warnings.simplefilter("ignore", FutureWarning)  # MONAI calls deprecated functions of its own
         distance = compute_hausdorff_distance(
             one, other, include_background=True, percentile=PERCENTILE, spacing=sizes
         )
