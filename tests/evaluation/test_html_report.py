@@ -313,7 +313,7 @@ class TestText:
 
         asked = html_report(replace(evaluation, quantile=0.95, pictures=(), curves=()))
         assert evaluation.quantile is None
-        assert "all but 0.01 (of denoisers 0.003) of the healthy brain voxels lie below" in reader.words
+        assert "all but 0.01 (for denoisers 0.003) of the healthy brain voxels lie below" in reader.words
         assert "all but 0.05 of the healthy brain voxels lie below" in asked
         assert not any("None" in line for line in said(asked) + said(reader.words))
 
