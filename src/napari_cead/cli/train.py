@@ -39,14 +39,14 @@ class PresetName(StrEnum):
 
 
 class Codebook(StrEnum):
-    """How a codebook learns."""
+    """Ways of learning a codebook."""
 
     LOSS = "loss"
     EMA = "ema"
 
 
 class Placing(StrEnum):
-    """Where slices lie while training."""
+    """Locations of the slices during training."""
 
     AUTO = "auto"
     DEVICE = "device"
@@ -64,32 +64,30 @@ def train(
     data: Annotated[
         Path,
         typer.Option(
-            help="Slice store; or a folder of patients, which are prepared as the model (with --init-from: that "
-            "one) wants them."
+            help="Slice store; or a folder of patients, which are prepared for the model (with --init-from: for that "
+            "one)."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the run (of the runs, for several models).")],
     preset: Annotated[
         PresetName | None,
         typer.Option(
-            help="paper: its settings (of dae and ce-unet: full size) and, at the end, its evaluation; small: the "
+            help="paper: its settings (for dae and ce-unet: full size) and, at the end, its evaluation; small: the "
             "recipe of the eight bundled designs."
         ),
     ] = None,
-    size: Annotated[Size | None, typer.Option(help="Size of the network; paper if left out.")] = None,
+    size: Annotated[Size | None, typer.Option(help="Size of the network (default: paper).")] = None,
     init_from: Annotated[str | None, typer.Option(help="Fine-tune this model (name or folder).")] = None,
-    freeze_encoder: Annotated[
-        bool, typer.Option("--freeze-encoder", help="Train the decoder alone.")
-    ] = False,
-    seed: Annotated[int | None, typer.Option(help="Of everything random; 0 if left out.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the slices; 200 if left out.")] = None,
+    freeze_encoder: Annotated[bool, typer.Option("--freeze-encoder", help="Train only the decoder.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Seed of all random numbers (default: 0).")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the slices (default: 200).")] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Slices per update; 64 if left out (dae: 16, ce-unet: 8).")
+        int | None, typer.Option(help="Slices per update (default: 64; dae: 16, ce-unet: 8).")
     ] = None,
     lr: Annotated[
         float | None,
         typer.Option(
-            help="Learning rate; 1e-4 if left out (dae: 1e-3, ce-unet: 1.5e-3), a fifth of it with --init-from."
+            help="Learning rate (default: 1e-4; dae: 1e-3, ce-unet: 1.5e-3; a fifth of it with --init-from)."
         ),
     ] = None,
     schedule: Annotated[str | None, typer.Option(help="constant, linear or one-cycle.")] = None,
@@ -98,109 +96,112 @@ def train(
         bool | None,
         typer.Option(
             "--augment/--no-augment",
-            help="Flips, small affine moves, brightness; on unless a preset says no.",
+            help="Flips, small affine moves, brightness (default: on, unless a preset says no).",
         ),
     ] = None,
     corruption: Annotated[
         str | None,
         typer.Option(
-            help="What ce- models (squares), dae (coarse) and ce-unet (lesions of all sizes) learn to undo if this is "
-            "left out; or squares, gaussian, coarse, smooth, patches, lesions, realistic, or a JSON file."
+            help="Corruption to undo: squares (default of ce- models), coarse (dae), lesions of all sizes (ce-unet); "
+            "or gaussian, smooth, patches, lesions, realistic, or a JSON file."
         ),
     ] = None,
-    loss: Annotated[str | None, typer.Option(help="Of dae and ce-unet: absolute or squared.")] = None,
+    loss: Annotated[str | None, typer.Option(help="For dae and ce-unet: absolute or squared.")] = None,
     bright_limit: Annotated[
         float | None,
-        typer.Option(help="Of dae and ce-unet: brighter spots than so many times the tissue do not count."),
+        typer.Option(help="For dae and ce-unet: ignore spots brighter than this many times the tissue."),
     ] = None,
     emphasis: Annotated[
         float | None,
-        typer.Option(help="Of dae and ce-unet: weight of corrupted pixels; 1 (ce-unet: 5) if left out."),
+        typer.Option(help="For dae and ce-unet: weight of corrupted pixels (default: 1; ce-unet: 5)."),
     ] = None,
     small_emphasis: Annotated[
         float | None,
         typer.Option(
-            help="Of dae and ce-unet: largest further weight of small corruptions; 1 (ce-unet: 5) if left out."
+            help="For dae and ce-unet: largest extra weight of small corruptions (default: 1; ce-unet: 5)."
         ),
     ] = None,
     lesion_weight: Annotated[
         float | None,
-        typer.Option(help="Of ce-unet: weight of where lesions are beside the repair; 0.1 if left out."),
+        typer.Option(help="For ce-unet: weight of marking lesions, relative to the repair (default: 0.1)."),
     ] = None,
     balance: Annotated[
         str | None,
         typer.Option(
-            help="slices: each once an epoch; folders: at random, each folder of patients equally often (ce-unet)."
+            help="slices: each once per epoch; folders: at random, each folder of patients equally often (ce-unet)."
         ),
     ] = None,
     feature_maps: Annotated[
-        str | None, typer.Option(help="Of dae and ce-unet: channels of each level, with commas.")
+        str | None, typer.Option(help="For dae and ce-unet: channels of each level, with commas.")
     ] = None,
     working_size: Annotated[
         int | None,
-        typer.Option(help="Of dae and ce-unet: side in pixels to which slices are reduced inside; 0: never."),
+        typer.Option(
+            help="For dae and ce-unet: side in pixels of the slices inside the network; 0: unchanged."
+        ),
     ] = None,
     image_size: Annotated[
         int | None,
-        typer.Option(
-            help="Side of the slices in pixels; that of DATA, or what the model wants, if left out."
-        ),
+        typer.Option(help="Side of the slices in pixels (default: that of DATA, or the model's)."),
     ] = None,
     max_squares: Annotated[
-        int | None, typer.Option(help="Most squares in an image; 1 if left out (the paper).")
+        int | None, typer.Option(help="Largest number of squares per image (default: 1, as in the paper).")
     ] = None,
     squares_inside_brain: Annotated[
         bool, typer.Option("--squares-inside-brain", help="Keep squares inside the brain's bounding box.")
     ] = False,
     fill: Annotated[
-        str | None, typer.Option(help="What squares hold: uniform (a random value) or zero.")
+        str | None, typer.Option(help="Content of the squares: uniform (a random value) or zero.")
     ] = None,
-    beta: Annotated[float | None, typer.Option(help="Weight of a VAE's divergence; 1 if left out.")] = None,
+    beta: Annotated[float | None, typer.Option(help="Weight of a VAE's divergence (default: 1).")] = None,
     commitment: Annotated[
-        float | None, typer.Option(help="Weight of a VQ-VAE's commitment; 1 if left out.")
+        float | None, typer.Option(help="Weight of a VQ-VAE's commitment (default: 1).")
     ] = None,
     codebook: Annotated[
-        Codebook | None, typer.Option(help="How a VQ-VAE's codebook learns; loss if left out.")
+        Codebook | None, typer.Option(help="How a VQ-VAE's codebook learns (default: loss).")
     ] = None,
     reset_dead_codes: Annotated[
-        bool, typer.Option("--reset-dead-codes", help="Move codes that an epoch did not use.")
+        bool, typer.Option("--reset-dead-codes", help="Move codes that were unused for an epoch.")
     ] = False,
     clip: Annotated[
-        float | None, typer.Option(help="Largest norm of the gradient; any (ce-unet: 1) if left out.")
+        float | None, typer.Option(help="Largest norm of the gradient (default: no limit; ce-unet: 1).")
     ] = None,
     patience: Annotated[
-        int | None, typer.Option(help="Stop after so many epochs without a smaller healthy validation loss.")
+        int | None,
+        typer.Option(help="Stop after this many epochs without a smaller healthy validation loss."),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="auto (bf16 where the device has it), 32 or bf16.")
+        str | None, typer.Option(help="auto (bf16 if the device supports it), 32 or bf16.")
     ] = None,
     compile: Annotated[bool, typer.Option("--compile", help="Compile the network (torch.compile).")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from the last checkpoint in OUT.")
+    ] = False,
     device: Device = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Devices per machine.")] = 1,
     num_nodes: Annotated[int, typer.Option(min=1, help="Machines (start them with torchrun or SLURM).")] = 1,
     strategy: Annotated[str, typer.Option(help="Strategy of Lightning Fabric: auto, ddp, …")] = "auto",
     slices_on: Annotated[
-        Placing, typer.Option(help="Where slices lie: on the device, or read as needed.")
+        Placing, typer.Option(help="Keep slices on the device, or read them as needed.")
     ] = Placing.AUTO,
-    workers: Annotated[int, typer.Option(min=0, help="Reading processes of the loader.")] = 2,
+    workers: Annotated[int, typer.Option(min=0, help="Reader processes of the loader.")] = 2,
     checkpoint_minutes: Annotated[
         float, typer.Option(min=0.01, help="Longest time between two checkpoints.")
     ] = 10.0,
     events: Annotated[
         Path | None,
-        typer.Option(help="Append what happens to this file, too; OUT/events.jsonl always has it."),
+        typer.Option(help="Also append events to this file; OUT/events.jsonl always has them."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Name of the finished model; that of OUT if left out.")
+        str | None, typer.Option(help="Name of the finished model (default: that of OUT).")
     ] = None,
     half: Annotated[bool, typer.Option("--half", help="Store the weights in half precision.")] = False,
     keep_out: Annotated[
-        bool, typer.Option("--no-install", help="Leave the model in OUT/model, out of the list of models.")
+        bool, typer.Option("--no-install", help="Leave the model in OUT/model, without installing it.")
     ] = False,
     sequence: Annotated[
         str | None,
-        typer.Option(help="Sequence to prepare, if DATA is a folder of patients; flair if left out."),
+        typer.Option(help="Sequence to prepare if DATA is a folder of patients (default: flair)."),
     ] = None,
     assume_healthy: AssumeHealthy = False,
     detach: Annotated[
@@ -208,7 +209,7 @@ def train(
         typer.Option("--detach", help="Train in the background; follow it with: napari-cead runs tail OUT."),
     ] = False,
 ) -> None:
-    """Train or fine-tune on healthy slices; ends with a model that can be used at once."""
+    """Train or fine-tune on healthy slices; the resulting model can be used at once."""
     alone = model != "all" and "," not in model
     arguments = _absolute(list(context.obj or ()), data, out, init_from) if alone else []
     if detach and not arguments:
@@ -260,7 +261,7 @@ def train(
     )
     names = list(MODEL_NAMES) if model == "all" else list(dict.fromkeys(model.split(",")))
     for each in names:
-        spec(each)  # one that there is not is told before anything is looked for
+        spec(each)  # report unknown names before anything else
     options = typed(context)
     fits = fitting(given, options, names)
     if "workers" in options and slices_on is Placing.DEVICE:
@@ -309,12 +310,12 @@ def train(
                     continue
                 with nullcontext(session) if alone else watched(run, orders) as own:
                     found = train_and_install(settings, store, run, orders, own)
-                if found is None:  # this process only helped: the first one of the launcher's goes on
+                if found is None:  # this process only helped: the launcher's first one continues
                     return
                 folders.append(found)
     except Paused:
         again = out if alone else run
-        typer.echo(f"{again}: paused; go on with: napari-cead runs resume {shlex.quote(str(again))}")
+        typer.echo(f"{again}: paused; continue with: napari-cead runs resume {shlex.quote(str(again))}")
         return
     except Discarded:
         typer.echo(f"{out if alone else run}: stopped, to be discarded")
@@ -330,7 +331,7 @@ def train(
 
 
 def _absolute(arguments: list[str], data: Path, out: Path, init_from: str | None) -> list[str]:
-    """Return the arguments of this call as they can be used from any folder; none if they are not known."""
+    """Return the arguments of this call for use from any folder; empty if they are not known."""
     from ..training.launching import with_option
 
     if not arguments:
@@ -345,5 +346,5 @@ def _absolute(arguments: list[str], data: Path, out: Path, init_from: str | None
 
 
 def _cohort_of(store: SliceStore) -> Path:
-    """Return the folder that holds all patients of a store."""
+    """Return the folder that contains all patients of a store."""
     return Path(os.path.commonpath([patient.source for patient in store.patients]))

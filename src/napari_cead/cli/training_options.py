@@ -21,13 +21,13 @@ _SETTINGS = {
     "fill": "corruption",
     "codebook": "codebook_decay",
 }
-"""The settings that options are about which are called otherwise."""
+"""The settings of options with another name."""
 
 
 def fitting(
     given: Mapping[str, Any], typed: Iterable[str], names: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """Return what is given for each design, without what does nothing for it, and say so.
+    """Return the given values for each design, without those that do not apply to it, and print a note.
 
     Args:
         given: Values by name of the setting; None: not given.
@@ -35,7 +35,7 @@ def fitting(
         names: The designs to train.
 
     Raises:
-        ParameterError: If an option does nothing for any of them.
+        ParameterError: If an option applies to none of them.
     """
     from ..models.specs import spec
     from ..training.belonging import belongs, no_use
@@ -66,9 +66,9 @@ def settings_of(
     usual_size: int,
     resumed: Path | None,
 ) -> TrainingSettings:
-    """Return the settings of a run; what is not given is as in the run that is resumed, or in the base model.
+    """Return the settings of a run; missing values come from the resumed run or the base model.
 
-    ``usual_size`` is the side of the slices where nobody says it.
+    ``usual_size`` is the default side of the slices.
     """
     from ..models.specs import spec
     from ..training.described import with_shape

@@ -1,4 +1,4 @@
-"""The slices of a training on the command line: a store as it is, or patients prepared as the model wants them."""
+"""The slices of a training on the command line: an existing store, or patients prepared for the model."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def stored_in(data: Path, sequence: str | None, assume_healthy: bool) -> SliceStore | None:
-    """Open the slice store that a training is given; None if it is patients or a scan list, to be prepared first.
+    """Open the slice store of a training; None for patients or a scan list, which are prepared first.
 
     Raises:
         StoreError: If there is nothing to train on, or the store is damaged.
-        ParameterError: If it does not hold what was asked for.
+        ParameterError: If it does not hold the requested data.
     """
     from ..patients import find_patients
     from ..training.store import SliceStore
@@ -30,7 +30,7 @@ def stored_in(data: Path, sequence: str | None, assume_healthy: bool) -> SliceSt
     patients = data.is_dir() and not (data / "zarr.json").is_file()
     if patients and next(iter(find_patients(data)), None) is not None:
         return None
-    store = SliceStore.open(data)  # says what is wrong with what is none
+    store = SliceStore.open(data)  # raises with the reason if it is not a store
     has = store.settings
     mend = "prepare another store with this option, or leave it out"
     if sequence not in (None, has.sequence):
@@ -50,10 +50,9 @@ def prepared(
     resume: bool,
     session: Session | None,
 ) -> SliceStore:
-    """Prepare a folder of patients or a scan list inside the run's folder, as the training wants the slices.
+    """Prepare a folder of patients or a scan list inside the run's folder, for the training.
 
-    A run that is resumed goes on with slices as it had them. Otherwise a store of another preparation that lies there
-    is refused.
+    A resumed run continues with its slices. Otherwise a store with another preparation in that place is refused.
     """
     from ..training.preprocessing import store_options
     from ..training.run_files import STORE

@@ -1,4 +1,4 @@
-"""One training of the command line: its folder watched over, the training itself, and the finished model."""
+"""One training of the command line: its watched folder, the training itself, and the finished model."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Orders:
-    """What all trainings of a call have in common, but for their settings.
+    """The options shared by all trainings of a call, apart from their settings.
 
     Attributes:
         init_from: Model to fine-tune.
-        resume: Whether to go on with what is there.
-        hardware: Where to compute.
+        resume: Whether to continue an existing run.
+        hardware: The hardware to run on.
         events: A file for events besides the run's own.
         name: Name of the finished model.
         half: Whether to store it in half precision.
@@ -45,13 +45,13 @@ class Orders:
 
 @contextmanager
 def watched(run: Path, orders: Orders, arguments: Sequence[str] = ()) -> Iterator[Session | None]:
-    """Hold a run's folder in the first process of a launcher's; see :func:`~napari_cead.training.session.attended`."""
+    """Hold a run's folder in the launcher's first process; see :func:`~napari_cead.training.session.attended`."""
     from ..training.engine import rank_of_launcher
     from ..training.runs import RunFolder
     from ..training.session import attended
 
     nothing = orders.resume and not run.is_dir() and not run.parent.is_dir()
-    if rank_of_launcher() or nothing:  # what is wrong then, the engine says
+    if rank_of_launcher() or nothing:  # the engine then reports the problem
         yield None
         return
     resume = orders.resume and run.is_dir()
@@ -60,11 +60,11 @@ def watched(run: Path, orders: Orders, arguments: Sequence[str] = ()) -> Iterato
 
 
 FEW = 5
-"""Validation patients below which chance decides about the best epoch and the threshold."""
+"""With fewer validation patients, chance decides about the best epoch and the threshold."""
 
 
 def finished(settings: TrainingSettings, store: SliceStore, run: Path, orders: Orders) -> bool:
-    """Say that nothing is left to do for a run, if that is so."""
+    """Print that nothing is left to do for a run, if that is so."""
     from ..evaluation.finishing import is_finished
 
     done = is_finished(run, settings, store, half=orders.half, installed=orders.install)
@@ -109,12 +109,12 @@ def train_and_install(
             )
         except Cancelled as stop:
             if type(stop) is Cancelled:
-                typer.echo(f"{run}: stopped, a checkpoint is written; go on with --resume", err=True)
+                typer.echo(f"{run}: stopped, a checkpoint is written; continue with --resume", err=True)
             raise
     if rank_of_launcher() or session is None:
         return None
     count = len(store.patients_of("validation"))
-    few = ", which are few: look at its masks before you trust its threshold" if 0 < count < FEW else ""
+    few = ", which are few: check its masks before you trust its threshold" if 0 < count < FEW else ""
     typer.echo(f"{run}: trained; calibrating on {count} validation patient{'' if count == 1 else 's'}{few}")
     with progress("calibrating") as on_progress, session.stoppable():
         model = finish(
@@ -154,7 +154,7 @@ def _install(model: Path, session: Session) -> None:
     usual = load_card(model).name
     if place.name != usual:
         typer.echo(
-            f"warning: there is another model called {usual}: this one is called {place.name}",
+            f"warning: another model is called {usual}: this one is called {place.name}",
             err=True,
         )
     typer.echo(f"{model}: installed as {place.name}; use it with: --model {place.name}")

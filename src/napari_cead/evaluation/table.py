@@ -267,9 +267,10 @@ def _twins(evaluation: Evaluation) -> list[str]:
         )
     return [
         "The effect of context encoding: the figure of the model minus that of its twin, the same network trained "
-        "without it, over the patients that both have. The intervals are paired: every resample draws the same patients "
-        "for both. An interval that contains 0 leaves open which of the two is better; one that does not is about these "
-        "two trainings and excludes the variation between seeds. Nothing is corrected for the number of comparisons.",
+        "without it, over the patients that both have. The intervals are paired: every resample draws the same "
+        "patients for both. An interval that contains 0 leaves open which of the two is better; one that does not is "
+        "about these two trainings and excludes the variation between seeds. Nothing is corrected for the number of "
+        "comparisons.",
         "",
         *_lines(
             (
