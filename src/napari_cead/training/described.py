@@ -1,4 +1,4 @@
-"""Corruptions and shapes of networks as a user describes them on the command line."""
+"""Parsing of corruptions and network shapes from the command line."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..models.specs import ModelSpec, UNetOptions
 from .corruption import REALISTIC, Corruption, corruption_kinds
 
 NAMED = {"realistic": REALISTIC}
-"""Corruptions with a name beside the kinds."""
+"""Named corruptions besides the kinds."""
 
 _ANY: TypeAdapter[Corruption] = TypeAdapter(Corruption)
 
 
 def read_corruption(described: str | None, **fields: Any) -> Corruption | None:
-    """Return the corruption that a user described.
+    """Return the corruption described by the user.
 
     Args:
         described: A kind, ``"realistic"``, or the path of a JSON file; None: squares if there are fields, else nothing.
@@ -74,11 +74,11 @@ def with_shape(
 
     Args:
         spec: The usual one.
-        feature_maps: Channels of each level, with commas; None: as they are.
-        working_size: Side in pixels; None: as it is.
+        feature_maps: Channels of each level, with commas; None keeps them.
+        working_size: Side in pixels; None keeps it.
 
     Raises:
-        ParameterError: If the network is no U-Net, or cannot be built like this.
+        ParameterError: If the network is not a U-Net, or cannot be built this way.
     """
     if feature_maps is None and working_size is None:
         return spec
