@@ -80,8 +80,8 @@ def test_the_description_of_an_array(store, content):
             "groups of slices",
         ),
         ({"chunk_grid": {}}, "damaged"),
-        ({"zarr_format": 2}, "no array of Zarr version 3"),
-        ({"node_type": "group"}, "no array of Zarr version 3"),
+        ({"zarr_format": 2}, "not an array of Zarr version 3"),
+        ({"node_type": "group"}, "not an array of Zarr version 3"),
         ({"storage_transformers": [{"name": "x"}]}, "not read"),
     ],
 )

@@ -2,9 +2,9 @@
 
 Scores are float32, and voxels count as tied if their distances from 0, or from 1 if that is nearer, agree in the
 leading 17 binary digits, one part in 65,536: a map that ends at 0.2 is compared as finely as one that ends at 1 or
-crowds just below it. Equal scores stay tied. The error of AUROC is then at most half the chance that a lesion voxel and another one
-agree this far without being equal. The errors of AUROC and of AUPRC, which depends on the few highest scores, are below
-1e-5 on the maps of this package.
+crowds just below it. Equal scores stay tied. The error of AUROC is then at most half the chance that a lesion voxel
+and another one agree this far without being equal. The errors of AUROC and of AUPRC, which depends on the few highest
+scores, are below 1e-5 on the maps of this package.
 """
 
 from __future__ import annotations
