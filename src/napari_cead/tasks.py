@@ -2,7 +2,6 @@
 
 Only the items and the results go through the scheduler, and they are small; volumes never do. A task that fails is one
 :class:`Failure`, and the others continue. If a worker dies, another one repeats its task.
-one :class:`Failure`, and the others go on. A worker that dies has its task done again by another.
 """
 
 from __future__ import annotations

@@ -165,7 +165,6 @@ def check_start(
             the slices of the model to start from.
         ParameterError: If its slices do not have the network's size, if there are no such devices, or if a frozen
             encoder would have random weights.
-            random weights would stay as it is.
         ModelError: If the model to start from has other layers.
     """
     if settings.freeze_encoder and init_from is None and not resumed:

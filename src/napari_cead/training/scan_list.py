@@ -82,7 +82,7 @@ class _Document(BaseModel):
     def _are_unique(cls, value: list[_Entry]) -> list[_Entry]:
         name, count = Counter(entry.name for entry in value).most_common(1)[0]
         if count > 1:
-            raise ValueError(f"{name!r} stands in the list {count} times")
+            raise ValueError(f"{name!r} is in the list {count} times")
         return value
 
 
