@@ -54,9 +54,7 @@ def read_split(path: str | Path) -> dict[str, Part]:
         for name in lists.get(part, []):
             if name in parts:
                 where = f"in {part} twice" if parts[name] == part else f"in both {parts[name]} and {part}"
-                raise SplitError(
-                    f"{shortened(name)} is {where}", file=file, mend="put it in one list, once"
-                )
+                raise SplitError(f"{shortened(name)} is {where}", file=file, mend="put it in one list, once")
             parts[name] = part
     return parts
 

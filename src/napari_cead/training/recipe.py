@@ -1,0 +1,287 @@
+"""A training from its data to the finished model: the one description of all its options.
+
+The command line's options, the file that ``--config`` reads, and :func:`~napari_cead.evaluation.making.make_model` are
+made from :class:`Recipe`. Importing it does not import PyTorch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..errors import ParameterError
+from ..json_files import first_wrong
+
+if TYPE_CHECKING:
+    from ..zoo import ModelCard
+    from .settings import Hardware, TrainingSettings
+
+
+def _basic(description: str, **more: Any) -> Any:
+    """Return a field that the short help shows."""
+    return Field(description=description, json_schema_extra={"basic": True}, **more)
+
+
+class Recipe(BaseModel):
+    """A training from its data to a model. None takes the value of the model, its preset or its base model.
+
+    Each field's description is the help of its option.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    model: str = _basic(
+        "One of the paper's eight designs, dae or ce-unet; several with commas, or all (the paper's)."
+    )
+    data: Path = _basic(
+        "Slice store; or a folder of patients, which are prepared for the model (with --init-from: for that one)."
+    )
+    out: Path = _basic("Folder of the run (of the runs, for several models).")
+    preset: Literal["paper", "small"] | None = _basic(
+        "paper: its settings (for dae and ce-unet: full size) and, at the end, its evaluation; small: the recipe of "
+        "the eight bundled designs.",
+        default=None,
+    )
+    size: Literal["paper", "small"] | None = _basic("Size of the network (default: paper).", default=None)
+    init_from: str | None = _basic("Fine-tune this model (name or folder).", default=None)
+    freeze_encoder: bool = Field(False, description="Train only the decoder.")
+    seed: int | None = _basic("Seed of all random numbers (default: 0).", default=None)
+    epochs: int | None = _basic("Passes over the slices (default: 200).", default=None)
+    batch_size: int | None = _basic("Slices per update (default: 64; dae: 16, ce-unet: 8).", default=None)
+    lr: float | None = _basic(
+        "Learning rate (default: 1e-4; dae: 1e-3, ce-unet: 1.5e-3; a fifth of it with --init-from).",
+        default=None,
+    )
+    schedule: str | None = Field(None, description="constant, linear or one-cycle.")
+    optimizer: str | None = Field(None, description="adam (the paper) or adamw (dae, ce-unet).")
+    weight_decay: float | None = Field(
+        None, description="Weight decay of adamw (default: 0.01; ce-unet: 0.001)."
+    )
+    augment: bool | None = Field(
+        None, description="Flips, small affine moves, brightness (default: on, unless a preset says no)."
+    )
+    augmentation: str | None = Field(
+        None, description="Augmentation in JSON, in place of --augment; fields as in docs/training.md."
+    )
+    corruption: str | None = Field(
+        None,
+        description="Corruption to undo: squares (default of ce- models), coarse (dae), lesions of all sizes "
+        "(ce-unet); or gaussian, smooth, patches, lesions, realistic, JSON, or a JSON file.",
+    )
+    loss: str | None = Field(None, description="For dae and ce-unet: absolute or squared.")
+    bright_limit: float | None = Field(
+        None, description="For dae and ce-unet: ignore spots brighter than this many times the tissue."
+    )
+    emphasis: float | None = Field(
+        None, description="For dae and ce-unet: weight of corrupted pixels (default: 1; ce-unet: 5)."
+    )
+    small_emphasis: float | None = Field(
+        None,
+        description="For dae and ce-unet: largest extra weight of small corruptions (default: 1; ce-unet: 5).",
+    )
+    lesion_weight: float | None = Field(
+        None, description="For ce-unet: weight of marking lesions, relative to the repair (default: 0.1)."
+    )
+    balance: str | None = Field(
+        None,
+        description="slices: each once per epoch; folders: at random, each folder of patients equally often (ce-unet).",
+    )
+    feature_maps: str | None = Field(
+        None, description="For dae and ce-unet: channels of each level, with commas."
+    )
+    working_size: int | None = Field(
+        None,
+        description="For dae and ce-unet: side in pixels of the slices inside the network; 0: unchanged.",
+    )
+    image_size: int | None = Field(
+        None, description="Side of the slices in pixels (default: that of DATA, or the model's)."
+    )
+    max_squares: int | None = Field(
+        None, description="Largest number of squares per image (default: 1, as in the paper)."
+    )
+    squares_inside_brain: bool = Field(False, description="Keep squares inside the brain's bounding box.")
+    fill: str | None = Field(None, description="Content of the squares: uniform (a random value) or zero.")
+    beta: float | None = Field(None, description="Weight of a VAE's divergence (default: 1).")
+    commitment: float | None = Field(None, description="Weight of a VQ-VAE's commitment (default: 1).")
+    codebook: Literal["loss", "ema"] | None = Field(
+        None, description="How a VQ-VAE's codebook learns (default: loss)."
+    )
+    reset_dead_codes: bool = Field(False, description="Move codes that were unused for an epoch.")
+    clip: float | None = Field(
+        None, description="Largest norm of the gradient (default: no limit; ce-unet: 1)."
+    )
+    patience: int | None = Field(
+        None, description="Stop after this many epochs without a smaller healthy validation loss."
+    )
+    precision: str | None = Field(None, description="auto (bf16 if the device supports it), 32 or bf16.")
+    compile: bool = Field(False, description="Compile the network (torch.compile).")
+    resume: bool = _basic("Continue from the last checkpoint in OUT.", default=False)
+    device: str = _basic("auto, cpu, cuda, cuda:N or mps.", default="auto")
+    devices: Annotated[int, Field(ge=1)] = Field(1, description="Devices per machine.")
+    num_nodes: Annotated[int, Field(ge=1)] = Field(
+        1, description="Machines (start them with torchrun or SLURM)."
+    )
+    strategy: str = Field("auto", description="Strategy of Lightning Fabric: auto, ddp, …")
+    slices_on: Literal["auto", "device", "loader"] = Field(
+        "auto", description="Keep slices on the device, or read them as needed."
+    )
+    workers: Annotated[int, Field(ge=0)] = Field(2, description="Reader processes of the loader.")
+    checkpoint_minutes: Annotated[float, Field(ge=0.01)] = Field(
+        10.0, description="Longest time between two checkpoints."
+    )
+    events: Path | None = Field(
+        None, description="Also append events to this file; OUT/events.jsonl always has them."
+    )
+    name: str | None = _basic("Name of the finished model (default: that of OUT).", default=None)
+    half: bool = Field(False, description="Store the weights in half precision.")
+    no_install: bool = Field(False, description="Leave the model in OUT/model, without installing it.")
+    sequence: str | None = _basic(
+        "Sequence to prepare if DATA is a folder of patients (default: flair).", default=None
+    )
+    assume_healthy: bool = _basic(
+        "Treat all slices of patients without a lesion mask as healthy.", default=False
+    )
+
+    @classmethod
+    def checked(cls, **values: Any) -> Recipe:
+        """Build a recipe from the user's values.
+
+        Raises:
+            ParameterError: If there is no such option or a value is out of range, in one sentence.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise ParameterError(first_wrong(error, "the training"), mend="give another value") from None
+
+    @property
+    def hardware(self) -> Hardware:
+        """The hardware to run on."""
+        from .settings import Hardware
+
+        return Hardware(
+            self.device,
+            self.devices,
+            self.num_nodes,
+            self.strategy,
+            self.compile,
+            self.slices_on,
+            self.workers,
+            self.checkpoint_minutes,
+        )
+
+    def given(self) -> dict[str, Any]:
+        """Return the settings in the recipe, by their names in :class:`TrainingSettings`; None: not given."""
+        from .described import read_augmentation, read_corruption
+
+        if self.augment is False and self.augmentation is not None:
+            raise ParameterError(
+                "--augmentation does nothing with --no-augment", mend="leave one of them out"
+            )
+        same = (
+            *("size", "seed", "epochs", "batch_size", "schedule", "optimizer", "weight_decay", "loss"),
+            *("bright_limit", "emphasis", "small_emphasis", "lesion_weight", "balance", "feature_maps"),
+            *("working_size", "image_size", "beta", "commitment", "clip", "patience", "precision"),
+        )
+        corruption = read_corruption(
+            self.corruption,
+            squares=None if self.max_squares is None else (1, self.max_squares),
+            inside_brain=self.squares_inside_brain or None,
+            fill=self.fill,
+        )
+        return {name: getattr(self, name) for name in same} | {
+            "learning_rate": self.lr,
+            "corruption": corruption,
+            "augmentation": read_augmentation(self.augmentation),
+            "codebook_decay": EMA if self.codebook == "ema" else None,
+            "reset_dead_codes": self.reset_dead_codes or None,
+            "freeze_encoder": self.freeze_encoder or None,
+        }
+
+    def settings(
+        self,
+        base: ModelCard | None = None,
+        usual_size: int | None = None,
+        given: dict[str, Any] | None = None,
+    ) -> TrainingSettings:
+        """Return complete settings; missing values come from the resumed run or the base model.
+
+        Args:
+            base: Card of the model to fine-tune.
+            usual_size: Default side of the slices.
+            given: The result of :meth:`given`, or the part of it that applies to the design.
+
+        Raises:
+            ParameterError: If a value is out of range or does not apply to the design.
+        """
+        from ..models.specs import spec
+        from .described import with_shape
+        from .presets import training_settings
+        from .runs import RunFolder
+        from .settings import TrainingSettings
+
+        changes = {
+            name: value
+            for name, value in (self.given() if given is None else given).items()
+            if value is not None
+        }
+        shape = {name: changes.pop(name) for name in ("feature_maps", "working_size") if name in changes}
+        if self.resume and RunFolder(self.out).exists():
+            before = RunFolder(self.out).plan().current
+            size = changes.pop("size", before.spec.size)
+            image_size = changes.pop("image_size", before.spec.image_size)
+            architecture = before.spec
+            if (self.model, size, image_size) != (
+                architecture.name,
+                architecture.size,
+                architecture.image_size,
+            ):
+                architecture = spec(self.model, size if size != "custom" else "paper", image_size)
+            architecture = with_shape(architecture, **shape)
+            settings = TrainingSettings.checked(**{**dict(before), **changes, "spec": architecture})
+        else:
+            parent = None if base is None else base.spec
+            if parent is None and usual_size is not None:
+                changes.setdefault("image_size", usual_size)
+            settings = training_settings(self.model, preset=self.preset, parent=parent, **changes)
+            settings = settings.model_copy(update={"spec": with_shape(settings.spec, **shape)})
+        if self.augment is False:
+            settings = settings.model_copy(update={"augmentation": None})
+        elif self.augment and settings.augmentation is None:
+            usual = TrainingSettings.model_fields["augmentation"].default
+            settings = settings.model_copy(update={"augmentation": usual})
+        if self.codebook == "loss":
+            settings = settings.model_copy(update={"codebook_decay": None})
+        return settings
+
+    def resolved(self, settings: TrainingSettings) -> Recipe:
+        """Return the recipe with every setting written out, so that another version's defaults change nothing."""
+        from .belonging import belongs
+
+        values = {
+            name: getattr(settings, "learning_rate" if name == "lr" else name)
+            for name in type(self).model_fields
+            if (name == "lr" or hasattr(settings, name)) and belongs(name, settings.spec)
+        }
+        augmentation = settings.augmentation
+        corrupts = settings.spec.corrupts
+        values |= {
+            "corruption": settings.corruption.model_dump_json() if corrupts else None,
+            "max_squares": None,
+            "squares_inside_brain": False,
+            "fill": None,
+            "augment": augmentation is not None,
+            "augmentation": None if augmentation is None else augmentation.model_dump_json(),
+            "image_size": settings.spec.image_size,
+        }
+        if settings.spec.size in ("paper", "small"):
+            values["size"] = settings.spec.size
+        if belongs("codebook_decay", settings.spec):
+            values["codebook"] = "loss" if settings.codebook_decay is None else "ema"
+        return self.model_copy(update=values)
+
+
+EMA = 0.99
+"""Decay of a codebook that follows moving averages."""
