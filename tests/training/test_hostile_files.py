@@ -71,7 +71,7 @@ def test_the_description_of_an_array(store, content):
     [
         ({"shape": [10**9, 10**9, 10**9]}, "some slices are missing"),
         ({"data_type": "float64"}, "its values are not uint8"),
-        ({"codecs": [{"name": "pickle"}]}, r"not read \(pickle\)"),
+        ({"codecs": [{"name": "pickle"}]}, r"unsupported way \(pickle\)"),
         ({"codecs": [{"name": "numcodecs.pickle"}, {"name": "bytes"}]}, r"numcodecs.pickle"),
         ({"codecs": 5}, "damaged"),
         ({"codecs": [5]}, "damaged"),
