@@ -7,12 +7,12 @@ from collections.abc import Iterable
 
 OUTCOMES = ("opened", "opened with a warning", "refused")
 
-HEAD = """# Inputs and what becomes of them
+HEAD = """# Odd inputs and their outcomes
 
 Written by `make docs-inputs` from the tests themselves (`tests/inputs_matrix.py`, `tests/test_inputs.py`): each line
-is an input that the test run makes, opens with `load_patient`, gives to `check` and, where it opens, to `detect` with
-a bundled model. *Opened with a warning* means that something was assumed or repaired and is said. *Refused* means one
-sentence with the file and the mend, exit status 2, and never a traceback.
+is an input that the test run makes, opens with `load_patient`, passes to `check` and, if it opens, to `detect` with
+a bundled model. *Opened with a warning* means that something was assumed or repaired, and the warning says so.
+*Refused* means one sentence with the file and the fix, exit status 2, and never a traceback.
 """
 
 

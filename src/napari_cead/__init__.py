@@ -1,4 +1,4 @@
-"""napari-cead: explore brain MRI anomalies found by autoencoders that have only seen healthy slices.
+"""napari-cead: explore brain MRI anomalies found by autoencoders trained only on healthy slices.
 
 The public names are imported when first used, so that ``import napari_cead`` stays fast and free of torch.
 """

@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old file or the new one, never half of one."""
+"""Write files atomically: a reader sees the old file or the new one, never half of one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def make_folder(path: str | Path) -> Path:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; on success it replaces ``path``, on failure it is removed.
+    """Yield a temporary path beside ``path``; on success it replaces ``path``, on failure it is removed.
 
     The temporary name ends as ``path`` does, so that writers which look at the suffix (``.nii.gz``) work.
 
@@ -50,7 +50,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        # mkstemp makes files private; give the result the permissions that a plain open() would have given.
+        # mkstemp makes files private; give the result the permissions of a plain open().
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)

@@ -1,4 +1,4 @@
-"""Which device to compute on."""
+"""Choose the device to compute on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def pick_device(device: str | torch.device = "auto") -> torch.device:
-    """Return the torch device for a user's wish, after checking that this machine has it.
+    """Return the requested torch device, after checking that this machine has it.
 
     Args:
         device: ``"auto"`` (CUDA, else Apple's MPS, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
@@ -33,16 +33,16 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if count == 0:
             raise ParameterError(
-                f"the device {name} was asked for, but PyTorch sees no CUDA GPU here",
+                f"the device {name} was requested, but PyTorch sees no CUDA GPU here",
                 mend="use --device auto or cpu, or install a CUDA build of PyTorch",
             )
         if number and int(number) >= count:
             raise ParameterError(
-                f"the device {name} was asked for, but PyTorch sees only {count} CUDA GPU(s)",
+                f"the device {name} was requested, but PyTorch sees only {count} CUDA GPU(s)",
                 mend=f"use a number from 0 to {count - 1}",
             )
     if kind == "mps" and not torch.backends.mps.is_available():
         raise ParameterError(
-            "the device mps was asked for, but this machine has none", mend="use auto or cpu"
+            "the device mps was requested, but this machine has none", mend="use auto or cpu"
         )
     return torch.device(name if kind == "cuda" else kind)

@@ -1,4 +1,4 @@
-"""Every error a user can meet: one sentence that names the file, the reason and the mend."""
+"""Every error that a user can meet: one sentence that names the file, the reason and the fix."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ def printable(text: str) -> str:
 
 
 def shortened(text: str, most: int = 120) -> str:
-    """Return a text of at most that many letters: what files hold may be longer than anybody reads."""
+    """Return a text of at most that many letters: values in files may be longer than anybody reads."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def why(error: BaseException) -> str:
-    """Return the first line of what a library said when it failed; its kind if it said nothing."""
+    """Return the first line of a library's error message; the kind of error if it has none."""
     words = str(error).strip().splitlines()
     return shortened(printable(words[0])) if words else type(error).__name__
 
 
 class CeadError(Exception):
-    """Something that a user can mend; the kinds below say what.
+    """A problem that the user can fix; the kinds below name it.
 
     Args:
-        reason: What is wrong, in one clause without a full stop.
+        reason: The problem, in one clause without a full stop.
         file: The file, folder or value at fault.
-        mend: What to do about it, in one clause without a full stop.
+        mend: The fix, in one clause without a full stop.
 
     Attributes:
-        code: What kind of error this is, for scripts; it stays the same from version to version.
+        code: The kind of error, for scripts; it stays the same from version to version.
     """
 
     code: ClassVar[str] = "failed"
@@ -51,7 +51,7 @@ class CeadError(Exception):
         return " ".join(printable(sentence).split())  # one line, whatever a file or a library put into it
 
     def at(self, file: str | Path | None) -> Self:
-        """Return the same error about another file, for whoever knows better which file the user gave."""
+        """Return the same error about another file, for a caller that knows the file the user gave."""
         return type(self)(self.reason, file=file, mend=self.mend)
 
     def as_dict(self) -> dict[str, str | None]:
@@ -79,13 +79,13 @@ class PatientError(CeadError):
 
 
 class PatientNotFoundError(PatientError):
-    """There is no patient at this place: no such path, an empty folder, or names that tell nothing."""
+    """There is no patient at this place: no such path, an empty folder, or names that identify nothing."""
 
     code = "patient-not-found"
 
 
 class MissingSequenceError(PatientError):
-    """The patient lacks the sequence that was asked for."""
+    """The patient lacks the requested sequence."""
 
     code = "sequence-missing"
 
@@ -97,7 +97,7 @@ class UnreadableError(PatientError):
 
 
 class UnsupportedError(PatientError):
-    """A file is whole, but is not what a scan has to be: in colour, complex, 4-D, of another format."""
+    """A file is intact, but is not a usable scan: in colour, complex, 4-D, of another format."""
 
     code = "scan-unsupported"
 
@@ -121,7 +121,7 @@ class MaskError(PatientError):
 
 
 class ModelError(CeadError):
-    """A model cannot do what was asked."""
+    """A model does not support the request."""
 
     code = "model-unusable"
 
@@ -193,7 +193,7 @@ class SettingsFileError(ParameterError):
 
 
 class NotReadyError(CeadError):
-    """Something has to come first, for instance opening a patient."""
+    """Another step has to come first, for instance opening a patient."""
 
     code = "not-ready"
 
@@ -205,7 +205,7 @@ class OutputError(CeadError):
 
 
 class OutOfMemoryError(PatientError, ModelError, RunError):
-    """The memory is too small for this scan, model or training; it is one of each kind for who catches those."""
+    """The memory is too small for this scan, model or training; code that catches any of these kinds catches it."""
 
     code = "out-of-memory"
 
@@ -217,7 +217,7 @@ class MissingExtraError(CeadError, ImportError):
 
 
 class CeadWarning(UserWarning):
-    """Something was assumed or repaired; the result can be used, the user should know."""
+    """Something was assumed or repaired; the result can be used, but the user should know."""
 
 
 class Cancelled(Exception):
@@ -230,7 +230,7 @@ def extra(name: str, what: str) -> Iterator[None]:
 
     Args:
         name: Extra of this package, for instance ``"phantom"``.
-        what: What the user asked for, for instance ``"The phantom"``.
+        what: The requested feature, for instance ``"The phantom"``.
 
     Raises:
         MissingExtraError: If an import in the block fails.
@@ -245,9 +245,9 @@ def extra(name: str, what: str) -> Iterator[None]:
 
 
 def details(error: BaseException) -> str:
-    """Return what stands behind the sentence of an error, for who wants to know more or reports it.
+    """Return the details behind the sentence of an error, for a curious user or a bug report.
 
-    For an error that a user can mend: kind, code, file, reason, mend, and what it came from. For any other: the
+    For an error that a user can fix: kind, code, file, reason, mend, and its cause. For any other: the
     traceback.
 
     Args:

@@ -1,14 +1,14 @@
-"""Reading JSON files that anybody may have written: no more of them than makes sense, and no surprise in them.
+"""Read JSON files from any source: no more of them than makes sense, and no surprise in them.
 
-What the program saved is read by one rule, so that a new field breaks no file (`from_saved`):
+The program reads its own files by one rule, so that a new field breaks no file (`from_saved`):
 
-- a key that is missing takes its default, and a note says so;
-- a key that is unknown was written by a newer version: it is ignored, and a note names it;
-- unless it stands in one of the `DECISIVE` parts, which say what a network is, what it is shown and what it learns:
-  going on without it would give another result, so the file is refused and the key named.
+- a missing key takes its default, and a note says so;
+- an unknown key was written by a newer version: it is ignored, and a note names it;
+- unless it is in one of the `DECISIVE` parts, which define a network, its input and its training: ignoring it would
+  change the result, so the file is refused and the key named.
 
-What people write (scan lists, split files, corruptions) is not read by it: there an unknown key is a slip of the pen,
-and is refused.
+Files written by people (scan lists, split files, corruptions) follow another rule: there an unknown key is a slip of
+the pen, and is refused.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from .errors import CeadWarning, shortened
 
 LARGEST = 64 << 20
-"""Most bytes of a JSON file; those that list every slice of a cohort may have more."""
+"""Largest size of a JSON file in bytes; those that list every slice of a cohort may be larger."""
 
 
 def read_json(file: str | Path, most: int = LARGEST) -> Any:
-    """Read strict JSON: UTF-8, no NaN, no nesting that goes on and on.
+    """Read strict JSON: UTF-8, no NaN, no endless nesting.
 
     Args:
         file: The file.
-        most: Most bytes that it may have; what is larger is not read.
+        most: Largest size in bytes; larger files are not read.
 
     Raises:
         OSError: If the file cannot be read.
@@ -65,11 +65,11 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def version_of(values: Any) -> int | str:
-    """Return the ``schema_version`` of what a JSON file holds.
+    """Return the ``schema_version`` of a JSON file's content.
 
     Returns:
-        A whole number as it is. Anything else is no version, and comes as a few words for the sentence that refuses
-        it: in Python true equals 1.
+        A whole number unchanged. Anything else is not a version, and is returned as a few words for the sentence that
+        refuses it: in Python true equals 1.
     """
     version = values.get("schema_version") if isinstance(values, dict) else None
     return version if type(version) is int else shown(version)
@@ -77,7 +77,7 @@ def version_of(values: Any) -> int | str:
 
 def shown(value: Any) -> str:
     """Return a value of a file as a few words for a sentence."""
-    # Python cannot write down what is nested deeply.
+    # Python cannot serialise deep nesting.
     short = "{…}" if isinstance(value, dict) else "[…]" if isinstance(value, list) else repr(value)
     return shortened(short, 40)
 
@@ -86,7 +86,7 @@ DECISIVE = frozenset({"spec", "preprocessing", "settings"})
 """Parts of saved files in which an unknown key is not ignored."""
 
 NEWER = "a newer version wrote it: update napari-cead"
-"""The mend where an unknown key is refused."""
+"""The advice if an unknown key is refused."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -97,19 +97,19 @@ class Saved(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     UNWRITTEN: ClassVar[frozenset[str]] = frozenset()
-    """Fields that are written only where they say something, so that their absence is no news."""
+    """Fields that are written only if they say something, so that their absence gives no note."""
 
 
 def from_saved(kind: type[Model], values: Any, *, strict: bool = False) -> tuple[Model, tuple[str, ...]]:
-    """Read what the program saved, by the rule of this module.
+    """Read values saved by the program, by the rule of this module.
 
     Args:
-        kind: What the values describe; its unknown keys are forbidden.
-        values: From `read_json`; left as it is.
-        strict: Whether a value of another type is an error where it could be converted.
+        kind: The class of the values; its unknown keys are forbidden.
+        values: From `read_json`; left unchanged.
+        strict: Whether a value of another type is an error even if it could be converted.
 
     Returns:
-        What was read, and what is to be said about it: a clause for each kind of missing key, and one for all unknown
+        The object, and the notes about it: a clause for each kind of missing key, and one for all unknown
         keys.
 
     Raises:
@@ -137,11 +137,11 @@ def unknown_keys(error: ValidationError) -> str:
 
 
 def first_wrong(error: ValidationError, whole: str = "") -> str:
-    """Return the first thing that is wrong as a clause: where it stands, and what.
+    """Return the first fault as a clause: its place and its kind.
 
     Args:
         error: From reading a file.
-        whole: What to call the file where all of it is meant.
+        whole: Name for the file if all of it is meant.
     """
     first = error.errors(include_url=False)[0]
     where = shortened(".".join(map(str, first["loc"])) or whole)
@@ -150,7 +150,7 @@ def first_wrong(error: ValidationError, whole: str = "") -> str:
 
 
 def told(missing: Mapping[str, Any], unknown: Iterable[str]) -> tuple[str, ...]:
-    """Return what is to be said of missing keys (with what they are taken as) and of unknown ones, a clause each."""
+    """Return the notes on missing keys (with their defaults) and on unknown ones, a clause each."""
     notes = [
         f"{name} is missing and taken as {json.dumps(value, default=str)}" for name, value in missing.items()
     ]
@@ -160,13 +160,13 @@ def told(missing: Mapping[str, Any], unknown: Iterable[str]) -> tuple[str, ...]:
 
 
 def warn_of(notes: Iterable[str], file: str | Path) -> None:
-    """Warn of what `from_saved` says about a file."""
+    """Issue the notes of `from_saved` about a file as warnings."""
     for note in notes:
         warnings.warn(f"{file}: {note}", CeadWarning, stacklevel=3)
 
 
 def _unknown(error: ValidationError) -> list[tuple[int | str, ...]]:
-    # The second is what dataclasses say.
+    # The second comes from dataclasses.
     kinds = ("extra_forbidden", "unexpected_keyword_argument")
     return [one["loc"] for one in error.errors(include_url=False) if one["type"] in kinds]
 
@@ -184,7 +184,7 @@ def _named(place: tuple[int | str, ...]) -> str:
 
 
 def _missing(made: Any, values: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Give the fields that the values do not have, with what stands in for them; None is nothing to speak of."""
+    """Yield the fields that the values lack, with their defaults; None is not worth a note."""
     if isinstance(made, BaseModel) or (dataclasses.is_dataclass(made) and not isinstance(made, type)):
         known = type(made).model_fields if isinstance(made, BaseModel) else dataclasses.fields(made)
         for name in (field if isinstance(field, str) else field.name for field in known):

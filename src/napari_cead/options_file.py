@@ -1,4 +1,4 @@
-"""All options of a job as one commented YAML file, to keep and to give again."""
+"""All options of a job as one commented YAML file, to keep and to use again."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 from .errors import ParameterError, why
 
 CONFIG_FILE = "config.yaml"
-"""Name of the file that is kept beside a result."""
+"""Name of the file kept beside a result."""
 
 LARGEST = 1 << 20
-"""Most bytes of such a file."""
+"""Largest size of such a file in bytes."""
 
 WIDTH = 100
 """Longest line of a comment."""
@@ -24,13 +24,13 @@ def write_options(job: str, options: Iterable[tuple[str, str, Any]]) -> str:
     """Return options as YAML, each below its help.
 
     Args:
-        job: The verb that they belong to.
+        job: Their verb.
         options: Name, help and value of each.
     """
     import yaml  # type: ignore[import-untyped]
 
     lines = [
-        f"# Options of napari-cead {job}; give them again with --config FILE.",
+        f"# Options of napari-cead {job}; use them again with --config FILE.",
         "# null: the model, the data or the program decides.",
     ]
     for name, text, value in options:
@@ -46,10 +46,10 @@ def read_options(file: Path, names: Collection[str]) -> dict[str, bool | str]:
 
     Args:
         file: The file.
-        names: Those that there are.
+        names: The existing options.
 
     Raises:
-        ParameterError: If it cannot be read, is no mapping, or holds something else.
+        ParameterError: If it cannot be read, is not a mapping, or holds anything else.
     """
     import yaml
 
@@ -62,7 +62,7 @@ def read_options(file: Path, names: Collection[str]) -> dict[str, bool | str]:
     except yaml.YAMLError as error:
         place = getattr(error, "problem_mark", None)
         where = "" if place is None else f", line {place.line + 1}"
-        raise ParameterError(f"this is no YAML{where}", file=file, mend=_MEND) from None
+        raise ParameterError(f"this is not valid YAML{where}", file=file, mend=_MEND) from None
     except (OSError, ValueError, RecursionError) as error:
         raise ParameterError(f"the options cannot be read ({why(error)})", file=file, mend=_MEND) from None
     if not isinstance(found, dict):

@@ -1,7 +1,7 @@
-"""Registries: what there is of each kind of thing, from this package and from others.
+"""Registries: all things of each kind, from this package and from others.
 
 A kind is a small protocol (a network, an anomaly score, a threshold rule, …) and a folder with one file for each thing
-of that kind. A file gives what it offers as ``OFFERED``, a tuple of objects. Another package offers its own under the
+of that kind. A file lists its objects in the tuple ``OFFERED``. Another package offers its own under the
 entry points ``napari_cead.KIND``: an object, or a class that is called without arguments. One that cannot be used is
 listed with the reason and left out; it never stops the program.
 """
@@ -24,7 +24,7 @@ OFFERED = "OFFERED"
 
 
 class Named(Protocol):
-    """What every registered thing has."""
+    """The attributes of every registered thing."""
 
     @property
     def name(self) -> str:
@@ -39,10 +39,10 @@ class Origin:
     """A thing of another package, usable or not.
 
     Attributes:
-        kind: What kind of thing, for instance ``"scores"``.
+        kind: The kind of thing, for instance ``"scores"``.
         name: Its name.
         package: The package that offers it, with its version.
-        reason: Why it cannot be used, one clause; None if it can.
+        reason: The reason why it cannot be used, one clause; None if it can.
     """
 
     kind: str
@@ -59,9 +59,9 @@ class Registry(Generic[Thing]):
 
     Args:
         kind: Name of the kind in the plural, as in its entry points, for instance ``"scores"``.
-        what: What one thing is called in messages, for instance ``"anomaly score"``.
+        what: The name of one thing in messages, for instance ``"anomaly score"``.
         folder: Package of this kind's own files, usually ``__package__``.
-        check: Returns what a thing of another package lacks, one clause; None if it is whole.
+        check: Returns a missing part of a thing of another package, one clause; None if it is complete.
         order: Sorts this package's own things; by default they come by file and within it.
     """
 
@@ -115,7 +115,7 @@ class Registry(Generic[Thing]):
             made = point.load()
             made = made() if isinstance(made, type) else made
             lacking = self._check(made)
-        except Exception as error:  # whatever code of somebody else raises
+        except Exception as error:  # another package's code may raise anything
             return None, f"it cannot be loaded: {type(error).__name__}: {error}"
         if lacking is None and made.name != point.name:
             lacking = f"it calls itself {made.name!r}, not {point.name!r}"
@@ -123,7 +123,7 @@ class Registry(Generic[Thing]):
 
     @property
     def origins(self) -> tuple[Origin, ...]:
-        """What other packages offer, usable or not."""
+        """The things of other packages, usable or not."""
         return self._others[1]
 
     @property

@@ -1,4 +1,4 @@
-"""Where the sample patient and the bundled models are, in a checkout and in an installed wheel."""
+"""Locations of the sample patient and the bundled models, in a checkout and in an installed wheel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .errors import CeadError
 
 
 def sample_data() -> Path:
-    """Return the folder that holds the sample patient and ``models/``.
+    """Return the folder with the sample patient and ``models/``.
 
     Raises:
         CeadError: If the installation lacks it.

@@ -1,7 +1,7 @@
-"""Doing one thing to many items: one after the other here, or on the workers of a Dask cluster.
+"""Run one job for many items: one after the other here, or on the workers of a Dask cluster.
 
-What travels is small: the items and what comes back go through the scheduler, volumes never do. A task that fails is
-one :class:`Failure`, and the others go on. A worker that dies has its task done again by another.
+Only the items and the results go through the scheduler, and they are small; volumes never do. A task that fails is one
+:class:`Failure`, and the others continue. If a worker dies, another one repeats its task.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ from .errors import Cancelled, CeadError, OutputError, ParameterError, extra, wh
 Stop = Callable[[], bool]
 
 DEATHS = 3
-"""Workers that a task may cost before it is given up: a patient that needs more memory than there is kills them all."""
+"""Number of workers that a task may kill before it is given up, for instance a patient that needs too much memory."""
 
 MEMORY = 0.8
-"""Share of the machine's memory that the workers of an embedded cluster take, all together."""
+"""Share of the machine's memory for all workers of an embedded cluster together."""
 
 ANSWERS = 15
-"""Seconds within which the scheduler of a cluster has to answer."""
+"""Time limit for an answer of a cluster's scheduler, in seconds."""
 
 AHEAD = 4
-"""Tasks a worker that the scheduler knows of at a time: 50,000 at once would be 50,000 for it to look after."""
+"""Number of tasks per worker in the scheduler at a time: it would have to manage 50,000 at once."""
 
 _DIED = object()
-_FATAL = f"it ended {DEATHS} workers one after the other, for want of memory or by a crash"
-_LOOK = 0.2  # seconds between two looks at should_stop
+_FATAL = f"it ended {DEATHS} workers one after the other, for lack of memory or by a crash"
+_LOOK = 0.2  # seconds between two calls of should_stop
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A task that could not be done.
+    """A task that failed.
 
     Attributes:
-        reason: Why, in one sentence.
+        reason: The reason, in one sentence.
     """
 
     reason: str
 
 
 class Tasks(Protocol):
-    """Somewhere to do things.
+    """A place to run jobs.
 
     Attributes:
-        workers: How many items are under way at a time.
+        workers: Number of items in progress at a time.
     """
 
     workers: int
@@ -61,16 +61,16 @@ class Tasks(Protocol):
     def each(
         self, function: Callable[[Any], Any], items: Sequence[Any], should_stop: Stop | None = None
     ) -> Iterator[tuple[int, Any]]:
-        """Give the number of every item with what the function returned, or a :class:`Failure`, as they are done.
+        """Yield the number of every item with the function's result, or a :class:`Failure`, in the order of completion.
 
         Args:
             function: A function of a module, which other processes can import.
-            items: What to call it with; small.
-            should_stop: Asked several times a second.
+            items: Its arguments; small.
+            should_stop: Called several times a second.
 
         Raises:
             Cancelled: If ``should_stop`` returned true, or the function raised it.
-            OutputError: If the function raised it: what cannot be written ends the work.
+            OutputError: If the function raised it: an output that cannot be written ends the work.
         """
         ...
 
@@ -111,7 +111,7 @@ class Cluster:
                 suspects.append((number, items[number]))
             else:
                 yield number, found
-        # A worker takes all down that waited for it: by itself, each shows whether it was its own fault.
+        # A worker takes down all tasks waiting for it: run alone, each shows whether it was at fault.
         for suspect in suspects:
             for number, found in self._several(function, iter([suspect]), 1, should_stop):
                 yield number, Failure(_FATAL) if found is _DIED else found
@@ -148,14 +148,14 @@ class Cluster:
 def tasks(
     workers: int | None = None, scheduler: str | None = None, *, device: str = "auto"
 ) -> Iterator[Tasks]:
-    """Give somewhere to do things, for as long as the block lasts.
+    """Yield a place to run jobs, for the duration of the block.
 
     Args:
         workers: Processes of an embedded cluster, one item each at a time; 1: this process, without a cluster; None:
             one for each GPU that ``device`` allows, else one for each processor core.
         scheduler: Address of a running Dask cluster (``tcp://host:port``) to use instead. Its workers need this
             package, and the same files at the same places.
-        device: Device that the tasks will compute on.
+        device: Device of the tasks.
 
     Raises:
         ParameterError: If the number of workers is below 1, or the cluster cannot be reached.
@@ -178,7 +178,7 @@ def tasks(
             "distributed.scheduler.allowed-failures": DEATHS - 1,
             "distributed.comm.timeouts.connect": f"{ANSWERS}s",
             "distributed.worker.daemon": False,
-            # In force before a worker imports anything; a worker that is told to stop has a lot to say.
+            # Set before a worker imports anything; a worker that is told to stop prints a lot.
             "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical",
         }
     ):
@@ -231,7 +231,7 @@ def _embedded(distributed: Any, count: int, gpus: Sequence[str]) -> Iterator[Any
         }
         for number in range(count)
     }
-    # A port for the scheduler's own pages too, or a second cluster on the machine finds the usual one taken.
+    # Choose a port for the scheduler's own pages too, or a second cluster on the machine finds the usual one taken.
     options = {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": "127.0.0.1:0"}
     here = {"cls": distributed.Scheduler, "options": options}
     with distributed.SpecCluster(
@@ -241,13 +241,13 @@ def _embedded(distributed: Any, count: int, gpus: Sequence[str]) -> Iterator[Any
 
 
 def _environment(threads: int, gpu: str | None) -> dict[str, str]:
-    """Return the environment of a worker: so many threads, and one GPU alone."""
+    """Return the environment of a worker: its number of threads, and its one GPU."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     return dict.fromkeys(names, str(threads)) | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
 
 
 def _gpus(device: str) -> list[str]:
-    """Return the CUDA devices to give a worker each, as CUDA_VISIBLE_DEVICES names them."""
+    """Return the CUDA devices, one per worker, as CUDA_VISIBLE_DEVICES names them."""
     if not device.startswith(("auto", "cuda")):
         return []
     import torch
@@ -265,7 +265,7 @@ def _gpus(device: str) -> list[str]:
 def _tried(function: Callable[[Any], Any], item: Any) -> Any:
     try:
         return function(item)
-    except (Cancelled, OutputError):  # a full disk is no fault of the patient: it ends the work
+    except (Cancelled, OutputError):  # a full disk is not the patient's fault: it ends the work
         raise
     except CeadError as error:
         return Failure(str(error))
@@ -275,7 +275,7 @@ def _tried(function: Callable[[Any], Any], item: Any) -> Any:
         return Failure(f"{error.filename or 'a file'}: {error.strerror or error}")
     except (
         Exception
-    ) as error:  # one strange patient must not end a night's work, but nobody shall think it was none
+    ) as error:  # one strange patient must not end a night's work, but must not be hidden either
         return Failure(f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:200]}")
 
 

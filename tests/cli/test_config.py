@@ -31,7 +31,7 @@ def test_a_printed_file_is_complete_and_prints_the_same_again(call, tmp_path, mo
     assert list(values) == [name for name in Recipe.model_fields if name != "resume"]
     assert (values["model"], values["seed"], values["data"]) == (model, 3, None)
     assert values["epochs"] == 200 or model in ("dae", "ce-unet")
-    assert all(f"# {line}" in text for line in ("Of everything random; 0 if left out.",))
+    assert all(f"# {line}" in text for line in ("Seed of all random numbers (default: 0).",))
     file = tmp_path / "run.yaml"
     file.write_text(text)
     assert call("train", "--config", file, "--print-config") == (0, text, "")
@@ -69,13 +69,13 @@ def test_what_is_typed_beside_a_file_wins(call, tmp_path):
         ("epochs: seven", "--epochs"),
         ("epochs: [1, 2]", "epochs is a number, a text, true or false"),
         ("- epochs", "holds no options"),
-        ("epochs: [", "is no YAML"),
+        ("epochs: [", "is not valid YAML"),
         ("model: ae\nbeta: 2", "--beta does nothing for ae"),
         ("size: medium", "medium"),
         ("resume: true", "no option called 'resume'"),
         ('model: ce-ae\ncorruption: \'{"kind": "squares", "side": 3}\'', "side"),
         ("model: ae\naugmentation: '{\"flips\": 3}'", "flips"),
-        ("model: ae\naugmentation: '{\"flip\"'", "no JSON"),
+        ("model: ae\naugmentation: '{\"flip\"'", "not valid JSON"),
         ("model: ae\naugment: false\naugmentation: '{\"flip\": true}'", "--augmentation does nothing"),
     ],
 )

@@ -49,7 +49,7 @@ def test_the_list_tells_where_a_model_is_from_and_what_is_wrong_with_one(call, m
     assert "installed" in lines["ce-vae1"]
     assert "hides the bundled" in lines["ce-vae1"]
     assert "cannot be used" in lines["a-broken-one-with-a-long-name"]
-    assert "not a whole safetensors file" in lines["a-broken-one-with-a-long-name"]
+    assert "not a valid safetensors file" in lines["a-broken-one-with-a-long-name"]
     assert len({line.index(" installed ") for line in out.splitlines() if " installed " in line}) == 1
     problems = {entry["name"]: entry["problem"] for entry in json.loads(call("list", "--json")[1])}
     assert problems["ce-vae1"] is None

@@ -85,7 +85,7 @@ def test_a_pause_while_slices_are_prepared(call, cohort, tmp_path):
     ask(run, "pause")
     status, out, err = call("train", "ae", "--data", cohort, "--out", run, *FAST, "--no-install")
     assert status == 0, err
-    assert "paused; go on with: napari-cead runs resume" in out and kinds(run) == ["paused"]
+    assert "paused; continue with: napari-cead runs resume" in out and kinds(run) == ["paused"]
     assert json.loads(call("runs", "list", "--json")[1])[0]["state"] == "paused"
     status, out, err = call("runs", "resume", run)
     assert status == 0, err
@@ -126,7 +126,7 @@ def test_a_failure_is_remembered(call, store, tmp_path, monkeypatch):
     assert status == 2 and err.startswith("error: out of memory")
     (listed,) = json.loads(call("runs", "list", "--json")[1])
     assert listed["state"] == "crashed" and listed["error"].startswith("out of memory")
-    assert "go on with: napari-cead runs resume" in call("runs", "status", "run")[1]
+    assert "continue with: napari-cead runs resume" in call("runs", "status", "run")[1]
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_a_second_model_of_the_same_name_hides_none(call, store, tmp_path):
         place.mkdir()
         status, _, err = call("train", "ae", "--data", store, "--out", place / "twin", "--seed", seed, *FAST)
         assert status == 0
-    assert err == "warning: there is another model called twin: this one is called twin-2\n"
+    assert err == "warning: another model is called twin: this one is called twin-2\n"
     models = find_models()
     assert {"twin", "twin-2"} <= set(models)
     assert load_card(models["twin"]).sha256 != load_card(models["twin-2"]).sha256
@@ -125,7 +125,7 @@ def test_the_papers_preset_prepares_trains_and_evaluates(call, tmp_path):
     assert {"dice_pooled", "dice_patient", "dice_lesion_slices", "dice_all_slices", "rule"} < set(rows[0])
     assert "dice_patient" in printed
     few = len(SliceStore.open(out / "store").patients_of("validation"))
-    assert 0 < few < 5 and "which are few: look at its masks" in printed
+    assert 0 < few < 5 and "which are few: check its masks" in printed
 
 
 def test_denoisers_are_trained_and_detect_by_their_names(call, cohort, tmp_path):
@@ -180,7 +180,7 @@ def test_ce_unet_is_fine_tuned_on_slices_as_it_knows_them(call, store, tmp_path)
     shape = ("closing_radius", "area_fraction", "dilation_radius")
     first, before = card.suggestions[0], base.suggestions[0]
     assert first.score == before.score and all(first.params[name] == before.params[name] for name in shape)
-    assert "those of ce-unet (closing 1 px, area 20%, dilation 0 px), the threshold is new" in out
+    assert "those of ce-unet (closing 1 px, area 20%, dilation 0 px), with a new threshold" in out
     assert card.preprocessing == base.preprocessing
     quantiles = [one.training["calibration"]["healthy_quantile"] for one in (card, base)]
     assert quantiles == [0.999, 0.999]

@@ -87,7 +87,7 @@ def test_a_denoiser_is_not_called_worse_for_changing_more(store, denoiser_folder
         mild.module.head.bias.fill_(0.6)
     for first, second, word, said in (
         (mild, strong, "further", "changes more of these scans"),
-        (strong, mild, "closer", "leaves more of these scans as they are"),
+        (strong, mild, "closer", "leaves more of these scans unchanged"),
     ):
         found = compare(first, second, store, device="cpu")
         assert said in found.verdict

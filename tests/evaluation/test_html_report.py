@@ -290,7 +290,7 @@ class TestText:
             for model, one in (("vae1", marked), ("flair-threshold", marked), ("flair-tissue", healthy[0]))
         )
         words = Reader(html_report(replace(evaluation, rows=rows, twins=(), curves=(), pictures=()))).words
-        assert "No reported patient has a lesion, so that there is no Dice to compare by" in words
+        assert "No reported patient has a lesion, so there is no Dice to compare by" in words
         assert "Compare by FP mL, healthy." in words and "reaches dice_patient" not in words
 
     def test_a_sequence_without_figures_is_named(self, evaluation):
@@ -313,7 +313,7 @@ class TestText:
 
         asked = html_report(replace(evaluation, quantile=0.95, pictures=(), curves=()))
         assert evaluation.quantile is None
-        assert "all but 0.01 (of denoisers 0.003) of the healthy brain voxels lie below" in reader.words
+        assert "all but 0.01 (for denoisers 0.003) of the healthy brain voxels lie below" in reader.words
         assert "all but 0.05 of the healthy brain voxels lie below" in asked
         assert not any("None" in line for line in said(asked) + said(reader.words))
 

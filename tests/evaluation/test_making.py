@@ -61,7 +61,7 @@ def test_it_needs_nobody_to_watch_and_can_leave_the_model_where_it_is(cohort, tm
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"model": "all"}, "no single model"),
+        ({"model": "all"}, "not a single model"),
         ({"beta": 2.0}, "--beta does nothing for ce-ae"),
         ({"freeze_encoder": True}, "--freeze-encoder"),
         ({"epochs": 0}, "epochs"),

@@ -104,9 +104,9 @@ def test_of_a_card_that_does_not_tell_nothing_is_claimed(untouched, split, model
     found = evaluate(untouched, [place], tmp_path / "out", **options)
     assert {row.model: row.trained_on for row in found.rows}["mine"] is None
     assert not any("too good" in text for text in found.warnings)
-    words = "Not known of mine: the card does not tell on which scans it"
+    words = "Not known for mine: the card does not say which scans the model"
     assert words in (tmp_path / "out" / "table.md").read_text()
-    assert "Of mine it is not known whether" in (tmp_path / "out" / "report.html").read_text()
+    assert "Not known for mine: whether it was trained" in (tmp_path / "out" / "report.html").read_text()
     values = json.loads((tmp_path / "out" / "results.json").read_text())
     assert {row["model"]: row["trained_on_patients"] for row in values["rows"]} == {
         "mine": None,

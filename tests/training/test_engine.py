@@ -223,7 +223,7 @@ def test_a_run_that_ended_early_says_why_more_epochs_change_nothing_and_how_they
         on_event=lambda event: notes.append(event["message"]) if event["event"] == "note" else None,
     )
     assert len(again.history) == len(first.history)
-    assert notes and "its patience is 1; a larger --patience lets it go on" in notes[0]
+    assert notes and "the patience is 1; a larger --patience continues it" in notes[0]
     patient = more.model_copy(update={"patience": None, "epochs": len(first.history) + 2})
     longer = train(patient, small_store, tmp_path / "run", resume=True)
     assert len(longer.history) == len(first.history) + 2

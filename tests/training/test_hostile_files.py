@@ -71,7 +71,7 @@ def test_the_description_of_an_array(store, content):
     [
         ({"shape": [10**9, 10**9, 10**9]}, "some slices are missing"),
         ({"data_type": "float64"}, "its values are not uint8"),
-        ({"codecs": [{"name": "pickle"}]}, r"not read \(pickle\)"),
+        ({"codecs": [{"name": "pickle"}]}, r"unsupported way \(pickle\)"),
         ({"codecs": [{"name": "numcodecs.pickle"}, {"name": "bytes"}]}, r"numcodecs.pickle"),
         ({"codecs": 5}, "damaged"),
         ({"codecs": [5]}, "damaged"),
@@ -80,8 +80,8 @@ def test_the_description_of_an_array(store, content):
             "groups of slices",
         ),
         ({"chunk_grid": {}}, "damaged"),
-        ({"zarr_format": 2}, "no array of Zarr version 3"),
-        ({"node_type": "group"}, "no array of Zarr version 3"),
+        ({"zarr_format": 2}, "not an array of Zarr version 3"),
+        ({"node_type": "group"}, "not an array of Zarr version 3"),
         ({"storage_transformers": [{"name": "x"}]}, "not read"),
     ],
 )

@@ -398,7 +398,7 @@ def test_a_split_file(cohort, tmp_path):
         "Mets_001": {"train"},
         "Mets_003": {"test"},
     }
-    assert [(Path(skip.source).name, "none of the lists" in skip.reason) for skip in store.skipped] == [
+    assert [(Path(skip.source).name, "no list of the split" in skip.reason) for skip in store.skipped] == [
         ("Mets_002", True)
     ]
     assert read_split(tmp_path / "s" / "split.json") == read_split(file)

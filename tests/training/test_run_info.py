@@ -66,7 +66,7 @@ def test_a_number_alone_is_no_process(run):
     say(run, "start", "step")
     note(run, pid=os.getppid())  # alive, but it does not hold the lock
     info = look(run)
-    assert info.state == "crashed" and info.pid is None and "without a word" in info.error
+    assert info.state == "crashed" and info.pid is None and "without an error message" in info.error
 
 
 def test_without_a_lock_to_go_by_the_start_of_the_process_counts(run, monkeypatch):

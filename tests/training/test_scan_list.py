@@ -66,7 +66,7 @@ def test_what_is_written_is_read(sources, tmp_path):
         ({"scans": [{"name": "a", "scan": "/b.nii", "healthy": "yes"}]}, "healthy: Input should be a valid boolean"),
         ({"scans": [{"name": "a", "scan": "/b.nii", "python": "x"}]}, "python: Extra inputs"),
         ({"scans": [{"name": "a\nb", "scan": "/b.nii"}]}, "name: String should match"),
-        ({"scans": [{"name": "a", "scan": "/b"}, {"name": "a", "scan": "/c"}]}, "'a' stands in the list 2 times"),
+        ({"scans": [{"name": "a", "scan": "/b"}, {"name": "a", "scan": "/c"}]}, "'a' is in the list 2 times"),
     ],
 )  # fmt: skip
 def test_a_list_is_read_strictly(sources, tmp_path, change, sentence):

@@ -37,8 +37,8 @@ def test_a_list_that_is_not_there_is_empty(tmp_path):
         ('{"train": "a"}', "lists of patients' names"),
         ('{"train": [1]}', "lists of patients' names"),
         ('{"train": ["a"], "val": ["b"]}', "no part 'val'"),
-        ('{"train": ["a"], "test": ["a"]}', "a stands in both train and test"),
-        ('{"train": ["a", "a"]}', "a stands in train twice"),
+        ('{"train": ["a"], "test": ["a"]}', "a is in both train and test"),
+        ('{"train": ["a", "a"]}', "a is in train twice"),
     ],
 )
 def test_a_damaged_split_file_is_one_sentence(tmp_path, text, words):

@@ -168,7 +168,7 @@ def test_what_is_no_store_is_one_sentence(tmp_path, made):
     with pytest.raises(StoreError, match=r"there is no slice store.*napari-cead prepare"):
         SliceStore.open(tmp_path / "nowhere")
     zarr.open_group(tmp_path / "other", mode="w")
-    with pytest.raises(StoreError, match="no slice store"):
+    with pytest.raises(StoreError, match="not a slice store"):
         SliceStore.open(tmp_path / "other")
     write_index(path, index.model_copy(update={"complete": False}))
     with pytest.raises(StoreError, match="not complete; run the same prepare"):

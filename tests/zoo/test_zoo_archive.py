@@ -176,8 +176,8 @@ def test_links_and_devices_are_refused(source, tmp_path, home, kind, name):
         (["model.onnx"], "model.onnx' is not part"),
         (["yours/model.json", "yours/model.safetensors"], "more than one model"),
         (["model.json"], "more than one model"),
-        (["mine/model.json"], "there twice"),
-        (["mine/model.safetensors"], "there twice"),
+        (["mine/model.json"], "occurs twice"),
+        (["mine/model.safetensors"], "occurs twice"),
         (["mine/Model.json"], "upper and lower case"),
         (["MINE/model.json"], "upper and lower case"),
         (["mine/model.pkl"], "safetensors are read"),
@@ -201,10 +201,10 @@ def test_anything_else_in_a_zip_is_refused(source, tmp_path, home, more, words):
         (lambda entries: [(entries[0][0], b"\xff"), entries[1]], "cannot be read"),
         (lambda entries: [(entries[0][0], b'{"schema_version": 2}'), entries[1]], "update"),
         (lambda entries: [(entries[0][0], entries[0][1].replace(b'"mine"', b'"../up"')), entries[1]], "name"),
-        (lambda entries: [entries[0], (entries[1][0], b"")], "not a whole safetensors"),
-        (lambda entries: [entries[0], (entries[1][0], b"\xff" * 99)], "not a whole safetensors"),
-        (lambda entries: [entries[0], (entries[1][0], entries[1][1] + b"\0")], "bytes where"),
-        (lambda entries: [entries[0], (entries[1][0], entries[1][1][:-1])], "bytes where"),
+        (lambda entries: [entries[0], (entries[1][0], b"")], "not a valid safetensors"),
+        (lambda entries: [entries[0], (entries[1][0], b"\xff" * 99)], "not a valid safetensors"),
+        (lambda entries: [entries[0], (entries[1][0], entries[1][1] + b"\0")], "the card's spec needs"),
+        (lambda entries: [entries[0], (entries[1][0], entries[1][1][:-1])], "the card's spec needs"),
         (lambda entries: [entries[0], (entries[1][0], entries[1][1][:-1] + b"\7")], "sha256"),
     ],
 )
@@ -247,7 +247,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(source, tmp_path, home, monkeyp
                 stream.write(b"\0" * (1 << 20))
     assert file.stat().st_size < 1 << 20
     written = counted_writes(monkeypatch)
-    assert "bytes where" in refused(file, home)
+    assert "the card's spec needs" in refused(file, home)
     assert sum(written) <= 8
 
 

@@ -153,7 +153,7 @@ def test_only_a_file_exported_before_is_replaced(tmp_path, quick, monkeypatch):
     foreign = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], []), producer_name="other")
     for content in (b"", b"years of work", foreign.SerializeToString()):
         target.write_bytes(content)
-        with pytest.raises(OutputError, match="not a model exported before"):
+        with pytest.raises(OutputError, match="not a previously exported model"):
             zoo.export_onnx(folder, target)
         assert target.read_bytes() == content
     ours = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], []), producer_name="napari-cead")

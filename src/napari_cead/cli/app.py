@@ -22,7 +22,7 @@ from .prepare import prepare
 from .runs import runs_app
 from .train import train
 
-# Typer brings its own copy of click from 0.20 on; this is its base class of usage errors, whichever it uses.
+# Typer bundles its own copy of click from 0.20 on; this is its base class of usage errors in either case.
 ClickException: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
@@ -40,7 +40,7 @@ for verb in (demo, open_, phantom, check, prepare, train, detect, evaluate):
 
 
 def main() -> None:
-    """Run the command line: exit status 0 done, 2 wrong use or input (one line on stderr), 130 on Ctrl-C."""
+    """Run the command line; exit status: 0 success, 2 invalid usage or input (one line on stderr), 130 Ctrl-C."""
     sys.exit(run(sys.argv[1:]))
 
 
@@ -61,7 +61,7 @@ def run(arguments: list[str]) -> int:
     except MemoryError:
         typer.echo("error: out of memory; close other programs or use a smaller model", err=True)
     except BrokenPipeError:
-        # Nobody reads on (a closed pipe): keep Python from complaining about it at exit.
+        # Nobody reads the output (a closed pipe): keep Python from complaining about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -75,7 +75,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _tell_script(arguments: list[str], error: CeadError) -> None:
-    """With ``--json``, say on stdout what went wrong, so that a script need not take the sentence apart."""
+    """With ``--json``, print the error on stdout as JSON, so that a script need not parse the sentence."""
     given = arguments[: arguments.index("--")] if "--" in arguments else arguments
     if "--json" in given:
         print_json({"schema_version": 1, "error": error.as_dict()})

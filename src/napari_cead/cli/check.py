@@ -1,4 +1,4 @@
-"""The verb that looks a cohort through before anything is computed."""
+"""The verb that checks a cohort before any computation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check(
     cohort: Cohort,
     sequence: Annotated[
         str | None,
-        typer.Option(help="A sequence that every patient must have; those that most have if left out."),
+        typer.Option(help="A sequence that every patient must have (default: those that most have)."),
     ] = None,
     strip: Strip = "auto",
     bias_field: BiasField = Bias.NEVER,
@@ -26,10 +26,10 @@ def check(
     strip_from: StripFrom = "same",
     json: Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")] = False,
 ) -> int:
-    """Report what is missing, unreadable or at odds in a cohort: exit status 0 clean, 2 findings.
+    """Report missing, unreadable or inconsistent files in a cohort: exit status 0 clean, 2 findings.
 
-    --strip auto says which scans a run would strip, and whether it can; a stripper that is named runs on each scan,
-    and its mask is kept for the run.
+    --strip auto lists the scans that a run would strip, and whether it can; a named stripper runs on each scan, and its
+    mask is kept for the run.
     """
     from functools import partial
 

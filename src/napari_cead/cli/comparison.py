@@ -1,4 +1,4 @@
-"""A comparison of a model before and after fine-tuning, as lines of a terminal."""
+"""A comparison of a model before and after fine-tuning, as lines for a terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def described(found: BeforeAfter) -> Iterator[str]:
-    """Give the lines of a comparison for a reader."""
+    """Yield the lines of a comparison."""
     from ..evaluation.before_after_tables import tables
 
     for table in tables(found):

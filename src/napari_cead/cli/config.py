@@ -11,7 +11,7 @@ import typer
 
 OWN = ("config", "print_config")
 NO_SETTINGS = ("help", "json", "resume", "detach", "yes", *OWN)
-"""Options that say what to do now, and belong into no file."""
+"""Options for this call only, which do not belong into a file."""
 
 Verb = Callable[..., None]
 Values = Mapping[str, Any]
@@ -23,8 +23,8 @@ def configurable(
     """Give a verb the options ``--config`` and ``--print-config``.
 
     Args:
-        resolve: Fills in what the options leave to a model or a preset.
-        kept: Whether the options are also written into the folder ``--out`` when the verb has done its work.
+        resolve: Fills in the values that the options leave to a model or a preset.
+        kept: Whether the options are also written into the folder ``--out`` when the verb has finished.
     """
 
     def decorate(verb: Verb) -> Verb:
@@ -65,7 +65,7 @@ def configurable(
 
 
 def _read(context: typer.Context, file: Path | None) -> Path | None:
-    """Take the values of a file as this call's defaults: what is typed beside it wins."""
+    """Use the values of a file as this call's defaults: options on the command line win."""
     if file is not None:
         from ..options_file import read_options
 
@@ -74,7 +74,7 @@ def _read(context: typer.Context, file: Path | None) -> Path | None:
 
 
 def _print(context: typer.Context, wanted: bool) -> bool:
-    """Let a file be printed before all of its values are known."""
+    """Allow printing a file before all of its values are known."""
     if wanted:
         for parameter in context.command.params:
             parameter.required = False
@@ -82,11 +82,13 @@ def _print(context: typer.Context, wanted: bool) -> bool:
 
 
 _CONFIG = typer.Option(
-    help="Take the options from this YAML file; what is typed beside it wins.", callback=_read, is_eager=True
+    help="Read the options from this YAML file; options on the command line win.",
+    callback=_read,
+    is_eager=True,
 )
 _PRINT = typer.Option(
     "--print-config",
-    help="Print all options with their values as such a file, and do nothing else.",
+    help="Print all options with their values as such a file, and exit.",
     callback=_print,
     is_eager=True,
 )

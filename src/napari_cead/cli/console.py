@@ -1,4 +1,4 @@
-"""What the verbs of the command line share."""
+"""Functions shared by the verbs of the command line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .heartbeat import Heartbeat
 
 
 class Progress(StrEnum):
-    """How to tell how far the work is."""
+    """Formats of the progress display."""
 
     BAR = "bar"
     JSON = "json"
@@ -29,7 +29,7 @@ class Side(StrEnum):
 
 
 def help_without_verb(context: typer.Context) -> None:
-    """Print the help where a verb is missing."""
+    """Print the help if the verb is missing."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -50,7 +50,7 @@ def typed(context: typer.Context) -> frozenset[str]:
 
 
 def refuse(flag: str, when: str, mend: str = "leave it out") -> NoReturn:
-    """Refuse an option that does nothing as things are: who gave it means something by it.
+    """Refuse an option without effect in this situation: the user expects one.
 
     Raises:
         ParameterError: Always.
@@ -59,7 +59,7 @@ def refuse(flag: str, when: str, mend: str = "leave it out") -> NoReturn:
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Ask before something is lost.
+    """Ask before deleting something.
 
     Raises:
         ParameterError: If nobody can answer.
@@ -75,7 +75,7 @@ def confirm(question: str, yes: bool) -> None:
 
 
 def number(value: float | None) -> str:
-    """Return a figure with three decimals, or a dash where there is none."""
+    """Return a figure with three decimals, or a dash without one."""
     return "–" if value is None or value != value else f"{value:.3f}"
 
 
@@ -88,7 +88,7 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def progress(what: str, shown: Progress = Progress.BAR) -> Iterator[Callable[[int, int], None]]:
-    """Give an ``on_progress`` callback: a bar on a terminal, else a line now and then; or lines of JSON on stderr."""
+    """Yield an ``on_progress`` callback: a bar on a terminal, else a line now and then; or lines of JSON on stderr."""
     if shown is Progress.JSON:
         yield lambda done, total: typer.echo(f'{{"done": {done}, "total": {total}}}', err=True)
         return

@@ -35,7 +35,7 @@ MAX_THREADS = 1024
 
 
 class Start(StrEnum):
-    """What settings without a flag are."""
+    """Values of the settings without a flag."""
 
     DEFAULT = "default"
     SUGGESTED = "suggested"
@@ -60,8 +60,8 @@ def detect(
     settings: Annotated[
         Start,
         typer.Option(
-            help="What is not given is the default, with the threshold that the model suggests; or all is as the model "
-            "suggests."
+            help="Values of settings without a flag: the defaults, with the model's suggested threshold; or all "
+            "suggested by the model."
         ),
     ] = Start.DEFAULT,
     threshold: Annotated[float | None, typer.Option(help="0 to 1.")] = None,
@@ -75,19 +75,19 @@ def detect(
         bool | None,
         typer.Option(
             "--inside-brain/--outside-brain",
-            help="Whether the mask ends where the brain ends; it does by default.",
+            help="Cut the mask at the edge of the brain, or let it leave the brain.",
         ),
     ] = None,
     smoothing: Annotated[
         float | None, typer.Option(help="Sigma in mm of the Gaussian that smooths the map; 0: off.")
     ] = None,
     erosion: Annotated[
-        int | None, typer.Option(help="Radius in pixels by which the brain's rim is left out; 0: off.")
+        int | None, typer.Option(help="Radius in pixels of the erosion of the brain's rim; 0: off.")
     ] = None,
     score: Annotated[
         str | None,
         typer.Option(
-            help="The model's suggestion if left out. Any model: residual, positive-residual, squared, "
+            help="Default: the model's suggestion. Any model: residual, positive-residual, squared, "
             "median-residual, intensity (no network). Calibrated ones: residual-times-intensity, smoothed-residual, "
             "smoothed-times-intensity, residual-z (all), kl-gradient, combined (VAEs), fused, bright-and-changed, "
             "brightness, asymmetry (scans scaled by their tissue; the last two need no network), lesion-probability "
@@ -95,23 +95,23 @@ def detect(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    batch_size: Annotated[int | None, typer.Option(help="Slices at a time; 32 if left out.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Slices per batch (default: 32).")] = None,
     threads: Annotated[
-        int | None, typer.Option(help="Threads on the CPU: the last bits of a map depend on their number.")
+        int | None, typer.Option(help="Threads on the CPU; the last bits of a map depend on their number.")
     ] = None,
     corrections: Annotated[
         Path | None,
-        typer.Option(help="Exported corrections (1 painted in, 2 erased) to apply to the mask."),
+        typer.Option(help="Exported corrections (1 painted, 2 erased) to apply to the mask."),
     ] = None,
     png_first_column: Annotated[
         Side | None,
-        typer.Option(help="Side of the patient that column 0 of PNG slices shows; left if left out."),
+        typer.Option(help="Side of the patient that column 0 of PNG slices shows (default: left)."),
     ] = None,
     dicom: Annotated[
         bool,
         typer.Option(
             "--dicom",
-            help="Write mask.dcm too, a DICOM segmentation, for a scan that came from a DICOM series.",
+            help="Also write mask.dcm, a DICOM segmentation, for a scan from a DICOM series.",
         ),
     ] = False,
     workers: Workers = None,
@@ -120,8 +120,8 @@ def detect(
 ) -> None:
     """Write anomaly map, reconstruction and mask (NIfTI, source grid) and detection.json.
 
-    Of many patients, each has a folder of its own in OUT, and --workers are at work on them; a run that was
-    interrupted goes on where it stopped when the same command is given again.
+    For several patients, each has a folder in OUT, and --workers share the work; after an interruption, the same
+    command continues.
     """
     from ..detection.replay import OPTION_FLAGS, PARAM_FLAGS
     from ..patients import find_patients, is_patient
@@ -174,7 +174,7 @@ def detect(
 def _detect_all(
     one: _Detect, cohort: Path, out: Path, workers: int | None, scheduler: str | None, json: bool
 ) -> None:
-    """Go through a cohort's patients."""
+    """Process all patients of a cohort."""
     from ..detection.cohort import detect_cohort
     from ..patients import place_below
 
@@ -254,7 +254,7 @@ class _Detect:
                 png_first_column=self.side.value,
             )
             if self.side_given and not is_pictures(loaded.files[loaded.sequence]):
-                refuse("--png-first-column", f"for {path}, which is no PNG: it knows its own sides")
+                refuse("--png-first-column", f"for {path}, which is not a PNG and states its own orientation")
             check_output(out, loaded)
             if self.dicom:
                 check_dicom(loaded)
@@ -268,7 +268,7 @@ class _Detect:
                 on_progress=on_progress,
             )
         for note in result.warnings:
-            if note not in loaded.warnings:  # those were told when it was loaded
+            if note not in loaded.warnings:  # those were printed when it was loaded
                 typer.echo(f"warning: {note}", err=True)
         final = result if corrections is None else corrected(result, corrections)
         described = save_detection(
@@ -284,13 +284,13 @@ class _Detect:
 
 
 def _write_dicom(result: Detection, out: Path) -> None:
-    """Write the mask as DICOM; where nothing was detected there is none, and a line says so."""
+    """Write the mask as DICOM; without a detection there is none, and a line says so."""
     from ..detection.dicom_seg import BRAIN, LESION, save_dicom
 
     file = out.expanduser() / "mask.dcm"
     if not result.mask.any():
         file.unlink(missing_ok=True)
-        typer.echo("warning: no voxel was detected, so that there is no mask.dcm", err=True)
+        typer.echo("warning: no voxel was detected, so there is no mask.dcm", err=True)
         return
     segments = {LESION: result.mask}
     made = result.patient.prepared
@@ -301,7 +301,7 @@ def _write_dicom(result: Detection, out: Path) -> None:
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
-    """Compute with that many threads on the CPU; None: with as many as PyTorch finds good."""
+    """Compute with the given number of threads on the CPU; None leaves the choice to PyTorch."""
     if count is None:
         yield
         return
@@ -331,7 +331,7 @@ def _settled(
     params: Mapping[str, Any],
     options: Mapping[str, Any],
 ) -> Settled:
-    """Return the settings; an error speaks of the flag that was typed."""
+    """Return the settings; an error names the flag that was typed."""
     from ..detection.choosing import settle_given
     from ..detection.replay import OPTION_FLAGS, PARAM_FLAGS
     from ..zoo import find_model, load_card

@@ -35,24 +35,26 @@ def evaluate(
     models: Annotated[str, typer.Option(help="all, or names or folders with commas.")] = "all",
     scores: Annotated[
         str | None,
-        typer.Option(help="all, or scores with commas; each model's suggested one and residual if left out."),
+        typer.Option(help="all, or scores with commas (default: each model's suggested one, and residual)."),
     ] = None,
     split: Annotated[
         Path | None,
-        typer.Option(help="Split file or slice store: validation patients choose, test patients report."),
+        typer.Option(
+            help="Split file or slice store: its validation patients choose, its test patients are reported."
+        ),
     ] = None,
     folds: Annotated[
         int | None,
         typer.Option(
             min=2,
-            help="Without validation patients: the settings for each of so many folds of the patients are chosen on "
+            help="Without validation patients: the settings for each of this many folds of the patients are chosen on "
             "the others.",
         ),
     ] = None,
     sequence: Annotated[
         str | None,
         typer.Option(
-            help="Sequence to take, or several with commas; that of the store given as --split, else flair."
+            help="Sequence to use, or several with commas (default: that of the store given as --split, else flair)."
         ),
     ] = None,
     strip: Strip = "auto",
@@ -69,7 +71,7 @@ def evaluate(
 ) -> None:
     """Measure models on a cohort with lesion masks, beside baselines without a network.
 
-    An evaluation that was interrupted goes on where it stopped when the same command is given again.
+    After an interruption, the same command continues.
     """
     from ..detection import SCORES
 

@@ -15,7 +15,7 @@ from .console import number
 
 def demo(
     screenshot: Annotated[
-        Path | None, typer.Option(help="Save a picture of the window here and exit.")
+        Path | None, typer.Option(help="Save a screenshot of the window here and exit.")
     ] = None,
 ) -> None:
     """Open napari with the sample patient, run the default model and show the Explore dock."""
@@ -29,7 +29,7 @@ def open_(
     paths: Annotated[list[Path], typer.Argument(help="Patient folders or NIfTI files.")],
     model: Annotated[str | None, typer.Option(help="Model to run at once.")] = None,
     screenshot: Annotated[
-        Path | None, typer.Option(help="Save a picture of the window here and exit.")
+        Path | None, typer.Option(help="Save a screenshot of the window here and exit.")
     ] = None,
 ) -> None:
     """Open napari on your own patient, with the Explore dock."""

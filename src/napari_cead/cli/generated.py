@@ -27,9 +27,9 @@ def command(
 
     Args:
         settings: The class; a field's description is the help of its option.
-        do: Called with the context, the settings, and the options that are no settings.
+        do: Called with the context, the settings, and the options that are not settings.
         arguments: Fields that are given without a flag.
-        more: Options that are no settings: a type with a Typer option, and a default.
+        more: Options that are not settings: a type with a Typer option, and a default.
     """
     every = [
         inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),

@@ -1,4 +1,4 @@
-"""How far a long command is, as plain lines for whoever has no terminal: a log, a cluster's queue, a pipe."""
+"""Progress of a long command as plain lines, for output without a terminal: a log, a cluster's queue, a pipe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import suppress
 import typer
 
 INTERVAL = 30.0
-"""Most seconds between two lines."""
+"""Longest time between two lines, in seconds."""
 
 _SLACK = 1.0
 """Seconds by which a line comes early, so that a busy machine does not make it late."""
@@ -25,16 +25,16 @@ def duration(seconds: float) -> str:
 
 
 class Heartbeat:
-    """Says at least every 30 seconds what a command does, how far it is, and how long it will take.
+    """Prints at least every 30 seconds what a command is doing, its progress, and the time left.
 
-    A thread of its own watches the clock, so that a step which takes longer than that is not silent either. A command
-    that is done before says nothing.
+    A thread of its own watches the clock, so that longer steps are not silent either. A command that ends sooner prints
+    nothing.
 
     Args:
-        stage: What is done, for instance ``"calibrating"``.
+        stage: The current stage, for instance ``"calibrating"``.
         say: Takes a line; None: standard error.
         clock: Seconds, never going back.
-        wait: Waits so many seconds; returns whether the work has ended meanwhile. None: a real wait.
+        wait: Waits the given seconds; returns whether the work has ended meanwhile. None: a real wait.
     """
 
     def __init__(
@@ -65,13 +65,13 @@ class Heartbeat:
             self._thread.join()
 
     def __call__(self, done: int, total: int, left: float | None = None, stage: str | None = None) -> None:
-        """Take in how far the work is.
+        """Record the progress.
 
         Args:
             done: Steps done.
-            total: Steps in all.
-            left: Seconds left, where the work knows better than its pace tells.
-            stage: What is done now; None: the same as before.
+            total: Total steps.
+            left: Seconds left, if the work knows better than its pace.
+            stage: The current stage; None: the same as before.
         """
         with self._lock:
             if self._first is None or done < self._done or total != self._total:
@@ -86,14 +86,14 @@ class Heartbeat:
             self.tick()
 
     def tick(self) -> None:
-        """Say how far the work is, if it is time to."""
+        """Print the progress, if it is time to."""
         with self._lock:
             now = self._clock()
             if now - self._said < INTERVAL - _SLACK:
                 return
             self._said = now
             line = self._line(now)
-        with suppress(OSError, ValueError):  # nobody reads on: no reason to end the work
+        with suppress(OSError, ValueError):  # nobody reads it: no reason to end the work
             self._say(line)
 
     def _line(self, now: float) -> str:
@@ -105,7 +105,7 @@ class Heartbeat:
         return f"{self.stage}: {', '.join(parts)}"
 
     def _from_pace(self, now: float) -> float | None:
-        """Return the seconds left at the pace so far; None where no step was seen to take time."""
+        """Return the seconds left at the pace so far; None if no step took measurable time."""
         if self._first is None or self._done <= self._first[0]:
             return None
         done, since = self._first

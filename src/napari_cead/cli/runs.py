@@ -20,13 +20,13 @@ from .options import Yes
 if TYPE_CHECKING:
     from ..training.run_info import RunInfo
 
-runs_app = typer.Typer(help="The trainings that run, wait, or are done.", invoke_without_command=True)
+runs_app = typer.Typer(help="The running, waiting and finished trainings.", invoke_without_command=True)
 
 Run = Annotated[str, typer.Argument(help="Folder of the run, or its name in the list.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 GLANCE = 0.3
-"""Seconds between two looks at a run that is followed."""
+"""Interval in seconds for checking a followed run."""
 
 
 @runs_app.callback()
@@ -36,7 +36,7 @@ def _runs(context: typer.Context) -> None:
 
 @runs_app.command("list")
 def runs_list(json: Json = False) -> None:
-    """List the runs: those at work first."""
+    """List the runs, active ones first."""
     from ..training.manager import RunManager
 
     infos = RunManager().list()
@@ -50,7 +50,7 @@ def runs_list(json: Json = False) -> None:
 
 @runs_app.command("status")
 def runs_status(run: Run, json: Json = False) -> None:
-    """Say what a run does, what it has learned, and what looks wrong."""
+    """Show a run's progress, its losses, and its problems."""
     from ..training.advice import advice
     from ..training.manager import RunManager
 
@@ -69,15 +69,15 @@ def runs_status(run: Run, json: Json = False) -> None:
     for line in info.last_words:
         typer.echo(f"  | {line}")
     if info.state in ("paused", "crashed"):
-        typer.echo(f"go on with: napari-cead runs resume {shlex.quote(str(info.path))}")
+        typer.echo(f"continue with: napari-cead runs resume {shlex.quote(str(info.path))}")
 
 
 @runs_app.command("tail")
 def runs_tail(
     run: Run,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False,
-    lines: Annotated[int, typer.Option("-n", min=0, help="Events to begin with.")] = 20,
-    json: Annotated[bool, typer.Option("--json", help="Print the events as they are, a line each.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue until the run ends.")] = False,
+    lines: Annotated[int, typer.Option("-n", min=0, help="Number of past events to print first.")] = 20,
+    json: Annotated[bool, typer.Option("--json", help="Print the raw events, one per line.")] = False,
 ) -> None:
     """Print the last events of a run."""
     from ..training.manager import RunManager
@@ -86,7 +86,9 @@ def runs_tail(
     path = manager.find(run)
     tail = manager.follow(path, last=lines)
     while True:
-        at_work = follow and manager.status(path).active  # first: what it says last is still read
+        at_work = (
+            follow and manager.status(path).active
+        )  # checked first, so that the last events are still read
         for event in tail.poll():
             typer.echo(_as_json(event) if json else _told(event))
         if not at_work:
@@ -104,7 +106,7 @@ def runs_stop(
     yes: Yes = False,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait until it has stopped.")] = 60.0,
 ) -> None:
-    """Pause a run: it writes a checkpoint and ends, and can go on later."""
+    """Pause a run: it writes a checkpoint and ends, and can be resumed later."""
     from ..training.manager import RunManager
 
     if finish and discard:
@@ -132,10 +134,10 @@ def runs_stop(
 def runs_resume(
     context: typer.Context,
     run: Run,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Train for so many epochs in all.")] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Go on in the background.")] = False,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Total number of epochs.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Continue in the background.")] = False,
 ) -> None:
-    """Let a run go on from its last checkpoint, with the options it was started with."""
+    """Resume a run from its last checkpoint, with its original options."""
     from ..training.launching import resume_arguments
     from ..training.manager import RunManager
 
@@ -154,11 +156,11 @@ def runs_resume(
 def runs_remove(
     run: Run,
     with_model: Annotated[
-        bool, typer.Option("--with-model", help="Remove its model from the installed models, too.")
+        bool, typer.Option("--with-model", help="Also remove its model from the installed models.")
     ] = False,
     yes: Yes = False,
 ) -> None:
-    """Delete a run that is not at work, for good; its installed model stays."""
+    """Delete an inactive run for good; its installed model stays."""
     from ..training.manager import RunManager
 
     manager = RunManager()
@@ -170,17 +172,17 @@ def runs_remove(
 
 
 def _question(info: RunInfo, with_model: bool = False) -> str:
-    """Return what is asked before a run is deleted."""
+    """Return the question before a run is deleted."""
     done = f" (epoch {info.epoch} of {info.epochs})" if info.epochs else ""
     model = f" and the installed model {info.installed}" if with_model and info.installed else ""
     return f"Delete the run {info.path}{done}{model} for good?"
 
 
 def start_detached(run: Path, arguments: list[str]) -> None:
-    """Start a training in the background and say where it is.
+    """Start a training in the background and print its location.
 
     Raises:
-        RunError: If there is a run in the folder that is not to be resumed, or the process cannot be started.
+        RunError: If the folder holds a run that is not to be resumed, or the process cannot be started.
     """
     from ..training.manager import RunManager
     from ..training.run_files import is_run
@@ -264,7 +266,7 @@ _TOLD = (
 
 
 def _told(event: Mapping[str, Any]) -> str:
-    """Return an event as a line for a reader."""
+    """Return an event as a line of text."""
     kind, more = str(event["event"]), ""
     if kind in ("preparing", "calibrating"):
         more = f"{event.get('done')}/{event.get('total')}"

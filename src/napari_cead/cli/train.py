@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def _train(context: typer.Context, recipe: Recipe, detach: bool) -> None:
-    """Train or fine-tune on healthy slices; ends with a model that can be used at once."""
+    """Train or fine-tune on healthy slices; the resulting model can be used at once."""
     from ..evaluation.making import cohort_of, is_one, make_models, plan
     from ..training.requests import Discarded, Paused
 
@@ -41,7 +41,7 @@ def _train(context: typer.Context, recipe: Recipe, detach: bool) -> None:
         folders = make_models(making, watch, arguments)
     except (Paused, Discarded) as stop:
         run = next(iter(getattr(stop, "__notes__", ())), str(recipe.out))
-        again = f"paused; go on with: napari-cead runs resume {shlex.quote(run)}"
+        again = f"paused; continue with: napari-cead runs resume {shlex.quote(run)}"
         typer.echo(f"{run}: {again if isinstance(stop, Paused) else 'stopped, to be discarded'}")
         return
     if folders and recipe.preset == "paper":
@@ -56,7 +56,7 @@ def _train(context: typer.Context, recipe: Recipe, detach: bool) -> None:
 
 
 def _resolved(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Fill in what a recipe leaves to its model, preset or data, as far as these are known."""
+    """Fill in the values that a recipe leaves to its model, preset or data, if these are known."""
     from ..evaluation.making import is_one, plan
     from ..training.preprocessing import preprocessing_for
     from ..zoo import find_model, load_card
@@ -95,7 +95,7 @@ train = configurable(_resolved)(
 
 
 def _watch() -> Watch:
-    """Return what shows the making of models in a terminal."""
+    """Return the terminal display for making models."""
     from ..evaluation.making import Watch
     from .training_progress import TrainingProgress, graceful
 
@@ -117,7 +117,7 @@ def _watch() -> Watch:
 
 
 def _absolute(arguments: list[str], recipe: Recipe) -> list[str]:
-    """Return the arguments of this call as they can be used from any folder; none if they are not known."""
+    """Return the arguments of this call for use from any folder; empty if they are not known."""
     from ..training.launching import with_option
 
     if not arguments:

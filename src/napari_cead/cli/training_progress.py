@@ -1,4 +1,4 @@
-"""What a training shows in a terminal, and how it is stopped there."""
+"""The terminal display of a training, and stopping it from there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .heartbeat import Heartbeat
 
 @contextmanager
 def graceful(alone: bool) -> Iterator[Callable[[], bool] | None]:
-    """Turn the first Ctrl-C (or request to end) into a question for ``should_stop``; the second one interrupts."""
+    """Turn the first Ctrl-C (or termination request) into a stop for ``should_stop``; the second one interrupts."""
     if not alone or threading.current_thread() is not threading.main_thread():
         yield None
         return
@@ -38,10 +38,10 @@ def graceful(alone: bool) -> Iterator[Callable[[], bool] | None]:
 class TrainingProgress:
     """Shows a training: a bar with loss and time left on a terminal, else a line per epoch, and one now and then.
 
-    With several processes the first of them shows it, to which this object is sent; alone, it speaks from the start.
+    With several processes this object is sent to the first of them, which shows it; alone, it starts at once.
 
     Args:
-        alone: Whether this process is the only one.
+        alone: Whether this is the only process.
     """
 
     def __init__(self, alone: bool = True) -> None:
@@ -65,7 +65,7 @@ class TrainingProgress:
             self.heartbeat = None
 
     def __call__(self, event: dict[str, Any]) -> None:
-        """Take in an event of the training."""
+        """Show an event of the training."""
         kind = event["event"]
         if kind == "note":
             typer.echo(f"note: {event['message']}", err=True)
@@ -92,8 +92,8 @@ class TrainingProgress:
             )
 
     def _beat(self, event: dict[str, Any]) -> None:
-        """Tell the heartbeat how far the training is."""
-        if self.heartbeat is None and event["event"] == "start":  # in a process of its own
+        """Pass the training's progress to the heartbeat."""
+        if self.heartbeat is None and event["event"] == "start":  # in a separate process
             self.heartbeat = Heartbeat("training").__enter__()
         if self.heartbeat is None:
             return

@@ -1,4 +1,4 @@
-"""Comparing models on a cohort, the threshold rules, and the calibration of a freshly trained model."""
+"""Comparing models on a cohort, the threshold rules, and the calibration of a newly trained model."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RULES", "Calibration", "Case", "Evaluation", "Row", "Rule", "calibrate", "choose", "evaluate"]
 
-# These need torch or OpenCV; the table of verbs must not pay for them.
+# These need torch or OpenCV, which the table of verbs must not import.
 _HOMES = {
     **dict.fromkeys(("Calibration", "calibrate"), "calibration"),
     "Case": "cases",

@@ -1,8 +1,8 @@
 """Baselines without a network: what a model has to beat.
 
-They stand in every table, whatever models are in it, and know nothing of them: each scales the scan in its own way and
-makes an anomaly map on the scan's own grid, which then goes through the same rules as a model's. To add one, add an
-object to `BASELINES`; `evaluate`, ``benchmarks/real.py`` and the report take it from there.
+They are in every table and independent of its models: each scales the scan in its own way and makes an anomaly map on
+the scan's own grid, which then goes through the same rules as a model's. To add one, add an object to `BASELINES`;
+`evaluate`, ``benchmarks/real.py`` and the report read it from there.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from ..patients import Patient
 from ..slices import IntensityScaling, SliceStack, slice_stack
 
 INTENSITY = "intensity"
-"""Score of a baseline that takes the scaled scan itself for the map."""
+"""Score of a baseline whose map is the scaled scan itself."""
 
 ASYMMETRY_MM = 3.0
 """Sigma of ``flair-asymmetry``: of 1, 2, 3, 4 and 6 mm the one with the highest ``dice_patient`` of the 109 validation
 strokes of ``docs/results-detail.md`` (without post-processing: 0.339, 0.383, 0.399, 0.398, 0.382)."""
 
 LARGE = 1 / 3
-"""Share of the brain of the patient's largest slice that a slice shows at least to count as healthy: about the 15 % of
-its image that a network asks for, but without an image of a network."""
+"""Smallest share of the brain of the patient's largest slice for a slice to count as healthy: about the 15 % of the
+image that a network needs, but without a network's image."""
 
 Values = NDArray[np.float32]
 Mm = tuple[float, float, float]
@@ -43,12 +43,12 @@ class Baseline:
     """A baseline without a network.
 
     Attributes:
-        name: Its name behind that of the sequence, ``threshold`` in ``flair-threshold``.
-        scaling: How intensities are scaled.
-        method: What is done, in words.
-        maps: By score, the anomaly map. Of several, those of the validation patients choose one by ``dice_patient``.
-        default: The score that is taken where no validation patient can choose.
-        healthy: By score, the threshold of rule ``healthy-quantile`` where there are no healthy slices of validation
+        name: The part of its name after the sequence, ``threshold`` in ``flair-threshold``.
+        scaling: The scaling of intensities.
+        method: The method in words.
+        maps: By score, the anomaly map. Of several, the validation patients choose one by ``dice_patient``.
+        default: The score if no validation patient can choose.
+        healthy: By score, the threshold of rule ``healthy-quantile`` without healthy slices of validation
             patients: 99 % of the brain of 328 lesion-free FLAIR slices lie below it.
     """
 
@@ -64,11 +64,11 @@ class Baseline:
         return f"{sequence}-{self.name}"
 
     def explained(self, score: str, chosen_by: int = 0) -> str:
-        """Say what is done for a score.
+        """Describe the method of a score.
 
         Args:
             score: One of `maps`.
-            chosen_by: How many validation patients chose it.
+            chosen_by: Number of validation patients that chose it.
         """
         if len(self.maps) == 1:
             return self.method
@@ -78,12 +78,12 @@ class Baseline:
         return f"{self.method}; {score}, of {', '.join(self.maps)} the one with the highest dice_patient of {patients}"
 
     def settings(self, score: str, rule: str, sequence: str) -> PostprocessParams | None:
-        """Return the fixed settings for a rule that nobody can choose for; None if there are none.
+        """Return the fixed settings for a rule without data to choose by; None if there are none.
 
         Args:
             score: One of `maps`.
             rule: The rule.
-            sequence: The sequence; what was measured on FLAIR serves FLAIR alone.
+            sequence: The sequence; measurements on FLAIR apply only to FLAIR.
         """
         threshold = self.healthy.get(score)
         if threshold is None or (rule, sequence) != ("healthy-quantile", "flair"):
@@ -91,21 +91,21 @@ class Baseline:
         return PostprocessParams(threshold=threshold)
 
     def seen(self, patient: Patient) -> Seen:
-        """Return a patient as the baseline sees it.
+        """Return a patient as the baseline's input.
 
         Raises:
-            PatientError: If it holds no usable brain.
+            PatientError: If it has no usable brain.
         """
         return Seen(self, _stack(patient, self.scaling), patient.spacing)
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A patient as a baseline sees it.
+    """A patient as the input of a baseline.
 
     Attributes:
         baseline: The baseline.
-        stack: The patient, of which the scaled scan and the brain on the patient's own grid are taken.
+        stack: The patient, with the scaled scan and the brain on the patient's own grid.
         spacing: Size of a voxel (z, y, x) in mm.
     """
 
@@ -115,11 +115,11 @@ class Seen:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was assumed; how a network's image is cut or resampled is not among it, for no network looks."""
+        """Assumptions made; cropping and resampling for a network do not apply here."""
         return tuple(text for text in self.stack.warnings if text != self.stack.geometry.reason)
 
     def large(self) -> NDArray[np.bool_]:
-        """Return which slices (Z,) show enough brain to count as healthy, if there is no lesion in them."""
+        """Return the slices (Z,) with enough brain to count as healthy if they hold no lesion."""
         areas = self.stack.brain.sum(axis=(1, 2))
         return np.asarray((areas > 0) & (areas >= LARGE * areas.max()))
 
@@ -128,13 +128,13 @@ class Seen:
         return self.baseline.maps[score](self.stack.scaled, self.stack.brain, self.spacing)
 
 
-@lru_cache(maxsize=2)  # all baselines look at one patient after each other, under two scalings
+@lru_cache(maxsize=2)  # all baselines use one patient after each other, under two scalings
 def _stack(patient: Patient, scaling: IntensityScaling) -> SliceStack:
     return slice_stack(patient, scaling=scaling)
 
 
 def let_patient_go() -> None:
-    """Free the memory of the last patient seen."""
+    """Free the memory of the last patient used."""
     _stack.cache_clear()
 
 
@@ -147,7 +147,7 @@ def _smooth(sigma_mm: float, *, through: bool) -> MapOf:
         values = smoothed_in_brain(image, brain, spacing, sigma_mm, through=through)
         return np.asarray(
             np.clip(values, 0, 1, out=values)
-        )  # rounding may have lifted a mean beyond its values
+        )  # rounding may have raised a mean above its values
 
     return smooth
 
@@ -176,7 +176,7 @@ BASELINES: Mapping[str, Baseline] = {
         Baseline(
             "tissue-smooth",
             "volume-tissue",
-            "the scan, the median of its tissue at 0.5, smoothed inside the brain by a Gaussian of so many mm (sigma)",
+            "the scan, the median of its tissue at 0.5, smoothed inside the brain by a Gaussian (sigma in mm)",
             {
                 "1mm-2d": _smooth(1, through=False),
                 "1mm-3d": _smooth(1, through=True),

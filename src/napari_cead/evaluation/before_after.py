@@ -1,4 +1,4 @@
-"""Whether fine-tuning on local scans has helped: the model before and after it, on slices kept out of training."""
+"""The effect of fine-tuning on local scans: the model before and after it, on slices held out of training."""
 
 from __future__ import annotations
 
@@ -28,25 +28,26 @@ from .rules import QUANTILE, quantile_of, threshold_of_healthy
 SCHEMA_VERSION = 1
 
 EXAMPLES = 4
-"""Slices to show: from the one that got most better to the one that got most worse, evenly by rank."""
+"""Number of example slices: from the most improved to the most worsened one, evenly by rank."""
 
 WHITE = 0.5
-"""Residual that is shown white, the same for both models."""
+"""Residual that is displayed as white, the same for both models."""
 
 
 @dataclass(frozen=True)
 class LocalThreshold:
-    """The thresholds of rule ``healthy-quantile`` for one score, before and after, and what they do on local scans.
+    """The thresholds of rule ``healthy-quantile`` for one score, before and after, and their effect on local scans.
 
     Attributes:
         score: The anomaly score.
         before: On the card of the model before; None if it suggests none.
         after: On the card of the model after.
-        before_local: What the model before would need on the local scans; None without healthy slices.
-        after_local: What the model after needs on them; that on its card if it was calibrated on this store.
+        before_local: The threshold that the model before would need on the local scans; None without healthy slices.
+        after_local: The threshold that the model after needs on them; that on its card if it was calibrated on this
+            store.
         above_before: Share of the healthy local brain voxels above ``before`` under the model before.
         above_after: Share of them above ``after`` under the model after.
-        expected: The share that the rule means to leave above, of the model before.
+        expected: The share that the rule should leave above the threshold, for the model before.
     """
 
     score: str
@@ -61,15 +62,15 @@ class LocalThreshold:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A healthy slice to look at; all pictures (S, S) uint8.
+    """A healthy slice as an example; all pictures (S, S) uint8.
 
     Attributes:
         patient: Name of the patient.
         number: Index of the slice in the patient.
         change: Mean residual inside the brain, after - before.
-        input: What the networks saw, 255 is intensity 1.
-        before: What the model before made of it.
-        after: What the model after made of it.
+        input: The input of the networks, 255 is intensity 1.
+        before: The reconstruction of the model before.
+        after: The reconstruction of the model after.
         residual_before: |x - x̂| of the model before, 255 is `WHITE` and more.
         residual_after: The same of the model after.
     """
@@ -92,19 +93,19 @@ class BeforeAfter:
         before: Name of the model before.
         after: Name of the model after.
         sha256: Checksums of both.
-        device: Where they ran.
+        device: The device they ran on.
         store: The store of local scans.
-        part: Part of it that was looked at.
+        part: The compared part of the store.
         patients: Patients with healthy slices in the part.
         slices: Healthy slices in the part.
         figures: By name (see :data:`~napari_cead.evaluation.healthy_slices.MEASURES`), both models and the paired
             difference; empty without healthy slices.
         thresholds: Thresholds by score.
-        patient: Name of the patient with lesions; None: none was given.
+        patient: Name of the patient with lesions; None if none was given.
         rows: Figures of this patient, baselines last.
-        examples: Slices to look at.
-        notes: What the figures have to be read with.
-        verdict: What came out, in a few sentences.
+        examples: Example slices.
+        notes: Caveats for reading the figures.
+        verdict: The result, in a few sentences.
         denoising: Whether the model after repairs corrupted slices.
     """
 
@@ -167,19 +168,19 @@ def compare(
     on_progress: Progress | None = None,
     should_stop: Stop | None = None,
 ) -> BeforeAfter:
-    """Compare a model with what fine-tuning made of it.
+    """Compare a model with its fine-tuned successor.
 
     Args:
         before: Name or folder of the model before, or the loaded model.
         after: The same of the model after.
         store: The store of local scans that it was fine-tuned on.
-        patient: A patient with a lesion mask: path, or loaded; None: healthy slices alone.
-        part: Part of the store to look at. On validation slices the best epoch and the thresholds were chosen.
+        patient: A patient with a lesion mask: path, or loaded; None compares only healthy slices.
+        part: Part of the store to compare on. The validation slices chose the best epoch and the thresholds.
         device: See :func:`~napari_cead.devices.pick_device`; loaded models stay where they are.
         seed: Seed of the bootstrap.
-        on_progress: Called with (steps done, steps in all): each patient of the store is one, the patient with
+        on_progress: Called with (steps done, total steps): each patient of the store is one, the patient with
             lesions a few more.
-        should_stop: Asked between groups of slices.
+        should_stop: Called between batches of slices.
 
     Returns:
         The comparison. Without healthy slices in the part it has no figures of them, and says so.
@@ -313,7 +314,7 @@ def _on_card(card: ModelCard, score: str) -> float | None:
 def _local_settings(
     found: HealthySlices, names: tuple[str, str], cards: tuple[ModelCard, ModelCard]
 ) -> dict[str, dict[str, PostprocessParams]]:
-    """Return, by model and score, what rule ``healthy-quantile`` chooses on the local scans."""
+    """Return, by model and score, the choice of rule ``healthy-quantile`` on the local scans."""
     by_model = {
         names[0]: (found.before, quantile_of(cards[0])),
         names[1]: (found.after, quantile_of(cards[1])),
@@ -358,7 +359,7 @@ def _threshold(
 
 
 def _chief(thresholds: tuple[LocalThreshold, ...], card: ModelCard) -> LocalThreshold:
-    """Return the thresholds of the score that the model is used with."""
+    """Return the thresholds of the score that the model uses by default."""
     score = suggested(card)[0]
     return next((item for item in thresholds if item.score == score), thresholds[0])
 

@@ -20,14 +20,14 @@ _LABELS = {
 
 @dataclass(frozen=True)
 class Table:
-    """A table to read.
+    """A table of text.
 
     Attributes:
-        title: What it shows.
+        title: Its title.
         headers: Titles of the columns.
         rows: The cells, row by row.
-        groups: So many first columns say what a group of rows is about; where room is scarce, a line above the group
-            can say it once.
+        groups: Number of leading columns that identify a group of rows; in a narrow layout, a line above the group
+            can show them once.
     """
 
     title: str
@@ -37,11 +37,11 @@ class Table:
 
 
 _OF_DENOISERS = {"better": "closer", "worse": "further", "unclear": "unclear"}
-"""Words for a model that is not worse for changing a slice."""
+"""Words for a model that may change a slice without being worse."""
 
 
 def tables(found: BeforeAfter) -> tuple[Table, ...]:
-    """Return what a comparison found: healthy slices, thresholds and a patient, as far as there is something."""
+    """Return the tables of a comparison: healthy slices, thresholds and a patient, if there are any."""
     made = (_healthy(found), _thresholds(found.thresholds), _patient(found.patient, found.rows))
     return tuple(table for table in made if table.rows)
 
@@ -89,7 +89,7 @@ def _patient(name: str | None, rows: Sequence[LesionRow]) -> Table:
         )
         for row in rows
     )
-    title = f"Patient {name} (* the settings that the model is used with)"
+    title = f"Patient {name} (* the model's default settings)"
     headers = "model", "score", "rule", "chosen on", "threshold", "Dice (volume)", "found (mL)"
     return Table(title, headers, cells, groups=2)
 

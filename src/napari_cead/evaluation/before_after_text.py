@@ -1,4 +1,4 @@
-"""What a comparison of a model before and after fine-tuning says, in sentences for a reader."""
+"""The result of a comparison of a model before and after fine-tuning, in sentences for a reader."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _OUTCOME = {
 }
 
 _OUTCOME_OF_DENOISERS = {
-    "better": "{after} leaves more of these scans as they are",
-    "worse": "{after} changes more of these scans, which is its task where they hold what nobody has outlined: look at "
-    "the slices",
+    "better": "{after} leaves more of these scans unchanged",
+    "worse": "{after} changes more of these scans, which is its task if they contain something that nobody outlined: "
+    "look at the slices",
     "unclear": "no clear difference",
 }
 """A model that repairs slices is not worse for repairing more."""
 
 FEW = 5
-"""With fewer patients an interval is too rough to be read by itself."""
+"""With fewer patients an interval is too rough to stand alone."""
 
-_TOO_MANY = 2.0  # times the share that a threshold was meant to leave above
+_TOO_MANY = 2.0  # times the intended share above a threshold
 
 
 def sentences(
@@ -47,7 +47,7 @@ def sentences(
     *,
     denoising: bool = False,
 ) -> str:
-    """Return what came out of a comparison.
+    """Return the result of a comparison.
 
     Args:
         names: Of the models.
@@ -55,7 +55,7 @@ def sentences(
         slices: Healthy slices.
         part: Part of the store.
         figures: Figures by name; empty without healthy slices.
-        threshold: That of the score that the model is used with.
+        threshold: That of the score that the model uses by default.
         rows: Figures of a patient with lesions; empty without one.
         denoising: Whether the model after repairs corrupted slices.
     """
@@ -78,7 +78,7 @@ def _healthy(
     outcomes: Mapping[str, str],
 ) -> Iterator[str]:
     if not figures:
-        yield f"The store has no healthy {part} slices, so that nothing can be said about healthy slices."
+        yield f"The store has no healthy {part} slices, so nothing can be said about healthy slices."
         return
     residual = figures["residual"]
     outcome = outcomes[residual.verdict].format(after=names[1])
@@ -97,8 +97,8 @@ def _thresholds(names: tuple[str, str], threshold: LocalThreshold) -> Iterator[s
     share, expected = threshold.above_before, threshold.expected
     if share is not None and threshold.before is not None:
         text = (
-            f"{share:.1%} of the healthy local brain lies above the threshold {threshold.before:.3g} that {names[0]} "
-            f"brings along for {threshold.score}, which is meant to leave {expected:.1%}"
+            f"{share:.1%} of the healthy local brain lies above {names[0]}'s threshold {threshold.before:.3g} for "
+            f"{threshold.score}, which should leave {expected:.1%}"
         )
         if share > _TOO_MANY * expected:
             text += ": on these scans it marks healthy tissue"
@@ -123,10 +123,10 @@ def _lesions(names: tuple[str, str], rows: Sequence[LesionRow]) -> Iterator[str]
     raw = max((row.dice for row in free if row.rule == "healthy-quantile"), default=None)
     bound = max((row.dice for row in free if row.optimistic), default=None)
     yield (
-        f"On the patient {rows[0].figures.name}, Dice of the volume is {_number(usual[0])} before and "
-        f"{_number(usual[1])} after at the settings each is used with, {_number(best[0])} and {_number(best[1])} at "
-        f"the best settings for this very patient (optimistic); the best baseline without a network gives "
-        f"{_number(raw)} by the healthy quantile and {_number(bound)} at best. One patient is an example, no proof."
+        f"On the patient {rows[0].figures.name}, the Dice of the volume is {_number(usual[0])} before and "
+        f"{_number(usual[1])} after with each model's default settings, {_number(best[0])} and {_number(best[1])} with "
+        f"the best settings for this very patient (optimistic); the best baseline without a network has "
+        f"{_number(raw)} with the healthy quantile and {_number(bound)} at best. One patient is an example, no proof."
     )
 
 
@@ -146,43 +146,41 @@ def remarks(
     patients: int,
     person: Patient | None,
 ) -> tuple[str, ...]:
-    """Return what the figures of a comparison have to be read with.
+    """Return the caveats for reading the figures of a comparison.
 
     Args:
         before: The model before.
         after: The model after.
         store: The store.
-        part: Part of it that was looked at.
+        part: The compared part of it.
         patients: Patients with healthy slices in it.
-        person: The patient with lesions; None: none was given.
+        person: The patient with lesions; None if none was given.
     """
     notes = []
     if before.sha256 == after.sha256:
         notes.append("both models have the same weights")
     elif before.sha256 not in {parent.sha256 for parent in after.card.parents}:
-        notes.append(f"{after.name} was not fine-tuned from {before.name}, as far as its card tells")
+        notes.append(f"{after.name} was not fine-tuned from {before.name}, according to its card")
     if after.card.training.get("data_fingerprint") != store.fingerprint:
         notes.append(
-            f"{after.name} was not trained on this store as it is now: whether it has seen these patients is not known"
+            f"{after.name} was not trained on the present version of this store: it may have seen these patients"
         )
     elif part == "validation":
         notes.append(
             f"the best epoch and the thresholds of {after.name} were chosen on these slices, which flatters it a little"
         )
     if part == "train":
-        notes.append("these are slices of the training: the figures are optimistic")
+        notes.append("these are training slices: the figures are optimistic")
     if store.split_kind == "slice":
-        notes.append(
-            "the split is by slice: training has seen these patients, so that the figures are optimistic"
-        )
+        notes.append("the split is by slice: training has seen these patients, so the figures are optimistic")
     if store.settings.assume_healthy:
-        notes.append("slices of patients without a lesion mask were taken to be healthy")
+        notes.append("slices of patients without a lesion mask were assumed to be healthy")
     if 0 < patients < FEW:
         notes.append(f"{patients} patients are few: the interval is rough")
     for detector in (before, after):
         wants, has = detector.card.preprocessing, store.settings
         if (wants.sequence, wants.intensity, wants.spacing) != (has.sequence, has.intensity, has.spacing):
-            notes.append(f"{detector.name} was made for slices that were prepared in another way than these")
+            notes.append(f"{detector.name} expects slices that were prepared differently from these")
     if person is not None:
         notes += [*person.warnings]
         if _in_training(person, store):
@@ -191,7 +189,7 @@ def remarks(
 
 
 def _in_training(person: Patient, store: SliceStore) -> bool:
-    """Whether slices of a patient were trained on, as far as the places of its files tell."""
+    """Whether slices of a patient were trained on, judging by the paths of its files."""
     files = [file.resolve() for file in person.files.values()]
     sources = [Path(patient.source).resolve() for patient in store.patients_of("train")]
     return any(source == file or source in file.parents for source in sources for file in files)

@@ -1,7 +1,7 @@
-"""What a freshly trained model still lacks: scales of its scores, healthy statistics, and settings to suggest.
+"""Calibration of a newly trained model: scales of its scores, healthy statistics, and suggested settings.
 
-Everything is measured on the validation slices of the store that the model was trained on, that is on the model
-grid, and never on its test slices.
+Everything is measured on the validation slices of the model's training store, on the model grid, and never on its test
+slices.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ..training.store import PatientSlices, SliceStore
 
 SUGGESTED_SCORES = ("residual", "positive-residual")
-"""Scores that a search on lesion masks chooses settings for; all others have those of healthy slices alone."""
+"""Scores whose settings a search on lesion masks chooses; all others use only healthy slices."""
 
 FUSED, OF_TISSUE = "fused", "bright-and-changed"
 """Scores of denoisers of scans that are scaled by their tissue."""
@@ -50,31 +50,31 @@ SUGGESTED_OF_DENOISERS = (
     "residual-times-intensity",
     "smoothed-times-intensity",
 )
-"""The same of denoisers."""
+"""The same for denoisers."""
 
 HEALTHY_DEFAULT = "positive-residual"
-"""Score of the default where no lesion masks can say which score is better: lesions are bright on FLAIR."""
+"""Default score if no lesion masks can show which score is better: lesions are bright on FLAIR."""
 
 HEALTHY_DEFAULT_OF_DENOISERS = "smoothed-times-intensity"
-"""The same of denoisers."""
+"""The same for denoisers."""
 
-_SAMPLE = 16  # of the healthy brain pixels, every so manieth is looked at for a score that needs scaling
+_SAMPLE = 16  # every 16th healthy brain pixel is sampled for a score that needs scaling
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a model's card and weights file take over.
+    """The results that go to a model's card and weights file.
 
     Attributes:
         score_scales: By name, the constant that a score is divided by; only scores that need one.
         statistics: Maps (S, S) float32 ``residual_mean`` and ``residual_std`` of |x - x̂| over healthy validation
             slices; none without such slices.
-        tails: By kind of evidence, what healthy voxels give, each folder of patients weighing the same.
-        suggestions: Settings to start from, the default first: by rule ``validation`` the score with the highest
-            Dice, then the other, then those by rule ``healthy-quantile`` of all scores that the model can give.
-        figures: What was found, as strict JSON values: ``grid`` (always ``"model"``), numbers of patients and
+        tails: By kind of evidence, the values of healthy voxels, with equal weight for each folder of patients.
+        suggestions: Suggested settings, the default first: by rule ``validation`` the score with the highest
+            Dice, then the other, then those by rule ``healthy-quantile`` of all scores that the model supports.
+        figures: The results as strict JSON values: ``grid`` (always ``"model"``), numbers of patients and
             slices, ``validation_dice_patient`` by score (optimistic: settings and Dice from the same patients),
-            ``validation_edges`` of the scores whose threshold is the lowest or highest that was tried, and
+            ``validation_edges`` of the scores whose threshold is the lowest or highest one tried, and
             the means over healthy validation slices ``psnr``, ``psnr_brain`` and ``ssim``.
     """
 
@@ -96,19 +96,19 @@ def calibrate(
 ) -> Calibration:
     """Measure a trained model on the validation slices of its store.
 
-    Memory: the slices of one patient, and four bytes for each brain voxel of the validation patients and each of the
-    scores that are searched (about 8 MB for a patient of 150 slices and a score), and a sixteenth of the healthy brain
-    voxels for the scores that need scaling (about 3 MB). Denoisers have searched scores whose scale is known only after
-    all patients: then each patient passes through the network twice.
+    Memory: the slices of one patient; four bytes for each brain voxel of the validation patients and each searched
+    score (about 8 MB for a patient of 150 slices and a score); and a sixteenth of the healthy brain voxels for the
+    scores that need scaling (about 3 MB). The scale of some searched scores of denoisers is known only after all
+    patients: then each patient passes through the network twice.
 
     Args:
         detector: The model, as it will be used.
         store: The store that it was trained on.
-        start: What the model suggests that it was fine-tuned from. Then radii and areas stay as they are there, and its
-            score stays the default: only thresholds and scales are chosen anew.
+        start: The suggestions of its base model. Then their radii and areas stay, and their score stays the default:
+            only thresholds and scales are chosen anew.
         quantile: Share of the healthy voxels below the threshold of rule ``healthy-quantile``; None: the usual one.
-        on_progress: Called with (steps done, steps in all); a patient is one step, and one more for each score.
-        should_stop: Asked between groups of slices and between patients of a search.
+        on_progress: Called with (steps done, total steps); a patient is one step, and one more for each score.
+        should_stop: Called between batches of slices and between patients of a search.
 
     Returns:
         The calibration; without validation slices an empty one.
@@ -131,7 +131,7 @@ def calibrate(
     if FUSED in searched:
         default = FUSED
     shapes = Shapes(start)
-    # Known only after all patients: the constant of some scores, and what healthy tissue gives.
+    # Known only after all patients: the constant of some scores, and the values of healthy tissue.
     later = [score for score in searched if SCORES[score].scaled or "tails" in SCORES[score].needs]
     at_once = [score for score in searched if score not in later]
     total = len(names) * (1 + bool(later) + len(searched))
@@ -173,7 +173,7 @@ def calibrate(
         for score in healthy_values:
             if score in at_once:
                 healthy_values[score] += cases[score][-1].healthy
-            elif SCORES[score].volume:  # of the whole patient: it looks through slices
+            elif SCORES[score].volume:  # of the whole patient: it uses neighbouring slices
                 healthy_values[score] += found.case(score).healthy
             else:
                 healthy_values[score] += _healthy_values(score, calm, brain)
@@ -236,13 +236,13 @@ def calibrate(
 
 @dataclass(frozen=True, eq=False)
 class _Looked:
-    """One validation patient and what the network made of it.
+    """One validation patient and the network's output for it.
 
     Attributes:
         found: The stored slices.
         images: (N, S, S) float32 in [0, 1].
         made: (N, S, S) float32.
-        lesion: (N, S, S) float32 probability of a lesion; None if the network does not say it.
+        lesion: (N, S, S) float32 probability of a lesion; None if the network does not give one.
         brain: (N, S, S) bool.
         part: Which slices are validation slices (N,).
         healthy: Which of them are healthy (N,).
@@ -272,7 +272,7 @@ class _Looked:
         healthy = np.zeros(len(images), dtype=np.bool_)
         healthy[usable[usable[:, 0] == index[name], 1]] = True
         part = np.array([where == "validation" for where in found.patient.parts])
-        # The brain of all slices, before those of other parts are left out: it is one piece in 3-D.
+        # The brain of all slices, before dropping those of other parts: it is one piece in 3-D.
         return cls(found, images, made, more[0] if more else None, brain_mask(found.images), part, healthy)
 
     @property
@@ -281,7 +281,7 @@ class _Looked:
 
     @property
     def seen(self) -> Seen:
-        """The patient as evidence is taken from it, on the model's grid."""
+        """The patient as the source of evidence, on the model's grid."""
         brighter = np.maximum(self.images - self.made, np.float32(0))
         return Seen(self.images, brighter, self.lesion, self.spacing, midline(self.brain))
 
@@ -291,7 +291,7 @@ class _Looked:
         scales: Mapping[str, float] | None = None,
         tails: Mapping[str, Sequence[float]] | None = None,
     ) -> Case:
-        """Return what the search needs to know of the patient under a score."""
+        """Return the data of the patient for a search under a score."""
         values = anomaly_score(
             score,
             self.images,
@@ -310,7 +310,7 @@ class _Looked:
 
 
 class _Samples:
-    """Every so manieth healthy brain pixel, with all that the scores that need scaling are made from.
+    """Every 16th healthy brain pixel, with all the inputs of the scores that need scaling.
 
     Args:
         gradient: Whether the model has a KL gradient.
@@ -320,7 +320,7 @@ class _Samples:
         self._gradient = gradient
         self._parts: list[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]] = []
         self._places: list[NDArray[np.int32]] = []
-        # Scores that look at neighbours are computed on whole slices, the others at the end on the sample.
+        # Scores that use neighbouring pixels are computed on whole slices, the others at the end on the sample.
         self._whole: dict[str, list[NDArray[np.float32]]] = {
             name: [] for name, score in SCORES.items() if score.whole and score.scaled
         }
@@ -332,11 +332,11 @@ class _Samples:
         self._parts.append((calm.image.ravel()[chosen], calm.reconstruction.ravel()[chosen], gradient))
         for name, values in self._whole.items():
             values.append(SCORES[name].compute(calm).ravel()[chosen])
-        # Where in the slice a pixel lies, which tells its statistics; they are known only at the end.
+        # The pixel's position in the slice selects its statistics, which are known only at the end.
         self._places.append((chosen % np.prod(brain.shape[1:])).astype(np.int32))
 
     def scores(self, maps: Mapping[str, NDArray[np.float32]]) -> Iterator[tuple[str, NDArray[np.float32]]]:
-        """Give the raw values of each score that needs scaling and that the model has.
+        """Yield the raw values of each score of the model that needs scaling.
 
         Args:
             maps: Healthy statistics (S, S), just measured.
@@ -365,7 +365,7 @@ def _in_groups(
     network: Callable[[Tensor], Tensor | tuple[Tensor | None, ...]],
     should_stop: Stop | None,
 ) -> list[NDArray[np.float32]]:
-    """Pass (N, S, S) slices through a network in the groups of a detection; return each thing that it gives."""
+    """Pass (N, S, S) slices through a network in the batches of a detection; return each of its outputs."""
     import torch
 
     made: list[NDArray[np.float32]] = []
@@ -387,20 +387,20 @@ def _healthy_values(score: str, calm: Evidence, brain: NDArray[np.bool_]) -> Sco
 
 
 class Shapes:
-    """What stays of the settings of the model that another one was fine-tuned from: all but the thresholds.
+    """The parts of a base model's settings that stay, all but the thresholds.
 
     Args:
-        start: What it suggests, its default first; nothing: all is chosen anew.
+        start: Its suggestions, its default first; empty to choose everything anew.
     """
 
     def __init__(self, start: Sequence[Suggestion] = ()) -> None:
         self.score = start[0].score if start else None
         self._by_score: dict[str, PostprocessParams] = {}
-        for suggestion in start:  # of several for a score the first counts
+        for suggestion in start:  # the first one of a score counts
             self._by_score.setdefault(suggestion.score, Suggested.of(suggestion).params)
 
     def of(self, score: str) -> PostprocessParams | None:
-        """Return the radii and areas for a score; None: the usual ones."""
+        """Return the radii and areas for a score; None for the usual ones."""
         known = self._by_score
         return known.get(score, known[self.score] if self.score is not None else None)
 
@@ -417,7 +417,7 @@ def _suggestions(
     quantile: float,
     shapes: Shapes,
 ) -> tuple[Suggestion, ...]:
-    """Order the settings: a kept score first, then by rule, by Dice, or by what a lesion on FLAIR looks like."""
+    """Order the settings: a kept score first, then by rule, by Dice, or by the appearance of lesions on FLAIR."""
     validated = [(score, choice) for score, choice in chosen.items() if choice is not None]
     validated.sort(key=lambda item: item[1].dice_patient, reverse=True)
     suggestions = [

@@ -1,8 +1,8 @@
 """The settings that every search tries: one set for cards, validation patients, the oracle and baselines alike.
 
-Thresholds stand where the maps themselves have their values, so that a map that ends at 0.02 gets as many as one that
-begins at 0.99. The numbers of voxels above neighbouring thresholds are in one ratio: the few brightest voxels, which a
-small lesion is made of, get as much of the grid as the many dark ones.
+Thresholds follow the values of the maps, so that a map that ends at 0.02 gets as many as one that begins at 0.99. The
+numbers of voxels above neighbouring thresholds have a constant ratio: the few brightest voxels, which make up a small
+lesion, get as much of the grid as the many dark ones.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from ..detection import PostprocessParams
 
 COARSE = 33
-"""Thresholds of the first pass of a search, at most."""
+"""Largest number of thresholds in the first pass of a search."""
 
 BETWEEN = 5
-"""Thresholds between two neighbours of the first pass, for the second one."""
+"""Number of thresholds between two neighbours of the first pass, for the second pass."""
 
 RAREST = 1e-6
 """Share of the voxels above the highest threshold of the first pass: about one in a brain."""
@@ -32,22 +32,22 @@ MORPHOLOGIES: tuple[PostprocessParams, ...] = (
     PostprocessParams(closing_radius=1, area_fraction=0.6, dilation_radius=0),
     PostprocessParams(closing_radius=1, area_fraction=0.2, dilation_radius=0),
 )
-"""What a search tries beside thresholds: the paper's defaults; a tighter one for small lesions; and one that lets
-smaller lesions beside a large one stay, which an area opening of 60 % drops."""
+"""The morphologies of a search: the paper's defaults; a tighter one for small lesions; and one that keeps smaller
+lesions beside a large one, which an area opening of 60 % drops."""
 
 Edge = Literal["", "lowest", "highest"]
-"""Where a chosen threshold lies among those tried: inside, or at an end, beyond which a better one may lie."""
+"""Position of a chosen threshold among those tried: inside, or at an end, beyond which a better one may lie."""
 
 _RANKS = 2048
 
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """Which values maps have, and how often: a sample of them, exact among the brightest.
+    """Distribution of the values of maps: a sample, exact among the brightest.
 
     Attributes:
         values: (n,) float32, positive, each once, descending.
-        counts: (n,) int64, how many voxels each of them stands for.
+        counts: (n,) int64, the number of voxels that each of them stands for.
     """
 
     values: NDArray[np.float32]
@@ -55,7 +55,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: NDArray[np.float32]) -> Self:
-        """Take a sample of the values of one map; what is not above 0 is above no threshold and left out."""
+        """Take a sample of the values of one map; values of 0 and below, above no threshold, are left out."""
         bright = np.sort(values[values > 0])[::-1]
         if not bright.size:
             return cls(bright, np.zeros(0, dtype=np.int64))
@@ -72,10 +72,10 @@ class Spread:
         return cls(*_distinct(*(np.concatenate(column) for column in columns)))
 
     def thresholds(self, wanted: Iterable[float]) -> tuple[float, ...]:
-        """Return thresholds, ascending, that at least so many voxels are above.
+        """Return thresholds, ascending, that at least the wanted numbers of voxels exceed.
 
         Args:
-            wanted: Numbers of voxels. Where many share a value, several of them have one threshold.
+            wanted: Numbers of voxels. If many voxels share a value, several numbers have the same threshold.
         """
         if not self.values.size:
             return ()
@@ -85,12 +85,12 @@ class Spread:
         return tuple(sorted({_between(below[place], self.values[place]) for place in places.tolist()}))
 
     def above(self, threshold: float) -> int:
-        """Return how many voxels are above a threshold."""
+        """Return the number of voxels above a threshold."""
         return int(self.counts[self.values > np.float32(threshold)].sum())
 
 
 def coarse_thresholds(spread: Spread) -> tuple[float, ...]:
-    """Return the thresholds of the first pass: from one that everything is above to one that next to nothing is."""
+    """Return the thresholds of the first pass: from one that every voxel exceeds to one that almost none does."""
     voxels = int(spread.counts.sum())
     if not voxels:
         return (0.0,)
@@ -121,19 +121,19 @@ def coarse_grid(
     also: Iterable[PostprocessParams] = (),
     morphologies: Sequence[PostprocessParams] = MORPHOLOGIES,
 ) -> list[PostprocessParams]:
-    """Return the settings of the first pass: all thresholds with the first morphology first, then what else there is.
+    """Return the settings of the first pass: all thresholds with the first morphology first, then the rest.
 
     Args:
         thresholds: From :func:`coarse_thresholds`.
-        also: What other rules have chosen.
-        morphologies: Radii and areas; others than the usual ones are for a card that keeps those of its parent.
+        also: Choices of other rules.
+        morphologies: Radii and areas; other than the usual ones for a card that keeps those of its parent.
     """
     grid = [shape.replace(threshold=value) for shape in morphologies for value in thresholds]
     return list(dict.fromkeys([*grid, *also]))
 
 
 def merged(coarse: Sequence[PostprocessParams], fine: Iterable[PostprocessParams]) -> list[PostprocessParams]:
-    """Return settings in the order in which the first of several best ones wins: by morphology, then by threshold."""
+    """Return settings in the order in which the first of equally good ones wins: by morphology, then by threshold."""
     shapes: dict[PostprocessParams, int] = {}
     for params in coarse:
         shapes.setdefault(params.replace(threshold=0.0), len(shapes))
@@ -142,7 +142,7 @@ def merged(coarse: Sequence[PostprocessParams], fine: Iterable[PostprocessParams
 
 
 def edge_of(threshold: float, thresholds: Sequence[float]) -> Edge:
-    """Return at which end of the thresholds tried a chosen one lies."""
+    """Return the end of the thresholds tried at which a chosen one lies."""
     if threshold >= max(thresholds):
         return "highest"
     return "lowest" if threshold <= min(thresholds) else ""
@@ -151,7 +151,7 @@ def edge_of(threshold: float, thresholds: Sequence[float]) -> Edge:
 def _distinct(
     values: NDArray[np.float32], counts: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return each value once, descending, with all that it stands for."""
+    """Return each value once, descending, with the total number of its voxels."""
     found, places = np.unique(values, return_inverse=True)
     together = np.zeros(len(found), dtype=np.int64)
     np.add.at(together, places, counts)

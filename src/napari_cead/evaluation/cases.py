@@ -1,4 +1,4 @@
-"""What the threshold rules need of one patient, small enough to keep those of a cohort."""
+"""The data of one patient for the threshold rules, small enough to keep those of a cohort."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ BINS = 1024
 """Bins of the histograms; a power of two keeps them exact."""
 
 MIN_BRAIN = 0.15
-"""Share of the model's image that has to be brain for a slice to count as a healthy slice, as in training."""
+"""Smallest share of brain in the model's image for a slice to count as healthy, as in training."""
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One patient's anomaly map under one score, cut to brain and lesion, with its reference.
+    """One patient's anomaly map under one score, cropped to brain and lesion, with its reference.
 
-    Of the map the values of the brain are kept, and which voxels they are of: masks and counts are those of the whole
-    map, at whatever settings.
+    It keeps the map's values in the brain and their voxels: masks and counts are those of the whole map, at any
+    settings.
 
     Attributes:
         name: Name of the patient.
         values: (n,) float32, the anomaly map at the voxels of the brain.
-        brain: Which voxels (Z, Y, X) of the cut volume are brain, packed to bits.
-        shape: Shape (Z, Y, X) of the cut volume.
+        brain: Which voxels (Z, Y, X) of the cropped volume are brain, packed to bits.
+        shape: Shape (Z, Y, X) of the cropped volume.
         room: Rows before and behind it in a whole slice, then columns.
         reference: (Z, Y, X) bool lesion mask; None for an unlabelled patient.
         brain_slices: Which slices show brain (Z,).
@@ -103,7 +103,7 @@ class Case:
         """Return the post-processing of the map, and the reference in the same frame.
 
         Args:
-            radius: Largest dilation radius, for which the frame has room as far as the slice reaches.
+            radius: Largest dilation radius; the frame has a margin for it, as far as the slice reaches.
 
         Raises:
             ValueError: If the patient is unlabelled.
@@ -132,7 +132,7 @@ class Case:
         return PatientCounts(*slice_counts(mask, reference), self.brain_slices)
 
     def dice(self, grid: Sequence[PostprocessParams]) -> NDArray[np.float64]:
-        """Return the Dice of the volume at each of the settings (NaN where both masks are empty).
+        """Return the Dice of the volume at each of the settings (NaN if both masks are empty).
 
         Raises:
             ValueError: If the patient is unlabelled.
@@ -140,7 +140,7 @@ class Case:
         stages, reference = self.opened(max((params.dilation_radius for params in grid), default=0))
         lesion, peak = int(np.count_nonzero(reference)), np.fmax.reduce(self.values, initial=np.float32(0))
         dice = np.full(len(grid), np.nan)
-        # What shares a threshold and a closing shares its components.
+        # Settings that share a threshold and a closing share their components.
         order = sorted(
             range(len(grid)), key=lambda index: (grid[index].threshold, grid[index].closing_radius)
         )

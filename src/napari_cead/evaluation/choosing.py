@@ -1,4 +1,4 @@
-"""Searching the settings of many models at once, and what a rule chose of what was found."""
+"""Search the settings of many models at once, and apply a rule to the results."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ Files = Mapping[Key, Sequence[tuple[str, Path]]]
 
 VALIDATION, CARD, FOLDS, REPORTED = "validation patients", "model card", "other folds", "reported patients"
 FIXED = "fixed default"
-"""What settings were chosen on."""
+"""The data that chose the settings."""
 
-OPTIMISTIC = "optimistic: chosen on the patients that are reported"
+OPTIMISTIC = "optimistic: chosen on the reported patients themselves"
 
 _NO_SETTINGS: dict[Rule, str] = {
     "healthy-quantile": "no healthy slices of validation patients",
@@ -46,14 +46,14 @@ _NOTHING_ABOVE = "the threshold is 1, the largest value of a score: nothing can 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a rule chose for a score.
+    """The choice of a rule for a score.
 
     Attributes:
         params: The settings, one for each fold if there are folds; empty if there are none.
-        chosen_on: What they were chosen on; empty without settings.
-        chosen_by: How many patients chose, the fewest of all folds; None if a card does not say.
-        edges: Of each of the settings, at which end of the thresholds tried it lies.
-        note: Why there are no settings, or what the figures have to be read with.
+        chosen_on: The data that chose them; empty without settings.
+        chosen_by: Number of patients that chose, the fewest of all folds; None if a card does not say.
+        edges: For each of the settings, the end of the thresholds tried at which it lies.
+        note: The reason for having no settings, or a caveat for the figures.
     """
 
     params: tuple[PostprocessParams, ...] = ()
@@ -74,7 +74,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Searched:
-    """What a search found for a model and score.
+    """The result of a search for a model and score.
 
     Attributes:
         choices: The best settings of each group of patients; None without a lesion.
@@ -97,16 +97,16 @@ def search_all(
 ) -> dict[Key, Searched]:
     """Search the best settings for every model and score, as `rules.search` does.
 
-    All groups have one set of candidates, which lie where the maps of all patients have their values: each patient's
-    Dice is measured once, and no lesion mask of others takes part in what a group chooses.
+    All groups have one set of candidates, at quantiles of the maps of all patients: each patient's Dice is measured
+    once, and no lesion mask of others influences a group's choice.
 
     Args:
         files: The cases.
         groups: Names of the patients that choose together.
-        also: Settings to try as well.
-        tasks: Who does the work.
+        also: Additional settings to try.
+        tasks: Runs the work.
         steps: Progress: each patient is a step.
-        should_stop: Asked between patients.
+        should_stop: Called between patients.
     """
     spreads = {key: Spread.together(spread_in(file) for _, file in cases) for key, cases in files.items()}
     thresholds = {key: coarse_thresholds(spread) for key, spread in spreads.items()}
@@ -153,7 +153,7 @@ def _searched(
 
 
 def _of(measured: _Measured, group: Collection[str]) -> list[Any]:
-    """Return the Dice of the patients of a group; none if no one of them has a lesion."""
+    """Return the Dice of the patients of a group; empty if none of them has a lesion."""
     found = [(lesion, dice) for name, lesion, dice in measured if name in group]
     return [dice for _, dice in found] if any(lesion for lesion, _ in found) else []
 
@@ -185,7 +185,7 @@ def _dice(
 
 
 def chosen_by_lesions(searched: Searched, groups: int, chosen_on: str) -> Chosen | None:
-    """Return what rule `validation` chose, in each of the first groups of a search; None if any has no lesion."""
+    """Return the choice of rule `validation` in each of the first groups of a search; None if any has no lesion."""
     choices = [choice for choice in searched.choices[:groups] if choice is not None]
     if len(choices) < groups:
         return None
@@ -197,7 +197,7 @@ def chosen_by_lesions(searched: Searched, groups: int, chosen_on: str) -> Chosen
 def chosen_by_healthy(
     cases: Sequence[tuple[str, Path]], groups: Sequence[Collection[str]], quantile: float, chosen_on: str
 ) -> Chosen | None:
-    """Return what rule `healthy-quantile` chose in each group of patients; None if any has no healthy slice."""
+    """Return the choice of rule `healthy-quantile` in each group of patients; None if any has no healthy slice."""
     found: list[PostprocessParams] = []
     patients: list[int] = []
     histograms = {name: healthy_in(file) for name, file in cases}
@@ -212,7 +212,7 @@ def chosen_by_healthy(
 
 
 def on_card(card: ModelCard | None, name: str, score: str, rule: Rule) -> Chosen:
-    """Return what a model's card says where nobody could choose."""
+    """Return the settings on a model's card if no patient could choose."""
     for suggestion in () if card is None else card.suggestions:
         if (suggestion.score, suggestion.rule) == (score, rule):
             params = Suggested.of(suggestion).params
@@ -226,13 +226,13 @@ def _calibration(card: ModelCard | None) -> Mapping[str, Any]:
 
 
 def _patients_of(card: ModelCard | None) -> int | None:
-    """Return how many patients chose what is on a card, if it says so."""
+    """Return the number of patients that chose the settings on a card, if it says so."""
     number = _calibration(card).get("validation_patients")
     return number if isinstance(number, int) else None
 
 
 def _edges_of(card: ModelCard | None, score: str, rule: Rule) -> tuple[Edge, ...]:
-    """Return at which end of what was tried the threshold on a card lies, if it says so."""
+    """Return the end of the thresholds tried at which the card's threshold lies, if it says so."""
     edges = _calibration(card).get("validation_edges")
     edge = edges.get(score) if isinstance(edges, Mapping) and rule == "validation" else None
     return (edge,) if edge in ("lowest", "highest") else ()
@@ -254,19 +254,19 @@ def best_rule(figures: Mapping[Rule, Sequence[PatientFigures]]) -> Rule | None:
 
 
 def no_oracle() -> Chosen:
-    """Return that rule `oracle` has nothing to go by."""
+    """Return the choice of rule `oracle` without data."""
     return Chosen(note=_NO_SETTINGS["oracle"])
 
 
 def whole(found: Any, name: str) -> Any:
-    """Return what a task found; one that failed on files of our own making is a bug or a full disk.
+    """Return a task's result; a failure on files of our own is a bug or a full disk.
 
     Raises:
         PatientError: If it failed.
     """
     if isinstance(found, Failure):
         raise PatientError(
-            f"what was measured of it cannot be read again: {found.reason}",
+            f"its measurements cannot be read again: {found.reason}",
             file=name,
             mend="free space on the disk and evaluate into an empty folder",
         )

@@ -34,10 +34,10 @@ from .twins import compare_twins
 from .work import SubjectSpec, let_models_go
 
 KEPT = ".evaluation"
-"""Folder in the output folder with what was measured; removed when everything is."""
+"""Folder of the measurements in the output folder; removed at the end."""
 
 TOGETHER = 256 * 2**20
-"""Bytes of weights of models that are in memory together."""
+"""Limit on the weights of the models in memory together, in bytes."""
 
 
 def evaluate(
@@ -64,57 +64,57 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate models on a cohort beside baselines without a network, and write the results.
 
-    Every model is run under each of its scores, and the settings of the post-processing are chosen by each of the
-    rules: on validation patients (`healthy-quantile`, `validation`), never on those reported, except by `oracle`,
-    which is optimistic and says so. Without validation patients the first two are those on the model's card; where
-    the card has none either, the row stays empty. With ``folds`` the reported patients choose for each other: those of
-    the other folds for each. The baselines (:mod:`~napari_cead.evaluation.baselines`) go through the same
-    rules on the scan's own grid, whatever models there are; and there is a detector that finds nothing.
+    Every model runs under each of its scores, and each of the rules chooses the settings of the post-processing: on
+    validation patients (`healthy-quantile`, `validation`), never on the reported ones, except by `oracle`, which is
+    optimistic and says so. Without validation patients the first two are those on the model's card; if the card has
+    none either, the row stays empty. With ``folds`` the reported patients choose for each other: those of the other
+    folds for each fold. The baselines (:mod:`~napari_cead.evaluation.baselines`) go through the same rules on the
+    scan's own grid, independent of the models; one more detector finds nothing.
 
-    Patients are measured one by one, here or by the workers of a cluster, each under a group of models, and what is
-    measured goes to files in ``out`` at once (about 8 MB of disk for each patient of 150 slices under each model and
-    score). Whatever ends an evaluation, the next one with the same arguments goes on where it stopped; the files are
-    removed when it is complete. Results do not depend on who did the work, or in which order.
+    Patients are measured one by one, here or by the workers of a cluster, each under a group of models, and the
+    measurements go to files in ``out`` at once (about 8 MB of disk for each patient of 150 slices under each model and
+    score). After any interruption, a call with the same arguments continues from there; the files are removed at the
+    end. Results do not depend on the workers or the order of the work.
 
     Args:
         cohort: Folder whose descendants are patients.
         models: Names or folders of models, or ``"all"``: every bundled or installed one. May be empty.
         out: Folder for ``results.json``, ``results.csv``, ``per_patient.csv``, ``table.md`` and ``report.html``.
         split: Split file with the names of the patients of ``train``, ``validation`` and ``test`` (see
-            :func:`~napari_cead.training.splits.read_split`), or a prepared store, whose split it takes. None: all
+            :func:`~napari_cead.training.splits.read_split`), or a prepared store, whose split it uses. None: all
             patients are reported.
-        scores: Anomaly scores, each with the models that can give it; None: each model's suggested one, and
+        scores: Anomaly scores, each with the models that support it; None: each model's suggested one, and
             ``residual``, that of the paper.
         rules: Threshold rules.
         sequence: Sequence to use, or several: each has rows of its own; None: that of the store, else FLAIR.
         png_spacing: (z, y, x) in mm of PNG slices; None: that of the store, else the default.
-        quantile: Share of the healthy brain voxels below the threshold of `healthy-quantile`; None: 0.99, of
+        quantile: Share of the healthy brain voxels below the threshold of `healthy-quantile`; None: 0.99, for
             denoisers 0.997, or what their cards say (see :func:`~napari_cead.evaluation.rules.quantile_of`).
         device: See :func:`~napari_cead.devices.pick_device`.
-        seed: Seed of the bootstrap, and of who is in which fold.
+        seed: Seed of the bootstrap, and of the folds.
         resamples: Resamples of the bootstrap.
-        report: Whether to write ``report.html`` (which takes the extra ``evaluate``).
-        workers: Processes at work at a time; 1: this one alone; None: one for each GPU or else processor core. More
-            than one start as Python's ``multiprocessing`` does with ``spawn``: scripts need ``if __name__ ==
+        report: Whether to write ``report.html`` (which needs the extra ``evaluate``).
+        workers: Number of worker processes; 1: only this one; None: one for each GPU or else processor core. Several
+            are started like Python's ``multiprocessing`` with ``spawn``: scripts need ``if __name__ ==
             "__main__":`` around the call.
         scheduler: Address of a running Dask cluster to use instead; its workers see the same files.
-        folds: Number of folds where there are no validation patients.
-        preparation: What is done to each scan first.
-        on_progress: Called with (steps done, steps in all).
-        should_stop: Asked between patients.
+        folds: Number of folds if there are no validation patients.
+        preparation: Preparation of each scan.
+        on_progress: Called with (steps done, total steps).
+        should_stop: Called between patients.
 
     Returns:
-        What was written. Patients that cannot be used are listed in it and never end an evaluation.
+        The results. Unusable patients are listed in them and never end an evaluation.
 
     Raises:
         PatientError: If there is no patient, or none that can be reported.
         ModelError: If there is no such model, or it is damaged.
-        ParameterError: If a score or rule is unknown, no model can give any of the scores, the quantile is not in
-            [0, 1], or there cannot be so many folds.
+        ParameterError: If a score or rule is unknown, no model supports any of the scores, the quantile is not in
+            [0, 1], or the number of folds is impossible.
         StoreError: If the split or the store cannot be read.
         OutputError: If the folder cannot be written.
         MissingExtraError: If several processes or the report need a package that is not installed.
-        Cancelled: If ``should_stop`` returned true; there are no results then, and the next call goes on.
+        Cancelled: If ``should_stop`` returned true; there are no results then, and the next call continues.
     """
     _check(scores, rules, quantile)
     _check_packages(report)
@@ -216,7 +216,7 @@ class _Part:
         self.folder = Path()
 
     def steps(self, rules: Sequence[Rule], in_folds: bool) -> int:
-        """Return how many steps of progress there will be: each patient under each model, and in each search."""
+        """Return the number of progress steps: each patient under each model, and in each search."""
         validation, test = (len(self.cohort.part(part)) for part in ("validation", "test"))
         if in_folds:
             return test * (len(self.subjects) + bool({"validation", "oracle"} & set(rules)))
@@ -274,9 +274,9 @@ class _Part:
 
 
 def _folds(parts: Sequence[_Part], count: int | None, seed: int) -> dict[str, int]:
-    """Return the fold of each reported patient; none if no folds are asked for.
+    """Return the fold of each reported patient; empty without folds.
 
-    Unlabelled patients choose nothing and are not reported: they would leave folds of different sizes.
+    Unlabelled patients choose nothing and are not reported: they would make the folds uneven.
 
     Raises:
         ParameterError: If there are validation patients, or not enough others.
@@ -286,7 +286,7 @@ def _folds(parts: Sequence[_Part], count: int | None, seed: int) -> dict[str, in
     if any(part.split.part("validation") for part in parts):
         raise ParameterError(
             "the split has validation patients, which choose the settings",
-            mend="leave out either it or --folds",
+            mend="leave out either the split or --folds",
         )
     return folds_of({member.name for part in parts for member in part.cohort.part("test")}, count, seed)
 
@@ -302,7 +302,7 @@ def _by_fold(cohort: Cohort, folds: Mapping[str, int]) -> tuple[tuple[str, ...],
 def _subjects(
     models: Sequence[_Model], sequence: str, device: str, quantile: float | None
 ) -> list[SubjectSpec]:
-    """Return what is evaluated: the baselines, then the models."""
+    """Return the evaluated subjects: the baselines, then the models."""
     return [
         *(
             SubjectSpec(
@@ -327,7 +327,7 @@ def _subjects(
 
 
 def _groups(subjects: Sequence[SubjectSpec]) -> list[list[int]]:
-    """Return the numbers of the subjects that fit into memory together; the baselines go with the first model."""
+    """Return the numbers of the subjects that fit into memory together; the baselines join the first model."""
     groups: list[list[int]] = [[]]
     taken = 0
     for number, subject in enumerate(subjects):
@@ -348,7 +348,7 @@ def _identity(
     device: str,
     preparation: Preparation,
 ) -> str:
-    """Return a hash of everything that what is measured depends on, but the patients."""
+    """Return a hash of everything that the measurements depend on, except the patients."""
     return hashlib.sha256(
         to_json(
             {
@@ -362,7 +362,7 @@ def _identity(
                 "device": device,
                 "preparation": preparation.as_dict(),
                 "versions": versions(),
-                # What a development version adds to the steps changes masks before it changes a version.
+                # A step added in a development version changes masks before the version number changes.
                 "steps": list(PostprocessParams.model_fields),
             }
         ).encode()
@@ -376,7 +376,7 @@ _NO_SPLIT = (
 
 
 _IN_FOLDS = (
-    "no split: all patients are reported, each with settings that those of the other folds chose; a patient that a "
+    "no split: all patients are reported, each with settings chosen by those of the other folds; a patient that a "
     "model was trained on makes its figures optimistic"
 )
 
@@ -390,7 +390,7 @@ class _Model:
 
 
 def _check_packages(report: bool) -> None:
-    """Say before the work what is missing for it."""
+    """Report missing packages before the work starts."""
     for name in ("monai", *(("jinja2", "matplotlib") if report else ())):
         with extra("evaluate", "An evaluation"):
             if find_spec(name) is None:
@@ -411,10 +411,10 @@ def _check(scores: Sequence[str] | None, rules: Sequence[Rule], quantile: float 
 def _models(
     models: Sequence[str | Path] | Literal["all"], scores: Sequence[str] | None
 ) -> tuple[list[_Model], list[str]]:
-    """Return the models with the scores to run each under, and what is left out: damaged models, scores they lack.
+    """Return the models with their scores, and what is left out: damaged models and unsupported scores.
 
     Raises:
-        ParameterError: If no model can give any of the scores.
+        ParameterError: If no model supports any of the scores.
     """
     notes = []
     wanted: Sequence[str | Path]
@@ -459,9 +459,9 @@ def _nobody(members: Cohort, cohort: Path) -> PatientError:
 
 @contextmanager
 def _kept(out: Path, identity: str) -> Iterator[Path]:
-    """Give a folder in the output folder for what is measured: removed at the end, kept if it does not come to that.
+    """Yield a folder in the output folder for the measurements: removed at the end, kept after an interruption.
 
-    What another evaluation has left there is removed.
+    Files of another evaluation in it are removed.
 
     Raises:
         OutputError: If it cannot be written.

@@ -1,4 +1,4 @@
-"""What the contrast of the training patients measures, for the card of the model."""
+"""Measure the contrast of the training patients, for the model's card."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from ..training.store import SliceStore
 from ..zoo.card import ContrastRange
 
 MOST_PATIENTS = 64
-"""More do not change the range by much; these are spread over the training part."""
+"""Number of patients measured, spread over the training part; more hardly change the range."""
 
 
 def contrast_range(store: SliceStore) -> ContrastRange | None:
-    """Measure the contrast of the training patients; None if nothing can be told from their slices.
+    """Measure the contrast of the training patients; None if their slices do not show enough.
 
     Args:
-        store: What a model was trained on.
+        store: The model's training store.
 
     Raises:
         StoreError: If the store is damaged.

@@ -1,4 +1,4 @@
-"""From the last checkpoint of a training to a model that can be used: card, calibration, installation."""
+"""From the last checkpoint of a training to a usable model: card, calibration, installation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from .contrast_range import contrast_range
 from .rules import quantile_of
 
 _DRAFT = ".part-model"
-"""The model while it is calibrated."""
+"""Folder of the model during its calibration."""
 
 
 def finish(
@@ -57,33 +57,33 @@ def finish(
 ) -> Path:
     """Write the model folder of a training run: the weights of its best epoch, its card, and suggested settings.
 
-    The settings are chosen on the weights as they are stored, after rounding to half precision if that is asked for.
+    The settings are chosen on the stored weights, after rounding to half precision if requested.
 
     Args:
         run: The training run.
-        store: The store it was trained on; None: where the run says it is.
-        name: Name of the model; None: that of the run's folder.
-        description: What it is; None: a sentence made from the run.
+        store: The store it was trained on; None takes the one that the run names.
+        name: Name of the model; None takes that of the run's folder.
+        description: Description of the model; None makes a sentence from the run.
         half: Whether to store the weights in half precision.
         mirror_average: Whether the model averages over slices and their mirror images; None: if it is a denoiser that
-            does not see the mirrored slice anyway.
+            does not already see the mirrored slice.
         calibrate_on: Store whose validation slices choose the settings, prepared in the same way, for instance one that
-            also holds patients with lesions; none of its validation patients may be among those trained on. None: the
-            store it was trained on.
-        start: Settings whose score, radii and areas stay, so that thresholds alone are chosen; none: those of the model
-            it was fine-tuned from, if it was.
-        quantile: Share of the healthy voxels below the threshold of rule ``healthy-quantile``; None: that of the model
-            it was fine-tuned from, or the usual one.
+            also holds patients with lesions; none of its validation patients may be a training patient. None: the
+            training store.
+        start: Settings whose score, radii and areas stay, so that only thresholds are chosen; empty: those of the base
+            model, if there is one.
+        quantile: Share of the healthy voxels below the threshold of rule ``healthy-quantile``; None: that of the base
+            model, or the usual one.
         device: See :func:`~napari_cead.devices.pick_device`.
-        on_progress: Called with (steps done, steps in all) of the calibration.
-        should_stop: Asked between them.
+        on_progress: Called with (steps done, total steps) of the calibration.
+        should_stop: Called between the steps.
 
     Returns:
         The model folder.
 
     Raises:
         RunError: If there is no run with a finished epoch.
-        StoreError: If the store is gone, damaged or another one.
+        StoreError: If the store is missing, damaged or another one.
         OutputError: If the model cannot be written.
         ParameterError: If the name cannot be a model's.
         Cancelled: If ``should_stop`` returned true.
@@ -109,7 +109,7 @@ def finish(
         trained_on=_trained_on(slices, parent),
         mirror_average=_mirrors(plan.settings.spec) if mirror_average is None else mirror_average,
     )
-    # Beside its place until it is calibrated: a model that is there is a finished one.
+    # In a temporary place until it is calibrated: a model in its place is a finished one.
     draft = run.path / _DRAFT
     try:
         save_model(network, card, draft, half=half)
@@ -142,16 +142,16 @@ def finish(
 
 
 def kept_settings(parent: ModelCard, card: ModelCard) -> str:
-    """Return in a sentence what the suggestion of a fine-tuned model has of its parent's."""
+    """Return in a sentence what a fine-tuned model's suggestion keeps of its parent's."""
     if not (parent.suggestions and card.suggestions):
-        return f"{parent.name} suggests no settings: the suggested ones are chosen from scratch"
+        return f"{parent.name} suggests no settings: the suggested settings are chosen from scratch"
     before, now = (Suggested.of(each.suggestions[0]).params for each in (parent, card))
     old, new = parent.suggestions[0], card.suggestions[0]
     shape = (
         f"closing {now.closing_radius} px, area {now.area_fraction:.0%}, dilation {now.dilation_radius} px"
     )
     return (
-        f"the suggested settings are those of {parent.name} ({shape}), the threshold is new: {new.score} above "
+        f"the suggested settings are those of {parent.name} ({shape}), with a new threshold: {new.score} above "
         f"{now.threshold:.4g} by {new.rule}, before {old.score} above {before.threshold:.4g} by {old.rule}"
     )
 
@@ -168,10 +168,10 @@ def is_finished(
 
     Args:
         run: The training run.
-        settings: What it is to be trained with.
-        store: What on.
-        half: Whether its weights are to be stored in half precision.
-        installed: Whether its model is to be among the installed ones.
+        settings: Its intended training settings.
+        store: Its intended training store.
+        half: Whether its weights should be stored in half precision.
+        installed: Whether its model should be installed.
 
     Raises:
         RunError: If its description or its checkpoint is damaged.
@@ -196,13 +196,13 @@ def is_finished(
 
 
 def _trained_on(store: SliceStore, parent: ModelCard | None) -> tuple[Recognised, ...]:
-    """Return the marks of the scans that a model was trained on, with those of the models it came from."""
+    """Return the marks of the training scans of a model and of its base models."""
     known = () if parent is None else parent.trained_on
     patients = store.patients_of("train")
     if not all(patient.marks for patient in patients):
         warnings.warn(
-            f"the slices in {store.path} were prepared by an earlier version, so the model will not know again what it "
-            "was trained on; prepare them once more to change that",
+            f"the slices in {store.path} were prepared by an earlier version, so the model will not recognise its "
+            "training scans; prepare them again to change that",
             CeadWarning,
             stacklevel=3,
         )
@@ -218,21 +218,21 @@ def _calibration_store(place: SliceStore | str | Path, trained: SliceStore) -> S
     """Return the store to calibrate on.
 
     Raises:
-        StoreError: If it was prepared in another way, or would judge a model by what it was trained on.
+        StoreError: If it was prepared differently, or would judge a model by its training patients.
     """
     store = place if isinstance(place, SliceStore) else SliceStore.open(place)
     for name in ("sequence", "intensity", "spacing", "image_size"):
         here, there = getattr(store.settings, name), getattr(trained.settings, name)
         if here != there:
             raise StoreError(
-                f"this store was prepared with {name} {here}, the one trained on with {there}",
+                f"this store was prepared with {name} {here}, the training store with {there}",
                 file=store.path,
                 mend="prepare it in the same way",
             )
     seen = {patient.fingerprint for patient in trained.patients_of("train")}
     if both := [patient.name for patient in store.patients_of("validation") if patient.fingerprint in seen]:
         raise StoreError(
-            f"{both[0]} is a validation patient here, and was trained on",
+            f"{both[0]} is a validation patient here, but was trained on",
             file=store.path,
             mend="prepare it with a split file that keeps the same patients apart",
         )
@@ -240,17 +240,17 @@ def _calibration_store(place: SliceStore | str | Path, trained: SliceStore) -> S
 
 
 def default_name(run: Path) -> str:
-    """Return a name for the model of a run: that of its folder, without what a name cannot have."""
+    """Return a name for the model of a run: that of its folder, without characters that a name cannot have."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", run.resolve().name).strip("-._")[:60]
     return name or "model"
 
 
 def install(folder: Path, name: str | None = None) -> Path:
-    """Install a finished model under a name that no other model has, so that none is hidden or replaced.
+    """Install a finished model under an unused name, so that no other model is hidden or replaced.
 
     Args:
         folder: The model folder.
-        name: What to call it; None: the name on its card. If it is taken, a number is added.
+        name: The name for it; None takes the name on its card. If it is taken, a number is added.
 
     Raises:
         OutputError: If it cannot be written.
@@ -267,7 +267,7 @@ def install(folder: Path, name: str | None = None) -> Path:
 def _description(plan: Plan, store: SliceStore) -> str:
     spec, patients = plan.settings.spec, len(store.patients_of("train"))
     size = "" if spec.size == "custom" else f" (size {spec.size})"
-    # From which model, only `parents` says: exports leave that out.
+    # Only `parents` names the base model: exports leave that out.
     how = "fine-tuned" if plan.parents else "trained"
     return (
         f"{spec.name.upper()}{size} {how} on healthy {store.settings.sequence} slices of {patients} patients"

@@ -1,4 +1,4 @@
-"""Two models on the same healthy slices: figures slice by slice, paired, with intervals over patients."""
+"""Two models on the same healthy slices: figures per slice, paired, with intervals over patients."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from ..zoo import Detector
 from .cases import BINS
 
 MEASURES: Mapping[str, bool] = {"residual": False, "psnr": True, "psnr_brain": True, "ssim": True}
-"""Figures of a slice, and whether more is better: the mean of |x - x̂| inside the brain, and those of
+"""Figures of a slice, and whether higher is better: the mean of |x - x̂| inside the brain, and those of
 :class:`~napari_cead.metrics.ImageQuality`."""
 
 SCORES_LOOKED_AT = ("bright-and-changed", "positive-residual", "residual", "squared")
-"""Scores whose thresholds are compared, as far as both models can give them: those that need no scaling, so that a
-threshold means the same for both."""
+"""Scores whose thresholds are compared, if both models support them: those that need no scaling, so that a threshold
+means the same for both."""
 
 LEVEL = 0.95
 
@@ -41,7 +41,7 @@ class Paired:
         before: Mean over the slices.
         after: The same of the other model.
         difference: Mean of after - before.
-        interval: Percentile bootstrap interval of the difference at 95 %, whole patients drawn; None with fewer than
+        interval: Percentile bootstrap interval of the difference at 95 %, drawing whole patients; None with fewer than
             two patients.
         more_is_better: Whether a positive difference is an improvement.
     """
@@ -54,7 +54,7 @@ class Paired:
 
     @property
     def verdict(self) -> str:
-        """``"better"``, ``"worse"`` or ``"unclear"``: the interval holds 0, or there is none."""
+        """``"better"``, ``"worse"`` or ``"unclear"``: the interval contains 0, or there is none."""
         if self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
             return "unclear"
         return "better" if (self.interval[0] > 0) == self.more_is_better else "worse"
@@ -79,15 +79,15 @@ class SliceFigures:
 
 @dataclass
 class HealthySlices:
-    """What two models made of healthy slices.
+    """The results of two models on healthy slices.
 
     Attributes:
-        slices: Figures slice by slice.
+        slices: Figures per slice.
         before: By score, the histogram of the anomaly over the brain voxels.
         after: The same of the other model.
         intensity: The histogram of the intensity itself.
         above: By score and model (``"before"``, ``"after"``), brain voxels above the threshold on its card.
-        voxels: Brain voxels looked at.
+        voxels: Number of brain voxels.
     """
 
     slices: list[SliceFigures] = field(default_factory=list)
@@ -99,14 +99,14 @@ class HealthySlices:
 
     @property
     def patients(self) -> int:
-        """Number of patients that the slices are of."""
+        """Number of patients with these slices."""
         return len({item.patient for item in self.slices})
 
     def paired(self, resamples: int = 1000, seed: int = 0) -> dict[str, Paired]:
-        """Return the figures by name; none without slices.
+        """Return the figures by name; empty without slices.
 
         Args:
-            resamples: How often the patients are drawn.
+            resamples: Number of resamples.
             seed: Seed of the draws.
         """
         if not self.slices:
@@ -135,18 +135,18 @@ def look(
     on_progress: Progress | None = None,
     should_stop: Stop | None = None,
 ) -> HealthySlices:
-    """Let two models reconstruct the healthy slices of a part of a store.
+    """Reconstruct the healthy slices of a part of a store with two models.
 
     Memory: the slices of one patient.
 
     Args:
-        before: The one model.
-        after: The other.
+        before: The first model.
+        after: The second model.
         store: The store.
         part: The part.
-        thresholds: By score and model (``"before"``, ``"after"``), the threshold to count the voxels above.
-        on_progress: Called with (patients done, patients in all).
-        should_stop: Asked between groups of slices.
+        thresholds: By score and model (``"before"``, ``"after"``), the threshold for counting voxels above it.
+        on_progress: Called with (patients done, total patients).
+        should_stop: Called between batches of slices.
 
     Raises:
         StoreError: If the store is damaged.
@@ -161,7 +161,7 @@ def look(
         rows = usable[usable[:, 0] == index, 1]
         stored = store.slices(store.patients[index].name)
         images = stored.images[rows].astype(np.float32) / np.float32(255)
-        # The brain of all slices, before the others are left out: it is one piece in 3-D.
+        # The brain of all slices, before dropping the others: it is one piece in 3-D.
         brain = brain_mask(stored.images)[rows]
         found.voxels += int(np.count_nonzero(brain))
         spacing = stored.patient.spacing[1:]
@@ -193,7 +193,7 @@ def look(
 def reconstructions(
     detector: Detector, images: NDArray[np.float32], should_stop: Stop | None = None
 ) -> NDArray[np.float32]:
-    """Return what a model makes of slices (N, S, S), in the groups of a detection.
+    """Return a model's reconstructions of slices (N, S, S), in the batches of a detection.
 
     Raises:
         Cancelled: If ``should_stop`` returned true.
@@ -220,14 +220,14 @@ def paired(
     """Compare a figure of two models over the same slices.
 
     Patients are drawn as in :func:`~napari_cead.metrics.bootstrap`: ``default_rng(seed).integers(n, size=(resamples,
-    n))``, and a drawn patient brings all its slices, which are not independent of each other.
+    n))``, and a drawn patient contributes all its slices, which are not independent of each other.
 
     Args:
-        before: Of each slice (N,).
+        before: Values of each slice (N,).
         after: The same of the other model.
-        patients: Which patient each slice is of (N,).
+        patients: The patient of each slice (N,).
         more_is_better: Whether a positive difference is an improvement.
-        resamples: How often the patients are drawn.
+        resamples: Number of resamples.
         seed: Seed of the draws.
     """
     first, second = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)

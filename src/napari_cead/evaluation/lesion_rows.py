@@ -1,4 +1,4 @@
-"""One patient with a lesion mask under several models and raw intensity: the same rules for all, each by its name."""
+"""One patient with a lesion mask under several models and raw intensity, with the same rules for all."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CARD, THRESHOLD, LOCAL, THIS_PATIENT = (
     "local scans",
     "this patient",
 )
-"""What settings were chosen on."""
+"""The data that chose the settings."""
 
 Local = Mapping[str, PostprocessParams]
 """By score, the settings of rule ``healthy-quantile`` on healthy local slices."""
@@ -46,7 +46,7 @@ class LesionRow:
             choice.
         params: The settings.
         figures: Figures of the volume.
-        default: Whether the model is used this way unless another is asked for.
+        default: Whether this is the model's default setting.
     """
 
     model: str
@@ -59,12 +59,12 @@ class LesionRow:
 
     @property
     def optimistic(self) -> bool:
-        """Whether the settings were chosen on the very lesion mask that they are measured with."""
+        """Whether the lesion mask that measures the settings also chose them."""
         return self.rule == "oracle"
 
     @property
     def dice(self) -> float:
-        """Dice of the volume; NaN where both masks are empty."""
+        """Dice of the volume; NaN if both masks are empty."""
         return self.figures.counts.total.dice()
 
     def described(self) -> dict[str, Any]:
@@ -91,19 +91,19 @@ def lesion_rows(
 ) -> tuple[LesionRow, ...]:
     """Return the figures of models and of all baselines on one patient.
 
-    Each model is run under the scores that any of them suggests, as far as it can give them. Its settings are those
-    on its card, those of rule `healthy-quantile` on the local scans, and those of rule `oracle`. Baselines have the
-    last two; where nothing was measured on the local scans, fixed ones stand for the former.
+    Each model runs under the scores that any of them suggests, if it supports them. Its settings are those on its
+    card, those of rule `healthy-quantile` on the local scans, and those of rule `oracle`. Baselines have the last two;
+    without measurements on the local scans, fixed settings replace the former.
 
     Args:
         patient: A patient with a lesion mask.
-        detectors: The models with what to call them.
+        detectors: The models with their display names.
         local: By model, and for ``"intensity"`` by this name, settings chosen on the local scans.
-        on_progress: Called with (slices done, slices in all), of all models together.
-        should_stop: Asked between groups of slices.
+        on_progress: Called with (slices done, total slices), of all models together.
+        should_stop: Called between batches of slices.
 
     Raises:
-        PatientError: If the patient holds no usable brain.
+        PatientError: If the patient has no usable brain.
         Cancelled: If ``should_stop`` returned true.
     """
     scores = dict.fromkeys(suggested(detector.card)[0] for _, detector in detectors)
@@ -136,7 +136,7 @@ def lesion_rows(
                 is_usual = usual == (row.rule, row.chosen_on, row.params)
                 rows.append(_as_default(row) if is_usual else row)
     assert stack is not None and patient.lesion_mask is not None
-    # The local scans were measured as the models see them: that serves the baseline that scales scans in their way.
+    # The local scans were measured as the models see them: this fits the baseline with the same scaling.
     scaling = detectors[0][1].card.preprocessing.intensity
     for baseline in BASELINES.values():
         score = baseline.default
@@ -161,7 +161,7 @@ def _rows(
     chosen: Sequence[tuple[str, str, PostprocessParams]],
     should_stop: Stop | None,
 ) -> Iterator[LesionRow]:
-    """Give the rows of one map, the oracle last."""
+    """Yield the rows of one map, the oracle last."""
     brain = made.stack.brain
     anomaly_map = made.anomaly_map(score)
     for rule, chosen_on, params in chosen:
@@ -169,7 +169,7 @@ def _rows(
         yield LesionRow(name, score, rule, chosen_on, params, figures)
     none_healthy = np.zeros(len(brain), dtype=np.bool_)
     case = Case.of(patient.name, anomaly_map, patient.lesion_mask, brain, patient.spacing, none_healthy)
-    # With what the other rules have chosen among what it tries, it is a bound.
+    # Since it also tries the choices of the other rules, it is a bound.
     best = search([case], also=[params for *_, params in chosen], should_stop=should_stop)
     if best is not None:
         mask = postprocess(anomaly_map, best.params, patient.spacing, brain)
@@ -179,7 +179,7 @@ def _rows(
 def _local(
     local: Local, score: str, known: Sequence[tuple[str, str, PostprocessParams]]
 ) -> list[tuple[str, str, PostprocessParams]]:
-    """Return the settings chosen on local scans, unless the card has the very same."""
+    """Return the settings chosen on local scans, unless the card has the same."""
     params = local.get(score)
     if params is None or any((rule, same) == ("healthy-quantile", params) for rule, _, same in known):
         return []

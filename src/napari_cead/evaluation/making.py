@@ -1,4 +1,4 @@
-"""From a recipe to models that can be used: prepare the slices, train, calibrate, install."""
+"""From a recipe to usable models: prepare the slices, train, calibrate, install."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from .finishing import finish, install, is_finished, kept_settings
 OnProgress = Callable[[int, int], None]
 
 FEW = 5
-"""Validation patients below which chance decides about the best epoch and the threshold."""
+"""With fewer validation patients, chance decides about the best epoch and the threshold."""
 
 PARTS = {
     "max_squares": "corruption",
@@ -44,35 +44,35 @@ PARTS = {
     "codebook": "codebook_decay",
     "lr": "learning_rate",
 }
-"""Options that are about a setting of another name."""
+"""Options whose setting has another name."""
 
 
 class Watch:
-    """Follows the making of a model; this one is silent. Subclasses say more."""
+    """Follows the making of a model; this class is silent. Subclasses show more."""
 
     def say(self, text: str, *, warning: bool = False) -> None:
-        """Take in a sentence for the user."""
+        """Show a sentence to the user."""
 
     @contextmanager
     def progress(self, what: str) -> Iterator[OnProgress]:
-        """Give a callback for a stage whose length is known."""
+        """Yield a callback for a stage of known length."""
         yield lambda done, total: None
 
     @contextmanager
     def training(self, alone: bool) -> Iterator[tuple[Listener, Callable[[], bool] | None]]:
-        """Give a listener for the events of a training, and what says that it is to stop."""
+        """Yield a listener for the events of a training, and the function that says when to stop."""
         yield (lambda event: None), None
 
 
 @dataclass(frozen=True)
 class Making:
-    """What a recipe asks for, checked: nothing has been written yet.
+    """A checked recipe; nothing has been written yet.
 
     Attributes:
         recipe: The recipe.
         plans: The settings of each model to train.
-        store: The slices; None: they are to be prepared first.
-        wanted: How slices are prepared.
+        store: The slices; None: they have to be prepared first.
+        wanted: The preparation of the slices.
     """
 
     recipe: Recipe
@@ -82,12 +82,12 @@ class Making:
 
     @property
     def alone(self) -> bool:
-        """Whether one model is trained, in the folder itself."""
+        """Whether only one model is trained, in the folder itself."""
         return is_one(self.recipe.model)
 
 
 def is_one(model: str) -> bool:
-    """Whether a recipe's ``model`` names a single one."""
+    """Whether a recipe's ``model`` names a single model."""
     return model != "all" and "," not in model
 
 
@@ -95,38 +95,38 @@ def make_model(recipe: Recipe, watch: Watch | None = None) -> Path | None:
     """Prepare slices, train, calibrate and install one model.
 
     Args:
-        recipe: What is asked for.
-        watch: Told how far it is.
+        recipe: The recipe.
+        watch: Receives the progress.
 
     Returns:
         The model's folder; None in a process that only helped another one.
 
     Raises:
-        CeadError: If something is wrong with the recipe, the data or the disk.
-        Cancelled: If it was asked to stop; a checkpoint is written.
+        CeadError: If the recipe, the data or the disk has a fault.
+        Cancelled: On a request to stop; a checkpoint is written.
     """
     if not is_one(recipe.model):
-        raise ParameterError(f"{recipe.model} is no single model", mend="make the models one by one")
+        raise ParameterError(f"{recipe.model} is not a single model", mend="make the models one by one")
     folders = make_models(plan(recipe), watch or Watch())
     return folders[0] if folders else None
 
 
 def plan(recipe: Recipe, options: Iterable[str] | None = None, watch: Watch | None = None) -> Making:
-    """Check what a recipe asks for, before anything is written.
+    """Check a recipe, before anything is written.
 
     Args:
         recipe: The recipe.
         options: Names of the fields that the user gave; None: those that differ from their defaults.
-        watch: Told what does nothing for some of several models.
+        watch: Receives notes on options that do not apply to some of several models.
 
     Raises:
-        ParameterError: If an option does nothing, is out of range, or does not go with another.
+        ParameterError: If an option has no effect, is out of range, or conflicts with another.
         StoreError: If the slices cannot be trained on.
         ModelError: If there is no such model to start from.
     """
     names = list(MODEL_NAMES) if recipe.model == "all" else list(dict.fromkeys(recipe.model.split(",")))
     for each in names:
-        spec(each)  # one that there is not is told before anything is looked for
+        spec(each)  # report unknown names before anything else
     if options is None:
         options = {
             name for name, field in Recipe.model_fields.items() if getattr(recipe, name) != field.default
@@ -172,12 +172,12 @@ def plan(recipe: Recipe, options: Iterable[str] | None = None, watch: Watch | No
 
 
 def make_models(making: Making, watch: Watch, arguments: Sequence[str] = ()) -> list[Path]:
-    """Make the models that were planned.
+    """Make the planned models.
 
     Args:
-        making: What :func:`plan` checked.
-        watch: Told how far it is.
-        arguments: The command line it was started with, for going on later.
+        making: The result of :func:`plan`.
+        watch: Receives the progress.
+        arguments: The command line it was started with, for resuming later.
 
     Returns:
         Their folders; none in a process that only helped another one.
@@ -212,7 +212,7 @@ def make_models(making: Making, watch: Watch, arguments: Sequence[str] = ()) -> 
 
 
 def _keep(recipe: Recipe, settings: TrainingSettings, run: Path) -> None:
-    """Write the recipe of one model beside its run, with all that it left open."""
+    """Write the recipe of one model beside its run, with every value filled in."""
     own = recipe.resolved(settings).model_copy(
         update={"model": settings.spec.name, "data": recipe.data.absolute(), "out": run.absolute()}
     )
@@ -224,7 +224,7 @@ def _keep(recipe: Recipe, settings: TrainingSettings, run: Path) -> None:
 
 
 def cohort_of(folders: Sequence[Path]) -> tuple[Path, Path]:
-    """Return the folder that holds all patients of trained models, and the store that says their split."""
+    """Return the folder that contains all patients of trained models, and the store with their split."""
     store = SliceStore.open(RunFolder(folders[0].parent).plan().data)
     return Path(os.path.commonpath([patient.source for patient in store.patients])), store.path
 
@@ -258,12 +258,12 @@ def _make(
             )
         except Cancelled as stop:
             if type(stop) is Cancelled:
-                watch.say(f"{run}: stopped, a checkpoint is written; go on with --resume", warning=True)
+                watch.say(f"{run}: stopped, a checkpoint is written; continue with --resume", warning=True)
             raise
     if rank_of_launcher() or session is None:
         return None
     count = len(store.patients_of("validation"))
-    few = ", which are few: look at its masks before you trust its threshold" if 0 < count < FEW else ""
+    few = ", which are few: check its masks before you trust its threshold" if 0 < count < FEW else ""
     watch.say(f"{run}: trained; calibrating on {count} validation patient{'' if count == 1 else 's'}{few}")
     with watch.progress("calibrating") as on_progress, session.stoppable():
         model = finish(
@@ -299,17 +299,15 @@ def _install(model: Path, session: Session, watch: Watch) -> None:
     session.say("installed", name=place.name, folder=str(place))
     usual = load_card(model).name
     if place.name != usual:
-        watch.say(
-            f"warning: there is another model called {usual}: this one is called {place.name}", warning=True
-        )
+        watch.say(f"warning: another model is called {usual}: this one is called {place.name}", warning=True)
     watch.say(f"{model}: installed as {place.name}; use it with: --model {place.name}")
 
 
 @contextmanager
 def _watched(recipe: Recipe, run: Path, arguments: Sequence[str] = ()) -> Iterator[Session | None]:
-    """Hold a run's folder in the first process of a launcher's; see :func:`~napari_cead.training.session.attended`."""
+    """Hold a run's folder in the launcher's first process; see :func:`~napari_cead.training.session.attended`."""
     nothing = recipe.resume and not run.is_dir() and not run.parent.is_dir()
-    if rank_of_launcher() or nothing:  # what is wrong then, the engine says
+    if rank_of_launcher() or nothing:  # the engine then reports the problem
         yield None
         return
     resume = recipe.resume and run.is_dir()
@@ -318,13 +316,13 @@ def _watched(recipe: Recipe, run: Path, arguments: Sequence[str] = ()) -> Iterat
 
 
 def _stored_in(data: Path, sequence: str | None, assume_healthy: bool) -> SliceStore | None:
-    """Open the slice store that a training is given; None if it is patients or a scan list, to be prepared first."""
+    """Open the slice store of a training; None for patients or a scan list, which are prepared first."""
     if data.is_file():
         return None
     patients = data.is_dir() and not (data / "zarr.json").is_file()
     if patients and next(iter(find_patients(data)), None) is not None:
         return None
-    store = SliceStore.open(data)  # says what is wrong with what is none
+    store = SliceStore.open(data)  # raises with the reason if it is not a store
     has = store.settings
     mend = "prepare another store with this option, or leave it out"
     if sequence not in (None, has.sequence):
@@ -335,10 +333,9 @@ def _stored_in(data: Path, sequence: str | None, assume_healthy: bool) -> SliceS
 
 
 def _prepared(making: Making, session: Session | None, watch: Watch) -> SliceStore:
-    """Prepare a folder of patients or a scan list inside the run's folder, as the training wants the slices.
+    """Prepare a folder of patients or a scan list inside the run's folder, for the training.
 
-    A run that is resumed goes on with slices as it had them. Otherwise a store of another preparation that lies there
-    is refused.
+    A resumed run continues with its slices. Otherwise a store with another preparation in that place is refused.
     """
     recipe = making.recipe
     folder = recipe.out / STORE
@@ -362,10 +359,10 @@ def _prepared(making: Making, session: Session | None, watch: Watch) -> SliceSto
 def _fitting(
     given: dict[str, Any], options: Iterable[str], names: Sequence[str], watch: Watch
 ) -> dict[str, dict[str, Any]]:
-    """Return what is given for each design, without what does nothing for it, and say so.
+    """Return the given values for each design, without those that do not apply to it, and add a note.
 
     Raises:
-        ParameterError: If an option does nothing for any of them.
+        ParameterError: If an option applies to none of them.
     """
     for option in sorted(options):
         setting, flag = PARTS.get(option, option), f"--{option.replace('_', '-')}"

@@ -1,7 +1,7 @@
-"""One patient under one model: everything that an evaluation keeps of it.
+"""One patient under one model: all the measurements of an evaluation.
 
-`measure` is the unit of work of an evaluation. It depends on nothing but its arguments, and what it returns is small
-enough to travel.
+`measure` is the unit of work of an evaluation. It depends only on its arguments, and its result is small enough to send
+between processes.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from .splits import Member
 from .strata import lesion_records
 
 Settings = Mapping[str, Mapping[str, PostprocessParams]]
-"""By score and rule, the settings to count at."""
+"""By score and rule, the settings of the counts."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is evaluated under some scores.
+    """A model or baseline with its scores.
 
     Attributes:
         name: Name in the table.
@@ -53,18 +53,18 @@ class Subject:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What is kept of one patient under one subject.
+    """The measurements of one patient under one subject.
 
     Attributes:
         figures: Figures by score and rule.
         nothing: Figures of an empty mask; None for an unlabelled patient.
         histograms: By score, the anomaly of lesion and other voxels of the brain.
-        ranks: By score, the same as fine as scores are, of a reported patient.
-        candidates: By score, what the map would mark at every threshold, of a reported patient.
-        cases: By score, what the rules need.
+        ranks: By score, the same at the full resolution of scores, for a reported patient.
+        candidates: By score, the FROC candidates of the map at every threshold, for a reported patient.
+        cases: By score, the data for the rules.
         quality: PSNR and SSIM of the healthy slices; none without a network.
-        warnings: What was assumed along the way.
-        trained_on: Whether the model was trained on this scan; None if its card does not tell.
+        warnings: Assumptions made along the way.
+        trained_on: Whether the model was trained on this scan; None if its card does not say.
     """
 
     figures: Mapping[str, Mapping[str, PatientFigures]]
@@ -92,12 +92,12 @@ def load_member(
         member: The patient.
         sequence: Sequence to use.
         png_spacing: (z, y, x) in mm of PNG slices.
-        assume_healthy: Whether an unlabelled patient is healthy; it is an error if not.
-        device: Where a skull is stripped, if the member's preparation asks for it.
+        assume_healthy: Whether an unlabelled patient counts as healthy; if not, it is an error.
+        device: Device for skull stripping, if the member's preparation includes it.
 
     Raises:
         PatientError: If the patient cannot be used.
-        MissingExtraError: If a skull has to be stripped and what strips it is not installed.
+        MissingExtraError: If a skull has to be stripped and the stripper is not installed.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CeadWarning)  # they are in patient.warnings
@@ -125,11 +125,11 @@ def measure(
 
     Args:
         subject: Model and scores.
-        member: The patient, with the slices to look at.
+        member: The patient, with its slices to measure.
         patient: The same, loaded.
-        settings: By score and rule, the settings to count at.
-        keep_cases: Whether to return cases for a rule that is still to be asked.
-        should_stop: Asked between groups of slices.
+        settings: By score and rule, the settings of the counts.
+        keep_cases: Whether to return cases for a rule that has yet to choose.
+        should_stop: Called between batches of slices.
 
     Raises:
         PatientError: If the patient cannot be used.
@@ -186,7 +186,7 @@ def measure(
 
 
 def _large(made: Reconstruction) -> NDArray[np.bool_]:
-    """Return which slices (Z,) show enough brain to count as healthy, as in training."""
+    """Return the slices (Z,) with enough brain to count as healthy, as in training."""
     shown = made.stack.geometry.labels_to_model(made.stack.brain)
     return np.asarray(shown.mean(axis=(1, 2)) >= MIN_BRAIN)
 
@@ -211,7 +211,7 @@ def figures_of(
         mask: Detected mask (Z, Y, X).
         reference: Lesion mask (Z, Y, X).
         spacing: Size of a voxel (z, y, x) in mm.
-        distances: Whether to measure HD95, for which MONAI is needed.
+        distances: Whether to measure HD95, which needs MONAI.
     """
     match = match_lesions(mask, reference, spacing)
     return PatientFigures(
@@ -231,12 +231,12 @@ def figures_of(
 def reconstruction_of(
     subject: Subject, patient: Patient, should_stop: Stop | None = None
 ) -> Reconstruction | Seen:
-    """Return what a model makes of a patient, or a baseline.
+    """Return a model's reconstruction of a patient, or a baseline's counterpart.
 
     Args:
         subject: The model or baseline.
         patient: The patient.
-        should_stop: Asked between groups of slices.
+        should_stop: Called between batches of slices.
     """
     if isinstance(subject.maker, Baseline):
         return subject.maker.seen(patient)

@@ -1,4 +1,4 @@
-"""The patients of an evaluation as it goes on: those that can be used, what is said about them, and how far it is."""
+"""The patients of a running evaluation: the usable ones, their warnings, and the progress."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .splits import Member, Split
 
 
 class Cohort:
-    """The patients that an evaluation can use, fewer whenever one turns out to be broken.
+    """The usable patients of an evaluation; broken ones are removed when they are found.
 
     Args:
         split: The patients by part.
@@ -35,7 +35,7 @@ class Cohort:
 
     @staticmethod
     def _unusable(member: Member, assume_healthy: bool) -> str | None:
-        """Say why a patient cannot be used, as far as the names of its files tell."""
+        """Return why a patient cannot be used, judging by the names of its files."""
         try:
             labelled = find_files(member.path).mask is not None
         except CeadError as error:
@@ -62,7 +62,7 @@ class Cohort:
         self._notes[text].add(member.name)
 
     def notes(self) -> tuple[str, ...]:
-        """Return the warnings, each once with the patient or the number of patients that it is about."""
+        """Return the warnings, each once with its patient or number of patients."""
         return tuple(
             f"{text} ({next(iter(names)) if len(names) == 1 else f'{len(names)} patients'})"
             for text, names in self._notes.items()
@@ -73,23 +73,23 @@ class Steps:
     """Progress of an evaluation: each patient is one step under each model, and one more under each of its scores.
 
     Args:
-        total: Steps in all.
-        on_progress: Called with (steps done, steps in all).
+        total: Total steps.
+        on_progress: Called with (steps done, total steps).
     """
 
     def __init__(self, total: int, on_progress: Progress | None) -> None:
         self._total, self._on_progress, self._done = total, on_progress, 0
 
     def advance(self, steps: int = 1) -> None:
-        """Go on by some steps."""
+        """Advance by some steps."""
         self._done = min(self._done + steps, self._total)
         if self._on_progress is not None:
             self._on_progress(self._done, self._total)
 
     def each(self) -> Progress:
-        """Return a callback for a part of the work that goes on by one step a call."""
+        """Return a callback that advances by one step per call."""
         return lambda done, total: self.advance()
 
     def finish(self) -> None:
-        """Go to the end: searches that were not needed count as done."""
+        """Advance to the end: unnecessary searches count as done."""
         self.advance(self._total - self._done)

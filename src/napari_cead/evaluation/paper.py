@@ -22,5 +22,5 @@ PAPER_DICE: Mapping[str, float] = {
 PAPER_NOTE = (
     "the Dice that Paolini, Boracchi and Matteucci report for this architecture, for reference only. It was measured "
     "on another data set (BrainMetShare, 419 test slices), and the paper says neither which average it is nor how the "
-    "threshold was chosen, so that it cannot be compared with any column of this table."
+    "threshold was chosen, so it cannot be compared with any column of this table."
 )

@@ -1,4 +1,4 @@
-"""Models over a cohort: its validation patients choose the settings, or the other folds; then others are reported."""
+"""Models over a cohort: validation patients or the other folds choose the settings; then patients are reported."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ from .work import CountJob, MeasureJob, SubjectSpec, count_at, measure_group
 
 @dataclass(frozen=True)
 class Plan:
-    """What holds for all models of an evaluation.
+    """The settings shared by all models of an evaluation.
 
     Attributes:
         sequence: Sequence to use.
@@ -83,7 +83,7 @@ class Outcome:
         rows: Figures by score and rule.
         curves: Dice over thresholds, by score.
         quality: PSNR and SSIM of the healthy slices of the reported patients.
-        nothing: Figures of an empty mask of each patient, of the baseline alone.
+        nothing: Figures of an empty mask for each patient; only for the baseline.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -93,7 +93,7 @@ class Outcome:
 
 
 BASELINE = 0
-"""Number of the baseline of raw intensity: who cannot be read under it is left out altogether."""
+"""Number of the baseline of raw intensity: a patient that is unreadable under it is left out altogether."""
 
 _Figures = dict[tuple[int, str, str], list[PatientFigures]]  # by subject, score and rule
 
@@ -101,19 +101,19 @@ _Figures = dict[tuple[int, str, str], list[PatientFigures]]  # by subject, score
 class Pass:
     """All models over all patients of a cohort, for one sequence.
 
-    What is measured of a patient lies in files below ``folder``, and is not measured again: a pass that was
-    interrupted goes on where it stopped.
+    The measurements of a patient are stored in files below ``folder`` and never repeated: an interrupted pass continues
+    from there.
 
     Args:
-        subjects: What is evaluated, the baselines first, of which the first is raw intensity.
+        subjects: The evaluated subjects, the baselines first, beginning with raw intensity.
         groups: Numbers of the subjects that are in memory together.
-        cards: By number, the card with settings for rules that nobody else can serve.
+        cards: By number, the card with settings for rules without other data.
         cohort: The patients; those that turn out to be broken are skipped from then on.
-        plan: What holds for all models.
-        folder: Where files go.
-        tasks: Who does the work.
+        plan: The settings shared by all models.
+        folder: Folder for the files.
+        tasks: Runs the work.
         steps: Progress.
-        should_stop: Asked between patients.
+        should_stop: Called between patients.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Pass:
         self.cohort, self.plan, self.folder = cohort, plan, folder
         self.tasks, self.steps, self.should_stop = tasks, steps, should_stop
         self._places: dict[Member, str] = {}
-        self._chosen_by: dict[int, int] = {}  # how many validation patients chose the score of a baseline
+        self._chosen_by: dict[int, int] = {}  # number of validation patients that chose a baseline's score
         self._trained_on: dict[tuple[int, str], bool | None] = {}
 
     @property
@@ -144,14 +144,14 @@ class Pass:
 
     @property
     def _open(self) -> tuple[Key, ...]:
-        """The scores of baselines of which one is still to be chosen."""
+        """The scores of baselines that still have to choose one."""
         several = [
             number for number, spec in enumerate(self.subjects) if spec.baseline and len(spec.scores) > 1
         ]
         return tuple(key for key in self.keys if key[0] in several)
 
     def run(self) -> list[Outcome]:
-        """Choose the settings, and count on the reported patients.
+        """Choose the settings, and measure the reported patients.
 
         Raises:
             Cancelled: If ``should_stop`` returned true.
@@ -198,7 +198,7 @@ class Pass:
         keep_cases: bool,
         tag: str,
     ) -> Files:
-        """Measure all patients of a part under all models; return where their cases are."""
+        """Measure all patients of a part under all models; return the files of their cases."""
         members = self.cohort.part(part)
         jobs = [
             (member, group, self._job(member, group, settings, keep_cases, tag))
@@ -261,7 +261,7 @@ class Pass:
         return self._places.get(member, f"{member.part}-{_hash([member.name, str(member.path)])}")
 
     def _records(self, number: int, part: Part, tag: str) -> Iterator[tuple[Member, Measured]]:
-        """Give what was measured under a model, in the order of the patients."""
+        """Yield the measurements under a model, in the order of the patients."""
         for member in self.cohort.part(part):
             file = self._record(member, number, tag)
             if file.exists():
@@ -291,7 +291,7 @@ class Pass:
     # -- choosing ----------------------------------------------------------------------------------------------
 
     def _choose_on_validation(self) -> dict[Key, dict[Rule, Chosen]]:
-        """Return what the rules choose on the validation patients, or else what a card says."""
+        """Return the rules' choices on the validation patients, or else the card's settings."""
         chosen: dict[Key, dict[Rule, Chosen]] = {key: {} for key in self.keys}
         if not self._fixed_rules:
             return chosen
@@ -318,7 +318,7 @@ class Pass:
 
     @property
     def _fixed_rules(self) -> set[Rule]:
-        """The rules that choose before the reported patients are looked at."""
+        """The rules that choose without the reported patients."""
         return set(self.plan.rules) - {"oracle"}
 
     def _settle(self, found: Mapping[Key, Searched]) -> None:
@@ -336,7 +336,7 @@ class Pass:
             self.subjects[number] = replace(spec, scores=(score,))
 
     def _choose_in_folds(self) -> tuple[Files, str, dict[Key, dict[Rule, Chosen]], dict[Key, Searched]]:
-        """Return the cases of the reported patients, and what the rules choose for each fold on all others."""
+        """Return the cases of the reported patients, and the rules' choices for each fold on all others."""
         chosen: dict[Key, dict[Rule, Chosen]] = {key: {} for key in self.keys}
         tag, folds = "look", self.plan.folds
         files = self._measure("test", {}, True, tag)
@@ -366,7 +366,7 @@ class Pass:
             chosen[key][rule] = found or self._known(key, rule)
 
     def _known(self, key: Key, rule: Rule) -> Chosen:
-        """Return the settings of a model's card, or the fixed ones of a baseline, where nobody can choose."""
+        """Return the settings of a model's card, or the fixed ones of a baseline, if no patient can choose."""
         number, score = key
         spec = self.subjects[number]
         if spec.baseline:
@@ -389,7 +389,7 @@ class Pass:
     def _search(
         self, files: Files, groups: Sequence[set[str]], chosen: Mapping[Key, Mapping[Rule, Chosen]]
     ) -> dict[Key, Searched]:
-        """Search the best settings of groups of patients, also among what other rules have chosen."""
+        """Search the best settings of groups of patients, including the choices of other rules."""
         also = {
             key: [
                 *(params for choice in by_rule.values() for params in choice.params),
@@ -406,7 +406,7 @@ class Pass:
         chosen: dict[Key, dict[Rule, Chosen]],
         figures: _Figures,
     ) -> None:
-        """Take the best settings of all reported patients, or what another rule chose where that is better still.
+        """Take the best settings of all reported patients, or another rule's choice if that is even better.
 
         It can be: every fold has settings of its own, and the search has the same for all.
         """
@@ -434,7 +434,7 @@ class Pass:
                 figures[(*key, "oracle")] = figures[(*key, rule)]
 
     def _counted(self, files: Files, chosen: Mapping[Key, Mapping[Rule, Chosen]]) -> _Figures:
-        """Return the figures of each reported patient at what the rules chose for it."""
+        """Return the figures of each reported patient with the rules' choices for it."""
         wanted: dict[str, dict[Path, dict[Rule, PostprocessParams]]] = {}
         for key, by_rule in chosen.items():
             for name, file in files[key]:

@@ -1,10 +1,10 @@
 """Voxel-wise ranking figures of a cohort from counts by score, so that the cohort need not fit into memory.
 
-Scores are float32, and voxels count as tied if their distances from 0, or from 1 where that is nearer, agree in the
-leading 17 binary digits, one part in 65,536: what is compared is as fine for a map that ends at 0.2 as for one that
-ends at 1, and as fine where a map crowds below 1. Scores that really tie stay tied. AUROC is then off by at most half
-the chance that a lesion voxel and another one agree so far without being equal. It and AUPRC, which hangs on the few
-highest scores, are off by less than 1e-5 on the maps of this package.
+Scores are float32, and voxels count as tied if their distances from 0, or from 1 if that is nearer, agree in the
+leading 17 binary digits, one part in 65,536: a map that ends at 0.2 is compared as finely as one that ends at 1 or
+crowds just below it. Equal scores stay tied. The error of AUROC is then at most half the chance that a lesion voxel
+and another one agree this far without being equal. The errors of AUROC and of AUPRC, which depends on the few highest
+scores, are below 1e-5 on the maps of this package.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BINS = 2 * _HALF + 1
 
 @dataclass(frozen=True, eq=False)
 class RankCounts:
-    """How many lesion and other voxels of one patient have which score.
+    """Number of lesion and other voxels of one patient with each score.
 
     Attributes:
         bins: (B,) numbers of the bins that are not empty, increasing.
@@ -47,7 +47,7 @@ class RankCounts:
         """Count the voxels of the brain of one anomaly map in [0, 1]; NaN ranks lowest."""
         scores = np.nan_to_num(anomaly_map[brain].astype(np.float32, copy=False), nan=0).clip(0, 1)
         lesion, high = reference[brain], scores > 0.5
-        near = np.abs(np.where(high, 1 - scores, scores))  # exact; abs, for -0 has a sign bit
+        near = np.abs(np.where(high, 1 - scores, scores))  # exact; abs, because -0 has a sign bit
         bins = np.maximum((near.view(np.uint32) >> _DROPPED).astype(np.int64) - _LOWEST + 1, 0)
         bins = np.where(high, _BINS - 1 - bins, bins)
         found, place, voxels = np.unique(bins, return_inverse=True, return_counts=True)
@@ -57,7 +57,7 @@ class RankCounts:
 
 @dataclass(frozen=True)
 class Ranked:
-    """What a map says of a cohort before any threshold.
+    """The threshold-free figures of a cohort.
 
     Attributes:
         auroc: Area under the ROC curve; NaN if lesion or other voxels are missing.
@@ -71,7 +71,7 @@ class Ranked:
 
 
 def ranked(cohort: Iterable[tuple[RankCounts, Candidates]]) -> Ranked:
-    """Return the figures of a cohort from what was counted of each patient."""
+    """Return the figures of a cohort from the counts of each patient."""
     candidates: list[Candidates] = []
 
     def counts() -> Iterator[RankCounts]:
@@ -95,10 +95,10 @@ def pooled(cohort: Iterable[RankCounts]) -> ScoreHistograms:
 def ranking(histograms: ScoreHistograms) -> tuple[float, float]:
     """Return AUROC and average precision (AUPRC) over the voxels counted.
 
-    These are exactly `metrics.auroc` and `metrics.average_precision` of scores of which those in one bin count as ties.
+    These equal `metrics.auroc` and `metrics.average_precision` exactly, with the scores in one bin counted as ties.
 
     Args:
-        histograms: Lesion and healthy voxels by score, those of all patients added up.
+        histograms: Lesion and healthy voxels by score, added over all patients.
 
     Returns:
         AUROC, NaN if lesion or healthy voxels are missing; average precision, NaN without lesion voxels.

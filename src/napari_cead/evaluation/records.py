@@ -1,4 +1,4 @@
-"""What was measured of a patient, as a file: an evaluation that was interrupted goes on from these."""
+"""The measurements of a patient as files, from which an interrupted evaluation continues."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .results import LesionRecord, PatientFigures
 
 
 def write_record(file: Path, measured: Measured) -> None:
-    """Write everything but the cases, whole or not at all; arrays of many numbers go into a file beside it.
+    """Write everything but the cases, atomically; large arrays go into a file beside it.
 
     Raises:
         OutputError: If it cannot be written.
@@ -57,8 +57,8 @@ def write_record(file: Path, measured: Measured) -> None:
 
 
 def read_record(file: Path) -> Measured:
-    """Read what :func:`write_record` wrote; there are no cases and no ranks in it."""
-    stored = json.loads(file.read_text(encoding="utf-8"))  # NaN and all: nobody else writes these
+    """Read the output of :func:`write_record`; it has no cases and no ranks."""
+    stored = json.loads(file.read_text(encoding="utf-8"))  # includes NaN: only we write these files
     nothing = stored["nothing"]
     return Measured(
         figures={
@@ -78,7 +78,7 @@ def read_record(file: Path) -> Measured:
 
 
 def read_marks(file: Path, score: str) -> tuple[RankCounts, Candidates]:
-    """Read how a reported patient's map ranks its voxels, and what it would mark, from beside its record."""
+    """Read the ranks and candidates of a reported patient's map from the file beside its record."""
     with np.load(_marks(file), allow_pickle=False) as stored:
         parts = [
             {field.name: stored[f"{score}/{field.name}"] for field in fields(kind)}

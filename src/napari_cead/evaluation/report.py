@@ -1,4 +1,4 @@
-"""Writing what an evaluation found: ``results.json``, ``results.csv``, ``per_patient.csv`` and ``table.md``."""
+"""Write the results of an evaluation: ``results.json``, ``results.csv``, ``per_patient.csv`` and ``table.md``."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ COLUMNS: tuple[str, ...] = (
     "method",
     "trained_on_patients",
 )
-"""Columns of ``results.csv``: the averages by their exact names, then their intervals and what else there is."""
+"""Columns of ``results.csv``: the averages by their exact names, then their intervals and the rest."""
 
 
 def write_report(evaluation: Evaluation, out: str | Path) -> tuple[Path, ...]:
-    """Write all files of an evaluation, each of them whole or not at all.
+    """Write all files of an evaluation, each atomically.
 
     Args:
         evaluation: From ``evaluate``.
-        out: Folder, made if it does not exist.
+        out: Folder, created if it does not exist.
 
     Returns:
         ``results.json``, ``results.csv``, ``per_patient.csv``, ``table.md``.
@@ -118,7 +118,7 @@ def described(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def results_csv(evaluation: Evaluation) -> str:
-    """Return one line for each model, score and rule; what is undefined is empty."""
+    """Return one line per model, score and rule; undefined figures are empty."""
     rows = []
     for row in evaluation.rows:
         values = _row_values(evaluation, row)
@@ -140,7 +140,7 @@ def results_csv(evaluation: Evaluation) -> str:
 
 
 def per_patient_csv(evaluation: Evaluation) -> str:
-    """Return one line for each patient under each model, score and rule; what is undefined is empty."""
+    """Return one line per patient, model, score and rule; undefined figures are empty."""
     rows = [
         {
             "model": row.model,
@@ -156,7 +156,7 @@ def per_patient_csv(evaluation: Evaluation) -> str:
 
 
 def _row_values(evaluation: Evaluation, row: Row) -> dict[str, Any]:
-    # Summaries of models are of the first sequence alone.
+    # Summaries of models describe only the first sequence.
     quality = next(
         (
             model.quality

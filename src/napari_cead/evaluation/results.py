@@ -1,4 +1,4 @@
-"""What an evaluation found: one row for each model, score and rule, and which patient was which."""
+"""The results of an evaluation: one row per model, score and rule, and the parts of the split."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SCHEMA_VERSION = 2
 """Version of ``results.json``; 2 added sizes of lesions, HD95, twins, curves and the sequence of a row.
 
 Later files also have ``chosen_by``, ``edge``, ``folds``, ``method``, ``lesion_f1``, ``froc``, ``froc_mean``,
-``healthy_patients`` and ``healthy_ml``, which whoever reads by name need not know."""
+``healthy_patients`` and ``healthy_ml``; a reader that looks keys up by name can ignore them."""
 
 NOTHING = "nothing"
 """Name of the baseline that detects nothing."""
@@ -48,7 +48,7 @@ class PatientFigures:
 
     Attributes:
         name: Name of the patient.
-        counts: Voxels found, wrongly found and missed, slice by slice.
+        counts: True positive, false positive and false negative voxels, slice by slice.
         reference_ml: Volume of the lesion mask in mL.
         detected_ml: Volume of the detected mask in mL.
         lesions: Lesions (26-connected components of the lesion mask).
@@ -56,8 +56,8 @@ class PatientFigures:
         detections: Components of the detected mask.
         false_detections: Components of the detected mask without a lesion voxel.
         lesion_records: The lesions one by one.
-        hd95: 95th percentile Hausdorff distance in mm; NaN where either mask is empty.
-        trained_on: Whether the model was trained on this scan; None if its card does not tell.
+        hd95: 95th percentile Hausdorff distance in mm; NaN if either mask is empty.
+        trained_on: Whether the model was trained on this scan; None if its card does not say.
     """
 
     name: str
@@ -73,7 +73,7 @@ class PatientFigures:
     trained_on: bool | None = None
 
     def as_dict(self) -> dict[str, str | float | int | bool | None]:
-        """Return the figures of the volume by name, without the lesions; Dice is NaN where both masks are empty."""
+        """Return the figures of the volume by name, without the lesions; Dice is NaN if both masks are empty."""
         total = self.counts.total
         return {
             "patient": self.name,
@@ -104,10 +104,10 @@ class Row:
         model: Name of the model, or of a baseline.
         score: Anomaly score; None for the baseline that detects nothing.
         rule: The rule that chose the settings; ``"none"`` for the baseline that detects nothing.
-        params: The settings; None if the rule had nothing to go by, or if the folds have several.
+        params: The settings; None if the rule had no data, or if the folds have several.
         chosen_on: ``"validation patients"``, ``"other folds"``, ``"model card"`` or ``"reported patients"``; empty
             without a choice.
-        note: Why there are no figures, or what they have to be read with.
+        note: The reason for having no figures, or a caveat.
         averages: The averages; None without settings.
         intervals: Bootstrap intervals by name of the average.
         lesion_patients: Patients with lesions among those reported.
@@ -117,22 +117,22 @@ class Row:
         auroc: Area under the ROC curve over the brain voxels of all patients, whatever the rule.
         average_precision: Average precision (AUPRC) over the same voxels.
         patients: Figures of each patient.
-        sequence: The sequence that the model saw.
+        sequence: The sequence given to the model.
         lesion_precision: Share of all detections that are true; NaN without detections.
-        hd95: Mean over patients of the 95th percentile Hausdorff distance in mm, where it is defined; NaN where it
-            never is.
-        hd95_patients: Patients where it is defined: those with lesion and detection.
+        hd95: Mean over patients of the 95th percentile Hausdorff distance in mm, if it is defined; NaN if it never
+            is.
+        hd95_patients: Number of patients with a defined value: those with lesion and detection.
         strata: Lesion-wise sensitivity by size of the lesion.
-        froc: Share of the lesions that are found at each of `metrics.FALSE_POSITIVES` false positives per patient, from
-            the map without post-processing, whatever the rule; empty if that was not measured.
+        froc: Share of the lesions found at each of `metrics.FALSE_POSITIVES` false positives per patient, from
+            the map without post-processing, whatever the rule; empty if not measured.
         healthy_patients: Patients without lesion among those reported.
-        healthy_ml: Mean volume that is detected in them, in mL, all of it false; NaN without such patients.
-        method: What a baseline does; empty for a model.
-        chosen_by: How many patients chose the settings, the fewest of all folds; None if nobody did or a card does not
-            say.
-        edge: ``"lowest"`` or ``"highest"`` where the threshold lies at that end of those tried, beyond which a better
+        healthy_ml: Mean volume detected in them, in mL, all of it false; NaN without such patients.
+        method: Method of a baseline; empty for a model.
+        chosen_by: Number of patients that chose the settings, the fewest of all folds; None if none did or a card does
+            not say.
+        edge: ``"lowest"`` or ``"highest"`` if the threshold lies at that end of those tried, beyond which a better
             one may lie.
-        folds: The settings of each fold; empty without folds, or where a card chose.
+        folds: The settings of each fold; empty without folds, or if a card chose.
     """
 
     model: str
@@ -180,24 +180,24 @@ class Row:
 
     @property
     def threshold(self) -> str:
-        """The threshold for a reader, from the lowest to the highest of all folds."""
+        """The threshold as text, from the lowest to the highest of all folds."""
         values = sorted({params.threshold for params in self.settings})
         ends = [_threshold(value) for value in (values[:1] + values[-1:] if len(values) > 1 else values)]
         return "–".join(dict.fromkeys(ends))
 
     @property
     def chosen(self) -> str:
-        """What the settings were chosen on, by how many patients, and whether at the edge; empty without a choice."""
+        """The data that chose the settings, the number of patients, and any edge; empty without a choice."""
         return chosen_by(self.chosen_on, self.chosen_by, self.edge)
 
     @property
     def optimistic(self) -> bool:
-        """Whether the settings were chosen on the patients that are reported."""
+        """Whether the reported patients themselves chose the settings."""
         return self.rule == "oracle"
 
     @property
     def trained_on(self) -> tuple[str, ...] | None:
-        """Names of the reported patients that the model was trained on; None if it is not known of all, nor of any."""
+        """Names of the reported patients that the model was trained on; None if unknown for some and true for none."""
         found = tuple(patient.name for patient in self.patients if patient.trained_on)
         known = self.patients and all(patient.trained_on is not None for patient in self.patients)
         return found if found or known else None
@@ -231,15 +231,15 @@ class Row:
             rule: The rule that chose the settings.
             params: The settings.
             patients: Figures of each patient at these settings.
-            chosen_on: What the settings were chosen on.
-            chosen_by: How many patients chose them.
-            edge: At which end of the thresholds tried the threshold lies.
+            chosen_on: The data that chose the settings.
+            chosen_by: Number of patients that chose them.
+            edge: The end of the thresholds tried at which the threshold lies.
             folds: The settings of each fold.
-            note: What the figures have to be read with.
+            note: A caveat for the figures.
             ranking: AUROC and average precision.
             froc: Sensitivity at each of `metrics.FALSE_POSITIVES`.
-            method: What a baseline does.
-            sequence: The sequence that the model saw.
+            method: Method of a baseline.
+            sequence: The sequence given to the model.
             resamples: Resamples of the bootstrap.
             seed: Seed of the bootstrap.
         """
@@ -282,12 +282,12 @@ class Row:
 
 
 def chosen_by(chosen_on: str, patients: int | None, edge: str = "") -> str:
-    """Return for a reader what settings were chosen on.
+    """Return the data that chose the settings, as text.
 
     Args:
-        chosen_on: What they were chosen on; empty without a choice.
-        patients: How many patients chose, if that is known.
-        edge: At which end of the thresholds tried the threshold lies.
+        chosen_on: The data that chose them; empty without a choice.
+        patients: Number of patients that chose, if known.
+        edge: The end of the thresholds tried at which the threshold lies.
     """
     several = "" if patients == 1 else "s"
     words = {
@@ -300,7 +300,7 @@ def chosen_by(chosen_on: str, patients: int | None, edge: str = "") -> str:
 
 
 def _threshold(value: float) -> str:
-    """Return a threshold for a reader; one below 1 never reads as 1, above which nothing is."""
+    """Return a threshold as text; one below 1 never reads as 1, which no score exceeds."""
     short = f"{value:.4g}"
     return short if float(short) < 1 or value >= 1 else f"{value:.9g}"
 
@@ -315,10 +315,10 @@ class Twins:
         score: Anomaly score of both.
         rule: The rule that chose the settings of each.
         average: Name of the average.
-        difference: Average of the model minus that of the twin; NaN where either is undefined.
+        difference: Average of the model minus that of the twin; NaN if either is undefined.
         interval: Paired 95 % bootstrap interval over patients.
         patients: Patients that both have.
-        sequence: The sequence that both saw.
+        sequence: The sequence given to both.
     """
 
     model: str
@@ -334,17 +334,17 @@ class Twins:
 
 @dataclass(frozen=True)
 class Curve:
-    """Dice of one model, score and sequence over the threshold, over the reported patients.
+    """Dice of one model, score and sequence over the threshold, for the reported patients.
 
     Attributes:
         model: Name of the model.
         score: Anomaly score.
-        sequence: The sequence that the model saw.
+        sequence: The sequence given to the model.
         thresholds: Thresholds of the curve without post-processing.
         raw_dice_pooled: ``dice_pooled`` at each of them, without post-processing.
         processed_thresholds: Thresholds of the curve with post-processing; empty if none was searched.
         processed_dice_patient: ``dice_patient`` at each of them, with the paper's morphology.
-        patients: Patients that the curves are over.
+        patients: Number of patients of the curves.
     """
 
     model: str
@@ -359,19 +359,19 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class SlicePicture:
-    """A slice to look at, on the model's grid.
+    """An example slice on the model's grid.
 
     Attributes:
         model: Name of the model.
         score: Anomaly score.
         rule: The rule that chose the settings.
-        sequence: The sequence that the model saw.
-        kind: Which slice of the reported ones it is by its Dice.
+        sequence: The sequence given to the model.
+        kind: Its rank among the reported slices by Dice.
         patient: Name of the patient.
         slice: Index of the slice in the patient.
         dice: Dice of the slice.
-        input: What the network saw (Y, X) float32 in [0, 1].
-        reconstruction: What it made of it (Y, X) float32 in [0, 1].
+        input: The network's input (Y, X) float32 in [0, 1].
+        reconstruction: Its reconstruction (Y, X) float32 in [0, 1].
         anomaly_map: The anomaly (Y, X) float32 in [0, 1].
         mask: The detected mask (Y, X) bool.
         reference: The lesion mask (Y, X) bool.
@@ -396,14 +396,14 @@ class SlicePicture:
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """A model that was evaluated.
+    """An evaluated model.
 
     Attributes:
         name: Its name in the rows.
         architecture: Name of its architecture, one of the paper's eight or another.
-        folder: Where it lies.
+        folder: Its folder.
         sha256: Checksum of the weights.
-        device: Where it ran.
+        device: The device it ran on.
         quality: Means over the healthy slices of the reported patients, of the first sequence: ``psnr``,
             ``psnr_brain``, ``ssim`` and the number of ``slices``.
     """
@@ -422,9 +422,9 @@ class SkippedPatient:
 
     Attributes:
         name: Name of the patient.
-        path: Where it lies.
+        path: Its path.
         part: Part of the split, empty if the split does not name it.
-        reason: Why.
+        reason: The reason.
     """
 
     name: str
@@ -443,17 +443,17 @@ class Evaluation:
         split: Split file or store; None without a split.
         seed: Seed of the bootstrap.
         resamples: Resamples of the bootstrap.
-        quantile: Quantile of rule ``healthy-quantile`` if one was asked for; None: that of each kind of model.
+        quantile: Quantile of rule ``healthy-quantile`` if one was given; None: that of each kind of model.
         rows: Figures by model, score and rule, baselines last.
         models: The models.
-        parts: Names of the patients of each part; skipped ones are not among them.
+        parts: Names of the patients of each part, without the skipped ones.
         skipped: Patients left out, with the reason.
-        warnings: What was assumed, and what the figures have to be read with.
+        warnings: Assumptions, and caveats for the figures.
         versions: Versions of the packages that the figures depend on.
-        sequences: All sequences evaluated; empty: ``sequence`` alone.
+        sequences: All sequences evaluated; empty: only ``sequence``.
         twins: Context-encoding models beside their twins.
         curves: Dice over the threshold.
-        pictures: Slices to look at; they are in no table.
+        pictures: Example slices; they are in no table.
         folds: Names of the patients of each fold, whose settings the others chose; empty without folds.
         preparation: What was done to each scan first: see ``Preparation.as_dict``.
     """
@@ -479,14 +479,14 @@ class Evaluation:
 
     @property
     def choosers(self) -> int:
-        """How many patients chose by their lesion masks, see :func:`choosers`."""
+        """Number of patients that chose by their lesion masks, see :func:`choosers`."""
         return choosers(self.rows)
 
 
 def choosers(rows: Sequence[Row]) -> int:
-    """Return how many patients chose settings by their lesion masks: the fewest of all rows that they chose for.
+    """Return the number of patients that chose settings by their lesion masks: the fewest of all rows concerned.
 
-    Validation patients without a lesion in any of them choose nothing, nor do those without a mask: then it is 0, and
+    Validation patients choose nothing if none of them has a lesion, nor do those without a mask: then it is 0, and
     rows of rule `validation` have the settings of a card.
     """
     own = (

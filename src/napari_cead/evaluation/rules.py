@@ -1,11 +1,11 @@
 """Named rules that choose the settings of the post-processing.
 
-- `healthy-quantile`: the threshold that lets ``1 - quantile`` of the brain voxels of healthy slices of validation
-  patients through, with the paper's morphology. It needs to know which slices are healthy, and no lesion masks.
+- `healthy-quantile`: the threshold that lets through ``1 - quantile`` of the brain voxels of healthy slices of
+  validation patients, with the paper's morphology. It needs to know which slices are healthy, but no lesion masks.
 - `validation`: the threshold and morphology with the best ``dice_patient`` of validation patients, after
   post-processing.
-- `oracle`: the same search on the very patients that are then reported, which also tries what every other rule has
-  chosen. Optimistic: a bound on the ``dice_patient`` of the other rules, not a result.
+- `oracle`: the same search on the reported patients themselves, which also tries the choices of every other rule.
+  Optimistic: a bound on the ``dice_patient`` of the other rules, not a result.
 
 The same rules and the same candidates (`candidates`) serve models, their cards and the baselines.
 """
@@ -45,11 +45,11 @@ QUANTILE = 0.99
 """Share of the healthy brain voxels that rule `healthy-quantile` keeps below the threshold."""
 
 QUANTILE_OF_DENOISERS = 0.997
-"""The same for models that repair what was corrupted: they leave most of a healthy brain alone, and 1 % of it would be
-more than most lesions have."""
+"""The same for models that repair corrupted slices: they leave most of a healthy brain alone, and 1 % of it would be
+larger than most lesions."""
 
 FEW = 10
-"""Patients that should choose by their lesion masks, at least: what is best for fewer is much a matter of chance."""
+"""Smallest number of patients that should choose by their lesion masks: with fewer, chance decides much."""
 
 Progress = Callable[[int, int], None]
 Stop = Callable[[], bool]
@@ -62,7 +62,7 @@ class Choice:
     Attributes:
         params: The settings.
         dice_patient: Mean over the searched patients of the Dice of the volume, at these settings.
-        edge: At which end of the thresholds tried its threshold lies; empty inside.
+        edge: The end of the thresholds tried at which its threshold lies; empty inside.
     """
 
     params: PostprocessParams
@@ -71,10 +71,10 @@ class Choice:
 
 
 def rule_order(choosers: int) -> tuple[Rule, ...]:
-    """Return the rules, the one to compare models by first: `validation` if enough patients chose by their masks.
+    """Return the rules, the one for comparing models first: `validation` if enough patients chose by their masks.
 
     Args:
-        choosers: Patients that chose by their lesion masks; what is on a card was chosen by none of them.
+        choosers: Patients that chose by their lesion masks; they did not choose the settings on a card.
     """
     first: tuple[Rule, Rule] = ("validation", "healthy-quantile")
     return (*(first if choosers >= FEW else reversed(first)), "oracle")
@@ -83,8 +83,8 @@ def rule_order(choosers: int) -> tuple[Rule, ...]:
 def quantile_of(card: ModelCard) -> float:
     """Return the share of the healthy brain voxels that rule `healthy-quantile` keeps below a model's threshold.
 
-    It is the one that the thresholds on its card were chosen with, so that the rule means the same for a model
-    everywhere; for a model that is not calibrated yet the usual one.
+    It is the share that chose the thresholds on its card, so the rule means the same for a model everywhere; for a
+    model without calibration it is the usual one.
     """
     calibration = card.training.get("calibration")
     recorded = calibration.get("healthy_quantile") if isinstance(calibration, dict) else None
@@ -106,14 +106,14 @@ def choose(
 
     Args:
         rule: One of `RULES`.
-        cases: Validation patients; for `oracle` the patients that are reported.
-        quantile: Share of the healthy brain voxels that lie below the threshold of `healthy-quantile`.
-        also: Settings that a search tries as well; for `oracle` those that the other rules have chosen.
-        on_progress: Called with (patients done, patients in all) during a search.
-        should_stop: Asked between patients of a search.
+        cases: Validation patients; for `oracle` the reported patients.
+        quantile: Share of the healthy brain voxels below the threshold of `healthy-quantile`.
+        also: Additional settings for a search; for `oracle` the choices of the other rules.
+        on_progress: Called with (patients done, total patients) during a search.
+        should_stop: Called between patients of a search.
 
     Returns:
-        The settings; None where the rule has nothing to go by: no healthy slice, or no patient with lesions.
+        The settings; None if the rule has no data: no healthy slice, or no patient with lesions.
 
     Raises:
         ParameterError: If the rule is unknown or the quantile not in [0, 1].
@@ -169,16 +169,16 @@ def search(
 ) -> Choice | None:
     """Return the settings with the highest ``dice_patient`` after post-processing; None without a lesion.
 
-    First the thresholds of `coarse_thresholds` with each of the morphologies, and what other rules have chosen; then
-    the thresholds between the neighbours of the best. Of several best settings the first wins: the paper's morphology,
-    then the lowest threshold.
+    It first tries the thresholds of `coarse_thresholds` with each of the morphologies, and the choices of other rules;
+    then the thresholds between the neighbours of the best. Of several best settings the first wins: the paper's
+    morphology, then the lowest threshold.
 
     Args:
-        cases: Patients; unlabelled ones are passed over. As many are unpacked at a time as there are processors.
-        also: Settings to try as well: with what other rules have chosen, none of them is better.
+        cases: Patients; unlabelled ones are skipped. As many are unpacked at a time as there are processors.
+        also: Additional settings: with the choices of other rules, none of them is better.
         morphologies: Radii and areas to try.
-        on_progress: Called with (patients done, patients in all), which counts each patient once.
-        should_stop: Asked between patients.
+        on_progress: Called with (patients done, total patients), which counts each patient once.
+        should_stop: Called between patients.
 
     Raises:
         Cancelled: If ``should_stop`` returned true.
@@ -208,7 +208,7 @@ def joined(
     fine: Sequence[PostprocessParams],
     more: Sequence[NDArray[np.float64]],
 ) -> tuple[list[PostprocessParams], list[NDArray[np.float64]]]:
-    """Return the settings of both passes, those first that win a tie, with the Dice of each patient at them."""
+    """Return the settings of both passes in order of priority, with the Dice of each patient with them."""
     place = {params: index for index, params in reversed(list(enumerate([*coarse, *fine])))}
     grid = merged(coarse, fine)
     order = [place[params] for params in grid]
@@ -225,8 +225,8 @@ def best_of(
 
     Args:
         grid: The settings.
-        dice: Of each labelled patient, its Dice at each of the settings; one of them has a lesion.
-        thresholds: Those of the first pass, to say whether the choice lies at an end of them.
+        dice: For each labelled patient, its Dice with each of the settings; at least one of them has a lesion.
+        thresholds: Those of the first pass, to see whether the choice lies at an end of them.
     """
     means = means_over(grid, dice)
     best = int(np.argmax(np.nan_to_num(means, nan=-1.0)))
@@ -235,7 +235,7 @@ def best_of(
 
 
 def means_over(grid: Sequence[PostprocessParams], dice: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return ``dice_patient`` at each of the settings; NaN where both masks are empty in all patients."""
+    """Return ``dice_patient`` with each of the settings; NaN if both masks are empty in all patients."""
     total, defined = np.zeros(len(grid)), np.zeros(len(grid))
     for values in dice:  # in the order of the patients: the last bits of a sum depend on it
         total += np.nan_to_num(values)
@@ -251,13 +251,13 @@ def _measured(
     on_progress: Progress | None,
     should_stop: Stop | None,
 ) -> list[NDArray[np.float64]]:
-    """Return the Dice of each labelled case at each of the settings."""
+    """Return the Dice of each labelled case with each of the settings."""
 
     def measured(case: Case) -> NDArray[np.float64] | None:
         return None if case.reference is None else case.dice(grid)
 
     found = []
-    # OpenCV works without the interpreter's lock; as many maps are unpacked as there are processors.
+    # OpenCV releases the interpreter's lock; as many maps are unpacked as there are processors.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
             for done, dice in enumerate(pool.map(measured, cases), start=1):

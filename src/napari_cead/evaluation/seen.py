@@ -1,4 +1,4 @@
-"""What is said of rows whose patients the model was trained on: their figures are too good."""
+"""Warnings about rows with patients that the model was trained on: their figures are too good."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from .results import Row
 
 _NAMED = 3
-"""Patients that are named; of more the number is enough."""
+"""Number of patients that are named; beyond it the number is enough."""
 
 
 def mark_of(row: Row) -> str:
@@ -30,5 +30,5 @@ def trained_on_warnings(rows: Sequence[Row]) -> list[str]:
 
 
 def not_known(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Return the models of which it is not known whether they were trained on the reported patients."""
+    """Return the models that may or may not have been trained on the reported patients."""
     return tuple(dict.fromkeys(row.model for row in rows if row.patients and row.trained_on is None))

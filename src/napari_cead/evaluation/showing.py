@@ -1,4 +1,4 @@
-"""Slices to look at: for each model, where it does best, where worst, and one in between."""
+"""Example slices: for each model its best, its worst, and one in between."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Kind = Literal["best", "median", "worst"]
 
 @dataclass(frozen=True)
 class Wanted:
-    """A slice that is to be shown.
+    """A slice to show.
 
     Attributes:
-        kind: Which one it is.
+        kind: Best, median or worst.
         slice: Its index in the patient.
         dice: Its Dice.
     """
@@ -50,8 +50,8 @@ class PictureJob:
         score: Anomaly score.
         rule: The rule that chose the settings.
         params: The settings.
-        slices: What to show.
-        file: Where it goes.
+        slices: The slices to show.
+        file: File for the result.
     """
 
     subject: SubjectSpec
@@ -77,14 +77,14 @@ def picture_jobs(
 ) -> list[PictureJob]:
     """Choose best, median and worst lesion slice by Dice for each model, under its first score and rule.
 
-    Never under rule `oracle`: its masks are no example of what a user would see.
+    Never under rule `oracle`: its masks do not represent what a user would see.
 
     Args:
         rows: All rows of one sequence.
         subjects: The models, without the baselines.
         members: The reported patients by name.
         png_spacing: (z, y, x) in mm of PNG slices.
-        folder: Where pictures go.
+        folder: Folder for the pictures.
         choosers: See :func:`~napari_cead.evaluation.rules.rule_order`.
         folds: By name, the fold of a patient.
     """
@@ -119,7 +119,7 @@ def _row(rows: Sequence[Row], subject: SubjectSpec, rules: Sequence[str]) -> Row
 
 
 def _chosen(row: Row, members: Mapping[str, Member]) -> list[tuple[str, Wanted]]:
-    """Return patient and slice: among equally bad ones the largest lesion is the worst."""
+    """Return patient and slice: among equally bad slices, the one with the largest lesion is the worst."""
     found = []
     for patient in row.patients:
         counts, member = patient.counts, members.get(patient.name)
@@ -140,12 +140,12 @@ def _chosen(row: Row, members: Mapping[str, Member]) -> list[tuple[str, Wanted]]
 def take_pictures(
     jobs: Sequence[PictureJob], tasks: Tasks, should_stop: Stop | None = None
 ) -> list[SlicePicture]:
-    """Take the pictures, those of one model after the other. One that cannot be taken is left out.
+    """Take the pictures, one model after the other. Pictures that fail are left out.
 
     Args:
         jobs: From :func:`picture_jobs`.
-        tasks: Who does the work.
-        should_stop: Asked between patients.
+        tasks: Runs the work.
+        should_stop: Called between patients.
 
     Raises:
         Cancelled: If ``should_stop`` returned true.
@@ -161,10 +161,10 @@ def take_pictures(
 
 
 def take(job: PictureJob) -> None:
-    """Detect in one patient again and keep the slices that are to be shown.
+    """Run the detection of one patient again and keep the slices to show.
 
     Raises:
-        PatientError: If the patient cannot be used any more.
+        PatientError: If the patient can no longer be used.
         OutputError: If they cannot be written.
     """
     if job.file.exists():

@@ -1,4 +1,4 @@
-"""Which patients of a cohort choose the thresholds and which are reported."""
+"""Split a cohort: the patients that choose the thresholds and those that are reported."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Member:
         name: Name of the patient.
         path: Folder or file of the patient.
         part: Part of the split.
-        slices: The patient's slices that belong to the part; None: all.
-        preparation: What is done to the scan first.
+        slices: The patient's slices in the part; None: all.
+        preparation: Preparation of the scan.
     """
 
     name: str
@@ -48,10 +48,10 @@ class Split:
         source: Split file or store; None: all patients are reported.
         sequence: Sequence to use.
         png_spacing: (z, y, x) in mm of PNG slices.
-        members: Patients in the order of their paths; under a split by slice one may be in several parts.
+        members: Patients in the order of their paths; with a split by slice one may be in several parts.
         unassigned: Name and path of the patients of the cohort that the split does not name.
         assume_healthy: Whether slices of unlabelled patients count as healthy, as in the store.
-        warnings: What does not fit.
+        warnings: Inconsistencies.
     """
 
     source: Path | None
@@ -63,7 +63,7 @@ class Split:
     warnings: tuple[str, ...] = ()
 
     def prepared(self, preparation: Preparation) -> Split:
-        """Return the same split with what is done to each scan first."""
+        """Return the same split with the preparation of each scan."""
         members = tuple(replace(member, preparation=preparation) for member in self.members)
         return replace(self, members=members)
 
@@ -79,12 +79,12 @@ def split_cohort(
     sequence: str | None = None,
     png_spacing: tuple[float, float, float] | None = None,
 ) -> Split:
-    """Find the patients of a cohort and the part of the split that each is in.
+    """Find the patients of a cohort and their parts of the split.
 
     Args:
         cohort: Folder whose descendants are patients, or one patient.
         split: Split file (see :func:`~napari_cead.training.splits.read_split`) or prepared store. None: all patients
-            are test patients. Two patients of one name are told apart by their paths in the cohort
+            are test patients. Two patients with the same name are distinguished by their paths in the cohort
             (``a/Mets_001``).
         sequence: Sequence to use; None: that of the store, else FLAIR.
         png_spacing: (z, y, x) in mm of PNG slices; None: that of the store, else the default.
@@ -111,12 +111,12 @@ def split_cohort(
 
 
 def folds_of(names: Iterable[str], count: int, seed: int = 0) -> dict[str, int]:
-    """Put every patient into one fold, at random but repeatably; visits of one person stay together.
+    """Assign every patient to one fold, at random but repeatably; visits of one person stay together.
 
     Args:
         names: Names of the patients; their order does not matter.
         count: Number of folds.
-        seed: Of the draw.
+        seed: Seed of the draw.
 
     Raises:
         ParameterError: If there are fewer than two folds, or fewer persons than folds.
@@ -133,7 +133,7 @@ def folds_of(names: Iterable[str], count: int, seed: int = 0) -> dict[str, int]:
 
 
 def _person(name: str) -> str:
-    """Return the person whom a patient's name is of: BIDS has a name for each visit."""
+    """Return the person of a patient's name: BIDS has a name for each visit."""
     found = re.search(r"(?:^|[/_])(sub-[A-Za-z0-9]+)", name)
     return found[1] if found else name
 
@@ -145,7 +145,7 @@ def _patients(cohort: Path, sequence: str) -> dict[str, Path]:
     places = list(find_patients(cohort))
     if not places:
         what = "there are no patients in this folder" if cohort.is_dir() else "there is no such folder"
-        raise PatientNotFoundError(what, file=cohort, mend="give a folder that holds patients")
+        raise PatientNotFoundError(what, file=cohort, mend="give a folder with patients")
     return unique_names(cohort, [place for place in places if shows(place, sequence)], None)
 
 
@@ -171,7 +171,7 @@ def _of_store(
         for part in PARTS:
             rows = [row for row, found in enumerate(stored.parts) if found == part]
             if rows:
-                # All slices in one part is the split by patient: slices without brain then belong to it too.
+                # All slices in one part means a split by patient: slices without brain then belong to it too.
                 slices = (
                     None if len(rows) == len(stored.parts) else tuple(stored.numbers[row] for row in rows)
                 )
@@ -194,7 +194,7 @@ def _by_slice(store: SliceStore) -> tuple[str, ...]:
     if store.split_kind != "slice":
         return ()
     return (
-        "the split is by slice: training, validation and test share patients, so that the figures are optimistic",
+        "the split is by slice: training, validation and test share patients, so the figures are optimistic",
     )
 
 

@@ -1,4 +1,4 @@
-"""How a model's residual varies from place to place on healthy slices: maps of its mean and standard deviation."""
+"""Spatial variation of a model's residual on healthy slices: maps of its mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ SMOOTHING = 2.0
 """Sigma in pixels of the Gaussian over which the moments of neighbouring pixels are pooled."""
 
 MIN_STD = 0.01
-"""Floor of the standard deviation: two and a half grey levels of 8 bits."""
+"""Floor of the standard deviation: 2.5 grey levels of 8 bits."""
 
-_MIN_SLICES = 1.0  # pooled slices below which a pixel takes the values of the whole brain
+_MIN_SLICES = 1.0  # with fewer pooled slices, a pixel takes the values of the whole brain
 
 
 class HealthyStatistics:
@@ -33,11 +33,11 @@ class HealthyStatistics:
         self._sums += (brain.sum(axis=0), residual.sum(axis=0), np.square(residual).sum(axis=0))
 
     def maps(self) -> dict[str, NDArray[np.float32]]:
-        """Return ``residual_mean`` and ``residual_std`` (S, S); nothing if no brain pixel was added.
+        """Return ``residual_mean`` and ``residual_std`` (S, S); empty if no brain pixel was added.
 
         They are moments over the slices and over a small Gaussian neighbourhood, so that a pixel's own noise does
-        not stand in for its statistics. Pixels that no brain comes near take the moments of all brain pixels, and
-        the standard deviation is at least `MIN_STD`.
+        not replace its statistics. Pixels far from any brain take the moments of all brain pixels, and the standard
+        deviation is at least `MIN_STD`.
         """
         total = self._sums.sum(axis=(1, 2))
         if not total[0]:

@@ -1,10 +1,10 @@
-"""Lesions by their size: how many of the small ones and how many of the large ones were found.
+"""Lesion-wise sensitivity by size of the lesion.
 
-The size of a lesion is the diameter of the ball that has its volume; where a patient has a single slice, that of the
-disk that has its area. Matching is that of :mod:`~napari_cead.metrics.lesions`.
+The size of a lesion is the diameter of the ball with its volume; for a patient with a single slice, that of the disk
+with its area. Matching is that of :mod:`~napari_cead.metrics.lesions`.
 
-Policy: the sensitivity of a size without lesions is NaN. Its interval is None where fewer than two patients hold
-lesions of that size.
+Policy: the sensitivity of a size without lesions is NaN. Its interval is None if fewer than two patients have lesions
+of that size.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class LesionRecord:
     """One lesion of the reference.
 
     Attributes:
-        diameter_mm: Diameter of the ball of its volume, or of the disk of its area where the patient has one slice.
+        diameter_mm: Diameter of the ball of its volume, or of the disk of its area if the patient has one slice.
         volume_mm3: Its volume.
         overlap_mm3: The volume that was detected.
         found: Whether at least one of its voxels was detected.
@@ -43,10 +43,10 @@ class Size:
     """A range of diameters.
 
     Attributes:
-        label: Name to read.
+        label: Display name.
         column: Name in the columns of a table.
-        low_mm: Smallest diameter that belongs to it.
-        high_mm: Smallest diameter that is too large for it.
+        low_mm: Smallest diameter of the range.
+        high_mm: End of the range, not part of it.
     """
 
     label: str
@@ -61,7 +61,7 @@ SIZES: tuple[Size, ...] = (
     Size("10–20 mm", "10_20", 10.0, 20.0),
     Size("> 20 mm", "gt20", 20.0, math.inf),
 )
-"""Ranges of diameters, closed on the left: a lesion of exactly 5 mm is one of 5–10 mm, one of 20 mm one of > 20 mm."""
+"""Ranges of diameters, closed on the left: a lesion of exactly 5 mm is in 5–10 mm, one of 20 mm in > 20 mm."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ class SizeStratum:
 
     Attributes:
         label: Name of the size.
-        low_mm: Smallest diameter that belongs to it.
-        high_mm: Smallest diameter that is too large for it; infinite for the last.
+        low_mm: Smallest diameter of the range.
+        high_mm: End of the range, not part of it; infinite for the last.
         lesions: Lesions of that size.
-        found: How many of them were found.
-        sensitivity: Share of them that was found; NaN without lesions.
+        found: Number of them that were found.
+        sensitivity: Share of them that were found; NaN without lesions.
         interval: 95 % bootstrap interval over patients.
     """
 
@@ -88,13 +88,13 @@ class SizeStratum:
 
 
 def diameter_mm(volume_mm3: float, spacing: Sequence[float], slices: int) -> float:
-    """Return the diameter that stands for the size of a lesion, in mm.
+    """Return the diameter that represents the size of a lesion, in mm.
 
     Args:
         volume_mm3: Volume of the lesion.
         spacing: Size of a voxel (z, y, x) in mm.
-        slices: Slices of the patient. With a single one, the depth of a lesion is not known: then it is the diameter
-            of the disk that has its area.
+        slices: Slices of the patient. With a single one, the depth of a lesion is unknown: then it is the diameter
+            of the disk with its area.
 
     Example:
         >>> round(diameter_mm(4 / 3 * math.pi * 5**3, (1, 1, 1), slices=150), 9)
@@ -106,7 +106,7 @@ def diameter_mm(volume_mm3: float, spacing: Sequence[float], slices: int) -> flo
 
 
 def lesion_records(match: LesionMatch, spacing: Sequence[float], slices: int) -> tuple[LesionRecord, ...]:
-    """Return what is kept of each lesion of a patient.
+    """Return the record of each lesion of a patient.
 
     Args:
         match: From ``match_lesions`` with the same three spacings.

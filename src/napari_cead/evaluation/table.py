@@ -60,30 +60,30 @@ def _head(evaluation: Evaluation) -> list[str]:
         + f"; {len(evaluation.skipped)} patients skipped.",
         "",
         "`dice_patient` is the mean over patients of the Dice of the volume, `dice_pooled` the Dice of all voxels, "
-        "`dice_lesion_slices` the mean over slices that hold lesion; `dice_all_slices` counts slices without lesion "
-        "and detection as 1, so that a detector that finds nothing scores high. In brackets: 95 % bootstrap "
-        f"intervals over patients ({evaluation.resamples} resamples). Rows of rule `oracle` are optimistic: their "
-        "settings were chosen on the very patients that are reported. They are a bound on the `dice_patient` of the "
-        "other rules, and on no other figure. FP mL, healthy: what is marked in a patient without lesion, all of it "
-        "false (– where there is none).",
+        "`dice_lesion_slices` the mean over slices with lesion; `dice_all_slices` counts slices without lesion "
+        "and detection as 1, so a detector that finds nothing scores high. In brackets: 95 % bootstrap "
+        f"intervals over patients ({evaluation.resamples} resamples). Rows of rule `oracle` are optimistic: the "
+        "reported patients themselves chose their settings. They are a bound on the `dice_patient` of the "
+        "other rules, and on no other figure. FP mL, healthy: the volume marked in a patient without lesion, all of it "
+        "false (– without such patients).",
         *(["", few] if (few := few_choosers(evaluation)) else []),
     ]
 
 
 def few_choosers(evaluation: Evaluation) -> str:
-    """Return the sentence for an evaluation whose settings rest on few lesion masks; empty for others."""
+    """Return the sentence for an evaluation with settings chosen on few lesion masks; empty for others."""
     number = evaluation.choosers
     if number >= FEW or not any(row.rule == "validation" for row in evaluation.rows):
         return ""
     if not number:
         return (
-            "No validation patient chose settings by a lesion mask: those of rule `validation` are of the models' "
-            "cards, as far as they have any, and the rule to compare by is `healthy-quantile`."
+            "No validation patient chose settings by a lesion mask: those of rule `validation` come from the models' "
+            "cards, if they have any, and the rule to compare by is `healthy-quantile`."
         )
     patients = "1 patient" if number == 1 else f"{number} patients"
     return (
         f"The settings of rule `validation` were chosen on the lesion masks of {patients}, fewer than {FEW}: they are "
-        "much a matter of chance, and the rule to compare by is `healthy-quantile`."
+        "largely a matter of chance, and the rule to compare by is `healthy-quantile`."
     )
 
 
@@ -124,7 +124,7 @@ def _figures(evaluation: Evaluation) -> list[str]:
 
 
 def _baselines(evaluation: Evaluation) -> list[str]:
-    """Say what each baseline does; the score of a row says which of several was taken."""
+    """Describe the method of each baseline; the score of a row shows which of several was used."""
     methods = {(row.model, row.score or "–"): row.method for row in evaluation.rows if row.method}
     if not methods:
         return []
@@ -141,7 +141,7 @@ def _ranking(evaluation: Evaluation) -> list[str]:
     if not found:
         return []
     return [
-        "From the maps without post-processing, whatever the rule. FROC: share of the lesions found at so many false "
+        "From the maps without post-processing, whatever the rule. FROC: share of the lesions found at the given false "
         "positives per patient under one threshold for all patients, and the mean of the seven; candidates are the "
         "connected components of the brightest tenth of each brain at every threshold.",
         "",
@@ -209,10 +209,10 @@ def _sizes(evaluation: Evaluation) -> list[str]:
     if not shown:
         return []
     return [
-        "Share of the lesions that were found, by the diameter of the ball of the lesion's volume (of the disk of its "
-        "area where a patient has one slice), with its interval and the numbers. `lesion_precision` is the share of "
+        "Share of the lesions found, by the diameter of the ball of the lesion's volume (of the disk of its "
+        "area if a patient has one slice), with its interval and the numbers. `lesion_precision` is the share of "
         "the detections that touch a lesion. HD95 is the mean of the 95th percentile Hausdorff distance over the "
-        "patients that have both lesion and detection; their number stands beside it.",
+        "patients with both lesion and detection; their number is beside it.",
         "",
         *_lines(
             (
@@ -266,10 +266,11 @@ def _twins(evaluation: Evaluation) -> list[str]:
             )
         )
     return [
-        "What context encoding adds: the figure of the model minus that of its twin, the same network trained without "
-        "it, over the patients that both have. The intervals are paired: every resample draws the same patients for "
-        "both. An interval that holds 0 leaves open which of the two is better; one that does not is about these two "
-        "trainings, for another seed is not in it. Nothing is corrected for the number of comparisons.",
+        "The effect of context encoding: the figure of the model minus that of its twin, the same network trained "
+        "without it, over the patients that both have. The intervals are paired: every resample draws the same "
+        "patients for both. An interval that contains 0 leaves open which of the two is better; one that does not is "
+        "about these two trainings and excludes the variation between seeds. Nothing is corrected for the number of "
+        "comparisons.",
         "",
         *_lines(
             (
@@ -295,7 +296,7 @@ def _parts(evaluation: Evaluation) -> list[str]:
     if not any(evaluation.parts.values()):
         return []
     return [
-        "Which patient was which; skipped ones are not among them.",
+        "The patients of each part, without the skipped ones.",
         "",
         *(f"- {part} ({len(names)}): {', '.join(names) or '–'}" for part, names in evaluation.parts.items()),
     ]
@@ -311,13 +312,13 @@ def _trained_on(evaluation: Evaluation) -> list[str]:
     if not models:
         return []
     return [
-        f"Not known of {', '.join(models)}: the card does not tell on which scans it, or a model it was fine-tuned "
-        "from, was trained."
+        f"Not known for {', '.join(models)}: the card does not say which scans the model, or a base model, was "
+        "trained on."
     ]
 
 
 def _sequence(evaluation: Evaluation, text: str) -> tuple[str, ...]:
-    """Return a cell of the column of sequences; there is one only where there are several."""
+    """Return a cell of the column of sequences, which exists only with several sequences."""
     return (text,) if len(evaluation.sequences) > 1 else ()
 
 

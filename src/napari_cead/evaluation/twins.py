@@ -1,4 +1,4 @@
-"""What context encoding adds: every context-encoding model beside its twin, the same network trained without it."""
+"""The effect of context encoding: every context-encoding model beside its twin, the same network trained without it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..metrics import averages, bootstrap_difference
 from .results import Row, Twins
 
 TWIN_AVERAGES = ("dice_pooled", "dice_patient", "dice_lesion_slices", "dice_all_slices")
-"""The averages that twins are compared by."""
+"""The averages for comparing twins."""
 
 _PREFIX = "ce-"
 
@@ -19,21 +19,21 @@ def compare_twins(
     """Return the differences between context-encoding models and their twins, with paired intervals.
 
     A model of architecture ``ce-X`` is compared with every model of architecture ``X``, in the rows of the same
-    score, rule and sequence. Each has the settings that the rule chose for it.
+    score, rule and sequence. Each has its own settings under that rule.
 
-    Policy: both are averaged over the patients that both have, found by their names. The average of either follows
-    its own policy for empty masks (see :mod:`~napari_cead.metrics.averages`): `dice_patient` leaves out the patients
-    that are both-empty under that model. The difference is NaN where an average is undefined, and its interval None;
-    so is the interval with fewer than two patients.
+    Policy: both are averaged over the patients that both have, matched by name. Each average follows its own policy for
+    empty masks (see :mod:`~napari_cead.metrics.averages`): `dice_patient` leaves out the patients that are both-empty
+    under that model. The difference is NaN if an average is undefined, and its interval None; so is the interval with
+    fewer than two patients.
 
     Args:
         rows: Figures by model, score and rule.
-        architectures: Name of the architecture by name of the model; rows of other models are passed over.
+        architectures: Name of the architecture by name of the model; rows of other models are skipped.
         resamples: Resamples of the bootstrap.
         seed: Seed of the bootstrap.
 
     Returns:
-        By row of a context-encoding model, then by twin, one entry for each of `TWIN_AVERAGES`; none where the two
+        By row of a context-encoding model, then by twin, one entry for each of `TWIN_AVERAGES`; none if the two
         share no patient.
     """
     found: list[Twins] = []

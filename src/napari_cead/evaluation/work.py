@@ -1,7 +1,7 @@
-"""The units of work of an evaluation: functions of small arguments that leave what they find in files.
+"""The units of work of an evaluation: functions of small arguments that write their results to files.
 
-They run in whatever process there is. Patients and models come from disk, what is found goes to disk; a file that is
-there already is not made again.
+They run in any process. Patients and models come from disk and results go to disk; an existing file is not computed
+again.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from .splits import Member
 
 @dataclass(frozen=True)
 class SubjectSpec:
-    """What is evaluated, as another process can load it.
+    """A subject of the evaluation that another process can load.
 
     Attributes:
         name: Name in the table.
         scores: Anomaly scores.
         folder: Folder of the model; None for a baseline.
-        baseline: Which baseline, one of `BASELINES`; empty for a model.
-        device: Device to compute on.
+        baseline: Name of the baseline, one of `BASELINES`; empty for a model.
+        device: Device to run on.
         quantile: Quantile of rule `healthy-quantile`.
     """
 
@@ -59,11 +59,11 @@ class MeasureJob:
         subjects: The models by their number in the evaluation.
         sequence: Sequence to use.
         png_spacing: (z, y, x) in mm of PNG slices.
-        settings: By model, the settings to count at.
-        keep_cases: Whether to leave cases for a rule that is still to be asked.
-        assume_healthy: Whether an unlabelled patient is healthy.
-        folder: Where files go: ``NUMBER-TAG.json`` and ``NUMBER-SCORE.npz``.
-        tag: What tells the records of one look from those of another.
+        settings: By model, the settings of the counts.
+        keep_cases: Whether to store cases for a rule that has yet to choose.
+        assume_healthy: Whether an unlabelled patient counts as healthy.
+        folder: Folder for the files ``NUMBER-TAG.json`` and ``NUMBER-SCORE.npz``.
+        tag: Distinguishes the records of one measurement from those of another.
     """
 
     member: Member
@@ -77,7 +77,7 @@ class MeasureJob:
     tag: str
 
     def record(self, number: int) -> Path:
-        """Return the file of what was measured under a model."""
+        """Return the file of the measurements under a model."""
         return self.folder / f"{number}-{self.tag}.json"
 
     def case(self, number: int, score: str) -> Path:
@@ -94,7 +94,7 @@ def measure_group(job: MeasureJob) -> dict[int, str]:
     """Measure one patient under every model of a group.
 
     Returns:
-        Why not, for the models under which it could not be measured.
+        The reasons, for the models under which it could not be measured.
 
     Raises:
         PatientError: If the patient cannot be used at all.
@@ -146,9 +146,9 @@ class GridJob:
 
 
 def search_grid(job: GridJob) -> dict[Path, tuple[bool, list[float]]]:
-    """Return, for every case with a reference, whether it has a lesion and its Dice at each of the settings.
+    """Return, for every case with a reference, whether it has a lesion and its Dice with each of the settings.
 
-    What was found stays beside the case.
+    The results are stored beside the case.
     """
     found = {}
     for file, grid in job.grids.items():
@@ -176,7 +176,7 @@ def _strict(value: float) -> float | None:
 
 @dataclass(frozen=True)
 class CountJob:
-    """Figures of one patient's cases at some settings each.
+    """Figures of one patient's cases with some settings each.
 
     Attributes:
         name: Name of the patient.
@@ -200,7 +200,7 @@ def count_at(job: CountJob) -> dict[Path, dict[PostprocessParams, PatientFigures
 
 
 class _Loaded:
-    """The models of the group that a process is at work on, and no others: of big ones, few fit into memory."""
+    """The models of the group in use in this process, and no others: only few large ones fit into memory."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -225,17 +225,17 @@ _loaded = _Loaded()
 
 
 def let_models_go() -> None:
-    """Free the memory of the models and patients that this process has loaded for its tasks."""
+    """Free the memory of the models and patients loaded for this process's tasks."""
     _loaded.clear()
     let_patient_go()
 
 
 def loaded_subject(spec: SubjectSpec, group: tuple[SubjectSpec, ...]) -> Subject:
-    """Return what is evaluated, with its model loaded once for all of a group.
+    """Return a subject, with its model loaded once for all of a group.
 
     Args:
-        spec: What to load.
-        group: What stays loaded with it.
+        spec: The subject to load.
+        group: The subjects that stay loaded with it.
     """
     if spec.folder is None:
         return Subject(spec.name, spec.scores, BASELINES[spec.baseline])

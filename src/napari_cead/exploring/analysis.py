@@ -1,4 +1,4 @@
-"""One analysis: a patient, what a model made of it, a score, settings, and the mask that follows from them."""
+"""One analysis: a patient, a model's reconstruction, a score, settings, and the resulting mask."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..metrics import Counts, PatientCounts
 Mask = NDArray[np.bool_]
 
 Key = tuple[str, str]
-"""What tells the analyses of a patient apart: name of the model, name of the score."""
+"""Identifies an analysis of a patient: name of the model, name of the score."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,16 +23,16 @@ class Analysis:
     """An immutable state of exploring one patient with one model and one score.
 
     Attributes:
-        reconstruction: What the model made of the patient.
+        reconstruction: The model's reconstruction of the patient.
         score: Name of the anomaly score.
         reconstructed: (Z, Y, X) float32: the reconstruction on the patient grid.
         anomaly_map: (Z, Y, X) float32 in [0, 1].
-        options: What was done to the map before it is cut.
+        options: Processing of the map before the threshold.
         params: Settings of the post-processing.
         suggestions: The model's suggested settings for this score, the preferred ones first; never empty.
         automatic: (Z, Y, X) bool: the post-processed map.
-        corrections: What the user painted, if anything.
-        score_from: Where the score comes from.
+        corrections: The user's painted corrections, if any.
+        score_from: Origin of the score.
         mask: (Z, Y, X) bool: the automatic mask with the corrections.
         counts: TP, FP and FN per slice against the lesion mask; None without one.
     """
@@ -68,12 +68,12 @@ class Analysis:
 
     @property
     def suggestion(self) -> PostprocessParams:
-        """All that the model suggests."""
+        """All settings that the model suggests."""
         return self.suggestions[0].params
 
     @property
     def rule(self) -> str:
-        """Where the threshold comes from: ``"given"``, ``"default"``, or the rule on the model's card."""
+        """Origin of the threshold: ``"given"``, ``"default"``, or the rule on the model's card."""
         return self._origins()[0]
 
     @property
@@ -93,7 +93,7 @@ class Analysis:
         return replace(self, params=params, automatic=automatic)
 
     def paint(self, painted: Mask) -> Analysis:
-        """Return the state in which the mask is as painted."""
+        """Return the state with a painted mask."""
         return replace(self, corrections=Corrections.between(self.automatic, painted))
 
     def detection(self) -> Detection:

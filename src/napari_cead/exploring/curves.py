@@ -1,10 +1,10 @@
-"""Looking before cutting: what lies above which threshold, and the Dice that each threshold would give.
+"""The threshold plot: voxels above each threshold, and the Dice at each threshold.
 
-The *raw* curve is that of ``anomaly_map > threshold`` and comes from two histograms at once. The *processed* curve is
-that of the mask after post-processing, at thresholds that fill in from coarse to fine; it depends on all settings but
-the threshold. Its best point is rule ``oracle``: chosen on the very data shown, hence optimistic. It is a bound for
-what is shown: no suggested threshold, nor the current one, has a higher Dice with the same morphology. (The ``oracle``
-of an evaluation searches morphologies, too.)
+The *raw* curve is that of ``anomaly_map > threshold`` and comes from two histograms. The *processed* curve is that of
+the mask after post-processing, at thresholds that fill in from coarse to fine; it depends on all settings but the
+threshold. Its best point is rule ``oracle``: chosen on the displayed data, hence optimistic. It is a bound: no
+suggested threshold, nor the current one, has a higher Dice with the same morphology. (The ``oracle`` of an evaluation
+also searches morphologies.)
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ NOW = "now"
 """Rule of the mark at the current threshold."""
 
 ORACLE = "oracle (this patient)"
-"""Rule of the mark at the best threshold on the very data shown."""
+"""Rule of the mark at the best threshold on the displayed data."""
 
 POINTS = 100
-"""About how many thresholds a processed curve has before its best point is refined."""
+"""Approximate number of thresholds of a processed curve before its best point is refined."""
 
 _BINS = 256
 _MAX_WORKERS = 8
@@ -42,12 +42,12 @@ OnPoints = Callable[[NDArray[np.float64], NDArray[np.float64]], None]
 
 @dataclass(frozen=True)
 class Mark:
-    """A threshold worth showing.
+    """A threshold to mark in the plot.
 
     Attributes:
-        rule: How it came about: `NOW`, `ORACLE`, or the rule of a model's suggestion.
+        rule: Its origin: `NOW`, `ORACLE`, or the rule of a model's suggestion.
         threshold: The threshold.
-        dice: Dice of the volume at this threshold with the settings shown; None if it is not known.
+        dice: Dice of the volume at this threshold with the current settings; None if unknown.
     """
 
     rule: str
@@ -57,10 +57,10 @@ class Mark:
 
 @dataclass(frozen=True, eq=False)
 class MapHistogram:
-    """How the values of an anomaly map inside the brain are distributed.
+    """Histogram of an anomaly map inside the brain.
 
     Attributes:
-        edges: (bins + 1,) from 0 to 1; a value on an edge counts below it, for it is not above that threshold.
+        edges: (bins + 1,) from 0 to 1; a value on an edge counts below it, because it is not above that threshold.
         healthy: Voxels (bins,) outside the reference; all voxels without one.
         lesion: Voxels (bins,) of the reference; None without one.
     """
@@ -91,7 +91,7 @@ class MapHistogram:
 
 
 def _binned(passed: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Put the voxels that are above no threshold into the lowest bin."""
+    """Put the voxels above no threshold into the lowest bin."""
     counts = passed[1:].copy()
     counts[0] += passed[0]
     return counts
@@ -143,20 +143,20 @@ def raw_curve(anomaly_map: ArrayLike, reference: ArrayLike | None, bins: int = _
 
 
 def curve_settings(params: PostprocessParams) -> PostprocessParams:
-    """Return what a processed curve depends on, all settings but the threshold: a key to keep curves by."""
+    """Return the settings that a processed curve depends on, all but the threshold: the key of stored curves."""
     return params.replace(threshold=0.0)
 
 
 def threshold_grid(anomaly_map: ArrayLike, points: int = POINTS) -> tuple[float, ...]:
-    """Return about so many thresholds, ascending, spread where the mask changes.
+    """Return about this many thresholds, ascending, concentrated where the mask changes.
 
-    Half are equally spaced up to the map's maximum; above the others lie numbers of voxels in geometric sequence, so
-    that the few brightest voxels get as much of the grid as the many dark ones. All are round numbers, to which a
-    slider can be set.
+    Half are equally spaced up to the map's maximum. The numbers of voxels above the others form a geometric sequence,
+    so that the few brightest voxels get as much of the grid as the many dark ones. All are round numbers that a slider
+    can be set to.
 
     Args:
         anomaly_map: Anomaly in [0, 1], any shape.
-        points: Most thresholds wanted, at least 4.
+        points: Largest number of thresholds, at least 4.
     """
     values = np.asarray(anomaly_map)
     values = np.sort(values[values > 0], axis=None)
@@ -166,7 +166,7 @@ def threshold_grid(anomaly_map: ArrayLike, points: int = POINTS) -> tuple[float,
     above = np.geomspace(1, values.size, points - points // 2).astype(np.int64)
     wanted = np.concatenate([np.linspace(0.0, peak, points // 2), values[values.size - above]])
     scale = 10 ** _digits(peak)
-    # Integers over a power of ten give the very numbers that people type.
+    # Integers over a power of ten give exactly the numbers that people type.
     return tuple(float(step / scale) for step in np.unique(np.floor(wanted.clip(0, 1) * scale)))
 
 
@@ -184,27 +184,27 @@ def processed_curve(
     should_stop: Callable[[], bool] | None = None,
     on_points: OnPoints | None = None,
 ) -> DiceCurve | None:
-    """Return the Dice of the post-processed mask over the threshold, its best point refined.
+    """Return the Dice of the post-processed mask over the threshold, with a refined best point.
 
     Exact: each Dice is ``dice(postprocess(anomaly_map, params.replace(threshold=t), spacing, brain), reference)``.
     The best point is the best of the thresholds tried: those of the grid, then the round numbers between the
     neighbours of the grid's best.
 
-    Memory: that of the mask of one slice for each worker, and at most a copy of the map and the reference.
+    Memory: the mask of one slice for each worker, and at most a copy of the map and the reference.
 
     Args:
         anomaly_map: Anomaly in [0, 1], (Z, Y, X).
         reference: Lesion mask (Z, Y, X).
         params: Settings; the threshold does not matter.
         spacing: Size of a voxel (z, y, x) in mm.
-        brain: (Z, Y, X), above 0 is brain; None: not known.
+        brain: (Z, Y, X), above 0 is brain; None if unknown.
         thresholds: Grid of thresholds; None takes `threshold_grid`.
-        also: More thresholds to know the Dice of, such as suggested ones; they come first.
+        also: Additional thresholds, such as suggested ones; they come first.
         known: Dice by threshold from an earlier call that was stopped, with the same map, reference and settings
-            but the threshold; they are not computed again.
+            apart from the threshold; they are not computed again.
         workers: Threads, 1 stays in the calling thread; None takes one per core for large radii and 1 for small
             ones, where more do not help.
-        should_stop: Asked before every slice, from several threads.
+        should_stop: Called before every slice, from several threads.
         on_points: Called in the calling thread with all (thresholds, Dice) known so far, ascending, after each
             new point.
 
@@ -245,13 +245,13 @@ def marks(
     *,
     finished: bool = True,
 ) -> tuple[Mark, ...]:
-    """Return what to mark: the suggestions, the oracle of a finished curve, and last the current threshold.
+    """Return the marks of the plot: suggestions, the oracle of a finished curve, and last the current threshold.
 
     Args:
         current: Threshold of the current mask.
         suggestions: Rule and threshold of each suggestion.
         curve: Processed curve with the current settings; None without one.
-        finished: Whether the curve is whole: before, its best point is not the oracle.
+        finished: Whether the curve is complete; before that, its best point is not the oracle.
     """
 
     def mark(rule: str, threshold: float) -> Mark:
@@ -264,7 +264,7 @@ def marks(
 
 
 def coarse_to_fine(grid: Sequence[float]) -> list[float]:
-    """Order thresholds so that each part of the list spreads over all of them: both ends, the middle, and so on."""
+    """Order thresholds so that every prefix of the list spreads over all of them: both ends, the middle, and so on."""
     if len(grid) < 3:
         return list(grid)
     order, seen = [0, len(grid) - 1], {0, len(grid) - 1}
@@ -280,14 +280,14 @@ def coarse_to_fine(grid: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True, eq=False)
 class _Volume:
-    """What one point of the curve needs, cut to the box outside of which no mask can reach.
+    """The data for one point of the curve, cropped to the box that no mask can leave.
 
     Attributes:
         anomaly_map: (Z, h, w).
         reference: (Z, h, w).
         params: Settings.
         spacing: Size of a voxel (z, y, x) in mm.
-        brain: (Z, h, w); None: not known.
+        brain: (Z, h, w); None if unknown.
         peaks: Largest value (Z,) of each slice.
         lesion_voxels: Voxels of the whole reference.
     """
@@ -313,7 +313,7 @@ class _Volume:
             raise ValueError(
                 f"map {anomaly_map.shape} and reference {reference.shape} must have one shape (Z, Y, X)"
             )
-        # A closing stays inside the box of what is above the threshold, and a dilation is all that leaves it.
+        # A closing stays inside the box of the voxels above the threshold; only a dilation leaves it.
         above: NDArray[np.bool_] = np.any(anomaly_map > 0, axis=0)
         box = tuple(
             slice(max(int(hit[0]) - params.dilation_radius, 0), int(hit[-1]) + params.dilation_radius + 1)
@@ -328,7 +328,7 @@ class _Volume:
             params=params,
             spacing=spacing,
             brain=None if brain is None else np.ascontiguousarray(brain[:, box[0], box[1]]),
-            # NaN is never above: a peak must not hide what is beside it.
+            # NaN is never above a threshold: a peak must not hide its neighbours.
             peaks=np.fmax.reduce(inside, axis=(1, 2)),
             lesion_voxels=int(np.count_nonzero(reference)),
         )
@@ -353,7 +353,7 @@ class _Volume:
 
 
 def _threads(params: PostprocessParams) -> int:
-    """Return how many threads help: with small disks the calls are so short that threads wait for each other."""
+    """Return the useful number of threads: with small disks the calls are so short that threads wait for each other."""
     if max(params.closing_radius, params.dilation_radius) < _LARGE_RADIUS:
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -386,7 +386,7 @@ def _between_neighbours(curve: DiceCurve, threshold: float, peak: float) -> list
 
 
 def _digits(peak: float) -> int:
-    """Return how many decimals thresholds have: those of a slider, more where the whole map is dark."""
+    """Return the number of decimals of thresholds: those of a slider, more if the whole map is dark."""
     digits = 3
     while digits < 6 and peak * 10**digits < POINTS:
         digits += 1

@@ -1,7 +1,7 @@
-"""How well a detected mask agrees with the reference, as the user reads it: figures of a slice and of the volume.
+"""Agreement of a detected mask with the reference, as the user reads it: figures of a slice and of the volume.
 
-Where there is nothing to compare with (no reference, or no lesion in the slice or volume) a figure is None, shown as
-"–": neither 0, as if something had been missed, nor 1, as if something had been found.
+With nothing to compare with (no reference, or no lesion in the slice or volume) a figure is None, shown as "–": neither
+0, which would mean a miss, nor 1, which would mean a hit.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class Figures:
     found and a component true, as in :func:`~napari_cead.metrics.match_lesions`.
 
     Attributes:
-        dice: Dice; None where there is no lesion to compare with.
-        precision: Share of the detected voxels that is lesion; None without a lesion or where nothing is detected.
-        recall: Share of the lesion voxels that is detected; None without a lesion.
+        dice: Dice; None if there is no lesion to compare with.
+        precision: Share of the detected voxels that are lesion; None without a lesion or a detection.
+        recall: Share of the lesion voxels that are detected; None without a lesion.
         lesions: Lesions of the reference; None without a reference.
         found: How many of them are detected; None without a lesion.
         false_components: Detected components that touch no lesion; None without a reference.
-        volume_ml: Detected volume in mL; of a slice, its area times its thickness.
+        volume_ml: Detected volume in mL; for a slice, its area times its thickness.
     """
 
     dice: float | None
@@ -48,7 +48,7 @@ class Figures:
     def of_slice(
         cls, mask: ArrayLike, reference: ArrayLike | None, spacing: Sequence[float] = (1.0, 1.0, 1.0)
     ) -> Self:
-        """Return the figures of one slice; cheap enough to be asked for while a slider moves.
+        """Return the figures of one slice; fast enough to be called while a slider moves.
 
         Args:
             mask: Detected mask (Y, X); values > 0 are in it.
@@ -61,7 +61,7 @@ class Figures:
         if reference is None:
             return cls._unmatched(int(np.count_nonzero(as_mask(mask))), spacing)
         detected, lesion = as_masks(mask, reference)
-        # A slice is small, its lesions and components are smaller: all that follows stays inside their boxes.
+        # Lesions and components are much smaller than the slice: all that follows stays inside their boxes.
         lesions, found = _touched(lesion, detected)
         components, true = _touched(detected, lesion)
         return cls._of(confusion(detected, lesion), lesions, found, components - true, spacing)
@@ -76,14 +76,14 @@ class Figures:
         counts: Counts | None = None,
         match: LesionMatch | None = None,
     ) -> Self:
-        """Return the figures of a volume. Matching takes about a tenth of a second: a thread's work.
+        """Return the figures of a volume. Matching takes about a tenth of a second: call it in a thread.
 
         Args:
             mask: Detected mask (Z, Y, X); values > 0 are in it.
             reference: Lesion mask (Z, Y, X), or None.
             spacing: Size of a voxel (z, y, x) in mm.
-            counts: Voxel counts of the two masks, if they are known already.
-            match: Matched lesions of the two masks, if they are known already.
+            counts: Voxel counts of the two masks, if already known.
+            match: Matched lesions of the two masks, if already known.
 
         Raises:
             ValueError: If the shapes differ.
@@ -118,7 +118,7 @@ def _voxel_ml(spacing: Sequence[float]) -> float:
 
 
 def _touched(mask: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, int]:
-    """Return how many 8-connected components a mask (Y, X) has, and how many of them touch the other mask."""
+    """Return the number of 8-connected components of a mask (Y, X), and how many of them touch the other mask."""
     rows = np.flatnonzero(mask.any(axis=1))
     if rows.size == 0:
         return 0, 0

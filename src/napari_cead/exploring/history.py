@@ -7,11 +7,11 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 LONGEST = 200
-"""Steps that are kept."""
+"""Number of steps kept."""
 
 
 class History(Generic[T]):
-    """States that a user went through, with a way back and forth.
+    """The user's states, with undo and redo.
 
     Args:
         start: The first state.
@@ -38,18 +38,18 @@ class History(Generic[T]):
         return self._now + 1 < len(self._states)
 
     def record(self, state: T, gesture: object = None) -> None:
-        """Add a state after the current one; what was undone before is forgotten.
+        """Add a state after the current one; undone states are forgotten.
 
         Args:
             state: The new state.
-            gesture: States of one gesture, a drag of a slider for instance, are one step; None is a step of its own.
+            gesture: States of one gesture, such as a drag of a slider, form one step; None is a step of its own.
         """
         if state == self.now:
             return
         del self._states[self._now + 1 :]
         if gesture is not None and gesture == self._gesture:
             self._states[self._now] = state
-            if self._now and state == self._states[self._now - 1]:  # back where it began: there is no step
+            if self._now and state == self._states[self._now - 1]:  # back at the start: there is no step
                 del self._states[self._now]
                 self._now, self._gesture = self._now - 1, None
             return
@@ -63,7 +63,7 @@ class History(Generic[T]):
         return self._go(-1)
 
     def redo(self) -> T:
-        """Go one state forth, if there is one, and return it."""
+        """Go one state forward, if there is one, and return it."""
         return self._go(1)
 
     def _go(self, step: int) -> T:

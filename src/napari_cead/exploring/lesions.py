@@ -1,4 +1,4 @@
-"""The lesion list: every lesion of the reference, every detected component, and where to look at them."""
+"""The lesion list: every lesion of the reference and every detected component, with a voxel to navigate to."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LesionRow:
     """A lesion of the reference.
 
     Attributes:
-        id: Its number; it stays the same for as long as the reference does.
+        id: Its number; it stays the same as long as the reference does.
         volume_mm3: Volume in mm³.
         found: Whether the detected mask touches it.
         overlap_mm3: Detected volume of it in mm³.
@@ -47,7 +47,7 @@ class DetectionRow:
     """A component of the detected mask.
 
     Attributes:
-        id: Its number in this mask; another mask numbers anew.
+        id: Its number in this mask; numbers change with the mask.
         volume_mm3: Volume in mm³.
         mean_score: Mean of the anomaly map over its voxels.
         true: Whether it touches a lesion; None without a reference.
@@ -68,7 +68,7 @@ class LesionTable:
     Attributes:
         reference: Lesions of the reference; None without one.
         detected: Components of the detected mask.
-        match: How they were matched; None without a reference.
+        match: Their matching; None without a reference.
     """
 
     reference: tuple[LesionRow, ...] | None
@@ -83,7 +83,7 @@ class LesionTable:
         anomaly_map: ArrayLike,
         spacing: Sequence[float] = (1.0, 1.0, 1.0),
     ) -> Self:
-        """List the lesions and components of a volume. Takes a fraction of a second: a thread's work.
+        """List the lesions and components of a volume. Takes a fraction of a second: call it in a thread.
 
         Args:
             mask: Detected mask (Z, Y, X); values > 0 are in it.
@@ -104,7 +104,7 @@ class LesionTable:
         else:
             lesion = as_mask(reference)
             match = match_lesions(detected, lesion, spacing)
-            # Both number components as a scan meets them.
+            # Both number components in scanning order.
             places = _Components.of(lesion).positions()
             lesions = tuple(
                 LesionRow(row.id, row.volume_mm3, row.matched, row.overlap_mm3, place)
@@ -169,7 +169,7 @@ class _Components:
         return np.bincount(self.label, weights=values[self.where], minlength=self.count) / self.sizes
 
     def positions(self) -> list[Position]:
-        """Return of each component the voxel nearest to its centre on the slice where it is largest."""
+        """Return, for each component, the voxel nearest to its centre on the slice where it is largest."""
         if self.count == 0:
             return []
         z, y, x = self.where

@@ -15,7 +15,7 @@ class LoadedModel:
         self._detector: Detector | None = None
 
     def get(self, model: str | Path, device: str) -> Detector:
-        """Return a model, loaded anew only if it is another one than the last time or lies elsewhere.
+        """Return a model; it is loaded anew only if it differs from the last one or has another folder.
 
         Args:
             model: Name or folder of the model.
@@ -26,7 +26,7 @@ class LoadedModel:
             ParameterError: If there is no such device.
         """
         folder = find_model(model)
-        # The checksum tells a folder that was replaced meanwhile.
+        # The checksum detects a folder that was replaced meanwhile.
         wanted = (folder, load_card(folder).sha256, pick_device(device))
         old = self._detector
         if old is None or (old.folder, old.sha256, old.device) != wanted:
@@ -42,7 +42,7 @@ class LoadedModel:
         """Return the model that made a reconstruction.
 
         Raises:
-            ModelError: If it is gone.
+            ModelError: If it no longer exists.
         """
         old = self._detector
         if old is not None and old.sha256 == made.sha256:

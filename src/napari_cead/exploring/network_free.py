@@ -1,4 +1,4 @@
-"""Whether the scan itself, without any network, tells more of a patient's lesions than the map that is shown."""
+"""Check whether a score without a network shows a patient's lesions better than the displayed map."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from .analysis import Analysis
 from .curves import raw_curve
 
 MARGIN = 0.01
-"""By how much another score's Dice has to be higher to be worth a word."""
+"""Smallest gain in Dice of another score that is worth a message."""
 
 
 def better_without(analysis: Analysis) -> str | None:
-    """Return a sentence if a score without a network has a higher Dice than the map shown, each at its best threshold.
+    """Return a sentence if a score without a network has a higher Dice than the displayed map, each at its best.
 
-    Both are raw, without post-processing, and at the best threshold for this very patient: it says which map to look
-    at, and is no result.
+    Both are raw, without post-processing, and at the best threshold for this very patient: this suggests which map to
+    look at, and is not a result.
 
     Args:
-        analysis: What is shown.
+        analysis: The displayed analysis.
 
     Returns:
-        The sentence; None without a lesion, for a model whose scans are not scaled by their tissue, and where no such
+        The sentence; None without a lesion, for a model whose scans are not scaled by their tissue, or if no such
         score is better.
     """
     made = analysis.reconstruction

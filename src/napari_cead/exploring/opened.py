@@ -1,4 +1,4 @@
-"""From a reconstruction to an analysis, with what is kept to change it quickly."""
+"""From a reconstruction to an analysis, with the intermediate results that make changes fast."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .analysis import Analysis
 from .history import History
 
 SAME_SCALE = ({"residual", "positive-residual"},)
-"""Scores whose values mean the same: a threshold chosen for one makes sense for the other."""
+"""Scores on the same scale: a threshold chosen for one makes sense for the other."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What can be undone: the settings of the post-processing and of the map."""
+    """The settings that can be undone: those of the post-processing and of the map."""
 
     params: PostprocessParams
     options: MapOptions
@@ -28,13 +28,13 @@ class Settings:
 
 @dataclass(eq=False)
 class Opened:
-    """An analysis with the stages of its post-processing and the settings it went through.
+    """An analysis with the stages of its post-processing and the history of its settings.
 
     Attributes:
         analysis: The current state.
         stages: Post-processing of its map.
         history: Settings for undo and redo.
-        used: When it was last made the current one; larger is later.
+        used: When it last became the current one; larger is later.
     """
 
     analysis: Analysis
@@ -61,13 +61,13 @@ class Opened:
         Args:
             made: The reconstruction.
             score: The anomaly score.
-            options: What is done to the map.
+            options: Processing of the map.
             params: Settings to start with.
             suggestions: The model's suggestions for the score.
-            reconstructed: The reconstruction on the patient grid, if it is there already.
-            anomaly_map: The map, if it is there already.
-            corrections: What the user painted.
-            score_from: Where the score comes from.
+            reconstructed: The reconstruction on the patient grid, if already computed.
+            anomaly_map: The map, if already computed.
+            corrections: The user's painted corrections.
+            score_from: Origin of the score.
         """
         volume = made.volume() if reconstructed is None else reconstructed
         values = made.anomaly_map(score, options) if anomaly_map is None else anomaly_map
@@ -88,7 +88,7 @@ class Opened:
         return cls(analysis, stages, History(Settings(params, options)))
 
     def with_options(self, options: MapOptions, params: PostprocessParams) -> Opened:
-        """Return the same analysis with its map made anew."""
+        """Return the same analysis with its map computed anew."""
         old = self.analysis
         fresh = Opened.of(
             old.reconstruction,
@@ -104,9 +104,9 @@ class Opened:
 
 
 def carried_over(old: Analysis, score: str, suggestions: tuple[Suggested, ...]) -> PostprocessParams:
-    """Return the settings for another score: what the user chose and still makes sense, else those to start from.
+    """Return the settings for another score: the user's choices that still make sense, else the initial settings.
 
-    Radii and areas mean the same for every score; a threshold only where the two scores have one scale.
+    Radii and areas mean the same for every score; a threshold only if the two scores share a scale.
     """
     start, fresh = old.start, suggestions[0].start
     chosen = {name: value for name, value in old.params.model_dump().items() if value != getattr(start, name)}

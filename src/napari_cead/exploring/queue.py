@@ -1,4 +1,4 @@
-"""A queue of patients: one model over many, one after the other, while the user looks at something else. No Qt."""
+"""A queue of patients: one model runs over many, one after the other, in the background. No Qt."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ __all__ = ["PER_PATIENT", "RECORD_FILE", "DetectionQueue", "QueueItem", "QueueRe
 SCHEMA_VERSION = 1
 
 RECORD_FILE = "queue.json"
-"""Name of the list of a queue's patients and results, in the output folder."""
+"""File name of the list of a queue's patients and results, in the output folder."""
 
 PER_PATIENT = 1000
-"""Steps of progress that one patient counts."""
+"""Progress steps per patient."""
 
 PNG_SIDE: Literal["left"] = "left"
-"""Side of the patient that column 0 of PNG slices shows, as everywhere where nobody says otherwise."""
+"""Side of the patient that column 0 of PNG slices shows, as everywhere by default."""
 
 _log = logging.getLogger(__name__)
 
 
 class DetectionQueue:
-    """Patients to be run one after the other with the same settings.
+    """Patients that run one after the other with the same settings.
 
     ``run`` blocks; patients may be added and removed meanwhile in other threads. Events are emitted in the
     calling thread.
 
     Attributes:
         item_changed: Emitted with a ``QueueItem`` when its state has changed.
-        items_changed: Emitted when items came or went.
+        items_changed: Emitted when items were added or removed.
     """
 
     item_changed = Signal(object)
@@ -75,25 +75,25 @@ class DetectionQueue:
 
     @property
     def running(self) -> bool:
-        """Whether ``run`` is under way."""
+        """Whether ``run`` is in progress."""
         return self._running
 
-    # -- what is in it -------------------------------------------------------------------------------------
+    # -- items ---------------------------------------------------------------------------------------------
 
     def add(
         self, paths: Iterable[str | Path], *, should_stop: Callable[[], bool] | None = None
     ) -> tuple[QueueItem, ...]:
-        """Append patients; those that are there already are left alone.
+        """Append patients; those already in the queue are left alone.
 
         Args:
-            paths: Patients' folders or files, or folders that hold patients.
-            should_stop: Asked between patients found; those found so far stay.
+            paths: Patients' folders or files, or folders with patients.
+            should_stop: Called between patients found; those found so far stay.
 
         Returns:
             The items that are new.
 
         Raises:
-            PatientError: If something is no patient and holds none. All the others are added before.
+            PatientError: If something is not a patient and holds none. All the others are added before.
         """
         refused: list[PatientError] = []
         fresh: list[QueueItem] = []
@@ -116,18 +116,18 @@ class DetectionQueue:
         return tuple(fresh)
 
     def remove(self, paths: Iterable[str | Path]) -> None:
-        """Take patients out of the queue. The one under way stays; results on disk stay."""
+        """Remove patients from the queue. The running one stays; results on disk stay."""
         self._drop({Path(path).resolve() for path in paths})
 
     def clear_done(self) -> None:
-        """Take the patients that are done out of the queue; results on disk stay."""
+        """Remove the finished patients from the queue; results on disk stay."""
         self._drop({item.path.resolve() for item in self.items if item.state == "done"})
 
     def retry(self, paths: Iterable[str | Path] | None = None) -> None:
-        """Let patients wait once more.
+        """Queue patients again.
 
         Args:
-            paths: Which; those that failed or were cancelled if None.
+            paths: The patients; None takes those that failed or were cancelled.
         """
         wanted = None if paths is None else {Path(path).resolve() for path in paths}
         for item in self.items:
@@ -162,7 +162,7 @@ class DetectionQueue:
     def _waiting(self) -> int:
         return sum(item.state == "waiting" for item in self.items)
 
-    # -- running it ----------------------------------------------------------------------------------------
+    # -- running -------------------------------------------------------------------------------------------
 
     def run(
         self,
@@ -173,25 +173,25 @@ class DetectionQueue:
         on_progress: Callable[[int, int], None] | None = None,
         wait: Callable[[], None] | None = None,
     ) -> QueueResult:
-        """Run the waiting patients one after the other, also those that are added meanwhile.
+        """Run the waiting patients one after the other, including those added meanwhile.
 
-        Results lie in one folder per patient, named as the patient. A folder that holds another result is left
-        alone, and a number is added to the name. ``queue.json`` beside them lists all patients and is rewritten
-        after each. A patient that cannot be used fails, and the others go on.
+        Results go to one folder per patient, named after the patient. A folder with another result is left alone,
+        and a number is added to the name. ``queue.json`` beside them lists all patients and is rewritten after each.
+        A patient that cannot be used fails, and the others continue.
 
         Args:
-            settings: What to run with.
-            out: Folder for the results, made if it does not exist.
-            should_stop: Asked between groups of slices. The patient under way is then ``"cancelled"``, those
+            settings: Settings of the run.
+            out: Folder for the results, created if it does not exist.
+            should_stop: Called between batches of slices. The running patient then becomes ``"cancelled"``, those
                 after it still wait.
             on_progress: Called with (done, total) in steps of 1 / ``PER_PATIENT`` of a patient.
-            wait: Called before ``should_stop`` is asked; blocks for as long as something more urgent runs.
+            wait: Called before ``should_stop``; blocks for as long as something more urgent runs.
 
         Raises:
-            ModelError: If the model cannot be used; so do wrong settings raise ``ParameterError``.
-            OutputError: If the folder cannot be written, or is among the patients' own files. A patient under
-                way waits again then.
-            CeadError: If the queue is running already.
+            ModelError: If the model cannot be used; wrong settings raise ``ParameterError`` instead.
+            OutputError: If the folder cannot be written, or is among the patients' own files. A running patient
+                then waits again.
+            CeadError: If the queue is already running.
         """
         with self._lock:
             if self._running:
@@ -227,7 +227,7 @@ class _Run:
         stopped = self._stop()
         if not stopped and self.queue._waiting():
             detector = load_model(self.settings.model, self.settings.device)
-            # Wrong settings are no patient's fault.
+            # No patient causes wrong settings.
             settle(detector.card, self.settings.params, self.settings.score, self.settings.options)
             check_batch_size(self.settings.batch_size)
             make_folder(self.out)
@@ -246,7 +246,7 @@ class _Run:
         return QueueResult(self._ended["done"], self._ended["failed"], left, stopped, self.out)
 
     def _guarded(self, item: QueueItem, detector: Detector) -> QueueItem:
-        """Run one patient; whatever is wrong with it alone does not end the queue."""
+        """Run one patient; a fault of its own does not end the queue."""
         try:
             return self._one(item, detector)
         except OutputError:
@@ -257,7 +257,7 @@ class _Run:
         except CeadError as error:
             return replace(item, state="failed", reason=str(error))
         except Exception as error:
-            # A night's work must not end on one strange file; the details are for whoever mends the bug.
+            # A night's work must not end on one strange file; the log has the details for a bug report.
             _log.exception("the queue could not run %s", item.path)
             reason = CeadError(
                 f"unexpected {type(error).__name__}: {error}",
@@ -275,7 +275,7 @@ class _Run:
         _check_apart(self.out, [item.path])  # it may have been added meanwhile
         self._progress(0, 1)
         with catch_warnings():
-            simplefilter("ignore", CeadWarning)  # told in the item and in its results
+            simplefilter("ignore", CeadWarning)  # the item and its results hold the warnings
             patient = load_patient(item.path, settings.sequence, only=True, png_first_column=PNG_SIDE)
         for folder in (self.out, self.out / patient.name):
             check_output(folder, patient)
@@ -287,7 +287,7 @@ class _Run:
             settings.params,
             settings.score,
             options=settings.options,
-            preparation=Preparation(),  # nobody is there to press the button of the dock
+            preparation=Preparation(),  # nobody is there to press the dock's button
             batch_size=settings.batch_size,
             on_progress=self._progress,
             should_stop=self._stop,
@@ -336,9 +336,9 @@ class _Run:
 
 
 def _patients_at(path: Path) -> Iterable[Path]:
-    """Give the patient at a path, or all below it."""
+    """Yield the patient at a path, or all below it."""
     if (not path.is_dir() and not is_zip(path)) or is_patient(path):
-        find_files(path)  # says what is wrong
+        find_files(path)  # raises with the reason
         yield path
         return
     found = False
@@ -359,7 +359,7 @@ def _check_apart(out: Path, patients: Iterable[Path]) -> None:
     taken = is_patient(target)
     for path in patients:
         place = path.resolve()
-        # Results are named as the patients: in the cohort's folder they would fall into the patients' own.
+        # Results are named after the patients: in the cohort's folder they would fall into the patients' own.
         taken = taken or target in (place, place.parent) or (place.is_dir() and place in target.parents)
     if taken:
         raise OutputError(
@@ -402,7 +402,7 @@ def _same(place: Path, result: Detection) -> bool:
 
 
 def _recorded(file: Path) -> list[Any]:
-    """Return the items that an earlier queue listed in the same folder; none if the file cannot be read."""
+    """Return the items listed by an earlier queue in the same folder; none if the file cannot be read."""
     try:
         items = read_json(file)["items"]
         return [item for item in items if isinstance(item["path"], str)]

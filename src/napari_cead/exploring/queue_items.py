@@ -1,4 +1,4 @@
-"""What a queue is made of: the settings it runs with, its patients, and how a run of it ended."""
+"""The parts of a queue: its settings, its patients, and the outcome of a run."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 @dataclass(frozen=True)
 class QueueSettings:
-    """What a queue runs with, the same for all its patients.
+    """Settings of a queue, the same for all its patients.
 
     Attributes:
         model: Name or folder of the model.
         score: Anomaly score; the model's suggestion if None.
         params: Settings of the post-processing, as `napari_cead.detect` takes them.
-        sequence: Sequence to use; a single file is taken as what its name says.
+        sequence: Sequence to use; a single file is taken as the sequence its name says.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
         options: Options of the anomaly map.
         batch_size: Slices per forward pass.
@@ -45,7 +45,7 @@ class QueueSettings:
         if params is None or isinstance(params, str):
             parts.append(f"{params or 'default'} settings")
         else:
-            # The threshold always, of the rest only what is not switched off.
+            # Always the threshold; of the rest only what is not switched off.
             parts += [
                 _said(row, value)
                 for row in PARAMETERS
@@ -60,7 +60,7 @@ class QueueSettings:
         return " · ".join(parts)
 
     def described(self) -> dict[str, Any]:
-        """Return the settings as JSON values; a score that is None stands for the model's suggestion."""
+        """Return the settings as JSON values; a score of None stands for the model's suggestion."""
         params: Any = self.params.params if isinstance(self.params, Settled) else self.params
         params = params or "default"
         if not isinstance(params, str):
@@ -70,19 +70,19 @@ class QueueSettings:
 
 @dataclass(frozen=True)
 class QueueItem:
-    """One patient of a queue, as it is at one moment.
+    """One patient of a queue, at one moment.
 
     Attributes:
-        path: Folder or file of the patient; tells the items of a queue apart.
+        path: Folder or file of the patient; identifies the item.
         name: Name of the patient.
         state: ``"waiting"``, ``"running"``, ``"done"``, ``"failed"`` or ``"cancelled"``.
-        reason: Why it failed, in one sentence.
+        reason: Reason for the failure, in one sentence.
         dice: Dice over the volume; None without a lesion mask, or if both masks are empty.
         volume_ml: Detected volume in mL.
-        seconds: Time it took, without waiting for something more urgent.
+        seconds: Running time, without waiting for something more urgent.
         out: Folder of its results.
-        settings: What it was last run with.
-        warnings: What was assumed along the way.
+        settings: Settings of its last run.
+        warnings: Assumptions made along the way.
     """
 
     path: Path
@@ -98,7 +98,7 @@ class QueueItem:
 
     @property
     def line(self) -> str:
-        """State and result in one line, which need not say again whose they are."""
+        """State and result in one line, without repeating the patient."""
         if self.state == "failed":
             reason = self.reason or ""
             for place in (f"{self.path}{os.sep}", f"{self.path}: "):
@@ -121,12 +121,12 @@ class QueueItem:
 
 @dataclass(frozen=True)
 class QueueResult:
-    """How a run of a queue ended.
+    """The outcome of a queue's run.
 
     Attributes:
         done: Patients with results.
         failed: Patients that could not be used.
-        waiting: Patients left, if it was cancelled (the one under way included).
+        waiting: Patients left, if it was cancelled (including the running one).
         cancelled: Whether ``should_stop`` ended it.
         out: The output folder.
     """

@@ -34,7 +34,7 @@ from .streaming import Streaming
 DEFAULT_MODEL = "ce-unet"
 
 MOST_ANALYSES = 12
-"""Analyses of one patient that are kept; each takes some 100 MB. Then the one unused for longest goes."""
+"""Analyses kept per patient; each takes some 100 MB. Beyond that, the least recently used one is dropped."""
 
 Progress = Callable[[int, int], None]
 
@@ -62,7 +62,7 @@ class Session(SessionSettings):
         return self.use(load_patient(path, sequence, mask))
 
     def use(self, patient: Patient) -> Patient:
-        """Make a patient in memory the current one. The analyses of the old one become void."""
+        """Make a patient in memory the current one. The analyses of the previous one become void."""
         with self._lock:
             self._patient = patient
             self._opened, self._current, self._streaming = {}, None, None
@@ -72,7 +72,7 @@ class Session(SessionSettings):
         return patient
 
     def set_reference(self, mask: NDArray[Any] | None) -> None:
-        """Take another lesion mask (Z, Y, X) as the reference, or none; the analyses go on with it.
+        """Use another lesion mask (Z, Y, X) as the reference, or none; the analyses continue with it.
 
         Raises:
             MaskError: If it does not fit the patient.
@@ -100,17 +100,17 @@ class Session(SessionSettings):
         on_progress: Progress | None = None,
         should_stop: Stop | None = None,
     ) -> Patient:
-        """Prepare the current patient, from its scans as they were read; the analyses of it become void.
+        """Prepare the current patient from its scans as they were read; its analyses become void.
 
         Args:
-            preparation: What to do, as `napari_cead.prepare_patient` takes it.
-            brain: (Z, Y, X) labels: a brain mask that somebody drew or repaired.
+            preparation: The preparation, as `napari_cead.prepare_patient` takes it.
+            brain: (Z, Y, X) labels: a brain mask that was drawn or corrected by hand.
             device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
-            on_progress: Called with (steps done, steps in all).
-            should_stop: Asked several times a second.
+            on_progress: Called with (steps done, total steps).
+            should_stop: Called several times a second.
 
         Raises:
-            CeadError: If there is no patient, or it cannot be prepared like that.
+            CeadError: If there is no patient, or it cannot be prepared this way.
             Cancelled: If ``should_stop`` returned true, or another patient was opened meanwhile.
         """
         patient = self._patient
@@ -139,7 +139,7 @@ class Session(SessionSettings):
         return self.prepare(self._done.replace(strip=stripper, strip_from=sequence), **how)
 
     def use_brain(self, brain: NDArray[Any], **how: Any) -> Patient:
-        """Take a brain mask (Z, Y, X) that somebody drew or repaired for the current patient.
+        """Use a hand-drawn or hand-corrected brain mask (Z, Y, X) for the current patient.
 
         Args:
             brain: Above 0 is brain.
@@ -148,7 +148,7 @@ class Session(SessionSettings):
         return self.prepare(self._done, brain=brain, **how)
 
     def even_out(self, **how: Any) -> Patient:
-        """Take the bias field out of the current patient's scan; a skull that was stripped stays stripped.
+        """Correct the bias field of the current patient's scan; a stripped skull stays stripped.
 
         Args:
             **how: As for `prepare`.
@@ -197,26 +197,26 @@ class Session(SessionSettings):
         on_progress: Progress | None = None,
         should_stop: Stop | None = None,
     ) -> Analysis:
-        """Run a model on the current patient. What the user painted before stays.
+        """Run a model on the current patient. Painted corrections stay.
 
-        A patient that this model was run on before is not computed again. Settings that are changed while the
-        network runs are taken over.
+        A model that already ran on this patient is not computed again. Settings changed while the network runs are
+        applied.
 
         Args:
             model: Name or folder of the model.
             score: Anomaly score; the model's suggestion if None.
             params: Settings to start with, as `napari_cead.detect` takes them.
-            options: What is done to the map; as it is now if None.
+            options: Processing of the map; the current one if None.
             device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
-            batch_size: Slices at a time.
-            first: Slice to start with, the one on screen for instance; then outwards.
-            on_progress: Called with (slices done, slices in all).
-            should_stop: Asked between groups of slices.
+            batch_size: Slices per batch.
+            first: Slice to start with, for instance the visible one; then outwards.
+            on_progress: Called with (slices done, total slices).
+            should_stop: Called between batches of slices.
 
         Raises:
             CeadError: If there is no patient, or the model or patient cannot be used.
-            Cancelled: If ``should_stop`` returned true, or another patient was opened meanwhile. What was there
-                before is there again.
+            Cancelled: If ``should_stop`` returned true, or another patient was opened meanwhile. The previous
+                result is then restored.
         """
         patient = self._patient
         if patient is None:
@@ -257,7 +257,7 @@ class Session(SessionSettings):
                 ),
                 on_slices=arrived,
             )
-            if should_stop is not None and should_stop():  # asked during the last group
+            if should_stop is not None and should_stop():  # called during the last batch
                 raise Cancelled
             opened = Opened.of(
                 made,
@@ -266,7 +266,7 @@ class Session(SessionSettings):
                 self._params,
                 suggestions,
                 reconstructed=streaming.reconstruction,
-                # Through the slices it is whole only now that all of them are there.
+                # It is complete only now that all slices have arrived.
                 anomaly_map=None if looks_through(score) else streaming.anomaly_map,
                 corrections=corrections,
                 score_from=whence_score(detector.card, score),
@@ -278,24 +278,24 @@ class Session(SessionSettings):
             if self._current is None and before in self._opened:
                 self._show(before)
             elif self._is_current(patient):
-                self.analysis_changed.emit(None)  # what had arrived is void
+                self.analysis_changed.emit(None)  # the slices that had arrived are void
             raise
 
     def set_score(
         self, score: str, *, on_progress: Progress | None = None, should_stop: Stop | None = None
     ) -> Analysis:
-        """Show another score of the same model; painting stays, and so do the settings that still make sense.
+        """Show another score of the same model; painted corrections stay, and so do settings that still make sense.
 
-        A score that was shown before comes back with its own settings. A score that needs more of the network
-        than there is runs it again.
+        A score that was shown before returns with its own settings. A score that needs more output of the network runs
+        it again.
 
         Args:
             score: The anomaly score.
-            on_progress: Called with (slices done, slices in all).
-            should_stop: Asked between groups of slices.
+            on_progress: Called with (slices done, total slices).
+            should_stop: Called between batches of slices.
 
         Raises:
-            ParameterError: If the score is unknown or the model cannot give it.
+            ParameterError: If the score is unknown or the model does not support it.
             CeadError: Before a detection.
             Cancelled: If ``should_stop`` returned true.
         """
@@ -332,7 +332,7 @@ class Session(SessionSettings):
         return self._install(opened, follow=False)
 
     def select(self, key: Key) -> Analysis:
-        """Make an analysis that is there the current one; it comes back with its own settings.
+        """Make an existing analysis the current one; it returns with its own settings.
 
         Raises:
             CeadError: If there is no such analysis.
@@ -351,7 +351,7 @@ class Session(SessionSettings):
         self.analyses_changed.emit(self.analyses)
 
     def _install(self, opened: Opened, *, follow: bool) -> Analysis:
-        """Make a new analysis the current one; with ``follow``, with the settings that were changed meanwhile."""
+        """Make a new analysis the current one; with ``follow``, with the settings changed meanwhile."""
         while True:
             analysis = opened.analysis
             made, key = analysis.reconstruction, analysis.key
@@ -363,7 +363,7 @@ class Session(SessionSettings):
                 if follow:
                     params, options = self._params, self._options
                 if (params, options) == (analysis.params, analysis.options):
-                    # A new reference or a stroke of the brush may have come while the network ran.
+                    # A new reference or a brush stroke may have come while the network ran.
                     opened.analysis = replace(
                         analysis,
                         reconstruction=made if made.patient is patient else replace(made, patient=patient),
@@ -397,11 +397,11 @@ class Session(SessionSettings):
     def export(self, folder: str | Path) -> Mapping[str, Any]:
         """Write mask, anomaly map and reconstruction (NIfTI, source grid) and ``settings.json``.
 
-        With corrections, ``mask`` is the corrected one; ``mask_automatic`` and ``corrections`` (1 painted
-        in, 2 erased) stand beside it. ``settings.json`` names the command that gives the same mask.
+        With corrections, ``mask`` is the corrected one; ``mask_automatic`` and ``corrections`` (1 painted,
+        2 erased) are written beside it. ``settings.json`` holds the command that reproduces the mask.
 
         Returns:
-            What ``settings.json`` holds.
+            The content of ``settings.json``.
 
         Raises:
             CeadError: Before a detection, or if the folder cannot be written.
@@ -421,16 +421,16 @@ class Session(SessionSettings):
         on_progress: Progress | None = None,
         should_stop: Stop | None = None,
     ) -> tuple[str, ...]:
-        """Take over the settings of an export: model, score, parameters, map options and corrections.
+        """Apply the settings of an export: model, score, parameters, map options and corrections.
 
         Args:
             path: ``settings.json``, ``detection.json``, or the folder that holds it.
-            device: Where to run the model, if it has to be run.
-            on_progress: Called with (slices done, slices in all).
-            should_stop: Asked between groups of slices.
+            device: Where to run the model, if necessary.
+            on_progress: Called with (slices done, total slices).
+            should_stop: Called between batches of slices.
 
         Returns:
-            What is not as it was when the settings were saved: another scan, another model.
+            The differences from when the settings were saved: another scan, another model.
 
         Raises:
             CeadError: If the file, the model or the corrections cannot be used, or there is no patient.

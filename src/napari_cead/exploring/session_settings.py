@@ -1,4 +1,4 @@
-"""Changing the settings and the mask of what a session shows. No Qt; events through psygnal."""
+"""Changing the settings and the mask of a session's current analysis. No Qt; events through psygnal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Stop = Callable[[], bool]
 
 
 class SessionSettings(SessionState):
-    """What changes the current analysis without a network: settings, map options, undo, painting.
+    """Changes of the current analysis that need no network: settings, map options, undo, painting.
 
     Every method blocks and returns with the state up to date; events are emitted in the calling thread. One
     thread may change settings while another asks for single slices.
@@ -30,16 +30,16 @@ class SessionSettings(SessionState):
     def set(
         self, *, should_stop: Stop | None = None, gesture: object = None, **changes: Any
     ) -> PostprocessParams:
-        """Change post-processing parameters; returns when the mask of the whole volume has followed.
+        """Change post-processing parameters; returns when the mask of the whole volume is up to date.
 
         Args:
-            should_stop: Asked now and then; a mask that is no longer wanted is dropped.
-            gesture: Changes of one gesture, a drag of a slider for instance, are undone in one step.
+            should_stop: Called now and then; a mask that is no longer wanted is dropped.
+            gesture: Changes of one gesture, such as a drag of a slider, are undone in one step.
             **changes: Fields of ``PostprocessParams``.
 
         Raises:
             ParameterError: If a value is out of range; nothing changes then.
-            Cancelled: If ``should_stop`` returned true. The parameters are set, the mask has not followed.
+            Cancelled: If ``should_stop`` returned true. The parameters are set, but the mask is not up to date.
         """
         with self._lock:
             params = self._params.replace(**changes)
@@ -50,7 +50,7 @@ class SessionSettings(SessionState):
         if opened is not None and stages is not None:
             automatic = stages.volume(params, should_stop=should_stop)
             with self._lock:
-                # Another patient, analysis, map or setting may have come meanwhile: newest wins.
+                # Another patient, analysis, map or setting may have come meanwhile: the newest wins.
                 if self._now() is not opened or opened.stages is not stages or self._params != params:
                     raise Cancelled
                 opened.analysis = analysis = opened.analysis.change(params, automatic)
@@ -59,7 +59,7 @@ class SessionSettings(SessionState):
         return params
 
     def set_options(self, **changes: Any) -> MapOptions:
-        """Change what is done to the map before it is cut; returns when map and mask have followed.
+        """Change the processing of the map before the threshold; returns when map and mask are up to date.
 
         Args:
             **changes: Fields of ``MapOptions``.
@@ -77,12 +77,12 @@ class SessionSettings(SessionState):
         return options
 
     def reset(self) -> PostprocessParams:
-        """Go back to the defaults, with the threshold that the model suggests if there is a detection."""
+        """Go back to the defaults, with the model's suggested threshold if there is a detection."""
         wanted = PostprocessParams() if self.analysis is None else self.analysis.start
         return self.set(**wanted.model_dump())
 
     def use_suggested(self) -> PostprocessParams:
-        """Take all settings that the model suggests (before a detection: the defaults)."""
+        """Use all settings that the model suggests (before a detection: the defaults)."""
         wanted = PostprocessParams() if self.analysis is None else self.analysis.suggestion
         return self.set(**wanted.model_dump())
 
@@ -92,12 +92,12 @@ class SessionSettings(SessionState):
         return self._params if opened is None else self._go_to(opened, opened.history.undo())
 
     def redo(self) -> PostprocessParams:
-        """Take back an undo, if there was one."""
+        """Redo the last undone change, if there is one."""
         opened = self._now()
         return self._params if opened is None else self._go_to(opened, opened.history.redo())
 
     def _go_to(self, opened: Opened, settings: Settings) -> PostprocessParams:
-        # Recording a state that is the current one of the history changes nothing there.
+        # Recording the current state of the history changes nothing there.
         if settings.options == opened.analysis.options:
             return self.set(**settings.params.model_dump())
         with self._lock:
@@ -109,7 +109,7 @@ class SessionSettings(SessionState):
         return settings.params
 
     def _remake(self, opened: Opened, options: MapOptions) -> None:
-        """Make the map of an analysis anew; what else changes meanwhile is kept."""
+        """Compute the map of an analysis anew; other changes made meanwhile are kept."""
         fresh = opened.with_options(options, self._params)
         while True:
             with self._lock:
@@ -117,7 +117,7 @@ class SessionSettings(SessionState):
                     raise Cancelled
                 params, now = self._params, opened.analysis
                 if params == fresh.analysis.params:
-                    # A stroke of the brush or another reference may have come.
+                    # A brush stroke or another reference may have come.
                     opened.analysis = replace(
                         fresh.analysis, reconstruction=now.reconstruction, corrections=now.corrections
                     )
@@ -133,7 +133,7 @@ class SessionSettings(SessionState):
 
         Args:
             z: Index of the slice.
-            params: Settings to look at; the current ones if None.
+            params: Settings to use; the current ones if None.
         """
         wanted = self._params if params is None else params
         opened, streaming = self._now(), self._streaming
@@ -145,7 +145,7 @@ class SessionSettings(SessionState):
     # -- corrections ---------------------------------------------------------------------------------------
 
     def correct(self, painted: NDArray[Any]) -> None:
-        """Take the mask as the user painted it; what differs stays corrected when sliders move.
+        """Use the mask as the user painted it; the differences stay corrected when sliders move.
 
         Args:
             painted: (Z, Y, X), above 0 is lesion.
@@ -153,7 +153,7 @@ class SessionSettings(SessionState):
         self._paint(lambda analysis: analysis.paint(np.asarray(painted) > 0))
 
     def discard_corrections(self) -> None:
-        """Go back to the mask that the settings give."""
+        """Go back to the automatic mask."""
         if self.analysis is not None:
             self._paint(lambda analysis: replace(analysis, corrections=None))
 

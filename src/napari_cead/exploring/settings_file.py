@@ -21,7 +21,7 @@ from ..patients import MASK, Patient
 from ..patients.brain_masks import brain_on_grid
 
 SETTINGS_FILE = "settings.json"
-"""What `export_analysis` writes."""
+"""The volumes that `export_analysis` writes."""
 
 _FILES = (SETTINGS_FILE, "detection.json")
 
@@ -35,19 +35,19 @@ def export_analysis(
 ) -> dict[str, Any]:
     """Write mask, anomaly map and reconstruction (NIfTI, source grid), and ``settings.json``.
 
-    ``settings.json`` holds all that the result came from, and the ``napari-cead detect`` command that gives the
-    identical mask. With corrections, ``mask`` is the corrected one; ``mask_automatic`` and ``corrections``
-    (1 painted in, 2 erased) stand beside it. A patient that no file on disk gives is written as ``scan``, a lesion
-    mask likewise as ``reference``.
+    ``settings.json`` holds the full provenance of the result and the ``napari-cead detect`` command that gives the
+    identical mask. With corrections, ``mask`` is the corrected one; ``mask_automatic`` and ``corrections`` (1 painted,
+    2 erased) are written beside it. A patient without a file on disk is written as ``scan``, a lesion mask without a
+    file as ``reference``.
 
     Args:
         result: The analysis as a result; its mask is the corrected one.
-        folder: Output folder, made if it does not exist.
-        corrections: What was painted.
+        folder: Output folder, created if it does not exist.
+        corrections: The painted corrections.
         automatic: (Z, Y, X) bool, the mask before the corrections; left out without any.
 
     Returns:
-        What ``settings.json`` holds.
+        The content of ``settings.json``.
 
     Raises:
         OutputError: If the folder cannot be written, or is that of the patient's own files.
@@ -63,23 +63,23 @@ def export_analysis(
 
 @dataclass(frozen=True)
 class SavedSettings:
-    """Settings read back from an export, or from what ``napari-cead detect`` wrote.
+    """Settings read back from an export or from the output of ``napari-cead detect``.
 
     Attributes:
         model: Name of the model.
         sha256: Checksum of its weights.
         score: Name of the anomaly score.
         params: Settings of the post-processing.
-        options: What was done to the map.
+        options: Processing of the map.
         batch_size: Slices that passed through the network together.
-        device: Where it ran.
+        device: The device it ran on.
         sequence: Sequence of the patient.
         patient: Name of the patient.
-        sources: By sequence name (and ``"seg"``), the sha256 of the voxels and of the file, where they are known.
+        sources: By sequence name (and ``"seg"``), the sha256 of the voxels and of the file, if known.
         file: The JSON file itself.
-        corrections_file: What was painted, beside the JSON file; None if nothing was.
+        corrections_file: The painted corrections, beside the JSON file; None without any.
         corrections_sha256: Checksum of that file.
-        brain_file: The brain mask that the skull was stripped with, beside the JSON file; None if none was.
+        brain_file: The brain mask used for skull stripping, beside the JSON file; None without one.
         brain_sha256: Checksum of that file.
         evened: Whether the bias field was taken out.
         registered: Whether other sequences were moved onto this one.
@@ -107,7 +107,7 @@ class SavedSettings:
 
 
 _Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-# A name is looked up among the models, and a name with a slash would be a folder anywhere.
+# A name is looked up among the models; a name with a slash would be a folder anywhere.
 _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$")]
 _Word = Annotated[str, StringConstraints(max_length=1000)]
 _Device = Annotated[str, StringConstraints(pattern=r"^(cpu|mps|cuda(:[0-9]{1,3})?)$")]
@@ -115,12 +115,12 @@ _VolumeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_
 
 
 class Source(Saved):
-    """Checksums of a scan or lesion mask that a result came from.
+    """Checksums of a result's scan or lesion mask.
 
     Attributes:
-        path: Where the file lay.
+        path: Path of the file.
         sha256: Of the file.
-        voxels_sha256: Of the values, whatever file they came from.
+        voxels_sha256: Of the values, whatever the file.
     """
 
     path: Any = None
@@ -148,7 +148,7 @@ class _PreparationEntry(Saved):
 
 
 class _File(Saved):
-    """What `save_detection` writes. The fields of type Any tell about the result, and nothing is made of them."""
+    """The content that `save_detection` writes. The fields of type Any describe the result and are not used."""
 
     schema_version: Literal[1]
     model: _Name
@@ -247,11 +247,11 @@ def _find(path: Path) -> Path:
 
 
 def check_same_patient(settings: SavedSettings, patient: Patient) -> list[str]:
-    """Return what differs between the patient that settings were made for and another, a sentence each.
+    """Return the differences between the patient of the settings and another patient, a sentence each.
 
     Args:
         settings: From `read_settings`.
-        patient: The patient that they are to be used for.
+        patient: The patient to use them for.
     """
     found = []
     if settings.sequence != patient.sequence:
@@ -264,7 +264,7 @@ def check_same_patient(settings: SavedSettings, patient: Patient) -> list[str]:
 
 
 def _differs(source: Source | None, patient: Patient, name: str, volume: NDArray[Any] | None) -> bool:
-    """Whether a volume is known to be another one; by its voxels if they are known, else by its file."""
+    """Whether a volume is known to differ; by its voxels if they are known, else by its file."""
     if source is None or volume is None:
         return (source is None) != (volume is None)
     if source.voxels_sha256 is not None:
@@ -274,11 +274,11 @@ def _differs(source: Source | None, patient: Patient, name: str, volume: NDArray
 
 
 def load_corrections(settings: SavedSettings, patient: Patient) -> Corrections | None:
-    """Return what was painted into the mask, None if nothing was.
+    """Return the painted corrections of the mask, None without any.
 
     Args:
         settings: From `read_settings`.
-        patient: The patient to paint on; it need not be the same file, but has to have the same grid.
+        patient: The patient to paint on; it may be another file, but must have the same grid.
 
     Raises:
         MaskError: If the file is missing, has changed since, or does not fit the patient.
@@ -295,7 +295,7 @@ def load_corrections(settings: SavedSettings, patient: Patient) -> Corrections |
 
 
 def load_brain(settings: SavedSettings, patient: Patient) -> NDArray[np.bool_] | None:
-    """Return the brain mask (Z, Y, X) that the skull was stripped with, None if none was.
+    """Return the brain mask (Z, Y, X) used for skull stripping, None without one.
 
     No stripper runs for it: a name in a file may be any command.
 

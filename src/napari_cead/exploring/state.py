@@ -1,4 +1,4 @@
-"""What a session knows: the patient, the analyses of it, the current settings. No Qt; events through psygnal."""
+"""The state of a session: the patient, its analyses, the current settings. No Qt; events through psygnal."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Mask = NDArray[np.bool_]
 
 
 class SessionState:
-    """The state behind the Explore widget, to look at; ``Session`` changes it.
+    """The readable state behind the Explore widget; ``Session`` changes it.
 
     Attributes:
         patient_changed: Emitted with the new patient.
         analysis_changed: Emitted with the new current analysis after a detection, a change of score or of map
             options, and with None when a run or a new patient makes the old one void.
-        analyses_changed: Emitted with all analyses of the patient when one comes or goes.
+        analyses_changed: Emitted with all analyses of the patient when one is added or dropped.
         params_changed: Emitted with the parameters as soon as they are set, before the mask follows.
         options_changed: Emitted with the map options as soon as they are set.
-        mask_changed: Emitted with the analysis when its mask has followed.
-        slices_arrived: Emitted during a run with (Streaming, indices of the slices that are new).
+        mask_changed: Emitted with the analysis when its mask is up to date.
+        slices_arrived: Emitted during a run with (Streaming, indices of the new slices).
     """
 
     patient_changed = Signal(object)
@@ -50,7 +50,7 @@ class SessionState:
         self._streaming: Streaming | None = None
         self._uses = 0
 
-    # -- what is there -------------------------------------------------------------------------------------
+    # -- reading -------------------------------------------------------------------------------------------
 
     @property
     def patient(self) -> Patient | None:
@@ -70,7 +70,7 @@ class SessionState:
 
     @property
     def streaming(self) -> Streaming | None:
-        """The run under way, if slices have arrived."""
+        """The run in progress, if slices have arrived."""
         return self._streaming
 
     @property
@@ -80,7 +80,7 @@ class SessionState:
 
     @property
     def options(self) -> MapOptions:
-        """What is done to the map before it is cut."""
+        """Processing of the map before the threshold."""
         return self._options
 
     @property
@@ -95,7 +95,7 @@ class SessionState:
 
     @property
     def mask(self) -> Mask | None:
-        """(Z, Y, X) bool, the user's corrections included; None before a detection."""
+        """(Z, Y, X) bool, including the user's corrections; None before a detection."""
         return None if self.analysis is None else self.analysis.mask
 
     @property
@@ -121,7 +121,7 @@ class SessionState:
 
     @property
     def can_redo(self) -> bool:
-        """Whether there are settings of the current analysis that were undone."""
+        """Whether there are undone settings of the current analysis."""
         opened = self._now()
         return opened is not None and opened.history.can_redo
 

@@ -1,4 +1,4 @@
-"""A run under way: slices appear as the network finishes them."""
+"""A run in progress: slices appear as the network finishes them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ..patients import Patient
 
 
 class Streaming:
-    """What has arrived of a run so far. Filled in the thread of the run, read from any.
+    """The slices of a run that have arrived. Filled in the thread of the run, read from any.
 
     Attributes:
-        patient: Whose run it is.
+        patient: The patient of the run.
         model: Name of the model.
         score: The anomaly score.
-        options: What is done to the map.
-        reconstruction: (Z, Y, X) float32, 0 where nothing has arrived.
+        options: Processing of the map.
+        reconstruction: (Z, Y, X) float32, 0 for slices that have not arrived.
         anomaly_map: (Z, Y, X) float32, likewise.
         brain: (Z, Y, X) bool, likewise.
         arrived: (Z,) bool.
@@ -31,7 +31,7 @@ class Streaming:
         self.arrived = np.zeros(patient.shape[0], np.bool_)
 
     def take(self, made: Reconstruction, indices: NDArray[np.int64]) -> None:
-        """Take over the slices that a run has just finished."""
+        """Store the slices that a run has just finished."""
         self.reconstruction[indices] = made.volume_slices(indices)
         self.anomaly_map[indices] = made.anomaly_slices(self.score, indices, self.options)
         self.brain[indices] = made.stack.brain[indices]

@@ -1,4 +1,4 @@
-"""How well a detected mask agrees with a reference, and a reconstruction with its image.
+"""Agreement of a detected mask with a reference, and of a reconstruction with its image.
 
 Overlap, cohort averages with their intervals, ranking, lesions, surface distance, image quality. Masks are arrays
 whose values > 0 belong to the mask. Nothing here knows files, models or settings.

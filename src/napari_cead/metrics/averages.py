@@ -5,11 +5,11 @@ The same masks give very different figures under different averages, and a detec
 - `dice_pooled`: one Dice of all voxels of the cohort. NaN if there is neither lesion nor detection in all of it.
 - `dice_patient`: mean over patients of the Dice of the volume. Patients with neither lesion nor detection are left
   out, and counted. NaN if none is left.
-- `dice_lesion_slices`: mean over the slices that hold lesion, of all patients together. NaN without such a slice.
+- `dice_lesion_slices`: mean over the slices with lesion, of all patients together. NaN without such a slice.
 - `dice_all_slices`: mean over the slices with brain, of all patients together; a slice with neither lesion nor
   detection counts 1. NaN without such a slice.
 
-Where only one of the two is empty, Dice is 0. `dice_all_slices` rewards a detector that finds nothing (0.487 on a
+If only one of the two is empty, Dice is 0. `dice_all_slices` rewards a detector that finds nothing (0.487 on a
 test set with 204 healthy slices out of 419) and is never shown alone.
 
 Everything is computed from `PatientCounts`, a few numbers per slice, so that a cohort need not fit into memory.
@@ -28,7 +28,7 @@ from .overlap import NAN, Counts, as_mask, count_by_slice, dice_of, slice_counts
 
 @dataclass(frozen=True, eq=False)
 class PatientCounts:
-    """What the averages need to know of one patient, slice by slice.
+    """The counts of one patient, slice by slice, from which the averages are computed.
 
     Attributes:
         tp: True positives of each slice (Z,).
@@ -49,8 +49,8 @@ class PatientCounts:
         Args:
             mask: Detected mask, (Z, Y, X) or one slice (Y, X); values > 0 are in it.
             reference: Lesion mask of the same shape; values > 0 are in it.
-            brain: Brain mask of the same shape: only says which slices show brain, the counts are of all voxels.
-                None takes every slice for one with brain.
+            brain: Brain mask of the same shape: it only marks the slices with brain, the counts are of all voxels.
+                None counts every slice as one with brain.
 
         Raises:
             ValueError: If the shapes differ, or are neither (Z, Y, X) nor (Y, X).
@@ -74,18 +74,18 @@ class PatientCounts:
 
 @dataclass(frozen=True)
 class Averages:
-    """Averages over a cohort; the module says what each is and what it does with empty masks.
+    """Averages over a cohort; the module defines each and its value for empty masks.
 
     Attributes:
         dice_pooled: Dice of all voxels of the cohort.
         dice_patient: Mean over patients of the Dice of the volume.
-        dice_lesion_slices: Mean over slices that hold lesion.
+        dice_lesion_slices: Mean over slices with lesion.
         dice_all_slices: Mean over slices with brain, both-empty ones counting 1.
-        precision: Of all voxels of the cohort; NaN where nothing is detected.
-        recall: Of all voxels of the cohort; NaN where there is no lesion.
+        precision: Of all voxels of the cohort; NaN if nothing is detected.
+        recall: Of all voxels of the cohort; NaN if there is no lesion.
         patients: Patients in the cohort.
         both_empty_patients: Patients with neither lesion nor detection, left out of `dice_patient`.
-        lesion_slices: Slices that hold lesion.
+        lesion_slices: Slices with lesion.
         brain_slices: Slices with brain.
         both_empty_slices: Slices with brain, but neither lesion nor detection.
     """
@@ -157,7 +157,7 @@ def dice_patient(cohort: Iterable[PatientCounts]) -> float:
 
 
 def dice_lesion_slices(cohort: Iterable[PatientCounts]) -> float:
-    """Return the mean Dice over the slices that hold lesion; NaN without such a slice."""
+    """Return the mean Dice over the slices with lesion; NaN without such a slice."""
     return averages(cohort).dice_lesion_slices
 
 

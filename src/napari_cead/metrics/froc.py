@@ -1,14 +1,14 @@
-"""FROC: how many lesions are found at so many false positives per patient (Bunch et al. 1977).
+"""FROC: the share of lesions found at given numbers of false positives per patient (Bunch et al. 1977).
 
 Policy:
 
 - A *candidate* is a connected component of ``map > t``, for every threshold t, 26-connected in 3-D and 8-connected in
   2-D, without post-processing. Matching is that of :mod:`~napari_cead.metrics.lesions`: a lesion is found if any
   candidate overlaps it, a candidate is false if it overlaps none.
-- One threshold holds for all patients. It is lowered until the false candidates first exceed the number asked for;
+- One threshold holds for all patients. It is lowered until the false candidates first exceed the requested number;
   the sensitivity is that of the last threshold before.
-- In each patient only the brightest tenth of the brain's voxels can be candidates. Further down components melt
-  together until one of them covers the brain, and with it every lesion.
+- In each patient only the brightest tenth of the brain's voxels can be candidates. Further down, components merge
+  until one of them covers the brain, and with it every lesion.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Candidates:
     """The candidates of one patient over all thresholds.
 
     Attributes:
-        scores: (E,) float32, descending: where the number of false candidates changes.
-        changes: (E,) by how much it changes once voxels of this score are above the threshold.
-        lesions: (L,) float32, the highest score in each lesion; 0 where none of it can be a candidate.
+        scores: (E,) float32, descending: the scores at which the number of false candidates changes.
+        changes: (E,) the change of this number once voxels of this score are above the threshold.
+        lesions: (L,) float32, the highest score in each lesion; 0 if no part of it can be a candidate.
     """
 
     scores: NDArray[np.float32]
@@ -89,7 +89,7 @@ def candidates(
 
 
 def froc(cohort: Iterable[Candidates], at: Sequence[float] = FALSE_POSITIVES) -> tuple[float, ...]:
-    """Return the share of all lesions that are found at so many false positives per patient.
+    """Return the share of all lesions found at the given numbers of false positives per patient.
 
     Args:
         cohort: Candidates of each patient; may be a generator.
@@ -124,17 +124,17 @@ def _cut(values: NDArray[np.float32], share: float) -> float:
 
 
 def _joined(ranked: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """Return the edges (M, 2) of neighbours by which components grow together, the highest first.
+    """Return the edges (M, 2) of neighbours along which components grow together, the highest first.
 
-    An edge has the numbers of its nodes, the smaller one first. It exists from the larger number on: the edges are
-    those of a minimum spanning forest.
+    An edge holds the numbers of its nodes, the smaller one first. It exists from the larger number on: the edges form
+    a minimum spanning forest.
     """
     number = np.full(shape, -1, np.int64)
     number.flat[ranked] = np.arange(len(ranked))
     pairs = []
     for offset in product((-1, 0, 1), repeat=len(shape)):
         if offset <= (0,) * len(shape):
-            continue  # its opposite is there
+            continue  # the opposite edge exists
         sides = list(zip(offset, shape, strict=True))
         one = number[tuple(slice(max(-step, 0), side - max(step, 0)) for step, side in sides)]
         other = number[tuple(slice(max(step, 0), side - max(-step, 0)) for step, side in sides)]
@@ -148,7 +148,7 @@ def _joined(ranked: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.int6
 
 
 def _touch_both(joined: NDArray[np.int64], hit: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which edges put two components together that both overlap a lesion."""
+    """Return which edges join two components that both overlap a lesion."""
     parent, touched = list(range(len(hit))), hit.tolist()
     result = np.zeros(len(joined), np.bool_)
     for edge, pair in enumerate(joined.tolist()):

@@ -1,7 +1,7 @@
-"""How well healthy slices are reconstructed: PSNR and SSIM, slice by slice.
+"""Reconstruction quality of healthy slices: PSNR and SSIM, slice by slice.
 
-Intensities are in [0, 1], so the data range is 1. The figures of a set of slices are **means over its slices**; a
-slice that is reconstructed exactly has an infinite PSNR, and so has then the mean.
+Intensities are in [0, 1], so the data range is 1. The figures of a set of slices are **means over its slices**. A
+slice with an exact reconstruction has an infinite PSNR, and then so has the mean.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ImageQuality:
 
         Args:
             images: Slices (N, Y, X), intensities in [0, 1]; each side at least 7 pixels.
-            reconstructions: What a network made of them, same shape.
+            reconstructions: The network's reconstructions, same shape.
             brain: Pixels of the brain, same shape.
 
         Raises:

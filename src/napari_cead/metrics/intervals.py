@@ -1,4 +1,4 @@
-"""How sure the averages of a cohort are: intervals from resampling its patients (bootstrap)."""
+"""Confidence intervals of cohort averages, from resampling the patients (bootstrap)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .averages import PatientCounts
 from .overlap import dice_of
 
 INTERVALS = ("dice_pooled", "dice_patient", "dice_lesion_slices", "dice_all_slices", "precision", "recall")
-"""The averages that `bootstrap` gives intervals of, by their names in `Averages`."""
+"""The averages for which `bootstrap` gives intervals, by their names in `Averages`."""
 
 Interval = tuple[float, float]
 
@@ -21,16 +21,16 @@ def bootstrap(
 ) -> dict[str, Interval | None]:
     """Return percentile bootstrap intervals of the averages over a cohort (Efron 1979).
 
-    Whole patients are drawn with replacement, as many as there are, for the slices and voxels of a patient are not
+    Whole patients are drawn with replacement, as many as there are, because the slices and voxels of a patient are not
     independent of each other. The draws are ``default_rng(seed).integers(n, size=(resamples, n))``: cohorts of the
-    same n patients are resampled alike, so that the intervals of two detectors rest on the same draws.
+    same n patients are resampled alike, so the intervals of two detectors use the same draws.
 
     Policy: a resample in which an average is undefined (NaN, see `averages`) is left out of the interval of that
-    average. An interval is None with fewer than two patients, and where the average is undefined in every resample.
+    average. An interval is None with fewer than two patients, or if the average is undefined in every resample.
 
     Args:
         counts: Counts of each patient.
-        resamples: How often the cohort is drawn.
+        resamples: Number of resamples.
         seed: Seed of the draws.
         level: Share of the resamples that lie inside the interval.
 
@@ -56,15 +56,15 @@ def bootstrap_difference(
 ) -> dict[str, Interval | None]:
     """Return paired percentile bootstrap intervals of the averages under one detector minus those under another.
 
-    Both detectors have seen the same patients, and every resample draws the same patients for both, with the very
-    draws of `bootstrap`: what makes a patient hard for both cancels out.
+    Both detectors have seen the same patients, and every resample draws the same patients for both, with the same
+    draws as `bootstrap`: the difficulty of a patient cancels out.
 
     Policy: as for `bootstrap`; a resample in which the average is undefined for either detector is left out.
 
     Args:
-        first: Counts of each patient under the one detector.
-        second: Counts of the same patients, in the same order, under the other.
-        resamples: How often the cohort is drawn.
+        first: Counts of each patient under the first detector.
+        second: Counts of the same patients, in the same order, under the second.
+        resamples: Number of resamples.
         seed: Seed of the draws.
         level: Share of the resamples that lie inside the interval.
 
@@ -72,8 +72,7 @@ def bootstrap_difference(
         (low, high) of ``first - second`` by name of the average, in the order of `INTERVALS`.
 
     Raises:
-        ValueError: If there are not as many patients under both, ``resamples`` is below 1 or ``level`` not between
-            0 and 1.
+        ValueError: If the numbers of patients differ, ``resamples`` is below 1 or ``level`` not between 0 and 1.
     """
     _check(resamples, level)
     if len(first) != len(second):
@@ -94,18 +93,18 @@ def bootstrap_ratio(
 ) -> Interval | None:
     """Return the percentile bootstrap interval of ``sum(parts) / sum(wholes)`` over patients, drawn as by `bootstrap`.
 
-    Policy: a resample in which the wholes add up to 0 is left out. The interval is None where fewer than two patients
+    Policy: a resample in which the wholes add up to 0 is left out. The interval is None if fewer than two patients
     have a whole above 0: resampling one patient says nothing.
 
     Args:
-        parts: What each patient adds to the numerator, for instance the lesions that were found.
-        wholes: What each patient adds to the denominator, for instance the lesions.
-        resamples: How often the cohort is drawn.
+        parts: Each patient's contribution to the numerator, for instance the lesions found.
+        wholes: Each patient's contribution to the denominator, for instance the lesions.
+        resamples: Number of resamples.
         seed: Seed of the draws.
         level: Share of the resamples that lie inside the interval.
 
     Raises:
-        ValueError: If there are not as many parts as wholes, ``resamples`` is below 1 or ``level`` not between 0
+        ValueError: If the numbers of parts and wholes differ, ``resamples`` is below 1 or ``level`` not between 0
             and 1.
     """
     _check(resamples, level)
@@ -145,7 +144,7 @@ def _averages(drawn: NDArray[np.float64], counts: Sequence[PatientCounts]) -> di
 
 
 def _summands(patient: PatientCounts) -> tuple[float, ...]:
-    """Return what a patient adds to the numerators and denominators of the averages."""
+    """Return a patient's contributions to the numerators and denominators of the averages."""
     total = patient.total
     per_slice = dice_of(patient.tp, patient.fp, patient.fn, empty=1.0)
     lesion = patient.tp + patient.fn > 0

@@ -3,11 +3,11 @@
 Policy, for lesions as for detected components:
 
 - A *lesion* is a connected component of the reference, a *detection* one of the detected mask (26-connected in 3-D,
-  8-connected in 2-D, unless told otherwise).
+  8-connected in 2-D, by default).
 - **Any overlap matches**: a lesion is found if at least one of its voxels is detected; a detection is true if at
   least one of its voxels is lesion.
 - Matching is many-to-many: one detection may find several lesions, and one lesion may make several detections true.
-- Nothing is too small to count. Filter the masks first if it should be.
+- No component is too small to count. Filter the masks first if you want a minimum size.
 - Empty cases: without lesions the sensitivity is NaN, without detections the precision is NaN; false positives are
   then just counted.
 """
@@ -108,7 +108,7 @@ def lesion_f1(sensitivity: float, precision: float) -> float:
         precision: Share of the detections that are true; NaN without detections.
 
     Returns:
-        0 where there are lesions or detections and none of them match; NaN where there are neither.
+        0 if there are lesions or detections and none of them match; NaN if there are neither.
     """
     if math.isnan(sensitivity) and math.isnan(precision):
         return NAN
@@ -157,8 +157,8 @@ def match_lesions(
         connectivity: Neighbours of a voxel: 6, 18 or 26 in 3-D, 4 or 8 in 2-D; None takes the most.
 
     Raises:
-        ValueError: If the shapes differ or are neither (Z, Y, X) nor (Y, X), if there is not one spacing for each
-            axis, or if the connectivity is none of these.
+        ValueError: If the shapes differ or are neither (Z, Y, X) nor (Y, X), if the number of spacings differs from
+            the number of axes, or if the connectivity is none of these.
 
     Example:
         >>> match = match_lesions([[1, 0, 0, 0, 1]], [[1, 1, 0, 0, 0]])

@@ -14,7 +14,7 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class Counts:
-    """Voxels found, wrongly found and missed. Counts of parts add up to those of the whole.
+    """Numbers of true positive, false positive and false negative voxels. Counts of parts add up to those of the whole.
 
     Attributes:
         tp: True positives, detected and lesion.
@@ -45,15 +45,15 @@ class Counts:
         return self.tp + self.fp + self.fn == 0
 
     def dice(self, empty: float = NAN) -> float:
-        """Return 2TP / (2TP + FP + FN), or ``empty`` where both masks are empty."""
+        """Return 2TP / (2TP + FP + FN), or ``empty`` if both masks are empty."""
         return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn, empty)
 
     def precision(self, empty: float = NAN) -> float:
-        """Return TP / (TP + FP), or ``empty`` where nothing is detected."""
+        """Return TP / (TP + FP), or ``empty`` if nothing is detected."""
         return _ratio(self.tp, self.detected, empty)
 
     def recall(self, empty: float = NAN) -> float:
-        """Return TP / (TP + FN), or ``empty`` where there is no lesion."""
+        """Return TP / (TP + FN), or ``empty`` if there is no lesion."""
         return _ratio(self.tp, self.lesion, empty)
 
 
@@ -78,7 +78,7 @@ def dice(mask: ArrayLike, reference: ArrayLike, empty: float = NAN) -> float:
     Args:
         mask: Detected mask, any shape; values > 0 are in it.
         reference: Lesion mask of the same shape; values > 0 are in it.
-        empty: Value where both are empty. Where only one is, Dice is 0.
+        empty: Value if both are empty. If only one is, Dice is 0.
 
     Raises:
         ValueError: If the shapes differ.
@@ -91,12 +91,12 @@ def dice(mask: ArrayLike, reference: ArrayLike, empty: float = NAN) -> float:
 
 
 def precision(mask: ArrayLike, reference: ArrayLike, empty: float = NAN) -> float:
-    """Return TP / (TP + FP), the share of the detected voxels that is lesion.
+    """Return TP / (TP + FP), the share of the detected voxels that are lesion.
 
     Args:
         mask: Detected mask, any shape; values > 0 are in it.
         reference: Lesion mask of the same shape; values > 0 are in it.
-        empty: Value where nothing is detected.
+        empty: Value if nothing is detected.
 
     Raises:
         ValueError: If the shapes differ.
@@ -105,12 +105,12 @@ def precision(mask: ArrayLike, reference: ArrayLike, empty: float = NAN) -> floa
 
 
 def recall(mask: ArrayLike, reference: ArrayLike, empty: float = NAN) -> float:
-    """Return TP / (TP + FN), the share of the lesion voxels that is detected (voxel-wise sensitivity).
+    """Return TP / (TP + FN), the share of the lesion voxels that are detected (voxel-wise sensitivity).
 
     Args:
         mask: Detected mask, any shape; values > 0 are in it.
         reference: Lesion mask of the same shape; values > 0 are in it.
-        empty: Value where there is no lesion.
+        empty: Value if there is no lesion.
 
     Raises:
         ValueError: If the shapes differ.
@@ -124,7 +124,7 @@ def slice_dice(mask: ArrayLike, reference: ArrayLike, empty: float = NAN) -> NDA
     Args:
         mask: Detected mask (Z, Y, X); values > 0 are in it.
         reference: Lesion mask (Z, Y, X); values > 0 are in it.
-        empty: Value of slices where both are empty.
+        empty: Value of slices in which both are empty.
 
     Returns:
         Dice of each slice (Z,).
@@ -166,7 +166,7 @@ def volume_ml(mask: ArrayLike, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> fl
         spacing: Size of a voxel (z, y, x) in mm.
 
     Raises:
-        ValueError: If there is not one spacing for each axis.
+        ValueError: If the number of spacings differs from the number of axes.
     """
     voxels = as_mask(mask)
     if len(spacing) != voxels.ndim:
@@ -202,7 +202,7 @@ def count_by_slice(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
 def dice_of(
     tp: NDArray[np.int64], fp: NDArray[np.int64], fn: NDArray[np.int64], empty: float = NAN
 ) -> NDArray[np.float64]:
-    """Return 2TP / (2TP + FP + FN) element by element, ``empty`` where all three are 0."""
+    """Return 2TP / (2TP + FP + FN) element by element, ``empty`` if all three are 0."""
     total = 2 * tp + fp + fn
     result = np.full(total.shape, empty, dtype=np.float64)
     np.divide(2 * tp, total, out=result, where=total > 0)

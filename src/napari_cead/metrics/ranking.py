@@ -1,4 +1,4 @@
-"""Voxel-wise ranking figures that need no threshold: area under the ROC curve, average precision."""
+"""Voxel-wise ranking metrics that need no threshold: area under the ROC curve, average precision."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def auroc(scores: ArrayLike, reference: ArrayLike, brain: ArrayLike | None = Non
         scores: Anomaly of each voxel, any shape; NaN ranks lowest.
         reference: Lesion mask of the same shape; values > 0 are in it.
         brain: Voxels that count, same shape; None takes all. Background that scores 0 makes every detector look
-            good, so give it where there is one.
+            good, so give the mask if there is background.
 
     Returns:
         A value from 0 to 1; NaN if lesion or healthy voxels are missing.
@@ -56,7 +56,7 @@ def average_precision(scores: ArrayLike, reference: ArrayLike, brain: ArrayLike 
     if not lesion.size:
         return NAN
     healthy.sort()
-    # Recall steps only at scores that a lesion voxel has, so that healthy scores need no thresholds of their own.
+    # Recall steps only at the scores of lesion voxels, so healthy scores need no thresholds of their own.
     thresholds, found = np.unique(lesion, return_counts=True)
     tp = np.cumsum(found[::-1])[::-1]
     fp = healthy.size - np.searchsorted(healthy, thresholds, side="left")

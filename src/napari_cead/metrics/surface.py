@@ -1,8 +1,8 @@
-"""How far the surface of a detected mask lies from that of the reference.
+"""Distance between the surfaces of a detected mask and the reference.
 
-Policy: a distance needs two surfaces. Where either mask is empty, it is NaN: such patients are left out of a mean, and
-counted. A mean of it has to be read beside that count, because a detector gets rid of its hard patients by detecting
-nothing in them.
+Policy: a distance needs two surfaces. If either mask is empty, it is NaN: such patients are left out of a mean, and
+counted. Read the mean beside that count, because a detector gets rid of its hard patients by detecting nothing in
+them.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ PERCENTILE = 95
 def hd95(mask: ArrayLike, reference: ArrayLike, spacing: Sequence[float]) -> float:
     """Return the 95th percentile Hausdorff distance in mm, as MONAI computes it.
 
-    The surface of a mask is made of its voxels with a face neighbour outside it; what lies beyond the array is
-    outside. Of the distances from each surface voxel of the one mask to the nearest one of the other, taken between
-    the centres of voxels, it is the 95th percentile (linear interpolation), and of the two directions the larger one
-    (Huttenlocher et al. 1993, with a percentile in place of the maximum).
+    The surface of a mask is its voxels with a face neighbour outside it; everything beyond the array is outside. The
+    distances go from each surface voxel of one mask to the nearest one of the other, between the centres of voxels.
+    The result is their 95th percentile (linear interpolation), and the larger of the two directions (Huttenlocher et
+    al. 1993, with a percentile in place of the maximum).
 
     Volumes of a single slice are measured in 2-D, without the slice's thickness.
 
@@ -34,10 +34,11 @@ def hd95(mask: ArrayLike, reference: ArrayLike, spacing: Sequence[float]) -> flo
         spacing: Size of a voxel (z, y, x) or (y, x) in mm.
 
     Returns:
-        The distance; NaN where either mask is empty.
+        The distance; NaN if either mask is empty.
 
     Raises:
-        ValueError: If the shapes differ or are neither (Z, Y, X) nor (Y, X), or there is not one spacing for each axis.
+        ValueError: If the shapes differ or are neither (Z, Y, X) nor (Y, X), or the number of spacings differs from
+            the number of axes.
         ImportError: If MONAI is not installed.
     """
     detected, lesion = as_masks(mask, reference)
@@ -57,9 +58,7 @@ def hd95(mask: ArrayLike, reference: ArrayLike, spacing: Sequence[float]) -> flo
     box = bounding_box(detected | lesion)  # the empty rest of a scan would cost most of the time
     one, other = (torch.from_numpy(np.pad(part[box], 1))[None, None] for part in (detected, lesion))
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", FutureWarning
-        )  # MONAI calls functions of its own that it has deprecated
+        warnings.simplefilter("ignore", FutureWarning)  # MONAI calls deprecated functions of its own
         distance = compute_hausdorff_distance(
             one, other, include_background=True, percentile=PERCENTILE, spacing=sizes
         )

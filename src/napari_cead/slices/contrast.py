@@ -1,7 +1,7 @@
-"""Which contrast a skull-stripped scan shows, told from its intensities: T1-like, T2-like or FLAIR-like.
+"""Guess the contrast of a skull-stripped scan from its intensities: T1-like, T2-like or FLAIR-like.
 
-In the brain's histogram, liquid stretches far above the rest on T2 alone. White matter, which lies deep, is brighter
-than the cortex on T1 and not on FLAIR.
+Only on T2 does liquid stretch the brain's histogram far upwards. White matter, which lies deep, is brighter than the
+cortex on T1 and not on FLAIR.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scipy import ndimage
 Contrast = Literal["t1", "t2", "flair"]
 
 FAMILY: dict[str, Contrast] = {"flair": "flair", "t1_pre": "t1", "t1_gd": "t1", "bravo": "t1", "t2": "t2"}
-"""Canonical sequence name to the contrast it has."""
+"""Canonical sequence name to its contrast."""
 
 SKEWNESS = 1.0
 """A brain whose intensities have a larger skewness is T2-like."""
@@ -28,11 +28,11 @@ _SLICES = 8
 
 @dataclass(frozen=True)
 class ContrastFigures:
-    """What tells contrasts apart.
+    """Figures that distinguish the contrasts.
 
     Attributes:
         skewness: Of the brain's intensities.
-        rim: Median of the brain's rim over that of the deep brain; None where there are too few slices to tell.
+        rim: Median of the brain's rim over that of the deep brain; None with too few slices to tell.
     """
 
     skewness: float
@@ -40,7 +40,7 @@ class ContrastFigures:
 
     @property
     def guess(self) -> Contrast | None:
-        """The contrast that has such figures, None if it cannot be told."""
+        """The contrast with such figures, None if it cannot be told."""
         if self.skewness > SKEWNESS:
             return "t2"
         if self.rim is None:
@@ -71,7 +71,7 @@ def guess_contrast(
 def contrast_figures(
     volume: NDArray[Any], brain: NDArray[np.bool_], spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
 ) -> ContrastFigures | None:
-    """Measure what tells contrasts apart, in a few slices of a skull-stripped scan; None if they show too little.
+    """Measure the contrast in a few slices of a skull-stripped scan; None if they show too little.
 
     Args:
         volume: (Z, Y, X) intensities, on any scale that keeps 0.
@@ -83,7 +83,7 @@ def contrast_figures(
         return None
     large = np.flatnonzero(areas >= 0.7 * areas.max())
     chosen = large[np.unique(np.linspace(0, len(large) - 1, min(_SLICES, len(large))).round().astype(int))]
-    # Depths are in mm of an adult's brain, whatever the voxel size says.
+    # Depths are in mm of an adult's brain, whatever the header says about voxel size.
     unit = float(np.sqrt(areas.max() * spacing[1] * spacing[2] / np.pi)) / 80
     rim, deep, every = [], [], []
     for index in chosen:

@@ -1,4 +1,4 @@
-"""Whether one side of a scan is brighter than the other, as an uneven coil makes it."""
+"""Check whether one side of a scan is brighter than the other, as with an uneven coil."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from .intensity import LIQUID
 
 LEAST_SLICES = 8
-"""Slices with much brain that it takes: in fewer, a large lesion may be what is brighter."""
+"""Smallest number of slices with much brain: in fewer, a large lesion may be the cause of the brightness."""
 
 UNEVEN = 0.12
-"""By how much the tissue of one side is brighter before it is told: a fifth at the rims costs a third of the Dice of
-``ce-unet`` (docs/results.md); a real scan freed from its bias field had 0.002."""
+"""Smallest difference between the tissue of two sides that is reported: a fifth at the rims costs a third of the Dice
+of ``ce-unet`` (docs/results.md); a real scan with its bias field corrected had 0.002."""
 
 _SLICES = 12
 _LARGE = 0.5  # of the largest area of brain
@@ -59,7 +59,7 @@ def side_ratios(volume: NDArray[np.float32], brain: NDArray[np.bool_]) -> SideRa
 
 
 def unevenness(volume: NDArray[np.float32], brain: NDArray[np.bool_]) -> str:
-    """Say in one clause that one side of a scan is clearly brighter; empty if none is, or it cannot be told.
+    """Describe in one clause which side of a scan is clearly brighter; empty if none is, or it cannot be told.
 
     Args:
         volume: As for `side_ratios`.

@@ -1,4 +1,4 @@
-"""Patient grid to model grid and back: one in-plane shift, a square crop, resampling only where it must be."""
+"""Patient grid to model grid and back: one in-plane shift, a square crop, and resampling only if necessary."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RESAMPLE_BEYOND = 0.10
 
 @dataclass(frozen=True)
 class SliceGeometry:
-    """Where the square that a model sees lies in the slices of a patient.
+    """Position of the model's square in the slices of a patient.
 
     Model pixel ``(v, u)`` shows patient position ``start + (v, u) / zoom`` (pixel centres). With zoom 1 this
     is a whole-pixel crop, and the way back is exact.
@@ -26,7 +26,7 @@ class SliceGeometry:
         zoom: Model pixels per patient pixel (y, x); (1, 1) means no resampling.
         start: Patient position (y, x) that model pixel (0, 0) shows; whole numbers where zoom is 1.
         reason: Why slices are resampled, or "" if they are not.
-        shrunk: Whether they are smaller than the model knows them, because the brain is larger than its image.
+        shrunk: Whether they are smaller than in the model's training, because the brain is larger than its image.
     """
 
     shape: tuple[int, int, int]
@@ -48,12 +48,12 @@ class SliceGeometry:
         model_spacing: tuple[float, float] = (0.94, 0.94),
         size: int = 196,
     ) -> SliceGeometry:
-        """Centre the bounding box of the brain in the slice with most brain, as in the paper.
+        """Centre the bounding box of the brain in the slice with the most brain, as in the paper.
 
         Args:
             brain: (Z, Y, X) bool, not empty.
             spacing: Patient (z, y, x) in mm.
-            model_spacing: In-plane (y, x) in mm of the slices that the model was trained on.
+            model_spacing: In-plane (y, x) in mm of the model's training slices.
             size: Side of the model's image in pixels.
         """
         rows, columns = np.asarray(brain.any(axis=(0, 2))), np.asarray(brain.any(axis=(0, 1)))
@@ -131,7 +131,7 @@ class SliceGeometry:
         return int((mask & ~self.inside()).sum())
 
     def _windows(self) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-        """Slices into the patient and into the model image that show the same pixels, for rows and columns."""
+        """Slices into the patient and into the model image for the same pixels, for rows and columns."""
         pairs = []
         for axis in (0, 1):
             first, length = int(self.start[axis]), self.shape[axis + 1]

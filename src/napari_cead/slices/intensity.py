@@ -14,7 +14,7 @@ IntensityScaling = Literal["volume-percentile", "volume-tissue", "slice-max"]
 PERCENTILE = 99.5
 
 LIQUID = 0.6
-"""What is darker than this share of the brain's median is no tissue."""
+"""Voxels darker than this share of the brain's median are not tissue."""
 
 
 def scale_intensity(
@@ -57,7 +57,7 @@ def scale_intensity(
                 f"the {what} is {scale:g}, nothing to scale by",
                 mend="give a scan with positive intensities",
             )
-        with np.errstate(over="ignore"):  # what overflows is far above 1, and clipped like the rest
+        with np.errstate(over="ignore"):  # an overflow is far above 1, and clipped like the rest
             inside /= np.float32(scale)
     return np.asarray(np.clip(inside, 0, 1, out=inside))
 

@@ -1,9 +1,9 @@
-"""Marks of slices: by one a slice is recognised in another file, and nothing else is learned from it.
+"""Marks of slices: a mark identifies a slice in another file and reveals nothing else about it.
 
-A mark is a hash of how bright the parts of a slice are beside each other. The file's format and name, the orientation
-of its axes, the side that a picture counts as left, the scale of its values, empty margins, and the rounding to 8 bits
-of a picture do not change it (rounding changes the marks of some slices, so that a volume is still recognised by the
-others). A scan that was resampled, filtered, or stripped of its skull in another way is another scan.
+A mark is a hash of the relative brightness of the parts of a slice. The file's format and name, the orientation of its
+axes, the side that a picture counts as left, the scale of its values, empty margins, and the rounding to 8 bits of a
+picture do not change it (rounding changes the marks of some slices; the others still identify the volume). A scan that
+was resampled, filtered, or stripped of its skull in another way is another scan.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ LEVELS = 4
 """Levels of brightness in a standard deviation of the parts: coarse, so that rounding seldom changes one."""
 
 EDGE = 0.05
-"""What differs less from the background, as a share of what differs most, is margin."""
+"""Pixels that differ less from the background, as a share of the largest difference, are margin."""
 
 SIZE = 8
 """Bytes of a mark."""
 
 
 def slice_marks(volume: NDArray[np.float32]) -> tuple[str, ...]:
-    """Return the mark of each slice (Z, Y, X), in hexadecimal digits; empty for one that shows too little."""
+    """Return the mark of each slice (Z, Y, X), in hexadecimal digits; empty for a slice that shows too little."""
     return tuple(_mark(image) for image in volume)
 
 
 def keyed(mark: str, key: bytes) -> bytes:
-    """Return a mark as a model keeps it: nobody can tell by two models whether they know the same scan.
+    """Return a mark as a model keeps it: comparing two models does not show whether they know the same scan.
 
     Args:
         mark: From :func:`slice_marks`.
@@ -54,13 +54,13 @@ def _mark(image: NDArray[np.float32]) -> str:
     cut = contrast[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     if min(cut.shape) < CELLS:
         return ""
-    # The smaller of the slice and its mirror image: which side a picture shows left does not matter.
+    # The smaller of the slice and its mirror image: it does not matter which side a picture shows left.
     levels = min(_levels(cut), _levels(cut[:, ::-1]))
     return blake2b(levels, digest_size=SIZE).hexdigest() if levels else ""
 
 
 def _levels(image: NDArray[np.float64]) -> bytes:
-    """Return the brightness of the parts of an image in levels, a byte each; nothing if they are all alike."""
+    """Return the brightness of the parts of an image in levels, a byte each; empty if they are all alike."""
     edges = [np.arange(CELLS) * side // CELLS for side in image.shape]
     sizes = [np.diff(edge, append=side) for edge, side in zip(edges, image.shape, strict=True)]
     parts = np.add.reduceat(np.add.reduceat(image, edges[0], axis=0), edges[1], axis=1)

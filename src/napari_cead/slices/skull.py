@@ -1,10 +1,10 @@
-"""Whether a scan is skull-stripped: is there a ring of scalp with the dark bone under it?
+"""Judge whether a scan is skull-stripped: is there a ring of scalp with the dark bone under it?
 
 A model of healthy brains sees scalp and bone as one large anomaly, and learns to draw them if it is trained on them.
 On T1, T2 and FLAIR alike, fat and skin are bright and cortical bone is dark. Going inwards from the outline of the
 head, the profile of a scan with its skull therefore falls into a gap and rises again to the brain; that of a stripped
 brain rises to the cortex and stays. Sulci are gaps too, but narrow ones: they vanish in the mean over neighbouring
-rays, which the skull does not.
+rays, unlike the skull.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from scipy import ndimage
 RAYS = 72
 SLICES = 16
 HEAD_RADIUS = 80
-"""Samples from the middle to the outline: about one a millimetre of an adult's head, whatever the voxel size says."""
+"""Samples from the middle to the outline: about one per millimetre of an adult's head, whatever the voxel size."""
 DEPTH = 40
-"""Samples inwards from the outline that a profile has."""
+"""Samples of a profile, inwards from the outline."""
 GAP = slice(2, 22)
 """Depths at which the bone may lie."""
 DEEP = 0.4
-"""A gap is this share darker than what lies outside and inside of it."""
+"""A gap is this share darker than the tissue outside and inside it."""
 LIMIT = 0.35
 """A scan with gaps under more than this share of its outline has a skull. Measured: see ``docs/training.md``."""
 FILLED_BORDER = 0.5
@@ -34,19 +34,19 @@ FILLED_BORDER = 0.5
 
 _OUTLINE = 0.25  # of the typical brain intensity
 _SPECK = 0.005  # share of the head below which a piece is noise
-_LEAST_PIXELS = 8  # radius below which there is nothing to be seen
+_LEAST_PIXELS = 8  # radius below which nothing can be seen
 
 
 @dataclass(frozen=True)
 class SkullVerdict:
-    """What a scan shows beside the brain.
+    """Findings about the skull and the background of a scan.
 
     Attributes:
         stripped: Whether the scan looks skull-stripped.
         score: Share in [0, 1] of the outline (median over slices) with a dark gap under it.
-        probability: That there is a skull, a smooth function of the score: 0.5 at ``LIMIT``.
+        probability: Probability of a skull, a smooth function of the score: 0.5 at ``LIMIT``.
         filled_border: Share of the slices' border pixels that are not 0.
-        sentence: What was found, for the user.
+        sentence: The finding, for the user.
     """
 
     stripped: bool
@@ -57,7 +57,7 @@ class SkullVerdict:
 
     @property
     def zero_background(self) -> bool:
-        """Whether the background is 0, so that what is not 0 is the brain."""
+        """Whether the background is 0, so that all other voxels are the brain."""
         return self.filled_border <= FILLED_BORDER
 
     @property
@@ -67,7 +67,7 @@ class SkullVerdict:
 
     @property
     def doubt(self) -> str:
-        """What the user has to know before believing an anomaly map, in one clause; empty if nothing."""
+        """One clause for the user that casts doubt on an anomaly map; empty without doubt."""
         if self.brain_only:
             return ""
         return (
@@ -86,7 +86,7 @@ def looks_skull_stripped(
         spacing: (z, y, x) in mm; only the ratio of the last two matters.
 
     Returns:
-        The verdict. A scan too small, or without contrast, to tell counts as stripped with score 0.
+        The verdict. A scan too small or with too little contrast to tell counts as stripped with score 0.
     """
     values = np.asarray(volume)
     border = np.concatenate(
@@ -187,7 +187,7 @@ def _without_specks(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _gaps(profiles: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (slices, RAYS): how much darker the darkest depth is than what lies outside and inside of it."""
+    """Return (slices, RAYS): how much darker the darkest depth is than the tissue outside and inside it."""
     smooth = ndimage.uniform_filter1d(profiles, 5, axis=1, mode="wrap")
     if len(smooth) > 2:
         smooth = ndimage.uniform_filter1d(smooth, 3, axis=0, mode="nearest")

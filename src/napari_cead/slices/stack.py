@@ -1,4 +1,4 @@
-"""A patient as a model sees it: slices on the model grid, with the way back."""
+"""A patient as the model's input: slices on the model grid, with the way back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .intensity import IntensityScaling, scale_intensity
 from .skull import SkullVerdict, looks_skull_stripped
 
 MANY_NEGATIVE = 0.1
-"""Share of the brain's voxels below 0 from which on the user is told that they count as 0."""
+"""Smallest share of negative brain voxels that gives a warning that they count as 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +26,10 @@ class SliceStack:
         images: (Z, S, S) float32 in [0, 1], 0 outside the brain.
         scaled: (Z, Y, X) float32 in [0, 1]: the same on the patient grid.
         brain: (Z, Y, X) bool on the patient grid.
-        occupied: Indices of the slices that hold brain, increasing.
+        occupied: Indices of the slices with brain, increasing.
         geometry: Patient grid to model grid and back.
-        skull: Whether the scan shows the brain alone.
-        warnings: What was resampled or cut off.
+        skull: Whether the scan is skull-stripped.
+        warnings: Notes on resampled or cropped parts.
     """
 
     images: NDArray[np.float32]

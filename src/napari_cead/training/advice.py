@@ -1,4 +1,4 @@
-"""What the losses of a training say to somebody who watches it: plain sentences over its history."""
+"""Warnings about the losses of a running training: plain sentences over its history."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 DIVERGED = 3.0
-"""A loss so many times the best one is called diverged."""
+"""A loss this many times the best one counts as diverged."""
 
 WINDOW = 5
-"""Epochs without a smaller validation loss, while the training loss falls, that are called over-fitting."""
+"""Epochs without a smaller validation loss, while the training loss falls, that count as overfitting."""
 
 RISE = 1.02
-"""Over-fitting also takes a validation loss of at least so many times the best one: less is noise."""
+"""Overfitting also needs a validation loss at least this many times the best one: less is noise."""
 
 COLLAPSED = 0.01
 """Nats per latent dimension (and slice) below which a posterior says nothing about its image."""
 
 FEW_CODES = 8
-"""A VQ-VAE that uses no more codes than this has lost most of its codebook."""
+"""A VQ-VAE with at most this many used codes has lost most of its codebook."""
 
 SETTLED = 3
-"""Epochs before a small divergence or few codes mean something."""
+"""Number of epochs after which a small divergence or few codes mean something."""
 
 
 def advice(history: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a sentence for each thing that looks wrong; none for a healthy training.
+    """Return a sentence for each apparent problem; none for a healthy training.
 
     Args:
         history: Epochs in order, each with ``epoch``, ``train_loss`` and ``validation_loss`` (None counts as NaN), and
-            where the design has them ``kl_per_dimension`` and ``used_codes``: lines of a run's log, or its ``epoch``
+            depending on the design ``kl_per_dimension`` and ``used_codes``: lines of a run's log, or its ``epoch``
             events.
     """
     if not history:
@@ -47,8 +47,8 @@ def _divergence(history: Sequence[Mapping[str, Any]]) -> str | None:
         best = min(value for value in values if math.isfinite(value))
         if best > 0 and values[-1] > DIVERGED * best:
             return (
-                f"The {name} loss is {values[-1] / best:.1f} times its best: training diverges; a lower learning rate "
-                "or clipped gradients (--clip 1) help."
+                f"The {name} loss is {values[-1] / best:.1f} times its best: the training diverges; a lower learning "
+                "rate or clipped gradients (--clip 1) help."
             )
     return None
 
@@ -65,7 +65,7 @@ def _over_fitting(history: Sequence[Mapping[str, Any]]) -> str | None:
     recent = validation[-WINDOW - 1 :]
     if waited >= WINDOW and recent[-1] > RISE * validation[best] and _slope(recent) > 0 > _slope(train):
         return (
-            f"The validation loss has not fallen for {waited} epochs while the training loss does: it over-fits; "
+            f"The validation loss has not fallen for {waited} epochs while the training loss has: the model overfits; "
             f"stop and keep epoch {history[best]['epoch']:.0f}, or train on more scans."
         )
     return None

@@ -1,4 +1,4 @@
-"""Where batches come from: slices that lie on the training device, or are read from the store as needed."""
+"""Sources of batches: slices on the training device, or slices read from the store as needed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from .store import Part, SliceStore
 
 SHARE = 0.5
-"""Share of the device's free memory that slices may take."""
+"""Largest share of the device's free memory for slices."""
 
 
 class Batches(Protocol):
@@ -26,15 +26,15 @@ class Batches(Protocol):
         """Return the number of slices."""
 
     def draw(self, batches: list[NDArray[np.int64]]) -> Iterator[Tensor]:
-        """Give the slices of each list of numbers as (N, 1, S, S) float32 in [0, 1] on the device."""
+        """Yield the slices of each list of numbers as (N, 1, S, S) float32 in [0, 1] on the device."""
 
 
 class DeviceBatches:
-    """All slices lie on the device in their own type; a batch is one indexing there.
+    """All slices are on the device in their own type; a batch is one indexing there.
 
     Args:
         slices: (K, S, S) uint8.
-        device: Where to put them.
+        device: The device for the slices.
     """
 
     def __init__(self, slices: NDArray[np.uint8], device: torch.device) -> None:
@@ -44,7 +44,7 @@ class DeviceBatches:
         return len(self.slices)
 
     def draw(self, batches: list[NDArray[np.int64]]) -> Iterator[Tensor]:
-        """Give the slices of each list of numbers as (N, 1, S, S) float32 in [0, 1] on the device."""
+        """Yield the slices of each list of numbers as (N, 1, S, S) float32 in [0, 1] on the device."""
         if not batches:
             return
         # One copy for all batches of an epoch: no copy waits between two updates.
@@ -72,8 +72,8 @@ class LoaderBatches:
     Args:
         store: The store.
         part: Part of the split.
-        device: Where batches go.
-        workers: Reading processes; 0 reads in this one.
+        device: The device for the batches.
+        workers: Reader processes; 0 reads in this one.
     """
 
     def __init__(self, store: SliceStore, part: Part, device: torch.device, workers: int) -> None:
@@ -84,7 +84,7 @@ class LoaderBatches:
         return len(self.rows)
 
     def draw(self, batches: list[NDArray[np.int64]]) -> Iterator[Tensor]:
-        """Give the slices of each list of numbers as (N, 1, S, S) float32 in [0, 1] on the device."""
+        """Yield the slices of each list of numbers as (N, 1, S, S) float32 in [0, 1] on the device."""
         pinned = self.device.type == "cuda"
         loader = DataLoader(
             _Rows(self.store, self.rows, batches),
@@ -128,7 +128,7 @@ def as_images(slices: Tensor) -> Tensor:
 
 
 def chances(store: SliceStore, part: Part) -> NDArray[np.float64]:
-    """Return how likely each healthy slice of a part is drawn if all folders of patients are to weigh the same.
+    """Return the probability of drawing each healthy slice of a part if all folders of patients have equal weight.
 
     Returns:
         (K,), in the order of ``healthy_rows``; they add up to 1.
@@ -150,17 +150,17 @@ def order_of(
 ) -> list[NDArray[np.int64]]:
     """Return the slices of each update of an epoch, for one of several processes.
 
-    The order depends on seed and epoch alone, so that an epoch that was broken off can go on where it stopped; a last
-    batch that would be smaller is left out.
+    The order depends only on seed and epoch, so that an interrupted epoch can continue where it stopped; a smaller last
+    batch is left out.
 
     Args:
-        count: Slices in all.
+        count: Total slices.
         batch: Slices per update, over all processes.
-        seed: Of the run.
+        seed: Seed of the run.
         epoch: From 1.
         rank: This process.
-        world: Processes in all.
-        likely: (count,), draw slices with these chances, some several times and others not; None: each once.
+        world: Number of processes.
+        likely: (count,), draw slices with these probabilities, some several times and others not; None: each once.
     """
     generator = np.random.default_rng((seed, epoch))
     order = generator.permutation(count) if likely is None else generator.choice(count, count, p=likely)

@@ -1,4 +1,4 @@
-"""Which designs a setting belongs to: where it would do nothing, it is refused."""
+"""Designs that a setting applies to; for all others it is refused."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ OWNERS: Mapping[str, Belongs] = {
     "feature_maps": _of("unet"),
     "working_size": _of("unet"),
 }
-"""By setting: the networks that it does something for. A setting that is not listed belongs to all."""
+"""By setting: the networks that it applies to. A setting that is not listed applies to all."""
 
 
 def belongs(setting: str, design: ModelSpec) -> bool:
-    """Whether a setting does something for a network."""
+    """Whether a setting applies to a network."""
     return setting not in OWNERS or OWNERS[setting](design)
 
 
 def owners(setting: str) -> tuple[str, ...]:
-    """Return the named designs that a setting does something for."""
+    """Return the named designs that a setting applies to."""
     return tuple(name for name in DESIGN_NAMES if belongs(setting, spec(name)))
 
 
@@ -46,14 +46,14 @@ def no_use(setting: str, names: Iterable[str], called: str | None = None) -> str
 
     Args:
         setting: The setting.
-        names: The designs that have no use for it.
-        called: What the user called it; None: by its own name.
+        names: The designs that it does not apply to.
+        called: The name that the user typed; None: its own name.
     """
     return f"{called or setting} does nothing for {_listed(names)}: it belongs to {_listed(owners(setting))}"
 
 
 def unused(values: Mapping[str, Any], defaults: Mapping[str, Any], design: ModelSpec) -> list[str]:
-    """Return the settings that differ from their defaults and do nothing for a network.
+    """Return the settings that differ from their defaults and do not apply to a network.
 
     Args:
         values: Values by name of the setting.

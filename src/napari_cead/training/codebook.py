@@ -1,4 +1,4 @@
-"""A VQ-VAE's codebook while it learns: how many codes are in use, moving averages, and new life for dead codes."""
+"""A VQ-VAE's codebook during training: the number of used codes, moving averages, and replacement of dead codes."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ EPSILON = 1e-5
 
 
 class CodebookTracker:
-    """Counts which codes are used, and moves the codebook where losses do not.
+    """Counts the used codes, and moves the codebook if losses do not.
 
     With a decay γ the codebook learns by moving averages (van den Oord, Vinyals, Kavukcuoglu 2017, appendix A.1). If
     n_i vectors z fell to code i in a batch: N_i ← γ N_i + (1 - γ) n_i, m_i ← γ m_i + (1 - γ) Σ z, and the code becomes
     m_i / N'_i, with N'_i = (N_i + ε) / (N + K ε) · N, where N sums all N_i. The averages start at one vector per code,
-    the code itself, so that training can go on from any codebook. Use it with ``objective(..., codebook="ema")``; the
-    codebook's ``requires_grad`` is set to match, so that optimizers and DistributedDataParallel leave it alone.
+    the code itself, so that training can continue from any codebook. Use it with ``objective(..., codebook="ema")``;
+    the codebook's ``requires_grad`` is set to match, so that optimizers and DistributedDataParallel leave it alone.
 
-    In distributed training counts and sums are those of all ranks, and the codebooks stay equal. All state is in
+    In distributed training counts and sums are over all ranks, and the codebooks stay equal. The whole state is in
     :meth:`state_dict`; nothing is added to the network.
 
     Args:
         module: The network, unwrapped and already on its device.
         decay: γ, 0.99 in the usual implementation; None: the codebook learns by its loss.
-        reset_dead: Whether codes that a whole epoch did not use are moved onto vectors of its last batches.
+        reset_dead: Whether codes that were unused for a whole epoch are moved onto vectors of its last batches.
 
     Raises:
         ParameterError: If the decay is not between 0 and 1.
@@ -54,12 +54,12 @@ class CodebookTracker:
 
     @torch.no_grad()
     def update(self, output: QuantisedOutput, generator: torch.Generator | None = None) -> None:
-        """Take in a batch; call it after each step of the optimizer.
+        """Record a batch; call it after each step of the optimizer.
 
         Nothing here waits for the device.
 
         Args:
-            output: What the network returned for the clean images.
+            output: The network's output for the clean images.
             generator: Source of the choice of vectors kept for dead codes, on the device of the network.
         """
         vectors = single(output.encoded.detach()).movedim(1, -1).flatten(0, -2)
@@ -68,7 +68,7 @@ class CodebookTracker:
         sums = None
         if (
             self.decay is not None
-        ):  # index_put, unlike index_add, gives the same sums every time on a GPU, too
+        ):  # index_put, unlike index_add, gives the same sums every time on a GPU as well
             sums = torch.zeros_like(self.sums).index_put_((indices,), vectors, accumulate=True)
         if _world_size() > 1:
             distributed.all_reduce(counts)
@@ -80,17 +80,17 @@ class CodebookTracker:
             self.sums.lerp_(sums, 1 - self.decay)
             self._follow_averages()
         if self.reset_dead:
-            # An eighth per batch: the vectors at hand stem from the last eight or so.
+            # An eighth per batch: the stored vectors come from the last eight or so.
             share = -(-len(self.codebook) // 8)
             chosen = torch.randperm(len(vectors), device=vectors.device, generator=generator)[:share]
             self.recent = torch.cat([vectors[chosen], self.recent])[: len(self.codebook)]
 
     @torch.no_grad()
     def end_epoch(self, generator: torch.Generator | None = None) -> int:
-        """Return how many codes were used since the last call, give dead ones new places if wanted, and start again.
+        """Return the number of codes used since the last call, replace dead ones if requested, and start counting anew.
 
         Args:
-            generator: Source of the choice among the vectors kept, on the device of the network.
+            generator: Source of the choice among the stored vectors, on the device of the network.
         """
         used = self.counts > 0
         if self.reset_dead and len(self.recent):
@@ -99,11 +99,11 @@ class CodebookTracker:
         return int(used.sum())
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return a copy of all state as tensors; in distributed training that of the first rank is enough for all."""
+        """Return a copy of the state as tensors; in distributed training that of the first rank is enough for all."""
         return {name: getattr(self, name).clone() for name in ("counts", "sizes", "sums", "recent")}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from a state; the codebook itself is among the network's weights.
+        """Continue from a state; the codebook itself is among the network's weights.
 
         Raises:
             ParameterError: If the state belongs to another codebook.
@@ -119,14 +119,14 @@ class CodebookTracker:
         self.codebook.copy_(self.sums / smoothed[:, None])
 
     def _reset(self, dead: Tensor, generator: torch.Generator | None) -> None:
-        # The background gives the same vector over and over: only one code can live there.
+        # The background gives the same vector again and again: only one code can live there.
         places = torch.unique(self.recent, dim=0)
         places = places[torch.randperm(len(places), device=places.device, generator=generator)]
         which = dead.nonzero().flatten()[: len(places)]
         places = places[: len(which)]
         self.codebook[which] = places.to(self.codebook.dtype)
         self.sums[which], self.sizes[which] = places, 1.0
-        if _world_size() > 1:  # each rank kept other vectors
+        if _world_size() > 1:  # each rank has stored other vectors
             for tensor in (self.codebook.data, self.sums, self.sizes):
                 distributed.broadcast(tensor, src=0)
 

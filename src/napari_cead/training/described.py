@@ -1,4 +1,4 @@
-"""Corruptions and shapes of networks as a user describes them on the command line."""
+"""Parsing of corruptions and network shapes from the command line."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .augmentation import Augmentation
 from .corruption import REALISTIC, Corruption, corruption_kinds
 
 NAMED = {"realistic": REALISTIC}
-"""Corruptions with a name beside the kinds."""
+"""Named corruptions besides the kinds."""
 
 _ANY: TypeAdapter[Corruption] = TypeAdapter(Corruption)
 
 
 def read_corruption(described: str | None, **fields: Any) -> Corruption | None:
-    """Return the corruption that a user described.
+    """Return the corruption described by the user.
 
     Args:
         described: A kind, ``"realistic"``, JSON, or the path of a JSON file; None: squares if there are fields, else
@@ -63,10 +63,10 @@ def read_corruption(described: str | None, **fields: Any) -> Corruption | None:
 
 
 def read_augmentation(described: str | None) -> Augmentation | None:
-    """Return the augmentation that a user described in JSON; None: nothing is described.
+    """Return the augmentation that the user described in JSON; None without one.
 
     Raises:
-        ParameterError: If it is no JSON, or a value is out of its range.
+        ParameterError: If it is not valid JSON, or a value is out of its range.
     """
     if described is None:
         return None
@@ -81,7 +81,7 @@ def _json(text: str, what: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ParameterError(
-            f"the {what} is no JSON ({why(error)})", mend="mend it, or leave it out"
+            f"the {what} is not valid JSON ({why(error)})", mend="fix it, or leave it out"
         ) from None
 
 
@@ -101,11 +101,11 @@ def with_shape(
 
     Args:
         spec: The usual one.
-        feature_maps: Channels of each level, with commas; None: as they are.
-        working_size: Side in pixels; None: as it is.
+        feature_maps: Channels of each level, with commas; None keeps them.
+        working_size: Side in pixels; None keeps it.
 
     Raises:
-        ParameterError: If the network is no U-Net, or cannot be built like this.
+        ParameterError: If the network is not a U-Net, or cannot be built this way.
     """
     if feature_maps is None and working_size is None:
         return spec

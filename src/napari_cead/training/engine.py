@@ -1,8 +1,8 @@
 """The training engine: Lightning Fabric for devices, precision and processes, and a short loop of our own.
 
-The loop is our own because the slices lie on the device, and because a run that was broken off goes on bit for bit:
-the order of the slices depends on seed and epoch alone, and everything else random comes from generators whose states
-are part of the checkpoint.
+The loop is our own because the slices lie on the device, and because a resumed run must be identical bit for bit: the
+order of the slices depends only on seed and epoch, and all other random numbers come from generators whose states are
+part of the checkpoint.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training gives.
+    """The result of a training.
 
     Attributes:
         run: The run's folder, with the weights of the best epoch.
         history: One entry per epoch, as in its log.
         best_epoch: The epoch with the smallest loss on healthy validation slices.
         early: Whether it ended before the last epoch because that loss no longer fell.
-        asked: Whether it ended before the last epoch because somebody asked for a model of the best one so far.
+        asked: Whether it ended before the last epoch on a request to keep the best epoch so far.
     """
 
     run: RunFolder
@@ -82,30 +82,30 @@ def train(
     """Train a network on the healthy slices of a store and keep its best epoch by the loss on validation slices.
 
     Args:
-        settings: What decides the weights.
+        settings: The settings that determine the weights.
         data: The slice store, or its path.
-        out: The run's folder, or a run whose lock is held already.
+        out: The run's folder, or a run whose lock is already held.
         init_from: Model to start from (fine-tuning): a name or a folder; None: random weights.
-        resume: Whether to go on with the run in ``out`` from its last checkpoint.
-        hardware: Where to compute.
+        resume: Whether to continue the run in ``out`` from its last checkpoint.
+        hardware: The hardware to run on.
         events: File to append events to, a line of JSON each.
         on_event: Called with each event in the process of rank 0; picklable if there are several processes.
-        should_stop: Asked before each update (with several processes: after each epoch); when true a checkpoint is
+        should_stop: Called before each update (with several processes: after each epoch); if true a checkpoint is
             written and ``Cancelled`` raised.
-        requests_since: What others asked of this run (:mod:`~napari_cead.training.requests`) before this time, in
-            seconds since 1970, is ignored; None: before this call.
+        requests_since: Requests to this run (:mod:`~napari_cead.training.requests`) before this time, in seconds since
+            1970, are ignored; None: before this call.
 
     Raises:
-        StoreError: If the store is damaged, holds no healthy slices to train or to validate on, or was prepared in
-            another way than the slices of the model to start from.
+        StoreError: If the store is damaged, holds no healthy slices to train or to validate on, or was prepared
+            differently from the slices of the model to start from.
         ParameterError: If its slices do not have the network's size.
-        RunError: If another run or process is in ``out``, if the run to resume is one of other settings or data, if
-            its checkpoint is damaged, or if the loss is no longer finite.
+        RunError: If another run or process is in ``out``, if the run to resume has other settings or data, if its
+            checkpoint is damaged, or if the loss is no longer finite.
         ModelError: If the model to start from cannot be used.
         OutputError: If the run cannot be written.
         Cancelled: If ``should_stop`` returned true.
-        Paused: If others asked for a pause, or to keep a model of a run without a finished epoch.
-        Discarded: If others asked to discard the run; its folder is theirs to remove.
+        Paused: On a request to pause, or to keep a model of a run without a finished epoch.
+        Discarded: On a request to discard the run; whoever made it removes the folder.
     """
     hardware = hardware or Hardware()
     store = data if isinstance(data, SliceStore) else SliceStore.open(data)
@@ -151,20 +151,20 @@ def check_start(
     """Refuse a training that cannot begin, before anything is written for it.
 
     Args:
-        settings: What decides the weights.
+        settings: The settings that determine the weights.
         data: The slice store; None: it is not prepared yet.
         init_from: Model to start from.
-        hardware: Where to compute.
-        resumed: Whether it goes on with a run, which knows what it started from.
+        hardware: The hardware to run on.
+        resumed: Whether it resumes a run, which knows its starting point.
 
     Returns:
-        Fabric for the devices wanted.
+        Fabric for the requested devices.
 
     Raises:
-        StoreError: If the store holds no healthy slices to train or to validate on, or was prepared in another way than
+        StoreError: If the store holds no healthy slices to train or to validate on, or was prepared differently from
             the slices of the model to start from.
-        ParameterError: If its slices do not have the network's size, if there are no such devices, or if an encoder of
-            random weights would stay as it is.
+        ParameterError: If its slices do not have the network's size, if there are no such devices, or if a frozen
+            encoder would have random weights.
         ModelError: If the model to start from has other layers.
     """
     if settings.freeze_encoder and init_from is None and not resumed:
@@ -198,7 +198,7 @@ def _check_layers(card: ModelCard, init_from: str | Path, settings: TrainingSett
 
 
 def _guarded(fabric: Fabric, job: Job) -> dict[str, Any]:
-    """Launch the work; what goes wrong in another process becomes one sentence here, too."""
+    """Launch the work; an error in another process becomes one sentence here, too."""
     from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
     try:
@@ -210,14 +210,14 @@ def _guarded(fabric: Fabric, job: Job) -> dict[str, Any]:
         raise RunError(re.sub(r"^[\w.]+: ", "", last)) from error
     except ProcessExitedException as error:
         raise RunError(
-            f"a training process ended unexpectedly ({error})", file=job.run, mend="add --resume to go on"
+            f"a training process ended unexpectedly ({error})", file=job.run, mend="add --resume to continue"
         ) from error
     return result
 
 
 def _result(run: RunFolder, found: dict[str, Any]) -> TrainingResult:
     asked = found["asked"]
-    if asked == "discard":  # the request stays until whoever asked has removed the run
+    if asked == "discard":  # the request stays until the requester has removed the run
         raise Discarded
     clear(run.path)
     if asked == "pause":
@@ -238,7 +238,7 @@ def rank_of_launcher() -> int:
 def _check_store(store: SliceStore, settings: TrainingSettings) -> None:
     if store.settings.image_size != settings.spec.image_size:
         raise ParameterError(
-            f"the slices are {store.settings.image_size} pixels wide, the network takes {settings.spec.image_size}",
+            f"the slices are {store.settings.image_size} pixels wide, but the network takes {settings.spec.image_size}",
             mend=f"give --image-size {store.settings.image_size}, or prepare another store with --image-size "
             f"{settings.spec.image_size}",
         )
@@ -268,7 +268,7 @@ def _check_resume(run: RunFolder, settings: TrainingSettings, store: SliceStore)
         if changed == ["epochs"]:
             raise RunError(
                 f"the run here was started with epochs {was}, not {now}: its learning rate falls along them (schedule "
-                f"{settings.schedule}), so that more of them would be another training",
+                f"{settings.schedule}), so more of them would be another training",
                 file=run.path,
                 mend=f"train {now} epochs into another --out, or fine-tune its model with --init-from",
             )
@@ -277,7 +277,7 @@ def _check_resume(run: RunFolder, settings: TrainingSettings, store: SliceStore)
         raise RunError(
             f"the run here was started with {name.replace('_', ' ')} {was}, not {now}",
             file=run.path,
-            mend="resume it with the settings it was started with, or choose another --out",
+            mend="resume it with its original settings, or choose another --out",
         )
     if settings.epochs < (done := run.epochs_done()):
         raise RunError(
@@ -294,7 +294,7 @@ def _check_resume(run: RunFolder, settings: TrainingSettings, store: SliceStore)
 
 
 def _parent(init_from: str | Path, store: SliceStore) -> ModelCard:
-    """Return the card of the model to start from, whose weights are whole."""
+    """Return the card of the model to start from, after checking its weights."""
     detector = load_model(init_from, "cpu")
     was, now = detector.card.preprocessing.sequence, store.settings.sequence
     if was != now:
@@ -307,18 +307,18 @@ def _parent(init_from: str | Path, store: SliceStore) -> ModelCard:
 
 
 def _fabric(settings: TrainingSettings, hardware: Hardware) -> Fabric:
-    """Return Fabric for the devices wanted.
+    """Return Fabric for the requested devices.
 
     Raises:
         ParameterError: If there are no such devices.
     """
     from lightning.fabric import Fabric
 
-    for name in ("lightning.fabric", "lightning.pytorch"):  # what it set up is in the events
+    for name in ("lightning.fabric", "lightning.pytorch"):  # the events hold this information
         logging.getLogger(name).setLevel(logging.WARNING)
     device = pick_device(hardware.device)
     if hardware.devices < 1 or hardware.num_nodes < 1:
-        raise ParameterError("devices and machines are counted from 1", mend="give 1 or more")
+        raise ParameterError("the numbers of devices and machines start at 1", mend="give 1 or more")
     processes = hardware.devices * hardware.num_nodes
     if settings.batch_size < processes:
         raise ParameterError(
@@ -327,12 +327,12 @@ def _fabric(settings: TrainingSettings, hardware: Hardware) -> Fabric:
         )
     if device.type == "cuda" and hardware.devices > torch.cuda.device_count():
         raise ParameterError(
-            f"{hardware.devices} GPUs were asked for, PyTorch sees {torch.cuda.device_count()}",
+            f"{hardware.devices} GPUs were requested, but PyTorch sees {torch.cuda.device_count()}",
             mend="use fewer --devices",
         )
     strategy = hardware.strategy
     if strategy == "auto" and processes > 1:
-        # Spawned processes come back to this one when they are done; a launcher has started them already.
+        # Spawned processes return to this one when they are done; a launcher has already started them.
         strategy = "ddp" if hardware.num_nodes > 1 or "RANK" in os.environ else "ddp_spawn"
     devices: int | Sequence[int] = hardware.devices
     if device.type == "cuda" and device.index is not None and hardware.devices == 1:
@@ -354,7 +354,7 @@ def _fabric(settings: TrainingSettings, hardware: Hardware) -> Fabric:
 
 
 def precision_of(device: torch.device, wish: str) -> str:
-    """Return Fabric's name of the precision: bf16 where the device computes it natively, unless told otherwise."""
+    """Return Fabric's name of the precision: bf16 if the device supports it natively, unless ``wish`` differs."""
     native = False
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)

@@ -1,15 +1,15 @@
-"""What a training says while it runs: dictionaries, for a progress bar, a file, or a window in another process.
+"""Events of a running training: dictionaries, for a progress bar, a file, or a window in another process.
 
-``RUN/events.jsonl`` holds one JSON object per line, in the order in which things happened. Each has ``time`` (seconds
+``RUN/events.jsonl`` holds one JSON object per line, in the order of the events. Each has ``time`` (seconds
 since 1970) and ``event``, and by its kind:
 
 =============  ========================================================================================================
 ``preparing``  Slices are being prepared: ``done`` and ``total`` patients. About twice a second at most.
 ``start``      Training begins: ``model``, ``size``, ``family``, ``settings`` (as in ``run.json``), ``data``,
                ``slices``, ``validation_slices``, ``patients``, ``validation_patients``, ``steps_per_epoch``,
-               ``epochs``, ``epoch`` (whole epochs done before), ``resumed``, ``device``, ``precision``, ``processes``,
+                ``epochs``, ``epoch`` (whole epochs done before), ``resumed``, ``device``, ``precision``, ``processes``,
                ``pid``, ``host``.
-``step``       About once a second: ``epoch`` (the one under way, from 1), ``step`` of ``steps``; ``train_loss`` and its
+``step``       About once a second: ``epoch`` (the current one, from 1), ``step`` of ``steps``; ``train_loss`` and its
                parts ``train_reconstruction``, ``train_latent``, ``train_context``, each the mean of the epoch so far;
                ``learning_rate``, ``slices_per_second``, ``seconds_left``.
 ``epoch``      An epoch is done: ``epoch`` of ``epochs``, ``step``, ``learning_rate``, ``train_loss`` and its parts,
@@ -17,11 +17,11 @@ since 1970) and ``event``, and by its kind:
                epoch), ``slices_per_second``, ``best_epoch``, ``best_loss``; of a VAE ``validation_kl`` (nats per slice)
                and ``kl_per_dimension``; of a VQ-VAE ``used_codes``; ``preview``: path of a picture inside the run, or
                null.
-``checkpoint`` A checkpoint is whole: ``epoch``, ``step``.
+``checkpoint`` A checkpoint is complete: ``epoch``, ``step``.
 ``note``       ``message``: something was changed on the way.
-``paused``     The process ends and can go on later: ``epoch``, ``step``, ``by`` (``request`` or ``interrupt``).
-``discarded``  The process ends and its run is to be removed.
-``finish``     Training is over: ``epochs``, ``best_epoch``, ``early`` (patience), ``asked`` (somebody asked to stop and
+``paused``     The process ends and can be resumed later: ``epoch``, ``step``, ``by`` (``request`` or ``interrupt``).
+``discarded``  The process ends and its run will be removed.
+``finish``     Training is over: ``epochs``, ``best_epoch``, ``early`` (patience), ``asked`` (on a request to stop and
                keep). Calibration follows.
 ``calibrating``  ``done`` and ``total`` steps.
 ``installed``  ``name`` of the model in the list of models, ``folder``.
@@ -29,7 +29,7 @@ since 1970) and ``event``, and by its kind:
 ``error``      The process ends: ``message``, one sentence.
 =============  ========================================================================================================
 
-A run that was killed goes on from its last checkpoint: epochs after that are said again, and the later line counts.
+A killed run continues from its last checkpoint: later epochs are reported again, and the later line counts.
 """
 
 from __future__ import annotations
@@ -70,12 +70,12 @@ class EventFile:
         line = json.dumps(strict({"time": round(time.time(), 3), **event}), allow_nan=False)
         with self._opened() as stream:
             if not self._whole and _ends_within_a_line(stream):
-                line = "\n" + line  # a process was killed while it wrote
+                line = "\n" + line  # a process was killed while writing
             self._whole = True
             stream.write(line.encode() + b"\n")
 
     def check(self) -> None:
-        """Find out whether events can be written, before there are any.
+        """Check whether events can be written, before there are any.
 
         Raises:
             OutputError: If the file cannot be written.
@@ -116,12 +116,12 @@ def parse(line: bytes) -> Event | None:
 class EventTail:
     """Follows a file of events while another process writes it.
 
-    The file may not be there yet, may end within a line, and may be cut or replaced: then it is read from its
-    beginning. A look at a file that has not changed costs one ``stat``, however large it is.
+    The file may not exist yet, may end within a line, and may be cut or replaced: then it is read from its beginning.
+    Polling an unchanged file costs one ``stat``, however large it is.
 
     Args:
         path: The file.
-        last: Give only so many of the events that are there at the first look; None: all.
+        last: Limit on the number of existing events returned by the first poll; None: all.
     """
 
     BLOCK = 1 << 20
@@ -134,7 +134,7 @@ class EventTail:
         self._identity: tuple[int, int] | None = None
 
     def poll(self) -> list[Event]:
-        """Return the events that came since the last call; never raises for a file that is away or odd."""
+        """Return the events since the last call; never raises for a missing or odd file."""
         try:
             stat = self.path.stat()
             identity = (stat.st_dev, stat.st_ino)
@@ -144,7 +144,7 @@ class EventTail:
                 head = stream.read(len(self._head) or 64)
                 if identity != self._identity or stat.st_size < self._offset or head != self._head:
                     self._offset = 0
-                    self._head = head  # what no later writing changes
+                    self._head = head  # unchanged by later writing
                 self._identity = identity
                 found = self._read(stream)
         except OSError:
@@ -169,7 +169,7 @@ class EventTail:
 def latest(path: str | Path, kinds: Iterable[str]) -> list[Event]:
     """Return the last event of each kind that a file holds, in the order in which they were written.
 
-    Searched from the end without parsing what lies between; a file that cannot be read holds none.
+    Searched from the end without parsing the lines between; a file that cannot be read holds none.
     """
     try:
         data = Path(path).read_bytes()

@@ -1,4 +1,4 @@
-"""Judging scans before they are trained on: what each shows, how much of it is usable, and what speaks against it."""
+"""Judge scans before training on them: their content, their usable part, and their problems."""
 
 from __future__ import annotations
 
@@ -57,24 +57,24 @@ _TOLD = (
     *(": the background is ", "NaN or infinite", "voxel for voxel", "resampling keeps"),
     "of the lesion lies outside the brain",
 )
-"""Words of the patient's warnings that are told of a scan: what was assumed of its values and of its mask."""
+"""Words of the patient's warnings that are reported for a scan: assumptions about its values and its mask."""
 
 _MEND_SKULL = "strip it, or give a brain mask"
 _FEW_KEPT = 0.1  # of a head with its background of noise, a brain is more
 _VOXEL = (0.2, 8.0)  # mm
 _BRAIN = (80.0, 280.0)  # mm, front to back in the fullest slice, with the scalp
 _WORKERS = 3  # volumes in memory at once
-_LOOK = 0.1  # seconds between two looks at should_stop
+_LOOK = 0.1  # seconds between two calls of should_stop
 
 
 @dataclass(frozen=True)
 class ScanWarning:
-    """Something to know about a scan.
+    """A warning about a scan.
 
     Attributes:
-        code: What it is.
-        sentence: The same for the user.
-        blocking: Whether the scan is left out unless somebody decides otherwise.
+        code: Its code.
+        sentence: Its text for the user.
+        blocking: Whether the scan is left out unless the user decides otherwise.
     """
 
     code: WarningCode
@@ -84,19 +84,18 @@ class ScanWarning:
 
 @dataclass(frozen=True, eq=False)
 class ScanReport:
-    """What a scan is, and whether it belongs into training.
+    """The content of a scan, and whether it is fit for training.
 
     Attributes:
-        source: Where it lies; a brain mask that was named like a lesion mask, or a mask that cannot be used, is put
-            right here.
+        source: Its location; a brain mask that was named like a lesion mask, or an unusable mask, is corrected here.
         shape: (Z, Y, X); (0, 0, 0) if it cannot be read.
         spacing: (z, y, x) in mm.
-        slices: Number of slices that training would use: enough brain, no lesion.
+        slices: Number of slices for training: enough brain, no lesion.
         thumbnail: (H, W) uint8 of the fullest slice, radiological view; (0, 0) if it cannot be read.
-        warnings: What to know.
+        warnings: The warnings.
         fingerprint: Of the files, as a slice store keeps it; empty if they cannot be read.
-        signature: Coarse picture that tells duplicates.
-        given: The scan as it was given, None if nothing was put right.
+        signature: Coarse picture for finding duplicates.
+        given: The original source, None if nothing was corrected.
     """
 
     source: ScanSource
@@ -111,7 +110,7 @@ class ScanReport:
 
     @property
     def again(self) -> ScanSource:
-        """The scan to judge again: with the masks that could not be used, so that this is found again."""
+        """The scan to judge again: with the unusable masks, so that they are found again."""
         codes = {warning.code for warning in self.warnings}
         source = self.source
         if self.given is not None and "lesion-mask-unusable" in codes:
@@ -122,17 +121,17 @@ class ScanReport:
 
     @property
     def usable(self) -> bool:
-        """Whether nothing speaks against training on it: ticked by default."""
+        """Whether nothing blocks training on it: ticked by default."""
         return not any(warning.blocking for warning in self.warnings)
 
     @property
     def choosable(self) -> bool:
-        """Whether a user may take it all the same: a skull, or lesions that no mask marks, are never learnt."""
+        """Whether the user may choose it anyway: a skull, or lesions without a mask, are never learnt."""
         return bool(self.slices) and not any(warning.code in _NEVER for warning in self.warnings)
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Return why it is not usable."""
+        """Return the reasons why it is not usable."""
         return tuple(warning.sentence for warning in self.warnings if warning.blocking)
 
 
@@ -144,14 +143,14 @@ def inspect(
     seen: Mapping[str, str] | None = None,
     settings: StoreSettings | None = None,
 ) -> ScanReport:
-    """Read one scan and judge it. Whatever is wrong with it comes as a warning, never as an exception.
+    """Read one scan and judge it. Every problem is a warning, never an exception.
 
     Args:
         source: The scan.
         sequence: The model's sequence.
-        known: Reports to find duplicates among; those before this one.
-        seen: Fingerprint of a scan to what was trained on it, for instance the patients of the base model's store.
-        settings: How slices would be prepared; None: the default.
+        known: Earlier reports to find duplicates among.
+        seen: Fingerprint of a scan to its earlier use in training, for instance the patients of the base model's store.
+        settings: Settings for preparing slices; None: the default.
     """
     how = settings or StoreSettings(sequence=sequence)
     notes: list[ScanWarning] = []
@@ -197,12 +196,12 @@ def inspect_all(
     settings: StoreSettings | None = None,
     workers: int = _WORKERS,
 ) -> list[ScanReport]:
-    """Judge many scans, several at a time; the first of two that are alike is the original.
+    """Judge many scans, several at a time; the first of two similar ones is the original.
 
     Args:
         sources: The scans.
         on_report: Called with every report, in the order of the scans, from this thread.
-        should_stop: Asked ten times a second.
+        should_stop: Called ten times a second.
         sequence: The model's sequence.
         known: See :func:`inspect`.
         seen: See :func:`inspect`.
@@ -243,18 +242,18 @@ def _wait(task: Future[ScanReport], should_stop: Callable[[], bool] | None) -> S
 
 
 def _brief(error: PatientError, source: ScanSource) -> str:
-    """Return an error without the place of the scan, which is known; another file goes by its name."""
+    """Return an error without the path of the scan, which is known; other files are named."""
     file = Path(error.file) if error.file else source.scan
     where = "" if file == source.scan else f"{file.name}: "
     return where + error.reason + (f"; {error.mend}" if error.mend else "")
 
 
 def _read(source: ScanSource, how: StoreSettings, notes: list[ScanWarning]) -> tuple[ScanSource, Patient]:
-    """Read a scan with its masks; one that cannot be used is left out, and said."""
+    """Read a scan with its masks; an unusable mask is left out and reported."""
     options: dict[str, Any] = {
         "png_first_column": how.png_first_column,
         "png_spacing": how.png_spacing,
-        "trust_mask": True,  # judged below, with what it may be instead
+        "trust_mask": True,  # judged below, including other kinds of masks
     }
     try:
         patient = read_files(source.files(how.sequence), how.sequence, source.scan, **options)
@@ -274,7 +273,7 @@ def _read(source: ScanSource, how: StoreSettings, notes: list[ScanWarning]) -> t
 
 
 def _about_mask(file: Path, whole: Patient, inside: Patient) -> str:
-    """Say which brain mask a scan has, and what makes it look like that of another scan."""
+    """Describe the brain mask of a scan, and any sign that it belongs to another scan."""
     before, after = (np.count_nonzero(patient.volume()) for patient in (whole, inside))
     text = f"brain mask {file.name}"
     if len(inside.warnings) > len(whole.warnings):
@@ -285,7 +284,7 @@ def _about_mask(file: Path, whole: Patient, inside: Patient) -> str:
 def _brain_mask_in_disguise(
     source: ScanSource, patient: Patient, notes: list[ScanWarning]
 ) -> ScanSource | None:
-    """Return the source put right if what is named like a lesion mask covers the brain: ``scan_mask.nii.gz``."""
+    """Return the corrected source if a mask named like a lesion mask covers the brain: ``scan_mask.nii.gz``."""
     if patient.lesion_mask is None or source.lesion_mask is None:
         return None
     if not (doubt := unlike_lesions(patient.lesion_mask, patient.volume())):
@@ -300,7 +299,7 @@ def _brain_mask_in_disguise(
 
 
 def _of_the_brain(mask: Path, patient: Patient) -> bool:
-    """Whether a mask that is not of lesions can be of the brain: nothing else may be learnt as healthy inside it."""
+    """Whether a mask that is not of lesions can be of the brain: nothing else inside it may be learnt as healthy."""
     lesion, scan = patient.lesion_mask, patient.volume()
     of_lesions = LESION & set(words_of(mask)) or "lesion" in mask.name.lower()
     if lesion is None or of_lesions or outside(lesion, scan) > MOST_OUTSIDE:
@@ -343,11 +342,11 @@ def _judge_contrast(
         notes.append(ScanWarning("contrast", f"the name says {told}, the model takes {wanted}", True))
         return
     if source.brain_mask is None and not stack.skull.brain_only:
-        return  # the intensities are those of the scalp, too
+        return  # the intensities include the scalp
     found = guess_contrast(patient.volume(), stack.brain, patient.spacing)
     if found is not None and found != FAMILY[wanted]:
         sentence = f"the intensities look like {found.upper()}, the model takes {wanted}"
-        # Where the name says that it is right, the name is more often right than a guess from grey values.
+        # If the name agrees with the model, it is more often right than a guess from grey values.
         name = "" if told is None else f", as its name says {told} it is taken all the same"
         notes.append(ScanWarning("contrast", sentence + name, told is None))
 

@@ -1,4 +1,4 @@
-"""What a process of a training is told, and how it is told to end."""
+"""The job of a training process, and the exception that ends it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from .settings import Hardware, TrainingSettings
 
 
 class Job(BaseModel):
-    """What a process of a training is told; with several processes it is pickled.
+    """The job of a training process; with several processes it is pickled.
 
-    No dataclass: Lightning takes those apart on their way to another process, and refuses frozen ones.
+    Not a dataclass: Lightning takes those apart on their way to another process, and refuses frozen ones.
 
     Attributes:
-        settings: What decides the weights.
+        settings: The settings that determine the weights.
         store: Path of the slice store.
         run: The run's folder.
         init_from: Model to start from.
-        hardware: Where to compute.
+        hardware: The hardware to run on.
         listeners: Called with each event by the first process.
-        should_stop: Asked whether to stop.
-        requests_since: Requests of others that are older (seconds since 1970) are ignored.
+        should_stop: Whether to stop.
+        requests_since: Requests older than this (seconds since 1970) are ignored.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -40,7 +40,7 @@ class Job(BaseModel):
 
 
 class Asked(Exception):
-    """Somebody asked for an end: ``stop`` (this program), ``pause``, ``finish`` or ``discard``."""
+    """A request to end: ``stop`` (this program), ``pause``, ``finish`` or ``discard``."""
 
     def __init__(self, what: str) -> None:
         super().__init__(what)

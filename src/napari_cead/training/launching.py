@@ -1,4 +1,4 @@
-"""From what a training is to do to the command that does it, and to a process of its own."""
+"""From the options of a training to its command, and to a separate process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def train_arguments(
         data: Slice store, folder of patients, or scan list.
         out: The run's folder.
         options: Further options of ``napari-cead train`` by name, with underscores: ``{"epochs": 20, "init_from":
-            "ce-vae1", "augment": False}``. None leaves an option out, as does False (but for ``augment``).
+            "ce-vae1", "augment": False}``. None leaves an option out, as does False (except for ``augment``).
     """
     arguments = ["train", model, "--data", str(data), "--out", str(out)]
     for name, value in (options or {}).items():
@@ -41,9 +41,9 @@ def train_arguments(
 
 
 def with_option(arguments: Sequence[str], name: str, value: Any) -> list[str]:
-    """Return arguments with an option set to a value, whatever it was before.
+    """Return arguments with an option set to a value, replacing any earlier value.
 
-    None takes an option with a value away, False one without a value; True sets one without a value.
+    None removes an option with a value, False one without a value; True sets one without a value.
     """
     option = f"--{name.replace('_', '-')}"
     off = f"--no-{option[2:]}"
@@ -64,13 +64,13 @@ def with_option(arguments: Sequence[str], name: str, value: Any) -> list[str]:
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """Return arguments as a line to type or copy, quoted as this system's terminal wants it."""
+    """Return arguments as a line to type or copy, quoted for this system's terminal."""
     words = [PROGRAM, *arguments]
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def save_command(run: Path, arguments: Sequence[str]) -> None:
-    """Note down how a run was started, so that it can go on with the same options.
+    """Store the command of a run, so that it can be resumed with the same options.
 
     Raises:
         OutputError: If it cannot be written.
@@ -80,7 +80,7 @@ def save_command(run: Path, arguments: Sequence[str]) -> None:
 
 
 def saved_command(run: Path) -> list[str] | None:
-    """Return the arguments a run was started with, None if it does not say."""
+    """Return the arguments that a run was started with, None if they are unknown."""
     try:
         arguments = read_json(run / COMMAND_FILE)["arguments"]
         return [str(argument) for argument in arguments] if arguments[0] == "train" else None
@@ -89,11 +89,11 @@ def saved_command(run: Path) -> list[str] | None:
 
 
 def resume_arguments(run: Path, options: Mapping[str, Any] | None = None) -> list[str]:
-    """Return the arguments that let a run go on, with its options of before.
+    """Return the arguments that resume a run, with its original options.
 
     Args:
         run: The run's folder, wherever it is now.
-        options: Options to change; ``epochs`` for more or fewer epochs. None leaves one as it was.
+        options: Options to change; ``epochs`` for more or fewer epochs. None keeps one.
 
     Raises:
         RunError: If the folder does not say what to train on which data.
@@ -109,11 +109,11 @@ def resume_arguments(run: Path, options: Mapping[str, Any] | None = None) -> lis
 
 
 def _from_plan(run: Path) -> list[str]:
-    """Return arguments for a run that was not started from a command line of its own."""
+    """Return arguments for a run that was not started from the command line."""
     try:
         plan = read_json(run / "run.json")
         parents = [parent["name"] for parent in plan.get("parents", [])]
-        # Without a checkpoint the weights to start from are needed again.
+        # Without a checkpoint the initial weights are needed again.
         start = {"init_from": parents[0]} if parents and not (run / "checkpoint.json").exists() else {}
         return train_arguments(str(plan["settings"]["spec"]["name"]), str(plan["data"]), run, start)
     except FileNotFoundError:
@@ -133,10 +133,10 @@ def launch(run: Path, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
 
     Args:
         run: The run's folder; created if needed.
-        arguments: What follows ``napari-cead``.
+        arguments: The arguments after ``napari-cead``.
 
     Raises:
-        OutputError: If the folder holds files of others, or cannot be written.
+        OutputError: If the folder holds other files, or cannot be written.
         RunError: If the process cannot be started.
     """
     make_folder(run)
@@ -168,7 +168,7 @@ def launch(run: Path, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
 
 
 def _detached() -> dict[str, Any]:
-    """Return what keeps a process alive when the window or terminal that started it closes."""
+    """Return the options that keep a process alive when the window or terminal that started it closes."""
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS}
     return {"start_new_session": True}

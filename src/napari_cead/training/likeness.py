@@ -1,4 +1,4 @@
-"""Telling that two files show the same scan, under another name, in another format or with another margin."""
+"""Recognise the same scan in two files, under another name, in another format or with another margin."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SAME = 0.012
-"""Mean difference of two signatures of the same scan: rounding to 8 bits stays below, another brain lies far above."""
+"""Mean difference of two signatures of the same scan: rounding to 8 bits stays below, another brain is far above."""
 
 _SLABS, _SIDE = 8, 32
 
@@ -40,5 +40,5 @@ def signature(scaled: NDArray[np.float32], brain: NDArray[np.bool_]) -> NDArray[
 
 
 def alike(first: NDArray[Any], second: NDArray[Any]) -> bool:
-    """Whether two signatures are of the same scan."""
+    """Whether two signatures show the same scan."""
     return first.shape == second.shape and float(np.abs(first - second).mean()) < SAME

@@ -33,17 +33,17 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 TICK = 1.0
-"""Seconds between two looks at the loss: each makes the processor wait for the device."""
+"""Seconds between two reads of the loss: each makes the CPU wait for the device."""
 
 NAMES = ("loss", *TERMS[1:])
-"""What the log calls the terms of the objective."""
+"""Names of the objective's terms in the log."""
 
 CHEAP = 10
 """An epoch's checkpoint is left out if the last one took more than a tenth of the time since it was written."""
 
 
 def work(fabric: Fabric, job: Job) -> dict[str, Any]:
-    """Do one process's share of a training; see :meth:`Loop.run`."""
+    """Run one process's share of a training; see :meth:`Loop.run`."""
     return Loop(fabric, job).run()
 
 
@@ -52,7 +52,7 @@ class Loop:
 
     Args:
         fabric: Lightning Fabric, launched.
-        job: What to do.
+        job: The job.
     """
 
     def __init__(self, fabric: Fabric, job: Job) -> None:
@@ -103,7 +103,7 @@ class Loop:
         self.previews = Previews(job.run, store, self.spoil.again if settings.spec.denoising else None)
 
     def run(self) -> dict[str, Any]:
-        """Train to the end, or until somebody asks for an end; then a checkpoint is written.
+        """Train to the end, or until a request to end; then a checkpoint is written.
 
         Returns:
             ``history``, ``best_epoch``, ``early`` (the validation loss no longer fell) and ``asked``: None, or
@@ -139,8 +139,8 @@ class Loop:
         if early and self.epoch < settings.epochs:
             self.record.say(
                 "note",
-                message=f"it has ended early: no epoch since {self.best_epoch} had a smaller validation loss, and its "
-                f"patience is {settings.patience}; a larger --patience lets it go on",
+                message=f"training ended early: no epoch since {self.best_epoch} had a smaller validation loss, and "
+                f"the patience is {settings.patience}; a larger --patience continues it",
             )
         try:
             while self.epoch < settings.epochs and not early:
@@ -148,7 +148,7 @@ class Loop:
                 early = self._waited_enough()
         except Asked as request:
             asked = request.what
-        finally:  # what was logged before a stop is not logged again
+        finally:  # entries logged before a stop are not logged again
             self.record.close_board()
         if asked == "finish" and not self.best_epoch:
             self.record.say("note", message="no epoch is finished, so there is no model to keep yet: paused")
@@ -193,7 +193,7 @@ class Loop:
         train_terms = self._mean(self.running / max(1, self.step_in_epoch))
         trained = time.monotonic()
         speed = (self.step_in_epoch - done_before) * self.batch / max(1e-9, trained - began)
-        if self.step_in_epoch == done_before and self.history:  # it had been stopped while it validated
+        if self.step_in_epoch == done_before and self.history:  # it had been stopped during validation
             speed = self.history[-1]["slices_per_second"]
         validation_terms = self._validate()
         used = None if self.tracker is None else self.tracker.end_epoch(generator=self.generator)
@@ -244,7 +244,7 @@ class Loop:
         self._obey(asked)
 
     def _update(self, images: Tensor) -> None:
-        """Make one update; if the device has too little memory, in smaller pieces that add up to the same."""
+        """Make one update; if the device has too little memory, in smaller pieces with the same total gradient."""
         before = self.generator.get_state()
         while True:
             try:
@@ -265,7 +265,7 @@ class Loop:
                 torch.cuda.empty_cache()
             self.record.say(
                 "note",
-                message=f"out of memory: going on with {self.micro} slices at a time, adding up the gradients",
+                message=f"out of memory: continuing with {self.micro} slices at a time, adding up the gradients",
             )
 
     def _attempt(self, images: Tensor) -> None:
@@ -297,7 +297,7 @@ class Loop:
             self.tracker.update(joined, generator=self.generator)
 
     def _beside(self, corrupted: Corrupted | None, start: int = 0) -> tuple[Tensor | None, Tensor | None]:
-        """Return a piece of the corrupted images, and where simulated lesions are if the network learns that."""
+        """Return a piece of the corrupted images, and the places of simulated lesions if the network learns them."""
         if corrupted is None:
             return None, None
         there = slice(start, start + self.micro)
@@ -338,7 +338,7 @@ class Loop:
                 f"the loss of {self.settings.spec.name} is no longer a finite number (epoch {self.epoch + 1}, "
                 f"step {self.step})",
                 file=self.job.run,
-                mend="its last checkpoint is whole: start again with a lower --lr or with --clip 1",
+                mend="its last checkpoint is intact: start again with a lower --lr or with --clip 1",
             )
 
     def _waited_enough(self) -> bool:
@@ -350,7 +350,7 @@ class Loop:
         return settings.learning_rate * rate(step, settings.epochs * self.steps, settings.schedule)
 
     def _asked(self) -> str | None:
-        """Return what is asked for, the same in all processes."""
+        """Return the request, the same in all processes."""
         asked: str | None = None
         if self.job.should_stop is not None and self.job.should_stop():
             asked = "stop"
@@ -361,7 +361,7 @@ class Loop:
         return asked
 
     def _obey(self, asked: str | None) -> None:
-        """Leave the loop if that is asked for, with a checkpoint if the run is to go on or to be kept."""
+        """Leave the loop on a request, with a checkpoint if the run is to be resumed or kept."""
         if asked is None:
             return
         if asked != "discard":
@@ -372,7 +372,7 @@ class Loop:
         return self.seconds + time.monotonic() - self.started
 
     def _checkpoint(self) -> None:
-        """Write everything needed to go on."""
+        """Write everything needed to resume."""
         began = time.monotonic()
         states = self.generator.get_state()[None]
         running = self.running[None]

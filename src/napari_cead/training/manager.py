@@ -1,7 +1,7 @@
-"""All trainings of this machine: which there are, what they do, and how to start, stop and remove them.
+"""All trainings of this machine: list, observe, start, stop and remove them.
 
-Windows and the command line use the same manager. It holds nothing that is not on disk: any number of them, in any
-number of processes, see and steer the same runs.
+Windows and the command line use the same manager. Its whole state is on disk: any number of managers, in any number of
+processes, see and steer the same runs.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _WATCHED = (
 )
 
 
-# ``list`` is a method below; as a type it is written out here.
+# ``list`` is a method below; as a type it is spelled out here.
 Runs = list[RunInfo]
 History = list[dict[str, float | None]]
 Lines = list[str]
@@ -57,14 +57,14 @@ Events = list[Event]
 
 
 class RunManager:
-    """Finds, starts and steers trainings. Everything blocks for moments only, unless told to wait."""
+    """Finds, starts and steers trainings. Everything blocks only for moments, unless told to wait."""
 
     def __init__(self) -> None:
         self._children: dict[Path, Popen[bytes]] = {}
         self._seen: dict[Path, tuple[tuple[tuple[int, int], ...], RunInfo]] = {}
 
     def list(self) -> Runs:
-        """Return all runs, those at work first, then the latest first. Removes runs that were asked to be discarded."""
+        """Return all runs, active ones first, then the latest first. Removes runs with a request to be discarded."""
         self._reap()
         found = []
         for path in known_runs():
@@ -92,7 +92,7 @@ class RunManager:
         raise RunNotFoundError("there is no such training run", file=run, mend="see: napari-cead runs list")
 
     def status(self, run: str | Path) -> RunInfo:
-        """Return what a run does now.
+        """Return the state of a run.
 
         Raises:
             RunError: If there is none.
@@ -107,7 +107,7 @@ class RunManager:
     def command(
         self, model: str, data: str | Path, out: str | Path, options: Mapping[str, Any] | None = None
     ) -> Lines:
-        """Return the command, ready to be copied, that :meth:`start` runs.
+        """Return the command that :meth:`start` runs, ready to be copied.
 
         Args:
             model: One of the named designs.
@@ -136,12 +136,12 @@ class RunManager:
         out: str | Path | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> RunInfo:
-        """Start a training in a process of its own and return at once.
+        """Start a training in a separate process and return at once.
 
         Args:
             model: One of the named designs.
             data: Slice store, folder of patients, or scan list.
-            out: The run's folder; None: a new one in the usual place, called as the model will be.
+            out: The run's folder; None: a new one in the usual place, with the model's future name.
             options: See :func:`~napari_cead.training.launching.train_arguments`.
 
         Raises:
@@ -161,24 +161,24 @@ class RunManager:
         return self.launch(place, self.command(model, data, place, options)[1:])
 
     def resume(self, run: str | Path, options: Mapping[str, Any] | None = None) -> RunInfo:
-        """Let a run go on in a new process, with the options it was started with, and return at once.
+        """Resume a run in a new process, with its original options, and return at once.
 
         Args:
             run: Its folder or name.
             options: Options to change, for instance ``{"epochs": 40}`` for more epochs.
 
         Raises:
-            RunError: If there is none, or a process works there.
+            RunError: If there is none, or a process is active there.
         """
         place = self.find(run)
         self._refuse_active(place, "stop it first")
         return self.launch(place, launching.resume_arguments(place, options))
 
     def launch(self, run: Path, arguments: Lines) -> RunInfo:
-        """Start ``napari-cead`` with arguments that train in a run's folder, and return at once.
+        """Start ``napari-cead`` with arguments for a training in a run's folder, and return at once.
 
         Raises:
-            RunError: If a process works there, or none can be started.
+            RunError: If a process is active there, or none can be started.
             OutputError: If the folder holds other files or cannot be written.
         """
         run = run.absolute()
@@ -189,7 +189,7 @@ class RunManager:
         return self._look(run)
 
     def pause(self, run: str | Path, *, wait: float = 0) -> RunInfo:
-        """Ask a training to write a checkpoint and end. One that does not run is left as it is.
+        """Ask a training to write a checkpoint and end. An inactive one is left alone.
 
         Args:
             run: Its folder or name.
@@ -200,7 +200,7 @@ class RunManager:
     def finish(self, run: str | Path, *, wait: float = 0) -> RunInfo:
         """Ask a training to end and to make a model of its best epoch so far; without one it pauses.
 
-        A run that does not work is left as it is: resume it, then ask.
+        An inactive run is left alone: resume it, then ask.
         """
         return self._ask(run, "finish", wait)
 
@@ -208,7 +208,7 @@ class RunManager:
         """Ask a training to end, and remove the run when it has.
 
         Returns:
-            None if it is gone; else it goes when :meth:`list` is called after its process has ended.
+            None if it is removed; otherwise it is removed when :meth:`list` is called after its process has ended.
         """
         place = self.find(run)
         requests.ask(place, "discard")
@@ -221,7 +221,7 @@ class RunManager:
             time.sleep(0.1)
 
     def kill(self, run: str | Path) -> None:
-        """End the process of a run that does not answer; the run goes on from its last checkpoint.
+        """End the process of a run that does not respond; the run can be resumed from its last checkpoint.
 
         Raises:
             RunError: If it runs on another machine.
@@ -238,16 +238,16 @@ class RunManager:
         self._reap()
 
     def remove(self, run: str | Path, *, model: bool = False) -> None:
-        """Remove a run that no process works in.
+        """Remove an inactive run.
 
-        Slices that another run learns from stay, and so does what is not part of a run.
+        Slices that another run learns from stay, and so do files that are not part of a run.
 
         Args:
             run: Its folder or name.
             model: Whether to remove its model from the installed models, too.
 
         Raises:
-            RunError: If there is none, or a process works there.
+            RunError: If there is none, or a process is active there.
             OutputError: If something cannot be removed.
         """
         place = self.find(run)
@@ -257,10 +257,10 @@ class RunManager:
         self._remove(place)
 
     def check_idle(self, run: str | Path) -> RunInfo:
-        """Return what a run is, if no process works in it.
+        """Return the state of a run if no process is active in it.
 
         Raises:
-            RunError: If there is none, or a process works there.
+            RunError: If there is none, or a process is active there.
         """
         place = self.find(run)
         self._refuse_active(place, "stop it first")
@@ -271,11 +271,11 @@ class RunManager:
         return EventTail(self.find(run) / EVENTS_FILE, last=lines).poll()
 
     def output(self, run: str | Path, lines: int = 20) -> Lines:
-        """Return the last lines that a process started in the background wrote."""
+        """Return the last output lines of a process started in the background."""
         return read_output(self.find(run), lines)
 
     def follow(self, run: str | Path, last: int | None = None) -> EventTail:
-        """Return something whose ``poll()`` gives the events since the last call; ``last`` limits the first one."""
+        """Return an object whose ``poll()`` gives the events since the last call; ``last`` limits the first one."""
         return EventTail(self.find(run) / EVENTS_FILE, last=last)
 
     def _ask(self, run: str | Path, what: Asked, wait: float) -> RunInfo:
@@ -293,14 +293,14 @@ class RunManager:
         return info
 
     def _swept(self, path: Path) -> RunInfo | None:
-        """Return what a run does, None if it is to be discarded and now is."""
+        """Return the state of a run; None if it was to be discarded and is now removed."""
         info = self._look(path)
         request = requests.asked(path)
         if info.active or request is None or request[0] != "discard":
             return info
         try:
             self._remove(path)
-        except OutputError:  # tried again at the next look
+        except OutputError:  # tried again at the next call
             return info
         return None
 
@@ -327,7 +327,7 @@ class RunManager:
         forget(path)
 
     def _remove_model(self, info: RunInfo) -> None:
-        """Remove the installed model of a run, if it still is that run's."""
+        """Remove the installed model of a run, if it still belongs to that run."""
         if info.installed is None:
             return
         folder = models_folder() / info.installed
@@ -344,7 +344,7 @@ class RunManager:
             ) from error
 
     def _reap(self) -> None:
-        """Take note of processes of ours that have ended, so that they do not linger as zombies."""
+        """Reap ended processes of ours, so that they do not linger as zombies."""
         for path, process in list(self._children.items()):
             if process.poll() is not None:
                 del self._children[path]
@@ -363,9 +363,9 @@ def _inside(data: str, folder: Path) -> bool:
 
 
 def _installed_as(model: Path, name: str) -> str | None:
-    """Return what a run's model is called now: it may have been renamed, or deleted."""
+    """Return the present name of a run's model: it may have been renamed, or deleted."""
     made = _sha256(model)
-    if made is None:  # nothing to tell it by
+    if made is None:  # no way to identify it
         return name if (models_folder() / name).is_dir() else None
     names = sorted(folder.name for folder in models_folder().glob("*/") if not folder.name.startswith("."))
     for candidate in (name, *names):

@@ -37,12 +37,12 @@ class Objective(nn.Module):
         lesion: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
-        """Return what is minimised, all :data:`TERMS` (5,) without gradient, and a VQ-VAE's vectors and codes.
+        """Return the loss to minimise, all :data:`TERMS` (5,) without gradient, and a VQ-VAE's vectors and codes.
 
         Args:
             images: (N, 1, S, S), clean.
             corrupted: (N, 1, S, S), the same images corrupted; None: no context encoding.
-            lesion: (N, 1, S, S) from 0 to 1, where simulated lesions are in the corrupted images.
+            lesion: (N, 1, S, S) from 0 to 1, the simulated lesions in the corrupted images.
             generator: Source of a VAE's samples.
         """
         settings = self.settings
@@ -72,7 +72,7 @@ def initial_network(settings: TrainingSettings, weights: Mapping[str, Tensor] | 
     """Return the network before training, on the CPU.
 
     Args:
-        settings: Architecture and seed; a frozen encoder does not ask for gradients.
+        settings: Architecture and seed; a frozen encoder needs no gradients.
         weights: Weights to start from; None: random ones.
 
     Raises:
@@ -98,7 +98,7 @@ def initial_network(settings: TrainingSettings, weights: Mapping[str, Tensor] | 
 def optimizer_of(
     settings: TrainingSettings, network: nn.Module, device: torch.device
 ) -> torch.optim.Optimizer:
-    """Return the optimiser that the settings name, for what is not frozen."""
+    """Return the optimiser named in the settings, for all parameters that are not frozen."""
     learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
     rate, fused = settings.learning_rate, device.type == "cuda"
     if settings.optimizer == "adamw":
@@ -107,7 +107,7 @@ def optimizer_of(
 
 
 def quantised(encoded: Tensor | None, codes: Tensor | None, indices: Tensor | None) -> QuantisedOutput | None:
-    """Put together again what :class:`Objective` took apart."""
+    """Reassemble the parts returned by :class:`Objective`."""
     if encoded is None or codes is None or indices is None:
         return None
     return QuantisedOutput(encoded, encoded, codes, indices)

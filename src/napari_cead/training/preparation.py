@@ -1,4 +1,4 @@
-"""From a cohort on disk to a slice store, one patient at a time, as often as the cohort changes."""
+"""From a cohort on disk to a slice store, one patient at a time, and updated when the cohort changes."""
 
 from __future__ import annotations
 
@@ -73,32 +73,32 @@ def prepare(
 ) -> SliceStore:
     """Bring a cohort onto the model grid, once, for training.
 
-    Run again, it reads only patients that are new or whose files changed, and forgets those that are gone. Stopped
-    or killed, it leaves the store as it was, and the next run goes on where this one ended. A patient's part never
-    changes. One patient is in memory at a time.
+    A repeated call reads only patients that are new or whose files changed, and forgets those that were removed. After
+    a stop or kill, the store is unchanged, and the next call continues from there. A patient's part never changes. One
+    patient is in memory at a time.
 
     Args:
         cohort: Folder whose descendants are patients; or a scan list, or the JSON file of one, see
-            :mod:`~napari_cead.training.scan_list`: its scans alone, with its masks.
+            :mod:`~napari_cead.training.scan_list`: only its scans, with its masks.
         out: Folder of the store; created if needed.
         sequence: Sequence to store; None: that of the scan list, or FLAIR.
-        assume_healthy: Take all slices of patients without a lesion mask as healthy. Otherwise such patients are
-            skipped: unlabelled is not healthy. Scans that a list calls healthy need it not.
-        skull_ok: Take scans as they are that are not skull-stripped, or whose background is not 0. Otherwise they are
+        assume_healthy: Treat all slices of patients without a lesion mask as healthy. Otherwise such patients are
+            skipped: unlabelled is not healthy. Scans that a list calls healthy do not need it.
+        skull_ok: Accept scans that are not skull-stripped, or whose background is not 0, unchanged. Otherwise they are
             skipped, unless a scan list gives a brain mask.
         split: ``"patient"``: patients at random; ``"slice"``: slices at random, which leaks (a warning says so); or a
             split file, see :func:`~napari_cead.training.splits.read_split`: patients in none of its lists are skipped.
-        seed: Of a random split.
+        seed: Seed of a random split.
         validation: Share of the patients that choose settings.
         test: Share of the labelled patients that are kept for the final report.
-        min_brain: Share of a slice's pixels that must be brain for training to use it.
-        intensity: How to scale intensities to [0, 1].
+        min_brain: Smallest share of brain in a slice's pixels for use in training.
+        intensity: The scaling of intensities to [0, 1].
         spacing: In-plane pixel spacing (y, x) in mm of the model grid.
         image_size: Side of the slices in pixels.
         png_first_column: Side of the patient that column 0 of PNG slices shows.
         png_spacing: (z, y, x) in mm of PNG slices.
         on_progress: Called with (patients done, patients in total).
-        should_stop: Asked before each patient.
+        should_stop: Called before each patient.
 
     Returns:
         The store. Patients that cannot be read are in its ``skipped``, each with a warning.
@@ -106,10 +106,10 @@ def prepare(
     Raises:
         ParameterError: If a setting is out of its range.
         StoreError: If there are no patients or no healthy slices, the split is not possible, or ``out`` is something
-            else, prepared in another way, or being written by somebody else.
+            else, prepared differently, or being written by another process.
         OutputError: If the store cannot be written.
         MissingExtraError: If zarr is not installed.
-        Cancelled: If ``should_stop`` said so.
+        Cancelled: If ``should_stop`` returned true.
     """
     require_zarr()
     listing = listing_of(cohort)
@@ -180,13 +180,13 @@ def prepare(
 
 @dataclass(eq=False)
 class _Preparation:
-    """One run: what it has found so far.
+    """The state of one run.
 
     Attributes:
         folder: The store.
-        settings: How patients become slices.
-        old: What an earlier run completed.
-        split: The split asked for, with the parts given so far.
+        settings: The settings for turning patients into slices.
+        old: The result of an earlier run.
+        split: The requested split, with the parts assigned so far.
         listed: Parts by a split file; None without one.
     """
 
@@ -205,11 +205,11 @@ class _Preparation:
         self.known = {patient.name: patient for patient in self.old.patients} if self.old else {}
 
     def add(self, name: str, source: Path | ScanSource) -> None:
-        """Store a patient, or find that it is stored, or that it must be left out."""
+        """Store a patient, or find that it is already stored, or must be left out."""
         scan = source if isinstance(source, ScanSource) else None
         place = Path(source)
         if self.listed is not None and name not in self.listed:
-            self._skip(place, "it stands in none of the lists of the split file")
+            self._skip(place, "no list of the split file names it")
             return
         try:
             sequence = self.settings.sequence
@@ -272,7 +272,7 @@ class _Preparation:
         rows, geometry, lesion = stack.occupied, stack.geometry, patient.lesion_mask
         for note in stack.warnings:
             self.notes.setdefault(note, []).append(name)
-        # Labels come from the whole patient: a lesion outside the crop makes the slice no healthier.
+        # Labels come from the whole patient: a lesion outside the crop still makes the slice diseased.
         found = None if lesion is None else np.asarray(lesion.any(axis=(1, 2)))[rows]
         z, y, x = patient.spacing
         stored = StoredPatient(
@@ -293,7 +293,7 @@ class _Preparation:
         images = np.rint(stack.images[rows] * 255).astype(np.uint8)
         masks = None if lesion is None else geometry.labels_to_model(lesion)[rows]
         if self.old is None and not (self.folder / INDEX_FILE).exists():
-            # Marks the folder as a store to be finished: nothing else may be cleared by a later run.
+            # Marks the folder as an unfinished store: a later run may clear only such folders.
             write_index(self.folder, StoreIndex(complete=False, settings=settings, split=self.split))
         write_patient(self.folder, settings, stored, images, masks)
         return stored
@@ -323,7 +323,7 @@ class _Preparation:
         return patient
 
     def finish(self, root: Path, listed: Listed | None) -> SliceStore:
-        """Split, write the index, and remove what it no longer refers to."""
+        """Split, write the index, and remove unreferenced data."""
         if not self.patients:
             only_unlabelled = self.unlabelled == len(self.skipped)
             first = _NO_MASK if only_unlabelled else self.skipped[0].reason
@@ -396,7 +396,7 @@ class _Preparation:
         )
 
     def _check_healthy(self, root: Path, store: SliceStore) -> None:
-        """Refuse a store that nothing can be trained with."""
+        """Refuse a store that no model can be trained on."""
         usable = {part: len(store.healthy_rows(part)) for part in ("train", "validation", "test")}
         if not sum(usable.values()):
             raise StoreError(
@@ -431,7 +431,7 @@ class _Preparation:
             twin = first.setdefault(patient.fingerprint, patient.name)
             if twin != patient.name:
                 notes.append(
-                    f"{twin} and {patient.name} are the same scan; if it is no mistake, remove one of them"
+                    f"{twin} and {patient.name} are the same scan; if this is unintended, remove one of them"
                 )
         for note in notes:
             warnings.warn(note, CeadWarning, stacklevel=4)

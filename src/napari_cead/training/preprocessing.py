@@ -1,6 +1,6 @@
-"""How slices have to be prepared for a training: as the base model saw them, or as the design wants them.
+"""Preparation of slices for a training: that of the base model, or the design's own.
 
-The command line and the Train dock ask here, so that both prepare the same.
+The command line and the Train dock both use this module, so that they prepare the same.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from ..zoo import ModelCard, Preprocessing
 from .store_index import StoreSettings
 
 OF_DESIGNS: Mapping[str, Preprocessing] = {
-    # As the bundled ce-unet was trained: with the tissue at one level the network needs not learn the scanner's scale,
-    # and at 1 mm small lesions are more than a pixel.
+    # As in the training of the bundled ce-unet: with the tissue at one level the network need not learn the scanner's
+    # scale, and at 1 mm small lesions are larger than a pixel.
     "ce-unet": Preprocessing(intensity="volume-tissue", spacing=(1.0, 1.0), image_size=192),
 }
-"""By design: how slices are prepared for it if nothing else is asked for. All others take the paper's."""
+"""By design: its default preparation of slices. All others use the paper's."""
 
 PAPER = Preprocessing()
 """The paper's: pixels of 0.94 mm, a crop of 196 x 196, the brain's 99.5th percentile at 1."""
 
 
 def preprocessing_for(designs: str | Sequence[str], base: ModelCard | None = None) -> Preprocessing:
-    """Return how patients become slices for a training.
+    """Return the preparation of patients for a training.
 
     Args:
         designs: The named design that is trained, or several that share a store.
         base: Card of the model that is fine-tuned: its own preprocessing, whatever the design; None: from scratch.
 
     Returns:
-        The preprocessing; its sequence is that of the base, for who did not choose another.
+        The preprocessing; its sequence is that of the base, unless the caller chooses another.
 
     Raises:
-        ParameterError: If designs that share a store want different slices.
+        ParameterError: If designs that share a store need different slices.
     """
     if base is not None:
         return base.preprocessing
@@ -47,24 +47,24 @@ def preprocessing_for(designs: str | Sequence[str], base: ModelCard | None = Non
     for name in others:
         if wanted[name] != wanted[first]:
             raise ParameterError(
-                f"{first} wants slices of {described(wanted[first])}, {name} of {described(wanted[name])}",
+                f"{first} needs slices of {described(wanted[first])}, {name} of {described(wanted[name])}",
                 mend="train them one by one, or give a store that napari-cead prepare made for all of them",
             )
     return wanted[first]
 
 
 def preprocessing_in(settings: StoreSettings) -> Preprocessing:
-    """Return how the slices of a store were prepared, as a model's card says it."""
+    """Return the preparation of a store's slices, in the form of a model's card."""
     return Preprocessing(sequence=settings.sequence, **store_options(settings))
 
 
 def store_options(wanted: Preprocessing | StoreSettings) -> dict[str, Any]:
-    """Return the options of :func:`~napari_cead.training.preparation.prepare` that give such slices."""
+    """Return the options of :func:`~napari_cead.training.preparation.prepare` for such slices."""
     return {"intensity": wanted.intensity, "spacing": wanted.spacing, "image_size": wanted.image_size}
 
 
 def prepare_command(wanted: Preprocessing, assume_healthy: bool = False) -> str:
-    """Return the command that prepares such slices, whose pixels are square, but for the two folders."""
+    """Return the command that prepares such slices, with square pixels, without the two folders."""
     words = ["napari-cead", "prepare", "COHORT", "--out", "STORE"]
     words += ["--spacing", f"{wanted.spacing[0]:g}", "--image-size", str(wanted.image_size)]
     words += ["--intensity", wanted.intensity]
@@ -72,22 +72,22 @@ def prepare_command(wanted: Preprocessing, assume_healthy: bool = False) -> str:
 
 
 def described(settings: Preprocessing | StoreSettings) -> str:
-    """Return in a few words how slices are prepared: ``"128 pixels of 1.5 mm with intensity volume-tissue"``."""
+    """Return a short description of the preparation: ``"128 pixels of 1.5 mm with intensity volume-tissue"``."""
     y, x = settings.spacing
     size = f"{y:g}" if y == x else f"{y:g} x {x:g}"
     return f"{settings.image_size} pixels of {size} mm with intensity {settings.intensity}"
 
 
 def check_prepared(has: StoreSettings, wanted: Preprocessing, model: str, store: Path) -> None:
-    """Refuse to fine-tune a model on slices that were prepared in another way than those it knows.
+    """Refuse to fine-tune a model on slices that were prepared differently from its own.
 
     Spacings may differ as much as a scan's and a model's may: beyond that, scans are resampled.
 
     Args:
-        has: How the store was prepared.
+        has: The preparation of the store.
         wanted: The model's preprocessing.
         model: Name of the model.
-        store: Where the store lies.
+        store: Path of the store.
 
     Raises:
         StoreError: If they differ.
@@ -97,7 +97,7 @@ def check_prepared(has: StoreSettings, wanted: Preprocessing, model: str, store:
     )
     if near and (has.intensity, has.image_size) == (wanted.intensity, wanted.image_size):
         return
-    mend = "give --data the folder of patients, which is then prepared as the model wants it"
+    mend = "give --data the folder of patients, which is then prepared for the model"
     if wanted.spacing[0] == wanted.spacing[1]:
         mend = "give --data the folder of patients, or prepare another store: "
         mend += prepare_command(wanted, has.assume_healthy)

@@ -1,4 +1,4 @@
-"""A strip of validation slices after an epoch: what goes in, what comes out, and what is left."""
+"""A strip of validation slices after an epoch: input, reconstruction and residual."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ RESIDUAL_SCALE = 0.4
 """The residual that is drawn white: the same in every epoch, so that strips can be compared."""
 
 INTERVAL = 5.0
-"""Least seconds between two strips."""
+"""Shortest time between two strips, in seconds."""
 
 SHARE = 0.02
-"""Largest share of the time that goes into strips."""
+"""Largest share of the time spent on strips."""
 
 
 class Previews:
-    """Draws the same few validation slices again and again, without a trace in the training.
+    """Draws the same few validation slices repeatedly, without any effect on the training.
 
-    No random number is drawn, and the network is left in evaluation mode, as validation leaves it.
+    No random number is drawn, and the network is left in evaluation mode, as after validation.
 
     Args:
         run: The run's folder.
-        store: Where the slices come from.
-        spoil: What a denoiser has to undo: slices (N, 1, S, S) are drawn as it makes them; None: as they are.
+        store: Source of the slices.
+        spoil: A denoiser's corruption, applied to slices (N, 1, S, S) before drawing; None: unchanged.
     """
 
     def __init__(
@@ -74,8 +74,8 @@ class Previews:
         Args:
             network: The network, in evaluation mode.
             epoch: From 1.
-            device: Where it is.
-            autocast: The precision it is validated in.
+            device: Its device.
+            autocast: The precision of its validation.
             last: Whether no epoch follows: then one is always due.
 
         Returns:
@@ -91,12 +91,12 @@ class Previews:
                 self.images = self.spoil(self.images)
         with autocast:
             made = network(self.images, sample=False).reconstruction
-        if self.spoil is not None:  # a denoiser is taught inside the brain alone
+        if self.spoil is not None:  # a denoiser learns only inside the brain
             made = made * (self.images != 0)
         picture = strip(self.images[:, 0].cpu().numpy(), made[:, 0].float().cpu().numpy())
         name = f"{PREVIEWS}/epoch-{epoch:04d}.png"
         written: str | None = None
-        with suppress(OutputError):  # a nicety: a full disk is said where it matters
+        with suppress(OutputError):  # optional: a full disk is reported elsewhere
             make_folder(self.run / PREVIEWS)
             with atomic_path(self.run / name) as temporary:
                 Image.fromarray(picture).save(temporary, format="PNG")

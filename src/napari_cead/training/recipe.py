@@ -1,7 +1,7 @@
-"""What a training is asked to do, from data to finished model: the one description of all its options.
+"""A training from its data to the finished model: the one description of all its options.
 
 The command line's options, the file that ``--config`` reads, and :func:`~napari_cead.evaluation.making.make_model` are
-made from :class:`Recipe`. Reading it imports no PyTorch.
+made from :class:`Recipe`. Importing it does not import PyTorch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _basic(description: str, **more: Any) -> Any:
 
 
 class Recipe(BaseModel):
-    """A training from its data to a model. None stands for what the model, its preset or its base model has.
+    """A training from its data to a model. None takes the value of the model, its preset or its base model.
 
     Each field's description is the help of its option.
     """
@@ -36,83 +36,88 @@ class Recipe(BaseModel):
         "One of the paper's eight designs, dae or ce-unet; several with commas, or all (the paper's)."
     )
     data: Path = _basic(
-        "Slice store; or a folder of patients, which are prepared as the model (with --init-from: that one) wants them."
+        "Slice store; or a folder of patients, which are prepared for the model (with --init-from: for that one)."
     )
     out: Path = _basic("Folder of the run (of the runs, for several models).")
     preset: Literal["paper", "small"] | None = _basic(
-        "paper: its settings (of dae and ce-unet: full size) and, at the end, its evaluation; small: the recipe of the "
-        "eight bundled designs.",
+        "paper: its settings (for dae and ce-unet: full size) and, at the end, its evaluation; small: the recipe of "
+        "the eight bundled designs.",
         default=None,
     )
-    size: Literal["paper", "small"] | None = _basic("Size of the network; paper if left out.", default=None)
+    size: Literal["paper", "small"] | None = _basic("Size of the network (default: paper).", default=None)
     init_from: str | None = _basic("Fine-tune this model (name or folder).", default=None)
-    freeze_encoder: bool = Field(False, description="Train the decoder alone.")
-    seed: int | None = _basic("Of everything random; 0 if left out.", default=None)
-    epochs: int | None = _basic("Passes over the slices; 200 if left out.", default=None)
-    batch_size: int | None = _basic("Slices per update; 64 if left out (dae: 16, ce-unet: 8).", default=None)
+    freeze_encoder: bool = Field(False, description="Train only the decoder.")
+    seed: int | None = _basic("Seed of all random numbers (default: 0).", default=None)
+    epochs: int | None = _basic("Passes over the slices (default: 200).", default=None)
+    batch_size: int | None = _basic("Slices per update (default: 64; dae: 16, ce-unet: 8).", default=None)
     lr: float | None = _basic(
-        "Learning rate; 1e-4 if left out (dae: 1e-3, ce-unet: 1.5e-3), a fifth of it with --init-from.",
+        "Learning rate (default: 1e-4; dae: 1e-3, ce-unet: 1.5e-3; a fifth of it with --init-from).",
         default=None,
     )
     schedule: str | None = Field(None, description="constant, linear or one-cycle.")
     optimizer: str | None = Field(None, description="adam (the paper) or adamw (dae, ce-unet).")
-    weight_decay: float | None = Field(None, description="Of adamw; 0.01 (ce-unet: 0.001) if left out.")
+    weight_decay: float | None = Field(
+        None, description="Weight decay of adamw (default: 0.01; ce-unet: 0.001)."
+    )
     augment: bool | None = Field(
-        None, description="Flips, small affine moves, brightness; on unless a preset says no."
+        None, description="Flips, small affine moves, brightness (default: on, unless a preset says no)."
     )
     augmentation: str | None = Field(
-        None, description="What is varied, in JSON, in place of --augment: its fields as in docs/training.md."
+        None, description="Augmentation in JSON, in place of --augment; fields as in docs/training.md."
     )
     corruption: str | None = Field(
         None,
-        description="What ce- models (squares), dae (coarse) and ce-unet (lesions of all sizes) learn to undo if this "
-        "is left out; or squares, gaussian, coarse, smooth, patches, lesions, realistic, JSON, or a JSON file.",
+        description="Corruption to undo: squares (default of ce- models), coarse (dae), lesions of all sizes "
+        "(ce-unet); or gaussian, smooth, patches, lesions, realistic, JSON, or a JSON file.",
     )
-    loss: str | None = Field(None, description="Of dae and ce-unet: absolute or squared.")
+    loss: str | None = Field(None, description="For dae and ce-unet: absolute or squared.")
     bright_limit: float | None = Field(
-        None, description="Of dae and ce-unet: brighter spots than so many times the tissue do not count."
+        None, description="For dae and ce-unet: ignore spots brighter than this many times the tissue."
     )
     emphasis: float | None = Field(
-        None, description="Of dae and ce-unet: weight of corrupted pixels; 1 (ce-unet: 5) if left out."
+        None, description="For dae and ce-unet: weight of corrupted pixels (default: 1; ce-unet: 5)."
     )
     small_emphasis: float | None = Field(
         None,
-        description="Of dae and ce-unet: largest further weight of small corruptions; 1 (ce-unet: 5) if left out.",
+        description="For dae and ce-unet: largest extra weight of small corruptions (default: 1; ce-unet: 5).",
     )
     lesion_weight: float | None = Field(
-        None, description="Of ce-unet: weight of where lesions are beside the repair; 0.1 if left out."
+        None, description="For ce-unet: weight of marking lesions, relative to the repair (default: 0.1)."
     )
     balance: str | None = Field(
         None,
-        description="slices: each once an epoch; folders: at random, each folder of patients equally often (ce-unet).",
+        description="slices: each once per epoch; folders: at random, each folder of patients equally often (ce-unet).",
     )
     feature_maps: str | None = Field(
-        None, description="Of dae and ce-unet: channels of each level, with commas."
+        None, description="For dae and ce-unet: channels of each level, with commas."
     )
     working_size: int | None = Field(
-        None, description="Of dae and ce-unet: side in pixels to which slices are reduced inside; 0: never."
+        None,
+        description="For dae and ce-unet: side in pixels of the slices inside the network; 0: unchanged.",
     )
     image_size: int | None = Field(
-        None, description="Side of the slices in pixels; that of DATA, or what the model wants, if left out."
+        None, description="Side of the slices in pixels (default: that of DATA, or the model's)."
     )
-    max_squares: int | None = Field(None, description="Most squares in an image; 1 if left out (the paper).")
+    max_squares: int | None = Field(
+        None, description="Largest number of squares per image (default: 1, as in the paper)."
+    )
     squares_inside_brain: bool = Field(False, description="Keep squares inside the brain's bounding box.")
-    fill: str | None = Field(None, description="What squares hold: uniform (a random value) or zero.")
-    beta: float | None = Field(None, description="Weight of a VAE's divergence; 1 if left out.")
-    commitment: float | None = Field(None, description="Weight of a VQ-VAE's commitment; 1 if left out.")
+    fill: str | None = Field(None, description="Content of the squares: uniform (a random value) or zero.")
+    beta: float | None = Field(None, description="Weight of a VAE's divergence (default: 1).")
+    commitment: float | None = Field(None, description="Weight of a VQ-VAE's commitment (default: 1).")
     codebook: Literal["loss", "ema"] | None = Field(
-        None, description="How a VQ-VAE's codebook learns; loss if left out."
+        None, description="How a VQ-VAE's codebook learns (default: loss)."
     )
-    reset_dead_codes: bool = Field(False, description="Move codes that an epoch did not use.")
+    reset_dead_codes: bool = Field(False, description="Move codes that were unused for an epoch.")
     clip: float | None = Field(
-        None, description="Largest norm of the gradient; any (ce-unet: 1) if left out."
+        None, description="Largest norm of the gradient (default: no limit; ce-unet: 1)."
     )
     patience: int | None = Field(
-        None, description="Stop after so many epochs without a smaller healthy validation loss."
+        None, description="Stop after this many epochs without a smaller healthy validation loss."
     )
-    precision: str | None = Field(None, description="auto (bf16 where the device has it), 32 or bf16.")
+    precision: str | None = Field(None, description="auto (bf16 if the device supports it), 32 or bf16.")
     compile: bool = Field(False, description="Compile the network (torch.compile).")
-    resume: bool = _basic("Go on from the last checkpoint in OUT.", default=False)
+    resume: bool = _basic("Continue from the last checkpoint in OUT.", default=False)
     device: str = _basic("auto, cpu, cuda, cuda:N or mps.", default="auto")
     devices: Annotated[int, Field(ge=1)] = Field(1, description="Devices per machine.")
     num_nodes: Annotated[int, Field(ge=1)] = Field(
@@ -120,28 +125,28 @@ class Recipe(BaseModel):
     )
     strategy: str = Field("auto", description="Strategy of Lightning Fabric: auto, ddp, …")
     slices_on: Literal["auto", "device", "loader"] = Field(
-        "auto", description="Where slices lie: on the device, or read as needed."
+        "auto", description="Keep slices on the device, or read them as needed."
     )
-    workers: Annotated[int, Field(ge=0)] = Field(2, description="Reading processes of the loader.")
+    workers: Annotated[int, Field(ge=0)] = Field(2, description="Reader processes of the loader.")
     checkpoint_minutes: Annotated[float, Field(ge=0.01)] = Field(
         10.0, description="Longest time between two checkpoints."
     )
     events: Path | None = Field(
-        None, description="Append what happens to this file, too; OUT/events.jsonl always has it."
+        None, description="Also append events to this file; OUT/events.jsonl always has them."
     )
-    name: str | None = _basic("Name of the finished model; that of OUT if left out.", default=None)
+    name: str | None = _basic("Name of the finished model (default: that of OUT).", default=None)
     half: bool = Field(False, description="Store the weights in half precision.")
-    no_install: bool = Field(False, description="Leave the model in OUT/model, out of the list of models.")
+    no_install: bool = Field(False, description="Leave the model in OUT/model, without installing it.")
     sequence: str | None = _basic(
-        "Sequence to prepare, if DATA is a folder of patients; flair if left out.", default=None
+        "Sequence to prepare if DATA is a folder of patients (default: flair).", default=None
     )
     assume_healthy: bool = _basic(
-        "Take all slices of patients without a lesion mask as healthy.", default=False
+        "Treat all slices of patients without a lesion mask as healthy.", default=False
     )
 
     @classmethod
     def checked(cls, **values: Any) -> Recipe:
-        """Build a recipe from what a user gave.
+        """Build a recipe from the user's values.
 
         Raises:
             ParameterError: If there is no such option or a value is out of range, in one sentence.
@@ -153,7 +158,7 @@ class Recipe(BaseModel):
 
     @property
     def hardware(self) -> Hardware:
-        """Where to compute."""
+        """The hardware to run on."""
         from .settings import Hardware
 
         return Hardware(
@@ -168,7 +173,7 @@ class Recipe(BaseModel):
         )
 
     def given(self) -> dict[str, Any]:
-        """Return the settings that the recipe gives, by their names in :class:`TrainingSettings`; None: not given."""
+        """Return the settings in the recipe, by their names in :class:`TrainingSettings`; None: not given."""
         from .described import read_augmentation, read_corruption
 
         if self.augment is False and self.augmentation is not None:
@@ -201,15 +206,15 @@ class Recipe(BaseModel):
         usual_size: int | None = None,
         given: dict[str, Any] | None = None,
     ) -> TrainingSettings:
-        """Return complete settings; what is not given is as in the run that is resumed, or in the base model.
+        """Return complete settings; missing values come from the resumed run or the base model.
 
         Args:
             base: Card of the model to fine-tune.
-            usual_size: Side of the slices where nobody says it.
-            given: What :meth:`given` returns, or the part of it that the design has a use for.
+            usual_size: Default side of the slices.
+            given: The result of :meth:`given`, or the part of it that applies to the design.
 
         Raises:
-            ParameterError: If a value is out of range or does nothing for the design.
+            ParameterError: If a value is out of range or does not apply to the design.
         """
         from ..models.specs import spec
         from .described import with_shape

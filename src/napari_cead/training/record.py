@@ -1,4 +1,4 @@
-"""What the first process of a training writes down and says while it runs."""
+"""The records and messages of a training's first process."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class Record:
         self.board: Any = None
 
     def open_board(self, epoch: int) -> None:
-        """Start (or go on) writing for TensorBoard after so many epochs."""
+        """Start (or continue) writing for TensorBoard after the given number of epochs."""
         if not self.first:
             return
-        with suppress(ImportError):  # a nicety: the log has the same numbers
+        with suppress(ImportError):  # optional: the log has the same numbers
             from torch.utils.tensorboard import SummaryWriter
 
             path = str(self.folder.path / "tensorboard")
             self.board = SummaryWriter(path, purge_step=epoch + 1 if epoch else None)
 
     def close_board(self) -> None:
-        """Write what TensorBoard has not written yet."""
+        """Flush the data for TensorBoard."""
         if self.board is not None:
             self.board.close()
 
@@ -45,7 +45,7 @@ class Record:
                 listener({"event": event, **values})
 
     def epoch(self, history: Sequence[Epoch], **more: Any) -> None:
-        """Write down the last epoch of a history."""
+        """Write the last epoch of a history."""
         if not self.first:
             return
         entry = history[-1]

@@ -1,4 +1,4 @@
-"""Which runs there are: those in the folder of runs, and those elsewhere that were started from this machine."""
+"""The known runs: those in the folder of runs, and those elsewhere that were started from this machine."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def runs_folder() -> Path:
 
 
 def registry_file() -> Path:
-    """Return the file that remembers runs in other places."""
+    """Return the file with the list of runs in other places."""
     return models_folder().parent / "runs.json"
 
 
 def known_runs() -> list[Path]:
-    """Return the folders of all runs that are there now; one on a disk that is away is left out, not forgotten."""
+    """Return the folders of all existing runs; one on a disconnected disk is left out, not forgotten."""
     found: dict[Path, None] = {}
     with suppress(OSError):
         for folder in sorted(runs_folder().iterdir()):
@@ -40,18 +40,18 @@ def known_runs() -> list[Path]:
 
 
 def remember(run: Path) -> None:
-    """Note down a run outside the usual folder. A list that cannot be written is no reason to fail: nothing happens."""
+    """Remember a run outside the usual folder. A list that cannot be written is no reason to fail and is ignored."""
     folder = run.absolute()
     if folder.parent == runs_folder().absolute() or folder in _read():
         return
     with suppress(OutputError), _writing():
-        # A run whose neighbours are there, but which is not, was deleted by hand.
+        # A run that is missing while its neighbours exist was deleted by hand.
         kept = [known for known in _read() if known.exists() or not known.parent.is_dir()]
         _write([*kept, folder])
 
 
 def forget(run: Path) -> None:
-    """Take a run off the list."""
+    """Remove a run from the list."""
     folder = run.absolute()
     if folder in _read():
         with suppress(OutputError), _writing():
@@ -74,7 +74,7 @@ def _write(runs: list[Path]) -> None:
 
 @contextmanager
 def _writing() -> Iterator[None]:
-    """Keep two writers from forgetting each other's runs."""
+    """Prevent two writers from losing each other's runs."""
     folder = make_folder(registry_file().parent)
     try:
         from filelock import FileLock
@@ -84,7 +84,7 @@ def _writing() -> Iterator[None]:
     try:
         with FileLock(folder / ".runs.lock", timeout=2):
             yield
-    except OSError as error:  # a timeout is one, too
+    except OSError as error:  # includes a timeout
         raise OutputError(
             "the list of runs cannot be written",
             file=registry_file(),

@@ -1,6 +1,6 @@
-"""What a user asks of a training that runs in another process: a small file in the run's folder.
+"""The user's request to a training in another process: a small file in the run's folder.
 
-No signals: these differ between systems, and a training may run on another machine that shares the disk.
+No signals: they differ between systems, and a training may run on another machine that shares the disk.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from .run_files import REQUEST_FILE
 
 Asked = Literal["pause", "finish", "discard"]
 """``pause``: write a checkpoint and end. ``finish``: the same, then make a model of the best epoch so far. ``discard``:
-end; whoever asked removes the run."""
+end; the requester removes the run."""
 
 INTERVAL = 0.3
-"""Seconds between two looks for a request."""
+"""Seconds between two checks for a request."""
 
 
 class Paused(Cancelled):
-    """A training was asked to pause: a checkpoint is written, it can go on."""
+    """A training paused on request: a checkpoint is written, and it can be resumed."""
 
 
 class Discarded(Cancelled):
-    """A training was asked to end and be forgotten."""
+    """A training ended on a request to discard it."""
 
 
 def ask(run: Path, what: Asked) -> None:
-    """Ask a training for something; a later request replaces an earlier one.
+    """Send a request to a training; a later request replaces an earlier one.
 
     Raises:
         OutputError: If the folder cannot be written.
@@ -41,7 +41,7 @@ def ask(run: Path, what: Asked) -> None:
 
 
 def asked(run: Path) -> tuple[Asked, float] | None:
-    """Return what is asked of a training and when (seconds since 1970); None: nothing."""
+    """Return the request to a training and its time (seconds since 1970); None without one."""
     try:
         values = read_json(run / REQUEST_FILE)
         what, when = values["request"], float(values.get("time", 0))
@@ -51,13 +51,13 @@ def asked(run: Path) -> tuple[Asked, float] | None:
 
 
 def clear(run: Path) -> None:
-    """Forget what was asked."""
+    """Remove the request."""
     with suppress(OSError):
         (run / REQUEST_FILE).unlink()
 
 
 class Requests:
-    """Looks now and then for a request; cheap enough to be asked before every update.
+    """Checks now and then for a request; cheap enough for a call before every update.
 
     Args:
         run: The run's folder.
@@ -70,7 +70,7 @@ class Requests:
         self._found: Asked | None = None
 
     def pending(self) -> Asked | None:
-        """Return what is asked, at most :data:`INTERVAL` seconds late; None: nothing."""
+        """Return the request, at most :data:`INTERVAL` seconds late; None without one."""
         now = time.monotonic()
         if now >= self._next:
             self._next = now + INTERVAL

@@ -3,23 +3,23 @@
 ::
 
     command.json         the arguments it was started with
-    scans.json, scans/   the scans that were chosen in a window, and those that came from layers
-    parent.json          the card of the model to start from, as it was then
-    run.json             what is asked for, and on which data
+    scans.json, scans/   the scans chosen in a window, and those from layers
+    parent.json          the card of the model to start from, at that time
+    run.json             the settings and the data
     log.csv              one line per epoch
     tensorboard/         the same for TensorBoard
-    events.jsonl         what happens, a line of JSON each
+    events.jsonl         the events, a line of JSON each
     previews/            a strip of validation slices per epoch
-    checkpoint.json      which files are the last checkpoint, with their sha256; replaced last, atomically
-    step-*.checkpoint    everything needed to go on: weights, optimiser, random generators, history
+    checkpoint.json      the files of the last checkpoint, with their sha256; replaced last, atomically
+    step-*.checkpoint    everything needed to resume: weights, optimiser, random generators, history
     best-*.checkpoint    weights of the best epoch so far
     model/               the finished model
     store/               the slices, if they were prepared for this run
-    evaluation/          the figures, if they were asked for
-    output.log           what a process in the background wrote
-    launched.json        which process was started in the background
-    process.json, .lock  which process is at work
-    request.json         what somebody asks of it
+    evaluation/          the figures, if they were requested
+    output.log           output of a process in the background
+    launched.json        the process started in the background
+    process.json, .lock  the active process
+    request.json         a request to it
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ..options_file import CONFIG_FILE
 
 SCHEMA_VERSION = 1
 STARTED_IT = "use the version of napari-cead that started it"
-"""The mend where files of a run have another schema version."""
+"""The advice if files of a run have another schema version."""
 
 COMMAND_FILE = "command.json"
 EVENTS_FILE = "events.jsonl"
@@ -66,15 +66,15 @@ BEFORE = frozenset(
         "evaluation",
     }
 )
-"""What may be there before a training begins."""
+"""Files that may exist before a training begins."""
 
 BEGUN = frozenset({"run.json", "log.csv", "tensorboard", PREVIEWS})
-"""What is there before the first checkpoint."""
+"""Files that exist before the first checkpoint."""
 
 ENDED = frozenset({"checkpoint.json", "model"})
 
 MARKS = ("run.json", COMMAND_FILE, OWNER_FILE)
-"""A folder with one of these is a run, if only one that is about to begin."""
+"""A folder with one of these is a run, even one that is about to begin."""
 
 
 def is_run(folder: Path) -> bool:
@@ -87,10 +87,10 @@ def check_folder(folder: Path, more: frozenset[str] = BEGUN | ENDED) -> None:
 
     Args:
         folder: The folder.
-        more: What it may hold besides what is there before a training begins.
+        more: Names that it may hold besides those before a training begins.
 
     Raises:
-        OutputError: If there is something else.
+        OutputError: If it holds anything else.
     """
     for entry in sorted(folder.iterdir()):
         if not _ours(entry.name, BEFORE | more):
@@ -104,13 +104,13 @@ def remove_run(folder: Path, *, kept: Collection[str] = ()) -> None:
 
     Args:
         folder: The run's folder.
-        kept: Names of what stays there all the same.
+        kept: Names of files that stay.
 
     Raises:
         OutputError: If a file cannot be removed.
     """
     try:
-        # Its marks go last: a removal that is broken off can be repeated.
+        # Its marks go last: an interrupted removal can be repeated.
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name in MARKS):
             if entry.name in kept or not _ours(entry.name, BEFORE | BEGUN | ENDED):
                 continue

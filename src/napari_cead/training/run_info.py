@@ -1,4 +1,4 @@
-"""What a run's folder says about it: one look, no torch, and never more than one sentence for what is wrong."""
+"""The state of a run according to its folder: read at once, without torch, with at most one sentence about a fault."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .run_lock import Owner, is_held
 State = Literal["starting", "running", "paused", "finished", "crashed", "damaged"]
 
 ACTIVE: tuple[State, ...] = ("starting", "running")
-"""States in which a process works in the folder, or soon will."""
+"""States in which a process is active in the folder, or soon will be."""
 
 ENDS = ("paused", "discarded", "done", "error")
 """Events after which a process ends."""
@@ -34,45 +34,45 @@ ENDS = ("paused", "discarded", "done", "error")
 KINDS = ("preparing", "start", "step", "epoch", "finish", "calibrating", "installed", *ENDS)
 
 LAST_WORDS = 20
-"""Lines of a crashed process's output that are kept."""
+"""Number of output lines kept from a crashed process."""
 
 SEND_OFF = 300.0
-"""Seconds that a process started on another machine may take before it works here."""
+"""Time that a process started on another machine may take before it is active here, in seconds."""
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """A run as it is now.
+    """The current state of a run.
 
     Attributes:
         path: Its folder.
         name: The folder's name.
-        state: ``"starting"`` (its process has not begun to work), ``"running"``, ``"paused"`` (can go on),
-            ``"finished"`` (there is a model), ``"crashed"`` (the process ended without being asked to), ``"damaged"``
-            (its files are not what was written).
+        state: ``"starting"`` (its process has not begun to work), ``"running"``, ``"paused"`` (can be resumed),
+            ``"finished"`` (there is a model), ``"crashed"`` (the process ended without a request), ``"damaged"``
+            (its files were changed or lost).
         model: The design; empty if not known yet.
         size: Its size.
-        parent: The model it is fine-tuned from, None: from scratch.
+        parent: The model it is fine-tuned from; None: from scratch.
         data: The slices it learns from.
         phase: While running: ``"preparing"``, ``"training"`` or ``"calibrating"``.
-        progress: While preparing or calibrating: (steps done, steps in all).
-        epoch: Whole epochs done.
+        progress: While preparing or calibrating: (steps done, total steps).
+        epoch: Complete epochs done.
         epochs: Epochs planned.
         best_epoch: The epoch with the smallest validation loss; 0: none yet.
         best_loss: That loss.
-        train_loss: Of the last epoch.
-        validation_loss: Of the last epoch.
-        slices_per_second: As last measured.
-        seconds_left: Until the last epoch, as last estimated; None where it does not run.
-        started: When it last began to work, in UTC.
-        updated: When it last said something, seconds since 1970.
-        device: Where it computes.
-        pid: The process at work, None if there is none.
+        train_loss: Training loss of the last epoch.
+        validation_loss: Validation loss of the last epoch.
+        slices_per_second: The last measured speed.
+        seconds_left: Last estimate of the time until the last epoch; None if it does not run.
+        started: When it last started to work, in UTC.
+        updated: Time of its last event, seconds since 1970.
+        device: The device it runs on.
+        pid: The active process, None if there is none.
         host: The machine of that process.
-        asked: What the process has been asked for and has not done yet.
-        installed: Name of the finished model in the list of models; None: none was installed, or it is gone.
-        error: What went wrong, in one sentence.
-        last_words: The last lines a crashed process wrote.
+        asked: A request to the process that is not done yet.
+        installed: Name of the finished model in the list of models; None: none was installed, or it was removed.
+        error: The fault, in one sentence.
+        last_words: The last output lines of a crashed process.
     """
 
     path: Path
@@ -104,28 +104,28 @@ class RunInfo:
 
     @property
     def active(self) -> bool:
-        """Whether a process works in the folder, or soon will."""
+        """Whether a process is active in the folder, or soon will be."""
         return self.state in ACTIVE
 
     @property
     def can_resume(self) -> bool:
-        """Whether it can go on; a finished one with more epochs."""
+        """Whether it can be resumed; a finished one with more epochs."""
         return self.state in ("paused", "crashed", "finished")
 
 
 def worker(run: Path) -> Owner | None:
-    """Return the process that works in a run's folder now, None if there is none."""
+    """Return the process that is active in a run's folder, None if there is none."""
     owner = Owner.read(run / OWNER_FILE)
     if owner is None:
         return None
     held = is_held(run)
-    if held is None:  # no lock to go by
+    if held is None:  # the lock cannot be read
         return owner if not owner.here or owner.alive() else None
     return owner if held else None
 
 
 def read_history(run: str | Path) -> list[dict[str, float | None]]:
-    """Return the epochs of a run from its log, in order; empty where there are none."""
+    """Return the epochs of a run from its log, in order; empty if there are none."""
     try:
         with (Path(run) / "log.csv").open(encoding="utf-8", newline="") as stream:
             return [
@@ -137,14 +137,14 @@ def read_history(run: str | Path) -> list[dict[str, float | None]]:
 
 
 def look(run: Path) -> RunInfo:
-    """Return what a run's folder says."""
+    """Return the state of a run according to its folder."""
     info = _look(run.absolute())
-    # Between two glances a process may have begun to work: what looks dead is looked at twice.
+    # A process may have started between two reads: a run that looks dead is read twice.
     return _look(info.path) if info.state == "crashed" else info
 
 
 def _look(run: Path) -> RunInfo:
-    owner = worker(run)  # first: what is read after it is at least as new
+    owner = worker(run)  # first: everything read after it is at least as new
     events = latest(run / EVENTS_FILE, KINDS)
     by_kind = {event["event"]: event for event in events}
     last = events[-1] if events else {}
@@ -159,7 +159,13 @@ def _look(run: Path) -> RunInfo:
     try:
         facts = _facts(by_kind, history, plan)
         phase = _phase(last)
-    except (TypeError, ValueError, AttributeError, LookupError, OverflowError):  # JSON, but nothing we wrote
+    except (
+        TypeError,
+        ValueError,
+        AttributeError,
+        LookupError,
+        OverflowError,
+    ):  # valid JSON that we did not write
         facts, phase = _facts({}, [], {}), _phase({})
         if state not in ACTIVE:
             state = "damaged"
@@ -198,10 +204,10 @@ def _state(run: Path, owner: Owner | None, launched: Owner | None, last: Event) 
             return "starting"
         return "crashed"
     if kind is not None:
-        if kind == "finish" and saved_command(run) is None:  # trained by a program that ends with that
+        if kind == "finish" and saved_command(run) is None:  # trained by a program whose last event is this
             return "finished"
         return "crashed"
-    if (run / OWNER_FILE).exists():  # the process did not get to remove it
+    if (run / OWNER_FILE).exists():  # the process had no chance to remove it
         return "crashed"
     return "finished" if (run / "model" / "model.json").is_file() else "paused"
 
@@ -250,7 +256,7 @@ def _phase(last: Event) -> dict[str, Any]:
 
 
 def _plan(run: Path) -> tuple[dict[str, Any], str | None]:
-    """Return what a run was asked to do, and what is wrong with that."""
+    """Return the plan of a run, and its fault."""
     file = run / "run.json"
     try:
         plan = read_json(file)
@@ -259,14 +265,14 @@ def _plan(run: Path) -> tuple[dict[str, Any], str | None]:
         if not isinstance(plan["settings"]["spec"]["name"], str):
             raise TypeError
     except FileNotFoundError:
-        return {}, None  # it has not got so far
+        return {}, None  # it has not got that far
     except (OSError, ValueError, KeyError, TypeError):
         return {}, f"{file}: the description of the run is damaged; start again in another folder"
     return plan, None
 
 
 def _damage(run: Path) -> str | None:
-    """Return what is wrong with the last checkpoint, as far as that shows without reading it."""
+    """Return the fault of the last checkpoint that shows without reading it."""
     file = run / "checkpoint.json"
     try:
         pointer = read_json(file)
@@ -295,7 +301,7 @@ def _last_words(run: Path) -> tuple[str, ...]:
 
 
 def read_output(run: Path, lines: int) -> list[str]:
-    """Return the last lines that a process started in the background wrote."""
+    """Return the last output lines of a process started in the background."""
     try:
         with (run / OUTPUT_FILE).open("rb") as stream:
             size = stream.seek(0, 2)
@@ -314,9 +320,7 @@ def _error(words: tuple[str, ...], last: Event) -> str:
             return line.removeprefix("error: ")
     if words and "Error" in words[-1]:  # the end of a traceback
         return words[-1]
-    return (
-        "the process ended without a word: it was killed, ran out of memory, or the machine was switched off"
-    )
+    return "the process stopped without an error message: it was killed, ran out of memory, or the computer shut down"
 
 
 def _float(value: str | None) -> float | None:

@@ -1,6 +1,6 @@
-"""Who works in a run's folder: a lock that ends with its process however it ends, and a note that says whose it is.
+"""The active process of a run's folder: a lock that ends with its process in any case, and a note that names it.
 
-The lock is the truth. A process number alone is not: numbers are used again, and notes outlive a power cut.
+The lock is decisive. A process number alone is not: numbers are reused, and notes outlive a power cut.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from ..json_files import read_json
 from .run_files import LOCK_FILE, OWNER_FILE
 
 PATIENCE = 1.0
-"""Seconds to wait for the lock: somebody may just be looking whether it is held."""
+"""Seconds to wait for the lock: another process may just be checking whether it is held."""
 
 CLOCK = 3.0
-"""Seconds by which a process's start may seem to move: the clock is set while it runs."""
+"""Tolerance for a process's start time, in seconds: the clock may be set while it runs."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """A process as it was noted down.
+    """A recorded process.
 
     Attributes:
         pid: Its number.
         host: The machine.
         started: When it began to work here, in UTC.
-        process_started: When the process itself began, seconds since 1970; None: not known.
-        noted: When this was noted down, seconds since 1970.
+        process_started: When the process itself began, seconds since 1970; None if unknown.
+        noted: When this was recorded, seconds since 1970.
     """
 
     pid: int
@@ -53,7 +53,7 @@ class Owner:
 
     @classmethod
     def of(cls, pid: int, noted: float | None = None) -> Owner:
-        """Describe a process of this machine, noted down now or at a given time."""
+        """Describe a process of this machine, recorded now or at a given time."""
         began: float | None = None
         with suppress(psutil.Error):
             began = psutil.Process(pid).create_time()
@@ -63,7 +63,7 @@ class Owner:
 
     @classmethod
     def read(cls, file: Path) -> Owner | None:
-        """Read a note; None where there is none or it is damaged."""
+        """Read a note; None if it is missing or damaged."""
         try:
             values = read_json(file)
             began = values.get("process_started")
@@ -113,12 +113,12 @@ class Owner:
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Keep other processes from training in a folder; the lock ends with the process, however it ends.
+    """Prevent other processes from training in a folder; the lock ends with the process in any case.
 
-    A folder that holds nothing else in the end is removed.
+    A folder that is otherwise empty in the end is removed.
 
     Raises:
-        RunError: If another process holds the lock; it says which.
+        RunError: If another process holds the lock; the message names it.
         OutputError: If the folder cannot be written.
     """
     from filelock import FileLock, Timeout
@@ -149,14 +149,14 @@ def hold(folder: Path) -> Iterator[None]:
         if os.name != "nt":
             _remove_empty(folder)  # with the lock still held
         lock.release()
-        if os.name == "nt":  # Windows removes no open file
+        if os.name == "nt":  # Windows cannot remove an open file
             _remove_empty(folder)
 
 
 def is_held(folder: Path) -> bool | None:
-    """Whether a process holds the lock of a folder; None if that cannot be found out.
+    """Whether a process holds the lock of a folder; None if that cannot be determined.
 
-    The lock is taken for a moment where it is free.
+    A free lock is taken for a moment.
     """
     file = folder / LOCK_FILE
     if not file.exists():

@@ -1,7 +1,7 @@
 """The folder of a training run: settings, log, checkpoint, lock.
 
 Its files are listed in :mod:`~napari_cead.training.run_files`. A process that is killed at any moment leaves a
-``checkpoint.json`` whose files are whole.
+``checkpoint.json`` with complete files.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ State = dict[str, Any]
 
 
 class Plan(Saved):
-    """What a run was started with.
+    """The starting point of a run.
 
     Attributes:
-        settings: What decides the weights.
+        settings: The settings that determine the weights.
         data: Path of the store.
         fingerprint: The store's fingerprint.
         parents: The models it was fine-tuned from, the nearest first.
         created: When, in UTC.
         versions: Versions of the packages.
-        changed: Settings that it goes on with since it was resumed with others: more epochs, another patience.
+        changed: Settings changed when it was resumed: more epochs, another patience.
         schema_version: Version of this layout.
     """
 
@@ -62,7 +62,7 @@ class Plan(Saved):
 
     @property
     def current(self) -> TrainingSettings:
-        """The settings that it goes on with."""
+        """The settings that it continues with."""
         return self.settings.model_copy(update=self.changed)
 
 
@@ -99,10 +99,10 @@ class RunFolder:
         parents: Sequence[Parent],
         parent: ModelCard | None = None,
     ) -> Plan:
-        """Write what the run is asked to do.
+        """Write the starting point of the run.
 
         Args:
-            settings: What decides the weights.
+            settings: The settings that determine the weights.
             data: The slice store.
             fingerprint: That of the store.
             parents: The models to start from, the nearest first.
@@ -134,7 +134,7 @@ class RunFolder:
         return plan
 
     def plan(self) -> Plan:
-        """Read what the run was started with.
+        """Read the starting point of the run.
 
         Raises:
             RunError: If there is no run here, or its description is damaged.
@@ -166,7 +166,7 @@ class RunFolder:
             ) from error
 
     def parent(self) -> ModelCard | None:
-        """Return the card of the model that the run started from; None: from none, or it is not known any more.
+        """Return the card of the model that the run started from; None: from none, or no longer known.
 
         Raises:
             ModelError: If it is damaged.
@@ -180,7 +180,7 @@ class RunFolder:
             return None
 
     def replan(self, settings: TrainingSettings) -> None:
-        """Write down the settings that a run goes on with: other epochs or patience.
+        """Write the settings that a run continues with: other epochs or patience.
 
         Raises:
             RunError: If its description is damaged.
@@ -195,18 +195,18 @@ class RunFolder:
 
     def _write(self, plan: Plan) -> None:
         values = plan.model_dump(mode="json")
-        if not plan.changed:  # versions that know no such thing can read it
+        if not plan.changed:  # versions without this field can read it
             del values["changed"]
         write_text(self.path / "run.json", to_json(values))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from training in this folder; the lock ends with the process, however it ends.
+        """Prevent other processes from training in this folder; the lock ends with the process in any case.
 
         Within such a block, this object gives the lock again at once.
 
         Raises:
-            RunError: If another process holds the lock; it says which.
+            RunError: If another process holds the lock; the message names it.
             OutputError: If the folder cannot be written.
         """
         if self._held:
@@ -220,7 +220,7 @@ class RunFolder:
                 self._held = False
 
     def has_checkpoint(self) -> bool:
-        """Whether there is something to go on with.
+        """Whether there is a checkpoint to resume from.
 
         Raises:
             RunError: If it is damaged.
@@ -228,7 +228,7 @@ class RunFolder:
         return self._pointer() is not None
 
     def epochs_done(self) -> int:
-        """Return the whole epochs that the last checkpoint has.
+        """Return the number of complete epochs in the last checkpoint.
 
         Raises:
             RunError: If it is damaged.
@@ -239,20 +239,20 @@ class RunFolder:
     def save_checkpoint(
         self, state: State, best: Mapping[str, Any] | None, best_epoch: int, epoch: int, step: int
     ) -> None:
-        """Write a checkpoint; the previous one stays until this one is whole.
+        """Write a checkpoint; the previous one stays until this one is complete.
 
         Args:
-            state: Everything needed to go on; tensors, numbers, strings and containers of them.
+            state: Everything needed to resume; tensors, numbers, strings and containers of them.
             best: Weights of the best epoch.
             best_epoch: Its number from 1; 0: there is none yet.
-            epoch: Whole epochs done.
+            epoch: Complete epochs done.
             step: Updates done.
 
         Raises:
             OutputError: If it cannot be written; the previous checkpoint is still there.
         """
         previous = self._pointer()
-        files = {"last": f"step-{step}-{uuid4().hex[:6]}.checkpoint"}  # never the name of the one before
+        files = {"last": f"step-{step}-{uuid4().hex[:6]}.checkpoint"}  # never the previous name
         digests = {files["last"]: _save(state, self.path / files["last"])}
         if best is not None and best_epoch:
             files["best"] = f"best-{best_epoch}.checkpoint"
@@ -337,7 +337,7 @@ class RunFolder:
 
 
 def _used(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings with the defaults of what does nothing for their design: earlier versions kept any value."""
+    """Return settings with the defaults of those that do not apply to their design: earlier versions kept any value."""
     design = ModelSpec.model_validate(settings["spec"])
     usual = TrainingSettings(spec=design).model_dump(mode="json")
     return {name: value if belongs(name, design) else usual[name] for name, value in settings.items()}
@@ -354,7 +354,7 @@ def _save(state: Mapping[str, Any], file: Path) -> str:
                 torch.save(dict(state), stream)
                 stream.flush()
                 os.fsync(stream.fileno())
-        except RuntimeError as error:  # how PyTorch's zip writer reports a full disk
+        except RuntimeError as error:  # PyTorch's zip writer reports a full disk this way
             raise OSError(
                 errno.EIO, "writing failed, probably for lack of space; make room and add --resume"
             ) from error

@@ -1,4 +1,4 @@
-"""The scan list: which local scans to train on, as somebody chose them. A JSON file, and nothing in it is run."""
+"""The scan list: the user's choice of local scans to train on. A JSON file, and nothing in it is run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ScanList:
     sequence: str = "flair"
 
     def summary(self) -> Listed:
-        """Return what the list says in numbers, without names and places."""
+        """Return the list's content in numbers, without names and paths."""
         return Listed(
             len(self.scans),
             sum(scan.healthy for scan in self.scans),
@@ -82,7 +82,7 @@ class _Document(BaseModel):
     def _are_unique(cls, value: list[_Entry]) -> list[_Entry]:
         name, count = Counter(entry.name for entry in value).most_common(1)[0]
         if count > 1:
-            raise ValueError(f"{name!r} stands in the list {count} times")
+            raise ValueError(f"{name!r} is in the list {count} times")
         return value
 
 
@@ -120,19 +120,19 @@ def write_scan_list(path: str | Path, scans: Iterable[ScanSource], sequence: str
         _Document.model_validate(content)
     except ValidationError as error:
         raise ParameterError(
-            f"this is no scan list: {first_wrong(error)}",
+            f"this is not a scan list: {first_wrong(error)}",
             file=path,
-            mend="let each scan have a name of its own and say where it lies",
+            mend="give each scan a unique name and its path",
         ) from None
     write_text(path, to_json(content))
     return Path(path)
 
 
 def read_scan_list(path: str | Path) -> ScanList:
-    """Read a scan list. Whether its files exist shows when they are read.
+    """Read a scan list. Missing files are reported when they are read.
 
     Raises:
-        StoreError: If the file is missing or damaged, of another version, or says something that a list cannot.
+        StoreError: If the file is missing or damaged, of another version, or has invalid content.
     """
     file = Path(path).expanduser()
     try:
@@ -144,7 +144,7 @@ def read_scan_list(path: str | Path) -> ScanList:
     except (ValueError, RecursionError) as error:
         raise SplitError(f"the scan list is not JSON ({why(error)})", file=file, mend=_MEND) from None
     if not isinstance(values, dict) or "scans" not in values:
-        raise SplitError("this is no scan list", file=file, mend=_MEND)
+        raise SplitError("this is not a scan list", file=file, mend=_MEND)
     if (version := version_of(values)) != SCHEMA_VERSION:
         raise SplitError(
             f"the scan list has schema version {version}, this program reads {SCHEMA_VERSION}",
@@ -174,7 +174,7 @@ def listing_of(cohort: str | Path | ScanList) -> ScanList | None:
     """Return the scan list that a cohort is given as, or None for a folder.
 
     Raises:
-        StoreError: If the file is no scan list.
+        StoreError: If the file is not a scan list.
     """
     if isinstance(cohort, ScanList):
         return cohort

@@ -1,4 +1,4 @@
-"""Finding local scans to train on: flat folders, BIDS trees, patient folders, PNG slices, and the masks near them."""
+"""Find local scans to train on: flat folders, BIDS trees, patient folders, PNG slices, and the masks near them."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ _NOT_ANATOMY = {"dwi", "func", "fmap", "perf", "eeg", "meg", "ieeg", "beh", "pet
 
 @dataclass(frozen=True)
 class ScanSource:
-    """A scan on disk, and the masks that go with it. Path-like: the place of the scan.
+    """A scan on disk with its masks. Path-like: the path of the scan.
 
     Attributes:
         name: Name, unique in a list.
         scan: NIfTI file, PNG slice, or patient folder of PNG slices.
         lesion_mask: Lesion mask (file or folder of slices), or None.
         brain_mask: Brain mask, or None.
-        healthy: Whether somebody says that the scan shows no lesion, so that it needs no lesion mask.
-        sequence: The sequence that the name tells, or None.
+        healthy: Whether the user declares that the scan shows no lesion, so that it needs no lesion mask.
+        sequence: The sequence according to the name, or None.
     """
 
     name: str
@@ -67,9 +67,9 @@ class ScanSource:
         return str(self.scan)
 
     def files(self, sequence: str) -> PatientFiles:
-        """Return what is to be read, with the masks of this source and no others.
+        """Return the files to read, with the masks of this source and no others.
 
-        A file counts as the sequence asked for, whatever its name says: who lists it knows.
+        A file counts as the requested sequence, whatever its name: the list decides.
 
         Raises:
             PatientError: If there is no scan, or not of that sequence.
@@ -99,16 +99,16 @@ class ScanSource:
 
 @dataclass(frozen=True)
 class _File:
-    """A NIfTI file and what its name and folder tell.
+    """A NIfTI file with the information in its name and folder.
 
     Attributes:
         path: The file.
-        prefix: What names the patient, lower case.
-        role: Canonical sequence name, ``"seg"``, ``"brain_mask"``, or None if nothing tells.
+        prefix: The part that names the patient, lower case.
+        role: Canonical sequence name, ``"seg"``, ``"brain_mask"``, or None if unknown.
         named: Patient and session of a BIDS name, or None.
         space: Space of a BIDS name, or None.
         short: The prefix without words about the scan and the mask.
-        rank: What comes first among several files of one sequence; the smallest.
+        rank: Priority among several files of one sequence; the smallest wins.
     """
 
     path: Path
@@ -125,17 +125,17 @@ class _File:
 
 
 def find_scans(path: str | Path | Iterable[str | Path], sequence: str = "flair") -> list[ScanSource]:
-    """Find the scans at or below one or several places, each with the masks near it. Looks at names only.
+    """Find the scans at or below one or several places, each with the masks near it. Only names are read.
 
     Recognised are folders of NIfTI files, BIDS trees (derivatives too), patient folders in the NIfTI and PNG release
-    layouts, folders of separate PNG slices, and single files. Where a patient has no scan of the sequence asked for,
-    another of its scans is listed, with what it is in ``sequence``. Masks are matched by the patient's part of the
+    layouts, folders of separate PNG slices, and single files. If a patient has no scan of the requested sequence,
+    another of its scans is listed, with its sequence in ``sequence``. Masks are matched by the patient's part of the
     name: in the same folder, in a folder of masks beside or below it, and in BIDS trees by subject, session and space.
-    Hidden files and folders are passed over, links are followed.
+    Hidden files and folders are skipped, links are followed.
 
     Args:
         path: Folder or file, or several.
-        sequence: The sequence wanted.
+        sequence: The requested sequence.
 
     Returns:
         The scans, each once, sorted by path within every place, with unique names.
@@ -162,8 +162,8 @@ def save_scan(patient: Patient, folder: str | Path, *, healthy: bool = False) ->
 
     Args:
         patient: The patient; its default sequence is written, and the lesion mask if there is one.
-        folder: Where to; it must exist. Nothing in it is replaced.
-        healthy: Whether somebody says that the scan shows no lesion.
+        folder: Output folder; it must exist. Nothing in it is replaced.
+        healthy: Whether the user declares that the scan shows no lesion.
 
     Raises:
         OutputError: If the files cannot be written.
@@ -213,13 +213,13 @@ def _at(root: Path, sequence: str) -> Iterator[ScanSource]:
 
 
 def _found(place: Path, sequence: str) -> PatientFiles | None:
-    with suppress(PatientError):  # of a DICOM folder it may have to be said which series is meant
+    with suppress(PatientError):  # for a DICOM folder the user may have to choose the series
         return find_files(place, sequence)
     return None
 
 
 def _sequence_folder(folder: Path) -> ScanSource | None:
-    """Return the patient of the PNG release layout whose slices of one sequence a folder holds."""
+    """Return the patient of the PNG release layout whose slices of one sequence are in a folder."""
     with suppress(CeadError):
         patient = find_files(folder.parent)
         for sequence, place in patient.sequences.items():
@@ -251,7 +251,7 @@ def _folders(root: Path) -> Iterator[tuple[Path, list[_File]]]:
 
 
 def _is_image(path: Path) -> bool:
-    # Of an .hdr/.img pair the header stands for both. Results of ours are neither scans nor masks.
+    # The header of an .hdr/.img pair represents both. Our results are neither scans nor masks.
     return is_image(path) and not path.name.lower().endswith((".img", ".img.gz")) and kind_of(path) is None
 
 
@@ -286,7 +286,7 @@ def _scans(files: list[_File], sequence: str) -> Iterator[_File]:
 
 
 def _masks_near(folder: Path) -> list[_File]:
-    """Return the files in folders of masks inside the folder and beside it."""
+    """Return the files in mask folders inside the folder and beside it."""
     files = []
     for place in {folder, folder.parent}:
         for entry in sorted(place.iterdir()):
@@ -339,7 +339,7 @@ def _picture(file: Path) -> ScanSource:
 
 
 def _with_unique_names(sources: list[ScanSource]) -> list[ScanSource]:
-    """Lengthen a name that several have by the folders above it, as far as it takes."""
+    """Lengthen a name that several share by the folders above it, as far as necessary."""
     counts = Counter(source.name for source in sources)
     taken: set[str] = set()
     result = []

@@ -1,4 +1,4 @@
-"""A training as other processes see it, from before its slices are prepared until its model can be used."""
+"""A training as other processes see it, from before the preparation of its slices until its model can be used."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from .run_files import BEGUN, ENDED, EVENTS_FILE, check_folder, is_run, remove_r
 from .runs import RunFolder
 
 INTERVAL = 0.5
-"""Least seconds between two events of progress."""
+"""Shortest time between two progress events, in seconds."""
 
 _SLACK = 2.0
-"""Seconds by which the start of a process may be told too late."""
+"""Possible delay in the reported start of a process, in seconds."""
 
 
 class Relay:
@@ -39,11 +39,11 @@ class Relay:
 
 
 class Session:
-    """What the process of a training tells and is told; see :func:`attended`.
+    """The communication of a training process; see :func:`attended`.
 
     Attributes:
         run: The run's folder; its lock is held.
-        files: Where events are written.
+        files: The event files.
         since: Requests older than this (seconds since 1970) were meant for an earlier process.
     """
 
@@ -55,7 +55,7 @@ class Session:
 
     @property
     def worked(self) -> bool:
-        """Whether anything was said yet, here or by the engine."""
+        """Whether there was any event yet, here or from the engine."""
         return self._written() != self._before
 
     def _written(self) -> int:
@@ -88,16 +88,16 @@ class Session:
         return on_progress
 
     def should_stop(self) -> bool:
-        """Whether a request ends what is done before or after the training itself."""
+        """Whether a request ends the work before or after the training itself."""
         return self.requests.pending() is not None
 
     @contextmanager
     def stoppable(self) -> Iterator[None]:
-        """Turn the ``Cancelled`` of work that asked :meth:`should_stop` into what was asked for.
+        """Turn the ``Cancelled`` of work that called :meth:`should_stop` into the request's exception.
 
         Raises:
-            Paused: If a pause was asked for, or to keep what has not been learned yet.
-            Discarded: If the run is not wanted any more.
+            Paused: On a request to pause, or to keep a model that does not exist yet.
+            Discarded: On a request to discard the run.
         """
         try:
             yield
@@ -114,16 +114,16 @@ class Session:
 
 @contextmanager
 def undone_if_refused(folder: Path) -> Iterator[None]:
-    """Leave a folder as it was where a training is refused before it has begun.
+    """Restore a folder if a training is refused before it has begun.
 
-    A folder that was a run before stays as it is: one that was started in the background is where its refusal is told.
+    A folder that was already a run stays: a run started in the background shows its refusal there.
     """
     was_run, there = is_run(folder), folder.is_dir()
     before = {entry.name for entry in folder.iterdir()} if there else set()
     made = [] if there else [parent for parent in folder.absolute().parents if not parent.exists()]
     try:
         yield
-    except RunBusyError:  # what is there now is another process's
+    except RunBusyError:  # the folder now belongs to another process
         raise
     except CeadError:
         if not was_run and not RunFolder(folder).exists():
@@ -145,13 +145,13 @@ def attended(
     arguments: Sequence[str] | None = None,
     events: str | Path | None = None,
 ) -> Iterator[Session]:
-    """Hold a run's folder and tell other processes what becomes of it.
+    """Hold a run's folder and report the training's progress to other processes.
 
     Args:
         run: The run.
-        resume: Whether to go on with what is there.
-        arguments: The command line it was started with, to go on with later.
-        events: A file to write events to besides the run's own.
+        resume: Whether to continue an existing run.
+        arguments: The command line it was started with, for resuming later.
+        events: A file for events besides the run's own.
 
     Raises:
         RunError: If another run or process is in the folder.
@@ -175,7 +175,7 @@ def attended(
         try:
             yield session
         except BaseException as error:
-            # What failed before anything was done does not change what the run was.
+            # A failure before any work does not change the state of the run.
             with suppress(OutputError):
                 if isinstance(error, KeyboardInterrupt):
                     session.say("paused", by="interrupt")
@@ -184,7 +184,7 @@ def attended(
             raise
         finally:
             found = requests.asked(run.path)
-            if found is not None and found[0] != "discard":  # that stays: whoever asked removes the run
+            if found is not None and found[0] != "discard":  # that one stays: the requester removes the run
                 requests.clear(run.path)
 
 

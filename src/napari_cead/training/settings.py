@@ -1,4 +1,4 @@
-"""What a training run is asked to do, as data: stored with the run, checked when it is resumed."""
+"""The settings of a training run, as data: stored with the run, checked when it is resumed."""
 
 from __future__ import annotations
 
@@ -18,45 +18,45 @@ Schedule = Literal["constant", "linear", "one-cycle"]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 
 FINE_TUNING_RATE = 0.2
-"""Fine-tuning starts with this share of the usual learning rate: the weights are near a minimum already."""
+"""Fine-tuning starts with this share of the usual learning rate: the weights are already near a minimum."""
 
 
 class TrainingSettings(BaseModel):
-    """Everything that decides which weights a training ends with, but for the data and the machine.
+    """Everything that determines the weights of a training, except the data and the machine.
 
     The defaults are the paper's, with augmentation added; ``augmentation=None`` is the paper's training. A setting that
-    does nothing for the architecture (``beta`` of an autoencoder) is refused unless it is the default.
+    does not apply to the architecture (``beta`` of an autoencoder) is refused unless it is the default.
 
     Attributes:
         spec: The architecture; whether context encoding is used is part of it.
         epochs: Passes over the slices.
         batch_size: Slices per update, over all devices together.
-        learning_rate: Of the optimiser; with ``"one-cycle"`` its peak, with ``"linear"`` its start.
+        learning_rate: Learning rate of the optimiser; with ``"one-cycle"`` its peak, with ``"linear"`` its start.
         schedule: ``"constant"`` (the paper), ``"linear"``: down to 0 along a line, or ``"one-cycle"``: up during the
             first tenth, down to 0 along a cosine.
         optimizer: ``"adam"`` (the paper), or ``"adamw"``: Adam with decoupled weight decay.
-        weight_decay: Of AdamW.
-        seed: Of everything random.
+        weight_decay: Weight decay of AdamW.
+        seed: Seed of all random numbers.
         beta: Weight of a VAE's divergence beside the sum of squares; 1 is the ELBO of a Gaussian with the variance ½.
         commitment: Weight of a VQ-VAE's commitment term; 1.0 in the paper.
         codebook_decay: Move a VQ-VAE's codebook by moving averages with this decay instead of its loss.
         reset_dead_codes: Replace code vectors that were not used during an epoch.
-        corruption: How images are corrupted if the spec asks for context encoding, or is a denoiser's.
-        loss: What a denoiser minimises inside the brain: the mean ``"absolute"`` or ``"squared"`` error. The families
+        corruption: The corruption of images if the spec uses context encoding, or is a denoiser's.
+        loss: A denoiser's loss inside the brain: the mean ``"absolute"`` or ``"squared"`` error. The families
             of the paper have their own sums (see :mod:`~napari_cead.training.losses`), which are squared.
-        bright_limit: Leave spots brighter than so many times the tissue of their slice out of a denoiser's loss, for
-            slices that are called healthy and yet show white-matter hyperintensities; None: none.
-        emphasis: Weight of corrupted pixels in a denoiser's loss, beside 1 of the others.
-        small_emphasis: Largest further factor for small corruptions, so that few pixels count beside thousands.
-        lesion_weight: Weight of the second head's loss beside the repair's, for a network that says where a lesion is.
-        balance: How often slices are shown: ``"slices"``, each once an epoch; ``"folders"``, at random, and all folders
-            that patients come from equally often, however many slices each gave (one real slice of each of 300
-            patients beside thousands of a few synthetic ones).
-        augmentation: How images are varied; None: not at all.
-        clip: Largest norm of the gradient; None: any.
+        bright_limit: Leave spots brighter than this many times the tissue of their slice out of a denoiser's loss, for
+            slices that are called healthy and yet show white-matter hyperintensities; None: no limit.
+        emphasis: Weight of corrupted pixels in a denoiser's loss, relative to 1 for the others.
+        small_emphasis: Largest extra factor for small corruptions, so that few pixels count beside thousands.
+        lesion_weight: Weight of the second head's loss relative to the repair's, for a network that marks lesions.
+        balance: How often slices are shown: ``"slices"``, each once per epoch; ``"folders"``, at random, and all
+            folders of patients equally often, however many slices each has (one real slice of each of 300 patients
+            beside thousands of a few synthetic ones).
+        augmentation: The augmentation of images; None: none.
+        clip: Largest norm of the gradient; None: no limit.
         patience: Epochs without a smaller healthy validation loss after which training ends; None: never.
         freeze_encoder: Whether only the decoder (and codebook) learns, for fine-tuning.
-        precision: ``"32"``, ``"bf16"`` (mixed precision), or ``"auto"``: bf16 where the device computes it.
+        precision: ``"32"``, ``"bf16"`` (mixed precision), or ``"auto"``: bf16 if the device supports it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -99,7 +99,7 @@ class TrainingSettings(BaseModel):
 
     @classmethod
     def checked(cls, **values: Any) -> TrainingSettings:
-        """Build settings from what a user typed.
+        """Build settings from a user's values.
 
         Raises:
             ParameterError: If a value is out of range, in one sentence.
@@ -133,7 +133,7 @@ class TrainingSettings(BaseModel):
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where and how to compute; none of it is meant to change the result.
+    """The hardware of a training; it should not change the result.
 
     Attributes:
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
@@ -142,8 +142,8 @@ class Hardware:
         strategy: ``"auto"``, ``"ddp"`` or any other strategy of Lightning Fabric.
         compile: Whether to compile the network (``torch.compile``).
         data: ``"device"`` keeps all slices on the device, ``"loader"`` reads them from the store as needed,
-            ``"auto"`` chooses by the memory that is free.
-        workers: Reading processes of the loader.
+            ``"auto"`` chooses by the free memory.
+        workers: Reader processes of the loader.
         checkpoint_minutes: Longest time between two checkpoints within an epoch.
     """
 

@@ -1,4 +1,4 @@
-"""Where a cohort's slices come from: the patients, a name for each, and the files that are read."""
+"""The sources of a cohort's slices: the patients, their names, and the files to read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .store_index import StoreIndex
 
 
 def shows(place: Path, sequence: str) -> bool:
-    """Whether a place can show the sequence: of separate slices the folder tells, of the rest ``find_files``."""
+    """Whether a place can show the sequence: for separate slices the folder decides, otherwise ``find_files``."""
     return place.is_dir() or picture_sequence(place.parent) in (None, sequence)
 
 
@@ -43,13 +43,13 @@ def patients_in(root: Path, sequence: str) -> list[Path]:
     places = [place for place in find_patients(root) if shows(place, sequence)]
     if not places:
         raise StoreError(
-            f"no patient with a {sequence} scan lies in this folder", file=root, mend="check the path"
+            f"there is no patient with a {sequence} scan in this folder", file=root, mend="check the path"
         )
     return places
 
 
 def unique_names(root: Path, places: list[Path], old: StoreIndex | None) -> dict[str, Path]:
-    """Give every patient a name of its own: the one it has in the store, else the shortest that is unique."""
+    """Give every patient a unique name: its name in the store, else the shortest that is unique."""
     before = {patient.source: patient.name for patient in old.patients} if old else {}
     plain = [place_name(place) for place in places]
     taken = Counter(plain)
@@ -67,7 +67,7 @@ def unique_names(root: Path, places: list[Path], old: StoreIndex | None) -> dict
 def source_files(
     files: PatientFiles, sequence: str, place: Path, brain_mask: Path | None = None
 ) -> list[tuple[str, Path]]:
-    """Return the files that loading reads, each with what it shows.
+    """Return the files that loading reads, each with its role.
 
     Raises:
         PatientError: If the patient lacks the sequence, or slices are missing.
@@ -90,11 +90,11 @@ def source_files(
 
 
 def fingerprint(sources: list[tuple[str, Path]], *, healthy: bool = False) -> str:
-    """Return the sha256 of the files' content; names and places do not matter.
+    """Return the sha256 of the files' content; names and paths do not matter.
 
     Args:
         sources: The files.
-        healthy: Whether somebody says that there is no lesion, which is another source than the same files alone.
+        healthy: Whether the user declares that there is no lesion, which makes it another source.
 
     Raises:
         PatientError: If a file cannot be read.
@@ -116,7 +116,7 @@ def fingerprint(sources: list[tuple[str, Path]], *, healthy: bool = False) -> st
 
 
 def stamp(sources: list[tuple[str, Path]], *, healthy: bool = False) -> str:
-    """Return a hash of the files' places, sizes and times: it changes when one is written again.
+    """Return a hash of the files' paths, sizes and times: it changes when one is written again.
 
     Raises:
         PatientError: If a file cannot be found.

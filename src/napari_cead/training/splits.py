@@ -1,4 +1,4 @@
-"""Which patients train, which choose settings, and which are kept for the final report."""
+"""Split patients into those that train, those that choose settings, and those kept for the final report."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def read_split(path: str | Path) -> dict[str, Part]:
     """Read a split file: JSON ``{"train": [names], "validation": [names], "test": [names]}``.
 
     Args:
-        path: The file; a list that is not there is empty.
+        path: The file; a missing list is empty.
 
     Returns:
         Name of the patient to its part, in the order of the file.
 
     Raises:
-        StoreError: If the file is missing or damaged, or a name stands in it twice.
+        StoreError: If the file is missing or damaged, or a name occurs twice.
     """
     file = Path(path).expanduser()
     mend = 'give JSON like {"train": ["Mets_001"], "validation": ["Mets_002"], "test": []}'
@@ -54,9 +54,7 @@ def read_split(path: str | Path) -> dict[str, Part]:
         for name in lists.get(part, []):
             if name in parts:
                 where = f"in {part} twice" if parts[name] == part else f"in both {parts[name]} and {part}"
-                raise SplitError(
-                    f"{shortened(name)} stands {where}", file=file, mend="let it stand in one list, once"
-                )
+                raise SplitError(f"{shortened(name)} is {where}", file=file, mend="put it in one list, once")
             parts[name] = part
     return parts
 
@@ -80,16 +78,16 @@ def assign_patients(
     validation: float,
     test: float,
 ) -> dict[str, Part]:
-    """Put every patient into one part, at random but repeatably; those that have a part keep it.
+    """Assign every patient to one part, at random but repeatably; those with a part keep it.
 
     New patients fill up the parts to their shares of all patients. Unlabelled patients never go to ``test``: there
-    is nothing to compare a detection with. As far as there are patients, one trains and one validates.
+    is nothing to compare a detection with. If there are enough patients, at least one trains and one validates.
 
     Args:
         labelled: Names of patients with a lesion mask.
         unlabelled: Names of patients without.
-        known: Parts that are fixed already.
-        seed: Of the draw. The order of the names does not matter.
+        known: Parts that are already fixed.
+        seed: Seed of the draw. The order of the names does not matter.
         validation: Share of the patients, of the labelled and of the unlabelled ones alike.
         test: Share of the labelled patients.
     """
@@ -121,20 +119,20 @@ def assign_patients(
 def assign_slices(
     name: str, count: int, *, labelled: bool, seed: int, validation: float, test: float
 ) -> tuple[Part, ...]:
-    """Put the slices of one patient into parts at random, independent of all other patients.
+    """Assign the slices of one patient to parts at random, independently of all other patients.
 
-    Slices of one patient are alike, so training and validation are not independent then; see ``assign_patients``.
+    Slices of one patient are alike, so training and validation are then not independent; see ``assign_patients``.
 
     Args:
         name: Name of the patient.
         count: Number of slices.
         labelled: Whether there is a lesion mask; without one no slice goes to ``test``.
-        seed: Of the draw, together with the name.
+        seed: Seed of the draw, together with the name.
         validation: Share of the slices.
         test: Share of the slices.
     """
     rng = np.random.default_rng(int(_draw(seed, name)[:16], 16))
-    # A share that is no whole number of slices is rounded up or down at random, so that it holds over the cohort.
+    # A share that is not a whole number of slices is rounded up or down at random, so that it holds over the cohort.
     first = int(validation * count + rng.random())
     second = first + (int(test * count + rng.random()) if labelled else 0)
     parts: list[Part] = ["train"] * count

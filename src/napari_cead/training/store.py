@@ -1,4 +1,4 @@
-"""The slice store: what training reads. Slices on the model grid, their labels and the split, prepared once."""
+"""The slice store, the data of a training: slices on the model grid, their labels and the split, prepared once."""
 
 from __future__ import annotations
 
@@ -81,11 +81,11 @@ class SliceStore:
 
     Attributes:
         path: Folder of the store.
-        settings: How patients became slices.
+        settings: The settings for turning patients into slices.
         split_kind: ``"patient"`` or ``"slice"`` for random parts, ``"file"`` for given ones.
-        seed: Of the random parts.
-        patients: What the store holds.
-        skipped: Patients of the cohort that it leaves out.
+        seed: Seed of the random parts.
+        patients: The stored patients.
+        skipped: Patients of the cohort that are left out.
     """
 
     path: Path
@@ -97,7 +97,7 @@ class SliceStore:
 
     @classmethod
     def open(cls, path: str | Path) -> SliceStore:
-        """Open a store that ``prepare`` wrote.
+        """Open a store written by ``prepare``.
 
         Raises:
             StoreError: If there is none, it is not complete, of another version, or damaged.
@@ -110,14 +110,14 @@ class SliceStore:
             raise StoreError(
                 "the slice store is not complete",
                 file=folder,
-                mend="run the same prepare once more to finish it",
+                mend="run the same prepare again to finish it",
             )
         store = cls.of_index(folder, index)
         if old := [patient for patient in store.patients if patient.reading < READING]:
             warnings.warn(
                 f"{folder}: {len(old)} of {len(store.patients)} patients were prepared by an earlier version, which "
                 "took masks of the brain and masks with negative values for lesion masks; run the same "
-                "prepare once more to have them read again",
+                "prepare again to have them read again",
                 CeadWarning,
                 stacklevel=2,
             )
@@ -127,19 +127,19 @@ class SliceStore:
                 raise StoreDamagedError(
                     f"the slices of {patient.name} are missing",
                     file=group,
-                    mend="run the same prepare once more",
+                    mend="run the same prepare again",
                 )
         return store
 
     @classmethod
     def of_index(cls, path: Path, index: StoreIndex) -> SliceStore:
-        """Return the store at ``path`` as its index describes it, without looking at the slices."""
+        """Return the store at ``path`` as its index describes it, without reading the slices."""
         split = index.split
         return cls(path, index.settings, split.kind, split.seed, index.patients, index.skipped)
 
     @property
     def fingerprint(self) -> str:
-        """Sha256 over settings, patients and split: what a training run is tied to. Not over where things lie."""
+        """Sha256 over settings, patients and split, which identifies the data of a training run. Paths do not count."""
         content = {
             "settings": self.settings.lasting(),
             "split": self.split_kind,
@@ -148,7 +148,7 @@ class SliceStore:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def summary(self) -> str:
-        """Return what is in the store, in one line."""
+        """Return the content of the store in one line."""
         parts = ", ".join(
             f"{part}: {len(self.patients_of(part))} patients, {len(self.healthy_rows(part))} healthy slices"
             for part in ("train", "validation", "test")
@@ -160,11 +160,11 @@ class SliceStore:
         return tuple(patient for patient in self.patients if part in patient.parts)
 
     def healthy_rows(self, part: Part) -> NDArray[np.int64]:
-        """Return which slices of a part training may use.
+        """Return the slices of a part that training may use.
 
         Returns:
             (K, 2): index of the patient in ``patients`` and row among its slices, for slices that are healthy (or
-            unlabelled, where those are assumed to be healthy) and hold enough brain.
+            unlabelled, if those are assumed to be healthy) and show enough brain.
         """
         codes = (HEALTHY, UNLABELLED) if self.settings.assume_healthy else (HEALTHY,)
         rows = [
@@ -260,13 +260,13 @@ class SliceStore:
         rows: NDArray[np.int64],
         put: Callable[[NDArray[np.intp], NDArray[Any]], None],
     ) -> None:
-        """Give ``put`` the places in ``rows`` and the slices that belong there, each chunk decompressed once."""
+        """Call ``put`` with the places in ``rows`` and their slices; each chunk is decompressed once."""
         zarr = require_zarr()
         place = self.path / group_name(patient.name, patient.fingerprint, self.settings) / kind
         side = self.settings.image_size
         try:
             array = open_array(zarr, place, (len(patient.numbers), side, side))
-            # zarr reads a chunk that is missing as zeros.
+            # zarr reads a missing chunk as zeros.
             if array.nchunks_initialized != array.nchunks:
                 raise _damaged(place.parent, "some slices are missing")
             chunks = rows // array.chunks[0]
@@ -274,7 +274,7 @@ class SliceStore:
                 here = np.flatnonzero(chunks == chunk)
                 start = int(chunk) * array.chunks[0]
                 put(here, np.asarray(array[start : start + array.chunks[0]])[rows[here] - start])
-        except Exception as error:  # zarr and its codecs raise anything for what is damaged
+        except Exception as error:  # zarr and its codecs raise anything for damaged data
             raise _damaged(place.parent, f"the slices cannot be read ({why(error)})") from error
 
 
@@ -283,7 +283,7 @@ def _put(target: NDArray[Any], places: NDArray[np.intp], block: NDArray[Any]) ->
 
 
 def _damaged(place: Path, what: str) -> StoreError:
-    return StoreDamagedError(what, file=place, mend="delete this folder and run the same prepare once more")
+    return StoreDamagedError(what, file=place, mend="delete this folder and run the same prepare again")
 
 
 def require_zarr() -> Any:
@@ -309,7 +309,7 @@ def write_patient(
     Args:
         folder: The store.
         settings: Those of the store.
-        patient: What the index will say; the parts are not kept here.
+        patient: Its entry for the index; the parts are not stored here.
         images: (N, S, S).
         masks: (N, S, S), or None for an unlabelled patient.
 
@@ -328,13 +328,13 @@ def write_patient(
                     kind,
                     data=stack,
                     chunks=(min(_CHUNK, len(stack)), *stack.shape[1:]),
-                    # The checksum is looked at first: Blosc reads past the end of a chunk that was cut short.
+                    # The checksum is compared first: Blosc reads past the end of a truncated chunk.
                     compressors=[
                         zarr.codecs.BloscCodec(cname="zstd", clevel=5, shuffle="noshuffle"),
                         zarr.codecs.Crc32cCodec(),
                     ],
                     chunk_key_encoding={"name": "v2", "separator": "."},  # files, not folders of folders
-                    config={"write_empty_chunks": True},  # a chunk that is not there is one that was lost
+                    config={"write_empty_chunks": True},  # a missing chunk is a lost one
                 )
         if target.exists():
             shutil.rmtree(target)
@@ -350,7 +350,7 @@ def write_patient(
 
 
 def read_patient(folder: Path, settings: StoreSettings, name: str, fingerprint: str) -> StoredPatient | None:
-    """Return what an earlier preparation, finished or not, stored of the very same files; None if nothing."""
+    """Return the data that an earlier preparation, finished or not, stored of the very same files; None without any."""
     file = folder / group_name(name, fingerprint, settings) / INDEX_FILE
     try:
         attributes = read_json(file)["attributes"]

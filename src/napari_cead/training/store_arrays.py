@@ -1,4 +1,4 @@
-"""Opening the arrays of a slice store, as anybody may have written them: looked at before Zarr is asked to."""
+"""Open the arrays of a slice store, which may come from anywhere: they are checked before Zarr opens them."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Any
 from ..json_files import read_json
 
 LARGEST_CHUNK = 1 << 28
-"""Most bytes of a chunk: the store's own have 32 slices."""
+"""Largest size of a chunk in bytes: the store's own have 32 slices."""
 DATA_TYPES = {"images": "uint8", "masks": "bool"}
 CODECS = frozenset({"bytes", "blosc", "zstd", "gzip", "crc32c"})
-"""Codecs that turn bytes into bytes; others of Zarr can be plug-ins, or objects that are made by running code."""
+"""Codecs from bytes to bytes; other codecs of Zarr can be plug-ins, or objects that are made by running code."""
 
 
 def check_array(place: Path, shape: tuple[int, ...]) -> None:
-    """Check what an array of a store says about itself.
+    """Check the metadata of a store's array.
 
     Args:
-        place: Folder of the array, named after what it holds.
-        shape: What it must have.
+        place: Folder of the array, named after its content.
+        shape: Its required shape.
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is not as the store writes arrays.
+        ValueError: If it differs from the arrays that the store writes.
     """
     found = read_json(place / "zarr.json")
     if not isinstance(found, dict) or (found.get("zarr_format"), found.get("node_type")) != (3, "array"):
-        raise ValueError("it is no array of Zarr version 3")
+        raise ValueError("it is not an array of Zarr version 3")
     if found.get("shape") != list(shape):
         raise ValueError("some slices are missing")
     if found.get("data_type") != DATA_TYPES[place.name]:
@@ -43,7 +43,7 @@ def check_array(place: Path, shape: tuple[int, ...]) -> None:
         raise ValueError("its chunks are not groups of slices")
     if found.get("storage_transformers") or not names <= CODECS:
         raise ValueError(
-            f"it is stored in a way that is not read ({', '.join(sorted(map(str, names - CODECS)))})"
+            f"it is stored in an unsupported way ({', '.join(sorted(map(str, names - CODECS)))})"
         )
 
 
@@ -53,11 +53,11 @@ def open_array(zarr: Any, place: Path, shape: tuple[int, ...]) -> Any:
     Args:
         zarr: The module.
         place: Folder of the array.
-        shape: What it must have.
+        shape: Its required shape.
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is not as the store writes arrays.
+        ValueError: If it differs from the arrays that the store writes.
     """
     check_array(place, shape)
     return zarr.open_array(place, mode="r", zarr_format=3)

@@ -1,4 +1,4 @@
-"""The folder of a slice store while it is written: whose it is, one writer at a time, nothing left over."""
+"""The folder of a slice store during writing: its owner, one writer at a time, no leftovers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOCK_FILE = ".lock"
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that holds something else than a slice store; one that does not exist will do.
+    """Refuse a folder that holds anything but a slice store; a missing folder is fine.
 
     Raises:
         StoreError: If it does, or the store in it is damaged or of another version.
@@ -34,7 +34,7 @@ def check_folder(folder: Path) -> None:
 
 
 def clear(folder: Path, keep: set[str]) -> None:
-    """Remove groups that the index does not name, and what a killed run left."""
+    """Remove groups that the index does not name, and leftovers of a killed run."""
     for entry in folder.iterdir():
         if entry.name.startswith(TEMPORARY) or (entry.name not in keep and (entry / INDEX_FILE).is_file()):
             if entry.is_dir():
@@ -46,12 +46,12 @@ def clear(folder: Path, keep: set[str]) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make the folder and keep every other preparation out of it; the system lets go if this process dies.
+    """Create the folder and keep every other preparation out of it; the lock ends if this process dies.
 
     A folder in which nothing was written is removed in the end.
 
     Raises:
-        StoreError: If another preparation is writing it.
+        StoreError: If another preparation is writing to it.
         OutputError: If it cannot be written.
     """
     make_folder(folder)
@@ -79,7 +79,7 @@ def locked(folder: Path) -> Iterator[None]:
         finally:
             if os.name != "nt":
                 _remove_empty(folder)  # with the lock still held
-    if os.name == "nt":  # Windows removes no open file
+    if os.name == "nt":  # Windows cannot remove an open file
         _remove_empty(folder)
 
 
@@ -91,7 +91,7 @@ def _remove_empty(folder: Path) -> None:
 
 
 def _lock(descriptor: int) -> bool:
-    """Take the lock of an open file, or return False if somebody has it. File systems without locks pass."""
+    """Take the lock of an open file, or return False if another process has it. File systems without locks pass."""
     if sys.platform == "win32":
         import msvcrt
 

@@ -1,4 +1,4 @@
-"""What a slice store says about itself: settings, patients with their labels, split. The root group's attributes."""
+"""The index of a slice store: settings, patients with their labels, split. The root group's attributes."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ LABELS = ("healthy", "lesion", "unlabelled")
 HEALTHY, LESION, UNLABELLED = range(len(LABELS))
 
 READING = 1
-"""Of the rules by which scans and masks are read; counted up where they give a patient other slices or labels."""
+"""Version of the rules for reading scans and masks; increased when they give a patient other slices or labels."""
 
 INDEX_FILE = "zarr.json"
 LARGEST_INDEX = 1 << 29
-"""Most bytes of an index: it lists every slice, some 70 bytes each."""
+"""Largest size of an index in bytes: it lists every slice, some 70 bytes each."""
 OTHER_STORE = "choose another --out, or delete this store first"
 TEMPORARY = ".part-"
 
@@ -37,16 +37,16 @@ _Positive = Annotated[FiniteFloat, Field(gt=0)]
 
 
 class StoreSettings(Saved):
-    """How patients became slices; one store has one.
+    """The settings for turning patients into slices, the same for a whole store.
 
     Attributes:
-        sequence: Sequence that the slices show.
-        intensity: How intensities were scaled to [0, 1].
+        sequence: Sequence of the slices.
+        intensity: The scaling of intensities to [0, 1].
         spacing: In-plane pixel spacing (y, x) in mm of the model grid.
         image_size: Side of the slices in pixels.
-        min_brain: Share of the pixels that must be brain for a slice to be used in training.
+        min_brain: Smallest share of brain pixels for a slice to be used in training.
         assume_healthy: Whether all slices of unlabelled patients count as healthy.
-        skull_ok: Whether scans that are not skull-stripped were taken as they are.
+        skull_ok: Whether scans that are not skull-stripped were accepted unchanged.
         png_first_column: Side of the patient that column 0 of PNG slices shows.
         png_spacing: (z, y, x) in mm of PNG slices.
     """
@@ -65,13 +65,13 @@ class StoreSettings(Saved):
         *("sequence", "intensity", "spacing", "image_size"),
         *("min_brain", "assume_healthy", "png_first_column", "png_spacing"),
     )
-    """The fields that stores have had from the beginning."""
+    """The fields that all stores have."""
 
     def lasting(self) -> dict[str, Any]:
-        """Return the settings as JSON values to take a checksum of.
+        """Return the settings as JSON values for a checksum.
 
-        A field that came later counts only where it is not at its default, so that no new field changes the checksum
-        of a store that is there.
+        A field that was added later counts only if it is not at its default, so that no new field changes the checksum
+        of an existing store.
         """
         usual = type(self)().model_dump(mode="json")
         values = self.model_dump(mode="json")
@@ -80,23 +80,23 @@ class StoreSettings(Saved):
 
 @dataclass(frozen=True)
 class StoredPatient:
-    """One patient in the store: all slices that hold brain, inferior to superior.
+    """One patient in the store: all slices with brain, inferior to superior.
 
     Attributes:
         name: Name, unique in the store.
-        source: Where the patient lies on disk.
-        fingerprint: sha256 of the source files that were read.
+        source: Path of the patient on disk.
+        fingerprint: sha256 of its source files.
         labelled: Whether there is a lesion mask.
         spacing: (z, y, x) in mm of the stored slices; in plane the patient's own unless it was resampled.
         numbers: Index in the patient of every stored slice.
-        labels: Code of every slice, see ``LABELS``. A slice is healthy if no lesion voxel of the patient lies in it.
+        labels: Code of every slice, see ``LABELS``. A slice is healthy if it holds no lesion voxel of the patient.
         brain: Share of the pixels of every slice that are brain.
         parts: Part of every slice; all equal unless the split is by slice.
-        warnings: What was assumed, repaired or cut off.
-        marks: Mark of every slice, by which it is recognised elsewhere, see :mod:`~napari_cead.slices.marks`; none in
+        warnings: What was assumed, repaired or cropped.
+        marks: Mark of every slice for recognising it elsewhere, see :mod:`~napari_cead.slices.marks`; none in
             stores of earlier versions.
-        reading: The `READING` it was read by; 0 in stores of earlier versions, for which a mask of the brain, or one
-            with negative values, was a lesion mask.
+        reading: The `READING` version that read it; 0 in stores of earlier versions, for which a mask of the brain, or
+            one with negative values, was a lesion mask.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -128,11 +128,11 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Listed:
-    """What the scan list said that a store was made from: numbers alone, no name and no place.
+    """The content of the scan list that a store was made from: only numbers, no name and no path.
 
     Attributes:
         scans: Number of scans in the list.
-        healthy: Of these, said to be healthy.
+        healthy: Number declared to be healthy.
         lesion_masks: With a lesion mask.
         brain_masks: With a brain mask.
     """
@@ -146,7 +146,7 @@ class Listed:
 
 
 class Split(Saved):
-    """How slices were put into parts, and every part ever given to a patient, also to one that is gone by now."""
+    """The assignment of slices to parts, and every part ever given to a patient, including removed ones."""
 
     kind: SplitKind = "patient"
     seed: int = 0
@@ -156,16 +156,16 @@ class Split(Saved):
 
 
 class StoreIndex(Saved):
-    """The attributes of the root group: written last, so that a store is as its index says.
+    """The attributes of the root group: written last, so that a store agrees with its index.
 
     Attributes:
-        complete: False while the very first preparation has not ended.
-        settings: How patients became slices.
-        split: How slices were put into parts.
-        patients: What the store holds.
-        skipped: What it leaves out.
+        complete: False until the very first preparation has ended.
+        settings: The settings for turning patients into slices.
+        split: The assignment of slices to parts.
+        patients: The stored patients.
+        skipped: The patients left out.
         stamps: Name of a patient to a hash of the names, sizes and times of its source files.
-        listed: Of a store made from a scan list, what the list said.
+        listed: For a store made from a scan list, the content of the list.
     """
 
     complete: bool = True
@@ -188,7 +188,7 @@ class StoreIndex(Saved):
 
 def group_name(name: str, fingerprint: str, settings: StoreSettings) -> str:
     """Return the name of a patient's group. A changed patient gets another, so the old index stays true."""
-    # These say which slices are used, not how they look.
+    # These fields select the slices used, not their content.
     use = {"min_brain", "assume_healthy", "skull_ok"}
     look = {setting: value for setting, value in settings.lasting().items() if setting not in use}
     digest = hashlib.sha256(json.dumps([name, fingerprint, look], sort_keys=True).encode()).hexdigest()
@@ -211,7 +211,9 @@ def read_index(folder: Path) -> StoreIndex:
     try:
         attributes = read_json(file, LARGEST_INDEX)["attributes"]
         if "schema_version" not in attributes or "split" not in attributes:
-            raise StoreError("this Zarr group is no slice store", file=folder, mend="choose another folder")
+            raise StoreError(
+                "this Zarr group is not a slice store", file=folder, mend="choose another folder"
+            )
         if (version := version_of(attributes)) != SCHEMA_VERSION:
             raise StoreDamagedError(
                 f"the slice store has schema version {version}, this program reads {SCHEMA_VERSION}",
@@ -236,7 +238,7 @@ def read_index(folder: Path) -> StoreIndex:
 
 
 def write_index(folder: Path, index: StoreIndex) -> None:
-    """Make the store be what the index says. Atomic.
+    """Write the index, which defines the store. Atomic.
 
     Raises:
         OutputError: If it cannot be written.
@@ -247,7 +249,7 @@ def write_index(folder: Path, index: StoreIndex) -> None:
 
 
 def earlier_index(folder: Path) -> StoreIndex | None:
-    """Return what an earlier preparation completed; None if nothing.
+    """Return the index of an earlier preparation; None without one.
 
     Raises:
         StoreError: If it is of another version, or damaged.
@@ -262,7 +264,7 @@ def check_same_way(folder: Path, old: StoreIndex, settings: StoreSettings, split
     """Refuse to mix two ways of preparing in one store.
 
     Raises:
-        StoreError: If the store was prepared in another way.
+        StoreError: If the store was prepared differently.
     """
     compared = [
         (name, getattr(old.settings, name), getattr(settings, name)) for name in StoreSettings.model_fields

@@ -1,7 +1,7 @@
-"""A model in one zip file, to hand on: ``NAME/model.json`` and ``NAME/model.safetensors``.
+"""A model in one zip file, for sharing: ``NAME/model.json`` and ``NAME/model.safetensors``.
 
-A zip from elsewhere is not trusted: its listing is checked as a whole first, only the two files of a model are ever
-read, and of each no more than a model of its spec can need. The names in it are compared, never written to.
+A zip from elsewhere is not trusted: its whole listing is checked first, only the two files of a model are ever read,
+and of each no more than a model of its spec can need. The names in it are compared, never written to.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from .weights import LONGEST_HEADER, PICKLES, expected_layout, layout_size, only
 
 SUFFIX = ".zip"
 LONGEST_CARD = 1 << 20
-"""Most bytes that the ``model.json`` in a zip may have."""
+"""Largest size of the ``model.json`` in a zip, in bytes."""
 
 _CHUNK = 1 << 20
-_DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can tell: equal models give equal files
+_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date of a zip: equal models give equal files
 _ENCRYPTED = 0x1
 _ANOTHER = "export the model again, or ask for another copy"
 _REPACK = f"pack a folder with only {CARD_FILE} and {WEIGHTS_FILE}"
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a path names a zip file rather than a folder (its content is not looked at)."""
+    """Whether a path names a zip file rather than a folder (its content is not read)."""
     return path.suffix.lower() == SUFFIX and not path.is_dir()
 
 
 class ModelArchive:
-    """A zip file that holds one model, with its listing checked and its card read.
+    """A zip file with one model; its listing is checked and its card read.
 
     Args:
-        file: Where the zip file is.
+        file: Path of the zip file.
         opened: The same, open for reading.
 
     Attributes:
-        file: Where the zip file is.
+        file: Path of the zip file.
         card: The model's card.
 
     Raises:
@@ -58,7 +58,7 @@ class ModelArchive:
         card, self._weights = _members(file, opened.infolist())
         if card.file_size > LONGEST_CARD:
             raise ModelDamagedError(
-                f"the card has {card.file_size} bytes, more than the {LONGEST_CARD} that one may have",
+                f"the card has {card.file_size} bytes, more than the limit of {LONGEST_CARD}",
                 file=file / card.filename,
                 mend=_ANOTHER,
             )
@@ -71,7 +71,7 @@ class ModelArchive:
 
         Args:
             folder: An existing folder.
-            name: What the model's card shall call it.
+            name: The name for the model's card.
 
         Raises:
             ModelError: If the weights are damaged, or not those of the card's spec.
@@ -84,11 +84,11 @@ class ModelArchive:
             start = self._read(stream, 8)
             header = int.from_bytes(start, "little")
             if len(start) < 8 or header > LONGEST_HEADER:
-                raise ModelDamagedError("this is not a whole safetensors file", file=where, mend=_ANOTHER)
+                raise ModelDamagedError("this is not a valid safetensors file", file=where, mend=_ANOTHER)
             size = 8 + header + layout_size(expected_layout(self.card, skeleton(self.card)))
             if self._weights.file_size != size:
                 raise ModelDamagedError(
-                    f"the file has {self._weights.file_size} bytes where the card's spec asks for {size}",
+                    f"the file has {self._weights.file_size} bytes, but the card's spec needs {size}",
                     file=where,
                     mend=_ANOTHER,
                 )
@@ -104,7 +104,7 @@ class ModelArchive:
         (folder / CARD_FILE).write_text(to_json(card.model_dump(mode="json")), encoding="utf-8")
         try:
             check_model(folder)
-        except ModelError as error:  # it names the temporary copy, which nobody knows
+        except ModelError as error:  # it names the temporary copy, which the user does not know
             raise ModelDamagedError(error.reason, file=where, mend=_ANOTHER) from None
 
     def _read(self, stream: IO[bytes], count: int) -> bytes:
@@ -130,15 +130,15 @@ def write_archive(source: Path, target: Path, change: Callable[[ModelCard], Mode
 
     Args:
         source: The model folder.
-        target: The zip file to write; a model's zip file there is replaced.
-        change: Makes the card in the zip file from the source's; None: the same.
+        target: The zip file to write; an existing zip file of a model is replaced.
+        change: Makes the card in the zip file from the source's; None keeps it.
 
     Returns:
         The zip file.
 
     Raises:
-        ModelError: If the source is not a whole model.
-        OutputError: If the target cannot be written, or is something other than a model's zip file.
+        ModelError: If the source is not a complete model.
+        OutputError: If the target cannot be written, or is anything but a model's zip file.
     """
     card = check_model(source)
     card = card if change is None else change(card)
@@ -161,7 +161,7 @@ def write_archive(source: Path, target: Path, change: Callable[[ModelCard], Mode
 def _entry(name: str, size: int) -> ZipInfo:
     entry = ZipInfo(name, _DATE)
     entry.compress_type = ZIP_STORED  # weights do not get smaller
-    entry.create_system = 3  # the same file on all systems; the next line means something only so
+    entry.create_system = 3  # the same file on all systems; the next line needs it
     entry.external_attr = (stat.S_IFREG | 0o644) << 16
     entry.file_size = size
     return entry
@@ -177,7 +177,7 @@ def _holds_model(file: Path) -> bool:
 
 @contextmanager
 def _reading(file: Path) -> Iterator[None]:
-    """Turn what can go wrong while a zip file is read into one sentence."""
+    """Turn errors of reading a zip file into one sentence."""
     try:
         yield
     except OSError as error:
@@ -196,7 +196,7 @@ def _reading(file: Path) -> Iterator[None]:
         zlib.error,
     ) as error:
         raise ModelDamagedError(
-            f"this is not a whole zip file ({why(error)})", file=file, mend=_ANOTHER
+            f"this is not a valid zip file ({why(error)})", file=file, mend=_ANOTHER
         ) from None
 
 
@@ -204,7 +204,7 @@ def _members(file: Path, entries: Sequence[ZipInfo]) -> tuple[ZipInfo, ZipInfo]:
     """Return the card and the weights of the one model in a listing.
 
     Raises:
-        ModelError: If there is anything else in it but what macOS adds.
+        ModelError: If the listing holds anything else, apart from files that macOS adds.
     """
     for entry in entries:
         _check_entry(file, entry)
@@ -245,17 +245,17 @@ def _members(file: Path, entries: Sequence[ZipInfo]) -> tuple[ZipInfo, ZipInfo]:
 
 
 def _check_entry(file: Path, entry: ZipInfo) -> None:
-    """Refuse an entry that a model's zip file never holds, whatever its place.
+    """Refuse an entry that a model's zip file never holds, wherever it lies.
 
     Raises:
         ModelError: If its name is not a plain path, or it is a link, encrypted or compressed in an unusual way.
     """
-    # A zip can give an entry two names, and Python repairs some: each of them has to be harmless.
+    # A zip can give an entry two names, and Python repairs some: all of them must be harmless.
     for name in (entry.orig_filename, entry.filename):
         parts = name.removesuffix("/").split("/")
         if not name.isprintable() or "\\" in name or ":" in name or {"", ".", ".."} & set(parts):
             raise ModelDamagedError(
-                f"its entry {name!r} could be written outside of the folder it is unpacked to",
+                f"its entry {name!r} could be written outside the folder it is unpacked to",
                 file=file,
                 mend=_REPACK,
             )
@@ -277,7 +277,7 @@ def _check_distinct(file: Path, names: Sequence[str]) -> None:
     """Refuse names that are equal, or would be on Windows and macOS.
 
     Raises:
-        ModelError: If there are some.
+        ModelError: If there are any.
     """
     spelling: dict[str, str] = {}
     for name in names:
@@ -291,7 +291,7 @@ def _check_distinct(file: Path, names: Sequence[str]) -> None:
                 )
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ModelDamagedError(f"its entry {twice!r} is there twice", file=file, mend=_REPACK)
+        raise ModelDamagedError(f"its entry {twice!r} occurs twice", file=file, mend=_REPACK)
 
 
 def _of_macos(entry: ZipInfo) -> bool:

@@ -26,7 +26,7 @@ SCHEMA_VERSION = 1
 CARD_FILE = "model.json"
 WEIGHTS_FILE = "model.safetensors"
 LARGEST_CARD = 16 << 20
-"""Most bytes of a card; a training of ten thousand epochs takes one."""
+"""Largest size of a card in bytes, roughly a training of ten thousand epochs."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Millimetres = Annotated[FiniteFloat, Field(gt=0, le=1000)]
@@ -34,11 +34,11 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Preprocessing(Saved):
-    """How a patient becomes the network's input.
+    """The steps from a patient to the network's input.
 
     Attributes:
         sequence: The sequence the model was trained on.
-        intensity: How intensities were scaled to [0, 1].
+        intensity: The scaling of intensities to [0, 1].
         spacing: In-plane pixel spacing (y, x) in mm.
         image_size: Side of the crop in pixels.
     """
@@ -53,11 +53,11 @@ Range = tuple[FiniteFloat, FiniteFloat]
 
 
 class ContrastRange(Saved):
-    """What the contrast of the training patients measured, from the lowest to the highest.
+    """The range of contrast measured in the training patients, from the lowest to the highest.
 
     Attributes:
         skewness: Of the brain's intensities.
-        rim: Median of the brain's rim over that of the deep brain; None if no patient had slices enough.
+        rim: Median of the brain's rim over that of the deep brain; None if no patient had enough slices.
     """
 
     skewness: Range
@@ -86,16 +86,16 @@ class Parent(Saved):
 
 
 MARK = 8
-"""Characters of a slice's mark on a card."""
+"""Length of a slice's mark on a card, in characters."""
 
 
 class Recognised(Saved):
-    """The scans that a model was trained on: each is recognised where it is met again, and none can be made from this.
+    """Marks of a model's training scans: they identify a scan, but no scan can be reconstructed from them.
 
     Attributes:
-        key: What the marks of this training are hashed with, in hexadecimal digits.
-        patients: Of each patient the marks of the slices (see :mod:`~napari_cead.slices.marks`) one after the other,
-            in no order that means anything.
+        key: The key that hashes the marks of this training, in hexadecimal digits.
+        patients: For each patient the marks of the slices (see :mod:`~napari_cead.slices.marks`) one after the other,
+            in no meaningful order.
     """
 
     key: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -108,8 +108,8 @@ class ModelCard(Saved):
     Attributes:
         name: Name of the model.
         spec: The architecture.
-        description: What it is, in a sentence or two.
-        preprocessing: How a patient becomes the network's input.
+        description: Description in a sentence or two.
+        preprocessing: The steps from a patient to the network's input.
         training: Summary of the training: data fingerprint, seed, epochs, losses.
         score_scales: By score, the constant that an anomaly map is divided by.
         suggestions: Settings to start from; the first is the default.
@@ -117,13 +117,13 @@ class ModelCard(Saved):
         statistics: Names of the maps (S, S) of healthy statistics stored with the weights.
         tails: By kind of evidence, the values that ever smaller shares of healthy voxels exceed, for the score
             ``fused`` (:mod:`~napari_cead.detection.evidence`); not on the card if they were not measured.
-        contrast: What the contrast of the training patients measured; not on the card if it is not known.
-        mirror_average: Whether a reconstruction is the mean of that of the image and that of its mirror image,
-            mirrored back. Not on the card unless it is.
-        trained_on: Marks of the scans it was trained on, its own first, then those of the models it was fine-tuned
-            from, the nearest first; not on the card if they are not known.
-        notes: What the user wrote about it; not on the card as long as there is nothing.
-        parameters: Number of weights. This and what follows is filled in when the model is saved.
+        contrast: The contrast of the training patients; not on the card if unknown.
+        mirror_average: Whether a reconstruction is the mean of those of the image and of its mirror image, mirrored
+            back. Only on the card if true.
+        trained_on: Marks of the training scans, the model's own first, then those of its base models, the nearest
+            first; not on the card if unknown.
+        notes: The user's notes; not on the card if empty.
+        parameters: Number of weights. This and the following fields are filled in when the model is saved.
         dtype: Type of the weights on disk; in memory they are float32.
         sha256: Checksum of the weights file.
         schema_version: Version of this layout.
@@ -135,7 +135,7 @@ class ModelCard(Saved):
 
     _remarks: tuple[str, ...] = PrivateAttr(())
 
-    # Each says whether it is private, and so stays out of an export. Of `training` and `parents`, `privacy` says more.
+    # Each declares whether it is private, and so stays out of an export. `privacy` refines `training` and `parents`.
     schema_version: Annotated[Literal[1], PUBLIC] = 1
     name: Annotated[Name, PUBLIC]
     description: Annotated[str, PUBLIC] = ""
@@ -159,7 +159,7 @@ class ModelCard(Saved):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is to be said of the file that it was read from: missing and unknown keys."""
+        """Remarks on the card's file: missing and unknown keys."""
         return self._remarks
 
     @model_validator(mode="after")
@@ -174,14 +174,14 @@ class ModelCard(Saved):
     @model_serializer(mode="wrap")
     def _without_what_is_not_used(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = serialize(self)
-        for name in self.UNWRITTEN:  # versions that know no such thing can read the card
+        for name in self.UNWRITTEN:  # versions without these fields can read the card
             if not values.get(name):
                 values.pop(name, None)
         return values
 
 
 def warn_of_remarks(card: ModelCard) -> None:
-    """Warn of missing and unknown keys where a card is shown or written anew, which leaves out what is unknown."""
+    """Warn of missing and unknown keys when a card is shown or written anew, which drops unknown ones."""
     for remark in card.remarks:
         warnings.warn(remark, CeadWarning, stacklevel=3)
 
@@ -219,7 +219,7 @@ def parse_card(content: bytes, file: Path) -> ModelCard:
 
     Args:
         content: The bytes.
-        file: Where they come from, for the message of an error.
+        file: Their origin, for error messages.
 
     Raises:
         ModelError: If they are not a valid card.

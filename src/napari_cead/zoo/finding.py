@@ -1,4 +1,4 @@
-"""Which models there are: the bundled ones and the installed ones. Nothing here imports torch."""
+"""Find the available models: the bundled and the installed ones. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class ModelInfo:
     """One line of the list of models.
 
     Attributes:
-        name: What to call it in ``load_model``.
+        name: The name for ``load_model``.
         where: ``"bundled"`` with the program, or ``"installed"`` by the user.
         folder: Its folder.
         family: Family of the network.
         parameters: Number of weights, or None if unknown.
-        description: What it is.
+        description: The description on its card.
         size: Bytes on disk.
         score: Suggested anomaly score, or None.
         hides_bundled: Whether an installed model hides the bundled one of the same name.
-        problem: What is wrong with it, in one sentence; None: nothing that shows without reading all the weights.
+        problem: The fault, in one sentence; None if nothing shows without reading all the weights.
         sha256: Checksum of its weights, or None if unknown.
     """
 
@@ -65,7 +65,7 @@ def models_folder() -> Path:
 
 
 def bundled_names() -> set[str]:
-    """Return the names of the models that come with the program."""
+    """Return the names of the bundled models."""
     return {
         folder.name
         for where, root in _roots()
@@ -76,20 +76,20 @@ def bundled_names() -> set[str]:
 
 
 def find_models() -> dict[str, Path]:
-    """Return the folders of all whole models by name; an installed one hides the bundled one of the same name."""
+    """Return the folders of all complete models by name; an installed one hides the bundled one of the same name."""
     return {name: found.folder for name, found in _scan().items() if isinstance(found.card, ModelCard)}
 
 
 def damaged_models() -> dict[str, ModelError]:
-    """Return what is wrong with the model folders that cannot be used, by name."""
+    """Return the faults of the model folders that cannot be used, by name."""
     return {name: found.card for name, found in _scan().items() if isinstance(found.card, ModelError)}
 
 
 def list_models(*, damaged: bool = False) -> list[ModelInfo]:
-    """Return a line about each whole model, in the order of their names.
+    """Return a line for each complete model, in the order of their names.
 
     Args:
-        damaged: Whether to list the model folders that cannot be used as well, with what is wrong with them.
+        damaged: Whether to include the model folders that cannot be used, with their faults.
     """
     return [
         _info(name, found)
@@ -151,7 +151,7 @@ def load_model(name_or_folder: str | Path, device: str | torch.device = "auto") 
 
 
 def _roots() -> Iterator[tuple[Where, Path]]:
-    """Give the folders that hold models, the one that wins first."""
+    """Yield the folders of models, the one with priority first."""
     yield "installed", models_folder()
     with suppress(CeadError):
         yield "bundled", sample_data() / "models"
@@ -159,7 +159,7 @@ def _roots() -> Iterator[tuple[Where, Path]]:
 
 @dataclass
 class _Found:
-    """A model folder, with its card or what is wrong with it."""
+    """A model folder, with its card or its fault."""
 
     where: Where
     folder: Path

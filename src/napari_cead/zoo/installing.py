@@ -1,4 +1,4 @@
-"""Bringing models in and handing them on."""
+"""Installing and exporting models."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def install_model(source: str | Path, name: str | None = None, *, replace: bool 
 
     Args:
         source: A model folder, or a zip file with one model.
-        name: What to call it; None: the name on its card.
-        replace: Whether an installed model of that name may be replaced, a bundled one hidden.
+        name: The name for the installed model; None takes the name on its card.
+        replace: Whether to replace an installed model, or hide a bundled one, of that name.
 
     Returns:
-        The folder it is in now.
+        The folder of the installed model.
 
     Raises:
-        ModelError: If the source is not a whole model.
+        ModelError: If the source is not a complete model.
         OutputError: If a model of that name is installed, or the folder cannot be written.
         ParameterError: If the name cannot be a model's.
     """
@@ -56,23 +56,23 @@ def install_model(source: str | Path, name: str | None = None, *, replace: bool 
 def export_model(name_or_folder: str | Path, target: str | Path, *, private: bool = True) -> Path:
     """Write a model to a folder or file of the user's, after checking it.
 
-    Nothing that is written names a patient, a file or a machine, unless that is asked for: see
+    Nothing that is written names a patient, a file or a machine, unless you ask for it: see
     :func:`~napari_cead.zoo.privacy.private_card`. An ONNX file holds little of the card, and none of that.
 
     Args:
         name_or_folder: The model.
-        target: Where to put it: a zip file if its name ends in ``.zip``, an ONNX file if it ends in ``.onnx`` (see
+        target: Where to write it: a zip file if its name ends in ``.zip``, an ONNX file if it ends in ``.onnx`` (see
             :func:`export_onnx`), or else a folder; an existing model there is replaced.
-        private: Whether to leave out the user's notes, the names of earlier models, and what the training summary
-            may tell of people, places and machines.
+        private: Whether to leave out the user's notes, the names of earlier models, and any details of people,
+            places and machines in the training summary.
 
     Returns:
         The folder or file.
 
     Raises:
         ModelError: If there is no such model, or it is damaged.
-        MissingExtraError: If it is to be an ONNX file and the extra ``onnx`` is not installed.
-        OutputError: If the target cannot be written, or is something other than a model.
+        MissingExtraError: If an ONNX file is requested and the extra ``onnx`` is not installed.
+        OutputError: If the target cannot be written, or is anything but a model.
     """
     path = Path(target).expanduser()
     if is_onnx(path):
@@ -95,7 +95,7 @@ def check_name(name: str) -> str:
     Raises:
         ParameterError: If it cannot.
     """
-    # Windows has no files that are called as a device, or that end in a dot: a model has to be usable on all systems.
+    # Windows allows no file named after a device or ending in a dot; a model must be usable on all systems.
     if (
         not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?", name)
         or name.lower().split(".")[0] in _DEVICES
@@ -111,7 +111,7 @@ def _place(name: str, replace: bool) -> Path:
     """Return the folder for an installed model of this name.
 
     Raises:
-        OutputError: If there is one, or a bundled one that it would hide, and that is not wanted.
+        OutputError: If it exists, or would hide a bundled one, and ``replace`` is false.
         ParameterError: If the name cannot be a model's.
     """
     check_name(name)

@@ -1,4 +1,4 @@
-"""Renaming, annotating and removing installed models. The bundled ones are never touched."""
+"""Rename, annotate and remove installed models. Bundled models are never touched."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .finding import bundled_names, find_model, find_models, models_folder
 from .installing import check_name
 
 LONGEST_NOTES = 10_000
-"""Most characters that the notes on a model may have."""
+"""Largest number of characters in the notes on a model."""
 
 
 @dataclass(frozen=True)
 class Managed:
-    """What became of an installed model.
+    """The outcome for an installed model.
 
     Attributes:
-        name: What it was called before.
-        folder: Where it is now; None: it is gone.
-        uncovered: Folder of the bundled model that the name means again, because the installed one hid it.
+        name: Its previous name.
+        folder: Its new folder; None if it was removed.
+        uncovered: Folder of the bundled model that the installed one hid, and to which the name refers again.
     """
 
     name: str
@@ -46,8 +46,8 @@ def rename_model(name: str, new: str) -> Managed:
     """Give an installed model another name.
 
     Args:
-        name: What it is called.
-        new: What to call it.
+        name: Its current name.
+        new: Its new name.
 
     Raises:
         ModelError: If no such model is installed, or its card is damaged.
@@ -58,10 +58,10 @@ def rename_model(name: str, new: str) -> Managed:
     check_name(new)
     if new == name:
         return Managed(name, folder)
-    # Without regard to case, so that the models can be moved to a system that has none.
+    # Ignoring case, so that the models can be moved to a system without case.
     others = {other.casefold() for other in (*_names(), *find_models(), *bundled_names()) if other != name}
     if new.casefold() in others:
-        raise OutputError("another model has this name", file=new, mend="choose a name that no model has")
+        raise OutputError("another model has this name", file=new, mend="choose an unused name")
     card, target = load_card(folder), folder.with_name(new)
     with _changing(folder):
         folder.rename(target)
@@ -80,8 +80,8 @@ def note_model(name: str, text: str) -> ModelCard:
     """Replace the user's notes on an installed model. They stay on this computer unless an export asks for them.
 
     Args:
-        name: What it is called.
-        text: The notes; empty: none.
+        name: Name of the model.
+        text: The notes; empty removes them.
 
     Returns:
         The card with the notes.
@@ -103,10 +103,10 @@ def note_model(name: str, text: str) -> ModelCard:
 
 
 def remove_model(name: str) -> Managed:
-    """Delete an installed model, whole or damaged, for good.
+    """Delete an installed model, complete or damaged, for good.
 
     Args:
-        name: What it is called.
+        name: Name of the model.
 
     Raises:
         ModelError: If no such model is installed.
@@ -114,7 +114,7 @@ def remove_model(name: str) -> Managed:
     """
     folder = check_installed(name)
     with _changing(folder):
-        if folder.is_symlink():  # what a link points at is not ours
+        if folder.is_symlink():  # the target of a link is not ours
             folder.unlink()
             return Managed(name, None, _uncovered(name))
         foreign = sorted({entry.name for entry in folder.iterdir()} - {CARD_FILE, WEIGHTS_FILE})
@@ -122,9 +122,9 @@ def remove_model(name: str) -> Managed:
             raise OutputError(
                 f"the folder holds {foreign[0]!r}, which is not part of a model",
                 file=folder,
-                mend="move what is yours elsewhere, or delete the folder by hand",
+                mend="move your own files elsewhere, or delete the folder by hand",
             )
-        # Moved aside in one step: nobody meets half a model, however long the deletion takes.
+        # Moved aside in one step: nobody sees half a model, however long the deletion takes.
         aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".old-"))
         try:
             folder.rename(aside / folder.name)
@@ -137,10 +137,10 @@ def check_installed(name: str) -> Path:
     """Return the folder of an installed model.
 
     Raises:
-        ModelError: If there is none of this name.
+        ModelError: If there is none with this name.
     """
     names = _names()
-    if name in names:  # compared with what is there: a path is never a name
+    if name in names:  # compared with the existing names: a path is never a name
         return models_folder() / name
     if name in bundled_names():
         raise ModelError(
@@ -166,7 +166,7 @@ def _names() -> list[str]:
 
 
 def _uncovered(name: str) -> Path | None:
-    """Return the bundled model that a name means again."""
+    """Return the bundled model that a name refers to again."""
     return find_model(name) if name in bundled_names() else None
 
 
@@ -177,7 +177,7 @@ def _write(folder: Path, card: ModelCard) -> None:
 
 @contextmanager
 def _changing(folder: Path) -> Iterator[None]:
-    """Turn what the disk refuses into one sentence."""
+    """Turn errors of the disk into one sentence."""
     try:
         yield
     except OSError as error:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SUFFIX = ".onnx"
 INPUT, OUTPUT, BATCH = "image", "reconstruction", "N"
 TOLERANCE = 1e-4
-"""How far the file's reconstruction may be from PyTorch's; intensities are in [0, 1]."""
+"""Largest difference between the reconstructions of the file and of PyTorch; intensities are in [0, 1]."""
 
 _PRODUCER = "napari-cead"
 _LARGEST = (1 << 31) - (1 << 24)  # a protobuf file ends at 2 GiB; some of it is not weights
@@ -41,15 +41,15 @@ def is_onnx(path: Path) -> bool:
 def export_onnx(name_or_folder: str | Path, file: str | Path) -> Path:
     """Write a model as one ONNX file that turns images into their reconstructions.
 
-    Its input ``image`` and its output ``reconstruction`` are float32 (N, 1, S, S) for any N; the input is what
-    ``preprocessing`` on the model's card makes of a slice. It is deterministic: a VAE decodes its mean; the mean
-    with the mirror image is taken if the card says so. The file is run by ONNX Runtime before it is put in its place
-    and has to give what PyTorch gives. Its metadata hold the name
-    (``model``), the ``sha256`` of the weights, ``sequence``, ``spacing`` (mm, y and x) and ``intensity``.
+    Its input ``image`` and its output ``reconstruction`` are float32 (N, 1, S, S) for any N; the input is a slice
+    prepared as ``preprocessing`` on the model's card says. It is deterministic: a VAE decodes its mean, and the mean
+    with the mirror image is taken if the card says so. Before the file replaces anything, ONNX Runtime runs it and must
+    give the same as PyTorch. Its metadata hold the name (``model``), the ``sha256`` of the weights, ``sequence``,
+    ``spacing`` (mm, y and x) and ``intensity``.
 
     Args:
         name_or_folder: The model.
-        file: Where to write it; a file that this function wrote is replaced.
+        file: Where to write it; a file written by this function is replaced.
 
     Returns:
         The file.
@@ -58,7 +58,7 @@ def export_onnx(name_or_folder: str | Path, file: str | Path) -> Path:
         MissingExtraError: If the extra ``onnx`` is not installed.
         ModelError: If there is no such model, it is damaged, larger than an ONNX file can be, or the file does not
             reproduce it.
-        OutputError: If the file cannot be written, or is something else.
+        OutputError: If the file cannot be written, or is anything else.
     """
     with extra("onnx", "An ONNX file"):
         import onnx  # type: ignore[import-untyped, import-not-found, unused-ignore]
@@ -76,7 +76,7 @@ def export_onnx(name_or_folder: str | Path, file: str | Path) -> Path:
         )
     if target.exists() and not _is_ours(target):
         raise OutputError(
-            "there is something here that is not a model exported before",
+            "this is not a previously exported model",
             file=target,
             mend="choose another file name",
         )
@@ -112,7 +112,7 @@ def _convert(detector: Detector) -> Any:
     plain = detector.module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # PyTorch's stub lacks it
     network = _reconstructing(plain, detector.card)
     try:
-        # Read by Dynamo: a plain trace takes the len() of the example's batch for a constant.
+        # Exported by Dynamo: a plain trace takes the len() of the example's batch as a constant.
         program = torch.export.export(
             network,
             (torch.zeros(2, 1, side, side),),
@@ -149,7 +149,7 @@ def _reconstructing(network: nn.Module, card: ModelCard) -> nn.Module:
 
 
 def _tidy(model: Any) -> Any:
-    """Name the batch's dimension, and remove notes on the source code (with the paths of this computer)."""
+    """Name the batch dimension, and remove notes on the source code (with paths of this computer)."""
     graph = model.graph
     for value in (*graph.input, *graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = BATCH
@@ -162,11 +162,11 @@ def _tidy(model: Any) -> Any:
 
 
 def _difference(detector: Detector, content: bytes) -> float:
-    """Return the largest difference between an ONNX file and the model it was made from.
+    """Return the largest difference between an ONNX file and its model.
 
-    Zeros and noise are tried, one image and three. In a VQ-VAE rounding decides between two codes that are equally
-    near; noise of 196 x 196 pixels meets such a tie in up to one image of five, and then tells nothing about the file,
-    so that other noise is tried.
+    Zeros and noise are tried, one image and three. In a VQ-VAE rounding decides between two equally near codes; noise
+    of 196 x 196 pixels has such a tie in up to one image of five, which says nothing about the file, so other noise is
+    tried.
     """
     import onnxruntime
     import torch
@@ -181,7 +181,7 @@ def _difference(detector: Detector, content: bytes) -> float:
 
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its errors have no other base
+    except Exception as error:  # ONNX Runtime's errors have no other base
         raise ModelError(
             f"ONNX Runtime cannot run the network ({_first_line(error)})",
             file=detector.folder,
@@ -204,7 +204,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _is_ours(file: Path) -> bool:
-    """Whether a file is one that was exported before."""
+    """Whether a file was exported by this program."""
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
@@ -217,7 +217,7 @@ def _is_ours(file: Path) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's advice to its developers from the user."""
+    """Hide the exporter's advice to its developers."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

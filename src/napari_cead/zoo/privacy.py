@@ -1,15 +1,15 @@
-"""What of a model's card goes out with an export: what the model is and how it was trained, not where and on whom.
+"""The public part of a model's card in an export: the model and its training, not where and on whom.
 
-A card that this program writes names no patient and no file. It holds the version of the operating system, the names
-that the user gave to earlier models, and the user's notes; a card from elsewhere may hold anything in its summary of
-the training, which has no fixed layout. Each field says itself whether it is private:
+A card written by this program names no patient and no file. It holds the version of the operating system, the user's
+names of earlier models, and the user's notes; a card from elsewhere may hold anything in its summary of the training,
+which has no fixed layout. Each field declares whether it is private:
 
 - a field of `ModelCard` is marked `PUBLIC` or `PRIVATE`;
 - so is text in the summary of a training (`Summary`, and the settings of a training); numbers, switches and choices
   among words name nobody, and are public if they are not marked;
-- what no field describes, or is of another type than its field, stays at home.
+- anything without a field, or of another type than its field, is left out.
 
-A test fails where a mark is missing.
+A test fails if a mark is missing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .finding import bundled_names
 from .summary import Summary, privacy_of
 
 ANOTHER = "another-model"
-"""What a private card calls an earlier model that does not come with the program; its checksum still tells which."""
+"""Name of an earlier model that is not bundled, in a private card; its checksum still identifies it."""
 
 _WORD = re.compile(r"[A-Za-z0-9.+_-]{1,64}")
 """A checksum, a version or the name of a method: no path, and no sentence."""
@@ -37,16 +37,16 @@ _DROPPED = object()
 
 def summary_parts() -> tuple[type[BaseModel], ...]:
     """Return the classes that describe the summary of a training."""
-    # The settings of a training are further down among the rooms; they are asked only when something is exported.
+    # The settings of a training are in a later room; they are imported only for an export.
     return Summary, import_module("napari_cead.training.settings").TrainingSettings
 
 
 def private_card(card: ModelCard) -> ModelCard:
-    """Return a card without what may name people, places or machines.
+    """Return a card without anything that may name people, places or machines.
 
-    Gone are the fields that are marked as private, the names of earlier models (but for bundled ones; the checksums
-    stay), and of the training what is not a known setting or figure. The name and the description stay: they are what
-    the model is called.
+    This removes the private fields, the names of earlier models (except bundled ones; the checksums stay), and
+    everything in the training summary that is not a known setting or figure. The name and the description of the model
+    stay.
     """
     known = bundled_names()
     changes: dict[str, Any] = {}
@@ -64,7 +64,7 @@ def private_card(card: ModelCard) -> ModelCard:
 
 
 def withheld(card: ModelCard) -> tuple[str, ...]:
-    """Return what `private_card` leaves out of this card, by name, for instance ``"versions.platform"``."""
+    """Return the names of the parts that `private_card` removes from a card, for instance ``"versions.platform"``."""
     private = private_card(card)
     own = [
         name
@@ -78,7 +78,7 @@ def withheld(card: ModelCard) -> tuple[str, ...]:
 
 
 def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Give the classes of pydantic models that a type mentions."""
+    """Yield the classes of pydantic models in a type."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):
@@ -94,7 +94,7 @@ def _harmless(
             fields.setdefault(field.alias or name, []).append(field)
     kept = {}
     for key, value in values.items():
-        # Members of a union may give one name to different things.
+        # Members of a union may use one name for different things.
         found = (_value(value, field, scores) for field in fields.get(key, ()))
         kept[key] = next((one for one in found if one is not _DROPPED), _DROPPED)
     return {key: value for key, value in kept.items() if value is not _DROPPED}
@@ -128,14 +128,14 @@ def _nested(value: Any, kinds: tuple[type[BaseModel], ...], scores: set[str]) ->
 
 
 def mentions_text(annotation: Any) -> bool:
-    """Whether a type lets any text, or anything at all, through; a model does not, as its fields are looked at."""
+    """Whether a type allows any text, or anything at all; a model does not, because its fields are checked."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return False
     return annotation in (str, Any, object) or any(mentions_text(part) for part in get_args(annotation))
 
 
 def _missing(whole: Any, kept: Any, place: str = "") -> list[str]:
-    """Return the names of what is gone, in the order of the whole."""
+    """Return the names of the removed parts, in the order of the whole."""
     missing = []
     for key, value in whole.items():
         if key not in kept:

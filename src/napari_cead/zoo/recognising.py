@@ -1,4 +1,4 @@
-"""Whether a model was trained on a scan, from the marks on its card."""
+"""Check whether a model was trained on a scan, from the marks on its card."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from ..slices.marks import keyed
 from .card import MARK, ModelCard, Recognised
 
 LARGEST = 500_000
-"""Most marks on a card, some 4 MB; of more slices every so manieth of each patient is kept."""
+"""Largest number of marks on a card, some 4 MB; beyond it, every n-th slice of each patient is kept."""
 
 
 def recognised(patients: Iterable[Sequence[str]]) -> Recognised:
-    """Return what a card keeps of the patients that a model was trained on.
+    """Return the marks of a model's training patients for its card.
 
-    The key is drawn anew for each model: cards do not tell which models know the same scan.
+    The key is drawn anew for each model: cards do not show which models know the same scan.
 
     Args:
-        patients: Of each patient the marks of its slices, from :func:`~napari_cead.slices.marks.slice_marks`.
+        patients: For each patient the marks of its slices, from :func:`~napari_cead.slices.marks.slice_marks`.
     """
     key = secrets.token_bytes(16)
     marks = [sorted({mark for mark in slices if mark}) for slices in patients]
     every = -(-sum(map(len, marks)) // LARGEST) or 1
-    # Sorted by their hashes: neither the order of the slices nor that of the patients is told.
+    # Sorted by their hashes, which hides the order of the slices and of the patients.
     texts = ["".join(sorted(_text(mark, key) for mark in slices[::every])) for slices in marks]
     return Recognised(key=key.hex(), patients=tuple(sorted(texts)))
 
 
 def was_trained_on(card: ModelCard, marks: Sequence[str]) -> bool | None:
-    """Return whether a model, or one that it was fine-tuned from, was trained on any slice of a scan.
+    """Return whether a model, or one of its base models, was trained on any slice of a scan.
 
     Args:
         card: The model's card.
-        marks: Those of the slices of the scan.
+        marks: Marks of the slices of the scan.
 
     Returns:
-        None if the card does not tell, or cannot tell such small slices apart.
+        None if the card does not say, or cannot distinguish such small slices.
     """
     shown = {mark for mark in marks if mark}
     for training in card.trained_on:

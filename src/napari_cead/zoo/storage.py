@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 IN_CACHE = 8
-"""Slices at a time of a U-Net on a processor."""
+"""Batch size of a U-Net on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Detector:
         name: Name of the model.
         card: Its card.
         module: The network in evaluation mode, float32, on the device.
-        device: Where it computes.
-        folder: Where it came from.
+        device: The device it runs on.
+        folder: The folder it was loaded from.
         statistics: Maps (S, S) of healthy statistics, float32, on the device.
     """
 
@@ -60,10 +60,10 @@ class Detector:
         return self.card.sha256
 
     def reconstruct(self, batch: Tensor) -> Tensor:
-        """Return what the network makes of a batch of slices; deterministic (a VAE decodes its mean).
+        """Return the reconstruction of a batch of slices; deterministic (a VAE decodes its mean).
 
-        If the card says ``mirror_average``, it is the mean over the slices and their mirror images. A denoiser is
-        taught inside the brain alone: elsewhere its reconstruction is 0, as the slice is.
+        If the card says ``mirror_average``, it is the mean over the slices and their mirror images. A denoiser learns
+        only inside the brain: elsewhere its reconstruction is 0, as the slice is.
 
         Args:
             batch: (N, 1, S, S), intensities in [0, 1], on any device.
@@ -77,13 +77,13 @@ class Detector:
         return self.repair(batch)[0]
 
     def repair(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return what :meth:`reconstruct` does, and where the network sees a lesion, of one pass.
+        """Return the result of :meth:`reconstruct`, and the lesion probability, from one pass.
 
         Args:
             batch: (N, 1, S, S), intensities in [0, 1], on any device.
 
         Returns:
-            Twice (N, 1, S, S) float32 on the detector's device: the reconstruction, and the probability from 0 to 1
+            Both (N, 1, S, S) float32 on the detector's device: the reconstruction, and the probability from 0 to 1
             that a pixel belongs to a lesion, 0 outside the brain; None for a network without such a head.
 
         Raises:
@@ -92,7 +92,7 @@ class Detector:
         import torch
 
         with torch.no_grad(), _repeatable(self.device):
-            # On a processor few slices at a time stay in its caches: a seventh faster for a U-Net.
+            # On a CPU small batches stay in its caches: a seventh faster for a U-Net.
             few = self.device.type == "cpu" and self.card.spec.denoising
             made = [
                 repaired(self.module, part.to(self.device, torch.float32), self.card)
@@ -102,7 +102,7 @@ class Detector:
         return torch.cat([part for part, _ in made]), torch.cat(lesions) if lesions else None
 
     def kl_gradient(self, batch: Tensor) -> Tensor:
-        """Return how strongly each pixel draws the posterior away from the standard normal: |d KL / d x|.
+        """Return how strongly each pixel pulls the posterior away from the standard normal: |d KL / d x|.
 
         The KL divergence of a slice is summed over the latent dimensions, as in Zimmerer et al. 2018,
         *Context-encoding Variational Autoencoder for Unsupervised Anomaly Detection*. Deterministic: nothing is
@@ -133,7 +133,7 @@ class Detector:
         return gradient.abs()
 
     def on(self, device: str | torch.device) -> Detector:
-        """Return the same model on another device; this one stays as it is.
+        """Return the same model on another device; this one stays unchanged.
 
         Args:
             device: See :func:`~napari_cead.devices.pick_device`.
@@ -144,7 +144,7 @@ class Detector:
         import torch
 
         place = pick_device(device)
-        # Filled from outside, not copied where it is: there may be no memory left there for a second one.
+        # Filled from outside, not copied in place: there may be no memory left for a second one.
         module = skeleton(self.card).to_empty(device=place).eval().requires_grad_(False)
         with torch.no_grad():
             weights = self.module.state_dict()
@@ -155,7 +155,7 @@ class Detector:
 
 
 def repaired(network: nn.Module, images: Tensor, card: ModelCard) -> tuple[Tensor, Tensor | None]:
-    """Return what a network makes of images (N, 1, S, S), as its card says; see :meth:`Detector.repair`."""
+    """Return a network's output for images (N, 1, S, S), as its card says; see :meth:`Detector.repair`."""
     made, lesion = _once(network, images)
     if card.mirror_average:
         other, seen = _once(network, images.flip(-1))
@@ -182,7 +182,7 @@ def save_model(
     half: bool = False,
     statistics: Mapping[str, Tensor] | None = None,
 ) -> Path:
-    """Write a model folder; a reader sees the old one or the new one, never half of one.
+    """Write a model folder; a reader sees the old one or the new one, never a mixture.
 
     Args:
         module: The network of the card's spec.
@@ -196,7 +196,7 @@ def save_model(
 
     Raises:
         ModelError: If the weights do not fit the card's spec, or are not finite.
-        OutputError: If the folder cannot be written, or holds something other than a model.
+        OutputError: If the folder cannot be written, or holds anything but a model.
     """
     import torch
     from safetensors import SafetensorError
@@ -264,7 +264,7 @@ def load_folder(folder: Path, name: str, device: str | torch.device = "auto") ->
 
     Args:
         folder: The model folder.
-        name: What to call the detector.
+        name: The name for the detector.
         device: See :func:`~napari_cead.devices.pick_device`.
 
     Raises:
@@ -279,7 +279,7 @@ def load_folder(folder: Path, name: str, device: str | torch.device = "auto") ->
     file = find_weights(folder)
     module = skeleton(card).to_empty(device=place).eval().requires_grad_(False)
     try:
-        # Copied out one by one: a tensor that stays mapped to the file would keep it from being replaced.
+        # Copied one by one: a tensor that stays mapped to the file would prevent its replacement.
         with safe_open(file, framework="pt", device="cpu") as stored:
             for key, tensor in module.state_dict().items():
                 tensor.copy_(stored.get_tensor(key))
@@ -295,7 +295,7 @@ def load_folder(folder: Path, name: str, device: str | torch.device = "auto") ->
 
 
 def _laid_out(module: nn.Module, place: torch.device) -> nn.Module:
-    """Return a network with its weights in the order in memory that is fast on its device."""
+    """Return a network with its weights in the memory layout that is fast on its device."""
     import torch
 
     if place.type == "mps":  # not reliable on Apple's GPUs
@@ -306,7 +306,7 @@ def _laid_out(module: nn.Module, place: torch.device) -> nn.Module:
 
 @contextmanager
 def _repeatable(device: torch.device) -> Iterator[None]:
-    """Make CUDA's convolutions give the same bits each time, transposed and backward ones too."""
+    """Make CUDA's convolutions repeatable bit for bit, including transposed and backward ones."""
     import torch
 
     cudnn = torch.backends.cudnn
@@ -332,11 +332,11 @@ def copy_model(
     Args:
         source: The model folder.
         target: The folder to write.
-        name: A new name for the copy's card; None: the same.
-        change: Makes the copy's card from the source's; None: the same.
+        name: A new name for the copy's card; None keeps it.
+        change: Makes the copy's card from the source's; None keeps it.
 
     Raises:
-        ModelError: If the source is not a whole model.
+        ModelError: If the source is not a complete model.
         OutputError: If the target cannot be written.
     """
     card = check_model(source)
@@ -359,14 +359,14 @@ def skeleton(card: ModelCard) -> nn.Module:
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``folder``; on success it takes its place, on failure it is removed.
+    """Yield a temporary folder beside ``folder``; on success it replaces it, on failure it is removed.
 
     Raises:
-        OutputError: If it cannot be written, or ``folder`` holds something other than a model.
+        OutputError: If it cannot be written, or ``folder`` holds anything but a model.
     """
     temporary: Path | None = None
     try:
-        target = folder.resolve()  # behind a link: what it points at is replaced, not the link
+        target = folder.resolve()  # for a link, replace its target, not the link
         make_folder(target.parent)
         if target.exists() and not _replaceable(target):
             raise OutputError(
@@ -378,7 +378,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         yield temporary
         mask = os.umask(0)
         os.umask(mask)
-        for path in (temporary, *temporary.iterdir()):  # made private; give them the usual permissions
+        for path in (temporary, *temporary.iterdir()):  # created private; give them the usual permissions
             path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
         _swap(temporary, target)
     except OSError as error:
@@ -398,7 +398,7 @@ def _replaceable(folder: Path) -> bool:
 
 
 def _swap(new: Path, target: Path) -> None:
-    """Put ``new`` in the place of ``target``; a folder that is not empty cannot be replaced in one step."""
+    """Replace ``target`` by ``new``; a folder that is not empty cannot be replaced in one step."""
     if not target.exists():
         new.rename(target)
         return

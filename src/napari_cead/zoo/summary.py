@@ -1,7 +1,7 @@
-"""What the summary of a training on a model's card is made of, and which of it is private.
+"""The fields of a training summary on a model's card, and their privacy.
 
-The fields describe what `evaluation.finishing` and `evaluation.calibration` write. A card keeps its summary as it is
-read; these classes say what of it an export may hold: see `privacy`.
+The fields describe the output of `evaluation.finishing` and `evaluation.calibration`. A card keeps its summary as it
+was read; these classes define which parts an export may hold: see `privacy`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ PACKAGES = (
     *("napari-cead", "torch", "numpy", "scipy", "opencv-python-headless", "nibabel", "SimpleITK"),
     *("pydicom", "pynrrd"),
 )
-"""Packages whose versions a result depends on."""
+"""Packages whose versions influence a result."""
 
 
 @dataclass(frozen=True)
 class Privacy:
-    """What a field says of itself: whether it may name people, places or machines."""
+    """A field's declaration whether it may name people, places or machines."""
 
     private: bool
 
@@ -54,7 +54,7 @@ class Curve(Saved):
 
 
 class CalibrationFigures(Saved):
-    """What a calibration found. The names of scores are those on the card."""
+    """The results of a calibration. The names of scores are those on the card."""
 
     grid: Annotated[str, PUBLIC] = ""
     validation_patients: int = 0
@@ -69,7 +69,7 @@ class CalibrationFigures(Saved):
 
 
 class Summary(Saved):
-    """What a card says of a training beside its settings."""
+    """A card's summary of a training, apart from the settings."""
 
     patients: int = 0
     slices: int = 0
@@ -90,5 +90,5 @@ class Summary(Saved):
 
 
 def privacy_of(field: Any) -> Privacy | None:
-    """Return what a field of a pydantic model says of itself; None if nothing."""
+    """Return the privacy that a field of a pydantic model declares; None if it declares nothing."""
     return next((mark for mark in field.metadata if isinstance(mark, Privacy)), None)

@@ -1,6 +1,6 @@
-"""Checking a weights file before any of it is loaded.
+"""Check a weights file before loading any of it.
 
-A safetensors file is eight bytes with the length of a JSON header, the header (name, type, shape and place of each
+A safetensors file is eight bytes with the length of a JSON header, the header (name, type, shape and offsets of each
 tensor), then the numbers: all of it can be checked against the architecture without allocating a tensor.
 """
 
@@ -27,7 +27,7 @@ PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin")
 _ITEM_SIZE = {"F32": 4, "F16": 2}
 _CODE = {"float32": "F32", "float16": "F16"}
 LONGEST_HEADER = 16 << 20
-"""Most bytes that the header of a weights file may have."""
+"""Largest size of the header of a weights file, in bytes."""
 
 _AGAIN = "install or save the model again"
 
@@ -78,7 +78,7 @@ def expected_layout(card: ModelCard, skeleton: nn.Module) -> Layout:
 
 
 def layout_size(layout: Layout) -> int:
-    """Return how many bytes the tensors of a layout take, without the header."""
+    """Return the number of bytes of a layout's tensors, without the header."""
     return sum(_ITEM_SIZE[code] * math.prod(shape) for code, shape in layout.values())
 
 
@@ -92,7 +92,7 @@ def check_header(file: Path, layout: Layout) -> None:
     for name in (*layout, *found):
         if name not in found:
             raise ModelDamagedError(
-                f"the tensor {name} that the card's spec asks for is missing", file=file, mend=_AGAIN
+                f"the tensor {name} of the card's spec is missing", file=file, mend=_AGAIN
             )
         if name not in layout:
             raise ModelDamagedError(
@@ -101,7 +101,7 @@ def check_header(file: Path, layout: Layout) -> None:
         if found[name] != layout[name]:
             (code, shape), (wanted_code, wanted_shape) = found[name], layout[name]
             raise ModelDamagedError(
-                f"the tensor {name} is {code} {shape}, the card's spec asks for {wanted_code} {wanted_shape}",
+                f"the tensor {name} is {code} {shape}, but the card's spec needs {wanted_code} {wanted_shape}",
                 file=file,
                 mend=_AGAIN,
             )
@@ -113,19 +113,19 @@ def check_header(file: Path, layout: Layout) -> None:
 
 
 def check_whole(file: Path) -> None:
-    """Check that a safetensors file is as long as its header says; quick, and without knowing the architecture.
+    """Check that a safetensors file is as long as its header says; fast, and independent of the architecture.
 
     Raises:
         ModelError: If it is not.
     """
     found, length = _read_header(file)
     if all(code in _ITEM_SIZE for code, _ in found.values()) and layout_size(found) != length:
-        raise ModelDamagedError("this is not a whole safetensors file", file=file, mend=_AGAIN)
+        raise ModelDamagedError("this is not a valid safetensors file", file=file, mend=_AGAIN)
 
 
 def _read_header(file: Path) -> tuple[dict[str, tuple[str, tuple[int, ...]]], int]:
     """Return the layout of a file, and the number of bytes after the header."""
-    broken = ModelDamagedError("this is not a whole safetensors file", file=file, mend=_AGAIN)
+    broken = ModelDamagedError("this is not a valid safetensors file", file=file, mend=_AGAIN)
     try:
         total = file.stat().st_size
         with file.open("rb") as stream:

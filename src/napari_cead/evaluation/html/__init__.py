@@ -1,4 +1,4 @@
-"""The page of an evaluation that a person would rather look at than read."""
+"""The visual report of an evaluation, ``report.html``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Charts as SVG in data URIs: points with intervals, a strip of patients, curves over the threshold.
 
-Every chart is narrow enough for a phone and stands beside others on a wide screen. They are drawn without pyplot, so
-that nothing of a running program's figures, settings or display is touched.
+Every chart is narrow enough for a phone and fits beside others on a wide screen. They are drawn without pyplot, so that
+the running program's figures, settings and display stay untouched.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from ..results import Curve
 
-# Okabe and Ito's palette: told apart by colour-blind people as well.
+# Okabe and Ito's palette, suitable for colour-blind readers.
 MODEL_COLOR = "#0072b2"
 BASELINE_COLOR = "#d55e00"
 INK, FAINT, GRID = "#333333", "#777777", "#e4e4e4"
@@ -36,7 +36,7 @@ WIDTH = 400
 
 _SMALL = 300
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'DejaVu Sans', Arial, sans-serif"
-_LETTER = 6.3  # width in pixels of a letter of a label, generously: the reader's font is not known here
+_LETTER = 6.3  # width in pixels of a letter of a label, generous: the reader's font is unknown
 _LONGEST = 24  # letters of a label
 
 _MARKS = {"healthy-quantile": "s", "validation": "^", "oracle": "o"}
@@ -44,11 +44,11 @@ _MARKS = {"healthy-quantile": "s", "validation": "^", "oracle": "o"}
 
 @dataclass(frozen=True)
 class Chart:
-    """A picture that an ``<img>`` shows.
+    """A picture for an ``<img>``.
 
     Attributes:
         uri: Data URI.
-        alt: What it shows, for those who cannot see it.
+        alt: Description for those who cannot see it.
         width: Natural width in CSS pixels.
         height: Natural height in CSS pixels.
     """
@@ -65,10 +65,10 @@ class Line:
 
     Attributes:
         label: Name of the model.
-        detail: What tells it from other lines of the same name; may be empty.
-        values: One value, or one for each patient; NaN is not drawn.
-        interval: Of the one value.
-        baseline: Whether it is a free baseline.
+        detail: Distinguishes it from other lines of the same name; may be empty.
+        values: One value, or one per patient; NaN is not drawn.
+        interval: Interval of the single value.
+        baseline: Whether it is a baseline without a network.
     """
 
     label: str
@@ -90,10 +90,10 @@ def point_chart(
 
     Args:
         lines: From top to bottom.
-        title: What the values are.
+        title: Title of the values.
         limits: Range of the axis.
-        reference: Where to draw a line to compare with.
-        hollow: Whether the points are open, which stands for optimistic figures.
+        reference: Position of a line to compare with.
+        hollow: Whether the points are open, which marks optimistic figures.
     """
     with _drawing():
         figure, axes = _lines(lines, title, limits)
@@ -130,7 +130,7 @@ def strip_chart(lines: Sequence[Line], title: str) -> Chart:
 
     Args:
         lines: From top to bottom.
-        title: What the values are.
+        title: Title of the values.
     """
     with _drawing():
         figure, axes = _lines(lines, title, (0.0, 1.0), step=32)
@@ -163,9 +163,9 @@ def pair_chart(pairs: Sequence[tuple[float, float]], across: str, up: str) -> Ch
     """Draw a point for each patient under two models.
 
     Args:
-        pairs: Dice under the one and under the other; a pair with NaN is not drawn.
-        across: Name of the one, along x.
-        up: Name of the other, along y.
+        pairs: Dice under the first and the second model; a pair with NaN is not drawn.
+        across: Name of the first, along x.
+        up: Name of the second, along y.
     """
     with _drawing():
         figure, axes = _blank(WIDTH, 372, left=76, right=24, top=30, bottom=42)
@@ -185,9 +185,9 @@ def curve_chart(curve: Curve, chosen: Mapping[str, float], top: float, detail: s
 
     Args:
         curve: The curve.
-        chosen: Threshold by rule that chose it.
-        top: Upper end of the Dice axis, the same in all charts that stand side by side.
-        detail: What tells it from other curves of the same model.
+        chosen: Threshold by the rule that chose it.
+        top: Upper end of the Dice axis, the same in all charts side by side.
+        detail: Distinguishes it from other curves of the same model.
     """
     with _drawing():
         figure, axes = _blank(_SMALL, 200, left=38, right=10, top=40 if detail else 26, bottom=36)
@@ -227,7 +227,7 @@ def curve_chart(curve: Curve, chosen: Mapping[str, float], top: float, detail: s
 
 
 def _right_end(curve: Curve, chosen: Mapping[str, float]) -> float:
-    """Return where the curves have come down to almost nothing: a residual seldom reaches far."""
+    """Return the threshold at which the curves have fallen to almost nothing: a residual seldom reaches far."""
     end = max(chosen.values(), default=0.0) * 1.15
     for places, values in (
         (curve.thresholds, curve.raw_dice_pooled),
@@ -241,7 +241,7 @@ def _right_end(curve: Curve, chosen: Mapping[str, float]) -> float:
 
 @contextmanager
 def _drawing() -> Iterator[None]:
-    """Set what only matplotlib's settings can say, for as long as one chart is drawn."""
+    """Set options that only matplotlib's settings offer, while one chart is drawn."""
     from matplotlib import rc_context
 
     settings: dict[Any, Any] = {
@@ -262,7 +262,7 @@ def _drawing() -> Iterator[None]:
         "ytick.labelcolor": INK,
     }
     with rc_context(settings), warnings.catch_warnings():
-        # Names may be in any script: the reader's browser has the letters, if matplotlib's font has not.
+        # Names may be in any script: the reader's browser has the letters even if matplotlib's font does not.
         warnings.filterwarnings("ignore", message="Glyph")
         yield
 
@@ -270,7 +270,7 @@ def _drawing() -> Iterator[None]:
 def _blank(
     width: int, height: int, *, left: float, right: float, top: float, bottom: float
 ) -> tuple[Figure, Axes]:
-    """Return an empty figure of so many pixels with margins in pixels."""
+    """Return an empty figure of the given size with margins, in pixels."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width / 72, height / 72), dpi=72)
@@ -327,7 +327,7 @@ def _heading(axes: Axes, name: str, detail: str) -> None:
 
 
 def _apart(number: int) -> Any:
-    """Return shifts across a line that keep its points apart, the same every time (golden ratio, R. van der Corput)."""
+    """Return shifts across a line that separate its points, the same every time (golden ratio, R. van der Corput)."""
     return ((np.arange(number) * 0.6180339887498949) % 1 - 0.5) * 0.56
 
 
@@ -353,7 +353,7 @@ def _svg(figure: Figure, alt: str) -> Chart:
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = stream.getvalue()
-    text = text[text.index("<svg") :]  # without the declaration that names a document type elsewhere
+    text = text[text.index("<svg") :]  # without the declaration, which refers to an external document type
     text = re.sub(r"font-family: [^;\"]*", f"font-family: {_FONT}", text)
     text = re.sub(r"\n *", " ", text)
     width, height = (round(inches * 72) for inches in figure.get_size_inches())

@@ -1,4 +1,4 @@
-"""``report.html``: one page with everything in it, that asks nothing of the network."""
+"""``report.html``: one self-contained page that needs no network."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("lesion precision", "share of all detections (connected components) that touch a lesion"),
     ("lesion F1", "harmonic mean of lesion sensitivity and lesion precision"),
     ("FP / patient", "false positives: detections without a lesion voxel, mean over patients"),
-    ("precision", "share of the detected voxels that is lesion, all patients together"),
-    ("recall", "share of the lesion voxels that is detected, all patients together"),
+    ("precision", "share of the detected voxels that are lesion, all patients together"),
+    ("recall", "share of the lesion voxels that are detected, all patients together"),
     (
         "HD95 (mm)",
         "95th percentile Hausdorff distance between the surfaces of the two masks, mean over the patients with both "
-        "lesion and detection; their number stands below",
+        "lesion and detection; their number is shown below",
     ),
     ("detected (mL)", "volume of the detected mask, mean over patients"),
     (
         "FP mL, healthy",
-        "volume of the detected mask in patients without lesion, all of it false, mean over these patients, whose "
-        "number stands below",
+        "volume of the detected mask in patients without lesion, all of it false, mean over these patients; their "
+        "number is shown below",
     ),
     (
         "AUROC",
@@ -49,16 +49,16 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     (
         "FROC",
         "mean of the share of the lesions found at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives per patient, before "
-        "post-processing; the seven are in a table of their own",
+        "post-processing; a separate table shows the seven",
     ),
 )
-"""Columns of the table beside the averages, with what they mean."""
+"""Columns of the table beside the averages, with their meaning."""
 
 AVERAGE_NAMES = {
     "dice_patient": "mean over patients of the Dice of the whole volume; patients with neither lesion nor detection "
     "are left out",
     "dice_pooled": "one Dice of all voxels of all patients",
-    "dice_lesion_slices": "mean over the slices that hold lesion",
+    "dice_lesion_slices": "mean over the slices with lesion",
     "dice_all_slices": "mean over all slices with brain, where a slice with neither lesion nor detection counts 1: a "
     "detector that finds nothing scores high here",
 }
@@ -68,15 +68,15 @@ RULE_NAMES = {
     "post-processing.",
     "healthy-quantile": "The threshold that leaves {share} of the healthy brain voxels of the validation patients "
     "above it; needs no lesion masks.",
-    "oracle": "Optimistic: the settings were chosen on the very patients that are reported, among all that were tried "
-    "and all that the other rules chose. A bound on their dice_patient (and on no other figure), not a result.",
-    "none": "No rule was asked for.",
+    "oracle": "Optimistic: the reported patients themselves chose the settings, among all that were tried and all "
+    "choices of the other rules. A bound on their dice_patient (and on no other figure), not a result.",
+    "none": "No rule was requested.",
 }
 
 
 @dataclass(frozen=True)
 class _RulePanel:
-    """What the page shows under one rule."""
+    """The part of the page for one rule."""
 
     name: str
     about: str
@@ -92,7 +92,7 @@ class _RulePanel:
 
 @dataclass(frozen=True)
 class _Picture:
-    """One slice with what is said about it."""
+    """One slice with its caption."""
 
     kind: str
     patient: str
@@ -114,7 +114,7 @@ class _Album:
 
 
 def html_report(evaluation: Evaluation) -> str:
-    """Return an evaluation as one HTML page; pictures and style are inside it, and it runs no script.
+    """Return an evaluation as one HTML page with embedded pictures and style, and without scripts.
 
     Args:
         evaluation: From ``evaluate``.
@@ -126,7 +126,7 @@ def html_report(evaluation: Evaluation) -> str:
         import matplotlib  # noqa: F401  # the charts need it: better now than halfway
         from jinja2 import Environment, StrictUndefined
 
-    # Everything is escaped: names of patients and models are whatever somebody typed.
+    # Everything is escaped: names of patients and models may be any text.
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -135,7 +135,7 @@ def html_report(evaluation: Evaluation) -> str:
 
 
 def _values(evaluation: Evaluation) -> dict[str, Any]:
-    """Return what the template speaks of."""
+    """Return the values for the template."""
     labels = Labels(evaluation)
     rule = headline_rule(labels)
     stops = color_stops()
@@ -172,7 +172,7 @@ def _values(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _methods(evaluation: Evaluation, labels: Labels) -> list[tuple[str, str]]:
-    """Return what each baseline does, by its name and, where it has several, its score."""
+    """Return the method of each baseline, by its name and, if it has several, its score."""
     found = {
         " · ".join(part for part in (row.model, labels.detail(row.model, row.score, "")) if part): row.method
         for row in evaluation.rows
@@ -196,9 +196,9 @@ def _froc(evaluation: Evaluation, labels: Labels) -> list[tuple[str, str, bool, 
 
 
 def _share_above(quantile: float | None) -> str:
-    """Return in words which share rule `healthy-quantile` leaves above a threshold."""
+    """Return in words the share that rule `healthy-quantile` leaves above a threshold."""
     if quantile is None:
-        return f"{1 - QUANTILE:.3g} (of denoisers {1 - QUANTILE_OF_DENOISERS:.3g})"
+        return f"{1 - QUANTILE:.3g} (for denoisers {1 - QUANTILE_OF_DENOISERS:.3g})"
     return f"{1 - quantile:.3g}"
 
 
@@ -249,7 +249,7 @@ def _patient_charts(labels: Labels, rows: Sequence[Row], rule: str) -> list[Char
 
 
 def _size_charts(labels: Labels, rows: Sequence[Row], optimistic: bool) -> list[Chart]:
-    """Return one chart for each size of lesions that there are."""
+    """Return one chart for each lesion size that occurs."""
     charts = []
     sizes = {stratum.label: stratum.lesions for row in rows for stratum in row.strata if stratum.lesions}
     order = {stratum.label: stratum.low_mm for row in rows for stratum in row.strata}
@@ -266,7 +266,7 @@ def _size_charts(labels: Labels, rows: Sequence[Row], optimistic: bool) -> list[
 
 
 def _twin_charts(evaluation: Evaluation, labels: Labels, rule: str, optimistic: bool) -> list[Chart]:
-    """Return one chart for each average that twins are compared by, all of one scale."""
+    """Return one chart for each average that twins are compared by, all on one scale."""
     twins = [item for item in evaluation.twins if item.rule == rule]
     ends = [abs(end) for item in twins for end in (item.difference, *(item.interval or ()))]
     far = max((end for end in ends if math.isfinite(end)), default=0.0)

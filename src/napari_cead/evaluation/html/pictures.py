@@ -14,7 +14,7 @@ from skimage.measure import find_contours
 
 from ..results import SlicePicture
 
-# Those of the layers in napari: Okabe and Ito's, told apart by colour-blind people as well.
+# The colours of the layers in napari: Okabe and Ito's, suitable for colour-blind readers.
 REFERENCE_COLOR = "#56b4e9"
 DETECTED_COLOR = "#e69f00"
 
@@ -24,7 +24,7 @@ _MARGIN = 6  # pixels around the brain
 
 @dataclass(frozen=True)
 class Panels:
-    """What the panels of one slice are drawn from, cut to the brain.
+    """The content of the panels of one slice, cropped to the brain.
 
     Attributes:
         width: Pixels along x.
@@ -46,7 +46,7 @@ class Panels:
 
 
 def panels(picture: SlicePicture) -> Panels:
-    """Return the panels of a slice; grey levels and the anomaly map are shown from 0 to 1, never stretched."""
+    """Return the panels of a slice; grey levels and the anomaly map range from 0 to 1, never stretched."""
     box = _brain_box([picture.input, picture.reference, picture.mask])
     height, width = (side.stop - side.start for side in box)
     return Panels(
@@ -63,7 +63,7 @@ def panels(picture: SlicePicture) -> Panels:
 def outline(mask: NDArray[np.bool_]) -> str:
     """Return the outline of a mask (Y, X) as the path of an SVG, one unit for each pixel; holes are left out."""
     paths = []
-    # With a margin, so that what touches the edge is closed as well; a pixel's middle is at half a unit.
+    # With a margin, so that outlines at the edge are closed as well; a pixel's centre is at half a unit.
     for points in find_contours(np.pad(mask, 1).astype(np.float32), 0.5):
         corners = (f"{x - 0.5:.4g} {y - 0.5:.4g}" for y, x in points[:-1])
         paths.append("M" + "L".join(corners) + "Z")

@@ -17,7 +17,7 @@ from .charts import Line
 UNDEFINED = "–"
 
 AVERAGES = ("dice_patient", "dice_pooled", "dice_lesion_slices", "dice_all_slices")
-"""The averages of Dice in the order in which they are shown: the one that models are compared by first."""
+"""The averages of Dice in display order: the one for comparing models first."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Figure:
     """One figure of a table.
 
     Attributes:
-        text: The figure, ``–`` where it is undefined.
-        below: What stands small below it: its interval, or the number of patients it is over.
+        text: The figure, ``–`` if it is undefined.
+        below: The small text below it: its interval, or its number of patients.
         best: Whether it is the best of its column.
     """
 
@@ -40,16 +40,16 @@ class TableRow:
     """One row of a table.
 
     Attributes:
-        model: Name of the model, empty where the row above is of the same one.
+        model: Name of the model, empty if the row above has the same one.
         detail: Score and sequence.
-        baseline: Whether it is a free baseline.
-        optimistic: Whether its settings were chosen on the patients that are reported.
-        seen: How many of the reported patients the model was trained on; empty if none.
+        baseline: Whether it is a baseline without a network.
+        optimistic: Whether the reported patients themselves chose its settings.
+        seen: Number of the reported patients that the model was trained on; empty if none.
         first: Whether it is the first row of its model.
         paper: Dice of the paper for this architecture.
         averages: The averages of Dice, in the order of `AVERAGES`.
         figures: The other figures.
-        threshold: Threshold with what it was chosen on.
+        threshold: Threshold with the data that chose it.
     """
 
     model: str
@@ -65,7 +65,7 @@ class TableRow:
 
 
 class Labels:
-    """How the rows of an evaluation are called, and which of them belong together.
+    """Names and grouping of the rows of an evaluation.
 
     Args:
         evaluation: The evaluation.
@@ -78,7 +78,7 @@ class Labels:
         self.choosers = evaluation.choosers
 
     def baseline(self, row: Row) -> bool:
-        """Whether a row is a free baseline."""
+        """Whether a row is a baseline without a network."""
         return row.model not in self._architectures
 
     def paper(self, row: Row) -> float | None:
@@ -86,13 +86,13 @@ class Labels:
         return PAPER_DICE.get(self._architectures.get(row.model, ""))
 
     def detail(self, model: str, score: str | None, sequence: str) -> str:
-        """Return what tells a row from others of the same model: its score, and its sequence if there are several."""
+        """Return the detail that identifies a row of a model: its score, and its sequence if there are several."""
         several = len(self.sequences) > 1 and model != NOTHING
         of_model = score if model in self._architectures or score != INTENSITY else None
         return " · ".join(part for part in (of_model, sequence if several else None) if part)
 
     def chart_detail(self, model: str, score: str | None, sequence: str) -> str:
-        """Return what tells a row from others in a chart, where a score that all models share is left out."""
+        """Return the detail that identifies a row in a chart; a score shared by all models is left out."""
         scores = {row.score for row in self._rows if not self.baseline(row)}
         return self.detail(model, score if len(scores) > 1 else None, sequence)
 
@@ -102,7 +102,7 @@ class Labels:
         return Line(row.model, detail, values, interval, self.baseline(row))
 
     def rules(self) -> tuple[str, ...]:
-        """Return the rules that rows have, in their own order."""
+        """Return the rules of the rows, in their fixed order."""
         return tuple(rule for rule in RULES if any(row.rule == rule for row in self._rows)) or ("none",)
 
     def best_baseline(self, rule: str, sequence: str) -> Row | None:
@@ -123,8 +123,8 @@ class Labels:
 
 
 def table_rows(labels: Labels, rows: Sequence[Row]) -> list[TableRow]:
-    """Return rows as they stand in a table."""
-    # Not the best of dice_all_slices: there, finding nothing is hard to beat.
+    """Return rows as rows of a table."""
+    # No best dice_all_slices: there, finding nothing is hard to beat.
     best = {name: _best(rows, name) if name != "dice_all_slices" else math.nan for name in AVERAGES}
     found: list[TableRow] = []
     above = None
@@ -153,12 +153,12 @@ def value_of(row: Row, average: str) -> float:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Return a figure for a reader."""
+    """Return a figure as text."""
     return UNDEFINED if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
 def span(interval: Interval | None) -> str:
-    """Return an interval for a reader; empty without one."""
+    """Return an interval as text; empty without one."""
     return "" if interval is None else f"{interval[0]:.3f}–{interval[1]:.3f}"
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation found, in sentences that stand above everything else."""
+"""The summary of an evaluation, in sentences at the top of the page."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ AVERAGE = "dice_patient"
 
 
 def headline_rule(labels: Labels) -> str:
-    """Return the rule that the summary speaks of and the page opens with: the first that gave any model a figure.
+    """Return the rule of the summary, which the page opens with: the first that gave any model a figure.
 
-    That is `validation` only where enough patients chose: see :func:`~napari_cead.evaluation.rules.rule_order`.
+    That is `validation` only if enough patients chose: see :func:`~napari_cead.evaluation.rules.rule_order`.
     """
     rules = labels.rules()
     for rule in sorted(rules, key=(*rule_order(labels.choosers), "none").index):
@@ -52,8 +52,8 @@ def _of_sequence(evaluation: Evaluation, labels: Labels, rule: str, sequence: st
     on = f" on {sequence}" if len(labels.sequences) > 1 else ""
     if any(row.patients for row in rows) and not any(row.lesion_patients for row in rows):
         return (
-            f"No reported patient{on} has a lesion, so that there is no Dice to compare by: it is 0 where anything is "
-            "marked and undefined elsewhere. Compare by FP mL, healthy."
+            f"No reported patient{on} has a lesion, so there is no Dice to compare by: it is 0 if anything is marked "
+            "and undefined otherwise. Compare by FP mL, healthy."
         )
     best = best_row(labels, rule, sequence)
     if best is None:
@@ -77,7 +77,7 @@ def _of_sequence(evaluation: Evaluation, labels: Labels, rule: str, sequence: st
 
 
 def _difference(evaluation: Evaluation, best: Row, raw: Row) -> str:
-    """Return how much a model is ahead of the best baseline, over the patients that both have."""
+    """Return a model's lead over the best baseline, over the patients that both have."""
     other = {patient.name: patient.counts for patient in raw.patients}
     shared = [patient for patient in best.patients if patient.name in other]
     first = [patient.counts for patient in shared]
@@ -110,7 +110,7 @@ def _with_interval(row: Row) -> str:
 
 
 def tiles(evaluation: Evaluation, rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """Return the numbers that say how large the evaluation is, each with what it counts."""
+    """Return the numbers for the size of the evaluation, each with its label."""
     reported = max((row.averages.patients for row in rows if row.averages), default=0)
     lesions = max((sum(patient.lesions for patient in row.patients) for row in rows), default=0)
     return [
