@@ -57,9 +57,7 @@ def train(
     context: typer.Context,
     model: Annotated[
         str,
-        typer.Argument(
-            help="One of the paper's eight designs, dae or ce-unet; several with commas, or all (the paper's)."
-        ),
+        typer.Argument(help="One of {designs}; several with commas, or all (the paper's eight)."),
     ],
     data: Annotated[
         Path,
@@ -72,7 +70,7 @@ def train(
     preset: Annotated[
         PresetName | None,
         typer.Option(
-            help="paper: its settings (of dae and ce-unet: full size) and, at the end, its evaluation; small: the "
+            help="paper: its settings (of those with a recipe: full size) and, at the end, its evaluation; small: the "
             "recipe of the eight bundled designs."
         ),
     ] = None,
@@ -84,16 +82,18 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Of everything random; 0 if left out.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the slices; 200 if left out.")] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Slices per update; 64 if left out (dae: 16, ce-unet: 8).")
+        int | None, typer.Option(help="Slices per update; 64 if left out{but:batch_size}.")
     ] = None,
     lr: Annotated[
         float | None,
         typer.Option(
-            help="Learning rate; 1e-4 if left out (dae: 1e-3, ce-unet: 1.5e-3), a fifth of it with --init-from."
+            help="Learning rate; 1e-4 if left out{but:learning_rate}, a fifth of it with --init-from."
         ),
     ] = None,
     schedule: Annotated[str | None, typer.Option(help="constant, linear or one-cycle.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adam (the paper) or adamw (dae, ce-unet).")] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help="adam or adamw; adam if left out{but:optimizer}.")
+    ] = None,
     augment: Annotated[
         bool | None,
         typer.Option(
@@ -104,41 +104,50 @@ def train(
     corruption: Annotated[
         str | None,
         typer.Option(
-            help="What ce- models (squares), dae (coarse) and ce-unet (lesions of all sizes) learn to undo if this is "
-            "left out; or squares, gaussian, coarse, smooth, patches, lesions, realistic, or a JSON file."
+            help="What {of:corruption} learn to undo: {corruptions}, or a JSON file; squares if left "
+            "out{but:corruption}."
         ),
     ] = None,
-    loss: Annotated[str | None, typer.Option(help="Of dae and ce-unet: absolute or squared.")] = None,
+    loss: Annotated[
+        str | None, typer.Option(help="Of {of:loss}: absolute or squared; squared if left out{but:loss}.")
+    ] = None,
     bright_limit: Annotated[
         float | None,
-        typer.Option(help="Of dae and ce-unet: brighter spots than so many times the tissue do not count."),
+        typer.Option(help="Of {of:bright_limit}: brighter spots than so many times the tissue do not count."),
     ] = None,
     emphasis: Annotated[
         float | None,
-        typer.Option(help="Of dae and ce-unet: weight of corrupted pixels; 1 (ce-unet: 5) if left out."),
+        typer.Option(help="Of {of:emphasis}: weight of corrupted pixels; 1{but:emphasis} if left out."),
     ] = None,
     small_emphasis: Annotated[
         float | None,
         typer.Option(
-            help="Of dae and ce-unet: largest further weight of small corruptions; 1 (ce-unet: 5) if left out."
+            help="Of {of:small_emphasis}: largest further weight of small corruptions; 1{but:small_emphasis} if "
+            "left out."
         ),
     ] = None,
     lesion_weight: Annotated[
         float | None,
-        typer.Option(help="Of ce-unet: weight of where lesions are beside the repair; 0.1 if left out."),
+        typer.Option(
+            help="Of {of:lesion_weight}: weight of where lesions are beside the repair; 1{but:lesion_weight} if "
+            "left out."
+        ),
     ] = None,
     balance: Annotated[
         str | None,
         typer.Option(
-            help="slices: each once an epoch; folders: at random, each folder of patients equally often (ce-unet)."
+            help="slices: each once an epoch; folders: at random, each folder of patients equally often; slices if "
+            "left out{but:balance}."
         ),
     ] = None,
     feature_maps: Annotated[
-        str | None, typer.Option(help="Of dae and ce-unet: channels of each level, with commas.")
+        str | None, typer.Option(help="Of {of:feature_maps}: channels of each level, with commas.")
     ] = None,
     working_size: Annotated[
         int | None,
-        typer.Option(help="Of dae and ce-unet: side in pixels to which slices are reduced inside; 0: never."),
+        typer.Option(
+            help="Of {of:working_size}: side in pixels to which slices are reduced inside; 0: never."
+        ),
     ] = None,
     image_size: Annotated[
         int | None,
@@ -166,7 +175,7 @@ def train(
         bool, typer.Option("--reset-dead-codes", help="Move codes that an epoch did not use.")
     ] = False,
     clip: Annotated[
-        float | None, typer.Option(help="Largest norm of the gradient; any (ce-unet: 1) if left out.")
+        float | None, typer.Option(help="Largest norm of the gradient; any{but:clip} if left out.")
     ] = None,
     patience: Annotated[
         int | None, typer.Option(help="Stop after so many epochs without a smaller healthy validation loss.")
