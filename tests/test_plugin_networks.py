@@ -49,9 +49,16 @@ def test_they_are_in_the_help_and_nothing_imports_torch_for_it(plugin):
     assert done.returncode == 0, done.stderr
     words = " ".join(done.stdout.split())
     assert "dae, ce-unet, shallow; several with commas" in words
-    assert "realistic, scanners, or a JSON file" in words and "stripes" in words
     assert "(dae: 16, ce-unet: 8, shallow: 8)" in words
-    assert "Of dae, ce-unet and shallow" not in words  # its loss has no such settings
+
+
+def test_they_are_in_the_printed_options(call, plugin):
+    status, text, _ = call("train", "shallow", "--print-config")
+    words = " ".join(text.replace("\n#", "").split())
+    assert status == 0 and "smooth, squares, stripes, realistic" in words
+    assert "dae, ce-unet and shallow learn to undo" in words
+    assert "Of dae and ce-unet: weight of corrupted pixels" in words  # its loss has no such setting
+    assert "batch_size: 8" in text and "emphasis: null" in text
 
 
 def test_a_network_has_its_own_options_loss_and_recipe(plugin):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..errors import ParameterError
+from .config import configurable
 from .console import Side, number, print_json, progress, refuse
 from .options import Bias, BiasField, Scheduler, Strip, Workers, check_workers, preparation
 
@@ -29,6 +30,7 @@ class Start(StrEnum):
     SUGGESTED = "suggested"
 
 
+@configurable()
 def detect(
     patient: Annotated[
         Path,

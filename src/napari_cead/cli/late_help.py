@@ -55,7 +55,9 @@ WORDS: Mapping[str, Callable[[str], str]] = {
 
 def filled(text: str) -> str:
     """Return a help text with its placeholders filled in."""
-    return re.sub(r"\{(\w+)(?::(\w+))?\}", lambda match: WORDS[match[1]](match[2] or ""), text)
+    return re.sub(
+        rf"\{{({'|'.join(WORDS)})(?::(\w+))?\}}", lambda match: WORDS[match[1]](match[2] or ""), text
+    )
 
 
 class LateHelp(TyperCommand):
@@ -64,6 +66,7 @@ class LateHelp(TyperCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, with what there is now."""
         for parameter in self.params:
-            if words := getattr(parameter, "help", None):
+            words = getattr(parameter, "help", None)
+            if words and not getattr(parameter, "hidden", False):
                 parameter.help = filled(words)  # type: ignore[attr-defined]
         super().format_help(ctx, formatter)

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from ..errors import ParameterError, why
 from ..json_files import first_wrong
 from ..models.specs import ModelSpec
+from .augmentation import Augmentation
 from .belonging import belongs, no_use
 from .corruption import Corruption, CorruptionKind, corruption_called, corruption_names
 
@@ -21,8 +22,8 @@ def read_corruption(described: str | None, **fields: Any) -> CorruptionKind | No
     """Return the corruption that a user described.
 
     Args:
-        described: A kind, the name of a mixture, or the path of a JSON file; None: squares if there are fields, else
-            nothing.
+        described: A kind, the name of a mixture, JSON, or the path of a JSON file; None: squares if there are
+            fields, else nothing.
         fields: Fields of squares; None counts as not given.
 
     Raises:
@@ -38,6 +39,8 @@ def read_corruption(described: str | None, **fields: Any) -> CorruptionKind | No
         return _checked({"kind": "squares", **given}, None)
     if described is None:
         return None
+    if described.lstrip().startswith("{"):
+        return _checked(_json(described, "corruption"), None)
     if described in corruption_names():
         return corruption_called(described)
     file = Path(described).expanduser()
@@ -55,6 +58,29 @@ def read_corruption(described: str | None, **fields: Any) -> CorruptionKind | No
             mend='give JSON like {"kind": "coarse"}',
         ) from None
     return _checked(values, file)
+
+
+def read_augmentation(described: str | None) -> Augmentation | None:
+    """Return the augmentation that a user described in JSON; None: nothing is described.
+
+    Raises:
+        ParameterError: If it is no JSON, or a value is out of its range.
+    """
+    if described is None:
+        return None
+    try:
+        return Augmentation.model_validate(_json(described, "augmentation"))
+    except ValidationError as error:
+        raise ParameterError(first_wrong(error, "the augmentation"), mend="give another value") from None
+
+
+def _json(text: str, what: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ParameterError(
+            f"the {what} is no JSON ({why(error)})", mend="mend it, or leave it out"
+        ) from None
 
 
 def _checked(values: Any, file: Path | None) -> CorruptionKind:
