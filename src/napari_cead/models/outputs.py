@@ -27,9 +27,9 @@ class Output:
         """Return how far the reconstruction is from images (N, 1, S, S): a scalar."""
         return squared_error(self.reconstruction, images)
 
-    def latent_error(self, weights: LossWeights) -> Tensor:
-        """Return what the loss of a plain autoencoder has beside the error of reconstructions: a scalar."""
-        return self.reconstruction.new_zeros(())
+    def latent_error(self, weights: LossWeights) -> Tensor | None:
+        """Return what an autoencoder's loss has beside the error of reconstructions: a scalar; None: nothing."""
+        return None
 
     @property
     def kept(self) -> tuple[Tensor, ...]:

@@ -29,7 +29,7 @@ class Objective(nn.Module):
     def __init__(self, network: nn.Module, settings: TrainingSettings) -> None:
         super().__init__()
         self.network = network
-        self.settings = settings
+        self.family, self.weights = settings.spec.network, weights_of(settings)
 
     def forward(
         self,
@@ -46,8 +46,7 @@ class Objective(nn.Module):
             lesion: (N, 1, S, S) from 0 to 1, where simulated lesions are in the corrupted images.
             generator: Source of randomness.
         """
-        spec, settings = self.settings.spec, self.settings
-        losses = spec.network.losses(self.network, images, corrupted, lesion, weights_of(settings), generator)
+        losses = self.family.losses(self.network, images, corrupted, lesion, self.weights, generator)
         terms = torch.stack([getattr(losses, name) for name in TERMS]).detach()
         return losses.total, terms, *(() if losses.codes is None else losses.codes.kept)
 
