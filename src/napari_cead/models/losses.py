@@ -80,8 +80,8 @@ class Losses:
     ) -> Losses:
         """Return the losses with these terms and their sum; a term that is left out is 0."""
         nothing = reconstruction.new_zeros(())
-        terms = [reconstruction, *(nothing if term is None else term for term in (latent, context, lesion))]
-        return cls(terms[0] + terms[1] + terms[2] + terms[3], *terms, codes)
+        latent, context, lesion = (nothing if term is None else term for term in (latent, context, lesion))
+        return cls(reconstruction + latent + context + lesion, reconstruction, latent, context, lesion, codes)
 
 
 def autoencoder_losses(

@@ -28,6 +28,11 @@ class Shallow(NetworkFamily):
         ),
     )
 
+    def check(self, spec):
+        """Refuse what cannot be built."""
+        if len(spec.feature_maps) != 2 or spec.image_size % 4:
+            raise ValueError("shallow takes two feature_maps and images whose side is a multiple of 4")
+
     def build(self, spec):
         """Return the network; torch is imported here, so that listing the names stays fast."""
         from torch import nn
@@ -54,11 +59,6 @@ class Shallow(NetworkFamily):
                 return Output(self.decoder(self.encoder(x)))
 
         return Network()
-
-    def check(self, spec):
-        """Refuse what cannot be built."""
-        if len(spec.feature_maps) != 2 or spec.image_size % 4:
-            raise ValueError("shallow takes two feature_maps and images whose side is a multiple of 4")
 
     def losses(self, network, images, corrupted, lesion, weights, generator=None):
         """Return the terms of the loss of a batch."""
