@@ -41,7 +41,7 @@ def refused(folder, monkeypatch, words):
         ({"image_size": 4096, "feature_maps": [65536, 4]}, r"a feature map of 274,877,906,944 numbers"),
         (
             {"family": "vqvae", "codes": 65536, "feature_maps": [4, 8, 8], "image_size": 4096},
-            r"CoordConv|map",
+            r"coord_conv|map",
         ),
         ({"family": "os.system"}, r"family"),
         ({"module": "os"}, r"module"),

@@ -124,11 +124,11 @@ class ModelSpec(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> ModelSpec:
         family = self.network
+        family.check(self)
         for name in sorted(set().union(*(other.fields for other in NETWORKS.own.values())) - family.fields):
             if getattr(self, name) != type(self).model_fields[name].default:
                 owners = [other.name for other in NETWORKS.own.values() if name in other.fields]
                 raise ValueError(f"{name} belongs to {' and '.join(owners)}, not to {self.family}")
-        family.check(self)
         if self.side >> self.strides < 1:
             raise ValueError(
                 f"an image of {self.side} pixels is too small for {self.name}, which halves it {self.strides} "
