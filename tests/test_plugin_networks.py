@@ -11,7 +11,7 @@ import torch
 
 from napari_cead import plugins, zoo
 from napari_cead.cli import run
-from napari_cead.errors import ModelError, ParameterError
+from napari_cead.errors import ModelError, ParameterError, RunError
 from napari_cead.models import ModelSpec, build, design_names, spec
 from napari_cead.training import CoarseNoise, RunFolder, TrainingSettings
 from napari_cead.training.corruption import Mixture, Share, corrupt
@@ -90,6 +90,16 @@ def test_a_corruption_stands_beside_the_others(plugin):
     assert both.model_dump()["parts"][1]["corruption"] == {"kind": "stripes", "every": 6, "darker": 0.5}
 
 
+def test_a_run_says_whose_corruption_it_misses(without_plugins, tmp_path):
+    settings = training_settings("ce-ae", size="small", corruption=training_settings("shallow").corruption)
+    run = RunFolder(tmp_path / "run")
+    run.create(settings, tmp_path, "0" * 64, ())
+    assert run.plan().settings == settings
+    without_plugins()
+    with pytest.raises(RunError, match="its corruption 'stripes' comes from a package that is not installed"):
+        run.plan()
+
+
 def test_it_is_trained_listed_and_detected_with_and_names_its_package_when_that_is_gone(
     call, without_plugins, tmp_path
 ):
@@ -122,4 +132,7 @@ def test_it_is_trained_listed_and_detected_with_and_names_its_package_when_that_
     assert error.value.code == "model-unusable" and "pip install cead-example" in str(error.value)
     status, out, _ = call("models", "list")
     assert status == 0 and "cead-example" in out
+    with pytest.raises(RunError, match="comes from the package cead-example"):
+        RunFolder(tmp_path / "mine").plan()
+    assert call("runs", "list")[0] == 0
     assert call("train", "shallow", "--data", store, "--out", tmp_path / "again", *options)[0] == 2

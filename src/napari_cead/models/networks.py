@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import ParameterError
+from ..json_files import shown
 from ..plugins import Registry, lacks
 from .family import Design, NetworkFamily
 
@@ -78,3 +80,31 @@ def package_of(family: str) -> str | None:
         return None
     packages = [origin.package for origin in NETWORKS.origins if origin.name == family]
     return packages[0].partition(" ")[0] if packages else None
+
+
+def absent_network(spec: Any) -> tuple[str, str] | None:
+    """Say what is wrong with a saved spec whose network comes from a package that is not there.
+
+    Args:
+        spec: The values of a spec as they stand in a file.
+
+    Returns:
+        The reason and the mend; None if the network is there, or the spec names no package.
+    """
+    family, package = (spec.get("family"), spec.get("package")) if isinstance(spec, Mapping) else (None, None)
+    if not isinstance(family, str) or not isinstance(package, str) or not _PACKAGE.fullmatch(package):
+        return None
+    if family in NETWORKS.own or family in NETWORKS:
+        return None
+    for origin in NETWORKS.origins:
+        if origin.name == family and origin.reason is not None:
+            return f"its network {shown(family)} of {origin.package} cannot be used: {origin.reason}", UPDATE
+    return (
+        f"its network {shown(family)} comes from the package {package}, which is not installed",
+        f"if you trust that package, run: pip install {package}",
+    )
+
+
+UPDATE = "update that package"
+
+_PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")

@@ -43,6 +43,7 @@ __all__ = [
     "Share",
     "SimulatedLesions",
     "SmoothNoise",
+    "absent_kind",
     "corrupt",
     "corruption_called",
     "corruption_names",
@@ -220,6 +221,18 @@ NAMED: AnyMapping[str, Mixture] = {"realistic": REALISTIC, "scanners": SCANNERS}
 def corruption_names() -> tuple[str, ...]:
     """Return the names of the corruptions that need no further description."""
     return (*CORRUPTIONS.names, *NAMED)
+
+
+def absent_kind(saved: Any) -> str | None:
+    """Return the first kind in a saved corruption that is not there; None if all are."""
+    if not isinstance(saved, AnyMapping):
+        return None
+    if (kind := saved.get("kind")) != MIXTURE:
+        known = not isinstance(kind, str) or kind in CORRUPTIONS.own or kind in CORRUPTIONS
+        return None if known else kind
+    parts = saved.get("parts") if isinstance(saved.get("parts"), list) else []
+    found = (absent_kind(part.get("corruption")) for part in parts if isinstance(part, AnyMapping))
+    return next((kind for kind in found if kind is not None), None)
 
 
 def corruption_called(name: str) -> CorruptionKind:

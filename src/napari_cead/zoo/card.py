@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import warnings
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NoReturn
@@ -19,8 +18,8 @@ from pydantic import (
 )
 
 from ..errors import CeadWarning, ModelDamagedError, ModelError, ModelNotFoundError, why
-from ..json_files import NEWER, Saved, first_wrong, from_saved, shown, unknown_keys, version_of
-from ..models.networks import NETWORKS
+from ..json_files import NEWER, Saved, first_wrong, from_saved, unknown_keys, version_of
+from ..models.networks import absent_network
 from ..models.specs import ModelSpec
 from .summary import PRIVATE, PUBLIC
 
@@ -242,7 +241,8 @@ def parse_card(content: bytes, file: Path) -> ModelCard:
             file=file,
             mend="update napari-cead, or save the model again with this version",
         )
-    _check_package(values, file)
+    if absent := absent_network(values.get("spec")):
+        raise ModelError(absent[0], file=file, mend=absent[1])
     try:
         card, notes = from_saved(ModelCard, values, strict=True)
     except ValidationError as error:
@@ -254,29 +254,5 @@ def parse_card(content: bytes, file: Path) -> ModelCard:
     card._remarks = tuple(f"{file}: {note}" for note in notes)
     return card
 
-
-def _check_package(values: Any, file: Path) -> None:
-    """Refuse a card whose network comes from a package that is not there, and say which one that is."""
-    spec = values.get("spec")
-    family, package = (spec.get("family"), spec.get("package")) if isinstance(spec, dict) else (None, None)
-    if not isinstance(family, str) or not isinstance(package, str) or family in NETWORKS.own:
-        return
-    if family in NETWORKS or not _PACKAGE.fullmatch(package):
-        return
-    for origin in NETWORKS.origins:
-        if origin.name == family and origin.reason is not None:
-            raise ModelError(
-                f"its network {shown(family)} of {origin.package} cannot be used: {origin.reason}",
-                file=file,
-                mend="update that package",
-            )
-    raise ModelError(
-        f"its network {shown(family)} comes from the package {package}, which is not installed",
-        file=file,
-        mend=f"if you trust that package, run: pip install {package}",
-    )
-
-
-_PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 
 _AGAIN = "install or save the model again"
