@@ -46,7 +46,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from napari_cead.devices import pick_device
 from napari_cead.models import MODEL_NAMES, build
-from napari_cead.models.outputs import Output, QuantisedOutput, VariationalOutput
+from napari_cead.models.outputs import Output
+from napari_cead.models.vae import VariationalOutput
+from napari_cead.models.vqvae import QuantisedOutput
 from napari_cead.patients import load_patient
 from napari_cead.slices import slice_stack
 from napari_cead.training import Augmentation, ContextEncoding, Hardware, SliceStore, TrainingSettings, train

@@ -7,11 +7,12 @@ from pydantic import ValidationError
 from scipy import ndimage
 from skimage.measure import label, regionprops
 
-from napari_cead.training.blobs import blob, tissue_level
+from napari_cead.models.tissue import tissue_level
+from napari_cead.training import CoarseNoise, GaussianNoise, SmoothNoise
+from napari_cead.training.blobs import blob
 from napari_cead.training.corruption import Mixture, Share, corrupt
-from napari_cead.training.lesions import SimulatedLesions
-from napari_cead.training.noise import CoarseNoise, GaussianNoise, SmoothNoise
-from napari_cead.training.patches import BrainPatches
+from napari_cead.training.corruptions.lesions import SimulatedLesions
+from napari_cead.training.corruptions.patches import BrainPatches
 
 
 def generator(seed=0):

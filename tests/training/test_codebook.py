@@ -9,8 +9,8 @@ from torch import distributed
 
 from napari_cead.errors import ParameterError
 from napari_cead.models import ModelSpec, build
-from napari_cead.models.outputs import QuantisedOutput
-from napari_cead.training.codebook import CodebookTracker
+from napari_cead.models.codebook import CodebookTracker
+from napari_cead.models.vqvae import QuantisedOutput
 from napari_cead.training.losses import objective
 
 CODES, DIMENSIONS = 16, 3

@@ -4,11 +4,11 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from scipy import ndimage
 
+from napari_cead.training import CoarseNoise, GaussianNoise, SmoothNoise
 from napari_cead.training.corruption import PAPER, ContextEncoding, Corruption, Mixture, Share, corrupt
-from napari_cead.training.lesions import SimulatedLesions
-from napari_cead.training.noise import CoarseNoise, GaussianNoise, SmoothNoise
-from napari_cead.training.patches import BrainPatches
-from napari_cead.training.shading import BiasField
+from napari_cead.training.corruptions.bias_field import BiasField
+from napari_cead.training.corruptions.lesions import SimulatedLesions
+from napari_cead.training.corruptions.patches import BrainPatches
 
 KINDS = [
     ContextEncoding(squares=(1, 3)),

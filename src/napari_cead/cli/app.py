@@ -16,6 +16,7 @@ from .console import help_without_verb, print_json
 from .detect import detect
 from .evaluate import evaluate
 from .explore import demo, open_
+from .late_help import LateHelp
 from .models import models_app
 from .phantom import phantom
 from .prepare import prepare
@@ -36,7 +37,7 @@ app = typer.Typer(
 app.add_typer(models_app, name="models")
 app.add_typer(runs_app, name="runs")
 for verb in (demo, open_, phantom, check, prepare, train, detect, evaluate):
-    app.command(verb.__name__.rstrip("_"))(verb)
+    app.command(verb.__name__.rstrip("_"), cls=LateHelp if verb is train else None)(verb)
 
 
 def main() -> None:

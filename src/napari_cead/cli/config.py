@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from .late_help import filled
+
 OWN = ("config", "print_config")
 NO_SETTINGS = ("help", "json", "resume", "detach", "yes", *OWN)
 """Options for this call only, which do not belong into a file."""
@@ -104,7 +106,7 @@ def _text(context: typer.Context, values: Values) -> str:
     from ..options_file import write_options
 
     command = context.command
-    known = {each.name: getattr(each, "help", None) or "" for each in command.params}
+    known = {each.name: filled(getattr(each, "help", None) or "") for each in command.params}
     return write_options(
         str(context.info_name), ((name, known[name], values.get(name)) for name in _names(context))
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import typer
 
+from ..models import NETWORKS
 from .heartbeat import Heartbeat
 
 
@@ -72,7 +73,11 @@ class TrainingProgress:
         if not sys.stderr.isatty():
             self._beat(event)
             if kind == "epoch":
-                used = f", {event['used_codes']} codes used" if "used_codes" in event else ""
+                figures = [figure for family in NETWORKS for figure in family.figures if figure.brief]
+                brief = (
+                    figure.brief.format(event[figure.name]) for figure in figures if figure.name in event
+                )
+                used = "".join(f", {words}" for words in brief)
                 typer.echo(
                     f"epoch {event['epoch']}/{event['epochs']}: training loss {event['train_loss']:.5g}, "
                     f"validation loss {event['validation_loss']:.5g}, {event['slices_per_second']:.0f} slices/s{used}"

@@ -441,7 +441,7 @@ def _refusal(name: str, card: ModelCard) -> str | None:
     score = SCORES[name]
     missing = lacks(
         score,
-        card.spec.family == "vae",
+        card.spec.network.divergent,
         card.statistics,
         lesion=card.spec.predicts_lesion,
         tails=bool(card.tails),

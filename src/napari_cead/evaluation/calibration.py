@@ -141,7 +141,7 @@ def calibrate(
     statistics = HealthyStatistics(store.settings.image_size)
     quality = ImageQuality.empty()
     cases: dict[str, list[Case]] = {score: [] for score in searched}
-    gradient = detector.card.spec.family == "vae"
+    gradient = detector.card.spec.network.divergent
     samples = _Samples(gradient)
     tails = Tails(kinds_of(detector.card.spec.predicts_lesion)) if FUSED in searched else None
     healthy_values: dict[str, ScoreHistograms] = {

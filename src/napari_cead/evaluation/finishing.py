@@ -11,7 +11,6 @@ from typing import Any
 
 from ..detection.choosing import Suggested
 from ..errors import CeadWarning, ModelError, StoreError
-from ..models.specs import ModelSpec
 from ..training.network import initial_network
 from ..training.preprocessing import preprocessing_in
 from ..training.runs import Plan, RunFolder
@@ -99,15 +98,16 @@ def finish(
     network = initial_network(plan.settings)
     network.load_state_dict(run.load_best())
     called = check_name(name) if name else default_name(run.path)
+    spec = plan.settings.spec
     card = ModelCard(
         name=called,
-        spec=plan.settings.spec,
+        spec=spec,
         description=description or _description(plan, slices),
         preprocessing=preprocessing_in(slices.settings),
         training=_summary(plan, slices, run.load_checkpoint() or {}),
         parents=tuple(Parent.model_validate(parent) for parent in plan.parents),
         trained_on=_trained_on(slices, parent),
-        mirror_average=_mirrors(plan.settings.spec) if mirror_average is None else mirror_average,
+        mirror_average=spec.network.mirrors(spec) if mirror_average is None else mirror_average,
     )
     # In a temporary place until it is calibrated: a model in its place is a finished one.
     draft = run.path / _DRAFT
@@ -208,10 +208,6 @@ def _trained_on(store: SliceStore, parent: ModelCard | None) -> tuple[Recognised
         )
         return known
     return (recognised(patient.marks for patient in patients), *known)
-
-
-def _mirrors(spec: ModelSpec) -> bool:
-    return spec.unet is not None and not spec.unet.mirror_input
 
 
 def _calibration_store(place: SliceStore | str | Path, trained: SliceStore) -> SliceStore:

@@ -32,21 +32,7 @@ def build(model: str | ModelSpec, size: str = "paper", image_size: int = IMAGE_S
         True
     """
     architecture = model if isinstance(model, ModelSpec) else spec(model, size, image_size)
-    if architecture.family == "ae":
-        from .autoencoder import Autoencoder
-
-        return Autoencoder(architecture)
-    if architecture.family == "vae":
-        from .vae import VariationalAutoencoder
-
-        return VariationalAutoencoder(architecture)
-    if architecture.family == "unet":
-        from .unet import DenoisingUNet
-
-        return DenoisingUNet(architecture)
-    from .vqvae import VectorQuantisedAutoencoder
-
-    return VectorQuantisedAutoencoder(architecture)
+    return architecture.network.build(architecture)
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor
+
+from .terms import squared_error
+
+if TYPE_CHECKING:
+    from .losses import LossWeights
 
 
 @dataclass(frozen=True)
@@ -17,6 +23,19 @@ class Output:
 
     reconstruction: Tensor
 
+    def error(self, images: Tensor) -> Tensor:
+        """Return how far the reconstruction is from images (N, 1, S, S): a scalar."""
+        return squared_error(self.reconstruction, images)
+
+    def latent_error(self, weights: LossWeights) -> Tensor | None:
+        """Return what an autoencoder's loss has beside the error of reconstructions: a scalar; None: nothing."""
+        return None
+
+    @property
+    def kept(self) -> tuple[Tensor, ...]:
+        """What the family's tracker takes in after an update, without gradient."""
+        return ()
+
 
 @dataclass(frozen=True)
 class LesionOutput(Output):
@@ -27,33 +46,3 @@ class LesionOutput(Output):
     """
 
     lesion_logit: Tensor
-
-
-@dataclass(frozen=True)
-class VariationalOutput(Output):
-    """Output of a variational autoencoder.
-
-    Attributes:
-        mu: (N, latent), mean of the posterior.
-        log_std: (N, latent), logarithm of its standard deviation.
-        latent: (N, latent), the vector that was decoded: a sample, or ``mu``.
-    """
-
-    mu: Tensor
-    log_std: Tensor
-    latent: Tensor
-
-
-@dataclass(frozen=True)
-class QuantisedOutput(Output):
-    """Output of a vector-quantised autoencoder.
-
-    Attributes:
-        encoded: (N, D, H, W), the encoder's vectors.
-        quantised: (N, D, H, W), the nearest code vectors, with a gradient to the codebook only.
-        indices: (N, H, W) int64, which codes they are.
-    """
-
-    encoded: Tensor
-    quantised: Tensor
-    indices: Tensor

@@ -1,31 +1,62 @@
-"""What a network looks like, as data: the named designs of the paper, two denoisers, and any variant of them.
+"""What a network looks like, as data: the named designs, and any variant of them.
 
-The eight names are those of Paolini, Boracchi, Matteucci, *Unsupervised Detection of Lesion in Brain MRI using Context
-Encoding AutoEncoders*. A name with ``ce-`` is the same network as the one without, trained with context encoding.
+The eight names of the paper are those of Paolini, Boracchi, Matteucci, *Unsupervised Detection of Lesion in Brain MRI
+using Context Encoding AutoEncoders*. A name with ``ce-`` is the same network as the one without, trained with context
+encoding.
 
 Beside them stand two U-Nets that learn to repair corrupted healthy slices: ``dae`` removes coarse noise (Kascenas et
 al. 2022, *Denoising Autoencoders for Unsupervised Anomaly Detection in Brain MRI*), ``ce-unet`` takes out simulated
-lesions and says where they were (a second head, after Zavrtanik et al. 2021, *DRAEM*).
+lesions and says where they were (a second head, after Zavrtanik et al. 2021, *DRAEM*). Other packages may add more.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
+    SerializeAsAny,
     SerializerFunctionWrapHandler,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_serializer,
     model_validator,
 )
 
 from ..errors import ParameterError
+from .designs.unet import FINE_SIZE, WORKING_SIZE, UNetOptions
+from .family import NetworkFamily
+from .networks import NETWORKS, find_design, own_designs, package_of
 
-Family = Literal["ae", "vae", "vqvae", "unet"]
+__all__ = [
+    "DENOISER_NAMES",
+    "DESIGN_NAMES",
+    "FINE_SIZE",
+    "IMAGE_SIZE",
+    "LARGEST_MAP",
+    "MODEL_NAMES",
+    "WORKING_SIZE",
+    "Family",
+    "ModelSpec",
+    "Size",
+    "UNetOptions",
+    "spec",
+]
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, str):
+        NETWORKS.find(value)
+    return value
+
+
+Family: TypeAlias = Annotated[str, Field(min_length=1, max_length=64), BeforeValidator(_known)]
+"""Name of a family of networks, ours or that of another package."""
+
 Size = Literal["paper", "small", "custom"]
 Count = Annotated[int, Field(ge=1, le=1 << 16)]
 
@@ -34,48 +65,6 @@ IMAGE_SIZE = 196
 LARGEST_MAP = 1 << 28
 """Most numbers in a feature map of one slice, 1 GiB: two hundred times that of the paper's largest network."""
 
-WORKING_SIZE = 128
-"""Side of the images that the named U-Nets work on in pixels: that of Kascenas et al. 2022."""
-
-
-FINE_SIZE = 192
-"""The same of the small ``ce-unet``: a brain at 1 mm, so that small lesions are more than a pixel."""
-
-
-class UNetOptions(BaseModel):
-    """What a U-Net has that the other families have not.
-
-    Attributes:
-        working_size: Side in pixels to which larger images are reduced inside the network; 0: never.
-        joining: ``"concat"`` puts the encoder's maps beside the decoder's, ``"add"`` adds them, which is cheaper.
-        adds_input: Whether the output is added to the input, so that the layers learn the change alone.
-        mirror_input: Whether the layers also see the mirrored image: left and right of a healthy brain are alike.
-        stem: The layers work on an image so many times smaller, whose pixels are put side by side as channels.
-        enlarging: How the decoder enlarges maps.
-        predicts_lesion: Whether a second head says where a lesion is. It learns from the places of the simulated ones
-            (after DRAEM, Zavrtanik et al. 2021): no real lesion is needed.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"predicts_lesion"})
-
-    working_size: int = Field(default=WORKING_SIZE, ge=0, le=4096)
-    joining: Literal["concat", "add"] = "concat"
-    adds_input: bool = False
-    mirror_input: bool = False
-    stem: Literal[1, 2, 4] = 1
-    enlarging: Literal["bilinear", "nearest"] = "bilinear"
-    predicts_lesion: bool = False
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_not_used(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values: dict[str, Any] = serialize(self)
-        for name in self.UNWRITTEN:  # versions that know no second head can read the spec
-            if not values.get(name):
-                values.pop(name, None)
-        return values
-
 
 class ModelSpec(BaseModel):
     """Architecture of one network, enough to build it and to know the shapes of all its weights.
@@ -83,7 +72,7 @@ class ModelSpec(BaseModel):
     Attributes:
         name: Name of the design, for instance ``"ce-vae1"``.
         family: Kind of latent space: a vector (``ae``), a diagonal Gaussian (``vae``), a map of codes (``vqvae``), or
-            none (``unet``: encoder and decoder are joined at every level).
+            none (``unet``: encoder and decoder are joined at every level); or a family of another package.
         feature_maps: Channels after each convolution of the encoder; the decoder mirrors them. In the ``ae`` and
             ``vae`` families each of them halves the image, in ``vqvae`` all but the last do. In ``unet`` they are the
             channels of each level, and there is one level more than the image is halved.
@@ -96,6 +85,8 @@ class ModelSpec(BaseModel):
         size: ``"paper"``, ``"small"`` (at most 2.4 million parameters) or ``"custom"``.
         image_size: Side of the square image in pixels, going in and coming out.
         unet: More about a U-Net (``unet`` only, None otherwise).
+        options: More about a network of a family that has options of its own, else None.
+        package: The other package that the family comes from; None: it is one of ours. Filled in.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -112,6 +103,18 @@ class ModelSpec(BaseModel):
     size: Size = "custom"
     image_size: int = Field(default=IMAGE_SIZE, ge=1, le=4096)
     unet: UNetOptions | None = None
+    options: SerializeAsAny[BaseModel] | None = None
+    package: str | None = Field(default=None, max_length=128)
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _of_the_family(cls, value: Any, info: ValidationInfo) -> Any:
+        kind = NETWORKS.find(info.data["family"]).options if "family" in info.data else None
+        if kind is None:
+            if value is not None:
+                raise ValueError("this family has no options")
+            return None
+        return kind.model_validate({} if value is None else value)
 
     @field_validator("feature_maps", mode="before")
     @classmethod
@@ -120,70 +123,57 @@ class ModelSpec(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> ModelSpec:
-        if self.family == "vqvae":
-            if (
-                len(self.feature_maps) < 2
-                or self.codes < 2
-                or (self.residual_layers and not self.residual_maps)
-            ):
-                raise ValueError(
-                    "a vqvae needs at least two feature_maps, two codes, and residual_maps above 0"
-                )
-            if self.coord_conv:
-                raise ValueError("CoordConv belongs to the ae and vae families, not to vqvae")
-        elif self.codes or self.residual_maps or self.residual_layers:
-            raise ValueError(f"codes and residual layers belong to the vqvae family, not to {self.family}")
-        if self.family == "unet":
-            if self.latent or self.coord_conv or self.unet is None:
-                raise ValueError(
-                    "a unet has options of its own, no latent vector (latent 0) and no CoordConv"
-                )
-        elif not self.latent or self.unet is not None:
-            raise ValueError(f"{self.family} needs a latent of at least 1, and no options of a unet")
+        family = self.network
+        family.check(self)
+        for name in sorted(set().union(*(other.fields for other in NETWORKS.own.values())) - family.fields):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                owners = [other.name for other in NETWORKS.own.values() if name in other.fields]
+                raise ValueError(f"{name} belongs to {' and '.join(owners)}, not to {self.family}")
         if self.side >> self.strides < 1:
             raise ValueError(
                 f"an image of {self.side} pixels is too small for {self.name}, which halves it {self.strides} "
                 f"times; use at least {1 << self.strides} pixels"
             )
-        maps = [
-            (count, self.sizes[min(level, self.strides)])
-            for level, count in enumerate(self.feature_maps, start=1)
-        ]
-        maps.append((max(self.codes, self.residual_maps), self.sizes[-1]))
-        largest = max(count * size * size for count, size in maps)
+        largest = max((count * size * size for count, size in family.maps(self)), default=0)
         if largest > LARGEST_MAP:
             raise ValueError(
                 f"a feature map of {largest:,} numbers is more than the {LARGEST_MAP:,} that are allowed"
             )
+        object.__setattr__(self, "package", package_of(self.family))
         return self
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_used(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = serialize(self)
-        if self.unet is None:  # versions that know no U-Net can read the spec
-            values.pop("unet", None)
+        for name in ("unet", "options", "package"):  # versions that know no such thing can read the spec
+            if getattr(self, name) is None:
+                values.pop(name, None)
         return values
+
+    @property
+    def network(self) -> NetworkFamily:
+        """The family, which knows how to build and to train the network."""
+        return NETWORKS.find(self.family)
 
     @property
     def strides(self) -> int:
         """How many times the encoder halves the image."""
-        return len(self.feature_maps) - (self.family in ("vqvae", "unet"))
+        return self.network.strides(self)
 
     @property
     def side(self) -> int:
         """Side in pixels of the images that the network works on: that of the image unless it is reduced."""
-        wanted = 0 if self.unet is None else self.unet.working_size
-        return min(self.image_size, wanted or self.image_size)
+        return self.network.side(self)
 
     @property
     def denoising(self) -> bool:
         """Whether the network learns from corrupted images alone: one with skip connections could copy clean ones."""
-        return self.family == "unet"
+        return self.network.denoising
 
     @property
     def predicts_lesion(self) -> bool:
         """Whether the network also says where it sees a lesion."""
-        return self.unet is not None and self.unet.predicts_lesion
+        return self.network.predicts_lesion(self)
 
     @property
     def corrupts(self) -> bool:
@@ -196,85 +186,26 @@ class ModelSpec(BaseModel):
 
         A U-Net pads the image before (and shrinks it by its stem), so that each side is half of the one before it.
         """
-        side, steps = self.side, self.strides
-        if self.unet is not None:
-            side = -(-side // (self.unet.stem << steps)) << steps
-        return tuple(side >> level for level in range(steps + 1))
+        return self.network.sizes(self)
 
 
-_DESIGNS: dict[str, dict[Size, dict[str, Any]]] = {
-    "ae": {
-        "paper": {"family": "ae", "feature_maps": (16, 64, 256, 512), "latent": 512, "coord_conv": True},
-        "small": {"family": "ae", "feature_maps": (8, 24, 48, 96, 128), "latent": 128, "coord_conv": True},
-    },
-    "vae1": {
-        "paper": {"family": "vae", "feature_maps": (16, 64, 256, 512), "latent": 512, "coord_conv": True},
-        "small": {"family": "vae", "feature_maps": (8, 24, 48, 96, 128), "latent": 128, "coord_conv": True},
-    },
-    # VAE2 keeps at both sizes what sets it apart from VAE1: a level less, half the latents, no coordinates.
-    "vae2": {
-        "paper": {"family": "vae", "feature_maps": (64, 128, 256), "latent": 256},
-        "small": {"family": "vae", "feature_maps": (16, 32, 64, 64), "latent": 64},
-    },
-    "vq-vae": {
-        "paper": {
-            "family": "vqvae",
-            "feature_maps": (128, 256, 256),
-            "latent": 256,
-            "codes": 512,
-            "residual_maps": 32,
-            "residual_layers": 2,
-        },
-        "small": {
-            "family": "vqvae",
-            "feature_maps": (16, 32, 32),
-            "latent": 32,
-            "codes": 128,
-            "residual_maps": 8,
-            "residual_layers": 2,
-        },
-    },
-}
+DESIGN_NAMES: tuple[str, ...] = tuple(own_designs())
+"""All named designs of this package; :func:`~napari_cead.models.design_names` has those of other packages, too."""
 
-_UNET: dict[Size, dict[str, Any]] = {
-    "paper": {"family": "unet", "feature_maps": (64, 128, 256, 512), "latent": 0, "unet": UNetOptions()},
-    "small": {"family": "unet", "feature_maps": (16, 32, 64, 96), "latent": 0, "unet": UNetOptions()},
-}
-
-_CE_UNET: dict[Size, dict[str, Any]] = {
-    "paper": {**_UNET["paper"], "unet": UNetOptions(predicts_lesion=True)},
-    # Half the side, four channels: the layers see a slice in a fraction of the time, and as much of it.
-    "small": {
-        "family": "unet",
-        "feature_maps": (24, 48, 96, 128, 128),
-        "latent": 0,
-        "unet": UNetOptions(
-            working_size=FINE_SIZE,
-            joining="add",
-            adds_input=True,
-            mirror_input=True,
-            stem=2,
-            enlarging="nearest",
-            predicts_lesion=True,
-        ),
-    },
-}
-
-MODEL_NAMES: tuple[str, ...] = tuple(name for base in _DESIGNS for name in (base, f"ce-{base}"))
+MODEL_NAMES: tuple[str, ...] = tuple(name for name, (_, design) in own_designs().items() if design.of_paper)
 """The eight designs of the paper, each with its context-encoding twin after it."""
 
-DENOISER_NAMES: tuple[str, ...] = ("dae", "ce-unet")
+DENOISER_NAMES: tuple[str, ...] = tuple(
+    name for name, (family, _) in own_designs().items() if family.denoising
+)
 """The designs beside the paper's, which learn to repair corrupted slices."""
-
-DESIGN_NAMES: tuple[str, ...] = (*MODEL_NAMES, *DENOISER_NAMES)
-"""All named designs."""
 
 
 def spec(name: str, size: str = "paper", image_size: int = IMAGE_SIZE) -> ModelSpec:
     """Return the spec of a named design.
 
     Args:
-        name: One of :data:`DESIGN_NAMES`.
+        name: One of :func:`~napari_cead.models.design_names`.
         size: ``"paper"`` (for the denoisers: full size) or ``"small"``.
         image_size: Side of the square image in pixels.
 
@@ -285,19 +216,12 @@ def spec(name: str, size: str = "paper", image_size: int = IMAGE_SIZE) -> ModelS
         >>> spec("ce-vae1").sizes
         (196, 98, 49, 24, 12)
     """
-    if name not in DESIGN_NAMES:
-        raise ParameterError(
-            f"there is no design called {name!r}", mend=f"use one of {', '.join(DESIGN_NAMES)}"
-        )
+    family, design = find_design(name)
     if size not in ("paper", "small"):
         raise ParameterError(f"there is no size called {size!r}", mend="use paper or small")
-    denoisers = {"dae": _UNET, "ce-unet": _CE_UNET}
-    design = denoisers.get(name) or _DESIGNS[name.removeprefix("ce-")]
-    values = design["paper" if size == "paper" else "small"]
+    values = {"family": family.name, **design.values(size, name)}
     try:
-        return ModelSpec(
-            name=name, size=size, image_size=image_size, context_encoding=name.startswith("ce-"), **values
-        )
+        return ModelSpec(name=name, size=size, image_size=image_size, **values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         cause = first.get("ctx", {}).get("error")

@@ -50,6 +50,7 @@ class DenoisingUNet(nn.Module):
         super().__init__()
         self.spec = spec
         self.options = spec.unet or UNetOptions()
+        self.side, self.padded = spec.side, spec.sizes[0] * self.options.stem
         maps, pixels = spec.feature_maps, self.options.stem**2
         adding = self.options.joining == "add"
         first = pixels * (1 + self.options.mirror_input)
@@ -70,7 +71,7 @@ class DenoisingUNet(nn.Module):
 
     def restore(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Map (N, 1, W, W) of the working size to the restored images and the log-odds of lesions, the same shape."""
-        side, wanted, stem = x.shape[-1], self.spec.sizes[0] * self.options.stem, self.options.stem
+        side, wanted, stem = x.shape[-1], self.padded, self.options.stem
         before = (wanted - side) // 2
         after = wanted - side - before
         maps = torch.cat([x, x.flip(-1)], dim=1) if self.options.mirror_input else x
@@ -114,10 +115,10 @@ class DenoisingUNet(nn.Module):
             ParameterError: If the images are not of the size the network was built for.
         """
         check_images(x, self.spec.image_size)
-        if self.spec.side == self.spec.image_size:
+        if self.side == self.spec.image_size:
             restored, lesion = self.restore(x)
         else:
-            reduced = resample(x, self.spec.side)
+            reduced = resample(x, self.side)
             small, lesion = self.restore(reduced)
             restored = x + resample(small - reduced, self.spec.image_size)
             lesion = None if lesion is None else resample(lesion, self.spec.image_size)

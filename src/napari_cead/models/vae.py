@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from .blocks import Decoder, Encoder
-from .outputs import VariationalOutput
+from .outputs import Output
 from .specs import ModelSpec
+from .terms import kl_divergence
+
+if TYPE_CHECKING:
+    from .losses import LossWeights
+
+
+@dataclass(frozen=True)
+class VariationalOutput(Output):
+    """Output of a variational autoencoder.
+
+    Attributes:
+        mu: (N, latent), mean of the posterior.
+        log_std: (N, latent), logarithm of its standard deviation.
+        latent: (N, latent), the vector that was decoded: a sample, or ``mu``.
+    """
+
+    mu: Tensor
+    log_std: Tensor
+    latent: Tensor
+
+    def latent_error(self, weights: LossWeights) -> Tensor:
+        """Return the divergence times beta, summed over dimensions, mean over the batch."""
+        return weights.beta * kl_divergence(self.mu, self.log_std).sum() / len(self.mu)
 
 
 class VariationalAutoencoder(nn.Module):

@@ -2,14 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from .blocks import check_images
-from .outputs import QuantisedOutput
+from .outputs import Output
 from .precision import single, without_autocast
 from .specs import ModelSpec
+from .terms import mean_squared_error
+
+if TYPE_CHECKING:
+    from .losses import LossWeights
+
+
+@dataclass(frozen=True)
+class QuantisedOutput(Output):
+    """Output of a vector-quantised autoencoder.
+
+    Attributes:
+        encoded: (N, D, H, W), the encoder's vectors.
+        quantised: (N, D, H, W), the nearest code vectors, with a gradient to the codebook only.
+        indices: (N, H, W) int64, which codes they are.
+    """
+
+    encoded: Tensor
+    quantised: Tensor
+    indices: Tensor
+
+    def error(self, images: Tensor) -> Tensor:
+        """Return the mean squared error."""
+        return mean_squared_error(self.reconstruction, images)
+
+    def latent_error(self, weights: LossWeights) -> Tensor:
+        """Return the commitment term, and the codebook's unless moving averages stand in for it."""
+        commitment = weights.commitment * mean_squared_error(self.encoded, self.quantised.detach())
+        if weights.codebook == "ema":
+            return commitment
+        return commitment + mean_squared_error(self.quantised, self.encoded.detach())
+
+    @property
+    def kept(self) -> tuple[Tensor, ...]:
+        """The vectors, and which codes they are."""
+        return self.encoded.detach(), self.indices
 
 
 class ResidualStack(nn.Module):

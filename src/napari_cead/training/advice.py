@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..models.networks import NETWORKS
+
 DIVERGED = 3.0
 """A loss this many times the best one counts as diverged."""
 
@@ -15,27 +17,18 @@ WINDOW = 5
 RISE = 1.02
 """Overfitting also needs a validation loss at least this many times the best one: less is noise."""
 
-COLLAPSED = 0.01
-"""Nats per latent dimension (and slice) below which a posterior says nothing about its image."""
-
-FEW_CODES = 8
-"""A VQ-VAE with at most this many used codes has lost most of its codebook."""
-
-SETTLED = 3
-"""Number of epochs after which a small divergence or few codes mean something."""
-
 
 def advice(history: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a sentence for each apparent problem; none for a healthy training.
 
     Args:
         history: Epochs in order, each with ``epoch``, ``train_loss`` and ``validation_loss`` (None counts as NaN), and
-            depending on the design ``kl_per_dimension`` and ``used_codes``: lines of a run's log, or its ``epoch``
+            where the family has them figures of its own: lines of a run's log, or its ``epoch``
             events.
     """
     if not history:
         return []
-    found = [_divergence(history), _over_fitting(history), _collapse(history), _lost_codes(history)]
+    found = [_divergence(history), _over_fitting(history), *(family.advice(history) for family in NETWORKS)]
     return [sentence for sentence in found if sentence is not None]
 
 
@@ -68,23 +61,6 @@ def _over_fitting(history: Sequence[Mapping[str, Any]]) -> str | None:
             f"The validation loss has not fallen for {waited} epochs while the training loss has: the model overfits; "
             f"stop and keep epoch {history[best]['epoch']:.0f}, or train on more scans."
         )
-    return None
-
-
-def _collapse(history: Sequence[Mapping[str, Any]]) -> str | None:
-    value = _number(history[-1], "kl_per_dimension")
-    if len(history) >= SETTLED and value < COLLAPSED:  # false for NaN
-        return (
-            f"The posterior has collapsed ({value:.2g} nats per latent dimension): the latent code says nothing "
-            "about the image; a smaller --beta helps."
-        )
-    return None
-
-
-def _lost_codes(history: Sequence[Mapping[str, Any]]) -> str | None:
-    value = _number(history[-1], "used_codes")
-    if len(history) >= SETTLED and value <= FEW_CODES:
-        return f"Only {value:.0f} codes of the codebook are in use: --codebook ema with --reset-dead-codes helps."
     return None
 
 

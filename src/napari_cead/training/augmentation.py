@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..models.resampling import resample
-from .blobs import tissue_level
+from ..models.tissue import tissue_level
 
 SOME = 1 / 3
 """Share of the images that are blurred, and of those whose rim is brighter."""

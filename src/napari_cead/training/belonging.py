@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..models.specs import DESIGN_NAMES, ModelSpec, spec
+from ..models.networks import NETWORKS, design_names
+from ..models.specs import ModelSpec, spec
 
-Belongs = Callable[[ModelSpec], bool]
-
-
-def _of(*families: str) -> Belongs:
-    return lambda design: design.family in families
-
-
-OWNERS: Mapping[str, Belongs] = {
-    "beta": _of("vae"),
-    "commitment": _of("vqvae"),
-    "codebook_decay": _of("vqvae"),
-    "reset_dead_codes": _of("vqvae"),
-    "corruption": lambda design: design.corrupts,
-    "loss": _of("unet"),
-    "bright_limit": _of("unet"),
-    "emphasis": _of("unet"),
-    "small_emphasis": _of("unet"),
-    "lesion_weight": lambda design: design.predicts_lesion,
-    "feature_maps": _of("unet"),
-    "working_size": _of("unet"),
-}
-"""By setting: the networks that it applies to. A setting that is not listed applies to all."""
+OF_SOME: tuple[str, ...] = (
+    "corruption",
+    *sorted(set().union(*(each.settings for each in NETWORKS.own.values()))),
+)
+"""The settings that not every family of networks has a use for; all others belong to all."""
 
 
 def belongs(setting: str, design: ModelSpec) -> bool:
-    """Whether a setting applies to a network."""
-    return setting not in OWNERS or OWNERS[setting](design)
+    """Whether a setting does something for a network."""
+    if setting == "corruption":
+        return design.corrupts
+    return setting not in OF_SOME or design.network.uses(setting, design)
 
 
 def owners(setting: str) -> tuple[str, ...]:
-    """Return the named designs that a setting applies to."""
-    return tuple(name for name in DESIGN_NAMES if belongs(setting, spec(name)))
+    """Return the named designs that a setting does something for."""
+    return tuple(name for name in design_names() if belongs(setting, spec(name)))
 
 
 def no_use(setting: str, names: Iterable[str], called: str | None = None) -> str:
@@ -49,7 +35,7 @@ def no_use(setting: str, names: Iterable[str], called: str | None = None) -> str
         names: The designs that it does not apply to.
         called: The name that the user typed; None: its own name.
     """
-    return f"{called or setting} does nothing for {_listed(names)}: it belongs to {_listed(owners(setting))}"
+    return f"{called or setting} does nothing for {listed(names)}: it belongs to {listed(owners(setting))}"
 
 
 def unused(values: Mapping[str, Any], defaults: Mapping[str, Any], design: ModelSpec) -> list[str]:
@@ -62,11 +48,12 @@ def unused(values: Mapping[str, Any], defaults: Mapping[str, Any], design: Model
     """
     return [
         name
-        for name in OWNERS
+        for name in OF_SOME
         if name in values and values[name] != defaults[name] and not belongs(name, design)
     ]
 
 
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
+    """Return names as a sentence has them: "a, b and c"."""
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else last

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from ..models.precision import without_autocast
 from ..models.resampling import resampling_matrix
-
-LARGEST_ASPECT = 1.6
-"""Largest ratio of a blob's axes."""
+from .corruptions import LARGEST_ASPECT, Spacing
 
 CELL_MM = 10.0
 """Finest grid of the random field that bends outlines: finer than a lobe, coarser than a gyrus is thick."""
 
 LOBES = 2
 """Cells of that grid across a blob of middle size: more would break large blobs into pieces."""
-
-Spacing = tuple[float, float]
-"""Size of a pixel (y, x) in mm."""
-
-Irregularity = Annotated[float, Field(ge=0, le=1)]
 
 
 def between(
@@ -37,35 +28,12 @@ def between(
     return low + share * (high - low)
 
 
-def ordered(values: tuple[float, float], low: float, high: float, what: str) -> None:
-    """Check a range.
-
-    Raises:
-        ValueError: If it is not two numbers from ``low`` to ``high``, the smaller first.
-    """
-    if not low <= values[0] <= values[1] <= high:
-        raise ValueError(f"{what} is two numbers from {low:g} to {high:g}, the smaller first")
-
-
 def numbers(
     fewest: int, most: int, count: int, like: Tensor, generator: torch.Generator | None
 ) -> tuple[Tensor, range]:
     """Draw how many blobs each image has: (count, 1, 1) int64, and the numbers to go through."""
     drawn = torch.randint(fewest, most + 1, (count, 1, 1), device=like.device, generator=generator)
     return drawn, range(most)
-
-
-def tissue_level(images: Tensor) -> Tensor:
-    """Return the mean intensity of each image's tissue, liquid left out: (N, 1, S, S) to (N, 1, 1, 1), the same type.
-
-    Tissue is what is brighter than half the mean of the brain; an image without brain has the level 0.
-    """
-
-    def mean(of: Tensor) -> Tensor:
-        count = of.sum(dim=(1, 2, 3), keepdim=True, dtype=torch.float32).clamp(min=1)
-        return (images * of).sum(dim=(1, 2, 3), keepdim=True, dtype=torch.float32) / count
-
-    return mean(images > 0.5 * mean(images != 0)).to(images.dtype)
 
 
 def blob(

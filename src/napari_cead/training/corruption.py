@@ -1,25 +1,33 @@
 """Corruptions of healthy images, which the network learns to undo: one interface for all kinds.
 
-Each kind is a frozen, JSON-serialisable object; :data:`Corruption` is any of them, told apart by ``kind``.
+Each kind is a frozen, JSON-serialisable object of its own file in ``corruptions``, or of another package;
+:data:`Corruption` is any of them, told apart by ``kind``.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple, TypeAlias, get_args
+from collections.abc import Mapping as AnyMapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-import torch
-from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny
 
-from .blobs import Spacing
-from .lesions import SimulatedLesions, add_lesions
-from .noise import CoarseNoise, GaussianNoise, SmoothNoise, add_coarse, add_gaussian, add_smooth
-from .patches import BrainPatches, overwrite_patches
-from .shading import BiasField, shade
-from .squares import ContextEncoding, overwrite_squares
+from ..errors import ParameterError
+from .corruptions import CORRUPTIONS, Corrupted, CorruptionKind, Spacing
+from .corruptions.bias_field import BiasField
+from .corruptions.coarse import CoarseNoise
+from .corruptions.gaussian import GaussianNoise
+from .corruptions.lesions import SimulatedLesions
+from .corruptions.patches import BrainPatches
+from .corruptions.smooth import SmoothNoise
+from .corruptions.squares import ContextEncoding
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 __all__ = [
     "LESIONS",
+    "NAMED",
     "PAPER",
     "REALISTIC",
     "SCANNERS",
@@ -29,18 +37,39 @@ __all__ = [
     "ContextEncoding",
     "Corrupted",
     "Corruption",
+    "CorruptionKind",
     "GaussianNoise",
     "Mixture",
     "Share",
     "SimulatedLesions",
     "SmoothNoise",
+    "absent_kind",
     "corrupt",
+    "corruption_called",
+    "corruption_names",
 ]
 
-Simple: TypeAlias = (
-    ContextEncoding | GaussianNoise | CoarseNoise | SmoothNoise | BrainPatches | SimulatedLesions | BiasField
-)
-"""Any corruption that is not made of others."""
+
+def _of_its_kind(value: Any) -> Any:
+    """Return what a mapping describes, by its ``kind``; anything else is left to the check of the type."""
+    if not isinstance(value, AnyMapping):
+        return value
+    if (kind := value.get("kind")) == MIXTURE:
+        return Mixture.model_validate(value)
+    if not isinstance(kind, str):
+        raise ValueError("a corruption needs a kind")
+    return type(CORRUPTIONS.find(kind)).model_validate(value)
+
+
+def _simple(value: Any) -> Any:
+    found = _of_its_kind(value)
+    if isinstance(found, Mixture):
+        raise ValueError("a mixture is not made of mixtures")
+    return found
+
+
+Corruption: TypeAlias = Annotated[SerializeAsAny[CorruptionKind], BeforeValidator(_of_its_kind)]
+"""Any corruption, as the type of a field of a pydantic model."""
 
 
 class Share(BaseModel):
@@ -54,10 +83,13 @@ class Share(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     share: float = Field(gt=0, le=1)
-    corruption: Annotated[Simple, Field(discriminator="kind")]
+    corruption: Annotated[SerializeAsAny[CorruptionKind], BeforeValidator(_simple)]
 
 
-class Mixture(BaseModel):
+MIXTURE = "mixture"
+
+
+class Mixture(CorruptionKind):
     """Several corruptions: each image gets one of them, or each of them with its own probability.
 
     Attributes:
@@ -67,25 +99,31 @@ class Mixture(BaseModel):
             ``share``, so that an image may get several of them, or none.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: Literal["mixture"] = "mixture"
     parts: tuple[Share, ...] = Field(min_length=1, max_length=16)
     together: bool = False
 
+    def apply(self, images: Tensor, spacing: Spacing, generator: torch.Generator | None = None) -> Corrupted:
+        """Corrupt each image by the parts that are drawn for it."""
+        import torch
 
-Corruption: TypeAlias = Annotated[
-    ContextEncoding
-    | GaussianNoise
-    | CoarseNoise
-    | SmoothNoise
-    | BrainPatches
-    | SimulatedLesions
-    | BiasField
-    | Mixture,
-    Field(discriminator="kind"),
-]
-"""Any corruption, as the type of a field of a pydantic model."""
+        shares = torch.rand(len(images), device=images.device, generator=generator)
+        total = sum(part.share for part in self.parts)
+        result, changed, below = images, torch.zeros_like(images, dtype=torch.bool), 0.0
+        lesion = torch.zeros_like(images)
+        for number, part in enumerate(self.parts):
+            if self.together:
+                drawn = torch.rand(len(images), device=images.device, generator=generator) < part.share
+            else:
+                above = below + part.share / total
+                last = number == len(self.parts) - 1  # whatever rounding leaves belongs to it
+                drawn = (shares >= below) if last else (shares >= below) & (shares < above)
+                below = above
+            found = _some(result, drawn, part.corruption, generator, spacing)
+            result, changed = found.images, changed | found.mask
+            lesion = torch.maximum(lesion, found.lesion)
+        return Corrupted(result, changed, lesion)
+
 
 PAPER = ContextEncoding()
 """The paper's: one square of random size per image."""
@@ -176,28 +214,45 @@ SPACING: Spacing = (0.94, 0.94)
 """Size of a pixel (y, x) in mm on the usual model grid."""
 
 
-class Corrupted(NamedTuple):
-    """Corrupted images.
+NAMED: AnyMapping[str, Mixture] = {"realistic": REALISTIC, "scanners": SCANNERS}
+"""Mixtures with a name beside the kinds."""
 
-    Attributes:
-        images: (N, 1, S, S), as the originals but where the mask is set.
-        mask: (N, 1, S, S) bool, where they were changed.
-        lesion: (N, 1, S, S) from 0 to 1, how far a pixel belongs to a lesion that was put there.
+
+def corruption_names() -> tuple[str, ...]:
+    """Return the names of the corruptions that need no further description."""
+    return (*CORRUPTIONS.names, *NAMED)
+
+
+def absent_kind(saved: Any) -> str | None:
+    """Return the first kind in a saved corruption that is not there; None if all are."""
+    if not isinstance(saved, AnyMapping):
+        return None
+    if (kind := saved.get("kind")) != MIXTURE:
+        known = not isinstance(kind, str) or kind in CORRUPTIONS.own or kind in CORRUPTIONS
+        return None if known else kind
+    parts = saved.get("parts") if isinstance(saved.get("parts"), list) else []
+    found = (absent_kind(part.get("corruption")) for part in parts if isinstance(part, AnyMapping))
+    return next((kind for kind in found if kind is not None), None)
+
+
+def corruption_called(name: str) -> CorruptionKind:
+    """Return the corruption of a name, with its default settings.
+
+    Raises:
+        ParameterError: If there is none.
     """
-
-    images: Tensor
-    mask: Tensor
-    lesion: Tensor
-
-
-def corruption_kinds() -> tuple[str, ...]:
-    """Return the names of the kinds that need no further description."""
-    return tuple(str(kind.model_fields["kind"].default) for kind in get_args(Simple))
+    if name in NAMED:
+        return NAMED[name]
+    if name in CORRUPTIONS.own or name in CORRUPTIONS:
+        return CORRUPTIONS.find(name)
+    raise ParameterError(
+        f"there is no corruption called {name!r}", mend=f"use one of {', '.join(corruption_names())}"
+    )
 
 
 def corrupt(
     images: Tensor,
-    settings: Corruption | None = None,
+    settings: CorruptionKind | None = None,
     generator: torch.Generator | None = None,
     *,
     spacing: Spacing = SPACING,
@@ -214,63 +269,32 @@ def corrupt(
         spacing: Size of a pixel (y, x) in mm, for what has a size in mm.
 
     Example:
+        >>> import torch
         >>> images = torch.rand(4, 1, 64, 64)
         >>> corrupt(images, CoarseNoise(), torch.Generator().manual_seed(0)).images.shape
         torch.Size([4, 1, 64, 64])
     """
-    settings = settings or PAPER
-    if isinstance(settings, Mixture):
-        return _mixed(images, settings, generator, spacing)
-    if isinstance(settings, SimulatedLesions):
-        return Corrupted(*add_lesions(images, settings, spacing, generator))
-    if isinstance(settings, GaussianNoise):
-        found = add_gaussian(images, settings, generator)
-    elif isinstance(settings, CoarseNoise):
-        found = add_coarse(images, settings, generator)
-    elif isinstance(settings, SmoothNoise):
-        found = add_smooth(images, settings, spacing, generator)
-    elif isinstance(settings, BrainPatches):
-        found = overwrite_patches(images, settings, spacing, generator)
-    elif isinstance(settings, BiasField):
-        found = shade(images, settings, generator)
-    else:
-        found = overwrite_squares(images, settings, generator)
-    return Corrupted(*found, torch.zeros_like(images))
-
-
-def _mixed(
-    images: Tensor, settings: Mixture, generator: torch.Generator | None, spacing: Spacing
-) -> Corrupted:
-    shares = torch.rand(len(images), device=images.device, generator=generator)
-    total = sum(part.share for part in settings.parts)
-    result, changed, below = images, torch.zeros_like(images, dtype=torch.bool), 0.0
-    lesion = torch.zeros_like(images)
-    for number, part in enumerate(settings.parts):
-        if settings.together:
-            drawn = torch.rand(len(images), device=images.device, generator=generator) < part.share
-        else:
-            above = below + part.share / total
-            last = number == len(settings.parts) - 1  # whatever rounding leaves belongs to it
-            drawn = (shares >= below) if last else (shares >= below) & (shares < above)
-            below = above
-        found = _some(result, drawn, part.corruption, generator, spacing)
-        result, changed = found.images, changed | found.mask
-        lesion = torch.maximum(lesion, found.lesion)
-    return Corrupted(result, changed, lesion)
+    return (settings or PAPER).apply(images, spacing, generator)
 
 
 def _some(
-    images: Tensor, drawn: Tensor, settings: Simple, generator: torch.Generator | None, spacing: Spacing
+    images: Tensor,
+    drawn: Tensor,
+    settings: CorruptionKind,
+    generator: torch.Generator | None,
+    spacing: Spacing,
 ) -> Corrupted:
     """Corrupt the images that were drawn (N,) and leave the others."""
+    import torch
+
     if images.device.type == "cpu":  # these alone; elsewhere, choosing them would wait for the device
         chosen = drawn.nonzero()[:, 0]
         if not len(chosen):
             return Corrupted(images, torch.zeros_like(images, dtype=torch.bool), torch.zeros_like(images))
-        found = corrupt(images[chosen], settings, generator, spacing=spacing)
+        found = settings.apply(images[chosen], spacing, generator)
         mask = torch.zeros_like(images, dtype=torch.bool).index_copy(0, chosen, found.mask)
         lesion = torch.zeros_like(images).index_copy(0, chosen, found.lesion)
         return Corrupted(images.index_copy(0, chosen, found.images), mask, lesion)
-    found = corrupt(images, settings, generator, spacing=spacing)
+    found = settings.apply(images, spacing, generator)
     wanted = drawn[:, None, None, None]
     return Corrupted(torch.where(wanted, found.images, images), found.mask & wanted, found.lesion * wanted)

@@ -10,46 +10,44 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..errors import ParameterError, why
 from ..json_files import first_wrong
-from ..models.specs import ModelSpec, UNetOptions
+from ..models.specs import ModelSpec
 from .augmentation import Augmentation
-from .corruption import REALISTIC, Corruption, corruption_kinds
+from .belonging import belongs, no_use
+from .corruption import Corruption, CorruptionKind, corruption_called, corruption_names
 
-NAMED = {"realistic": REALISTIC}
-"""Named corruptions besides the kinds."""
-
-_ANY: TypeAdapter[Corruption] = TypeAdapter(Corruption)
+_ANY: TypeAdapter[CorruptionKind] = TypeAdapter(Corruption)
 
 
-def read_corruption(described: str | None, **fields: Any) -> Corruption | None:
-    """Return the corruption described by the user.
+def read_corruption(described: str | None, **fields: Any) -> CorruptionKind | None:
+    """Return the corruption that a user described.
 
     Args:
-        described: A kind, ``"realistic"``, JSON, or the path of a JSON file; None: squares if there are fields, else
-            nothing.
+        described: A kind, the name of a mixture, JSON, or the path of a JSON file; None: squares if there are
+            fields, else nothing.
         fields: Fields of squares; None counts as not given.
 
     Raises:
         ParameterError: If there is no such kind or file, or a value is out of its range.
     """
     given = {name: value for name, value in fields.items() if value is not None}
-    if described is None and not given:
-        return None
     if given and described not in (None, "squares"):
         raise ParameterError(
             "--max-squares, --squares-inside-brain and --fill describe squares",
             mend="use --corruption squares",
         )
-    if described in NAMED:
-        return NAMED[described]
-    if described is None or described in corruption_kinds():
-        return _checked({"kind": described or "squares", **given}, None)
+    if given:
+        return _checked({"kind": "squares", **given}, None)
+    if described is None:
+        return None
     if described.lstrip().startswith("{"):
         return _checked(_json(described, "corruption"), None)
+    if described in corruption_names():
+        return corruption_called(described)
     file = Path(described).expanduser()
     if not file.is_file():
         raise ParameterError(
             f"there is no corruption and no file called {described!r}",
-            mend=f"use one of {', '.join((*corruption_kinds(), *NAMED))}, or a JSON file",
+            mend=f"use one of {', '.join(corruption_names())}, or a JSON file",
         )
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
@@ -85,7 +83,7 @@ def _json(text: str, what: str) -> Any:
         ) from None
 
 
-def _checked(values: Any, file: Path | None) -> Corruption:
+def _checked(values: Any, file: Path | None) -> CorruptionKind:
     try:
         return _ANY.validate_python(values)
     except ValidationError as error:
@@ -97,7 +95,7 @@ def _checked(values: Any, file: Path | None) -> Corruption:
 def with_shape(
     spec: ModelSpec, feature_maps: str | None = None, working_size: int | None = None
 ) -> ModelSpec:
-    """Return the spec of a U-Net with other channels or another working size; its size is then ``custom``.
+    """Return the spec of a network with other channels or another working size; its size is then ``custom``.
 
     Args:
         spec: The usual one.
@@ -105,21 +103,17 @@ def with_shape(
         working_size: Side in pixels; None keeps it.
 
     Raises:
-        ParameterError: If the network is not a U-Net, or cannot be built this way.
+        ParameterError: If the network's family cannot be shaped, or it cannot be built like this.
     """
     if feature_maps is None and working_size is None:
         return spec
-    if spec.unet is None:
-        raise ParameterError(
-            f"--feature-maps and --working-size shape dae and ce-unet, not {spec.name}", mend="leave them out"
-        )
-    values = spec.model_dump() | {"size": "custom"}
+    for name, value in (("feature_maps", feature_maps), ("working_size", working_size)):
+        if value is not None and not belongs(name, spec):
+            raise ParameterError(no_use(name, [spec.name]), mend="leave it out")
     try:
-        if feature_maps is not None:
-            values["feature_maps"] = tuple(int(maps) for maps in feature_maps.split(","))
-        if working_size is not None:
-            values["unet"] = UNetOptions(**(values["unet"] | {"working_size": working_size}))
-        return ModelSpec.model_validate(values)
+        maps = None if feature_maps is None else tuple(int(maps) for maps in feature_maps.split(","))
+        changed = spec.network.reshaped(spec, maps, working_size)
+        return ModelSpec.model_validate(spec.model_dump() | {"size": "custom"} | changed)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"]) or "the network"

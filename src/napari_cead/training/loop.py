@@ -13,14 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import OutOfMemoryError, RunError
-from ..models.vqvae import VectorQuantisedAutoencoder
 from ..zoo import load_model
 from .augmentation import augment
 from .batches import batches_of, chances, order_of
-from .codebook import CodebookTracker
 from .corruption import Corrupted
 from .job import Asked, Job
-from .network import TERMS, Objective, initial_network, optimizer_of, quantised
+from .network import TERMS, Objective, initial_network, optimizer_of
 from .preview import Previews
 from .record import Record
 from .requests import Requests
@@ -72,19 +70,13 @@ class Loop:
         if state is None and job.init_from is not None:
             weights = load_model(job.init_from, "cpu").module.state_dict()
         self.network = initial_network(settings, weights)
-        if isinstance(self.network, VectorQuantisedAutoencoder):
-            self.network.codebook.requires_grad_(settings.codebook_decay is None)
         if device.type != "mps":  # not reliable on Apple's GPUs
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective = Objective(self.network, settings)
         optimizer = optimizer_of(settings, self.network, device)
         compiled: nn.Module = torch.compile(self.objective) if job.hardware.compile else self.objective  # type: ignore[assignment]
         self.module, self.optimizer = fabric.setup(compiled, optimizer)
-        self.tracker: CodebookTracker | None = None
-        if isinstance(self.network, VectorQuantisedAutoencoder):
-            self.tracker = CodebookTracker(
-                self.network, decay=settings.codebook_decay, reset_dead=settings.reset_dead_codes
-            )
+        self.tracker = settings.spec.network.tracker(self.network, settings)
         seed = np.random.SeedSequence((settings.seed, fabric.global_rank)).generate_state(1, np.uint64)[0]
         self.generator = torch.Generator(device).manual_seed(int(seed >> np.uint64(1)))
 
@@ -214,13 +206,13 @@ class Loop:
             "seconds": round(self._elapsed(), 3),
             "slices_per_second": round(speed, 1),
         }
-        if settings.spec.family == "vae" and settings.beta > 0:
-            entry["validation_kl"] = validation_terms[2] / settings.beta
-            entry["kl_per_dimension"] = entry["validation_kl"] / settings.spec.latent
+        entry |= settings.spec.network.epoch_figures(
+            settings, dict(zip(TERMS, validation_terms, strict=True))
+        )
         if settings.spec.predicts_lesion:
             entry["train_lesion"], entry["validation_lesion"] = train_terms[4], validation_terms[4]
-        if used is not None:
-            entry["used_codes"] = used
+        if self.tracker is not None and used is not None:
+            entry[self.tracker.figure] = used
         self.history.append(entry)
         if validation_terms[0] < self.best_loss:
             self.best_loss, self.best_epoch = validation_terms[0], epoch
@@ -278,13 +270,13 @@ class Loop:
         for start in range(0, len(images), self.micro):
             piece = images[start : start + self.micro]
             share = len(piece) / len(images)
-            total, piece_terms, *codes = self.module(
+            total, piece_terms, *kept = self.module(
                 piece, *self._beside(corrupted, start), generator=self.generator
             )
             self.fabric.backward(total if share == 1 else total * share)
             terms += piece_terms * share
             if self.tracker is not None:
-                found.append(codes)
+                found.append(kept)
         if settings.clip is not None:
             self.fabric.clip_gradients(
                 self.module, self.optimizer, max_norm=settings.clip, error_if_nonfinite=False
@@ -292,9 +284,8 @@ class Loop:
         self.optimizer.step()
         self.running += terms
         if self.tracker is not None:
-            joined = quantised(*(torch.cat(part) for part in zip(*found, strict=True)))
-            assert joined is not None
-            self.tracker.update(joined, generator=self.generator)
+            joined = (torch.cat(part) for part in zip(*found, strict=True))
+            self.tracker.take(*joined, generator=self.generator)
 
     def _beside(self, corrupted: Corrupted | None, start: int = 0) -> tuple[Tensor | None, Tensor | None]:
         """Return a piece of the corrupted images, and the places of simulated lesions if the network learns them."""

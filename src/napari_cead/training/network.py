@@ -7,14 +7,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ..errors import ModelError
+from ..errors import ModelError, ParameterError
 from ..models import build
-from ..models.outputs import QuantisedOutput
-from .losses import objective
+from ..models.losses import LossWeights
 from .settings import TrainingSettings
 
 TERMS = ("total", "reconstruction", "latent", "context", "lesion")
 """The losses, in the order in which :class:`Objective` returns them."""
+
+ALL = "leave out --freeze-encoder"
 
 
 class Objective(nn.Module):
@@ -28,7 +29,7 @@ class Objective(nn.Module):
     def __init__(self, network: nn.Module, settings: TrainingSettings) -> None:
         super().__init__()
         self.network = network
-        self.settings = settings
+        self.family, self.weights = settings.spec.network, weights_of(settings)
 
     def forward(
         self,
@@ -36,36 +37,32 @@ class Objective(nn.Module):
         corrupted: Tensor | None = None,
         lesion: Tensor | None = None,
         generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
-        """Return the loss to minimise, all :data:`TERMS` (5,) without gradient, and a VQ-VAE's vectors and codes.
+    ) -> tuple[Tensor, ...]:
+        """Return what is minimised, all :data:`TERMS` (5,) without gradient, and what the family's tracker takes in.
 
         Args:
             images: (N, 1, S, S), clean.
             corrupted: (N, 1, S, S), the same images corrupted; None: no context encoding.
-            lesion: (N, 1, S, S) from 0 to 1, the simulated lesions in the corrupted images.
-            generator: Source of a VAE's samples.
+            lesion: (N, 1, S, S) from 0 to 1, where simulated lesions are in the corrupted images.
+            generator: Source of randomness.
         """
-        settings = self.settings
-        losses = objective(
-            self.network,
-            images,
-            corrupted,
-            beta=settings.beta,
-            commitment=settings.commitment,
-            codebook="loss" if settings.codebook_decay is None else "ema",
-            denoising=settings.loss if settings.spec.denoising else None,
-            bright_limit=settings.bright_limit,
-            emphasis=settings.emphasis,
-            small_emphasis=settings.small_emphasis,
-            lesion=lesion,
-            lesion_weight=settings.lesion_weight,
-            generator=generator,
-        )
+        losses = self.family.losses(self.network, images, corrupted, lesion, self.weights, generator)
         terms = torch.stack([getattr(losses, name) for name in TERMS]).detach()
-        codes = losses.codes
-        if codes is None:
-            return losses.total, terms, None, None, None
-        return losses.total, terms, codes.encoded.detach(), codes.quantised.detach(), codes.indices
+        return losses.total, terms, *(() if losses.codes is None else losses.codes.kept)
+
+
+def weights_of(settings: TrainingSettings) -> LossWeights:
+    """Return what the settings say of the terms of the loss."""
+    return LossWeights(
+        beta=settings.beta,
+        commitment=settings.commitment,
+        codebook="loss" if settings.codebook_decay is None else "ema",
+        error=settings.loss,
+        bright_limit=settings.bright_limit,
+        emphasis=settings.emphasis,
+        small_emphasis=settings.small_emphasis,
+        lesion=settings.lesion_weight,
+    )
 
 
 def initial_network(settings: TrainingSettings, weights: Mapping[str, Tensor] | None = None) -> nn.Module:
@@ -77,6 +74,7 @@ def initial_network(settings: TrainingSettings, weights: Mapping[str, Tensor] | 
 
     Raises:
         ModelError: If the weights are those of another architecture.
+        ParameterError: If an encoder should stay as it is and there is none.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -90,8 +88,11 @@ def initial_network(settings: TrainingSettings, weights: Mapping[str, Tensor] | 
                 mend="start from a model of the same design and size",
             ) from None
     if settings.freeze_encoder:
-        encoder: nn.Module = network.encoder  # type: ignore[assignment]
+        encoder = getattr(network, "encoder", None)
+        if not isinstance(encoder, nn.Module):
+            raise ParameterError(f"{settings.spec.name} has no encoder that could stay as it is", mend=ALL)
         encoder.requires_grad_(False)
+    settings.spec.network.prepare(network, settings)
     return network
 
 
@@ -104,10 +105,3 @@ def optimizer_of(
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(learning, lr=rate, weight_decay=settings.weight_decay, fused=fused)
     return torch.optim.Adam(learning, lr=rate, fused=fused)
-
-
-def quantised(encoded: Tensor | None, codes: Tensor | None, indices: Tensor | None) -> QuantisedOutput | None:
-    """Reassemble the parts returned by :class:`Objective`."""
-    if encoded is None or codes is None or indices is None:
-        return None
-    return QuantisedOutput(encoded, encoded, codes, indices)

@@ -6,21 +6,15 @@ The command line and the Train dock both use this module, so that they prepare t
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import ParameterError, StoreError
+from ..models.networks import find_design
 from ..slices.geometry import RESAMPLE_BEYOND
 from ..zoo import ModelCard, Preprocessing
 from .store_index import StoreSettings
-
-OF_DESIGNS: Mapping[str, Preprocessing] = {
-    # As in the training of the bundled ce-unet: with the tissue at one level the network need not learn the scanner's
-    # scale, and at 1 mm small lesions are larger than a pixel.
-    "ce-unet": Preprocessing(intensity="volume-tissue", spacing=(1.0, 1.0), image_size=192),
-}
-"""By design: its default preparation of slices. All others use the paper's."""
 
 PAPER = Preprocessing()
 """The paper's: pixels of 0.94 mm, a crop of 196 x 196, the brain's 99.5th percentile at 1."""
@@ -42,7 +36,7 @@ def preprocessing_for(designs: str | Sequence[str], base: ModelCard | None = Non
     if base is not None:
         return base.preprocessing
     names = [designs] if isinstance(designs, str) else list(designs)
-    wanted = {name: OF_DESIGNS.get(name, PAPER) for name in names}
+    wanted = {name: Preprocessing(**find_design(name)[1].preprocessing) for name in names}
     first, *others = names
     for name in others:
         if wanted[name] != wanted[first]:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from ..errors import ParameterError
+from ..models.networks import find_design
 from ..models.specs import ModelSpec, spec
 from .augmentation import Augmentation
 from .belonging import belongs
-from .corruption import SCANNERS, CoarseNoise, ContextEncoding
+from .corruption import ContextEncoding, corruption_called
 from .settings import FINE_TUNING_RATE, TrainingSettings
 
 Preset = Literal["paper", "small"]
@@ -22,12 +23,10 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "batch_size": 64,
         "learning_rate": 1e-4,
         "schedule": "constant",
-        "commitment": 1.0,
         "corruption": ContextEncoding(),
         "augmentation": None,
     },
-    # The eight bundled designs: minutes on a processor. With the codebook loss alone a VQ-VAE of this size soon uses 3
-    # of its 128 codes (measured), so here the codebook follows moving averages and dead codes move.
+    # The eight bundled designs: minutes on a processor.
     "small": {
         "size": "small",
         "epochs": 16,
@@ -35,53 +34,12 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "learning_rate": 2e-3,
         "schedule": "one-cycle",
         "augmentation": Augmentation(scale=0.06, rotation=6, shift=0.02),
-        "codebook_decay": 0.99,
-        "reset_dead_codes": True,
     },
 }
-"""By name: the settings that differ from the defaults."""
+"""By name: the settings that differ from the defaults. Each family of networks may add some of its own."""
 
-_DENOISER: Mapping[str, Any] = {
-    "batch_size": 16,
-    "learning_rate": 1e-3,
-    "schedule": "linear",
-    "optimizer": "adamw",
-    "loss": "absolute",
-    "augmentation": Augmentation(scale=0.04, rotation=4, shift=0.02),
-}
-
-DENOISERS: Mapping[str, Mapping[str, Any]] = {
-    # Kascenas, Pugeault, O'Neil 2022 draw noise on a grid of 16 x 16; finer and coarser grids beside it found more.
-    "dae": {**_DENOISER, "corruption": CoarseNoise()},
-    # What the bundled one was trained with: see research/README.md for what these did.
-    "ce-unet": {
-        **_DENOISER,
-        "batch_size": 8,
-        "learning_rate": 1.5e-3,
-        "schedule": "one-cycle",
-        "weight_decay": 1e-3,
-        "clip": 1.0,
-        "corruption": SCANNERS,
-        "emphasis": 5.0,
-        "small_emphasis": 5.0,
-        "lesion_weight": 0.1,
-        "balance": "folders",
-        "augmentation": Augmentation(
-            scale=0.12,
-            rotation=10,
-            shift=0.04,
-            intensity=0.12,
-            contrast=0.35,
-            bias=0.03,
-            blur=1.2,
-            rim=0.25,
-        ),
-    },
-}
-"""By design: the settings of the models beside the paper's, whatever the preset; it gives size and epochs."""
-
-OF_DENOISERS = ("size", "epochs")
-"""What a denoiser takes from a preset."""
+OF_PRESETS = ("size", "epochs")
+"""What a design with a recipe of its own takes from a preset."""
 
 
 def training_settings(
@@ -104,11 +62,13 @@ def training_settings(
         raise ParameterError(
             f"there is no preset called {preset!r}", mend=f"use one of {', '.join(get_args(Preset))}"
         )
+    family, named = find_design(model)
     values: dict[str, Any] = {"size": "paper", **PRESETS.get(preset or "", {})}
-    if model in DENOISERS:
-        values = {name: value for name, value in values.items() if name in OF_DENOISERS} | dict(
-            DENOISERS[model]
-        )
+    values |= family.presets.get(preset or "", {})
+    if named.recipe:
+        values = {name: value for name, value in values.items() if name in OF_PRESETS} | dict(named.recipe)
+        if isinstance(values.get("corruption"), str):
+            values["corruption"] = corruption_called(values["corruption"])
     if parent is not None:
         rate = values.get("learning_rate", TrainingSettings.model_fields["learning_rate"].default)
         values |= {

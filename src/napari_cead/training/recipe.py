@@ -27,38 +27,39 @@ def _basic(description: str, **more: Any) -> Any:
 class Recipe(BaseModel):
     """A training from its data to a model. None takes the value of the model, its preset or its base model.
 
-    Each field's description is the help of its option.
+    Each field's description is the help of its option. What stands in braces in it is looked up when the help is shown
+    (:mod:`~napari_cead.cli.late_help`): networks and corruptions may come from other packages.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    model: str = _basic(
-        "One of the paper's eight designs, dae or ce-unet; several with commas, or all (the paper's)."
-    )
+    model: str = _basic("One of {designs}; several with commas, or all (the paper's eight).")
     data: Path = _basic(
         "Slice store; or a folder of patients, which are prepared for the model (with --init-from: for that one)."
     )
     out: Path = _basic("Folder of the run (of the runs, for several models).")
     preset: Literal["paper", "small"] | None = _basic(
-        "paper: its settings (for dae and ce-unet: full size) and, at the end, its evaluation; small: the recipe of "
-        "the eight bundled designs.",
+        "paper: its settings (of designs with a recipe of their own: full size) and, at the end, its evaluation; "
+        "small: the recipe of the eight bundled designs.",
         default=None,
     )
     size: Literal["paper", "small"] | None = _basic("Size of the network (default: paper).", default=None)
     init_from: str | None = _basic("Fine-tune this model (name or folder).", default=None)
-    freeze_encoder: bool = Field(False, description="Train only the decoder.")
-    seed: int | None = _basic("Seed of all random numbers (default: 0).", default=None)
-    epochs: int | None = _basic("Passes over the slices (default: 200).", default=None)
-    batch_size: int | None = _basic("Slices per update (default: 64; dae: 16, ce-unet: 8).", default=None)
+    freeze_encoder: bool = Field(False, description="Train the decoder alone.")
+    seed: int | None = _basic("Of everything random; 0 if left out.", default=None)
+    epochs: int | None = _basic("Passes over the slices; 200 if left out.", default=None)
+    batch_size: int | None = _basic("Slices per update; 64 if left out{but:batch_size}.", default=None)
     lr: float | None = _basic(
-        "Learning rate (default: 1e-4; dae: 1e-3, ce-unet: 1.5e-3; a fifth of it with --init-from).",
+        "Learning rate; 1e-4 if left out{but:learning_rate}, a fifth of it with --init-from.",
         default=None,
     )
-    schedule: str | None = Field(None, description="constant, linear or one-cycle.")
-    optimizer: str | None = Field(None, description="adam (the paper) or adamw (dae, ce-unet).")
-    weight_decay: float | None = Field(
-        None, description="Weight decay of adamw (default: 0.01; ce-unet: 0.001)."
+    schedule: str | None = Field(
+        None, description="constant, linear or one-cycle; constant if left out{but:schedule}."
     )
+    optimizer: str | None = Field(
+        None, description="adam or adamw; adam (the paper) if left out{but:optimizer}."
+    )
+    weight_decay: float | None = Field(None, description="Of adamw; 0.01 if left out{but:weight_decay}.")
     augment: bool | None = Field(
         None, description="Flips, small affine moves, brightness (default: on, unless a preset says no)."
     )
@@ -67,33 +68,38 @@ class Recipe(BaseModel):
     )
     corruption: str | None = Field(
         None,
-        description="Corruption to undo: squares (default of ce- models), coarse (dae), lesions of all sizes "
-        "(ce-unet); or gaussian, smooth, patches, lesions, realistic, JSON, or a JSON file.",
+        description="What {of:corruption} learn to undo: {corruptions}, JSON, or a JSON file; squares if left "
+        "out{but:corruption}.",
     )
-    loss: str | None = Field(None, description="For dae and ce-unet: absolute or squared.")
+    loss: str | None = Field(
+        None, description="Of {of:loss}: absolute or squared; squared if left out{but:loss}."
+    )
     bright_limit: float | None = Field(
-        None, description="For dae and ce-unet: ignore spots brighter than this many times the tissue."
+        None, description="Of {of:bright_limit}: brighter spots than so many times the tissue do not count."
     )
     emphasis: float | None = Field(
-        None, description="For dae and ce-unet: weight of corrupted pixels (default: 1; ce-unet: 5)."
+        None, description="Of {of:emphasis}: weight of corrupted pixels; 1 if left out{but:emphasis}."
     )
     small_emphasis: float | None = Field(
         None,
-        description="For dae and ce-unet: largest extra weight of small corruptions (default: 1; ce-unet: 5).",
+        description="Of {of:small_emphasis}: largest further weight of small corruptions; 1 if left "
+        "out{but:small_emphasis}.",
     )
     lesion_weight: float | None = Field(
-        None, description="For ce-unet: weight of marking lesions, relative to the repair (default: 0.1)."
+        None,
+        description="Of {of:lesion_weight}: weight of where lesions are beside the repair; 1 if left "
+        "out{but:lesion_weight}.",
     )
     balance: str | None = Field(
         None,
-        description="slices: each once per epoch; folders: at random, each folder of patients equally often (ce-unet).",
+        description="slices: each once an epoch; folders: at random, each folder of patients equally often; slices if "
+        "left out{but:balance}.",
     )
     feature_maps: str | None = Field(
-        None, description="For dae and ce-unet: channels of each level, with commas."
+        None, description="Of {of:feature_maps}: channels of each level, with commas."
     )
     working_size: int | None = Field(
-        None,
-        description="For dae and ce-unet: side in pixels of the slices inside the network; 0: unchanged.",
+        None, description="Of {of:working_size}: side in pixels to which slices are reduced inside; 0: never."
     )
     image_size: int | None = Field(
         None, description="Side of the slices in pixels (default: that of DATA, or the model's)."
@@ -108,10 +114,8 @@ class Recipe(BaseModel):
     codebook: Literal["loss", "ema"] | None = Field(
         None, description="How a VQ-VAE's codebook learns (default: loss)."
     )
-    reset_dead_codes: bool = Field(False, description="Move codes that were unused for an epoch.")
-    clip: float | None = Field(
-        None, description="Largest norm of the gradient (default: no limit; ce-unet: 1)."
-    )
+    reset_dead_codes: bool = Field(False, description="Move codes that an epoch did not use.")
+    clip: float | None = Field(None, description="Largest norm of the gradient; any if left out{but:clip}.")
     patience: int | None = Field(
         None, description="Stop after this many epochs without a smaller healthy validation loss."
     )

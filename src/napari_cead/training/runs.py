@@ -21,9 +21,11 @@ from pydantic import Field, ValidationError
 
 from ..atomic import atomic_path, make_folder, to_json, write_text
 from ..errors import RunDamagedError, RunError, RunNotFoundError
-from ..json_files import NEWER, Saved, from_saved, read_json, unknown_keys, version_of, warn_of
+from ..json_files import NEWER, Saved, from_saved, read_json, shown, unknown_keys, version_of, warn_of
+from ..models.networks import absent_network
 from ..models.specs import ModelSpec
 from .belonging import belongs
+from .corruption import absent_kind
 from .run_files import BEGUN, PARENT_FILE, SCHEMA_VERSION, STARTED_IT, check_folder
 from .run_lock import hold
 from .settings import TrainingSettings
@@ -147,6 +149,14 @@ class RunFolder:
                     f"the run has schema version {version}, this program reads {SCHEMA_VERSION}",
                     file=file,
                     mend=STARTED_IT,
+                )
+            if absent := absent_network(values["settings"]["spec"]):
+                raise RunError(absent[0], file=file, mend=absent[1])
+            if (kind := absent_kind(values["settings"].get("corruption"))) is not None:
+                raise RunError(
+                    f"its corruption {shown(kind)} comes from a package that is not installed, or not usable",
+                    file=file,
+                    mend="install that package",
                 )
             plan, notes = from_saved(Plan, {**values, "settings": _used(values["settings"])}, strict=True)
             warn_of(notes, file)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .blobs import Spacing
-from .corruption import Corrupted, corrupt
+from .corruption import corrupt
+from .corruptions import Corrupted, Spacing
 from .settings import TrainingSettings
 
 

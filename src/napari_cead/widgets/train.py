@@ -13,7 +13,8 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QMessageBox
 
 from ..errors import CeadError
-from ..models.specs import DENOISER_NAMES
+from ..models.networks import all_designs, with_context
+from ..models.specs import DESIGN_NAMES
 from ..training.launching import command_line
 from ..training.manager import RunManager
 from ..training.preprocessing import preprocessing_for, store_options
@@ -150,10 +151,7 @@ class TrainWidget(TrainForm):
         """The design that is trained."""
         scratch = self.base.value == SCRATCH
         name = str(self.design.value if scratch else load_card(find_model(self.base.value)).spec.name)
-        if name in DENOISER_NAMES:
-            return name
-        twin = name.removeprefix("ce-")
-        return f"ce-{twin}" if self.context.value else twin
+        return with_context(name, bool(self.context.value))
 
     @property
     def slices(self) -> StoreSettings:
@@ -235,9 +233,9 @@ class TrainWidget(TrainForm):
         self.problem.setText(problem)
         self.problem.setVisible(bool(problem))
         self.start.enabled = not problem
-        denoiser = self.model in DENOISER_NAMES
-        self.context.enabled = not denoiser
-        self.squares.enabled = self.context.value and not denoiser
+        twins = self.model not in (designs := all_designs()) or designs[self.model][1].twin
+        self.context.enabled = twins
+        self.squares.enabled = self.context.value and twins
         self.freeze.enabled = self.base.value != SCRATCH
         out = runs_folder() / (self.name.value.strip() or "local")
         words = self.manager.command(self.model, out / SCANS_FILE, out, self.options())
@@ -253,17 +251,25 @@ class TrainWidget(TrainForm):
             return
         with self.context.changed.blocked():
             self.context.value = (self.design.value if spec is None else spec.name).startswith("ce-")
-        self._suggest(self.model in DENOISER_NAMES, scratch)
+        self._suggest(scratch)
         self.update_enabled()
         self.finder.judge_anew()
 
-    def _suggest(self, denoiser: bool, scratch: bool) -> None:
+    def _suggest(self, scratch: bool) -> None:
         """Put in what suits the design, where the user has not chosen anything else."""
+        found = all_designs().get(self.model)
+        denoiser = found is not None and found[0].denoising
         wanted: dict[str, Any] = {
             "rate": "1e-3" if denoiser and scratch else "2e-4",
             "batch_size": 16 if denoiser else 32,
             "schedule": "linear" if denoiser else "constant",
         }
+        if scratch and found is not None and self.model not in DESIGN_NAMES:  # of another package: as it says
+            recipe = {
+                "rate" if name == "learning_rate" else name: value for name, value in found[1].recipe.items()
+            }
+            wanted |= {name: value for name, value in recipe.items() if name in wanted}
+            wanted["rate"] = str(wanted["rate"])
         for name, value in wanted.items():
             control = getattr(self, name)
             if control.value == self._suggested.get(name, control.value):

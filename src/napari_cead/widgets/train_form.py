@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from ..exploring import DEFAULT_MODEL
-from ..models.specs import DESIGN_NAMES
+from ..models import design_names
 from ..patients import SEQUENCES
 from ..training.store_index import StoreSettings
 from ..zoo import list_models
@@ -132,8 +132,8 @@ class TrainForm(QWidget):
         self.base = ComboBox(choices=[*names, SCRATCH])
         if DEFAULT_MODEL in names:
             self.base.value = DEFAULT_MODEL
-        self.design = ComboBox(choices=list(DESIGN_NAMES))
-        if DEFAULT_MODEL in DESIGN_NAMES:
+        self.design = ComboBox(choices=list(design_names()))
+        if DEFAULT_MODEL in self.design.choices:
             self.design.value = DEFAULT_MODEL
         self.size = ComboBox(choices=["small", "paper"], value="small")
         self.name = LineEdit(value="local")
@@ -151,7 +151,7 @@ class TrainForm(QWidget):
             inside,
             "Design",
             self.design.native,
-            "One of the paper's eight designs, or a denoiser: dae, ce-unet",
+            "One of the paper's eight designs, a denoiser (dae, ce-unet), or a network of another package",
         )
         row(inside, "Size", self.size.native, "small trains on a processor; paper wants a GPU")
         grid.addWidget(self.scratch, grid.rowCount(), 0, 1, 3)

@@ -13,6 +13,7 @@ from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from ..contributions.layers import DETECTED_COLOR, LESION_COLOR
+from ..models import NETWORKS
 
 Epochs = Sequence[Mapping[str, Any]]
 
@@ -20,22 +21,13 @@ CURVES = {
     "loss": (("train_loss", "training", DETECTED_COLOR), ("validation_loss", "validation", LESION_COLOR)),
     "learning rate": (("learning_rate", "learning rate", DETECTED_COLOR),),
     "slices per second": (("slices_per_second", "slices per second", DETECTED_COLOR),),
-    "divergence (VAE)": (("kl_per_dimension", "KL per latent dimension", LESION_COLOR),),
-    "used codes (VQ-VAE)": (("used_codes", "used codes", LESION_COLOR),),
 }
-"""What can be drawn over the epochs: field, name in the legend, colour."""
-
-OF_SOME = ("divergence (VAE)", "used codes (VQ-VAE)")
-"""What only some designs have: offered when a run does."""
+"""What can be drawn over the epochs of any training: field, name in the legend, colour."""
 
 LOGARITHMIC = ("loss", "learning rate")
 """What is drawn on a logarithmic axis unless the user says otherwise."""
 
-AXES = {
-    "divergence (VAE)": "nats per dimension",
-    "used codes (VQ-VAE)": "codes",
-    "slices per second": "slices/s",
-}
+AXES = {"slices per second": "slices/s"}
 """Titles of vertical axes that are not called as what is drawn."""
 
 SMOOTHING = 0.6
@@ -76,9 +68,15 @@ class TrainingPlots(QWidget):
         super().__init__()
         self._epochs: Epochs = ()
         self._step: Mapping[str, Any] | None = None
-        self._log = {what: what in LOGARITHMIC for what in CURVES}
+        # What only some families of networks have is offered when a run has it.
+        self._figures = {figure.plot: figure for family in NETWORKS for figure in family.figures}
+        self._curves = CURVES | {
+            what: ((figure.name, figure.label, LESION_COLOR),) for what, figure in self._figures.items()
+        }
+        self._axes = AXES | {what: figure.axis for what, figure in self._figures.items()}
+        self._log = {what: what in LOGARITHMIC for what in self._curves}
         self.what = QComboBox()
-        self.what.addItems(_offered(()))
+        self.what.addItems(self._offered())
         self.what.setAccessibleName("What to draw")
         self.log = QCheckBox("log")
         self.log.setToolTip("Logarithmic vertical axis")
@@ -166,9 +164,9 @@ class TrainingPlots(QWidget):
             self.log.setChecked(self._log[what])
         log, names, drawn = self._log[what], [], np.empty(0)
         self.view.clear()
-        self.view.setLabel("left", AXES.get(what, what))
+        self.view.setLabel("left", self._axes.get(what, what))
         self.view.setLogMode(y=log)
-        for field, name, color in CURVES[what]:
+        for field, name, color in self._curves[what]:
             x, y = self._values(field)
             if log:
                 x, y = x[y > 0], y[y > 0]
@@ -195,7 +193,7 @@ class TrainingPlots(QWidget):
 
     def _offer(self) -> None:
         """Offer what this run has figures for."""
-        offered = _offered(self._epochs)
+        offered = self._offered()
         if offered == [self.what.itemText(index) for index in range(self.what.count())]:
             return
         chosen = self.what.currentText()
@@ -203,6 +201,13 @@ class TrainingPlots(QWidget):
             self.what.clear()
             self.what.addItems(offered)
             self.what.setCurrentIndex(max(0, self.what.findText(chosen)))
+
+    def _offered(self) -> list[str]:
+        return [
+            what
+            for what, ((field, *_), *_) in self._curves.items()
+            if what not in self._figures or any(entry.get(field) is not None for entry in self._epochs)
+        ]
 
     def _values(self, field: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         pairs = [
@@ -212,14 +217,6 @@ class TrainingPlots(QWidget):
         ]
         values = np.array(pairs, dtype=np.float64).reshape(-1, 2)
         return values[:, 0], values[:, 1]
-
-
-def _offered(epochs: Epochs) -> list[str]:
-    return [
-        what
-        for what, ((field, *_), *_) in CURVES.items()
-        if what not in OF_SOME or any(entry.get(field) is not None for entry in epochs)
-    ]
 
 
 def smoothed(values: NDArray[np.float64], weight: float = SMOOTHING) -> NDArray[np.float64]:

@@ -17,8 +17,9 @@ from pydantic import (
     model_validator,
 )
 
-from ..errors import CeadWarning, ModelDamagedError, ModelNotFoundError, why
+from ..errors import CeadWarning, ModelDamagedError, ModelError, ModelNotFoundError, why
 from ..json_files import NEWER, Saved, first_wrong, from_saved, unknown_keys, version_of
+from ..models.networks import absent_network
 from ..models.specs import ModelSpec
 from .summary import PRIVATE, PUBLIC
 
@@ -240,6 +241,8 @@ def parse_card(content: bytes, file: Path) -> ModelCard:
             file=file,
             mend="update napari-cead, or save the model again with this version",
         )
+    if absent := absent_network(values.get("spec")):
+        raise ModelError(absent[0], file=file, mend=absent[1])
     try:
         card, notes = from_saved(ModelCard, values, strict=True)
     except ValidationError as error:

@@ -80,7 +80,9 @@ def withheld(card: ModelCard) -> tuple[str, ...]:
 def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
     """Yield the classes of pydantic models in a type."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
+        yield from (
+            annotation.kinds() if hasattr(annotation, "kinds") else (annotation,)
+        )  # what others add, too
     for part in get_args(annotation):
         yield from models_in(part)
 

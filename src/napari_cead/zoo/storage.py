@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from ..atomic import make_folder, to_json
 from ..devices import pick_device
@@ -119,17 +119,15 @@ class Detector:
         """
         import torch
 
-        if self.card.spec.family != "vae":
+        family = self.card.spec.network
+        if not family.divergent:
             raise ParameterError(
                 f"the KL gradient needs a variational autoencoder, which {self.name} is not",
                 mend="use another model or score",
             )
-        encode = cast("Callable[[Tensor], tuple[Tensor, Tensor]]", self.module.encode)
         with torch.enable_grad(), _repeatable(self.device):
             x = batch.detach().to(self.device, torch.float32).requires_grad_()
-            mu, log_std = encode(x)
-            divergence = 0.5 * (mu.square() + torch.exp(2 * log_std) - 2 * log_std - 1).sum()
-            (gradient,) = torch.autograd.grad(divergence, x)
+            (gradient,) = torch.autograd.grad(family.divergence(self.module, x), x)
         return gradient.abs()
 
     def on(self, device: str | torch.device) -> Detector:

@@ -5,14 +5,17 @@ They say where the network may change a slice and by how much, not what a lesion
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from torch import Tensor
-from torch.nn import functional
+from pydantic import Field, model_validator
 
-from .blobs import LARGEST_ASPECT, Irregularity, Spacing, between, blob, numbers, ordered, tissue_level
+from . import LARGEST_ASPECT, Corrupted, CorruptionKind, Irregularity, ordered
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from . import Spacing
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -27,7 +30,7 @@ LEAST = 0.4
 """How far a blending lesion replaces what lies under it, at least."""
 
 
-class SimulatedLesions(BaseModel):
+class SimulatedLesions(CorruptionKind):
     """Blobs of random place, size, outline and rim that shift the intensity, inside the brain.
 
     Attributes:
@@ -44,8 +47,6 @@ class SimulatedLesions(BaseModel):
         aspect: Largest ratio of a lesion's axes.
         periventricular: Share of the lesions that lie beside deep liquid, as caps and bands around the ventricles do.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["lesions"] = "lesions"
     lesions: tuple[int, int] = (1, 5)
@@ -67,63 +68,60 @@ class SimulatedLesions(BaseModel):
         ordered(self.rim_mm, 0.1, 50, "rim_mm")
         return self
 
+    def apply(self, images: Tensor, spacing: Spacing, generator: torch.Generator | None = None) -> Corrupted:
+        """Add lesions to images in [0, 1], and stay within that.
 
-def add_lesions(
-    images: Tensor, settings: SimulatedLesions, spacing: Spacing, generator: torch.Generator | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Add simulated lesions to each image.
+        ``lesion`` says how far each pixel belongs to a lesion that is brighter than what was there: one that darkens,
+        or that nobody could see, is none.
+        """
+        import torch
 
-    Args:
-        images: (N, 1, S, S) float in [0, 1].
-        settings: What they are like.
-        spacing: Size of a pixel (y, x) in mm.
-        generator: Source of randomness, on the device of the images.
+        from ...models.tissue import tissue_level
+        from ..blobs import between, blob, numbers
 
-    Returns:
-        The images; where they were changed, (N, 1, S, S) bool; and how far each pixel belongs to a lesion that is
-        brighter than what was there, (N, 1, S, S) from 0 to 1. One that darkens, or that nobody could see, is none.
-    """
-    brain, count = images != 0, len(images)
-    how_many, every = numbers(*settings.lesions, count, images, generator)
-    level = tissue_level(images)
-    tissue = images > 0.5 * level
+        brain, count = images != 0, len(images)
+        how_many, every = numbers(*self.lesions, count, images, generator)
+        level = tissue_level(images)
+        tissue = images > 0.5 * level
 
-    def happens(probability: float) -> Tensor:
-        return between(0, 1, count, images, generator)[..., None] < probability
+        def happens(probability: float) -> Tensor:
+            return between(0, 1, count, images, generator)[..., None] < probability
 
-    beside = _beside_deep_liquid(brain, tissue, spacing)[:, 0] if settings.periventricular else None
-    result, touched, lesion = images, torch.zeros_like(brain), torch.zeros_like(images)
-    for number in every:
-        preferred = None if beside is None else beside & happens(settings.periventricular)[:, 0]
-        weight = blob(
-            brain[:, 0],
-            settings.diameter_mm,
-            settings.rim_mm,
-            settings.irregularity,
-            spacing,
-            generator,
-            aspect=settings.aspect,
-            preferred=preferred,
-        )
-        weight = (weight * (number < how_many)).unsqueeze(1).to(images.dtype)
-        if settings.sparing:
-            weight = weight * (tissue | ~happens(settings.sparing))
-        shift = between(*settings.shift, count, images, generator)[..., None].to(images.dtype)
-        if settings.darker:
-            shift = torch.where(happens(settings.darker), -shift, shift)
-        if settings.blending:
-            how_far = between(LEAST, 1, count, images, generator)[..., None].to(images.dtype)
-            shift = torch.where(happens(settings.blending), how_far * (level + shift - images), shift)
-        touched = touched | (weight > 0)
-        change = (weight * shift).sum(dim=(2, 3), keepdim=True)
-        bright = change > SEEN * weight.sum(dim=(2, 3), keepdim=True)
-        lesion = torch.maximum(lesion, weight * bright)
-        result = result + weight * shift
-    return torch.where(touched, result.clamp(0, 1), images), touched, lesion
+        beside = _beside_deep_liquid(brain, tissue, spacing)[:, 0] if self.periventricular else None
+        result, touched, lesion = images, torch.zeros_like(brain), torch.zeros_like(images)
+        for number in every:
+            preferred = None if beside is None else beside & happens(self.periventricular)[:, 0]
+            weight = blob(
+                brain[:, 0],
+                self.diameter_mm,
+                self.rim_mm,
+                self.irregularity,
+                spacing,
+                generator,
+                aspect=self.aspect,
+                preferred=preferred,
+            )
+            weight = (weight * (number < how_many)).unsqueeze(1).to(images.dtype)
+            if self.sparing:
+                weight = weight * (tissue | ~happens(self.sparing))
+            shift = between(*self.shift, count, images, generator)[..., None].to(images.dtype)
+            if self.darker:
+                shift = torch.where(happens(self.darker), -shift, shift)
+            if self.blending:
+                how_far = between(LEAST, 1, count, images, generator)[..., None].to(images.dtype)
+                shift = torch.where(happens(self.blending), how_far * (level + shift - images), shift)
+            touched = touched | (weight > 0)
+            change = (weight * shift).sum(dim=(2, 3), keepdim=True)
+            bright = change > SEEN * weight.sum(dim=(2, 3), keepdim=True)
+            lesion = torch.maximum(lesion, weight * bright)
+            result = result + weight * shift
+        return Corrupted(torch.where(touched, result.clamp(0, 1), images), touched, lesion)
 
 
 def _beside_deep_liquid(brain: Tensor, tissue: Tensor, spacing: Spacing) -> Tensor:
     """Return the tissue within :data:`BESIDE_MM` of liquid that lies deep in the brain: (N, 1, S, S) bool."""
+    import torch
+    from torch.nn import functional
 
     def around(mask: Tensor, radius_mm: float) -> Tensor:
         """Return the share of a mask in a window around each pixel, one axis after the other."""
@@ -133,3 +131,6 @@ def _beside_deep_liquid(brain: Tensor, tissue: Tensor, spacing: Spacing) -> Tens
 
     deep = brain & ~tissue & (around(brain, DEEP_MM) > WHOLLY)
     return tissue & (around(deep, BESIDE_MM) > 0)
+
+
+OFFERED = (SimulatedLesions(),)

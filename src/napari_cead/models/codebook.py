@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, distributed
 
 from ..errors import ParameterError
-from ..models.outputs import QuantisedOutput
-from ..models.precision import single
-from ..models.vqvae import VectorQuantisedAutoencoder
+from .precision import single
+from .vqvae import QuantisedOutput, VectorQuantisedAutoencoder
 
 EPSILON = 1e-5
 """Laplace smoothing of the cluster sizes, in vectors."""
@@ -35,6 +36,8 @@ class CodebookTracker:
         ParameterError: If the decay is not between 0 and 1.
     """
 
+    figure: ClassVar[str] = "used_codes"
+
     def __init__(
         self, module: VectorQuantisedAutoencoder, *, decay: float | None = None, reset_dead: bool = False
     ) -> None:
@@ -52,7 +55,6 @@ class CodebookTracker:
         self.sums = codes.clone()
         self.recent = codes[:0].clone()
 
-    @torch.no_grad()
     def update(self, output: QuantisedOutput, generator: torch.Generator | None = None) -> None:
         """Record a batch; call it after each step of the optimizer.
 
@@ -62,8 +64,14 @@ class CodebookTracker:
             output: The network's output for the clean images.
             generator: Source of the choice of vectors kept for dead codes, on the device of the network.
         """
-        vectors = single(output.encoded.detach()).movedim(1, -1).flatten(0, -2)
-        indices = output.indices.flatten()
+        self.take(*output.kept, generator=generator)
+
+    @torch.no_grad()
+    def take(self, *kept: Tensor, generator: torch.Generator | None = None) -> None:
+        """Take in what the outputs of a batch keep: vectors and codes; see :meth:`update`."""
+        encoded, indices = kept
+        vectors = single(encoded.detach()).movedim(1, -1).flatten(0, -2)
+        indices = indices.flatten()
         counts = torch.zeros_like(self.counts).scatter_add_(0, indices, torch.ones_like(indices))
         sums = None
         if (

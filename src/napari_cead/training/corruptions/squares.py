@@ -5,14 +5,20 @@ Pathak et al. 2016, *Context Encoders: Feature Learning by Inpainting*; used on 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from torch import Tensor
+from pydantic import Field, model_validator
+
+from . import Corrupted, CorruptionKind
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from . import Spacing
 
 
-class ContextEncoding(BaseModel):
+class ContextEncoding(CorruptionKind):
     """Squares of random size and place. The defaults are the paper's: one square, anywhere in the image.
 
     Public reference code draws several squares, keeps the last alone, and leaves a third of the images whole; that is
@@ -26,8 +32,6 @@ class ContextEncoding(BaseModel):
         fill: ``"uniform"`` draws a value for each square between the batch's extremes, ``"zero"`` blackens it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: Literal["squares"] = "squares"
     squares: tuple[int, int] = (1, 1)
     largest_side: float = Field(default=0.5, gt=0, le=1)
@@ -40,52 +44,46 @@ class ContextEncoding(BaseModel):
             raise ValueError("squares are two numbers from 1 to 16, the smaller first")
         return self
 
+    def apply(self, images: Tensor, spacing: Spacing, generator: torch.Generator | None = None) -> Corrupted:
+        """Overwrite squares; each image has at least one, of at least one pixel, with values of the batch's range."""
+        import torch
 
-def overwrite_squares(
-    images: Tensor, settings: ContextEncoding, generator: torch.Generator | None = None
-) -> tuple[Tensor, Tensor]:
-    """Overwrite random squares of each image, all images at once; each has at least one, of at least one pixel.
+        count, size = len(images), images.shape[-1]
+        device = images.device
+        top, left, bottom, right = _brain_boxes(images) if self.inside_brain else _whole(images)
 
-    Args:
-        images: (N, 1, S, S) float.
-        settings: How.
-        generator: Source of randomness, on the device of the images.
+        def draw(low: Tensor, high: Tensor) -> Tensor:
+            """Draw a whole number per image from low to high, both included."""
+            share = torch.rand(count, device=device, generator=generator)
+            return low + (share * (high - low + 1)).floor().long().minimum(high - low)
 
-    Returns:
-        The images and where the squares are, (N, 1, S, S) and (N, 1, S, S) bool.
-    """
-    count, size = len(images), images.shape[-1]
-    device = images.device
-    top, left, bottom, right = _brain_boxes(images) if settings.inside_brain else _whole(images)
-
-    def draw(low: Tensor, high: Tensor) -> Tensor:
-        """Draw a whole number per image from low to high, both included."""
-        share = torch.rand(count, device=device, generator=generator)
-        return low + (share * (high - low + 1)).floor().long().minimum(high - low)
-
-    one = torch.ones_like(top)
-    fewest, most = settings.squares
-    squares = draw(one * fewest, one * most)
-    room = torch.minimum(bottom - top, right - left).clamp(max=max(1, int(size * settings.largest_side)))
-    low, high = images.amin(), images.amax()
-    index = torch.arange(size, device=device)
-    result, covered = images, torch.zeros_like(images, dtype=torch.bool)
-    for number in range(most):
-        side = draw(one, room)
-        y, x = draw(top, bottom - side), draw(left, right - side)
-        rows = (index >= y[:, None]) & (index < (y + side)[:, None])
-        columns = (index >= x[:, None]) & (index < (x + side)[:, None])
-        square = rows[:, None, :, None] & columns[:, None, None, :] & (number < squares)[:, None, None, None]
-        if settings.fill == "uniform":
-            share = torch.rand(count, 1, 1, 1, device=device, dtype=images.dtype, generator=generator)
-            result = torch.where(square, low + share * (high - low), result)
-        else:
-            result = result.masked_fill(square, 0)
-        covered = covered | square
-    return result, covered
+        one = torch.ones_like(top)
+        fewest, most = self.squares
+        squares = draw(one * fewest, one * most)
+        room = torch.minimum(bottom - top, right - left).clamp(max=max(1, int(size * self.largest_side)))
+        low, high = images.amin(), images.amax()
+        index = torch.arange(size, device=device)
+        result, covered = images, torch.zeros_like(images, dtype=torch.bool)
+        for number in range(most):
+            side = draw(one, room)
+            y, x = draw(top, bottom - side), draw(left, right - side)
+            rows = (index >= y[:, None]) & (index < (y + side)[:, None])
+            columns = (index >= x[:, None]) & (index < (x + side)[:, None])
+            square = (
+                rows[:, None, :, None] & columns[:, None, None, :] & (number < squares)[:, None, None, None]
+            )
+            if self.fill == "uniform":
+                share = torch.rand(count, 1, 1, 1, device=device, dtype=images.dtype, generator=generator)
+                result = torch.where(square, low + share * (high - low), result)
+            else:
+                result = result.masked_fill(square, 0)
+            covered = covered | square
+        return Corrupted.without_lesion(result, covered)
 
 
 def _whole(images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    import torch
+
     zero = torch.zeros(len(images), dtype=torch.long, device=images.device)
     return zero, zero, zero + images.shape[-2], zero + images.shape[-1]
 
@@ -104,3 +102,6 @@ def _brain_boxes(images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         bounds.append((first, last))
     (top, bottom), (left, right) = bounds
     return top, left, bottom, right
+
+
+OFFERED = (ContextEncoding(),)

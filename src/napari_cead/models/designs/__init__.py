@@ -1,0 +1,1 @@
+"""The families of networks of this package, one file each."""

@@ -1,0 +1,14 @@
+"""A network of another package in the Train dock."""
+
+from __future__ import annotations
+
+
+def test_it_is_offered_and_comes_with_its_recipe(plugin, viewer):
+    _, dock = viewer.window.add_plugin_dock_widget("napari-cead", "Train a model")
+    dock.base.value, dock.design.value = "from scratch", "shallow"
+    assert (dock.rate.value, dock.batch_size.value, dock.schedule.value) == ("0.003", 8, "one-cycle")
+    assert not dock.context.enabled and not dock.squares.enabled
+    assert "napari-cead train shallow " in dock.command.text()
+    dock.design.value = "vae1"
+    assert (dock.rate.value, dock.batch_size.value, dock.schedule.value) == ("2e-4", 32, "constant")
+    assert dock.context.enabled
