@@ -14,6 +14,7 @@ from ..errors import Cancelled, CeadError, CeadWarning
 from .check import check
 from .console import help_without_verb, print_json
 from .detect import detect
+from .detect_command import DetectCommand
 from .evaluate import evaluate
 from .explore import demo, open_
 from .models import models_app
@@ -36,7 +37,7 @@ app = typer.Typer(
 app.add_typer(models_app, name="models")
 app.add_typer(runs_app, name="runs")
 for verb in (demo, open_, phantom, check, prepare, train, detect, evaluate):
-    app.command(verb.__name__.rstrip("_"))(verb)
+    app.command(verb.__name__.rstrip("_"), cls=DetectCommand if verb is detect else None)(verb)
 
 
 def main() -> None:

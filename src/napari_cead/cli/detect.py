@@ -69,16 +69,7 @@ def detect(
     erosion: Annotated[
         int | None, typer.Option(help="Radius in pixels by which the brain's rim is left out; 0: off.")
     ] = None,
-    score: Annotated[
-        str | None,
-        typer.Option(
-            help="The model's suggestion if left out. Any model: residual, positive-residual, squared, "
-            "median-residual, intensity (no network). Calibrated ones: residual-times-intensity, smoothed-residual, "
-            "smoothed-times-intensity, residual-z (all), kl-gradient, combined (VAEs), fused, bright-and-changed, "
-            "brightness, asymmetry (scans scaled by their tissue; the last two need no network), lesion-probability "
-            "(ce-unet)"
-        ),
-    ] = None,
+    score: Annotated[str | None, typer.Option()] = None,  # its help: DetectCommand
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     batch_size: Annotated[int | None, typer.Option(help="Slices at a time; 32 if left out.")] = None,
     threads: Annotated[

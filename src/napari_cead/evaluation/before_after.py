@@ -21,7 +21,7 @@ from ..training.store import SliceStore
 from ..zoo import Detector, ModelCard, load_model
 from .baselines import INTENSITY
 from .before_after_text import remarks, sentences
-from .healthy_slices import SCORES_LOOKED_AT, HealthySlices, Paired, look, reconstructions
+from .healthy_slices import HealthySlices, Paired, compared_scores, look, reconstructions
 from .lesion_rows import LesionRow, lesion_rows
 from .rules import QUANTILE, quantile_of, threshold_of_healthy
 
@@ -208,7 +208,7 @@ def compare(
     thresholds = {
         (score, which): value
         for which, detector in (("before", first), ("after", second))
-        for score in SCORES_LOOKED_AT
+        for score in compared_scores()
         if (value := _on_card(detector.card, score)) is not None
     }
     found = look(
@@ -233,7 +233,7 @@ def compare(
         on_progress(total, total)
     figures = found.paired(seed=seed)
     cards = first.card, second.card
-    local = tuple(_threshold(score, thresholds, found, cards) for score in SCORES_LOOKED_AT)
+    local = tuple(_threshold(score, thresholds, found, cards) for score in compared_scores())
     return BeforeAfter(
         before=names[0],
         after=names[1],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,17 @@ from ..detection import SCORES, PostprocessParams, anomaly_score
 from ..detection.choosing import Suggested
 from ..detection.evidence import Seen, Tails, kinds_of
 from ..detection.reconstruct import GROUP, Progress, Stop
-from ..detection.scores import Evidence, lacks, suits
+from ..detection.scores import (
+    LESION,
+    TAILS,
+    Evidence,
+    Ingredient,
+    Score,
+    computed_for,
+    kind_of_network,
+    lacks,
+    suits,
+)
 from ..detection.symmetry import midline
 from ..detection.thresholds import ScoreHistograms
 from ..errors import Cancelled
@@ -35,28 +46,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..training.store import PatientSlices, SliceStore
-
-SUGGESTED_SCORES = ("residual", "positive-residual")
-"""Scores that a search on lesion masks chooses settings for; all others have those of healthy slices alone."""
-
-FUSED, OF_TISSUE = "fused", "bright-and-changed"
-"""Scores of denoisers of scans that are scaled by their tissue."""
-
-SUGGESTED_OF_DENOISERS = (
-    FUSED,
-    OF_TISSUE,
-    "positive-residual",
-    "smoothed-residual",
-    "residual-times-intensity",
-    "smoothed-times-intensity",
-)
-"""The same of denoisers."""
-
-HEALTHY_DEFAULT = "positive-residual"
-"""Score of the default where no lesion masks can say which score is better: lesions are bright on FLAIR."""
-
-HEALTHY_DEFAULT_OF_DENOISERS = "smoothed-times-intensity"
-"""The same of denoisers."""
 
 _SAMPLE = 16  # of the healthy brain pixels, every so manieth is looked at for a score that needs scaling
 
@@ -120,19 +109,17 @@ def calibrate(
     import torch
 
     names = [patient.name for patient in store.patients_of("validation")]
-    denoising = detector.card.spec.denoising
     kept_below = quantile_of(detector.card) if quantile is None else quantile
-    searched = [
-        score
-        for score in (SUGGESTED_OF_DENOISERS if denoising else SUGGESTED_SCORES)
-        if suits(SCORES[score], detector.card)
-    ]
-    default = HEALTHY_DEFAULT_OF_DENOISERS if denoising else HEALTHY_DEFAULT
-    if FUSED in searched:
-        default = FUSED
+    usable_scores, kind = (
+        [score for score in SCORES if suits(score, detector.card)],
+        kind_of_network(detector.card),
+    )
+    searched_scores = [score for score in usable_scores if kind in score.searched_for]
+    searched = [score.name for score in searched_scores]
+    default = max(usable_scores, key=lambda score: score.default_for.get(kind, 0)).name
     shapes = Shapes(start)
     # Known only after all patients: the constant of some scores, and what healthy tissue gives.
-    later = [score for score in searched if SCORES[score].scaled or "tails" in SCORES[score].needs]
+    later = [score.name for score in searched_scores if score.measured]
     at_once = [score for score in searched if score not in later]
     total = len(names) * (1 + bool(later) + len(searched))
     index = {patient.name: number for number, patient in enumerate(store.patients)}
@@ -141,25 +128,26 @@ def calibrate(
     statistics = HealthyStatistics(store.settings.image_size)
     quality = ImageQuality.empty()
     cases: dict[str, list[Case]] = {score: [] for score in searched}
-    gradient = detector.card.spec.family == "vae"
-    samples = _Samples(gradient)
-    tails = Tails(kinds_of(detector.card.spec.predicts_lesion)) if FUSED in searched else None
+    samples = _Samples(usable_scores)
+    rare = any(TAILS in score.ingredients for score in searched_scores)
+    tails = Tails(kinds_of(LESION.had_by(detector.card))) if rare else None
     healthy_values: dict[str, ScoreHistograms] = {
-        name: ScoreHistograms.empty(BINS)
-        for name, score in SCORES.items()
-        if suits(score, detector.card)
-        and not (score.scaled or "tails" in score.needs)
-        and ("lesion" not in score.needs or detector.card.spec.predicts_lesion)
+        score.name: ScoreHistograms.empty(BINS) for score in usable_scores if not score.measured
     }
+    # Of the healthy slices alone, where no score needs them of whole patients.
+    everywhere = computed_for(score for score in usable_scores if score.volume or score in searched_scores)
+    on_healthy = [one for one in computed_for(usable_scores) if one not in everywhere]
     for done, name in enumerate(names, start=1):
-        found = _Looked.at(store, name, detector, index, usable, should_stop)
+        found = _Looked.at(store, name, detector, index, usable, everywhere, should_stop)
         healthy, brain = found.healthy, found.brain[found.healthy]
         calm = Evidence(
             found.images[healthy],
             found.made[healthy],
-            _in_groups(found.images[healthy], detector.kl_gradient, should_stop)[0] if gradient else None,
+            {
+                **{one: values[healthy] for one, values in found.ingredients.items()},
+                **_computed(on_healthy, detector, found.images[healthy], should_stop),
+            },
             spacing=found.spacing[1:],
-            lesion=None if found.lesion is None else found.lesion[healthy],
         )
 
         if tails is not None:
@@ -173,7 +161,7 @@ def calibrate(
         for score in healthy_values:
             if score in at_once:
                 healthy_values[score] += cases[score][-1].healthy
-            elif SCORES[score].volume:  # of the whole patient: it looks through slices
+            elif SCORES.find(score).volume:  # of the whole patient: it looks through slices
                 healthy_values[score] += found.case(score).healthy
             else:
                 healthy_values[score] += _healthy_values(score, calm, brain)
@@ -185,13 +173,15 @@ def calibrate(
     for score, values in samples.scores(maps):
         quantile = float(np.quantile(values, QUANTILE))
         if quantile > 0:
-            scales[score] = SCORES[score].headroom * quantile
+            scales[score] = SCORES.find(score).headroom * quantile
             scaled = np.clip(values / np.float32(scales[score]), 0, 1)
             healthy_values[score] = ScoreHistograms.of(scaled, np.zeros(scaled.shape, np.bool_), bins=BINS)
     tables = {} if tails is None else tails.table()
-    known = [score for score in later if score in scales or (tables and "tails" in SCORES[score].needs)]
+    known = [
+        score for score in later if score in scales or (tables and TAILS in SCORES.find(score).ingredients)
+    ]
     for done, name in enumerate(names if later else (), start=1):
-        again = _Looked.at(store, name, detector, index, usable, should_stop)
+        again = _Looked.at(store, name, detector, index, usable, everywhere, should_stop)
         for score in known:
             cases[score].append(again.case(score, scales, tables))
             if score not in scales:
@@ -242,7 +232,7 @@ class _Looked:
         found: The stored slices.
         images: (N, S, S) float32 in [0, 1].
         made: (N, S, S) float32.
-        lesion: (N, S, S) float32 probability of a lesion; None if the network does not say it.
+        ingredients: What else scores are made from, by name, (N, S, S) float32.
         brain: (N, S, S) bool.
         part: Which slices are validation slices (N,).
         healthy: Which of them are healthy (N,).
@@ -251,7 +241,7 @@ class _Looked:
     found: PatientSlices
     images: NDArray[np.float32]
     made: NDArray[np.float32]
-    lesion: NDArray[np.float32] | None
+    ingredients: Mapping[str, NDArray[np.float32]]
     brain: NDArray[np.bool_]
     part: NDArray[np.bool_]
     healthy: NDArray[np.bool_]
@@ -264,16 +254,21 @@ class _Looked:
         detector: Detector,
         index: Mapping[str, int],
         usable: NDArray[np.int64],
+        computed: Sequence[Ingredient],
         should_stop: Stop | None,
     ) -> _Looked:
         found = store.slices(name)
         images = found.images.astype(np.float32) / np.float32(255)
         made, *more = _in_groups(images, detector.repair, should_stop)
+        ingredients = {
+            **({LESION.name: more[0]} if more else {}),
+            **_computed(computed, detector, images, should_stop),
+        }
         healthy = np.zeros(len(images), dtype=np.bool_)
         healthy[usable[usable[:, 0] == index[name], 1]] = True
         part = np.array([where == "validation" for where in found.patient.parts])
         # The brain of all slices, before those of other parts are left out: it is one piece in 3-D.
-        return cls(found, images, made, more[0] if more else None, brain_mask(found.images), part, healthy)
+        return cls(found, images, made, ingredients, brain_mask(found.images), part, healthy)
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -283,7 +278,8 @@ class _Looked:
     def seen(self) -> Seen:
         """The patient as evidence is taken from it, on the model's grid."""
         brighter = np.maximum(self.images - self.made, np.float32(0))
-        return Seen(self.images, brighter, self.lesion, self.spacing, midline(self.brain))
+        lesion = self.ingredients.get(LESION.name)
+        return Seen(self.images, brighter, lesion, self.spacing, midline(self.brain))
 
     def case(
         self,
@@ -297,7 +293,7 @@ class _Looked:
             self.images,
             self.made,
             scales,
-            lesion=self.lesion,
+            ingredients=self.ingredients,
             spacing=self.spacing[1:],
             depth=self.spacing[0],
             midline=midline(self.brain),
@@ -313,25 +309,29 @@ class _Samples:
     """Every so manieth healthy brain pixel, with all that the scores that need scaling are made from.
 
     Args:
-        gradient: Whether the model has a KL gradient.
+        scores: Those that the model suits.
     """
 
-    def __init__(self, gradient: bool) -> None:
-        self._gradient = gradient
-        self._parts: list[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]] = []
+    def __init__(self, scores: Sequence[Score]) -> None:
+        self._scores = [score for score in scores if score.scaled]
+        self._needed = {one.name for score in self._scores if not score.whole for one in score.ingredients}
+        self._parts: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
+        self._ingredients: dict[str, list[NDArray[np.float32]]] = {}
         self._places: list[NDArray[np.int32]] = []
         # Scores that look at neighbours are computed on whole slices, the others at the end on the sample.
         self._whole: dict[str, list[NDArray[np.float32]]] = {
-            name: [] for name, score in SCORES.items() if score.whole and score.scaled
+            score.name: [] for score in self._scores if score.whole
         }
 
     def add(self, calm: Evidence, brain: NDArray[np.bool_]) -> None:
         """Add healthy slices (N, S, S)."""
         chosen = np.flatnonzero(brain)[::_SAMPLE]
-        gradient = None if calm.gradient is None else calm.gradient.ravel()[chosen]
-        self._parts.append((calm.image.ravel()[chosen], calm.reconstruction.ravel()[chosen], gradient))
+        self._parts.append((calm.image.ravel()[chosen], calm.reconstruction.ravel()[chosen]))
+        for name, whole in calm.ingredients.items():
+            if name in self._needed:
+                self._ingredients.setdefault(name, []).append(whole.ravel()[chosen])
         for name, values in self._whole.items():
-            values.append(SCORES[name].compute(calm).ravel()[chosen])
+            values.append(SCORES.find(name).compute(calm).ravel()[chosen])
         # Where in the slice a pixel lies, which tells its statistics; they are known only at the end.
         self._places.append((chosen % np.prod(brain.shape[1:])).astype(np.int32))
 
@@ -345,19 +345,17 @@ class _Samples:
             return
         places = np.concatenate(self._places)
         images, made = (np.concatenate([part[number] for part in self._parts]) for number in (0, 1))
-        gradient = (
-            np.concatenate([part[2] for part in self._parts if part[2] is not None])
-            if self._gradient
-            else None
-        )
         evidence = Evidence(
-            images, made, gradient, {name: plane.ravel()[places] for name, plane in maps.items()}
+            images,
+            made,
+            {name: np.concatenate(parts) for name, parts in self._ingredients.items()},
+            {name: plane.ravel()[places] for name, plane in maps.items()},
         )
-        for name, score in SCORES.items():
-            if name in self._whole:
-                yield name, np.concatenate(self._whole[name])
-            elif score.scaled and not lacks(score, self._gradient, maps):
-                yield name, score.compute(evidence)
+        for score in self._scores:
+            if score.whole:
+                yield score.name, np.concatenate(self._whole[score.name])
+            elif lacks(score, evidence) is None:
+                yield score.name, score.compute(evidence)
 
 
 def _in_groups(
@@ -380,9 +378,25 @@ def _in_groups(
     return made or [np.empty_like(images)]
 
 
+def _computed(
+    ingredients: Sequence[Ingredient],
+    detector: Detector,
+    images: NDArray[np.float32],
+    should_stop: Stop | None,
+) -> dict[str, NDArray[np.float32]]:
+    """Return what takes passes of its own of slices (N, S, S), by name."""
+    return {
+        one.name: _in_groups(images, partial(one.compute, detector), should_stop)[0]
+        for one in ingredients
+        if one.compute is not None
+    }
+
+
 def _healthy_values(score: str, calm: Evidence, brain: NDArray[np.bool_]) -> ScoreHistograms:
     """Return the histogram of a score that needs no scaling over the brain pixels of healthy slices."""
-    values = anomaly_score(score, calm.image, calm.reconstruction, lesion=calm.lesion, spacing=calm.spacing)
+    values = anomaly_score(
+        score, calm.image, calm.reconstruction, ingredients=calm.ingredients, spacing=calm.spacing
+    )
     return ScoreHistograms.of(values, np.zeros(values.shape, np.bool_), brain, BINS)
 
 
@@ -424,7 +438,7 @@ def _suggestions(
         Suggestion(score=score, rule="validation", params=choice.params.model_dump())
         for score, choice in validated
     ]
-    order = list(SCORES)
+    order = list(SCORES.names)
     for score in sorted(healthy_values, key=lambda name: (name != default, order.index(name))):
         params = threshold_of_healthy(healthy_values[score], quantile)
         if params is not None:

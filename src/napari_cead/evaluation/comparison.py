@@ -401,8 +401,7 @@ def _check(scores: Sequence[str] | None, rules: Sequence[Rule], quantile: float 
     if quantile is not None and not 0 <= quantile <= 1:
         raise ParameterError(f"a quantile lies from 0 to 1, not {quantile!r}", mend="0.995 is usual")
     for score in scores or ():
-        if score not in SCORES:
-            raise ParameterError(f"unknown score {score!r}", mend=f"use one of {', '.join(SCORES)}")
+        SCORES.find(score)
     for rule in rules:
         if rule not in RULES:
             raise ParameterError(f"unknown threshold rule {rule!r}", mend=f"use one of {', '.join(RULES)}")

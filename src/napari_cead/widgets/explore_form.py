@@ -120,7 +120,7 @@ class ExploreForm(QWidget):
         self._models.changed.connect(self.refresh_models)
         if (wanted := preferences().default_model) in names:
             self.model.value = wanted
-        self.score = ComboBox(choices=list(SCORES))
+        self.score = ComboBox(choices=list(SCORES.names))
         self.run = PushButton(text=title("run"))
         self.run.native.setToolTip(tip("run"))
         self.cancel = PushButton(text=title("cancel"), enabled=False)

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QDialog, QDialogButtonBox, QTextBrowser, QVBoxLayout,
 
 from ..contributions.layers import DETECTED_COLOR, LESION_COLOR
 from .shortcuts import NAPARI_SHORTCUTS, SHORTCUTS, Shortcut
-from .texts import TEXTS
+from .texts import texts
 
 _EXPLAINED = (
     "model",
@@ -55,8 +55,9 @@ def help_html(shortcuts: Iterable[Shortcut] = SHORTCUTS) -> str:
     Args:
         shortcuts: The keys that are bound.
     """
-    scores = TEXTS["score"].tip.splitlines()
-    terms = [(TEXTS[name].title, TEXTS[name].tip) for name in _EXPLAINED if name in TEXTS]
+    said = texts()
+    scores = said["score"].tip.splitlines()
+    terms = [(said[name].title, said[name].tip) for name in _EXPLAINED]
     return "".join(
         [
             "<h3>Keys</h3>",
@@ -71,7 +72,7 @@ def help_html(shortcuts: Iterable[Shortcut] = SHORTCUTS) -> str:
             _table(terms),
             f"<h3>Scores</h3><p>{escape(scores[0])}:</p>",
             _table(line.split(": ", 1) for line in scores[1:]),
-            f"<p>{escape(TEXTS['research_only'].title)}</p>",
+            f"<p>{escape(said['research_only'].title)}</p>",
         ]
     )
 
