@@ -363,7 +363,7 @@ def _identity(
                 "preparation": preparation.as_dict(),
                 "versions": versions(),
                 # What a development version adds to the steps changes masks before it changes a version.
-                "steps": list(PostprocessParams.model_fields),
+                "steps": list(PostprocessParams.names()),
             }
         ).encode()
     ).hexdigest()[:16]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..detection.options import MAP_OPTIONS
-from ..detection.params import PARAMETERS, Parameter
+from ..detection.params import Parameter, PostprocessParams
 from ..detection.scores import SCORES
 from .anatomy import Convention
 
@@ -135,7 +135,8 @@ def texts() -> Mapping[str, Text]:
     """Return all texts: the fixed ones, those of the settings, and what the scores are."""
     what = "What turns the scan and its reconstruction into an anomaly map"
     scores = (f"{score.name}: {score.description}" for score in SCORES)
-    settings = {parameter.name: of_parameter(parameter) for parameter in (*MAP_OPTIONS, *PARAMETERS)}
+    rows = (*MAP_OPTIONS, *PostprocessParams.parameters())
+    settings = {parameter.name: of_parameter(parameter) for parameter in rows}
     return {**TEXTS, "score": Text("Score", "\n".join((what, *scores))), **settings}
 
 
