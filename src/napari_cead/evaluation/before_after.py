@@ -14,6 +14,7 @@ from ..atomic import strict
 from ..detection import PostprocessParams, suggested
 from ..detection.choosing import Suggested
 from ..detection.reconstruct import Progress, Stop
+from ..detection.rules import HEALTHY
 from ..errors import ParameterError, PatientError
 from ..patients import Patient, load_patient
 from ..training.splits import Part
@@ -305,7 +306,7 @@ def _patient(given: str | Path | Patient, store: SliceStore) -> Patient:
 
 def _on_card(card: ModelCard, score: str) -> float | None:
     for suggestion in card.suggestions:
-        if (suggestion.score, suggestion.rule) == (score, "healthy-quantile"):
+        if (suggestion.score, suggestion.rule) == (score, HEALTHY):
             return Suggested.of(suggestion).params.threshold
     return None
 

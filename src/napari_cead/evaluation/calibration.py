@@ -20,6 +20,7 @@ from ..detection import SCORES, PostprocessParams, anomaly_score
 from ..detection.choosing import Suggested
 from ..detection.evidence import Seen, Tails, kinds_of
 from ..detection.reconstruct import GROUP, Progress, Stop
+from ..detection.rules import VALIDATION, Choice, reported_rules
 from ..detection.scores import (
     LESION,
     TAILS,
@@ -39,7 +40,7 @@ from ..slices import brain_mask
 from ..zoo import Detector, Suggestion
 from .candidates import MORPHOLOGIES
 from .cases import BINS, Case
-from .rules import QUANTILE, Choice, quantile_of, search, threshold_of_healthy
+from .rules import QUANTILE, quantile_of, search, threshold_of_healthy
 from .statistics import HealthyStatistics
 
 if TYPE_CHECKING:
@@ -190,15 +191,18 @@ def calibrate(
         if on_progress is not None:
             on_progress(len(names) + done, total)
 
-    chosen: dict[str, Choice | None] = {}
+    by_lesions = [rule for rule in reported_rules() if rule.by_lesions]
+    chosen: dict[str, dict[str, Choice | None]] = {rule.name: {} for rule in by_lesions}
     before = 1 + bool(later)
     for number, score in enumerate(searched):
-        chosen[score] = search(
-            cases[score],
-            morphologies=shapes.tried(score, MORPHOLOGIES),
-            on_progress=_shifted(on_progress, (before + number) * len(names), total),
-            should_stop=should_stop,
-        )
+        for rule in by_lesions:
+            chosen[rule.name][score] = search(
+                cases[score],
+                rule=rule,
+                morphologies=shapes.tried(score, MORPHOLOGIES),
+                on_progress=_shifted(on_progress, (before + number) * len(names), total),
+                should_stop=should_stop,
+            )
     return Calibration(
         score_scales=scales,
         statistics={name: torch.from_numpy(values) for name, values in maps.items()},
@@ -211,11 +215,13 @@ def calibrate(
                 "validation_lesion_patients": sum(case.has_lesion for case in cases[at_once[0]]),
                 "healthy_quantile": kept_below,
                 "validation_dice_patient": {
-                    score: choice.dice_patient for score, choice in chosen.items() if choice is not None
+                    score: choice.dice_patient
+                    for score, choice in chosen[VALIDATION].items()
+                    if choice is not None
                 },
                 "validation_edges": {
                     score: choice.edge
-                    for score, choice in chosen.items()
+                    for score, choice in chosen[VALIDATION].items()
                     if choice is not None and choice.edge
                 },
                 **{f"healthy_{name}": value for name, value in quality.means().items()},
@@ -425,25 +431,28 @@ class Shapes:
 
 
 def _suggestions(
-    chosen: Mapping[str, Choice | None],
+    chosen: Mapping[str, Mapping[str, Choice | None]],
     healthy_values: Mapping[str, ScoreHistograms],
     default: str,
     quantile: float,
     shapes: Shapes,
 ) -> tuple[Suggestion, ...]:
     """Order the settings: a kept score first, then by rule, by Dice, or by what a lesion on FLAIR looks like."""
-    validated = [(score, choice) for score, choice in chosen.items() if choice is not None]
-    validated.sort(key=lambda item: item[1].dice_patient, reverse=True)
-    suggestions = [
-        Suggestion(score=score, rule="validation", params=choice.params.model_dump())
-        for score, choice in validated
-    ]
+    suggestions = []
+    for rule, by_score in chosen.items():
+        validated = [(score, choice) for score, choice in by_score.items() if choice is not None]
+        validated.sort(key=lambda item: item[1].dice_patient, reverse=True)
+        suggestions += [
+            Suggestion(score=score, rule=rule, params=choice.params.model_dump())
+            for score, choice in validated
+        ]
     order = list(SCORES.names)
-    for score in sorted(healthy_values, key=lambda name: (name != default, order.index(name))):
-        params = threshold_of_healthy(healthy_values[score], quantile)
-        if params is not None:
-            params = (shapes.of(score) or params).replace(threshold=params.threshold)
-            suggestions.append(Suggestion(score=score, rule="healthy-quantile", params=params.model_dump()))
+    for own in reported_rules():
+        for score in sorted(healthy_values, key=lambda name: (name != default, order.index(name))):
+            params = None if own.by_lesions else threshold_of_healthy(healthy_values[score], quantile, own)
+            if params is not None:
+                params = (shapes.of(score) or params).replace(threshold=params.threshold)
+                suggestions.append(Suggestion(score=score, rule=own.name, params=params.model_dump()))
     return tuple(sorted(suggestions, key=lambda suggestion: suggestion.score != shapes.score))
 
 

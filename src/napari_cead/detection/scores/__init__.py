@@ -199,9 +199,9 @@ def scores_in_words() -> str:
         if score.scaled:
             needs.append("calibrated models")
         groups.setdefault(" and ".join(needs), []).append(score.name)
-    any_model = ", ".join(groups.pop("", ()))
-    others = "; ".join(f"{', '.join(names)} ({models})" for models, names in groups.items())
-    return f"Any model: {any_model}. Some models: {others}."
+    return (
+        "; ".join(f"{', '.join(names)} ({models or 'all models'})" for models, names in groups.items()) + "."
+    )
 
 
 def _refusal(score: Score, card: ModelCard) -> str | None:
