@@ -118,7 +118,7 @@ class Quiet(Heartbeat):
 
 
 def test_all_progress_without_a_terminal_is_told_on_stderr(monkeypatch, capsys):
-    monkeypatch.setattr("napari_cead.cli.heartbeat.Heartbeat", Quiet)
+    monkeypatch.setattr(console, "Heartbeat", Quiet)
     with console.progress("checking") as on_progress:
         on_progress(1, 3)
     told = capsys.readouterr()
@@ -127,7 +127,7 @@ def test_all_progress_without_a_terminal_is_told_on_stderr(monkeypatch, capsys):
 
 
 def test_json_progress_stays_json_alone(monkeypatch, capsys):
-    monkeypatch.setattr("napari_cead.cli.heartbeat.Heartbeat", Quiet)
+    monkeypatch.setattr(console, "Heartbeat", Quiet)
     with console.progress("evaluating", console.Progress.JSON) as on_progress:
         on_progress(1, 3)
     assert json.loads(capsys.readouterr().err) == {"done": 1, "total": 3}

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import typer
 
 from ..errors import ParameterError
+from .heartbeat import Heartbeat
 
 
 class Progress(StrEnum):
@@ -34,9 +35,18 @@ def help_without_verb(context: typer.Context) -> None:
 
 
 def typed(context: typer.Context) -> frozenset[str]:
-    """Return the names of the options that the user gave, with underscores."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    return frozenset(name for name, source in sources.items() if source and "DEFAULT" not in source.name)
+    """Return the names of the options that the user gave, with underscores: typed, or set in a ``--config`` file."""
+    given = set()
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        source = context.get_parameter_source(name)
+        if source is None or source.name == "DEFAULT":
+            continue
+        if source.name != "DEFAULT_MAP" or context.params.get(name) != parameter.get_default(
+            context, call=True
+        ):
+            given.add(name)
+    return frozenset(given)
 
 
 def refuse(flag: str, when: str, mend: str = "leave it out") -> NoReturn:
@@ -69,14 +79,6 @@ def number(value: float | None) -> str:
     return "–" if value is None or value != value else f"{value:.3f}"
 
 
-def duration(seconds: float) -> str:
-    """Return a time in words: 45 s, 12 min, 3 h 5 min."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def print_json(value: Any) -> None:
     """Print strict JSON."""
     from ..atomic import to_json
@@ -91,8 +93,6 @@ def progress(what: str, shown: Progress = Progress.BAR) -> Iterator[Callable[[in
         yield lambda done, total: typer.echo(f'{{"done": {done}, "total": {total}}}', err=True)
         return
     if not sys.stderr.isatty():
-        from .heartbeat import Heartbeat
-
         with Heartbeat(what) as heartbeat:
             yield heartbeat
         return

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..errors import ParameterError
+from .config import configurable
 from .console import Side, number, print_json, progress, refuse
 from .detect_command import given_settings
 from .options import Bias, BiasField, Scheduler, Strip, Workers, check_workers, preparation
@@ -30,6 +31,7 @@ class Start(StrEnum):
     SUGGESTED = "suggested"
 
 
+@configurable()
 def detect(
     ctx: typer.Context,
     patient: Annotated[

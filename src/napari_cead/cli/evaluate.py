@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from .config import configurable
 from .console import Progress, number, progress
 from .options import Bias, BiasField, Cohort, Device, Scheduler, Strip, Workers, check_workers, preparation
 
 
+@configurable(kept=True)
 def evaluate(
     cohort: Cohort,
     out: Annotated[

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from .config import configurable
 from .console import Side, progress, refuse, typed
 from .options import AssumeHealthy, Bias, BiasField, Cohort, PngColumn, Split, preparation
 
-if TYPE_CHECKING:
-    from ..training import SliceStore
 
-OnProgress = Callable[[int, int], None]
-Watch = Callable[[OnProgress], OnProgress]
-
-
+@configurable()
 def prepare(
     context: typer.Context,
     cohort: Cohort,
@@ -71,34 +66,26 @@ def prepare(
         wanted = preparation(strip, bias_field, several=True)
         with progress("raw scans") as on_progress:
             source = prepared_listing(cohort, sequence, wanted, on_progress)
-    prepare_store(
-        source,
-        out,
-        sequence=sequence,
-        assume_healthy=assume_healthy,
-        split=split,
-        seed=seed,
-        validation=validation,
-        test=test,
-        min_brain=min_brain,
-        intensity=intensity,
-        spacing=(spacing, spacing),
-        image_size=image_size,
-        png_first_column=png_first_column.value,
-        skull_ok=skull_ok,
-    )
-
-
-def prepare_store(cohort: Any, out: Path, watch: Watch | None = None, **options: Any) -> SliceStore:
-    """Prepare a store and say what is in it; ``watch`` wraps the callback that shows how far it is."""
     from ..training.preparation import prepare as run_prepare
 
+    scaling: Any = intensity  # a wrong one is refused in a sentence
+
     with progress("preparing") as on_progress:
-        shown = on_progress if watch is None else watch(on_progress)
-        store = run_prepare(cohort, out, on_progress=shown, **options)
-    parts = ", ".join(
-        f"{part}: {len(store.patients_of(part))} patients, {len(store.healthy_rows(part))} healthy slices"
-        for part in ("train", "validation", "test")
-    )
-    typer.echo(f"{out}: {parts}; {len(store.skipped)} patients left out")
-    return store
+        store = run_prepare(
+            source,
+            out,
+            on_progress=on_progress,
+            sequence=sequence,
+            assume_healthy=assume_healthy,
+            split=split,
+            seed=seed,
+            validation=validation,
+            test=test,
+            min_brain=min_brain,
+            intensity=scaling,
+            spacing=(spacing, spacing),
+            image_size=image_size,
+            png_first_column=png_first_column.value,
+            skull_ok=skull_ok,
+        )
+    typer.echo(f"{out}: {store.summary()}")

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ParameterError, RunError, printable
-from .console import confirm, duration, help_without_verb, print_json
+from .console import confirm, help_without_verb, print_json
+from .heartbeat import duration
 from .options import Yes
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ def runs_stop(
 
 @runs_app.command("resume")
 def runs_resume(
+    context: typer.Context,
     run: Run,
     epochs: Annotated[int | None, typer.Option(min=1, help="Train for so many epochs in all.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Go on in the background.")] = False,
@@ -136,7 +138,6 @@ def runs_resume(
     """Let a run go on from its last checkpoint, with the options it was started with."""
     from ..training.launching import resume_arguments
     from ..training.manager import RunManager
-    from .app import run as run_here
 
     manager = RunManager()
     path = manager.find(run)
@@ -144,9 +145,9 @@ def runs_resume(
     if detach:
         _say_started(manager.resume(path, options))
         return
-    status = run_here(resume_arguments(path, options))
-    if status:
-        raise typer.Exit(status)
+    arguments = resume_arguments(path, options)
+    root = context.find_root()
+    root.command.main(arguments, prog_name=root.info_name, standalone_mode=False, obj=tuple(arguments))
 
 
 @runs_app.command("remove")

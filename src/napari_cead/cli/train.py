@@ -2,348 +2,134 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-from contextlib import nullcontext
-from enum import StrEnum
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import ParameterError
-from .console import refuse, typed
+from ..training.recipe import Recipe
+from .config import NO_SETTINGS, configurable
+from .console import progress, typed
 from .evaluate import evaluate_models
-from .options import AssumeHealthy, Device
+from .generated import command
 from .runs import start_detached
-from .training_options import fitting, settings_of
-from .training_slices import prepared, stored_in
-from .training_steps import Orders, finished, train_and_install, watched
 
 if TYPE_CHECKING:
-    from ..training import SliceStore
+    from ..evaluation.making import OnProgress, Watch
+    from ..training.events import Listener
 
 
-class Size(StrEnum):
-    """Sizes of the designs."""
-
-    PAPER = "paper"
-    SMALL = "small"
-
-
-class PresetName(StrEnum):
-    """Presets of training settings."""
-
-    PAPER = "paper"
-    SMALL = "small"
-
-
-class Codebook(StrEnum):
-    """How a codebook learns."""
-
-    LOSS = "loss"
-    EMA = "ema"
-
-
-class Placing(StrEnum):
-    """Where slices lie while training."""
-
-    AUTO = "auto"
-    DEVICE = "device"
-    LOADER = "loader"
-
-
-def train(
-    context: typer.Context,
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="One of the paper's eight designs, dae or ce-unet; several with commas, or all (the paper's)."
-        ),
-    ],
-    data: Annotated[
-        Path,
-        typer.Option(
-            help="Slice store; or a folder of patients, which are prepared as the model (with --init-from: that "
-            "one) wants them."
-        ),
-    ],
-    out: Annotated[Path, typer.Option(help="Folder of the run (of the runs, for several models).")],
-    preset: Annotated[
-        PresetName | None,
-        typer.Option(
-            help="paper: its settings (of dae and ce-unet: full size) and, at the end, its evaluation; small: the "
-            "recipe of the eight bundled designs."
-        ),
-    ] = None,
-    size: Annotated[Size | None, typer.Option(help="Size of the network; paper if left out.")] = None,
-    init_from: Annotated[str | None, typer.Option(help="Fine-tune this model (name or folder).")] = None,
-    freeze_encoder: Annotated[
-        bool, typer.Option("--freeze-encoder", help="Train the decoder alone.")
-    ] = False,
-    seed: Annotated[int | None, typer.Option(help="Of everything random; 0 if left out.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the slices; 200 if left out.")] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Slices per update; 64 if left out (dae: 16, ce-unet: 8).")
-    ] = None,
-    lr: Annotated[
-        float | None,
-        typer.Option(
-            help="Learning rate; 1e-4 if left out (dae: 1e-3, ce-unet: 1.5e-3), a fifth of it with --init-from."
-        ),
-    ] = None,
-    schedule: Annotated[str | None, typer.Option(help="constant, linear or one-cycle.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adam (the paper) or adamw (dae, ce-unet).")] = None,
-    augment: Annotated[
-        bool | None,
-        typer.Option(
-            "--augment/--no-augment",
-            help="Flips, small affine moves, brightness; on unless a preset says no.",
-        ),
-    ] = None,
-    corruption: Annotated[
-        str | None,
-        typer.Option(
-            help="What ce- models (squares), dae (coarse) and ce-unet (lesions of all sizes) learn to undo if this is "
-            "left out; or squares, gaussian, coarse, smooth, patches, lesions, realistic, or a JSON file."
-        ),
-    ] = None,
-    loss: Annotated[str | None, typer.Option(help="Of dae and ce-unet: absolute or squared.")] = None,
-    bright_limit: Annotated[
-        float | None,
-        typer.Option(help="Of dae and ce-unet: brighter spots than so many times the tissue do not count."),
-    ] = None,
-    emphasis: Annotated[
-        float | None,
-        typer.Option(help="Of dae and ce-unet: weight of corrupted pixels; 1 (ce-unet: 5) if left out."),
-    ] = None,
-    small_emphasis: Annotated[
-        float | None,
-        typer.Option(
-            help="Of dae and ce-unet: largest further weight of small corruptions; 1 (ce-unet: 5) if left out."
-        ),
-    ] = None,
-    lesion_weight: Annotated[
-        float | None,
-        typer.Option(help="Of ce-unet: weight of where lesions are beside the repair; 0.1 if left out."),
-    ] = None,
-    balance: Annotated[
-        str | None,
-        typer.Option(
-            help="slices: each once an epoch; folders: at random, each folder of patients equally often (ce-unet)."
-        ),
-    ] = None,
-    feature_maps: Annotated[
-        str | None, typer.Option(help="Of dae and ce-unet: channels of each level, with commas.")
-    ] = None,
-    working_size: Annotated[
-        int | None,
-        typer.Option(help="Of dae and ce-unet: side in pixels to which slices are reduced inside; 0: never."),
-    ] = None,
-    image_size: Annotated[
-        int | None,
-        typer.Option(
-            help="Side of the slices in pixels; that of DATA, or what the model wants, if left out."
-        ),
-    ] = None,
-    max_squares: Annotated[
-        int | None, typer.Option(help="Most squares in an image; 1 if left out (the paper).")
-    ] = None,
-    squares_inside_brain: Annotated[
-        bool, typer.Option("--squares-inside-brain", help="Keep squares inside the brain's bounding box.")
-    ] = False,
-    fill: Annotated[
-        str | None, typer.Option(help="What squares hold: uniform (a random value) or zero.")
-    ] = None,
-    beta: Annotated[float | None, typer.Option(help="Weight of a VAE's divergence; 1 if left out.")] = None,
-    commitment: Annotated[
-        float | None, typer.Option(help="Weight of a VQ-VAE's commitment; 1 if left out.")
-    ] = None,
-    codebook: Annotated[
-        Codebook | None, typer.Option(help="How a VQ-VAE's codebook learns; loss if left out.")
-    ] = None,
-    reset_dead_codes: Annotated[
-        bool, typer.Option("--reset-dead-codes", help="Move codes that an epoch did not use.")
-    ] = False,
-    clip: Annotated[
-        float | None, typer.Option(help="Largest norm of the gradient; any (ce-unet: 1) if left out.")
-    ] = None,
-    patience: Annotated[
-        int | None, typer.Option(help="Stop after so many epochs without a smaller healthy validation loss.")
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="auto (bf16 where the device has it), 32 or bf16.")
-    ] = None,
-    compile: Annotated[bool, typer.Option("--compile", help="Compile the network (torch.compile).")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT.")] = False,
-    device: Device = "auto",
-    devices: Annotated[int, typer.Option(min=1, help="Devices per machine.")] = 1,
-    num_nodes: Annotated[int, typer.Option(min=1, help="Machines (start them with torchrun or SLURM).")] = 1,
-    strategy: Annotated[str, typer.Option(help="Strategy of Lightning Fabric: auto, ddp, …")] = "auto",
-    slices_on: Annotated[
-        Placing, typer.Option(help="Where slices lie: on the device, or read as needed.")
-    ] = Placing.AUTO,
-    workers: Annotated[int, typer.Option(min=0, help="Reading processes of the loader.")] = 2,
-    checkpoint_minutes: Annotated[
-        float, typer.Option(min=0.01, help="Longest time between two checkpoints.")
-    ] = 10.0,
-    events: Annotated[
-        Path | None,
-        typer.Option(help="Append what happens to this file, too; OUT/events.jsonl always has it."),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="Name of the finished model; that of OUT if left out.")
-    ] = None,
-    half: Annotated[bool, typer.Option("--half", help="Store the weights in half precision.")] = False,
-    keep_out: Annotated[
-        bool, typer.Option("--no-install", help="Leave the model in OUT/model, out of the list of models.")
-    ] = False,
-    sequence: Annotated[
-        str | None,
-        typer.Option(help="Sequence to prepare, if DATA is a folder of patients; flair if left out."),
-    ] = None,
-    assume_healthy: AssumeHealthy = False,
-    detach: Annotated[
-        bool,
-        typer.Option("--detach", help="Train in the background; follow it with: napari-cead runs tail OUT."),
-    ] = False,
-) -> None:
+def _train(context: typer.Context, recipe: Recipe, detach: bool) -> None:
     """Train or fine-tune on healthy slices; ends with a model that can be used at once."""
-    alone = model != "all" and "," not in model
-    arguments = _absolute(list(context.obj or ()), data, out, init_from) if alone else []
+    from ..evaluation.making import cohort_of, is_one, make_models, plan
+    from ..training.requests import Discarded, Paused
+
+    alone = is_one(recipe.model)
+    arguments = _absolute(list(context.obj or ()), recipe) if alone else []
     if detach and not arguments:
         raise ParameterError("--detach goes with one model", mend="train the models one by one")
-    from ..models.specs import MODEL_NAMES, spec
-    from ..training.described import read_corruption
-    from ..training.engine import check_start
-    from ..training.preprocessing import preprocessing_for, preprocessing_in
-    from ..training.requests import Discarded, Paused
-    from ..training.runs import RunFolder
-    from ..training.session import undone_if_refused
-    from ..training.settings import Hardware
-    from ..zoo import check_name, find_model, find_models, load_card
-
-    given: dict[str, Any] = {
-        "size": size.value if size else None,
-        "seed": seed,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": lr,
-        "schedule": schedule,
-        "optimizer": optimizer,
-        "corruption": read_corruption(
-            corruption,
-            squares=None if max_squares is None else (1, max_squares),
-            inside_brain=squares_inside_brain or None,
-            fill=fill,
-        ),
-        "loss": loss,
-        "bright_limit": bright_limit,
-        "emphasis": emphasis,
-        "small_emphasis": small_emphasis,
-        "lesion_weight": lesion_weight,
-        "balance": balance,
-        "feature_maps": feature_maps,
-        "working_size": working_size,
-        "image_size": image_size,
-        "beta": beta,
-        "commitment": commitment,
-        "codebook_decay": 0.99 if codebook is Codebook.EMA else None,
-        "reset_dead_codes": reset_dead_codes or None,
-        "clip": clip,
-        "patience": patience,
-        "freeze_encoder": freeze_encoder or None,
-        "precision": precision,
-    }
-    hardware = Hardware(
-        device, devices, num_nodes, strategy, compile, slices_on.value, workers, checkpoint_minutes
-    )
-    names = list(MODEL_NAMES) if model == "all" else list(dict.fromkeys(model.split(",")))
-    for each in names:
-        spec(each)  # one that there is not is told before anything is looked for
-    options = typed(context)
-    fits = fitting(given, options, names)
-    if "workers" in options and slices_on is Placing.DEVICE:
-        refuse("--workers", "with --slices-on device: nothing is read while training")
-    if "checkpoint_minutes" in options and devices * num_nodes > 1:
-        refuse("--checkpoint-minutes", "on several devices, which write one at the end of an epoch")
-    if len(names) > 1 and (init_from or name):
-        raise ParameterError("--init-from and --name go with one model", mend="train the models one by one")
-    if name:
-        check_name(name)
-        if name in find_models() and not keep_out and not resume:
-            raise ParameterError(f"there is a model called {name} already", mend="choose another --name")
-    resume = resume and (out.is_dir() or not out.parent.is_dir())  # else it has not begun
-    base = None if init_from is None else load_card(find_model(init_from))
-    stored = stored_in(data, sequence, assume_healthy)
-    wanted = preprocessing_for(names, base) if stored is None else preprocessing_in(stored.settings)
-    plans = []
-    for each in names:
-        run = out if len(names) == 1 else out / each
-        before = run if resume else None
-        size_of = wanted.image_size
-        plans.append(settings_of(each, preset, base, fits[each], augment, codebook, size_of, before))
-        begun = before is not None and RunFolder(before).exists()
-        check_start(plans[-1], stored, init_from=init_from, hardware=hardware, resumed=begun)
+    watch = _watch()
+    making = plan(recipe, typed(context), watch)
     if detach:
-        start_detached(out, [*arguments, "--resume"] if resume else arguments)
+        start_detached(recipe.out, [*arguments, "--resume"] if making.recipe.resume else arguments)
         return
-    orders = Orders(init_from, resume, hardware, events, name, half, install=not keep_out)
-    folders = []
     try:
-        with watched(out, orders, arguments) if alone else nullcontext() as session:
-            with nullcontext() if stored else undone_if_refused(out):
-                store = stored or prepared(
-                    data,
-                    out,
-                    wanted.model_copy(update={"image_size": plans[0].spec.image_size}),
-                    sequence=sequence,
-                    assume_healthy=assume_healthy,
-                    resume=resume,
-                    session=session,
-                )
-            for settings in plans:
-                run = out if alone else out / settings.spec.name
-                if resume and not alone and finished(settings, store, run, orders):
-                    folders.append(run / "model")
-                    continue
-                with nullcontext(session) if alone else watched(run, orders) as own:
-                    found = train_and_install(settings, store, run, orders, own)
-                if found is None:  # this process only helped: the first one of the launcher's goes on
-                    return
-                folders.append(found)
-    except Paused:
-        again = out if alone else run
-        typer.echo(f"{again}: paused; go on with: napari-cead runs resume {shlex.quote(str(again))}")
+        folders = make_models(making, watch, arguments)
+    except (Paused, Discarded) as stop:
+        run = next(iter(getattr(stop, "__notes__", ())), str(recipe.out))
+        again = f"paused; go on with: napari-cead runs resume {shlex.quote(run)}"
+        typer.echo(f"{run}: {again if isinstance(stop, Paused) else 'stopped, to be discarded'}")
         return
-    except Discarded:
-        typer.echo(f"{out if alone else run}: stopped, to be discarded")
-        return
-    if preset is PresetName.PAPER:
+    if folders and recipe.preset == "paper":
+        cohort, split = cohort_of(folders)
         evaluate_models(
-            _cohort_of(store),
+            cohort,
             [str(folder) for folder in folders],
-            out / "evaluation",
-            split=store.path,
-            device=device,
+            recipe.out / "evaluation",
+            split=split,
+            device=recipe.device,
         )
 
 
-def _absolute(arguments: list[str], data: Path, out: Path, init_from: str | None) -> list[str]:
+def _resolved(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Fill in what a recipe leaves to its model, preset or data, as far as these are known."""
+    from ..evaluation.making import is_one, plan
+    from ..training.preprocessing import preprocessing_for
+    from ..zoo import find_model, load_card
+
+    options = {name: value for name, value in values.items() if name not in NO_SETTINGS}
+    if values.get("model") is None or not is_one(values["model"]):
+        return options
+    known = {name: value for name, value in options.items() if value is not None}
+    recipe = Recipe.checked(**{"data": Path("DATA"), "out": Path("OUT"), **known})
+    if "data" in known and "out" in known:
+        settings = plan(recipe).plans[0]
+    else:
+        base = None if recipe.init_from is None else load_card(find_model(recipe.init_from))
+        settings = recipe.settings(base, preprocessing_for(recipe.model, base).image_size)
+    found = recipe.resolved(settings).model_dump()
+    return {**found, **{name: values.get(name) for name in ("data", "out")}}
+
+
+_train.__name__ = "train"
+train = configurable(_resolved)(
+    command(
+        Recipe,
+        _train,
+        arguments=("model",),
+        detach=(
+            Annotated[
+                bool,
+                typer.Option(
+                    "--detach", help="Train in the background; follow it with: napari-cead runs tail OUT."
+                ),
+            ],
+            False,
+        ),
+    )
+)
+
+
+def _watch() -> Watch:
+    """Return what shows the making of models in a terminal."""
+    from ..evaluation.making import Watch
+    from .training_progress import TrainingProgress, graceful
+
+    class Shown(Watch):
+        def say(self, text: str, *, warning: bool = False) -> None:
+            typer.echo(text, err=warning)
+
+        @contextmanager
+        def progress(self, what: str) -> Iterator[OnProgress]:
+            with progress(what) as on_progress:
+                yield on_progress
+
+        @contextmanager
+        def training(self, alone: bool) -> Iterator[tuple[Listener, Callable[[], bool] | None]]:
+            with TrainingProgress(alone) as shown, graceful(alone) as should_stop:
+                yield shown, should_stop
+
+    return Shown()
+
+
+def _absolute(arguments: list[str], recipe: Recipe) -> list[str]:
     """Return the arguments of this call as they can be used from any folder; none if they are not known."""
     from ..training.launching import with_option
 
     if not arguments:
         return []
-    paths: dict[str, str | Path | None] = {"data": data, "out": out, "init_from": init_from}
+    paths: dict[str, str | Path | None] = {
+        "data": recipe.data,
+        "out": recipe.out,
+        "init_from": recipe.init_from,
+    }
     for name, value in paths.items():
         if value is not None and (name != "init_from" or Path(value).is_dir()):
             arguments = with_option(arguments, name, Path(value).absolute())
     for flag in ("detach", "resume"):
         arguments = with_option(arguments, flag, False)
     return arguments
-
-
-def _cohort_of(store: SliceStore) -> Path:
-    """Return the folder that holds all patients of a store."""
-    return Path(os.path.commonpath([patient.source for patient in store.patients]))

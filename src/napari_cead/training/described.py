@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from ..errors import ParameterError, why
 from ..json_files import first_wrong
 from ..models.specs import ModelSpec, UNetOptions
+from .augmentation import Augmentation
 from .corruption import REALISTIC, Corruption, corruption_kinds
 
 NAMED = {"realistic": REALISTIC}
@@ -23,7 +24,8 @@ def read_corruption(described: str | None, **fields: Any) -> Corruption | None:
     """Return the corruption that a user described.
 
     Args:
-        described: A kind, ``"realistic"``, or the path of a JSON file; None: squares if there are fields, else nothing.
+        described: A kind, ``"realistic"``, JSON, or the path of a JSON file; None: squares if there are fields, else
+            nothing.
         fields: Fields of squares; None counts as not given.
 
     Raises:
@@ -41,6 +43,8 @@ def read_corruption(described: str | None, **fields: Any) -> Corruption | None:
         return NAMED[described]
     if described is None or described in corruption_kinds():
         return _checked({"kind": described or "squares", **given}, None)
+    if described.lstrip().startswith("{"):
+        return _checked(_json(described, "corruption"), None)
     file = Path(described).expanduser()
     if not file.is_file():
         raise ParameterError(
@@ -56,6 +60,29 @@ def read_corruption(described: str | None, **fields: Any) -> Corruption | None:
             mend='give JSON like {"kind": "coarse"}',
         ) from None
     return _checked(values, file)
+
+
+def read_augmentation(described: str | None) -> Augmentation | None:
+    """Return the augmentation that a user described in JSON; None: nothing is described.
+
+    Raises:
+        ParameterError: If it is no JSON, or a value is out of its range.
+    """
+    if described is None:
+        return None
+    try:
+        return Augmentation.model_validate(_json(described, "augmentation"))
+    except ValidationError as error:
+        raise ParameterError(first_wrong(error, "the augmentation"), mend="give another value") from None
+
+
+def _json(text: str, what: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ParameterError(
+            f"the {what} is no JSON ({why(error)})", mend="mend it, or leave it out"
+        ) from None
 
 
 def _checked(values: Any, file: Path | None) -> Corruption:

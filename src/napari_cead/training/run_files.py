@@ -30,6 +30,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import OutputError
+from ..options_file import CONFIG_FILE
 
 SCHEMA_VERSION = 1
 STARTED_IT = "use the version of napari-cead that started it"
@@ -58,6 +59,7 @@ BEFORE = frozenset(
         OWNER_FILE,
         PARENT_FILE,
         REQUEST_FILE,
+        CONFIG_FILE,
         SCANS_FILE,
         SCANS,
         STORE,

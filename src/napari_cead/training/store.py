@@ -147,6 +147,14 @@ class SliceStore:
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
+    def summary(self) -> str:
+        """Return what is in the store, in one line."""
+        parts = ", ".join(
+            f"{part}: {len(self.patients_of(part))} patients, {len(self.healthy_rows(part))} healthy slices"
+            for part in ("train", "validation", "test")
+        )
+        return f"{parts}; {len(self.skipped)} patients left out"
+
     def patients_of(self, part: Part) -> tuple[StoredPatient, ...]:
         """Return the patients with at least one slice in that part."""
         return tuple(patient for patient in self.patients if part in patient.parts)

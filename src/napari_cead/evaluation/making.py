@@ -1,0 +1,383 @@
+"""From a recipe to models that can be used: prepare the slices, train, calibrate, install."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..atomic import write_text
+from ..errors import Cancelled, OutputError, ParameterError
+from ..models.specs import MODEL_NAMES, spec
+from ..options_file import CONFIG_FILE, write_options
+from ..patients import find_patients
+from ..training.belonging import belongs, no_use
+from ..training.engine import check_start, rank_of_launcher
+from ..training.engine import train as run_training
+from ..training.events import EventFile, Listener
+from ..training.preparation import prepare
+from ..training.preprocessing import preprocessing_for, preprocessing_in, store_options
+from ..training.recipe import Recipe
+from ..training.run_files import STORE
+from ..training.runs import RunFolder
+from ..training.session import Relay, Session, attended, undone_if_refused
+from ..training.settings import TrainingSettings
+from ..training.store import SliceStore
+from ..training.store_index import earlier_index
+from ..zoo import Preprocessing, check_name, find_model, find_models, load_card
+from .finishing import finish, install, is_finished, kept_settings
+
+OnProgress = Callable[[int, int], None]
+
+FEW = 5
+"""Validation patients below which chance decides about the best epoch and the threshold."""
+
+PARTS = {
+    "max_squares": "corruption",
+    "squares_inside_brain": "corruption",
+    "fill": "corruption",
+    "codebook": "codebook_decay",
+    "lr": "learning_rate",
+}
+"""Options that are about a setting of another name."""
+
+
+class Watch:
+    """Follows the making of a model; this one is silent. Subclasses say more."""
+
+    def say(self, text: str, *, warning: bool = False) -> None:
+        """Take in a sentence for the user."""
+
+    @contextmanager
+    def progress(self, what: str) -> Iterator[OnProgress]:
+        """Give a callback for a stage whose length is known."""
+        yield lambda done, total: None
+
+    @contextmanager
+    def training(self, alone: bool) -> Iterator[tuple[Listener, Callable[[], bool] | None]]:
+        """Give a listener for the events of a training, and what says that it is to stop."""
+        yield (lambda event: None), None
+
+
+@dataclass(frozen=True)
+class Making:
+    """What a recipe asks for, checked: nothing has been written yet.
+
+    Attributes:
+        recipe: The recipe.
+        plans: The settings of each model to train.
+        store: The slices; None: they are to be prepared first.
+        wanted: How slices are prepared.
+    """
+
+    recipe: Recipe
+    plans: tuple[TrainingSettings, ...]
+    store: SliceStore | None
+    wanted: Preprocessing
+
+    @property
+    def alone(self) -> bool:
+        """Whether one model is trained, in the folder itself."""
+        return is_one(self.recipe.model)
+
+
+def is_one(model: str) -> bool:
+    """Whether a recipe's ``model`` names a single one."""
+    return model != "all" and "," not in model
+
+
+def make_model(recipe: Recipe, watch: Watch | None = None) -> Path | None:
+    """Prepare slices, train, calibrate and install one model.
+
+    Args:
+        recipe: What is asked for.
+        watch: Told how far it is.
+
+    Returns:
+        The model's folder; None in a process that only helped another one.
+
+    Raises:
+        CeadError: If something is wrong with the recipe, the data or the disk.
+        Cancelled: If it was asked to stop; a checkpoint is written.
+    """
+    if not is_one(recipe.model):
+        raise ParameterError(f"{recipe.model} is no single model", mend="make the models one by one")
+    folders = make_models(plan(recipe), watch or Watch())
+    return folders[0] if folders else None
+
+
+def plan(recipe: Recipe, options: Iterable[str] | None = None, watch: Watch | None = None) -> Making:
+    """Check what a recipe asks for, before anything is written.
+
+    Args:
+        recipe: The recipe.
+        options: Names of the fields that the user gave; None: those that differ from their defaults.
+        watch: Told what does nothing for some of several models.
+
+    Raises:
+        ParameterError: If an option does nothing, is out of range, or does not go with another.
+        StoreError: If the slices cannot be trained on.
+        ModelError: If there is no such model to start from.
+    """
+    names = list(MODEL_NAMES) if recipe.model == "all" else list(dict.fromkeys(recipe.model.split(",")))
+    for each in names:
+        spec(each)  # one that there is not is told before anything is looked for
+    if options is None:
+        options = {
+            name for name, field in Recipe.model_fields.items() if getattr(recipe, name) != field.default
+        }
+    given = set(options)
+    fits = _fitting(recipe.given(), given & set(Recipe.model_fields), names, watch or Watch())
+    if "workers" in given and recipe.slices_on == "device":
+        raise ParameterError(
+            "--workers does nothing with --slices-on device: nothing is read while training",
+            mend="leave it out",
+        )
+    if "checkpoint_minutes" in given and recipe.devices * recipe.num_nodes > 1:
+        raise ParameterError(
+            "--checkpoint-minutes does nothing on several devices, which write one at the end of an epoch",
+            mend="leave it out",
+        )
+    if len(names) > 1 and (recipe.init_from or recipe.name):
+        raise ParameterError("--init-from and --name go with one model", mend="train the models one by one")
+    if recipe.name:
+        check_name(recipe.name)
+        if recipe.name in find_models() and not recipe.no_install and not recipe.resume:
+            raise ParameterError(
+                f"there is a model called {recipe.name} already", mend="choose another --name"
+            )
+    begun = recipe.out.is_dir() or not recipe.out.parent.is_dir()  # else there is nothing to resume
+    recipe = recipe.model_copy(update={"resume": recipe.resume and begun})
+    base = None if recipe.init_from is None else load_card(find_model(recipe.init_from))
+    store = _stored_in(recipe.data, recipe.sequence, recipe.assume_healthy)
+    wanted = preprocessing_for(names, base) if store is None else preprocessing_in(store.settings)
+    plans = []
+    for each in names:
+        run = recipe.out if len(names) == 1 else recipe.out / each
+        own = recipe.model_copy(update={"model": each, "out": run})
+        plans.append(own.settings(base, wanted.image_size, fits[each]))
+        check_start(
+            plans[-1],
+            store,
+            init_from=recipe.init_from,
+            hardware=recipe.hardware,
+            resumed=recipe.resume and RunFolder(run).exists(),
+        )
+    return Making(recipe, tuple(plans), store, wanted)
+
+
+def make_models(making: Making, watch: Watch, arguments: Sequence[str] = ()) -> list[Path]:
+    """Make the models that were planned.
+
+    Args:
+        making: What :func:`plan` checked.
+        watch: Told how far it is.
+        arguments: The command line it was started with, for going on later.
+
+    Returns:
+        Their folders; none in a process that only helped another one.
+    """
+    recipe, alone = making.recipe, making.alone
+    folders: list[Path] = []
+    with _watched(recipe, recipe.out, arguments) if alone else nullcontext() as session:
+        with nullcontext() if making.store else undone_if_refused(recipe.out):
+            store = making.store or _prepared(making, session, watch)
+        for settings in making.plans:
+            run = recipe.out if alone else recipe.out / settings.spec.name
+            if (
+                recipe.resume
+                and not alone
+                and is_finished(run, settings, store, half=recipe.half, installed=not recipe.no_install)
+            ):
+                watch.say(f"{run}: finished before")
+                folders.append(run / "model")
+                continue
+            try:
+                with nullcontext(session) if alone else _watched(recipe, run) as own:
+                    if own is not None:
+                        _keep(recipe, settings, run)
+                    found = _make(recipe, settings, store, run, own, watch)
+            except Cancelled as stop:
+                stop.add_note(str(run))
+                raise
+            if found is None:
+                return []
+            folders.append(found)
+    return folders
+
+
+def _keep(recipe: Recipe, settings: TrainingSettings, run: Path) -> None:
+    """Write the recipe of one model beside its run, with all that it left open."""
+    own = recipe.resolved(settings).model_copy(
+        update={"model": settings.spec.name, "data": recipe.data.absolute(), "out": run.absolute()}
+    )
+    fields = type(own).model_fields
+    options = (
+        (name, fields[name].description or "", getattr(own, name)) for name in fields if name != "resume"
+    )
+    write_text(run / CONFIG_FILE, write_options("train", options))
+
+
+def cohort_of(folders: Sequence[Path]) -> tuple[Path, Path]:
+    """Return the folder that holds all patients of trained models, and the store that says their split."""
+    store = SliceStore.open(RunFolder(folders[0].parent).plan().data)
+    return Path(os.path.commonpath([patient.source for patient in store.patients])), store.path
+
+
+def _make(
+    recipe: Recipe,
+    settings: TrainingSettings,
+    store: SliceStore,
+    run: Path,
+    session: Session | None,
+    watch: Watch,
+) -> Path | None:
+    """Train, calibrate and install a model; None in a process that only helped another one."""
+    hardware = recipe.hardware
+    files: Sequence[EventFile] = () if session is None else session.files
+    if session is None and recipe.events is not None:
+        files = [EventFile(recipe.events)]
+    alone = hardware.devices * hardware.num_nodes == 1
+    with watch.training(alone) as (listener, should_stop):
+        try:
+            run_training(
+                settings,
+                store,
+                run if session is None else session.run,
+                init_from=recipe.init_from,
+                resume=recipe.resume and (run.is_dir() or not run.parent.is_dir()),  # else it has not begun
+                hardware=hardware,
+                on_event=Relay(listener, *files),
+                should_stop=should_stop,
+                requests_since=None if session is None else session.since,
+            )
+        except Cancelled as stop:
+            if type(stop) is Cancelled:
+                watch.say(f"{run}: stopped, a checkpoint is written; go on with --resume", warning=True)
+            raise
+    if rank_of_launcher() or session is None:
+        return None
+    count = len(store.patients_of("validation"))
+    few = ", which are few: look at its masks before you trust its threshold" if 0 < count < FEW else ""
+    watch.say(f"{run}: trained; calibrating on {count} validation patient{'' if count == 1 else 's'}{few}")
+    with watch.progress("calibrating") as on_progress, session.stoppable():
+        model = finish(
+            run,
+            store,
+            name=recipe.name,
+            half=recipe.half,
+            device=hardware.device,
+            on_progress=session.progress("calibrating", on_progress),
+            should_stop=session.should_stop,
+        )
+    parent = session.run.parent()
+    if parent is not None:
+        watch.say(f"{run}: {kept_settings(parent, load_card(model))}")
+    if recipe.no_install:
+        watch.say(f"{model}: finished")
+    else:
+        _install(model, session, watch)
+    session.say("done", folder=str(model))
+    return model
+
+
+def _install(model: Path, session: Session, watch: Watch) -> None:
+    try:
+        place = install(model)
+    except OutputError as error:
+        raise OutputError(
+            f"the model is finished, but cannot be installed ({error.reason})",
+            file=model,
+            mend=f"use it with --model {shlex.quote(str(model))}, "
+            "or set NAPARI_CEAD_HOME to a folder that can be written",
+        ) from error
+    session.say("installed", name=place.name, folder=str(place))
+    usual = load_card(model).name
+    if place.name != usual:
+        watch.say(
+            f"warning: there is another model called {usual}: this one is called {place.name}", warning=True
+        )
+    watch.say(f"{model}: installed as {place.name}; use it with: --model {place.name}")
+
+
+@contextmanager
+def _watched(recipe: Recipe, run: Path, arguments: Sequence[str] = ()) -> Iterator[Session | None]:
+    """Hold a run's folder in the first process of a launcher's; see :func:`~napari_cead.training.session.attended`."""
+    nothing = recipe.resume and not run.is_dir() and not run.parent.is_dir()
+    if rank_of_launcher() or nothing:  # what is wrong then, the engine says
+        yield None
+        return
+    resume = recipe.resume and run.is_dir()
+    with attended(RunFolder(run), resume=resume, arguments=arguments, events=recipe.events) as session:
+        yield session
+
+
+def _stored_in(data: Path, sequence: str | None, assume_healthy: bool) -> SliceStore | None:
+    """Open the slice store that a training is given; None if it is patients or a scan list, to be prepared first."""
+    if data.is_file():
+        return None
+    patients = data.is_dir() and not (data / "zarr.json").is_file()
+    if patients and next(iter(find_patients(data)), None) is not None:
+        return None
+    store = SliceStore.open(data)  # says what is wrong with what is none
+    has = store.settings
+    mend = "prepare another store with this option, or leave it out"
+    if sequence not in (None, has.sequence):
+        raise ParameterError(f"this store holds {has.sequence}, not {sequence}", file=data, mend=mend)
+    if assume_healthy and not has.assume_healthy:
+        raise ParameterError("this store holds no unlabelled patients", file=data, mend=mend)
+    return store
+
+
+def _prepared(making: Making, session: Session | None, watch: Watch) -> SliceStore:
+    """Prepare a folder of patients or a scan list inside the run's folder, as the training wants the slices.
+
+    A run that is resumed goes on with slices as it had them. Otherwise a store of another preparation that lies there
+    is refused.
+    """
+    recipe = making.recipe
+    folder = recipe.out / STORE
+    before = earlier_index(folder) if recipe.resume else None
+    wanted = making.wanted.model_copy(update={"image_size": making.plans[0].spec.image_size})
+    options: dict[str, Any] = store_options(wanted if before is None else before.settings)
+    options |= {"sequence": recipe.sequence, "assume_healthy": recipe.assume_healthy}
+    with watch.progress("preparing") as on_progress:
+        run = partial(prepare, recipe.data, folder, **options)
+        if session is None:
+            store = run(on_progress=on_progress)
+        else:
+            with session.stoppable():
+                store = run(
+                    on_progress=session.progress("preparing", on_progress), should_stop=session.should_stop
+                )
+    watch.say(f"{folder}: {store.summary()}")
+    return store
+
+
+def _fitting(
+    given: dict[str, Any], options: Iterable[str], names: Sequence[str], watch: Watch
+) -> dict[str, dict[str, Any]]:
+    """Return what is given for each design, without what does nothing for it, and say so.
+
+    Raises:
+        ParameterError: If an option does nothing for any of them.
+    """
+    for option in sorted(options):
+        setting, flag = PARTS.get(option, option), f"--{option.replace('_', '-')}"
+        useless = [name for name in names if not belongs(setting, spec(name))]
+        if len(useless) == len(names):
+            raise ParameterError(
+                no_use(setting, useless, called=flag), mend="leave it out, or train one of those"
+            )
+        if useless:
+            users = ", ".join(name for name in names if name not in useless)
+            watch.say(f"note: {flag} is for {users}; it does nothing for {', '.join(useless)}", warning=True)
+    return {
+        name: {setting: value for setting, value in given.items() if belongs(setting, spec(name))}
+        for name in names
+    }
