@@ -33,7 +33,7 @@ class Start(StrEnum):
 
 @configurable()
 def detect(
-    ctx: typer.Context,
+    context: typer.Context,
     patient: Annotated[
         Path,
         typer.Argument(
@@ -107,8 +107,8 @@ def detect(
         model,
         settings.value,
         score,
-        given_settings(ctx, PostprocessParams),
-        given_settings(ctx, MapOptions),
+        given_settings(context, PostprocessParams),
+        given_settings(context, MapOptions),
         sequence,
         png_first_column,
         device,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,32 +12,42 @@ from typer.core import TyperCommand
 if TYPE_CHECKING:
     from ..detection.params import Parameter, Settings
 
-_GIVEN = "napari_cead.settings"
-
 
 class DetectCommand(TyperCommand):
-    """The command `detect`, which has an option for every setting and names every score that there is."""
+    """The command `detect`, which has an option for every setting and names every score that there is.
 
-    def get_params(self, ctx: Any) -> list[Any]:
-        """Return the options, those of other packages too."""
+    The verb itself takes none of these options: `given_settings` reads them from the context.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._own = list(self.params)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Take in what there is now, the options for settings before the score."""
         from ..detection import MAP_OPTIONS, PostprocessParams
         from ..detection.scores import scores_in_words
 
-        params = super().get_params(ctx)
-        place = next(number for number, param in enumerate(params) if param.name == "score")
-        params[place].help = f"The model's suggestion if left out. {scores_in_words()}"
-        return [*params[:place], *_options((*PostprocessParams.parameters(), *MAP_OPTIONS)), *params[place:]]
+        place = next(number for number, param in enumerate(self._own) if param.name == "score")
+        self._own[place].help = f"The model's suggestion if left out. {scores_in_words()}"
+        settings = _options((*PostprocessParams.parameters(), *MAP_OPTIONS))
+        self.params = [*self._own[:place], *settings, *self._own[place:]]
+        return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Call the verb with the options that it takes."""
+        own = {param.name for param in self._own}
+        return ctx.invoke(self.callback, **{name: value for name, value in ctx.params.items() if name in own})
 
 
-def given_settings(ctx: typer.Context, settings: type[Settings]) -> dict[str, Any]:
+def given_settings(context: typer.Context, settings: type[Settings]) -> dict[str, Any]:
     """Return those of some settings that were given on the command line, by name."""
-    given = ctx.meta.get(_GIVEN, {})
-    return {name: given[name] for name in settings.names() if name in given}
+    found = {row.name: context.params.get(_option_name(row)) for row in settings.parameters()}
+    return {name: value for name, value in found.items() if value is not None}
 
 
-def _keep(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> None:
-    if value is not None:
-        ctx.meta.setdefault(_GIVEN, {})[param.name] = value
+def _option_name(row: Parameter) -> str:
+    return row.flag.removeprefix("--").replace("-", "_")
 
 
 def _help(row: Parameter) -> str:
@@ -46,21 +57,17 @@ def _help(row: Parameter) -> str:
     return f"{row.description.removesuffix('.')}: {row.range}{unit}."
 
 
-def _options(rows: tuple[Parameter, ...]) -> list[Any]:
+@lru_cache(maxsize=4)
+def _options(rows: tuple[Parameter, ...]) -> tuple[Any, ...]:
     """Return options for settings, made by Typer itself from a function that would take them."""
 
     def takes() -> None:
         pass
 
     annotations = {
-        row.name: Annotated[
+        _option_name(row): Annotated[
             row.kind | None,
-            typer.Option(
-                f"{row.flag}/{row.off_flag}" if row.kind is bool else row.flag,
-                help=_help(row),
-                expose_value=False,
-                callback=_keep,
-            ),
+            typer.Option(f"{row.flag}/{row.off_flag}" if row.kind is bool else row.flag, help=_help(row)),
         ]
         for row in rows
     }
@@ -73,4 +80,4 @@ def _options(rows: tuple[Parameter, ...]) -> list[Any]:
     )
     app = typer.Typer(add_completion=False)
     app.command(add_help_option=False)(takes)
-    return list(typer.main.get_command(app).params)
+    return tuple(typer.main.get_command(app).params)

@@ -72,7 +72,10 @@ class MaskStep(Step):
 
     def active(self, params: PostprocessParams) -> bool:
         """Whether it does anything: whether one of its settings is not at its default."""
-        return any(getattr(params, setting.name) != setting.default for setting in self.settings)
+        # Settings that were made before the package was there do not have it.
+        return any(
+            getattr(params, setting.name, setting.default) != setting.default for setting in self.settings
+        )
 
     @abstractmethod
     def apply(self, mask: NDArray[np.bool_], params: PostprocessParams, place: Slice) -> NDArray[np.bool_]:
