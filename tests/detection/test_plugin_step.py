@@ -126,16 +126,16 @@ def test_it_is_saved_read_and_replayed_to_the_byte(patient_folder, model_folder,
     assert run(["detect", "--help"]) == 0
     assert "--example-opening" in capsys.readouterr().out
     patient, detector = cead.load_patient(patient_folder), cead.load_model(model_folder, device="cpu")
-    params = PostprocessParams(threshold=0.3, example_opening=2)
+    params = PostprocessParams(threshold=0.3, example_opening=9)
     result = cead.detect(patient, detector, params, score="intensity")
     assert (
         result.mask != cead.detect(patient, detector, params.replace(example_opening=0), "intensity").mask
     ).any()
     out = tmp_path / "export"
     facts = save_detection(result, out)
-    assert facts["params"][NAME] == 2
+    assert facts["params"][NAME] == 9
     command = facts["command"]["argv"]
-    assert command[command.index("--example-opening") + 1] == "2"
+    assert command[command.index("--example-opening") + 1] == "9"
     assert run(command[1:]) == 0
     again = json.loads((out / "replay" / "detection.json").read_text())
     assert (again["params"], again["files"]["mask.nii.gz"]) == (

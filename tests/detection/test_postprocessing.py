@@ -467,12 +467,13 @@ def test_what_is_kept_of_each_slice_is_bounded_by_the_map():
         staged = StagedPostprocessor(image.astype(np.float32))
         for threshold in (0.1, 0.5, 0.9):
             staged.volume(PostprocessParams(threshold=threshold, closing_radius=0, area_fraction=0))
-            state = staged._states[0]
-            parts = [state.kept.mask, state.detected.mask, state.components.areas]
-            if hasattr(state.components, "contours"):
-                parts += state.components.contours
+            results = [result for result in staged._states[0].results if result is not None]
+            (components,) = (result for result in results if hasattr(result, "areas"))
+            parts = [components.areas, *(result.mask for result in results if hasattr(result, "mask"))]
+            if hasattr(components, "contours"):
+                parts += components.contours
             else:
-                parts += [state.components.labels, state.components.order]
+                parts += [components.labels, components.order]
             assert sum(part.nbytes for part in parts) <= 1.3 * 4 * image.size
 
 

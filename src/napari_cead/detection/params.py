@@ -111,8 +111,11 @@ class Settings(BaseModel):
                 (note,) = told({name: getattr(made, name)}, ())
                 notes.append(f"{note}; {row.missing}" if row.missing else note)
         if unknown := [name for name in values if name not in rows]:
-            said = f"{shortened(', '.join(unknown), 300)}: not known to this version, and ignored; update napari-cead"
-            notes.append(f"{said}, or install the package that adds it, to use it")
+            names = shortened(", ".join(unknown), 300)
+            notes.append(
+                f"{names}: not known to this version, and ignored; update napari-cead, or install the package that "
+                "adds it, to use it"
+            )
         return made, tuple(notes)
 
 

@@ -212,19 +212,25 @@ def _advance(
             value = state.results[number]  # None where it is not kept: it may not be needed
         else:
             if value is None:
-                value = _again(steps[:number], results, params, place)
-            value, state = step.run(value, params, place), None
+                value = _again(steps[:number], keys, results, params, place)
+            value, state = step.run(value, params, place, key), None
         keys.append(key)
         results.append(value if step.kept else None)
     return _State(steps, tuple(keys), tuple(results)) if state is None else state
 
 
-def _again(steps: tuple[Step, ...], results: Sequence[Any], params: PostprocessParams, place: Slice) -> Any:
-    """Return the result of the last step, from the last result that was kept."""
+def _again(
+    steps: Sequence[Step],
+    keys: Sequence[Hashable],
+    results: Sequence[Any],
+    params: PostprocessParams,
+    place: Slice,
+) -> Any:
+    """Return the result of the last of some steps, from the last result that was kept."""
     known = [number for number, result in enumerate(results) if result is not None]
     value, first = (results[known[-1]], known[-1] + 1) if known else (place.pixels, 0)
-    for step in steps[first:]:
-        value = step.run(value, params, place)
+    for step, key in zip(steps[first:], keys[first:], strict=True):
+        value = step.run(value, params, place, key)
     return value
 
 

@@ -60,6 +60,6 @@ def is_optimistic(name: str) -> bool:
     return name in RULES and RULES.find(name).optimistic
 
 
-def reported_rules(names: tuple[str, ...] | None = None) -> tuple[Rule, ...]:
-    """Return the rules of some names (None: all) that choose before the reported patients are looked at."""
-    return tuple(rule for rule in RULES if not rule.optimistic and (names is None or rule.name in names))
+def reported_rules() -> tuple[Rule, ...]:
+    """Return the rules that choose before the reported patients are looked at."""
+    return tuple(rule for rule in RULES if not rule.optimistic)

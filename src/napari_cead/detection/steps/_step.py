@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from functools import cached_property
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -51,12 +53,17 @@ class Step(ABC):
     kept: bool = True
 
     @abstractmethod
-    def run(self, value: Any, params: PostprocessParams, place: Slice) -> Any:
-        """Return its result; what it is given must not change."""
+    def run(self, value: Any, params: PostprocessParams, place: Slice, key: Any) -> Any:
+        """Return its result; what it is given must not change. ``key`` is what `key` returned for it."""
 
     def key(self, value: Any, params: PostprocessParams, place: Slice) -> Hashable:
         """Return what its result depends on beside what it is given (``value``, which may be None)."""
-        return tuple([getattr(params, setting.name) for setting in self.settings])
+        return self._values(params)
+
+    @cached_property
+    def _values(self) -> Callable[[PostprocessParams], Hashable]:
+        names = [setting.name for setting in self.settings]
+        return attrgetter(*names) if names else lambda params: None
 
     def reach(self, params: PostprocessParams) -> int:
         """Return how many pixels beyond the mask that it is given its result may reach."""
@@ -87,7 +94,7 @@ class MaskStep(Step):
             place: The slice.
         """
 
-    def run(self, value: Patch, params: PostprocessParams, place: Slice) -> Patch:
+    def run(self, value: Patch, params: PostprocessParams, place: Slice, key: Any) -> Patch:
         """Return its result."""
         if value.mask.size == 0:
             return EMPTY
@@ -108,7 +115,7 @@ class Apart(Step):
     name, after, settings = "components", "", ()
     gives = "components"
 
-    def run(self, value: Patch, params: PostprocessParams, place: Slice) -> Components:
+    def run(self, value: Patch, params: PostprocessParams, place: Slice, key: Any) -> Components:
         """Return the filled components of the mask."""
         return closed_and_filled(value, 0)
 
@@ -120,7 +127,7 @@ class Together(Step):
     takes = "components"
     kept = False
 
-    def run(self, value: Components, params: PostprocessParams, place: Slice) -> Patch:
+    def run(self, value: Components, params: PostprocessParams, place: Slice, key: Any) -> Patch:
         """Return the union of all components."""
         return value.largest(len(value.areas))
 

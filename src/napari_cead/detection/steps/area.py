@@ -23,9 +23,9 @@ class AreaOpening(Step):
         dropped = (areas < params.area_fraction * areas[0]) | (areas * place.pixel_area < params.min_area_mm2)
         return int(areas.size - np.count_nonzero(dropped))
 
-    def run(self, value: Components, params: PostprocessParams, place: Slice) -> Patch:
+    def run(self, value: Components, params: PostprocessParams, place: Slice, key: int) -> Patch:
         """Return the union of those that stay."""
-        return value.largest(self.key(value, params, place))
+        return value.largest(key)
 
 
 OFFERED = (AreaOpening(),)

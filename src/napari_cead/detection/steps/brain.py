@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..params import PostprocessParams
 from ._patch import Patch
 from ._step import Slice, Step, own
@@ -12,7 +14,7 @@ class InsideBrain(Step):
 
     name, after, settings = "inside-brain", "dilation_radius", own("inside_brain")
 
-    def run(self, value: Patch, params: PostprocessParams, place: Slice) -> Patch:
+    def run(self, value: Patch, params: PostprocessParams, place: Slice, key: Any) -> Patch:
         """Return what lies inside the brain."""
         return value.within(place.brain) if params.inside_brain and place.brain is not None else value
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..params import PostprocessParams
 from ._patch import Components, Patch, closed_and_filled
 from ._step import Slice, Step, own
@@ -17,7 +19,7 @@ class Closing(Step):
     name, after, settings = "closing", "threshold", own("closing_radius")
     gives = "components"
 
-    def run(self, value: Patch, params: PostprocessParams, place: Slice) -> Components:
+    def run(self, value: Patch, params: PostprocessParams, place: Slice, key: Any) -> Components:
         """Return the components of the closed and filled mask."""
         return closed_and_filled(value, params.closing_radius)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -16,7 +18,7 @@ class Dilation(Step):
     name, after, settings = "dilation", "area_fraction", own("dilation_radius")
     kept = False  # the cut at the brain, which comes next, keeps its own
 
-    def run(self, value: Patch, params: PostprocessParams, place: Slice) -> Patch:
+    def run(self, value: Patch, params: PostprocessParams, place: Slice, key: Any) -> Patch:
         """Return the mask dilated by a disk."""
         radius, shape = params.dilation_radius, place.pixels.shape
         if radius == 0 or value.mask.size == 0:

@@ -19,7 +19,7 @@ class Threshold(Step):
     takes = "pixels"
     kept = False  # as cheap to make as to keep
 
-    def run(self, value: NDArray[Any], params: PostprocessParams, place: Slice) -> Patch:
+    def run(self, value: NDArray[Any], params: PostprocessParams, place: Slice, key: Any) -> Patch:
         """Return what of the map is above the threshold."""
         above = np.greater(value, params.threshold, order="C")
         top, bottom, left, right = bounding_box(above)
