@@ -63,7 +63,7 @@ def by_definition(pixels, params, brain, after):
     "after", ["threshold", "closing_radius", "area_fraction", "dilation_radius", "inside_brain"]
 )
 def test_it_acts_after_the_setting_that_it_names_and_stages_stay_exact(maps, after, monkeypatch):
-    (step,) = steps.others()
+    (step,) = steps.added()
     monkeypatch.setattr(step, "after", after, raising=False)
     steps._chain.cache_clear()
     monkeypatch.setattr(type(step), "after", after)

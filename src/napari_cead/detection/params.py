@@ -137,23 +137,23 @@ class PostprocessParams(Settings):
         ParameterError: If a value is out of its range, of another type, or of an unknown name.
     """
 
-    model_config = ConfigDict(extra="allow")  # settings of other packages, which `_completed` checks
+    model_config = ConfigDict(extra="allow")  # settings of added steps, which `_completed` checks
 
     kind = "post-processing"
 
     @classmethod
     def parameters(cls) -> tuple[Parameter, ...]:
-        """Return the table of the settings, those of other packages after the one that their step follows."""
+        """Return the table of the settings, those of added steps after the one that their step follows."""
         from .steps import settings_in_order
 
         return settings_in_order()
 
     @classmethod
     def _completed(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Return given values with those of the steps of other packages, checked."""
-        from .steps import other_settings
+        """Return given values with those of added steps, checked."""
+        from .steps import added_settings
 
-        others = other_settings()
+        others = added_settings()
         for name in values.keys() - cls.model_fields.keys() - others.keys():
             raise ParameterError(_no_setting(cls, name))
         if not others:

@@ -1,7 +1,8 @@
 """The steps of the post-processing, and the order in which they act.
 
-Each file of this folder offers a step; other packages offer theirs, a `MaskStep`, under the entry points
-``napari_cead.steps``. A step says after which setting it acts.
+Each file of this folder offers a step; other packages offer theirs under the entry points ``napari_cead.steps``. A step
+says after which setting it acts. Those of the paper are a chain whose settings are fields of `PostprocessParams`; all
+others are added to it: each a `MaskStep` that brings its settings along.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ __all__ = [
     "MaskStep",
     "Slice",
     "Step",
+    "added_settings",
     "chain",
-    "other_settings",
     "reach",
     "settings_in_order",
 ]
@@ -49,17 +50,17 @@ STEPS: Registry[Step] = Registry("steps", "post-processing step", __name__, _unu
 _TOGETHER, _APART = Together(), Apart()
 
 
-def others() -> tuple[MaskStep, ...]:
-    """Return the steps of other packages."""
-    return _others(STEPS.origins)
+def added() -> tuple[MaskStep, ...]:
+    """Return the steps that are added to those of the paper, in this package or in others."""
+    return _added(STEPS.origins)
 
 
 @lru_cache(maxsize=4)
-def _others(_: Any) -> tuple[MaskStep, ...]:
+def _added(_: Any) -> tuple[MaskStep, ...]:
     found: list[MaskStep] = []
     names: set[str] = set()
     for name, step in STEPS.all.items():
-        if name not in STEPS.own and isinstance(step, MaskStep):
+        if isinstance(step, MaskStep):
             mine = {setting.name for setting in step.settings}
             if mine & names:
                 warnings.warn(
@@ -73,20 +74,20 @@ def _others(_: Any) -> tuple[MaskStep, ...]:
     return tuple(found)
 
 
-def other_settings() -> Mapping[str, Parameter]:
-    """Return the settings of steps of other packages by name."""
-    return _other_settings(others())
+def added_settings() -> Mapping[str, Parameter]:
+    """Return the settings of added steps by name."""
+    return _added_settings(added())
 
 
 @lru_cache(maxsize=4)
-def _other_settings(steps: tuple[MaskStep, ...]) -> Mapping[str, Parameter]:
+def _added_settings(steps: tuple[MaskStep, ...]) -> Mapping[str, Parameter]:
     return {setting.name: setting for step in steps for setting in step.settings}
 
 
 def settings_in_order() -> tuple[Parameter, ...]:
-    """Return all settings, those of other packages after the setting that their step follows."""
+    """Return all settings, those of added steps after the setting that their step follows."""
     rows = list(PARAMETERS)
-    for step in reversed(others()):
+    for step in reversed(added()):
         place = next(number for number, row in enumerate(rows) if row.name == step.after)
         rows[place + 1 : place + 1] = step.settings
     return tuple(rows)
@@ -97,24 +98,26 @@ def chain(params: PostprocessParams) -> tuple[Step, ...]:
 
     The same settings of which steps are on give the same object.
     """
-    return _chain(tuple([step for step in others() if step.active(params)]))
+    return _chain(tuple([step for step in added() if step.active(params)]))
 
 
 @lru_cache(maxsize=64)
 def _chain(active: tuple[MaskStep, ...]) -> tuple[Step, ...]:
     steps: list[Step] = []
     following = ""
-    while (step := next((each for each in STEPS.own.values() if each.after == following), None)) is not None:
+    rest = [each for each in STEPS.own.values() if not isinstance(each, MaskStep)]
+    while (step := next((each for each in rest if each.after == following), None)) is not None:
+        rest.remove(step)
         steps.append(step)
         following = step.settings[0].name
-    assert len(steps) == len(STEPS.own), "the steps are no chain"
-    for added in reversed(active):
+    assert not rest, "the steps are no chain"
+    for one in reversed(active):
         place = next(
             number
             for number, each in enumerate(steps)
-            if added.after in {setting.name for setting in each.settings}
+            if one.after in {setting.name for setting in each.settings}
         )
-        steps.insert(place + 1, added)
+        steps.insert(place + 1, one)
     linked: list[Step] = []
     for step in steps:
         form = linked[-1].gives if linked else "pixels"

@@ -34,7 +34,7 @@ class Slice(NamedTuple):
 
 
 class Step(ABC):
-    """A step of the post-processing as the chain runs it; other packages derive from `MaskStep`.
+    """A step of the post-processing as the chain runs it; those that are added derive from `MaskStep`.
 
     Attributes:
         name: Unique among the steps.
@@ -73,8 +73,8 @@ class Step(ABC):
 class MaskStep(Step):
     """A step from a mask of a slice to another one.
 
-    At its default settings it is off, and not run: what it does not change is the same whether its package is installed
-    or not. An empty mask stays empty. What it adds has to lie within `reach` pixels of the mask.
+    At its default settings it is off, and not run: the same settings give the same mask whether it is there or not. An
+    empty mask stays empty. What it adds has to lie within `reach` pixels of the mask.
     """
 
     def active(self, params: PostprocessParams) -> bool:
