@@ -10,9 +10,11 @@ import pytest
 import napari_cead as cead
 from napari_cead.detection.rules import RULES, Candidates, title_of
 from napari_cead.detection.thresholds import ScoreHistograms
-from napari_cead.evaluation import evaluate
+from napari_cead.evaluation import calibrate, evaluate
 from napari_cead.evaluation.rules import rule_order
 from napari_cead.evaluation.table import few_choosers
+from napari_cead.training import prepare
+from small_stores import SIZE
 
 NAME = "example-typical"
 pytestmark = pytest.mark.usefixtures("plugin", "quiet")
@@ -74,3 +76,12 @@ def test_lists_and_texts_have_it():
 
 def test_a_card_may_name_a_rule_that_is_not_there():
     assert title_of("by-the-moon") == "by-the-moon"
+
+
+def test_a_calibration_takes_in_scores_and_rules_of_other_packages(untouched, split, model, tmp_path):
+    store = prepare(untouched, tmp_path / "store", split=split, image_size=SIZE, min_brain=0.05)
+    suggestions = calibrate(cead.load_model(model, device="cpu"), store).suggestions
+    suggested = [(item.rule, item.score) for item in suggestions]
+    assert ("healthy-quantile", "example-unsteady") in suggested
+    assert {score for rule, score in suggested if rule == NAME} == {"residual", "positive-residual"}
+    assert suggested[0][0] == "validation"  # what a user starts from is as it was
