@@ -23,7 +23,7 @@ def test_its_slider_changes_the_mask_and_is_undone(installed_vae, widget, patien
     before = shown_mask(layers_of(widget, "detected mask")[0]).copy()
     assert before.any()
 
-    drag(qtbot, row.slider, 0.3, steps=6)
+    drag(qtbot, row.slider, 0.95, steps=6)
     settle(qtbot, widget)
     radius = row.slider.value
     assert radius > 0

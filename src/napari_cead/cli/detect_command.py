@@ -21,7 +21,7 @@ class DetectCommand(TyperCommand):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._own = list(self.params)
+        self._own: list[Any] = list(self.params)
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """Take in what there is now, the options for settings before the score."""
