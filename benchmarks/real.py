@@ -180,7 +180,7 @@ def _files(folder: Path) -> list[Path]:
     from napari_cead.detection import SCORES
 
     of_baselines = (score for baseline in BASELINES.values() for score in baseline.maps)
-    names = dict.fromkeys((*SCORES, *of_baselines))
+    names = dict.fromkeys((*SCORES.names, *of_baselines))
     return [file for score in names if meta_of(file := folder / f"{score}.npz") is not None]
 
 

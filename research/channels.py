@@ -99,7 +99,7 @@ def main() -> None:
             image = scale_intensity(volume, brain, "volume-tissue")
             back, slices = made.stack.geometry, made.stack.images
             zero = np.zeros_like(slices)
-            lesion = zero if made.lesion is None else made.lesion
+            lesion = made.ingredients.get("lesion", zero)
             np.savez(
                 folder / f"{patient.name}.npz",
                 image=image.astype(np.float16),

@@ -15,7 +15,7 @@ from scipy import ndimage
 from napari_cead.detection.evidence import TISSUE
 from napari_cead.detection.options import eroded, smoothed
 from napari_cead.detection.reconstruct import GROUP
-from napari_cead.detection.scores import SCORES, Evidence
+from napari_cead.detection.scores import GRADIENT, SCORES, Evidence
 from napari_cead.slices import scale_intensity
 from napari_cead.slices.geometry import SliceGeometry
 from napari_cead.slices.intensity import LIQUID, IntensityScaling
@@ -171,8 +171,8 @@ class Bench:
         if setting.signed:
             signed = self._finished(self._to_canvas(model, image - made), setting)
             return np.asarray(RECTIFIED[setting.score](signed), dtype=np.float32)
-        score, detector = SCORES[setting.score], self.models[model]
-        gradient = self._gradient(model, setting.standard) if "gradient" in score.needs else None
+        score, detector = SCORES.find(setting.score), self.models[model]
+        gradient = {GRADIENT.name: self._gradient(model, setting.standard)} if score.computed else {}
         statistics = {name: values.cpu().numpy() for name, values in detector.statistics.items()}
         spacing = self._geometry(model)[0].pixel(self.scans.each[0].spacing)
         values = score.compute(Evidence(image, made, gradient, statistics, spacing))

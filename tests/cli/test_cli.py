@@ -96,7 +96,7 @@ def bad_calls(folder, model, tmp):
         "no such sequence": ["detect", folder, *ok, "--sequence", "bravo"],
         "unknown model": ["detect", folder, "--model", "nonsense", "--out", tmp / "o"],
         "changed byte": ["detect", folder, "--model", changed, "--out", tmp / "o"],
-        "unknown score": ["detect", folder, *ok, "--score", "loss"],
+        "no anomaly score called": ["detect", folder, *ok, "--score", "loss"],
         "threshold out of range": ["detect", folder, *ok, "--threshold", "3"],
         "not a number": ["detect", folder, *ok, "--threshold", "high"],
         "no such device": ["detect", folder, *ok, "--device", "tpu"],

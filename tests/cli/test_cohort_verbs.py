@@ -110,7 +110,7 @@ def test_evaluate_measures_the_scores_that_are_asked_for(call, cohort, model_fol
         rows = json.loads((tmp_path / given / "results.json").read_text("utf-8"))["rows"]
         assert {row["score"] for row in rows if row["model"] == "tiny"} == expected
     status, out, err = call(*arguments, "--scores", "best", "--out", tmp_path / "wrong")
-    assert (status, out) == (2, "") and "unknown score 'best'; use one of residual" in err
+    assert (status, out) == (2, "") and "no anomaly score called 'best'; use one of residual" in err
 
 
 def test_evaluate_in_folds_leaves_out_who_cannot_be_read(call, cohort, model_folder, tmp_path):

@@ -88,10 +88,10 @@ def test_a_score_that_needs_the_gradient_adds_only_that(folder, calls):
     np.testing.assert_array_equal(first.slices, second.slices)
     calls.clear()
     assert run(make_patient(), load(folder), score="kl-gradient", cache=cache).from_cache
-    assert run(make_patient(), load(folder), cache=cache).gradient is None
+    assert run(make_patient(), load(folder), cache=cache).ingredients == {}
     assert calls == []
     alone = run(make_patient(), load(folder), score="combined")
-    np.testing.assert_array_equal(alone.gradient, second.gradient)
+    np.testing.assert_array_equal(alone.ingredients["gradient"], second.ingredients["gradient"])
 
 
 @pytest.mark.parametrize("change", ["patient", "model", "batch_size"])

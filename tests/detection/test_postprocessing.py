@@ -9,9 +9,11 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 from skimage.morphology import disk
 
-from napari_cead.detection import postprocessing as module
 from napari_cead.detection.params import PostprocessParams
 from napari_cead.detection.postprocessing import StagedPostprocessor, postprocess
+from napari_cead.detection.steps import _patch
+from napari_cead.detection.steps.closing import Closing
+from napari_cead.detection.steps.dilation import Dilation
 from napari_cead.errors import Cancelled, ParameterError
 
 
@@ -121,7 +123,7 @@ def random_brain(rng, shape):
 @pytest.mark.parametrize("outlines", [0, 3, 256], ids="outlines<={}".format)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_equals_the_definition_on_thousands_of_masks(kind, outlines, monkeypatch):
-    monkeypatch.setattr(module, "_MAX_OUTLINES", outlines)  # 0: labels only
+    monkeypatch.setattr(_patch, "_MAX_OUTLINES", outlines)  # 0: labels only
     rng = np.random.default_rng([KINDS.index(kind), outlines])
     filled = 0
     for case in range(150):
@@ -149,7 +151,7 @@ def test_equals_the_definition_on_thousands_of_masks(kind, outlines, monkeypatch
 def test_equals_the_definition_on_small_masks(mask, closing, fraction, dilation, outlines):
     params = PostprocessParams(closing_radius=closing, area_fraction=fraction, dilation_radius=dilation)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_MAX_OUTLINES", 256 if outlines else 0)
+        patch.setattr(_patch, "_MAX_OUTLINES", 256 if outlines else 0)
         result = postprocess(mask.astype(np.float32), params)
     np.testing.assert_array_equal(result, oracle(mask.astype(np.float32), params))
 
@@ -181,7 +183,7 @@ def test_a_real_sized_slice_with_both_forms_of_components(monkeypatch):
     image = ndimage.gaussian_filter(rng.random((256, 256)), 1.5).astype(np.float32)
     image = (image - image.min()) / np.ptp(image)
     for limit in (0, 10**6):
-        monkeypatch.setattr(module, "_MAX_OUTLINES", limit)
+        monkeypatch.setattr(_patch, "_MAX_OUTLINES", limit)
         for closing in (0, 2):
             params = PostprocessParams(threshold=0.65, closing_radius=closing, area_fraction=0.1)
             np.testing.assert_array_equal(postprocess(image, params), oracle(image, params))
@@ -358,20 +360,19 @@ def test_stages_give_the_same_masks_after_any_sequence_of_moves():
 
 
 def test_a_move_redoes_only_what_it_invalidates(monkeypatch):
-    calls = {"_components": 0, "_dilated": 0}
-    originals = {name: getattr(module, name) for name in calls}
-    for name in calls:
+    calls = {Closing: 0, Dilation: 0}
+    for step in calls:
 
-        def counted(*args, name=name, original=originals[name]):
-            calls[name] += 1
-            return original(*args)
+        def counted(self, *args, step=step, original=step.run):
+            calls[step] += 1
+            return original(self, *args)
 
-        monkeypatch.setattr(module, name, counted)
+        monkeypatch.setattr(step, "run", counted)
 
     def cost(params):
         calls.update(dict.fromkeys(calls, 0))
         staged.volume(params)
-        return calls["_components"], calls["_dilated"]
+        return calls[Closing], calls[Dilation]
 
     volume = np.zeros((10, 30, 30), dtype=np.float32)
     volume[:, 2:8, 2:8], volume[:, 12:16, 12:16] = 0.9, 0.8  # 36 and 16 pixels
@@ -392,10 +393,8 @@ def test_a_move_redoes_only_what_it_invalidates(monkeypatch):
 
 def test_a_slice_shown_is_not_redone_for_the_volume(monkeypatch):
     seen = []
-    original = module._components
-    monkeypatch.setattr(
-        module, "_components", lambda pixels, *rest: (seen.append(pixels), original(pixels, *rest))[1]
-    )
+    original = Closing.run
+    monkeypatch.setattr(Closing, "run", lambda *args: (seen.append(args), original(*args))[1])
     volume = small_volume()
     staged = StagedPostprocessor(volume, workers=1)
     params = PostprocessParams()
@@ -468,12 +467,13 @@ def test_what_is_kept_of_each_slice_is_bounded_by_the_map():
         staged = StagedPostprocessor(image.astype(np.float32))
         for threshold in (0.1, 0.5, 0.9):
             staged.volume(PostprocessParams(threshold=threshold, closing_radius=0, area_fraction=0))
-            state = staged._states[0]
-            parts = [state.kept.mask, state.detected.mask, state.components.areas]
-            if hasattr(state.components, "contours"):
-                parts += state.components.contours
+            results = [result for result in staged._states[0].results if result is not None]
+            (components,) = (result for result in results if hasattr(result, "areas"))
+            parts = [components.areas, *(result.mask for result in results if hasattr(result, "mask"))]
+            if hasattr(components, "contours"):
+                parts += components.contours
             else:
-                parts += [state.components.labels, state.components.order]
+                parts += [components.labels, components.order]
             assert sum(part.nbytes for part in parts) <= 1.3 * 4 * image.size
 
 

@@ -9,6 +9,7 @@ import torch
 from model_folders import network
 from napari_cead.detection import ReconstructionCache
 from napari_cead.detection.reconstruct import GROUP, groups, is_out_of_memory, reconstruct
+from napari_cead.detection.scores import GRADIENT
 from napari_cead.errors import Cancelled, ModelError, ParameterError
 from napari_cead.models import ModelSpec
 from napari_cead.patients import Patient
@@ -113,12 +114,14 @@ def test_groups_start_at_the_slice_on_screen_and_go_outwards():
 
 @pytest.mark.parametrize("first", [0, 7, 20, 30, 49])
 def test_the_order_does_not_change_a_bit(stack, detector, first):
-    straight = reconstruct(stack, detector, gradient=True)
-    found = reconstruct(stack, detector, gradient=True, first=first)
+    straight = reconstruct(stack, detector, ingredients=(GRADIENT,))
+    found = reconstruct(stack, detector, ingredients=(GRADIENT,), first=first)
     np.testing.assert_array_equal(found.slices, straight.slices)
-    np.testing.assert_array_equal(found.gradient, straight.gradient)
+    np.testing.assert_array_equal(found.ingredients["gradient"], straight.ingredients["gradient"])
     np.testing.assert_array_equal(straight.slices, plain(stack, detector, GROUP))
-    np.testing.assert_array_equal(straight.gradient, plain(stack, detector, GROUP, "kl_gradient"))
+    np.testing.assert_array_equal(
+        straight.ingredients["gradient"], plain(stack, detector, GROUP, "kl_gradient")
+    )
 
 
 def test_slices_arrive_group_by_group_and_are_final(stack, detector):
@@ -147,7 +150,7 @@ def test_slices_arrive_group_by_group_and_are_final(stack, detector):
 
 def test_the_gradient_is_computed_only_if_it_is_wanted(stack, detector):
     model = cramped(detector, "cpu")
-    assert reconstruct(stack, model).gradient is None
+    assert reconstruct(stack, model).ingredients == {}
     assert {kind for kind, *_ in model.calls} == {"repair"}
 
 
@@ -172,10 +175,10 @@ def test_a_stop_is_asked_for_before_every_group_and_nothing_is_kept(stack, detec
 @pytest.mark.parametrize("kind", ["repair", "kl_gradient"])
 def test_a_small_memory_halves_the_batch_and_starts_again(stack, detector, kind):
     model = cramped(detector, **{f"cuda__{kind}": 5})
-    found = reconstruct(stack, model, gradient=True, first=30)
+    found = reconstruct(stack, model, ingredients=(GRADIENT,), first=30)
     assert (found.device, found.batch_size) == ("cuda", 4)
     np.testing.assert_array_equal(found.slices, plain(stack, detector, 4))
-    np.testing.assert_array_equal(found.gradient, plain(stack, detector, 4, "kl_gradient"))
+    np.testing.assert_array_equal(found.ingredients["gradient"], plain(stack, detector, 4, "kl_gradient"))
     assert found.warnings == (f"the memory of cuda is too small for {GROUP} slices at a time: 4 were taken",)
 
 
@@ -191,10 +194,10 @@ def test_a_replay_with_the_smaller_batch_is_identical(stack, detector):
 def test_where_not_one_slice_fits_the_cpu_takes_over(stack, detector, kind):
     model = cramped(detector, **{f"cuda__{kind}": 0})
     done = []
-    found = reconstruct(stack, model, gradient=True, on_progress=lambda *step: done.append(step))
+    found = reconstruct(stack, model, ingredients=(GRADIENT,), on_progress=lambda *step: done.append(step))
     assert (found.device, found.batch_size) == ("cpu", GROUP)
     np.testing.assert_array_equal(found.slices, plain(stack, detector, GROUP))
-    np.testing.assert_array_equal(found.gradient, plain(stack, detector, GROUP, "kl_gradient"))
+    np.testing.assert_array_equal(found.ingredients["gradient"], plain(stack, detector, GROUP, "kl_gradient"))
     assert found.warnings == ("the memory of cuda is too small for vae: the CPU was taken",)
     assert done[-1] == (len(stack.occupied), len(stack.occupied))
     # The model given is as it was, and can be used again.
@@ -258,9 +261,9 @@ def test_a_batch_size_out_of_range_is_refused(stack, detector, batch_size):
 def test_what_a_small_memory_gave_is_not_computed_again(stack, detector):
     cache = ReconstructionCache()
     model = cramped(detector, cuda__kl_gradient=0)
-    first = reconstruct(stack, model, gradient=True, cache=cache)
+    first = reconstruct(stack, model, ingredients=(GRADIENT,), cache=cache)
     model.calls.clear()
-    again = reconstruct(stack, model, gradient=True, cache=cache)
+    again = reconstruct(stack, model, ingredients=(GRADIENT,), cache=cache)
     assert model.calls == []
     assert (again.device, again.batch_size, again.warnings) == ("cpu", GROUP, first.warnings)
     assert again.from_cache and not first.from_cache
@@ -271,7 +274,7 @@ def test_a_gradient_that_does_not_fit_later_makes_both_again(stack, detector):
     model = cramped(detector, cuda__kl_gradient=8)
     alone = reconstruct(stack, model, cache=cache)
     before = alone.slices.copy()
-    both = reconstruct(stack, model, gradient=True, cache=cache)
+    both = reconstruct(stack, model, ingredients=(GRADIENT,), cache=cache)
     assert (alone.batch_size, both.batch_size) == (GROUP, 8)
     np.testing.assert_array_equal(alone.slices, before)  # what was handed out does not change
     np.testing.assert_array_equal(both.slices, plain(stack, detector, 8))
@@ -285,7 +288,7 @@ def test_a_gradient_after_a_move_to_the_cpu_is_computed_there(stack, detector):
     model = cramped(detector, cuda__repair=0)
     reconstruct(stack, model, cache=cache)
     model.calls.clear()
-    found = reconstruct(stack, model, gradient=True, cache=cache)
+    found = reconstruct(stack, model, ingredients=(GRADIENT,), cache=cache)
     assert {(kind, device) for kind, device, _ in model.calls} == {("kl_gradient", "cpu")}
     assert found.device == "cpu"
-    np.testing.assert_array_equal(found.gradient, plain(stack, detector, GROUP, "kl_gradient"))
+    np.testing.assert_array_equal(found.ingredients["gradient"], plain(stack, detector, GROUP, "kl_gradient"))

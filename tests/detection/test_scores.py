@@ -28,7 +28,7 @@ SCALES = {
     "residual-times-intensity": 0.5,
     "smoothed-times-intensity": 0.5,
 }
-OF_PIXELS = [name for name, score in SCORES.items() if not score.whole]
+OF_PIXELS = [score.name for score in SCORES if not score.whole]
 MAPS = ("residual_mean", "residual_std")
 
 
@@ -38,8 +38,7 @@ def score_all(name, chosen=slice(None)):
         IMAGE[chosen],
         MADE[chosen],
         SCALES,
-        gradient=GRADIENT[chosen],
-        lesion=LESION[chosen],
+        ingredients={"gradient": GRADIENT[chosen], "lesion": LESION[chosen]},
         statistics={key: values[chosen] for key, values in STATISTICS.items()},
     )
 
@@ -117,13 +116,13 @@ def test_statistics_are_those_of_the_pixel_on_every_slice():
 
 def test_an_unknown_score_names_the_known_ones():
     for ask in (lambda: anomaly_score("loss", IMAGE, MADE), lambda: check_score("loss", card())):
-        with pytest.raises(ParameterError, match=r"unknown score 'loss'.*positive-residual"):
+        with pytest.raises(ParameterError, match=r"no anomaly score called 'loss'.*positive-residual"):
             ask()
 
 
-@pytest.mark.parametrize("name", [name for name, score in SCORES.items() if score.scaled])
+@pytest.mark.parametrize("name", [score.name for score in SCORES if score.scaled])
 def test_without_a_constant_a_scaled_score_is_refused(name):
-    more = {"gradient": GRADIENT, "statistics": STATISTICS}
+    more = {"ingredients": {"gradient": GRADIENT}, "statistics": STATISTICS}
     with pytest.raises(ParameterError, match=f"{name} needs a constant.*which mine does not carry; use "):
         anomaly_score(name, IMAGE[None], MADE[None], {}, model="mine", **more)
     with pytest.raises(ParameterError, match=f"{name} needs a constant.*which mine does not carry; use "):
@@ -152,11 +151,13 @@ def test_a_model_offers_what_it_can_give():
     whole = card(score_scales=SCALES, statistics=MAPS, tails={"change": (0.0, 0.1)})
     for_tissue = whole.model_copy(update={"preprocessing": Preprocessing(intensity="volume-tissue")})
     of_a_second_head = {"lesion-probability"}
-    assert available_scores(for_tissue) == tuple(name for name in SCORES if name not in of_a_second_head)
+    assert available_scores(for_tissue) == tuple(
+        name for name in SCORES.names if name not in of_a_second_head
+    )
     for name in available_scores(for_tissue):
         check_score(name, for_tissue)
     of_tissue = {"bright-and-changed", "fused", "brightness", "asymmetry"}
-    assert set(SCORES) - set(available_scores(whole)) == of_tissue | of_a_second_head
+    assert set(SCORES.names) - set(available_scores(whole)) == of_tissue | of_a_second_head
     with pytest.raises(ParameterError, match="needs tables of what healthy tissue gives"):
         check_score("fused", for_tissue.model_copy(update={"tails": {}}))
     with pytest.raises(ParameterError, match=r"needs the probability of a lesion.*; use one of residual"):

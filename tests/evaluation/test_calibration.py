@@ -193,7 +193,7 @@ def raw_scores(store, detector, statistics):
     values = {
         name: np.stack(
             [
-                SCORES[name].compute(Evidence(*pair, spacing=spacing))
+                SCORES.find(name).compute(Evidence(*pair, spacing=spacing))
                 for pair in zip(images, made, strict=True)
             ]
         )
@@ -234,7 +234,7 @@ def test_a_sample_of_the_pixels_gives_nearly_the_same_scales(store, vae, monkeyp
 
 OWN = tuple(
     name
-    for name in SCORES
+    for name in SCORES.names
     if name not in ("bright-and-changed", "fused", "brightness", "asymmetry", "lesion-probability")
 )  # of scans that are scaled by their tissue, and of a second head
 

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 import napari_cead as cead
+from napari_cead.detection.rules import edge_of
 from napari_cead.evaluation.candidates import (
     COARSE,
     MORPHOLOGIES,
     Spread,
     coarse_grid,
     coarse_thresholds,
-    edge_of,
     fine_thresholds,
     merged,
 )

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 import napari_cead as cead
+from napari_cead.detection.rules import HEALTHY, RULES, VALIDATION
 from napari_cead.evaluation.candidates import MORPHOLOGIES
 from napari_cead.evaluation.cases import Case
 from napari_cead.evaluation.choosing import (
@@ -45,12 +46,12 @@ def files(tmp_path):
 
 
 def searched(files, groups, also=()):
-    return search_all(files, groups, {KEY: also}, Here(), Steps(4, None), None)[KEY]
+    return search_all(files, groups, {KEY: also}, RULES.names, Here(), Steps(4, None), None)[KEY]
 
 
 def test_a_search_over_files_is_that_over_cases_in_memory(files):
     found = searched(files, [{"p0", "p1", "p2", "p3"}])
-    assert found.choices == (search([case(seed) for seed in range(4)]),)
+    assert found.best == found.choices["oracle"] == (search([case(seed) for seed in range(4)]),)
     assert found.patients == (4,)
     assert dict(found.curve)[found.curve[0][0]] == pytest.approx(
         np.mean(
@@ -63,26 +64,26 @@ def test_each_group_has_the_best_of_what_was_tried_for_it(files):
     groups = [{"p0", "p1"}, {"p2", "p3"}, {"p0", "p1", "p2", "p3"}]
     odd = cead.PostprocessParams(threshold=0.321, dilation_radius=4)
     found = searched(files, groups, [odd])
-    for group, choice in zip(groups, found.choices, strict=True):
+    for group, choice in zip(groups, found.best, strict=True):
         own = [case(int(name[1])) for name in sorted(group)]
-        for params in (*(other.params for other in found.choices), odd):
+        for params in (*(other.params for other in found.best), odd):
             assert choice.dice_patient >= np.mean([one.dice([params])[0] for one in own])
         assert choice.dice_patient == pytest.approx(np.mean([one.dice([choice.params])[0] for one in own]))
-    chosen = chosen_by_lesions(found, 2, FOLDS)
+    chosen = chosen_by_lesions(found, 2, FOLDS, VALIDATION)
     assert (chosen.chosen_by, chosen.at(0), chosen.at(1)) == (
         2,
-        found.choices[0].params,
-        found.choices[1].params,
+        found.best[0].params,
+        found.best[1].params,
     )
 
 
 def test_a_fold_without_lesions_among_the_others_has_no_choice(files, tmp_path):
     case(5, lesion=False).save(tmp_path / "5.npz")
     files[KEY].append(("p5", tmp_path / "5.npz"))
-    assert chosen_by_lesions(searched(files, [{"p0"}, {"p5"}]), 2, FOLDS) is None
-    both = chosen_by_healthy(files[KEY], [{"p0", "p1"}, {"p5"}], 0.9, FOLDS)
+    assert chosen_by_lesions(searched(files, [{"p0"}, {"p5"}]), 2, FOLDS, VALIDATION) is None
+    both = chosen_by_healthy(files[KEY], [{"p0", "p1"}, {"p5"}], 0.9, FOLDS, RULES.find(HEALTHY))
     assert (len(both.params), both.chosen_by) == (2, 1)
-    assert chosen_by_healthy(files[KEY], [{"p0"}, set()], 0.9, FOLDS) is None
+    assert chosen_by_healthy(files[KEY], [{"p0"}, set()], 0.9, FOLDS, RULES.find(HEALTHY)) is None
 
 
 def figures(dice):

@@ -72,7 +72,7 @@ def by_hand(pairs):
     }
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", RULES.names)
 def test_every_average_of_every_rule_is_what_detect_gives(cohort, model, whole, quiet, rule):
     evaluation, _ = whole
     detector = cead.load_model(model, device="cpu")
@@ -170,7 +170,7 @@ def test_nothing_scores_what_an_empty_mask_scores(cohort, run_once, quiet):
 def test_raw_intensity_is_the_score_intensity_under_the_same_rules(cohort, model, whole, quiet):
     evaluation, _ = whole
     detector = cead.load_model(model, device="cpu")
-    for rule in RULES:
+    for rule in RULES.names:
         found = row(evaluation, "flair-threshold", "intensity", rule)
         dice = [
             cead.detect(cead.load_patient(cohort / name), detector, found.params, "intensity").dice

@@ -172,7 +172,7 @@ def test_a_card_says_which_quantile_its_thresholds_are():
 
 
 def test_nothing_to_go_by_is_no_choice():
-    for rule in RULES:
+    for rule in RULES.names:
         assert choose(rule, []) is None
     healthy = [case(0, lesion=False)]
     assert choose("validation", healthy) is None

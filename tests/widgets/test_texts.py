@@ -11,20 +11,20 @@ from napari_cead.detection.options import MAP_OPTIONS
 from napari_cead.detection.params import PARAMETERS
 from napari_cead.widgets.help import help_html
 from napari_cead.widgets.shortcuts import SHORTCUTS
-from napari_cead.widgets.texts import TEXTS, of_parameter, tip, title
+from napari_cead.widgets.texts import of_parameter, texts, tip, title
 
 
 def test_every_setting_has_the_texts_of_its_own_table():
     for parameter in (*PARAMETERS, *MAP_OPTIONS):
-        assert TEXTS[parameter.name] == of_parameter(parameter)
+        assert texts()[parameter.name] == of_parameter(parameter)
         assert title(parameter.name) == parameter.title
         assert parameter.description in tip(parameter.name)
         assert parameter.range in tip(parameter.name)
-        assert TEXTS[parameter.name].unit == parameter.unit
+        assert texts()[parameter.name].unit == parameter.unit
 
 
 def test_tooltips_explain_and_end_without_a_full_stop():
-    for name, text in TEXTS.items():
+    for name, text in texts().items():
         if name == "research_only":
             continue
         assert text.title.strip() == text.title != ""
@@ -33,7 +33,7 @@ def test_tooltips_explain_and_end_without_a_full_stop():
 
 
 def test_the_score_tells_about_every_score():
-    assert all(score.name in tip("score") and score.description in tip("score") for score in SCORES.values())
+    assert all(score.name in tip("score") and score.description in tip("score") for score in SCORES)
 
 
 def test_keys_and_actions_are_there_once():

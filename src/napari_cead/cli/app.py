@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from typing import Annotated, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
+from typer.core import TyperCommand
 
 from .. import __version__
 from ..errors import Cancelled, CeadError, CeadWarning
 from .check import check
 from .console import help_without_verb, print_json
 from .detect import detect
+from .detect_command import DetectCommand
 from .evaluate import evaluate
 from .explore import demo, open_
 from .late_help import LateHelp
@@ -34,10 +36,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+OWN: dict[Any, type[TyperCommand]] = {train: LateHelp, detect: DetectCommand}
+"""Verbs whose help or options other packages add to."""
+
 app.add_typer(models_app, name="models")
 app.add_typer(runs_app, name="runs")
 for verb in (demo, open_, phantom, check, prepare, train, detect, evaluate):
-    app.command(verb.__name__.rstrip("_"), cls=LateHelp if verb is train else None)(verb)
+    app.command(verb.__name__.rstrip("_"), cls=OWN.get(verb))(verb)
 
 
 def main() -> None:

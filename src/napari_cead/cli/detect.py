@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +13,7 @@ import typer
 from ..errors import ParameterError
 from .config import configurable
 from .console import Side, number, print_json, progress, refuse
+from .detect_command import given_settings
 from .options import (
     Bias,
     BiasField,
@@ -43,6 +44,7 @@ class Start(StrEnum):
 
 @configurable()
 def detect(
+    context: typer.Context,
     patient: Annotated[
         Path,
         typer.Argument(
@@ -64,36 +66,7 @@ def detect(
             "suggested by the model."
         ),
     ] = Start.DEFAULT,
-    threshold: Annotated[float | None, typer.Option(help="0 to 1.")] = None,
-    closing: Annotated[int | None, typer.Option(help="Radius in pixels.")] = None,
-    area_fraction: Annotated[
-        float | None, typer.Option(help="0 to 1, of the slice's largest component.")
-    ] = None,
-    dilation: Annotated[int | None, typer.Option(help="Radius in pixels.")] = None,
-    min_area: Annotated[float | None, typer.Option(help="Smallest component in mm².")] = None,
-    inside_brain: Annotated[
-        bool | None,
-        typer.Option(
-            "--inside-brain/--outside-brain",
-            help="Cut the mask at the edge of the brain, or let it leave the brain.",
-        ),
-    ] = None,
-    smoothing: Annotated[
-        float | None, typer.Option(help="Sigma in mm of the Gaussian that smooths the map; 0: off.")
-    ] = None,
-    erosion: Annotated[
-        int | None, typer.Option(help="Radius in pixels of the erosion of the brain's rim; 0: off.")
-    ] = None,
-    score: Annotated[
-        str | None,
-        typer.Option(
-            help="Default: the model's suggestion. Any model: residual, positive-residual, squared, "
-            "median-residual, intensity (no network). Calibrated ones: residual-times-intensity, smoothed-residual, "
-            "smoothed-times-intensity, residual-z (all), kl-gradient, combined (VAEs), fused, bright-and-changed, "
-            "brightness, asymmetry (scans scaled by their tissue; the last two need no network), lesion-probability "
-            "(ce-unet)"
-        ),
-    ] = None,
+    score: Annotated[str | None, typer.Option()] = None,  # its help: DetectCommand
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     batch_size: Annotated[int | None, typer.Option(help="Slices per batch (default: 32).")] = None,
     threads: Annotated[
@@ -123,13 +96,10 @@ def detect(
     For several patients, each has a folder in OUT, and --workers share the work; after an interruption, the same
     command continues.
     """
-    from ..detection.replay import OPTION_FLAGS, PARAM_FLAGS
+    from ..detection import MapOptions, PostprocessParams
     from ..patients import find_patients, is_patient
     from ..patients.aliases import is_zip
 
-    values = (threshold, closing, area_fraction, dilation, min_area, inside_brain)
-    params = zip(PARAM_FLAGS, values, strict=True)
-    options = zip(OPTION_FLAGS, (smoothing, erosion), strict=True)
     several = (patient.is_dir() or is_zip(patient)) and not is_patient(patient)
     with progress("looking for patients"):
         paths = list(find_patients(patient)) if several else []
@@ -150,8 +120,8 @@ def detect(
         model,
         settings.value,
         score,
-        _given(params),
-        _given(options),
+        given_settings(context, PostprocessParams),
+        given_settings(context, MapOptions),
         sequence,
         png_first_column,
         device,
@@ -320,10 +290,6 @@ def _threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _given(changes: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    return {name: value for name, value in changes if value is not None}
-
-
 def _settled(
     model: str,
     start: Literal["default", "suggested"],
@@ -331,16 +297,17 @@ def _settled(
     params: Mapping[str, Any],
     options: Mapping[str, Any],
 ) -> Settled:
-    """Return the settings; an error names the flag that was typed."""
+    """Return the settings; an error speaks of the flag that was typed."""
+    from ..detection import MapOptions, PostprocessParams
     from ..detection.choosing import settle_given
-    from ..detection.replay import OPTION_FLAGS, PARAM_FLAGS
+    from ..detection.params import flags_of
     from ..zoo import find_model, load_card
 
     try:
         return settle_given(load_card(find_model(model)), start, score, params, options)
     except ParameterError as error:
         reason = error.reason
-        for name, flag in (PARAM_FLAGS | OPTION_FLAGS).items():
+        for name, flag in {**flags_of(PostprocessParams), **flags_of(MapOptions)}.items():
             reason = reason.replace(name, flag)
         raise ParameterError(reason, mend=error.mend) from None
 

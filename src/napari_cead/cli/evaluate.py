@@ -81,7 +81,7 @@ def evaluate(
         cohort,
         "all" if models == "all" else [name for name in models.split(",") if name],
         out,
-        scores=[*SCORES] if wanted == ["all"] else wanted,
+        scores=[*SCORES.names] if wanted == ["all"] else wanted,
         split=split,
         folds=folds,
         sequence=None if sequence is None else [name for name in sequence.split(",") if name],

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Literal, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..slices import SliceStack
-
-Kind = Literal["reconstruction", "lesion", "gradient"]
-"""What a network can make of slices: repaired ones, the probability of a lesion, the KL gradient."""
+if TYPE_CHECKING:
+    from ..slices import SliceStack
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class CacheKey:
         sha256: Checksum of the model's weights, and what else decides what it makes of slices.
         device: The device asked for.
         batch_size: The batch size asked for.
-        kind: What was computed.
+        kind: Name of what was computed.
         threads: PyTorch's number of threads: how a sum is split may change its last digit.
     """
 
@@ -35,7 +33,7 @@ class CacheKey:
     sha256: str
     device: str
     batch_size: int
-    kind: Kind
+    kind: str
     threads: int = 1
 
 
@@ -112,8 +110,8 @@ class ReconstructionCache:
 
 
 def cache_keys(
-    stack: SliceStack, sha256: str, device: str, batch_size: int, threads: int
-) -> Mapping[Kind, CacheKey]:
+    stack: SliceStack, sha256: str, device: str, batch_size: int, threads: int, kinds: Iterable[str]
+) -> Mapping[str, CacheKey]:
     """Return the keys of what a model makes of a stack.
 
     Args:
@@ -122,11 +120,11 @@ def cache_keys(
         device: Where it runs.
         batch_size: Slices at a time: which ones go together may change the last digit.
         threads: PyTorch's number of threads, likewise.
+        kinds: Names of what is computed.
     """
     digest = blake2b(digest_size=32)
     for array in (stack.images, stack.occupied):
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     content = digest.hexdigest()
-    kinds: tuple[Kind, ...] = get_args(Kind)
     return {kind: CacheKey(content, sha256, device, batch_size, kind, threads) for kind in kinds}

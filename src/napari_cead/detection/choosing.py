@@ -8,9 +8,8 @@ from typing import Any, Literal, get_args
 
 from ..errors import ParameterError
 from ..zoo import ModelCard, Suggestion
-from .options import MapOptions
-from .params import PostprocessParams
-from .replay import OPTION_FLAGS, OUTSIDE_BRAIN, PARAM_FLAGS
+from .options import MAP_OPTIONS, MapOptions
+from .params import Parameter, PostprocessParams, flags_of
 from .scores import SCORES, available_scores, check_score
 
 DEFAULT_SCORE = "residual"
@@ -39,9 +38,8 @@ class Suggested:
     @classmethod
     def of(cls, suggestion: Suggestion) -> Suggested:
         """Return what stands on a card; a setting that this version does not know is left out: see `remarks`."""
-        known: dict[str, Any] = {
-            name: value for name, value in suggestion.params.items() if name in PostprocessParams.model_fields
-        }
+        names = PostprocessParams.names()
+        known: dict[str, Any] = {name: value for name, value in suggestion.params.items() if name in names}
         return cls(suggestion.rule, PostprocessParams(**known), frozenset(known))
 
     @property
@@ -159,9 +157,9 @@ def settle_given(
         (first.params, first.names) if start == "suggested" else (first.start, first.names & {"threshold"})
     )
     origins: dict[str, Whence] = {"score": _whence_score(card, score)}
-    for name in PostprocessParams.model_fields:
+    for name in PostprocessParams.names():
         origins[name] = "given" if name in params else "suggested" if name in named else "default"
-    for name in MapOptions.model_fields:
+    for name in MapOptions.names():
         origins[name] = "given" if name in options else "default"
     rules = {"given": "given", "suggested": first.rule, "default": "default"}
     return Settled(
@@ -215,7 +213,7 @@ def remarks(card: ModelCard) -> tuple[str, ...]:
         name
         for suggestion in card.suggestions
         for name in suggestion.params
-        if name not in PostprocessParams.model_fields
+        if name not in PostprocessParams.names()
     )
     scores = dict.fromkeys(one.score for one in card.suggestions if one.score not in SCORES)
     if not (unknown or scores):
@@ -223,7 +221,8 @@ def remarks(card: ModelCard) -> tuple[str, ...]:
     named = ", ".join((*unknown, *(f"the score {name}" for name in scores)))
     return (
         *card.remarks,
-        f"{card.name} suggests {named}, which this version does not know: update napari-cead",
+        f"{card.name} suggests {named}, which this version does not know: update napari-cead, or install the package "
+        "that adds it",
     )
 
 
@@ -252,7 +251,7 @@ def _changed(origins: Mapping[str, Whence], options: Mapping[str, Any]) -> list[
     suggested_for_maps_as_they_are = origins["threshold"] == "suggested"
     return [
         flag.removeprefix("--")
-        for name, flag in OPTION_FLAGS.items()
+        for name, flag in flags_of(MapOptions).items()
         if suggested_for_maps_as_they_are and options[name] != usual[name]
     ]
 
@@ -272,20 +271,23 @@ def settings_line(described: Mapping[str, Any]) -> str:
         f"{described['score']} ({origins['score']})",
         f"threshold {values['threshold']:g} ({rule})",
     ]
-    flags = {**PARAM_FLAGS, **OPTION_FLAGS}
+    # Results that were saved before a step was added do not have its settings.
+    rows = [row for row in (*PostprocessParams.parameters(), *MAP_OPTIONS) if row.name in origins]
     for whence in get_args(Whence):
-        names = [name for name in flags if name != "threshold" and origins[name] == whence]
-        if names:
-            said = ", ".join(_said(flags[name], values[name]) for name in names)
-            parts.append(f"{said} ({whence})")
+        said = [
+            _said(row, values[row.name])
+            for row in rows
+            if row.name != "threshold" and origins[row.name] == whence
+        ]
+        if said:
+            parts.append(f"{', '.join(said)} ({whence})")
     return ", ".join(parts)
 
 
-def _said(flag: str, value: Any) -> str:
-    name = flag.removeprefix("--")
-    if isinstance(value, bool):
-        return name if value else OUTSIDE_BRAIN.removeprefix("--")
-    return f"{name} {value:g}"
+def _said(row: Parameter, value: Any) -> str:
+    if row.kind is bool:
+        return (row.flag if value else row.off_flag).removeprefix("--")
+    return f"{row.flag.removeprefix('--')} {value:g}"
 
 
 def _whence_score(card: ModelCard, score: str | None) -> Whence:

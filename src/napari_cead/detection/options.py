@@ -39,7 +39,7 @@ class MapOptions(Settings):
         allow_inf_nan=False,
         title="Smoothing",
         description="Sigma of the Gaussian that smooths the anomaly map within each slice, inside the brain.",
-        json_schema_extra=extra("mm", 0.1),
+        json_schema_extra=extra("mm", 0.1, flag="--smoothing"),
     )
     erosion_radius: Whole = Field(
         default=0,
@@ -48,7 +48,7 @@ class MapOptions(Settings):
         strict=True,
         title="Brain erosion",
         description="Radius of the disk by which the brain's rim is left out, slice by slice.",
-        json_schema_extra=extra("px", 1),
+        json_schema_extra=extra("px", 1, flag="--erosion"),
     )
 
     def apply(

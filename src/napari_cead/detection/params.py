@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from ..errors import ParameterError
+from ..errors import ParameterError, shortened
 from ..json_files import shown, told
 
 MAX_RADIUS = 25
@@ -26,16 +27,26 @@ Whole = Annotated[int, BeforeValidator(_plain)]
 Switch = Annotated[bool, BeforeValidator(_plain)]
 
 
-def extra(unit: str, step: float, percent: bool = False, missing: str = "") -> dict[str, Any]:
-    """Return what a field of `Settings` says of itself beside its range: see `Parameter`.
-
-    Args:
-        unit: See `Parameter`.
-        step: See `Parameter`.
-        percent: See `Parameter`.
-        missing: What may differ where a saved file does not have the field.
-    """
-    return {"unit": unit, "step": step, "percent": percent, "missing": missing}
+def extra(
+    unit: str,
+    step: float,
+    *,
+    flag: str,
+    off_flag: str = "",
+    percent: bool = False,
+    missing: str = "",
+    slider: bool = True,
+) -> dict[str, Any]:
+    """Return what a field of `Settings` says of itself beside its range: see `Parameter`."""
+    return {
+        "unit": unit,
+        "step": step,
+        "flag": flag,
+        "off_flag": off_flag,
+        "percent": percent,
+        "missing": missing,
+        "slider": slider,
+    }
 
 
 class Settings(BaseModel):
@@ -55,9 +66,24 @@ class Settings(BaseModel):
 
         def __init__(self, **values: Any) -> None:
             try:
-                super().__init__(**values)
+                super().__init__(**self._completed(values))
             except ValidationError as error:
                 raise ParameterError(_sentence(error, type(self))) from None
+
+    @classmethod
+    def parameters(cls) -> tuple[Parameter, ...]:
+        """Return the table of the settings, in the order in which people see them."""
+        return parameters_of(cls)
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of the settings."""
+        return tuple(row.name for row in cls.parameters())
+
+    @classmethod
+    def _completed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Return given values with those of settings that are no fields."""
+        return values
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some values changed.
@@ -77,14 +103,20 @@ class Settings(BaseModel):
         Raises:
             ParameterError: If a value is out of its range or of another type.
         """
-        made = cls(**{name: value for name, value in values.items() if name in cls.model_fields})
-        missing = {name: getattr(made, name) for name in cls.model_fields if name not in values}
+        rows = {row.name: row for row in cls.parameters()}
+        made = cls(**{name: value for name, value in values.items() if name in rows})
         notes = []
-        for name, value in missing.items():
-            extra = cast("Mapping[str, Any]", cls.model_fields[name].json_schema_extra)
-            (note,) = told({name: value}, ())
-            notes.append(f"{note}; {extra['missing']}" if extra["missing"] else note)
-        return made, (*notes, *told({}, (name for name in values if name not in cls.model_fields)))
+        for name, row in rows.items():
+            if name not in values:
+                (note,) = told({name: getattr(made, name)}, ())
+                notes.append(f"{note}; {row.missing}" if row.missing else note)
+        if unknown := [name for name in values if name not in rows]:
+            names = shortened(", ".join(unknown), 300)
+            notes.append(
+                f"{names}: not known to this version, and ignored; update napari-cead, or install the package that "
+                "adds it, to use it"
+            )
+        return made, tuple(notes)
 
 
 class PostprocessParams(Settings):
@@ -93,7 +125,8 @@ class PostprocessParams(Settings):
     The steps run slice by slice: threshold, closing, filling of holes, area opening, which drops what is too small by
     ``area_fraction`` or ``min_area_mm2``, dilation, and the cut at the brain. A radius of 0 skips its step. Values
     are strict: a bool or a string is not a number, and a radius must be an ``int``. Radii are whole pixels of the map
-    given.
+    given. Steps of other packages (:mod:`~napari_cead.detection.steps`) have settings of their own here, attributes
+    like these.
 
     Example:
         >>> params = PostprocessParams(threshold=0.3)
@@ -104,7 +137,31 @@ class PostprocessParams(Settings):
         ParameterError: If a value is out of its range, of another type, or of an unknown name.
     """
 
+    model_config = ConfigDict(extra="allow")  # settings of added steps, which `_completed` checks
+
     kind = "post-processing"
+
+    @classmethod
+    def parameters(cls) -> tuple[Parameter, ...]:
+        """Return the table of the settings, those of added steps after the one that their step follows."""
+        from .steps import settings_in_order
+
+        return settings_in_order()
+
+    @classmethod
+    def _completed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Return given values with those of added steps, checked."""
+        from .steps import added_settings
+
+        others = added_settings()
+        for name in values.keys() - cls.model_fields.keys() - others.keys():
+            raise ParameterError(_no_setting(cls, name))
+        if not others:
+            return values
+        return {
+            **values,
+            **{name: row.checked(values.get(name, row.default)) for name, row in others.items()},
+        }
 
     threshold: Number = Field(
         default=0.2,
@@ -114,7 +171,7 @@ class PostprocessParams(Settings):
         allow_inf_nan=False,
         title="Threshold",
         description="Pixels whose anomaly is greater than this are kept.",
-        json_schema_extra=extra("", 0.01),
+        json_schema_extra=extra("", 0.01, flag="--threshold"),
     )
     closing_radius: Whole = Field(
         default=2,
@@ -123,7 +180,7 @@ class PostprocessParams(Settings):
         strict=True,
         title="Closing radius",
         description="Radius of the disk of the binary closing, which joins what lies close together.",
-        json_schema_extra=extra("px", 1),
+        json_schema_extra=extra("px", 1, flag="--closing"),
     )
     area_fraction: Number = Field(
         default=0.6,
@@ -133,7 +190,7 @@ class PostprocessParams(Settings):
         allow_inf_nan=False,
         title="Area opening",
         description="Components smaller than this fraction of the slice's largest one are dropped.",
-        json_schema_extra=extra("%", 0.01, percent=True),
+        json_schema_extra=extra("%", 0.01, flag="--area-fraction", percent=True),
     )
     dilation_radius: Whole = Field(
         default=1,
@@ -142,7 +199,7 @@ class PostprocessParams(Settings):
         strict=True,
         title="Dilation radius",
         description="Radius of the disk of the final binary dilation.",
-        json_schema_extra=extra("px", 1),
+        json_schema_extra=extra("px", 1, flag="--dilation"),
     )
     min_area_mm2: Number = Field(
         default=0.0,
@@ -151,14 +208,20 @@ class PostprocessParams(Settings):
         allow_inf_nan=False,
         title="Smallest area",
         description="Components of a smaller area than this are dropped, whatever the largest one is.",
-        json_schema_extra=extra("mm²", 1.0),
+        json_schema_extra=extra("mm²", 1.0, flag="--min-area", slider=False),
     )
     inside_brain: Switch = Field(
         default=True,
         strict=True,
         title="Stay inside the brain",
         description="Whether the dilated mask ends where the brain ends.",
-        json_schema_extra=extra("", 1, missing="the mask may differ at the brain's edge"),
+        json_schema_extra=extra(
+            "",
+            1,
+            flag="--inside-brain",
+            off_flag="--outside-brain",
+            missing="the mask may differ at the brain's edge",
+        ),
     )
 
 
@@ -177,6 +240,10 @@ class Parameter:
         maximum: Largest value allowed, None if unbounded.
         step: Step of a slider.
         percent: Whether the value, a fraction from 0 to 1, is shown to people times 100.
+        flag: Command-line flag; of a switch the one that turns it on.
+        off_flag: Flag that turns a switch off.
+        missing: What may differ where a saved file does not have the setting.
+        slider: Whether the dock shows it. Not all settings of models and of the command line are sliders of the paper.
     """
 
     name: str
@@ -188,7 +255,35 @@ class Parameter:
     minimum: float
     maximum: float | None
     step: float
-    percent: bool
+    percent: bool = False
+    flag: str = ""
+    off_flag: str = ""
+    missing: str = ""
+    slider: bool = True
+
+    def __post_init__(self) -> None:
+        words = self.name.replace("_", "-")
+        if not self.flag:
+            object.__setattr__(self, "flag", f"--{words}")
+        if self.kind is bool and not self.off_flag:
+            object.__setattr__(self, "off_flag", f"--no-{words}")
+
+    def checked(self, value: Any) -> float | int | bool:
+        """Return a value as it is kept.
+
+        Raises:
+            ParameterError: If it is out of the range or of another type.
+        """
+        plain = _plain(value)
+        right = isinstance(plain, int | float) if self.kind is float else isinstance(plain, self.kind)
+        if not right or (isinstance(plain, bool) and self.kind is not bool) or not self._within(plain):
+            raise ParameterError(f"{self.name} must be {self.range}, not {shown(value)}")
+        return self.kind(plain)
+
+    def _within(self, value: float) -> bool:
+        return math.isfinite(value) and self.minimum <= value <= (
+            math.inf if self.maximum is None else self.maximum
+        )
 
     @property
     def range(self) -> str:
@@ -229,13 +324,22 @@ def parameters_of(settings: type[Settings]) -> tuple[Parameter, ...]:
                 maximum=bounds.get("le", True if field.annotation is bool else None),
                 step=extra["step"],
                 percent=extra["percent"],
+                flag=extra["flag"],
+                off_flag=extra["off_flag"],
+                missing=extra["missing"],
+                slider=extra["slider"],
             )
         )
     return tuple(rows)
 
 
 PARAMETERS: tuple[Parameter, ...] = parameters_of(PostprocessParams)
-"""The settings in the order of the fields."""
+"""The settings of this package's own steps, in the order of the fields."""
+
+
+def flags_of(settings: type[Settings]) -> dict[str, str]:
+    """Return the command-line flag of each setting by name."""
+    return {row.name: row.flag for row in settings.parameters()}
 
 
 def _sentence(error: ValidationError, settings: type[Settings]) -> str:
@@ -246,4 +350,8 @@ def _sentence(error: ValidationError, settings: type[Settings]) -> str:
     for parameter in table:
         if parameter.name == name:
             return f"{name} must be {parameter.range}, not {shown(first['input'])}"
-    return f"there is no {settings.kind} setting {shown(name)}, only {', '.join(row.name for row in table)}"
+    return _no_setting(settings, name)
+
+
+def _no_setting(settings: type[Settings], name: str) -> str:
+    return f"there is no {settings.kind} setting {shown(name)}, only {', '.join(settings.names())}"

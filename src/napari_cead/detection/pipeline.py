@@ -26,7 +26,7 @@ from .params import PostprocessParams
 from .postprocessing import postprocess
 from .provenance import preparation, threads_on
 from .reconstruct import GROUP, NetworkPasses, Progress, Stop, check_batch_size, reconstruct
-from .scores import anomaly_score, check_score, looks_through, needs_gradient
+from .scores import anomaly_score, check_score, computed_for, looks_through, score_of
 from .symmetry import midline
 
 AS_IT_IS = MapOptions()
@@ -46,8 +46,8 @@ class Reconstruction:
         device: Where it ran.
         score_scales: The model's constants by score name.
         warnings: What was assumed along the way.
-        gradient: (Z, S, S) float32 |d KL / d x| on the model grid; None if no score needed it.
-        lesion: (Z, S, S) float32 probability of a lesion on the model grid; None if the network does not say it.
+        ingredients: What else scores are made from, by name (``"gradient"``, ``"lesion"``), (Z, S, S) float32 on the
+            model grid: what the network says beside the reconstruction, and what a score needed.
         statistics: The model's maps (S, S) float32 of healthy statistics by name.
         tails: By kind of evidence, what healthy tissue gives.
         batch_size: How many slices passed through the network together.
@@ -65,8 +65,7 @@ class Reconstruction:
     device: str
     score_scales: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    gradient: NDArray[np.float32] | None = field(default=None, repr=False)
-    lesion: NDArray[np.float32] | None = field(default=None, repr=False)
+    ingredients: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, repr=False)
     statistics: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, repr=False)
     tails: Mapping[str, Sequence[float]] = field(default_factory=dict, repr=False)
     batch_size: int = GROUP
@@ -127,8 +126,7 @@ class Reconstruction:
             self.stack.images[chosen],
             self.slices[chosen],
             self.score_scales,
-            gradient=None if self.gradient is None else self.gradient[chosen],
-            lesion=None if self.lesion is None else self.lesion[chosen],
+            ingredients={name: values[chosen] for name, values in self.ingredients.items()},
             statistics=self.statistics,
             spacing=self.stack.geometry.pixel(self.patient.spacing),
             model=self.model,
@@ -158,7 +156,8 @@ class Reconstruction:
             image,
             image - residual,
             self.score_scales,
-            lesion=None if self.lesion is None else back.to_patient(self.lesion[near]),
+            ingredients={name: back.to_patient(values[near]) for name, values in self.ingredients.items()},
+            statistics=self.statistics,
             spacing=(height, width),
             depth=depth,
             midline=self._midline,
@@ -241,8 +240,8 @@ def run(
     Args:
         patient: The patient.
         detector: A loaded model.
-        score: Score, or scores, whose ingredients are computed beside the reconstruction: the KL gradient takes a
-            pass of its own. None: the reconstruction alone.
+        score: Score, or scores, whose ingredients are computed beside the reconstruction: some take a
+            pass of their own, such as the KL gradient. None: the reconstruction alone.
         first: Index of the slice to start with, then outwards to both sides. None: from the lowest to the highest.
         batch_size: Slices at a time.
         cache: Where to look for what this model made of these very slices, and to keep it.
@@ -292,8 +291,7 @@ def run(
                 device=passes.device,
                 score_scales=dict(detector.card.score_scales),
                 warnings=(*notes, *passes.warnings),
-                gradient=passes.gradient,
-                lesion=passes.lesion,
+                ingredients=passes.ingredients,
                 statistics=statistics,
                 tails=detector.card.tails,
                 batch_size=passes.batch_size,
@@ -309,7 +307,7 @@ def run(
         reconstruct(
             stack,
             detector,
-            gradient=any(needs_gradient(name) for name in scores),
+            ingredients=computed_for(map(score_of, scores)),
             batch_size=batch_size,
             first=first,
             cache=cache,

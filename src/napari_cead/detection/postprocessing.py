@@ -11,30 +11,29 @@ MRI using Context Encoding AutoEncoders*. Each slice stands alone:
 5. binary dilation with a digital disk;
 6. with ``inside_brain``, what lies outside the brain dropped, where it is known which voxels those are.
 
-Everything up to the dilation happens inside the bounding box of step 1, for a closing never leaves it: a half-plane is
-closed under any disk, and the box is the meet of four.
+Each step is a file of :mod:`~napari_cead.detection.steps`; other packages may add steps in between. Everything up to
+the dilation happens inside the bounding box of step 1.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import Cancelled, ParameterError
 from .params import PostprocessParams
+from .steps import Slice, Step, chain, settings_in_order
+from .steps._patch import Patch
 
 _CHUNK = 8  # slices per task: large enough that handing out tasks costs nothing beside the work
 _MAX_WORKERS = 8
 _LARGE_RADIUS = 8  # with smaller disks the calls are so short that threads only get in each other's way
-_MAX_OUTLINES = 256  # more contours than this cost more, as Python objects, than an image of labels
 
 
 def postprocess(
@@ -74,7 +73,7 @@ def postprocess(
         )
     pixel_area = _pixel_area(spacing)
     mask = np.zeros(slices.shape, dtype=np.bool_)
-    inside = _brain(brain, slices.shape)
+    inside, steps = _brain(brain, slices.shape), chain(params)
     if slices.ndim == 2:
         stack, target, inside = slices[None], mask[None], None if inside is None else inside[None]
     else:
@@ -82,18 +81,18 @@ def postprocess(
 
     def one(z: int) -> None:
         here = None if inside is None else inside[z]
-        _advance(None, stack[z], params, pixel_area, here).detected.paint(target[z])
+        _advance(None, steps, params, Slice(stack[z], here, pixel_area)).detected.paint(target[z])
 
-    _for_each(len(stack), one, _threads(workers, params))
+    _for_each(len(stack), one, threads_for(params, workers))
     return mask
 
 
 class StagedPostprocessor:
     """Post-processing of one anomaly map that redoes only what a changed setting invalidates.
 
-    Of each slice it keeps the components, the kept components and the detected mask. A new dilation radius then
-    costs a dilation; a new area fraction or smallest area costs nothing unless the set of kept components
-    changes; a new threshold or closing radius redoes the slice. The masks are those of `postprocess`.
+    Of each slice it keeps what the steps made: the components, the kept components and the detected mask. A new
+    dilation radius then costs a dilation; a new area fraction or smallest area costs nothing unless the set of kept
+    components changes; a new threshold or closing radius redoes the slice. The masks are those of `postprocess`.
 
     Memory: the map itself is referenced, not copied, and must not change. Of each slice, one result is kept,
     inside the bounding box of what is above the threshold: at most four bytes a pixel (six if the box has more
@@ -147,7 +146,7 @@ class StagedPostprocessor:
             IndexError: If there is no such slice.
         """
         mask = np.zeros(self._map.shape[1:], dtype=np.bool_)
-        self._advance(z, params).detected.paint(mask)
+        self._advance(z, chain(params), params).detected.paint(mask)
         return mask
 
     def volume(
@@ -162,238 +161,77 @@ class StagedPostprocessor:
         Raises:
             Cancelled: If ``should_stop()`` returned true. The slices done so far stay known.
         """
-        mask = np.zeros(self._map.shape, dtype=np.bool_)
+        mask, steps = np.zeros(self._map.shape, dtype=np.bool_), chain(params)
 
         def one(z: int) -> None:
-            self._advance(z, params).detected.paint(mask[z])
+            self._advance(z, steps, params).detected.paint(mask[z])
 
-        _for_each(len(mask), one, _threads(self._workers, params), should_stop)
+        _for_each(len(mask), one, threads_for(params, self._workers), should_stop)
         return mask
 
-    def _advance(self, z: int, params: PostprocessParams) -> _State:
+    def _advance(self, z: int, steps: tuple[Step, ...], params: PostprocessParams) -> _State:
         brain = None if self._brain is None else self._brain[z]
-        state = _advance(self._states[z], self._map[z], params, self._pixel_area, brain)
+        state = _advance(self._states[z], steps, params, Slice(self._map[z], brain, self._pixel_area))
         self._states[z] = state
         return state
 
 
 @dataclass(frozen=True, eq=False)
-class _Patch:
-    """A mask (h, w) whose first pixel lies at (row, column) of its slice; all the rest of the slice is empty."""
+class _State:
+    """What each step made of one slice, and what that depends on.
 
-    row: int
-    column: int
-    mask: NDArray[np.bool_]
+    Attributes:
+        chain: The steps.
+        keys: By step, what its result depends on beside what it was given.
+        results: By step, its result; None if it is not kept.
+    """
 
-    def paint(self, target: NDArray[np.bool_]) -> None:
-        height, width = self.mask.shape
-        target[self.row : self.row + height, self.column : self.column + width] = self.mask
-
-    def within(self, brain: NDArray[np.bool_]) -> _Patch:
-        """Return what of it lies inside the brain (Y, X) of its slice."""
-        height, width = self.mask.shape
-        here = brain[self.row : self.row + height, self.column : self.column + width]
-        return _Patch(self.row, self.column, self.mask & here)
-
-
-_EMPTY = _Patch(0, 0, np.zeros((0, 0), dtype=np.bool_))
-
-
-class _Components(Protocol):
-    """The filled components of a slice, the largest first."""
+    chain: tuple[Step, ...]
+    keys: tuple[Hashable, ...]
+    results: tuple[Any, ...]
 
     @property
-    def areas(self) -> NDArray[np.int64]:
-        """Pixels of each component, descending."""
-        ...
-
-    def largest(self, count: int) -> _Patch:
-        """Return the union of the ``count`` largest."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class _Outlines:
-    """Components as their outer contours: the cheaper form as long as there are few."""
-
-    areas: NDArray[np.int64]
-    contours: tuple[NDArray[np.int32], ...]
-
-    def largest(self, count: int) -> _Patch:
-        if count == 0:
-            return _EMPTY
-        kept = self.contours[:count]
-        boxes = np.array([cv2.boundingRect(contour) for contour in kept])
-        left, top = (int(start) for start in boxes[:, :2].min(axis=0))
-        right, bottom = (int(end) for end in (boxes[:, :2] + boxes[:, 2:]).max(axis=0))
-        canvas = np.zeros((bottom - top, right - left), dtype=np.uint8)
-        cv2.drawContours(canvas, kept, -1, 1, cv2.FILLED, offset=(-left, -top))
-        return _Patch(top, left, canvas.view(np.bool_))
-
-
-@dataclass(frozen=True, eq=False)
-class _Labels:
-    """Components as an image of labels (h, w), 0 for the background, at (row, column) of the slice."""
-
-    areas: NDArray[np.int64]
-    order: NDArray[np.intp]
-    labels: NDArray[np.integer[Any]]
-    row: int
-    column: int
-
-    def largest(self, count: int) -> _Patch:
-        if count == 0:
-            return _EMPTY
-        keep = np.zeros(len(self.order) + 1, dtype=np.uint8)
-        keep[self.order[:count]] = 1
-        mask = keep.take(self.labels)
-        top, bottom, left, right = _bounding_box(mask.view(np.bool_))
-        tight = mask[top:bottom, left:right].copy()
-        return _Patch(self.row + top, self.column + left, tight.view(np.bool_))
-
-
-@dataclass(frozen=True, eq=False)
-class _State:
-    """Every stage of one slice, with the settings that gave it."""
-
-    threshold: float
-    closing_radius: int
-    components: _Components
-    count: int
-    kept: _Patch
-    dilation_radius: int
-    inside_brain: bool
-    detected: _Patch
+    def detected(self) -> Patch:
+        """The mask at the end, which is always kept."""
+        last: Patch = self.results[-1]
+        return last
 
 
 def _advance(
-    state: _State | None,
-    pixels: NDArray[Any],
-    params: PostprocessParams,
-    pixel_area: float,
-    brain: NDArray[np.bool_] | None,
+    state: _State | None, steps: tuple[Step, ...], params: PostprocessParams, place: Slice
 ) -> _State:
-    """Return the state of a slice at ``params``, taking over the stages of ``state`` that still hold."""
-    threshold, closing_radius = params.threshold, params.closing_radius
-    if state is not None and (state.threshold, state.closing_radius) == (threshold, closing_radius):
-        components = state.components
-    else:
-        state, components = None, _components(pixels, threshold, closing_radius)
-    count = _count_kept(components.areas, params, pixel_area)
-    if state is not None and state.count == count:
-        if (state.dilation_radius, state.inside_brain) == (params.dilation_radius, params.inside_brain):
-            return state
-        kept = state.kept
-    else:
-        kept = components.largest(count)
-    detected = _dilated(kept, params.dilation_radius, pixels.shape)
-    if params.inside_brain and brain is not None:
-        detected = detected.within(brain)
-    return _State(
-        threshold,
-        closing_radius,
-        components,
-        count,
-        kept,
-        params.dilation_radius,
-        params.inside_brain,
-        detected,
-    )
+    """Return the state of a slice at ``params``, taking over the results of ``state`` that still hold."""
+    if state is not None and state.chain is not steps:
+        state = None
+    keys: list[Hashable] = []
+    results: list[Any] = []
+    value: Any = place.pixels
+    for number, step in enumerate(steps):
+        key = step.key(value, params, place)
+        if state is not None and key == state.keys[number]:
+            value = state.results[number]  # None where it is not kept: it may not be needed
+        else:
+            if value is None:
+                value = _again(steps[:number], keys, results, params, place)
+            value, state = step.run(value, params, place, key), None
+        keys.append(key)
+        results.append(value if step.kept else None)
+    return _State(steps, tuple(keys), tuple(results)) if state is None else state
 
 
-def _components(pixels: NDArray[Any], threshold: float, closing_radius: int) -> _Components:
-    """Threshold, close and fill one slice (Y, X), and take it apart into its 8-connected components."""
-    above = np.greater(pixels, threshold, order="C")
-    top, bottom, left, right = _bounding_box(above)
-    if top == bottom:
-        return _Outlines(np.zeros(0, dtype=np.int64), ())
-    margin = max(closing_radius, 1)  # room for the dilation inside the closing, and a frame of background
-    box = above[top:bottom, left:right].view(np.uint8)
-    image = cv2.copyMakeBorder(box, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=0)
-    if closing_radius:
-        # The border value must be given: by default an erosion takes what lies outside for foreground.
-        image = cv2.morphologyEx(
-            image,
-            cv2.MORPH_CLOSE,
-            _disk(closing_radius),
-            borderType=cv2.BORDER_CONSTANT,
-            borderValue=0,
-        )
-    # Outer contours are 8-connected foreground against 4-connected background: just the holes to be filled
-    # lie inside them, and each is one component of the filled image.
-    contours, _ = cv2.findContours(
-        image, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(left - margin, top - margin)
-    )
-    # Eight bytes a point: not to take more memory than 16-bit labels would.
-    if len(contours) <= _MAX_OUTLINES and 4 * sum(map(len, contours)) <= image.size:
-        return _outlines(contours)
-    return _labels(image, margin, top, left)
-
-
-def _bounding_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """Return (top, bottom, left, right) of the true pixels (ends excluded), all 0 if there is none."""
-    # Not cv2.boundingRect: OpenCV 4.9 gets masks of a few columns wrong.
-    rows = np.flatnonzero(mask.any(axis=1))
-    if rows.size == 0:
-        return 0, 0, 0, 0
-    top, bottom = int(rows[0]), int(rows[-1]) + 1
-    columns = np.flatnonzero(mask[top:bottom].any(axis=0))
-    return top, bottom, int(columns[0]), int(columns[-1]) + 1
-
-
-def _outlines(contours: Sequence[NDArray[np.int32]]) -> _Outlines:
-    # Pick's theorem for a closed walk of n steps over lattice points: area + n / 2 + 1 points on it or inside.
-    points = [
-        cv2.contourArea(contour) + len(contour) / 2 + 1 if len(contour) > 1 else 1 for contour in contours
-    ]
-    areas = np.rint(points).astype(np.int64)
-    order = np.argsort(-areas, kind="stable")
-    return _Outlines(areas[order], tuple(contours[index] for index in order))
-
-
-def _labels(image: NDArray[np.uint8], margin: int, row: int, column: int) -> _Labels:
-    """Fill and label a closed image that has a margin of background; ``image`` is overwritten."""
-    cv2.floodFill(image, None, (0, 0), 2, flags=4)
-    filled = (image[margin:-margin, margin:-margin] != 2).view(np.uint8)
-    height, width = filled.shape
-    # No 2x2 block can touch two components, which bounds the labels; 16 bits take half the time.
-    few = ((height + 1) // 2) * ((width + 1) // 2) < np.iinfo(np.uint16).max
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(
-        filled, connectivity=8, ltype=cv2.CV_16U if few else cv2.CV_32S
-    )
-    areas = stats[1:, cv2.CC_STAT_AREA].astype(np.int64)
-    order = np.argsort(-areas, kind="stable")
-    return _Labels(areas[order], order + 1, labels, row, column)
-
-
-def _count_kept(areas: NDArray[np.int64], params: PostprocessParams, pixel_area: float) -> int:
-    """Return how many components stay, out of ``areas`` in descending order."""
-    if areas.size == 0:
-        return 0
-    dropped = (areas < params.area_fraction * areas[0]) | (areas * pixel_area < params.min_area_mm2)
-    return int(areas.size - np.count_nonzero(dropped))
-
-
-def _dilated(patch: _Patch, radius: int, shape: tuple[int, ...]) -> _Patch:
-    """Return ``patch`` dilated by a disk and cut at the borders of a slice of ``shape``."""
-    if radius == 0 or patch.mask.size == 0:
-        return patch
-    image = patch.mask.view(np.uint8)
-    image = cv2.copyMakeBorder(image, radius, radius, radius, radius, cv2.BORDER_CONSTANT, value=0)
-    mask = cv2.dilate(image, _disk(radius)).view(np.bool_)
-    row, column = patch.row - radius, patch.column - radius
-    above, before = max(0, -row), max(0, -column)
-    mask = mask[above : shape[0] - row, before : shape[1] - column]
-    return _Patch(row + above, column + before, mask)
-
-
-@lru_cache(maxsize=64)
-def _disk(radius: int) -> NDArray[np.uint8]:
-    """Return the digital disk, pixels at most ``radius`` from the centre (OpenCV's ellipse is another shape)."""
-    offsets = np.arange(-radius, radius + 1)
-    disk = (offsets[:, None] ** 2 + offsets[None, :] ** 2 <= radius**2).astype(np.uint8)
-    disk.flags.writeable = False
-    return disk
+def _again(
+    steps: Sequence[Step],
+    keys: Sequence[Hashable],
+    results: Sequence[Any],
+    params: PostprocessParams,
+    place: Slice,
+) -> Any:
+    """Return the result of the last of some steps, from the last result that was kept."""
+    known = [number for number, result in enumerate(results) if result is not None]
+    value, first = (results[known[-1]], known[-1] + 1) if known else (place.pixels, 0)
+    for step, key in zip(steps[first:], keys[first:], strict=True):
+        value = step.run(value, params, place, key)
+    return value
 
 
 def _for_each(
@@ -421,11 +259,15 @@ def _for_each(
             pass
 
 
-def _threads(workers: int | None, params: PostprocessParams) -> int:
-    """Return how many threads to use: those asked for, else as many as help."""
+def threads_for(params: PostprocessParams, workers: int | None = None) -> int:
+    """Return how many threads to use: those asked for, else as many as help.
+
+    With small disks the calls are so short that threads wait for each other.
+    """
     if workers is not None:
         return workers
-    if max(params.closing_radius, params.dilation_radius) < _LARGE_RADIUS:
+    radii = (getattr(params, row.name) for row in settings_in_order() if row.unit == "px")
+    if max(radii) < _LARGE_RADIUS:
         return 1
     # The cores this process may use, which on a shared machine are fewer than there are.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

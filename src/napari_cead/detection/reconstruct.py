@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,7 +13,8 @@ from torch import Tensor
 from ..errors import Cancelled, OutOfMemoryError, ParameterError
 from ..slices import SliceStack
 from ..zoo import Detector
-from .cache import Cached, Kind, ReconstructionCache, cache_keys
+from .cache import Cached, ReconstructionCache, cache_keys
+from .scores import LESION, RECONSTRUCTION, Ingredient
 
 GROUP = 32
 """Slices per forward pass. Groups are fixed and aligned, so that a slice always meets the same company."""
@@ -31,8 +32,7 @@ class NetworkPasses:
 
     Attributes:
         slices: (Z, S, S) float32 reconstruction, 0 in slices without brain.
-        gradient: (Z, S, S) float32 |d KL / d x|, likewise; None if it was not asked for.
-        lesion: (Z, S, S) float32 probability of a lesion, likewise; None for a network that does not say it.
+        ingredients: What else it gave or was asked for, by name, (Z, S, S) float32, likewise.
         device: Where it ran.
         batch_size: Slices at a time.
         from_cache: Whether nothing had to be computed.
@@ -40,13 +40,15 @@ class NetworkPasses:
     """
 
     slices: NDArray[np.float32] = field(repr=False)
-    gradient: NDArray[np.float32] | None = field(repr=False)
+    ingredients: Mapping[str, NDArray[np.float32]] = field(repr=False)
     device: str
     batch_size: int
     from_cache: bool = False
     warnings: tuple[str, ...] = ()
-    lesion: NDArray[np.float32] | None = field(default=None, repr=False)
 
+
+_OF_PASS = (RECONSTRUCTION, LESION)
+"""What one pass gives, in the order of `Detector.repair`."""
 
 OnGroup = Callable[[NetworkPasses, NDArray[np.int64]], None]
 
@@ -89,7 +91,7 @@ def reconstruct(
     stack: SliceStack,
     detector: Detector,
     *,
-    gradient: bool = False,
+    ingredients: Iterable[Ingredient] = (),
     batch_size: int = GROUP,
     first: int | None = None,
     cache: ReconstructionCache | None = None,
@@ -106,7 +108,7 @@ def reconstruct(
     Args:
         stack: Slices on the model grid.
         detector: A loaded model; it stays as it is.
-        gradient: Whether to compute the KL gradient too.
+        ingredients: What takes passes of its own and is wanted too.
         batch_size: Slices at a time.
         first: Index of the slice to start with, see `groups`.
         cache: Where to look for the results first, and to keep them; None computes them.
@@ -117,22 +119,20 @@ def reconstruct(
 
     Raises:
         ModelError: If not even a single slice fits into the memory of the CPU.
-        ParameterError: If the batch size is out of range, or the gradient is asked of a model that has none.
+        ParameterError: If the batch size is out of range, or the model lacks an ingredient.
         Cancelled: If ``should_stop`` returned true.
     """
     check_batch_size(batch_size)
     # A model without a checksum was never saved: nothing tells it from another one.
+    of_pass = tuple(one for one in _OF_PASS if one.had_by(detector.card))
+    wanted = {one.name: one for one in (*of_pass, *ingredients)}
+    place, threads = str(detector.device), torch.get_num_threads()
     keys = (
-        cache_keys(stack, _fingerprint(detector), str(detector.device), batch_size, torch.get_num_threads())
+        cache_keys(stack, _fingerprint(detector), place, batch_size, threads, wanted)
         if cache is not None and detector.sha256
         else {}
     )
-    wanted: list[Kind] = ["reconstruction"]
-    if detector.card.spec.predicts_lesion:  # of the same pass
-        wanted.append("lesion")
-    if gradient:
-        wanted.append("gradient")
-    known: dict[Kind, Cached] = {}
+    known: dict[str, Cached] = {}
     for kind in wanted:
         entry = cache.get(keys[kind]) if cache is not None and keys else None
         # Results belong together only if they were computed in the same groups on the same device.
@@ -142,17 +142,12 @@ def reconstruct(
     if known:
         entry = next(iter(known.values()))
         attempt = attempt.like(entry, move=len(known) < len(wanted))
-    run = _Run(stack, tuple(wanted), first, on_progress, should_stop, on_group)
+    run = _Run(stack, wanted, first, on_progress, should_stop, on_group)
     while (passes := run.through(attempt, known)) is None:
         attempt, known = attempt.smaller(), {}
     if cache is not None and keys:
-        made: dict[Kind, NDArray[np.float32] | None] = {
-            "reconstruction": passes.slices,
-            "lesion": passes.lesion,
-            "gradient": passes.gradient,
-        }
-        for kind, values in made.items():
-            if values is not None and kind not in known:
+        for kind, values in {RECONSTRUCTION.name: passes.slices, **passes.ingredients}.items():
+            if kind not in known:
                 cache.put(keys[kind], Cached(values, passes.device, passes.batch_size, passes.warnings))
     return passes
 
@@ -222,24 +217,23 @@ class _Run:
     """Passing a stack through a network."""
 
     stack: SliceStack
-    wanted: tuple[Kind, ...]
+    wanted: Mapping[str, Ingredient]
     first: int | None
     on_progress: Progress | None
     should_stop: Stop | None
     on_group: OnGroup | None
 
-    def through(self, attempt: _Attempt, known: dict[Kind, Cached]) -> NetworkPasses | None:
+    def through(self, attempt: _Attempt, known: Mapping[str, Cached]) -> NetworkPasses | None:
         """Compute what is not known yet; None if it did not fit into memory."""
         images, occupied = self.stack.images, self.stack.occupied
         # New arrays for each attempt: cached ones are shared and must not change.
         arrays = {
             kind: known[kind].values if kind in known else np.zeros_like(images) for kind in self.wanted
         }
-        missing = [kind for kind in self.wanted if kind not in known]
+        missing = [one for kind, one in self.wanted.items() if kind not in known]
         passes = NetworkPasses(
-            slices=arrays["reconstruction"],
-            gradient=arrays.get("gradient"),
-            lesion=arrays.get("lesion"),
+            slices=arrays[RECONSTRUCTION.name],
+            ingredients={kind: values for kind, values in arrays.items() if kind != RECONSTRUCTION.name},
             device=attempt.device,
             batch_size=attempt.batch_size,
             from_cache=not missing,
@@ -262,23 +256,21 @@ class _Run:
 
 def _fits(
     detector: Detector,
-    kinds: Collection[Kind],
+    missing: Collection[Ingredient],
     images: NDArray[np.float32],
-    results: Mapping[Kind, NDArray[np.float32]],
+    results: Mapping[str, NDArray[np.float32]],
     indices: NDArray[np.int64],
 ) -> bool:
     """Compute some slices (N, S, S) and put them into the results (Z, S, S); false if the memory is too small."""
     batch = torch.from_numpy(images)[:, None]
-    found: dict[Kind, Tensor | None] = {}
+    found: dict[str, Tensor | None] = {}
     try:
-        if "reconstruction" in kinds or "lesion" in kinds:
-            found["reconstruction"], found["lesion"] = detector.repair(batch)
-        if "gradient" in kinds:
-            found["gradient"] = detector.kl_gradient(batch)
-        for kind in kinds:
-            values = found[kind]
+        if any(one.compute is None for one in missing):
+            found = dict(zip((one.name for one in _OF_PASS), detector.repair(batch), strict=True))
+        for one in missing:
+            values = found.get(one.name) if one.compute is None else one.compute(detector, batch)
             assert values is not None
-            results[kind][indices] = values[:, 0].float().cpu().numpy()
+            results[one.name][indices] = values[:, 0].float().cpu().numpy()
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

@@ -27,28 +27,11 @@ from ..patients import (
 from ..patients.png import Side
 from ..preparing import FLAGS, N4, NEVER, RIGID
 from ..zoo import find_models
+from .options import MAP_OPTIONS
+from .params import PostprocessParams
 
 if TYPE_CHECKING:
     from .pipeline import Detection
-
-PARAM_FLAGS = {
-    "threshold": "--threshold",
-    "closing_radius": "--closing",
-    "area_fraction": "--area-fraction",
-    "dilation_radius": "--dilation",
-    "min_area_mm2": "--min-area",
-    "inside_brain": "--inside-brain",
-}
-"""Settings of the post-processing and the flags that change them."""
-
-INSIDE = "inside_brain"
-"""The one setting whose flag takes no value."""
-
-OUTSIDE_BRAIN = "--outside-brain"
-"""The flag that turns it off."""
-
-OPTION_FLAGS = {"smoothing_mm": "--smoothing", "erosion_radius": "--erosion"}
-"""What may be done to the map, and the flags for it."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +150,13 @@ def replay_command(
         brain: File of the mask that the skull was stripped with: what finds the brain may not find the same elsewhere.
     """
     patient = result.patient
+    # A setting of another package that changes nothing is left out: the command then works without that package.
+    values = [
+        (row, value)
+        for row in PostprocessParams.parameters()
+        if (value := getattr(result.params, row.name)) != row.default
+        or row.name in PostprocessParams.model_fields
+    ]
     evened = patient.prepared is not None and patient.sequence in patient.prepared.corrected
     flags = {
         "--model": model_argument(result.model, result.model_folder),
@@ -176,12 +166,8 @@ def replay_command(
         FLAGS["bias_field"]: N4 if evened else NEVER,
         FLAGS["register"]: RIGID if patient.prepared is not None and patient.prepared.moves else NEVER,
         "--score": result.score,
-        **{flag: repr(getattr(result.params, name)) for name, flag in PARAM_FLAGS.items() if name != INSIDE},
-        **{
-            flag: repr(value)
-            for name, flag in OPTION_FLAGS.items()
-            if (value := getattr(result.options, name))
-        },
+        **{row.flag: repr(value) for row, value in values if row.kind is not bool},
+        **{row.flag: repr(value) for row in MAP_OPTIONS if (value := getattr(result.options, row.name))},
         "--device": result.device,
         "--batch-size": result.batch_size,
         "--threads": result.threads,
@@ -190,8 +176,8 @@ def replay_command(
         "--out": out,
     }
     given = ((flag, str(value)) for flag, value in flags.items() if value is not None)
-    inside = PARAM_FLAGS[INSIDE] if result.params.inside_brain else OUTSIDE_BRAIN
-    return ["napari-cead", "detect", str(origin.path), *(word for pair in given for word in pair), inside]
+    switches = [row.flag if value else row.off_flag for row, value in values if row.kind is bool]
+    return ["napari-cead", "detect", str(origin.path), *(word for pair in given for word in pair), *switches]
 
 
 def quoted(command: list[str]) -> str:

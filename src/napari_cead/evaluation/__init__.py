@@ -4,11 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..detection.rules import RULES, Rule
     from .calibration import Calibration, calibrate
     from .cases import Case
     from .comparison import evaluate
     from .results import Evaluation, Row
-    from .rules import RULES, Rule, choose
+    from .rules import choose
 
 __all__ = ["RULES", "Calibration", "Case", "Evaluation", "Row", "Rule", "calibrate", "choose", "evaluate"]
 
@@ -18,7 +19,8 @@ _HOMES = {
     "Case": "cases",
     "evaluate": "comparison",
     **dict.fromkeys(("Evaluation", "Row"), "results"),
-    **dict.fromkeys(("RULES", "Rule", "choose"), "rules"),
+    **dict.fromkeys(("RULES", "Rule"), ".detection.rules"),
+    "choose": "rules",
 }
 
 

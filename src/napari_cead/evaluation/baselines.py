@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..detection import PostprocessParams
 from ..detection.evidence import asymmetry
+from ..detection.rules import HEALTHY
 from ..detection.smoothing import smoothed_in_brain
 from ..detection.symmetry import midline
 from ..patients import Patient
@@ -86,7 +87,7 @@ class Baseline:
             sequence: The sequence; measurements on FLAIR apply only to FLAIR.
         """
         threshold = self.healthy.get(score)
-        if threshold is None or (rule, sequence) != ("healthy-quantile", "flair"):
+        if threshold is None or (rule, sequence) != (HEALTHY, "flair"):
             return None
         return PostprocessParams(threshold=threshold)
 

@@ -14,6 +14,7 @@ from ..atomic import strict
 from ..detection import PostprocessParams, suggested
 from ..detection.choosing import Suggested
 from ..detection.reconstruct import Progress, Stop
+from ..detection.rules import HEALTHY
 from ..errors import ParameterError, PatientError
 from ..patients import Patient, load_patient
 from ..training.splits import Part
@@ -21,7 +22,7 @@ from ..training.store import SliceStore
 from ..zoo import Detector, ModelCard, load_model
 from .baselines import INTENSITY
 from .before_after_text import remarks, sentences
-from .healthy_slices import SCORES_LOOKED_AT, HealthySlices, Paired, look, reconstructions
+from .healthy_slices import HealthySlices, Paired, compared_scores, look, reconstructions
 from .lesion_rows import LesionRow, lesion_rows
 from .rules import QUANTILE, quantile_of, threshold_of_healthy
 
@@ -209,7 +210,7 @@ def compare(
     thresholds = {
         (score, which): value
         for which, detector in (("before", first), ("after", second))
-        for score in SCORES_LOOKED_AT
+        for score in compared_scores()
         if (value := _on_card(detector.card, score)) is not None
     }
     found = look(
@@ -234,7 +235,7 @@ def compare(
         on_progress(total, total)
     figures = found.paired(seed=seed)
     cards = first.card, second.card
-    local = tuple(_threshold(score, thresholds, found, cards) for score in SCORES_LOOKED_AT)
+    local = tuple(_threshold(score, thresholds, found, cards) for score in compared_scores())
     return BeforeAfter(
         before=names[0],
         after=names[1],
@@ -306,7 +307,7 @@ def _patient(given: str | Path | Patient, store: SliceStore) -> Patient:
 
 def _on_card(card: ModelCard, score: str) -> float | None:
     for suggestion in card.suggestions:
-        if (suggestion.score, suggestion.rule) == (score, "healthy-quantile"):
+        if (suggestion.score, suggestion.rule) == (score, HEALTHY):
             return Suggested.of(suggestion).params.threshold
     return None
 

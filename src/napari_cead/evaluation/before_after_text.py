@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..detection.rules import HEALTHY
 from .lesion_rows import LesionRow
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def _lesions(names: tuple[str, str], rows: Sequence[LesionRow]) -> Iterator[str]
         for name in names
     ]
     free = [row for row in rows if row.model not in names]
-    raw = max((row.dice for row in free if row.rule == "healthy-quantile"), default=None)
+    raw = max((row.dice for row in free if row.rule == HEALTHY), default=None)
     bound = max((row.dice for row in free if row.optimistic), default=None)
     yield (
         f"On the patient {rows[0].figures.name}, the Dice of the volume is {_number(usual[0])} before and "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,18 @@ from ..detection import SCORES, PostprocessParams, anomaly_score
 from ..detection.choosing import Suggested
 from ..detection.evidence import Seen, Tails, kinds_of
 from ..detection.reconstruct import GROUP, Progress, Stop
-from ..detection.scores import Evidence, lacks, suits
+from ..detection.rules import VALIDATION, Choice, reported_rules
+from ..detection.scores import (
+    LESION,
+    TAILS,
+    Evidence,
+    Ingredient,
+    Score,
+    computed_for,
+    kind_of_network,
+    lacks,
+    suits,
+)
 from ..detection.symmetry import midline
 from ..detection.thresholds import ScoreHistograms
 from ..errors import Cancelled
@@ -28,7 +40,7 @@ from ..slices import brain_mask
 from ..zoo import Detector, Suggestion
 from .candidates import MORPHOLOGIES
 from .cases import BINS, Case
-from .rules import QUANTILE, Choice, quantile_of, search, threshold_of_healthy
+from .rules import QUANTILE, quantile_of, search, threshold_of_healthy
 from .statistics import HealthyStatistics
 
 if TYPE_CHECKING:
@@ -36,29 +48,7 @@ if TYPE_CHECKING:
 
     from ..training.store import PatientSlices, SliceStore
 
-SUGGESTED_SCORES = ("residual", "positive-residual")
-"""Scores whose settings a search on lesion masks chooses; all others use only healthy slices."""
-
-FUSED, OF_TISSUE = "fused", "bright-and-changed"
-"""Scores of denoisers of scans that are scaled by their tissue."""
-
-SUGGESTED_OF_DENOISERS = (
-    FUSED,
-    OF_TISSUE,
-    "positive-residual",
-    "smoothed-residual",
-    "residual-times-intensity",
-    "smoothed-times-intensity",
-)
-"""The same for denoisers."""
-
-HEALTHY_DEFAULT = "positive-residual"
-"""Default score if no lesion masks can show which score is better: lesions are bright on FLAIR."""
-
-HEALTHY_DEFAULT_OF_DENOISERS = "smoothed-times-intensity"
-"""The same for denoisers."""
-
-_SAMPLE = 16  # every 16th healthy brain pixel is sampled for a score that needs scaling
+_SAMPLE = 16  # of the healthy brain pixels, every so manieth is looked at for a score that needs scaling
 
 
 @dataclass(frozen=True)
@@ -120,19 +110,17 @@ def calibrate(
     import torch
 
     names = [patient.name for patient in store.patients_of("validation")]
-    denoising = detector.card.spec.denoising
     kept_below = quantile_of(detector.card) if quantile is None else quantile
-    searched = [
-        score
-        for score in (SUGGESTED_OF_DENOISERS if denoising else SUGGESTED_SCORES)
-        if suits(SCORES[score], detector.card)
-    ]
-    default = HEALTHY_DEFAULT_OF_DENOISERS if denoising else HEALTHY_DEFAULT
-    if FUSED in searched:
-        default = FUSED
+    usable_scores, kind = (
+        [score for score in SCORES if suits(score, detector.card)],
+        kind_of_network(detector.card),
+    )
+    searched_scores = [score for score in usable_scores if kind in score.searched_for]
+    searched = [score.name for score in searched_scores]
+    default = max(usable_scores, key=lambda score: score.default_for.get(kind, 0)).name
     shapes = Shapes(start)
-    # Known only after all patients: the constant of some scores, and the values of healthy tissue.
-    later = [score for score in searched if SCORES[score].scaled or "tails" in SCORES[score].needs]
+    # Known only after all patients: the constant of some scores, and what healthy tissue gives.
+    later = [score.name for score in searched_scores if score.measured]
     at_once = [score for score in searched if score not in later]
     total = len(names) * (1 + bool(later) + len(searched))
     index = {patient.name: number for number, patient in enumerate(store.patients)}
@@ -141,25 +129,26 @@ def calibrate(
     statistics = HealthyStatistics(store.settings.image_size)
     quality = ImageQuality.empty()
     cases: dict[str, list[Case]] = {score: [] for score in searched}
-    gradient = detector.card.spec.network.divergent
-    samples = _Samples(gradient)
-    tails = Tails(kinds_of(detector.card.spec.predicts_lesion)) if FUSED in searched else None
+    samples = _Samples(usable_scores)
+    rare = any(TAILS in score.ingredients for score in searched_scores)
+    tails = Tails(kinds_of(LESION.had_by(detector.card))) if rare else None
     healthy_values: dict[str, ScoreHistograms] = {
-        name: ScoreHistograms.empty(BINS)
-        for name, score in SCORES.items()
-        if suits(score, detector.card)
-        and not (score.scaled or "tails" in score.needs)
-        and ("lesion" not in score.needs or detector.card.spec.predicts_lesion)
+        score.name: ScoreHistograms.empty(BINS) for score in usable_scores if not score.measured
     }
+    # Of the healthy slices alone, where no score needs them of whole patients.
+    everywhere = computed_for(score for score in usable_scores if score.volume or score in searched_scores)
+    on_healthy = [one for one in computed_for(usable_scores) if one not in everywhere]
     for done, name in enumerate(names, start=1):
-        found = _Looked.at(store, name, detector, index, usable, should_stop)
+        found = _Looked.at(store, name, detector, index, usable, everywhere, should_stop)
         healthy, brain = found.healthy, found.brain[found.healthy]
         calm = Evidence(
             found.images[healthy],
             found.made[healthy],
-            _in_groups(found.images[healthy], detector.kl_gradient, should_stop)[0] if gradient else None,
+            {
+                **{one: values[healthy] for one, values in found.ingredients.items()},
+                **_computed(on_healthy, detector, found.images[healthy], should_stop),
+            },
             spacing=found.spacing[1:],
-            lesion=None if found.lesion is None else found.lesion[healthy],
         )
 
         if tails is not None:
@@ -173,7 +162,7 @@ def calibrate(
         for score in healthy_values:
             if score in at_once:
                 healthy_values[score] += cases[score][-1].healthy
-            elif SCORES[score].volume:  # of the whole patient: it uses neighbouring slices
+            elif SCORES.find(score).volume:  # of the whole patient: it looks through slices
                 healthy_values[score] += found.case(score).healthy
             else:
                 healthy_values[score] += _healthy_values(score, calm, brain)
@@ -185,13 +174,15 @@ def calibrate(
     for score, values in samples.scores(maps):
         quantile = float(np.quantile(values, QUANTILE))
         if quantile > 0:
-            scales[score] = SCORES[score].headroom * quantile
+            scales[score] = SCORES.find(score).headroom * quantile
             scaled = np.clip(values / np.float32(scales[score]), 0, 1)
             healthy_values[score] = ScoreHistograms.of(scaled, np.zeros(scaled.shape, np.bool_), bins=BINS)
     tables = {} if tails is None else tails.table()
-    known = [score for score in later if score in scales or (tables and "tails" in SCORES[score].needs)]
+    known = [
+        score for score in later if score in scales or (tables and TAILS in SCORES.find(score).ingredients)
+    ]
     for done, name in enumerate(names if later else (), start=1):
-        again = _Looked.at(store, name, detector, index, usable, should_stop)
+        again = _Looked.at(store, name, detector, index, usable, everywhere, should_stop)
         for score in known:
             cases[score].append(again.case(score, scales, tables))
             if score not in scales:
@@ -200,15 +191,18 @@ def calibrate(
         if on_progress is not None:
             on_progress(len(names) + done, total)
 
-    chosen: dict[str, Choice | None] = {}
+    by_lesions = [rule for rule in reported_rules() if rule.by_lesions]
+    chosen: dict[str, dict[str, Choice | None]] = {rule.name: {} for rule in by_lesions}
     before = 1 + bool(later)
     for number, score in enumerate(searched):
-        chosen[score] = search(
-            cases[score],
-            morphologies=shapes.tried(score, MORPHOLOGIES),
-            on_progress=_shifted(on_progress, (before + number) * len(names), total),
-            should_stop=should_stop,
-        )
+        for rule in by_lesions:
+            chosen[rule.name][score] = search(
+                cases[score],
+                rule=rule,
+                morphologies=shapes.tried(score, MORPHOLOGIES),
+                on_progress=_shifted(on_progress, (before + number) * len(names), total),
+                should_stop=should_stop,
+            )
     return Calibration(
         score_scales=scales,
         statistics={name: torch.from_numpy(values) for name, values in maps.items()},
@@ -221,11 +215,13 @@ def calibrate(
                 "validation_lesion_patients": sum(case.has_lesion for case in cases[at_once[0]]),
                 "healthy_quantile": kept_below,
                 "validation_dice_patient": {
-                    score: choice.dice_patient for score, choice in chosen.items() if choice is not None
+                    score: choice.dice_patient
+                    for score, choice in chosen[VALIDATION].items()
+                    if choice is not None
                 },
                 "validation_edges": {
                     score: choice.edge
-                    for score, choice in chosen.items()
+                    for score, choice in chosen[VALIDATION].items()
                     if choice is not None and choice.edge
                 },
                 **{f"healthy_{name}": value for name, value in quality.means().items()},
@@ -242,7 +238,7 @@ class _Looked:
         found: The stored slices.
         images: (N, S, S) float32 in [0, 1].
         made: (N, S, S) float32.
-        lesion: (N, S, S) float32 probability of a lesion; None if the network does not give one.
+        ingredients: What else scores are made from, by name, (N, S, S) float32.
         brain: (N, S, S) bool.
         part: Which slices are validation slices (N,).
         healthy: Which of them are healthy (N,).
@@ -251,7 +247,7 @@ class _Looked:
     found: PatientSlices
     images: NDArray[np.float32]
     made: NDArray[np.float32]
-    lesion: NDArray[np.float32] | None
+    ingredients: Mapping[str, NDArray[np.float32]]
     brain: NDArray[np.bool_]
     part: NDArray[np.bool_]
     healthy: NDArray[np.bool_]
@@ -264,16 +260,21 @@ class _Looked:
         detector: Detector,
         index: Mapping[str, int],
         usable: NDArray[np.int64],
+        computed: Sequence[Ingredient],
         should_stop: Stop | None,
     ) -> _Looked:
         found = store.slices(name)
         images = found.images.astype(np.float32) / np.float32(255)
         made, *more = _in_groups(images, detector.repair, should_stop)
+        ingredients = {
+            **({LESION.name: more[0]} if more else {}),
+            **_computed(computed, detector, images, should_stop),
+        }
         healthy = np.zeros(len(images), dtype=np.bool_)
         healthy[usable[usable[:, 0] == index[name], 1]] = True
         part = np.array([where == "validation" for where in found.patient.parts])
-        # The brain of all slices, before dropping those of other parts: it is one piece in 3-D.
-        return cls(found, images, made, more[0] if more else None, brain_mask(found.images), part, healthy)
+        # The brain of all slices, before those of other parts are left out: it is one piece in 3-D.
+        return cls(found, images, made, ingredients, brain_mask(found.images), part, healthy)
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -283,7 +284,8 @@ class _Looked:
     def seen(self) -> Seen:
         """The patient as the source of evidence, on the model's grid."""
         brighter = np.maximum(self.images - self.made, np.float32(0))
-        return Seen(self.images, brighter, self.lesion, self.spacing, midline(self.brain))
+        lesion = self.ingredients.get(LESION.name)
+        return Seen(self.images, brighter, lesion, self.spacing, midline(self.brain))
 
     def case(
         self,
@@ -297,7 +299,7 @@ class _Looked:
             self.images,
             self.made,
             scales,
-            lesion=self.lesion,
+            ingredients=self.ingredients,
             spacing=self.spacing[1:],
             depth=self.spacing[0],
             midline=midline(self.brain),
@@ -313,26 +315,30 @@ class _Samples:
     """Every 16th healthy brain pixel, with all the inputs of the scores that need scaling.
 
     Args:
-        gradient: Whether the model has a KL gradient.
+        scores: Those that the model suits.
     """
 
-    def __init__(self, gradient: bool) -> None:
-        self._gradient = gradient
-        self._parts: list[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]] = []
+    def __init__(self, scores: Sequence[Score]) -> None:
+        self._scores = [score for score in scores if score.scaled]
+        self._needed = {one.name for score in self._scores if not score.whole for one in score.ingredients}
+        self._parts: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
+        self._ingredients: dict[str, list[NDArray[np.float32]]] = {}
         self._places: list[NDArray[np.int32]] = []
         # Scores that use neighbouring pixels are computed on whole slices, the others at the end on the sample.
         self._whole: dict[str, list[NDArray[np.float32]]] = {
-            name: [] for name, score in SCORES.items() if score.whole and score.scaled
+            score.name: [] for score in self._scores if score.whole
         }
 
     def add(self, calm: Evidence, brain: NDArray[np.bool_]) -> None:
         """Add healthy slices (N, S, S)."""
         chosen = np.flatnonzero(brain)[::_SAMPLE]
-        gradient = None if calm.gradient is None else calm.gradient.ravel()[chosen]
-        self._parts.append((calm.image.ravel()[chosen], calm.reconstruction.ravel()[chosen], gradient))
+        self._parts.append((calm.image.ravel()[chosen], calm.reconstruction.ravel()[chosen]))
+        for name, whole in calm.ingredients.items():
+            if name in self._needed:
+                self._ingredients.setdefault(name, []).append(whole.ravel()[chosen])
         for name, values in self._whole.items():
-            values.append(SCORES[name].compute(calm).ravel()[chosen])
-        # The pixel's position in the slice selects its statistics, which are known only at the end.
+            values.append(SCORES.find(name).compute(calm).ravel()[chosen])
+        # Where in the slice a pixel lies, which tells its statistics; they are known only at the end.
         self._places.append((chosen % np.prod(brain.shape[1:])).astype(np.int32))
 
     def scores(self, maps: Mapping[str, NDArray[np.float32]]) -> Iterator[tuple[str, NDArray[np.float32]]]:
@@ -345,19 +351,17 @@ class _Samples:
             return
         places = np.concatenate(self._places)
         images, made = (np.concatenate([part[number] for part in self._parts]) for number in (0, 1))
-        gradient = (
-            np.concatenate([part[2] for part in self._parts if part[2] is not None])
-            if self._gradient
-            else None
-        )
         evidence = Evidence(
-            images, made, gradient, {name: plane.ravel()[places] for name, plane in maps.items()}
+            images,
+            made,
+            {name: np.concatenate(parts) for name, parts in self._ingredients.items()},
+            {name: plane.ravel()[places] for name, plane in maps.items()},
         )
-        for name, score in SCORES.items():
-            if name in self._whole:
-                yield name, np.concatenate(self._whole[name])
-            elif score.scaled and not lacks(score, self._gradient, maps):
-                yield name, score.compute(evidence)
+        for score in self._scores:
+            if score.whole:
+                yield score.name, np.concatenate(self._whole[score.name])
+            elif lacks(score, evidence) is None:
+                yield score.name, score.compute(evidence)
 
 
 def _in_groups(
@@ -380,9 +384,25 @@ def _in_groups(
     return made or [np.empty_like(images)]
 
 
+def _computed(
+    ingredients: Sequence[Ingredient],
+    detector: Detector,
+    images: NDArray[np.float32],
+    should_stop: Stop | None,
+) -> dict[str, NDArray[np.float32]]:
+    """Return what takes passes of its own of slices (N, S, S), by name."""
+    return {
+        one.name: _in_groups(images, partial(one.compute, detector), should_stop)[0]
+        for one in ingredients
+        if one.compute is not None
+    }
+
+
 def _healthy_values(score: str, calm: Evidence, brain: NDArray[np.bool_]) -> ScoreHistograms:
     """Return the histogram of a score that needs no scaling over the brain pixels of healthy slices."""
-    values = anomaly_score(score, calm.image, calm.reconstruction, lesion=calm.lesion, spacing=calm.spacing)
+    values = anomaly_score(
+        score, calm.image, calm.reconstruction, ingredients=calm.ingredients, spacing=calm.spacing
+    )
     return ScoreHistograms.of(values, np.zeros(values.shape, np.bool_), brain, BINS)
 
 
@@ -411,25 +431,28 @@ class Shapes:
 
 
 def _suggestions(
-    chosen: Mapping[str, Choice | None],
+    chosen: Mapping[str, Mapping[str, Choice | None]],
     healthy_values: Mapping[str, ScoreHistograms],
     default: str,
     quantile: float,
     shapes: Shapes,
 ) -> tuple[Suggestion, ...]:
-    """Order the settings: a kept score first, then by rule, by Dice, or by the appearance of lesions on FLAIR."""
-    validated = [(score, choice) for score, choice in chosen.items() if choice is not None]
-    validated.sort(key=lambda item: item[1].dice_patient, reverse=True)
-    suggestions = [
-        Suggestion(score=score, rule="validation", params=choice.params.model_dump())
-        for score, choice in validated
-    ]
-    order = list(SCORES)
-    for score in sorted(healthy_values, key=lambda name: (name != default, order.index(name))):
-        params = threshold_of_healthy(healthy_values[score], quantile)
-        if params is not None:
-            params = (shapes.of(score) or params).replace(threshold=params.threshold)
-            suggestions.append(Suggestion(score=score, rule="healthy-quantile", params=params.model_dump()))
+    """Order the settings: a kept score first, then by rule, by Dice, or by what a lesion on FLAIR looks like."""
+    suggestions = []
+    for rule, by_score in chosen.items():
+        validated = [(score, choice) for score, choice in by_score.items() if choice is not None]
+        validated.sort(key=lambda item: item[1].dice_patient, reverse=True)
+        suggestions += [
+            Suggestion(score=score, rule=rule, params=choice.params.model_dump())
+            for score, choice in validated
+        ]
+    order = list(SCORES.names)
+    for own in reported_rules():
+        for score in sorted(healthy_values, key=lambda name: (name != default, order.index(name))):
+            params = None if own.by_lesions else threshold_of_healthy(healthy_values[score], quantile, own)
+            if params is not None:
+                params = (shapes.of(score) or params).replace(threshold=params.threshold)
+                suggestions.append(Suggestion(score=score, rule=own.name, params=params.model_dump()))
     return tuple(sorted(suggestions, key=lambda suggestion: suggestion.score != shapes.score))
 
 

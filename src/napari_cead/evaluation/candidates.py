@@ -11,7 +11,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +34,6 @@ MORPHOLOGIES: tuple[PostprocessParams, ...] = (
 )
 """The morphologies of a search: the paper's defaults; a tighter one for small lesions; and one that keeps smaller
 lesions beside a large one, which an area opening of 60 % drops."""
-
-Edge = Literal["", "lowest", "highest"]
-"""Position of a chosen threshold among those tried: inside, or at an end, beyond which a better one may lie."""
 
 _RANKS = 2048
 
@@ -139,13 +136,6 @@ def merged(coarse: Sequence[PostprocessParams], fine: Iterable[PostprocessParams
         shapes.setdefault(params.replace(threshold=0.0), len(shapes))
     every = dict.fromkeys([*coarse, *fine])
     return sorted(every, key=lambda params: (shapes[params.replace(threshold=0.0)], params.threshold))
-
-
-def edge_of(threshold: float, thresholds: Sequence[float]) -> Edge:
-    """Return the end of the thresholds tried at which a chosen one lies."""
-    if threshold >= max(thresholds):
-        return "highest"
-    return "lowest" if threshold <= min(thresholds) else ""
 
 
 def _distinct(

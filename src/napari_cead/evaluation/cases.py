@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..detection import PostprocessParams
 from ..detection.postprocessing import StagedPostprocessor
+from ..detection.steps import reach
 from ..detection.thresholds import ScoreHistograms
 from ..metrics import PatientCounts
 from ..metrics.overlap import slice_counts
@@ -103,7 +104,7 @@ class Case:
         """Return the post-processing of the map, and the reference in the same frame.
 
         Args:
-            radius: Largest dilation radius; the frame has a margin for it, as far as the slice reaches.
+            radius: How far masks may reach beyond the brain, for which the frame has room as far as the slice reaches.
 
         Raises:
             ValueError: If the patient is unlabelled.
@@ -124,7 +125,7 @@ class Case:
         Raises:
             ValueError: If the patient is unlabelled.
         """
-        stages, reference = self.opened(params.dilation_radius)
+        stages, reference = self.opened(reach((params,)))
         return stages.volume(params), reference
 
     def counts(self, mask: NDArray[np.bool_], reference: NDArray[np.bool_]) -> PatientCounts:
@@ -137,7 +138,7 @@ class Case:
         Raises:
             ValueError: If the patient is unlabelled.
         """
-        stages, reference = self.opened(max((params.dilation_radius for params in grid), default=0))
+        stages, reference = self.opened(reach(grid))
         lesion, peak = int(np.count_nonzero(reference)), np.fmax.reduce(self.values, initial=np.float32(0))
         dice = np.full(len(grid), np.nan)
         # Settings that share a threshold and a closing share their components.

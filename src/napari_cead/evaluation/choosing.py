@@ -11,16 +11,18 @@ import numpy as np
 
 from ..detection import PostprocessParams
 from ..detection.choosing import Suggested
+from ..detection.rules import RULES, Candidates, Choice, Edge, Rule, is_optimistic
+from ..detection.rules import VALIDATION as BY_DICE
 from ..detection.thresholds import ScoreHistograms
 from ..errors import PatientError
 from ..metrics import averages
 from ..tasks import Failure, Stop, Tasks
 from ..zoo import ModelCard
-from .candidates import MORPHOLOGIES, Edge, Spread, coarse_grid, coarse_thresholds
+from .candidates import MORPHOLOGIES, Spread, coarse_grid, coarse_thresholds
 from .cases import BINS, healthy_in, spread_in
 from .members import Steps
 from .results import PatientFigures
-from .rules import Choice, Rule, best_of, fine_grid, joined, means_over, threshold_of_healthy
+from .rules import best_of, fine_grid, joined, threshold_of_healthy
 from .work import GridJob, search_grid
 
 Key = tuple[int, str]
@@ -34,12 +36,6 @@ FIXED = "fixed default"
 """The data that chose the settings."""
 
 OPTIMISTIC = "optimistic: chosen on the reported patients themselves"
-
-_NO_SETTINGS: dict[Rule, str] = {
-    "healthy-quantile": "no healthy slices of validation patients",
-    "validation": "no validation patients with lesions",
-    "oracle": "no reported patient has a lesion",
-}
 
 _NOTHING_ABOVE = "the threshold is 1, the largest value of a score: nothing can be above it"
 
@@ -77,49 +73,62 @@ class Searched:
     """The result of a search for a model and score.
 
     Attributes:
-        choices: The best settings of each group of patients; None without a lesion.
+        choices: By rule, the settings for each group of patients; None without a lesion.
         patients: Labelled patients of each group.
         curve: Threshold and ``dice_patient`` of all patients, with the paper's morphology.
     """
 
-    choices: tuple[Choice | None, ...]
+    choices: Mapping[str, tuple[Choice | None, ...]]
     patients: tuple[int, ...]
     curve: tuple[tuple[float, float], ...] = field(default=(), repr=False)
+
+    @property
+    def best(self) -> tuple[Choice | None, ...]:
+        """The settings with the highest ``dice_patient`` of each group."""
+        return self.choices[BY_DICE]
 
 
 def search_all(
     files: Files,
     groups: Sequence[Collection[str]],
     also: Mapping[Key, Sequence[PostprocessParams]],
+    rules: Collection[str],
     tasks: Tasks,
     steps: Steps,
     should_stop: Stop | None,
 ) -> dict[Key, Searched]:
     """Search the best settings for every model and score, as `rules.search` does.
 
-    All groups have one set of candidates, at quantiles of the maps of all patients: each patient's Dice is measured
-    once, and no lesion mask of others influences a group's choice.
+    All groups and rules have one set of candidates, which lie where the maps of all patients have their values: each
+    patient's Dice is measured once, and no lesion mask of others takes part in what a group chooses.
 
     Args:
         files: The cases.
         groups: Names of the patients that choose together.
-        also: Additional settings to try.
-        tasks: Runs the work.
+        also: Settings to try as well.
+        rules: Names of the rules that choose by lesion masks; the one of the highest ``dice_patient`` always does.
+        tasks: Who does the work.
         steps: Progress: each patient is a step.
         should_stop: Called between patients.
     """
     spreads = {key: Spread.together(spread_in(file) for _, file in cases) for key, cases in files.items()}
     thresholds = {key: coarse_thresholds(spread) for key, spread in spreads.items()}
+    choosing = [rule for rule in RULES if rule.by_lesions and (rule.name in rules or rule.name == BY_DICE)]
     coarse = {key: coarse_grid(thresholds[key], also.get(key, ())) for key in files}
     first = _dice(files, coarse, tasks, steps, should_stop)
     fine: dict[Key, list[PostprocessParams]] = {}
     for key, found in first.items():
-        best = [best_of(coarse[key], dice) for dice in (_of(found, group) for group in groups) if dice]
-        grids = [fine_grid(spreads[key], thresholds[key], choice) for choice in best]
+        best = [
+            best_of(coarse[key], dice, rule=rule)
+            for dice in (_of(found, group) for group in groups)
+            for rule in choosing
+            if dice
+        ]
+        grids = [fine_grid(spreads[key], thresholds[key], choice) for choice in best if choice is not None]
         fine[key] = list(dict.fromkeys(params for grid in grids for params in grid))
     second = _dice(files, fine, tasks, None, should_stop)
     return {
-        key: _searched(found, second[key], groups, coarse[key], fine[key], thresholds[key])
+        key: _searched(found, second[key], groups, choosing, coarse[key], fine[key], thresholds[key])
         for key, found in first.items()
     }
 
@@ -131,25 +140,29 @@ def _searched(
     first: _Measured,
     second: _Measured,
     groups: Sequence[Collection[str]],
+    rules: Sequence[Rule],
     coarse: list[PostprocessParams],
     fine: list[PostprocessParams],
     thresholds: Sequence[float],
 ) -> Searched:
-    choices: list[Choice | None] = []
+    choices: dict[str, list[Choice | None]] = {rule.name: [] for rule in rules}
     for group in groups:
         dice = _of(first, group)
-        choices.append(
-            best_of(*joined(coarse, dice, fine, _of(second, group)), thresholds=thresholds) if dice else None
-        )
+        tried = joined(coarse, dice, fine, _of(second, group)) if dice else None
+        for rule in rules:
+            found = None if tried is None else best_of(*tried, thresholds=thresholds, rule=rule)
+            choices[rule.name].append(found)
     everyone = [dice for *_, dice in first]
-    means = means_over(coarse, everyone) if any(lesion for _, lesion, _ in first) else ()
+    tried_by_all = Candidates(ScoreHistograms.empty(BINS), grid=coarse, dice=everyone)
+    means = tried_by_all.means() if any(lesion for _, lesion, _ in first) else ()
     curve = {
         params.threshold: float(value)
         for params, value in zip(coarse, means, strict=False)
         if params.replace(threshold=MORPHOLOGIES[0].threshold) == MORPHOLOGIES[0]
     }
     number = tuple(sum(name in group for name, *_ in first) for group in groups)
-    return Searched(tuple(choices), number, tuple(sorted(curve.items())))
+    by_rule = {name: tuple(found) for name, found in choices.items()}
+    return Searched(by_rule, number, tuple(sorted(curve.items())))
 
 
 def _of(measured: _Measured, group: Collection[str]) -> list[Any]:
@@ -184,9 +197,9 @@ def _dice(
     }
 
 
-def chosen_by_lesions(searched: Searched, groups: int, chosen_on: str) -> Chosen | None:
-    """Return the choice of rule `validation` in each of the first groups of a search; None if any has no lesion."""
-    choices = [choice for choice in searched.choices[:groups] if choice is not None]
+def chosen_by_lesions(searched: Searched, groups: int, chosen_on: str, rule: str) -> Chosen | None:
+    """Return what a rule chose, in each of the first groups of a search; None if any has no lesion."""
+    choices = [choice for choice in searched.choices[rule][:groups] if choice is not None]
     if len(choices) < groups:
         return None
     params = tuple(choice.params for choice in choices)
@@ -195,15 +208,19 @@ def chosen_by_lesions(searched: Searched, groups: int, chosen_on: str) -> Chosen
 
 
 def chosen_by_healthy(
-    cases: Sequence[tuple[str, Path]], groups: Sequence[Collection[str]], quantile: float, chosen_on: str
+    cases: Sequence[tuple[str, Path]],
+    groups: Sequence[Collection[str]],
+    quantile: float,
+    chosen_on: str,
+    rule: Rule,
 ) -> Chosen | None:
-    """Return the choice of rule `healthy-quantile` in each group of patients; None if any has no healthy slice."""
+    """Return what a rule chose by healthy slices in each group of patients; None if any has no healthy slice."""
     found: list[PostprocessParams] = []
     patients: list[int] = []
     histograms = {name: healthy_in(file) for name, file in cases}
     for group in groups:
         own = [histogram for name, histogram in histograms.items() if name in group]
-        params = threshold_of_healthy(sum(own, start=ScoreHistograms.empty(BINS)), quantile)
+        params = threshold_of_healthy(sum(own, start=ScoreHistograms.empty(BINS)), quantile, rule)
         if params is None:
             return None
         found.append(params)
@@ -211,13 +228,13 @@ def chosen_by_healthy(
     return Chosen(tuple(found), chosen_on, min(patients), note=_note(found))
 
 
-def on_card(card: ModelCard | None, name: str, score: str, rule: Rule) -> Chosen:
-    """Return the settings on a model's card if no patient could choose."""
+def on_card(card: ModelCard | None, name: str, score: str, rule: str) -> Chosen:
+    """Return what a model's card says where nobody could choose."""
     for suggestion in () if card is None else card.suggestions:
         if (suggestion.score, suggestion.rule) == (score, rule):
             params = Suggested.of(suggestion).params
             return Chosen((params,), CARD, _patients_of(card), _edges_of(card, score, rule))
-    return Chosen(note=_NO_SETTINGS[rule] + ("" if card is None else f", and {name} suggests none"))
+    return Chosen(note=RULES.find(rule).nothing + ("" if card is None else f", and {name} suggests none"))
 
 
 def _calibration(card: ModelCard | None) -> Mapping[str, Any]:
@@ -231,10 +248,10 @@ def _patients_of(card: ModelCard | None) -> int | None:
     return number if isinstance(number, int) else None
 
 
-def _edges_of(card: ModelCard | None, score: str, rule: Rule) -> tuple[Edge, ...]:
-    """Return the end of the thresholds tried at which the card's threshold lies, if it says so."""
+def _edges_of(card: ModelCard | None, score: str, rule: str) -> tuple[Edge, ...]:
+    """Return at which end of what was tried the threshold on a card lies, if it says so."""
     edges = _calibration(card).get("validation_edges")
-    edge = edges.get(score) if isinstance(edges, Mapping) and rule == "validation" else None
+    edge = edges.get(score) if isinstance(edges, Mapping) and rule == BY_DICE else None
     return (edge,) if edge in ("lowest", "highest") else ()
 
 
@@ -244,18 +261,18 @@ def suggested_settings(card: ModelCard | None, score: str) -> list[PostprocessPa
     return [Suggested.of(item).params for item in found if item.score == score]
 
 
-def best_rule(figures: Mapping[Rule, Sequence[PatientFigures]]) -> Rule | None:
-    """Return the rule with the highest ``dice_patient``, the oracle of several; None if none has any."""
+def best_rule(figures: Mapping[str, Sequence[PatientFigures]]) -> str | None:
+    """Return the rule with the highest ``dice_patient``, an optimistic one of several; None if none has any."""
     found = {rule: averages([one.counts for one in own]).dice_patient for rule, own in figures.items()}
     order = sorted(
-        (rule for rule, value in found.items() if value == value), key=lambda rule: rule != "oracle"
+        (rule for rule, value in found.items() if value == value), key=lambda rule: not is_optimistic(rule)
     )
     return max(order, key=lambda rule: found[rule], default=None)
 
 
-def no_oracle() -> Chosen:
-    """Return the choice of rule `oracle` without data."""
-    return Chosen(note=_NO_SETTINGS["oracle"])
+def nothing_by(rule: str) -> Chosen:
+    """Return that a rule has nothing to go by."""
+    return Chosen(note=RULES.find(rule).nothing)
 
 
 def whole(found: Any, name: str) -> Any:

@@ -15,6 +15,7 @@ from typing import Literal
 from ..atomic import make_folder, to_json, write_text
 from ..detection import SCORES, PostprocessParams, available_scores, check_score, suggested
 from ..detection.provenance import versions
+from ..detection.rules import RULES
 from ..devices import pick_device
 from ..errors import OutputError, ParameterError, PatientError, extra
 from ..preparing import RAW, Preparation
@@ -26,7 +27,7 @@ from .members import Cohort, Steps
 from .passes import BASELINE, Outcome, Pass, Plan
 from .report import write_report
 from .results import NOTHING, Evaluation, ModelSummary, Row, SlicePicture, choosers
-from .rules import QUANTILE, RULES, Progress, Rule, Stop, quantile_of
+from .rules import QUANTILE, Progress, Stop, quantile_of
 from .seen import trained_on_warnings
 from .showing import picture_jobs, take_pictures
 from .splits import Split, folds_of, split_cohort
@@ -47,7 +48,7 @@ def evaluate(
     *,
     split: str | Path | None = None,
     scores: Sequence[str] | None = None,
-    rules: Sequence[Rule] = RULES,
+    rules: Sequence[str] | None = None,
     sequence: str | Sequence[str] | None = None,
     png_spacing: tuple[float, float, float] | None = None,
     quantile: float | None = None,
@@ -85,7 +86,7 @@ def evaluate(
             patients are reported.
         scores: Anomaly scores, each with the models that support it; None: each model's suggested one, and
             ``residual``, that of the paper.
-        rules: Threshold rules.
+        rules: Names of threshold rules; None: all.
         sequence: Sequence to use, or several: each has rows of its own; None: that of the store, else FLAIR.
         png_spacing: (z, y, x) in mm of PNG slices; None: that of the store, else the default.
         quantile: Share of the healthy brain voxels below the threshold of `healthy-quantile`; None: 0.99, for
@@ -116,6 +117,7 @@ def evaluate(
         MissingExtraError: If several processes or the report need a package that is not installed.
         Cancelled: If ``should_stop`` returned true; there are no results then, and the next call continues.
     """
+    rules = RULES.names if rules is None else rules
     _check(scores, rules, quantile)
     _check_packages(report)
     chosen, notes = _models(models, scores)
@@ -215,13 +217,16 @@ class _Part:
         self.outcomes: list[Outcome] = []
         self.folder = Path()
 
-    def steps(self, rules: Sequence[Rule], in_folds: bool) -> int:
-        """Return the number of progress steps: each patient under each model, and in each search."""
+    def steps(self, rules: Sequence[str], in_folds: bool) -> int:
+        """Return how many steps of progress there will be: each patient under each model, and in each search."""
         validation, test = (len(self.cohort.part(part)) for part in ("validation", "test"))
+        found = [RULES.find(rule) for rule in rules]
         if in_folds:
-            return test * (len(self.subjects) + bool({"validation", "oracle"} & set(rules)))
-        looks = validation * any(rule != "oracle" for rule in rules) + test
-        return looks * len(self.subjects) + validation * ("validation" in rules) + test * ("oracle" in rules)
+            return test * (len(self.subjects) + any(rule.by_lesions for rule in found))
+        bound = any(rule.optimistic for rule in found)
+        searched = any(rule.by_lesions and not rule.optimistic for rule in found)
+        looks = validation * any(not rule.optimistic for rule in found) + test
+        return looks * len(self.subjects) + validation * searched + test * bound
 
     def run(
         self,
@@ -343,7 +348,7 @@ def _groups(subjects: Sequence[SubjectSpec]) -> list[list[int]]:
 def _identity(
     parts: Sequence[_Part],
     models: Sequence[_Model],
-    rules: Sequence[Rule],
+    rules: Sequence[str],
     quantile: float | None,
     device: str,
     preparation: Preparation,
@@ -362,8 +367,8 @@ def _identity(
                 "device": device,
                 "preparation": preparation.as_dict(),
                 "versions": versions(),
-                # A step added in a development version changes masks before the version number changes.
-                "steps": list(PostprocessParams.model_fields),
+                # What a development version adds to the steps changes masks before it changes a version.
+                "steps": list(PostprocessParams.names()),
             }
         ).encode()
     ).hexdigest()[:16]
@@ -397,15 +402,13 @@ def _check_packages(report: bool) -> None:
                 raise ModuleNotFoundError(name=name)
 
 
-def _check(scores: Sequence[str] | None, rules: Sequence[Rule], quantile: float | None) -> None:
+def _check(scores: Sequence[str] | None, rules: Sequence[str], quantile: float | None) -> None:
     if quantile is not None and not 0 <= quantile <= 1:
         raise ParameterError(f"a quantile lies from 0 to 1, not {quantile!r}", mend="0.995 is usual")
     for score in scores or ():
-        if score not in SCORES:
-            raise ParameterError(f"unknown score {score!r}", mend=f"use one of {', '.join(SCORES)}")
+        SCORES.find(score)
     for rule in rules:
-        if rule not in RULES:
-            raise ParameterError(f"unknown threshold rule {rule!r}", mend=f"use one of {', '.join(RULES)}")
+        RULES.find(rule)
 
 
 def _models(

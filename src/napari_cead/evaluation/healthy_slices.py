@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..detection import anomaly_score, available_scores
+from ..detection import SCORES, anomaly_score, available_scores
 from ..detection.reconstruct import GROUP, Progress, Stop
 from ..detection.thresholds import ScoreHistograms
 from ..errors import Cancelled
@@ -24,11 +24,15 @@ MEASURES: Mapping[str, bool] = {"residual": False, "psnr": True, "psnr_brain": T
 """Figures of a slice, and whether higher is better: the mean of |x - x̂| inside the brain, and those of
 :class:`~napari_cead.metrics.ImageQuality`."""
 
-SCORES_LOOKED_AT = ("bright-and-changed", "positive-residual", "residual", "squared")
-"""Scores whose thresholds are compared, if both models support them: those that need no scaling, so that a threshold
-means the same for both."""
-
 LEVEL = 0.95
+
+
+def compared_scores() -> tuple[str, ...]:
+    """Return the scores whose thresholds are compared, as far as both models can give them.
+
+    They need no scaling, so that a threshold means the same for both.
+    """
+    return tuple(sorted(score.name for score in SCORES if score.compared))
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,7 @@ def look(
     wanted = np.unique(usable[:, 0])
     found = HealthySlices()
     possible = [available_scores(detector.card) for detector in (before, after)]
-    scores = [score for score in SCORES_LOOKED_AT if all(score in names for names in possible)]
+    scores = [score for score in compared_scores() if all(score in names for names in possible)]
     for done, index in enumerate(wanted, start=1):
         rows = usable[usable[:, 0] == index, 1]
         stored = store.slices(store.patients[index].name)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..detection import PostprocessParams, Reconstruction, available_scores, postprocess, run, suggested
 from ..detection.choosing import Suggested, settle
 from ..detection.reconstruct import Progress, Stop
+from ..detection.rules import HEALTHY, ORACLE, is_optimistic
 from ..metrics import PatientCounts
 from ..patients import Patient
 from ..zoo import Detector
@@ -59,8 +60,8 @@ class LesionRow:
 
     @property
     def optimistic(self) -> bool:
-        """Whether the lesion mask that measures the settings also chose them."""
-        return self.rule == "oracle"
+        """Whether the settings were chosen on the very lesion mask that they are measured with."""
+        return is_optimistic(self.rule)
 
     @property
     def dice(self) -> float:
@@ -142,9 +143,9 @@ def lesion_rows(
         score = baseline.default
         same = (baseline.scaling, score) == (scaling, INTENSITY)
         chosen = _local(local.get(INTENSITY, {}), score, []) if same else []
-        fixed = baseline.settings(score, "healthy-quantile", patient.sequence)
+        fixed = baseline.settings(score, HEALTHY, patient.sequence)
         if not chosen and fixed is not None:
-            chosen = [("healthy-quantile", FIXED, fixed)]
+            chosen = [(HEALTHY, FIXED, fixed)]
         rows += _rows(
             baseline.title(patient.sequence), score, baseline.seen(patient), patient, chosen, should_stop
         )
@@ -173,7 +174,7 @@ def _rows(
     best = search([case], also=[params for *_, params in chosen], should_stop=should_stop)
     if best is not None:
         mask = postprocess(anomaly_map, best.params, patient.spacing, brain)
-        yield LesionRow(name, score, "oracle", THIS_PATIENT, best.params, _figures(patient, mask, brain))
+        yield LesionRow(name, score, ORACLE, THIS_PATIENT, best.params, _figures(patient, mask, brain))
 
 
 def _local(
@@ -181,9 +182,9 @@ def _local(
 ) -> list[tuple[str, str, PostprocessParams]]:
     """Return the settings chosen on local scans, unless the card has the same."""
     params = local.get(score)
-    if params is None or any((rule, same) == ("healthy-quantile", params) for rule, _, same in known):
+    if params is None or any((rule, same) == (HEALTHY, params) for rule, _, same in known):
         return []
-    return [("healthy-quantile", LOCAL, params)]
+    return [(HEALTHY, LOCAL, params)]
 
 
 def _figures(patient: Patient, mask: NDArray[np.bool_], brain: NDArray[np.bool_]) -> PatientFigures:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..atomic import to_json
 from ..detection import PostprocessParams
+from ..detection.rules import RULES, Rule
 from ..detection.thresholds import ScoreHistograms
 from ..errors import CeadError
 from ..metrics import ImageQuality
@@ -35,7 +36,7 @@ from .choosing import (
     best_rule,
     chosen_by_healthy,
     chosen_by_lesions,
-    no_oracle,
+    nothing_by,
     on_card,
     search_all,
     suggested_settings,
@@ -46,7 +47,6 @@ from .members import Cohort, Steps
 from .ranking import Ranked, ranked
 from .records import read_marks, read_record
 from .results import Curve, PatientFigures, Row
-from .rules import Rule
 from .splits import Member
 from .work import CountJob, MeasureJob, SubjectSpec, count_at, measure_group
 
@@ -58,7 +58,7 @@ class Plan:
     Attributes:
         sequence: Sequence to use.
         png_spacing: (z, y, x) in mm of PNG slices.
-        rules: Threshold rules.
+        rules: Names of the threshold rules.
         seed: Seed of the bootstrap.
         resamples: Resamples of the bootstrap.
         assume_healthy: Whether slices of unlabelled validation patients count as healthy.
@@ -68,11 +68,18 @@ class Plan:
 
     sequence: str
     png_spacing: tuple[float, float, float]
-    rules: tuple[Rule, ...]
+    rules: tuple[str, ...]
     seed: int
     resamples: int
     assume_healthy: bool = False
     folds: Mapping[str, int] = field(default_factory=dict)
+
+    def rules_that(self, *, optimistic: bool, by_lesions: bool | None = None) -> tuple[Rule, ...]:
+        """Return those of the rules that choose on the reported patients or not, by lesion masks or not."""
+        found = (RULES.find(name) for name in self.rules)
+        return tuple(
+            rule for rule in found if rule.optimistic == optimistic and by_lesions in (None, rule.by_lesions)
+        )
 
 
 @dataclass(eq=False)
@@ -169,13 +176,13 @@ class Pass:
                 settings[number][score] = {
                     rule: choice.at(0) for rule, choice in by_rule.items() if choice.params
                 }
-            oracle = "oracle" in self.plan.rules
+            oracle = bool(self.plan.rules_that(optimistic=True))
             chosen = {key: chosen[key] for key in self.keys}
             tag = _hash([[number, score, settings[number][score]] for number, score in self.keys])
             files = self._measure("test", settings, oracle, tag)
             outcomes, histograms, figures = self._gathered(tag)
             found = self._search(files, [self._names(files)], chosen) if oracle else {}
-        if "oracle" in self.plan.rules:
+        if self.plan.rules_that(optimistic=True):
             self._bound(files, found, chosen, figures)
         for number, score in self.keys:
             key = number, score
@@ -290,9 +297,9 @@ class Pass:
 
     # -- choosing ----------------------------------------------------------------------------------------------
 
-    def _choose_on_validation(self) -> dict[Key, dict[Rule, Chosen]]:
-        """Return the rules' choices on the validation patients, or else the card's settings."""
-        chosen: dict[Key, dict[Rule, Chosen]] = {key: {} for key in self.keys}
+    def _choose_on_validation(self) -> dict[Key, dict[str, Chosen]]:
+        """Return what the rules choose on the validation patients, or else what a card says."""
+        chosen: dict[Key, dict[str, Chosen]] = {key: {} for key in self.keys}
         if not self._fixed_rules:
             return chosen
         files = self._measure("validation", {}, True, "look")
@@ -307,19 +314,20 @@ class Pass:
                     )
         groups = [self._names(files)]
         self._choose_by_healthy(files, groups, VALIDATION, chosen)
-        wanted = self.keys if "validation" in self.plan.rules else self._open
+        by_lesions = self.plan.rules_that(optimistic=False, by_lesions=True)
+        wanted = self.keys if by_lesions else self._open
         found = self._search(
             {key: files[key] for key in wanted}, groups, {key: chosen[key] for key in wanted}
         )
-        if "validation" in self.plan.rules:
+        if by_lesions:
             self._choose_by_lesions(found, 1, VALIDATION, chosen)
         self._settle(found)
         return chosen
 
     @property
-    def _fixed_rules(self) -> set[Rule]:
-        """The rules that choose without the reported patients."""
-        return set(self.plan.rules) - {"oracle"}
+    def _fixed_rules(self) -> tuple[Rule, ...]:
+        """The rules that choose before the reported patients are looked at."""
+        return self.plan.rules_that(optimistic=False)
 
     def _settle(self, found: Mapping[Key, Searched]) -> None:
         """Keep one score of each baseline: the one with the highest ``dice_patient``, or else the fixed one."""
@@ -328,16 +336,16 @@ class Pass:
             best = {
                 score: choice.dice_patient
                 for score in spec.scores
-                if (own := found.get((number, score))) is not None and (choice := own.choices[0]) is not None
+                if (own := found.get((number, score))) is not None and (choice := own.best[0]) is not None
             }
             if best:
                 self._chosen_by[number] = max(found[number, score].patients[0] for score in best)
             score = max(best, key=lambda one: best[one]) if best else BASELINES[spec.baseline].default
             self.subjects[number] = replace(spec, scores=(score,))
 
-    def _choose_in_folds(self) -> tuple[Files, str, dict[Key, dict[Rule, Chosen]], dict[Key, Searched]]:
-        """Return the cases of the reported patients, and the rules' choices for each fold on all others."""
-        chosen: dict[Key, dict[Rule, Chosen]] = {key: {} for key in self.keys}
+    def _choose_in_folds(self) -> tuple[Files, str, dict[Key, dict[str, Chosen]], dict[Key, Searched]]:
+        """Return the cases of the reported patients, and what the rules choose for each fold on all others."""
+        chosen: dict[Key, dict[str, Chosen]] = {key: {} for key in self.keys}
         tag, folds = "look", self.plan.folds
         files = self._measure("test", {}, True, tag)
         everyone = self._names(files)
@@ -346,9 +354,9 @@ class Pass:
         ]
         self._choose_by_healthy(files, others, FOLDS, chosen)
         found: dict[Key, Searched] = {}
-        if {"validation", "oracle"} & set(self.plan.rules):
+        if any(RULES.find(name).by_lesions for name in self.plan.rules):
             found = self._search(files, [*others, everyone], chosen)
-        if "validation" in self.plan.rules:
+        if self.plan.rules_that(optimistic=False, by_lesions=True):
             self._choose_by_lesions(found, len(others), FOLDS, chosen)
         return files, tag, chosen, found
 
@@ -357,16 +365,16 @@ class Pass:
         files: Files,
         groups: Sequence[set[str]],
         chosen_on: str,
-        chosen: dict[Key, dict[Rule, Chosen]],
+        chosen: dict[Key, dict[str, Chosen]],
     ) -> None:
-        rule: Rule = "healthy-quantile"
-        for key in self.keys if rule in self.plan.rules else ():
-            subject = self.subjects[key[0]]
-            found = chosen_by_healthy(files[key], groups, subject.quantile, chosen_on)
-            chosen[key][rule] = found or self._known(key, rule)
+        for rule in self.plan.rules_that(optimistic=False, by_lesions=False):
+            for key in self.keys:
+                subject = self.subjects[key[0]]
+                found = chosen_by_healthy(files[key], groups, subject.quantile, chosen_on, rule)
+                chosen[key][rule.name] = found or self._known(key, rule.name)
 
-    def _known(self, key: Key, rule: Rule) -> Chosen:
-        """Return the settings of a model's card, or the fixed ones of a baseline, if no patient can choose."""
+    def _known(self, key: Key, rule: str) -> Chosen:
+        """Return the settings of a model's card, or the fixed ones of a baseline, where nobody can choose."""
         number, score = key
         spec = self.subjects[number]
         if spec.baseline:
@@ -380,14 +388,15 @@ class Pass:
         found: Mapping[Key, Searched],
         groups: int,
         chosen_on: str,
-        chosen: dict[Key, dict[Rule, Chosen]],
+        chosen: dict[Key, dict[str, Chosen]],
     ) -> None:
         for key in self.keys:
-            own = chosen_by_lesions(found[key], groups, chosen_on)
-            chosen[key]["validation"] = own or self._known(key, "validation")
+            for rule in self.plan.rules_that(optimistic=False, by_lesions=True):
+                own = chosen_by_lesions(found[key], groups, chosen_on, rule.name)
+                chosen[key][rule.name] = own or self._known(key, rule.name)
 
     def _search(
-        self, files: Files, groups: Sequence[set[str]], chosen: Mapping[Key, Mapping[Rule, Chosen]]
+        self, files: Files, groups: Sequence[set[str]], chosen: Mapping[Key, Mapping[str, Chosen]]
     ) -> dict[Key, Searched]:
         """Search the best settings of groups of patients, including the choices of other rules."""
         also = {
@@ -397,45 +406,49 @@ class Pass:
             ]
             for key, by_rule in chosen.items()
         }
-        return search_all(files, groups, also, self.tasks, self.steps, self.should_stop)
+        return search_all(files, groups, also, self.plan.rules, self.tasks, self.steps, self.should_stop)
 
     def _bound(
         self,
         files: Files,
         found: Mapping[Key, Searched],
-        chosen: dict[Key, dict[Rule, Chosen]],
+        chosen: dict[Key, dict[str, Chosen]],
         figures: _Figures,
     ) -> None:
         """Take the best settings of all reported patients, or another rule's choice if that is even better.
 
         It can be: every fold has settings of its own, and the search has the same for all.
         """
+        bounds = [rule.name for rule in self.plan.rules_that(optimistic=True)]
         for key in self.keys:
-            best = found[key].choices[-1]
-            chosen[key]["oracle"] = (
-                no_oracle()
-                if best is None
-                else Chosen((best.params,), REPORTED, found[key].patients[-1], (best.edge,), OPTIMISTIC)
-            )
-        for place, own in self._counted(
-            files, {key: {"oracle": chosen[key]["oracle"]} for key in self.keys}
-        ).items():
+            for bound in bounds:
+                best = found[key].choices[bound][-1]
+                chosen[key][bound] = (
+                    nothing_by(bound)
+                    if best is None
+                    else Chosen((best.params,), REPORTED, found[key].patients[-1], (best.edge,), OPTIMISTIC)
+                )
+        of_bounds = {key: {bound: chosen[key][bound] for bound in bounds} for key in self.keys}
+        for place, own in self._counted(files, of_bounds).items():
             figures[place] = own
         for key in self.keys:
-            if not chosen[key]["oracle"].params:
-                continue
-            rule = best_rule(
-                {rule: figures[(*key, rule)] for rule in self.plan.rules if (*key, rule) in figures}
-            )
-            if rule not in (None, "oracle"):
-                chosen[key]["oracle"] = replace(
-                    chosen[key][rule], chosen_on=REPORTED, chosen_by=found[key].patients[-1], note=OPTIMISTIC
-                )
-                figures[(*key, "oracle")] = figures[(*key, rule)]
+            for bound in bounds:
+                if not chosen[key][bound].params:
+                    continue
+                others = (rule for rule in self.plan.rules if rule not in bounds or rule == bound)
+                rule = best_rule({rule: figures[(*key, rule)] for rule in others if (*key, rule) in figures})
+                if rule not in (None, bound):
+                    chosen[key][bound] = replace(
+                        chosen[key][rule],
+                        chosen_on=REPORTED,
+                        chosen_by=found[key].patients[-1],
+                        note=OPTIMISTIC,
+                    )
+                    figures[(*key, bound)] = figures[(*key, rule)]
 
-    def _counted(self, files: Files, chosen: Mapping[Key, Mapping[Rule, Chosen]]) -> _Figures:
-        """Return the figures of each reported patient with the rules' choices for it."""
-        wanted: dict[str, dict[Path, dict[Rule, PostprocessParams]]] = {}
+    def _counted(self, files: Files, chosen: Mapping[Key, Mapping[str, Chosen]]) -> _Figures:
+        """Return the figures of each reported patient at what the rules chose for it."""
+        wanted: dict[str, dict[Path, dict[str, PostprocessParams]]] = {}
         for key, by_rule in chosen.items():
             for name, file in files[key]:
                 wanted.setdefault(name, {})[file] = {
@@ -467,7 +480,7 @@ class Pass:
         self,
         number: int,
         score: str,
-        rule: Rule,
+        rule: str,
         choice: Chosen,
         figures: Mapping[tuple[int, str, str], Sequence[PatientFigures]],
         ranks: Ranked,

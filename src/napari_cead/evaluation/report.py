@@ -30,7 +30,7 @@ COLUMNS: tuple[str, ...] = (
     "auroc",
     "average_precision",
     "auprc",
-    *PostprocessParams.model_fields,
+    *PostprocessParams.names(),
     "chosen_on",
     "optimistic",
     *(f"{name}_{side}" for name in INTERVALS for side in ("low", "high")),

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..detection import PostprocessParams
+from ..detection.rules import VALIDATION, Edge, is_optimistic
 from ..metrics import Averages, Interval, PatientCounts, averages, bootstrap, lesion_f1
 from ..metrics.overlap import NAN
-from .candidates import Edge
 from .strata import LesionRecord, SizeStratum, strata
 
 __all__ = [
@@ -192,8 +192,8 @@ class Row:
 
     @property
     def optimistic(self) -> bool:
-        """Whether the reported patients themselves chose the settings."""
-        return self.rule == "oracle"
+        """Whether the settings were chosen on the patients that are reported."""
+        return is_optimistic(self.rule)
 
     @property
     def trained_on(self) -> tuple[str, ...] | None:
@@ -492,6 +492,6 @@ def choosers(rows: Sequence[Row]) -> int:
     own = (
         row
         for row in rows
-        if row.rule == "validation" and row.chosen_on in ("validation patients", "other folds")
+        if row.rule == VALIDATION and row.chosen_on in ("validation patients", "other folds")
     )
     return min((row.chosen_by or 0 for row in own), default=0)

@@ -1,13 +1,7 @@
-"""Named rules that choose the settings of the post-processing.
+"""Searching the settings that threshold rules choose from.
 
-- `healthy-quantile`: the threshold that lets through ``1 - quantile`` of the brain voxels of healthy slices of
-  validation patients, with the paper's morphology. It needs to know which slices are healthy, but no lesion masks.
-- `validation`: the threshold and morphology with the best ``dice_patient`` of validation patients, after
-  post-processing.
-- `oracle`: the same search on the reported patients themselves, which also tries the choices of every other rule.
-  Optimistic: a bound on the ``dice_patient`` of the other rules, not a result.
-
-The same rules and the same candidates (`candidates`) serve models, their cards and the baselines.
+The same rules (:mod:`~napari_cead.detection.rules`) and the same candidates (`candidates`) serve models, their cards
+and the baselines.
 """
 
 from __future__ import annotations
@@ -15,31 +9,24 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..detection import PostprocessParams
+from ..detection.rules import HEALTHY, RULES, VALIDATION, Candidates, Choice, Rule
 from ..detection.thresholds import ScoreHistograms
-from ..errors import Cancelled, ParameterError
+from ..errors import Cancelled
 from ..zoo import ModelCard
 from .candidates import (
     MORPHOLOGIES,
-    Edge,
     Spread,
     coarse_grid,
     coarse_thresholds,
-    edge_of,
     fine_thresholds,
     merged,
 )
 from .cases import BINS, Case
-
-Rule = Literal["healthy-quantile", "validation", "oracle"]
-
-RULES: tuple[Rule, ...] = get_args(Rule)
 
 QUANTILE = 0.99
 """Share of the healthy brain voxels that rule `healthy-quantile` keeps below the threshold."""
@@ -55,29 +42,15 @@ Progress = Callable[[int, int], None]
 Stop = Callable[[], bool]
 
 
-@dataclass(frozen=True)
-class Choice:
-    """Settings found by a search.
-
-    Attributes:
-        params: The settings.
-        dice_patient: Mean over the searched patients of the Dice of the volume, at these settings.
-        edge: The end of the thresholds tried at which its threshold lies; empty inside.
-    """
-
-    params: PostprocessParams
-    dice_patient: float
-    edge: Edge = ""
-
-
-def rule_order(choosers: int) -> tuple[Rule, ...]:
-    """Return the rules, the one for comparing models first: `validation` if enough patients chose by their masks.
+def rule_order(choosers: int) -> tuple[str, ...]:
+    """Return the rules, the one to compare models by first: by lesion masks if enough patients chose by theirs.
 
     Args:
         choosers: Patients that chose by their lesion masks; they did not choose the settings on a card.
     """
-    first: tuple[Rule, Rule] = ("validation", "healthy-quantile")
-    return (*(first if choosers >= FEW else reversed(first)), "oracle")
+    by_masks = choosers >= FEW
+    order = sorted(RULES, key=lambda rule: (rule.optimistic, rule.by_lesions != by_masks))
+    return tuple(rule.name for rule in order)
 
 
 def quantile_of(card: ModelCard) -> float:
@@ -94,7 +67,7 @@ def quantile_of(card: ModelCard) -> float:
 
 
 def choose(
-    rule: Rule,
+    rule: str,
     cases: Sequence[Case],
     *,
     quantile: float = QUANTILE,
@@ -105,12 +78,12 @@ def choose(
     """Return the settings that a rule chooses.
 
     Args:
-        rule: One of `RULES`.
-        cases: Validation patients; for `oracle` the reported patients.
-        quantile: Share of the healthy brain voxels below the threshold of `healthy-quantile`.
-        also: Additional settings for a search; for `oracle` the choices of the other rules.
-        on_progress: Called with (patients done, total patients) during a search.
-        should_stop: Called between patients of a search.
+        rule: Name of one of `RULES`.
+        cases: Validation patients; for an optimistic rule the patients that are reported.
+        quantile: Share of the healthy brain voxels that lie below the threshold of `healthy-quantile`.
+        also: Settings that a search tries as well; for an optimistic rule those that the other rules have chosen.
+        on_progress: Called with (patients done, patients in all) during a search.
+        should_stop: Asked between patients of a search.
 
     Returns:
         The settings; None if the rule has no data: no healthy slice, or no patient with lesions.
@@ -119,63 +92,50 @@ def choose(
         ParameterError: If the rule is unknown or the quantile not in [0, 1].
         Cancelled: If ``should_stop`` returned true.
     """
-    if rule not in RULES:
-        raise ParameterError(f"unknown threshold rule {rule!r}", mend=f"use one of {', '.join(RULES)}")
-    if rule == "healthy-quantile":
-        return healthy_settings(cases, quantile)
-    found = search(cases, also=also, on_progress=on_progress, should_stop=should_stop)
-    return None if found is None else found.params
+    wanted = RULES.find(rule)
+    if wanted.by_lesions:
+        found = search(cases, rule=wanted, also=also, on_progress=on_progress, should_stop=should_stop)
+        return None if found is None else found.params
+    healthy = sum((case.healthy for case in cases), start=ScoreHistograms.empty(BINS))
+    return threshold_of_healthy(healthy, quantile, wanted)
 
 
-def healthy_settings(cases: Sequence[Case], quantile: float = QUANTILE) -> PostprocessParams | None:
-    """Return the settings of rule `healthy-quantile`; None without a healthy voxel.
-
-    The threshold is a multiple of 1 / 1024, at most 1.
-
-    Args:
-        cases: Validation patients, labelled or not.
-        quantile: Share of the healthy brain voxels below the threshold.
-
-    Raises:
-        ParameterError: If the quantile is not in [0, 1].
-    """
-    return threshold_of_healthy(
-        sum((case.healthy for case in cases), start=ScoreHistograms.empty(BINS)), quantile
-    )
-
-
-def threshold_of_healthy(healthy: ScoreHistograms, quantile: float = QUANTILE) -> PostprocessParams | None:
-    """Return the settings of rule `healthy-quantile` for a histogram; None without a healthy voxel.
+def threshold_of_healthy(
+    healthy: ScoreHistograms, quantile: float = QUANTILE, rule: Rule | None = None
+) -> PostprocessParams | None:
+    """Return the settings that a rule chooses by a histogram; None without a healthy voxel.
 
     Args:
         healthy: Histogram of the anomaly map over healthy brain voxels.
         quantile: Share of them below the threshold.
+        rule: The rule; None: `healthy-quantile`, whose threshold is a multiple of 1 / 1024, at most 1.
 
     Raises:
         ParameterError: If the quantile is not in [0, 1].
     """
-    if not healthy.healthy.any():
-        return None
-    return PostprocessParams(threshold=healthy.healthy_quantile(quantile))
+    found = (rule or RULES.find(HEALTHY)).choose(Candidates(healthy, quantile))
+    return None if found is None else found.params
 
 
 def search(
     cases: Sequence[Case],
     *,
+    rule: Rule | None = None,
     also: Sequence[PostprocessParams] = (),
     morphologies: Sequence[PostprocessParams] = MORPHOLOGIES,
     on_progress: Progress | None = None,
     should_stop: Stop | None = None,
 ) -> Choice | None:
-    """Return the settings with the highest ``dice_patient`` after post-processing; None without a lesion.
+    """Return the settings that a rule chooses by lesion masks, after post-processing; None without a lesion.
 
     It first tries the thresholds of `coarse_thresholds` with each of the morphologies, and the choices of other rules;
     then the thresholds between the neighbours of the best. Of several best settings the first wins: the paper's
     morphology, then the lowest threshold.
 
     Args:
-        cases: Patients; unlabelled ones are skipped. As many are unpacked at a time as there are processors.
-        also: Additional settings: with the choices of other rules, none of them is better.
+        cases: Patients; unlabelled ones are passed over. As many are unpacked at a time as there are processors.
+        rule: The rule; None: the highest ``dice_patient``.
+        also: Settings to try as well: with what other rules have chosen, none of them is better.
         morphologies: Radii and areas to try.
         on_progress: Called with (patients done, total patients), which counts each patient once.
         should_stop: Called between patients.
@@ -191,9 +151,12 @@ def search(
     thresholds = coarse_thresholds(spread)
     coarse = coarse_grid(thresholds, also, morphologies)
     dice = _measured(cases, coarse, on_progress, should_stop)
-    fine = fine_grid(spread, thresholds, best_of(coarse, dice))
+    found = best_of(coarse, dice, rule=rule)
+    if found is None:
+        return None
+    fine = fine_grid(spread, thresholds, found)
     more = _measured(cases, fine, None, should_stop)
-    return best_of(*joined(coarse, dice, fine, more), thresholds=thresholds)
+    return best_of(*joined(coarse, dice, fine, more), thresholds=thresholds, rule=rule)
 
 
 def fine_grid(spread: Spread, thresholds: Sequence[float], found: Choice) -> list[PostprocessParams]:
@@ -220,29 +183,18 @@ def best_of(
     dice: Sequence[NDArray[np.float64]],
     *,
     thresholds: Sequence[float] = (),
-) -> Choice:
-    """Return the first of the settings with the highest ``dice_patient``.
+    rule: Rule | None = None,
+) -> Choice | None:
+    """Return which of the settings a rule chooses; None if it chooses none.
 
     Args:
         grid: The settings.
-        dice: For each labelled patient, its Dice with each of the settings; at least one of them has a lesion.
-        thresholds: Those of the first pass, to see whether the choice lies at an end of them.
+        dice: Of each labelled patient, its Dice at each of the settings; one of them has a lesion.
+        thresholds: Those of the first pass, to say whether the choice lies at an end of them.
+        rule: The rule; None: the first with the highest ``dice_patient``.
     """
-    means = means_over(grid, dice)
-    best = int(np.argmax(np.nan_to_num(means, nan=-1.0)))
-    edge = edge_of(grid[best].threshold, thresholds) if thresholds else ""
-    return Choice(grid[best], float(means[best]), edge)
-
-
-def means_over(grid: Sequence[PostprocessParams], dice: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return ``dice_patient`` with each of the settings; NaN if both masks are empty in all patients."""
-    total, defined = np.zeros(len(grid)), np.zeros(len(grid))
-    for values in dice:  # in the order of the patients: the last bits of a sum depend on it
-        total += np.nan_to_num(values)
-        defined += ~np.isnan(values)
-    means = np.full(len(grid), np.nan)
-    np.divide(total, defined, out=means, where=defined > 0)
-    return means
+    tried = Candidates(ScoreHistograms.empty(BINS), grid=grid, dice=dice, thresholds=thresholds)
+    return (rule or RULES.find(VALIDATION)).choose(tried)
 
 
 def _measured(

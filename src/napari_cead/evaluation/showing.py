@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..atomic import atomic_path
 from ..detection import PostprocessParams, Reconstruction, postprocess
+from ..detection.rules import is_optimistic
 from ..metrics.overlap import dice_of
 from ..tasks import Failure, Stop, Tasks
 from .measuring import load_member, reconstruction_of
@@ -77,7 +78,7 @@ def picture_jobs(
 ) -> list[PictureJob]:
     """Choose best, median and worst lesion slice by Dice for each model, under its first score and rule.
 
-    Never under rule `oracle`: its masks do not represent what a user would see.
+    Never under an optimistic rule: its masks are no example of what a user would see.
 
     Args:
         rows: All rows of one sequence.
@@ -90,7 +91,7 @@ def picture_jobs(
     """
     jobs: list[PictureJob] = []
     for number, subject in enumerate(subjects):
-        row = _row(rows, subject, rule_order(choosers)[:2])
+        row = _row(rows, subject, [rule for rule in rule_order(choosers) if not is_optimistic(rule)])
         if row is None:
             continue
         by_patient: dict[str, list[Wanted]] = {}

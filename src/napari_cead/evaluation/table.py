@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
+from ..detection.rules import RULES, VALIDATION, is_optimistic
 from ..metrics import FALSE_POSITIVES, INTERVALS
 from .paper import PAPER_DICE, PAPER_NOTE
 from .results import Evaluation, Row, SizeStratum, Twins
@@ -47,6 +48,7 @@ def _head(evaluation: Evaluation) -> list[str]:
     reported = max((row.averages.patients for row in evaluation.rows if row.averages), default=0)
     lesions = max((row.lesion_patients for row in evaluation.rows), default=0)
     sequences = evaluation.sequences or (evaluation.sequence,)
+    bounds = " and ".join(f"`{rule.name}`" for rule in RULES if rule.optimistic)
     return [
         f"Cohort `{_cell(evaluation.cohort.name)}`, sequence{'s' if len(sequences) > 1 else ''} "
         f"{', '.join(sequences)}: {reported} patients reported, "
@@ -60,12 +62,12 @@ def _head(evaluation: Evaluation) -> list[str]:
         + f"; {len(evaluation.skipped)} patients skipped.",
         "",
         "`dice_patient` is the mean over patients of the Dice of the volume, `dice_pooled` the Dice of all voxels, "
-        "`dice_lesion_slices` the mean over slices with lesion; `dice_all_slices` counts slices without lesion "
-        "and detection as 1, so a detector that finds nothing scores high. In brackets: 95 % bootstrap "
-        f"intervals over patients ({evaluation.resamples} resamples). Rows of rule `oracle` are optimistic: the "
-        "reported patients themselves chose their settings. They are a bound on the `dice_patient` of the "
-        "other rules, and on no other figure. FP mL, healthy: the volume marked in a patient without lesion, all of it "
-        "false (– without such patients).",
+        "`dice_lesion_slices` the mean over slices that hold lesion; `dice_all_slices` counts slices without lesion "
+        "and detection as 1, so that a detector that finds nothing scores high. In brackets: 95 % bootstrap "
+        f"intervals over patients ({evaluation.resamples} resamples). Rows of rule {bounds} are optimistic: their "
+        "settings were chosen on the very patients that are reported. They are a bound on the `dice_patient` of the "
+        "other rules, and on no other figure. FP mL, healthy: what is marked in a patient without lesion, all of it "
+        "false (– where there is none).",
         *(["", few] if (few := few_choosers(evaluation)) else []),
     ]
 
@@ -73,7 +75,7 @@ def _head(evaluation: Evaluation) -> list[str]:
 def few_choosers(evaluation: Evaluation) -> str:
     """Return the sentence for an evaluation with settings chosen on few lesion masks; empty for others."""
     number = evaluation.choosers
-    if number >= FEW or not any(row.rule == "validation" for row in evaluation.rows):
+    if number >= FEW or not any(row.rule == VALIDATION for row in evaluation.rows):
         return ""
     if not number:
         return (
@@ -259,7 +261,7 @@ def _twins(evaluation: Evaluation) -> list[str]:
                 model,
                 twin,
                 score,
-                rule + (" (optimistic)" if rule == "oracle" else ""),
+                rule + (" (optimistic)" if is_optimistic(rule) else ""),
                 *_sequence(evaluation, sequence),
                 *(_difference(found.get(name)) for name in TWIN_AVERAGES),
                 str(max(item.patients for item in found.values())),

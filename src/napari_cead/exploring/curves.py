@@ -9,7 +9,6 @@ also searches morphologies.)
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..detection import PostprocessParams, postprocess
+from ..detection.postprocessing import threads_for
+from ..detection.steps import reach
 from ..detection.thresholds import ScoreHistograms
 from ..errors import Cancelled
 from ..metrics import Counts
@@ -34,8 +35,6 @@ POINTS = 100
 """Approximate number of thresholds of a processed curve before its best point is refined."""
 
 _BINS = 256
-_MAX_WORKERS = 8
-_LARGE_RADIUS = 8
 
 OnPoints = Callable[[NDArray[np.float64], NDArray[np.float64]], None]
 
@@ -221,7 +220,7 @@ def processed_curve(
         return None
     grid = sorted(set(threshold_grid(anomaly_map) if thresholds is None else thresholds))
     points = dict(known or {})
-    threads = _threads(params) if workers is None else workers
+    threads = threads_for(params, workers)
 
     def fill(wanted: Iterable[float]) -> None:
         missing = [threshold for threshold in dict.fromkeys(map(float, wanted)) if threshold not in points]
@@ -313,10 +312,11 @@ class _Volume:
             raise ValueError(
                 f"map {anomaly_map.shape} and reference {reference.shape} must have one shape (Z, Y, X)"
             )
-        # A closing stays inside the box of the voxels above the threshold; only a dilation leaves it.
+        # A closing stays inside the box of what is above the threshold; a dilation leaves it.
+        beyond = reach((params,))
         above: NDArray[np.bool_] = np.any(anomaly_map > 0, axis=0)
         box = tuple(
-            slice(max(int(hit[0]) - params.dilation_radius, 0), int(hit[-1]) + params.dilation_radius + 1)
+            slice(max(int(hit[0]) - beyond, 0), int(hit[-1]) + beyond + 1)
             if (hit := np.flatnonzero(above.any(axis=axis))).size
             else slice(0, 1)
             for axis in (1, 0)
@@ -350,14 +350,6 @@ class _Volume:
             detected += int(np.count_nonzero(mask))
             tp += int(np.count_nonzero(mask & self.reference[z]))
         return Counts(tp, detected - tp, self.lesion_voxels - tp).dice()
-
-
-def _threads(params: PostprocessParams) -> int:
-    """Return the useful number of threads: with small disks the calls are so short that threads wait for each other."""
-    if max(params.closing_radius, params.dilation_radius) < _LARGE_RADIUS:
-        return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, _MAX_WORKERS)
 
 
 def _in_threads(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..detection import SCORES
-from ..detection.scores import TISSUE_SCALING
+from ..detection.scores import RECONSTRUCTION, TISSUE_SCALING
 from .analysis import Analysis
 from .curves import raw_curve
 
@@ -32,7 +32,7 @@ def better_without(analysis: Analysis) -> str | None:
     scaled = made.preparation.get("intensity") == TISSUE_SCALING
     if reference is None or not reference.any() or not scaled:
         return None
-    free = [name for name, score in SCORES.items() if score.volume and "network" not in score.needs]
+    free = [score.name for score in SCORES if score.volume and RECONSTRUCTION not in score.ingredients]
     if analysis.score in free:
         return None
     shown = _best(analysis.anomaly_map, reference)

@@ -11,11 +11,9 @@ from ..detection import MapOptions, PostprocessParams, Reconstruction
 from ..detection.choosing import Suggested, Whence
 from ..detection.corrections import Corrections
 from ..detection.postprocessing import StagedPostprocessor
+from ..detection.scores import score_of
 from .analysis import Analysis
 from .history import History
-
-SAME_SCALE = ({"residual", "positive-residual"},)
-"""Scores on the same scale: a threshold chosen for one makes sense for the other."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +108,7 @@ def carried_over(old: Analysis, score: str, suggestions: tuple[Suggested, ...]) 
     """
     start, fresh = old.start, suggestions[0].start
     chosen = {name: value for name, value in old.params.model_dump().items() if value != getattr(start, name)}
-    if not any({old.score, score} <= group for group in SAME_SCALE):
+    one, other = score_of(old.score).like, score_of(score).like
+    if not one or one != other:
         chosen.pop("threshold", None)
     return fresh.replace(**chosen)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ..detection.choosing import Params, Settled
 from ..detection.options import MAP_OPTIONS, MapOptions
-from ..detection.params import PARAMETERS, Parameter
+from ..detection.params import Parameter, PostprocessParams
 from ..detection.reconstruct import GROUP
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
@@ -48,7 +48,7 @@ class QueueSettings:
             # Always the threshold; of the rest only what is not switched off.
             parts += [
                 _said(row, value)
-                for row in PARAMETERS
+                for row in PostprocessParams.parameters()
                 if _worth_saying(row, value := getattr(params, row.name))
             ]
         parts += [_said(row, value) for row in MAP_OPTIONS if (value := getattr(self.options, row.name))]

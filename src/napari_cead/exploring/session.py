@@ -19,7 +19,7 @@ from ..detection import (
 )
 from ..detection.choosing import Params, settle, suggestions_for, whence_score
 from ..detection.reconstruct import GROUP
-from ..detection.scores import looks_through, needs_gradient
+from ..detection.scores import looks_through, score_of
 from ..errors import Cancelled, NotReadyError
 from ..patients import Patient, load_patient
 from ..preparing import GIVEN, N4, NEVER, RAW, RIGID, SAME, Preparation, prepare_patient
@@ -308,7 +308,7 @@ class Session(SessionSettings):
         detector = self._loaded.again(old)
         check_score(score, detector.card)
         made = old
-        if needs_gradient(score) and old.gradient is None:
+        if any(one.name not in old.ingredients for one in score_of(score).computed):
             made = run(
                 old.patient,
                 detector,

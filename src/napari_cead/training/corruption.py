@@ -230,7 +230,9 @@ def absent_kind(saved: Any) -> str | None:
     if (kind := saved.get("kind")) != MIXTURE:
         known = not isinstance(kind, str) or kind in CORRUPTIONS.own or kind in CORRUPTIONS
         return None if known else kind
-    parts = saved.get("parts") if isinstance(saved.get("parts"), list) else []
+    parts = saved.get("parts")
+    if not isinstance(parts, list):
+        return None
     found = (absent_kind(part.get("corruption")) for part in parts if isinstance(part, AnyMapping))
     return next((kind for kind in found if kind is not None), None)
 

@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
 from ..detection import MAP_OPTIONS, SCORES
-from ..detection.params import PARAMETERS
+from ..detection.params import PostprocessParams
 from ..exploring import DEFAULT_MODEL
 from ..zoo import list_models
 from .compare_panel import ComparePanel
@@ -120,7 +120,7 @@ class ExploreForm(QWidget):
         self._models.changed.connect(self.refresh_models)
         if (wanted := preferences().default_model) in names:
             self.model.value = wanted
-        self.score = ComboBox(choices=list(SCORES))
+        self.score = ComboBox(choices=list(SCORES.names))
         self.run = PushButton(text=title("run"))
         self.run.native.setToolTip(tip("run"))
         self.cancel = PushButton(text=title("cancel"), enabled=False)
@@ -161,9 +161,9 @@ class ExploreForm(QWidget):
         self.rows: dict[str, SettingRow] = {}
         self.switches: dict[str, SwitchRow] = {}
         self.plot = ThresholdPlot()
-        for parameter in PARAMETERS:
-            if parameter.name == "min_area_mm2":
-                continue  # a setting of the command line and of models; the paper has no such slider
+        for parameter in PostprocessParams.parameters():
+            if not parameter.slider:
+                continue
             if parameter.kind is bool:
                 self.switches[parameter.name] = SwitchRow(parameter, grid, grid.rowCount())
                 continue

@@ -9,17 +9,11 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QTextBrowser, QVBoxLayout, QWidget
 
 from ..contributions.layers import DETECTED_COLOR, LESION_COLOR
+from ..detection import MapOptions, PostprocessParams
 from .shortcuts import NAPARI_SHORTCUTS, SHORTCUTS, Shortcut
-from .texts import TEXTS
+from .texts import texts
 
 _EXPLAINED = (
-    "model",
-    "smoothing_mm",
-    "erosion_radius",
-    "threshold",
-    "closing_radius",
-    "area_fraction",
-    "dilation_radius",
     "dice",
     "precision",
     "recall",
@@ -55,8 +49,10 @@ def help_html(shortcuts: Iterable[Shortcut] = SHORTCUTS) -> str:
     Args:
         shortcuts: The keys that are bound.
     """
-    scores = TEXTS["score"].tip.splitlines()
-    terms = [(TEXTS[name].title, TEXTS[name].tip) for name in _EXPLAINED if name in TEXTS]
+    said = texts()
+    scores = said["score"].tip.splitlines()
+    sliders = [row.name for row in PostprocessParams.parameters() if row.slider and row.kind is not bool]
+    terms = ("model", *MapOptions.names(), *sliders, *_EXPLAINED)
     return "".join(
         [
             "<h3>Keys</h3>",
@@ -68,10 +64,10 @@ def help_html(shortcuts: Iterable[Shortcut] = SHORTCUTS) -> str:
             f"{_swatch(DETECTED_COLOR)} area: detected mask<br>"
             "magenta: anomaly map, the stronger the more anomalous</p>",
             "<h3>Terms</h3>",
-            _table(terms),
+            _table((said[name].title, said[name].tip) for name in terms),
             f"<h3>Scores</h3><p>{escape(scores[0])}:</p>",
             _table(line.split(": ", 1) for line in scores[1:]),
-            f"<p>{escape(TEXTS['research_only'].title)}</p>",
+            f"<p>{escape(said['research_only'].title)}</p>",
         ]
     )
 

@@ -220,7 +220,7 @@ class ModelRunner(QObject):
         try:
             names = list(available_scores(load_card(find_model(self.dock.model.value))))
         except CeadError:
-            names = list(SCORES)
+            names = list(SCORES.names)
         with score.changed.blocked():
             if list(score.choices) != names:
                 score.choices = names

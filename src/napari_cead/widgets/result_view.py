@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..detection import PostprocessParams
 from ..detection.choosing import Suggested
+from ..detection.rules import title_of
 from ..exploring import Analysis, Figures
 from ..metrics import volume_ml
 from .compare_panel import share
@@ -80,10 +81,7 @@ def settings_text(suggestions: Iterable[Suggested], params: PostprocessParams) -
 def _rule_text(rule: str, start: str) -> str:
     if rule == "default":
         return "Default settings"
-    words = {
-        "validation": "best on validation patients",
-        "healthy-quantile": "quantile of healthy slices",
-    }.get(rule, rule)
+    words = title_of(rule)
     return (
         f"Suggested: {words}" if start == "suggested" else f"Default settings, suggested threshold: {words}"
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..detection.options import MAP_OPTIONS
-from ..detection.params import PARAMETERS, Parameter
+from ..detection.params import Parameter, PostprocessParams
 from ..detection.scores import SCORES
 from .anatomy import Convention
 
@@ -66,13 +66,6 @@ TEXTS: Mapping[str, Text] = {
     "use_layers": Text("Use these layers", "Explore layers that are open in napari instead of files"),
     # Model
     "model": Text("Model", "Autoencoders trained on healthy slices only"),
-    "score": Text(
-        "Score",
-        "\n".join(
-            ["What turns the scan and its reconstruction into an anomaly map"]
-            + [f"{score.name}: {score.description}" for score in SCORES.values()]
-        ),
-    ),
     "run": Text("Run", "Reconstruct the patient, from the slice on show outwards"),
     "cancel": Text("Cancel", "Stop after the slices under way; what is done stays on show"),
     "progress": Text("Progress", "Slices done"),
@@ -80,7 +73,6 @@ TEXTS: Mapping[str, Text] = {
         "Queue…", "Choose patients that are detected and saved one after another in the background"
     ),
     # Settings
-    **{parameter.name: of_parameter(parameter) for parameter in (*MAP_OPTIONS, *PARAMETERS)},
     "threshold_plot": Text(
         "Anomalies",
         "How many voxels of the brain have which anomaly, healthy and lesion in two colours, on a log scale; "
@@ -137,7 +129,7 @@ TEXTS: Mapping[str, Text] = {
     "help": Text("?", "Keys and terms"),
     "research_only": Text("For research only, not for clinical use.", ""),
 }
-"""The texts by name of the control. Settings come from the tables of the settings."""
+"""The texts by name of the control, but for those that other packages may add to: see `texts`."""
 
 CONVENTION_TITLES: Mapping[Convention, str] = {
     "radiological": "Radiological: right is left",
@@ -146,11 +138,20 @@ CONVENTION_TITLES: Mapping[Convention, str] = {
 """The conventions as a list offers them: where the patient's right is in the picture."""
 
 
+def texts() -> Mapping[str, Text]:
+    """Return all texts: the fixed ones, those of the settings, and what the scores are."""
+    what = "What turns the scan and its reconstruction into an anomaly map"
+    scores = (f"{score.name}: {score.description}" for score in SCORES)
+    rows = (*MAP_OPTIONS, *PostprocessParams.parameters())
+    settings = {parameter.name: of_parameter(parameter) for parameter in rows}
+    return {**TEXTS, "score": Text("Score", "\n".join((what, *scores))), **settings}
+
+
 def title(name: str) -> str:
     """Return what a control is called."""
-    return TEXTS[name].title
+    return texts()[name].title
 
 
 def tip(name: str) -> str:
     """Return the tooltip of a control."""
-    return TEXTS[name].tip
+    return texts()[name].tip

@@ -16,6 +16,8 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from ..contributions.layers import DETECTED_COLOR, LESION_COLOR
+from ..detection.rules import ORACLE as BEST
+from ..detection.rules import RULES
 from ..exploring.curves import NOW, ORACLE, DiceCurve, MapHistogram, Mark
 from .controls import FINEST
 from .threshold_canvas import DICE_RANGES, Canvas, CountAxis, DiceAxis
@@ -28,8 +30,7 @@ _FLAG_HEIGHT = 0.9  # of the histogram's height: where the marks are repeated, a
 _NEAR = 7  # pixels: how near to a mark the mouse has to be
 _HISTOGRAM_SHARE = 2, 3  # heights of histogram and Dice
 
-_SYMBOLS = {NOW: ("o", "●"), ORACLE: ("star", "★"), "validation": ("t1", "▲"), "healthy-quantile": ("d", "◆")}
-_OTHER_SYMBOL = ("s", "■")
+_NOW_SYMBOL, _OTHER_SYMBOL = ("o", "●"), ("s", "■")
 
 
 @dataclass(frozen=True)
@@ -381,7 +382,11 @@ class ThresholdPlot(QWidget):
 
 def _symbol(rule: str) -> tuple[str, str]:
     """Return the plot's symbol of a rule and the same as a character."""
-    return _SYMBOLS.get(rule, _OTHER_SYMBOL)
+    if rule == NOW:
+        return _NOW_SYMBOL
+    name = BEST if rule == ORACLE else rule
+    found = RULES.find(name) if name in RULES else None
+    return _OTHER_SYMBOL if found is None else (found.symbol, found.character)
 
 
 def _translucent(color: str, alpha: int) -> Any:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...detection.rules import RULES, is_optimistic
 from ...metrics import Interval
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ _SMALL = 300
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'DejaVu Sans', Arial, sans-serif"
 _LETTER = 6.3  # width in pixels of a letter of a label, generous: the reader's font is unknown
 _LONGEST = 24  # letters of a label
-
-_MARKS = {"healthy-quantile": "s", "validation": "^", "oracle": "o"}
 
 
 @dataclass(frozen=True)
@@ -205,10 +204,10 @@ def curve_chart(curve: Curve, chosen: Mapping[str, float], top: float, detail: s
             axes.plot(
                 [threshold],
                 [0],
-                marker=_MARKS.get(rule, "o"),
+                marker=RULES.find(rule).marker if rule in RULES else "o",
                 markersize=7,
                 color=INK,
-                markerfacecolor="white" if rule == "oracle" else INK,
+                markerfacecolor="white" if is_optimistic(rule) else INK,
                 clip_on=False,
                 zorder=5,
                 linestyle="none",

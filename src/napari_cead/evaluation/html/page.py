@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ...detection.rules import RULES, is_optimistic
 from ...errors import extra
 from ...metrics import FALSE_POSITIVES
 from ..paper import PAPER_NOTE
@@ -61,16 +62,6 @@ AVERAGE_NAMES = {
     "dice_lesion_slices": "mean over the slices with lesion",
     "dice_all_slices": "mean over all slices with brain, where a slice with neither lesion nor detection counts 1: a "
     "detector that finds nothing scores high here",
-}
-
-RULE_NAMES = {
-    "validation": "Threshold and morphology with the best dice_patient of the validation patients, after "
-    "post-processing.",
-    "healthy-quantile": "The threshold that leaves {share} of the healthy brain voxels of the validation patients "
-    "above it; needs no lesion masks.",
-    "oracle": "Optimistic: the reported patients themselves chose the settings, among all that were tried and all "
-    "choices of the other rules. A bound on their dice_patient (and on no other figure), not a result.",
-    "none": "No rule was requested.",
 }
 
 
@@ -195,6 +186,13 @@ def _froc(evaluation: Evaluation, labels: Labels) -> list[tuple[str, str, bool, 
     ]
 
 
+def _about(rule: str) -> str:
+    """Return what a rule does; nothing is known here of one whose package is missing."""
+    if rule == "none":
+        return "No rule was asked for."
+    return RULES.find(rule).about if rule in RULES else ""
+
+
 def _share_above(quantile: float | None) -> str:
     """Return in words the share that rule `healthy-quantile` leaves above a threshold."""
     if quantile is None:
@@ -205,11 +203,11 @@ def _share_above(quantile: float | None) -> str:
 def _rule_panel(evaluation: Evaluation, labels: Labels, rule: str) -> _RulePanel:
     rows = labels.of_rule(rule)
     with_figures = [row for row in rows if row.averages is not None]
-    optimistic = rule == "oracle"
+    optimistic = is_optimistic(rule)
     undefined = max((row.averages.both_empty_patients for row in with_figures if row.averages), default=0)
     return _RulePanel(
         name=rule,
-        about=RULE_NAMES[rule].format(share=_share_above(evaluation.quantile)),
+        about=_about(rule).format(share=_share_above(evaluation.quantile)),
         optimistic=optimistic,
         table=table_rows(labels, rows),
         notes=[

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ...detection.rules import RULES
 from ...metrics import Interval
 from ..baselines import INTENSITY
 from ..paper import PAPER_DICE
 from ..results import NOTHING, Evaluation, Row
-from ..rules import RULES
 from ..seen import mark_of
 from .charts import Line
 
@@ -102,8 +102,8 @@ class Labels:
         return Line(row.model, detail, values, interval, self.baseline(row))
 
     def rules(self) -> tuple[str, ...]:
-        """Return the rules of the rows, in their fixed order."""
-        return tuple(rule for rule in RULES if any(row.rule == rule for row in self._rows)) or ("none",)
+        """Return the rules that rows have, in their own order."""
+        return tuple(rule for rule in RULES.names if any(row.rule == rule for row in self._rows)) or ("none",)
 
     def best_baseline(self, rule: str, sequence: str) -> Row | None:
         """Return the row of the baseline with the highest ``dice_patient`` under a rule; None without figures."""
