@@ -31,6 +31,7 @@ def scratch(tmp_path, monkeypatch):
     place.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(place))
     yield place
+    archives.forget()
     assert list(place.iterdir()) == []
 
 

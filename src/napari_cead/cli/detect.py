@@ -110,7 +110,7 @@ def detect(
     """
     from ..detection.replay import OPTION_FLAGS, PARAM_FLAGS
     from ..patients import find_patients, is_patient
-    from ..patients.aliases import is_zip
+    from ..patients.places import is_zip
 
     values = (threshold, closing, area_fraction, dilation, min_area, inside_brain)
     params = zip(PARAM_FLAGS, values, strict=True)

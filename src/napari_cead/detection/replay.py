@@ -24,7 +24,7 @@ from ..patients import (
     place_of,
     save_volume,
 )
-from ..patients.png import Side
+from ..patients.formats import Side
 from ..preparing import FLAGS, N4, NEVER
 from ..zoo import find_models
 

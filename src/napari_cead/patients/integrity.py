@@ -14,19 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Cancelled, MaskError, PatientError, PatientNotFoundError
-from .aliases import MASK, MASK_FOLDERS, SEQUENCES, is_image, is_zip, read_name
+from .aliases import MASK, MASK_FOLDERS, SEQUENCES, read_name
 from .bids import OTHER_FOLDERS, is_dataset
 from .cases import PatientFiles
+from .formats import PNG_SPACING, is_image
+from .formats.dicom import APART
+from .formats.png import NO_NUMBER, check_gaps, placed
 from .grid import Grid
 from .layouts import find_files, find_patients, is_patient
 from .lesion_masks import OUTSIDE, outside, place_mask, unlike_lesions
 from .lookalikes import overlooked
 from .marks import NOT_TAKEN, kind_of
 from .nnunet import is_labels_folder
-from .places import is_pictures
-from .png import NO_NUMBER, PNG_SPACING, check_gaps, placed
-from .reading import read_place
-from .series import APART
+from .places import is_zip
+from .reading import is_pictures, read_place
 from .volumes import Volume, clean_intensities, clean_mask, voxel_for_voxel
 
 Code = Literal[

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import PatientError, PatientNotFoundError, UnreadableError, UnsupportedError
-from .aliases import ALIASES, BRAIN_MASK, MASK, NO_SCANS, PNG_FOLDERS, SEQUENCES, is_image, is_zip, read_name
+from .aliases import ALIASES, BRAIN_MASK, MASK, NO_SCANS, PNG_FOLDERS, SEQUENCES, read_name
 from .archives import joined, outline
 from .bids import OTHER_FOLDERS, is_dataset, mask_of, name_of, parse, scans_of, session_of
 from .cases import PatientFiles, cases, choose, masks_near, scan_files, staged
@@ -21,13 +21,14 @@ from .dicom import (
     series_of,
     usable_series,
 )
+from .formats import accepted, format_of, is_image
+from .formats.png import NO_NUMBER, pngs_in
 from .marks import MADE, kind_of
 from .nnunet import is_images_folder, is_labels_folder, labels_of, split_case
-from .places import place_of, pngs_in, within
-from .png import NO_NUMBER
+from .places import Place, is_zip, place_of, within
 
 
-def find_files(path: str | Path, sequence: str = "flair") -> PatientFiles:
+def find_files(path: str | Path | Place, sequence: str = "flair") -> PatientFiles:
     """Recognise a patient: a folder, a scan, a DICOM series, a zip.
 
     Args:
@@ -45,7 +46,7 @@ def find_files(path: str | Path, sequence: str = "flair") -> PatientFiles:
         if place.zipped:
             return find_in_zip(where, place.inside, sequence)
         if place.series:
-            return _series(place.file, series_of(path), sequence)
+            return _series(place.file, series_of(place), sequence)
         if where.is_dir():
             return _in_folder(where, sequence)
         if where.is_file():
@@ -89,10 +90,9 @@ def place_name(place: str | Path) -> str:
     inside = found.inside.rpartition("/")[2]
     if found.series or not inside:
         subject = session_of(found.file)
-        picture = found.file.suffix.lower() in (".png", ".zip")
-        return name_of(subject) if subject else found.file.stem if picture else found.file.name
+        return name_of(subject) if subject else _plain(found.file.name)
     subject = session_of(Path("/", found.inside))
-    return name_of(subject) if subject else inside[:-4] if _is_picture(inside) else inside
+    return name_of(subject) if subject else _plain(inside)
 
 
 def place_below(place: Path, top: Path) -> Path:
@@ -100,10 +100,12 @@ def place_below(place: Path, top: Path) -> Path:
     found = place_of(place)
     text, root = str(found.file), str(top)
     relative = text[len(root) :].lstrip("/\\") if text.startswith(root) else found.file.name
-    plain = (
-        each[:-4] if each.lower().endswith((".png", ".zip")) else each for each in (relative, found.inside)
-    )
-    return Path(*plain)
+    return Path(_plain(relative), _plain(found.inside))
+
+
+def _plain(name: str) -> str:
+    """Return a path without the ending of a picture or a zip: what remains is the patient's name."""
+    return name[: -len(Path(name).suffix)] if is_zip(name) or _is_picture(name) else name
 
 
 def find_patients(cohort: str | Path) -> Iterator[Path]:
@@ -178,7 +180,7 @@ def find_in_zip(file: Path, inside: str, sequence: str) -> PatientFiles:
     """
     with outline(file) as folder:
         if inside:
-            place = joined(file, folder, inside)
+            place: Path | Place = joined(file, folder, inside)
         else:
             several = list(find_patients(folder)) if folder.is_dir() else []
             several = several or (_only_scan(folder) if folder.is_dir() else [])
@@ -327,7 +329,8 @@ def _pictures(folder: Path, names: list[str]) -> list[Path]:
 
 
 def _is_picture(name: str) -> bool:
-    return name.lower().endswith(".png") and not name.startswith(".")
+    known = format_of(name)
+    return known is not None and known.bare and not name.startswith(".")
 
 
 def _holds_part_of_a_patient(folder: Path) -> bool:
@@ -336,7 +339,7 @@ def _holds_part_of_a_patient(folder: Path) -> bool:
 
 
 def _single(file: Path, sequence: str) -> PatientFiles:
-    if file.suffix.lower() == ".png":
+    if _is_picture(file.name):
         beside = file.parent.parent / "mask" / file.name
         mask = beside if beside.is_file() else None
         return PatientFiles(file.stem, "picture", {sequence: file}, mask, single=True)
@@ -346,7 +349,7 @@ def _single(file: Path, sequence: str) -> PatientFiles:
         raise UnsupportedError(
             "this is no scan that can be read",
             file=file,
-            mend="give a NIfTI (.nii, .nii.gz), MGH, NRRD, DICOM or PNG file, or a zip of a patient",
+            mend=f"give a {accepted()} file, or a zip of a patient",
         )
     if (kind := kind_of(file)) is not None:
         raise UnsupportedError(

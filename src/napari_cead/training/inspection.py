@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Cancelled, MaskError, PatientError
-from ..patients import Patient, within_brain
+from ..patients import Patient, is_pictures, within_brain
 from ..patients.aliases import LESION, words_of
 from ..patients.brain import brain_mask
 from ..patients.lesion_masks import FOLLOWS, MOST_OUTSIDE, outside, unlike_lesions
@@ -347,8 +347,7 @@ def _judge_contrast(
 
 def _judge_grid(patient: Patient, stack: SliceStack, notes: list[ScanWarning]) -> None:
     z, y, x = patient.spacing
-    picture = any(file.is_dir() or file.suffix.lower() == ".png" for file in patient.files.values())
-    if picture:
+    if any(map(is_pictures, patient.files.values())):
         notes.append(ScanWarning("orientation", patient.warnings[0]))
     elif not patient.grid.has_orientation:
         notes.append(

@@ -28,8 +28,9 @@ from ..patients import (
     find_patients,
     save_volume,
 )
-from ..patients.aliases import ALIASES, is_image, read_name, stem
+from ..patients.aliases import ALIASES, read_name
 from ..patients.bids import parse
+from ..patients.formats import accepted, format_of, is_image, is_scan_file, stem
 from ..patients.layouts import picture_sequence
 from ..patients.marks import kind_of
 from .sources import shows
@@ -85,9 +86,9 @@ class ScanSource:
             return replace(found, sequences={sequence: found.sequences[sequence]}, mask=self.lesion_mask)
         if not self.scan.is_file():
             raise PatientNotFoundError("there is no such file", file=self.scan, mend="check the path")
-        if not is_image(self.scan) and self.scan.suffix.lower() != ".png":
+        if not is_image(self.scan) and not _is_picture(self.scan):
             raise UnsupportedError(
-                "the file is neither NIfTI nor PNG", file=self.scan, mend="give a .nii, .nii.gz or .png file"
+                "this is no scan that can be read", file=self.scan, mend=f"give a {accepted()} file"
             )
         return PatientFiles(
             self.name,
@@ -251,8 +252,13 @@ def _folders(root: Path) -> Iterator[tuple[Path, list[_File]]]:
 
 
 def _is_image(path: Path) -> bool:
-    # Of an .hdr/.img pair the header stands for both. Results of ours are neither scans nor masks.
-    return is_image(path) and not path.name.lower().endswith((".img", ".img.gz")) and kind_of(path) is None
+    # Results of ours are neither scans nor masks.
+    return is_scan_file(path) and kind_of(path) is None
+
+
+def _is_picture(path: Path) -> bool:
+    known = format_of(path.name)
+    return known is not None and known.bare
 
 
 def _file(path: Path, role: str | None = None) -> _File:
@@ -295,7 +301,7 @@ def _masks_near(folder: Path) -> list[_File]:
                 files += [
                     _file(each, role)
                     for each in sorted(entry.iterdir())
-                    if _is_image(each) or each.suffix.lower() == ".png"
+                    if _is_image(each) or _is_picture(each)
                 ]
     return files
 

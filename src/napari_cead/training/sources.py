@@ -17,9 +17,9 @@ from ..patients import (
     place_below,
     place_name,
 )
-from ..patients.aliases import is_zip
+from ..patients.formats.png import numbered_slices, slice_files
 from ..patients.layouts import picture_sequence
-from ..patients.png import numbered_slices, slice_files
+from ..patients.places import is_zip
 from .store_index import StoreIndex
 
 
