@@ -219,7 +219,8 @@ def test_a_stack_larger_than_any_scan_is_refused_after_its_first_slice(tmp_path,
     for file in files:
         Image.new("L", (16, 16)).save(file)
     monkeypatch.setattr(
-        "napari_cead.patients.formats.png.check_shape", lambda shape, *rest: limits.check_shape(shape, "x", 800)
+        "napari_cead.patients.formats.png.check_shape",
+        lambda shape, *rest: limits.check_shape(shape, "x", 800),
     )
     with pytest.raises(PatientError, match=r"impossible size \(4, 16, 16\)"):
         read_stack(files, "left", (1, 1, 1))
