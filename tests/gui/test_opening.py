@@ -212,6 +212,6 @@ def test_a_scan_in_a_format_of_another_package_is_opened_and_dropped(
     np.testing.assert_array_equal(viewer.layers[0].data, volume)
     with npe2pm.tmp_plugin(package="cead-example"):
         drop(viewer, tmp_path / "bert" / "flair.scan.npz")
-    names = [tag.patient.name for layer in viewer.layers if (tag := tag_of(layer)) is not None]
-    assert names == ["anna", "bert"], notified
-    qtbot.waitUntil(lambda: not widget.job.running)
+    qtbot.waitUntil(lambda: widget.session.patient.name == "bert" and not widget.job.running)
+    assert {tag_of(layer).patient.name for layer in viewer.layers} == {"bert"}, notified
+    np.testing.assert_array_equal(viewer.layers[0].data, volume)

@@ -17,6 +17,7 @@ from napari_cead.patients.formats import FORMATS, Volume, dialog_filter
 from napari_cead.patients.integrity import check_cohort
 from napari_cead.patients.places import ZIP
 from napari_cead.plugins import Origin
+from napari_cead.preparing import Preparation
 from napari_cead.training.scans import find_scans
 from scans import make_brain
 
@@ -69,6 +70,7 @@ def test_a_format_of_another_package_is_read_like_any_other(plugin, cohort, quie
         assert patient.grid.axcodes == "LPS"
         np.testing.assert_array_equal(patient.volume(), np.round(volume))
         np.testing.assert_array_equal(patient.lesion_mask, lesion)
+    assert Preparation(strip=str(cohort / "anna" / "brain_mask.scan.npz")).mask_file is not None
     assert not is_pictures(cohort / "anna" / "flair.scan.npz")
     assert [(scan.name, scan.lesion_mask.name) for scan in find_scans(cohort)] == [
         ("anna", "seg.scan.npz"),

@@ -215,7 +215,8 @@ class Name:
         """Whether this may be the mask of a scan."""
         same_tail = self.tail == scan.tail or (self.tail == "" and not any(map(str.isdigit, scan.tail)))
         same_tail = same_tail or (scan.tail == "" and bool(_RATER.fullmatch(self.tail.lower())))
-        return same_tail and bool({self.prefix, self.short} & {scan.prefix, scan.short})
+        own, theirs = ({each.prefix.lower(), each.short.lower()} for each in (self, scan))
+        return same_tail and bool(own & theirs)
 
 
 def read_name(path: str | Path) -> Name:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import lzma
 import shutil
 import stat
@@ -27,7 +28,7 @@ MAX_RATIO = 300
 MUCH = 1 << 28
 """Bytes up to which any ratio will do: masks are nearly empty."""
 
-KEPT = 8 << 30
+KEPT = 2 << 30
 """Bytes of unpacked files that are kept; what was not used for the longest time goes first."""
 
 _HEADER = 1 << 12  # bytes of a scan, packed or not
@@ -59,8 +60,7 @@ class _Unpacked:
         self.file, self.users, self.bytes = file, 0, 0
         self._members, self._hollow = members, set(members)
         self._lock, self._listed = threading.Lock(), False
-        self._folder = tempfile.TemporaryDirectory(prefix="napari-cead-", ignore_cleanup_errors=True)
-        self.top = Path(self._folder.name).resolve() / file.stem
+        self.top = Path(tempfile.mkdtemp(prefix="napari-cead-")).resolve() / file.stem
 
     def outline(self) -> None:
         """Make everything there as far as it takes to see what it is."""
@@ -84,7 +84,7 @@ class _Unpacked:
 
     def remove(self) -> None:
         """Remove the folder."""
-        self._folder.cleanup()
+        shutil.rmtree(self.top.parent, ignore_errors=True)
 
     def _write(self, archive: zipfile.ZipFile, name: str, most: int | None) -> None:
         target = self.top / name
@@ -108,6 +108,9 @@ _lock = threading.Lock()
 def forget() -> None:
     """Remove what has been unpacked and is not in use. What is left goes when the program ends."""
     _make_room(-1)
+
+
+atexit.register(forget)
 
 
 def _make_room(most: int) -> None:
@@ -156,7 +159,6 @@ def fill(place: Place, files: Iterable[Path]) -> None:
     if place.zipped:
         with _unpacked(place.file) as held:
             held.fill(files)
-        _make_room(KEPT)
 
 
 @contextmanager
@@ -164,7 +166,7 @@ def _unpacked(file: Path) -> Iterator[_Unpacked]:
     members = _members(file)
     state = file.stat()
     key = (file.absolute(), state.st_size, state.st_mtime_ns)
-    with _lock:
+    with _lock, _told(file):
         held = _held.pop(key, None)
         if held is None or not held.top.parent.is_dir():  # some systems clean their temporary folders
             held = _Unpacked(file, members)
@@ -178,6 +180,7 @@ def _unpacked(file: Path) -> Iterator[_Unpacked]:
     finally:
         with _lock:
             held.users -= 1
+        _make_room(KEPT)
 
 
 def joined(file: Path, folder: Path, inside: str) -> Place:

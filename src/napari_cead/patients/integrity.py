@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,13 +14,12 @@ from numpy.typing import NDArray
 
 from ..errors import Cancelled, MaskError, PatientError, PatientNotFoundError
 from .aliases import MASK, MASK_FOLDERS, SEQUENCES, read_name
-from .bids import OTHER_FOLDERS, is_dataset
 from .cases import PatientFiles
 from .formats import PNG_SPACING, is_image
 from .formats.dicom import APART
 from .formats.png import NO_NUMBER, check_gaps, placed
 from .grid import Grid
-from .layouts import find_files, find_patients, is_patient
+from .layouts import find_files, find_patients, folders_below
 from .lesion_masks import OUTSIDE, outside, place_mask, unlike_lesions
 from .lookalikes import overlooked
 from .marks import NOT_TAKEN, kind_of
@@ -219,7 +217,7 @@ def check_cohort(
         Cancelled: If ``should_stop`` returned true.
     """
     top = Path(cohort).expanduser()
-    places = [top] if is_patient(top) or (top.is_file() and not is_zip(top)) else list(find_patients(top))
+    places = list(find_patients(top)) or [top] * (top.is_file() and not is_zip(top))
     strays = [] if top.is_file() else list(_strays(top, places))
     if not places and not strays:
         what = "there are no patients in this folder" if top.is_dir() else "there is no such folder"
@@ -510,17 +508,10 @@ def _strays(top: Path, patients: Sequence[Path]) -> Iterator[CheckedPatient]:
     """Give the folders that hold scans and are no patient: they would be passed over without a word."""
     known = {place.resolve() for place in patients}
     known |= {place.resolve().parent for place in patients if not place.exists()}  # cases of one folder
-    seen: set[Path] = set()
-    for place, children, names in os.walk(top, followlinks=True):
-        folder = Path(place)
-        children[:] = sorted(name for name in children if not name.startswith("."))
-        real = folder.resolve()
-        if real in seen or real in known:
+    for folder, children, names in folders_below(top):
+        if folder.resolve() in known:
             children.clear()
             continue
-        seen.add(real)
-        if is_dataset(children):
-            children[:] = [name for name in children if name not in OTHER_FOLDERS]
         if is_labels_folder(folder):
             continue
         images = [folder / name for name in names if is_image(name)]

@@ -21,7 +21,7 @@ from .dicom import (
     series_of,
     usable_series,
 )
-from .formats import accepted, format_of, is_image
+from .formats import accepted, is_image, is_picture
 from .formats.png import NO_NUMBER, pngs_in
 from .marks import MADE, kind_of
 from .nnunet import is_images_folder, is_labels_folder, labels_of, split_case
@@ -105,11 +105,33 @@ def place_below(place: Path, top: Path) -> Path:
 
 def _plain(name: str) -> str:
     """Return a path without the ending of a picture or a zip: what remains is the patient's name."""
-    return name[: -len(Path(name).suffix)] if is_zip(name) or _is_picture(name) else name
+    return name[: -len(Path(name).suffix)] if is_zip(name) or is_picture(name) else name
 
 
-def find_patients(cohort: str | Path) -> Iterator[Path]:
-    """Yield the patients below (or at) a folder, sorted by path, each once.
+def folders_below(top: Path, *, everything: bool = False) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Give a folder and those below it, each once, with the names of the folders and files in it.
+
+    Hidden folders are passed over, links are followed. Whoever asks may take folders out of the first list.
+
+    Args:
+        top: The folder.
+        everything: Go into the folders of a BIDS dataset that hold no patients, too.
+    """
+    seen: set[Path] = set()
+    for place, children, names in os.walk(top, followlinks=True):
+        folder = Path(place)
+        if (real := folder.resolve()) in seen:  # a link to a folder that was walked already, or to its parent
+            children.clear()
+            continue
+        seen.add(real)
+        children[:] = sorted(name for name in children if not name.startswith("."))
+        if is_dataset(children) and not everything:
+            children[:] = [name for name in children if name not in OTHER_FOLDERS]
+        yield folder, children, names
+
+
+def find_patients(cohort: str | Path, *, everything: bool = False) -> Iterator[Path]:
+    """Yield the patients at or below a place, sorted by path, each once; the place itself if it is one patient.
 
     They are folders; PNGs of one slice; subjects or sessions of BIDS datasets, whose derivatives are passed over;
     ``FOLDER/CASE`` for each case of a folder that holds the files of several; and zips, or the patients inside.
@@ -117,20 +139,14 @@ def find_patients(cohort: str | Path) -> Iterator[Path]:
     directly in ``cohort`` are slices of one sequence, whatever the folder's name.
     """
     top = Path(cohort).expanduser()
-    if is_zip(top) and top.is_file():
-        yield from patients_in_zip(top)
+    if not top.is_dir():
+        if is_zip(top) and top.is_file():
+            yield from patients_in_zip(top)
+        elif is_patient(top):
+            yield top
         return
-    seen: set[Path] = set()
     found = False
-    for place, children, names in os.walk(top, followlinks=True):
-        folder = Path(place)
-        children[:] = sorted(name for name in children if not name.startswith("."))
-        if (real := folder.resolve()) in seen:  # a link to a folder that was walked already, or to its parent
-            children.clear()
-            continue
-        seen.add(real)
-        if is_dataset(children):
-            children[:] = [name for name in children if name not in OTHER_FOLDERS]
+    for folder, children, names in folders_below(top, everything=everything):
         if picture_sequence(folder) is not None:
             for picture in _pictures(folder, names):
                 found = True
@@ -148,7 +164,7 @@ def find_patients(cohort: str | Path) -> Iterator[Path]:
             for patient in [] if archive.startswith(".") else _patients_of(folder / archive):
                 found = True
                 yield patient
-    if not found and top.is_dir() and not _holds_part_of_a_patient(top):
+    if not found and not _holds_part_of_a_patient(top):
         yield from _pictures(top, [entry.name for entry in top.iterdir()])
 
 
@@ -325,12 +341,7 @@ def _nameless(folder: Path) -> bool:
 
 
 def _pictures(folder: Path, names: list[str]) -> list[Path]:
-    return [folder / name for name in sorted(names) if _is_picture(name)]
-
-
-def _is_picture(name: str) -> bool:
-    known = format_of(name)
-    return known is not None and known.bare and not name.startswith(".")
+    return [folder / name for name in sorted(names) if is_picture(name)]
 
 
 def _holds_part_of_a_patient(folder: Path) -> bool:
@@ -339,7 +350,7 @@ def _holds_part_of_a_patient(folder: Path) -> bool:
 
 
 def _single(file: Path, sequence: str) -> PatientFiles:
-    if _is_picture(file.name):
+    if is_picture(file):
         beside = file.parent.parent / "mask" / file.name
         mask = beside if beside.is_file() else None
         return PatientFiles(file.stem, "picture", {sequence: file}, mask, single=True)

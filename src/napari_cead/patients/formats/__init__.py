@@ -27,6 +27,7 @@ __all__ = [
     "format_at",
     "format_of",
     "is_image",
+    "is_picture",
     "is_scan_file",
     "stem",
 ]
@@ -83,6 +84,12 @@ def is_image(path: str | Path) -> bool:
 def is_scan_file(path: str | Path) -> bool:
     """Whether the file name is that of one volume, and of a pair the one that stands for both."""
     return str(path).lower().endswith(FORMATS.of_scans) and not Path(path).name.startswith(".")
+
+
+def is_picture(path: str | Path) -> bool:
+    """Whether the file name is that of one slice, of which side and voxel size are assumed."""
+    known = format_of(Path(path).name)
+    return known is not None and known.bare and known.names(path)
 
 
 def stem(path: str | Path) -> str:
