@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import napari_cead as cead
-from napari_cead.errors import UnreadableError
+from napari_cead.errors import UnreadableError, UnsupportedError
 from napari_cead.patients import find_patients, is_pictures
 from napari_cead.patients.formats import FORMATS, Volume, dialog_filter
 from napari_cead.patients.integrity import check_cohort
@@ -125,6 +125,8 @@ def test_an_ending_that_another_format_has_is_refused(plugin, monkeypatch):
             in FORMATS.origins
         )
         assert FORMATS.by_ending[".nii"].name == "nifti"
+        with pytest.raises(UnsupportedError, match=r"NumPy scan file.*'clash' of cead-example 1\.0 cannot"):
+            cead.load_patient(points)
     finally:
         points.write_text(before)
         module.unlink()

@@ -276,7 +276,7 @@ def _check(
         files = find_files(place, sequence)
     except PatientError as error:
         return CheckedPatient(
-            place.name, place, findings=(Finding(place.name, "unrecognised", place, _brief(error)),)
+            place.name, place, findings=(Finding(place.name, "unrecognised", place, error.brief),)
         )
     return _Patient(place, files, png_spacing, sequence, ready).judged()
 
@@ -365,7 +365,7 @@ class _Patient:
         try:
             whole = placed(mask, scan, file.name)
         except PatientError as error:
-            self._find("mask-place", file, _brief(error))
+            self._find("mask-place", file, error.brief)
             return None
         if whole is not mask:
             self._find("slice-gap", file, whole.warnings[-1].removeprefix(f"{file.name}: "))
@@ -381,7 +381,7 @@ class _Patient:
             return volume
         except PatientError as error:
             gap = "slices are missing" in error.reason
-            self._find("slice-gap" if gap else "unreadable", file, _brief(error))
+            self._find("slice-gap" if gap else "unreadable", file, error.brief)
             return None
 
     def _judge_header(self, file: Path, volume: Volume) -> None:
@@ -404,7 +404,7 @@ class _Patient:
         try:
             clean, notes = clean_intensities(volume.data, file.name)
         except PatientError as error:
-            self._find("intensities", file, _brief(error))
+            self._find("intensities", file, error.brief)
             return None
         for note in notes:
             self._find("intensities", file, note.removeprefix(f"{file.name}: "))
@@ -420,7 +420,7 @@ class _Patient:
             try:
                 whole = placed(volume, first, file.name)
             except PatientError as error:
-                self._find("shape", file, _brief(error))
+                self._find("shape", file, error.brief)
                 return None
             self._judge_grid(f"the {name} scan", file, whole.grid, first.grid)
         return clean
@@ -472,7 +472,7 @@ class _Patient:
         try:
             return clean_mask(mask.data, str(file))[0]
         except MaskError as error:
-            self._find("mask-values", file, _brief(error))
+            self._find("mask-values", file, error.brief)
             return None
 
     def _judge_place(self, mask: Volume, file: Path, grid: Grid, scan: NDArray[np.float32]) -> bool:
@@ -482,7 +482,7 @@ class _Patient:
         try:
             lesion, _, resampled = place_mask(mask, grid, scan, file)
         except MaskError as error:
-            self._find("mask-place", file, _brief(error))
+            self._find("mask-place", file, error.brief)
             return True
         if doubt := unlike_lesions(lesion, scan):
             self._find(
@@ -523,7 +523,7 @@ def _strays(top: Path, patients: Sequence[Path]) -> Iterator[CheckedPatient]:
         try:
             find_files(folder)
         except PatientError as error:
-            finding = Finding(folder.name, "unrecognised", folder, _brief(error))
+            finding = Finding(folder.name, "unrecognised", folder, error.brief)
             yield CheckedPatient(folder.name, folder, findings=(finding,))
 
 
@@ -547,7 +547,3 @@ def _centre(grid: Grid) -> NDArray[np.float64]:
 
 def _times(values: Sequence[float]) -> str:
     return " x ".join(f"{value:g}" for value in np.round(values[::-1], 3))
-
-
-def _brief(error: PatientError) -> str:
-    return error.reason + (f"; {error.mend}" if error.mend else "")

@@ -360,7 +360,7 @@ def _single(file: Path, sequence: str) -> PatientFiles:
         raise UnsupportedError(
             "this is no scan that can be read",
             file=file,
-            mend=f"give a {accepted()} file, or a zip of a patient",
+            mend=f"give a {accepted()}",
         )
     if (kind := kind_of(file)) is not None:
         raise UnsupportedError(

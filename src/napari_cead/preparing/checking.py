@@ -66,7 +66,7 @@ def readiness(
                 f"{doubt} ({preparation.strip})" for doubt in find_brain(patient, preparation.strip).doubts
             ]
         except CeadError as error:
-            findings.append(f"{error.reason}; {error.mend}" if error.mend else error.reason)
+            findings.append(error.brief)
     if preparation.bias_field != NEVER:
         if preparation.bias_field == N4 and len(volume) < LEAST_TO_EVEN:
             findings.append(

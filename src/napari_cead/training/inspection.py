@@ -243,7 +243,7 @@ def _brief(error: PatientError, source: ScanSource) -> str:
     """Return an error without the place of the scan, which is known; another file goes by its name."""
     file = Path(error.file) if error.file else source.scan
     where = "" if file == source.scan else f"{file.name}: "
-    return where + error.reason + (f"; {error.mend}" if error.mend else "")
+    return where + error.brief
 
 
 def _read(source: ScanSource, how: StoreSettings, notes: list[ScanWarning]) -> tuple[ScanSource, Patient]:

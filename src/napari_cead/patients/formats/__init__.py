@@ -116,9 +116,11 @@ def format_at(place: Place) -> Format | None:
 
 
 def accepted() -> str:
-    """Return what can be opened, for a sentence: ``NIfTI, MGH, … or PNG``."""
+    """Return what can be opened, for a sentence: ``NIfTI, MGH, … or PNG file``; and which packages are broken."""
     *others, last = (each.title for each in FORMATS)
-    return f"{', '.join(others)} or {last}"
+    broken = [each for each in FORMATS.origins if each.reason is not None]
+    told = (f"; the format {each.name!r} of {each.package} cannot be used: {each.reason}" for each in broken)
+    return f"{', '.join(others)} or {last} file, or a zip of a patient{''.join(told)}"
 
 
 def dialog_filter() -> str:
