@@ -50,6 +50,11 @@ class CeadError(Exception):
         sentence = sentence if self.mend is None else f"{sentence}; {self.mend}"
         return " ".join(printable(sentence).split())  # one line, whatever a file or a library put into it
 
+    @property
+    def brief(self) -> str:
+        """What is wrong and what to do about it, for where the file is known."""
+        return self.reason + (f"; {self.mend}" if self.mend else "")
+
     def at(self, file: str | Path | None) -> Self:
         """Return the same error about another file, for a caller that knows the file the user gave."""
         return type(self)(self.reason, file=file, mend=self.mend)

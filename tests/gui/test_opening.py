@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
-from qtpy.QtWidgets import QInputDialog
+from qtpy.QtWidgets import QFileDialog, QInputDialog
 
 from napari_cead.contributions.layers import tag_of
 from scanners import itk_image, write_dicom
@@ -187,3 +187,31 @@ def test_the_folder_of_a_raw_visit_lies_on_one_grid(viewer, real_data, notified)
     [(severity, message)] = notified
     assert severity == "warning"
     assert message.count("on another grid, resampled (linear)") == 2
+
+
+def test_a_scan_in_a_format_of_another_package_is_opened_and_dropped(
+    plugin, viewer, npe2pm, installed_model, tmp_path, qtbot, monkeypatch, notified
+):
+    volume = np.round(make_brain()[0])
+    for name in ("anna", "bert"):
+        (tmp_path / name).mkdir()
+        with (tmp_path / name / "flair.scan.npz").open("wb") as stream:
+            np.savez(stream, values=volume.T, voxel_mm=(0.9, 1.1, 2.0))
+    asked = []
+
+    def answer(parent, title, start, offered):
+        asked.append(offered)
+        return str(tmp_path / "anna" / "flair.scan.npz"), ""
+
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", answer)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
+    qtbot.mouseClick(widget.choose_file.native, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget.job.running)
+    assert "*.scan.npz" in asked[0]
+    assert widget.session.patient.name == "anna"
+    np.testing.assert_array_equal(viewer.layers[0].data, volume)
+    with npe2pm.tmp_plugin(package="cead-example"):
+        drop(viewer, tmp_path / "bert" / "flair.scan.npz")
+    qtbot.waitUntil(lambda: widget.session.patient.name == "bert" and not widget.job.running)
+    assert {tag_of(layer).patient.name for layer in viewer.layers} == {"bert"}, notified
+    np.testing.assert_array_equal(viewer.layers[0].data, volume)

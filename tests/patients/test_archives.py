@@ -1,5 +1,8 @@
+import os
 import shutil
 import stat
+import subprocess
+import sys
 import tempfile
 import warnings
 import zipfile
@@ -31,6 +34,7 @@ def scratch(tmp_path, monkeypatch):
     place.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(place))
     yield place
+    archives.forget()
     assert list(place.iterdir()) == []
 
 
@@ -49,6 +53,30 @@ def test_a_zipped_patient_is_the_patient(patient_folder, tmp_path, scratch, top)
     one = cead.load_patient(patient.files["t1_gd"])
     assert (one.sequence, one.name) == ("t1_gd", patient.name)
     np.testing.assert_array_equal(one.lesion_mask, plain.lesion_mask)
+
+
+def test_what_was_unpacked_goes_when_the_program_ends_and_before_when_there_is_much(
+    patient_folder, tmp_path, scratch, monkeypatch
+):
+    files = [zipped(patient_folder, tmp_path / f"{name}.zip") for name in "abc"]
+    script = "import sys; from napari_cead import load_patient; print(load_patient(sys.argv[1]).name)"
+    done = subprocess.run(
+        [sys.executable, "-W", "error::ResourceWarning", "-c", script, files[0]],
+        env={**os.environ, "TMPDIR": str(scratch), "PYTHONWARNINGS": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, list(scratch.iterdir())) == ("Mets_001\n", [])
+    kept = sum(file.stat().st_size for file in files[:2])
+    monkeypatch.setattr(archives, "KEPT", kept)
+    for file in files:
+        assert cead.load_patient(file).name == "Mets_001"
+    assert 1 <= len(list(scratch.iterdir())) < 3
+    file = files[2]
+    with zipfile.ZipFile(file, "a") as archive:  # it is another zip now
+        archive.writestr("Mets_001/t2.nii.gz", (patient_folder / "flair.nii.gz").read_bytes())
+    assert "t2" in cead.load_patient(file).sequences
 
 
 def test_a_zip_of_several_patients_is_a_cohort(patient_folder, tmp_path, scratch):

@@ -13,7 +13,7 @@ import pytest
 
 from napari_cead.errors import PatientError
 from napari_cead.patients import limits, load_patient
-from napari_cead.patients.png import read_picture, read_stack, slice_files
+from napari_cead.patients.formats.png import read_picture, read_stack, slice_files
 from napari_cead.patients.volumes import read_volume
 from scans import make_brain, write_nifti
 
@@ -190,7 +190,7 @@ def test_a_png_that_declares_too_much_is_refused(tmp_path, size):
 def test_a_png_bomb_takes_no_memory(tmp_path):
     (tmp_path / "0.png").write_bytes(png(40_000, 40_000, zlib.compress(bytes(100 << 20), 1)))
     done = limited(
-        tmp_path, "from napari_cead.patients.png import read_picture; read_picture(folder / '0.png')"
+        tmp_path, "from napari_cead.patients.formats.png import read_picture; read_picture(folder / '0.png')"
     )
     assert "impossible size (40000, 40000)" in done.stdout, done.stderr
     assert int(done.stdout.split()[-1]) < 40
@@ -219,7 +219,8 @@ def test_a_stack_larger_than_any_scan_is_refused_after_its_first_slice(tmp_path,
     for file in files:
         Image.new("L", (16, 16)).save(file)
     monkeypatch.setattr(
-        "napari_cead.patients.png.check_shape", lambda shape, *rest: limits.check_shape(shape, "x", 800)
+        "napari_cead.patients.formats.png.check_shape",
+        lambda shape, *rest: limits.check_shape(shape, "x", 800),
     )
     with pytest.raises(PatientError, match=r"impossible size \(4, 16, 16\)"):
         read_stack(files, "left", (1, 1, 1))

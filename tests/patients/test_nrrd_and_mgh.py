@@ -11,7 +11,7 @@ import SimpleITK as sitk
 import napari_cead as cead
 from napari_cead.errors import CeadWarning, PatientError
 from napari_cead.patients import disk_files
-from napari_cead.patients.nrrd import read_nrrd
+from napari_cead.patients.formats.nrrd import read_nrrd
 from scanners import itk_affine, itk_image, rotation
 from scans import make_brain, write_nifti
 

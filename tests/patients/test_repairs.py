@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from napari_cead.patients import dicom_headers
-from napari_cead.patients.png import read_picture
+from napari_cead.patients.formats.png import read_picture
 from napari_cead.patients.repairs import repairs
 from napari_cead.patients.volumes import read_volume
 

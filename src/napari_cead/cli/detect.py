@@ -98,7 +98,7 @@ def detect(
     """
     from ..detection import MapOptions, PostprocessParams
     from ..patients import find_patients, is_patient
-    from ..patients.aliases import is_zip
+    from ..patients.places import is_zip
 
     several = (patient.is_dir() or is_zip(patient)) and not is_patient(patient)
     with progress("looking for patients"):

@@ -22,11 +22,12 @@ from ..patients import (
     place_of,
     preferred_sequence,
 )
-from ..patients.aliases import is_image, is_zip, split_name
+from ..patients.aliases import split_name
 from ..patients.cases import scan_files
-from ..patients.dicom import is_dicom
+from ..patients.formats import format_at, is_image
 from ..patients.layouts import patients_in_zip
 from ..patients.marks import Kind, kind_of
+from ..patients.places import is_zip
 from ..patients.reading import read_place
 from ..patients.volumes import Volume, clean_mask
 from .choosing import choose_series
@@ -66,7 +67,8 @@ def _readable(path: Path) -> bool:
         return is_patient(path) or bool(_results_in(path))
     if is_zip(path):
         return _holds_patients(path)
-    return bool(place_of(path).inside) or (path.is_file() and is_dicom(path))
+    known = format_at(place := place_of(path))
+    return bool(place.inside) or (path.is_file() and known is not None and not known.bare)
 
 
 def _holds_patients(archive: Path) -> bool:
@@ -118,14 +120,14 @@ def _open_already(path: Path, viewer: Any) -> bool:
 
     napari opens dropped files one by one: the slices of a series, and the two files of a pair.
     """
-    if not path.is_file() or (is_image(path) and path.suffix.lower() not in (".hdr", ".img")):
+    if not path.is_file():
         return False
     own = path.absolute()
     for layer in viewer.layers:
         tag = tag_of(layer)
         for source in () if tag is None else tag.patient.files.values():
             named = place_of(source)
-            partner = named.file.suffix.lower() in (".hdr", ".img") and named.file.absolute() != own
+            partner = is_image(named.file) and named.file.absolute() != own
             if (named.series or partner) and own in {file.absolute() for file in disk_files(source)}:
                 return True
     return False

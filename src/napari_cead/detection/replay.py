@@ -24,8 +24,8 @@ from ..patients import (
     place_of,
     save_volume,
 )
-from ..patients.png import Side
-from ..preparing import FLAGS, N4, NEVER, RIGID
+from ..patients.formats import Side
+from ..preparing import FLAGS, N4, NEVER
 from ..zoo import find_models
 from .options import MAP_OPTIONS
 from .params import PostprocessParams

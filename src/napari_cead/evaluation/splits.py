@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import ParameterError, PatientNotFoundError
 from ..patients import PNG_SPACING, find_files, find_patients, is_patient
-from ..patients.aliases import is_zip
+from ..patients.places import is_zip
 from ..preparing import RAW, Preparation
 from ..training.sources import shows, unique_names
 from ..training.splits import PARTS, Part, read_split

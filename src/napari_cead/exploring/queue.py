@@ -27,7 +27,7 @@ from ..detection.replay import Origin
 from ..errors import Cancelled, CeadError, CeadWarning, NotReadyError, OutputError, PatientError
 from ..json_files import read_json
 from ..patients import find_files, find_patients, is_patient, load_patient
-from ..patients.aliases import is_zip
+from ..patients.places import is_zip
 from ..preparing import Preparation
 from ..zoo import Detector, load_model
 from .queue_items import QueueItem, QueueResult, QueueSettings

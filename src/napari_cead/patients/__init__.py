@@ -5,6 +5,7 @@ from .bias_field import correct_bias_field
 from .brain_masks import within_brain
 from .cases import PatientFiles
 from .dicom import SeriesError
+from .formats import PNG_SPACING
 from .grid import Grid
 from .layouts import (
     find_files,
@@ -16,9 +17,9 @@ from .layouts import (
 )
 from .loading import load_patient
 from .patient import Patient
-from .places import disk_files, is_pictures, place_of
-from .png import PNG_SPACING
+from .places import place_of
 from .prepared import Prepared
+from .reading import disk_files, is_pictures
 from .saving import save_volume
 from .skull_stripping import hd_bet_command, strip_with_hd_bet
 

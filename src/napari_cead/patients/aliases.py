@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from .formats import stem
+
 SEQUENCES = ("flair", "t1_pre", "t1_gd", "bravo", "t2")
 """Canonical sequence names: T2 FLAIR, T1 before and after contrast, T1 gradient echo after contrast, T2."""
 
@@ -152,11 +154,6 @@ NOT_DRAWN = CHANGE | {
 BRAIN_WORDS = {"brain", "bet", "hdbet", "synthstrip", "skullstrip", "deepbet", "robex"}
 """Those of ``TISSUE`` that mean the whole brain."""
 
-NIFTI_SUFFIXES = (".nii.gz", ".nii", ".hdr", ".img", ".hdr.gz", ".img.gz")
-
-IMAGE_SUFFIXES = (*NIFTI_SUFFIXES, ".mgz", ".mgh", ".nrrd", ".nhdr")
-"""Files that hold one volume: NIfTI and Analyze, FreeSurfer's MGH, NRRD."""
-
 DESCRIPTIONS: dict[str, tuple[str, ...]] = {
     "t1": (
         *("t1", "t1w", "t1n", "t1c", "t1ce", "t1gd", "t1km", "mprage", "mp rage", "spgr", "bravo"),
@@ -172,25 +169,6 @@ ENHANCED = ENHANCING | {"t1c", "t1ce", "t1gd", "t1km"}
 
 GRADIENT_ECHO = {"mprage", "rage", "spgr", "fspgr", "bravo", "gre", "tfl3d"}
 """Words of a description that tell of a T1 gradient echo."""
-
-
-def is_image(path: str | Path) -> bool:
-    """Whether the file name is that of one volume. Hidden files are nobody's."""
-    return str(path).lower().endswith(IMAGE_SUFFIXES) and not Path(path).name.startswith(".")
-
-
-def is_zip(path: str | Path) -> bool:
-    """Whether the file name is that of a zip archive."""
-    return str(path).lower().endswith(".zip")
-
-
-def stem(path: str | Path) -> str:
-    """Return the file name without the suffixes of its format, case kept."""
-    name = Path(path).name
-    for suffix in sorted(IMAGE_SUFFIXES, key=len, reverse=True):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return Path(name).stem
 
 
 _PHRASES = {tuple(alias.split("_")): name for name, aliases in ALIASES.items() for alias in aliases}
@@ -237,7 +215,8 @@ class Name:
         """Whether this may be the mask of a scan."""
         same_tail = self.tail == scan.tail or (self.tail == "" and not any(map(str.isdigit, scan.tail)))
         same_tail = same_tail or (scan.tail == "" and bool(_RATER.fullmatch(self.tail.lower())))
-        return same_tail and bool({self.prefix, self.short} & {scan.prefix, scan.short})
+        own, theirs = ({each.prefix.lower(), each.short.lower()} for each in (self, scan))
+        return same_tail and bool(own & theirs)
 
 
 def read_name(path: str | Path) -> Name:

@@ -1,22 +1,24 @@
-"""Patients in a zip: looked at by their names, and unpacked into a temporary folder for as long as they are read."""
+"""Patients in a zip: it is unpacked once, into a temporary folder that goes when the program ends."""
 
 from __future__ import annotations
 
+import atexit
 import lzma
 import shutil
 import stat
 import tempfile
+import threading
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from ..errors import MaskError, PatientError, PatientNotFoundError, UnreadableError, UnsupportedError, why
-from .aliases import is_image, is_zip
+from ..errors import PatientError, PatientNotFoundError, UnreadableError, UnsupportedError, why
 from .dicom import SeriesError
-from .places import SEPARATOR, split
+from .formats import format_of
+from .places import Place, is_zip, split
 
 MAX_MEMBERS = 50_000
 MAX_BYTES = 16 << 30
@@ -26,8 +28,10 @@ MAX_RATIO = 300
 MUCH = 1 << 28
 """Bytes up to which any ratio will do: masks are nearly empty."""
 
+KEPT = 2 << 30
+"""Bytes of unpacked files that are kept; what was not used for the longest time goes first."""
+
 _HEADER = 1 << 12  # bytes of a scan, packed or not
-_ALONE = (".nii", ".nii.gz", ".mgz", ".mgh", ".nrrd", ".png")  # files that need no other
 _MEND = "unpack it yourself, and give the folder"
 
 
@@ -46,53 +50,153 @@ def is_inside(file: Path, inside: str) -> bool:
     return any(name == inside or name.startswith(f"{inside}/") for name in names_of(file))
 
 
+class _Unpacked:
+    """A zip in a temporary folder: of scans the header alone and of pictures the name, until they are read.
+
+    Anything else, which may be DICOM, is there from the start: it takes all of it to see what it is.
+    """
+
+    def __init__(self, file: Path, members: dict[str, zipfile.ZipInfo]) -> None:
+        self.file, self.users, self.bytes = file, 0, 0
+        self._members, self._hollow = members, set(members)
+        self._lock, self._listed = threading.Lock(), False
+        self.top = Path(tempfile.mkdtemp(prefix="napari-cead-")).resolve() / file.stem
+
+    def outline(self) -> None:
+        """Make everything there as far as it takes to see what it is."""
+        with self._lock, _told(self.file), zipfile.ZipFile(self.file) as archive:
+            if self._listed:
+                return
+            for name in self._members:
+                known = format_of(name)
+                if known is None or not (known.whole or known.bare):
+                    self._write(archive, name, None)
+                else:  # the header tells results of ours from scans; pictures are told by their names
+                    self._write(archive, name, _HEADER if known.whole else 0)
+            self._listed = True
+
+    def fill(self, files: Iterable[Path]) -> None:
+        """Make files whole."""
+        names = {file.relative_to(self.top).as_posix() for file in files if file.is_relative_to(self.top)}
+        with self._lock, _told(self.file), zipfile.ZipFile(self.file) as archive:
+            for name in sorted(names & self._hollow):
+                self._write(archive, name, None)
+
+    def remove(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.top.parent, ignore_errors=True)
+
+    def _write(self, archive: zipfile.ZipFile, name: str, most: int | None) -> None:
+        target = self.top / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".part-{target.name}")
+        with archive.open(self._members[name]) as packed, part.open("wb") as stream:
+            if most is None:
+                shutil.copyfileobj(packed, stream, 1 << 20)
+            else:
+                stream.write(packed.read(most))
+            self.bytes += stream.tell()
+        part.replace(target)
+        if most is None:
+            self._hollow.discard(name)
+
+
+_held: dict[tuple[Path, int, int], _Unpacked] = {}  # the one used last comes last
+_lock = threading.Lock()
+
+
+def forget() -> None:
+    """Remove what has been unpacked and is not in use. What is left goes when the program ends."""
+    _make_room(-1)
+
+
+atexit.register(forget)
+
+
+def _make_room(most: int) -> None:
+    with _lock:
+        total = sum(each.bytes for each in _held.values())
+        for key, each in list(_held.items()):
+            if total > most and not each.users:
+                total -= each.bytes
+                _held.pop(key).remove()
+
+
 @contextmanager
 def outline(file: Path) -> Iterator[Path]:
     """Give a folder of the zip's name with what is inside, as far as it takes to see what it is.
 
-    Of scans there is the header alone, pictures are empty files; anything else, which may be DICOM, is unpacked.
+    It is made once, and stays for who asks next. Errors about what lies in it become errors about the zip.
+
+    Raises:
+        PatientError: If the zip cannot be unpacked.
     """
-    with _unpacked(file, _members(file), hollow=True) as folder:
-        yield folder
+    with _unpacked(file) as held:
+        yield held.top
 
 
 @contextmanager
-def unpacked(file: Path, inside: str) -> Iterator[Path]:
-    """Give the place that ``inside`` means, unpacked into a temporary folder which goes when the block ends.
-
-    Args:
-        file: The zip.
-        inside: File or folder inside, or ``FOLDER#SERIES``.
+def real_place(place: Place) -> Iterator[Place]:
+    """Give a place as it lies on disk: for one inside a zip, in the folder of :func:`outline`.
 
     Raises:
-        PatientError: If it is not there or cannot be unpacked.
+        PatientError: If it is not in the zip, or the zip cannot be unpacked.
     """
+    if not place.zipped:
+        yield place
+        return
+    with outline(place.file) as folder:
+        real = joined(place.file, folder, place.inside)
+        if not real.file.exists():
+            raise PatientNotFoundError(
+                f"there is no {place.inside} inside", file=place.file, mend="check the path"
+            )
+        yield real
+
+
+def fill(place: Place, files: Iterable[Path]) -> None:
+    """Make files whole that are to be read for a place; see :func:`real_place`."""
+    if place.zipped:
+        with _unpacked(place.file) as held:
+            held.fill(files)
+
+
+@contextmanager
+def _unpacked(file: Path) -> Iterator[_Unpacked]:
     members = _members(file)
-    name, series = _split(file, inside)
-    wanted = _below(members, name) if name else members
-    if name in members and not name.lower().endswith(_ALONE):  # with the other half of a pair, or of a series
-        top = name.rpartition("/")[0]
-        wanted = {each: info for each, info in members.items() if each.rpartition("/")[0] == top}
-    if not wanted:
-        raise PatientNotFoundError(f"there is no {inside} inside", file=file, mend="check the path")
-    with _unpacked(file, wanted) as folder:
-        yield Path(f"{folder / name if name else folder}{series}")
+    state = file.stat()
+    key = (file.absolute(), state.st_size, state.st_mtime_ns)
+    with _lock, _told(file):
+        held = _held.pop(key, None)
+        if held is None or not held.top.parent.is_dir():  # some systems clean their temporary folders
+            held = _Unpacked(file, members)
+        _held[key] = held
+        held.users += 1
+    try:
+        held.outline()
+        yield held
+    except PatientError as error:
+        raise outside(error, held.top, file) from error
+    finally:
+        with _lock:
+            held.users -= 1
+        _make_room(KEPT)
 
 
-def joined(file: Path, folder: Path, inside: str) -> Path:
+def joined(file: Path, folder: Path, inside: str) -> Place:
     """Return the place in an unpacked folder that a path inside the zip means."""
     name, series = _split(file, inside)
-    return Path(f"{folder / name if name else folder}{series}")
+    return Place(folder / name if name else folder, series)
 
 
 def _split(file: Path, inside: str) -> tuple[str, str]:
-    """Split a path inside a zip into the file or folder and what is meant of it (``#5``)."""
+    """Split a path inside a zip into the file or folder and the series that is meant of it."""
     if is_inside(file, inside):
         return inside, ""
     if (parts := split(inside, lambda name: is_inside(file, name))) is not None:
-        return parts[0], f"{SEPARATOR}{parts[1]}"
+        return parts
     if "/" not in inside and inside.replace("-", "").isdecimal():  # a series of files that lie at the top
-        return "", f"{SEPARATOR}{inside}"
+        return "", inside
     return inside, ""
 
 
@@ -111,12 +215,7 @@ def outside(error: PatientError, folder: Path, file: Path) -> PatientError:
     if isinstance(error, SeriesError):
         choices = [(Path(str(told(str(path)))), text) for path, text in error.choices]
         return SeriesError(str(told(error.reason)), choices, file=told(error.file), mend=told(error.mend))
-    kind = MaskError if isinstance(error, MaskError) else PatientError
-    return kind(str(told(error.reason)), file=told(error.file), mend=told(error.mend))
-
-
-def _below(members: dict[str, zipfile.ZipInfo], name: str) -> dict[str, zipfile.ZipInfo]:
-    return {each: info for each, info in members.items() if each == name or each.startswith(f"{name}/")}
+    return type(error)(str(told(error.reason)), file=told(error.file), mend=told(error.mend))
 
 
 def _members(file: Path) -> dict[str, zipfile.ZipInfo]:
@@ -186,44 +285,24 @@ def _safe(entry: zipfile.ZipInfo, file: Path) -> str | None:
 
 
 @contextmanager
-def _unpacked(file: Path, members: dict[str, zipfile.ZipInfo], *, hollow: bool = False) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="napari-cead-", ignore_cleanup_errors=True) as temporary:
-        top = Path(temporary).resolve() / file.stem
-        try:
-            with zipfile.ZipFile(file) as archive:
-                for name, info in members.items():
-                    target = top / name
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    picture = name.lower().endswith(".png")
-                    if hollow and picture:
-                        target.touch()
-                        continue
-                    with archive.open(info) as packed, target.open("xb") as stream:
-                        if hollow and is_image(name):  # the header tells results of ours from scans
-                            stream.write(packed.read(_HEADER))
-                        else:
-                            shutil.copyfileobj(packed, stream, 1 << 20)
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            lzma.LZMAError,
-            EOFError,
-            RuntimeError,
-            NotImplementedError,
-        ) as error:
-            raise UnreadableError(
-                f"the zip cannot be unpacked ({why(error)})", file=file, mend="copy the file again"
-            ) from error
-        except OSError as error:
-            raise UnreadableError(
-                f"the zip cannot be unpacked ({error.strerror or error})",
-                file=file,
-                mend="check the disk and the place for temporary files",
-            ) from error
-        try:
-            yield top
-        except PatientError as error:
-            raise outside(error, top, file) from error
-        finally:
-            with suppress(OSError):
-                shutil.rmtree(top)
+def _told(file: Path) -> Iterator[None]:
+    """Turn what may go wrong while a zip is unpacked into a sentence."""
+    try:
+        yield
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        RuntimeError,
+        NotImplementedError,
+    ) as error:
+        raise UnreadableError(
+            f"the zip cannot be unpacked ({why(error)})", file=file, mend="copy the file again"
+        ) from error
+    except OSError as error:
+        raise UnreadableError(
+            f"the zip cannot be unpacked ({error.strerror or error})",
+            file=file,
+            mend="check the disk and the place for temporary files",
+        ) from error

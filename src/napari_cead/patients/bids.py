@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .aliases import MASK, SEQUENCES, is_image, split_name, stem
+from .aliases import MASK, SEQUENCES, split_name
+from .formats import is_scan_file, stem
 from .marks import kind_of, passed_over
 
 OTHER_FOLDERS = ("derivatives", "sourcedata", "code", "stimuli")
@@ -111,7 +112,7 @@ def scans_of(folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     notes = []
     found: dict[str, list[tuple[tuple[object, ...], Path]]] = {}
     for file in sorted(place.iterdir()):
-        if not is_image(file) or file.name.startswith(".") or file.name.lower().endswith((".img", ".img.gz")):
+        if not is_scan_file(file):
             continue
         name = parse(file)
         if name is None or name.subject != subject or name.sequence is None:
@@ -237,13 +238,7 @@ def _folders(folder: Path) -> list[Path]:
 
 def _images(folder: Path) -> Iterator[Path]:
     if folder.is_dir():
-        for file in sorted(folder.iterdir()):
-            if (
-                is_image(file)
-                and not file.name.startswith(".")
-                and not file.name.lower().endswith((".img", ".img.gz"))
-            ):
-                yield file
+        yield from filter(is_scan_file, sorted(folder.iterdir()))
 
 
 def _shown(file: Path, scan: Path) -> str:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import IntensityError, MaskError, PatientError
+from .formats import Side
+from .formats.png import numbered_slices, placed
 from .patient import Patient
-from .png import Side, numbered_slices, placed, read_folder, read_stack
-from .reading import read_place
+from .reading import is_pictures, read_place
 from .volumes import Volume, clean_mask, onto
 
 _MEND = "give the brain mask of this scan"
@@ -70,16 +71,14 @@ def _from_array(labels: NDArray[Any], patient: Patient) -> tuple[NDArray[np.bool
 
 
 def _from_file(file: Path, patient: Patient, side: Side) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
-    if file.is_dir() or file.suffix.lower() == ".png":
+    if file.is_dir() or is_pictures(file):
         try:
-            if not file.is_dir():
-                return _from_array(read_stack([file], side, patient.spacing).data, patient)
-            scan = patient.files.get(patient.sequence)
-            numbers = tuple(numbered_slices(scan)) if scan is not None and scan.is_dir() else ()
-            whole = Volume(patient.volume(), patient.grid, numbers=numbers)
-            return _from_array(
-                placed(read_folder(file, side, patient.spacing), whole, file.name).data, patient
-            )
+            slices = read_place(file, side, patient.spacing)
+            if file.is_dir():
+                scan = patient.files.get(patient.sequence)
+                numbers = tuple(numbered_slices(scan)) if scan is not None and scan.is_dir() else ()
+                slices = placed(slices, Volume(patient.volume(), patient.grid, numbers=numbers), file.name)
+            return _from_array(slices.data, patient)
         except PatientError as error:
             raise MaskError(error.reason, file=file, mend=error.mend) from error
     try:

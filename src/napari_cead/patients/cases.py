@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import PatientNotFoundError
-from .aliases import MASK, MASK_FOLDERS, SEQUENCES, STAGES, Name, is_image, read_name, stem
+from .aliases import MASK, MASK_FOLDERS, SEQUENCES, STAGES, Name, read_name
+from .formats import is_scan_file, stem
 from .marks import kind_of, passed_over
 from .nnunet import is_images_folder, labels_of, split_case
 
@@ -162,11 +163,7 @@ def choose_mask(masks: Iterable[Named], scan: Named | None = None) -> tuple[Path
 
 def scan_files(folder: Path) -> list[Path]:
     """Return the files of a folder that hold a volume, sorted; of an .hdr/.img pair the header stands for both."""
-    return [
-        entry
-        for entry in sorted(folder.iterdir())
-        if is_image(entry) and not entry.name.lower().endswith((".img", ".img.gz")) and entry.is_file()
-    ]
+    return [entry for entry in sorted(folder.iterdir()) if is_scan_file(entry) and entry.is_file()]
 
 
 def masks_near(folder: Path) -> list[Path]:

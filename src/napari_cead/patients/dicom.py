@@ -10,15 +10,19 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..errors import PatientError, PatientNotFoundError, UnreadableError
-from .aliases import is_image, is_zip, sequence_of_description
+from .aliases import sequence_of_description
 from .dicom_groups import Group, groups_of, parallel
 from .dicom_headers import Frame, class_name, header_of
-from .places import place_of, within
+from .formats import FORMATS
+from .places import ZIP, Place, place_of, within
 
 SUFFIXES = (".dcm", ".ima", ".dicom")
 """Endings that only DICOM files have; many have another, or none, and a mark inside tells."""
 
-_BARE = (*SUFFIXES, ".mr", "")  # endings of files that may lack the mark
+ENDINGS = (*SUFFIXES, ".mr")
+"""Those, and one that other files may have too: the mark inside tells."""
+
+_BARE = (*ENDINGS, "")  # endings of files that may lack the mark
 _SCAN = ("MR", "OT", "")  # OT and nothing: what programs write that do not say what they write
 _CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _PROJECTIONS = {"mip", "mnip", "minip", "projection"}
@@ -179,7 +183,7 @@ def choice_of(folder: Path, series: Sequence[Series], what: str) -> SeriesError:
     )
 
 
-def series_of(path: str | Path) -> Series:
+def series_of(path: str | Path | Place) -> Series:
     """Return the series that ``FOLDER#KEY`` means, or that a file belongs to.
 
     Raises:
@@ -291,7 +295,7 @@ def _words(text: str) -> Iterator[str]:
 
 def _may_be(file: Path) -> bool:
     name = file.name
-    other = is_image(name) or is_zip(name) or name.lower().endswith(".png")
+    other = name.lower().endswith((ZIP, *FORMATS.by_ending)) and not name.lower().endswith(ENDINGS)
     return not (other or name.startswith(".") or name.upper() == "DICOMDIR") and file.is_file()
 
 

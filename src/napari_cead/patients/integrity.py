@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,19 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Cancelled, MaskError, PatientError, PatientNotFoundError
-from .aliases import MASK, MASK_FOLDERS, SEQUENCES, is_image, is_zip, read_name
-from .bids import OTHER_FOLDERS, is_dataset
+from .aliases import MASK, MASK_FOLDERS, SEQUENCES, read_name
 from .cases import PatientFiles
+from .formats import PNG_SPACING, is_image
+from .formats.dicom import APART
+from .formats.png import NO_NUMBER, check_gaps, placed
 from .grid import Grid
-from .layouts import find_files, find_patients, is_patient
+from .layouts import find_files, find_patients, folders_below
 from .lesion_masks import OUTSIDE, outside, place_mask, unlike_lesions
 from .lookalikes import overlooked
 from .marks import NOT_TAKEN, kind_of
 from .nnunet import is_labels_folder
-from .places import is_pictures
-from .png import NO_NUMBER, PNG_SPACING, check_gaps, placed
-from .reading import read_place
-from .series import APART
+from .places import is_zip
+from .reading import is_pictures, read_place
 from .volumes import Volume, clean_intensities, clean_mask, voxel_for_voxel
 
 Code = Literal[
@@ -218,7 +217,7 @@ def check_cohort(
         Cancelled: If ``should_stop`` returned true.
     """
     top = Path(cohort).expanduser()
-    places = [top] if is_patient(top) or (top.is_file() and not is_zip(top)) else list(find_patients(top))
+    places = list(find_patients(top)) or [top] * (top.is_file() and not is_zip(top))
     strays = [] if top.is_file() else list(_strays(top, places))
     if not places and not strays:
         what = "there are no patients in this folder" if top.is_dir() else "there is no such folder"
@@ -277,7 +276,7 @@ def _check(
         files = find_files(place, sequence)
     except PatientError as error:
         return CheckedPatient(
-            place.name, place, findings=(Finding(place.name, "unrecognised", place, _brief(error)),)
+            place.name, place, findings=(Finding(place.name, "unrecognised", place, error.brief),)
         )
     return _Patient(place, files, png_spacing, sequence, ready).judged()
 
@@ -366,7 +365,7 @@ class _Patient:
         try:
             whole = placed(mask, scan, file.name)
         except PatientError as error:
-            self._find("mask-place", file, _brief(error))
+            self._find("mask-place", file, error.brief)
             return None
         if whole is not mask:
             self._find("slice-gap", file, whole.warnings[-1].removeprefix(f"{file.name}: "))
@@ -382,7 +381,7 @@ class _Patient:
             return volume
         except PatientError as error:
             gap = "slices are missing" in error.reason
-            self._find("slice-gap" if gap else "unreadable", file, _brief(error))
+            self._find("slice-gap" if gap else "unreadable", file, error.brief)
             return None
 
     def _judge_header(self, file: Path, volume: Volume) -> None:
@@ -405,7 +404,7 @@ class _Patient:
         try:
             clean, notes = clean_intensities(volume.data, file.name)
         except PatientError as error:
-            self._find("intensities", file, _brief(error))
+            self._find("intensities", file, error.brief)
             return None
         for note in notes:
             self._find("intensities", file, note.removeprefix(f"{file.name}: "))
@@ -421,7 +420,7 @@ class _Patient:
             try:
                 whole = placed(volume, first, file.name)
             except PatientError as error:
-                self._find("shape", file, _brief(error))
+                self._find("shape", file, error.brief)
                 return None
             self._judge_grid(f"the {name} scan", file, whole.grid, first.grid)
         return clean
@@ -473,7 +472,7 @@ class _Patient:
         try:
             return clean_mask(mask.data, str(file))[0]
         except MaskError as error:
-            self._find("mask-values", file, _brief(error))
+            self._find("mask-values", file, error.brief)
             return None
 
     def _judge_place(self, mask: Volume, file: Path, grid: Grid, scan: NDArray[np.float32]) -> bool:
@@ -483,7 +482,7 @@ class _Patient:
         try:
             lesion, _, resampled = place_mask(mask, grid, scan, file)
         except MaskError as error:
-            self._find("mask-place", file, _brief(error))
+            self._find("mask-place", file, error.brief)
             return True
         if doubt := unlike_lesions(lesion, scan):
             self._find(
@@ -509,17 +508,10 @@ def _strays(top: Path, patients: Sequence[Path]) -> Iterator[CheckedPatient]:
     """Give the folders that hold scans and are no patient: they would be passed over without a word."""
     known = {place.resolve() for place in patients}
     known |= {place.resolve().parent for place in patients if not place.exists()}  # cases of one folder
-    seen: set[Path] = set()
-    for place, children, names in os.walk(top, followlinks=True):
-        folder = Path(place)
-        children[:] = sorted(name for name in children if not name.startswith("."))
-        real = folder.resolve()
-        if real in seen or real in known:
+    for folder, children, names in folders_below(top):
+        if folder.resolve() in known:
             children.clear()
             continue
-        seen.add(real)
-        if is_dataset(children):
-            children[:] = [name for name in children if name not in OTHER_FOLDERS]
         if is_labels_folder(folder):
             continue
         images = [folder / name for name in names if is_image(name)]
@@ -531,7 +523,7 @@ def _strays(top: Path, patients: Sequence[Path]) -> Iterator[CheckedPatient]:
         try:
             find_files(folder)
         except PatientError as error:
-            finding = Finding(folder.name, "unrecognised", folder, _brief(error))
+            finding = Finding(folder.name, "unrecognised", folder, error.brief)
             yield CheckedPatient(folder.name, folder, findings=(finding,))
 
 
@@ -555,7 +547,3 @@ def _centre(grid: Grid) -> NDArray[np.float64]:
 
 def _times(values: Sequence[float]) -> str:
     return " x ".join(f"{value:g}" for value in np.round(values[::-1], 3))
-
-
-def _brief(error: PatientError) -> str:
-    return error.reason + (f"; {error.mend}" if error.mend else "")

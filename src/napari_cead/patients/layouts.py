@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import PatientError, PatientNotFoundError, UnreadableError, UnsupportedError
-from .aliases import ALIASES, BRAIN_MASK, MASK, NO_SCANS, PNG_FOLDERS, SEQUENCES, is_image, is_zip, read_name
+from .aliases import ALIASES, BRAIN_MASK, MASK, NO_SCANS, PNG_FOLDERS, SEQUENCES, read_name
 from .archives import joined, outline
 from .bids import OTHER_FOLDERS, is_dataset, mask_of, name_of, parse, scans_of, session_of
 from .cases import PatientFiles, cases, choose, masks_near, scan_files, staged
@@ -21,13 +21,14 @@ from .dicom import (
     series_of,
     usable_series,
 )
+from .formats import accepted, is_image, is_picture
+from .formats.png import NO_NUMBER, pngs_in
 from .marks import MADE, kind_of
 from .nnunet import is_images_folder, is_labels_folder, labels_of, split_case
-from .places import place_of, pngs_in, within
-from .png import NO_NUMBER
+from .places import Place, is_zip, place_of, within
 
 
-def find_files(path: str | Path, sequence: str = "flair") -> PatientFiles:
+def find_files(path: str | Path | Place, sequence: str = "flair") -> PatientFiles:
     """Recognise a patient: a folder, a scan, a DICOM series, a zip.
 
     Args:
@@ -45,7 +46,7 @@ def find_files(path: str | Path, sequence: str = "flair") -> PatientFiles:
         if place.zipped:
             return find_in_zip(where, place.inside, sequence)
         if place.series:
-            return _series(place.file, series_of(path), sequence)
+            return _series(place.file, series_of(place), sequence)
         if where.is_dir():
             return _in_folder(where, sequence)
         if where.is_file():
@@ -89,10 +90,9 @@ def place_name(place: str | Path) -> str:
     inside = found.inside.rpartition("/")[2]
     if found.series or not inside:
         subject = session_of(found.file)
-        picture = found.file.suffix.lower() in (".png", ".zip")
-        return name_of(subject) if subject else found.file.stem if picture else found.file.name
+        return name_of(subject) if subject else _plain(found.file.name)
     subject = session_of(Path("/", found.inside))
-    return name_of(subject) if subject else inside[:-4] if _is_picture(inside) else inside
+    return name_of(subject) if subject else _plain(inside)
 
 
 def place_below(place: Path, top: Path) -> Path:
@@ -100,14 +100,38 @@ def place_below(place: Path, top: Path) -> Path:
     found = place_of(place)
     text, root = str(found.file), str(top)
     relative = text[len(root) :].lstrip("/\\") if text.startswith(root) else found.file.name
-    plain = (
-        each[:-4] if each.lower().endswith((".png", ".zip")) else each for each in (relative, found.inside)
-    )
-    return Path(*plain)
+    return Path(_plain(relative), _plain(found.inside))
 
 
-def find_patients(cohort: str | Path) -> Iterator[Path]:
-    """Yield the patients below (or at) a folder, sorted by path, each once.
+def _plain(name: str) -> str:
+    """Return a path without the ending of a picture or a zip: what remains is the patient's name."""
+    return name[: -len(Path(name).suffix)] if is_zip(name) or is_picture(name) else name
+
+
+def folders_below(top: Path, *, everything: bool = False) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Give a folder and those below it, each once, with the names of the folders and files in it.
+
+    Hidden folders are passed over, links are followed. Whoever asks may take folders out of the first list.
+
+    Args:
+        top: The folder.
+        everything: Go into the folders of a BIDS dataset that hold no patients, too.
+    """
+    seen: set[Path] = set()
+    for place, children, names in os.walk(top, followlinks=True):
+        folder = Path(place)
+        if (real := folder.resolve()) in seen:  # a link to a folder that was walked already, or to its parent
+            children.clear()
+            continue
+        seen.add(real)
+        children[:] = sorted(name for name in children if not name.startswith("."))
+        if is_dataset(children) and not everything:
+            children[:] = [name for name in children if name not in OTHER_FOLDERS]
+        yield folder, children, names
+
+
+def find_patients(cohort: str | Path, *, everything: bool = False) -> Iterator[Path]:
+    """Yield the patients at or below a place, sorted by path, each once; the place itself if it is one patient.
 
     They are folders; PNGs of one slice; subjects or sessions of BIDS datasets, whose derivatives are passed over;
     ``FOLDER/CASE`` for each case of a folder that holds the files of several; and zips, or the patients inside.
@@ -115,20 +139,14 @@ def find_patients(cohort: str | Path) -> Iterator[Path]:
     directly in ``cohort`` are slices of one sequence, whatever the folder's name.
     """
     top = Path(cohort).expanduser()
-    if is_zip(top) and top.is_file():
-        yield from patients_in_zip(top)
+    if not top.is_dir():
+        if is_zip(top) and top.is_file():
+            yield from patients_in_zip(top)
+        elif is_patient(top):
+            yield top
         return
-    seen: set[Path] = set()
     found = False
-    for place, children, names in os.walk(top, followlinks=True):
-        folder = Path(place)
-        children[:] = sorted(name for name in children if not name.startswith("."))
-        if (real := folder.resolve()) in seen:  # a link to a folder that was walked already, or to its parent
-            children.clear()
-            continue
-        seen.add(real)
-        if is_dataset(children):
-            children[:] = [name for name in children if name not in OTHER_FOLDERS]
+    for folder, children, names in folders_below(top, everything=everything):
         if picture_sequence(folder) is not None:
             for picture in _pictures(folder, names):
                 found = True
@@ -146,7 +164,7 @@ def find_patients(cohort: str | Path) -> Iterator[Path]:
             for patient in [] if archive.startswith(".") else _patients_of(folder / archive):
                 found = True
                 yield patient
-    if not found and top.is_dir() and not _holds_part_of_a_patient(top):
+    if not found and not _holds_part_of_a_patient(top):
         yield from _pictures(top, [entry.name for entry in top.iterdir()])
 
 
@@ -178,7 +196,7 @@ def find_in_zip(file: Path, inside: str, sequence: str) -> PatientFiles:
     """
     with outline(file) as folder:
         if inside:
-            place = joined(file, folder, inside)
+            place: Path | Place = joined(file, folder, inside)
         else:
             several = list(find_patients(folder)) if folder.is_dir() else []
             several = several or (_only_scan(folder) if folder.is_dir() else [])
@@ -323,11 +341,7 @@ def _nameless(folder: Path) -> bool:
 
 
 def _pictures(folder: Path, names: list[str]) -> list[Path]:
-    return [folder / name for name in sorted(names) if _is_picture(name)]
-
-
-def _is_picture(name: str) -> bool:
-    return name.lower().endswith(".png") and not name.startswith(".")
+    return [folder / name for name in sorted(names) if is_picture(name)]
 
 
 def _holds_part_of_a_patient(folder: Path) -> bool:
@@ -336,7 +350,7 @@ def _holds_part_of_a_patient(folder: Path) -> bool:
 
 
 def _single(file: Path, sequence: str) -> PatientFiles:
-    if file.suffix.lower() == ".png":
+    if is_picture(file):
         beside = file.parent.parent / "mask" / file.name
         mask = beside if beside.is_file() else None
         return PatientFiles(file.stem, "picture", {sequence: file}, mask, single=True)
@@ -346,7 +360,7 @@ def _single(file: Path, sequence: str) -> PatientFiles:
         raise UnsupportedError(
             "this is no scan that can be read",
             file=file,
-            mend="give a NIfTI (.nii, .nii.gz), MGH, NRRD, DICOM or PNG file, or a zip of a patient",
+            mend=f"give a {accepted()}",
         )
     if (kind := kind_of(file)) is not None:
         raise UnsupportedError(

@@ -22,11 +22,12 @@ from ..errors import (
 from .aliases import BRAIN_MASK, MASK, SEQUENCES
 from .brain_masks import within_brain
 from .cases import PatientFiles
+from .formats import PNG_SPACING, Side
+from .formats.png import check_gaps, placed
 from .layouts import find_files
 from .lesion_masks import NOT_USED, place_mask, unlike_lesions
 from .marks import MADE, kind_of
 from .patient import Patient
-from .png import PNG_SPACING, Side, check_gaps, placed
 from .reading import read_place
 from .volumes import Volume, clean_intensities, clean_mask, lies_elsewhere, onto
 

@@ -15,7 +15,6 @@ from .aliases import (
     MASK_FOLDERS,
     OTHER_MASK,
     PNG_FOLDERS,
-    is_zip,
     looks_like_mask,
     read_name,
     says_otherwise,
@@ -23,10 +22,12 @@ from .aliases import (
 )
 from .bids import files_near, parse
 from .cases import PatientFiles, scan_files
+from .formats import format_of
+from .formats.png import pngs_in
 from .marks import kind_of
-from .nifti import read_header
-from .places import place_of, pngs_in
-from .volumes import MAX_MASK_VALUES, Volume, read_volume
+from .places import is_zip, place_of
+from .reading import read_place
+from .volumes import MAX_MASK_VALUES, Volume
 
 _LIKE = "its name is like that of one"
 
@@ -103,10 +104,11 @@ def _mask_folders(place: Path, changed: int) -> tuple[Path, ...]:
 
 def _holds_labels(file: Path, scan: Volume) -> bool:
     try:
-        header = read_header(file)
-        if header is not None and sorted(header.shape[:3]) != sorted(scan.grid.shape):
+        known = format_of(file.name)
+        shape = None if known is None else known.shape(file)
+        if shape is not None and sorted(shape[:3]) != sorted(scan.grid.shape):
             return False
-        volume = read_volume(file)
+        volume = read_place(file)
     except (PatientError, OSError):
         return False
     if volume.data.shape != scan.data.shape:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import zipfile
 import zlib
 from functools import lru_cache
 from pathlib import Path
@@ -19,9 +18,14 @@ from typing import Any, Literal, get_args
 import nibabel as nib
 from nibabel.nifti1 import Nifti1Extension
 
+from ..errors import PatientError
 from ..json_files import read_json
-from .aliases import MASK, NIFTI_SUFFIXES, stem
-from .places import place_of
+from .aliases import MASK
+from .archives import real_place
+from .formats import stem
+from .formats.analyze import Pair
+from .formats.nifti import Nifti
+from .places import Place, place_of
 from .repairs import repairs
 
 Kind = Literal["mask", "anomaly map", "reconstruction", "corrections", "brain mask"]
@@ -50,6 +54,7 @@ _VERSION = 1
 _COMMENT = 6
 _KEY = "napari-cead"
 _MOST = 1 << 16  # bytes of a file that are looked at
+_MARKED = (*Nifti.endings, *Pair.endings)  # what may have a NIfTI header
 
 _NAMES: dict[str, Kind] = {
     "anomaly_map": "anomaly map",
@@ -75,28 +80,22 @@ def passed_over(name: str, kind: Kind, role: str) -> str:
     return f"{name} is {MADE[kind]}, {NOT_TAKEN} {what}"
 
 
-def kind_of(path: str | Path) -> Kind | None:
+def kind_of(path: str | Path | Place) -> Kind | None:
     """Return what kind of result of ours a place holds, None if it is none, or nothing that can be read.
 
     Files written before there were marks are told by their names, with the ``detection.json`` or ``settings.json``
     beside them, or all together.
     """
     place = place_of(path)
-    inside = place.inside if place.zipped else ""
-    name = (inside or str(place.file)).lower()
-    if place.series or not name.endswith(NIFTI_SUFFIXES):
+    if not (place.inside or place.file.name).lower().endswith(_MARKED):
         return None
-    file = place.file
-    if inside:
-        inside = _header_of_pair(inside)
-    else:
-        file = file.with_name(_header_of_pair(file.name))
     try:
-        state = file.stat()
-    except OSError:
+        with real_place(place) as real:
+            file = real.file.with_name(_header_of_pair(real.file.name))
+            state = file.stat()
+            return _marked(file, state.st_mtime_ns, state.st_size) or _older(file)
+    except (PatientError, OSError):
         return None
-    found = _marked(str(file), inside, state.st_mtime_ns, state.st_size)
-    return found or (None if inside else _older(file))
 
 
 def _header_of_pair(name: str) -> str:
@@ -107,16 +106,12 @@ def _header_of_pair(name: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _marked(file: str, inside: str, changed: int, size: int) -> Kind | None:
+def _marked(file: Path, changed: int, size: int) -> Kind | None:
     """Return the kind that a file's header states; the time and the size of the file are for the cache."""
     try:
-        if inside:
-            with zipfile.ZipFile(file) as archive, archive.open(inside) as stream:
-                start = stream.read(_MOST)
-        else:
-            with Path(file).open("rb") as stream:
-                start = stream.read(_MOST)
-        if (inside or file).lower().endswith(".gz"):
+        with file.open("rb") as stream:
+            start = stream.read(_MOST)
+        if file.name.lower().endswith(".gz"):
             start = zlib.decompressobj(31).decompress(start, _MOST)
         with repairs():  # whoever reads the volume tells
             return _stated(start)

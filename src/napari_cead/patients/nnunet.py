@@ -6,7 +6,8 @@ import json
 import re
 from pathlib import Path
 
-from .aliases import IMAGE_SUFFIXES, MASK, PNG_FOLDERS, SEQUENCES, sequence_of_description, split_name, stem
+from .aliases import MASK, PNG_FOLDERS, SEQUENCES, sequence_of_description, split_name
+from .formats import FORMATS, stem
 from .marks import kind_of, passed_over
 
 _IMAGES = re.compile(r"images(Tr|Ts|Val)", re.IGNORECASE)
@@ -58,7 +59,7 @@ def labels_of(folder: Path, case: str) -> tuple[Path | None, tuple[str, ...]]:
         place for place in folder.parent.iterdir() if place.name.lower() == beside.lower() and place.is_dir()
     ]
     for place in places:
-        for suffix in IMAGE_SUFFIXES:
+        for suffix in FORMATS.of_scans:
             if not (labels := place / f"{case}{suffix}").is_file():
                 continue
             if (kind := kind_of(labels)) is None:

@@ -1,25 +1,21 @@
-"""Reading one volume, whatever it is stored as."""
+"""Reading one volume, whatever it is stored as, and what belongs to it on disk."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from ..errors import UnsupportedError
-from .aliases import is_image
-from .archives import unpacked
-from .dicom import is_dicom
-from .nrrd import read_nrrd
-from .places import place_of
-from .png import PNG_SPACING, Side, read_folder, read_stack
-from .series import read_series
-from .volumes import Volume, read_volume
+from ..errors import CeadError, PatientNotFoundError, UnreadableError, UnsupportedError, why
+from .archives import fill, real_place
+from .formats import FORMATS, PNG_SPACING, Format, Side, format_at
+from .formats.nifti import read_volume
+from .places import Place, place_of
+from .volume import Volume
 
 
 def read_place(
-    path: str | Path, side: Side = "left", png_spacing: tuple[float, float, float] = PNG_SPACING
+    path: str | Path | Place, side: Side = "left", png_spacing: tuple[float, float, float] = PNG_SPACING
 ) -> Volume:
-    """Read a NIfTI, Analyze, MGH or NRRD file, a DICOM series, PNG slices, or any of them inside a zip.
+    """Read a file of any format, a DICOM series, PNG slices, or any of them inside a zip.
 
     Args:
         path: The file, the folder of slices, ``FOLDER#SERIES``, or ``ZIP#PLACE``.
@@ -30,25 +26,49 @@ def read_place(
         PatientError: If it cannot be read.
     """
     place = place_of(path)
+    if place.zipped and not place.inside:
+        raise UnsupportedError("a zip is not one scan", file=place.file, mend="name a file inside: ZIP#FILE")
+    with real_place(place) as real:
+        form = format_at(real)
+        if form is None:
+            return read_volume(real.file)  # says what is wrong with it
+        fill(place, form.files(real))
+        return form.load(real, side, png_spacing) if form.name in FORMATS.own else _by_another(form, real)
+
+
+def _by_another(form: Format, place: Place) -> Volume:
+    """Read a place by a format of another package, which may raise anything."""
+    if not place.file.exists():
+        raise PatientNotFoundError("there is no such file", file=place.file, mend="check the path")
+    try:
+        volume = form.load(place, "left", PNG_SPACING)
+        if not isinstance(volume, Volume) or volume.data.shape != volume.grid.canonical_shape:
+            raise ValueError("its reader does not return one volume")
+        return volume
+    except CeadError:
+        raise
+    except Exception as error:
+        raise UnreadableError(
+            f"the file cannot be read as {form.title} ({why(error)})",
+            file=place.file,
+            mend="copy the file again, or update the package that reads it",
+        ) from error
+
+
+def is_pictures(path: str | Path | Place) -> bool:
+    """Whether the side and voxel size of what lies at a place are assumed, as those of PNG slices."""
+    with real_place(place_of(path)) as real:
+        form = format_at(real)
+        return form is not None and form.bare and bool(form.files(real))
+
+
+def disk_files(path: str | Path | Place) -> list[Path]:
+    """Return the files on disk that are read for a place, in a fixed order.
+
+    A header with its image, all slices of a folder or of a series; of what lies in a zip, the zip.
+    """
+    place = place_of(path)
     if place.zipped:
-        if not place.inside:
-            raise UnsupportedError(
-                "a zip is not one scan", file=place.file, mend="name a file inside: ZIP#FILE"
-            )
-        with unpacked(place.file, place.inside) as real:
-            volume = read_place(real, side, png_spacing)
-            # The file goes: what is mapped from it has to be in memory.
-            return volume if volume.data.base is None else replace(volume, data=volume.data.copy())
-    if place.series:
-        return read_series(path)
-    file = place.file
-    if file.is_dir():
-        return read_folder(file, side, png_spacing)
-    suffix = file.suffix.lower()
-    if suffix == ".png":
-        return replace(read_stack([file], side, png_spacing), numbers=(0,))
-    if suffix in (".nrrd", ".nhdr"):
-        return read_nrrd(file)
-    if file.is_file() and not is_image(file) and is_dicom(file):
-        return read_series(file)
-    return read_volume(file)
+        return [place.file]
+    form = format_at(place)
+    return [place.file] if form is None else form.files(place)

@@ -1,173 +1,30 @@
-"""Reading one NIfTI file, and the rules by which intensities and lesion masks are accepted."""
+"""The rules by which intensities and lesion masks are accepted, and how volumes come onto another grid."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
-from nibabel.orientations import io_orientation
-from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
-from ..errors import (
-    GeometryError,
-    IntensityError,
-    MaskError,
-    PatientNotFoundError,
-    UnreadableError,
-    UnsupportedError,
-    why,
-)
+from ..errors import GeometryError, IntensityError, MaskError
 from .backgrounds import joined_to_border, still_background, zero_background
+from .formats.nifti import read_volume
 from .grid import Grid
-from .headers import placement
-from .limits import check_held, check_memory, check_shape
-from .nifti import read_header
-from .repairs import repairs
 from .resampling import resample
+from .volume import Volume
+
+__all__ = [
+    "MAX_MASK_VALUES",
+    "Volume",
+    "clean_intensities",
+    "clean_mask",
+    "onto",
+    "read_volume",
+    "voxel_for_voxel",
+]
 
 MAX_MASK_VALUES = 16
-_MEND_READ = "copy the file again or convert it to NIfTI anew"
-
-
-@dataclass(frozen=True, eq=False)
-class Volume:
-    """One three-dimensional image.
-
-    Attributes:
-        data: (Z, Y, X) in canonical LPS order, the file's values as they are.
-        grid: The file's own grid.
-        warnings: What the reader assumed.
-        numbers: Of a folder of slices, the number that each slice has; empty for anything else.
-    """
-
-    data: NDArray[Any]
-    grid: Grid
-    warnings: tuple[str, ...] = ()
-    numbers: tuple[int, ...] = ()
-
-
-def read_volume(path: Path) -> Volume:
-    """Read a three-dimensional NIfTI or Analyze file (4-D files with one volume count as 3-D).
-
-    The size that the header declares is checked before memory is taken. Integers that the file does not scale stay
-    integers; all other values become float32.
-
-    Raises:
-        PatientError: If the file is missing, damaged, too large, or not one real-valued volume.
-    """
-    try:
-        with repairs() as repaired:
-            volume = _read_volume(path)
-    except OSError as error:  # a network folder that went away, a broken disk
-        raise UnreadableError(
-            f"the file cannot be read ({error.strerror or why(error)})",
-            file=path,
-            mend="check the disk or the network folder",
-        ) from error
-    notes = tuple(f"{path.name}: the header is not as it should be ({note})" for note in repaired)
-    return replace(volume, warnings=(*notes, *volume.warnings))
-
-
-def _read_volume(path: Path) -> Volume:
-    if path.is_dir():
-        raise PatientNotFoundError("this is a folder, not a file", file=path, mend="give a NIfTI file")
-    if not path.is_file():
-        raise PatientNotFoundError("there is no such file", file=path, mend="check the path")
-    if path.stat().st_size == 0:
-        raise UnreadableError("the file is empty", file=path, mend=_MEND_READ)
-    image: Any = read_header(path) or _by_nibabel(path)
-    shape, dropped = _three_dimensional(tuple(int(size) for size in image.shape), path)
-    kind = np.dtype(image.dtype)
-    if kind.fields is not None:
-        raise UnsupportedError(
-            "the image is in colour (RGB)", file=path, mend="give a scan with one value per voxel"
-        )
-    if kind.kind == "c":
-        raise UnsupportedError("the image is complex-valued", file=path, mend="give the magnitude image")
-    if not dropped:
-        raise UnsupportedError(
-            f"the image has {len(shape)} dimensions {shape}",
-            file=path,
-            mend="give one three-dimensional volume",
-        )
-    image.check_size()
-    try:
-        affine = np.asarray(image.affine, dtype=np.float64)
-    except Exception as error:  # bytes that anybody wrote: nibabel raises of all kinds
-        raise GeometryError(
-            f"the affine in the header is not usable ({why(error)})", file=path, mend="repair qform or sform"
-        ) from error
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9 or _flat(affine):
-        raise GeometryError("the affine in the header is not usable", file=path, mend="repair qform or sform")
-    try:
-        data = np.asarray(image.data()).reshape(shape, order="F")
-    except OSError:
-        raise
-    except Exception as error:  # likewise
-        raise UnreadableError(
-            f"the image data cannot be read ({why(error)})", file=path, mend=_MEND_READ
-        ) from error
-    size = (shape[0], shape[1], shape[2])
-    found = placement(image.image if isinstance(image, _Other) else image, size, path.name)
-    grid = Grid(size, found.affine, found.header, found.has_orientation)
-    return Volume(grid.to_canonical(data), grid, found.notes)
-
-
-def _three_dimensional(shape: tuple[int, ...], path: Path) -> tuple[tuple[int, ...], bool]:
-    """Return the shape as three lengths where it can be, and whether it can."""
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    if len(shape) == 2:
-        shape = (*shape, 1)
-    return shape, len(shape) == 3
-
-
-def _flat(affine: NDArray[np.float64]) -> bool:
-    """Whether two axes of the file run along one another so closely that no orientation follows from them."""
-    with np.errstate(over="ignore", invalid="ignore"):  # numbers of any size stand in headers
-        return not np.isfinite(io_orientation(affine)).all()
-
-
-class _Other:
-    """An image that nibabel reads: a pair of files, Analyze, or a NIfTI file that is unusual."""
-
-    def __init__(self, path: Path, image: Any) -> None:
-        self._path, self.image = path, image
-        self.shape, self.affine, self.header = image.shape, image.affine, image.header
-        self.dtype = image.get_data_dtype()
-
-    def check_size(self) -> None:
-        voxels = check_shape(self.shape, self._path)
-        held = self.image.file_map.get("image")
-        file = self._path if held is None or held.filename is None else Path(held.filename)
-        if file.suffix.lower() not in (".bz2", ".zst"):  # these have no limit to speak of
-            offset = max(0, int(getattr(self.image.dataobj, "offset", 0)))
-            packed = file.suffix.lower() in (".gz", ".mgz")
-            check_held(offset + voxels * self.dtype.itemsize, file, packed=packed)
-        check_memory(voxels * (self.dtype.itemsize + 8), self._path)
-
-    def data(self) -> NDArray[np.float32]:
-        return np.asarray(self.image.get_fdata(dtype=np.float32, caching="unchanged"))
-
-
-def _by_nibabel(path: Path) -> _Other:
-    try:
-        image: Any = nib.load(path, mmap=False)  # a mapped file that is cut short ends the process
-        if hasattr(image, "get_fdata") and isinstance(image, SpatialImage):
-            return _Other(path, image)
-    except Exception as error:  # bytes that anybody wrote: nibabel and what it calls raise of all kinds
-        if (
-            isinstance(error, OSError) and error.errno is not None
-        ):  # the disk; gzip's own complaints have no number
-            raise
-        raise UnreadableError(
-            f"the file cannot be read as NIfTI ({why(error)})", file=path, mend=_MEND_READ
-        ) from error
-    raise UnsupportedError("the file is not a volume", file=path, mend="give a NIfTI scan")
 
 
 def clean_intensities(data: NDArray[Any], what: str) -> tuple[NDArray[np.float32], tuple[str, ...]]:

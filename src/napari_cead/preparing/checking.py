@@ -83,7 +83,7 @@ def readiness(
             )
             findings += [f"{doubt} ({preparation.strip})" for doubt in found.doubts]
         except CeadError as error:
-            findings.append(f"{error.reason}; {error.mend}" if error.mend else error.reason)
+            findings.append(error.brief)
     if preparation.bias_field != NEVER:
         if preparation.bias_field == N4 and len(volume) < LEAST_TO_EVEN:
             findings.append(

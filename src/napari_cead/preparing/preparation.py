@@ -9,17 +9,13 @@ from typing import Any
 
 from ..errors import ParameterError
 from ..patients import Patient
+from ..patients.formats import is_image
 from .strippers import find_stripper, stripper_names
 
 AUTO, NEVER, N4, RIGID, SAME = "auto", "never", "n4", "rigid", "same"
 
 BIAS_FIELD = (AUTO, NEVER, N4)
 """What may be done about a bias field."""
-
-REGISTER = (NEVER, RIGID)
-"""What may be done about sequences that do not lie on one another."""
-
-_MASKS = (".nii", ".nii.gz", ".hdr", ".img", ".nrrd", ".nhdr", ".mgz", ".mgh", ".mha")
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,7 @@ class Preparation:
     @property
     def mask_file(self) -> Path | None:
         """The brain mask file that ``strip`` names; None if it names none."""
-        looks = self.strip.lower().endswith(_MASKS) and not self.strip.startswith("command:")
+        looks = is_image(self.strip) and not self.strip.startswith("command:")
         return Path(self.strip).expanduser() if looks else None
 
     def __call__(self, patient: Patient) -> Patient:

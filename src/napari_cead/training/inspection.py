@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Cancelled, MaskError, PatientError
-from ..patients import Patient, within_brain
+from ..patients import Patient, is_pictures, within_brain
 from ..patients.aliases import LESION, words_of
 from ..patients.bias_field import LEAST_SLICES as LEAST_TO_EVEN
 from ..patients.brain import brain_mask
@@ -245,7 +245,7 @@ def _brief(error: PatientError, source: ScanSource) -> str:
     """Return an error without the path of the scan, which is known; other files are named."""
     file = Path(error.file) if error.file else source.scan
     where = "" if file == source.scan else f"{file.name}: "
-    return where + error.reason + (f"; {error.mend}" if error.mend else "")
+    return where + error.brief
 
 
 def _read(source: ScanSource, how: StoreSettings, notes: list[ScanWarning]) -> tuple[ScanSource, Patient]:
@@ -353,8 +353,7 @@ def _judge_contrast(
 
 def _judge_grid(patient: Patient, stack: SliceStack, notes: list[ScanWarning]) -> None:
     z, y, x = patient.spacing
-    picture = any(file.is_dir() or file.suffix.lower() == ".png" for file in patient.files.values())
-    if picture:
+    if any(map(is_pictures, patient.files.values())):
         notes.append(ScanWarning("orientation", patient.warnings[0]))
     elif not patient.grid.has_orientation:
         notes.append(

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from ..errors import Cancelled, CeadWarning, ParameterError, PatientError, SplitError, StoreError
 from ..patients import PNG_SPACING, SEQUENCES, Patient, find_files, load_patient
+from ..patients.formats import Side
 from ..patients.lesion_masks import FOLLOWS, NOT_USED
 from ..patients.loading import read_files
-from ..patients.png import Side
 from ..slices import IntensityScaling, slice_marks, slice_stack
 from .scan_list import ScanList, listing_of
 from .scans import ScanSource

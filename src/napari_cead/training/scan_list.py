@@ -14,7 +14,7 @@ from ..atomic import to_json, write_text
 from ..errors import ParameterError, SplitError, why
 from ..json_files import first_wrong, read_json, version_of
 from ..patients import SEQUENCES
-from ..patients.aliases import is_zip
+from ..patients.places import is_zip
 from .scans import ScanSource
 from .store_index import Listed
 

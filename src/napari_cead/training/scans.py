@@ -9,15 +9,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-from ..errors import (
-    CeadError,
-    MissingSequenceError,
-    PatientError,
-    PatientNotFoundError,
-    UnreadableError,
-    UnsupportedError,
-)
+from ..errors import CeadError, MissingSequenceError, PatientError, PatientNotFoundError, UnreadableError
 from ..patients import (
     BRAIN_MASK,
     MASK,
@@ -26,15 +20,18 @@ from ..patients import (
     PatientFiles,
     find_files,
     find_patients,
+    place_name,
+    place_of,
     save_volume,
 )
-from ..patients.aliases import ALIASES, is_image, read_name, stem
-from ..patients.bids import parse
-from ..patients.layouts import picture_sequence
+from ..patients.aliases import ALIASES, read_name
+from ..patients.bids import BidsName, files_near, parse
+from ..patients.cases import scan_files
+from ..patients.formats import is_image, is_picture, is_scan_file, stem
+from ..patients.layouts import folders_below, picture_sequence
 from ..patients.marks import kind_of
 from .sources import shows
 
-_ENTITY = re.compile(r"(?:^|_)(sub|ses|space)-([A-Za-z0-9]+)")
 _MASK_FOLDERS = {
     **{f"{alias}{plural}": MASK for alias in ALIASES[MASK] for plural in ("", "s")},
     **dict.fromkeys(("labelstr", "labelsts"), MASK),  # nnU-Net
@@ -74,54 +71,17 @@ class ScanSource:
         Raises:
             PatientError: If there is no scan, or not of that sequence.
         """
-        if self.scan.is_dir():
-            found = find_files(self.scan, sequence)
-            if sequence not in found.sequences:
-                raise MissingSequenceError(
-                    f"there is no {sequence} scan, only {', '.join(sorted(found.sequences))}",
-                    file=self.scan,
-                    mend="choose another sequence or add the missing scan",
-                )
-            return replace(found, sequences={sequence: found.sequences[sequence]}, mask=self.lesion_mask)
-        if not self.scan.is_file():
-            raise PatientNotFoundError("there is no such file", file=self.scan, mend="check the path")
-        if not is_image(self.scan) and self.scan.suffix.lower() != ".png":
-            raise UnsupportedError(
-                "the file is neither NIfTI nor PNG", file=self.scan, mend="give a .nii, .nii.gz or .png file"
+        if self.scan.is_file() and (is_image(self.scan) or is_picture(self.scan)):
+            kind: Literal["nifti", "picture"] = "nifti" if is_image(self.scan) else "picture"
+            return PatientFiles(self.name, kind, {sequence: self.scan}, self.lesion_mask)
+        found = find_files(self.scan, sequence)
+        if sequence not in found.sequences:
+            raise MissingSequenceError(
+                f"there is no {sequence} scan, only {', '.join(sorted(found.sequences))}",
+                file=self.scan,
+                mend="choose another sequence or add the missing scan",
             )
-        return PatientFiles(
-            self.name,
-            "nifti" if is_image(self.scan) else "picture",
-            {sequence: self.scan},
-            self.lesion_mask,
-        )
-
-
-@dataclass(frozen=True)
-class _File:
-    """A NIfTI file with the information in its name and folder.
-
-    Attributes:
-        path: The file.
-        prefix: The part that names the patient, lower case.
-        role: Canonical sequence name, ``"seg"``, ``"brain_mask"``, or None if unknown.
-        named: Patient and session of a BIDS name, or None.
-        space: Space of a BIDS name, or None.
-        short: The prefix without words about the scan and the mask.
-        rank: Priority among several files of one sequence; the smallest wins.
-    """
-
-    path: Path
-    prefix: str
-    role: str | None
-    named: tuple[str, str | None] | None
-    space: str | None
-    short: str = ""
-    rank: tuple[int, ...] = ()
-
-    @property
-    def keys(self) -> set[str]:
-        return {self.prefix, stem(self.path).lower()} - {""}
+        return replace(found, sequences={sequence: found.sequences[sequence]}, mask=self.lesion_mask)
 
 
 def find_scans(path: str | Path | Iterable[str | Path], sequence: str = "flair") -> list[ScanSource]:
@@ -182,40 +142,81 @@ def save_scan(patient: Patient, folder: str | Path, *, healthy: bool = False) ->
 
 
 def _at(root: Path, sequence: str) -> Iterator[ScanSource]:
-    if root.is_file():
-        if is_image(root):
-            files = [_file(each) for each in sorted(root.parent.iterdir()) if _is_image(each)]
-            yield _source(_file(root), sequence, files, _masks_near(root.parent), {})
-        else:
-            yield _picture(root)
-        return
-    if not root.is_dir():
+    if not root.exists():
         raise PatientNotFoundError("there is no such file or folder", file=root, mend="check the path")
+    if root.is_file():
+        if is_image(root) or is_picture(root):
+            yield _picture(root) if is_picture(root) else _alone(root, sequence)
+            return
+        places = []
+        with suppress(PatientError):  # whoever reads it says what is wrong
+            places = list(find_patients(root))
+        for place in places or [root]:
+            yield _of_patient(place, sequence)
+        return
     if (release := _sequence_folder(root)) is not None:
         yield release
         return
-    folders = dict(_folders(root))
-    by_subject: dict[tuple[str, str | None], list[_File]] = {}
-    for files in folders.values():
-        for each in files:
-            if each.role in (MASK, BRAIN_MASK) and each.named is not None:
-                by_subject.setdefault(each.named, []).append(each)
-    for folder, files in folders.items():
-        near = _masks_near(folder)
-        for scan in _scans(files, sequence):
-            yield _source(scan, sequence, files, near, by_subject)
-    for place in find_patients(root):
-        if place.is_file() and shows(place, sequence):
-            yield _picture(place)
-        elif place.is_dir() and (patient := _found(place, sequence)) and patient.kind in ("png", "dicom"):
-            told = sequence if sequence in patient.sequences else min(patient.sequences)
-            yield ScanSource(place.name, place, patient.mask, sequence=told)
+    patients: set[Path] = set()
+    prefixes: dict[Path, set[str]] = {}  # of the files of patients, by their folders
+    for place in find_patients(root, everything=True):
+        if is_picture(place) and place.is_file():
+            if shows(place, sequence):
+                yield _picture(place)
+        else:
+            source = _of_patient(place, sequence)
+            patients.add(place)
+            if is_image(source.scan):
+                prefixes.setdefault(source.scan.parent, set()).add(read_name(source.scan).prefix)
+            yield source
+    for folder, children, names in folders_below(root, everything=True):
+        bids = folder.name.startswith(("sub-", "ses-"))
+        skipped = _NOT_ANATOMY if bids else set()
+        children[:] = [name for name in children if name.lower() not in _MASK_FOLDERS and name not in skipped]
+        # flair.nii.gz, t1.nii.gz: a patient's own folder, whose other images are not scans to train on.
+        taken = tuple(prefixes.get(folder, ())) or ("\0",)
+        for file in map(folder.joinpath, sorted(names)):
+            if is_scan_file(file) and not file.name.startswith(taken) and _unnamed(file, sequence):
+                yield _alone(file, sequence)
+        if folder in patients:
+            children.clear()
 
 
 def _found(place: Path, sequence: str) -> PatientFiles | None:
     with suppress(PatientError):  # for a DICOM folder the user may have to choose the series
         return find_files(place, sequence)
     return None
+
+
+def _unnamed(file: Path, sequence: str) -> bool:
+    """Whether a file that makes up no patient with others may be a scan all the same."""
+    return read_name(file).role in (None, sequence) and parse(file) is None and kind_of(file) is None
+
+
+def _of_patient(place: Path, sequence: str) -> ScanSource:
+    if (files := _found(place, sequence)) is None:
+        return ScanSource(place_name(place), place)
+    told = next(name for name in (sequence, *SEQUENCES) if name in files.sequences)
+    scan = files.sequences[told]
+    if files.kind != "nifti" or place_of(place).zipped:
+        return ScanSource(place_name(place), place, files.mask, sequence=told)
+    return _with_masks(read_name(scan).prefix or files.name, scan, files, told)
+
+
+def _alone(file: Path, sequence: str) -> ScanSource:
+    """Return a scan that is given itself, or of which no name tells what it is."""
+    files, name = _found(file, sequence), read_name(file)
+    told = None if files is None or files.guessed else next(iter(files.sequences))
+    return _with_masks(name.prefix or file.parent.name, file, files, told)
+
+
+def _with_masks(name: str, scan: Path, files: PatientFiles | None, told: str | None) -> ScanSource:
+    lesion = None if files is None else files.mask
+    if (bids := parse(scan)) is None:
+        lesion = lesion or _mask_near(scan, MASK)
+    elif "space" in bids.entities and lesion is not None and not _same_scan(lesion, bids):
+        lesion = None  # drawn in the space of the scanner
+    return ScanSource(name, scan, lesion, _mask_near(scan, BRAIN_MASK), sequence=told)
 
 
 def _sequence_folder(folder: Path) -> ScanSource | None:
@@ -228,105 +229,40 @@ def _sequence_folder(folder: Path) -> ScanSource | None:
     return None
 
 
-def _folders(root: Path) -> Iterator[tuple[Path, list[_File]]]:
-    """Yield every folder that may hold scans, with its NIfTI files."""
-    seen: set[Path] = set()
-    for place, children, names in os.walk(root, followlinks=True):
-        folder = Path(place)
-        if (real := folder.resolve()) in seen:
-            children.clear()
-            continue
-        seen.add(real)
-        bids = folder.name.startswith(("sub-", "ses-"))
-        children[:] = sorted(
-            name
-            for name in children
-            if not name.startswith(".")
-            and name.lower() not in _MASK_FOLDERS
-            and not (bids and name in _NOT_ANATOMY)
-        )
-        files = [_file(folder / name) for name in sorted(names) if _is_image(folder / name)]
-        if files:
-            yield folder, files
+def _mask_near(scan: Path, role: str) -> Path | None:
+    """Return the mask of a scan: beside it, in a folder of masks, or in the derivatives of a BIDS dataset."""
+    name, bids = read_name(scan), parse(scan)
+    beside = [file for file in scan_files(scan.parent) if file != scan]
+    alone = not any(read_name(file).role == name.role for file in beside)
+    found = [
+        (other.rank, file)
+        for file in (beside if bids is None else files_near(scan))
+        if (other := read_name(file)).role == role
+        and (_same_scan(file, bids) if bids else other.belongs_to(name) or (alone and not other.key))
+        and kind_of(file) is None
+    ]
+    if found:
+        return min(found)[1]
+    keys = {name.prefix.lower(), stem(scan).lower()} - {""}
+    for folder in (scan.parent, scan.parent.parent):
+        for entry in sorted(folder.iterdir()):
+            if _MASK_FOLDERS.get(entry.name.lower()) != role or entry == scan.parent or not entry.is_dir():
+                continue
+            for file in sorted(entry.iterdir()):
+                theirs = {read_name(file).prefix.lower(), stem(file).lower()} & keys
+                if theirs and (is_scan_file(file) or is_picture(file)) and kind_of(file) is None:
+                    return file
+    return None
 
 
-def _is_image(path: Path) -> bool:
-    # The header of an .hdr/.img pair represents both. Our results are neither scans nor masks.
-    return is_image(path) and not path.name.lower().endswith((".img", ".img.gz")) and kind_of(path) is None
-
-
-def _file(path: Path, role: str | None = None) -> _File:
-    name = read_name(path)
-    told = bids.sequence if name.role in SEQUENCES and (bids := parse(path)) else name.role
-    entities = dict(_ENTITY.findall(path.name))
-    named = (entities["sub"], entities.get("ses")) if "sub" in entities else None
-    short, space = name.short.lower(), entities.get("space")
-    return _File(path, name.key.lower(), role or told, named, space, short, name.rank)
-
-
-def _scans(files: list[_File], sequence: str) -> Iterator[_File]:
-    """Choose the scans of a folder: those of the sequence, else one other of every patient, else all unnamed ones."""
-    groups: dict[object, list[_File]] = {}
-    for each in files:
-        if each.role in SEQUENCES:
-            groups.setdefault((each.named, each.space) if each.named else each.prefix, []).append(each)
-    for group in groups.values():
-        wanted = [each for each in group if each.role == sequence]
-        plainest = min((each.rank for each in wanted), default=())
-        wanted = [each for each in wanted if each.rank == plainest]
-        yield from wanted or [min(group, key=lambda each: SEQUENCES.index(str(each.role)))]
-    if (
-        "" in groups
-    ):  # flair.nii.gz, t1.nii.gz: a patient's own folder, whose other images are not scans to train on
-        return
-    prefixes = tuple(prefix for prefix in groups if isinstance(prefix, str))
-    for each in files:
-        if each.role is None and each.named is None and not each.prefix.startswith(prefixes or ("\0",)):
-            yield each
-
-
-def _masks_near(folder: Path) -> list[_File]:
-    """Return the files in mask folders inside the folder and beside it."""
-    files = []
-    for place in {folder, folder.parent}:
-        for entry in sorted(place.iterdir()):
-            role = _MASK_FOLDERS.get(entry.name.lower())
-            if role is not None and entry != folder and entry.is_dir():
-                files += [
-                    _file(each, role)
-                    for each in sorted(entry.iterdir())
-                    if _is_image(each) or each.suffix.lower() == ".png"
-                ]
-    return files
-
-
-def _source(
-    scan: _File,
-    sequence: str,
-    beside: list[_File],
-    near: list[_File],
-    by_subject: dict[tuple[str, str | None], list[_File]],
-) -> ScanSource:
-    scans = sum(each.role == sequence for each in beside)
-
-    def mask(role: str) -> Path | None:
-        for each in sorted(beside, key=lambda one: one.rank):
-            if each.role == role and (
-                (each.prefix in scan.keys or scan.prefix in (each.prefix, each.short))
-                or (not each.prefix and scans == 1 and scan.role == sequence)
-            ):
-                return each.path
-        for each in near:
-            if each.role == role and each.keys & scan.keys:
-                return each.path
-        for each in by_subject.get(scan.named, []) if scan.named else []:
-            if each.role == role and each.space == scan.space:
-                return each.path
-        return None
-
-    told = scan.role if scan.role in SEQUENCES else None
-    name = scan.path.name[: len(scan.prefix)] if scan.prefix else scan.path.parent.name
-    return ScanSource(name, scan.path, mask(MASK), mask(BRAIN_MASK), sequence=told)
+def _same_scan(file: Path, scan: BidsName) -> bool:
+    """Whether a file of a BIDS dataset is of the same visit and space as a scan."""
+    other = parse(file)
+    return (
+        other is not None
+        and other.subject == scan.subject
+        and other.entities.get("space") == scan.entities.get("space")
+    )
 
 
 def _picture(file: Path) -> ScanSource:

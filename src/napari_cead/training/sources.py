@@ -13,13 +13,11 @@ from ..patients import (
     PatientFiles,
     disk_files,
     find_patients,
-    is_patient,
     place_below,
     place_name,
 )
-from ..patients.aliases import is_zip
+from ..patients.formats.png import numbered_slices, slice_files
 from ..patients.layouts import picture_sequence
-from ..patients.png import numbered_slices, slice_files
 from .store_index import StoreIndex
 
 
@@ -34,13 +32,11 @@ def patients_in(root: Path, sequence: str) -> list[Path]:
     Raises:
         StoreError: If there are none, or no such folder.
     """
-    if not root.is_dir() and is_patient(root):
-        return [root]
-    if not root.is_dir() and not is_zip(root):
+    places = [place for place in find_patients(root) if place == root or shows(place, sequence)]
+    if not places and not root.exists():
         raise StoreError(
             "there is no such folder", file=root, mend="give the folder of the cohort, or a scan list"
         )
-    places = [place for place in find_patients(root) if shows(place, sequence)]
     if not places:
         raise StoreError(
             f"there is no patient with a {sequence} scan in this folder", file=root, mend="check the path"

@@ -16,10 +16,10 @@ from ..contributions.choosing import choose_series
 from ..contributions.layers import tag_of
 from ..errors import CeadWarning
 from ..patients import Patient, SeriesError, preferred_sequence
+from ..patients.formats import dialog_filter
 from ..patients.grid import Grid
 from .failures import show_failure
 from .layer_view import DERIVED, same
-from .texts import SCAN_FILES
 
 if TYPE_CHECKING:
     from .explore import ExploreWidget
@@ -153,7 +153,7 @@ class PatientSource(QObject):
             show_warning(f"{patient.name}: {'; '.join(notes)}")
 
     def _ask_for_file(self) -> None:
-        chosen, _ = QFileDialog.getOpenFileName(self.dock, "Open a scan", "", SCAN_FILES)
+        chosen, _ = QFileDialog.getOpenFileName(self.dock, "Open a scan", "", dialog_filter())
         if chosen:
             self.dock.patient.value = chosen
 

@@ -24,10 +24,10 @@ from qtpy.QtWidgets import (
 from superqt import QElidingLabel
 
 from ..exploring.queue import DetectionQueue, QueueItem, QueueResult, QueueSettings
+from ..patients.formats import dialog_filter
 from .failures import show_failure
 from .jobs import Job, spared_core, still_there
 from .queue_table import QueueTable
-from .texts import SCAN_FILES
 
 LOOK_EVERY_S = 0.05
 """How often a queue that lets the window's run go first looks whether it has ended."""
@@ -215,7 +215,7 @@ class QueuePanel(QWidget):
             self.add([Path(folder)])
 
     def _ask_for_files(self) -> None:
-        files, _ = QFileDialog.getOpenFileNames(self, "Add scans", "", SCAN_FILES)
+        files, _ = QFileDialog.getOpenFileNames(self, "Add scans", "", dialog_filter())
         if files:
             self.add([Path(file) for file in files])
 

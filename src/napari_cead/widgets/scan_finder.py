@@ -18,6 +18,8 @@ from qtpy.QtWidgets import QFileDialog
 from ..contributions.layers import tag_of
 from ..errors import CeadError
 from ..patients import Patient, save_volume
+from ..patients.formats import dialog_filter
+from ..patients.skull_stripping import HOW_TO_INSTALL, hd_bet_command, strip_with_hd_bet
 from ..training.inspection import ScanReport, inspect, inspect_all
 from ..training.preprocessing import store_options
 from ..training.scans import ScanSource, find_scans, save_scan
@@ -25,8 +27,6 @@ from ..training.store_index import StoreSettings
 from .failures import show_failure
 from .jobs import Job, still_there
 from .layer_view import patient_of
-from .raw_scans import RawScans
-from .texts import SCAN_FILES
 from .train_form import TrainForm
 
 
@@ -182,7 +182,7 @@ class ScanFinder(QObject):
             self.add([Path(folder)])
 
     def _ask_for_files(self) -> None:
-        files, _ = QFileDialog.getOpenFileNames(self.dock, "Scans to train on", "", SCAN_FILES)
+        files, _ = QFileDialog.getOpenFileNames(self.dock, "Scans to train on", "", dialog_filter())
         if files:
             self.add([Path(file) for file in files])
 
@@ -227,7 +227,7 @@ class ScanFinder(QObject):
         if not reports:
             return
         file, _ = QFileDialog.getOpenFileName(
-            self.dock, f"Brain mask of {reports[0].source.name}", "", SCAN_FILES
+            self.dock, f"Brain mask of {reports[0].source.name}", "", dialog_filter()
         )
         if file:
             self.give_brain_mask(reports[0], Path(file))

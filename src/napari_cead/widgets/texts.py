@@ -10,12 +10,6 @@ from ..detection.params import Parameter, PostprocessParams
 from ..detection.scores import SCORES
 from .anatomy import Convention
 
-SCAN_FILES = (
-    "Brain MRI (*.nii *.nii.gz *.hdr *.img *.mgz *.mgh *.nrrd *.nhdr *.dcm *.dicom *.ima *.mr *.zip *.png)"
-    ";;All files (*)"
-)
-"""What file dialogs offer as scans."""
-
 
 @dataclass(frozen=True)
 class Text:

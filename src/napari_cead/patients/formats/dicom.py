@@ -1,4 +1,4 @@
-"""Reading a DICOM series as a volume in its own grid."""
+"""DICOM: one series is a volume in its own grid. Which series there are is told by ``patients/dicom``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import GeometryError, UnreadableError, UnsupportedError
-from .dicom import MEND, Series, series_of
-from .dicom_headers import Frame
-from .dicom_pixels import stored_values
-from .itk import grid_of_lps
-from .limits import MAX_VOXELS, check_memory
-from .volumes import Volume
+from ...errors import GeometryError, UnreadableError, UnsupportedError
+from ..dicom import ENDINGS, MEND, Series, is_dicom, series_of
+from ..dicom_headers import Frame
+from ..dicom_pixels import stored_values
+from ..itk import grid_of_lps
+from ..limits import MAX_VOXELS, check_memory
+from ..places import Place
+from ..volume import Volume
+from ._format import Format, Side
 
 APART = "slices lie"
 """How a note about gaps begins."""
@@ -30,19 +32,18 @@ _VAGUE = ("acquisition", "time")  # they differ whatever else does
 _FIXED = ("time point", "b-value", "repetition time")  # in one volume they are the same for all slices
 
 
-def read_series(path: str | Path) -> Volume:
+def read_series(place: Place) -> Volume:
     """Read one series as a volume in its own grid.
 
     Slices are put in order by where they lie, not by name or number, and each has its own slope.
 
     Args:
-        path: ``FOLDER#KEY``, or a file of the series.
+        place: A series of a folder, or a file of the series.
 
     Raises:
         PatientError: If the series cannot be used.
     """
-    path = Path(path)
-    series = series_of(path)
+    path, series = place.path, series_of(place)
     if series.unusable:
         raise UnsupportedError(
             f"the series is no scan of a brain: {series.unusable}", file=path, mend="choose another"
@@ -210,3 +211,28 @@ def _between(data: NDArray[np.float32], steps: NDArray[np.float64]) -> NDArray[n
     share = (steps - below).astype(np.float32)[:, None, None]
     share[share < 1e-3], share[share > 1 - 1e-3] = 0, 1
     return np.asarray(data[below] * (1 - share) + data[above] * share, dtype=np.float32)
+
+
+class Dicom(Format):
+    """A series of a folder, named by its number or by one of its files. A mark inside tells, not the ending."""
+
+    name = "dicom"
+    title = "DICOM"
+    endings = ENDINGS
+    whole = False
+    rank = 4
+
+    def matches(self, place: Place) -> bool:
+        """Whether it is a series, or a file with the mark of DICOM."""
+        return bool(place.inside) or (place.file.is_file() and is_dicom(place.file))
+
+    def load(self, place: Place, side: Side, spacing: tuple[float, float, float]) -> Volume:
+        """Read the series."""
+        return read_series(place)
+
+    def files(self, place: Place) -> list[Path]:
+        """Return the files of the series."""
+        return list(series_of(place).files)
+
+
+OFFERED = (Dicom(),)

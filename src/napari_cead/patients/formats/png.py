@@ -1,32 +1,33 @@
-"""Slices stored as PNG pictures: BrainMetShare's PNG release, and plain 2-D slices."""
+"""Slices as PNG pictures: BrainMetShare's PNG release, and plain 2-D slices."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import GeometryError, PatientNotFoundError, UnreadableError, UnsupportedError
-from .grid import Grid
-from .limits import MAX_PIXELS, check_held, check_memory, check_shape
-from .places import pngs_in
-from .repairs import repairs
-from .volumes import Volume
-
-Side = Literal["left", "right"]
+from ...errors import GeometryError, PatientNotFoundError, UnreadableError, UnsupportedError
+from ..grid import Grid
+from ..limits import MAX_PIXELS, check_held, check_memory, check_shape
+from ..places import Place
+from ..repairs import repairs
+from ..volume import Volume
+from ._format import Format, Side
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 NO_NUMBER = "their names are no numbers"
 """What is said of PNGs that have no place among slices."""
 
-PNG_SPACING = (1.0, 0.94, 0.94)
-"""(z, y, x) in mm assumed for PNG slices: that of BrainMetShare."""
+
+def pngs_in(folder: Path) -> list[Path]:
+    """Return the PNG files of a folder, sorted by name, without hidden ones."""
+    return sorted(path for path in (folder.iterdir() if folder.is_dir() else ()) if PNG.names(path))
 
 
 def numbered_slices(folder: Path) -> dict[int, Path]:
@@ -218,3 +219,32 @@ def read_stack(files: list[Path], side: Side, spacing: tuple[float, float, float
         f"{spacing[2]:g} x {spacing[1]:g} x {spacing[0]:g} mm assumed"
     )
     return Volume(np.ascontiguousarray(volume), Grid.of_spacing((z, y, x), spacing), (note,))
+
+
+class Png(Format):
+    """One slice, or a folder of slices with numbers for names."""
+
+    name = "png"
+    title = "PNG"
+    endings = (".png",)
+    whole = False
+    bare = True
+    rank = 5
+
+    def matches(self, place: Place) -> bool:
+        """Whether it is a picture, or a folder, which then has to hold some."""
+        return not place.inside and (self.names(place.file) or place.file.is_dir())
+
+    def load(self, place: Place, side: Side, spacing: tuple[float, float, float]) -> Volume:
+        """Read one slice, or those of a folder."""
+        if place.file.is_dir():
+            return read_folder(place.file, side, spacing)
+        return replace(read_stack([place.file], side, spacing), numbers=(0,))
+
+    def files(self, place: Place) -> list[Path]:
+        """Return the slices."""
+        return pngs_in(place.file) if place.file.is_dir() else [place.file]
+
+
+PNG = Png()
+OFFERED = (PNG,)

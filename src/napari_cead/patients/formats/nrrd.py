@@ -1,4 +1,4 @@
-"""Reading NRRD, the format of 3D Slicer. By pynrrd: ITK reads numbers as the locale that Qt sets has them."""
+"""NRRD, the format of 3D Slicer. Read by pynrrd: ITK reads numbers as the locale that Qt sets has them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import GeometryError, PatientError, PatientNotFoundError, UnreadableError, UnsupportedError
-from .grid import Grid
-from .itk import grid_of_lps, why
-from .limits import MAX_VOXELS, check_memory
-from .volumes import Volume
+from ...errors import GeometryError, PatientError, PatientNotFoundError, UnreadableError, UnsupportedError
+from ..grid import Grid
+from ..itk import grid_of_lps, why
+from ..limits import MAX_VOXELS, check_memory
+from ..places import Place
+from ..volume import Volume
+from ._format import Format
 
 _LONGEST_HEADER = 1 << 16
 _MEND = "save the scan again, as NIfTI for instance"
@@ -212,3 +214,21 @@ def _check_size(path: Path, fields: dict[str, str]) -> None:
             mend=_MEND,
         )
     check_memory(12 * math.prod(sizes), path)
+
+
+class Nrrd(Format):
+    """NRRD in one file, or a header with its voxels in one file beside it."""
+
+    name = "nrrd"
+    title = "NRRD"
+    endings = (".nrrd", ".nhdr")
+    rank = 3
+    read = staticmethod(read_nrrd)
+
+    def files(self, place: Place) -> list[Path]:
+        """Return the file, and the one that belongs to it."""
+        apart = place.file.suffix.lower() == ".nhdr"
+        return [place.file, *([data_file(place.file)] if apart else [])]
+
+
+OFFERED = (Nrrd(),)
