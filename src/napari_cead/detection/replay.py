@@ -25,7 +25,7 @@ from ..patients import (
     save_volume,
 )
 from ..patients.formats import Side
-from ..preparing import FLAGS, N4, NEVER
+from ..preparing import FLAGS, N4, NEVER, RIGID
 from ..zoo import find_models
 from .options import MAP_OPTIONS
 from .params import PostprocessParams

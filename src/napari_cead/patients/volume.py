@@ -50,7 +50,11 @@ class Volume:
         array, matrix = np.asarray(values), np.asarray(affine, dtype=np.float64)
         if array.ndim != 3 or not array.size or array.dtype.kind not in "biuf":
             raise ValueError(f"{array.shape} values of type {array.dtype} are no volume")
-        if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-9:
+        if (
+            matrix.shape != (4, 4)
+            or not np.isfinite(matrix).all()
+            or abs(np.linalg.det(matrix[:3, :3])) < 1e-9
+        ):
             raise ValueError("the affine is not usable")
         shape = (array.shape[0], array.shape[1], array.shape[2])
         grid = Grid(shape, matrix, None, has_orientation)

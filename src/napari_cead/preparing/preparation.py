@@ -17,6 +17,9 @@ AUTO, NEVER, N4, RIGID, SAME = "auto", "never", "n4", "rigid", "same"
 BIAS_FIELD = (AUTO, NEVER, N4)
 """What may be done about a bias field."""
 
+REGISTER = (NEVER, RIGID)
+"""What may be done about sequences that do not lie on one another."""
+
 
 @dataclass(frozen=True)
 class Preparation:

@@ -19,7 +19,6 @@ from ..contributions.layers import tag_of
 from ..errors import CeadError
 from ..patients import Patient, save_volume
 from ..patients.formats import dialog_filter
-from ..patients.skull_stripping import HOW_TO_INSTALL, hd_bet_command, strip_with_hd_bet
 from ..training.inspection import ScanReport, inspect, inspect_all
 from ..training.preprocessing import store_options
 from ..training.scans import ScanSource, find_scans, save_scan
@@ -27,6 +26,7 @@ from ..training.store_index import StoreSettings
 from .failures import show_failure
 from .jobs import Job, still_there
 from .layer_view import patient_of
+from .raw_scans import RawScans
 from .train_form import TrainForm
 
 
