@@ -284,10 +284,9 @@ def test_a_fused_map_is_that_of_the_patients_own_grid(patient, tmp_path):
     detector = load_two_heads(tmp_path)
     made = run(patient, detector)
     back, stack = made.stack.geometry, made.stack
-    brighter = np.maximum(back.to_patient(stack.images - made.slices), 0)
     scan = Seen(
         stack.scaled,
-        brighter,
+        stack.scaled - back.to_patient(stack.images - made.slices),
         back.to_patient(made.ingredients["lesion"]),
         patient.spacing,
         midline(stack.brain),
@@ -297,11 +296,22 @@ def test_a_fused_map_is_that_of_the_patients_own_grid(patient, tmp_path):
     assert expected.std() > 0.01
 
 
-def test_slices_of_a_fused_map_are_those_of_the_whole(patient, tmp_path):
+@pytest.mark.parametrize("score", ["asymmetry", "brightness"])
+def test_slices_of_a_map_through_slices_are_those_of_the_whole(patient, tmp_path, score):
+    made = run(patient, load_two_heads(tmp_path))
+    whole = made.anomaly_map(score)
+    for chosen in ([0], [17], [5, 6, 7], [39, 12]):
+        np.testing.assert_allclose(made.anomaly_slices(score, chosen), whole[chosen], atol=1e-5)
+
+
+def test_slices_of_a_fused_map_are_a_preview(patient, tmp_path):
     made = run(patient, load_two_heads(tmp_path))
     whole = made.anomaly_map("fused")
-    for chosen in ([0], [17], [5, 6, 7], [39, 12]):
-        np.testing.assert_allclose(made.anomaly_slices("fused", chosen), whole[chosen], atol=1e-5)
+    chosen = [17, 18]
+    preview = made.anomaly_slices("fused", chosen)
+    brain = made.stack.brain[chosen]
+    assert np.array_equal(preview > 0, whole[chosen] > 0)
+    assert np.corrcoef(preview[brain], whole[chosen][brain])[0, 1] > 0.9
     assert made.anomaly_slices("fused", []).shape == (0, *patient.shape[1:])
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,31 @@ SHARES: NDArray[np.float64] = 10.0 ** -np.linspace(0, 4.5, 46)
 CEILING = 8.0
 """Rarity at which a fused score is 1: one healthy voxel in a hundred million."""
 
+SMOOTH_MM = 2.0
+"""Sigma of the Gaussian that a lesion's probability is smoothed by before it is asked what is calm."""
+
+COIL_MM = 20.0
+"""Sigma of the Gaussian that tells an uneven coil: it varies over half a head, not over a lesion."""
+
+SUSPECT = 0.1
+"""Probability of a lesion above which a voxel says nothing of the coil."""
+
+FAINT = 0.025
+"""Weight with which a coil counts as even where hardly a voxel can be asked."""
+
+LEVEL = "level"
+"""Name under which a card keeps how rare the bulk of a healthy volume is."""
+
+BULK, FIRST, LIMIT = 0.9, 3.0, 2.0
+"""The bulk of a volume ends at this share of its voxels, but for those above so many times the third quartile (first)
+or the bulk itself (then): these may be lesions."""
+
+STRETCH = 0.75, 1.33
+"""How far a volume's own level changes its evidence, at most."""
+
+SLICES = 20
+"""Slices of brain from which a volume's own level can be told: a large lesion fills a fifth of a single one."""
+
 LAST = 15
 """Steps of the table along whose slope rarity goes on beyond its end."""
 
@@ -40,14 +66,14 @@ class Seen:
 
     Attributes:
         image: Intensities in [0, 1], the median of the tissue at 0.5, 0 outside the brain.
-        brighter: How much brighter it is than the network's repair, at least 0.
+        repair: What the network makes of it, 0 outside the brain.
         lesion: The network's probability of a lesion; None if it does not say it.
         spacing: Size of a voxel (z, y, x) in mm.
         midline: Twice the column of the brain's midline, see :func:`~napari_cead.detection.symmetry.midline`.
     """
 
     image: Values
-    brighter: Values
+    repair: Values
     lesion: Values | None
     spacing: tuple[float, float, float]
     midline: int
@@ -55,9 +81,30 @@ class Seen:
     def cut(self, box: tuple[slice, slice, slice]) -> Seen:
         """Return what lies in a box around the brain: no evidence depends on what is outside."""
         lesion = None if self.lesion is None else self.lesion[box]
-        return Seen(
-            self.image[box], self.brighter[box], lesion, self.spacing, self.midline - 2 * box[2].start
-        )
+        return Seen(self.image[box], self.repair[box], lesion, self.spacing, self.midline - 2 * box[2].start)
+
+    @property
+    def brighter(self) -> Values:
+        """How much brighter it is than the network's repair, at least 0."""
+        return np.asarray(np.maximum(self.image - self.repair, np.float32(0)))
+
+    @cached_property
+    def even(self) -> Values:
+        """The image without the unevenness of a coil, which the network has learnt to take out.
+
+        The coil is what the image has beside the repair, smoothed widely, from voxels alone that no lesion is
+        suspected in. Without a network that says where a lesion is, a large one cannot be told from a coil: the
+        image stays as it is.
+        """
+        if self.lesion is None:
+            return self.image
+        brain = self.image > 0
+        calm = (self.smooth(self.lesion, SMOOTH_MM) < SUSPECT) & (self.repair > 0)  # a slice may be to come
+        faint = np.float32(FAINT)
+        shown, repaired = (self.smooth(values * calm, COIL_MM) for values in (self.image, self.repair))
+        coil = np.where(brain, (shown + faint) / (np.maximum(repaired, 0) + faint), np.float32(1))
+        coil /= np.median(coil[brain]) if brain.any() else np.float32(1)
+        return np.asarray(self.image / np.clip(coil, 0.4, 2.5), dtype=np.float32)
 
     def smooth(self, values: Values, sigma_mm: float) -> Values:
         """Smooth values inside the brain, through the slices too."""
@@ -99,7 +146,7 @@ def above_tissue(image: Values) -> Values:
 
 
 def _brightness(of: Seen) -> Values:
-    return of.smooth(above_tissue(of.image), 1.0)
+    return of.smooth(above_tissue(of.even), 1.0)
 
 
 def asymmetry(image: Values, brain: NDArray[np.bool_], axis: int) -> Values:
@@ -116,7 +163,7 @@ def asymmetry(image: Values, brain: NDArray[np.bool_], axis: int) -> Values:
 
 
 def _asymmetry(of: Seen) -> Values:
-    return of.smooth(asymmetry(of.image, of.image > 0, of.midline), 3.0)
+    return of.smooth(asymmetry(of.even, of.image > 0, of.midline), 3.0)
 
 
 KINDS: Mapping[str, Kind] = {
@@ -137,7 +184,7 @@ KINDS: Mapping[str, Kind] = {
 """All kinds of evidence by name. To add one, add an object here; cards measured before do not know it."""
 
 REACH_MM = 4 * 3.75
-"""How far above and below a slice its evidence reaches."""
+"""How far above and below a slice its evidence reaches, but for what the whole volume says: its coil and its level."""
 
 
 def kinds_of(lesion: bool) -> tuple[str, ...]:
@@ -154,6 +201,7 @@ class Tails:
 
     def __init__(self, names: Iterable[str]) -> None:
         self._values: dict[str, list[tuple[str, Values]]] = {name: [] for name in names}
+        self._volumes: list[bool] = []
 
     def add(self, scan: Seen, healthy: NDArray[np.bool_], source: str) -> None:
         """Add the healthy voxels of a scan.
@@ -165,14 +213,28 @@ class Tails:
         """
         for name, parts in self._values.items():
             parts.append((source, KINDS[name].compute(scan)[healthy]))
+        self._volumes.append(_is_volume(healthy))
 
     def table(self) -> dict[str, tuple[float, ...]]:
-        """Return, by kind, the value that each of :data:`SHARES` of the healthy voxels exceeds; none without any."""
-        return {
+        """Return, by kind, the value that each of :data:`SHARES` of the healthy voxels exceeds; none without any.
+
+        Under :data:`LEVEL` stands how rare the bulk of the volumes is, the mean over sources of the mean over volumes,
+        if there were any.
+        """
+        tables = {
             name: _exceeded(parts)
             for name, parts in self._values.items()
             if any(values.size for _, values in parts)
         }
+        levels: dict[str, list[float]] = {}
+        for place in np.flatnonzero(self._volumes) if tables else ():
+            parts = {name: self._values[name][place] for name in tables}
+            source = next(iter(parts.values()))[0]
+            total = _together({name: values for name, (_, values) in parts.items()}, tables)
+            levels.setdefault(source, []).append(_bulk(total))
+        if levels:
+            tables[LEVEL] = (float(np.mean([np.mean(found) for found in levels.values()])),)
+        return tables
 
 
 def _exceeded(parts: Sequence[tuple[str, Values]]) -> tuple[float, ...]:
@@ -202,6 +264,9 @@ def rarity(values: Values, table: Sequence[float]) -> Values:
 def fused(scan: Seen, tables: Mapping[str, Sequence[float]]) -> Values:
     """Return the weighted mean rarity of the kinds of evidence that a card has tables of, :data:`CEILING` at 1.
 
+    What is rare depends on the scanner and the age of a brain. So a volume is measured by itself, too: its evidence is
+    divided by how rare the bulk of its own voxels is, beside that of healthy volumes.
+
     Args:
         scan: The scan.
         tables: By kind, what healthy tissue gives.
@@ -212,10 +277,33 @@ def fused(scan: Seen, tables: Mapping[str, Sequence[float]]) -> Values:
         return result
     cut = scan.cut(box[0])
     brain = cut.image > 0
-    total = np.zeros(int(brain.sum()), np.float32)
-    names = [name for name in tables if name in KINDS]
-    for name in names:
-        total += np.float32(KINDS[name].weight) * rarity(KINDS[name].compute(cut)[brain], tables[name])
-    whole = CEILING * sum(KINDS[name].weight for name in names)
-    result[box[0]][brain] = np.clip(total / np.float32(whole or 1), 0, 1)
+    total = _together({name: KINDS[name].compute(cut)[brain] for name in tables if name in KINDS}, tables)
+    if LEVEL in tables and _is_volume(brain):
+        own = max(_bulk(total), 1e-3)
+        total *= np.float32(np.clip(tables[LEVEL][0] / own, *STRETCH))
+    result[box[0]][brain] = np.clip(total, 0, 1)
     return result
+
+
+def _together(values: Mapping[str, Values], tables: Mapping[str, Sequence[float]]) -> Values:
+    """Return the weighted mean rarity of kinds of evidence (n,), :data:`CEILING` at 1."""
+    weights = {name: KINDS[name].weight for name in values}
+    whole = np.float32(CEILING * sum(weights.values()) or 1)
+    parts = (np.float32(weights[name]) * rarity(found, tables[name]) for name, found in values.items())
+    return np.asarray(sum(parts, start=np.float32(0)) / whole, dtype=np.float32)
+
+
+def _is_volume(mask: NDArray[np.bool_]) -> bool:
+    return int(np.count_nonzero(mask.any(axis=(1, 2)))) >= SLICES
+
+
+def _bulk(values: Values) -> float:
+    """Return where the bulk of a volume's evidence ends, whatever lesions lie beyond it."""
+    limit = FIRST * float(np.quantile(values, 0.75))
+    bulk = limit
+    for _ in range(8):
+        bulk = float(np.quantile(values[values <= limit], BULK))
+        if abs(LIMIT * bulk - limit) < 1e-4:
+            break
+        limit = LIMIT * bulk
+    return bulk

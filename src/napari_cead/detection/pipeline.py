@@ -103,6 +103,9 @@ class Reconstruction:
     ) -> NDArray[np.float32]:
         """Return some slices of `anomaly_map`, (n, Y, X), at the cost of these alone.
 
+        Of a score that looks through slices this is a preview, made from what lies within its reach: how even a coil
+        is, and how rare the bulk of a volume is, only the whole volume tells.
+
         Args:
             score: Name of the score.
             indices: Which slices (n,).

@@ -283,9 +283,8 @@ class _Looked:
     @property
     def seen(self) -> Seen:
         """The patient as the source of evidence, on the model's grid."""
-        brighter = np.maximum(self.images - self.made, np.float32(0))
         lesion = self.ingredients.get(LESION.name)
-        return Seen(self.images, brighter, lesion, self.spacing, midline(self.brain))
+        return Seen(self.images, self.made, lesion, self.spacing, midline(self.brain))
 
     def case(
         self,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from ..evidence import KINDS, Seen, fused
-from ._score import LESION, RECONSTRUCTION, TAILS, TISSUE, Evidence, Score, positive_residual
+from ._score import LESION, RECONSTRUCTION, TAILS, TISSUE, Evidence, Score
 
 
-def _scan(of: Evidence) -> Seen:
-    lesion = of.ingredients.get(LESION.name)
-    return Seen(of.image, positive_residual(of), lesion, (of.depth, *of.spacing), of.midline)
+def _scan(of: Evidence, *, network: bool = True) -> Seen:
+    """Return a scan as evidence is taken from it; what no network sees is not evened by one."""
+    lesion = of.ingredients.get(LESION.name) if network else None
+    return Seen(of.image, of.reconstruction, lesion, (of.depth, *of.spacing), of.midline)
 
 
 OFFERED = (
@@ -26,7 +27,7 @@ OFFERED = (
     Score(
         "brightness",
         "brighter than the tissue, smoothed by a Gaussian of 1 mm in 3-D: no network",
-        lambda of: KINDS["brightness"].compute(_scan(of)),
+        lambda of: KINDS["brightness"].compute(_scan(of, network=False)),
         (TISSUE,),
         whole=True,
         volume=True,
@@ -35,7 +36,7 @@ OFFERED = (
     Score(
         "asymmetry",
         "brighter than the tissue and than the mirrored side, smoothed by a Gaussian of 3 mm in 3-D: no network",
-        lambda of: KINDS["asymmetry"].compute(_scan(of)),
+        lambda of: KINDS["asymmetry"].compute(_scan(of, network=False)),
         (TISSUE,),
         whole=True,
         volume=True,
