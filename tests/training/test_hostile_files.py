@@ -82,7 +82,7 @@ def test_the_description_of_an_array(store, content):
         ({"chunk_grid": {}}, "damaged"),
         ({"zarr_format": 2}, "not an array of Zarr version 3"),
         ({"node_type": "group"}, "not an array of Zarr version 3"),
-        ({"storage_transformers": [{"name": "x"}]}, "not read"),
+        ({"storage_transformers": [{"name": "x"}]}, "unsupported way"),
     ],
 )
 def test_an_array_that_is_none_of_ours(store, change, words):
