@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from napari_cead.cli.app import run
-from napari_cead.patients import find_patients, nifti
+from napari_cead.patients import find_patients
+from napari_cead.patients.formats import nifti
 from scans import make_brain, write_nifti
 
 OUTPUTS = {"anomaly_map.nii.gz", "reconstruction.nii.gz", "mask.nii.gz", "detection.json"}

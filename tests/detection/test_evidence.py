@@ -17,7 +17,7 @@ from napari_cead.detection.evidence import (
     kinds_of,
     rarity,
 )
-from napari_cead.detection.smoothing import smoothed_in_brain
+from napari_cead.detection.smoothing import smoothed_in_brain, widely
 from napari_cead.detection.symmetry import midline, mirrored
 
 SPACING = (3.0, 1.0, 1.5)
@@ -50,6 +50,15 @@ def test_smoothing_is_that_of_scipy_over_the_brain_alone(scan, brain, sigma_mm, 
     expected = np.where(brain, values / np.where(brain, inside, 1), 0)
     found = smoothed_in_brain(scan.image, brain, SPACING, sigma_mm, through=through)
     np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("depth", [1, 30])
+def test_wide_smoothing_on_a_coarse_grid_is_that_of_scipy(depth):
+    values = np.random.default_rng(0).random((depth, 120, 100)).astype(np.float32)
+    sigma = [20 / 2 if depth > 1 else 0, 20 / 1.5, 20]
+    expected = ndimage.gaussian_filter(values.astype(np.float64), sigma, mode="constant", truncate=4)
+    (found,) = widely([values], (2.0, 1.5, 1.0), 20.0)
+    np.testing.assert_allclose(found, expected, atol=0.05 * expected.max())
 
 
 def test_a_single_slice_is_smoothed_in_plane(scan, brain):

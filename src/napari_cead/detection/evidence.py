@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .smoothing import smoothed_in_brain
+from .smoothing import smoothed_in_brain, widely
 from .symmetry import mirrored
 
 Values = NDArray[np.float32]
@@ -42,6 +42,9 @@ SUSPECT = 0.1
 
 FAINT = 0.025
 """Weight with which a coil counts as even where hardly a voxel can be asked."""
+
+TINY = 1e-6
+"""Against division by 0 far from the brain."""
 
 LEVEL = "level"
 """Name under which a card keeps how rare the bulk of a healthy volume is."""
@@ -100,9 +103,9 @@ class Seen:
             return self.image
         brain = self.image > 0
         calm = (self.smooth(self.lesion, SMOOTH_MM) < SUSPECT) & (self.repair > 0)  # a slice may be to come
-        faint = np.float32(FAINT)
-        shown, repaired = (self.smooth(values * calm, COIL_MM) for values in (self.image, self.repair))
-        coil = np.where(brain, (shown + faint) / (np.maximum(repaired, 0) + faint), np.float32(1))
+        parts = (self.image * calm, self.repair * calm, brain.astype(np.float32))
+        shown, repaired, weight = widely(parts, self.spacing, COIL_MM)
+        coil = (shown + FAINT * weight + TINY) / (repaired + FAINT * weight + TINY)
         coil /= np.median(coil[brain]) if brain.any() else np.float32(1)
         return np.asarray(self.image / np.clip(coil, 0.4, 2.5), dtype=np.float32)
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+COARSE = 5
+"""Pixels of a coarse grid in a sigma."""
 
 TRUNCATE = 4.0
 """Where a Gaussian ends, in sigmas."""
@@ -37,6 +41,42 @@ def smoothed_in_brain(
     result = np.zeros_like(inside)
     np.divide(total, weight, out=result, where=brain)
     return result
+
+
+def widely(
+    volumes: Sequence[NDArray[np.float32]], spacing: tuple[float, float, float], sigma_mm: float
+) -> list[NDArray[np.float32]]:
+    """Return volumes smoothed by a Gaussian that is much wider than a voxel, computed on a coarse grid.
+
+    Args:
+        volumes: Each (Z, Y, X) float32; beyond them is 0.
+        spacing: Size of a voxel (z, y, x) in mm.
+        sigma_mm: Sigma in mm.
+
+    Returns:
+        The same shapes; within 5 % of the largest value of the exact ones.
+    """
+    depth, height, width = volumes[0].shape
+    coarse = [
+        max(1, round(size * mm / (sigma_mm / COARSE)))
+        for size, mm in zip((height, width), spacing[1:], strict=True)
+    ]
+    rows, columns = (min(few, size) for few, size in zip(coarse, (height, width), strict=True))
+    sigma = [sigma_mm / spacing[0] if depth > 1 else 0.0]
+    sigma += [
+        sigma_mm / (mm * size / few)
+        for mm, size, few in zip(spacing[1:], (height, width), (rows, columns), strict=True)
+    ]
+
+    def one(volume: NDArray[np.float32]) -> NDArray[np.float32]:
+        small = np.stack(
+            [cv2.resize(layer, (columns, rows), interpolation=cv2.INTER_AREA) for layer in volume]
+        )
+        smooth = _gaussian(small, sigma)
+        large = [cv2.resize(layer, (width, height), interpolation=cv2.INTER_LINEAR) for layer in smooth]
+        return np.asarray(np.stack(large), dtype=np.float32)
+
+    return [one(volume) for volume in volumes]
 
 
 def _gaussian(volume: NDArray[np.float32], sigma: list[float]) -> NDArray[np.float32]:
