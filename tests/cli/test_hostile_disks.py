@@ -103,7 +103,7 @@ def test_a_network_folder_that_goes_away_after_the_header(detect, tmp_path, monk
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(
-        nifti.Nifti, "check_size", lambda self: monkeypatch.setattr(nifti._Plain, "take", gone)
+        nifti._File, "check_size", lambda self: monkeypatch.setattr(nifti._Plain, "take", gone)
     )
     monkeypatch.setattr(nifti._Inflating, "take", gone) if suffix == ".nii.gz" else None
     status, error = detect(file, tmp_path / "out")
@@ -124,7 +124,7 @@ def test_a_file_that_is_cut_or_removed_between_header_and_data(detect, tmp_path,
         else:
             os.truncate(file, file.stat().st_size // 2)
 
-    monkeypatch.setattr(nifti.Nifti, "check_size", meanwhile)
+    monkeypatch.setattr(nifti._File, "check_size", meanwhile)
     status, error = detect(file, tmp_path / "out")
     assert status == 2
     assert ("data end after" if what == "cut" else "No such file") in one_line(error)
@@ -134,9 +134,10 @@ def test_a_file_that_is_cut_or_removed_between_header_and_data(detect, tmp_path,
 def test_a_pair_whose_image_is_cut_does_not_end_the_process(tmp_path):
     nib.save(nib.Nifti1Pair(make_brain()[0].T, np.eye(4)), tmp_path / "flair.hdr")
     code = (
-        "import os, sys; from napari_cead.patients import volumes; from pathlib import Path\n"
+        "import os, sys; from napari_cead.patients import volumes; from napari_cead.patients.formats import nifti\n"
+        "from pathlib import Path\n"
         "at = Path(sys.argv[1]); cut = lambda self: os.truncate(at.with_suffix('.img'), 4096)\n"
-        "volumes._Other.check_size = cut\n"
+        "nifti._Other.check_size = cut\n"
         "from napari_cead.errors import PatientError\n"
         "try: volumes.read_volume(at)\n"
         "except PatientError as error: print(error)"
