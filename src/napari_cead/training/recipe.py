@@ -45,21 +45,23 @@ class Recipe(BaseModel):
     )
     size: Literal["paper", "small"] | None = _basic("Size of the network (default: paper).", default=None)
     init_from: str | None = _basic("Fine-tune this model (name or folder).", default=None)
-    freeze_encoder: bool = Field(False, description="Train the decoder alone.")
-    seed: int | None = _basic("Of everything random; 0 if left out.", default=None)
-    epochs: int | None = _basic("Passes over the slices; 200 if left out.", default=None)
-    batch_size: int | None = _basic("Slices per update; 64 if left out{but:batch_size}.", default=None)
+    freeze_encoder: bool = Field(False, description="Train only the decoder.")
+    seed: int | None = _basic("Seed of all random numbers (default: 0).", default=None)
+    epochs: int | None = _basic("Passes over the slices (default: 200).", default=None)
+    batch_size: int | None = _basic("Slices per update; default 64{but:batch_size}.", default=None)
     lr: float | None = _basic(
-        "Learning rate; 1e-4 if left out{but:learning_rate}, a fifth of it with --init-from.",
+        "Learning rate; default 1e-4{but:learning_rate}, a fifth of it with --init-from.",
         default=None,
     )
     schedule: str | None = Field(
-        None, description="constant, linear or one-cycle; constant if left out{but:schedule}."
+        None, description="constant, linear or one-cycle; default constant{but:schedule}."
     )
     optimizer: str | None = Field(
-        None, description="adam or adamw; adam (the paper) if left out{but:optimizer}."
+        None, description="adam or adamw; default adam, as in the paper{but:optimizer}."
     )
-    weight_decay: float | None = Field(None, description="Of adamw; 0.01 if left out{but:weight_decay}.")
+    weight_decay: float | None = Field(
+        None, description="Weight decay of adamw; default 0.01{but:weight_decay}."
+    )
     augment: bool | None = Field(
         None, description="Flips, small affine moves, brightness (default: on, unless a preset says no)."
     )
@@ -68,38 +70,39 @@ class Recipe(BaseModel):
     )
     corruption: str | None = Field(
         None,
-        description="What {of:corruption} learn to undo: {corruptions}, JSON, or a JSON file; squares if left "
-        "out{but:corruption}.",
+        description="Corruption that {of:corruption} learn to undo: {corruptions}, JSON, or a JSON file; "
+        "default squares{but:corruption}.",
     )
     loss: str | None = Field(
-        None, description="Of {of:loss}: absolute or squared; squared if left out{but:loss}."
+        None, description="For {of:loss}: absolute or squared; default squared{but:loss}."
     )
     bright_limit: float | None = Field(
-        None, description="Of {of:bright_limit}: brighter spots than so many times the tissue do not count."
+        None, description="For {of:bright_limit}: ignore spots brighter than this many times the tissue."
     )
     emphasis: float | None = Field(
-        None, description="Of {of:emphasis}: weight of corrupted pixels; 1 if left out{but:emphasis}."
+        None, description="For {of:emphasis}: weight of corrupted pixels; default 1{but:emphasis}."
     )
     small_emphasis: float | None = Field(
         None,
-        description="Of {of:small_emphasis}: largest further weight of small corruptions; 1 if left "
-        "out{but:small_emphasis}.",
+        description="For {of:small_emphasis}: largest extra weight of small corruptions; "
+        "default 1{but:small_emphasis}.",
     )
     lesion_weight: float | None = Field(
         None,
-        description="Of {of:lesion_weight}: weight of where lesions are beside the repair; 1 if left "
-        "out{but:lesion_weight}.",
+        description="For {of:lesion_weight}: weight of marking lesions, relative to the repair; "
+        "default 1{but:lesion_weight}.",
     )
     balance: str | None = Field(
         None,
-        description="slices: each once an epoch; folders: at random, each folder of patients equally often; slices if "
-        "left out{but:balance}.",
+        description="slices: each once per epoch; folders: at random, each folder of patients equally often; "
+        "default slices{but:balance}.",
     )
     feature_maps: str | None = Field(
-        None, description="Of {of:feature_maps}: channels of each level, with commas."
+        None, description="For {of:feature_maps}: channels of each level, with commas."
     )
     working_size: int | None = Field(
-        None, description="Of {of:working_size}: side in pixels to which slices are reduced inside; 0: never."
+        None,
+        description="For {of:working_size}: side in pixels of the slices inside the network; 0: unchanged.",
     )
     image_size: int | None = Field(
         None, description="Side of the slices in pixels (default: that of DATA, or the model's)."
@@ -114,8 +117,8 @@ class Recipe(BaseModel):
     codebook: Literal["loss", "ema"] | None = Field(
         None, description="How a VQ-VAE's codebook learns (default: loss)."
     )
-    reset_dead_codes: bool = Field(False, description="Move codes that an epoch did not use.")
-    clip: float | None = Field(None, description="Largest norm of the gradient; any if left out{but:clip}.")
+    reset_dead_codes: bool = Field(False, description="Move codes that were unused for an epoch.")
+    clip: float | None = Field(None, description="Largest norm of the gradient; default no limit{but:clip}.")
     patience: int | None = Field(
         None, description="Stop after this many epochs without a smaller healthy validation loss."
     )
