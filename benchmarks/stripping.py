@@ -8,7 +8,6 @@ came with the data. Each is a process of its own, so that the peak of memory is 
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import resource
@@ -17,6 +16,8 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+
+from harness import parser
 
 SCANS = {
     "long04, first visit": (
@@ -66,7 +67,7 @@ def measure(data: Path, scan: str, how: str) -> dict[str, object]:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser()
+    options = parser(__doc__)
     options.add_argument("--data", type=Path, required=True)
     options.add_argument("--out", type=Path, required=True)
     options.add_argument("--strippers", default="deepbet")
