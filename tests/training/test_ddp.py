@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 
 from napari_cead.training import Hardware, RunFolder, train
 from napari_cead.training.loop import Job

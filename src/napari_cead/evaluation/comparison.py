@@ -117,7 +117,8 @@ def evaluate(
         Cancelled: If ``should_stop`` returned true; there are no results then, and the next call goes on.
     """
     _check(scores, rules, quantile)
-    _check_packages(report)
+    if report:
+        _check_packages()
     chosen, notes = _models(models, scores)
     where = str(pick_device(device))
     wanted = (sequence,) if sequence is None or isinstance(sequence, str) else tuple(dict.fromkeys(sequence))
@@ -152,7 +153,9 @@ def evaluate(
                     if not part.outcomes[BASELINE].nothing:
                         raise _nobody(part.cohort, Path(cohort))
                 pictures = [
-                    picture for part in parts for picture in part.pictures(crew, fold, should_stop) if report
+                    picture
+                    for part in (parts if report else [])
+                    for picture in part.pictures(crew, fold, should_stop)
                 ]
         finally:
             let_models_go()
@@ -389,9 +392,9 @@ class _Model:
     scores: tuple[str, ...]
 
 
-def _check_packages(report: bool) -> None:
-    """Say before the work what is missing for it."""
-    for name in ("monai", *(("jinja2", "matplotlib") if report else ())):
+def _check_packages() -> None:
+    """Say before the work what the report lacks."""
+    for name in ("jinja2", "matplotlib"):
         with extra("evaluate", "An evaluation"):
             if find_spec(name) is None:
                 raise ModuleNotFoundError(name=name)

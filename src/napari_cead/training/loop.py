@@ -30,7 +30,7 @@ from .spoiling import Spoiler
 from .store import SliceStore
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
+    from lightning_fabric import Fabric
 
 TICK = 1.0
 """Seconds between two looks at the loss: each makes the processor wait for the device."""
