@@ -1,5 +1,6 @@
 # make demo   set everything up, open napari with the sample patient and the default model
 # make test   set everything up, run the test suite
+# make test PATIENCE=3   the same on a busy machine: time-outs of windows are three times as long
 # make fuzz   spoil inputs for FUZZ_MINUTES (5) and say what broke; FUZZ=--seed 7 --targets png
 # TORCH_INDEX=https://download.pytorch.org/whl/cpu   install torch from another index (a CPU-only build)
 
@@ -8,6 +9,7 @@ VENV ?= .venv
 FUZZ_MINUTES ?= 5
 FUZZ ?=
 TORCH_INDEX ?=
+PATIENCE ?= 1
 SCREEN = -screen 0 1600x1000x24
 STAMP = $(VENV)/.installed
 BIN = $(VENV)/bin
@@ -27,6 +29,8 @@ demo: $(STAMP)
 		xvfb-run -a -s "$(SCREEN)" $(BIN)/napari-cead demo --screenshot demo.png; \
 	fi
 
+test: export NAPARI_CEAD_TEST_PATIENCE = $(PATIENCE)
+test: export PYTHONDONTWRITEBYTECODE = # compiled once: many tests start processes
 test: $(STAMP)
 	@sh tools/system_packages.sh
 	$(BIN)/ruff check .

@@ -14,8 +14,6 @@ Prints one line of JSON for each measurement:
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import shutil
 import tempfile
@@ -27,6 +25,7 @@ import nibabel as nib
 import numpy as np
 import psutil
 
+from harness import parser, say
 from napari_cead.detection.cohort import detect_cohort
 from napari_cead.patients.phantom import write_cohort
 from napari_cead.tasks import tasks
@@ -74,9 +73,9 @@ def stub(number: int) -> int:
     return number
 
 
-def say(what: str, **values: object) -> None:
+def report(what: str, **values: object) -> None:
     """Print one measurement."""
-    print(json.dumps({"benchmark": "cohort", "what": what, **values}), flush=True)
+    say(benchmark="cohort", what=what, **values)
 
 
 def detections(cohort: Path, counts: list[int], workers: list[int], model: str, folder: Path) -> list[dict]:
@@ -107,7 +106,7 @@ def detections(cohort: Path, counts: list[int], workers: list[int], model: str, 
                 "written_mb_per_patient": round(size / count, 2),
                 "same_masks": same,
             }
-            say("detect", **line)
+            report("detect", **line)
             found.append(line)
             shutil.rmtree(out)
     return found
@@ -125,7 +124,7 @@ def fits(found: list[dict]) -> dict[int, tuple[float, float]]:
         worst = max(
             abs(start + per_patient * line["patients"] - line["seconds"]) / line["seconds"] for line in own
         )
-        say(
+        report(
             "fit",
             workers=workers,
             start_s=round(start, 2),
@@ -144,7 +143,7 @@ def scheduler(count: int) -> float:
         before = this.memory_info().rss
         done = sum(1 for _ in crew.each(stub, range(count)))
         seconds = time.perf_counter() - began
-        say(
+        report(
             "scheduler",
             tasks=done,
             seconds=round(seconds, 1),
@@ -156,12 +155,12 @@ def scheduler(count: int) -> float:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--patients", type=int, default=12, help="most patients; 0: the scheduler alone")
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--model", default="ce-vae1")
-    parser.add_argument("--tasks", type=int, default=5000, help="tasks that do nothing; 0: none")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--patients", type=int, default=12, help="most patients; 0: the scheduler alone")
+    options.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    options.add_argument("--model", default="ce-vae1")
+    options.add_argument("--tasks", type=int, default=5000, help="tasks that do nothing; 0: none")
+    arguments = options.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     lines, overhead = {}, None
     if arguments.patients:
@@ -173,7 +172,7 @@ def main() -> None:
     if arguments.tasks:
         overhead = scheduler(arguments.tasks)
     for workers, (start, per_patient) in lines.items():
-        say(
+        report(
             "plan",
             patients=SCANS,
             workers=workers,

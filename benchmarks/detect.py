@@ -20,8 +20,6 @@ One JSON line per network.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import tempfile
 import time
@@ -33,6 +31,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from harness import parser, say
 from napari_cead import load_model, load_patient, resources
 from napari_cead.detection import Reconstruction, run
 from napari_cead.errors import CeadWarning
@@ -132,19 +131,17 @@ def measure(model: str, size: str, patient: Patient, repeats: int, folder: Path)
         "patient": patient.name,
         "threads": torch.get_num_threads(),
     }
-    print(json.dumps(line), flush=True)
+    say(**line)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--patient", type=Path, default=resources.sample_patient())
-    parser.add_argument("--models", nargs="+", default=["ce-vae1"], metavar="MODEL")
-    parser.add_argument("--sizes", nargs="+", default=["paper", "small"], choices=("paper", "small"))
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch, for both")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--patient", type=Path, default=resources.sample_patient())
+    options.add_argument("--models", nargs="+", default=["ce-vae1"], metavar="MODEL")
+    options.add_argument("--sizes", nargs="+", default=["paper", "small"], choices=("paper", "small"))
+    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch, for both")
+    arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore", CeadWarning)

@@ -22,8 +22,6 @@ Dice.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import re
 import statistics
@@ -39,6 +37,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QSlider, QStyle, QStyleOptionSlider
 
+from harness import parser, say
 from napari_cead import PostprocessParams, dice, load_patient, postprocess, resources
 from napari_cead.widgets.launch import wait_until
 
@@ -140,7 +139,7 @@ class Window:
 
 def report(what: str, **more: Any) -> None:
     values = {key: round(value, 4) if isinstance(value, float) else value for key, value in more.items()}
-    print(json.dumps({"what": what, **values}), flush=True)
+    say(what=what, **values)
 
 
 def move(window: Window, repeats: int) -> None:
@@ -266,15 +265,13 @@ def drags(window: Window, events: int, repeats: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--patient", type=Path, default=resources.sample_patient())
-    parser.add_argument("--model", help="default: the dock's")
-    parser.add_argument("--moves", type=int, default=15)
-    parser.add_argument("--events", type=int, default=80)
-    parser.add_argument("--repeats", type=int, default=3, help="drags; the best counts, all are listed")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--patient", type=Path, default=resources.sample_patient())
+    options.add_argument("--model", help="default: the dock's")
+    options.add_argument("--moves", type=int, default=15)
+    options.add_argument("--events", type=int, default=80)
+    options.add_argument("--repeats", type=int, default=3, help="drags; the best counts, all are listed")
+    arguments = options.parse_args()
     if sys.platform == "linux" and not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
         raise SystemExit("error: there is no display: run it under xvfb-run")
     window = Window(arguments.patient, arguments.model)

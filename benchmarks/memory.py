@@ -17,7 +17,6 @@ libraries and loads the model), ``scan_gib`` (the scan alone as float32). Not fo
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -27,7 +26,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
+from harness import SAMPLE, parser, say
+
 SHAPE = (512, 512, 400)
 BOUND_GIB = 6.0
 KINDS = ("float32", "int16")
@@ -64,7 +64,7 @@ def write_patient(folder: Path, kind: str, shape: tuple[int, int, int] = SHAPE) 
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for name in ("flair", "seg"):
-        source = nib.load(ROOT / "sample_data" / "Mets_001" / f"{name}.nii.gz")
+        source = nib.load(SAMPLE / f"{name}.nii.gz")
         data = enlarge(np.asarray(source.dataobj), shape)
         if name == "flair":
             data = data.astype(np.float32)
@@ -94,14 +94,12 @@ def peak(command: list[str], log: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default="ce-vae1")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--shape", nargs=3, type=int, default=SHAPE, metavar=("X", "Y", "Z"))
-    parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--model", default="ce-vae1")
+    options.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    options.add_argument("--shape", nargs=3, type=int, default=SHAPE, metavar=("X", "Y", "Z"))
+    options.add_argument("--write", type=Path, help=argparse.SUPPRESS)
+    arguments = options.parse_args()
     shape = (arguments.shape[0], arguments.shape[1], arguments.shape[2])
     if arguments.write is not None:
         write_patient(arguments.write, arguments.kinds[0], shape)
@@ -137,7 +135,7 @@ def main() -> None:
                     "seconds": round(seconds, 1),
                     "met": bool(used <= BOUND_GIB),
                 }
-                print(json.dumps(line), flush=True)
+                say(**line)
 
 
 if __name__ == "__main__":

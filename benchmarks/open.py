@@ -15,27 +15,18 @@ One JSON line per patient: seconds of the baseline, seconds of the package, ``sh
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import time
 import warnings
 from pathlib import Path
 
 import nibabel
 import numpy as np
 
+from harness import parser, patients, say, take_turns
 from napari_cead import load_patient
 from napari_cead.errors import CeadWarning
 
-ROOT = Path(__file__).resolve().parents[1]
 TARGET = 0.7
-
-
-def default_patients() -> list[Path]:
-    pack = Path(os.environ.get("NAPARI_CEAD_DATA", ROOT.parent / "shared" / "data"))
-    folders = [pack / "patient26", ROOT / "sample_data" / "Mets_001"]
-    return [folder for folder in folders if (folder / "flair.nii.gz").is_file()]
 
 
 def plain(files: list[Path]) -> list[np.ndarray]:
@@ -52,17 +43,10 @@ def measure(folder: Path, repeats: int) -> None:
     files = sorted(folder.glob("*.nii*"))
     if not files:
         raise SystemExit(f"error: {folder} holds no NIfTI files")
-    slow, fast = [], []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CeadWarning)
         load_patient(folder)  # the files are in the page cache from here on
-        for _ in range(repeats):
-            start = time.perf_counter()
-            volumes = plain(files)
-            slow.append(time.perf_counter() - start)
-            start = time.perf_counter()
-            patient = load_patient(folder)
-            fast.append(time.perf_counter() - start)
+        slow, fast, volumes, patient = take_turns(repeats, lambda: plain(files), lambda: load_patient(folder))
     by_file = {file: name for name, file in patient.files.items()}
     if sorted(by_file) != files:
         raise SystemExit(f"error: the two read different files of {folder}")
@@ -76,28 +60,25 @@ def measure(folder: Path, repeats: int) -> None:
             same = np.array_equal(patient.sequences[name], expected.astype(np.float32))
         if not same:
             raise SystemExit(f"error: the voxels of {file} differ")
-    line = {
-        "what": "opening a NIfTI patient",
-        "patient": folder.name,
-        "files": len(files),
-        "baseline_s": round(min(slow), 4),
-        "ours_s": round(min(fast), 4),
-        "share": round(min(fast) / min(slow), 3),
-        "within_targets": min(fast) <= TARGET * min(slow),
-        "cores": os.cpu_count(),
-        "same_voxels": True,
-    }
-    print(json.dumps(line), flush=True)
+    say(
+        what="opening a NIfTI patient",
+        patient=folder.name,
+        files=len(files),
+        baseline_s=round(slow, 4),
+        ours_s=round(fast, 4),
+        share=round(fast / slow, 3),
+        within_targets=fast <= TARGET * slow,
+        cores=os.cpu_count(),
+        same_voxels=True,
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("patients", nargs="*", type=Path, metavar="FOLDER")
-    parser.add_argument("--repeats", type=int, default=7)
-    arguments = parser.parse_args()
-    for folder in arguments.patients or default_patients():
+    options = parser(__doc__)
+    options.add_argument("patients", nargs="*", type=Path, metavar="FOLDER")
+    options.add_argument("--repeats", type=int, default=7)
+    arguments = options.parse_args()
+    for folder in arguments.patients or patients():
         measure(folder, arguments.repeats)
 
 

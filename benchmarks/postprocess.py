@@ -12,11 +12,7 @@ One JSON line per measurement: seconds of the baseline, seconds of the package, 
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +21,13 @@ import numpy as np
 from scipy import ndimage
 from skimage.morphology import disk
 
+from harness import parser, patients, say, take_turns
 from napari_cead.detection.params import PostprocessParams
 from napari_cead.detection.postprocessing import StagedPostprocessor, postprocess
 from napari_cead.metrics import dice, slice_dice
 
 SHAPE = (160, 256, 256)
 PIXEL_MM = 0.94
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def definition(pixels: np.ndarray, params: PostprocessParams, brain: np.ndarray) -> np.ndarray:
@@ -56,17 +52,6 @@ def definition(pixels: np.ndarray, params: PostprocessParams, brain: np.ndarray)
 def definition_of_volume(volume: np.ndarray, params: PostprocessParams, brain: np.ndarray) -> np.ndarray:
     return np.stack(
         [definition(pixels, params, inside) for pixels, inside in zip(volume, brain, strict=True)]
-    )
-
-
-def find_patient() -> Path:
-    pack = Path(os.environ.get("NAPARI_CEAD_DATA", ROOT.parent / "shared" / "data"))
-    folders = [pack / "patient26", *sorted((ROOT / "sample_data").glob("Mets_*"))]
-    for folder in folders:
-        if (folder / "flair.nii.gz").is_file():
-            return folder
-    raise SystemExit(
-        f"error: no patient with flair.nii.gz in {', '.join(map(str, folders))}; set NAPARI_CEAD_DATA"
     )
 
 
@@ -96,25 +81,6 @@ def residual_reference_and_brain(folder: Path) -> tuple[np.ndarray, np.ndarray, 
     return residual / residual.max(), on_grid(folder / "seg.nii.gz", order=0) > 0, brain
 
 
-def compare(
-    repeats: int,
-    baseline: Callable[[], Any],
-    ours: Callable[[], Any],
-    before: Callable[[], Any] | None = None,
-) -> tuple[float, float, Any, Any]:
-    """Return the best seconds of both and their last results; ``before`` prepares each of our runs, untimed."""
-    seconds: tuple[list[float], list[float]] = ([], [])
-    results: list[Any] = [None, None]
-    for _ in range(repeats):
-        for which, function in enumerate((baseline, ours)):
-            if which and before is not None:
-                before()
-            start = time.perf_counter()
-            results[which] = function()
-            seconds[which].append(time.perf_counter() - start)
-    return min(seconds[0]), min(seconds[1]), results[0], results[1]
-
-
 def report(what: str, baseline: float, ours: float, **more: Any) -> None:
     line = {
         "what": what,
@@ -122,16 +88,14 @@ def report(what: str, baseline: float, ours: float, **more: Any) -> None:
         "ours_s": round(ours, 6),
         "ratio": round(baseline / ours, 1),
     }
-    print(json.dumps({**line, **more}), flush=True)
+    say(**line, **more)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--repeats", type=int, default=5)
-    repeats = parser.parse_args().repeats
-    folder = find_patient()
+    options = parser(__doc__)
+    options.add_argument("--repeats", type=int, default=5)
+    repeats = options.parse_args().repeats
+    folder = patients()[0]
     residual, reference, brain = residual_reference_and_brain(folder)
     setting = {
         "patient": folder.name,
@@ -156,7 +120,7 @@ def main() -> None:
             mask = postprocess(residual, params, brain=brain)
             return mask, dice(mask, reference)
 
-        slow, fast, (expected, score), (mask, ours_score) = compare(repeats, baseline, ours)
+        slow, fast, (expected, score), (mask, ours_score) = take_turns(repeats, baseline, ours)
         check(expected, mask)
         if score != ours_score:
             raise SystemExit("error: Dice differs")
@@ -195,10 +159,10 @@ def main() -> None:
             mask = staged.slice(z, params)
             return mask, float(slice_dice(mask[None], reference[z][None])[0])
 
-        slow, fast, expected, mask = compare(repeats, whole, moved, before=lambda: staged.volume(start))
+        slow, fast, expected, mask = take_turns(repeats, whole, moved, before=lambda: staged.volume(start))
         check(expected, mask)
         report(f"slider moved, volume: {name}", slow, fast, **setting)
-        slow, fast, (expected, _), (mask, _) = compare(
+        slow, fast, (expected, _), (mask, _) = take_turns(
             10 * repeats, one, moved_one, before=lambda: staged.slice(z, start)
         )
         check(expected, mask)

@@ -10,7 +10,6 @@ apart.
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import resource
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cead.patients import Patient
+
+from harness import parser
 
 SCANS = {
     "long04, first visit": (
@@ -110,7 +111,7 @@ def in_head(
 
 
 def main() -> None:
-    options = argparse.ArgumentParser()
+    options = parser(__doc__)
     options.add_argument("--data", type=Path, required=True)
     options.add_argument("--out", type=Path, required=True)
     options.add_argument("--strippers", default="deepbet")

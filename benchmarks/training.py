@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import random
 import statistics
 import tempfile
@@ -44,6 +43,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
+from harness import SAMPLE, parser, say
 from napari_cead.devices import pick_device
 from napari_cead.models import MODEL_NAMES, build
 from napari_cead.models.outputs import Output
@@ -61,8 +61,6 @@ from napari_cead.training.presets import training_settings
 from napari_cead.training.store import StoredPatient, write_patient
 from napari_cead.training.store_index import HEALTHY, Split, StoreIndex, StoreSettings, write_index
 
-ROOT = Path(__file__).resolve().parents[1]
-SAMPLE = ROOT / "sample_data" / "Mets_001"
 PAPER_SLICES, PAPER_EPOCHS = 5450, 200
 VALIDATION = 8
 AGREEMENT = 1e-3
@@ -417,28 +415,26 @@ def compare(model: str, arguments: argparse.Namespace, folder: Path, slices: NDA
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
     }
-    print(json.dumps(line), flush=True)
+    say(**line)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--models", nargs="+", choices=MODEL_NAMES, metavar="MODEL")
-    parser.add_argument("--size", choices=("paper", "small"), help="default: paper on a GPU, else small")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument(
+    options = parser(__doc__)
+    options.add_argument("--models", nargs="+", choices=MODEL_NAMES, metavar="MODEL")
+    options.add_argument("--size", choices=("paper", "small"), help="default: paper on a GPU, else small")
+    options.add_argument("--device", default="auto")
+    options.add_argument(
         "--steps", type=int, help="updates per epoch; default: 85 on a GPU (the paper's), else 6"
     )
-    parser.add_argument("--repeats", type=int, default=5, help="epochs that count")
-    parser.add_argument("--batch-size", type=int, help="default: 64 for paper, 32 for small")
-    parser.add_argument(
+    options.add_argument("--repeats", type=int, default=5, help="epochs that count")
+    options.add_argument("--batch-size", type=int, help="default: 64 for paper, 32 for small")
+    options.add_argument(
         "--workers", type=int, nargs="+", default=[0, 2], help="of the plain loop's DataLoader"
     )
-    parser.add_argument("--threads", type=int, help="of PyTorch, for both")
-    parser.add_argument("--compile", action="store_true", help="compile the network (ours)")
-    parser.add_argument("--no-augmentation", action="store_true", help="as in the paper, for both")
-    arguments = parser.parse_args()
+    options.add_argument("--threads", type=int, help="of PyTorch, for both")
+    options.add_argument("--compile", action="store_true", help="compile the network (ours)")
+    options.add_argument("--no-augmentation", action="store_true", help="as in the paper, for both")
+    arguments = options.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     device = pick_device(arguments.device)

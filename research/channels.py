@@ -17,13 +17,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from protocol import CALIBRATING, HELD_BACK, SCALP_LEFT
 
 import napari_cead as cead
 from napari_cead.detection.pipeline import run
 from napari_cead.errors import CeadWarning
 from napari_cead.patients import Patient
 from napari_cead.slices import brain_mask, scale_intensity
+from protocol import CALIBRATING, HELD_BACK, SCALP_LEFT
+from real_data.scans import validation_names
 
 PARTS = ("strokes", "ms", "hyperintensities", "phantoms", "free", "healthy", "calm")
 
@@ -33,11 +34,6 @@ def scans(part: str, data: Path, work: Path) -> Iterator[Patient]:
     from napari_cead.patients.phantom import write_cohort
 
     if part in ("strokes", "test-strokes"):
-        import sys
-
-        sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-        from real_data.scans import validation_names
-
         files = sorted((data / "soop_axial" / "lesion" / "flair").glob("*.png"))
         wanted = set(validation_names([file.stem for file in files]))
         for file in files:

@@ -20,8 +20,9 @@ import cv2
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
-from protocol import HELD_BACK, SCALP_LEFT
 from scipy import ndimage
+
+from protocol import HELD_BACK, SCALP_LEFT
 
 LIMIT, DEEP_MM, AROUND_MM = 1.35, 8.0, 4.0
 

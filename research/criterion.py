@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fusing import SCORES, Scan, fused, tails
 from scipy import ndimage
 
+from fusing import SCORES, Scan, fused, tails
 from napari_cead.metrics import average_precision
 from napari_cead.metrics.froc import candidates, froc
 

@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from channels import scans
 from numpy.typing import NDArray
-from protocol import CALIBRATING
 from scipy import ndimage
 
 import napari_cead as cead
+from channels import scans
 from napari_cead.atomic import atomic_path, write_text
 from napari_cead.detection.choosing import settle
 from napari_cead.evaluation.baselines import BASELINES, Baseline, let_patient_go
@@ -29,8 +28,7 @@ from napari_cead.evaluation.cases import Case
 from napari_cead.evaluation.rules import search
 from napari_cead.metrics import average_precision, candidates, confusion, match_lesions, volume_ml
 from napari_cead.patients import Patient
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+from protocol import CALIBRATING
 from shifts import coil
 
 VERSION = 1

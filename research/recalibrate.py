@@ -2,7 +2,7 @@
 
     python research/recalibrate.py MODEL --store STORE --out FOLDER [--quantile 0.999]
 
-``STORE`` is the store of the training (``tools/bundle_ce_unet.py`` makes it); its validation slices are looked at.
+``STORE`` is the store of the training (``research/bundle_ce_unet.py`` makes it); its validation slices are looked at.
 """
 
 from __future__ import annotations

@@ -20,15 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from drawing import draw_sizes, draw_thresholds
 from measuring import GRID, PARTS, SETTINGS, Free, Model, Subject, free_subjects, load, measure
-from numpy.typing import NDArray
-from page import write_detail, write_page
-
 from napari_cead.atomic import write_text
 from napari_cead.errors import CeadWarning
 from napari_cead.metrics import Candidates
 from napari_cead.metrics.froc import froc
+from page import write_detail, write_page
 
 MODEL, EARLIER = "model", "earlier"
 ALLOWED = 1.0

@@ -1,27 +1,57 @@
+import json
+import os
 import subprocess
 import sys
 
 import pytest
 
 import napari_cead as cead
+from model_folders import save
+
+PACKAGE, TORCH, WINDOWS = "napari_cead", {"torch"}, {"napari", "qtpy", "PySide6", "magicgui"}
+
+STEPS = {
+    "import napari_cead": TORCH | WINDOWS | {"nibabel"},
+    "import napari_cead.metrics": TORCH | WINDOWS | {"nibabel"},
+    "import napari_cead.cli": TORCH | WINDOWS | {"nibabel"},
+    "import napari_cead.models; napari_cead.models.spec('ae')": TORCH,
+    "import napari_cead.zoo; assert 'mine' in [model.name for model in napari_cead.zoo.list_models()]": TORCH,
+    "from napari_cead.detection import available_scores, MAP_OPTIONS, ReconstructionCache": TORCH,
+    "import napari_cead.training.store, napari_cead.training.preparation": TORCH,
+    "import napari_cead.evaluation.html": {"matplotlib"},
+    "import napari_cead.patients, napari_cead.slices, napari_cead.training, napari_cead.exploring": WINDOWS,
+    "import torch, napari_cead.detection.pipeline, napari_cead.training.engine, napari_cead.exploring": WINDOWS,
+}
+"""What a program does, one after the other, and what is not loaded after it."""
 
 
-def loaded_after(code: str) -> set[str]:
-    script = f"{code}\nimport sys; print(' '.join(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    """The modules that are loaded after each of the steps."""
+    home = tmp_path_factory.mktemp("home")
+    save(home / "models" / "mine")
+    code = "import json, sys\nsteps = json.loads(sys.argv[1])\nfound = {}\n"
+    code += (
+        "for step in steps:\n    exec(step)\n    found[step] = list(sys.modules)\nprint(json.dumps(found))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(list(STEPS))],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"NAPARI_CEAD_HOME": str(home)},
+    )
+    assert done.returncode == 0, done.stderr
+    return {step: set(modules) for step, modules in json.loads(done.stdout).items()}
 
 
-@pytest.mark.parametrize("code", ["import napari_cead", "import napari_cead.cli"])
-def test_importing_needs_neither_torch_nor_napari(code):
-    modules = loaded_after(code)
-    assert not modules & {"torch", "napari", "qtpy", "nibabel"}
+@pytest.mark.parametrize("step", STEPS)
+def test_nothing_is_loaded_that_is_not_needed(loaded, step):
+    assert not loaded[step] & STEPS[step]
 
 
-def test_the_core_imports_neither_qt_nor_napari():
-    rooms = ["metrics", "patients", "slices", "models", "zoo", "detection", "training", "exploring"]
-    modules = loaded_after("; ".join(f"import napari_cead.{room}" for room in rooms))
-    assert not modules & {"napari", "qtpy", "PySide6", "magicgui"}
+def test_metrics_need_nothing_else_of_the_package(loaded):
+    ours = {name for name in loaded["import napari_cead.metrics"] if name.startswith(f"{PACKAGE}.")}
+    assert {name.split(".")[1] for name in ours} == {"metrics"}
 
 
 def test_the_public_names_are_there():

@@ -1,13 +1,9 @@
 import io
 import json
 import shutil
-import subprocess
-import sys
 from zipfile import ZipFile
 
-import numpy as np
 import pytest
-import torch
 
 from model_folders import network, save
 from napari_cead import resources, zoo
@@ -108,7 +104,6 @@ def test_export_and_install_by_zip_and_folder(call, tmp_path):
 
 def test_bad_calls_are_one_line(call, model_folder, tmp_path):
     (tmp_path / "thesis.zip").write_bytes(b"PK, but years of work")
-    (tmp_path / "thesis.onnx").write_bytes(b"years of work")
     (tmp_path / "file").touch()
     for arguments in (
         ["install", tmp_path / "nowhere"],
@@ -120,7 +115,6 @@ def test_bad_calls_are_one_line(call, model_folder, tmp_path):
         ["install", model_folder, "--name", "nul.1"],
         ["export", "nonsense", tmp_path / "o"],
         ["export", model_folder, tmp_path / "thesis.zip"],
-        ["export", model_folder, tmp_path / "o.zip", "--onnx"],
         ["export", model_folder, tmp_path / "file" / "o.zip"],
         ["export", model_folder, tmp_path / "file" / "o"],
         ["export", model_folder],
@@ -134,22 +128,12 @@ def test_bad_calls_are_one_line(call, model_folder, tmp_path):
     assert not zoo.models_folder().exists()
 
 
-def test_onnx_from_the_command_line_says_one_line(tmp_path):
-    runtime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    folder = save(tmp_path / "tiny")
-    (tmp_path / "out").mkdir()
-    done = subprocess.run(
-        [sys.executable, "-m", "napari_cead", "models", "export", folder, tmp_path / "out", "--onnx"],
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["tiny.onnx"]
-    session = runtime.InferenceSession(tmp_path / "out" / "tiny.onnx")
-    image = torch.rand(2, 1, 20, 20)
-    (found,) = session.run(["reconstruction"], {"image": image.numpy()})
-    np.testing.assert_allclose(found, zoo.load_model(folder, "cpu").reconstruct(image), atol=1e-5)
+@pytest.mark.parametrize("arguments", [["m.onnx"], ["out", "--onnx"], ["m.zip", "--onnx"]])
+def test_onnx_is_refused_with_the_way_to_it(call, model_folder, tmp_path, arguments):
+    status, out, err = call("export", model_folder, tmp_path / arguments[0], *arguments[1:])
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "docs/training.md" in err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_bundled_model_is_not_hidden_unasked(call, tmp_path):

@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -185,14 +182,6 @@ def test_models_without_a_posterior_have_no_kl_gradient(design):
             "use one of residual, positive-residual, squared, median-residual, smoothed-residual, "
             "residual-times-intensity, smoothed-times-intensity, residual-z, intensity"
         )
-
-
-def test_the_table_is_there_without_torch():
-    code = (
-        "import sys; from napari_cead.detection import available_scores, MAP_OPTIONS, ReconstructionCache;"
-        "sys.exit('torch' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_bright_and_changed_is_the_harmonic_mean_of_both_and_half_of_what_was_dark():

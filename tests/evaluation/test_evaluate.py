@@ -34,7 +34,7 @@ AVERAGES = ("dice_pooled", "dice_patient", "dice_lesion_slices", "dice_all_slice
 @pytest.fixture
 def run_once(cohort, split, model, tmp_path):
     def go(models=None, out="out", **more):
-        options = {"split": split, "device": "cpu", "resamples": 50} | more
+        options = {"split": split, "device": "cpu", "resamples": 50, "report": False} | more
         return evaluate(cohort, [model] if models is None else models, tmp_path / out, **options)
 
     return go
@@ -138,7 +138,7 @@ def check_bound(evaluation):
 
 def test_the_oracle_is_a_bound_on_every_row(whole, denoiser_folder, vae, run_once):
     check_bound(whole[0])
-    check_bound(run_once([denoiser_folder, vae], scores=SCORED, out="more", report=False))
+    check_bound(run_once([denoiser_folder, vae], scores=SCORED, out="more"))
 
 
 SCORED = ("residual", "positive-residual", "squared", "combined", "intensity")
@@ -614,6 +614,7 @@ def test_every_fold_has_the_settings_that_the_others_chose(untouched, model, in_
         split=tmp_path / "split.json",
         device="cpu",
         scores=("residual",),
+        report=False,
     )
     for name, score in (("mine", "residual"), ("flair-threshold", "intensity")):
         expected = row(alone, name, score, "healthy-quantile").params
@@ -627,7 +628,7 @@ def test_a_lesion_mask_never_chooses_for_its_own_fold(cohort, model, in_folds, t
         mask = np.zeros(flair.shape, np.uint8)
         mask[20:24, 20:24, 2:5] = 1
         write_nifti(cohort / name / "seg.nii.gz", mask, flair.affine)
-    options = {"device": "cpu", "resamples": 50, "scores": ("residual",), "folds": 3}
+    options = {"device": "cpu", "resamples": 50, "scores": ("residual",), "folds": 3, "report": False}
     after = evaluate(cohort, [model], tmp_path / "out", **options)
     assert after.folds == before.folds
     old, new = (row(found, "flair-threshold", "intensity", "validation") for found in (before, after))
@@ -671,7 +672,7 @@ def test_folds_go_on_where_they_were_interrupted(untouched, model, in_folds, tmp
         return measured(subject, member, *rest, **more)
 
     monkeypatch.setattr(work, "measure", measure)
-    options = {"device": "cpu", "resamples": 50, "scores": ("residual",), "folds": 3}
+    options = {"device": "cpu", "resamples": 50, "scores": ("residual",), "folds": 3, "report": False}
     with pytest.raises(Cancelled):
         evaluate(untouched, [model], tmp_path / "out", should_stop=lambda: len(looked) >= 6, **options)
     evaluate(untouched, [model], tmp_path / "out", workers=1, **options)

@@ -14,13 +14,17 @@ if sys.platform == "linux" and not any(os.environ.get(name) for name in ("DISPLA
     collect_ignore_glob = ["test_*.py"]
 
 
+PATIENCE = float(os.environ.get("NAPARI_CEAD_TEST_PATIENCE", "1"))
+"""How many times as long as usual to wait before giving up: more than 1 on a machine that does much else."""
+
+
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch):
     """Wait longer than pytest-qt's five seconds before giving up: machines that run tests are often busy."""
     wait = QtBot.waitUntil
 
     def patient_wait(self, callback, *, timeout=20_000):
-        return wait(self, callback, timeout=timeout)
+        return wait(self, callback, timeout=round(PATIENCE * timeout))
 
     monkeypatch.setattr(QtBot, "waitUntil", patient_wait)
 

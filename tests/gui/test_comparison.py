@@ -242,11 +242,11 @@ def test_ticks_say_what_is_shown(side, qtbot):
     assert side.viewer.scene.camera.zoom == pytest.approx(zoom)
     click_tick(qtbot, side.comparison.view, 0)
     settle(qtbot, side)
-    assert not side.comparison.side_by_side.isChecked()
-    assert not side.viewer.canvas.grid.enabled
+    qtbot.waitUntil(lambda: not side.comparison.side_by_side.isChecked())
+    qtbot.waitUntil(lambda: not side.viewer.canvas.grid.enabled)
     assert not side.comparison.side_by_side.isEnabled()
     click_tick(qtbot, side.comparison.view, 0)
-    assert side.comparison.side_by_side.isEnabled()
+    qtbot.waitUntil(side.comparison.side_by_side.isEnabled)
 
 
 @pytest.mark.slow

@@ -1,6 +1,4 @@
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -91,13 +89,3 @@ def test_volume_in_millilitres():
     assert volume_ml(mask, (3.0, 0.5, 0.5)) == pytest.approx(125 * 0.75 / 1000)
     with pytest.raises(ValueError, match="spacings"):
         volume_ml(mask, (1.0, 1.0))
-
-
-def test_metrics_need_nothing_else_of_the_package():
-    code = (
-        "import sys, napari_cead.metrics\n"
-        "print([name for name in sys.modules if name.startswith('napari_cead.')"
-        " and not name.startswith('napari_cead.metrics')], 'torch' in sys.modules)"
-    )
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert printed.strip() == "[] False"

@@ -1,6 +1,4 @@
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -32,7 +30,7 @@ def test_equals_the_definition(shape, spacing, seed):
     rng = np.random.default_rng(seed)
     mask, reference = (ndimage.uniform_filter(rng.random(shape), 3) > level for level in (0.58, 0.6))
     assert mask.any() and reference.any()
-    assert hd95(mask, reference, spacing) == pytest.approx(by_definition(mask, reference, spacing), rel=1e-5)
+    assert hd95(mask, reference, spacing) == pytest.approx(by_definition(mask, reference, spacing), rel=1e-12)
 
 
 def test_boxes_that_are_shifted():
@@ -59,7 +57,7 @@ def test_a_mask_at_the_border_of_the_array_has_a_surface_there():
     mask = np.zeros_like(reference)
     mask[1:-1, 1:-1, 1:-1] = 1
     spacing = (2.0, 1.0, 1.0)
-    assert hd95(mask, reference, spacing) == pytest.approx(by_definition(mask, reference, spacing), rel=1e-6)
+    assert hd95(mask, reference, spacing) == pytest.approx(by_definition(mask, reference, spacing), rel=1e-12)
 
 
 def test_a_single_slice_is_measured_in_the_plane():
@@ -87,15 +85,3 @@ def test_nonsense_is_refused():
         hd95(np.ones((2, 3, 3)), np.ones((2, 3, 3)), (1, 1))
     with pytest.raises(ValueError, match="dimensions"):
         hd95(np.ones(3), np.ones(3), (1,))
-
-
-def test_monai_is_loaded_when_a_distance_is_asked_for_and_not_before():
-    code = "import napari_cead.metrics, sys; print({'monai', 'torch'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
-
-
-def test_without_monai_it_is_an_import_error(monkeypatch):
-    monkeypatch.setitem(sys.modules, "monai.metrics.hausdorff_distance", None)
-    with pytest.raises(ImportError, match="monai"):
-        hd95(np.ones((2, 3, 3)), np.ones((2, 3, 3)), (1, 1, 1))

@@ -2,14 +2,15 @@
 
 import pytest
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 
 from napari_cead.training import Hardware, RunFolder, train
 from napari_cead.training.loop import Job
 from small_stores import AE, CE_VQ, settings, weights, weights_of_all_ranks
 
+pytestmark = pytest.mark.slow  # each starts processes and trains in them
 
-@pytest.mark.slow  # what two processes do together is in the test that compares them with one
+
 def test_both_processes_end_with_equal_weights(small_store, tmp_path):
     wanted = settings(CE_VQ, codebook_decay=0.9, reset_dead_codes=True, epochs=2)
     run = RunFolder(tmp_path / "run")
@@ -33,7 +34,6 @@ def test_two_processes_do_what_one_does(small_store, tmp_path):
             assert abs(first[key] - second[key]) < 1e-3 * first[key]
 
 
-@pytest.mark.slow
 def test_two_processes_resume(small_store, tmp_path):
     pair = Hardware(device="cpu", devices=2)
     whole = train(settings(epochs=2), small_store, tmp_path / "whole", hardware=pair)

@@ -98,24 +98,6 @@ def test_nothing_of_a_real_run_gets_out_unasked(fine_tuned, place, tmp_path):
     assert zoo.withheld(exported) == ()
 
 
-def test_an_onnx_file_holds_none_of_it(fine_tuned, place, tmp_path):
-    for package in ("onnx", "onnxruntime", "onnxscript"):
-        pytest.importorskip(package)
-    import onnx
-
-    content = zoo.export_model("result", tmp_path / "m.onnx", private=False).read_bytes()
-    for secret in secrets(place):
-        assert secret.encode() not in content, secret
-    model = onnx.load_model_from_string(content)
-    assert {prop.key for prop in model.metadata_props} == {
-        "model",
-        "sha256",
-        "sequence",
-        "spacing",
-        "intensity",
-    }
-
-
 def test_all_of_it_gets_out_if_asked_for(fine_tuned, tmp_path):
     folder = zoo.export_model("result", tmp_path / "out", private=False)
     assert zoo.check_model(folder) == zoo.load_card(fine_tuned)

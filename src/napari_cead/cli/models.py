@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ParameterError, printable
+from ..errors import printable
 from .console import confirm, help_without_verb, print_json, progress
 from .options import Device, Yes
 
@@ -82,13 +82,8 @@ def models_install(
 @models_app.command("export")
 def models_export(
     model: Annotated[str, typer.Argument(help="Name or folder of the model.")],
-    target: Annotated[
-        Path, typer.Argument(help="Folder to write; a name ending in .zip or .onnx makes such a file.")
-    ],
-    onnx: Annotated[
-        bool,
-        typer.Option("--onnx", help="Write an ONNX file: in TARGET if it is a folder, else TARGET.onnx."),
-    ] = False,
+    target: Annotated[Path, typer.Argument(help="Folder to write; a name ending in .zip makes a zip file.")],
+    onnx: Annotated[bool, typer.Option("--onnx", hidden=True)] = False,
     with_names: Annotated[
         bool,
         typer.Option(
@@ -97,17 +92,16 @@ def models_export(
         ),
     ] = False,
 ) -> None:
-    """Check a model and write it to a folder, a zip file or an ONNX file."""
+    """Check a model and write it to a folder or a zip file."""
     from ..zoo import export_model, find_model, load_card
 
     card = load_card(find_model(model))
-    written = export_model(model, _onnx_file(target, card.name) if onnx else target, private=not with_names)
-    side = card.spec.image_size
-    uses = {
-        ".zip": f"install it elsewhere with: napari-cead models install {written.name}",
-        ".onnx": f"it maps image (N, 1, {side}, {side}) float32 to reconstruction of that shape",
-    }
-    use = f"use it with: --model {written}" if written.is_dir() else uses[written.suffix.lower()]
+    # What --onnx once wrote is refused where it was: as a target of that name.
+    written = export_model(model, target.with_suffix(".onnx") if onnx else target, private=not with_names)
+    if written.is_dir():
+        use = f"use it with: --model {written}"
+    else:
+        use = f"install it elsewhere with: napari-cead models install {written.name}"
     typer.echo(f"{card.name}: exported to {written}; {use}")
 
 
@@ -169,22 +163,6 @@ def models_compare(
         return
     for line in described(found):
         typer.echo(printable(line))
-
-
-def _onnx_file(target: Path, name: str) -> Path:
-    """Return the ONNX file of ``TARGET --onnx``.
-
-    Raises:
-        ParameterError: If the target is a zip file.
-    """
-    if target.is_dir():
-        return target / f"{name}.onnx"
-    if target.suffix.lower() == ".zip":
-        raise ParameterError(
-            f"{target} cannot be a zip and an ONNX file",
-            mend="let its name end in .onnx, or leave out --onnx",
-        )
-    return target if target.suffix.lower() == ".onnx" else target.with_name(f"{target.name}.onnx")
 
 
 def _describe(card: ModelCard, folder: Path) -> Iterator[str]:

@@ -119,7 +119,8 @@ def evaluate(
     """
     rules = RULES.names if rules is None else rules
     _check(scores, rules, quantile)
-    _check_packages(report)
+    if report:
+        _check_packages()
     chosen, notes = _models(models, scores)
     where = str(pick_device(device))
     wanted = (sequence,) if sequence is None or isinstance(sequence, str) else tuple(dict.fromkeys(sequence))
@@ -154,7 +155,9 @@ def evaluate(
                     if not part.outcomes[BASELINE].nothing:
                         raise _nobody(part.cohort, Path(cohort))
                 pictures = [
-                    picture for part in parts for picture in part.pictures(crew, fold, should_stop) if report
+                    picture
+                    for part in (parts if report else [])
+                    for picture in part.pictures(crew, fold, should_stop)
                 ]
         finally:
             let_models_go()
@@ -394,9 +397,9 @@ class _Model:
     scores: tuple[str, ...]
 
 
-def _check_packages(report: bool) -> None:
-    """Report missing packages before the work starts."""
-    for name in ("monai", *(("jinja2", "matplotlib") if report else ())):
+def _check_packages() -> None:
+    """Say before the work what the report lacks."""
+    for name in ("jinja2", "matplotlib"):
         with extra("evaluate", "An evaluation"):
             if find_spec(name) is None:
                 raise ModuleNotFoundError(name=name)

@@ -211,7 +211,7 @@ def figures_of(
         mask: Detected mask (Z, Y, X).
         reference: Lesion mask (Z, Y, X).
         spacing: Size of a voxel (z, y, x) in mm.
-        distances: Whether to measure HD95, which needs MONAI.
+        distances: Whether to measure HD95.
     """
     match = match_lesions(mask, reference, spacing)
     return PatientFigures(

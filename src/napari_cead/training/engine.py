@@ -44,7 +44,7 @@ from .settings import Hardware, TrainingSettings
 from .store import SliceStore
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -312,10 +312,9 @@ def _fabric(settings: TrainingSettings, hardware: Hardware) -> Fabric:
     Raises:
         ParameterError: If there are no such devices.
     """
-    from lightning.fabric import Fabric
+    from lightning_fabric import Fabric
 
-    for name in ("lightning.fabric", "lightning.pytorch"):  # the events hold this information
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it set up is in the events
     device = pick_device(hardware.device)
     if hardware.devices < 1 or hardware.num_nodes < 1:
         raise ParameterError("the numbers of devices and machines start at 1", mend="give 1 or more")

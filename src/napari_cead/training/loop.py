@@ -28,7 +28,7 @@ from .spoiling import Spoiler
 from .store import SliceStore
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
+    from lightning_fabric import Fabric
 
 TICK = 1.0
 """Seconds between two reads of the loss: each makes the CPU wait for the device."""

@@ -26,7 +26,7 @@ from ..zoo.privacy import withheld
 from .failures import show_failure
 from .jobs import Job
 
-FORMATS = "Model archive (*.zip);;ONNX network (*.onnx);;Model folder (*)"
+FORMATS = "Model archive (*.zip);;Model folder (*)"
 
 
 class FinishedModel(QGroupBox):

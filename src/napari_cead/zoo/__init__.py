@@ -22,7 +22,6 @@ from .finding import (
 )
 from .installing import check_name, export_model, install_model
 from .managing import LONGEST_NOTES, Managed, note_model, remove_model, rename_model
-from .onnx import export_onnx
 from .privacy import private_card, withheld
 from .storage import Detector, check_model, save_model
 
@@ -42,7 +41,6 @@ __all__ = [
     "check_name",
     "damaged_models",
     "export_model",
-    "export_onnx",
     "find_model",
     "find_models",
     "install_model",

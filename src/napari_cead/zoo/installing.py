@@ -9,7 +9,6 @@ from ..errors import OutputError, ParameterError
 from .archive import is_archive, open_archive, write_archive
 from .card import ModelCard, load_card, warn_of_remarks
 from .finding import bundled_names, find_model, models_folder
-from .onnx import export_onnx, is_onnx
 from .privacy import private_card
 from .storage import copy_model, replacing_folder
 
@@ -56,27 +55,31 @@ def install_model(source: str | Path, name: str | None = None, *, replace: bool 
 def export_model(name_or_folder: str | Path, target: str | Path, *, private: bool = True) -> Path:
     """Write a model to a folder or file of the user's, after checking it.
 
-    Nothing that is written names a patient, a file or a machine, unless you ask for it: see
-    :func:`~napari_cead.zoo.privacy.private_card`. An ONNX file holds little of the card, and none of that.
+    Nothing that is written names a patient, a file or a machine, unless that is asked for: see
+    :func:`~napari_cead.zoo.privacy.private_card`.
 
     Args:
         name_or_folder: The model.
-        target: Where to write it: a zip file if its name ends in ``.zip``, an ONNX file if it ends in ``.onnx`` (see
-            :func:`export_onnx`), or else a folder; an existing model there is replaced.
-        private: Whether to leave out the user's notes, the names of earlier models, and any details of people,
-            places and machines in the training summary.
+        target: Where to put it: a zip file if its name ends in ``.zip``, or else a folder; an existing model there is
+            replaced.
+        private: Whether to leave out the user's notes, the names of earlier models, and what the training summary
+            may tell of people, places and machines.
 
     Returns:
         The folder or file.
 
     Raises:
         ModelError: If there is no such model, or it is damaged.
-        MissingExtraError: If an ONNX file is requested and the extra ``onnx`` is not installed.
-        OutputError: If the target cannot be written, or is anything but a model.
+        OutputError: If the target cannot be written, or is something other than a model.
+        ParameterError: If the target is called like an ONNX file.
     """
     path = Path(target).expanduser()
-    if is_onnx(path):
-        return export_onnx(name_or_folder, path)
+    if path.suffix.lower() == ".onnx":
+        raise ParameterError(
+            "a model is exported as a folder or a zip file, not as ONNX",
+            file=path,
+            mend="docs/training.md, Sharing models, has ten lines of Python that write an ONNX file",
+        )
     folder = find_model(name_or_folder)
     change = _told_private_card if private else None
     if is_archive(path):

@@ -1,0 +1,1 @@
+"""The parts of the benchmark on real scans; ``research/real.py`` is the command."""
