@@ -167,6 +167,11 @@ class Registry(Generic[Thing]):
         self.__dict__.pop("_others", None)
 
 
+def registries() -> tuple[Registry[Any], ...]:
+    """Return the registries of all kinds whose modules have been imported."""
+    return tuple(_REGISTRIES)
+
+
 def refresh_all() -> None:
     """Let every registry look for other packages again."""
     for registry in _REGISTRIES:

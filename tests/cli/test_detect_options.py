@@ -1,5 +1,6 @@
 import hashlib
 import json
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 import model_folders
 import napari_cead as cead
 from napari_cead.detection import SCORES, MapOptions
+from napari_cead.zoo import DEFAULT_MODEL
 
 
 @pytest.fixture
@@ -202,3 +204,11 @@ def test_all_that_the_model_suggests_is_taken_if_asked_for(call, patient_folder,
         "detect", patient_folder, "--model", vae_folder, "--out", tmp_path, "--settings", "best"
     )
     assert status == 2 and "'best' is not one of" in err
+
+
+def test_without_a_model_the_default_one_is_taken(call, tmp_path):
+    patient = Path(__file__).resolve().parents[2] / "sample_data" / "Mets_001"
+    status, _, err = call("detect", patient, "--out", tmp_path / "out", "--device", "cpu")
+    assert status == 0, err
+    described = json.loads((tmp_path / "out" / "detection.json").read_text(encoding="utf-8"))
+    assert described["model"] == DEFAULT_MODEL

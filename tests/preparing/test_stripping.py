@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint
 import numpy as np
 import pytest
 
+from napari_cead import plugins
 from napari_cead.errors import (
     Cancelled,
     GeometryError,
@@ -44,17 +45,22 @@ class Plugged:
 @pytest.fixture
 def plugged(monkeypatch):
     def entry_points(group):
-        assert group == "napari_cead.strippers"
+        if group != "napari_cead.strippers":
+            return ()
         return (
             EntryPoint("plugged", f"{__name__}:Plugged", group),
             EntryPoint("broken", "no_such_module:x", group),
             EntryPoint("wrong", "pathlib:Path", group),
         )
 
-    monkeypatch.setattr(registry, "entry_points", entry_points)
+    monkeypatch.setattr(plugins, "entry_points", entry_points)
+    registry.STRIPPERS.refresh()
     import sys
 
     monkeypatch.setitem(sys.modules, __name__, sys.modules[Plugged.__module__])
+    yield
+    monkeypatch.undo()
+    registry.STRIPPERS.refresh()
 
 
 def test_a_command_finds_the_brain_once_and_the_cache_after_that(patient, finder, stripped):
@@ -142,7 +148,7 @@ def test_another_package_brings_a_stripper(plugged, patient):
     assert found.stripper == "plugged"
     with pytest.raises(ParameterError, match="cannot be loaded"):
         find_stripper("broken")
-    with pytest.raises(ParameterError, match="no skull stripper"):
+    with pytest.raises(ParameterError, match="has no title"):
         find_stripper("wrong")
 
 

@@ -21,6 +21,7 @@ from .explore import demo, open_
 from .late_help import LateHelp
 from .models import models_app
 from .phantom import phantom
+from .plugins import plugins
 from .prepare import prepare
 from .runs import runs_app
 from .train import train
@@ -41,7 +42,7 @@ OWN: dict[Any, type[TyperCommand]] = {train: LateHelp, detect: DetectCommand}
 
 app.add_typer(models_app, name="models")
 app.add_typer(runs_app, name="runs")
-for verb in (demo, open_, phantom, check, prepare, train, detect, evaluate):
+for verb in (demo, open_, phantom, check, prepare, train, detect, evaluate, plugins):
     app.command(verb.__name__.rstrip("_"), cls=OWN.get(verb))(verb)
 
 

@@ -51,8 +51,10 @@ def detect(
             help="A patient (folder, scan, DICOM folder or FOLDER#SERIES, zip), or a folder of patients."
         ),
     ],
-    model: Annotated[str, typer.Option(help="Name or folder of the model.")],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    model: Annotated[
+        str | None, typer.Option(help="Name or folder of the model (default: that of a new dock).")
+    ] = None,
     sequence: Annotated[str, typer.Option(help="Sequence to use.")] = "flair",
     mask: Annotated[Path | None, typer.Option(help="Lesion mask to compare with.")] = None,
     strip: Strip = "auto",
@@ -99,6 +101,7 @@ def detect(
     from ..detection import MapOptions, PostprocessParams
     from ..patients import find_patients, is_patient
     from ..patients.places import is_zip
+    from ..zoo import DEFAULT_MODEL
 
     several = (patient.is_dir() or is_zip(patient)) and not is_patient(patient)
     with progress("looking for patients"):
@@ -117,7 +120,7 @@ def detect(
     if several and dicom:
         raise ParameterError("--dicom goes with one patient", mend="name the patient's folder")
     one = _Detect(
-        model,
+        model or DEFAULT_MODEL,
         settings.value,
         score,
         given_settings(context, PostprocessParams),

@@ -2,11 +2,12 @@
 
 from ..detection.choosing import Suggested
 from ..detection.corrections import Corrections
+from ..zoo import DEFAULT_MODEL
 from .analysis import Analysis, Key
 from .curves import DiceCurve, MapHistogram, Mark
 from .figures import Figures
 from .lesions import LesionTable
-from .session import DEFAULT_MODEL, Session
+from .session import Session
 from .streaming import Streaming
 
 __all__ = [

@@ -23,6 +23,7 @@ from ..detection.scores import looks_through, score_of
 from ..errors import Cancelled, NotReadyError
 from ..patients import Patient, load_patient
 from ..preparing import GIVEN, N4, NEVER, RAW, RIGID, SAME, Preparation, prepare_patient
+from ..zoo import DEFAULT_MODEL
 from .analysis import Analysis, Key
 from .history import History
 from .loaded import LoadedModel
@@ -30,8 +31,6 @@ from .opened import Opened, Settings, carried_over
 from .session_settings import SessionSettings, Stop
 from .settings_file import check_same_patient, export_analysis, load_brain, load_corrections, read_settings
 from .streaming import Streaming
-
-DEFAULT_MODEL = "ce-unet"
 
 MOST_ANALYSES = 12
 """Analyses kept per patient; each takes some 100 MB. Beyond that, the least recently used one is dropped."""

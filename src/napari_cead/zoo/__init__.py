@@ -12,6 +12,7 @@ from .card import (
     load_card,
 )
 from .finding import (
+    DEFAULT_MODEL,
     ModelInfo,
     damaged_models,
     find_model,
@@ -27,6 +28,7 @@ from .storage import Detector, check_model, save_model
 
 __all__ = [
     "CARD_FILE",
+    "DEFAULT_MODEL",
     "LONGEST_NOTES",
     "SCHEMA_VERSION",
     "WEIGHTS_FILE",

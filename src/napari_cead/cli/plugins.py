@@ -1,0 +1,36 @@
+"""The verb that lists what can be chosen from, and what other packages add."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .console import print_json
+
+
+def plugins(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List networks, corruptions, scores, steps, rules, formats and strippers, and what other packages add."""
+    from .. import detection, models, patients, preparing, training  # noqa: F401  # each registers its kinds
+    from ..detection import rules, scores, steps  # noqa: F401
+    from ..models import networks  # noqa: F401
+    from ..patients import formats  # noqa: F401
+    from ..plugins import registries
+    from ..preparing import strippers  # noqa: F401
+    from ..training import corruptions  # noqa: F401
+
+    found = registries()
+    if json:
+        print_json(
+            {
+                "schema_version": 1,
+                "kinds": {each.kind: list(each.names) for each in found},
+                "packages": [vars(origin) for each in found for origin in each.origins],
+            }
+        )
+        return
+    for each in found:
+        typer.echo(f"{each.kind:<12}{', '.join(each.names)}")
+        for origin in each.origins:
+            state = "" if origin.reason is None else f" cannot be used: {origin.reason}"
+            typer.echo(f"{'':<12}{origin.name}, of {origin.package}{state}")
