@@ -37,6 +37,7 @@ MOST_ANALYSES = 12
 """Analyses of one patient that are kept; each takes some 100 MB. Then the one unused for longest goes."""
 
 Progress = Callable[[int, int], None]
+OnStage = Callable[[str], None]
 
 
 class Session(SessionSettings):
@@ -65,7 +66,7 @@ class Session(SessionSettings):
         """Make a patient in memory the current one. The analyses of the old one become void."""
         with self._lock:
             self._patient = patient
-            self._opened, self._current, self._streaming = {}, None, None
+            self._opened, self._current, self._streaming, self._waiting = {}, None, None, None
         self.patient_changed.emit(patient)
         self.analysis_changed.emit(None)
         self.analyses_changed.emit(())
@@ -176,6 +177,7 @@ class Session(SessionSettings):
         device: str = "auto",
         batch_size: int = GROUP,
         first: int | None = None,
+        on_stage: OnStage | None = None,
         on_progress: Progress | None = None,
         should_stop: Stop | None = None,
     ) -> Analysis:
@@ -192,6 +194,7 @@ class Session(SessionSettings):
             device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
             batch_size: Slices at a time.
             first: Slice to start with, the one on screen for instance; then outwards.
+            on_stage: Called with what begins, a few words each time: loading the model, preparing the slices….
             on_progress: Called with (slices done, slices in all).
             should_stop: Asked between groups of slices.
 
@@ -203,13 +206,15 @@ class Session(SessionSettings):
         patient = self._patient
         if patient is None:
             raise NotReadyError("there is no patient yet", mend="open a patient first")
+        tell = on_stage or _nobody
+        tell("Loading the model")
         detector = self._loaded.get(model, device)
         settled = settle(detector.card, params, score)
         score = settled.score
         suggestions = suggestions_for(detector.card, score)
         with self._lock:
             before = self._current
-            corrections = None if self.analysis is None else self.analysis.corrections
+            corrections = self._waiting if self.analysis is None else self.analysis.corrections
             self._current = None
             self._params = settled.params
             self._options = options or self._options
@@ -218,13 +223,14 @@ class Session(SessionSettings):
         self.analysis_changed.emit(None)
 
         def arrived(made: Reconstruction, indices: NDArray[np.int64]) -> None:
-            streaming.take(made, indices)
+            streaming.take(made, indices, self._params)
             with self._lock:
                 if not self._is_current(patient):
                     return
                 self._streaming = streaming
             self.slices_arrived.emit(streaming, indices)
 
+        tell("Preparing the slices")
         try:
             made = run(
                 patient,
@@ -241,6 +247,7 @@ class Session(SessionSettings):
             )
             if should_stop is not None and should_stop():  # asked during the last group
                 raise Cancelled
+            tell("Making the mask")
             opened = Opened.of(
                 made,
                 score,
@@ -351,6 +358,7 @@ class Session(SessionSettings):
                         reconstruction=made if made.patient is patient else replace(made, patient=patient),
                         corrections=analysis.corrections if now is None else now.analysis.corrections,
                     )
+                    self._waiting = None
                     if key in self._opened:
                         past = self._opened.pop(key).history
                         past.record(opened.history.now)
@@ -376,11 +384,15 @@ class Session(SessionSettings):
 
     # -- results -------------------------------------------------------------------------------------------
 
-    def export(self, folder: str | Path) -> Mapping[str, Any]:
+    def export(self, folder: str | Path, *, prefix: str = "") -> Mapping[str, Any]:
         """Write mask, anomaly map and reconstruction (NIfTI, source grid) and ``settings.json``.
 
         With corrections, ``mask`` is the corrected one; ``mask_automatic`` and ``corrections`` (1 painted
         in, 2 erased) stand beside it. ``settings.json`` names the command that gives the same mask.
+
+        Args:
+            folder: Output folder, made if it does not exist.
+            prefix: What the names of all files begin with; the dock takes patient and model.
 
         Returns:
             What ``settings.json`` holds.
@@ -392,7 +404,11 @@ class Session(SessionSettings):
         if analysis is None:
             raise NotReadyError("there is nothing to export yet", mend="run a model first")
         return export_analysis(
-            analysis.detection(), folder, corrections=analysis.corrections, automatic=analysis.automatic
+            analysis.detection(),
+            folder,
+            corrections=analysis.corrections,
+            automatic=analysis.automatic,
+            prefix=prefix,
         )
 
     def restore(
@@ -400,6 +416,7 @@ class Session(SessionSettings):
         path: str | Path,
         *,
         device: str = "auto",
+        on_stage: OnStage | None = None,
         on_progress: Progress | None = None,
         should_stop: Stop | None = None,
     ) -> tuple[str, ...]:
@@ -408,6 +425,7 @@ class Session(SessionSettings):
         Args:
             path: ``settings.json``, ``detection.json``, or the folder that holds it.
             device: Where to run the model, if it has to be run.
+            on_stage: As for `detect`.
             on_progress: Called with (slices done, slices in all).
             should_stop: Asked between groups of slices.
 
@@ -436,6 +454,7 @@ class Session(SessionSettings):
             options=settings.options,
             device=device,
             batch_size=settings.batch_size,
+            on_stage=on_stage,
             on_progress=on_progress,
             should_stop=should_stop,
         )
@@ -443,3 +462,7 @@ class Session(SessionSettings):
         if analysis.reconstruction.sha256 != settings.sha256:
             notes = [*notes, f"{settings.model} has other weights than when the settings were saved"]
         return tuple(notes)
+
+
+def _nobody(stage: str) -> None:
+    """Tell nobody."""
