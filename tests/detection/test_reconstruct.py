@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from model_folders import network
+from model_folders import network, two_heads
 from napari_cead.detection import ReconstructionCache
 from napari_cead.detection.reconstruct import GROUP, groups, is_out_of_memory, reconstruct
 from napari_cead.detection.scores import GRADIENT
@@ -37,6 +37,33 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def detector(folder):
     return load_model(folder, "cpu")
+
+
+def test_a_denoiser_tells_and_can_be_stopped_every_few_slices(tmp_path):
+    volume, _ = make_brain((50, 36, 34))
+    patient = Patient.from_arrays({"flair": volume}, spacing=(1.0, 0.94, 0.94))
+    wide = slice_stack(patient, size=64)
+    total = len(wide.occupied)
+    model, told, arrived = load_model(str(two_heads(tmp_path / "two")), "cpu"), [], []
+    passes = reconstruct(
+        wide,
+        model,
+        on_progress=lambda done, of: told.append((done, of)),
+        on_group=lambda _, indices: arrived.append(len(indices)),
+    )
+    assert told[:3] == [(8, total), (16, total), (24, total)]
+    assert told[-1] == (total, total)
+    assert arrived[0] == GROUP
+    batch = torch.from_numpy(wide.images[wide.occupied])[:, None]
+    whole, lesion = model.repair(batch)
+    np.testing.assert_array_equal(passes.slices[wide.occupied], whole[:, 0].numpy())
+    np.testing.assert_array_equal(passes.lesion[wide.occupied], lesion[:, 0].numpy())
+    told.clear()
+    with pytest.raises(Cancelled):
+        reconstruct(
+            wide, model, on_progress=lambda *step: told.append(step), should_stop=lambda: len(told) == 2
+        )
+    assert told == [(8, total), (16, total)]
 
 
 def test_the_mean_with_the_mirror_image_is_cached_apart(stack, detector):

@@ -8,7 +8,7 @@ import pytest
 import napari_cead as cead
 from model_folders import two_heads
 from napari_cead.errors import Cancelled, CeadError, MaskError, ParameterError
-from napari_cead.exploring import Session
+from napari_cead.exploring import Corrections, Session
 from scans import brain_of
 
 
@@ -284,3 +284,69 @@ def test_a_score_that_looks_through_slices_is_that_of_the_whole_once_all_are_the
     np.testing.assert_array_equal(session.anomaly_map, expected.anomaly_map)
     np.testing.assert_array_equal(session.mask, expected.mask)
     assert session.anomaly_map.std() > 0.01
+
+
+def painted_in(session):
+    """Paint three voxels in; return where."""
+    where = (np.full(3, 5), np.arange(3) + 2, np.full(3, 2))
+    painted = session.mask.astype(np.uint8)
+    painted[where] = 1
+    session.correct(painted)
+    return where
+
+
+def test_discarded_corrections_come_back_by_undo_and_settings_after_them_first(session):
+    where = painted_in(session)
+    session.set(threshold=0.3)
+    session.discard_corrections()
+    assert session.can_undo
+    session.set(threshold=0.4)
+    session.undo()
+    assert session.params.threshold == 0.3
+    assert session.analysis.corrections is None
+    session.undo()
+    assert session.params.threshold == 0.3
+    assert session.mask[where].all()
+    session.discard_corrections()
+    again = painted_in(session)
+    session.undo()  # painted anew: what was discarded before is not mixed in
+    assert session.mask[again].all()
+    assert session.params.threshold != 0.3
+
+
+def test_kept_corrections_wait_for_the_first_detection(patient_folder, model_folder):
+    session = Session()
+    patient = session.open(patient_folder)
+    added = np.zeros(patient.shape, bool)
+    added[5, 2, 2:5] = True
+    session.bring_back(Corrections(added, np.zeros_like(added)))
+    session.detect(model_folder, "intensity", device="cpu")
+    assert session.mask[added].all()
+    session.bring_back(Corrections(np.zeros_like(added), added))
+    assert not session.mask[added].any()
+    session.use(cead.load_patient(patient_folder))
+    session.detect(model_folder, "intensity", device="cpu")
+    assert session.analysis.corrections is None
+
+
+def test_a_detection_says_its_stages(session, model_folder):
+    stages = []
+    session.detect(model_folder, "residual", device="cpu", on_stage=stages.append)
+    assert stages == ["Loading the model", "Preparing the slices", "Making the mask"]
+
+
+def test_exports_with_prefixes_lie_beside_each_other_and_come_back(session, tmp_path):
+    where = painted_in(session)
+    session.export(tmp_path, prefix="anna_tiny_")
+    assert session.restore(tmp_path, device="cpu") == ()
+    assert session.mask[where].all()
+    session.set(threshold=0.9)
+    session.discard_corrections()
+    session.export(tmp_path, prefix="bert_tiny_")
+    with pytest.raises(CeadError, match="2 exports"):
+        session.restore(tmp_path)
+    session.restore(tmp_path / "anna_tiny_settings.json", device="cpu")
+    assert session.mask[where].all()
+    settings = json.loads((tmp_path / "anna_tiny_settings.json").read_text())
+    assert settings["corrections"]["file"] == "anna_tiny_corrections.nii.gz"
+    assert all(name.startswith("anna_tiny_") for name in settings["files"])

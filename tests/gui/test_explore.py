@@ -427,10 +427,12 @@ def test_run_without_a_patient_says_what_to_do(widget, qtbot, notified):
 def test_export_writes_what_is_shown(detected, tmp_path, qtbot, notified):
     detected.threshold.value = 0.62
     detected.export_to(tmp_path / "out")
-    qtbot.waitUntil(lambda: not detected.job.running and (tmp_path / "out" / "settings.json").exists())
-    settings = json.loads((tmp_path / "out" / "settings.json").read_text())
+    qtbot.waitUntil(
+        lambda: not detected.job.running and (tmp_path / "out" / "Mets_001_tiny_settings.json").exists()
+    )
+    settings = json.loads((tmp_path / "out" / "Mets_001_tiny_settings.json").read_text())
     assert settings["params"]["threshold"] == pytest.approx(0.62)
-    saved = np.asarray(nib.load(tmp_path / "out" / "mask.nii.gz").dataobj)
+    saved = np.asarray(nib.load(tmp_path / "out" / "Mets_001_tiny_mask.nii.gz").dataobj)
     canonical = detected.session.patient.grid.to_canonical(saved)
     np.testing.assert_array_equal(canonical > 0, expected_mask(detected))
     assert any("Saved" in message for _, message in notified)

@@ -979,7 +979,7 @@ def test_closing_napari_in_the_middle_of_something_ends_it_well(
     out = tmp_path / "out"
     assert "closed" in run_script(tmp_path, SCRIPT, what, patient_folder, out)
     if what == "export":  # is finished before the process ends
-        assert (out / "settings.json").exists()
+        assert (out / "Mets_001_tiny_settings.json").exists()
 
 
 PICTURE = """

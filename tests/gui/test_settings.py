@@ -186,7 +186,7 @@ def test_an_option_moved_right_before_something_else_still_counts(ready, qtbot, 
     smoothing.value = 2.5
     ready.export_to(tmp_path / "out")
     settle(qtbot, ready)
-    settings = json.loads((tmp_path / "out" / "settings.json").read_text())
+    settings = json.loads((tmp_path / "out" / "Mets_001_tiny-vae_settings.json").read_text())
     assert settings["options"]["smoothing_mm"] == 2.5
     assert_follows(ready)
 
@@ -284,7 +284,7 @@ def test_an_export_comes_back_through_the_dock(ready, qtbot, tmp_path, notified)
     settle(qtbot, ready)
     drag(qtbot, ready.closing_radius, 0.5, steps=3)
     settle(qtbot, ready)
-    ready.restore_from(tmp_path / "out" / "settings.json")
+    ready.restore_from(tmp_path / "out" / "Mets_001_tiny-vae_settings.json")
     settle(qtbot, ready)
     assert notified[-1] == ("info", "The settings are as they were saved.")
     assert (ready.model.value, ready.score.value) == ("tiny-vae", "kl-gradient")
@@ -303,7 +303,7 @@ def test_restoring_takes_back_a_model_that_was_chosen_and_not_run(ready, install
     settle(qtbot, ready)
     ready.model.value = installed_model
     assert ready.model.value != key[0]
-    ready.restore_from(tmp_path / "out" / "settings.json")
+    ready.restore_from(tmp_path / "out" / "Mets_001_tiny-vae_settings.json")
     settle(qtbot, ready)
     assert (ready.model.value, ready.score.value) == key
 

@@ -223,3 +223,24 @@ def test_the_spec_survives_json_and_refuses_what_is_no_unet():
 def test_wrong_images_are_refused():
     with pytest.raises(ParameterError, match="64"):
         build("dae", "small", 64)(torch.zeros(1, 1, 65, 65))
+
+
+@pytest.mark.parametrize("options", [{}, {"joining": "add"}, {"stem": 2, "mirror_input": True}])
+@pytest.mark.parametrize("lesion", [False, True])
+def test_a_settled_network_gives_the_same_and_has_the_same_weights(options, lesion):
+    network, settled = (
+        unet(adds_input=True, predicts_lesion=lesion, **options).eval().requires_grad_(False)
+        for _ in range(2)
+    )
+    for one in (network, settled):
+        torch.manual_seed(1)
+        for weights in one.parameters():
+            torch.nn.init.normal_(weights, std=0.3)
+    settled.settle()
+    images = torch.rand(3, 1, 32, 32)
+    with torch.no_grad():
+        plain, quick = network(images), settled(images)
+    torch.testing.assert_close(quick.reconstruction, plain.reconstruction, atol=1e-5, rtol=1e-5)
+    if lesion:
+        torch.testing.assert_close(quick.lesion_logit, plain.lesion_logit, atol=1e-5, rtol=1e-5)
+    assert settled.state_dict().keys() == network.state_dict().keys()

@@ -8,9 +8,10 @@ import weakref
 
 import pytest
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QObject
 
 from napari_cead.errors import Cancelled, CeadError
-from napari_cead.widgets.jobs import Job
+from napari_cead.widgets.jobs import Job, on_main
 
 
 class Owner:
@@ -94,3 +95,63 @@ def test_work_can_be_asked_to_stop(qtbot):
     job.start(work)
     job.stop()
     qtbot.waitUntil(lambda: not job.running)
+
+
+class Told(QObject):
+    """Notes what it is told, and where."""
+
+    heard: list[tuple[int, threading.Thread]]
+
+    def __init__(self, heard):
+        super().__init__()
+        self.heard = heard
+
+    def hear(self, number):
+        self.heard.append((number, threading.current_thread()))
+
+
+def test_news_from_a_thread_arrive_on_the_main_thread_in_order_and_at_once_from_there(qtbot):
+    heard = []
+    told = Told(heard)
+    tell = on_main(told.hear)
+    tell(-1)
+    assert heard == [(-1, threading.main_thread())]
+    thread = threading.Thread(target=lambda: [tell(number) for number in range(50)])
+    thread.start()
+    qtbot.waitUntil(lambda: len(heard) == 51)
+    thread.join()
+    assert [number for number, _ in heard] == list(range(-1, 50))
+    assert {where for _, where in heard} == {threading.main_thread()}
+
+
+def test_what_is_told_all_the_time_can_be_destroyed_at_any_moment(qtbot):
+    """Emitting a signal of an object that is being destroyed ended Python in one of some runs."""
+    heard, tells, over = [], [], threading.Event()
+
+    def talk():
+        while not over.is_set():
+            for tell in list(tells):
+                tell(0)
+            time.sleep(0.0001)
+
+    threads = [threading.Thread(target=talk) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for round_ in range(150):
+            told = Told(heard)
+            tells[:] = [on_main(told.hear)]
+            qtbot.wait(1)
+            if round_ % 2:
+                told.deleteLater()
+            gone = weakref.ref(told)
+            del told
+            qtbot.wait(1)
+            if not round_ % 2:
+                assert gone() is None  # nobody else holds it
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert heard
+    assert {where for _, where in heard} == {threading.main_thread()}

@@ -99,7 +99,12 @@ class Reconstruction:
         return self._map(score, slice(None), options)
 
     def anomaly_slices(
-        self, score: str, indices: ArrayLike, options: MapOptions = AS_IT_IS
+        self,
+        score: str,
+        indices: ArrayLike,
+        options: MapOptions = AS_IT_IS,
+        *,
+        alone: bool = False,
     ) -> NDArray[np.float32]:
         """Return some slices of `anomaly_map`, (n, Y, X), at the cost of these alone.
 
@@ -110,20 +115,24 @@ class Reconstruction:
             score: Name of the score.
             indices: Which slices (n,).
             options: Smoothing and erosion.
+            alone: Whether a score that looks through slices leaves out all that lies beyond the first and the last of
+                these, as if there were no more: half the cost, for slices whose neighbours are still to come.
 
         Raises:
             ParameterError: If the score is unknown, or what it needs was not computed.
         """
-        return self._map(score, np.asarray(indices, dtype=np.int64), options)
+        return self._map(score, np.asarray(indices, dtype=np.int64), options, alone)
 
     def _volume(self, chosen: slice | NDArray[np.int64]) -> NDArray[np.float32]:
         volume = self.stack.geometry.to_patient(self.slices[chosen])
         return np.where(self.stack.brain[chosen], volume, np.float32(0))
 
-    def _map(self, score: str, chosen: slice | NDArray[np.int64], options: MapOptions) -> NDArray[np.float32]:
+    def _map(
+        self, score: str, chosen: slice | NDArray[np.int64], options: MapOptions, alone: bool = False
+    ) -> NDArray[np.float32]:
         brain = self.stack.brain[chosen]
         if looks_through(score):
-            return options.apply(self._volume_map(score, chosen), brain, self.patient.spacing)
+            return options.apply(self._volume_map(score, chosen, alone), brain, self.patient.spacing)
         values = anomaly_score(
             score,
             self.stack.images[chosen],
@@ -143,13 +152,13 @@ class Reconstruction:
     def _midline(self) -> int:
         return midline(self.stack.brain)
 
-    def _volume_map(self, score: str, chosen: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+    def _volume_map(self, score: str, chosen: slice | NDArray[np.int64], alone: bool) -> NDArray[np.float32]:
         """Return slices of a score that looks through slices, from these and those within its reach."""
         depth, height, width = self.patient.spacing
         wanted = np.arange(len(self.slices))[chosen]
         if not len(wanted):
             return np.zeros((0, *self.stack.brain.shape[1:]), np.float32)
-        reach = math.ceil(REACH_MM / depth)
+        reach = 0 if alone else math.ceil(REACH_MM / depth)
         near = slice(max(0, int(wanted.min()) - reach), int(wanted.max()) + reach + 1)
         back, image = self.stack.geometry, self.stack.scaled[near]
         # The residual is resampled, not the reconstruction: the blur of resampling is no residual.

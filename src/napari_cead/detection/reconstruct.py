@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ..errors import Cancelled, OutOfMemoryError, ParameterError
 from ..slices import SliceStack
 from ..zoo import Detector
 from .cache import Cached, ReconstructionCache, cache_keys
 from .scores import LESION, RECONSTRUCTION, Ingredient
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 GROUP = 32
 """Slices per forward pass. Groups are fixed and aligned, so that a slice always meets the same company."""
@@ -112,8 +115,9 @@ def reconstruct(
         batch_size: Slices at a time.
         first: Index of the slice to start with, see `groups`.
         cache: Where to look for the results first, and to keep them; None computes them.
-        on_progress: Called with (slices done, slices in all) after every group.
-        should_stop: Asked before every group.
+        on_progress: Called with (slices done, slices in all) after every group, and within it where slices pass
+            through the network a few at a time.
+        should_stop: Asked before every group, and likewise within it.
         on_group: Called with what there is so far and the indices of the new slices after every group, once for
             all if they come from the cache.
 
@@ -122,6 +126,8 @@ def reconstruct(
         ParameterError: If the batch size is out of range, or the model lacks an ingredient.
         Cancelled: If ``should_stop`` returned true.
     """
+    import torch
+
     check_batch_size(batch_size)
     # A model without a checksum was never saved: nothing tells it from another one.
     of_pass = tuple(one for one in _OF_PASS if one.had_by(detector.card))
@@ -194,6 +200,8 @@ class _Attempt:
         """
         device = self.detector.device
         if device.type == "cuda":
+            import torch
+
             torch.cuda.empty_cache()
         if self.batch_size > 1:
             half = self.batch_size // 2
@@ -244,7 +252,7 @@ class _Run:
         for indices in order:
             if self.should_stop is not None and self.should_stop():
                 raise Cancelled
-            if not _fits(attempt.detector, missing, images[indices], arrays, indices):
+            if missing and not self._pass(attempt.detector, missing, arrays, indices, done):
                 return None
             done += len(indices)
             if self.on_group is not None:
@@ -252,6 +260,27 @@ class _Run:
             if self.on_progress is not None:
                 self.on_progress(done, len(occupied))
         return passes
+
+    def _pass(
+        self,
+        detector: Detector,
+        kinds: Collection[Kind],
+        results: Mapping[Kind, NDArray[np.float32]],
+        indices: NDArray[np.int64],
+        done: int,
+    ) -> bool:
+        """Compute a group of slices, telling how far it is in between; false if the memory is too small."""
+        step = detector.at_once(len(indices))
+        for start in range(0, len(indices), step):
+            if start:
+                if self.on_progress is not None:
+                    self.on_progress(done + start, len(self.stack.occupied))
+                if self.should_stop is not None and self.should_stop():
+                    raise Cancelled
+            part = indices[start : start + step]
+            if not _fits(detector, kinds, self.stack.images[part], results, part):
+                return False
+        return True
 
 
 def _fits(
@@ -262,6 +291,8 @@ def _fits(
     indices: NDArray[np.int64],
 ) -> bool:
     """Compute some slices (N, S, S) and put them into the results (Z, S, S); false if the memory is too small."""
+    import torch
+
     batch = torch.from_numpy(images)[:, None]
     found: dict[str, Tensor | None] = {}
     try:
@@ -280,6 +311,8 @@ def _fits(
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out: CUDA's own, those of its libraries, of Apple's GPUs and of the CPU."""
+    import torch
+
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     text = str(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -54,7 +55,18 @@ _NOT_REPEATABLE = (
     "or its background is not 0"
 )
 _LARGEST_JSON = 1 << 22
+_LONGEST_PREFIX = 70  # a name with it is one that can be read back
 _MEND_READ = "give a settings.json or detection.json, or the folder that holds one"
+
+
+def file_prefix(patient: str, model: str) -> str:
+    """Return what the names of a result's files begin with, so that several results can lie in one folder.
+
+    Args:
+        patient: Name of the patient.
+        model: Name of the model.
+    """
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", f"{patient}_{model}").strip("-_")[:_LONGEST_PREFIX] + "_"
 
 
 def check_output(folder: str | Path, patient: Patient) -> Path:
@@ -150,6 +162,7 @@ def save_detection(
     corrections: Corrections | None = None,
     automatic: NDArray[np.bool_] | None = None,
     origin: Origin | None = None,
+    prefix: str = "",
 ) -> dict[str, Any]:
     """Write ``anomaly_map``, ``reconstruction`` and ``mask`` (``.nii.gz``) and a JSON summary.
 
@@ -165,6 +178,7 @@ def save_detection(
         corrections: What was painted into the mask: written as ``corrections`` (1 painted in, 2 erased).
         automatic: (Z, Y, X) bool, the mask before the corrections: written as ``mask_automatic`` with them.
         origin: Where the patient was loaded from just now; None finds the files and compares them.
+        prefix: What the names of all files begin with, see `file_prefix`.
 
     Returns:
         What the JSON file holds.
@@ -176,12 +190,13 @@ def save_detection(
     check_output(folder, result.patient)
     target = make_folder(Path(folder).expanduser()).absolute()
     found = origin or find_origin(result.patient)
-    before = _extras_before(target / json_name)
-    _refuse_to_replace(_lacking(result.patient, found), target, before)
+    json_name = f"{prefix}{json_name}"
+    before = _extras_before(target / json_name, prefix)
+    _refuse_to_replace((prefix + name for name in _lacking(result.patient, found)), target, before)
     aside: Path | None = None
     try:
         aside = Path(tempfile.mkdtemp(dir=target, prefix=".part-"))
-        found, grid = _with_inputs(result.patient, found, aside, target)
+        found, grid = _with_inputs(result.patient, found, aside, target, prefix)
         volumes = {
             "anomaly_map": result.anomaly_map,
             "reconstruction": result.reconstruction,
@@ -193,9 +208,9 @@ def save_detection(
         on_grid = replace(result.patient, grid=grid)
         for name, volume in volumes.items():
             if volume is not None:
-                save_volume(volume, on_grid, aside / f"{name}.nii.gz", kind=KINDS[name])
+                save_volume(volume, on_grid, aside / f"{prefix}{name}.nii.gz", kind=KINDS[name])
         names = sorted(path.name for path in aside.iterdir())
-        described = _described(result, found, aside, target, corrections)
+        described = _described(result, found, aside, target, corrections, prefix)
         write_text(aside / json_name, to_json(described))
         for name in (*names, json_name):
             (aside / name).replace(target / name)
@@ -266,29 +281,29 @@ def _refuse_to_replace(names: Iterable[str], target: Path, ours: set[str]) -> No
             )
 
 
-def _extras_before(file: Path) -> set[str]:
+def _extras_before(file: Path, prefix: str) -> set[str]:
     """Return which of the extra volumes an earlier export into the folder wrote."""
     with suppress(ParameterError):
         files = read_summary(file).get("files")
         if isinstance(files, dict):
-            return {name for name in EXTRAS if name in files}
+            return {prefix + name for name in EXTRAS if prefix + name in files}
     return set()
 
 
 def _with_inputs(
-    patient: Patient, origin: Origin | None, aside: Path, target: Path
+    patient: Patient, origin: Origin | None, aside: Path, target: Path, prefix: str
 ) -> tuple[Origin | None, Grid]:
     """Write what no file on disk holds; return where all of it will be, and the grid of the results."""
-    grid = patient.grid
+    grid, scan, reference = patient.grid, prefix + SCAN, prefix + REFERENCE
     if origin is None:
-        written = write_scan(patient, aside / SCAN)
+        written = write_scan(patient, aside / scan)
         if written is None:
-            (aside / SCAN).unlink()
+            (aside / scan).unlink()
             return None, grid
-        origin, grid = Origin(target / SCAN), written
+        origin, grid = Origin(target / scan), written
     if patient.lesion_mask is not None and origin.mask is None:
-        save_volume(patient.lesion_mask, replace(patient, grid=grid), aside / REFERENCE)
-        origin = replace(origin, mask=target / REFERENCE)
+        save_volume(patient.lesion_mask, replace(patient, grid=grid), aside / reference)
+        origin = replace(origin, mask=target / reference)
     return origin, grid
 
 
@@ -298,20 +313,23 @@ def _described(
     aside: Path,
     target: Path,
     corrections: Corrections | None,
+    prefix: str,
 ) -> dict[str, Any]:
     """Return what the JSON file holds."""
+    scan, reference, painted_in, brain_mask = (
+        prefix + name for name in (SCAN, REFERENCE, CORRECTIONS, BRAIN)
+    )
     described = summary(result)
     patient = result.patient
     files = {path.name: file_sha256(path) for path in sorted(aside.iterdir())}
-    for name, file in ((patient.sequence, SCAN), (MASK, REFERENCE)):
-        # A mask that was moved with a sequence still comes from its own file.
-        if file in files and not (name == MASK and moved_mask(patient)):
+    for name, file in ((patient.sequence, scan), (MASK, reference)):
+        if file in files:
             described["sources"][name].update(path=str(target / file), sha256=files[file])
     described["corrections"] = None
     if corrections is not None:
         described["corrections"] = {
-            "file": CORRECTIONS,
-            "sha256": files[CORRECTIONS],
+            "file": painted_in,
+            "sha256": files[painted_in],
             "added_voxels": int(corrections.added.sum()),
             "removed_voxels": int(corrections.removed.sum()),
         }
@@ -319,9 +337,9 @@ def _described(
     if origin is None:
         described["warnings"].append(_NOT_REPEATABLE)
     else:
-        painted = None if corrections is None else target / CORRECTIONS
-        brain = target / BRAIN if BRAIN in files else None
-        command = replay_command(result, origin, target / REPLAY, painted, brain)
+        painted = None if corrections is None else target / painted_in
+        brain = target / brain_mask if brain_mask in files else None
+        command = replay_command(result, origin, target / f"{prefix}{REPLAY}", painted, brain)
         described["command"] = {"shell": quoted(command), "argv": command}
     described["files"] = files
     return described

@@ -37,6 +37,11 @@ class History(Generic[T]):
         """Whether there is a later state."""
         return self._now + 1 < len(self._states)
 
+    @property
+    def step(self) -> int:
+        """How many steps lie before the current state."""
+        return self._now
+
     def record(self, state: T, gesture: object = None) -> None:
         """Add a state after the current one; undone states are forgotten.
 

@@ -32,13 +32,23 @@ class Opened:
         analysis: The current state.
         stages: Post-processing of its map.
         history: Settings for undo and redo.
-        used: When it last became the current one; larger is later.
+        used: When it was last made the current one; larger is later.
+        discarded: What was painted before it was discarded, and the step of the history at which that was.
     """
 
     analysis: Analysis
     stages: StagedPostprocessor = field(repr=False)
     history: History[Settings] = field(repr=False)
     used: int = 0
+    discarded: tuple[Corrections, int] | None = field(default=None, repr=False)
+
+    @property
+    def last_discarded(self) -> Corrections | None:
+        """What was painted and discarded, if nothing else was done since; what was painted since counts more."""
+        if self.discarded is None or self.analysis.corrections is not None:
+            return None
+        corrections, step = self.discarded
+        return corrections if step == self.history.step else None
 
     @classmethod
     def of(

@@ -36,6 +36,7 @@ MOST_ANALYSES = 12
 """Analyses kept per patient; each takes some 100 MB. Beyond that, the least recently used one is dropped."""
 
 Progress = Callable[[int, int], None]
+OnStage = Callable[[str], None]
 
 
 class Session(SessionSettings):
@@ -64,7 +65,7 @@ class Session(SessionSettings):
         """Make a patient in memory the current one. The analyses of the previous one become void."""
         with self._lock:
             self._patient = patient
-            self._opened, self._current, self._streaming = {}, None, None
+            self._opened, self._current, self._streaming, self._waiting = {}, None, None, None
         self.patient_changed.emit(patient)
         self.analysis_changed.emit(None)
         self.analyses_changed.emit(())
@@ -193,6 +194,7 @@ class Session(SessionSettings):
         device: str = "auto",
         batch_size: int = GROUP,
         first: int | None = None,
+        on_stage: OnStage | None = None,
         on_progress: Progress | None = None,
         should_stop: Stop | None = None,
     ) -> Analysis:
@@ -207,10 +209,11 @@ class Session(SessionSettings):
             params: Settings to start with, as `napari_cead.detect` takes them.
             options: Processing of the map; the current one if None.
             device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
-            batch_size: Slices per batch.
-            first: Slice to start with, for instance the visible one; then outwards.
-            on_progress: Called with (slices done, total slices).
-            should_stop: Called between batches of slices.
+            batch_size: Slices at a time.
+            first: Slice to start with, the one on screen for instance; then outwards.
+            on_stage: Called with what begins, a few words each time: loading the model, preparing the slices….
+            on_progress: Called with (slices done, slices in all).
+            should_stop: Asked between groups of slices.
 
         Raises:
             CeadError: If there is no patient, or the model or patient cannot be used.
@@ -220,13 +223,15 @@ class Session(SessionSettings):
         patient = self._patient
         if patient is None:
             raise NotReadyError("there is no patient yet", mend="open a patient first")
+        tell = on_stage or _nobody
+        tell("Loading the model")
         detector = self._loaded.get(model, device)
         settled = settle(detector.card, params, score)
         score = settled.score
         suggestions = suggestions_for(detector.card, score)
         with self._lock:
             before = self._current
-            corrections = None if self.analysis is None else self.analysis.corrections
+            corrections = self._waiting if self.analysis is None else self.analysis.corrections
             self._current = None
             self._params = settled.params
             self._options = options or self._options
@@ -235,13 +240,14 @@ class Session(SessionSettings):
         self.analysis_changed.emit(None)
 
         def arrived(made: Reconstruction, indices: NDArray[np.int64]) -> None:
-            streaming.take(made, indices)
+            streaming.take(made, indices, self._params)
             with self._lock:
                 if not self._is_current(patient):
                     return
                 self._streaming = streaming
             self.slices_arrived.emit(streaming, indices)
 
+        tell("Preparing the slices")
         try:
             made = run(
                 patient,
@@ -258,6 +264,7 @@ class Session(SessionSettings):
             )
             if should_stop is not None and should_stop():  # called during the last batch
                 raise Cancelled
+            tell("Making the mask")
             opened = Opened.of(
                 made,
                 score,
@@ -368,6 +375,7 @@ class Session(SessionSettings):
                         reconstruction=made if made.patient is patient else replace(made, patient=patient),
                         corrections=analysis.corrections if now is None else now.analysis.corrections,
                     )
+                    self._waiting = None
                     if key in self._opened:
                         past = self._opened.pop(key).history
                         past.record(opened.history.now)
@@ -393,11 +401,15 @@ class Session(SessionSettings):
 
     # -- results -------------------------------------------------------------------------------------------
 
-    def export(self, folder: str | Path) -> Mapping[str, Any]:
+    def export(self, folder: str | Path, *, prefix: str = "") -> Mapping[str, Any]:
         """Write mask, anomaly map and reconstruction (NIfTI, source grid) and ``settings.json``.
 
         With corrections, ``mask`` is the corrected one; ``mask_automatic`` and ``corrections`` (1 painted,
         2 erased) are written beside it. ``settings.json`` holds the command that reproduces the mask.
+
+        Args:
+            folder: Output folder, made if it does not exist.
+            prefix: What the names of all files begin with; the dock takes patient and model.
 
         Returns:
             The content of ``settings.json``.
@@ -409,7 +421,11 @@ class Session(SessionSettings):
         if analysis is None:
             raise NotReadyError("there is nothing to export yet", mend="run a model first")
         return export_analysis(
-            analysis.detection(), folder, corrections=analysis.corrections, automatic=analysis.automatic
+            analysis.detection(),
+            folder,
+            corrections=analysis.corrections,
+            automatic=analysis.automatic,
+            prefix=prefix,
         )
 
     def restore(
@@ -417,6 +433,7 @@ class Session(SessionSettings):
         path: str | Path,
         *,
         device: str = "auto",
+        on_stage: OnStage | None = None,
         on_progress: Progress | None = None,
         should_stop: Stop | None = None,
     ) -> tuple[str, ...]:
@@ -424,9 +441,10 @@ class Session(SessionSettings):
 
         Args:
             path: ``settings.json``, ``detection.json``, or the folder that holds it.
-            device: Where to run the model, if necessary.
-            on_progress: Called with (slices done, total slices).
-            should_stop: Called between batches of slices.
+            device: Where to run the model, if it has to be run.
+            on_stage: As for `detect`.
+            on_progress: Called with (slices done, slices in all).
+            should_stop: Asked between groups of slices.
 
         Returns:
             The differences from when the settings were saved: another scan, another model.
@@ -454,6 +472,7 @@ class Session(SessionSettings):
             options=settings.options,
             device=device,
             batch_size=settings.batch_size,
+            on_stage=on_stage,
             on_progress=on_progress,
             should_stop=should_stop,
         )
@@ -461,3 +480,7 @@ class Session(SessionSettings):
         if analysis.reconstruction.sha256 != settings.sha256:
             notes = [*notes, f"{settings.model} has other weights than when the settings were saved"]
         return tuple(notes)
+
+
+def _nobody(stage: str) -> None:
+    """Tell nobody."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..detection import MapOptions, PostprocessParams
+from ..detection.corrections import Corrections
 from ..errors import Cancelled, NotReadyError
 from .analysis import Analysis
 from .opened import Opened, Settings
@@ -87,8 +88,12 @@ class SessionSettings(SessionState):
         return self.set(**wanted.model_dump())
 
     def undo(self) -> PostprocessParams:
-        """Go back to the settings before the last change, if there are any."""
+        """Go back to the settings before the last change, if there are any; or bring back what was just discarded."""
         opened = self._now()
+        if opened is not None and (discarded := opened.last_discarded) is not None:
+            opened.discarded = None
+            self._paint(lambda analysis: replace(analysis, corrections=discarded))
+            return self._params
         return self._params if opened is None else self._go_to(opened, opened.history.undo())
 
     def redo(self) -> PostprocessParams:
@@ -152,10 +157,26 @@ class SessionSettings(SessionState):
         """
         self._paint(lambda analysis: analysis.paint(np.asarray(painted) > 0))
 
+    def bring_back(self, corrections: Corrections) -> None:
+        """Take corrections of the patient that were kept: now if there is a mask, else with the first detection.
+
+        Args:
+            corrections: On the patient's grid. What was painted since is replaced.
+        """
+        with self._lock:
+            if self._now() is None:
+                self._waiting = corrections
+                return
+        self._paint(lambda analysis: replace(analysis, corrections=corrections))
+
     def discard_corrections(self) -> None:
-        """Go back to the automatic mask."""
-        if self.analysis is not None:
-            self._paint(lambda analysis: replace(analysis, corrections=None))
+        """Go back to the mask that the settings give; `undo` brings the corrections back."""
+        opened = self._now()
+        if opened is None:
+            return
+        if opened.analysis.corrections is not None:
+            opened.discarded = opened.analysis.corrections, opened.history.step
+        self._paint(lambda analysis: replace(analysis, corrections=None))
 
     def _paint(self, change: Callable[[Analysis], Analysis]) -> None:
         with self._lock:

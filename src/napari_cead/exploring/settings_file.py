@@ -32,6 +32,7 @@ def export_analysis(
     *,
     corrections: Corrections | None = None,
     automatic: NDArray[np.bool_] | None = None,
+    prefix: str = "",
 ) -> dict[str, Any]:
     """Write mask, anomaly map and reconstruction (NIfTI, source grid), and ``settings.json``.
 
@@ -45,6 +46,7 @@ def export_analysis(
         folder: Output folder, created if it does not exist.
         corrections: The painted corrections.
         automatic: (Z, Y, X) bool, the mask before the corrections; left out without any.
+        prefix: What the names of all files begin with.
 
     Returns:
         The content of ``settings.json``.
@@ -58,6 +60,7 @@ def export_analysis(
         json_name=SETTINGS_FILE,
         corrections=corrections,
         automatic=automatic,
+        prefix=prefix,
     )
 
 
@@ -198,7 +201,8 @@ def read_settings(path: str | Path) -> SavedSettings:
         raise SettingsFileError(first_wrong(error), file=file, mend=_AGAIN) from None
     except ParameterError as error:
         raise SettingsFileError(error.reason, file=file, mend=_AGAIN) from None
-    brain = _brain_checksum(read)
+    brain_name = _prefix(file) + BRAIN
+    brain = _brain_checksum(read, brain_name)
     return SavedSettings(
         model=read.model,
         sha256=read.sha256,
@@ -213,7 +217,7 @@ def read_settings(path: str | Path) -> SavedSettings:
         file=file,
         corrections_file=None if read.corrections is None else file.parent / read.corrections.file,
         corrections_sha256=None if read.corrections is None else read.corrections.sha256,
-        brain_file=None if brain is None else file.parent / BRAIN,
+        brain_file=None if brain is None else file.parent / brain_name,
         brain_sha256=brain,
         evened=read.preparation is not None and read.preparation.bias_field is not None,
         registered=read.preparation is not None and bool(read.preparation.registered),
@@ -224,11 +228,11 @@ def read_settings(path: str | Path) -> SavedSettings:
     )
 
 
-def _brain_checksum(read: _File) -> str | None:
+def _brain_checksum(read: _File, name: str) -> str | None:
     """Return the checksum of the brain mask of a result whose skull was stripped; None for any other."""
     if read.preparation is None or read.preparation.stripper is None or not isinstance(read.files, dict):
         return None
-    found = read.files.get(BRAIN)
+    found = read.files.get(name)
     return found if isinstance(found, str) else None
 
 
@@ -241,9 +245,23 @@ def _find(path: Path) -> Path:
     for name in _FILES:
         if (path / name).is_file():
             return path / name
-    raise SettingsFileError(
-        f"there is neither {' nor '.join(_FILES)} here", file=path, mend="choose the folder of an export"
-    )
+    found = sorted(file for name in _FILES for file in path.glob(f"*_{name}"))
+    if len(found) > 1:
+        raise SettingsFileError(
+            f"there are {len(found)} exports here ({found[0].name}, {found[1].name}…)",
+            file=path,
+            mend="choose the JSON file of one",
+        )
+    if not found:
+        raise SettingsFileError(
+            f"there is neither {' nor '.join(_FILES)} here", file=path, mend="choose the folder of an export"
+        )
+    return found[0]
+
+
+def _prefix(file: Path) -> str:
+    """Return what the names of the files of an export begin with."""
+    return next((file.name.removesuffix(name) for name in _FILES if file.name.endswith(name)), "")
 
 
 def check_same_patient(settings: SavedSettings, patient: Patient) -> list[str]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from ..detection import MapOptions, PostprocessParams
+from ..detection.corrections import Corrections
 from ..metrics import volume_ml
 from ..patients import Patient
 from .analysis import Analysis, Key
@@ -48,6 +49,7 @@ class SessionState:
         self._params = PostprocessParams()
         self._options = MapOptions()
         self._streaming: Streaming | None = None
+        self._waiting: Corrections | None = None  # for the first detection of the patient
         self._uses = 0
 
     # -- reading -------------------------------------------------------------------------------------------
@@ -115,9 +117,9 @@ class SessionState:
 
     @property
     def can_undo(self) -> bool:
-        """Whether there are earlier settings of the current analysis."""
+        """Whether there are earlier settings of the current analysis, or corrections that were just discarded."""
         opened = self._now()
-        return opened is not None and opened.history.can_undo
+        return opened is not None and (opened.history.can_undo or opened.last_discarded is not None)
 
     @property
     def can_redo(self) -> bool:

@@ -29,13 +29,33 @@ class Streaming:
         self.anomaly_map: NDArray[np.float32] = np.zeros(patient.shape, np.float32)
         self.brain: NDArray[np.bool_] = np.zeros(patient.shape, np.bool_)
         self.arrived = np.zeros(patient.shape[0], np.bool_)
+        self._cut: tuple[NDArray[np.int64], PostprocessParams, NDArray[np.bool_]] | None = None
 
-    def take(self, made: Reconstruction, indices: NDArray[np.int64]) -> None:
-        """Store the slices that a run has just finished."""
+    def take(self, made: Reconstruction, indices: NDArray[np.int64], params: PostprocessParams) -> None:
+        """Take over the slices that a run has just finished, and cut them: here, not in the thread that shows them.
+
+        Args:
+            made: The result so far.
+            indices: The slices that are new.
+            params: The settings as they are now.
+        """
         self.reconstruction[indices] = made.volume_slices(indices)
-        self.anomaly_map[indices] = made.anomaly_slices(self.score, indices, self.options)
+        # Where a score looks through slices, the map is made anew when all of them are there.
+        self.anomaly_map[indices] = made.anomaly_slices(self.score, indices, self.options, alone=True)
         self.brain[indices] = made.stack.brain[indices]
+        self._cut = indices, params, self._masks(indices, params)
         self.arrived[indices] = True
+
+    def masks(self, indices: NDArray[np.int64], params: PostprocessParams) -> NDArray[np.bool_]:
+        """Return the masks (n, Y, X) of slices that have arrived; at once for those that arrived last."""
+        if self._cut is not None:
+            cut, settings, masks = self._cut
+            if settings == params and np.array_equal(cut, indices):
+                return masks
+        return self._masks(indices, params)
+
+    def _masks(self, indices: NDArray[np.int64], params: PostprocessParams) -> NDArray[np.bool_]:
+        return postprocess(self.anomaly_map[indices], params, self.patient.spacing, self.brain[indices])
 
     def slice_mask(self, z: int, params: PostprocessParams) -> NDArray[np.bool_] | None:
         """Return the mask (Y, X) of a slice that has arrived, else None."""

@@ -50,7 +50,7 @@ class DenoisingUNet(nn.Module):
         super().__init__()
         self.spec = spec
         self.options = spec.unet or UNetOptions()
-        self.side, self.padded = spec.side, spec.sizes[0] * self.options.stem
+        self._heads: tuple[Tensor, Tensor] | None = None  # weights and biases of both, once they are settled
         maps, pixels = spec.feature_maps, self.options.stem**2
         adding = self.options.joining == "add"
         first = pixels * (1 + self.options.mirror_input)
@@ -68,6 +68,16 @@ class DenoisingUNet(nn.Module):
             self.lesion_head = nn.Conv2d(maps[0], pixels, 3, padding=1)
             nn.init.zeros_(self.lesion_head.weight)
             nn.init.constant_(self.lesion_head.bias, RARE)  # type: ignore[arg-type]
+
+    def settle(self) -> None:
+        """Prepare for reconstructing alone, when the weights are there to stay: the same results in less time."""
+        for module in self.modules():
+            if isinstance(module, nn.SiLU):
+                module.inplace = True
+        if self.options.predicts_lesion:
+            weights = torch.cat([self.head.weight, self.lesion_head.weight]).detach()
+            biases = [head.bias for head in (self.head, self.lesion_head) if head.bias is not None]
+            self._heads = weights.to(memory_format=torch.channels_last), torch.cat(biases).detach()
 
     def restore(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Map (N, 1, W, W) of the working size to the restored images and the log-odds of lesions, the same shape."""
@@ -90,15 +100,25 @@ class DenoisingUNet(nn.Module):
                 maps = functional.interpolate(maps, scale_factor=2.0, mode="nearest")
             else:
                 maps = functional.interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=False)
-            maps = level(maps + beside if len(self.narrow) else torch.cat([maps, beside], dim=1))
+            if not len(self.narrow):
+                maps = torch.cat([maps, beside], dim=1)
+            else:  # fresh memory for every layer costs time; only learning needs the old values again
+                maps = maps + beside if torch.is_grad_enabled() else maps.add_(beside)
+            maps = level(maps)
 
         def whole(result: Tensor) -> Tensor:
             if stem > 1:
                 result = functional.pixel_shuffle(result, stem)
             return result[..., before : before + side, before : before + side]
 
-        result = whole(self.head(maps))
-        lesion = whole(self.lesion_head(maps)) if self.options.predicts_lesion else None
+        lesion = None
+        if self._heads is not None:  # a convolution of few maps takes as long as one of twice as many
+            both = whole(functional.conv2d(maps, *self._heads, padding=1).contiguous())
+            result, lesion = both[:, :1], both[:, 1:]
+        else:
+            result = whole(self.head(maps))
+            if self.options.predicts_lesion:
+                lesion = whole(self.lesion_head(maps))
         return (x + result if self.options.adds_input else result), lesion
 
     def forward(

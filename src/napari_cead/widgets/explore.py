@@ -23,6 +23,7 @@ from .gone import let_go, when_gone
 from .help import HelpDialog
 from .insight import Insight
 from .jobs import Job
+from .keeping import Keeping
 from .layer_view import LayerView
 from .live import LiveMask
 from .model_runner import ModelRunner
@@ -33,11 +34,13 @@ from .preparing import Preparing
 from .queue_panel import QueuePanel
 from .relay import SessionRelay
 from .result_view import ResultView, settings_text
+from .run_progress import RunProgress
 from .saving import Saving
 from .scale_bar import ScaleBar
 from .shortcuts import Shortcuts
 from .threshold_plot import is_dark
 from .view_row import ViewRow
+from .warming import warm_up
 
 
 class ExploreWidget(ExploreForm):
@@ -78,6 +81,7 @@ class ExploreWidget(ExploreForm):
         self.insight = Insight(self.session, self.plot, self.lesions, self)
         self.compare = Comparison(self.session, self.layers, self.live, self.comparison, self.insight, self)
         self.job = Job(self)
+        self.run_progress = RunProgress(self.progress.native)
         self._shown: Key | None = None
         self._changing = False
         self.live.waits = lambda: self._changing
@@ -85,6 +89,7 @@ class ExploreWidget(ExploreForm):
         self.preparing = Preparing(self)
         self.runner = ModelRunner(self)
         self.saving = Saving(self)
+        self.keeping = Keeping(self)
         self.compare.settle = self._settle_now
         self.queue = QueuePanel(self.runner.queue_settings, lambda: self.running, self)
         self.tabs.addTab(self.queue, "Queue")
@@ -101,6 +106,7 @@ class ExploreWidget(ExploreForm):
             self._go_on()
         self.source.look()
         self._update_enabled()
+        warm_up(self)
 
     @property
     def running(self) -> bool:
@@ -117,11 +123,13 @@ class ExploreWidget(ExploreForm):
     def _connect(self) -> None:
         self._relay = SessionRelay(self.session, self)
         self._relay.patient.connect(self._patient_changed)
+        self._relay.patient.connect(self.keeping.patient_changed)
         self._relay.analysis.connect(self._analysis_changed)
         self._relay.analyses.connect(self.compare.refresh)
         self._relay.params.connect(self._params_changed)
         self._relay.options.connect(self._options_changed)
         self._relay.mask.connect(self._mask_changed)
+        self._relay.mask.connect(self.keeping.mask_changed)
         self._relay.slices.connect(self._slices_arrived)
 
         self.cancel.changed.connect(self._cancel_clicked)
@@ -138,6 +146,7 @@ class ExploreWidget(ExploreForm):
         for setting in self.live.rows.values():
             setting.slider.changed.connect(self._setting_moved)
         self.job.progressed.connect(self._progressed)
+        self.job.staged.connect(self._staged)
         self.job.ended.connect(self._job_ended)
         viewer_events = (
             (self.viewer.dims.events.current_step, self._look),
@@ -149,7 +158,7 @@ class ExploreWidget(ExploreForm):
         )
         for emitter, callback in viewer_events:
             emitter.connect(callback)
-        jobs = (self.job, self.live, self.insight, self.queue, self.preparing)
+        jobs = (self.job, self.live, self.insight, self.queue, self.preparing, self.keeping)
         relay = self._relay
 
         def forget() -> None:
@@ -311,7 +320,7 @@ class ExploreWidget(ExploreForm):
             show_warning("Something is still running: wait for it or press Cancel.")
             return
         self._changing = changes_session
-        self.progress.value, self.progress.max = 0, 0  # busy until the first slices are done
+        self.run_progress.begin()
         self._update_enabled()
 
     def stop_runs(self) -> None:
@@ -338,7 +347,11 @@ class ExploreWidget(ExploreForm):
 
     def _progressed(self, done: int, total: int) -> None:
         if self.running:
-            self.progress.max, self.progress.value = total, done
+            self.run_progress.count(done, total)
+
+    def _staged(self, stage: str) -> None:
+        if self.running:
+            self.run_progress.begin(stage, "Slice")
 
     def show_rule(self, suggestions: Iterable[Suggested], params: PostprocessParams) -> None:
         """Say where settings come from: see `settings_text`."""
@@ -358,7 +371,7 @@ class ExploreWidget(ExploreForm):
         self.discard.enabled = analysis is not None and analysis.corrections is not None
         self.preparing.update_enabled()
         if not running:
-            self.progress.max, self.progress.value = 1, int(analysis is not None)
+            self.run_progress.rest(analysis is not None)
 
     # -- settings ------------------------------------------------------------------------------------------
 

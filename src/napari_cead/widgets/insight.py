@@ -15,7 +15,7 @@ from ..errors import Cancelled
 from ..exploring import Analysis, Figures, Key, LesionTable, MapHistogram, Session
 from ..exploring.curves import DiceCurve, curve_settings, marks, processed_curve, raw_curve
 from ..exploring.network_free import better_without
-from .jobs import still_there
+from .jobs import on_main
 from .latest import Latest
 from .lesion_list import LesionList
 from .threshold_plot import ThresholdPlot
@@ -48,7 +48,6 @@ class Insight(QObject):
 
     figures_ready = Signal(object)
     remark_ready = Signal(object, str)
-    _points = Signal(object, object, object)
 
     def __init__(self, session: Session, plot: ThresholdPlot, lesions: LesionList, parent: QObject) -> None:
         super().__init__(parent)
@@ -62,7 +61,7 @@ class Insight(QObject):
         self._map_work = Latest(self, AT_ONCE_MS)
         self._curve_work = Latest(self, CURVE_AFTER_MS)
         self._figure_work = Latest(self, FIGURES_AFTER_MS)
-        self._points.connect(self._points_arrived)
+        self._tell_points = on_main(self._points_arrived)
 
     @property
     def busy(self) -> bool:
@@ -138,7 +137,7 @@ class Insight(QObject):
 
     def _ask_for_curve(self, analysis: Analysis, reference: NDArray[np.bool_]) -> None:
         shown = [analysis.params.threshold, *(item.params.threshold for item in analysis.suggestions)]
-        known = self._known
+        known, tell = self._known, self._tell_points
 
         def work(stop: Callable[[], bool]) -> DiceCurve | None:
             shown_at = 0.0
@@ -148,8 +147,7 @@ class Insight(QObject):
                 known.update(zip(thresholds.tolist(), dice.tolist(), strict=True))
                 if time.monotonic() - shown_at > POINTS_EVERY_S:
                     shown_at = time.monotonic()
-                    with still_there():
-                        self._points.emit(analysis, thresholds, dice)
+                    tell(analysis, thresholds, dice)
 
             return processed_curve(
                 analysis.anomaly_map,

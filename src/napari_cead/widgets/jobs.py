@@ -6,9 +6,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
-from weakref import WeakSet
+from types import MethodType
+from typing import Any, cast
+from weakref import WeakMethod, WeakSet
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QCoreApplication, QObject, Signal
 
 from .failures import show_failure
@@ -19,16 +21,23 @@ class Job(QObject):
 
     Signals:
         progressed: (done, total), from ``report``.
+        staged: What begins, from ``say``.
         ended: Emitted last, however the job ended.
+
+    Attributes:
+        report: Tells how far the work is, ``report(done, total)``. Safe in any thread.
+        say: Tells what the work begins with, ``say(stage)``, likewise.
     """
 
     progressed = Signal(int, int)
+    staged = Signal(str)
     ended = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._stop = threading.Event()
         self._task: _Task | None = None
+        self.report, self.say = on_main(self._report), on_main(self._say)
 
     @property
     def running(self) -> bool:
@@ -39,10 +48,11 @@ class Job(QObject):
         """Whether the work under way was asked to stop. Safe in any thread."""
         return self._stop.is_set()
 
-    def report(self, done: int, total: int) -> None:
-        """Tell how far the work is. Safe in any thread."""
-        with still_there():
-            self.progressed.emit(done, total)
+    def _report(self, done: int, total: int) -> None:
+        self.progressed.emit(done, total)
+
+    def _say(self, stage: str) -> None:
+        self.staged.emit(stage)
 
     def stop(self) -> None:
         """Ask the work under way to stop."""
@@ -64,12 +74,11 @@ class Job(QObject):
             try:
                 if error is not None:
                     show_failure(error)
-                elif on_done is not None:
-                    with still_there():
-                        on_done(result)
+                elif on_done is not None and isalive(self):
+                    on_done(result)
             finally:
                 self._task = None
-                with still_there():
+                if isalive(self):
                     self.ended.emit()
 
         self._task = _Task(work, answer)
@@ -106,15 +115,36 @@ class _Task:
             answer(result, error)
 
 
+def on_main(method: Callable[..., None]) -> Callable[..., None]:
+    """Return a function, safe in any thread, that has a method called on the main thread: at once if it is that.
+
+    The method's object is not held, and nothing happens once it is gone. A thread must not emit a signal of an object
+    that may be destroyed meanwhile: Qt reads the object while it is taken down.
+
+    Args:
+        method: A bound method of a Qt object that was made on the main thread.
+    """
+    held, main = WeakMethod(cast("MethodType", method)), _main_thread()
+
+    def deliver(*news: Any) -> None:
+        found = held()
+        if found is not None and isalive(found.__self__):
+            found(*news)
+
+    return lambda *news: main.call(deliver, news)
+
+
 class _MainThread(QObject):
-    """Starts the threads of tasks, and answers them on the thread on which it was made."""
+    """Starts the threads of tasks and answers them, and calls, on the thread on which it was made. Never destroyed."""
 
     _done = Signal(object)
+    _called = Signal(object, object)
 
     def __init__(self) -> None:
         super().__init__()
         self._threads: WeakSet[threading.Thread] = WeakSet()
         self._done.connect(self._answer)
+        self._called.connect(self._call)
         # What is being written is written to its end; while Python shuts down, it would be too late for that.
         QCoreApplication.instance().aboutToQuit.connect(self._wait)
 
@@ -124,8 +154,16 @@ class _MainThread(QObject):
         self._threads.add(thread)
         thread.start()
 
+    def call(self, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        """Call a function on the main thread. Safe in any thread."""
+        with _application_there():
+            self._called.emit(function, arguments)
+
     def _answer(self, task: _Task) -> None:
         task.answer()
+
+    def _call(self, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        function(*arguments)
 
     def _wait(self) -> None:
         for thread in tuple(self._threads):
@@ -139,13 +177,13 @@ def _main_thread() -> _MainThread:
 
 def _do(task: _Task, done: Any) -> None:
     task.do()
-    with still_there():  # the application may have ended
+    with _application_there():
         done.emit(task)
 
 
 @contextmanager
-def still_there() -> Iterator[None]:
-    """Let a thread emit a signal of a widget that may have been closed meanwhile: then nobody is told."""
+def _application_there() -> Iterator[None]:
+    """Let a thread emit a signal of the main thread's object: if the application has ended, nobody is told."""
     try:
         yield
     except RuntimeError as error:

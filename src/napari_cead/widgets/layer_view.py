@@ -372,14 +372,27 @@ class LayerView:
         return z if 0 <= z < base.data.shape[0] else None
 
     def _insert(self, layer: Layer, role: Role) -> None:
-        """Put a derived layer above the scan and below the outline of the reference."""
+        """Put a derived layer above this patient's scans and, where that stands above them, below its reference."""
         active = self.viewer.layers.selection.active
-        reference = next(
-            (i for i, other in enumerate(self.viewer.layers) if _role(other) == "lesion mask"), None
-        )
-        self.viewer.layers.insert(len(self.viewer.layers) if reference is None else reference, layer)
+        self.viewer.layers.insert(self._above_scans(), layer)
         if active is not None and active in self.viewer.layers:
             self.viewer.layers.selection.active = active
+
+    def _above_scans(self) -> int:
+        """Return where a derived layer goes. The layers of other patients may stand anywhere among them."""
+        layers, patient = list(self.viewer.layers), self.session.patient
+        reference = None if patient is None else self.find("lesion mask", patient)
+        if reference is None:
+            return len(layers)
+        place = layers.index(reference)
+        hidden_below = any(layer is self._base or self._is_scan(layer) for layer in layers[place:])
+        return len(layers) if hidden_below else place
+
+    def _is_scan(self, layer: Layer) -> bool:
+        tag, patient = tag_of(layer), self.session.patient
+        return (
+            tag is not None and patient is not None and tag.role == "sequence" and same(tag.patient, patient)
+        )
 
     @property
     def _flat(self) -> bool:

@@ -77,6 +77,7 @@ class ModelRunner(QObject):
                     device=liked.device,
                     batch_size=liked.batch_size,
                     first=first,
+                    on_stage=job.say,
                     on_progress=job.report,
                     should_stop=job.stopping,
                 )

@@ -26,7 +26,7 @@ from superqt import QElidingLabel
 from ..exploring.queue import DetectionQueue, QueueItem, QueueResult, QueueSettings
 from ..patients.formats import dialog_filter
 from .failures import show_failure
-from .jobs import Job, spared_core, still_there
+from .jobs import Job, on_main, spared_core
 from .queue_table import QueueTable
 
 LOOK_EVERY_S = 0.05
@@ -58,9 +58,6 @@ class QueuePanel(QWidget):
     """
 
     open_requested = Signal(object)
-    _changed = Signal(object)
-    _came_or_went = Signal()
-    _paused = Signal(bool)
 
     def __init__(
         self, settings: Callable[[], QueueSettings], busy: Callable[[], bool], parent: QWidget | None = None
@@ -146,11 +143,10 @@ class QueuePanel(QWidget):
 
     def _connect(self) -> None:
         queue = self.queue
-        queue.item_changed.connect(self._relay_item)
-        queue.items_changed.connect(self._relay_items)
-        self._changed.connect(self._item_changed)
-        self._came_or_went.connect(self._items_changed)
-        self._paused.connect(self._pause_changed)
+        # From any thread; a queue that goes on without its panel must not hold it.
+        queue.item_changed.connect(on_main(self._item_changed))
+        queue.items_changed.connect(on_main(self._items_changed))
+        self._tell_paused = on_main(self._pause_changed)
         self.table.dropped.connect(self.add)
         self.table.remove_wanted.connect(self._remove_clicked)
         self.table.itemSelectionChanged.connect(self._update_enabled)
@@ -177,15 +173,7 @@ class QueuePanel(QWidget):
         if application is not None:
             application.aboutToQuit.connect(self.stop)
 
-    # -- from the queue: in any thread, then on the main thread --------------------------------------------
-
-    def _relay_item(self, item: QueueItem) -> None:
-        with still_there():
-            self._changed.emit(item)
-
-    def _relay_items(self) -> None:
-        with still_there():
-            self._came_or_went.emit()
+    # -- from the queue, on the main thread ----------------------------------------------------------------
 
     def _item_changed(self, item: QueueItem) -> None:
         self.table.show_item(item)
@@ -300,12 +288,10 @@ class QueuePanel(QWidget):
         """Block while the window's own run is under way. Runs in the queue's thread."""
         if not self._busy():
             return
-        with still_there():
-            self._paused.emit(True)
+        self._tell_paused(True)
         while self._busy() and not self._job.stopping():
             time.sleep(LOOK_EVERY_S)
-        with still_there():
-            self._paused.emit(False)
+        self._tell_paused(False)
 
     def _cancel_clicked(self) -> None:
         self._job.stop()

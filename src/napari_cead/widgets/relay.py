@@ -7,7 +7,7 @@ from typing import Any
 from qtpy.QtCore import QObject, Signal
 
 from ..exploring import Session
-from .jobs import still_there
+from .jobs import on_main
 
 
 class SessionRelay(QObject):
@@ -31,20 +31,20 @@ class SessionRelay(QObject):
     mask = Signal(object)
     slices = Signal(object, object)
 
-    _came = Signal(str, object)
-
     def __init__(self, session: Session, parent: QObject) -> None:
         super().__init__(parent)
         self._stopped = False
-        self._came.connect(self._repeat)
-        self._connected = (
-            (session.patient_changed, self._patient),
-            (session.analysis_changed, self._analysis),
-            (session.analyses_changed, self._analyses),
-            (session.params_changed, self._params),
-            (session.options_changed, self._options),
-            (session.mask_changed, self._mask),
-            (session.slices_arrived, self._slices),
+        self._connected = tuple(
+            (event, on_main(repeat))
+            for event, repeat in (
+                (session.patient_changed, self._patient),
+                (session.analysis_changed, self._analysis),
+                (session.analyses_changed, self._analyses),
+                (session.params_changed, self._params),
+                (session.options_changed, self._options),
+                (session.mask_changed, self._mask),
+                (session.slices_arrived, self._slices),
+            )
         )
         for event, callback in self._connected:
             event.connect(callback)
@@ -56,30 +56,26 @@ class SessionRelay(QObject):
             event.disconnect(callback, missing_ok=True)
 
     def _patient(self, patient: Any) -> None:
-        self._bring("patient", patient)
+        self._repeat(self.patient, patient)
 
     def _analysis(self, analysis: Any) -> None:
-        self._bring("analysis", analysis)
+        self._repeat(self.analysis, analysis)
 
     def _analyses(self, analyses: Any) -> None:
-        self._bring("analyses", analyses)
+        self._repeat(self.analyses, analyses)
 
     def _params(self, params: Any) -> None:
-        self._bring("params", params)
+        self._repeat(self.params, params)
 
     def _options(self, options: Any) -> None:
-        self._bring("options", options)
+        self._repeat(self.options, options)
 
     def _mask(self, analysis: Any) -> None:
-        self._bring("mask", analysis)
+        self._repeat(self.mask, analysis)
 
     def _slices(self, streaming: Any, indices: Any) -> None:
-        self._bring("slices", streaming, indices)
+        self._repeat(self.slices, streaming, indices)
 
-    def _bring(self, name: str, *news: Any) -> None:
-        with still_there():
-            self._came.emit(name, news)
-
-    def _repeat(self, name: str, news: tuple[Any, ...]) -> None:
+    def _repeat(self, signal: Any, *news: Any) -> None:
         if not self._stopped:
-            getattr(self, name).emit(*news)
+            signal.emit(*news)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QObject
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QMessageBox
 
+from ..detection.saving import file_prefix
+from ..exploring.settings_file import SETTINGS_FILE
 from .jobs import spared_core
 from .preferences import preferences
 
@@ -30,13 +32,23 @@ class Saving(QObject):
         dock.restore.changed.connect(self._ask_what_to_restore)
 
     def export_to(self, folder: Path) -> None:
-        """Export the current analysis to a folder, in a thread; tells when done."""
+        """Export the current analysis to a folder, in a thread; tells when done. Files of its names are replaced."""
         self.dock.live.settle_now()
-        self.dock.start(
-            lambda: self.session.export(folder),
-            lambda _: show_info(f"Saved mask, map and settings in {folder}"),
-            changes_session=False,
-        )
+        prefix = self._prefix()
+
+        def saved(_: object) -> None:
+            self.dock.keeping.exported()
+            show_info(f"Saved mask, map and settings in {folder}: {prefix}*")
+
+        self.dock.start(lambda: self.session.export(folder, prefix=prefix), saved, changes_session=False)
+
+    def _prefix(self) -> str:
+        """Return what the names of the files begin with: patient and model."""
+        analysis = self.session.analysis
+        if analysis is None:
+            return ""
+        made = analysis.reconstruction
+        return file_prefix(made.patient.name, made.model)
 
     def restore_from(self, path: Path) -> None:
         """Take over the settings of an export, in a thread; tells what is not as it was."""
@@ -45,7 +57,11 @@ class Saving(QObject):
         def work() -> tuple[str, ...]:
             with spared_core():
                 return self.session.restore(
-                    path, device=liked.device, on_progress=job.report, should_stop=job.stopping
+                    path,
+                    device=liked.device,
+                    on_stage=job.say,
+                    on_progress=job.report,
+                    should_stop=job.stopping,
                 )
 
         def restored(notes: tuple[str, ...]) -> None:
@@ -58,9 +74,21 @@ class Saving(QObject):
         self.dock.start(work, restored)
 
     def _ask_where_to_export(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self.dock, "Export to folder")
-        if folder:
-            self.export_to(Path(folder))
+        chosen = QFileDialog.getExistingDirectory(self.dock, "Export to folder")
+        if chosen and self._may_replace(Path(chosen)):
+            self.export_to(Path(chosen))
+
+    def _may_replace(self, folder: Path) -> bool:
+        """Ask before results of the same patient and model are replaced."""
+        prefix = self._prefix()
+        if not (folder / f"{prefix}{SETTINGS_FILE}").exists():
+            return True
+        asked = QMessageBox.question(
+            self.dock,
+            "Replace results?",
+            f"{folder.name} holds results of this patient and model already ({prefix}mask.nii.gz…). Replace them?",
+        )
+        return bool(asked == QMessageBox.StandardButton.Yes)
 
     def _ask_what_to_restore(self) -> None:
         chosen, _ = QFileDialog.getOpenFileName(

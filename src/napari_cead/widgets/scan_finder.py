@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_info, show_warning
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog
 
 from ..contributions.layers import tag_of
@@ -24,7 +24,7 @@ from ..training.preprocessing import store_options
 from ..training.scans import ScanSource, find_scans, save_scan
 from ..training.store_index import StoreSettings
 from .failures import show_failure
-from .jobs import Job, still_there
+from .jobs import Job, on_main
 from .layer_view import patient_of
 from .raw_scans import RawScans
 from .train_form import TrainForm
@@ -37,16 +37,13 @@ class ScanFinder(QObject):
         dock: The dock.
     """
 
-    _judged = Signal(object)
-
     def __init__(self, dock: TrainForm) -> None:
         super().__init__(dock)
         self.dock, self.model = dock, dock.scans.scans
         self.job = Job(self)
         self._how: StoreSettings | None = None
         self._kept: tempfile.TemporaryDirectory[str] | None = None
-        self.raw = RawScans(self)
-        self._judged.connect(self._take)
+        self._tell = on_main(self._take)
         dock.add_folder.changed.connect(self._ask_for_folder)
         dock.add_files.changed.connect(self._ask_for_files)
         dock.add_layers.changed.connect(self._take_layers)
@@ -124,9 +121,7 @@ class ScanFinder(QObject):
         def report(judged: ScanReport) -> None:
             nonlocal done
             done += 1
-            self.raw.look_beside(self.raw.given(judged.source), sequence)
-            with still_there():
-                self._judged.emit(judged)
+            self._tell(judged)
             self.job.report(done, total)
 
         if total:
@@ -241,8 +236,7 @@ class ScanFinder(QObject):
         """Judge scans again, in the thread that asks."""
         for source in sources:
             report = inspect(source, known=self._others([source]), settings=self._how)
-            with still_there():
-                self._judged.emit(report)
+            self._tell(report)
 
     def _take_brain_layer(self) -> None:
         reports = self._chosen()

@@ -1,0 +1,78 @@
+"""The first seconds: the window does not wait for PyTorch, and a run says what it does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import napari_cead as cead
+from dock_driving import click, settle
+
+OPENING = """
+import importlib.abc, sys, threading
+
+importers = {}
+
+
+class Watch(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name in ("torch", "sympy", "matplotlib.pyplot", "monai"):
+            importers.setdefault(name, threading.current_thread() is threading.main_thread())
+
+
+sys.meta_path.insert(0, Watch())
+import napari
+from qtpy.QtWidgets import QApplication
+from napari_cead.widgets.launch import wait_until
+
+viewer = napari.Viewer()
+_, dock = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
+assert "torch" not in sys.modules, "opening the dock imported PyTorch"
+assert not any(name.startswith("napari_cead.training") for name in sys.modules)
+assert wait_until(lambda: "napari_cead.detection.pipeline" in sys.modules, 60)
+dock.use_patient(__import__("napari_cead").load_patient(sys.argv[1]))
+dock.run.native.click()
+assert wait_until(lambda: dock.session.analysis is not None and not dock.busy, 100)
+assert importers == {"torch": False}, importers
+viewer.close()
+print("fine")
+"""
+
+
+def test_the_window_never_waits_for_pytorch(installed_model, patient_folder, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(OPENING))
+    ended = subprocess.run(
+        [sys.executable, script, patient_folder],
+        env=os.environ
+        | {
+            "NAPARI_CONFIG": str(tmp_path / "napari.yaml"),
+            "PYTHONPATH": str(Path(cead.__file__).parents[1]),
+        },
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert "fine" in ended.stdout, ended.stderr[-2000:]
+
+
+def test_a_run_says_what_it_does(widget, patient_folder, qtbot):
+    widget.patient.value = patient_folder
+    settle(qtbot, widget)
+    stages, texts = [], []
+    widget.job.staged.connect(stages.append)
+    bar = widget.progress.native
+    bar.valueChanged.connect(lambda _: texts.append(bar.text()))
+    widget.job.staged.connect(lambda _: texts.append(bar.text()))
+    click(qtbot, widget.run.native)
+    assert bar.text() == "Working…", "from the first moment"
+    settle(qtbot, widget)
+    assert stages == ["Loading the model", "Preparing the slices", "Making the mask"]
+    assert "Loading the model…" in texts
+    occupied = len(widget.session.analysis.reconstruction.stack.occupied)
+    assert f"Slice {occupied} of {occupied}" in texts
+    assert bar.text() == ""

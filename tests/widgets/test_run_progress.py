@@ -1,0 +1,50 @@
+"""What the progress bar of a run says."""
+
+import re
+
+import pytest
+from qtpy.QtWidgets import QProgressBar
+
+from napari_cead.widgets import run_progress
+from napari_cead.widgets.run_progress import RunProgress
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that pass when the test says so."""
+    now = [100.0]
+    monkeypatch.setattr(run_progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def progress(qtbot, clock):
+    bar = QProgressBar()
+    qtbot.addWidget(bar)
+    return RunProgress(bar)
+
+
+def test_a_stage_is_said_at_once_and_for_how_long_it_has_lasted(progress, clock, qtbot):
+    progress.begin("Loading the model")
+    assert progress.bar.text() == "Loading the model…"
+    clock[0] += 3
+    qtbot.waitUntil(lambda: progress.bar.text() == "Loading the model… 3 s")
+
+
+def test_slices_are_counted_and_the_time_left_is_said(progress, clock):
+    progress.begin("Preparing the slices", "Slice")
+    clock[0] += 0.5
+    progress.count(8, 121)
+    assert progress.bar.text() == "Slice 8 of 121", "too early to tell"
+    clock[0] += 3.5
+    progress.count(12, 121)
+    assert progress.bar.text() == "Slice 12 of 121 · 36 s left"
+    assert (progress.bar.value(), progress.bar.maximum()) == (12, 121)
+    clock[0] += 100
+    progress.count(24, 121)
+    assert re.fullmatch(r"Slice 24 of 121 · 7 min left", progress.bar.text())
+    progress.count(121, 121)
+    assert progress.bar.text() == "Slice 121 of 121"
+    progress.rest(done=True)
+    assert progress.bar.text() == ""
+    assert progress.bar.value() == progress.bar.maximum()
