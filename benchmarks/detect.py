@@ -139,15 +139,13 @@ def measure(model: str, size: str, patient: Patient, repeats: int, folder: Path)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--patient", type=Path, default=resources.sample_patient())
-    parser.add_argument("--models", nargs="+", default=["ce-vae1"], metavar="MODEL")
-    parser.add_argument("--sizes", nargs="+", default=["paper", "small"], choices=("paper", "small"))
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch, for both")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--patient", type=Path, default=resources.sample_patient())
+    options.add_argument("--models", nargs="+", default=["ce-vae1"], metavar="MODEL")
+    options.add_argument("--sizes", nargs="+", default=["paper", "small"], choices=("paper", "small"))
+    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch, for both")
+    arguments = options.parse_args()
     global CLOCK
     torch.set_num_threads(arguments.threads)
     if arguments.threads == 1:

@@ -264,8 +264,8 @@ class _Run:
     def _pass(
         self,
         detector: Detector,
-        kinds: Collection[Kind],
-        results: Mapping[Kind, NDArray[np.float32]],
+        missing: Collection[Ingredient],
+        results: Mapping[str, NDArray[np.float32]],
         indices: NDArray[np.int64],
         done: int,
     ) -> bool:
@@ -278,7 +278,7 @@ class _Run:
                 if self.should_stop is not None and self.should_stop():
                     raise Cancelled
             part = indices[start : start + step]
-            if not _fits(detector, kinds, self.stack.images[part], results, part):
+            if not _fits(detector, missing, self.stack.images[part], results, part):
                 return False
         return True
 

@@ -323,7 +323,8 @@ def _described(
     patient = result.patient
     files = {path.name: file_sha256(path) for path in sorted(aside.iterdir())}
     for name, file in ((patient.sequence, scan), (MASK, reference)):
-        if file in files:
+        # A mask that was moved with a sequence still comes from its own file.
+        if file in files and not (name == MASK and moved_mask(patient)):
             described["sources"][name].update(path=str(target / file), sha256=files[file])
     described["corrections"] = None
     if corrections is not None:

@@ -50,6 +50,7 @@ class DenoisingUNet(nn.Module):
         super().__init__()
         self.spec = spec
         self.options = spec.unet or UNetOptions()
+        self.side, self.padded = spec.side, spec.sizes[0] * self.options.stem
         self._heads: tuple[Tensor, Tensor] | None = None  # weights and biases of both, once they are settled
         maps, pixels = spec.feature_maps, self.options.stem**2
         adding = self.options.joining == "add"

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject
 
 from ..errors import CeadError
 from ..preparing import DEFAULT_STRIPPER, N4, RAW, RIGID, SAME, Preparation
 from ..training.inspection import ScanReport
 from ..training.raw_scans import other_sequences, prepared_source
 from ..training.scans import ScanSource
-from .jobs import still_there
+from .jobs import on_main
 
 if TYPE_CHECKING:
     from .scan_finder import ScanFinder
@@ -30,8 +30,6 @@ class RawScans(QObject):
         finder: Brings scans into the list.
     """
 
-    _failed = Signal(str)
-
     def __init__(self, finder: ScanFinder) -> None:
         super().__init__(finder)
         self.finder, self.dock, self.banner = finder, finder.dock, finder.dock.banner
@@ -40,12 +38,15 @@ class RawScans(QObject):
         self._given: dict[Path, ScanSource] = {}
         self._beside: dict[Path, tuple[str, ...]] = {}
         self._made: set[Path] = set()
-        self._failed.connect(show_warning)
+        self._tell_failure = on_main(self._show_failure)
         self.banner.strip.changed.connect(self.strip)
         self.banner.even.changed.connect(self.even_out)
         self.banner.register.changed.connect(self.register)
         for changed in (self.dock.scans.scans.ticked, finder.job.ended):
             changed.connect(self.show)
+
+    def _show_failure(self, message: str) -> None:
+        show_warning(message)
 
     def given(self, source: ScanSource) -> ScanSource:
         """Return the scan that somebody gave, which this one was made of or is."""
@@ -115,8 +116,7 @@ class RawScans(QObject):
                         self._start(source), sequence, wanted, device=device, should_stop=job.stopping
                     )
                 except CeadError as error:
-                    with still_there():
-                        self._failed.emit(str(error))
+                    self._tell_failure(str(error))
                     continue
                 self.wanted[given.scan] = wanted
                 self._given[made.scan] = given

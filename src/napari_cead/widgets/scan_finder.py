@@ -43,6 +43,7 @@ class ScanFinder(QObject):
         self.job = Job(self)
         self._how: StoreSettings | None = None
         self._kept: tempfile.TemporaryDirectory[str] | None = None
+        self.raw = RawScans(self)
         self._tell = on_main(self._take)
         dock.add_folder.changed.connect(self._ask_for_folder)
         dock.add_files.changed.connect(self._ask_for_files)
@@ -121,6 +122,7 @@ class ScanFinder(QObject):
         def report(judged: ScanReport) -> None:
             nonlocal done
             done += 1
+            self.raw.look_beside(self.raw.given(judged.source), sequence)
             self._tell(judged)
             self.job.report(done, total)
 
