@@ -38,6 +38,7 @@ from .scale_bar import ScaleBar
 from .shortcuts import Shortcuts
 from .threshold_plot import is_dark
 from .view_row import ViewRow
+from .wheel import scroll_with_wheel
 
 
 class ExploreWidget(ExploreForm):
@@ -101,6 +102,7 @@ class ExploreWidget(ExploreForm):
             self._go_on()
         self.source.look()
         self._update_enabled()
+        scroll_with_wheel(self)
 
     @property
     def running(self) -> bool:
