@@ -30,6 +30,7 @@ from ..patients.marks import Kind, kind_of
 from ..patients.reading import read_place
 from ..patients.volumes import Volume, clean_mask
 from .choosing import choose_series
+from .default_reader import offer
 from .layers import (
     KEY,
     LayerData,
@@ -98,6 +99,8 @@ def read(path: str | Sequence[str]) -> list[Any]:
             from ..widgets.failures import show_failure
 
             show_failure(error)
+    if layers and viewer is not None:
+        offer()
     return layers or [NO_LAYER]
 
 

@@ -8,6 +8,8 @@ from magicgui.widgets import ComboBox, LineEdit, PushButton, SpinBox
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QTextOption
 from qtpy.QtWidgets import (
+    QComboBox,
+    QGridLayout,
     QHBoxLayout,
     QLabel,
     QListWidget,
@@ -210,6 +212,15 @@ class EvaluateForm(QWidget):
             button.enabled = False
             buttons.addWidget(button.native)
         column.addWidget(self.summary)
+        choices = QGridLayout()
+        choices.setColumnStretch(1, 1)
+        for title, box, tip in (
+            ("Settings by", self.table.rule, "The rule that chose the settings that the figures belong to"),
+            ("Score", self.table.score, "What makes an anomaly map of a reconstruction"),
+        ):
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            row(choices, title, box, tip)
+        column.addLayout(choices)
         column.addWidget(self.table, 1)
         column.addWidget(self.details)
         column.addLayout(buttons)
