@@ -59,7 +59,9 @@ class AxisRow(SettingRow):
         control, grip = QStyle.ComplexControl.CC_Slider, QStyle.SubControl.SC_SliderHandle
         half = handle.style().subControlRect(control, option, grip, handle).width() / 2
         left, right = plot.axis
-        inset = handle.mapTo(self.slider.native, handle.rect().topLeft()).x()
+        # The slider lies within a widget of magicgui's that has margins of its own.
+        before = handle.mapTo(self.slider.native, handle.rect().topLeft()).x()
+        behind = self.slider.native.width() - before - handle.width()
         self._line.setContentsMargins(
-            max(0, round(left - half) - inset), 0, max(0, round(plot.width() - right - half) - inset), 0
+            max(0, round(left - half) - before), 0, max(0, round(plot.width() - right - half) - behind), 0
         )

@@ -32,13 +32,13 @@ class CanvasNotes:
         return self._overlay.text if self._overlay is not None and self._overlay.visible else ""
 
     def write(self, text: str) -> None:
-        """Write a line into a corner of the canvas, or nothing."""
+        """Write short lines into a corner of the canvas, or nothing."""
         if self._overlay is None:
             if not text:
                 return
             # White on black is legible on every picture and in every theme.
             self._overlay = TextOverlay(
-                position="top_left", color="white", box=True, box_color=(0, 0, 0, 0.7), font_size=11
+                position="top_left", color="white", box=True, box_color=(0, 0, 0, 0.7), font_size=10
             )
             self._viewer.canvas.overlays[_KEY] = self._overlay
         if text != self._overlay.text:

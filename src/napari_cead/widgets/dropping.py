@@ -11,6 +11,7 @@ from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QApplication, QWidget
 
 from ..contributions.reader import get_reader
+from .docks import bare
 from .gone import when_gone
 
 
@@ -29,7 +30,7 @@ class Drops(QObject):
         super().__init__(owner)
         self._take = take
         owner.setAcceptDrops(True)
-        canvas = viewer.window._qt_viewer
+        canvas = bare(viewer).window._qt_viewer
         # The welcome screen lies on the canvas and takes drops of its own.
         parts = [part for part in canvas.findChildren(QWidget) if part.acceptDrops()]
         self._targets = [owner, canvas, *parts]

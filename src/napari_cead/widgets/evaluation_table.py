@@ -19,7 +19,7 @@ REPORT = "report.html"
 LARGEST_RESULTS = 1 << 29
 SCHEMA_VERSIONS = (1, 2)
 
-COLUMNS = ("Model", "Dice\npatient", "Dice\npooled", "Lesions\nfound", "Lesion\nF1", "FP per\npatient")
+COLUMNS = ("Model", "Dice\npatient", "Dice\npooled", "Lesions\nfound", "F1", "FP per\npatient")
 TIPS = (
     "One row a model, in italics a baseline without a network; the tooltip of a row has score, rule and intervals",
     "dice_patient: mean over patients of the Dice of the volume, with the 95 % bootstrap interval",
@@ -28,7 +28,7 @@ TIPS = (
     "Lesion-wise F1: the harmonic mean of lesion sensitivity and the share of the detections that are true",
     "Mean number of false positive detections of a patient",
 )
-WIDEST = {1: "patient", 2: "pooled", 3: "Lesions", 4: "Lesion", 5: "patient"}
+WIDEST = {1: "patient", 2: "pooled", 3: "Lesions", 4: "0.00", 5: "patient"}
 """What the narrow columns have room for."""
 
 PADDING = 10

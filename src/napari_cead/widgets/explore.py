@@ -224,9 +224,9 @@ class ExploreWidget(ExploreForm):
         about = [
             patient.name,
             patient.sequence,
+            "with lesion mask" if patient.lesion_mask is not None else "no lesion mask",
             f"{x} × {y} × {z} voxels",
             " × ".join(f"{size:.3g}" for size in reversed(patient.spacing)) + " mm",
-            "with lesion mask" if patient.lesion_mask is not None else "no lesion mask",
         ]
         self.about.setText(" · ".join(about))
         self.about.setToolTip("\n".join([self.about.text(), *patient.warnings]))

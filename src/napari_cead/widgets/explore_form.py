@@ -188,7 +188,6 @@ class ExploreForm(QWidget):
             self.state_or_progress.addWidget(part)
         self.state_or_progress.setFixedHeight(self.run.native.sizeHint().height())
         column.addLayout(_beside(self.model.native, self.score.native, stretch=(3, 2)))
-        self.model_says.setEnabled(False)
         self.model.changed.connect(self._describe_model)
         self._describe_model()
         column.addWidget(self.model_says)
@@ -233,7 +232,11 @@ class ExploreForm(QWidget):
         self.volume_label.native.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         column.addLayout(
             _beside(
-                QLabel(title("dice")), self.dice_label.native, self.volume_label.native, stretch=(0, 1, 0)
+                QLabel(title("dice")),
+                self.dice_label.native,
+                QLabel(title("volume")),
+                self.volume_label.native,
+                stretch=(0, 1, 0, 0),
             )
         )
         grid = QGridLayout()

@@ -13,11 +13,8 @@ from ..atomic import atomic_path
 from ..errors import OutputError
 from ..exploring import Analysis
 
-SCALE = 2
-"""Pixels of the figure for one of the screen."""
-
-DPI = 300
-"""Of the file: it sets how large the picture is on paper."""
+DPI = 150
+"""Of the file: it sets how large the picture is on paper. The words on the canvas have some 10 pixels."""
 
 _TEXT_PT = 7.0
 _MARGIN = 12
@@ -56,7 +53,7 @@ def save_figure(viewer: Any, path: Path, words: str) -> None:
     Raises:
         OutputError: If the file cannot be written.
     """
-    pixels = np.ascontiguousarray(viewer.screenshot(canvas_only=True, flash=False, scale=SCALE))
+    pixels = np.ascontiguousarray(viewer.screenshot(canvas_only=True, flash=False))
     height, width, _ = pixels.shape
     picture = QImage(pixels.data, width, height, 4 * width, QImage.Format.Format_RGBA8888)
     font = QFont("sans-serif")

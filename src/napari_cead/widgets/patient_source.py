@@ -38,6 +38,9 @@ from .texts import SCAN_FILES, title
 if TYPE_CHECKING:
     from .explore import ExploreWidget
 
+LINK = "#3d8fd1"
+"""Colour of a link, legible in both themes; Qt's own is dark blue on any ground."""
+
 
 class PatientSource(QObject):
     """Brings patients into the session of a dock.
@@ -275,11 +278,10 @@ class PatientSource(QObject):
 
     def _show_hint(self) -> None:
         """Say what else there is; the offer to become napari's reader stands until it is taken."""
-        text = (
-            "A scan that is dropped while this dock is closed is opened by the reader that napari asks for."
+        offer = (
+            f'Without this dock napari asks for a reader. <a style="color:{LINK}" href="reader">{ALWAYS}</a>'
         )
-        offer = f'<a href="reader">{ALWAYS}</a>'
-        self.dock.hint.setText("" if is_reader() else f"{text} {offer}")
+        self.dock.hint.setText("" if is_reader() else offer)
         self.dock.hint.setVisible(not is_reader())
 
     def _become_reader(self, *_: Any) -> None:

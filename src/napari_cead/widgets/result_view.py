@@ -59,7 +59,8 @@ class ResultView:
         of_slice = share(None if here is None else here.dice)
         of_volume = _volume_dice(analysis) if settled else PENDING
         dock.dice_label.value = f"slice {of_slice} · volume {of_volume}"
-        dock.on_canvas.write("" if patient.lesion_mask is None else f"Dice  {dock.dice_label.value}")
+        both = f"Dice\nslice {of_slice}\nvolume {of_volume}"  # short lines leave the letter above to itself
+        dock.on_canvas.write("" if patient.lesion_mask is None else both)
         dock.volume_label.value = (
             f"{volume_ml(analysis.mask, patient.spacing):.2f} mL" if settled else PENDING
         )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .explore import ExploreWidget
 
 _LOOK_AFTER_MS = 40
-_HEIGHT = 260
+_HEIGHT = 170
 
 
 class Overlay(NamedTuple):
@@ -31,10 +31,14 @@ class Overlay(NamedTuple):
     high: float
     opacity: float
     color: tuple[float, ...]
+    outlined: bool = False
 
     def share(self, index: int, axis: int) -> NDArray[np.float32]:
         """Return how much of each pixel of a slice is covered."""
         part = np.asarray(self.volume).take(index, axis=axis).astype(np.float32)
+        if self.outlined:
+            at = np.pad(part, 1) > 0
+            part = part * ~(at[:-2, 1:-1] & at[2:, 1:-1] & at[1:-1, :-2] & at[1:-1, 2:])
         return np.clip((part - self.low) / (self.high - self.low), 0, 1) * np.float32(self.opacity)
 
 
@@ -98,7 +102,8 @@ class ThreeViews:
             overlays.append(Overlay(anomaly.data, *anomaly.contrast_limits, anomaly.opacity, color))
         for layer, name in ((detected, DETECTED_COLOR), (reference, LESION_COLOR)):
             if layer is not None and layer.visible:
-                overlays.append(Overlay(layer.data, 0, 1, layer.opacity, QColor(name).getRgb()[:3]))
+                color, outlined = QColor(name).getRgb()[:3], layer is reference
+                overlays.append(Overlay(layer.data, 0, 1, layer.opacity, color, outlined))
         self.cuts.show_patient(patient, point, overlays, layers.limits(), self._dock.orientation.convention)
 
     def _go_to(self, axes: tuple[int, int], where: tuple[float, float]) -> None:

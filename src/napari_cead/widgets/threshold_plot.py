@@ -23,6 +23,7 @@ from .threshold_canvas import DICE_RANGES, Canvas, CountAxis, DiceAxis
 _HEIGHT = 150
 _LEGEND_ROWS = 2  # that have their place whatever is known
 _AXIS_WIDTH = 38
+_RIGHT = 20  # room for half of the slider's handle above
 _AXIS_HEIGHT = 30
 _LEEWAY = 12  # pixels that the text of a tick may stand out at the end of its axis
 _FLAG_HEIGHT = 0.9  # of the histogram's height: where the marks are repeated, above most of the bars
@@ -244,7 +245,7 @@ class ThresholdPlot(QWidget):
         )
         self._view.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the slider above is the keyboard's way
         layout = self._view.ci.layout
-        self._view.ci.setContentsMargins(0, 2, 12, 0)
+        self._view.ci.setContentsMargins(0, 2, _RIGHT, 0)
         layout.setVerticalSpacing(4)
         self._counts = self._plot(0, CountAxis(orientation="left"), "voxels")
         self._dice = self._plot(1, DiceAxis(orientation="left"), "Dice")
