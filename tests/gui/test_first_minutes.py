@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
 from napari.settings import get_settings
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
@@ -132,8 +133,9 @@ def test_of_several_patients_the_first_is_shown_and_the_others_are_in_reach(widg
 
 
 def test_what_is_no_scan_is_left_to_napari(widget, readers, tmp_path, qtbot):
-    (tmp_path / "x.tif").write_bytes(b"no scan")
+    tifffile.imwrite(tmp_path / "x.tif", np.ones((5, 5), np.uint8))
     drop(canvas_of(widget.viewer), tmp_path / "x.tif")
+    assert [layer.name for layer in widget.viewer.layers] == ["x"]
     assert widget.session.patient is None and not widget.running
 
 
@@ -148,7 +150,7 @@ def test_one_click_makes_napari_open_scans_without_the_dock(viewer, readers, wid
         widget.hint.linkActivated.emit("reader")
     assert is_reader() and not widget.hint.isVisible()
     assert settings.extension2reader["*.gz"] == "napari", "what the user chose stays"
-    viewer.window.remove_dock_widget(widget.parent())
+    viewer.window.remove_dock_widget(widget)
     qtbot.wait(50)
     drop(canvas_of(viewer), single)
     assert [tag_of(layer).role for layer in viewer.layers] == ["sequence"]
@@ -169,8 +171,7 @@ def test_the_first_scan_without_the_dock_comes_with_the_offer(viewer, tmp_path, 
 def test_a_new_patient_takes_the_place_of_the_old_one_and_goes_back(
     detected, patient_folder, tmp_path, qtbot
 ):
-    viewer = detected.viewer
-    first = detected.session.patient
+    viewer, first = detected.viewer, detected.session.patient
     viewer.scene.camera.zoom *= 3
     (reference,) = layers_of(detected, "lesion mask")
     reference.data[0, :3, :3] = 1  # somebody repaired the reference

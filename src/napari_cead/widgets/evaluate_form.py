@@ -21,9 +21,10 @@ from qtpy.QtWidgets import (
 )
 
 from ..patients import SEQUENCES
-from .controls import folded, push_button, row, scrolled, section
+from .controls import folded, keep_place, push_button, row, scrolled, section
 from .evaluation_table import ResultTable
 from .findings_table import FindingsTable
+from .messages import Messages
 from .preferences import DEVICES
 
 AUTOMATIC = "automatic"
@@ -64,6 +65,7 @@ class EvaluateForm(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self.tabs)
+        outer.addWidget(Messages())
         self.setMinimumWidth(400)
         self.setAcceptDrops(True)
 
@@ -100,7 +102,7 @@ class EvaluateForm(QWidget):
         )
         self.checking = QProgressBar()
         self.checking.setAccessibleName("Patients checked")
-        self.checking.hide()
+        keep_place(self.checking).hide()
         self.checked = _label()
         self.checked.hide()
         self.findings = FindingsTable()
@@ -178,7 +180,7 @@ class EvaluateForm(QWidget):
         self.progress = QProgressBar()
         self.progress.setAccessibleName("Progress of the evaluation")
         self.progress.setFormat("%v of %m")
-        self.progress.hide()
+        keep_place(self.progress).hide()
         self.state = _label()
         self.state.hide()
         self.messages = _text("What the evaluation says", 70)

@@ -231,7 +231,7 @@ class ExploreWidget(ExploreForm):
         self.about.setText(" · ".join(about))
         self.about.setToolTip("\n".join([self.about.text(), *patient.warnings]))
         self.open_more.setChecked(False)
-        if self._patient_shown is None or not same(self._patient_shown, patient):
+        if self._patient_shown is not None and not same(self._patient_shown, patient):
             self.plot.hide()
             self._settings_due = not self.keep.isChecked()
         self._patient_shown = patient
@@ -242,8 +242,9 @@ class ExploreWidget(ExploreForm):
         """Start a new patient with what the model suggests: settings that were moved for another one stay there."""
         if self._settings_due and not self.running:
             self._settings_due = False
-            if self.live.moved and self.session.analysis is None:
-                self.runner.model_chosen()
+            if self.session.analysis is None:
+                self.runner.reset()
+                self.session.set_options(**MapOptions().model_dump())
 
     def _analysis_changed(self, analysis: Analysis | None) -> None:
         if analysis is not self.session.analysis:

@@ -17,6 +17,7 @@ from ..exploring import Analysis, Key, Session, Streaming
 from ..patients import Patient
 from .analysis_layers import AnalysisLayers
 from .batches import batched
+from .docks import bare
 from .tiles import Tiles
 
 DERIVED: tuple[Role, ...] = ("reconstruction", "anomaly map", "detected mask", "corrections", "tile")
@@ -82,7 +83,7 @@ class LayerView:
         self._made = [layer for layer in self._made if layer in self.viewer.layers]
         if not any(self.find("sequence", patient, name) for name in patient.sequences):
             for layer in back or [Layer.create(*made) for made in to_layer_data(patient)]:
-                self._made.append(self.viewer.add_layer(layer))
+                self._made.append(self.viewer.add_layer(bare(layer)))
         elif self.find("sequence", patient, patient.sequence) is None:
             self._bring_back(patient)
         self._base = self.find("sequence", patient, patient.sequence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,9 @@ from .texts import title
 
 COLORS = {"error": "#d55e00", "warning": "#e69f00", "info": "palette(mid)"}
 """Frames by severity, told apart by colour-blind people; the sentence says the rest."""
+
+TOGETHER_S = 2.0
+"""What comes so soon after another message stands below it."""
 
 LONGEST = 600
 """Letters that are shown; the tooltip has all."""
@@ -40,6 +44,8 @@ class Messages(QFrame):
         self.words.setMinimumWidth(1)
         self.words.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.buttons: list[QPushButton] = []
+        self._text, self._shown_at = "", 0.0
+        self._kept: tuple[tuple[str, Callable[[], object]], ...] = ()
         self._close = QToolButton(text="×")
         self._close.setToolTip("Close the message")
         self._close.setAccessibleName("Close the message")
@@ -66,7 +72,11 @@ class Messages(QFrame):
             severity: ``"error"``, ``"warning"`` or ``"info"``.
             *actions: Text of a button, and what it does; each closes the message.
         """
+        now = time.monotonic()
+        if self._text and now - self._shown_at < TOGETHER_S:  # several things to say of one step
+            text, actions = f"{self._text}\n{text}", (*self._kept, *actions)
         self.clear()
+        self._text, self._kept, self._shown_at = text, actions, now
         self.words.setEnabled(True)
         self.words.setText(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
         self.words.setToolTip(text)
@@ -83,7 +93,7 @@ class Messages(QFrame):
         for button in self.buttons:
             button.hide()
             button.deleteLater()
-        self.buttons = []
+        self.buttons, self._kept, self._text = [], (), ""
         self._close.hide()
         self.setStyleSheet("")
         self.words.setText(title("research_only"))

@@ -54,6 +54,7 @@ class PatientSource(QObject):
         self.dock, self.session, self.layers = dock, dock.session, dock.layers
         self._seen: list[Patient] = [] if dock.session.patient is None else [dock.session.patient]
         self._next: _Place | None = None
+        self._opening: Path | None = None
         self._before: Patient | None = dock.session.patient
         self._told: set[str] = set()
         self._told_about: Grid | None = None
@@ -83,6 +84,7 @@ class PatientSource(QObject):
             self._next = place
             self.dock.job.stop()
             return
+        self._opening = path
         self.dock.start(lambda: self._load(place), lambda loaded: self._loaded(loaded, place))
 
     def take(self, paths: Sequence[Path]) -> None:
@@ -100,7 +102,7 @@ class PatientSource(QObject):
 
     def job_ended(self) -> None:
         """Open what could not be opened while something ran, or look what was dropped meanwhile."""
-        place, self._next = self._next, None
+        place, self._next, self._opening = self._next, None, None
         if place is not None:
             self.open(*place)
 
@@ -134,7 +136,7 @@ class PatientSource(QObject):
     def patient_changed(self, patient: Patient) -> None:
         """Keep what was shown in reach: in the list of recent patients, and the last one in a message."""
         before, self._before = self._before, patient
-        if (place := _whence(patient)) is not None:
+        if (place := self._opening or _whence(patient)) is not None:
             remember(place)
             self._show_recent()
         if before is None or same(before, patient):
@@ -266,8 +268,7 @@ class PatientSource(QObject):
         box.clear()
         box.addItem("–")
         for path in recent():
-            name = path.name if len(recent()) < 2 else f"{path.parent.name}/{path.name}"
-            box.addItem(name, path)
+            box.addItem(f"{path.parent.name}/{path.name}", path)
             box.setItemData(box.count() - 1, str(path), Qt.ItemDataRole.ToolTipRole)
         box.setEnabled(box.count() > 1)
 

@@ -70,7 +70,7 @@ class ThreeViews:
             self.cuts = Cuts()
             self.cuts.chosen.connect(self._go_to)
             self._frame = self._viewer.window.add_dock_widget(self.cuts, name="Three views", area="bottom")
-            self.cuts.destroyed.connect(self._closed)
+            when_gone(self.cuts, self._closed)
             self._draw()
         elif not on and self._frame is not None:
             frame, self._frame, self.cuts = self._frame, None, None
@@ -81,8 +81,10 @@ class ThreeViews:
         if self.cuts is not None and not self._timer.isActive():
             self._timer.start()
 
-    def _closed(self, *_: Any) -> None:
+    def _closed(self) -> None:
+        """The user closed the dock of the cuts."""
         self.cuts = self._frame = None
+        self._dock.three_views.setChecked(False)
 
     def _stop(self) -> None:
         self._viewer.dims.events.point.disconnect(self.refresh)

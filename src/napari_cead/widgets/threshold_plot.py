@@ -292,6 +292,7 @@ class ThresholdPlot(QWidget):
         self._legend.setMinimumHeight(_LEGEND_ROWS * line + 2)
         for widget in (self._view, self._key, self._legend):
             column.addWidget(widget)
+        column.addStretch(1)
 
     def _plot(self, row: int, axis: pg.AxisItem, title: str) -> pg.PlotItem:
         plot = self._view.addPlot(row=row, col=0, axisItems={"left": axis})
