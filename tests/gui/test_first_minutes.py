@@ -195,6 +195,13 @@ def test_a_new_patient_takes_the_place_of_the_old_one_and_goes_back(
     assert "thick" not in {tag_of(layer).patient.name for layer in viewer.layers}
 
 
+def test_names_do_not_pile_up_when_napari_opens_the_next_patient(detected, tmp_path, qtbot):
+    for name in ("one", "two"):
+        detected.viewer.open(str(scan(tmp_path / name)), plugin="napari-cead")
+        opened(qtbot, detected, name)
+    assert [layer.name for layer in detected.viewer.layers] == ["flair", "lesion mask"]
+
+
 def test_without_a_reference_the_slice_with_most_brain_is_shown(widget, tmp_path, qtbot):
     volume = make_brain()[0]
     volume[:9] *= np.linspace(0.0, 1.0, 60)[None, :, None] > 0.6

@@ -23,6 +23,9 @@ _EXPLAINED = (
     "dice",
     "precision",
     "recall",
+    "keep",
+    "three_views",
+    "save_figure",
     "convention",
 )
 

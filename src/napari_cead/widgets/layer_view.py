@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -99,6 +100,9 @@ class LayerView:
             tag = tag_of(layer)
             if tag is not None and same(tag.patient, patient):
                 layer.metadata[KEY] = replace(tag, session=self.session)
+                plain = tag.sequence or tag.role
+                if re.fullmatch(rf"{re.escape(plain)} \[\d+\]", layer.name):
+                    layer.name = plain  # napari numbered it beside the old patient's, which has gone
         reference = self.find("lesion mask", patient)
         self._show_brain(patient)
         if isinstance(reference, Labels):
