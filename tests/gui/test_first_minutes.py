@@ -186,7 +186,7 @@ def test_a_new_patient_takes_the_place_of_the_old_one_and_goes_back(
     corner = viewer.scene.camera.center[-2:], viewer.scene.camera.zoom
     viewer.reset_view()
     np.testing.assert_allclose(corner[0], viewer.scene.camera.center[-2:])
-    assert corner[1] == pytest.approx(viewer.scene.camera.zoom)
+    assert corner[1] == pytest.approx(viewer.scene.camera.zoom, rel=0.05)
     (back,) = [button for button in detected.messages.buttons if "Back" in button.text()]
     click(qtbot, back)
     qtbot.waitUntil(lambda: detected.session.patient is first and not detected.running)
@@ -479,7 +479,7 @@ def test_an_error_stands_in_full_in_the_dock_with_its_button(widget, tmp_path, q
     (broken / "flair.nii.gz").write_bytes(b"junk")
     drop(canvas_of(widget.viewer), broken)
     qtbot.waitUntil(lambda: "flair.nii.gz" in widget.messages.words.text() and not widget.running)
-    assert widget.messages.words.toolTip().count(str(broken)) == 1
+    assert "copy the file again" in widget.messages.words.text(), "the remedy as well"
     assert [button.text() for button in widget.messages.buttons] == ["Details…"]
 
 
