@@ -20,7 +20,8 @@ class GrowingSlider(FloatSlider):
 
     @value.setter
     def value(self, value: float) -> None:
-        if value > self.max:
+        end: float = self.max
+        if value > end:
             self.max = value
         FloatSlider.value.fset(self, value)
 

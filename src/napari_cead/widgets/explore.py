@@ -401,8 +401,8 @@ class ExploreWidget(ExploreForm):
         self.state.setText(text)
         self.state.setToolTip(f"{text}. Press Run for {' · '.join(map(str, chosen))}" if stale else text)
         self.state.setStyleSheet(f"color: {STALE}" if stale else "")
-        for label in (self.dice_label, self.volume_label, self.figures):
-            getattr(label, "native", label).setEnabled(not stale)
+        for label in (self.dice_label.native, self.volume_label.native, self.figures):
+            label.setEnabled(not stale)
 
     def _update_enabled(self) -> None:
         running, analysis = self.running, self.session.analysis

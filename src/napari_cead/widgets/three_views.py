@@ -35,7 +35,7 @@ class Overlay(NamedTuple):
 
     def share(self, index: int, axis: int) -> NDArray[np.float32]:
         """Return how much of each pixel of a slice is covered."""
-        part = np.asarray(self.volume).take(index, axis=axis).astype(np.float32)
+        part: NDArray[np.float32] = np.take(np.asarray(self.volume), index, axis=axis).astype(np.float32)
         if self.outlined:
             at = np.pad(part, 1) > 0
             part = part * ~(at[:-2, 1:-1] & at[2:, 1:-1] & at[1:-1, :-2] & at[1:-1, 2:])
@@ -101,7 +101,8 @@ class ThreeViews:
         reference = layers.find("lesion mask", patient)
         if anomaly is not None and anomaly.visible:
             color = tuple(255 * part for part in ANOMALY_RGB)
-            overlays.append(Overlay(anomaly.data, *anomaly.contrast_limits, anomaly.opacity, color))
+            low, high = anomaly.contrast_limits
+            overlays.append(Overlay(anomaly.data, low, high, anomaly.opacity, color))
         for layer, name in ((detected, DETECTED_COLOR), (reference, LESION_COLOR)):
             if layer is not None and layer.visible:
                 color, outlined = QColor(name).getRgb()[:3], layer is reference
@@ -111,10 +112,8 @@ class ThreeViews:
     def _go_to(self, axes: tuple[int, int], where: tuple[float, float]) -> None:
         point = self._dock.layers.point()
         if point is not None:
-            moved = list(point)
-            for axis, value in zip(axes, where, strict=True):
-                moved[axis] = round(value)
-            self._dock.layers.point_to(tuple(moved))
+            moved = dict(enumerate(point)) | {axes[0]: round(where[0]), axes[1]: round(where[1])}
+            self._dock.layers.point_to((moved[0], moved[1], moved[2]))
             self.refresh()
 
 
@@ -204,7 +203,8 @@ class _Cut:
         convention: Any,
     ) -> None:
         depth, vertical, horizontal = self.axes
-        scan = patient.volume().take(point[depth], axis=depth).astype(np.float32)
+        scan = np.asarray(np.take(patient.volume(), point[depth], axis=depth), dtype=np.float32)
+        rows, columns = scan.shape
         grey = np.clip((scan - limits[0]) / max(limits[1] - limits[0], 1e-6), 0, 1) * 255
         picture = np.repeat(grey[..., None], 3, axis=2)
         for overlay in overlays:
@@ -212,13 +212,13 @@ class _Cut:
             picture = picture * (1 - share) + np.asarray(overlay.color, dtype=np.float32) * share
         _, down, right = orientation(self.axes, convention)
         sizes = patient.spacing[vertical], patient.spacing[horizontal]
-        height, width = scan.shape[0] * sizes[0], scan.shape[1] * sizes[1]
+        height, width = rows * sizes[0], columns * sizes[1]
         self._image.setImage(picture.astype(np.uint8), levels=(0, 255))
         self._image.setRect(QRectF(0, 0, width, height))
         self.box.invertY(down == "down")
         self.box.invertX(right == "left")
-        if (scan.shape, sizes) != (self._shape, self._sizes):
-            self._shape, self._sizes = scan.shape, sizes
+        if ((rows, columns), sizes) != (self._shape, self._sizes):
+            self._shape, self._sizes = (rows, columns), sizes
             self.box.setRange(QRectF(0, 0, width, height), padding=0.02)
         self._lines[0].setValue((point[vertical] + 0.5) * sizes[0])
         self._lines[1].setValue((point[horizontal] + 0.5) * sizes[1])

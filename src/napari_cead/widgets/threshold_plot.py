@@ -157,9 +157,11 @@ class ThresholdPlot(QWidget):
         """
         x, y = np.asarray(thresholds, dtype=np.float64), np.asarray(dice, dtype=np.float64)
         known = np.isfinite(y)
-        line, dots = (x[known], y[known]), ([], [])
-        self._processed.setData(*(line if finished else dots))
-        self._unfinished.setData(*(dots if finished else line))
+        shown, other = self._processed, self._unfinished
+        if not finished:
+            shown, other = other, shown
+        shown.setData(x[known], y[known])
+        other.clear()
         self._fit_dice(y[known])
 
     def clear_points(self) -> None:
