@@ -56,4 +56,5 @@ def show_color_bar(layer: Image) -> None:
     """Show what the colours of a map mean, in the corner away from everything else."""
     bar = layer.colorbar
     bar.size, bar.font_size, bar.color = (12, 110), 9, "white"
+    bar.box, bar.box_color = True, (0, 0, 0, 0.7)  # legible in the light theme as well
     bar.visible = True
