@@ -20,7 +20,7 @@ class GrowingSlider(FloatSlider):
 
     @value.setter
     def value(self, value: float) -> None:
-        end: float = self.max
+        end: float = self.max  # type: ignore[has-type]
         if value > end:
             self.max = value
         FloatSlider.value.fset(self, value)

@@ -96,7 +96,7 @@ class ExploreForm(QWidget):
     def _build(self) -> None:
         inner = QWidget()
         self.column = column = QVBoxLayout(inner)
-        column.setContentsMargins(6, 4, 6, 4)
+        column.setContentsMargins(4, 4, 4, 4)
         column.setSpacing(4)
         self._build_patient(column)
         self._build_model(column)
@@ -284,6 +284,7 @@ class ExploreForm(QWidget):
         """Build what is needed rarely; the settings that are no slider go there too."""
         self.more = QWidget()
         column = QVBoxLayout(self.more)
+        column.setContentsMargins(4, 4, 4, 4)
         self.view_row = QVBoxLayout()
         column.addLayout(self.view_row)
         self.three_views = QPushButton(title("three_views"), checkable=True)
@@ -303,6 +304,7 @@ class ExploreForm(QWidget):
     def _build_result(self) -> QWidget:
         inside = QWidget()
         column = QVBoxLayout(inside)
+        column.setContentsMargins(4, 4, 4, 4)
         self.figures = FiguresView()
         column.addWidget(self.figures)
         self.discard, self.export, self.restore = (
