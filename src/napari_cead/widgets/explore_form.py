@@ -226,17 +226,13 @@ class ExploreForm(QWidget):
         for name, label in (("dice", self.dice_label), ("volume", self.volume_label)):
             label.native.setToolTip(tip(name))
             label.native.setAccessibleName(title(name))
-        font = self.dice_label.native.font()
-        font.setBold(True)
-        self.dice_label.native.setFont(font)
         self.volume_label.native.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         column.addLayout(
             _beside(
                 QLabel(title("dice")),
                 self.dice_label.native,
-                QLabel(title("volume")),
                 self.volume_label.native,
-                stretch=(0, 1, 0, 0),
+                stretch=(0, 1, 0),
             )
         )
         grid = QGridLayout()

@@ -290,7 +290,7 @@ class ThresholdPlot(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
         line = self._legend.fontMetrics().lineSpacing()
-        self._key.setFixedHeight(line + 2)
+        self._key.setMinimumHeight(line + 2)
         self._legend.setMinimumHeight(_LEGEND_ROWS * line + 2)
         for widget in (self._view, self._key, self._legend):
             column.addWidget(widget)
