@@ -49,7 +49,10 @@ def test_menu_paths_are_those_of_a_plugin_with_several_widgets():
         f"Plugins ▸ napari-cead ▸ {item['display_name']} (napari-cead)" for item in contributions["widgets"]
     }
     (sample,) = contributions["sample_data"]
-    known = widgets | {f"File ▸ Open Sample ▸ {sample['display_name']} (napari-cead)", "File ▸ Preferences"}
+    titles = {command["id"]: command["title"] for command in contributions["commands"]}
+    (folder,) = contributions["menus"]["napari/file/io_utilities"]
+    known = widgets | {f"File ▸ IO Utilities ▸ {titles[folder['command']]}"}
+    known |= {f"File ▸ Open Sample ▸ {sample['display_name']} (napari-cead)", "File ▸ Preferences"}
     found = set()
     for page in PAGES:
         text = " ".join(page.read_text(encoding="utf-8").split())

@@ -10,6 +10,8 @@ import sys
 import pytest
 from pytestqt.qtbot import QtBot
 
+from napari_cead.contributions import default_reader
+
 if sys.platform == "linux" and not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
     collect_ignore_glob = ["test_*.py"]
 
@@ -27,6 +29,12 @@ def _patience(monkeypatch):
         return wait(self, callback, timeout=round(PATIENCE * timeout))
 
     monkeypatch.setattr(QtBot, "waitUntil", patient_wait)
+
+
+@pytest.fixture(autouse=True)
+def _no_offer(monkeypatch):
+    """The offer to become napari's reader comes with the first scan of a process, whichever test that is."""
+    monkeypatch.setattr(default_reader, "_offered", True)
 
 
 @pytest.fixture(autouse=True)

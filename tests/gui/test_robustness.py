@@ -837,6 +837,7 @@ def test_tab_goes_through_the_controls_from_top_to_bottom(detected, qtbot):
     settle(detected, qtbot)
     window = detected.window()
     window.activateWindow()
+    detected.open_more.setChecked(True)
     detected.patient.line_edit.native.setFocus()
     qtbot.waitUntil(lambda: QApplication.focusWidget() is detected.patient.line_edit.native)
     seen, tops, names = [], [], []

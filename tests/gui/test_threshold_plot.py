@@ -151,7 +151,7 @@ def column_of(plot):
     """Columns of the white line in a picture of the plot, and the picture's pixels (h, w, 3)."""
     image = plot.grab().toImage()
     pixels = np.array(
-        [[image.pixelColor(x, y).getRgb()[:3] for x in range(image.width())] for y in range(0, 180, 6)]
+        [[image.pixelColor(x, y).getRgb()[:3] for x in range(image.width())] for y in range(0, 118, 4)]
     )
     return np.flatnonzero((pixels > 225).all(axis=2).mean(axis=0) > 0.7), pixels
 
@@ -163,7 +163,7 @@ def test_the_line_moves_and_nothing_else(plot, qtbot):
         columns, _ = column_of(plot)
         expected = plot._view.mapTo(plot, place(plot, threshold)).x()
         assert len(columns) and abs(columns - expected).max() <= 1
-    plot.set_current(0.99)
+    plot.set_current(0.99 * plot.end)
     assert (plot._counts.viewRange(), plot._dice.viewRange()) == before
 
 
@@ -177,9 +177,23 @@ def test_the_dot_on_the_curve_waits_for_its_dice(plot):
     assert not plot._now.isVisible()
 
 
+def test_a_curve_that_is_not_finished_is_dots_and_the_best_mark_has_its_place(plot):
+    legend = plot._legend.text()
+    plot.clear_points()
+    plot.set_marks(marks(0.3, SUGGESTED, None))
+    assert plot._legend.text().count("<tr>") == legend.count("<tr>") and "…" in plot._legend.text()
+    plot.set_points([0.1, 0.9], [0.2, 0.3], finished=False)
+    assert len(plot._unfinished.data) == 2
+    assert plot._processed.getData()[0] is None or len(plot._processed.getData()[0]) == 0
+    plot.set_points(PROCESSED.thresholds, PROCESSED.dice)
+    assert len(plot._unfinished.data) == 0
+    assert len(plot._processed.getData()[0]) == len(PROCESSED.thresholds)
+
+
 def test_the_range_reaches_every_mark(plot):
     plot.set_marks((Mark("validation", 0.97), Mark(NOW, 0.2)))
-    assert plot._counts.viewRange()[0][1] > 0.97
+    assert plot._counts.viewRange()[0] == pytest.approx([0.0, 0.97])
+    assert plot.end == 0.97
     assert plot._dice.viewRange()[0] == pytest.approx(plot._counts.viewRange()[0])
 
 
@@ -193,7 +207,7 @@ def test_without_a_reference_there_is_no_dice(plot, scan, chosen, qtbot, dark):
     plot.set_marks(marks(0.3, SUGGESTED, None))
     qtbot.wait(20)
     assert not plot.has_dice
-    assert plot._counts.getViewBox().height() > 1.6 * height, "the histogram takes the room"
+    assert plot._counts.getViewBox().height() > 1.5 * height, "the histogram takes the room"
     assert "lesion" not in plot._key.text() and "Dice" not in plot._legend.text()
     click(qtbot, plot, place(plot, 0.5))
     assert chosen == [pytest.approx(0.5, abs=0.004)]
@@ -204,7 +218,7 @@ def test_without_a_reference_there_is_no_dice(plot, scan, chosen, qtbot, dark):
 
 def test_nothing_is_shown_after_clear(plot, chosen, qtbot):
     plot.clear()
-    assert not plot._key.isVisible() and not plot._legend.isVisible() and not plot.has_dice
+    assert plot._key.text() == plot._legend.text() == "" and not plot.has_dice
     click(qtbot, plot, place(plot, 0.5))
     assert chosen == [pytest.approx(0.5, abs=0.006)]
 

@@ -31,6 +31,7 @@ from ..patients.places import is_zip
 from ..patients.reading import read_place
 from ..patients.volumes import Volume, clean_mask
 from .choosing import choose_series
+from .default_reader import offer
 from .layers import (
     KEY,
     LayerData,
@@ -100,6 +101,8 @@ def read(path: str | Sequence[str]) -> list[Any]:
             from ..widgets.failures import show_failure
 
             show_failure(error)
+    if layers and viewer is not None:
+        offer()
     return layers or [NO_LAYER]
 
 

@@ -45,6 +45,7 @@ def actions(dock: ExploreWidget) -> dict[str, Callable[[], object]]:
         "toggle_mask": toggle("detected mask"),
         "toggle_reconstruction": dock.layers.swap_reconstruction,
         "side_by_side": dock.compare.toggle,
+        "three_views": dock.three_views.toggle,
         "undo": dock.undo.native.click,
         "redo": dock.redo.native.click,
         "run": dock.run.native.click,

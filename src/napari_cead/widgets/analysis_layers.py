@@ -15,6 +15,7 @@ from ..detection import PostprocessParams
 from ..exploring import Analysis, Key, Session, Streaming
 from ..patients import Patient
 from .batches import batched
+from .canvas_notes import show_color_bar
 
 LOOK_AFTER_MS = 60
 """Figures follow a brush stroke this long after it paused."""
@@ -163,6 +164,8 @@ class AnalysisLayers:
         style = dict(image_style(role))
         style["name"] = f"{style['name']}{self.suffix}"
         layer = Image(data, **style, **self._placement, metadata={KEY: self._tag(role)})
+        if role == "anomaly map":
+            show_color_bar(layer)
         self._layers[role] = layer
         self._insert(layer, role)
         return layer

@@ -103,7 +103,8 @@ class Comparison(QObject):
         now = self.session.analyses
         current = None if self.session.analysis is None else self.session.analysis.key
         self.insight.forget({analysis.key for analysis in now})
-        self.panel.set_rows(now, self.insight.figures, current)
+        known = {one.key: figures for one in now if (figures := self.insight.figures_of(one)) is not None}
+        self.panel.set_rows(now, known, current)
         if analyses is not None and self.active and current is not None:
             self._tile(now)
 

@@ -54,6 +54,9 @@ class SettingRow:
         handle: The Qt slider inside it.
     """
 
+    slider_type: type[FloatSlider] = FloatSlider
+    """What shows a fraction."""
+
     def __init__(self, parameter: Parameter, grid: QGridLayout, row: int) -> None:
         whole = parameter.kind is int
         self._factor = 100.0 if parameter.percent else 1.0
@@ -61,7 +64,7 @@ class SettingRow:
         self.slider = (
             Slider(value=int(parameter.default), readout=False, **{key: int(v) for key, v in limits.items()})
             if whole
-            else FloatSlider(value=parameter.default, step=FINEST, readout=False, **limits)
+            else self.slider_type(value=parameter.default, step=FINEST, readout=False, **limits)
         )
         self.handle: QSlider = self.slider.native.findChild(QSlider)
         span = self.handle.maximum() - self.handle.minimum()
@@ -143,6 +146,14 @@ def section(title: str, parent_layout: QVBoxLayout) -> QGridLayout:
     grid.setVerticalSpacing(6)
     parent_layout.addWidget(group)
     return grid
+
+
+def keep_place(control: QWidget) -> QWidget:
+    """Let a control keep its place while it is hidden, so that its neighbours stay where they are; returns it."""
+    policy = control.sizePolicy()
+    policy.setRetainSizeWhenHidden(True)
+    control.setSizePolicy(policy)
+    return control
 
 
 def row(grid: QGridLayout, title: str, control: QWidget, tip: str = "") -> None:

@@ -16,7 +16,7 @@ def docks_in(viewer: Any, kind: type[Dock]) -> list[Dock]:
     """Return the docks of a kind that are open in a viewer; they have a ``viewer``."""
     windows = QApplication.topLevelWidgets()
     docks = [dock for window in windows for dock in window.findChildren(kind)]
-    return [dock for dock in docks if _bare(dock.viewer) is _bare(viewer)]
+    return [dock for dock in docks if bare(dock.viewer) is bare(viewer)]
 
 
 def session_in(viewer: Any) -> Session | None:
@@ -28,5 +28,6 @@ def session_in(viewer: Any) -> Session | None:
     return None
 
 
-def _bare(viewer: Any) -> Any:
-    return getattr(viewer, "__wrapped__", viewer)  # plugins are given a proxy
+def bare(viewer: Any) -> Any:
+    """Return the viewer behind the proxy that napari gives to plugins."""
+    return getattr(viewer, "__wrapped__", viewer)

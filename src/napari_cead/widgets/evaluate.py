@@ -22,6 +22,7 @@ from .failures import show_failure
 from .gone import when_gone
 from .jobs import Job
 from .model_watch import ModelWatch
+from .wheel import scroll_with_wheel
 
 OUT_SUFFIX = "_evaluation"
 """The results lie beside the cohort, in a folder of its name with this ending."""
@@ -68,6 +69,7 @@ class EvaluateWidget(EvaluateForm):
         self.refresh_models()
         self._connect()
         self.update_enabled()
+        scroll_with_wheel(self)
 
     def _connect(self) -> None:
         self.choose_cohort.changed.connect(lambda: self._ask_folder(self.cohort, "Folder of the patients"))

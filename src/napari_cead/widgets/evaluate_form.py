@@ -8,6 +8,8 @@ from magicgui.widgets import ComboBox, LineEdit, PushButton, SpinBox
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QTextOption
 from qtpy.QtWidgets import (
+    QComboBox,
+    QGridLayout,
     QHBoxLayout,
     QLabel,
     QListWidget,
@@ -19,9 +21,10 @@ from qtpy.QtWidgets import (
 )
 
 from ..patients import SEQUENCES
-from .controls import folded, push_button, row, scrolled, section
+from .controls import folded, keep_place, push_button, row, scrolled, section
 from .evaluation_table import ResultTable
 from .findings_table import FindingsTable
+from .messages import Messages
 from .preferences import DEVICES
 
 AUTOMATIC = "automatic"
@@ -62,6 +65,7 @@ class EvaluateForm(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self.tabs)
+        outer.addWidget(Messages())
         self.setMinimumWidth(400)
         self.setAcceptDrops(True)
 
@@ -98,7 +102,7 @@ class EvaluateForm(QWidget):
         )
         self.checking = QProgressBar()
         self.checking.setAccessibleName("Patients checked")
-        self.checking.hide()
+        keep_place(self.checking).hide()
         self.checked = _label()
         self.checked.hide()
         self.findings = FindingsTable()
@@ -176,7 +180,7 @@ class EvaluateForm(QWidget):
         self.progress = QProgressBar()
         self.progress.setAccessibleName("Progress of the evaluation")
         self.progress.setFormat("%v of %m")
-        self.progress.hide()
+        keep_place(self.progress).hide()
         self.state = _label()
         self.state.hide()
         self.messages = _text("What the evaluation says", 70)
@@ -210,6 +214,15 @@ class EvaluateForm(QWidget):
             button.enabled = False
             buttons.addWidget(button.native)
         column.addWidget(self.summary)
+        choices = QGridLayout()
+        choices.setColumnStretch(1, 1)
+        for title, box, tip in (
+            ("Settings by", self.table.rule, "The rule that chose the settings that the figures belong to"),
+            ("Score", self.table.score, "What makes an anomaly map of a reconstruction"),
+        ):
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            row(choices, title, box, tip)
+        column.addLayout(choices)
         column.addWidget(self.table, 1)
         column.addWidget(self.details)
         column.addLayout(buttons)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
+from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtWidgets import QAbstractItemView, QComboBox, QHeaderView, QTableWidget, QTableWidgetItem
 
 from ..errors import OutputError
 from ..evaluation.results import chosen_by
@@ -19,22 +19,27 @@ REPORT = "report.html"
 LARGEST_RESULTS = 1 << 29
 SCHEMA_VERSIONS = (1, 2)
 
-COLUMNS = ("Model\nscore\nrule", "Dice\nper patient", "Dice\npooled", "Lesions\nfound\nF1", "FP per\npatient")
+COLUMNS = ("Model", "Dice\npatient", "Dice\npooled", "Lesions\nfound", "F1", "FP per\npatient")
 TIPS = (
-    "Rows of rule oracle are optimistic: their settings were chosen on the very patients that are reported",
+    "One row a model, in italics a baseline without a network; the tooltip of a row has score, rule and intervals",
     "dice_patient: mean over patients of the Dice of the volume, with the 95 % bootstrap interval",
     "dice_pooled: Dice of all voxels of all patients",
-    "Lesion sensitivity: share of all lesions with at least one detected voxel; below it lesion-wise F1, the "
-    "harmonic mean of this and the share of the detections that are true",
+    "Lesion sensitivity: share of all lesions with at least one detected voxel",
+    "Lesion-wise F1: the harmonic mean of lesion sensitivity and the share of the detections that are true",
     "Mean number of false positive detections of a patient",
 )
-WIDEST = {1: "[0.000, 0.000]", 2: "pooled", 3: "Lesions", 4: "patient"}
+WIDEST = {1: "patient", 2: "pooled", 3: "Lesions", 4: "0.00", 5: "patient"}
 """What the narrow columns have room for."""
 
 PADDING = 10
 """Pixels around the text of a cell."""
 
 NONE = "–"
+
+OWN = "suggested by each model"
+"""Entry of the list of scores that takes each model's own."""
+
+OPTIMISTIC = "optimistic: chosen on the very patients that are reported"
 
 
 @dataclass(frozen=True)
@@ -81,11 +86,15 @@ class ResultRow:
 
     @property
     def title(self) -> str:
-        """What it is, a line each; a baseline has but one score."""
-        kind = "baseline" if self.baseline else self.score
+        """What it is, in a line."""
         seen = f"trained on {self.trained_on}" if self.trained_on else ""
-        lines = [self.model, kind, self._rule if self.rule != "none" else "", self.sequence, seen]
-        return "\n".join(line for line in lines if line)
+        return " · ".join(part for part in (self.model, self.sequence, seen) if part)
+
+    @property
+    def made_by(self) -> str:
+        """Under which score and rule; a baseline has but one score."""
+        kind = "baseline" if self.baseline else f"score {self.score}"
+        return kind if self.rule == "none" else f"{kind}, rule {self._rule}"
 
     @property
     def _rule(self) -> str:
@@ -197,10 +206,20 @@ class _Cell(QTableWidgetItem):
 
 
 class ResultTable(QTableWidget):
-    """The figures of an evaluation; a click on a column's title sorts by it."""
+    """The figures of an evaluation, one row a model; a click on a column's title sorts by it.
+
+    Attributes:
+        rule: Chooses whose settings the figures belong to.
+        score: Chooses the score.
+    """
 
     def __init__(self) -> None:
         super().__init__(0, len(COLUMNS))
+        self._results: Results | None = None
+        self.rule, self.score = QComboBox(), QComboBox()
+        for box, name in ((self.rule, "Rule"), (self.score, "Score")):
+            box.setAccessibleName(name)
+            box.currentIndexChanged.connect(self._show)
         self.setHorizontalHeaderLabels(list(COLUMNS))
         for column, tip in enumerate(TIPS):
             self.horizontalHeaderItem(column).setToolTip(tip)
@@ -221,12 +240,40 @@ class ResultTable(QTableWidget):
         self.setAccessibleName("Results of the evaluation")
 
     def show_results(self, results: Results | None) -> None:
-        """Show these rows, in their order; None empties the table."""
+        """Show the rows of these results, in their order; None empties the table."""
+        self._results = results
+        rows = () if results is None else results.rows
+        rules = dict.fromkeys(row.rule for row in rows if row.rule != "none")
+        scores = dict.fromkeys(row.score for row in rows if row.score and not row.baseline)
+        with QSignalBlocker(self.rule), QSignalBlocker(self.score):
+            self.rule.clear()
+            self.score.clear()
+            for rule in rules:
+                optimistic = all(row.optimistic for row in rows if row.rule == rule)
+                self.rule.addItem(f"{rule} ({OPTIMISTIC})" if optimistic else rule, rule)
+            self.rule.setCurrentIndex(max(0, self.rule.findData("validation")))
+            self.score.addItem(OWN, None)
+            for score in scores:
+                self.score.addItem(score, score)
+        self._show()
+
+    def _show(self, *_: Any) -> None:
+        rows = () if self._results is None else self._results.rows
+        rule, score = self.rule.currentData(), self.score.currentData()
+        own: dict[str, str] = {}
+        for row in rows:
+            own.setdefault(
+                row.model, row.score
+            )  # an evaluation begins with the score that the model suggests
+        shown = [
+            row
+            for row in rows
+            if row.rule in (rule, "none") and (row.baseline or row.score == (score or own[row.model]))
+        ]
         self.setSortingEnabled(False)
         self.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.DescendingOrder)
-        rows = () if results is None else results.rows
-        self.setRowCount(len(rows))
-        for number, row in enumerate(rows):
+        self.setRowCount(len(shown))
+        for number, row in enumerate(shown):
             self._fill(number, row)
         self.setSortingEnabled(True)
 
@@ -234,13 +281,12 @@ class ResultTable(QTableWidget):
         title = QTableWidgetItem(row.title)
         cells = [
             title,
-            _Cell(_text(row.dice_patient, 3, row.patient_interval), row.dice_patient),
+            _Cell(_text(row.dice_patient, 3), row.dice_patient),
             _Cell(_text(row.dice_pooled, 3), row.dice_pooled),
-            _Cell(_lesions(row.sensitivity, row.lesion_f1), row.sensitivity),
+            _Cell(NONE if row.sensitivity is None else f"{row.sensitivity:.0%}", row.sensitivity),
+            _Cell(_text(row.lesion_f1, 2), row.lesion_f1),
             _Cell(_text(row.false_positives, 1), row.false_positives),
         ]
-        optimistic = "Optimistic: the settings were chosen on the very patients that are reported."
-        pooled = _text(row.dice_pooled, 3, row.pooled_interval).replace("\n", " ")
         chosen = chosen_by(row.chosen_on, row.chosen_by, row.edge)
         seen = (
             f"Too good: the model was trained on {row.trained_on} of these patients."
@@ -249,9 +295,11 @@ class ResultTable(QTableWidget):
         )
         lines = (
             row.title,
-            f"dice_pooled {pooled}",
+            row.made_by,
+            f"dice_patient {_text(row.dice_patient, 3, row.patient_interval)}",
+            f"dice_pooled {_text(row.dice_pooled, 3, row.pooled_interval)}",
             f"settings chosen by {chosen}" if chosen else "",
-            optimistic if row.optimistic else "",
+            f"{OPTIMISTIC.capitalize()}." if row.optimistic else "",
             seen,
             row.note,
         )
@@ -264,12 +312,7 @@ class ResultTable(QTableWidget):
             self.setItem(number, column, cell)
 
 
-def _lesions(sensitivity: float | None, f1: float | None) -> str:
-    found = NONE if sensitivity is None else f"{sensitivity:.0%}"
-    return found if f1 is None else f"{found}\n{f1:.2f}"
-
-
 def _text(value: float | None, digits: int, interval: tuple[float, float] | None = None) -> str:
     if value is None:
         return NONE
-    return f"{value:.{digits}f}" + ("" if interval is None else f"\n[{interval[0]:.3f}, {interval[1]:.3f}]")
+    return f"{value:.{digits}f}" + ("" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]")

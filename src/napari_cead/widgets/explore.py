@@ -16,15 +16,16 @@ from ..detection.choosing import Suggested
 from ..exploring import Analysis, Key, Session, Streaming
 from ..patients import Patient
 from .actions import actions
+from .canvas_notes import CanvasNotes
 from .comparison import Comparison
 from .docks import docks_in, session_in
+from .dropping import Drops
 from .explore_form import ExploreForm
 from .gone import let_go, when_gone
 from .help import HelpDialog
 from .insight import Insight
 from .jobs import Job
-from .keeping import Keeping
-from .layer_view import LayerView
+from .layer_view import LayerView, same
 from .live import LiveMask
 from .model_runner import ModelRunner
 from .orientation import Orientation
@@ -38,9 +39,13 @@ from .run_progress import RunProgress
 from .saving import Saving
 from .scale_bar import ScaleBar
 from .shortcuts import Shortcuts
+from .three_views import ThreeViews
 from .threshold_plot import is_dark
 from .view_row import ViewRow
-from .warming import warm_up
+from .wheel import scroll_with_wheel
+
+STALE = "#e69f00"
+"""Colour of the word that what is shown is not what is chosen."""
 
 
 class ExploreWidget(ExploreForm):
@@ -73,6 +78,7 @@ class ExploreWidget(ExploreForm):
         found = older[-1].session if older else session_in(napari_viewer)
         self.session: Session = found or Session()
         self.layers = LayerView(napari_viewer, self.session)
+        self.on_canvas = CanvasNotes(napari_viewer, self)
         self.result = ResultView(self)
         self.live = LiveMask(
             self.session, self.layers, {**self.rows, **self.switches}, self._show_figures, self
@@ -83,30 +89,34 @@ class ExploreWidget(ExploreForm):
         self.job = Job(self)
         self.run_progress = RunProgress(self.progress.native)
         self._shown: Key | None = None
+        self._patient_shown: Patient | None = None
+        self._settings_due = False
         self._changing = False
         self.live.waits = lambda: self._changing
         self.source = PatientSource(self)
+        Drops(napari_viewer, self, self.source.take)
         self.preparing = Preparing(self)
         self.runner = ModelRunner(self)
         self.saving = Saving(self)
         self.keeping = Keeping(self)
         self.compare.settle = self._settle_now
         self.queue = QueuePanel(self.runner.queue_settings, lambda: self.running, self)
-        self.tabs.addTab(self.queue, "Queue")
+        self.tabs.insertTab(self.tabs.indexOf(self.more), self.queue, "Queue")
         self.orientation = Orientation(napari_viewer, self, preferences().convention)
         self.scale_bar = ScaleBar(napari_viewer, self)
+        self.cuts = ThreeViews(self)
         self.shortcuts = Shortcuts(napari_viewer, self, actions(self))
         view_row = ViewRow(self.orientation, self.show_help, self)
         self.view_row.addWidget(view_row)
-        view_row.tab_after(self.sequence.native)
         self._connect()
+        self.three_views.toggled.connect(self.cuts.toggle)
         if found is None:
             self.runner.model_chosen()
         else:
             self._go_on()
         self.source.look()
         self._update_enabled()
-        warm_up(self)
+        scroll_with_wheel(self)
 
     @property
     def running(self) -> bool:
@@ -132,6 +142,9 @@ class ExploreWidget(ExploreForm):
         self._relay.mask.connect(self.keeping.mask_changed)
         self._relay.slices.connect(self._slices_arrived)
 
+        for choice in (self.model, self.score):
+            choice.changed.connect(self._say_what_is_shown)
+        self.run.changed.connect(lambda: self.plot.setVisible(self.running or self.plot.isVisible()))
         self.cancel.changed.connect(self._cancel_clicked)
         self.reset.changed.connect(self.runner.reset)
         self.use_suggested.changed.connect(self.runner.use_suggested)
@@ -189,6 +202,7 @@ class ExploreWidget(ExploreForm):
         painted, mask = self.layers.painted_meanwhile(), session.mask
         if painted is not None and mask is not None and not np.array_equal(painted > 0, mask):
             session.correct(painted)
+        self._patient_shown = session.patient  # its settings stay
         if session.patient is not None:
             self._patient_changed(session.patient)
         self._options_changed(session.options)
@@ -209,18 +223,34 @@ class ExploreWidget(ExploreForm):
             self.sequence.choices = list(patient.sequences)
             self.sequence.value = patient.sequence
         self.layers.show_patient(patient)
+        self.source.patient_changed(patient)
         self.preparing.patient_changed(patient)
         self.orientation.refresh()
         z, y, x = patient.shape
         about = [
             patient.name,
+            patient.sequence,
+            "with lesion mask" if patient.lesion_mask is not None else "no lesion mask",
             f"{x} × {y} × {z} voxels",
             " × ".join(f"{size:.3g}" for size in reversed(patient.spacing)) + " mm",
-            "with lesion mask" if patient.lesion_mask is not None else "no lesion mask",
         ]
         self.about.setText(" · ".join(about))
-        self.about.setToolTip("\n".join(patient.warnings))
+        self.about.setToolTip("\n".join([self.about.text(), *patient.warnings]))
+        self.open_more.setChecked(False)
+        if self._patient_shown is not None and not same(self._patient_shown, patient):
+            self.plot.hide()
+            self._settings_due = not self.keep.isChecked()
+        self._patient_shown = patient
+        self._settle_new_patient()
         self._update_enabled()
+
+    def _settle_new_patient(self) -> None:
+        """Start a new patient with what the model suggests: settings that were moved for another one stay there."""
+        if self._settings_due and not self.running:
+            self._settings_due = False
+            if self.session.analysis is None:
+                self.runner.reset()
+                self.session.set_options(**MapOptions().model_dump())
 
     def _analysis_changed(self, analysis: Analysis | None) -> None:
         if analysis is not self.session.analysis:
@@ -287,6 +317,7 @@ class ExploreWidget(ExploreForm):
 
     def _show_figures(self, mask: Any = None, settled: bool = True) -> None:
         self.result.show(mask, settled)
+        self.cuts.refresh()
 
     def _remark_ready(self, analysis: Analysis, remark: str) -> None:
         if analysis.key == self._shown:
@@ -304,9 +335,15 @@ class ExploreWidget(ExploreForm):
         """Explore a patient in memory."""
         self.source.use(patient)
 
-    def use_layer(self, image: Any, reference: Any = None) -> None:
-        """Explore an image layer that is open in napari, with a labels layer as the reference or none."""
-        self.source.use_layer(image, reference)
+    def use_layer(self, image: Any, reference: Any = None, sequence: str | None = None) -> None:
+        """Explore an image layer that is open in napari, with a labels layer as the reference or none.
+
+        Args:
+            image: The layer.
+            reference: The labels.
+            sequence: What the image shows, ``"flair"`` for instance; None: what its name says.
+        """
+        self.source.use_layer(image, reference, sequence)
 
     def start(
         self,
@@ -342,6 +379,7 @@ class ExploreWidget(ExploreForm):
         self.runner.job_ended()
         if self.session.analysis is None:
             self.layers.drop_derived()  # what had arrived of a run that came to nothing
+        self._settle_new_patient()
         self.source.job_ended()
         self._update_enabled()
 
@@ -355,7 +393,26 @@ class ExploreWidget(ExploreForm):
 
     def show_rule(self, suggestions: Iterable[Suggested], params: PostprocessParams) -> None:
         """Say where settings come from: see `settings_text`."""
-        self.rule.setText(settings_text(suggestions, params))
+        text = settings_text(suggestions, params)
+        self.rule.setText(text)
+        self.rule.setToolTip(text)
+
+    def _say_what_is_shown(self, *_: Any) -> None:
+        """Tell which analysis is shown, and that it is not the one that is chosen."""
+        analysis = self.session.analysis
+        chosen = (self.model.value, self.score.value)
+        stale = analysis is not None and analysis.key != chosen
+        if analysis is None:
+            text = ""
+        elif stale:
+            text = f"Shown: {analysis.key[0]}, not {chosen[0]}"
+        else:
+            text = f"Shown: {' · '.join(analysis.key)}"
+        self.state.setText(text)
+        self.state.setToolTip(f"{text}. Press Run for {' · '.join(map(str, chosen))}" if stale else text)
+        self.state.setStyleSheet(f"color: {STALE}" if stale else "")
+        for label in (self.dice_label.native, self.volume_label.native, self.figures):
+            label.setEnabled(not stale)
 
     def _update_enabled(self) -> None:
         running, analysis = self.running, self.session.analysis
@@ -365,10 +422,16 @@ class ExploreWidget(ExploreForm):
         self.comparison.setEnabled(not running)
         self.run.enabled = not running
         self.cancel.enabled = running
+        self.cancel.native.setVisible(running)
+        self.state_or_progress.setCurrentWidget(self.progress.native if running else self.state)
+        self._say_what_is_shown()
+        if analysis is not None:
+            self.plot.show()
         self.patient.enabled = self.sequence.enabled = not running
         self.use_layers.enabled = self.score.enabled = self.model.enabled = not running
         self.export.enabled = not running and analysis is not None
         self.discard.enabled = analysis is not None and analysis.corrections is not None
+        self.discard.native.setVisible(self.discard.enabled)
         self.preparing.update_enabled()
         if not running:
             self.run_progress.rest(analysis is not None)

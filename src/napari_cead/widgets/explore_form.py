@@ -2,24 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
 from magicgui.widgets import ComboBox, FileEdit, Label, ProgressBar, PushButton, create_widget
 from napari.layers import Image, Labels
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QScrollArea, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QStackedWidget,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QElidingLabel
 
 from ..detection import MAP_OPTIONS, SCORES
 from ..detection.params import PostprocessParams
 from ..exploring import DEFAULT_MODEL
+from ..patients import SEQUENCES
 from ..zoo import list_models
+from .axis_row import AxisRow
 from .compare_panel import ComparePanel
-from .controls import SettingRow, SwitchRow, folded, row, section
+from .controls import SettingRow, SwitchRow, keep_place, row, scrolled, section
 from .figures_view import FiguresView
 from .lesion_list import LesionList
+from .messages import Messages
 from .model_watch import ModelWatch
 from .preferences import preferences
 from .preparation_banner import PreparationBanner
 from .texts import tip, title
 from .threshold_plot import ThresholdPlot
+
+NO_PATIENT = "Drop a folder or scan anywhere in this window"
+"""What stands where the patient will."""
+
+TOOLTIP = Qt.ItemDataRole.ToolTipRole
+
+AS_NAMED = "as named"
+"""Entry of the list of sequences that takes a layer for what its name says."""
 
 
 class ExploreForm(QWidget):
@@ -29,19 +56,26 @@ class ExploreForm(QWidget):
         patient: Folder or file of the patient.
         choose_file: Asks for a file.
         sequence: Sequence to look at.
-        about: What is open.
+        about: What is open; ``hint`` what else can be done while nothing is.
+        open_more: Unfolds ``opening``, which holds the controls that open a patient.
+        recent: Patients that were opened before.
         banner: What the scan needs before a run, with buttons that do it.
-        image_layer: An image layer open in napari; ``reference_layer`` labels to compare with.
+        messages: What napari and the docks have to say.
+        image_layer: An image layer open in napari; ``declared`` its sequence, ``reference_layer`` labels to compare
+            with. They are in ``layers_open``, there while there is such a layer.
         use_layers: Takes them.
         model: Name of the model.
         score: Anomaly score.
         run: Starts detection.
         cancel: Stops it.
-        progress: Slices done.
+        progress: Slices done; between runs ``state`` in its place says which analysis is shown.
+        model_says: What the chosen model is.
         option_rows: Slider and number box of every map option, by its name.
         rows: Slider and number box of every setting, by its name; ``switches`` has the check boxes.
         plot: Histogram and Dice curves under the threshold.
         undo: Takes back a change of settings; ``redo`` makes it again.
+        three_views: Shows the three cuts below the canvas; ``save_figure`` asks where to save the canvas as a figure.
+        keep: Whether settings go on to the next patient.
         reset: Goes back to the defaults with the model's threshold; ``use_suggested`` takes all that the model
             suggests; ``rule`` says where the settings come from.
         dice_label: Dice of the slice and of the volume, as text.
@@ -52,7 +86,7 @@ class ExploreForm(QWidget):
         export: Asks for a folder to export to; ``restore`` asks for settings that were exported.
         lesions: The lesion list.
         comparison: The analyses of the patient.
-        tabs: Holds lesion list, comparison and queue.
+        tabs: Holds figures, lesion list, comparison, queue and ``more``, what is needed rarely.
     """
 
     def __init__(self) -> None:
@@ -63,167 +97,247 @@ class ExploreForm(QWidget):
         inner = QWidget()
         self.column = column = QVBoxLayout(inner)
         column.setContentsMargins(4, 4, 4, 4)
+        column.setSpacing(4)
         self._build_patient(column)
         self._build_model(column)
         self._build_settings(column)
-        self._build_result(column)
         self._build_tabs(column)
         column.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidget(inner)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+        scroll = scrolled(inner)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
+        outer.setSpacing(0)
         outer.addWidget(scroll)
+        # Below what scrolls: whatever is said here moves nothing above it.
+        self.banner = PreparationBanner()
+        self.messages = Messages()
+        outer.addWidget(self.banner)
+        outer.addWidget(self.messages)
         self.setMinimumWidth(300)
 
     def _build_patient(self, column: QVBoxLayout) -> None:
-        grid = section("Patient", column)
+        self.about = QElidingLabel(NO_PATIENT)
+        self.about.setToolTip(tip("about"))
+        self.open_more = QPushButton(title("open_more"), checkable=True, checked=True)
+        self.open_more.setToolTip(tip("open_more"))
+        column.addLayout(_beside(self.about, self.open_more))
+
+        self.opening = QWidget()
+        grid = QGridLayout(self.opening)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setColumnStretch(1, 1)
         self.patient = FileEdit(mode="d")
         self.patient.line_edit.native.setPlaceholderText("folder, scan, DICOM#series or zip")
         self.choose_file = PushButton(text=title("choose_file"))
         self.choose_file.native.setToolTip(tip("choose_file"))
         self.patient.native.layout().addWidget(self.choose_file.native)
         self.patient.choose_btn.text = title("choose_folder")
+        self.recent = QComboBox()
         self.sequence = ComboBox(choices=())
-        self.about = QLabel("Open a folder or file, or drop one onto the viewer.")
-        self.about.setWordWrap(True)
+        self.hint = QLabel()
+        self.hint.setWordWrap(True)
+        grid.addWidget(self.hint, 0, 0, 1, 3)
         row(grid, title("patient"), self.patient.native, tip("patient"))
+        row(grid, title("recent"), self.recent, tip("recent"))
         row(grid, title("sequence"), self.sequence.native, tip("sequence"))
-        grid.addWidget(self.about, grid.rowCount(), 0, 1, 3)
-        self.banner = PreparationBanner()
-        grid.addWidget(self.banner, grid.rowCount(), 0, 1, 3)
-        self.view_row = QVBoxLayout()
-        grid.addLayout(self.view_row, grid.rowCount(), 0, 1, 3)
 
         self.image_layer = create_widget(annotation=Image, options={"nullable": True})
+        self.declared = ComboBox(choices=(AS_NAMED, *SEQUENCES))
         self.reference_layer = create_widget(annotation=Labels, options={"nullable": True})
         self.use_layers = PushButton(text=title("use_layers"))
         self.use_layers.native.setToolTip(tip("use_layers"))
-        inside = QWidget()
-        rows = QVBoxLayout(inside)
-        rows.setContentsMargins(0, 0, 0, 0)
-        layers = section("", rows)
+        self.layers_open = QWidget()
+        layers = QGridLayout(self.layers_open)
+        layers.setContentsMargins(0, 0, 0, 0)
+        layers.setColumnStretch(1, 1)
         row(layers, title("image_layer"), self.image_layer.native, tip("image_layer"))
+        row(layers, title("declared"), self.declared.native, tip("declared"))
         row(layers, title("reference_layer"), self.reference_layer.native, tip("reference_layer"))
         layers.addWidget(self.use_layers.native, layers.rowCount(), 0, 1, 3)
-        grid.addWidget(folded("Use layers that are open in napari", inside), grid.rowCount(), 0, 1, 3)
+        self.layers_open.hide()
+        grid.addWidget(self.layers_open, grid.rowCount(), 0, 1, 3)
+        column.addWidget(self.opening)
+        self.open_more.toggled.connect(self.opening.setVisible)
 
     def _build_model(self, column: QVBoxLayout) -> None:
-        grid = section("Model", column)
-        self._weights = _weights()
-        names = list(self._weights)
+        self._models_known = {info.name: info for info in list_models()}
+        names = list(self._models_known)
         self.model = ComboBox(choices=names)
         self._models = ModelWatch(self)
         self._models.changed.connect(self.refresh_models)
         if (wanted := preferences().default_model) in names:
             self.model.value = wanted
-        self.score = ComboBox(choices=list(SCORES.names))
+        self.score = ComboBox(choices=list(SCORES))
+        for box, name in ((self.model, "model"), (self.score, "score")):
+            box.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.native.setMinimumContentsLength(7)
+            box.native.setToolTip(tip(name))
+            box.native.setAccessibleName(title(name))
+        self.model_says = QElidingLabel()
         self.run = PushButton(text=title("run"))
         self.run.native.setToolTip(tip("run"))
         self.cancel = PushButton(text=title("cancel"), enabled=False)
         self.cancel.native.setToolTip(tip("cancel"))
         self.progress = ProgressBar(min=0, max=1, value=0)
         self.progress.native.setToolTip(tip("progress"))
-        row(grid, title("model"), self.model.native, tip("model"))
-        row(grid, title("score"), self.score.native, tip("score"))
-        inside = QWidget()
-        rows = QVBoxLayout(inside)
-        rows.setContentsMargins(0, 0, 0, 0)
-        options = section("", rows)
-        self.option_rows = {
-            parameter.name: SettingRow(parameter, options, options.rowCount()) for parameter in MAP_OPTIONS
-        }
-        grid.addWidget(folded("Map options (off in the paper)", inside), grid.rowCount(), 0, 1, 3)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.run.native, 2)
-        buttons.addWidget(self.cancel.native, 1)
-        grid.addLayout(buttons, grid.rowCount(), 0, 1, 3)
-        grid.addWidget(self.progress.native, grid.rowCount(), 0, 1, 3)
+        self.state = QElidingLabel()
+        self.state.setAccessibleName("What is shown")
+        self.state_or_progress = QStackedWidget()
+        for part in (self.state, self.progress.native):
+            self.state_or_progress.addWidget(part)
+        self.state_or_progress.setFixedHeight(self.run.native.sizeHint().height())
+        column.addLayout(_beside(self.model.native, self.score.native, stretch=(3, 2)))
+        self.model.changed.connect(self._describe_model)
+        self._describe_model()
+        column.addWidget(self.model_says)
+        keep_place(self.cancel.native).hide()
+        column.addLayout(
+            _beside(self.run.native, self.cancel.native, self.state_or_progress, stretch=(1, 1, 2))
+        )
 
     def refresh_models(self) -> None:
         """Offer the models that are there now; the chosen one stays chosen, under a new name if it has one."""
-        chosen, before, self._weights = self.model.value, self._weights, _weights()
-        new = [name for name in self._weights if name not in before]
-        renamed = [name for name in new if self._weights[name] == before.get(chosen)]
-        wanted = next((name for name in (chosen, *renamed, DEFAULT_MODEL) if name in self._weights), None)
+        chosen, before = self.model.value, self._models_known
+        self._models_known = known = {info.name: info for info in list_models()}
+        weights = None if chosen not in before else before[chosen].sha256
+        renamed = [name for name, info in known.items() if name not in before and info.sha256 == weights]
+        wanted = next((name for name in (chosen, *renamed, DEFAULT_MODEL) if name in known), None)
         with self.model.changed.blocked():
-            self.model.choices = list(self._weights)
+            self.model.choices = list(known)
             if wanted is not None:
                 self.model.value = wanted
         if self.model.value != chosen:
             self.model.changed.emit(self.model.value)
+        self._describe_model()
+
+    def _describe_model(self, *_: Any) -> None:
+        """Say what the chosen model is; each entry of the list says it of its own in its tooltip."""
+        box = self.model.native
+        for index, info in enumerate(map(self._models_known.get, self.model.choices)):
+            box.setItemData(index, "" if info is None else _wrapped(info.description), TOOLTIP)
+        chosen = self._models_known.get(self.model.value)
+        self.model_says.setText("" if chosen is None else chosen.description)
+        self.model_says.setToolTip("" if chosen is None else _wrapped(chosen.description))
 
     def _build_settings(self, column: QVBoxLayout) -> None:
-        grid = section("Post-processing", column)
+        self.dice_label = Label(value="–")
+        self.volume_label = Label(value="–")
+        for name, label in (("dice", self.dice_label), ("volume", self.volume_label)):
+            label.native.setToolTip(tip(name))
+            label.native.setAccessibleName(title(name))
+        self.volume_label.native.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        column.addLayout(
+            _beside(
+                QLabel(title("dice")),
+                self.dice_label.native,
+                self.volume_label.native,
+                stretch=(0, 1, 0),
+            )
+        )
+        grid = QGridLayout()
+        grid.setColumnStretch(1, 1)
+        grid.setVerticalSpacing(4)
+        column.addLayout(grid)
         self.rows: dict[str, SettingRow] = {}
         self.switches: dict[str, SwitchRow] = {}
         self.plot = ThresholdPlot()
-        for parameter in PostprocessParams.parameters():
-            if not parameter.slider:
-                continue
+        self.plot.hide()  # until there is something to show
+        self.rule = QElidingLabel("")
+        rest = self._build_more()
+        for parameter in PARAMETERS:
+            if parameter.name == "min_area_mm2":
+                continue  # a setting of the command line and of models; the paper has no such slider
             if parameter.kind is bool:
-                self.switches[parameter.name] = SwitchRow(parameter, grid, grid.rowCount())
+                self.switches[parameter.name] = SwitchRow(parameter, rest, rest.rowCount())
+                continue
+            if parameter.name == "threshold":
+                self.rows[parameter.name] = threshold = AxisRow(parameter, grid, grid.rowCount(), self.plot)
+                grid.addWidget(self.rule, threshold.position, 1)
+                grid.addWidget(self.plot, grid.rowCount(), 0, 1, 3)
                 continue
             self.rows[parameter.name] = SettingRow(parameter, grid, grid.rowCount())
-            if parameter.name == "threshold":
-                grid.addWidget(self.plot, grid.rowCount(), 0, 1, 3)
         self.threshold = self.rows["threshold"].slider
         self.closing_radius = self.rows["closing_radius"].slider
         self.area_fraction = self.rows["area_fraction"].slider
         self.dilation_radius = self.rows["dilation_radius"].slider
-        self.undo, self.redo, self.reset = (
-            PushButton(text=title(name), enabled=name == "reset") for name in ("undo", "redo", "reset")
+        self.undo, self.redo, self.reset, self.use_suggested = (
+            PushButton(text=title(name), enabled=name not in ("undo", "redo"))
+            for name in ("undo", "redo", "reset", "use_suggested")
         )
-        self.use_suggested = PushButton(text=title("use_suggested"))
-        self.use_suggested.native.setToolTip(tip("use_suggested"))
-        self.rule = QLabel("")
-        self.rule.setWordWrap(True)
-        grid.addWidget(self.rule, grid.rowCount(), 0, 1, 3)
-        buttons = QHBoxLayout()
-        for name, button in (("undo", self.undo), ("redo", self.redo), ("reset", self.reset)):
-            button.native.setToolTip(tip(name))
-            buttons.addWidget(button.native)
-        grid.addLayout(buttons, grid.rowCount(), 0, 1, 3)
-        grid.addWidget(self.use_suggested.native, grid.rowCount(), 0, 1, 3)
+        for name in ("undo", "redo", "reset", "use_suggested"):
+            getattr(self, name).native.setToolTip(tip(name))
+        column.addLayout(
+            _beside(self.undo.native, self.redo.native, self.use_suggested.native, stretch=(1, 1, 2))
+        )
+        self.keep = QCheckBox(title("keep"))
+        self.keep.setToolTip(tip("keep"))
+        rest.addWidget(self.keep, rest.rowCount(), 0, 1, 3)
+        rest.addWidget(self.reset.native, rest.rowCount(), 0, 1, 3)
+        rest.setRowStretch(rest.rowCount(), 1)
 
-    def _build_result(self, column: QVBoxLayout) -> None:
-        grid = section("Result", column)
-        self.dice_label = Label(value="–")
-        self.volume_label = Label(value="–")
+    def _build_more(self) -> QGridLayout:
+        """Build what is needed rarely; the settings that are no slider go there too."""
+        self.more = QWidget()
+        column = QVBoxLayout(self.more)
+        column.setContentsMargins(4, 4, 4, 4)
+        self.view_row = QVBoxLayout()
+        column.addLayout(self.view_row)
+        self.three_views = QPushButton(title("three_views"), checkable=True)
+        self.save_figure = QPushButton(title("save_figure"))
+        for name, button in (("three_views", self.three_views), ("save_figure", self.save_figure)):
+            button.setToolTip(tip(name))
+        column.addLayout(_beside(self.three_views, self.save_figure, stretch=(1, 1)))
+        options = section("Map options (off in the paper)", column)
+        self.option_rows = {
+            parameter.name: SettingRow(parameter, options, options.rowCount()) for parameter in MAP_OPTIONS
+        }
+        rest = QGridLayout()
+        rest.setColumnStretch(1, 1)
+        column.addLayout(rest)
+        return rest
+
+    def _build_result(self) -> QWidget:
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(4, 4, 4, 4)
         self.figures = FiguresView()
-        row(grid, title("dice"), self.dice_label.native, tip("dice"))
-        row(grid, title("volume"), self.volume_label.native, tip("volume"))
-        grid.addWidget(self.figures, grid.rowCount(), 0, 1, 3)
+        column.addWidget(self.figures)
         self.discard, self.export, self.restore = (
             PushButton(text=title(name), enabled=False) for name in ("discard", "export", "restore")
         )
         for name, button in (("discard", self.discard), ("export", self.export), ("restore", self.restore)):
             button.native.setToolTip(tip(name))
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.export.native)
-        buttons.addWidget(self.restore.native)
-        grid.addLayout(buttons, grid.rowCount(), 0, 1, 3)
-        grid.addWidget(self.discard.native, grid.rowCount(), 0, 1, 3)
+        column.addLayout(_beside(self.export.native, self.restore.native))
+        column.addWidget(self.discard.native)
+        keep_place(self.discard.native).hide()  # until there are corrections
         self.notes = QLabel()
         self.notes.setWordWrap(True)
         self.notes.setVisible(False)
-        grid.addWidget(self.notes, grid.rowCount(), 0, 1, 3)
-        note = QLabel(title("research_only"))
-        note.setEnabled(False)
-        grid.addWidget(note, grid.rowCount(), 0, 1, 3)
+        column.addWidget(self.notes)
+        column.addStretch(1)
+        return inside
 
     def _build_tabs(self, column: QVBoxLayout) -> None:
         self.lesions = LesionList()
         self.comparison = ComparePanel()
         self.tabs = QTabWidget()
+        self.tabs.addTab(self._build_result(), "Result")
         self.tabs.addTab(self.lesions, "Lesions")
         self.tabs.addTab(self.comparison, "Compare")
+        self.tabs.addTab(self.more, "More")
         column.addWidget(self.tabs)
 
 
-def _weights() -> dict[str, str | None]:
-    """Return the checksum of the weights of each model by its name."""
-    return {info.name: info.sha256 for info in list_models()}
+def _wrapped(text: str) -> str:
+    """Return a tooltip that breaks its lines: Qt does so with rich text alone."""
+    return f"<qt>{escape(text)}</qt>"
+
+
+def _beside(*parts: QWidget, stretch: Sequence[int] = ()) -> QHBoxLayout:
+    """Return a line of controls; without ``stretch`` the first one gets the room."""
+    line = QHBoxLayout()
+    line.setSpacing(4)
+    for part, share in zip(parts, stretch or (1, *(0,) * (len(parts) - 1)), strict=True):
+        line.addWidget(part, share)
+    return line

@@ -17,6 +17,9 @@ _EXPLAINED = (
     "dice",
     "precision",
     "recall",
+    "keep",
+    "three_views",
+    "save_figure",
     "convention",
 )
 

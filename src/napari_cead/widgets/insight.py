@@ -53,6 +53,7 @@ class Insight(QObject):
         super().__init__(parent)
         self.session, self.plot, self.lesions = session, plot, lesions
         self.figures: dict[Key, Figures] = {}
+        self._measured: dict[Key, NDArray[np.bool_]] = {}
         self._analysis: Analysis | None = None
         self._listed: Analysis | None = None
         self._held = False
@@ -128,8 +129,13 @@ class Insight(QObject):
         if missing or self._listed is None or not _same_table(self._listed, analysis):
             self._figure_work.ask(
                 lambda stop: _measure(analysis, missing, stop),
-                lambda found: self._show_figures(analysis, *found),
+                lambda found: self._show_figures(analysis, missing, *found),
             )
+
+    def figures_of(self, analysis: Analysis) -> Figures | None:
+        """Return the figures of the volume if they are known and of the mask that the analysis has now."""
+        known = self._measured.get(analysis.key) is analysis.mask
+        return self.figures.get(analysis.key) if known else None
 
     def forget(self, keys: set[Key]) -> None:
         """Drop the figures of analyses that are gone: all but ``keys``."""
@@ -165,7 +171,7 @@ class Insight(QObject):
 
     def _points_arrived(self, analysis: Analysis, thresholds: Any, dice: Any) -> None:
         if self._same_curve(analysis):
-            self.plot.set_points(thresholds, dice)
+            self.plot.set_points(thresholds, dice, finished=False)
 
     def _curve_done(self, analysis: Analysis, curve: DiceCurve | None) -> None:
         if curve is not None and self._same_curve(analysis):
@@ -198,11 +204,18 @@ class Insight(QObject):
             self.plot.set_raw_curve(raw)
             self.remark_ready.emit(analysis, remark or "")
 
-    def _show_figures(self, analysis: Analysis, table: LesionTable, figures: dict[Key, Figures]) -> None:
+    def _show_figures(
+        self,
+        analysis: Analysis,
+        others: Sequence[Analysis],
+        table: LesionTable,
+        figures: dict[Key, Figures],
+    ) -> None:
         now = self.session.analysis
         if now is None or not _same_table(now, analysis):
             return
         self.figures.update(figures)
+        self._measured.update({one.key: one.mask for one in (*others, analysis)})
         self.lesions.set_rows(table)
         self._listed = analysis
         self.figures_ready.emit(analysis)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ from ..exploring import Analysis, Key, Session, Streaming
 from ..patients import Patient
 from .analysis_layers import AnalysisLayers
 from .batches import batched
+from .docks import bare
 from .tiles import Tiles
 
 DERIVED: tuple[Role, ...] = ("reconstruction", "anomaly map", "detected mask", "corrections", "tile")
@@ -46,7 +48,8 @@ class LayerView:
         self._single: AnalysisLayers | None = None
         self._base: Image | None = None
         self._made: list[Layer] = []
-        self._moved_mask: NDArray[Any] | None = None
+        self._shown: list[Patient] = []
+        self._replaced: list[Layer] = []
 
     # -- finding -------------------------------------------------------------------------------------------
 
@@ -69,21 +72,26 @@ class LayerView:
     def show_patient(self, patient: Patient) -> None:
         """Make the patient's layers, or take those that are there already.
 
-        The layers of a patient shown before go if this view made them, and are hidden if the user opened them.
+        The layers of the patient shown before go, and come back as they were if that one is shown next. What the user
+        opened in napari and was not shown here, or is on no disk, is hidden.
         """
+        new = not any(same(patient, one) for one in self._shown[-1:])
         with batched(self.viewer):
             self.one_by_one(None)
             self.drop_derived()
+            back = [layer for layer in self._replaced if same(_tag(layer).patient, patient)] if new else []
             self._drop_others(patient)
         self._made = [layer for layer in self._made if layer in self.viewer.layers]
         if not any(self.find("sequence", patient, name) for name in patient.sequences):
-            for data, keywords, kind in to_layer_data(patient):
-                self._made.append(self.viewer.add_layer(Layer.create(data, keywords, kind)))
-            self.viewer.reset_view()
-            self._go_to_lesion(patient)
+            for layer in back or [Layer.create(*made) for made in to_layer_data(patient)]:
+                self._made.append(self.viewer.add_layer(bare(layer)))
         elif self.find("sequence", patient, patient.sequence) is None:
             self._bring_back(patient)
         self._base = self.find("sequence", patient, patient.sequence)
+        if new and (self._base is None or _tag(self._base).session is not self.session):
+            self.viewer.reset_view()
+            self._go_to_lesion(patient)
+        self._shown = [*(one for one in self._shown if not same(one, patient)), patient]
         for name in patient.sequences:
             layer = self.find("sequence", patient, name)
             if layer is not None:
@@ -93,6 +101,9 @@ class LayerView:
             tag = tag_of(layer)
             if tag is not None and same(tag.patient, patient):
                 layer.metadata[KEY] = replace(tag, session=self.session)
+                plain = tag.sequence or tag.role
+                if re.fullmatch(rf"{re.escape(plain)} \[\d+\]", layer.name):
+                    layer.name = plain  # napari numbered it beside the old patient's, which has gone
         reference = self.find("lesion mask", patient)
         self._show_brain(patient)
         if isinstance(reference, Labels):
@@ -158,17 +169,24 @@ class LayerView:
             layer.data = wanted.astype(shown.dtype)
 
     def _drop_others(self, patient: Patient) -> None:
+        replaced = []
         for layer in list(self.viewer.layers):
             tag = tag_of(layer)
             if tag is None:
                 continue
-            ours = (
-                tag.role in DERIVED and tag.session is not None
-            )  # not a result that was opened from its file
-            if ours or (layer in self._made and not same(tag.patient, patient)):
+            known = any(same(tag.patient, one) for one in self._shown)
+            if tag.role in DERIVED and tag.session is not None:  # not a result that was opened from its file
                 self.viewer.layers.remove(layer)
-            elif not same(tag.patient, patient):
+            elif same(tag.patient, patient):
+                continue
+            elif layer in self._made or (known and tag.patient.files):
+                self.viewer.layers.remove(layer)
+                replaced.append(layer)
+            else:
                 layer.visible = False
+        if replaced:
+            self._replaced = replaced
+            self._shown = self._shown[-1:]  # the one before the last cannot come back
 
     def _bring_back(self, patient: Patient) -> None:
         """Make the layer of the patient's sequence again: it was deleted, and is wanted again."""
@@ -181,19 +199,20 @@ class LayerView:
                 self.viewer.layers.insert(self.viewer.layers.index(beside), layer)
                 self._made.append(layer)
 
-    def adopt(self, image: Layer, reference: Labels | None) -> Patient:
+    def adopt(self, image: Layer, reference: Labels | None, sequence: str | None = None) -> Patient:
         """Make a patient of layers that are open in napari, and tag them.
 
         Args:
             image: An image layer, (Z, Y, X) or (Y, X).
             reference: Labels of the same shape, or None.
+            sequence: What the image shows; None: what its name says.
 
         Raises:
             PatientError: If the layer is not a scan.
             MaskError: If the reference does not fit.
         """
-        patient = patient_of(image)
-        if tag_of(image) is None:
+        patient = patient_of(image, sequence)
+        if tag_of(image) is None or (sequence is not None and not patient.files):
             image.metadata[KEY] = Tag("sequence", patient, patient.sequence)
         if reference is not None:
             labels = np.asarray(reference.data)
@@ -206,10 +225,10 @@ class LayerView:
         return patient
 
     def _go_to_lesion(self, patient: Patient) -> None:
-        """Start where there is something to see: the slice with most lesion, else the middle one."""
-        z = patient.shape[0] // 2
-        if patient.lesion_mask is not None and patient.lesion_mask.any():
-            z = int(patient.lesion_mask.sum(axis=(1, 2)).argmax())
+        """Start where there is something to see: the slice with most lesion, else the one with most brain."""
+        lesion = patient.lesion_mask
+        seen = lesion if lesion is not None and lesion.any() else patient.volume() > 0
+        z = int(np.count_nonzero(seen, axis=(1, 2)).argmax())
         self.viewer.dims.set_point(self.viewer.dims.ndim - 3, z * patient.spacing[0])
 
     # -- analysis ------------------------------------------------------------------------------------------
@@ -359,6 +378,26 @@ class LayerView:
         shown = [world[axis - dims.ndim] for axis in dims.displayed]
         self.viewer.scene.camera.center = tuple(shown)
 
+    def point(self) -> tuple[int, int, int] | None:
+        """Return the voxel (z, y, x) that the viewer's sliders are at; None without a scan of three axes."""
+        base = self._base
+        if base is None or base.ndim != 3:
+            return None
+        found = np.round(np.asarray(base.world_to_data(self.viewer.dims.point[-3:]))).astype(int)
+        z, y, x = np.clip(found, 0, np.array(base.data.shape) - 1).tolist()
+        return z, y, x
+
+    def point_to(self, voxel: tuple[int, int, int]) -> None:
+        """Move the viewer's sliders to a voxel (z, y, x), those that are not seen as well."""
+        if self._base is not None:
+            dims = self.viewer.dims
+            world = self._base.data_to_world(voxel)
+            dims.set_point(tuple(range(dims.ndim - 3, dims.ndim)), tuple(world))
+
+    def limits(self) -> tuple[float, float]:
+        """Return the intensities of the scan that are shown black and white."""
+        return (0.0, 1.0) if self._base is None else tuple(self._base.contrast_limits)
+
     def current_slice(self) -> int | None:
         """Return the axial slice on screen; None in 3-D or when the view cuts along another axis."""
         base = self._base  # tells where slices lie even if the user has deleted it
@@ -420,18 +459,30 @@ def patients_in(viewer: Any) -> list[Patient]:
     return found
 
 
-def patient_of(layer: Layer) -> Patient:
+def patient_of(layer: Layer, sequence: str | None = None) -> Patient:
     """Return the patient of a layer that shows a scan, ours or any other grey image.
+
+    Args:
+        layer: The layer.
+        sequence: What a layer that came from no file of ours shows; None: what its name says.
 
     Raises:
         PatientError: If it is not a scan.
     """
     tag = tag_of(layer)
-    if tag is not None and tag.role == "sequence" and tag.sequence is not None:
+    again = sequence is not None and tag is not None and sequence != tag.sequence and not tag.patient.files
+    if tag is not None and tag.role == "sequence" and tag.sequence is not None and not again:
         return tag.patient.select(tag.sequence)
-    if tag is not None or not isinstance(layer, Image):
+    if (tag is not None and not again) or not isinstance(layer, Image):
         raise UnsupportedError("this layer is not a scan", file=layer.name, mend="choose an image layer")
-    return _from_image(layer)
+    return _from_image(layer, sequence)
+
+
+def _tag(layer: Layer) -> Tag:
+    """Return the tag of a layer of ours."""
+    tag = tag_of(layer)
+    assert tag is not None
+    return tag
 
 
 def _role(layer: Layer) -> Role | None:
@@ -439,7 +490,7 @@ def _role(layer: Layer) -> Role | None:
     return None if tag is None else tag.role
 
 
-def _from_image(image: Image) -> Patient:
+def _from_image(image: Image, sequence: str | None) -> Patient:
     if image.rgb:
         raise UnsupportedError("the layer is in colour", file=image.name, mend="choose a grey image layer")
     data = np.asarray(image.data[0] if image.multiscale else image.data)
@@ -451,4 +502,8 @@ def _from_image(image: Image) -> Patient:
         )
     scale = [float(abs(size)) for size in image.scale]
     spacing = (1.0, scale[0], scale[1]) if data.ndim == 2 else (scale[0], scale[1], scale[2])
-    return Patient.from_arrays({image.name: data}, spacing=spacing, name=image.name)
+    unsized = all(size == 1 for size in scale)
+    notes = ("the layer has no voxel size, 1 mm is assumed",) if unsized else ()
+    return Patient.from_arrays(
+        {sequence or image.name: data}, spacing=spacing, name=image.name, warnings=notes
+    )

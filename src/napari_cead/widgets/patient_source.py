@@ -5,24 +5,41 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari.layers import Image, Labels
-from napari.utils.notifications import show_warning
-from qtpy.QtCore import QObject, QTimer
+from napari.utils.notifications import show_info, show_warning
+from qtpy.QtCore import QObject, QSignalBlocker, Qt, QTimer
 from qtpy.QtWidgets import QFileDialog
 
 from ..contributions.choosing import choose_series
+from ..contributions.default_reader import ALWAYS, PLUGIN, become_reader, is_reader
 from ..contributions.layers import tag_of
-from ..errors import CeadWarning
-from ..patients import Patient, SeriesError, preferred_sequence
-from ..patients.formats import dialog_filter
+from ..errors import CeadError, CeadWarning
+from ..patients import (
+    MASK,
+    Patient,
+    SeriesError,
+    disk_files,
+    find_files,
+    is_patient,
+    place_of,
+    preferred_sequence,
+)
+from ..patients.aliases import is_image, split_name
 from ..patients.grid import Grid
+from ..patients.marks import kind_of
+from .explore_form import AS_NAMED
 from .failures import show_failure
 from .layer_view import DERIVED, same
+from .recent import recent, remember
+from .texts import SCAN_FILES, title
 
 if TYPE_CHECKING:
     from .explore import ExploreWidget
+
+LINK = "#3d8fd1"
+"""Colour of a link, legible in both themes; Qt's own is dark blue on any ground."""
 
 
 class PatientSource(QObject):
@@ -36,7 +53,9 @@ class PatientSource(QObject):
         super().__init__(dock)
         self.dock, self.session, self.layers = dock, dock.session, dock.layers
         self._seen: list[Patient] = [] if dock.session.patient is None else [dock.session.patient]
-        self._next: Path | None = None
+        self._next: _Place | None = None
+        self._opening: Path | None = None
+        self._before: Patient | None = dock.session.patient
         self._told: set[str] = set()
         self._told_about: Grid | None = None
         # The layers of a dropped patient arrive one by one: look when all are there.
@@ -47,20 +66,45 @@ class PatientSource(QObject):
         dock.choose_file.changed.connect(self._ask_for_file)
         dock.sequence.changed.connect(self._sequence_chosen)
         dock.use_layers.changed.connect(self._layers_chosen)
+        dock.recent.activated.connect(self._recent_chosen)
+        dock.hint.linkActivated.connect(self._become_reader)
+        self._show_recent()
+        self._show_hint()
 
-    def open(self, path: Path) -> None:
-        """Open a patient in a thread. A run for the one on show is stopped, and waited for without blocking."""
+    def open(self, path: Path, mask: Path | None = None, others: Sequence[Path] = ()) -> None:
+        """Open a patient in a thread. A run for the one on show is stopped, and waited for without blocking.
+
+        Args:
+            path: The patient.
+            mask: Its lesion mask; None: the one found beside it.
+            others: What was dropped with it. What is no part of it goes to the list of recent patients.
+        """
+        place = _Place(path, mask, tuple(others))
         if self.dock.running:
-            self._next = path
+            self._next = place
             self.dock.job.stop()
             return
-        self.dock.start(lambda: self._load(path), self._loaded)
+        self._opening = path
+        self.dock.start(lambda: self._load(place), lambda loaded: self._loaded(loaded, place))
+
+    def take(self, paths: Sequence[Path]) -> None:
+        """Open what was dropped: a patient in one piece or in several, of many the first one; results as layers."""
+        masks = [path for path in paths if is_image(path) and split_name(path)[1] == MASK]
+        scans = [path for path in paths if path not in masks]
+        if not scans or any(kind_of(path) is not None for path in paths):
+            self.dock.viewer.open([str(path) for path in paths], plugin=PLUGIN)
+            return
+        folder = scans[0].parent
+        if len(paths) > 1 and _is_whole(folder, paths):
+            self.open(folder)
+        else:
+            self.open(scans[0], masks[0] if len(scans) == len(masks) == 1 else None, scans[1:])
 
     def job_ended(self) -> None:
         """Open what could not be opened while something ran, or look what was dropped meanwhile."""
-        path, self._next = self._next, None
-        if path is not None:
-            self.open(path)
+        place, self._next, self._opening = self._next, None, None
+        if place is not None:
+            self.open(*place)
 
     def stop(self) -> None:
         """Look no more: the dock has been closed."""
@@ -72,14 +116,39 @@ class PatientSource(QObject):
         self.session.use(patient)
         self._tell_warnings(patient)
 
-    def use_layer(self, image: Any, reference: Any = None) -> None:
-        """Explore an image layer that is open in napari, with a labels layer as the reference or none."""
+    def use_layer(self, image: Any, reference: Any = None, sequence: str | None = None) -> None:
+        """Explore an image layer that is open in napari.
+
+        Args:
+            image: The layer.
+            reference: A labels layer as the reference, or None.
+            sequence: What the image shows; None: what its name says.
+        """
         self.dock.stop_runs()
         try:
-            patient = self.layers.adopt(image, reference)
+            patient = self.layers.adopt(image, reference, sequence)
         except Exception as error:
             show_failure(error)
             return
+        self.session.use(patient)
+        self._tell_warnings(patient)
+
+    def patient_changed(self, patient: Patient) -> None:
+        """Keep what was shown in reach: in the list of recent patients, and the last one in a message."""
+        before, self._before = self._before, patient
+        if (place := self._opening or _whence(patient)) is not None:
+            remember(place)
+            self._show_recent()
+        if before is None or same(before, patient):
+            return
+        self.dock.messages.show_message(
+            f"{patient.name} has taken the place of {before.name}.",
+            "info",
+            (f"Back to {before.name}", lambda: self._go_back(before)),
+        )
+
+    def _go_back(self, patient: Patient) -> None:
+        self.dock.stop_runs()
         self.session.use(patient)
 
     def layers_changed(self, event: Any = None) -> None:
@@ -95,6 +164,14 @@ class PatientSource(QObject):
                 if isinstance(layer, kind)
                 and not ((tag := tag_of(layer)) and tag.role in (*DERIVED, "brain mask"))
             ]
+        foreign = [
+            layer
+            for layer in self.dock.image_layer.choices
+            if layer is not None and ((tag := tag_of(layer)) is None or not tag.patient.files)
+        ]
+        self.dock.layers_open.setVisible(bool(foreign))
+        if len(foreign) == 1 and self.dock.image_layer.value is None:
+            self.dock.image_layer.value = foreign[0]
         current = self.session.patient
         found = self.layers.patients()
         fresh = [patient for patient in found if not any(same(patient, old) for old in self._seen)]
@@ -116,20 +193,32 @@ class PatientSource(QObject):
         if path != Path() and str(path).strip():
             self.open(path)
 
-    def _loaded(self, loaded: Patient | SeriesError) -> None:
-        if not isinstance(loaded, SeriesError):
-            self._tell_warnings(loaded)
+    def _loaded(self, loaded: Patient | SeriesError, place: _Place) -> None:
+        if isinstance(loaded, SeriesError):
+            chosen = choose_series(loaded)
+            if chosen is not None:
+                self._next = place._replace(path=chosen)  # the job that asked has to end first
             return
-        chosen = choose_series(loaded)
-        if chosen is not None:
-            self._next = chosen  # the job that asked has to end first
+        with QSignalBlocker(self.dock.patient.line_edit.native):
+            self.dock.patient.line_edit.native.setText(str(place.path))
+        self._tell_warnings(loaded)
+        own = {file.absolute() for source in loaded.files.values() for file in disk_files(source)}
+        others = [path for path in place.others if path.absolute() not in own]
+        if others:
+            remember(place.path, *others)
+            self._show_recent()
+            show_info(
+                f"{loaded.name} is shown; what was dropped with it ({len(others)}) is in the list Recent under "
+                f"“{title('open_more')}”. The tab Queue runs a model on many."
+            )
 
-    def _load(self, path: Path) -> Patient | SeriesError:
+    def _load(self, place: _Place) -> Patient | SeriesError:
+        path = place.path
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CeadWarning)
             # There was nothing to choose from before: a folder without FLAIR opens with what it has.
             try:
-                patient = self.session.open(path, preferred_sequence(path))
+                patient = self.session.open(path, preferred_sequence(path), place.mask)
             except SeriesError as error:
                 if not error.choices:
                     raise
@@ -167,4 +256,71 @@ class PatientSource(QObject):
         if self.dock.image_layer.value is None:
             show_warning("Choose an image layer first.")
             return
-        self.use_layer(self.dock.image_layer.value, self.dock.reference_layer.value)
+        declared = self.dock.declared.value
+        self.use_layer(
+            self.dock.image_layer.value,
+            self.dock.reference_layer.value,
+            None if declared == AS_NAMED else declared,
+        )
+
+    def _show_recent(self) -> None:
+        box = self.dock.recent
+        box.clear()
+        box.addItem("–")
+        for path in recent():
+            box.addItem(f"{path.parent.name}/{path.name}", path)
+            box.setItemData(box.count() - 1, str(path), Qt.ItemDataRole.ToolTipRole)
+        box.setEnabled(box.count() > 1)
+
+    def _recent_chosen(self, index: int) -> None:
+        path = self.dock.recent.itemData(index)
+        if path is not None:
+            self.open(path)
+
+    def _show_hint(self) -> None:
+        """Say what else there is; the offer to become napari's reader stands until it is taken."""
+        offer = (
+            f'Without this dock napari asks for a reader. <a style="color:{LINK}" href="reader">{ALWAYS}</a>'
+        )
+        self.dock.hint.setText("" if is_reader() else offer)
+        self.dock.hint.setVisible(not is_reader())
+
+    def _become_reader(self, *_: Any) -> None:
+        become_reader()
+        self._show_hint()
+        show_info(
+            "napari opens scans with napari-cead from now on: File ▸ Preferences, page Plugins, has it."
+        )
+
+
+class _Place(NamedTuple):
+    """What is to be opened: see `PatientSource.open`."""
+
+    path: Path
+    mask: Path | None
+    others: tuple[Path, ...]
+
+
+def _is_whole(folder: Path, paths: Sequence[Path]) -> bool:
+    """Whether files are scans and mask of the one patient that a folder is."""
+    if not is_patient(folder):
+        return False
+    try:
+        files = find_files(folder, preferred_sequence(folder))
+        parts = [*files.sequences.values(), *([] if files.mask is None else [files.mask])]
+        return {path.absolute() for path in paths} <= {
+            file.absolute() for part in parts for file in disk_files(part)
+        }
+    except (CeadError, OSError):
+        return False
+
+
+def _whence(patient: Patient) -> Path | None:
+    """Return what to open to see a patient again; None if it came from no disk."""
+    places = [place_of(path) for name, path in patient.files.items() if name in patient.sequences]
+    files, folders = {place.file for place in places}, {place.file.parent for place in places}
+    if len(places) > 1 and len(files) == 1:
+        return files.pop()  # a zip, or a folder with several series
+    if len(places) > 1 and len(folders) == 1 and is_patient(folder := folders.pop()):
+        return folder
+    return patient.files.get(patient.sequence)

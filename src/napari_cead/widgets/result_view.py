@@ -42,10 +42,11 @@ class ResultView:
         analysis, z = dock.session.analysis, dock.layers.current_slice()
         if analysis is None:
             dock.dice_label.value = dock.volume_label.value = NOTHING
+            dock.on_canvas.write("")
             dock.figures.show_slice(None)
             dock.figures.show_volume(None)
             return
-        dock.rule.setText(settings_text(analysis.suggestions, dock.live.wanted))
+        dock.show_rule(analysis.suggestions, dock.live.wanted)
         if settled:
             dock.insight.go_on()
         patient = analysis.reconstruction.patient
@@ -54,11 +55,13 @@ class ResultView:
             mask = analysis.mask[z]
         here = None if mask is None else Figures.of_slice(mask, reference, patient.spacing)
         dock.figures.show_slice(here)
-        whole = dock.insight.figures.get(analysis.key) if settled else None
+        whole = dock.insight.figures_of(analysis) if settled else None
         dock.figures.show_volume(whole, pending=not settled or whole is None)
         of_slice = share(None if here is None else here.dice)
         of_volume = _volume_dice(analysis) if settled else PENDING
         dock.dice_label.value = f"slice {of_slice} · volume {of_volume}"
+        both = f"Dice\nslice {of_slice}\nvolume {of_volume}"  # short lines leave the letter above to itself
+        dock.on_canvas.write("" if patient.lesion_mask is None else both)
         dock.volume_label.value = (
             f"{volume_ml(analysis.mask, patient.spacing):.2f} mL" if settled else PENDING
         )

@@ -9,8 +9,9 @@ from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
-from ..detection.saving import file_prefix
-from ..exploring.settings_file import SETTINGS_FILE
+from ..errors import CeadError
+from .failures import show_failure
+from .figure import caption, save_figure
 from .jobs import spared_core
 from .preferences import preferences
 
@@ -30,6 +31,7 @@ class Saving(QObject):
         self.dock, self.session = dock, dock.session
         dock.export.changed.connect(self._ask_where_to_export)
         dock.restore.changed.connect(self._ask_what_to_restore)
+        dock.save_figure.clicked.connect(self._ask_where_to_save_figure)
 
     def export_to(self, folder: Path) -> None:
         """Export the current analysis to a folder, in a thread; tells when done. Files of its names are replaced."""
@@ -72,6 +74,31 @@ class Saving(QObject):
             _tell(notes)
 
         self.dock.start(work, restored)
+
+    def save_figure(self, path: Path) -> None:
+        """Save the canvas as a figure, and tell when done."""
+        analysis, layers = self.session.analysis, self.dock.layers
+        words = ""
+        if analysis is not None:
+            reference = analysis.reconstruction.patient.lesion_mask
+            words = caption(
+                analysis,
+                layers.current_slice(),
+                "" if reference is None else self.dock.dice_label.value,
+            )
+        try:
+            save_figure(self.dock.viewer, path, words)
+        except CeadError as error:
+            show_failure(error)
+        else:
+            show_info(f"Saved {path}")
+
+    def _ask_where_to_save_figure(self) -> None:
+        chosen, _ = QFileDialog.getSaveFileName(
+            self.dock, "Save the canvas as a figure", "figure.png", "PNG (*.png);;PDF (*.pdf)"
+        )
+        if chosen:
+            self.save_figure(Path(chosen))
 
     def _ask_where_to_export(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self.dock, "Export to folder")

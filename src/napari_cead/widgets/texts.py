@@ -38,6 +38,10 @@ TEXTS: Mapping[str, Text] = {
     ),
     "choose_folder": Text("Folder…", "Choose a patient folder"),
     "choose_file": Text("File…", "Choose a scan, a DICOM file or a zip"),
+    "open_more": Text(
+        "Open…", "Show or hide what opens a patient; a drop anywhere in the window opens one too"
+    ),
+    "recent": Text("Recent", "Patients that were opened before"),
     "sequence": Text("Sequence", "The sequence that the model is run on"),
     "about": Text("About", "Name, size in voxels and voxel size of the patient"),
     "strip": Text(
@@ -56,6 +60,7 @@ TEXTS: Mapping[str, Text] = {
         "Use edited mask", "Start again from the raw scan with the layer “brain mask” as it is in the viewer"
     ),
     "image_layer": Text("Image", "Any grey (Z, Y, X) or (Y, X) image layer"),
+    "declared": Text("Shows", "Which sequence the image is: models are made for FLAIR"),
     "reference_layer": Text("Reference", "Any labels layer of the same shape; above 0 is lesion"),
     "use_layers": Text("Use these layers", "Explore layers that are open in napari instead of files"),
     # Model
@@ -82,6 +87,10 @@ TEXTS: Mapping[str, Text] = {
         "Use suggested settings",
         "Take all settings that the model suggests, not its threshold alone. A threshold that was chosen together with "
         "another closing, area opening or dilation suits these better than the defaults",
+    ),
+    "keep": Text(
+        "Keep settings for the next patient",
+        "Otherwise each patient starts with the settings that the model suggests",
     ),
     "undo": Text("Undo", "Take back the last change of settings"),
     "redo": Text("Redo", "Make the change of settings again"),
@@ -115,6 +124,15 @@ TEXTS: Mapping[str, Text] = {
     "side_by_side": Text("Side by side", "Show what is compared in a grid, or on top of each other"),
     "forget": Text("Forget", "Drop the selected analysis; the one that the sliders belong to stays"),
     "cut": Text("Cut", "Axial, coronal or sagittal slices, with anterior or superior up"),
+    "three_views": Text(
+        "Three views",
+        "Axial, coronal and sagittal cuts through one point, below the canvas; click to go there",
+    ),
+    "save_figure": Text(
+        "Save figure…",
+        "Save the canvas as PNG or PDF with its letters, bars and Dice, and below it model and settings; "
+        "the patient is not named",
+    ),
     "convention": Text(
         "Convention",
         "Radiological: the patient's right is on the left of the picture. Neurological: on the right. "

@@ -22,8 +22,10 @@ from ..exploring.curves import NOW, ORACLE, DiceCurve, MapHistogram, Mark
 from .controls import FINEST
 from .threshold_canvas import DICE_RANGES, Canvas, CountAxis, DiceAxis
 
-_HEIGHT = 190
+_HEIGHT = 150
+_LEGEND_ROWS = 2  # that have their place whatever is known
 _AXIS_WIDTH = 38
+_RIGHT = 20  # room for half of the slider's handle above
 _AXIS_HEIGHT = 30
 _LEEWAY = 12  # pixels that the text of a tick may stand out at the end of its axis
 _FLAG_HEIGHT = 0.9  # of the histogram's height: where the marks are repeated, above most of the bars
@@ -62,9 +64,11 @@ class ThresholdPlot(QWidget):
     Signals:
         threshold_chosen: The threshold clicked on, a multiple of the slider's step or that of a mark. It is not
             shown until `set_current`.
+        axis_changed: ``axis`` or ``end`` has changed.
     """
 
     threshold_chosen = Signal(float)
+    axis_changed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -73,7 +77,7 @@ class ThresholdPlot(QWidget):
         self._marks: tuple[Mark, ...] = ()
         self._chosen: float | None = None
         self._current = 0.0
-        self._top = self._dice_top = 1.0
+        self._top = self._dice_top = self._end = 1.0
         self._build()
         self.set_theme(dark=True)
         self.set_raw_curve(None)
@@ -85,6 +89,19 @@ class ThresholdPlot(QWidget):
     def current(self) -> float:
         """The threshold that the vertical line is at."""
         return self._current
+
+    @property
+    def end(self) -> float:
+        """Where the axis of thresholds ends; it starts at 0."""
+        return self._end
+
+    @property
+    def axis(self) -> tuple[float, float]:
+        """Where the axis of thresholds begins and ends, in pixels from the left edge of this widget."""
+        rect = self._counts.getViewBox().sceneBoundingRect()
+        inset = self._view.x()
+        left, right = (self._view.mapFromScene(x, 0.0).x() for x in (rect.left(), rect.right()))
+        return inset + left, inset + right
 
     @property
     def has_dice(self) -> bool:
@@ -108,14 +125,14 @@ class ThresholdPlot(QWidget):
             self._top = float(np.log10(counts.max() + 1.0)) * 1.04 + 0.05
             self._counts.setYRange(0, self._top, padding=0)
         self._show_flags()
-        self._fit_range()
+        self._fit_range(anew=True)
         self._write_key()
 
     def set_raw_curve(self, curve: DiceCurve | None) -> None:
         """Show the Dice of the raw threshold; None, without a lesion to compare with, hides all of Dice."""
         if curve is None:
             self._raw.clear()
-            self._processed.clear()
+            self.clear_points()
         else:
             known = np.isfinite(curve.dice)
             self._raw.setData(curve.thresholds[known], curve.dice[known])
@@ -129,23 +146,37 @@ class ThresholdPlot(QWidget):
         self._counts.getAxis("bottom").setHeight(4 if curve is not None else _AXIS_HEIGHT)
         self._counts.setLabel("bottom", "threshold" if curve is None else None)
         self._write_key()
+        self._write_legend()
 
-    def set_points(self, thresholds: ArrayLike, dice: ArrayLike) -> None:
-        """Show the Dice after post-processing at the thresholds known so far, (n,) ascending, and their Dice (n,)."""
+    def set_points(self, thresholds: ArrayLike, dice: ArrayLike, *, finished: bool = True) -> None:
+        """Show the Dice after post-processing at the thresholds known so far.
+
+        Args:
+            thresholds: (n,) ascending.
+            dice: (n,).
+            finished: Whether that is all. Until then they are dots: a line between far ones would claim too much.
+        """
         x, y = np.asarray(thresholds, dtype=np.float64), np.asarray(dice, dtype=np.float64)
         known = np.isfinite(y)
-        self._processed.setData(x[known], y[known])
+        shown, other = self._processed, self._unfinished
+        if not finished:
+            shown, other = other, shown
+        shown.setData(x[known], y[known])
+        other.clear()
         self._fit_dice(y[known])
 
     def clear_points(self) -> None:
         """Show no Dice after post-processing: the settings have changed."""
         self._processed.clear()
+        self._unfinished.clear()
 
     def set_current(self, threshold: float) -> None:
         """Move the line of the current threshold. Cheap: nothing else is laid out or painted anew."""
         if threshold == self._current:
             return
         self._current = threshold
+        if threshold > self._end:
+            self._fit_range()
         for line in self._lines:
             line.setValue(threshold)
         if self._now.isVisible():
@@ -190,6 +221,7 @@ class ThresholdPlot(QWidget):
         self._lesion.setBrush(_translucent(LESION_COLOR, 130))
         self._raw.setPen(pg.mkPen(colors.text, width=1, style=Qt.PenStyle.DashLine))
         self._processed.setPen(pg.mkPen(DETECTED_COLOR, width=2))
+        self._unfinished.setBrush(pg.mkBrush(DETECTED_COLOR))
         for line in self._lines:
             line.setPen(pg.mkPen(colors.text, width=1))
         outline = pg.mkPen(colors.background, width=1)
@@ -216,25 +248,31 @@ class ThresholdPlot(QWidget):
         )
         self._view.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the slider above is the keyboard's way
         layout = self._view.ci.layout
-        self._view.ci.setContentsMargins(0, 2, 12, 0)
+        self._view.ci.setContentsMargins(0, 2, _RIGHT, 0)
         layout.setVerticalSpacing(4)
         self._counts = self._plot(0, CountAxis(orientation="left"), "voxels")
         self._dice = self._plot(1, DiceAxis(orientation="left"), "Dice")
         self._dice.setLabel("bottom", "threshold")
         self._dice.getAxis("bottom").setHeight(_AXIS_HEIGHT)
         self._dice.setXLink(self._counts)
+        self._counts.setXRange(0.0, self._end, padding=0)
+        self._counts.getViewBox().sigResized.connect(lambda *_: self.axis_changed.emit())
         for row, share in enumerate(_HISTOGRAM_SHARE):
             layout.setRowStretchFactor(row, share)
 
         self._healthy, self._lesion = pg.PlotCurveItem(fillLevel=0), pg.PlotCurveItem(fillLevel=0)
         self._raw, self._processed = pg.PlotCurveItem(antialias=True), pg.PlotCurveItem(antialias=True)
+        self._unfinished = pg.ScatterPlotItem(size=3, pen=None)
         self._flags = pg.ScatterPlotItem(size=9)
         self._spots = pg.ScatterPlotItem(size=11)
         self._now = pg.ScatterPlotItem(size=9)
         self._lines = (pg.InfiniteLine(angle=90), pg.InfiniteLine(angle=90))
         for plot, items in (
             (self._counts, (self._healthy, self._lesion, self._lines[0], self._flags)),
-            (self._dice, (self._raw, self._processed, self._lines[1], self._spots, self._now)),
+            (
+                self._dice,
+                (self._raw, self._processed, self._unfinished, self._lines[1], self._spots, self._now),
+            ),
         ):
             for item in items:
                 plot.addItem(item, ignoreBounds=True)
@@ -252,6 +290,9 @@ class ThresholdPlot(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
+        line = self._legend.fontMetrics().lineSpacing()
+        self._key.setMinimumHeight(line + 2)
+        self._legend.setMinimumHeight(_LEGEND_ROWS * line + 2)
         for widget in (self._view, self._key, self._legend):
             column.addWidget(widget)
         column.addStretch(1)
@@ -292,21 +333,32 @@ class ThresholdPlot(QWidget):
             self._dice_top = top
             self._dice.setYRange(0, 1.04 * top, padding=0)
 
-    def _fit_range(self) -> None:
-        """Show from 0 to the brightest voxel and the last mark: anything beyond is empty."""
-        ends = [mark.threshold for mark in self._marks]
+    def _fit_range(self, *, anew: bool = False) -> None:
+        """Show from 0 to the brightest voxel and the last mark: anything beyond is empty.
+
+        Args:
+            anew: Whether the axis may become shorter; it does so with another map alone, under no hand.
+        """
+        ends = [self._current, *(mark.threshold for mark in self._marks)]
         if self._histogram is not None:
             counts = self._histogram.healthy + (
                 0 if self._histogram.lesion is None else self._histogram.lesion
             )
             filled = np.flatnonzero(counts)
             ends.append(float(self._histogram.edges[filled[-1] + 1]) if filled.size else 1.0)
-        end = min(max(ends, default=1.0), 1.0) or 1.0
-        self._counts.setXRange(-0.01 * end, 1.03 * end, padding=0)
+        else:
+            ends.append(1.0)
+        end = min(max(ends), 1.0) or 1.0
+        if not anew:
+            end = max(end, self._end)
+        if end != self._end:
+            self._end = end
+            self._counts.setXRange(0.0, end, padding=0)
+            self.axis_changed.emit()
 
     def _write_key(self) -> None:
-        self._key.setVisible(self._histogram is not None)
         if self._histogram is None:
+            self._key.clear()
             return
         healthy = f'<span style="color:{self._colors.healthy}">■</span>&nbsp;'
         if self._histogram.lesion is None:
@@ -321,17 +373,22 @@ class ThresholdPlot(QWidget):
         self._key.setText(" &nbsp; ".join(parts))
 
     def _write_legend(self) -> None:
-        others = [(index, mark) for index, mark in enumerate(self._marks) if mark.rule != NOW]
-        self._legend.setVisible(bool(others))
+        """Name the marks. The best one is known last; its row is there from the start, so that nothing moves."""
         rows = []
-        for index, mark in others:
+        for index, mark in enumerate(self._marks):
+            if mark.rule == NOW:
+                continue
             dice = "" if mark.dice is None else f"Dice {mark.dice:.3f}"
-            rows.append(
-                f'<tr><td>{_symbol(mark.rule)[1]}&nbsp;</td><td><a style="color:{self._colors.text}" '
-                f'href="{index}">{escape(mark.rule)}</a></td><td>&nbsp;&nbsp;{mark.threshold:.3f}</td>'
-                f"<td>&nbsp;&nbsp;{dice}</td></tr>"
-            )
-        self._legend.setText(f"<table cellspacing=0 cellpadding=0>{''.join(rows)}</table>" if rows else "")
+            name = f'<a style="color:{self._colors.text}" href="{index}">{escape(mark.rule)}</a>'
+            rows.append((mark.rule, name, f"{mark.threshold:.3f}", dice))
+        if self.has_dice and all(rule != ORACLE for rule, *_ in rows):
+            rows.append((ORACLE, escape(ORACLE), "…", ""))
+        lines = "".join(
+            f"<tr><td>{_symbol(rule)[1]}&nbsp;</td><td>{name}</td><td>&nbsp;&nbsp;{threshold}</td>"
+            f"<td>&nbsp;&nbsp;{dice}</td></tr>"
+            for rule, name, threshold, dice in rows
+        )
+        self._legend.setText(f"<table cellspacing=0 cellpadding=0>{lines}</table>" if rows else "")
 
     # -- the mouse -----------------------------------------------------------------------------------------
 

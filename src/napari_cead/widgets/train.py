@@ -37,6 +37,7 @@ from .scan_finder import ScanFinder
 from .scan_table import sources
 from .threshold_plot import is_dark
 from .train_form import SCRATCH, TrainForm
+from .wheel import scroll_with_wheel
 
 LIST_EVERY_MS = 2000
 """How often the list of trainings is looked at."""
@@ -86,6 +87,7 @@ class TrainWidget(TrainForm):
         self.update_enabled()
         if any(info.active for info in self.runs.runs):
             self.tabs.setCurrentIndex(1)
+        scroll_with_wheel(self)
 
     def _connect(self) -> None:
         self.start.changed.connect(self.start_training)

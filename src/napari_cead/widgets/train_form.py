@@ -22,6 +22,7 @@ from ..patients import SEQUENCES
 from ..training.store_index import StoreSettings
 from ..zoo import list_models
 from .controls import folded, push_button, row, scrolled, section
+from .messages import Messages
 from .preferences import DEVICES
 from .preparation_banner import PreparationBanner
 from .runs_table import RunsTable
@@ -65,6 +66,7 @@ class TrainForm(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self.tabs)
+        outer.addWidget(Messages())
         self.setMinimumWidth(400)
 
     @property

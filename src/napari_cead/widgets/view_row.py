@@ -56,18 +56,11 @@ class ViewRow(QWidget):
         self.help.setAccessibleName(tip("help"))
         self.help.clicked.connect(lambda: show_help())
         grid.addWidget(self.help, 0, len(CUTS))
-        self._in_order = (*self.cuts.values(), self.help, self.convention)
         self._show_convention(orientation.convention)
         self._show_cut(orientation.cut)
         self.convention.currentIndexChanged.connect(self._convention_chosen)
         orientation.on_cut = self._show_cut
         when_gone(owner, on_changed(self._preferred), with_window=True)  # the settings outlive every dock
-
-    def tab_after(self, before: QWidget) -> None:
-        """Let Tab come here after another widget of the window."""
-        for widget in self._in_order:
-            QWidget.setTabOrder(before, widget)
-            before = widget
 
     def _cut_chosen(self, cut: Cut) -> None:
         self._orientation.show_cut(cut)

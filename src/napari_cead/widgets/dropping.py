@@ -1,0 +1,74 @@
+"""Drops onto napari's window go to the dock while it is open: napari would ask for a reader, for each folder anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtGui import QDropEvent
+from qtpy.QtWidgets import QApplication, QWidget
+
+from ..contributions.reader import get_reader
+from .docks import bare
+from .gone import when_gone
+
+
+class Drops(QObject):
+    """Takes what is dropped onto a viewer or its dock and can be opened; leaves everything else to napari.
+
+    With Shift or Alt held, which have a meaning of napari's own, all is left to it.
+
+    Args:
+        viewer: The napari viewer.
+        owner: The dock's widget. When its dock is closed, drops are napari's again.
+        take: Called with what was dropped.
+    """
+
+    def __init__(self, viewer: Any, owner: QWidget, take: Callable[[Sequence[Path]], object]) -> None:
+        super().__init__(owner)
+        self._take = take
+        owner.setAcceptDrops(True)
+        canvas = bare(viewer).window._qt_viewer
+        # The welcome screen lies on the canvas and takes drops of its own.
+        parts = [part for part in canvas.findChildren(QWidget) if part.acceptDrops()]
+        self._targets = [owner, canvas, *parts]
+        for target in self._targets:
+            target.installEventFilter(self)
+        when_gone(owner, self.stop)
+
+    def stop(self) -> None:
+        """Take no more."""
+        for target in self._targets:
+            target.removeEventFilter(self)
+        self._targets = []
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Take a drop."""
+        kind = event.type()
+        if kind not in (QEvent.Type.DragEnter, QEvent.Type.DragMove, QEvent.Type.Drop):
+            return False
+        paths = _paths(event)
+        if kind == QEvent.Type.Drop:
+            if not _for_us(paths):
+                return False
+            event.acceptProposedAction()
+            self._take(paths)
+            return True
+        if watched is not self.parent() or not paths:
+            return False  # napari accepts the drag itself, and lights its welcome screen up
+        event.acceptProposedAction()
+        return True
+
+
+def _for_us(paths: Sequence[Path]) -> bool:
+    held = QApplication.keyboardModifiers()
+    if held & (Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.AltModifier):
+        return False
+    return bool(paths) and get_reader([str(path) for path in paths]) is not None
+
+
+def _paths(event: QDropEvent) -> list[Path]:
+    urls = event.mimeData().urls()
+    return [Path(url.toLocalFile()) for url in urls] if all(url.isLocalFile() for url in urls) else []

@@ -1,0 +1,121 @@
+"""The newest message in full, below a dock: a toast over the canvas is cut short and goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from napari.utils.notifications import Notification, notification_manager
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
+
+from .jobs import still_there
+from .texts import title
+
+COLORS = {"error": "#d55e00", "warning": "#e69f00", "info": "palette(mid)"}
+"""Frames by severity, told apart by colour-blind people; the sentence says the rest."""
+
+TOGETHER_S = 2.0
+"""What comes so soon after another message stands below it."""
+
+LONGEST = 600
+"""Letters that are shown; the tooltip has all."""
+
+
+class Messages(QFrame):
+    """Shows what napari notifies of until it is closed or something newer comes, with its actions as buttons.
+
+    At rest one line says what the program is for. It is to lie below everything else, so that no message moves a
+    control.
+
+    Attributes:
+        words: The message.
+        buttons: What can be done about it.
+    """
+
+    _arrived = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("messages")
+        self.words = QLabel()
+        self.words.setWordWrap(True)
+        self.words.setMinimumWidth(1)
+        self.words.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.buttons: list[QPushButton] = []
+        self._text, self._shown_at = "", 0.0
+        self._kept: tuple[tuple[str, Callable[[], object]], ...] = ()
+        self._close = QToolButton(text="×")
+        self._close.setToolTip("Close the message")
+        self._close.setAccessibleName("Close the message")
+        self._close.clicked.connect(self.clear)
+        line = QHBoxLayout()
+        line.addWidget(self.words, 1)
+        line.addWidget(self._close, 0, Qt.AlignmentFlag.AlignTop)
+        self._actions = QHBoxLayout()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(6, 3, 6, 3)
+        column.addLayout(line)
+        column.addLayout(self._actions)
+        self._arrived.connect(self._show_notification)
+        notification_manager.notification_ready.connect(self._notified)
+        self.clear()
+
+    def show_message(
+        self, text: str, severity: str = "info", *actions: tuple[str, Callable[[], object]]
+    ) -> None:
+        """Show a message.
+
+        Args:
+            text: What to say.
+            severity: ``"error"``, ``"warning"`` or ``"info"``.
+            *actions: Text of a button, and what it does; each closes the message.
+        """
+        now = time.monotonic()
+        if self._text and now - self._shown_at < TOGETHER_S:  # several things to say of one step
+            text, actions = f"{self._text}\n{text}", (*self._kept, *actions)
+        self.clear()
+        self._text, self._kept, self._shown_at = text, actions, now
+        self.words.setEnabled(True)
+        self.words.setText(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
+        self.words.setToolTip(text)
+        self.setStyleSheet(f"#messages {{ border: 1px solid {COLORS[severity]}; border-radius: 3px; }}")
+        self._close.show()
+        for name, act in actions:
+            button = QPushButton(name)
+            button.clicked.connect(lambda _=False, act=act: self._act(act))
+            self._actions.addWidget(button)
+            self.buttons.append(button)
+
+    def clear(self) -> None:
+        """Close the message."""
+        for button in self.buttons:
+            button.hide()
+            button.deleteLater()
+        self.buttons, self._kept, self._text = [], (), ""
+        self._close.hide()
+        self.setStyleSheet("")
+        self.words.setText(title("research_only"))
+        self.words.setToolTip("")
+        self.words.setEnabled(False)
+
+    def _act(self, act: Callable[[], object]) -> None:
+        self.clear()
+        act()
+
+    def _notified(self, notification: Notification) -> None:
+        with still_there():
+            self._arrived.emit(notification)  # it may come in any thread
+
+    def _show_notification(self, notification: Notification) -> None:
+        severity = str(notification.severity)
+        self.show_message(
+            notification.message,
+            severity if severity in COLORS else "info",
+            *((name, _bound(act, self)) for name, act in notification.actions),
+        )
+
+
+def _bound(act: Callable[[Any], object], widget: QWidget) -> Callable[[], object]:
+    return lambda: act(widget)  # napari hands an action the widget of its notification

@@ -1,0 +1,522 @@
+"""The first minutes in a real window: a drop, a look, a run, and nothing that moves or changes by itself."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
+from napari.settings import get_settings
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent, QWheelEvent
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QLineEdit,
+    QScrollArea,
+    QScrollBar,
+    QStyle,
+    QStyleOptionSlider,
+    QTabBar,
+    QWidget,
+)
+
+from dock_driving import LEFT, click, layers_of, run, settle
+from napari_cead.contributions import default_reader
+from napari_cead.contributions.default_reader import become_reader, is_reader
+from napari_cead.contributions.layers import tag_of
+from napari_cead.widgets import EvaluateWidget, TrainWidget
+from napari_cead.widgets.docks import bare
+from napari_cead.widgets.figure import caption
+from napari_cead.widgets.recent import recent
+from scanners import write_dicom
+from scans import make_brain, write_nifti
+
+AFFINE = np.diag([-0.9, -1.1, 2.0, 1.0])
+
+
+@pytest.fixture
+def readers(npe2pm, viewer, monkeypatch):
+    """napari's builtins and another reader of NIfTI beside ours; the dialogs that ask which one to take."""
+    asked = []
+    monkeypatch.setattr(
+        QtReaderDialog, "get_user_choices", lambda self: asked.append(self.windowTitle()) or ("", False)
+    )
+    with npe2pm.tmp_plugin(package="napari"), npe2pm.tmp_plugin(name="napari-nifti") as other:
+
+        @other.contribute.reader(filename_patterns=["*.nii", "*.nii.gz"])
+        def get_reader(path):
+            return lambda path: [(np.zeros((4, 4)),)]
+
+        yield asked
+
+
+def drop(target, *paths):
+    """Drop files onto a widget, as the window system does: they enter, and are let go."""
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    action, no_key = Qt.DropAction.CopyAction, Qt.KeyboardModifier.NoModifier
+    enter = QDragEnterEvent(QPoint(20, 20), action, data, LEFT, no_key)
+    QApplication.sendEvent(target, enter)
+    assert enter.isAccepted()
+    QApplication.sendEvent(target, QDropEvent(QPointF(20, 20), action, data, LEFT, no_key))
+
+
+def canvas_of(viewer):
+    return bare(viewer).window._qt_viewer
+
+
+def opened(qtbot, widget, name):
+    qtbot.waitUntil(
+        lambda: (
+            widget.session.patient is not None
+            and widget.session.patient.name == name
+            and not widget.running
+            and name in widget.about.text()
+        )
+    )
+
+
+def scan(folder, name="flair.nii.gz", seed=0, shape=(12, 60, 50)):
+    volume, lesion = make_brain(shape, seed)
+    write_nifti(folder / name, np.round(volume.T).astype(np.int16), AFFINE)
+    write_nifti(folder / "seg.nii.gz", lesion.T.astype(np.uint8), AFFINE)
+    return folder
+
+
+def test_whatever_is_dropped_is_taken_by_the_dock_and_no_dialog_asks(
+    widget, readers, patient_folder, tmp_path, qtbot
+):
+    viewer, pixels = widget.viewer, np.round(make_brain()[0].T).astype(np.int16)
+    welcome = canvas_of(viewer)._welcome_widget
+    drop(welcome if welcome.isVisible() else canvas_of(viewer), patient_folder)
+    opened(qtbot, widget, "Mets_001")
+    single = write_nifti(tmp_path / "anna_flair.nii.gz", pixels, AFFINE)
+    slices = write_dicom(tmp_path / "berta", pixels, AFFINE)
+    with zipfile.ZipFile(tmp_path / "carla.zip", "w") as archive:
+        archive.write(single, "carla/flair.nii.gz")
+    whole = scan(tmp_path / "dora")
+    files = sorted(whole.iterdir())
+    for paths in ([single], [tmp_path / "berta"], slices, [tmp_path / "carla.zip"], files):
+        before = widget.session.patient
+        drop(canvas_of(viewer), *paths)
+        qtbot.waitUntil(lambda old=before: widget.session.patient is not old and not widget.running)
+        sequences = layers_of(widget, "sequence")
+        assert [layer.name for layer in sequences] == [widget.session.patient.sequence]
+        np.testing.assert_allclose(sequences[0].scale, (2.0, 1.1, 0.9), rtol=1e-5)
+    assert widget.session.patient.lesion_mask is not None, "dropped with its mask"
+    drop(widget, patient_folder)  # the dock itself takes a drop as well
+    opened(qtbot, widget, "Mets_001")
+    assert readers == []
+
+
+def test_of_several_patients_the_first_is_shown_and_the_others_are_in_reach(widget, readers, tmp_path, qtbot):
+    folders = [scan(tmp_path / name, seed=seed) for seed, name in enumerate(("eva", "fritz", "gina"))]
+    drop(canvas_of(widget.viewer), *folders)
+    opened(qtbot, widget, "eva")
+    assert [layer.name for layer in layers_of(widget, "sequence")] == ["flair"]
+    assert recent()[:3] == folders
+    texts = [widget.recent.itemText(index) for index in range(widget.recent.count())]
+    widget.open_more.click()
+    widget.recent.setFocus()
+    widget.recent.setCurrentIndex(texts.index(next(text for text in texts if text.endswith("gina"))))
+    widget.recent.activated.emit(widget.recent.currentIndex())
+    opened(qtbot, widget, "gina")
+    assert readers == []
+
+
+def test_what_is_no_scan_is_left_to_napari(widget, readers, tmp_path, qtbot):
+    tifffile.imwrite(tmp_path / "x.tif", np.ones((5, 5), np.uint8))
+    drop(canvas_of(widget.viewer), tmp_path / "x.tif")
+    assert [layer.name for layer in widget.viewer.layers] == ["x"]
+    assert widget.session.patient is None and not widget.running
+
+
+def test_one_click_makes_napari_open_scans_without_the_dock(viewer, readers, widget, tmp_path, qtbot):
+    settings = get_settings().plugins
+    settings.extension2reader = {"*.gz": "napari"}
+    single = write_nifti(tmp_path / "anna_flair.nii.gz", np.round(make_brain()[0].T).astype(np.int16), AFFINE)
+    widget.source._show_hint()
+    assert widget.hint.isVisible() and not is_reader()
+    qtbot.mouseClick(widget.hint, LEFT, pos=widget.hint.rect().bottomLeft() + QPoint(30, -8))
+    if not is_reader():  # where the link lies depends on the fonts
+        widget.hint.linkActivated.emit("reader")
+    assert is_reader() and not widget.hint.isVisible()
+    assert settings.extension2reader["*.gz"] == "napari", "what the user chose stays"
+    viewer.window.remove_dock_widget(widget)
+    qtbot.wait(50)
+    drop(canvas_of(viewer), single)
+    assert [tag_of(layer).role for layer in viewer.layers] == ["sequence"]
+    assert readers == []
+    become_reader()
+    assert list(settings.extension2reader)[-1] == "*.gz"
+
+
+def test_the_first_scan_without_the_dock_comes_with_the_offer(viewer, tmp_path, monkeypatch, notified):
+    monkeypatch.setattr(default_reader, "_offered", False)
+    single = write_nifti(tmp_path / "anna_flair.nii.gz", np.round(make_brain()[0].T).astype(np.int16), AFFINE)
+    for _ in range(2):
+        drop(canvas_of(viewer), single)
+    assert [severity for severity, _ in notified] == ["info"], "once"
+    assert "asks for a reader" in notified[0][1]
+
+
+def test_a_new_patient_takes_the_place_of_the_old_one_and_goes_back(
+    detected, patient_folder, tmp_path, qtbot
+):
+    viewer, first = detected.viewer, detected.session.patient
+    viewer.scene.camera.zoom *= 3
+    (reference,) = layers_of(detected, "lesion mask")
+    reference.data[0, :3, :3] = 1  # somebody repaired the reference
+    thick = scan(tmp_path / "thick", shape=(7, 60, 50), seed=4)
+    drop(canvas_of(viewer), thick)
+    opened(qtbot, detected, "thick")
+    settle(qtbot, detected)
+    assert [layer.name for layer in viewer.layers] == ["flair", "lesion mask"]
+    assert viewer.dims.range[0].stop == 6 * 2.0
+    lesion = detected.session.patient.lesion_mask
+    assert detected.layers.current_slice() == lesion.sum(axis=(1, 2)).argmax()
+    corner = viewer.scene.camera.center[-2:], viewer.scene.camera.zoom
+    viewer.reset_view()
+    np.testing.assert_allclose(corner[0], viewer.scene.camera.center[-2:])
+    assert corner[1] == pytest.approx(viewer.scene.camera.zoom, rel=0.05)
+    (back,) = [button for button in detected.messages.buttons if "Back" in button.text()]
+    click(qtbot, back)
+    qtbot.waitUntil(lambda: detected.session.patient is first and not detected.running)
+    assert layers_of(detected, "lesion mask") == [reference]
+    assert reference.data[0, 1, 1] == 1
+    assert "thick" not in {tag_of(layer).patient.name for layer in viewer.layers}
+
+
+def test_names_do_not_pile_up_when_napari_opens_the_next_patient(detected, tmp_path, qtbot):
+    for name in ("one", "two"):
+        detected.viewer.open(str(scan(tmp_path / name)), plugin="napari-cead")
+        opened(qtbot, detected, name)
+    assert [layer.name for layer in detected.viewer.layers] == ["flair", "lesion mask"]
+
+
+def test_without_a_reference_the_slice_with_most_brain_is_shown(widget, tmp_path, qtbot):
+    volume = make_brain()[0]
+    volume[:9] *= np.linspace(0.0, 1.0, 60)[None, :, None] > 0.6
+    path = write_nifti(tmp_path / "anna_flair.nii.gz", np.round(volume.T).astype(np.int16), AFFINE)
+    drop(canvas_of(widget.viewer), path)
+    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget.running)
+    shown = widget.session.patient.volume()
+    assert widget.layers.current_slice() == (shown > 0).sum(axis=(1, 2)).argmax()
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_settings_go_on_to_the_next_patient_only_if_asked_to(detected, tmp_path, qtbot, keep):
+    suggested = detected.threshold.value
+    detected.keep.setChecked(keep)
+    box = detected.rows["threshold"].box
+    box.selectAll()
+    qtbot.keyClicks(box, "0.333")
+    qtbot.keyClick(box, Qt.Key.Key_Return)
+    settle(qtbot, detected)
+    drop(canvas_of(detected.viewer), scan(tmp_path / "next", seed=3))
+    opened(qtbot, detected, "next")
+    wanted = 0.333 if keep else suggested
+    qtbot.waitUntil(lambda: detected.threshold.value == pytest.approx(wanted))
+    run(qtbot, detected)
+    assert detected.session.params.threshold == pytest.approx(wanted)
+
+
+# -- the window ------------------------------------------------------------------------------------------------
+
+
+def in_sight(widget, part):
+    """Whether a part of the dock is whole within what is seen of it without scrolling."""
+    part = getattr(part, "native", part)
+    area = widget.findChild(QScrollArea).viewport()
+    corner = part.mapTo(area, QPoint(0, 0)) if area.isAncestorOf(part) else None
+    return (
+        corner is not None
+        and part.isVisible()
+        and area.rect().contains(corner)
+        and area.rect().contains(corner + QPoint(part.width() - 1, part.height() - 1))
+    )
+
+
+@pytest.fixture
+def small(detected, qtbot):
+    """The dock after a run in a window as a notebook's screen has it."""
+    detected.viewer.window.resize(1366, 768)
+    settle(qtbot, detected)
+    detected.findChild(QScrollArea).verticalScrollBar().setValue(0)
+    qtbot.wait(100)
+    return detected
+
+
+def test_after_a_run_all_that_is_needed_is_in_sight_on_a_small_screen(small):
+    needed = {
+        "patient": small.about,
+        "model": small.model,
+        "run": small.run,
+        **{name: setting.handle for name, setting in small.rows.items()},
+        "plot": small.plot,
+        "dice": small.dice_label,
+        "volume": small.volume_label,
+        "undo": small.undo,
+    }
+    assert [name for name, part in needed.items() if not in_sight(small, part)] == []
+    shown = " ".join(small.on_canvas.text.split())
+    assert shown == f"Dice {small.dice_label.value.replace(' ·', '')}"
+    assert small.layers.layer("anomaly map").colorbar.visible
+
+
+def test_no_more_than_twelve_controls_meet_the_eye(small):
+    kinds = (QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit, QTabBar)
+    found = [
+        part
+        for part in small.findChildren(QWidget)
+        if isinstance(part, kinds) and not isinstance(part, QScrollBar) and in_sight(small, part)
+    ]
+    # A slider with its number box is one control; so is whatever lies inside another one.
+    boxes = {setting.box for setting in small.rows.values()}
+    outer = [
+        part
+        for part in found
+        if part not in boxes
+        and not any(other is not part and other.isAncestorOf(part) for other in (*found, *boxes))
+    ]
+    names = [part.accessibleName() or type(part).__name__ for part in outer]
+    assert len(outer) <= 12, names
+
+
+def test_what_is_not_needed_yet_is_not_there(widget, patient_folder, qtbot):
+    assert not widget.plot.isVisible() and not widget.progress.native.isVisible()
+    assert not widget.cancel.native.isVisible() and not widget.layers_open.isVisible()
+    assert widget.opening.isVisible()
+    drop(canvas_of(widget.viewer), patient_folder)
+    opened(qtbot, widget, "Mets_001")
+    assert not widget.opening.isVisible(), "one line is left"
+    assert not widget.discard.native.isVisible()
+    click(qtbot, widget.open_more)
+    assert widget.opening.isVisible() and widget.sequence.native.isVisible()
+
+
+def places(widget):
+    return {
+        name: part.mapTo(widget, QPoint(0, 0)).y()
+        for name, part in {
+            "run": widget.run.native,
+            "undo": widget.undo.native,
+            "tabs": widget.tabs,
+            **{name: setting.handle for name, setting in widget.rows.items()},
+        }.items()
+    }
+
+
+def test_nothing_moves_while_results_come_and_go(small, qtbot):
+    before, seen = places(small), []
+    slider = small.closing_radius
+    for value in (5, 0, 3):
+        slider.value = value
+        for _ in range(12):
+            qtbot.wait(30)
+            seen.append(places(small))
+        settle(qtbot, small)
+        seen.append(places(small))
+    small.messages.show_message("Something is odd. " * 20, "warning", ("Mend it", lambda: None))
+    qtbot.wait(50)
+    seen.append(places(small))
+    small.messages.clear()
+    run(qtbot, small)
+    seen.append(places(small))
+    assert all(one == before for one in seen)
+
+
+def test_the_slider_is_the_axis_of_the_plot(small, qtbot):
+    row, plot = small.rows["threshold"], small.plot
+    assert row.slider.max == pytest.approx(plot.end)
+    for share in (0.0, 0.3, 1.0):
+        row.slider.value = round(share * plot.end, 3)
+        qtbot.wait(20)
+        option = QStyleOptionSlider()
+        row.handle.initStyleOption(option)
+        rect = row.handle.style().subControlRect(
+            QStyle.ComplexControl.CC_Slider, option, QStyle.SubControl.SC_SliderHandle, row.handle
+        )
+        handle = row.handle.mapTo(small, rect.center()).x()
+        box = plot._counts.getViewBox()
+        line = plot._view.mapFromScene(box.mapViewToScene(QPointF(row.slider.value, 0.0)))
+        assert handle == pytest.approx(plot._view.mapTo(small, line).x(), abs=2.5)
+    settle(qtbot, small)
+
+
+def test_figures_are_those_of_the_mask_on_screen_or_pending(detected, qtbot):
+    settle(qtbot, detected)
+    detected.threshold.value = detected.threshold.value / 2
+    settle(qtbot, detected)
+    assert detected.figures.text("precision", "volume") not in ("…", "–")
+    wrong = []
+
+    def look():
+        analysis = detected.session.analysis
+        shown = detected.figures.text("precision", "volume")
+        known = detected.insight.figures_of(analysis)
+        if shown != "…" and "…" not in detected.dice_label.value and known is None:
+            wrong.append(shown)
+
+    click(qtbot, detected.undo.native)
+    for _ in range(100):
+        qtbot.wait(5)
+        look()
+    settle(qtbot, detected)
+    assert wrong == []
+
+
+def test_a_model_that_is_chosen_and_not_run_says_so(detected, installed_vae, qtbot):
+    settle(qtbot, detected)
+    detected.refresh_models()
+    assert detected.state.text() == "Shown: tiny · intensity"
+    box = detected.model.native
+    box.setFocus()
+    while box.currentText() != installed_vae:
+        qtbot.keyClick(
+            box, Qt.Key.Key_Down if box.currentIndex() < box.findText(installed_vae) else Qt.Key.Key_Up
+        )
+    assert detected.state.text() == f"Shown: tiny, not {installed_vae}"
+    assert "Press Run" in detected.state.toolTip()
+    assert not detected.dice_label.native.isEnabled()
+    run(qtbot, detected)
+    assert installed_vae in detected.state.text() and "not" not in detected.state.text()
+    assert detected.dice_label.native.isEnabled()
+
+
+def test_each_model_says_what_it_is(widget):
+    box = widget.model.native
+    tips = {
+        box.itemText(index): box.itemData(index, Qt.ItemDataRole.ToolTipRole) for index in range(box.count())
+    }
+    assert "lesion-free" in tips["ce-unet"] and "synthetic" in tips["ae"]
+    widget.model.value = "ae"
+    assert "phantoms" in widget.model_says.text()
+
+
+# -- the wheel -------------------------------------------------------------------------------------------------
+
+
+def turn(target):
+    middle = QPointF(target.rect().center())
+    event = QWheelEvent(
+        middle,
+        QPointF(target.mapToGlobal(middle.toPoint())),
+        QPoint(0, -120),
+        QPoint(0, -120),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    event.accept()
+    QApplication.sendEvent(target, event)
+    return event.isAccepted()
+
+
+def value_of(control):
+    for name in ("currentIndex", "value"):
+        if hasattr(control, name):
+            return getattr(control, name)()
+    raise AssertionError(control)
+
+
+@pytest.mark.parametrize("name", ["Explore anomalies", "Train a model", "Evaluate a cohort"])
+def test_the_wheel_changes_nothing_without_the_focus(viewer, installed_model, qtbot, name):
+    _, dock = viewer.window.add_plugin_dock_widget("napari-cead", name)
+    assert isinstance(dock, (EvaluateWidget, TrainWidget)) or name.startswith("Explore")
+    kinds = (QAbstractSlider, QAbstractSpinBox, QComboBox, QTabBar)
+    controls = [
+        part
+        for part in dock.findChildren(QWidget)
+        if isinstance(part, kinds) and not isinstance(part, QScrollBar)
+    ]
+    assert len(controls) > 5
+    canvas_of(viewer).setFocus()
+    for control in controls:
+        before = value_of(control)
+        assert not turn(control), "the wheel goes on to the scroll area"
+        assert value_of(control) == before
+        assert control.focusPolicy() != Qt.FocusPolicy.WheelFocus
+
+
+def test_with_the_focus_the_wheel_changes_a_control(widget, qtbot):
+    box = widget.rows["closing_radius"].box
+    widget.window().activateWindow()
+    box.setFocus()
+    qtbot.waitUntil(box.hasFocus)
+    before = box.value()
+    turn(box)
+    assert box.value() != before
+
+
+# -- layers ----------------------------------------------------------------------------------------------------
+
+
+def test_a_layer_that_is_open_is_offered_chosen_and_can_be_declared_flair(widget, qtbot, notified):
+    volume, _ = make_brain()
+    widget.viewer.add_image(volume, name="my scan")
+    qtbot.waitUntil(lambda: widget.layers_open.isVisible())
+    assert widget.image_layer.native.currentText() == "my scan"
+    widget.declared.value = "flair"
+    click(qtbot, widget.use_layers.native)
+    qtbot.waitUntil(lambda: widget.session.patient is not None)
+    assert widget.session.patient.sequence == "flair"
+    assert any("1 mm is assumed" in message for _, message in notified)
+    assert "1 mm is assumed" in widget.messages.words.text()
+
+
+def test_an_error_stands_in_full_in_the_dock_with_its_button(widget, tmp_path, qtbot):
+    broken = Path(shutil.copytree(scan(tmp_path / "hans"), tmp_path / "broken"))
+    (broken / "flair.nii.gz").write_bytes(b"junk")
+    drop(canvas_of(widget.viewer), broken)
+    qtbot.waitUntil(lambda: "flair.nii.gz" in widget.messages.words.text() and not widget.running)
+    assert "copy the file again" in widget.messages.words.text(), "the remedy as well"
+    assert [button.text() for button in widget.messages.buttons] == ["Details…"]
+
+
+# -- looking ---------------------------------------------------------------------------------------------------
+
+
+def test_three_cuts_through_one_point_are_one_click_away(detected, qtbot):
+    detected.tabs.setCurrentWidget(detected.more)
+    click(qtbot, detected.three_views)
+    cuts = detected.cuts.cuts
+    qtbot.waitExposed(cuts)
+    qtbot.wait(100)
+    coronal = cuts._parts[1]
+    box = coronal.box.sceneBoundingRect()
+    place = cuts.mapFromScene(QPointF(box.center().x() + 10, box.center().y() - 5))
+    wanted = coronal.voxel_at(cuts.mapToScene(place))
+    y = detected.layers.point()[1]
+    qtbot.mouseClick(cuts.viewport(), LEFT, pos=place)
+    z, now_y, x = detected.layers.point()
+    assert (z, x) == tuple(round(at) for at in wanted) and now_y == y
+    assert detected.layers.current_slice() == z
+    before = cuts._parts[0]._image.image.copy()
+    detected.viewer.dims.set_point(0, 2 * detected.session.patient.spacing[0])
+    qtbot.waitUntil(lambda: not np.array_equal(cuts._parts[0]._image.image, before))
+    click(qtbot, detected.three_views)
+    assert detected.cuts.cuts is None
+
+
+@pytest.mark.parametrize("ending", ["png", "pdf"])
+def test_a_figure_says_what_it_shows_and_not_whose(detected, tmp_path, qtbot, notified, ending):
+    settle(qtbot, detected)
+    detected.saving.save_figure(tmp_path / f"figure.{ending}")
+    written = (tmp_path / f"figure.{ending}").read_bytes()
+    assert written.startswith(b"%PDF" if ending == "pdf" else b"\x89PNG") and len(written) > 5000
+    assert [severity for severity, _ in notified] == ["info"]
+    words = caption(detected.session.analysis, 6, "x")
+    assert words.startswith("tiny, score intensity; threshold 0.")
+    assert "Mets" not in words
+    detected.saving.save_figure(tmp_path / "nowhere" / "figure.png")
+    assert notified[-1][0] == "error"
