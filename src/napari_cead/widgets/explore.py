@@ -25,6 +25,7 @@ from .gone import let_go, when_gone
 from .help import HelpDialog
 from .insight import Insight
 from .jobs import Job
+from .keeping import Keeping
 from .layer_view import LayerView, same
 from .live import LiveMask
 from .model_runner import ModelRunner
@@ -42,6 +43,7 @@ from .shortcuts import Shortcuts
 from .three_views import ThreeViews
 from .threshold_plot import is_dark
 from .view_row import ViewRow
+from .warming import warm_up
 from .wheel import scroll_with_wheel
 
 STALE = "#e69f00"
@@ -117,6 +119,7 @@ class ExploreWidget(ExploreForm):
         self.source.look()
         self._update_enabled()
         scroll_with_wheel(self)
+        warm_up(self)
 
     @property
     def running(self) -> bool:

@@ -168,7 +168,7 @@ class ExploreForm(QWidget):
         self._models.changed.connect(self.refresh_models)
         if (wanted := preferences().default_model) in names:
             self.model.value = wanted
-        self.score = ComboBox(choices=list(SCORES))
+        self.score = ComboBox(choices=list(SCORES.names))
         for box, name in ((self.model, "model"), (self.score, "score")):
             box.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.native.setMinimumContentsLength(7)
@@ -245,9 +245,9 @@ class ExploreForm(QWidget):
         self.plot.hide()  # until there is something to show
         self.rule = QElidingLabel("")
         rest = self._build_more()
-        for parameter in PARAMETERS:
-            if parameter.name == "min_area_mm2":
-                continue  # a setting of the command line and of models; the paper has no such slider
+        for parameter in PostprocessParams.parameters():
+            if not parameter.slider:
+                continue
             if parameter.kind is bool:
                 self.switches[parameter.name] = SwitchRow(parameter, rest, rest.rowCount())
                 continue

@@ -48,6 +48,7 @@ class LayerView:
         self._single: AnalysisLayers | None = None
         self._base: Image | None = None
         self._made: list[Layer] = []
+        self._moved_mask: NDArray[Any] | None = None
         self._shown: list[Patient] = []
         self._replaced: list[Layer] = []
 

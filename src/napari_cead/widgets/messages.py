@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from napari.utils.notifications import Notification, notification_manager
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
 
-from .jobs import still_there
+from .jobs import on_main
 from .texts import title
 
 COLORS = {"error": "#d55e00", "warning": "#e69f00", "info": "palette(mid)"}
@@ -34,8 +34,6 @@ class Messages(QFrame):
         buttons: What can be done about it.
     """
 
-    _arrived = Signal(object)
-
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("messages")
@@ -58,7 +56,7 @@ class Messages(QFrame):
         column.setContentsMargins(6, 3, 6, 3)
         column.addLayout(line)
         column.addLayout(self._actions)
-        self._arrived.connect(self._show_notification)
+        self._show = on_main(self._show_notification)
         notification_manager.notification_ready.connect(self._notified)
         self.clear()
 
@@ -105,8 +103,7 @@ class Messages(QFrame):
         act()
 
     def _notified(self, notification: Notification) -> None:
-        with still_there():
-            self._arrived.emit(notification)  # it may come in any thread
+        self._show(notification)  # it may come in any thread
 
     def _show_notification(self, notification: Notification) -> None:
         severity = str(notification.severity)

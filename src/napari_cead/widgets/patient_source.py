@@ -26,14 +26,15 @@ from ..patients import (
     place_of,
     preferred_sequence,
 )
-from ..patients.aliases import is_image, split_name
+from ..patients.aliases import split_name
+from ..patients.formats import dialog_filter, is_image
 from ..patients.grid import Grid
 from ..patients.marks import kind_of
 from .explore_form import AS_NAMED
 from .failures import show_failure
 from .layer_view import DERIVED, same
 from .recent import recent, remember
-from .texts import SCAN_FILES, title
+from .texts import title
 
 if TYPE_CHECKING:
     from .explore import ExploreWidget
