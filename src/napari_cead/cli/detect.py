@@ -300,7 +300,7 @@ def _settled(
     params: Mapping[str, Any],
     options: Mapping[str, Any],
 ) -> Settled:
-    """Return the settings; an error speaks of the flag that was typed."""
+    """Return the settings; an error names the flag that was typed."""
     from ..detection import MapOptions, PostprocessParams
     from ..detection.choosing import settle_given
     from ..detection.params import flags_of

@@ -94,14 +94,14 @@ def check_workers(workers: int | None, scheduler: str | None) -> None:
 def preparation(
     strip: str, bias_field: Bias, register: Register, strip_from: str, *, several: bool
 ) -> Preparation:
-    """Return what is done to each scan first.
+    """Return the preparation of each scan.
 
     Args:
         strip: As typed.
         bias_field: As typed.
         register: As typed.
         strip_from: As typed.
-        several: Whether it is for more than one patient.
+        several: Whether there is more than one patient.
 
     Raises:
         ParameterError: If there is no such stripper, a brain mask file is given for several patients, or a sequence to

@@ -29,7 +29,7 @@ Role = Literal[
 ]
 LayerData = tuple[NDArray[Any], dict[str, Any], Literal["image", "labels"]]
 
-# Okabe and Ito's palette: told apart by colour-blind people as well.
+# Okabe and Ito's palette, suitable for colour-blind readers.
 LESION_COLOR = "#56b4e9"
 DETECTED_COLOR = "#e69f00"
 BRAIN_COLOR = "#009e73"

@@ -15,10 +15,10 @@ from .scores import SCORES, available_scores, check_score
 DEFAULT_SCORE = "residual"
 
 Start = Literal["default", "suggested"]
-"""What settings that nobody gives are: the defaults with the model's threshold, or all that the model suggests."""
+"""Values of settings that are not given: the defaults with the model's threshold, or all the model's suggestions."""
 
 Whence = Literal["given", "suggested", "default"]
-"""Where a setting comes from: whoever runs the detection, the model's card, or the table of defaults."""
+"""Where a setting comes from: the caller, the model's card, or the table of defaults."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Suggested:
     """Settings that a model's card suggests for a score.
 
     Attributes:
-        rule: How they came about: the rule on the card, or ``"default"`` if the card suggests nothing.
+        rule: How they were chosen: the rule on the card, or ``"default"`` if the card suggests nothing.
         params: The settings; what the card does not name is at its default.
         names: The settings that the card names.
     """
@@ -37,7 +37,7 @@ class Suggested:
 
     @classmethod
     def of(cls, suggestion: Suggestion) -> Suggested:
-        """Return what stands on a card; a setting that this version does not know is left out: see `remarks`."""
+        """Return the suggestion on a card, without settings that this version does not know: see `remarks`."""
         names = PostprocessParams.names()
         known: dict[str, Any] = {name: value for name, value in suggestion.params.items() if name in names}
         return cls(suggestion.rule, PostprocessParams(**known), frozenset(known))
@@ -58,7 +58,7 @@ class Settled:
     Attributes:
         score: Anomaly score.
         params: Settings of the post-processing.
-        options: What is done to the map before it is cut.
+        options: Processing of the map before the threshold.
         rule: Where the threshold comes from: ``"given"``, ``"default"``, or the rule on the model's card.
         origins: By name, where the score and each setting come from.
     """
@@ -75,18 +75,18 @@ Params = PostprocessParams | Settled | Start | None
 
 
 def suggestions_for(card: ModelCard, score: str) -> tuple[Suggested, ...]:
-    """Return what a model suggests for a score, the defaults if it suggests nothing; the preferred one first."""
+    """Return a model's suggestions for a score, the preferred one first; the defaults if it suggests nothing."""
     found = tuple(Suggested.of(suggestion) for suggestion in card.suggestions if suggestion.score == score)
     return found or (Suggested("default", PostprocessParams()),)
 
 
 def preferred_score(card: ModelCard) -> str:
-    """Return the score that a model suggests, as far as it can give it."""
+    """Return the score that a model suggests, if the model supports it."""
     return _preferred(card) or DEFAULT_SCORE
 
 
 def suggested(card: ModelCard, score: str | None = None) -> tuple[str, PostprocessParams, str]:
-    """Return all that a model suggests (score, parameters, rule), or the defaults where it suggests nothing.
+    """Return all of a model's suggestions (score, parameters, rule), with defaults where it suggests nothing.
 
     Args:
         card: The model's card.
@@ -114,7 +114,7 @@ def settle(
             ``"default"`` (None) for the defaults with the threshold that it suggests. Settled ones stay as they are,
             whatever the other arguments.
         score: Anomaly score; None takes the model's suggestion, else ``"residual"``.
-        options: What is done to the map; None leaves it as it is.
+        options: Processing of the map; None leaves it unchanged.
 
     Raises:
         ParameterError: If the score is unknown, the model cannot give it, or ``params`` is another word.
@@ -137,7 +137,7 @@ def settle_given(
 
     Args:
         card: The model's card.
-        start: What the others are.
+        start: Where the others come from.
         score: Anomaly score; None takes the model's suggestion.
         params: Given settings of the post-processing, by name.
         options: Given options of the map, by name.
@@ -177,16 +177,16 @@ def settle_by_value(
     params: PostprocessParams,
     options: MapOptions,
 ) -> tuple[str, dict[str, Whence]]:
-    """Return rule and origins of settings that were moved by hand, as their values tell.
+    """Return rule and origins of settings that were moved by hand, judged by their values.
 
     A setting that stands at its default is a default, and one that was moved to where the model suggests it is given,
     unless it is the threshold or all settings are as suggested.
 
     Args:
         score: Where the score comes from.
-        suggestions: What the model suggests for it.
-        params: The settings as they are.
-        options: The options of the map as they are.
+        suggestions: The model's suggestions for it.
+        params: The current settings.
+        options: The current options of the map.
     """
     own = [one for one in suggestions if one.rule != "default"]
     whole = next((one for one in own if one.params == params), None)
@@ -203,12 +203,12 @@ def settle_by_value(
 
 
 def whence_score(card: ModelCard, score: str) -> Whence:
-    """Return where a score that was chosen from a list comes from, as its name tells."""
+    """Return where a score that was chosen from a list comes from, judged by its name."""
     return _whence_score(card, None if score == preferred_score(card) else score)
 
 
 def remarks(card: ModelCard) -> tuple[str, ...]:
-    """Return what is to be said of a model's card: what is missing or unknown in its file and its suggestions."""
+    """Return the notes on a model's card: what is missing or unknown in its file and its suggestions."""
     unknown = dict.fromkeys(
         name
         for suggestion in card.suggestions
@@ -227,11 +227,11 @@ def remarks(card: ModelCard) -> tuple[str, ...]:
 
 
 def threshold_doubt(origins: Mapping[str, Whence], options: MapOptions) -> tuple[str, ...]:
-    """Return what is to be said of a suggested threshold: it was searched on maps as they are.
+    """Return a doubt about a suggested threshold: it was searched on unprocessed maps.
 
     Args:
         origins: Where each setting comes from.
-        options: What is done to the map.
+        options: Processing of the map.
 
     Returns:
         A sentence if the map is changed before it is cut, nothing otherwise.
@@ -246,7 +246,7 @@ def threshold_doubt(origins: Mapping[str, Whence], options: MapOptions) -> tuple
 
 
 def _changed(origins: Mapping[str, Whence], options: Mapping[str, Any]) -> list[str]:
-    """Return what is done to a map that is cut at a suggested threshold, by the names of the flags."""
+    """Return the processing of a map that meets a suggested threshold, by the names of the flags."""
     usual = MapOptions().model_dump()
     suggested_for_maps_as_they_are = origins["threshold"] == "suggested"
     return [

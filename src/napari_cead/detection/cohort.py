@@ -54,14 +54,14 @@ class DetectJob:
         out: Folder of its results.
         model: Folder of the model.
         params: Settings of the post-processing, as `detect` takes them.
-        score: Anomaly score; None: what the model suggests.
+        score: Anomaly score; None: the model's suggestion.
         options: Options of the map.
         sequence: Sequence to use.
         png_first_column: Side of the patient that column 0 of PNG slices shows.
         png_spacing: (z, y, x) in mm of PNG slices.
-        device: Device to compute on.
-        batch_size: Slices at a time.
-        preparation: What is done to each scan first.
+        device: Device to run on.
+        batch_size: Slices per batch.
+        preparation: Preparation of each scan.
     """
 
     path: Path
@@ -80,13 +80,13 @@ class DetectJob:
 
 @dataclass(frozen=True)
 class CohortDetection:
-    """What became of the patients of a cohort.
+    """The outcome of a detection in a cohort.
 
     Attributes:
         results: The ``detection.json`` of each patient that could be used, in the order of their paths.
         folders: The folder of each of them.
         skipped: Patient and reason of all others.
-        kept: How many results were there already and were not made again.
+        kept: Number of existing results that were reused.
     """
 
     results: tuple[Mapping[str, Any], ...]
@@ -127,20 +127,20 @@ def detect_cohort(
         model: Name or folder of the model.
         out: Folder for the results.
         params: Settings of the post-processing, as `detect` takes them.
-        score: Anomaly score; None: what the model suggests.
-        options: Options of the map; None leaves it as it is.
+        score: Anomaly score; None: the model's suggestion.
+        options: Options of the map; None leaves it unchanged.
         sequence: Sequence to use.
         png_first_column: Side of the patient that column 0 of PNG slices shows.
         png_spacing: (z, y, x) in mm of PNG slices.
         device: See :func:`~napari_cead.devices.pick_device`.
-        batch_size: Slices at a time.
-        preparation: What is done to each scan first; a brain mask file goes with one patient.
+        batch_size: Slices per batch.
+        preparation: Preparation of each scan; a brain mask file goes with one patient.
         workers: See :func:`~napari_cead.tasks.tasks`.
         scheduler: See :func:`~napari_cead.tasks.tasks`.
         on_patient: Called with each patient and its ``detection.json``, or the reason why it is skipped, as they are
             done.
-        on_progress: Called with (patients done, patients in all).
-        should_stop: Asked between patients.
+        on_progress: Called with (patients done, total patients).
+        should_stop: Called between patients.
 
     Raises:
         PatientError: If there is no patient.
@@ -237,7 +237,7 @@ def detect_one(job: DetectJob) -> tuple[bool, dict[str, Any]]:
 
 
 def _before(job: DetectJob, settled: Settled, detector: Detector, patient: Any) -> dict[str, Any] | None:
-    """Return the results that are there already, of the same files, model and settings."""
+    """Return the existing results of the same files, model and settings."""
     file = job.out / "detection.json"
     try:
         described = read_json(file)
@@ -265,7 +265,7 @@ def _before(job: DetectJob, settled: Settled, detector: Detector, patient: Any) 
 
 
 def _asked(described: Mapping[str, Any]) -> Any:
-    """Return the preparation that a result was made with; before there was any, nothing was done."""
+    """Return the preparation of a result; results from before preparations existed had none."""
     made = described.get("preparation")
     return made.get("asked") if isinstance(made, dict) else RAW.as_dict()
 

@@ -1,4 +1,4 @@
-"""What may be done to an anomaly map before it is cut: smoothing in plane, and leaving out the brain's rim.
+"""Processing of an anomaly map before the threshold: smoothing in plane, and leaving out the brain's rim.
 
 Both are off by default, as in Paolini, Boracchi and Matteucci, *Unsupervised Detection of Lesion in Brain MRI using
 Context Encoding AutoEncoders*. They act on the patient grid, slice by slice, so that any slice can be had alone.
@@ -15,7 +15,7 @@ from scipy import ndimage
 from .params import MAX_RADIUS, Number, Parameter, Settings, Whole, extra, parameters_of
 
 MAX_SMOOTHING = 10.0
-"""Largest sigma in mm: beyond it the map of a whole slice runs together."""
+"""Largest sigma in mm: beyond it the map of a whole slice merges."""
 
 
 class MapOptions(Settings):

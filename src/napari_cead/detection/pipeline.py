@@ -30,28 +30,28 @@ from .scores import anomaly_score, check_score, computed_for, looks_through, sco
 from .symmetry import midline
 
 AS_IT_IS = MapOptions()
-"""The map as the score gives it."""
+"""The unprocessed map of the score."""
 
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """What a network made of a patient, before any score is chosen.
+    """A network's output for a patient, before any score is chosen.
 
     Attributes:
         patient: The patient.
-        stack: The slices that went in, with the way back to the patient grid.
+        stack: The input slices, with the way back to the patient grid.
         slices: (Z, S, S) float32 reconstruction on the model grid.
         model: Name of the model.
         sha256: Checksum of the model's weights.
         device: Where it ran.
         score_scales: The model's constants by score name.
-        warnings: What was assumed along the way.
+        warnings: Assumptions made along the way.
         ingredients: What else scores are made from, by name (``"gradient"``, ``"lesion"``), (Z, S, S) float32 on the
             model grid: what the network says beside the reconstruction, and what a score needed.
         statistics: The model's maps (S, S) float32 of healthy statistics by name.
-        tails: By kind of evidence, what healthy tissue gives.
-        batch_size: How many slices passed through the network together.
-        from_cache: Whether the network did not have to run.
+        tails: By kind of evidence, the values of healthy tissue.
+        batch_size: Slices per batch.
+        from_cache: Whether it came from the cache, without a run of the network.
         preparation: How the patient became the network's input, as JSON values.
         model_folder: Where the model was loaded from; None if no model made it.
         threads: Threads that computed on the CPU; None on another device.
@@ -115,7 +115,7 @@ class Reconstruction:
             score: Name of the score.
             indices: Which slices (n,).
             options: Smoothing and erosion.
-            alone: Whether a score that looks through slices leaves out all that lies beyond the first and the last of
+            alone: Whether a score that looks through slices ignores everything beyond the first and the last of
                 these, as if there were no more: half the cost, for slices whose neighbours are still to come.
 
         Raises:
@@ -143,7 +143,7 @@ class Reconstruction:
             spacing=self.stack.geometry.pixel(self.patient.spacing),
             model=self.model,
         )
-        # Scored on the model grid: resampling first would turn the blur of resampling into residual.
+        # Scored on the model grid: resampling first would turn its blur into residual.
         anomaly_map = self.stack.geometry.to_patient(values)
         np.copyto(anomaly_map, 0, where=~brain)
         return options.apply(anomaly_map, brain, self.patient.spacing)
@@ -186,22 +186,22 @@ class Detection:
 
     Attributes:
         patient: The patient it was run on.
-        input: float32 in [0, 1]: what the network saw, 0 outside the brain.
-        reconstruction: float32: what the network made of it, 0 outside the brain.
+        input: float32 in [0, 1]: the network's input, 0 outside the brain.
+        reconstruction: float32: the network's output, 0 outside the brain.
         anomaly_map: float32 in [0, 1], 0 outside the brain.
         mask: bool, the post-processed map.
         params: Post-processing parameters used.
         score: Name of the anomaly score.
         rule: Where the threshold comes from: ``"given"``, ``"default"``, or the rule on the model's card.
         origins: By name, where the score and each setting come from: given, suggested by the model, or a default.
-        brain: bool: where the mask has to stay; None: not known.
+        brain: bool: the region that limits the mask; None: not known.
         dice: Dice with the lesion mask over the volume; None without one, NaN if both are empty.
         model: Name of the model.
         sha256: Checksum of the model's weights.
         device: Where it ran.
-        warnings: What was assumed along the way.
-        options: What was done to the map before it was cut.
-        batch_size: How many slices passed through the network together.
+        warnings: Assumptions made along the way.
+        options: Processing of the map before the threshold.
+        batch_size: Slices per batch.
         preparation: How the patient became the network's input, as JSON values.
         model_folder: Where the model was loaded from.
         threads: Threads that computed on the CPU; None on another device.
@@ -255,16 +255,16 @@ def run(
         score: Score, or scores, whose ingredients are computed beside the reconstruction: some take a
             pass of their own, such as the KL gradient. None: the reconstruction alone.
         first: Index of the slice to start with, then outwards to both sides. None: from the lowest to the highest.
-        batch_size: Slices at a time.
-        cache: Where to look for what this model made of these very slices, and to keep it.
-        on_progress: Called with (slices done, slices in all) after every group of slices.
-        should_stop: Asked before every group.
+        batch_size: Slices per batch.
+        cache: Cache of reconstructions of the same slices by the same model.
+        on_progress: Called with (slices done, total slices) after every group of slices.
+        should_stop: Called before every group.
         on_slices: Called with the result so far, whose arrays are filled in place, and the indices of the slices
             that are new in it, after every group, and once with all of them if they come from the cache. After a
             lack of memory it starts again with another result.
 
     Raises:
-        PatientError: If the patient holds no usable brain.
+        PatientError: If the patient has no usable brain.
         ParameterError: If the model cannot give a score, or the batch size is out of range.
         ModelError: If not even a single slice fits into the memory of the CPU.
         Cancelled: If ``should_stop`` returned true.
@@ -352,11 +352,11 @@ def detect(
         params: Post-processing. None takes the threshold that the model suggests for the score, and the defaults for
             all else; ``"suggested"`` takes all that it suggests.
         score: Anomaly score; None takes the model's suggestion, else ``"residual"``.
-        options: Smoothing and erosion of the map; None leaves it as it is.
-        preparation: What is done to the scan first, from the files' own voxels on; None takes the patient as it is.
-        batch_size: Slices at a time. A replay with the same one on the same device gives the identical result.
-        on_progress: Called with (slices done, slices in all).
-        should_stop: Asked between groups of slices.
+        options: Smoothing and erosion of the map; None leaves it unchanged.
+        preparation: Preparation of the scan, from the files' own voxels on; None takes the patient as it is.
+        batch_size: Slices per batch. A replay with the same one on the same device gives the identical result.
+        on_progress: Called with (slices done, total slices).
+        should_stop: Called between batches of slices.
 
     Raises:
         PatientError: If the patient holds no usable brain, or cannot be prepared as asked.

@@ -156,7 +156,7 @@ class StagedPostprocessor:
 
         Args:
             params: Threshold, radii and areas.
-            should_stop: Asked before every slice, from several threads.
+            should_stop: Called before every slice, from several threads.
 
         Raises:
             Cancelled: If ``should_stop()`` returned true. The slices done so far stay known.

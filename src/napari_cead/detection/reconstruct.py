@@ -78,7 +78,7 @@ def groups(
     The groups are the same whatever the order: the occupied slices cut every ``batch_size``.
 
     Args:
-        occupied: Indices of the slices that hold brain, increasing.
+        occupied: Indices of the slices with brain, increasing.
         batch_size: Slices of a group; the last one may have fewer.
         first: Index of the slice to start with, then outwards to both sides in turn; if it holds no brain, the
             nearest one that does. None: from the lowest to the highest.
@@ -115,9 +115,9 @@ def reconstruct(
         batch_size: Slices at a time.
         first: Index of the slice to start with, see `groups`.
         cache: Where to look for the results first, and to keep them; None computes them.
-        on_progress: Called with (slices done, slices in all) after every group, and within it where slices pass
+        on_progress: Called with (slices done, total slices) after every group, and within it where slices pass
             through the network a few at a time.
-        should_stop: Asked before every group, and likewise within it.
+        should_stop: Called before every group, and likewise within it.
         on_group: Called with what there is so far and the indices of the new slices after every group, once for
             all if they come from the cache.
 

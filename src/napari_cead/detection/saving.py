@@ -42,10 +42,10 @@ KINDS: dict[str, Kind] = {
     "corrections": "corrections",
     "brain_mask": "brain mask",
 }
-"""What the files are marked as in their headers."""
+"""The marks of the files in their headers."""
 
 EXTRAS = (SCAN, REFERENCE, CORRECTIONS, AUTOMATIC, BRAIN)
-"""Files that are written where they are needed."""
+"""Files that are written only if needed."""
 
 REPLAY = "replay"
 """Folder for the results of the command: inside that of the results themselves, so that the two can be compared."""
@@ -60,7 +60,7 @@ _MEND_READ = "give a settings.json or detection.json, or the folder that holds o
 
 
 def file_prefix(patient: str, model: str) -> str:
-    """Return what the names of a result's files begin with, so that several results can lie in one folder.
+    """Return the prefix of a result's file names, so that several results can lie in one folder.
 
     Args:
         patient: Name of the patient.
@@ -70,7 +70,7 @@ def file_prefix(patient: str, model: str) -> str:
 
 
 def check_output(folder: str | Path, patient: Patient) -> Path:
-    """Refuse an output folder that cannot do, before a long run; nothing is created.
+    """Refuse an unusable output folder, before a long run; nothing is created.
 
     Raises:
         OutputError: If it is the folder of the patient's own files, where a result named ``mask`` would replace
@@ -112,7 +112,7 @@ def described_settings(result: Detection) -> dict[str, Any]:
 
 
 def described_preparation(patient: Patient) -> dict[str, Any]:
-    """Return what was asked for and done before any model saw the scan, as JSON values."""
+    """Return the requested and the actual preparation of the scan, as JSON values."""
     made = patient.prepared
     if made is None:
         return {"asked": RAW.as_dict(), "stripper": None, "bias_field": None}
@@ -125,7 +125,7 @@ def described_preparation(patient: Patient) -> dict[str, Any]:
 
 
 def summary(result: Detection) -> dict[str, Any]:
-    """Return everything about a detection but its volumes, as strict JSON values (NaN is None)."""
+    """Return everything about a detection except its volumes, as strict JSON values (NaN is None)."""
     patient, reference = result.patient, result.patient.lesion_mask
     described: dict[str, Any] = strict(
         {
@@ -173,12 +173,12 @@ def save_detection(
 
     Args:
         result: From ``detect``; with corrections, its mask is the corrected one.
-        folder: Output folder, made if it does not exist.
+        folder: Output folder, created if it does not exist.
         json_name: Name of the JSON file.
-        corrections: What was painted into the mask: written as ``corrections`` (1 painted in, 2 erased).
+        corrections: The painted corrections: written as ``corrections`` (1 painted in, 2 erased).
         automatic: (Z, Y, X) bool, the mask before the corrections: written as ``mask_automatic`` with them.
         origin: Where the patient was loaded from just now; None finds the files and compares them.
-        prefix: What the names of all files begin with, see `file_prefix`.
+        prefix: Beginning of the names of all files, see `file_prefix`.
 
     Returns:
         What the JSON file holds.
@@ -228,7 +228,7 @@ def save_detection(
 
 
 def read_summary(path: str | Path) -> dict[str, Any]:
-    """Read the JSON file that `save_detection` wrote. Its values are anybody's: they are not checked here.
+    """Read the JSON file that `save_detection` wrote. Anybody may have written its values: they are not checked here.
 
     Raises:
         ParameterError: If it cannot be read, or is not a JSON object of this schema version.
@@ -265,7 +265,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _lacking(patient: Patient, origin: Origin | None) -> tuple[str, ...]:
-    """Return what has to be written because no file on disk holds it."""
+    """Return the volumes that have to be written because no file on disk holds them."""
     scan = (SCAN,) if origin is None else ()
     unlike = patient.lesion_mask is not None and (origin is None or origin.mask is None)
     return (*scan, REFERENCE) if unlike else scan
@@ -293,7 +293,7 @@ def _extras_before(file: Path, prefix: str) -> set[str]:
 def _with_inputs(
     patient: Patient, origin: Origin | None, aside: Path, target: Path, prefix: str
 ) -> tuple[Origin | None, Grid]:
-    """Write what no file on disk holds; return where all of it will be, and the grid of the results."""
+    """Write the volumes that no file on disk holds; return where all will be, and the grid of the results."""
     grid, scan, reference = patient.grid, prefix + SCAN, prefix + REFERENCE
     if origin is None:
         written = write_scan(patient, aside / scan)
@@ -315,7 +315,7 @@ def _described(
     corrections: Corrections | None,
     prefix: str,
 ) -> dict[str, Any]:
-    """Return what the JSON file holds."""
+    """Return the content of the JSON file."""
     scan, reference, painted_in, brain_mask = (
         prefix + name for name in (SCAN, REFERENCE, CORRECTIONS, BRAIN)
     )

@@ -1,8 +1,8 @@
 """Baselines without a network: what a model has to beat.
 
-They stand in every table, whatever models are in it, and know nothing of them: each scales the scan in its own way and
-makes an anomaly map on the scan's own grid, which then goes through the same rules as a model's. To add one, add an
-object to `BASELINES`; `evaluate`, ``research/real.py`` and the report take it from there.
+They are in every table and independent of its models: each scales the scan in its own way and makes an anomaly map on
+the scan's own grid, which then goes through the same rules as a model's. To add one, add an object to `BASELINES`;
+`evaluate`, ``research/real.py`` and the report read it from there.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from ..training.store import PatientSlices, SliceStore
 
-_SAMPLE = 16  # of the healthy brain pixels, every so manieth is looked at for a score that needs scaling
+_SAMPLE = 16  # every 16th healthy brain pixel is sampled for a score that needs scaling
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def calibrate(
     searched = [score.name for score in searched_scores]
     default = max(usable_scores, key=lambda score: score.default_for.get(kind, 0)).name
     shapes = Shapes(start)
-    # Known only after all patients: the constant of some scores, and what healthy tissue gives.
+    # Known only after all patients: the constant of some scores, and the values of healthy tissue.
     later = [score.name for score in searched_scores if score.measured]
     at_once = [score for score in searched if score not in later]
     total = len(names) * (1 + bool(later) + len(searched))
@@ -273,7 +273,7 @@ class _Looked:
         healthy = np.zeros(len(images), dtype=np.bool_)
         healthy[usable[usable[:, 0] == index[name], 1]] = True
         part = np.array([where == "validation" for where in found.patient.parts])
-        # The brain of all slices, before those of other parts are left out: it is one piece in 3-D.
+        # The brain of all slices, before dropping those of other parts: it is one piece in 3-D.
         return cls(found, images, made, ingredients, brain_mask(found.images), part, healthy)
 
     @property
@@ -337,7 +337,7 @@ class _Samples:
                 self._ingredients.setdefault(name, []).append(whole.ravel()[chosen])
         for name, values in self._whole.items():
             values.append(SCORES.find(name).compute(calm).ravel()[chosen])
-        # Where in the slice a pixel lies, which tells its statistics; they are known only at the end.
+        # The pixel's position in the slice selects its statistics, which are known only at the end.
         self._places.append((chosen % np.prod(brain.shape[1:])).astype(np.int32))
 
     def scores(self, maps: Mapping[str, NDArray[np.float32]]) -> Iterator[tuple[str, NDArray[np.float32]]]:
@@ -436,7 +436,7 @@ def _suggestions(
     quantile: float,
     shapes: Shapes,
 ) -> tuple[Suggestion, ...]:
-    """Order the settings: a kept score first, then by rule, by Dice, or by what a lesion on FLAIR looks like."""
+    """Order the settings: a kept score first, then by rule, by Dice, or by the appearance of lesions on FLAIR."""
     suggestions = []
     for rule, by_score in chosen.items():
         validated = [(score, choice) for score, choice in by_score.items() if choice is not None]

@@ -105,9 +105,9 @@ def search_all(
     Args:
         files: The cases.
         groups: Names of the patients that choose together.
-        also: Settings to try as well.
+        also: Additional settings to try.
         rules: Names of the rules that choose by lesion masks; the one of the highest ``dice_patient`` always does.
-        tasks: Who does the work.
+        tasks: Runs the work.
         steps: Progress: each patient is a step.
         should_stop: Called between patients.
     """
@@ -229,7 +229,7 @@ def chosen_by_healthy(
 
 
 def on_card(card: ModelCard | None, name: str, score: str, rule: str) -> Chosen:
-    """Return what a model's card says where nobody could choose."""
+    """Return the settings on a model's card if no patient could choose."""
     for suggestion in () if card is None else card.suggestions:
         if (suggestion.score, suggestion.rule) == (score, rule):
             params = Suggested.of(suggestion).params
@@ -249,7 +249,7 @@ def _patients_of(card: ModelCard | None) -> int | None:
 
 
 def _edges_of(card: ModelCard | None, score: str, rule: str) -> tuple[Edge, ...]:
-    """Return at which end of what was tried the threshold on a card lies, if it says so."""
+    """Return the end of the thresholds tried at which the card's threshold lies, if it says so."""
     edges = _calibration(card).get("validation_edges")
     edge = edges.get(score) if isinstance(edges, Mapping) and rule == BY_DICE else None
     return (edge,) if edge in ("lowest", "highest") else ()

@@ -221,7 +221,7 @@ class _Part:
         self.folder = Path()
 
     def steps(self, rules: Sequence[str], in_folds: bool) -> int:
-        """Return how many steps of progress there will be: each patient under each model, and in each search."""
+        """Return the number of progress steps: each patient under each model, and in each search."""
         validation, test = (len(self.cohort.part(part)) for part in ("validation", "test"))
         found = [RULES.find(rule) for rule in rules]
         if in_folds:
@@ -370,7 +370,7 @@ def _identity(
                 "device": device,
                 "preparation": preparation.as_dict(),
                 "versions": versions(),
-                # What a development version adds to the steps changes masks before it changes a version.
+                # A step added in a development version changes masks before the version number changes.
                 "steps": list(PostprocessParams.names()),
             }
         ).encode()

@@ -60,7 +60,7 @@ class LesionRow:
 
     @property
     def optimistic(self) -> bool:
-        """Whether the settings were chosen on the very lesion mask that they are measured with."""
+        """Whether the lesion mask that measures the settings also chose them."""
         return is_optimistic(self.rule)
 
     @property

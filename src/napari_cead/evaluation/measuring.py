@@ -100,7 +100,7 @@ def load_member(
         MissingExtraError: If a skull has to be stripped and the stripper is not installed.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CeadWarning)  # they are in patient.warnings
+        warnings.simplefilter("ignore", CeadWarning)  # patient.warnings holds them
         patient = load_patient(
             member.path, sequence, only=not member.preparation.needs_others, png_spacing=png_spacing
         )

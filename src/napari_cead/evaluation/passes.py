@@ -298,7 +298,7 @@ class Pass:
     # -- choosing ----------------------------------------------------------------------------------------------
 
     def _choose_on_validation(self) -> dict[Key, dict[str, Chosen]]:
-        """Return what the rules choose on the validation patients, or else what a card says."""
+        """Return the rules' choices on the validation patients, or else the card's settings."""
         chosen: dict[Key, dict[str, Chosen]] = {key: {} for key in self.keys}
         if not self._fixed_rules:
             return chosen
@@ -326,7 +326,7 @@ class Pass:
 
     @property
     def _fixed_rules(self) -> tuple[Rule, ...]:
-        """The rules that choose before the reported patients are looked at."""
+        """The rules that choose without the reported patients."""
         return self.plan.rules_that(optimistic=False)
 
     def _settle(self, found: Mapping[Key, Searched]) -> None:
@@ -344,7 +344,7 @@ class Pass:
             self.subjects[number] = replace(spec, scores=(score,))
 
     def _choose_in_folds(self) -> tuple[Files, str, dict[Key, dict[str, Chosen]], dict[Key, Searched]]:
-        """Return the cases of the reported patients, and what the rules choose for each fold on all others."""
+        """Return the cases of the reported patients, and the rules' choices for each fold on all others."""
         chosen: dict[Key, dict[str, Chosen]] = {key: {} for key in self.keys}
         tag, folds = "look", self.plan.folds
         files = self._measure("test", {}, True, tag)
@@ -374,7 +374,7 @@ class Pass:
                 chosen[key][rule.name] = found or self._known(key, rule.name)
 
     def _known(self, key: Key, rule: str) -> Chosen:
-        """Return the settings of a model's card, or the fixed ones of a baseline, where nobody can choose."""
+        """Return the settings of a model's card, or the fixed ones of a baseline, if no patient can choose."""
         number, score = key
         spec = self.subjects[number]
         if spec.baseline:
@@ -447,7 +447,7 @@ class Pass:
                     figures[(*key, bound)] = figures[(*key, rule)]
 
     def _counted(self, files: Files, chosen: Mapping[Key, Mapping[str, Chosen]]) -> _Figures:
-        """Return the figures of each reported patient at what the rules chose for it."""
+        """Return the figures of each reported patient with the rules' choices for it."""
         wanted: dict[str, dict[Path, dict[str, PostprocessParams]]] = {}
         for key, by_rule in chosen.items():
             for name, file in files[key]:

@@ -192,7 +192,7 @@ class Row:
 
     @property
     def optimistic(self) -> bool:
-        """Whether the settings were chosen on the patients that are reported."""
+        """Whether the reported patients themselves chose the settings."""
         return is_optimistic(self.rule)
 
     @property

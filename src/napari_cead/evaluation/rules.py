@@ -79,11 +79,11 @@ def choose(
 
     Args:
         rule: Name of one of `RULES`.
-        cases: Validation patients; for an optimistic rule the patients that are reported.
-        quantile: Share of the healthy brain voxels that lie below the threshold of `healthy-quantile`.
-        also: Settings that a search tries as well; for an optimistic rule those that the other rules have chosen.
-        on_progress: Called with (patients done, patients in all) during a search.
-        should_stop: Asked between patients of a search.
+        cases: Validation patients; for an optimistic rule the reported patients.
+        quantile: Share of the healthy brain voxels below the threshold of `healthy-quantile`.
+        also: Additional settings for a search; for an optimistic rule the choices of the other rules.
+        on_progress: Called with (patients done, total patients) during a search.
+        should_stop: Called between patients of a search.
 
     Returns:
         The settings; None if the rule has no data: no healthy slice, or no patient with lesions.
@@ -133,9 +133,9 @@ def search(
     morphology, then the lowest threshold.
 
     Args:
-        cases: Patients; unlabelled ones are passed over. As many are unpacked at a time as there are processors.
+        cases: Patients; unlabelled ones are skipped. As many are unpacked at a time as there are processors.
         rule: The rule; None: the highest ``dice_patient``.
-        also: Settings to try as well: with what other rules have chosen, none of them is better.
+        also: Additional settings: with the choices of other rules, none of them is better.
         morphologies: Radii and areas to try.
         on_progress: Called with (patients done, total patients), which counts each patient once.
         should_stop: Called between patients.
@@ -189,8 +189,8 @@ def best_of(
 
     Args:
         grid: The settings.
-        dice: Of each labelled patient, its Dice at each of the settings; one of them has a lesion.
-        thresholds: Those of the first pass, to say whether the choice lies at an end of them.
+        dice: For each labelled patient, its Dice with each of the settings; at least one of them has a lesion.
+        thresholds: Those of the first pass, to see whether the choice lies at an end of them.
         rule: The rule; None: the first with the highest ``dice_patient``.
     """
     tried = Candidates(ScoreHistograms.empty(BINS), grid=grid, dice=dice, thresholds=thresholds)

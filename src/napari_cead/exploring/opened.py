@@ -32,7 +32,7 @@ class Opened:
         analysis: The current state.
         stages: Post-processing of its map.
         history: Settings for undo and redo.
-        used: When it was last made the current one; larger is later.
+        used: When it last became the current one; larger is later.
         discarded: What was painted before it was discarded, and the step of the history at which that was.
     """
 

@@ -209,11 +209,11 @@ class Session(SessionSettings):
             params: Settings to start with, as `napari_cead.detect` takes them.
             options: Processing of the map; the current one if None.
             device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
-            batch_size: Slices at a time.
-            first: Slice to start with, the one on screen for instance; then outwards.
-            on_stage: Called with what begins, a few words each time: loading the model, preparing the slices….
-            on_progress: Called with (slices done, slices in all).
-            should_stop: Asked between groups of slices.
+            batch_size: Slices per batch.
+            first: Slice to start with, for instance the visible one; then outwards.
+            on_stage: Called with a few words as each stage begins: loading the model, preparing the slices….
+            on_progress: Called with (slices done, total slices).
+            should_stop: Called between batches of slices.
 
         Raises:
             CeadError: If there is no patient, or the model or patient cannot be used.
@@ -441,10 +441,10 @@ class Session(SessionSettings):
 
         Args:
             path: ``settings.json``, ``detection.json``, or the folder that holds it.
-            device: Where to run the model, if it has to be run.
+            device: Where to run the model, if necessary.
             on_stage: As for `detect`.
-            on_progress: Called with (slices done, slices in all).
-            should_stop: Asked between groups of slices.
+            on_progress: Called with (slices done, total slices).
+            should_stop: Called between batches of slices.
 
         Returns:
             The differences from when the settings were saved: another scan, another model.

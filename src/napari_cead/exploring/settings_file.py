@@ -84,9 +84,9 @@ class SavedSettings:
         corrections_sha256: Checksum of that file.
         brain_file: The brain mask used for skull stripping, beside the JSON file; None without one.
         brain_sha256: Checksum of that file.
-        evened: Whether the bias field was taken out.
+        evened: Whether the bias field was corrected.
         registered: Whether other sequences were moved onto this one.
-        notes: What was assumed because the file does not say it, and what it says that is not known here.
+        notes: Assumptions where the file says nothing, and its unknown keys.
     """
 
     model: str

@@ -21,11 +21,11 @@ PERCENTILE = 95
 def hd95(mask: ArrayLike, reference: ArrayLike, spacing: Sequence[float]) -> float:
     """Return the 95th percentile Hausdorff distance in mm.
 
-    The surface of a mask is made of its voxels with a face neighbour outside it; what lies beyond the array is
-    outside. Of the distances from each surface voxel of the one mask to the nearest one of the other, taken between
-    the centres of voxels, it is the 95th percentile (linear interpolation), and of the two directions the larger one
-    (Huttenlocher et al. 1993, with a percentile in place of the maximum). MONAI's ``compute_hausdorff_distance`` gives
-    the same in single precision.
+    The surface of a mask is its voxels with a face neighbour outside it; everything beyond the array is outside. The
+    distances go from each surface voxel of one mask to the nearest one of the other, between the centres of voxels.
+    The result is their 95th percentile (linear interpolation), and the larger of the two directions (Huttenlocher et
+    al. 1993, with a percentile in place of the maximum). MONAI's ``compute_hausdorff_distance`` gives the same in
+    single precision.
 
     Volumes of a single slice are measured in 2-D, without the slice's thickness.
 
@@ -38,7 +38,8 @@ def hd95(mask: ArrayLike, reference: ArrayLike, spacing: Sequence[float]) -> flo
         The distance; NaN if either mask is empty.
 
     Raises:
-        ValueError: If the shapes differ or are neither (Z, Y, X) nor (Y, X), or there is not one spacing for each axis.
+        ValueError: If the shapes differ or are neither (Z, Y, X) nor (Y, X), or the number of spacings differs from
+            the number of axes.
     """
     detected, lesion = as_masks(mask, reference)
     if detected.ndim not in (2, 3):

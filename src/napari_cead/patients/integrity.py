@@ -209,8 +209,8 @@ def check_cohort(
         png_spacing: (z, y, x) in mm of PNG slices.
         ready: Asked about the scan that a run would take: its file, sequence, volume (Z, Y, X) with a background of 0,
             and grid. Returns what it needs before a run, and what speaks against that.
-        on_progress: Called with (patients done, patients in all).
-        should_stop: Asked between patients.
+        on_progress: Called with (patients done, total patients).
+        should_stop: Called between patients.
 
     Raises:
         PatientError: If there is neither a patient nor anything that might be one.

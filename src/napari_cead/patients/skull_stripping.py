@@ -26,7 +26,7 @@ from .volumes import read_volume
 HOW_TO_INSTALL = "run: pip install hd-bet (or pipx install hd-bet, which keeps it apart)"
 
 _NAMES = ("scan_bet.nii.gz", "scan_mask.nii.gz")  # of the mask, by version 2 and version 1
-_LOOK = 0.1  # seconds between two looks at should_stop
+_LOOK = 0.1  # seconds between two calls of should_stop
 _PATIENCE = 10.0  # seconds that a command asked to end has
 
 
@@ -51,7 +51,7 @@ def strip_with_hd_bet(
         out_mask: Where the mask goes, a name that ends in ``.nii.gz``; it appears when it is complete.
         device: ``"cpu"``, ``"cuda"`` or ``"mps"``. On the CPU, test-time augmentation is left out.
         on_output: Called with every line that the command prints, from this thread.
-        should_stop: Asked ten times a second; the command ends within seconds.
+        should_stop: Called ten times a second; the command ends within seconds.
 
     Returns:
         ``out_mask``.
@@ -121,7 +121,7 @@ def run_tool(
         what: What the program is called in an error.
         source: The scan it works on, for the message of an error.
         on_output: Called with every line that it prints, from this thread.
-        should_stop: Asked ten times a second; the program ends within seconds.
+        should_stop: Called ten times a second; the program ends within seconds.
         mend: What to do if it fails.
         how_to_install: What to do if it cannot be started.
 

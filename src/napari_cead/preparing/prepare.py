@@ -78,8 +78,8 @@ def prepare_patient(
         preparation: What to do; None: what ``Preparation()`` says, which is to strip a skull where there is one.
         brain: (Z, Y, X) labels or bool: a brain mask that somebody drew or repaired; it comes before ``strip``.
         device: See :func:`~napari_cead.devices.pick_device`.
-        on_progress: Called with (steps done, steps in all) by the registration, and by the stripper.
-        should_stop: Asked several times a second.
+        on_progress: Called with (steps done, total steps) by the registration, and by the stripper.
+        should_stop: Called several times a second.
 
     Raises:
         CeadError: If the skull has to be stripped and cannot be, the bias field cannot be told, or a sequence cannot be

@@ -109,7 +109,7 @@ def registered(
     Args:
         patient: The patient, as read; it is left as it is.
         on_progress: Called with (sequences done, sequences in all).
-        should_stop: Asked at each step.
+        should_stop: Called at each step.
 
     Raises:
         GeometryError: If a sequence has too little in common with the one that detection uses.
@@ -190,7 +190,7 @@ def find_move(
         fixed: The scan that stays.
         what: Name of the moving one, for the message of an error.
         place: Its file, likewise.
-        should_stop: Asked at each step.
+        should_stop: Called at each step.
 
     Raises:
         GeometryError: If the scans have too little in common: they are not of one head, or one shows another part.

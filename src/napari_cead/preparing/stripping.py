@@ -74,8 +74,8 @@ def find_brain(
         moved: (4, 4) in RAS+ mm: how that scan was registered; None: it lies where its header places it.
         device: See :func:`~napari_cead.devices.pick_device`.
         use_kept: Whether to look into the cache.
-        on_progress: Called with (steps done, steps in all).
-        should_stop: Asked several times a second.
+        on_progress: Called with (steps done, total steps).
+        should_stop: Called several times a second.
 
     Raises:
         MissingSequenceError: If there is no such scan.

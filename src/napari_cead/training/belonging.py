@@ -16,14 +16,14 @@ OF_SOME: tuple[str, ...] = (
 
 
 def belongs(setting: str, design: ModelSpec) -> bool:
-    """Whether a setting does something for a network."""
+    """Whether a setting applies to a network."""
     if setting == "corruption":
         return design.corrupts
     return setting not in OF_SOME or design.network.uses(setting, design)
 
 
 def owners(setting: str) -> tuple[str, ...]:
-    """Return the named designs that a setting does something for."""
+    """Return the named designs that a setting applies to."""
     return tuple(name for name in design_names() if belongs(setting, spec(name)))
 
 

@@ -19,7 +19,7 @@ _ANY: TypeAdapter[CorruptionKind] = TypeAdapter(Corruption)
 
 
 def read_corruption(described: str | None, **fields: Any) -> CorruptionKind | None:
-    """Return the corruption that a user described.
+    """Return the corruption described by the user.
 
     Args:
         described: A kind, the name of a mixture, JSON, or the path of a JSON file; None: squares if there are

@@ -60,7 +60,7 @@ _TOLD = (
 """Words of the patient's warnings that are reported for a scan: assumptions about its values and its mask."""
 
 _MEND_SKULL = "strip it, or give a brain mask"
-_FEW_KEPT = 0.1  # of a head with its background of noise, a brain is more
+_FEW_KEPT = 0.1  # a brain is a larger share of a head with its background of noise
 _VOXEL = (0.2, 8.0)  # mm
 _BRAIN = (80.0, 280.0)  # mm, front to back in the fullest slice, with the scalp
 _WORKERS = 3  # volumes in memory at once

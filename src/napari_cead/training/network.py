@@ -43,7 +43,7 @@ class Objective(nn.Module):
         Args:
             images: (N, 1, S, S), clean.
             corrupted: (N, 1, S, S), the same images corrupted; None: no context encoding.
-            lesion: (N, 1, S, S) from 0 to 1, where simulated lesions are in the corrupted images.
+            lesion: (N, 1, S, S) from 0 to 1, the simulated lesions in the corrupted images.
             generator: Source of randomness.
         """
         losses = self.family.losses(self.network, images, corrupted, lesion, self.weights, generator)

@@ -33,8 +33,8 @@ def prepared_source(
         sequence: What it shows.
         preparation: What to do.
         device: Where a skull is stripped.
-        on_progress: Called with (steps done, steps in all).
-        should_stop: Asked several times a second.
+        on_progress: Called with (steps done, total steps).
+        should_stop: Called several times a second.
 
     Raises:
         CeadError: If it cannot be prepared like that.

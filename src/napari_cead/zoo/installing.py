@@ -55,15 +55,15 @@ def install_model(source: str | Path, name: str | None = None, *, replace: bool 
 def export_model(name_or_folder: str | Path, target: str | Path, *, private: bool = True) -> Path:
     """Write a model to a folder or file of the user's, after checking it.
 
-    Nothing that is written names a patient, a file or a machine, unless that is asked for: see
+    Nothing that is written names a patient, a file or a machine, unless you ask for it: see
     :func:`~napari_cead.zoo.privacy.private_card`.
 
     Args:
         name_or_folder: The model.
         target: Where to put it: a zip file if its name ends in ``.zip``, or else a folder; an existing model there is
             replaced.
-        private: Whether to leave out the user's notes, the names of earlier models, and what the training summary
-            may tell of people, places and machines.
+        private: Whether to leave out the user's notes, the names of earlier models, and any details of people,
+            places and machines in the training summary.
 
     Returns:
         The folder or file.

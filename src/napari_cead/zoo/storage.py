@@ -100,8 +100,8 @@ class Detector:
         return torch.cat([part for part, _ in made]), torch.cat(lesions) if lesions else None
 
     def at_once(self, slices: int) -> int:
-        """Return how many of so many slices pass through the network together; the rest waits its turn."""
-        # On a processor few slices at a time stay in its caches: a seventh faster for a U-Net.
+        """Return how many of a number of slices pass through the network together."""
+        # On a CPU small batches stay in its caches: a seventh faster for a U-Net.
         few = self.device.type == "cpu" and self.card.spec.denoising
         return min(slices, IN_CACHE) if few else slices
 

@@ -1,11 +1,11 @@
 """Rules that choose the settings of the post-processing.
 
-- `healthy-quantile`: the threshold that lets ``1 - quantile`` of the brain voxels of healthy slices of validation
-  patients through, with the paper's morphology. It needs to know which slices are healthy, and no lesion masks.
+- `healthy-quantile`: the threshold that lets through ``1 - quantile`` of the brain voxels of healthy slices of
+  validation patients, with the paper's morphology. It needs to know which slices are healthy, but no lesion masks.
 - `validation`: the threshold and morphology with the best ``dice_patient`` of validation patients, after
   post-processing.
-- `oracle`: the same search on the very patients that are then reported, which also tries what every other rule has
-  chosen. Optimistic: a bound on the ``dice_patient`` of the other rules, not a result.
+- `oracle`: the same search on the reported patients themselves, which also tries the choices of every other rule.
+  Optimistic: a bound on the ``dice_patient`` of the other rules, not a result.
 
 Each file of this folder offers a rule; other packages offer theirs under the entry points ``napari_cead.rules``.
 """

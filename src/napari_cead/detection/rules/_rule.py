@@ -13,7 +13,7 @@ from ..params import PostprocessParams
 from ..thresholds import ScoreHistograms
 
 Edge = Literal["", "lowest", "highest"]
-"""Where a chosen threshold lies among those tried: inside, or at an end, beyond which a better one may lie."""
+"""Position of a chosen threshold among those tried: inside, or at an end, beyond which a better one may lie."""
 
 NAN = float("nan")
 
@@ -26,7 +26,7 @@ class Choice:
         params: The settings.
         dice_patient: Mean over the searched patients of the Dice of the volume, at these settings; NaN if no lesion
             mask took part.
-        edge: At which end of the thresholds tried its threshold lies; empty inside.
+        edge: The end of the thresholds tried at which its threshold lies; empty inside.
     """
 
     params: PostprocessParams
@@ -53,7 +53,7 @@ class Candidates:
     thresholds: Sequence[float] = field(default=(), repr=False)
 
     def means(self) -> NDArray[np.float64]:
-        """Return ``dice_patient`` at each of the settings; NaN where both masks are empty in all patients."""
+        """Return ``dice_patient`` with each of the settings; NaN if both masks are empty in all patients."""
         total, defined = np.zeros(len(self.grid)), np.zeros(len(self.grid))
         for values in self.dice:  # in the order of the patients: the last bits of a sum depend on it
             total += np.nan_to_num(values)
@@ -76,7 +76,7 @@ class Candidates:
 
 
 def edge_of(threshold: float, thresholds: Sequence[float]) -> Edge:
-    """Return at which end of the thresholds tried a chosen one lies."""
+    """Return the end of the thresholds tried at which a chosen one lies."""
     if threshold >= max(thresholds):
         return "highest"
     return "lowest" if threshold <= min(thresholds) else ""

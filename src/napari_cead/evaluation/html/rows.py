@@ -102,7 +102,7 @@ class Labels:
         return Line(row.model, detail, values, interval, self.baseline(row))
 
     def rules(self) -> tuple[str, ...]:
-        """Return the rules that rows have, in their own order."""
+        """Return the rules of the rows, in their fixed order."""
         return tuple(rule for rule in RULES.names if any(row.rule == rule for row in self._rows)) or ("none",)
 
     def best_baseline(self, rule: str, sequence: str) -> Row | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..vqvae import VectorQuantisedAutoencoder
 
 FEW_CODES = 8
-"""A VQ-VAE that uses no more codes than this has lost most of its codebook."""
+"""A VQ-VAE with at most this many used codes has lost most of its codebook."""
 
 SETTLED = 3
 """Epochs before few codes mean something."""

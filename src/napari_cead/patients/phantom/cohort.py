@@ -53,7 +53,7 @@ def write_cohort(
         layout: ``"nifti"`` or ``"png"``.
         seed: Seed of the cohort.
         on_progress: Called with (patients done, patients in total).
-        should_stop: Asked before each patient; if true, the patients written so far stay.
+        should_stop: Called before each patient; if true, the patients written so far stay.
         lesions: Metastases per patient; ``None`` draws 1 to 20.
         shape: Voxels (z, y, x) of each patient.
         gain: Multiplies the NIfTI intensities; below 1 there are fewer grey levels and smaller files.
@@ -66,7 +66,7 @@ def write_cohort(
         ParameterError: If an argument is out of its range.
         MissingExtraError: If nilearn is not installed.
         OutputError: If a patient's folder exists already, or a file cannot be written.
-        Cancelled: If ``should_stop`` said so.
+        Cancelled: If ``should_stop`` returned true.
     """
     if patients < 1:
         raise ParameterError(f"{patients} patients cannot be made", mend="ask for 1 or more")

@@ -71,8 +71,8 @@ class BrainExtractor(Protocol):
         Args:
             scan: The scan.
             device: See :func:`~napari_cead.devices.pick_device`.
-            on_progress: Called with (steps done, steps in all).
-            should_stop: Asked several times a second, or between steps where that cannot be.
+            on_progress: Called with (steps done, total steps).
+            should_stop: Called several times a second, or between steps where that cannot be.
 
         Returns:
             (Z, Y, X) bool on the grid of the scan; empty if there is no brain.

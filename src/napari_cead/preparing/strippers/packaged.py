@@ -51,7 +51,7 @@ class Networks(Packaged):
             volume: (Z, Y, X) float32.
             spacing: (z, y, x) in mm.
             where: The device.
-            on_progress: Called with (steps done, steps in all).
+            on_progress: Called with (steps done, total steps).
             should_stop: As for `extract`.
         """
         raise NotImplementedError

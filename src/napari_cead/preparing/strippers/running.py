@@ -15,7 +15,7 @@ from .extractor import HeadScan, ShouldStop
 
 T = TypeVar("T")
 
-_LOOK = 0.1  # seconds between two looks at should_stop
+_LOOK = 0.1  # seconds between two calls of should_stop
 
 
 @contextmanager
