@@ -32,6 +32,16 @@ def test_links_and_pictures_are_there(page):
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
+def test_the_page_on_adding_shows_the_example_package_as_it_is():
+    page = (DOCS / "adding.md").read_text(encoding="utf-8")
+    package = Path(__file__).with_name("plugin")
+    files = [file for file in package.rglob("cead_example/*.*") if file.stem != "__init__"]
+    assert len(files) == 8
+    assert [file.name for file in files if file.read_text(encoding="utf-8").strip() not in page] == []
+    points = re.findall(r"(?m)^\[project.entry-points.+\n.+$", (package / "pyproject.toml").read_text())
+    assert [point for point in points if point not in page] == []
+
+
 def test_the_docs_have_the_numbers_of_the_code():
     assert f"fixed groups of {GROUP}," in (DOCS / "architecture.md").read_text(encoding="utf-8")
     cards = [page for page in (DOCS / "models").glob("*.md") if not page.stem.startswith("ce-unet")]

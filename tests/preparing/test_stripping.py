@@ -63,6 +63,14 @@ def plugged(monkeypatch):
     registry.STRIPPERS.refresh()
 
 
+def test_a_stripper_of_another_package_finds_the_brain(plugin, patient, stripped):
+    assert "example-largest" in stripper_names()
+    found = find_brain(patient, "example-largest")
+    brain = stripped != 0
+    assert 2 * np.count_nonzero(found.mask & brain) / (np.count_nonzero(found.mask) + brain.sum()) > 0.95
+    assert found.doubts == ()
+
+
 def test_a_command_finds_the_brain_once_and_the_cache_after_that(patient, finder, stripped):
     name, runs = finder
     found = find_brain(patient, name)
