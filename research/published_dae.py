@@ -1,7 +1,7 @@
 """The denoising autoencoder as published (Kascenas et al. 2022), beside ``ce-unet`` and raw FLAIR.
 
-    python research/training_levers.py --data ../shared/data --out FOLDER --model dae --only published --updates 9468
-    python research/published_dae.py --data ../shared/data --model FOLDER/dae/published/model --table dae.md
+    python research/training_levers.py --data DATA --out FOLDER --model dae --only published --updates 9468
+    python research/published_dae.py --data DATA --model FOLDER/dae/published/model --table dae.md
 
 On the 109 validation patients with an outlined infarct and on ``patient26``; a JSON line for each map. *raw*: the map
 cut within the brain. *post-processed*: with the paper's defaults. *filtered*: raw, and then without small components,

@@ -1,6 +1,6 @@
 """The measurement on real scans: from lesion-free slices to eight trained models and the table of their figures.
 
-    python research/real.py --data ../shared/data --out FOLDER
+    python research/real.py --data DATA --out FOLDER
 
 Four stages, one after the other; each leaves out what is already in FOLDER, so that the command can be repeated:
 

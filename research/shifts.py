@@ -5,7 +5,7 @@ in one way at a time and detected again. The threshold stays: that with the high
 are, and for ``patient26`` also the mask that a user sees before a slider is moved. Baselines without a network stand
 beside the model, each under its own threshold by the same rule.
 
-    python research/shifts.py --data ../shared/data --model ce-unet --table shifts.md
+    python research/shifts.py --data DATA --model ce-unet --table shifts.md
 
 A JSON line per change. Simulated changes say what a detector depends on; they do not replace another scanner.
 """

@@ -5,8 +5,8 @@ on lesion-free slices (those of ``soop_axial/lesion_free`` and lesion-free phant
 validation patients with lesions (``validation_names``: 109 of ``soop_axial/lesion``) and on ``patient26``, as the
 product detects: ``cead.detect`` with each score. So short a training ranks levers; its figures are no results.
 
-    python research/training_levers.py --data ../shared/data --out FOLDER
-    python research/training_levers.py --data ../shared/data --out FOLDER --model dae --only recipe,lesions
+    python research/training_levers.py --data DATA --out FOLDER
+    python research/training_levers.py --data DATA --out FOLDER --model dae --only recipe,lesions
 
 A JSON line per model, variant and score: ``dice_pooled`` with the threshold of five folds over the patients, AUPRC and
 AUROC of all their brain voxels; for ``patient26`` the Dice of the best threshold (``oracle``: optimistic). What is

@@ -100,7 +100,7 @@ def block(free: Sequence[Entry], models: Sequence[Entry], page: str) -> list[str
         if entry.name == "flair-tissue-smooth"
     )
     return [
-        "Made by `python research/real.py --data ../shared/data --out FOLDER --only measure table --models ce-unet "
+        "Made by `python research/real.py --data DATA --out FOLDER --only measure table --models ce-unet "
         "--docs docs/results-detail.md --block baselines`, on the same patients, folds and rules as the tables below.",
         "",
         *(f"- `{name}`: {baseline.method}." for name, baseline in TITLES.items()),

@@ -36,7 +36,7 @@ BEGIN, END = (
 LONG = "results-table.md"
 """The long table beside the page with the block."""
 
-COMMAND = "python research/real.py --data ../shared/data --out FOLDER --docs docs/results-detail.md"
+COMMAND = "python research/real.py --data DATA --out FOLDER --docs docs/results-detail.md"
 
 KIND_NAMES = {"raw": "raw", "post": "post-processed"}
 
