@@ -1,4 +1,4 @@
-"""What a family of networks is: its architectures, its module, its loss, its training recipes, and what it can give.
+"""Families of networks: architectures, module, loss, training recipes and capabilities.
 
 A family is one object of a subclass of :class:`NetworkFamily`, in a file of the folder ``designs`` or in another
 package. Nothing here and in those files imports torch before a network is built.
@@ -30,12 +30,12 @@ class Design:
     Attributes:
         name: Its name, for instance ``"vae1"``.
         paper: Fields of its :class:`~napari_cead.models.ModelSpec` at full size.
-        small: The same of a size that is trained in minutes (at most 2.4 million weights); None: there is one size.
+        small: The same at a size that trains in minutes (at most 2.4 million weights); None: there is one size.
         twin: Whether there is also ``ce-NAME``: the same layers, trained with context encoding.
         of_paper: Whether it is one of the paper's: ``train all`` trains these.
         recipe: The training settings that differ from the defaults. A design with a recipe takes only the size and the
             number of epochs from a preset. A corruption is given by its name.
-        preprocessing: How slices are prepared for it, where that differs from the paper's: fields of
+        preprocessing: Preparation of its slices, if it differs from the paper's: fields of
             :class:`~napari_cead.zoo.card.Preprocessing`.
     """
 
@@ -64,10 +64,10 @@ class Figure:
 
     Attributes:
         name: Its name in the log.
-        plot: What its plot is called in the menu.
+        plot: Name of its plot in the menu.
         axis: Title of the vertical axis.
         label: Name in the legend.
-        brief: How a line of progress says it, for instance ``"{} codes used"``; empty: not at all.
+        brief: Its text in a line of progress, for instance ``"{} codes used"``; empty: none.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Figure:
 
 
 class Tracker(Protocol):
-    """What learns or counts beside the optimizer, with a state that is part of the checkpoint."""
+    """Something that learns or counts beside the optimizer; its state is part of the checkpoint."""
 
     figure: ClassVar[str]
     """Name of the :class:`Figure` that :meth:`end_epoch` returns."""
@@ -87,26 +87,25 @@ class Tracker(Protocol):
         """Take in what the network's output keeps (:attr:`~napari_cead.models.outputs.Output.kept`), each update."""
 
     def end_epoch(self, generator: torch.Generator | None = None) -> float:
-        """Return the figure of the epoch, and start again."""
+        """Return the figure of the epoch and reset."""
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the state."""
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
 
 
 class NetworkFamily:
     """A family of networks.
 
-    A subclass sets the attributes and overrides what differs from a plain autoencoder. Its ``build`` is the only method
-    that it must have.
+    A subclass sets the attributes and overrides whatever differs from a plain autoencoder. Only ``build`` is required.
 
     Attributes:
         name: Its name in files, unique among all families: the ``family`` of a spec.
         designs: Its named designs.
         fields: Fields of ``ModelSpec`` that not every family has and that this one uses.
-        options: A frozen pydantic model of what its specs need beside the fields of ``ModelSpec``; None: nothing.
+        options: A frozen pydantic model with additional fields of its specs; None: none.
         settings: Training settings that not every family has and that this one uses.
         presets: By name of a preset, training settings that this family adds to it.
         denoising: Whether it learns from corrupted images alone: one with skip connections could copy clean ones.
@@ -129,7 +128,7 @@ class NetworkFamily:
     # -- the architecture ----------------------------------------------------------------------------------
 
     def check(self, spec: ModelSpec) -> None:
-        """Refuse a spec that no network can be built from.
+        """Refuse a spec from which no network can be built.
 
         Raises:
             ValueError: With the reason.
@@ -160,7 +159,7 @@ class NetworkFamily:
         return {} if feature_maps is None else {"feature_maps": feature_maps}
 
     def predicts_lesion(self, spec: ModelSpec) -> bool:
-        """Whether a network also says where it sees a lesion: its output is a ``LesionOutput``."""
+        """Whether a network also predicts where lesions are: its output is a ``LesionOutput``."""
         return False
 
     def mirrors(self, spec: ModelSpec) -> bool:
@@ -178,13 +177,13 @@ class NetworkFamily:
         raise NotImplementedError
 
     def divergence(self, network: nn.Module, images: Tensor) -> Tensor:
-        """Return how far images (N, 1, S, S) lie from what the network expects: a scalar, by its encoder alone."""
+        """Return how far images (N, 1, S, S) are from the network's expectation: a scalar, by its encoder alone."""
         raise NotImplementedError
 
     # -- training ------------------------------------------------------------------------------------------
 
     def uses(self, setting: str, spec: ModelSpec) -> bool:
-        """Whether a training setting that not every family has does something for a network."""
+        """Whether an optional training setting applies to a network."""
         return setting in self.settings
 
     def losses(
@@ -201,7 +200,7 @@ class NetworkFamily:
         Args:
             network: The network.
             images: (N, 1, S, S), clean.
-            corrupted: (N, 1, S, S), the same images corrupted; None: there are none.
+            corrupted: (N, 1, S, S), the same images corrupted; None: none.
             lesion: (N, 1, S, S) from 0 to 1, where simulated lesions are in the corrupted images; None: not known.
             weights: Weights and kinds of the terms, from the training settings.
             generator: Source of randomness, on the device of the images.
@@ -216,7 +215,7 @@ class NetworkFamily:
         """Set up a network for training, before the optimizer sees it."""
 
     def tracker(self, network: nn.Module, settings: Any) -> Tracker | None:
-        """Return what learns beside the optimizer; the network is on its device."""
+        """Return the tracker beside the optimizer; the network is on its device."""
         return None
 
     def epoch_figures(self, settings: Any, validation: Mapping[str, float]) -> dict[str, float]:
@@ -224,5 +223,5 @@ class NetworkFamily:
         return {}
 
     def advice(self, history: Sequence[Mapping[str, Any]]) -> str | None:
-        """Return a sentence about what looks wrong in the :attr:`figures` of the epochs so far; None if nothing."""
+        """Return a sentence about a problem in the :attr:`figures` of the epochs so far; None if there is none."""
         return None

@@ -32,7 +32,7 @@ def _designs_of(families: Iterable[NetworkFamily]) -> dict[str, tuple[NetworkFam
         for design in family.designs:
             for name in design.names:
                 found.setdefault(name, (family, design))
-    # The paper's first; within them as they come.
+    # The paper's first; otherwise in their given order.
     return dict(sorted(found.items(), key=lambda item: not item[1][1].of_paper))
 
 
@@ -53,7 +53,7 @@ def design_names() -> tuple[str, ...]:
 
 
 def find_design(name: str) -> tuple[NetworkFamily, Design]:
-    """Return a design and its family; other packages are looked at only for a name that is not our own.
+    """Return a design and its family; other packages are searched only for names that are not our own.
 
     Raises:
         ParameterError: If there is none.
@@ -83,13 +83,13 @@ def package_of(family: str) -> str | None:
 
 
 def absent_network(spec: Any) -> tuple[str, str] | None:
-    """Say what is wrong with a saved spec whose network comes from a package that is not there.
+    """Return the problem of a saved spec whose network comes from a missing package.
 
     Args:
-        spec: The values of a spec as they stand in a file.
+        spec: The values of a spec in a file.
 
     Returns:
-        The reason and the mend; None if the network is there, or the spec names no package.
+        The reason and the fix; None if the network is there, or the spec names no package.
     """
     family, package = (spec.get("family"), spec.get("package")) if isinstance(spec, Mapping) else (None, None)
     if not isinstance(family, str) or not isinstance(package, str) or not _PACKAGE.fullmatch(package):

@@ -1,4 +1,4 @@
-"""What a network looks like, as data: the named designs, and any variant of them.
+"""Architectures of networks as data: the named designs, and any variant of them.
 
 The eight names of the paper are those of Paolini, Boracchi, Matteucci, *Unsupervised Detection of Lesion in Brain MRI
 using Context Encoding AutoEncoders*. A name with ``ce-`` is the same network as the one without, trained with context
@@ -145,7 +145,7 @@ class ModelSpec(BaseModel):
     @model_serializer(mode="wrap")
     def _without_what_is_not_used(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = serialize(self)
-        for name in ("unet", "options", "package"):  # versions that know no such thing can read the spec
+        for name in ("unet", "options", "package"):  # so that earlier versions can read the spec
             if getattr(self, name) is None:
                 values.pop(name, None)
         return values
@@ -162,7 +162,7 @@ class ModelSpec(BaseModel):
 
     @property
     def side(self) -> int:
-        """Side in pixels of the images that the network works on: that of the image unless it is reduced."""
+        """Side in pixels of the images inside the network: that of the image unless it is reduced."""
         return self.network.side(self)
 
     @property
@@ -172,7 +172,7 @@ class ModelSpec(BaseModel):
 
     @property
     def predicts_lesion(self) -> bool:
-        """Whether the network also says where it sees a lesion."""
+        """Whether the network also predicts where lesions are."""
         return self.network.predicts_lesion(self)
 
     @property

@@ -51,7 +51,7 @@ __all__ = [
 
 
 def _of_its_kind(value: Any) -> Any:
-    """Return what a mapping describes, by its ``kind``; anything else is left to the check of the type."""
+    """Return the corruption described by a mapping, by its ``kind``; the check of the type handles anything else."""
     if not isinstance(value, AnyMapping):
         return value
     if (kind := value.get("kind")) == MIXTURE:
@@ -77,7 +77,7 @@ class Share(BaseModel):
 
     Attributes:
         share: How often, relative to the other parts; with ``together`` the probability.
-        corruption: What is done.
+        corruption: The corruption.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -90,12 +90,12 @@ MIXTURE = "mixture"
 
 
 class Mixture(CorruptionKind):
-    """Several corruptions: each image gets one of them, or each of them with its own probability.
+    """Several corruptions: each image gets one of them, or each with its own probability.
 
     Attributes:
-        kind: Which corruption this is.
+        kind: Name of the kind.
         parts: The corruptions and how often.
-        together: False draws one part for each image; True does one part after the other, each with the probability
+        together: False draws one part for each image; True applies one part after the other, each with the probability
             ``share``, so that an image may get several of them, or none.
     """
 
@@ -104,7 +104,7 @@ class Mixture(CorruptionKind):
     together: bool = False
 
     def apply(self, images: Tensor, spacing: Spacing, generator: torch.Generator | None = None) -> Corrupted:
-        """Corrupt each image by the parts that are drawn for it."""
+        """Corrupt each image by the parts drawn for it."""
         import torch
 
         shares = torch.rand(len(images), device=images.device, generator=generator)
@@ -224,7 +224,7 @@ def corruption_names() -> tuple[str, ...]:
 
 
 def absent_kind(saved: Any) -> str | None:
-    """Return the first kind in a saved corruption that is not there; None if all are."""
+    """Return the first missing kind in a saved corruption; None if none is missing."""
     if not isinstance(saved, AnyMapping):
         return None
     if (kind := saved.get("kind")) != MIXTURE:
@@ -259,13 +259,13 @@ def corrupt(
     *,
     spacing: Spacing = SPACING,
 ) -> Corrupted:
-    """Corrupt each image in a way of its own.
+    """Corrupt each image differently.
 
     All images are worked on at once, on their own device, without waiting for it. Squares and patches are filled from
     within the range of the batch, lesions stay within [0, 1]; noise is not clipped to any range.
 
     Args:
-        images: (N, 1, S, S) float; they are left as they are.
+        images: (N, 1, S, S) float; they stay unchanged.
         settings: How; None: the paper's way.
         generator: Source of randomness, on the device of the images.
         spacing: Size of a pixel (y, x) in mm, for what has a size in mm.

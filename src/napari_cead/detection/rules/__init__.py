@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 HEALTHY, VALIDATION, ORACLE = "healthy-quantile", "validation", "oracle"
-"""Names of rules that other parts build on: a bundled card, a fixed default of a baseline, the search of a score."""
+"""Rules that other parts rely on: a bundled card, a fixed default of a baseline, the search of a score."""
 
 
 def _unusable(rule: Any) -> str | None:
@@ -47,19 +47,19 @@ def _unusable(rule: Any) -> str | None:
 RULES: Registry[Rule] = Registry(
     "rules", "threshold rule", __name__, _unusable, order=lambda rule: rule.place
 )
-"""All rules."""
+"""All rules by name."""
 
 
 def title_of(name: str) -> str:
-    """Return what a rule is in a few words; the name of one that is not known here, for instance on a card."""
+    """Return a rule in a few words; for an unknown one, for instance on a card, its name."""
     return RULES.find(name).title if name in RULES else name
 
 
 def is_optimistic(name: str) -> bool:
-    """Whether a rule chooses on the patients that are reported."""
+    """Whether a rule chooses on the reported patients themselves."""
     return name in RULES and RULES.find(name).optimistic
 
 
 def reported_rules() -> tuple[Rule, ...]:
-    """Return the rules that choose before the reported patients are looked at."""
+    """Return the rules that choose without the reported patients."""
     return tuple(rule for rule in RULES if not rule.optimistic)

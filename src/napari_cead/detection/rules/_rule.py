@@ -1,4 +1,4 @@
-"""What a threshold rule is, and what it chooses from."""
+"""Threshold rules and the candidates that they choose from."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Choice:
 
     Attributes:
         params: The settings.
-        dice_patient: Mean over the searched patients of the Dice of the volume, at these settings; NaN if no lesion
+        dice_patient: Mean over the searched patients of the Dice of the volume, with these settings; NaN if no lesion
             mask took part.
         edge: The end of the thresholds tried at which its threshold lies; empty inside.
     """
@@ -36,13 +36,13 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """What a rule chooses from: healthy slices for one rule, settings that were tried for another.
+    """The data that a rule chooses from: healthy slices for one rule, tried settings for another.
 
     Attributes:
         healthy: Histogram of the anomaly over the healthy brain voxels of the patients that choose.
         quantile: Share of them that the user, or the model's card, wants below the threshold.
         grid: Settings that were tried on lesion masks.
-        dice: Of each patient with a lesion mask, its Dice at each of them; NaN where both masks are empty.
+        dice: For each patient with a lesion mask, its Dice with each of them; NaN if both masks are empty.
         thresholds: Those of the first pass of the search.
     """
 
@@ -66,7 +66,7 @@ class Candidates:
         """Return the first of the settings with the highest value.
 
         Args:
-            values: One for each of the settings; NaN is lower than all others.
+            values: One per setting; NaN is lower than all others.
         """
         if not self.grid:
             return None
@@ -88,16 +88,16 @@ class Rule:
 
     Attributes:
         name: Its name in commands, tables and on cards.
-        title: What it is, in a few words: ``"best on validation patients"``.
+        title: Its description in a few words: ``"best on validation patients"``.
         about: Sentences for a report; ``{share}`` stands for the share of the healthy voxels above a threshold.
-        nothing: Why it chooses nothing where it has nothing to go by, in a few words.
-        choose: From the candidates to a choice; None where it has nothing to go by.
+        nothing: The reason why it chooses nothing if it lacks data, in a few words.
+        choose: From the candidates to a choice; None if it lacks data.
         by_lesions: Whether it needs lesion masks: then it chooses from the grid, else from the healthy voxels.
-        optimistic: Whether it chooses on the very patients that are reported.
+        optimistic: Whether it chooses on the reported patients themselves.
         symbol: Its mark in a plot of pyqtgraph.
         character: The same mark in a text.
         marker: The same mark in a figure of matplotlib.
-        place: Where it stands in lists of this package's rules.
+        place: Its position in lists of this package's rules.
     """
 
     name: str

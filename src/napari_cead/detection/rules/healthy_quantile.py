@@ -1,4 +1,4 @@
-"""The threshold that lets few of the healthy voxels through."""
+"""The threshold that few healthy voxels exceed."""
 
 from __future__ import annotations
 

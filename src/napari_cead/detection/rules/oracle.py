@@ -1,4 +1,4 @@
-"""The settings with the highest mean Dice of the very patients that are reported."""
+"""The settings with the highest mean Dice of the reported patients themselves."""
 
 from __future__ import annotations
 

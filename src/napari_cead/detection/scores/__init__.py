@@ -1,4 +1,4 @@
-"""Anomaly scores: what turns an image and what a network says of it into an anomaly map in [0, 1].
+"""Anomaly scores: from an image and the network's output to an anomaly map in [0, 1].
 
 A score is never scaled by a map's own minimum or maximum, so that a threshold means the same on every slice and
 patient. Scores that do not lie in [0, 1] by themselves are divided by a constant that the model carries.
@@ -78,7 +78,7 @@ def _unusable(score: Any) -> str | None:
 SCORES: Registry[Score] = Registry(
     "scores", "anomaly score", __name__, _unusable, order=lambda score: score.place
 )
-"""All scores."""
+"""All scores by name."""
 
 
 def score_of(name: str) -> Score:
@@ -91,32 +91,32 @@ def score_of(name: str) -> Score:
 
 
 def lacks(score: Score, evidence: Evidence) -> Ingredient | None:
-    """Return the first ingredient of a score that the evidence does not hold, None if it holds all."""
+    """Return the first ingredient of a score that the evidence lacks; None if it lacks none."""
     return next((one for one in score.ingredients if not one.there(evidence)), None)
 
 
 def suits(score: Score, card: ModelCard) -> bool:
-    """Whether a model has all that a score is made from, but for what a calibration measures."""
+    """Whether a model has all ingredients of a score, except those that a calibration measures."""
     return all(one.measured or one.had_by(card) for one in score.ingredients)
 
 
 def kind_of_network(card: ModelCard) -> NetworkKind:
-    """Return how a model was trained, as far as it matters to which scores suit it."""
+    """Return how a model was trained, which decides the scores that suit it."""
     return "denoiser" if card.spec.denoising else "autoencoder"
 
 
 def computed_for(scores: Iterable[Score]) -> tuple[Ingredient, ...]:
-    """Return what scores need that takes passes of its own, each once."""
+    """Return the ingredients of scores that need a pass of their own, each once."""
     return tuple({one.name: one for score in scores for one in score.computed}.values())
 
 
 def available_scores(card: ModelCard) -> tuple[str, ...]:
-    """Return the names of the scores that a model can give, in the order of `SCORES`."""
+    """Return the names of the scores that a model supports, in the order of `SCORES`."""
     return tuple(score.name for score in SCORES if _refusal(score, card) is None)
 
 
 def check_score(name: str, card: ModelCard) -> None:
-    """Check that a model can give a score.
+    """Check that a model supports a score.
 
     Raises:
         ParameterError: If the score is unknown, or the model lacks what it needs.
@@ -157,18 +157,18 @@ def anomaly_score(
         name: One of ``SCORES``.
         image: Intensities in [0, 1], any shape; (..., S, S) for a score that needs statistics or looks at
             neighbours.
-        reconstruction: What the network made of it, same shape.
+        reconstruction: The network's output for it, same shape.
         scales: The model's constants by score name.
-        ingredients: What else the score needs of the network, by name (``"gradient"``, ``"lesion"``), same shape.
+        ingredients: Other inputs of the score from the network, by name (``"gradient"``, ``"lesion"``), same shape.
         statistics: The model's maps (S, S) ``residual_mean`` and ``residual_std``, for a score that needs them.
         spacing: Size of a pixel (y, x) in mm, for a score that looks at neighbours.
         depth: Distance of two slices in mm, for a score that looks through slices.
         midline: Twice the column of the brain's midline, likewise.
-        tails: By kind of evidence, what healthy tissue gives, for a score that needs it.
+        tails: By kind of evidence, the values of healthy tissue, for a score that needs them.
         model: Name of the model, for the message of an error.
 
     Raises:
-        ParameterError: If the score is unknown, or what it needs is not given.
+        ParameterError: If the score is unknown, or an ingredient is missing.
     """
     score = score_of(name)
     evidence = Evidence(
@@ -192,7 +192,7 @@ def anomaly_score(
 
 
 def scores_in_words() -> str:
-    """Return which scores there are and what models can give them, in one paragraph."""
+    """Return all scores and the models that support them, in one paragraph."""
     groups: dict[str, list[str]] = {}
     for score in SCORES:
         needs = [one.models for one in score.ingredients if one is not RECONSTRUCTION]
@@ -205,7 +205,7 @@ def scores_in_words() -> str:
 
 
 def _refusal(score: Score, card: ModelCard) -> str | None:
-    """Say why a model cannot give a score, in one clause; None if it can."""
+    """Return the reason why a model does not support a score, in one clause; None if it does."""
     missing = next((one for one in score.ingredients if not one.had_by(card)), None)
     if missing is not None:
         return _lacking(score, missing, card.name)
@@ -221,7 +221,7 @@ def _no_scale(score: Score, model: str) -> str:
 
 
 def _without_needs() -> tuple[str, ...]:
-    """The scores that every model can give."""
+    """The scores that every model supports."""
     return tuple(
         score.name for score in SCORES if not score.scaled and set(score.ingredients) <= {RECONSTRUCTION}
     )

@@ -1,4 +1,4 @@
-"""What an anomaly score is, and what it is made from."""
+"""Anomaly scores and their ingredients."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ if TYPE_CHECKING:
 Values = NDArray[np.float32]
 
 NetworkKind = Literal["autoencoder", "denoiser"]
-"""How a network was trained: to compress healthy slices, or to repair spoiled ones."""
+"""How a network was trained: to compress healthy slices, or to repair corrupted ones."""
 
 TISSUE_SCALING = "volume-tissue"
-"""The scaling under which a score can tell how bright tissue is."""
+"""The scaling under which a score knows the brightness of tissue."""
 
 RESIDUAL_MEAN, RESIDUAL_STD = "residual_mean", "residual_std"
 """Names of the maps of healthy statistics that a model may carry."""
 
 BRIGHT_HEADROOM = 10.0
-"""Headroom of the scores of bright lesions, which lie far above the little that a good denoiser leaves elsewhere."""
+"""Headroom of the scores of bright lesions, which far exceed the small residual of a good denoiser elsewhere."""
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What a score may look at. Arrays of one shape, or shapes that broadcast.
+    """The inputs of a score. Arrays of one shape, or shapes that broadcast.
 
     Attributes:
         image: Intensities in [0, 1].
-        reconstruction: What the network made of them.
-        ingredients: What else was computed of the network, by the name of the :class:`Ingredient`.
+        reconstruction: The network's output for them.
+        ingredients: Other outputs of the network, by the name of the :class:`Ingredient`.
         statistics: The model's maps ``residual_mean`` and ``residual_std`` (S, S) over healthy slices.
         spacing: Size of a pixel (y, x) in mm, for scores that look at a pixel's neighbours.
         depth: Distance of two slices in mm, for scores that look through slices.
         midline: Twice the column of the brain's midline, likewise.
-        tails: By kind of evidence, what healthy tissue gives: see :mod:`~napari_cead.detection.evidence`.
+        tails: By kind of evidence, the values of healthy tissue: see :mod:`~napari_cead.detection.evidence`.
     """
 
     image: Values
@@ -56,11 +56,11 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Ingredient:
-    """What a score is made from beside the image.
+    """An input of a score beside the image.
 
     Attributes:
         name: Key in :attr:`Evidence.ingredients` and in the cache, unique among all ingredients.
-        what: What it is, in words: ``"the KL gradient"``.
+        what: Its description: ``"the KL gradient"``.
         models: Which models have it, as a plural: ``"variational autoencoders"``.
         lacking: What a model without it lacks, ``{model}`` for its name: ``"a variational autoencoder, which {model} is
             not"``.
@@ -68,7 +68,7 @@ class Ingredient:
         compute: From a model and a batch of slices (N, 1, S, S) to values (N, 1, S, S), in a pass of its own; None if
             it comes with the reconstruction, or from the card.
         given: Whether the evidence holds it; None: by its name among the ingredients.
-        measured: Whether a calibration measures it, so that an uncalibrated model may still come to have it.
+        measured: Whether a calibration measures it, so that an uncalibrated model may still get it.
     """
 
     name: str
@@ -144,21 +144,21 @@ class Score:
         name: Name on the command line and in files.
         description: One line for menus and help.
         compute: From the evidence to the raw score, before any constant and before clipping to [0, 1].
-        ingredients: What it is made from beside the image.
+        ingredients: Its inputs beside the image.
         scaled: Whether the score is divided by a constant that the model carries. Scores of images in
             [0, 1] that stay in [0, 1] need none, so that a threshold means the same for every patient.
-        headroom: The constant is so many times the score's 99 % quantile over healthy slices, so that lesions stay
-            below 1, where all would be alike.
+        headroom: The constant is this multiple of the score's 99 % quantile over healthy slices, so that lesions stay
+            below 1, where differences would be lost.
         whole: Whether it looks at a pixel's neighbours: then the evidence has to be whole slices (..., S, S).
         volume: Whether it looks through slices: then the evidence is a volume (Z, Y, X), best on the patient's own
             grid, and reaches :data:`~napari_cead.detection.evidence.REACH_MM` above and below a slice.
-        like: Name of what its values measure: a threshold carries over between scores of one name. Empty: to none.
+        like: Name of the measured quantity: a threshold carries over between scores of one name. Empty: to none.
         searched_for: For which networks a search on lesion masks chooses its settings; for others it has those of
             healthy slices alone.
-        default_for: By kind of network, how much speaks for it as the default where no lesion masks can say which
-            score is better; the highest wins among those that a model can give.
-        compared: Whether it is among those by which two models are compared on healthy slices.
-        place: Where it stands in lists of this package's scores.
+        default_for: By kind of network, its priority as the default if no lesion masks can tell which score is better;
+            the highest wins among those that a model supports.
+        compared: Whether comparisons of two models on healthy slices use it.
+        place: Its position in lists of this package's scores.
     """
 
     name: str
@@ -177,12 +177,12 @@ class Score:
 
     @property
     def computed(self) -> tuple[Ingredient, ...]:
-        """What of its ingredients takes a pass of its own."""
+        """The ingredients that need a pass of their own."""
         return tuple(one for one in self.ingredients if one.compute is not None)
 
     @property
     def measured(self) -> bool:
-        """Whether a calibration has to measure something before it can be given."""
+        """Whether a calibration has to measure something before a model supports it."""
         return self.scaled or any(one.measured for one in self.ingredients)
 
 

@@ -1,4 +1,4 @@
-"""Smoothing of what a score looks at."""
+"""Smoothing of the inputs of scores."""
 
 from __future__ import annotations
 

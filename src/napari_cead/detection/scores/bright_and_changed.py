@@ -1,4 +1,4 @@
-"""What is both brighter than tissue and brighter than its reconstruction."""
+"""Pixels that are brighter than both tissue and their reconstruction."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ._score import RECONSTRUCTION, TISSUE, Evidence, Score, Values, positive_re
 from ._smoothing import in_brain
 
 EXCESS_MM, CHANGE_MM, DARK_MM = 1.5, 3.75, 3.0
-"""Sigmas of the brightness, of what is brighter than its reconstruction, and darker."""
+"""Sigmas of the brightness, and of pixels brighter and darker than their reconstruction."""
 
 
 def _compute(of: Evidence) -> Values:
-    """Harmonic mean of two kinds of evidence, high where both are; and half of what became darker, old cavities."""
+    """Return the harmonic mean of two kinds of evidence, high where both are, plus half of the third: old cavities."""
     change = in_brain(of, positive_residual(of), CHANGE_MM)
     excess = in_brain(of, above_tissue(of.image), EXCESS_MM)
     dark = in_brain(of, np.maximum(of.reconstruction - of.image, np.float32(0)), DARK_MM)

@@ -1,4 +1,4 @@
-"""What the network itself says of lesions."""
+"""The network's own probability of a lesion."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import numpy as np
 from ._score import Evidence, Score, Values, residual
 
 MEDIAN = 5
-"""Side in pixels of the square of the median filter, and of what the brain is eroded by."""
+"""Side in pixels of the squares of the median filter and of the erosion of the brain."""
 
 
 def _compute(of: Evidence) -> Values:

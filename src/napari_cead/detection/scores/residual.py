@@ -1,4 +1,4 @@
-"""Scores of single pixels of the residual."""
+"""Scores of the residual, pixel by pixel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The residual against that of healthy slices at the same place."""
+"""The residual relative to that of healthy slices at the same place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The smoothed positive residual, and the same times the image."""
+"""The smoothed positive residual, alone and times the image."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from ._score import LESION, RECONSTRUCTION, TAILS, TISSUE, Evidence, Score
 
 
 def _scan(of: Evidence, *, network: bool = True) -> Seen:
-    """Return a scan as evidence is taken from it; what no network sees is not evened by one."""
+    """Return the scan as a source of evidence; without a network it is not evened."""
     lesion = of.ingredients.get(LESION.name) if network else None
     return Seen(of.image, of.reconstruction, lesion, (of.depth, *of.spacing), of.midline)
 

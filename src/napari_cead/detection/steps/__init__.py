@@ -1,8 +1,8 @@
 """The steps of the post-processing, and the order in which they act.
 
 Each file of this folder offers a step; other packages offer theirs under the entry points ``napari_cead.steps``. A step
-says after which setting it acts. Those of the paper are a chain whose settings are fields of `PostprocessParams`; all
-others are added to it: each a `MaskStep` that brings its settings along.
+says after which setting it acts. The paper's steps are a chain whose settings are fields of `PostprocessParams`. All
+others are added to it: each is a `MaskStep` with settings of its own.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ def _unusable(step: Any) -> str | None:
 
 
 STEPS: Registry[Step] = Registry("steps", "post-processing step", __name__, _unusable)
-"""All steps."""
+"""All steps by name."""
 
 _TOGETHER, _APART = Together(), Apart()
 
 
 def added() -> tuple[MaskStep, ...]:
-    """Return the steps that are added to those of the paper, in this package or in others."""
+    """Return the steps of this package and of others that are added to the paper's."""
     return _added(STEPS.origins)
 
 
@@ -128,5 +128,5 @@ def _chain(active: tuple[MaskStep, ...]) -> tuple[Step, ...]:
 
 
 def reach(grid: Iterable[PostprocessParams]) -> int:
-    """Return how many pixels beyond what is above the threshold a mask may reach under some settings."""
+    """Return how many pixels a mask may reach beyond the pixels above the threshold, with some settings."""
     return max((sum(step.reach(params) for step in chain(params)) for params in grid), default=0)

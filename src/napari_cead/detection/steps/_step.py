@@ -1,4 +1,4 @@
-"""What a step of the post-processing is."""
+"""Steps of the post-processing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..params import PARAMETERS, Parameter, PostprocessParams
 from ._patch import EMPTY, Components, Patch, closed_and_filled, cut_out
 
 Form = Literal["pixels", "patch", "components"]
-"""What goes from step to step: the map itself, a mask inside a box, or its filled components."""
+"""The data between steps: the map itself, a mask inside a box, or its filled components."""
 
 
 class Slice(NamedTuple):
@@ -24,7 +24,7 @@ class Slice(NamedTuple):
 
     Attributes:
         pixels: (Y, X) of the anomaly map.
-        brain: (Y, X) bool; None if nobody knows where the brain ends.
+        brain: (Y, X) bool; None if it is unknown.
         pixel_area: Area of a pixel in mm².
     """
 
@@ -34,14 +34,14 @@ class Slice(NamedTuple):
 
 
 class Step(ABC):
-    """A step of the post-processing as the chain runs it; those that are added derive from `MaskStep`.
+    """A step of the post-processing as the chain runs it; added steps derive from `MaskStep`.
 
     Attributes:
         name: Unique among the steps.
         after: Name of a setting: it acts after the step that has this setting. Empty: it is the first.
         settings: Its settings.
-        takes: What it is given.
-        gives: What it returns.
+        takes: Form of its input.
+        gives: Form of its output.
         kept: Whether its result is kept, so that a later setting does not redo it.
     """
 
@@ -54,10 +54,10 @@ class Step(ABC):
 
     @abstractmethod
     def run(self, value: Any, params: PostprocessParams, place: Slice, key: Any) -> Any:
-        """Return its result; what it is given must not change. ``key`` is what `key` returned for it."""
+        """Return its result; ``value`` must not change. ``key`` is the result of `key`."""
 
     def key(self, value: Any, params: PostprocessParams, place: Slice) -> Hashable:
-        """Return what its result depends on beside what it is given (``value``, which may be None)."""
+        """Return what its result depends on besides ``value``, which may be None."""
         return self._values(params)
 
     @cached_property
@@ -66,20 +66,20 @@ class Step(ABC):
         return attrgetter(*names) if names else lambda params: None
 
     def reach(self, params: PostprocessParams) -> int:
-        """Return how many pixels beyond the mask that it is given its result may reach."""
+        """Return how many pixels its result may reach beyond its input."""
         return 0
 
 
 class MaskStep(Step):
-    """A step from a mask of a slice to another one.
+    """A step from one mask of a slice to another.
 
-    At its default settings it is off, and not run: the same settings give the same mask whether it is there or not. An
-    empty mask stays empty. What it adds has to lie within `reach` pixels of the mask.
+    With its default settings it is off and does not run, so the same settings give the same mask with and without it.
+    An empty mask stays empty. Pixels that it adds have to lie within `reach` pixels of the mask.
     """
 
     def active(self, params: PostprocessParams) -> bool:
-        """Whether it does anything: whether one of its settings is not at its default."""
-        # Settings that were made before the package was there do not have it.
+        """Whether it runs: whether any of its settings differs from its default."""
+        # Settings from before the package was installed lack it.
         return any(
             getattr(params, setting.name, setting.default) != setting.default for setting in self.settings
         )
@@ -89,7 +89,7 @@ class MaskStep(Step):
         """Return the changed mask of a slice.
 
         Args:
-            mask: (Y, X) bool, not to be changed.
+            mask: (Y, X) bool; do not change it.
             params: All settings; its own are attributes of their names.
             place: The slice.
         """
@@ -110,7 +110,7 @@ class MaskStep(Step):
 
 
 class Apart(Step):
-    """Takes the mask of a step in between apart again; the chain puts it in where it is needed."""
+    """Splits a mask into components; the chain inserts it where necessary."""
 
     name, after, settings = "components", "", ()
     gives = "components"
@@ -121,7 +121,7 @@ class Apart(Step):
 
 
 class Together(Step):
-    """Puts components together to a mask; the chain puts it in where it is needed."""
+    """Joins components into a mask; the chain inserts it where necessary."""
 
     name, after, settings = "mask", "", ()
     takes = "components"

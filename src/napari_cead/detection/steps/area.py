@@ -1,4 +1,4 @@
-"""Area opening: components that are too small are dropped."""
+"""Area opening: small components are dropped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ._step import Slice, Step, own
 
 
 class AreaOpening(Step):
-    """Drops what is smaller than a fraction of the slice's largest component, or than an area in mm²."""
+    """Drops components smaller than a fraction of the slice's largest one, or than an area in mm²."""
 
     name, after, settings = "area-opening", "closing_radius", own("area_fraction", "min_area_mm2")
     takes = "components"

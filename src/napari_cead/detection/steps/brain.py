@@ -10,12 +10,12 @@ from ._step import Slice, Step, own
 
 
 class InsideBrain(Step):
-    """Drops what lies outside the brain, where it is known which pixels those are."""
+    """Drops pixels outside the brain, if the brain is known."""
 
     name, after, settings = "inside-brain", "dilation_radius", own("inside_brain")
 
     def run(self, value: Patch, params: PostprocessParams, place: Slice, key: Any) -> Patch:
-        """Return what lies inside the brain."""
+        """Return the part of the mask inside the brain."""
         return value.within(place.brain) if params.inside_brain and place.brain is not None else value
 
 

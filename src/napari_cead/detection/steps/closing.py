@@ -10,7 +10,7 @@ from ._step import Slice, Step, own
 
 
 class Closing(Step):
-    """Closing with a digital disk on a plane of zeros that goes on beyond the slice; then holes are filled.
+    """Closing with a digital disk on a plane of zeros that extends beyond the slice; then holes are filled.
 
     A closing never leaves the bounding box of the mask: a half-plane is closed under any disk, and the box is the meet
     of four.

@@ -20,7 +20,7 @@ class Threshold(Step):
     kept = False  # as cheap to make as to keep
 
     def run(self, value: NDArray[Any], params: PostprocessParams, place: Slice, key: Any) -> Patch:
-        """Return what of the map is above the threshold."""
+        """Return the pixels of the map above the threshold."""
         above = np.greater(value, params.threshold, order="C")
         top, bottom, left, right = bounding_box(above)
         return Patch(top, left, above[top:bottom, left:right])

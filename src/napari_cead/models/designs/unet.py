@@ -21,14 +21,14 @@ FINE_SIZE = 192
 
 
 class UNetOptions(BaseModel):
-    """What a U-Net has that the other families have not.
+    """The options of a U-Net, which the other families lack.
 
     Attributes:
         working_size: Side in pixels to which larger images are reduced inside the network; 0: never.
         joining: ``"concat"`` puts the encoder's maps beside the decoder's, ``"add"`` adds them, which is cheaper.
         adds_input: Whether the output is added to the input, so that the layers learn the change alone.
         mirror_input: Whether the layers also see the mirrored image: left and right of a healthy brain are alike.
-        stem: The layers work on an image so many times smaller, whose pixels are put side by side as channels.
+        stem: The layers work on an image smaller by this factor, whose pixels become channels.
         enlarging: How the decoder enlarges maps.
         predicts_lesion: Whether a second head says where a lesion is. It learns from the places of the simulated ones
             (after DRAEM, Zavrtanik et al. 2021): no real lesion is needed.
@@ -49,7 +49,7 @@ class UNetOptions(BaseModel):
     @model_serializer(mode="wrap")
     def _without_what_is_not_used(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = serialize(self)
-        for name in self.UNWRITTEN:  # versions that know no second head can read the spec
+        for name in self.UNWRITTEN:  # so that versions without a second head can read the spec
             if not values.get(name):
                 values.pop(name, None)
         return values
@@ -108,7 +108,7 @@ class DenoisingUNets(NetworkFamily):
                     predicts_lesion=True,
                 ),
             },
-            # What the bundled one was trained with: see research/README.md for what these did.
+            # The training of the bundled one: research/README.md has the effects.
             recipe={
                 **_DENOISER,
                 "batch_size": 8,
@@ -167,11 +167,11 @@ class DenoisingUNets(NetworkFamily):
         return changed
 
     def predicts_lesion(self, spec: ModelSpec) -> bool:
-        """A second head says it, where the options ask for one."""
+        """It takes a second head, which the options ask for."""
         return _options(spec).predicts_lesion
 
     def mirrors(self, spec: ModelSpec) -> bool:
-        """The mirror image helps where the layers do not see it anyway."""
+        """The mirror image helps unless the layers see it anyway."""
         return not _options(spec).mirror_input
 
     def uses(self, setting: str, spec: ModelSpec) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..vae import VariationalAutoencoder
 
 COLLAPSED = 0.01
-"""Nats per latent dimension (and slice) below which a posterior says nothing about its image."""
+"""Nats per latent dimension (and slice) below which a posterior tells nothing about its image."""
 
 SETTLED = 3
 """Epochs before a small divergence means something."""
@@ -40,7 +40,7 @@ class VariationalAutoencoders(NetworkFamily):
             twin=True,
             of_paper=True,
         ),
-        # At both sizes it keeps what sets it apart from VAE1: a level less, half the latents, no coordinates.
+        # At both sizes it differs from VAE1 in the same way: one level less, half the latents, no coordinates.
         Design(
             "vae2",
             paper={"feature_maps": (64, 128, 256), "latent": 256},

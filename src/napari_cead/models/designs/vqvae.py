@@ -84,7 +84,7 @@ class VectorQuantisedAutoencoders(NetworkFamily):
         codebook.requires_grad_(settings.codebook_decay is None)
 
     def tracker(self, network: nn.Module, settings: Any) -> Tracker:
-        """Return what counts the codes in use, and moves them."""
+        """Return the tracker that counts the used codes and moves them."""
         from ..codebook import CodebookTracker
 
         quantised = cast("VectorQuantisedAutoencoder", network)

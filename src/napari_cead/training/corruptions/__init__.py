@@ -1,4 +1,4 @@
-"""What damages healthy slices, so that a network learns to repair them: one file for each kind.
+"""Corruptions of healthy slices, which a network learns to repair: one file per kind.
 
 A kind is a subclass of :class:`CorruptionKind`; its fields are its settings, and every field but ``kind`` has a
 default. Other packages offer theirs under the entry point ``napari_cead.corruptions``. Nothing here imports torch
@@ -22,7 +22,7 @@ Spacing = tuple[float, float]
 """Size of a pixel (y, x) in mm."""
 
 RESERVED = frozenset({"mixture", "realistic", "scanners"})
-"""Names of what is made of several kinds."""
+"""Names of corruptions made of several kinds."""
 
 LARGEST_ASPECT = 1.6
 """Largest ratio of a blob's axes, unless its kind says otherwise."""
@@ -36,7 +36,7 @@ class Corrupted(NamedTuple):
     Attributes:
         images: (N, 1, S, S), as the originals but where the mask is set.
         mask: (N, 1, S, S) bool, where they were changed.
-        lesion: (N, 1, S, S) from 0 to 1, how far a pixel belongs to a lesion that was put there.
+        lesion: (N, 1, S, S) from 0 to 1, how far a pixel belongs to a simulated lesion.
     """
 
     images: Tensor
@@ -45,7 +45,7 @@ class Corrupted(NamedTuple):
 
     @classmethod
     def without_lesion(cls, images: Tensor, mask: Tensor) -> Corrupted:
-        """Return images that were changed without putting a lesion anywhere."""
+        """Return changed images without a simulated lesion."""
         import torch
 
         return cls(images, mask, torch.zeros_like(images))
@@ -69,10 +69,10 @@ class CorruptionKind(BaseModel, ABC):
 
     @abstractmethod
     def apply(self, images: Tensor, spacing: Spacing, generator: torch.Generator | None = None) -> Corrupted:
-        """Corrupt each image in a way of its own, all at once and on their device.
+        """Corrupt each image differently, all at once and on their device.
 
         Args:
-            images: (N, 1, S, S) float, 0 outside the brain; they are left as they are.
+            images: (N, 1, S, S) float, 0 outside the brain; they stay unchanged.
             spacing: Size of a pixel (y, x) in mm.
             generator: Source of randomness, on the device of the images.
         """

@@ -1,4 +1,4 @@
-"""Bias fields: an uneven coil makes one side of a scan brighter. The network has to give back the even image."""
+"""Bias fields: an uneven coil makes one side of a scan brighter. The network has to restore the even image."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ class BiasField(CorruptionKind):
     """A smooth factor over the image.
 
     Attributes:
-        kind: Which corruption this is.
-        strength: Smallest and largest change in an image, 0.4 for a factor of up to 1.4 and down to 1 / 1.4; each
-            equally likely.
+        kind: Name of the kind.
+        strength: Smallest and largest change in an image, 0.4 for factors from 1 / 1.4 to 1.4; each equally likely.
         cells: Grid points of the field along each axis: 2 for a slope, more for a field that also bends.
     """
 

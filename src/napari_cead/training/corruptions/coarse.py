@@ -23,9 +23,9 @@ class CoarseNoise(CorruptionKind):
     """Gaussian noise drawn on a coarse grid, enlarged bilinearly and rolled at random, added inside the brain.
 
     Attributes:
-        kind: Which corruption this is.
+        kind: Name of the kind.
         sigma: Standard deviation on the coarse grid, in units of intensity. In the image it is about two thirds of
-            that, for between grid points the noise is an average.
+            that, because between grid points the noise is an average.
         cells: Sides of the coarse grids; one is drawn per image. 16 on 128x128 is the publication's.
     """
 

@@ -19,7 +19,7 @@ class GaussianNoise(CorruptionKind):
     """White Gaussian noise of mean 0, independent in each pixel.
 
     Attributes:
-        kind: Which corruption this is.
+        kind: Name of the kind.
         sigma: Smallest and largest standard deviation in units of intensity; one is drawn per image.
         inside_brain: Whether only non-zero pixels change.
     """

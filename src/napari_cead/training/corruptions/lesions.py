@@ -1,4 +1,4 @@
-"""Simulated lesions: smooth blobs that are brighter (or darker) than what lies under them, which the network takes out.
+"""Simulated lesions: smooth blobs, brighter (or darker) than the tissue under them, which the network removes.
 
 They say where the network may change a slice and by how much, not what a lesion of some disease looks like.
 """
@@ -21,20 +21,20 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 SEEN = 0.03
-"""Mean change of the intensity above which somebody could see a lesion."""
+"""Mean change of the intensity above which a lesion is visible."""
 
 DEEP_MM, BESIDE_MM, WHOLLY = 15.0, 4.0, 0.99
 """Liquid is deep if the brain reaches so far around it (but for a hundredth); tissue lies beside it so near to it."""
 
 LEAST = 0.4
-"""How far a blending lesion replaces what lies under it, at least."""
+"""Smallest share by which a blending lesion replaces the tissue under it."""
 
 
 class SimulatedLesions(CorruptionKind):
     """Blobs of random place, size, outline and rim that shift the intensity, inside the brain.
 
     Attributes:
-        kind: Which corruption this is.
+        kind: Name of the kind.
         lesions: Smallest and largest number in an image, each number equally likely.
         diameter_mm: Smallest and largest mean diameter in mm; each order of size is equally likely.
         shift: Smallest and largest change of the intensity, which lies in [0, 1]; the result is clipped to that.
@@ -71,8 +71,8 @@ class SimulatedLesions(CorruptionKind):
     def apply(self, images: Tensor, spacing: Spacing, generator: torch.Generator | None = None) -> Corrupted:
         """Add lesions to images in [0, 1], and stay within that.
 
-        ``lesion`` says how far each pixel belongs to a lesion that is brighter than what was there: one that darkens,
-        or that nobody could see, is none.
+        ``lesion`` says how far each pixel belongs to a lesion brighter than the tissue before: one that darkens,
+        or that is invisible, is none.
         """
         import torch
 

@@ -1,4 +1,4 @@
-"""Patches of irregular outline inside the brain: what squares are, without edges that nothing in a brain has."""
+"""Patches of irregular outline inside the brain: like squares, without their unnatural edges."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class BrainPatches(CorruptionKind):
-    """Parts of the brain are overwritten, and the network has to fill them in from what is around.
+    """Parts of the brain are overwritten, and the network has to fill them in from their surroundings.
 
     Attributes:
-        kind: Which corruption this is.
+        kind: Name of the kind.
         patches: Smallest and largest number in an image, each number equally likely.
         diameter_mm: Smallest and largest mean diameter in mm; each order of size is equally likely.
         fill: ``"uniform"`` draws a value for each patch between the batch's extremes, ``"other"`` takes the same place

@@ -19,7 +19,7 @@ class SmoothNoise(CorruptionKind):
     """White noise smoothed by a Gaussian to unit variance, times a standard deviation, added inside the brain.
 
     Attributes:
-        kind: Which corruption this is.
+        kind: Name of the kind.
         sigma: Smallest and largest standard deviation in units of intensity; one is drawn per image.
         length_mm: Smallest and largest sigma of the Gaussian in mm; each order of size is equally likely.
     """

@@ -1,4 +1,4 @@
-"""Context encoding: squares of the image are overwritten, and the network has to restore what was there.
+"""Context encoding: squares of the image are overwritten, and the network has to restore them.
 
 Pathak et al. 2016, *Context Encoders: Feature Learning by Inpainting*; used on brain MRI by Zimmerer et al. 2018.
 """
@@ -25,7 +25,7 @@ class ContextEncoding(CorruptionKind):
     a slip, not a method, and is not on offer: here every square drawn is in the image, and every image has one.
 
     Attributes:
-        kind: Which corruption this is.
+        kind: Name of the kind.
         squares: Smallest and largest number of squares in an image, each number equally likely.
         largest_side: Largest side of a square as a fraction of the image's; all sides up to it are equally likely.
         inside_brain: Whether squares stay inside the bounding box of the image's non-zero pixels.
