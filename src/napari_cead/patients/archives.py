@@ -1,4 +1,4 @@
-"""Patients in a zip: it is unpacked once, into a temporary folder that goes when the program ends."""
+"""Patients in a zip: it is unpacked once, into a temporary folder that is removed when the program ends."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from .places import Place, is_zip, split
 MAX_MEMBERS = 50_000
 MAX_BYTES = 16 << 30
 MAX_RATIO = 300
-"""Largest ratio of unpacked to packed bytes of an archive that unpacks to much."""
+"""Largest ratio of unpacked to packed bytes of a large archive."""
 
 MUCH = 1 << 28
 """Bytes up to which any ratio will do: masks are nearly empty."""
 
 KEPT = 2 << 30
-"""Bytes of unpacked files that are kept; what was not used for the longest time goes first."""
+"""Bytes of unpacked files that are kept; the least recently used go first."""
 
 _HEADER = 1 << 12  # bytes of a scan, packed or not
 _MEND = "unpack it yourself, and give the folder"
@@ -184,7 +184,7 @@ def _unpacked(file: Path) -> Iterator[_Unpacked]:
 
 
 def joined(file: Path, folder: Path, inside: str) -> Place:
-    """Return the place in an unpacked folder that a path inside the zip means."""
+    """Return the place in an unpacked folder of a path inside the zip."""
     name, series = _split(file, inside)
     return Place(folder / name if name else folder, series)
 
@@ -286,7 +286,7 @@ def _safe(entry: zipfile.ZipInfo, file: Path) -> str | None:
 
 @contextmanager
 def _told(file: Path) -> Iterator[None]:
-    """Turn what may go wrong while a zip is unpacked into a sentence."""
+    """Turn any failure of unpacking a zip into a sentence."""
     try:
         yield
     except (

@@ -1,4 +1,4 @@
-"""From a raw scan to one that a model can take: the skull away, the bias field out, and what was done kept with it."""
+"""From a raw scan to one that a model can take: registered, stripped, evened, with a record of it all."""
 
 from .preparation import (
     AUTO,

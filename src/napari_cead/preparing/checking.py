@@ -1,4 +1,4 @@
-"""What `check` says of a scan beside its files: whether it needs its skull stripped or its field evened, and can be."""
+"""The part of `check` on preparation: whether a scan needs skull stripping or an even field, and can get it."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .stripping import LEAST_SLICES, find_brain
 from .visits import whole_visit
 
 SKULL, FIELD = "a skull", "an uneven field"
-"""What a scan may have, for a count."""
+"""Needs of a scan, for a count."""
 
 
 @dataclass(frozen=True)
 class Readiness:
-    """What a scan needs before a run.
+    """The needs of a scan before a run.
 
     Attributes:
-        needs: What it has that a preparation takes away.
-        findings: What speaks against preparing it as asked, each in one clause.
+        needs: Faults that a preparation removes.
+        findings: Reasons against the requested preparation, each in one clause.
     """
 
     needs: tuple[str, ...] = ()
@@ -95,7 +95,7 @@ def readiness(
 
 
 def _visit(preparation: Preparation, patient: Patient, file: Path) -> Registered:
-    """Return the patient with the sequences that lie beside the scan, registered if that is asked for."""
+    """Return the patient with the sequences beside the scan, registered if requested."""
     files = PatientFiles(patient.name, "nifti", {patient.sequence: file})
     whole = read_files(whole_visit(files, patient.sequence, file), patient.sequence, file)
     return Registered(whole) if preparation.register == NEVER else registered(whole)

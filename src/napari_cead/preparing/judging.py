@@ -64,12 +64,12 @@ _LARGE_MM = 60.0  # columns of brain that are long enough to tell where its fron
 
 
 def judge(mask: NDArray[np.bool_], scan: HeadScan, what: str, *, skull: bool = True) -> tuple[str, ...]:
-    """Return what is to be looked at in a brain mask, each in one clause.
+    """Return the doubts about a brain mask, each in one clause.
 
     Args:
         mask: (Z, Y, X) bool.
         scan: The scan of the head that it was made of.
-        what: What made it.
+        what: Its origin.
         skull: Whether the scan shows more than the brain; else there is no head to compare with.
 
     Raises:
@@ -126,7 +126,7 @@ _MEND = "look whether it shows a whole head; give a brain mask (--strip FILE) or
 
 
 def _foreign(mask: NDArray[np.bool_], volume: NDArray[np.float32]) -> str:
-    """Say what a scan is by its values that is no MRI of a brain; empty if nothing tells."""
+    """Return what a scan is if its values show that it is no MRI of a brain; else empty."""
     low, one, middle, three, high, top = np.percentile(volume[mask], [5, 25, 50, 75, 95, 99.9])
     air = float(np.mean(volume < HOUNSFIELD_AIR))
     bone = float(np.percentile(volume, 99))

@@ -1,4 +1,4 @@
-"""What was found before (brain masks, moves), in the platform's cache folder: never beside the user's files."""
+"""The cache of brain masks and moves, in the platform's cache folder: never beside the user's files."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def cache_folder() -> Path:
 
 
 def key_of(scan: HeadScan, stripper: str, version: str, device: str) -> str:
-    """Return what a mask is found again by: the voxels of the scan, their size, and what finds the brain.
+    """Return the key of a mask: the voxels of the scan, their size, and the stripper.
 
-    Nothing of it tells whose scan it was.
+    It does not identify the patient.
     """
     digest = hashlib.sha256(_FORMAT)
     told = (stripper, version, device, scan.volume.shape, tuple(round(size, 6) for size in scan.spacing))
@@ -50,7 +50,7 @@ def key_of(scan: HeadScan, stripper: str, version: str, device: str) -> str:
 
 
 def kept_mask(key: str, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
-    """Return a mask (Z, Y, X) that was kept; None if there is none, or it cannot be read."""
+    """Return a cached mask (Z, Y, X); None if there is none or it cannot be read."""
     found = _kept(key, "bits", "shape")
     if found is None or tuple(found[1].tolist()) != shape or found[0].dtype != np.uint8:
         return None
@@ -65,7 +65,7 @@ def keep_mask(key: str, mask: NDArray[np.bool_]) -> None:
 
 
 def move_key(moving: Volume, fixed: Volume) -> str:
-    """Return what the move of one scan onto another is found again by: the voxels of both and where they lie."""
+    """Return the key of the move of one scan onto another: the voxels of both and their positions."""
     digest = hashlib.sha256(_MOVES)
     for each in (moving, fixed):
         digest.update(repr((each.data.shape, each.grid.canonical_affine.round(6).tolist())).encode())
@@ -74,7 +74,7 @@ def move_key(moving: Volume, fixed: Volume) -> str:
 
 
 def kept_move(key: str) -> KeptMove | None:
-    """Return a move that was kept; None if there is none, or it cannot be read."""
+    """Return a cached move; None if there is none or it cannot be read."""
     found = _kept(key, "matrix", "figures")
     if found is None or found[0].shape != (4, 4) or found[1].shape != (4,):
         return None

@@ -1,4 +1,4 @@
-"""What is done to a scan before any model sees it: one description behind Python, flags, the dock and saved files."""
+"""The preparation of a scan before any model sees it: one description for Python, flags, the dock and saved files."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .strippers import find_stripper, stripper_names
 AUTO, NEVER, N4, RIGID, SAME = "auto", "never", "n4", "rigid", "same"
 
 BIAS_FIELD = (AUTO, NEVER, N4)
-"""What may be done about a bias field."""
+"""Choices for the bias field."""
 
 REGISTER = (NEVER, RIGID)
-"""What may be done about sequences that do not lie on one another."""
+"""Choices for sequences that are not aligned."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,12 @@ class Preparation:
 
     @property
     def nothing(self) -> bool:
-        """Whether scans stay as they are whatever they show."""
+        """Whether scans always stay unchanged."""
         return self == RAW
 
     @property
     def needs_others(self) -> bool:
-        """Whether it takes more than the sequence that detection uses."""
+        """Whether it needs more than the sequence that detection uses."""
         return self.register != NEVER or self.strip_from != SAME
 
     def replace(self, **changes: Any) -> Preparation:
@@ -100,7 +100,7 @@ class Preparation:
 
     @classmethod
     def from_saved(cls, values: Mapping[str, Any]) -> Preparation:
-        """Read saved settings; what is missing is not done.
+        """Read saved settings; a missing one means that the step is left out.
 
         Raises:
             ParameterError: If a value is none of those possible.
@@ -113,7 +113,7 @@ class Preparation:
 
 
 RAW = Preparation(NEVER, NEVER)
-"""Nothing is done."""
+"""No preparation."""
 
 FLAGS = {
     "strip": "--strip",

@@ -1,4 +1,4 @@
-"""Preparing a patient: the skull away, the field evened, and what was done written down with it."""
+"""Preparing a patient: registration, skull stripping, bias field correction, and the record of them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .strippers import DEFAULT_STRIPPER, OnProgress, ShouldStop
 from .stripping import LEAST_SLICES, find_brain
 
 GIVEN = "given"
-"""What the stripper of a mask is called that somebody gave."""
+"""Name of the stripper of a given mask."""
 
 
 def needs_strip(patient: Patient) -> str:
-    """Say why the scan that detection uses needs its skull stripped, in one clause; empty if it does not."""
+    """Return why the scan that detection uses needs skull stripping, in one clause; empty if it does not."""
     if patient.prepared is not None and patient.prepared.brain_mask is not None:
         return ""
     verdict = looks_skull_stripped(patient.volume(), patient.spacing)
@@ -32,7 +32,7 @@ def needs_strip(patient: Patient) -> str:
 
 
 def needs_even(patient: Patient) -> str:
-    """Say why the scan that detection uses needs its bias field out, in one clause; empty if it does not.
+    """Return why the scan that detection uses needs its bias field corrected, in one clause; empty if it does not.
 
     It is asked of a scan without its skull: the field of a head is that of its skin.
     """
@@ -45,7 +45,7 @@ def needs_even(patient: Patient) -> str:
 
 
 def needs_register(patient: Patient) -> str:
-    """Say which sequences lie where their headers alone place them, in one clause; empty if none does."""
+    """Return which sequences are placed by their headers alone, in one clause; empty if none is."""
     if patient.prepared is not None and patient.prepared.moves:
         return ""
     here = patient.sequence in patient.elsewhere
@@ -69,14 +69,14 @@ def prepare_patient(
 ) -> Patient:
     """Return a patient whose scan is ready for a model.
 
-    It starts from the scans as they were read, whatever was done to them since. Sequences are registered first, if that
-    is asked for. All lose their skull by the one mask; the bias field is taken out of the one that detection uses.
-    ``prepared`` says what was done, and so do the warnings.
+    It starts from the scans as they were read, whatever was done to them since. Sequences are registered first, if
+    requested. All are stripped by the same mask; the bias field is corrected in the one that detection uses.
+    ``prepared`` and the warnings record what was done.
 
     Args:
-        patient: The patient; it is left as it is.
-        preparation: What to do; None: what ``Preparation()`` says, which is to strip a skull where there is one.
-        brain: (Z, Y, X) labels or bool: a brain mask that somebody drew or repaired; it comes before ``strip``.
+        patient: The patient; it stays unchanged.
+        preparation: What to do; None: ``Preparation()``, which strips a skull if there is one.
+        brain: (Z, Y, X) labels or bool: a brain mask drawn or corrected by hand; it replaces ``strip``.
         device: See :func:`~napari_cead.devices.pick_device`.
         on_progress: Called with (steps done, total steps) by the registration, and by the stripper.
         should_stop: Called several times a second.

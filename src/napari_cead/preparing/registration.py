@@ -1,4 +1,4 @@
-"""Bringing the sequences of one visit together: how far one has to be moved, as a rigid body, to lie on another.
+"""Registration of the sequences of one visit: the rigid move from one onto another.
 
 Between two sequences a patient moves the head by a few millimetres, which no header tells. The method is that of Mattes
 et al. 2003, *PET-CT image registration in the chest using free-form deformations*, as SimpleITK has it: mutual
@@ -46,12 +46,12 @@ _LEAST_COMMON = 0.3  # of the head that the other scan has to show
 
 @dataclass(frozen=True, eq=False)
 class Move:
-    """How a sequence was moved.
+    """The move of a sequence.
 
     Attributes:
         matrix: (4, 4) rigid, RAS+ millimetres: from where the header puts a point to where it lies in the scan.
-        mm: How far the middle of the head was moved.
-        degrees: How far it was turned.
+        mm: Distance by which the middle of the head moved.
+        degrees: Angle of its rotation.
         before: Normalised mutual information of the two scans as the headers place them, 1 to 2.
         after: The same after the move.
     """
@@ -64,7 +64,7 @@ class Move:
 
     @property
     def moved(self) -> bool:
-        """Whether it was moved at all: where nothing is better than the header, it is not."""
+        """Whether it was moved at all: it is not if no move is better than the header."""
         return not np.array_equal(self.matrix, np.eye(4))
 
     def as_dict(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class Move:
 
 @dataclass(frozen=True, eq=False)
 class Registered:
-    """A patient whose sequences lie on one another.
+    """A patient whose sequences are aligned.
 
     Attributes:
         patient: The patient, in whom sequences and perhaps the lesion mask were moved.
@@ -93,7 +93,7 @@ class Registered:
     notes: tuple[str, ...] = ()
 
     def matrix_of(self, sequence: str) -> NDArray[np.float64] | None:
-        """Return by what a sequence that lies on a grid of its own was moved; None if it was not."""
+        """Return the move of a sequence on a grid of its own; None if it was not moved."""
         moved = sequence in self.moves and sequence in self.patient.elsewhere
         return self.moves[sequence].matrix if moved else None
 
@@ -107,8 +107,8 @@ def registered(
     sequence was drawn on that one, and moves along, to the nearest voxels.
 
     Args:
-        patient: The patient, as read; it is left as it is.
-        on_progress: Called with (sequences done, sequences in all).
+        patient: The patient, as read; it stays unchanged.
+        on_progress: Called with (sequences done, total sequences).
         should_stop: Called at each step.
 
     Raises:
@@ -183,7 +183,7 @@ def _mask_moved(
 def find_move(
     moving: Volume, fixed: Volume, what: str, place: str, *, should_stop: ShouldStop | None = None
 ) -> Move:
-    """Return how a scan has to be moved to lie on another one of the same head.
+    """Return the move of a scan onto another one of the same head.
 
     Args:
         moving: The scan that is to be moved.

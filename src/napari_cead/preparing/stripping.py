@@ -1,4 +1,4 @@
-"""Finding the brain in a scan with its skull: a stripper, the cache of what it found, and whether that can be right."""
+"""Finding the brain in a scan with its skull: a stripper, the cache of its masks, and the check of them."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from .kept import keep_mask, kept_mask, key_of
 from .strippers import DEFAULT_STRIPPER, HeadScan, OnProgress, ShouldStop, find_stripper
 
 LEAST_SLICES = 8
-"""Slices in which a head can be told from other things."""
+"""Fewest slices in which a head is recognisable."""
 
 
 @dataclass(frozen=True, eq=False)
 class Stripped:
-    """A brain that was found.
+    """A brain mask and its origin.
 
     Attributes:
         mask: (Z, Y, X) bool on the patient's grid.
-        stripper: What found it.
+        stripper: Name of its stripper.
         sequence: The sequence in which it was found.
         version: Of the stripper.
-        device: What it ran on.
+        device: Device that it ran on.
         millilitres: Volume of the brain.
-        seconds: How long it took.
-        kept: Whether it was found before and came from the cache.
-        doubts: What to look at, each in one clause.
+        seconds: Duration.
+        kept: Whether it came from the cache.
+        doubts: Doubts about it, each in one clause.
     """
 
     mask: NDArray[np.bool_] = field(repr=False)
@@ -68,12 +68,12 @@ def find_brain(
     same voxels come again.
 
     Args:
-        patient: The patient; it is left as it is.
+        patient: The patient; it stays unchanged.
         stripper: Name of the stripper, or ``command:PROGRAM … {input} … {output}``.
         sequence: The scan to use; None: that which detection uses.
         moved: (4, 4) in RAS+ mm: how that scan was registered; None: it lies where its header places it.
         device: See :func:`~napari_cead.devices.pick_device`.
-        use_kept: Whether to look into the cache.
+        use_kept: Whether to use the cache.
         on_progress: Called with (steps done, total steps).
         should_stop: Called several times a second.
 
@@ -81,7 +81,7 @@ def find_brain(
         MissingSequenceError: If there is no such scan.
         GeometryError: If there are too few slices.
         MissingExtraError: If the stripper is not installed.
-        MaskError: If what it found cannot be a brain.
+        MaskError: If its mask cannot be of a brain.
         PatientError: If it failed.
         ParameterError: If there is no such stripper.
         Cancelled: If ``should_stop`` returned true.

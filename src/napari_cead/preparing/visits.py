@@ -10,7 +10,7 @@ from ..patients import PatientFiles, find_files
 
 
 def whole_visit(files: PatientFiles, sequence: str, scan: Path) -> PatientFiles:
-    """Return the files of one scan with those of the patient's other sequences, as far as they lie beside it.
+    """Return the files of one scan with those of the patient's other sequences beside it.
 
     Args:
         files: Of the scan; they come before what is found.

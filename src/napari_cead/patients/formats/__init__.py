@@ -1,7 +1,7 @@
-"""The formats in which scans lie on disk: one file each, and what other packages offer.
+"""The formats of scans on disk: one file each, and those of other packages.
 
-What a format's files are called, which files belong together and how they are read stands with it. File dialogs, the
-reader, the search for patients and masks, and error messages ask here. ``docs/adding.md`` shows how to add one.
+A format knows the names of its files, which files belong together, and how to read them. File dialogs, the reader, the
+search for patients and masks, and error messages ask here. ``docs/adding.md`` shows how to add one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _NEEDED = ("name", "title", "endings", "behind", "whole", "bare", "matches", "lo
 
 
 class _Formats(Registry[Format]):
-    """The formats, with the endings that all of them have."""
+    """The formats, with all their endings."""
 
     @cached_property
     def by_ending(self) -> Mapping[str, Format]:
@@ -51,7 +51,7 @@ class _Formats(Registry[Format]):
 
     @cached_property
     def of_scans(self) -> tuple[str, ...]:
-        """Those without the files that belong to another one."""
+        """The same without those of files that belong to another one."""
         return tuple(ending for ending in self.of_images if ending not in self.by_ending[ending].behind)
 
     def refresh(self) -> None:
@@ -77,17 +77,17 @@ FORMATS = _Formats("formats", "file format", __package__, _lacking, order=lambda
 
 
 def is_image(path: str | Path) -> bool:
-    """Whether the file name is that of one volume. Hidden files are nobody's."""
+    """Whether the file name is that of one volume. Hidden files are ignored."""
     return str(path).lower().endswith(FORMATS.of_images) and not Path(path).name.startswith(".")
 
 
 def is_scan_file(path: str | Path) -> bool:
-    """Whether the file name is that of one volume, and of a pair the one that stands for both."""
+    """Whether the file name is that of one volume; of a pair, only the header counts."""
     return str(path).lower().endswith(FORMATS.of_scans) and not Path(path).name.startswith(".")
 
 
 def is_picture(path: str | Path) -> bool:
-    """Whether the file name is that of one slice, of which side and voxel size are assumed."""
+    """Whether the file name is that of one slice, whose side and voxel size are assumed."""
     known = format_of(Path(path).name)
     return known is not None and known.bare and known.names(path)
 
@@ -102,13 +102,13 @@ def stem(path: str | Path) -> str:
 
 
 def format_of(name: str) -> Format | None:
-    """Return the format that a file's name tells; None if it tells none."""
+    """Return the format of a file by its name; None if the name does not tell."""
     lower = name.lower()
     return next((each for ending, each in FORMATS.by_ending.items() if lower.endswith(ending)), None)
 
 
 def format_at(place: Place) -> Format | None:
-    """Return the format of a place on disk; None if nothing tells."""
+    """Return the format of a place on disk; None if it has none."""
     named = format_of(place.file.name)
     if named is not None and named.matches(place):
         return named
@@ -116,7 +116,7 @@ def format_at(place: Place) -> Format | None:
 
 
 def accepted() -> str:
-    """Return what can be opened, for a sentence: ``NIfTI, MGH, … or PNG file``; and which packages are broken."""
+    """Return all formats for a sentence, ``NIfTI, MGH, … or PNG file``, and any broken packages."""
     *others, last = (each.title for each in FORMATS)
     broken = [each for each in FORMATS.origins if each.reason is not None]
     told = (f"; the format {each.name!r} of {each.package} cannot be used: {each.reason}" for each in broken)
@@ -124,6 +124,6 @@ def accepted() -> str:
 
 
 def dialog_filter() -> str:
-    """Return what file dialogs offer as scans, as Qt writes it."""
+    """Return the filter for scans of file dialogs, in Qt's notation."""
     endings = (*(ending for each in FORMATS for ending in each.endings), ZIP)
     return f"Brain MRI ({' '.join(f'*{ending}' for ending in endings)});;All files (*)"

@@ -1,4 +1,4 @@
-"""What a format is."""
+"""The interface of a file format."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ PNG_SPACING = (1.0, 0.94, 0.94)
 
 
 class Format:
-    """One way in which scans lie on disk. A format needs the three attributes and `read`; the rest has defaults.
+    """A file format of scans. It needs the first three attributes and `read`; the rest has defaults.
 
     Attributes:
         name: Its name, unique among formats.
-        title: What it is called in sentences.
-        endings: How the names of its files end, in lower case and with the dot. No other format has these.
-        behind: Those of ``endings`` whose files belong to another file: the voxels beside a header.
-        whole: Whether one file stands for a whole scan, so that its name may tell which one.
-        bare: Whether its files tell neither side nor voxel size.
-        rank: Where it comes in lists.
+        title: Its name in sentences.
+        endings: The endings of its file names, in lower case and with the dot. No other format has these.
+        behind: Those of ``endings`` whose files belong to another file, such as the voxels beside a header.
+        whole: Whether one file is a whole scan, so that its name may tell which one.
+        bare: Whether its files lack side and voxel size.
+        rank: Its position in lists.
     """
 
     name: str
@@ -39,12 +39,12 @@ class Format:
         """Read a file.
 
         Raises:
-            PatientError: If it cannot be used. Of another package, any exception becomes one.
+            PatientError: If it is unusable. Any exception of another package becomes one.
         """
         raise NotImplementedError
 
     def load(self, place: Place, side: Side, spacing: tuple[float, float, float]) -> Volume:
-        """Read a place; side and (z, y, x) in mm are what to assume where its files do not tell."""
+        """Read a place; side and (z, y, x) in mm are assumed where its files do not tell."""
         return self.read(place.file)
 
     def matches(self, place: Place) -> bool:
@@ -52,7 +52,7 @@ class Format:
         return not place.inside and self.names(place.file) and not place.file.is_dir()
 
     def names(self, path: str | Path) -> bool:
-        """Whether a file's name is one of this format. Hidden files are nobody's."""
+        """Whether a file's name is one of this format. Hidden files are ignored."""
         name = Path(path).name
         return name.lower().endswith(self.endings) and not name.startswith(".")
 
@@ -61,5 +61,5 @@ class Format:
         return [place.file]
 
     def shape(self, path: Path) -> tuple[int, ...] | None:
-        """Return the shape that a file's header states, None where that takes reading all of it."""
+        """Return the shape in a file's header; None if that takes reading the whole file."""
         return None

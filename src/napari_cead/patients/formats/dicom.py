@@ -1,4 +1,4 @@
-"""DICOM: one series is a volume in its own grid. Which series there are is told by ``patients/dicom``."""
+"""DICOM: one series is a volume in its own grid. ``patients/dicom`` finds the series."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from ..volume import Volume
 from ._format import Format, Side
 
 APART = "slices lie"
-"""How a note about gaps begins."""
+"""Beginning of a note about gaps."""
 
-_EVEN = 0.01  # of a step: how far slices may lie off an even grid without a word
+_EVEN = 0.01  # of a step: how far slices may lie off an even grid without a note
 _NEARLY = 0.25  # of a step: up to here they are taken as they are, with a word; beyond, they are laid where they belong
 _SAME = 0.02  # of the largest gap: slices that lie closer lie at one place
 _CLOSE = 1e-3  # mm: likewise
@@ -76,7 +76,7 @@ def _normal(frame: Frame) -> NDArray[np.float64]:
 
 
 def _sorted(series: Series, path: Path) -> list[Frame]:
-    """Return the slices by where they lie, each place once."""
+    """Return the slices by position, each position once."""
     normal = _normal(series.frames[0])
     heights = [float(np.dot(frame.position, normal)) for frame in series.frames if frame.position is not None]
     order = np.argsort(heights, kind="stable")
@@ -96,7 +96,7 @@ def _sorted(series: Series, path: Path) -> list[Frame]:
 
 
 def _what_repeats(frames: Sequence[Frame]) -> str:
-    """Say in what slices at one place differ."""
+    """Return how slices at one position differ."""
     for name in sorted(frames[0].moments, key=_VAGUE.__contains__):
         if (count := len({frame.moments.get(name, "") for frame in frames})) > 1:
             return f"{count} that differ in {name}"
@@ -177,7 +177,7 @@ def _laid(
 
 
 def _usual(gaps: NDArray[np.float64]) -> float:
-    """Return the gap that most slices have; of several, the smallest."""
+    """Return the most frequent gap between slices; of several, the smallest."""
     _, which, counts = np.unique(np.round(gaps, 2), return_inverse=True, return_counts=True)
     return float(gaps[which == np.argmax(counts)].mean())
 
@@ -223,7 +223,7 @@ class Dicom(Format):
     rank = 4
 
     def matches(self, place: Place) -> bool:
-        """Whether it is a series, or a file with the mark of DICOM."""
+        """Whether it is a series, or a file with the DICOM mark."""
         return bool(place.inside) or (place.file.is_file() and is_dicom(place.file))
 
     def load(self, place: Place, side: Side, spacing: tuple[float, float, float]) -> Volume:

@@ -1,4 +1,4 @@
-"""NIfTI in one file: the header is read first, and of the data no more than the header says.
+"""NIfTI in one file: the header is read first, then only as much data as it declares.
 
 nibabel reads compressed files through Python's gzip in small pieces and holds the interpreter between them, so that
 several files read in threads wait for each other; and it maps files that are not compressed, so that one which is cut
@@ -40,10 +40,10 @@ _MEND_READ = "copy the file again or convert it to NIfTI anew"
 
 
 class _Source(Protocol):
-    """Where bytes come from."""
+    """A source of bytes."""
 
     def take(self, target: memoryview) -> int:
-        """Fill a buffer and return how many bytes there were."""
+        """Fill a buffer and return the number of bytes read."""
         ...
 
     def check(self) -> None:
@@ -57,7 +57,7 @@ class _Source(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class _File:
-    """What a file says about itself.
+    """The header of a file, checked.
 
     Attributes:
         path: The file.
@@ -111,7 +111,7 @@ class _File:
             return _scaled(values, float(slope), float(inter))
         if self.dtype.kind in "iub":
             return values.astype(self.dtype.newbyteorder("="), order="K", copy=False)
-        with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is told as such
+        with np.errstate(over="ignore"):  # values that do not fit become infinite, and are reported as such
             return values.astype(np.float32, order="K", copy=False)
 
 
@@ -218,7 +218,7 @@ class _Inflating:
         return done
 
     def check(self) -> None:
-        """Go on to the checksum of the member, if it is next; what follows the data is nobody's business."""
+        """Go on to the checksum of the member, if it is next; anything after the data is ignored."""
         if not self._engine.eof:
             self.take(memoryview(bytearray(1)))
 
@@ -235,7 +235,7 @@ def read_volume(path: Path) -> Volume:
     try:
         with repairs() as repaired:
             volume = _read_volume(path)
-    except OSError as error:  # a network folder that went away, a broken disk
+    except OSError as error:  # a network folder that vanished, a broken disk
         raise UnreadableError(
             f"the file cannot be read ({error.strerror or why(error)})",
             file=path,
@@ -270,7 +270,7 @@ def _read_volume(path: Path) -> Volume:
     image.check_size()
     try:
         affine = np.asarray(image.affine, dtype=np.float64)
-    except Exception as error:  # bytes that anybody wrote: nibabel raises of all kinds
+    except Exception as error:  # untrusted bytes: nibabel may raise anything
         raise GeometryError(
             f"the affine in the header is not usable ({why(error)})", file=path, mend="repair qform or sform"
         ) from error
@@ -291,7 +291,7 @@ def _read_volume(path: Path) -> Volume:
 
 
 def _three_dimensional(shape: tuple[int, ...], path: Path) -> tuple[tuple[int, ...], bool]:
-    """Return the shape as three lengths where it can be, and whether it can."""
+    """Return the shape as three lengths if possible, and whether it is."""
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) == 2:
@@ -301,7 +301,7 @@ def _three_dimensional(shape: tuple[int, ...], path: Path) -> tuple[tuple[int, .
 
 def _flat(affine: NDArray[np.float64]) -> bool:
     """Whether two axes of the file run along one another so closely that no orientation follows from them."""
-    with np.errstate(over="ignore", invalid="ignore"):  # numbers of any size stand in headers
+    with np.errstate(over="ignore", invalid="ignore"):  # headers may hold numbers of any size
         return not np.isfinite(io_orientation(affine)).all()
 
 
@@ -332,7 +332,7 @@ def _by_nibabel(path: Path) -> _Other:
         image: Any = nib.load(path, mmap=False)  # a mapped file that is cut short ends the process
         if hasattr(image, "get_fdata") and isinstance(image, SpatialImage):
             return _Other(path, image)
-    except Exception as error:  # bytes that anybody wrote: nibabel and what it calls raise of all kinds
+    except Exception as error:  # untrusted bytes: nibabel and its dependencies may raise anything
         if (
             isinstance(error, OSError) and error.errno is not None
         ):  # the disk; gzip's own complaints have no number
@@ -353,7 +353,7 @@ class Nifti(Format):
     read = staticmethod(read_volume)
 
     def shape(self, path: Path) -> tuple[int, ...] | None:
-        """Return what the header says, without the data."""
+        """Return the shape in the header, without reading the data."""
         header = read_header(path)
         return None if header is None else header.shape
 

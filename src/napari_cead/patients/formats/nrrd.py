@@ -59,7 +59,7 @@ def read_nrrd(path: Path) -> Volume:
         data = _data(path, fields, header)
     except PatientError:
         raise
-    except Exception as error:  # bytes that anybody wrote: pynrrd raises of all kinds
+    except Exception as error:  # untrusted bytes: pynrrd may raise anything
         raise UnreadableError(
             f"the file cannot be read as NRRD ({why(error)})", file=path, mend=_MEND
         ) from error
@@ -72,7 +72,7 @@ def read_nrrd(path: Path) -> Volume:
 
 
 def _header(fields: dict[str, str]) -> dict[str, Any]:
-    """Return the fields that count, as numbers where they are."""
+    """Return the relevant fields, as numbers where they are numeric."""
     kept = {name: fields[name] for name in (*_NUMBERS, *_WORDS) if name in fields}
     # pynrrd takes no blanks inside a vector.
     tight = {name: _BLANKS.sub(lambda found: found[0].strip(), text) for name, text in kept.items()}

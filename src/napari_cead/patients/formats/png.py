@@ -22,7 +22,7 @@ from ._format import Format, Side
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 NO_NUMBER = "their names are no numbers"
-"""What is said of PNGs that have no place among slices."""
+"""The note on PNGs without a slice number."""
 
 
 def pngs_in(folder: Path) -> list[Path]:
@@ -80,7 +80,7 @@ def read_folder(folder: Path, side: Side, spacing: tuple[float, float, float]) -
 
 
 def check_gaps(numbers: tuple[int, ...], folder: Path) -> None:
-    """Refuse a scan of which slices are missing in between: those above would lie too low.
+    """Refuse a scan with missing slices: those above the gap would lie too low.
 
     Raises:
         PatientError: If there are any.
@@ -101,7 +101,7 @@ def check_gaps(numbers: tuple[int, ...], folder: Path) -> None:
 
 
 def placed(volume: Volume, scan: Volume, what: str) -> Volume:
-    """Put numbered slices where the slices of a scan have the same numbers; 0 where there are none.
+    """Place numbered slices at the same numbers of a scan; 0 elsewhere.
 
     Args:
         volume: A volume; one that has no numbers stays as it is.
@@ -113,7 +113,7 @@ def placed(volume: Volume, scan: Volume, what: str) -> Volume:
             pictures have another size.
     """
     if volume.numbers and scan.numbers and volume.data.shape[1:] != scan.data.shape[1:]:
-        # Pictures say nothing of voxel sizes: nobody knows whether this one is coarser, or cut out.
+        # Pictures have no voxel sizes: this one may be coarser, or cropped.
         (rows, columns), (wanted, across) = volume.data.shape[1:], scan.data.shape[1:]
         raise GeometryError(
             f"the slices have {rows}x{columns} pixels, those of the scan {wanted}x{across}",
@@ -169,7 +169,7 @@ def read_picture(path: Path) -> NDArray[Any]:
         size = tuple(int.from_bytes(start[place : place + 4], "big") for place in (16, 20))
         # A pixel takes at least a bit, before it is compressed.
         check_held(check_shape(size, path, MAX_PIXELS) // 8, path, packed=True)
-        # Of transparency and animation nothing is kept. Other formats can start other programs.
+        # Transparency and animation are dropped. Other formats can start other programs.
         with repairs(), Image.open(path, formats=("PNG",)) as picture:
             pixels = np.asarray(picture.convert("RGB") if picture.mode in ("P", "PA") else picture)
     except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError) as error:

@@ -1,4 +1,4 @@
-"""Skull strippers, one a file, behind one small protocol."""
+"""Skull strippers: one file each, behind one small protocol."""
 
 from .extractor import COMMAND, BrainExtractor, HeadScan, OnProgress, ShouldStop
 from .registry import DEFAULT_STRIPPER, find_stripper, stripper_names

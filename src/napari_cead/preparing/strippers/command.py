@@ -1,4 +1,4 @@
-"""Any program that finds a brain, as a command with a place for the scan and one for the mask."""
+"""Any program that finds a brain: a command with placeholders for the scan and the mask."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class CommandStripper:
             )
 
     def missing(self) -> str | None:
-        """Return what has to be done before it can run here; None if it can."""
+        """Return what has to be installed or done before it can run here; None if nothing."""
         program = self._words[0]
         return None if shutil.which(program) is not None else f"install {program}, or give its whole path"
 
     def version(self) -> str:
-        """Return what tells one program from another: the size and time of its file."""
+        """Return the identity of the program: size and time of its file."""
         found = shutil.which(self._words[0])
         if found is None:
             return "unknown"
@@ -71,7 +71,7 @@ class CommandStripper:
         on_progress: OnProgress | None = None,
         should_stop: ShouldStop | None = None,
     ) -> NDArray[np.bool_]:
-        """Find the brain: see `BrainExtractor`. The device is the program's own affair."""
+        """Find the brain: see `BrainExtractor`. The program chooses the device."""
         what = Path(self._words[0]).name
         with scan_file(scan) as given:
             made = given.with_name("brain.nii.gz")

@@ -1,6 +1,6 @@
-"""deepbet: two small networks, one that finds where the brain is and one that outlines it.
+"""deepbet: two small networks, one that locates the brain and one that outlines it.
 
-Of the package ``deepbet`` only the weights are used, which lie in its wheel: its Python imports fill_voids and
+Only the weights of the package ``deepbet`` are used, which are in its wheel: its Python code imports fill_voids and
 connected-components-3d, and its window customtkinter, for what SciPy does here. The steps and the masks are the same.
 
 Source: Fisch et al., *deepbet: Fast brain extraction of T1-weighted MRI using Convolutional Neural Networks*, Computers
@@ -57,7 +57,7 @@ class DeepBet(Networks):
         self._models: tuple[str, tuple[Any, Any]] | None = None
 
     def missing(self) -> str | None:
-        """Return what has to be done before it can run here; None if it can."""
+        """Return what has to be installed or done before it can run here; None if nothing."""
         return None if _folder() is not None else MEND
 
     def find(
@@ -92,7 +92,7 @@ class DeepBet(Networks):
 
 
 def _folder() -> Path | None:
-    """Return where the weights lie; the package is not imported for that."""
+    """Return the location of the weights, without importing the package."""
     found = find_spec("deepbet")
     if found is None or found.origin is None:
         return None
@@ -115,7 +115,7 @@ def _load(name: str, device: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", DeprecationWarning
-        )  # TorchScript is old, the weights come in nothing else
+        )  # TorchScript is deprecated, but the only format of the weights
         return torch.jit.load(str(file), map_location=device).eval()  # type: ignore[no-untyped-call]
 
 

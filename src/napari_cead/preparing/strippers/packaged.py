@@ -1,4 +1,4 @@
-"""What strippers from packages have in common: a version, and for networks the device, the axes and the memory."""
+"""Base classes of strippers from packages: the version, and for networks the device, axes and memory."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Packaged:
     """A stripper that is a package.
 
     Attributes:
-        package: Its name on the index.
+        package: Its name on PyPI.
     """
 
     package: str
 
     def version(self) -> str:
-        """Return the version of the package, as far as it is installed beside this one."""
+        """Return the version of the package, if it is installed beside this one."""
         try:
             return version(self.package)
         except PackageNotFoundError:

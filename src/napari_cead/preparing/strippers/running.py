@@ -1,4 +1,4 @@
-"""Running what finds a brain: a scan as a file for programs, and long calls that a user may want to leave."""
+"""Running strippers: a scan as a file for programs, and long calls that can be abandoned."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ _LOOK = 0.1  # seconds between two calls of should_stop
 
 @contextmanager
 def scan_file(scan: HeadScan) -> Iterator[Path]:
-    """Write a scan for another program, into a folder of its own that is gone afterwards; give the NIfTI file."""
+    """Yield a scan as a NIfTI file for another program, in a temporary folder of its own."""
     with tempfile.TemporaryDirectory(prefix="napari-cead-") as place:
         yield write_volume(scan.volume, scan.grid, Path(place) / "head.nii.gz")
 
 
 def interruptible(work: Callable[[], T], should_stop: ShouldStop | None) -> T:
-    """Return what a function returns, or leave it behind when somebody asks to stop.
+    """Return the result of a function, or abandon it when ``should_stop`` returns true.
 
-    A pass through a network cannot be ended from outside. What is left behind ends by itself, and its result is
-    thrown away.
+    A pass through a network cannot be ended from outside. An abandoned call ends by itself, and its result is dropped.
 
     Raises:
         Cancelled: If ``should_stop`` returned true.
