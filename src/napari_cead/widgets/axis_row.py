@@ -1,4 +1,4 @@
-"""The threshold's slider as the axis of the plot below it: the same range, and every place above its own."""
+"""The threshold's slider as the axis of the plot below it: the same range at the same positions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .threshold_plot import ThresholdPlot
 
 
 class GrowingSlider(FloatSlider):
-    """A slider whose range ends where the map does, and grows for a value beyond."""
+    """A slider whose range ends where the map does, and grows for larger values."""
 
     @property
     def value(self) -> float:
@@ -27,7 +27,7 @@ class GrowingSlider(FloatSlider):
 
 
 class AxisRow(SettingRow):
-    """A setting whose slider has a line of its own, aligned with the axis of a plot.
+    """A setting whose slider has a row of its own, aligned with the axis of a plot.
 
     Attributes:
         position: Row of the title; the slider is in the next one.
@@ -36,7 +36,7 @@ class AxisRow(SettingRow):
         parameter: The setting.
         grid: Where the row goes.
         row: Its place.
-        plot: Whose axis the slider is.
+        plot: The plot whose axis the slider is.
     """
 
     slider_type = GrowingSlider

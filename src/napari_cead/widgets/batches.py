@@ -1,4 +1,4 @@
-"""Many layers that come and go at once."""
+"""Adding and removing many layers at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _open: set[int] = set()  # napari's own batches cannot be nested
 
 @contextmanager
 def batched(viewer: Any) -> Iterator[None]:
-    """Let napari put its scene together once, at the end, and not after every layer.
+    """Let napari rebuild its scene once, at the end, and not after every layer.
 
     For every layer that goes it also collects garbage, which takes half a second with the million objects that it
     and PyTorch have. Batches may be nested: the outermost counts.
@@ -20,7 +20,7 @@ def batched(viewer: Any) -> Iterator[None]:
         viewer: The napari viewer.
     """
     layers = viewer.layers
-    key = id(getattr(layers, "__wrapped__", layers))  # plugins are given proxies, each time another one
+    key = id(getattr(layers, "__wrapped__", layers))  # plugins get proxies, a new one each time
     if key in _open:
         yield
         return

@@ -1,4 +1,4 @@
-"""Importing behind the window: what takes long is imported in a thread, while the window goes on drawing."""
+"""Importing behind the window: slow imports run in a thread while the window keeps drawing."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ DRAW_EVERY_S = 0.01
 
 
 def import_behind(*modules: str) -> None:
-    """Import modules that know nothing of Qt in a thread, and return when they are there.
+    """Import modules without Qt in a thread, and return when they are imported.
 
-    The window is drawn meanwhile but takes no clicks: whoever opens a dock waits for it. Without a window, and for what
-    is imported already, nothing happens. A module that fails does so again, with its error, where it is used.
+    The window is drawn meanwhile but takes no clicks: the user is waiting for the dock. Without a window, or if all are
+    imported already, nothing happens. A module that fails does so again, with its error, where it is used.
 
     Args:
         modules: Full names.

@@ -1,4 +1,4 @@
-"""What stands on the canvas beside the patient: Dice of slice and volume, and the colour bar of the anomaly map."""
+"""Texts on the canvas: Dice of slice and volume, and the colour bar of the anomaly map."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CanvasNotes:
 
     @property
     def text(self) -> str:
-        """What is written; empty if nothing is."""
+        """The text; empty if there is none."""
         return self._overlay.text if self._overlay is not None and self._overlay.visible else ""
 
     def write(self, text: str) -> None:
@@ -46,14 +46,14 @@ class CanvasNotes:
         self._overlay.visible = bool(text)
 
     def stop(self) -> None:
-        """Write no more."""
+        """Stop writing."""
         if self._overlay is not None:
             self._viewer.canvas.overlays.pop(_KEY, None)
         self._overlay = None
 
 
 def show_color_bar(layer: Image) -> None:
-    """Show what the colours of a map mean, in the corner away from everything else."""
+    """Show the colour bar of a map, in the corner away from everything else."""
     bar = layer.colorbar
     bar.size, bar.font_size, bar.color = (12, 110), 9, "white"
     bar.box, bar.box_color = True, (0, 0, 0, 0.7)  # legible in the light theme as well

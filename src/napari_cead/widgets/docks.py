@@ -1,4 +1,4 @@
-"""What a new dock finds in a viewer: docks that are open, and the session that one has left."""
+"""Finding open docks in a viewer, and the session that a closed one left."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Dock = TypeVar("Dock", bound=QWidget)
 
 
 def docks_in(viewer: Any, kind: type[Dock]) -> list[Dock]:
-    """Return the docks of a kind that are open in a viewer; they have a ``viewer``."""
+    """Return the open docks of a kind in a viewer; they have a ``viewer``."""
     windows = QApplication.topLevelWidgets()
     docks = [dock for window in windows for dock in window.findChildren(kind)]
     return [dock for dock in docks if bare(dock.viewer) is bare(viewer)]
 
 
 def session_in(viewer: Any) -> Session | None:
-    """Return the session that a dock of this viewer has left in its layers, or None."""
+    """Return the session that a dock of this viewer left in its layers, or None."""
     for layer in reversed(viewer.layers):
         tag = tag_of(layer)
         if tag is not None and isinstance(tag.session, Session):

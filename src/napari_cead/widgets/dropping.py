@@ -1,4 +1,4 @@
-"""Drops onto napari's window go to the dock while it is open: napari would ask for a reader, for each folder anew."""
+"""Drops onto napari's window go to the open dock: napari would ask for a reader, for every folder again."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .gone import when_gone
 
 
 class Drops(QObject):
-    """Takes what is dropped onto a viewer or its dock and can be opened; leaves everything else to napari.
+    """Takes drops onto a viewer or its dock that can be opened; leaves everything else to napari.
 
-    With Shift or Alt held, which have a meaning of napari's own, all is left to it.
+    Drops with Shift or Alt, which have a meaning in napari, are left to it.
 
     Args:
         viewer: The napari viewer.
-        owner: The dock's widget. When its dock is closed, drops are napari's again.
-        take: Called with what was dropped.
+        owner: The dock's widget. When its dock is closed, drops go to napari again.
+        take: Called with the dropped paths.
     """
 
     def __init__(self, viewer: Any, owner: QWidget, take: Callable[[Sequence[Path]], object]) -> None:
@@ -39,7 +39,7 @@ class Drops(QObject):
         when_gone(owner, self.stop)
 
     def stop(self) -> None:
-        """Take no more."""
+        """Stop taking drops."""
         for target in self._targets:
             target.removeEventFilter(self)
         self._targets = []
@@ -57,7 +57,7 @@ class Drops(QObject):
             self._take(paths)
             return True
         if watched is not self.parent() or not paths:
-            return False  # napari accepts the drag itself, and lights its welcome screen up
+            return False  # napari accepts the drag itself and highlights its welcome screen
         event.acceptProposedAction()
         return True
 

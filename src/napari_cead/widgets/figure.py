@@ -1,4 +1,4 @@
-"""The canvas as a figure for a paper: with letters, scale bar and colour bar, and below it what it shows."""
+"""The canvas as a figure for a paper: with letters, scale bar and colour bar, and a caption below."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ..errors import OutputError
 from ..exploring import Analysis
 
 DPI = 150
-"""Of the file: it sets how large the picture is on paper. The words on the canvas have some 10 pixels."""
+"""Resolution of the file, which sets its size on paper. Words on the canvas have about 10 pixels."""
 
 _TEXT_PT = 7.0
 _MARGIN = 12
 
 
 def caption(analysis: Analysis, z: int | None, dice: str) -> str:
-    """Return what a figure shows, for its caption: nothing of it names the patient.
+    """Return the caption of a figure; it does not name the patient.
 
     Args:
-        analysis: What is shown.
-        z: The axial slice; None for another view.
+        analysis: The displayed analysis.
+        z: The axial slice; None for any other view.
         dice: Dice as the dock shows it, or empty.
     """
     params = analysis.params

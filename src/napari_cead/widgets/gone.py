@@ -1,4 +1,4 @@
-"""Noticing that a dock has gone. napari does not destroy a dock's widget when the dock is closed: it lets go of it."""
+"""Noticing that a dock is gone. napari does not destroy a dock's widget when the dock is closed; it releases it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def when_gone(owner: QWidget, callback: Callable[[], object], *, with_window: bo
 
     Args:
         owner: The widget that napari puts into the dock, not a part of it.
-        callback: What to do.
+        callback: The function to call.
         with_window: Also call it when the widget is destroyed together with napari's window. Then it must need
             neither the widget nor the viewer, whose canvas is destroyed by then.
     """
@@ -23,7 +23,7 @@ def when_gone(owner: QWidget, callback: Callable[[], object], *, with_window: bo
 
 
 def let_go(owner: QWidget) -> None:
-    """Do now what is to be done when a widget is gone."""
+    """Call the callbacks of a widget now."""
     for watch in owner.findChildren(_Watch):
         watch.gone()
 
@@ -34,7 +34,7 @@ class _Watch(QObject):
         self._waiting = waiting = [callback]
 
         def gone() -> None:
-            # Its own list, not the watch: that may be destroyed as well.
+            # A list of its own, not the watch, which may be destroyed too.
             while waiting:
                 waiting.pop()()
 
@@ -44,7 +44,7 @@ class _Watch(QObject):
             owner.destroyed.connect(lambda: gone())
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """See the owner being taken out of its dock."""
+        """Notice that the owner leaves its dock."""
         if event.type() == QEvent.Type.ParentChange and watched.parent() is None:
             self.gone()
         return False

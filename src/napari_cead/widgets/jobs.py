@@ -1,4 +1,4 @@
-"""Running work beside the event loop and getting the outcome back on the main thread."""
+"""Running work in a thread and returning its result to the main thread."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from .failures import show_failure
 
 
 class Job(QObject):
-    """One piece of work at a time in a thread. Made, started and answered on the main thread.
+    """One piece of work at a time in a thread. Created, started and answered on the main thread.
 
     Signals:
         progressed: (done, total), from ``report``.
-        staged: What begins, from ``say``.
+        staged: The stage that begins, from ``say``.
         ended: Emitted last, however the job ended.
 
     Attributes:
-        report: Tells how far the work is, ``report(done, total)``. Safe in any thread.
-        say: Tells what the work begins with, ``say(stage)``, likewise.
+        report: Reports progress, ``report(done, total)``. Safe in any thread.
+        say: Reports the stage that begins, ``say(stage)``, likewise.
     """
 
     progressed = Signal(int, int)
@@ -41,11 +41,11 @@ class Job(QObject):
 
     @property
     def running(self) -> bool:
-        """Whether work is under way."""
+        """Whether work is running."""
         return self._task is not None
 
     def stopping(self) -> bool:
-        """Whether the work under way was asked to stop. Safe in any thread."""
+        """Whether the current work was asked to stop. Safe in any thread."""
         return self._stop.is_set()
 
     def _report(self, done: int, total: int) -> None:
@@ -55,7 +55,7 @@ class Job(QObject):
         self.staged.emit(stage)
 
     def stop(self) -> None:
-        """Ask the work under way to stop."""
+        """Ask the current work to stop."""
         self._stop.set()
 
     def start(self, work: Callable[[], Any], on_done: Callable[[Any], None] | None = None) -> bool:
@@ -64,7 +64,7 @@ class Job(QObject):
         Errors become notifications; cancelled work ends silently.
 
         Returns:
-            False, and nothing is started, if work is still under way.
+            False, and nothing is started, if work is still running.
         """
         if self.running:
             return False
@@ -87,10 +87,10 @@ class Job(QObject):
 
 
 class _Task:
-    """Work and what is to be done with its outcome; empty once that is done.
+    """Work and the handler of its result; empty once it is handled.
 
     The thread holds nothing else: with the last reference to a closed dock it would destroy widgets, or keep them.
-    superqt's workers do the one or the other now and then, and their threads share the filters of warnings.
+    superqt's workers sometimes do one or the other, and their threads share the warning filters.
     """
 
     def __init__(self, work: Callable[[], Any], answer: Callable[[Any, BaseException | None], None]) -> None:
@@ -104,11 +104,11 @@ class _Task:
         assert self._work is not None
         try:
             self._result = self._work()
-        except BaseException as error:  # whatever it was, the job has to end
+        except BaseException as error:  # the job has to end, whatever it was
             self._error = error
 
     def answer(self) -> None:
-        """Answer with the outcome, on the main thread."""
+        """Handle the result, on the main thread."""
         answer, result, error = self._answer, self._result, self._error
         self._work = self._answer = self._result = self._error = None
         if answer is not None:
@@ -116,10 +116,10 @@ class _Task:
 
 
 def on_main(method: Callable[..., None]) -> Callable[..., None]:
-    """Return a function, safe in any thread, that has a method called on the main thread: at once if it is that.
+    """Return a function, safe in any thread, that calls a method on the main thread: at once if it runs there.
 
     The method's object is not held, and nothing happens once it is gone. A thread must not emit a signal of an object
-    that may be destroyed meanwhile: Qt reads the object while it is taken down.
+    that may be destroyed meanwhile: Qt reads the object during its destruction.
 
     Args:
         method: A bound method of a Qt object that was made on the main thread.
@@ -145,7 +145,7 @@ class _MainThread(QObject):
         self._threads: WeakSet[threading.Thread] = WeakSet()
         self._done.connect(self._answer)
         self._called.connect(self._call)
-        # What is being written is written to its end; while Python shuts down, it would be too late for that.
+        # Wait for files that are being written: during the shutdown of Python it would be too late.
         QCoreApplication.instance().aboutToQuit.connect(self._wait)
 
     def start(self, task: _Task) -> None:
@@ -183,7 +183,7 @@ def _do(task: _Task, done: Any) -> None:
 
 @contextmanager
 def _application_there() -> Iterator[None]:
-    """Let a thread emit a signal of the main thread's object: if the application has ended, nobody is told."""
+    """Emit a signal of the main thread's object from any thread; do nothing if the application has ended."""
     try:
         yield
     except RuntimeError as error:
@@ -192,7 +192,7 @@ def _application_there() -> Iterator[None]:
 
 
 class _Threads:
-    """PyTorch's number of threads, one less for as long as anything computes behind the window."""
+    """PyTorch's number of threads, one fewer while anything computes behind the window."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

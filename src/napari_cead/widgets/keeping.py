@@ -1,4 +1,4 @@
-"""Keeping what was painted on disk while a patient is open, and offering it when the patient is opened again."""
+"""Keeping painted corrections on disk while a patient is open, and offering them when it is opened again."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from .explore import ExploreWidget
 
 AFTER_MS = 1000
-"""Corrections are written this long after the last stroke."""
+"""Delay after the last stroke before corrections are written."""
 
 
 class Keeping(QObject):
     """Writes corrections behind the window, and asks whether to bring back those that were never exported.
 
     Attributes:
-        question: What asks, while it is open.
+        question: The open question, if any.
 
     Args:
         dock: The dock.
@@ -48,11 +48,11 @@ class Keeping(QObject):
 
     @property
     def busy(self) -> bool:
-        """Whether anything is still to be looked for or written."""
+        """Whether a search or a write is pending."""
         return self._looking.busy or self._writing.running or self._due is not None
 
     def patient_changed(self, patient: Patient) -> None:
-        """Look in a thread for what was kept of a patient that was opened."""
+        """Search in a thread for kept corrections of a newly opened patient."""
         before, self._patient = self._patient, patient
         if before is not None and before.grid is patient.grid:
             return  # another sequence of it, or another reference
@@ -72,20 +72,20 @@ class Keeping(QObject):
         self._looking.ask(look, found)
 
     def mask_changed(self, analysis: Analysis) -> None:
-        """Write corrections that are new, soon."""
+        """Write new corrections soon."""
         if analysis is self.session.analysis and analysis.corrections is not self._seen:
             self._seen = analysis.corrections
             self._due = analysis.reconstruction.patient, analysis.corrections
             self._timer.start()
 
     def exported(self) -> None:
-        """What was painted lies in a file of the user's: nothing needs to be kept."""
+        """The corrections were exported: nothing needs to be kept."""
         if self.session.patient is not None:
             self._due = self.session.patient, None
             self._write_now()
 
     def stop(self) -> None:
-        """Write what is due before this returns: the dock has gone, and Qt's objects with it."""
+        """Write pending corrections before this returns: the dock is gone, and Qt's objects with it."""
         if self._due is not None:
             due, self._due = self._due, None
             with suppress(OSError):

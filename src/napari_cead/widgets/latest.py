@@ -1,4 +1,4 @@
-"""Work of which only the newest request counts."""
+"""Work in a thread where only the newest request counts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Stop = Callable[[], bool]
 
 
 class Latest(QObject):
-    """Does the newest request in a thread, after a pause in which a newer one may come.
+    """Runs the newest request in a thread, after a pause in which a newer one may replace it.
 
-    A request that comes while an older one runs stops it, and its outcome is dropped. Failures become notifications.
+    A request stops an older one that still runs, whose result is dropped. Failures become notifications.
 
     Signals:
-        rested: Emitted when nothing is wanted and nothing runs any more.
+        rested: Emitted when no request is waiting or running.
 
     Args:
         parent: Owner.
@@ -39,14 +39,14 @@ class Latest(QObject):
 
     @property
     def busy(self) -> bool:
-        """Whether something is wanted or runs."""
+        """Whether a request is waiting or running."""
         return self._wanted is not None or self._job.running
 
     def ask(self, work: Callable[[Stop], Any], on_done: Callable[[Any], None]) -> None:
         """Request work.
 
         Args:
-            work: Called in a thread with a function that tells whether to stop.
+            work: Called in a thread with a function that returns whether to stop.
             on_done: Called on the main thread with its result, unless a newer request has come.
         """
         self._wanted = (work, on_done)
@@ -54,7 +54,7 @@ class Latest(QObject):
         self._timer.start()
 
     def stop(self) -> None:
-        """Want nothing any more."""
+        """Cancel all requests."""
         self._wanted = None
         self._timer.stop()
         self._stopped.set()

@@ -1,4 +1,4 @@
-"""The newest message in full, below a dock: a toast over the canvas is cut short and goes."""
+"""The newest message in full, below a dock: a toast over the canvas is cut short and disappears."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from .jobs import on_main
 from .texts import title
 
 COLORS = {"error": "#d55e00", "warning": "#e69f00", "info": "palette(mid)"}
-"""Frames by severity, told apart by colour-blind people; the sentence says the rest."""
+"""Colours of the frame by severity, suitable for colour-blind users."""
 
 TOGETHER_S = 2.0
-"""What comes so soon after another message stands below it."""
+"""A message this soon after another one appears below it."""
 
 LONGEST = 600
-"""Letters that are shown; the tooltip has all."""
+"""Largest number of displayed characters; the tooltip has all."""
 
 
 class Messages(QFrame):
-    """Shows what napari notifies of until it is closed or something newer comes, with its actions as buttons.
+    """Shows napari's notifications until closed or replaced by a newer one, with their actions as buttons.
 
-    At rest one line says what the program is for. It is to lie below everything else, so that no message moves a
+    At rest one line states the purpose of the program. Place it below everything else, so that no message moves a
     control.
 
     Attributes:
         words: The message.
-        buttons: What can be done about it.
+        buttons: Its actions.
     """
 
     def __init__(self) -> None:
@@ -66,12 +66,12 @@ class Messages(QFrame):
         """Show a message.
 
         Args:
-            text: What to say.
+            text: The message.
             severity: ``"error"``, ``"warning"`` or ``"info"``.
-            *actions: Text of a button, and what it does; each closes the message.
+            *actions: Text of a button, and its function; each closes the message.
         """
         now = time.monotonic()
-        if self._text and now - self._shown_at < TOGETHER_S:  # several things to say of one step
+        if self._text and now - self._shown_at < TOGETHER_S:  # several messages about one step
             text, actions = f"{self._text}\n{text}", (*self._kept, *actions)
         self.clear()
         self._text, self._kept, self._shown_at = text, actions, now

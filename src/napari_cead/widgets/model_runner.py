@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from .explore import ExploreWidget
 
 OPTIONS_AFTER_MS = 150
-"""The map follows its options when they have rested this long: not every step of a slider."""
+"""Pause after which the map follows its options: not at every step of a slider."""
 
 
 class ModelRunner(QObject):
-    """Runs the chosen model with the chosen score, and keeps both choices true to what is shown.
+    """Runs the selected model with the selected score, and keeps both selections true to the display.
 
     Args:
         dock: The dock.
@@ -52,7 +52,7 @@ class ModelRunner(QObject):
             setting.slider.changed.connect(lambda _: self._options_timer.start())
 
     def run(self) -> None:
-        """Run the model on the patient, the slice on screen first."""
+        """Run the model on the patient, the visible slice first."""
         dock = self.dock
         if dock.running:
             return
@@ -85,7 +85,7 @@ class ModelRunner(QObject):
         dock.start(work, self._tell)
 
     def queue_settings(self) -> QueueSettings:
-        """Return what the queue is to run with: what the dock shows.
+        """Return the settings for the queue: those of the dock.
 
         Raises:
             CeadError: If the model or the score cannot be used.
@@ -113,11 +113,11 @@ class ModelRunner(QObject):
 
     @property
     def options_waiting(self) -> bool:
-        """Whether the user has moved a map option that the map has not followed yet."""
+        """Whether the map does not match its options yet."""
         return self._options_timer.isActive()
 
     def wanted_options(self) -> MapOptions:
-        """Return the map options as the sliders have them."""
+        """Return the map options of the sliders."""
         return MapOptions(**{name: row.slider.value for name, row in self.dock.option_rows.items()})
 
     def settle_options(self) -> None:
@@ -127,7 +127,7 @@ class ModelRunner(QObject):
             self.session.set_options(**self.wanted_options().model_dump())
 
     def after_options(self, work: Callable[[], Any]) -> Callable[[], Any]:
-        """Return work that is done when the map has followed its options."""
+        """Return work that runs once the map matches its options."""
         if not self.options_waiting:
             return work
         self._options_timer.stop()
@@ -140,7 +140,7 @@ class ModelRunner(QObject):
         return both
 
     def show(self, analysis: Analysis) -> None:
-        """Let model and score say which analysis is shown."""
+        """Let model and score name the displayed analysis."""
         dock, (model, score) = self.dock, analysis.key
         with dock.model.changed.blocked():
             if model in dock.model.choices:
@@ -154,7 +154,7 @@ class ModelRunner(QObject):
             self._offer_scores(analysis.score)
 
     def model_chosen(self) -> None:
-        """Show an analysis by this model if there is one, else the settings that it starts with."""
+        """Show an analysis by this model if there is one, else its initial settings."""
         dock, analysis = self.dock, self.session.analysis
         self.live.moved = False
         model = dock.model.value
@@ -190,7 +190,7 @@ class ModelRunner(QObject):
     def _start_with(self, start: Start) -> None:
         analysis = self.session.analysis
         if analysis is not None:
-            self.live.settle_now()  # what was moved right before is a step of its own
+            self.live.settle_now()  # an earlier move is an undo step of its own
             self.live.go_to(analysis.start if start == "default" else analysis.suggestion)
             return
         dock = self.dock
@@ -205,17 +205,17 @@ class ModelRunner(QObject):
         dock.show_rule(suggestions_for(card, settled.score), settled.params)
 
     def _own_params(self) -> Params:
-        """Return the settings as they are shown if the user chose them for this model and score; else None."""
+        """Return the displayed settings if the user chose them for this model and score; else None."""
         analysis = self.session.analysis
         shown = analysis is not None and analysis.key == (self.dock.model.value, self.dock.score.value)
         return self.live.wanted if self.live.moved or shown else None
 
     def _offer_scores(self, wanted: str, otherwise: str = "") -> None:
-        """Offer the scores that the chosen model can give, without choosing for the user.
+        """Offer the scores that the selected model supports, without choosing for the user.
 
         Args:
             wanted: The score to show.
-            otherwise: The score to show if the model cannot give that one.
+            otherwise: The score to show if the model does not support that one.
         """
         score = self.dock.score
         try:

@@ -1,4 +1,4 @@
-"""Where the patient of the Explore dock comes from: a path, a drop onto napari, or layers that are open."""
+"""The source of the patient of the Explore dock: a path, a drop onto napari, or open layers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ LINK = "#3d8fd1"
 
 
 class PatientSource(QObject):
-    """Brings patients into the session of a dock.
+    """Opens patients in the session of a dock.
 
     Args:
         dock: The dock.
@@ -73,12 +73,12 @@ class PatientSource(QObject):
         self._show_hint()
 
     def open(self, path: Path, mask: Path | None = None, others: Sequence[Path] = ()) -> None:
-        """Open a patient in a thread. A run for the one on show is stopped, and waited for without blocking.
+        """Open a patient in a thread. A run on the current one is stopped first, without blocking.
 
         Args:
             path: The patient.
             mask: Its lesion mask; None: the one found beside it.
-            others: What was dropped with it. What is no part of it goes to the list of recent patients.
+            others: Paths dropped with it. Those of other patients go to the list of recent patients.
         """
         place = _Place(path, mask, tuple(others))
         if self.dock.running:
@@ -89,7 +89,7 @@ class PatientSource(QObject):
         self.dock.start(lambda: self._load(place), lambda loaded: self._loaded(loaded, place))
 
     def take(self, paths: Sequence[Path]) -> None:
-        """Open what was dropped: a patient in one piece or in several, of many the first one; results as layers."""
+        """Open dropped paths: one patient in one or several files, the first of many patients; results as layers."""
         masks = [path for path in paths if is_image(path) and split_name(path)[1] == MASK]
         scans = [path for path in paths if path not in masks]
         if not scans or any(kind_of(path) is not None for path in paths):
@@ -102,13 +102,13 @@ class PatientSource(QObject):
             self.open(scans[0], masks[0] if len(scans) == len(masks) == 1 else None, scans[1:])
 
     def job_ended(self) -> None:
-        """Open what could not be opened while something ran, or look what was dropped meanwhile."""
+        """Open a patient that had to wait for a run, or handle drops from meanwhile."""
         place, self._next, self._opening = self._next, None, None
         if place is not None:
             self.open(*place)
 
     def stop(self) -> None:
-        """Look no more: the dock has been closed."""
+        """Stop watching: the dock was closed."""
         self._next = None
         self._timer.stop()
 
@@ -123,7 +123,7 @@ class PatientSource(QObject):
         Args:
             image: The layer.
             reference: A labels layer as the reference, or None.
-            sequence: What the image shows; None: what its name says.
+            sequence: The sequence of the image; None: as its name says.
         """
         self.dock.stop_runs()
         try:
@@ -135,7 +135,7 @@ class PatientSource(QObject):
         self._tell_warnings(patient)
 
     def patient_changed(self, patient: Patient) -> None:
-        """Keep what was shown in reach: in the list of recent patients, and the last one in a message."""
+        """Keep the previous patient within reach: in the list of recent ones, and in a message."""
         before, self._before = self._before, patient
         if (place := self._opening or _whence(patient)) is not None:
             remember(place)
@@ -153,11 +153,11 @@ class PatientSource(QObject):
         self.session.use(patient)
 
     def layers_changed(self, event: Any = None) -> None:
-        """Look soon at what layers there are."""
+        """Check the open layers soon."""
         self._timer.start()
 
     def look(self) -> None:
-        """Offer the layers that are there, and take a patient that was dropped onto napari."""
+        """Offer the open layers, and take a patient that was dropped onto napari."""
         for chooser, kind in ((self.dock.image_layer, Image), (self.dock.reference_layer, Labels)):
             chooser.choices = [
                 layer
@@ -190,7 +190,7 @@ class PatientSource(QObject):
 
     def _path_chosen(self, path: Path) -> None:
         if self.dock.patient.line_edit.native.isModified():
-            return  # Half of a path may be a folder, "/" for instance: what is typed counts when it is complete.
+            return  # A partly typed path may be a folder, "/" for instance: only complete input counts.
         if path != Path() and str(path).strip():
             self.open(path)
 
@@ -227,7 +227,7 @@ class PatientSource(QObject):
         return patient
 
     def untold(self, notes: Sequence[str]) -> list[str]:
-        """Return which of these the user has not been told about the patient yet; from now on they are."""
+        """Return which of these notes on the patient are new to the user, and mark them as shown."""
         patient = self.session.patient
         if patient is not None and self._told_about is not patient.grid:
             self._told_about, self._told = patient.grid, set()
@@ -295,7 +295,7 @@ class PatientSource(QObject):
 
 
 class _Place(NamedTuple):
-    """What is to be opened: see `PatientSource.open`."""
+    """A request to open a patient: see `PatientSource.open`."""
 
     path: Path
     mask: Path | None
@@ -303,7 +303,7 @@ class _Place(NamedTuple):
 
 
 def _is_whole(folder: Path, paths: Sequence[Path]) -> bool:
-    """Whether files are scans and mask of the one patient that a folder is."""
+    """Whether files are scans and mask of the one patient in a folder."""
     if not is_patient(folder):
         return False
     try:
@@ -317,7 +317,7 @@ def _is_whole(folder: Path, paths: Sequence[Path]) -> bool:
 
 
 def _whence(patient: Patient) -> Path | None:
-    """Return what to open to see a patient again; None if it came from no disk."""
+    """Return the place from which to open a patient again; None if it has no files."""
     places = [place_of(path) for name, path in patient.files.items() if name in patient.sequences]
     files, folders = {place.file for place in places}, {place.file.parent for place in places}
     if len(places) > 1 and len(files) == 1:

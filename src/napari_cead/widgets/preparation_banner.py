@@ -1,4 +1,4 @@
-"""What a scan needs before a run, said where it cannot be missed, with buttons that do it."""
+"""The banner with the needs of a scan before a run, and buttons for them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout
 from .texts import tip, title
 
 NEEDED = "#e69f00"
-"""Colour of the frame while something has to be done."""
+"""Colour of the frame while something is needed."""
 
 
 class PreparationBanner(QFrame):
-    """A few words and four buttons; hidden as long as there is nothing to say.
+    """A few words and four buttons; hidden if there is nothing to say.
 
     Attributes:
-        words: What the scan needs, or what was done.
+        words: The needs of the scan, or what was done.
         strip: Strips the skull.
-        strip_from: The sequence in which the brain is looked for; there is one only if there are several.
-        register: Moves the other sequences onto the one on show.
-        even: Takes the bias field out.
-        use_brain: Takes the brain mask as it was repaired in the viewer.
+        strip_from: The sequence in which to find the brain; shown only if there are several.
+        register: Moves the other sequences onto the displayed one.
+        even: Corrects the bias field.
+        use_brain: Uses the brain mask corrected in the viewer.
     """
 
     def __init__(self) -> None:
@@ -50,15 +50,15 @@ class PreparationBanner(QFrame):
 
     @property
     def buttons(self) -> tuple[PushButton, ...]:
-        """Everything that can be pressed."""
+        """All buttons."""
         return (self.strip, self.register, self.even, self.use_brain)
 
     def offer_sequences(self, names: Sequence[str], chosen: str) -> None:
-        """Say in which sequences the brain can be looked for.
+        """Offer the sequences in which the brain can be found.
 
         Args:
             names: The sequences.
-            chosen: The one to begin with, if they are not those of before.
+            chosen: The initial one, if the list has changed.
         """
         if list(self.strip_from.choices) != list(names):
             self.strip_from.choices = list(names)
@@ -67,14 +67,14 @@ class PreparationBanner(QFrame):
     def show_needs(
         self, words: str, *, strip: bool, even: bool, use_brain: bool = False, register: bool = False
     ) -> None:
-        """Say something and offer what helps.
+        """Show a text and offer buttons.
 
         Args:
-            words: What to say; empty hides the banner.
+            words: The text; empty hides the banner.
             strip: Whether to offer stripping.
             even: Whether to offer evening out.
-            use_brain: Whether to offer the brain mask of the viewer.
-            register: Whether to offer moving sequences onto one another.
+            use_brain: Whether to offer the brain mask in the viewer.
+            register: Whether to offer registration.
         """
         self.words.setText(words)
         frame = NEEDED if strip or even else "palette(mid)"

@@ -1,4 +1,4 @@
-"""Whether the patient on show needs anything before a run, and doing it: the logic behind the banner."""
+"""Preparing the current patient before a run: the logic behind the banner."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class Needs(NamedTuple):
-    """What a scan needs, each a clause; empty if it does not."""
+    """The needs of a scan, each a clause; empty if there is none."""
 
     strip: str
     even: str
 
 
 class Preparing(QObject):
-    """Looks at each new patient in a thread, and prepares it when asked.
+    """Checks each new patient in a thread, and prepares it on request.
 
     Args:
         dock: The dock.
@@ -46,15 +46,15 @@ class Preparing(QObject):
 
     @property
     def busy(self) -> bool:
-        """Whether it is still being looked at what the patient needs."""
+        """Whether the patient is still being checked."""
         return self._looking.busy
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop checking."""
         self._looking.stop()
 
     def patient_changed(self, patient: Patient) -> None:
-        """Look at a patient, unless it is the one that was looked at."""
+        """Check a patient, unless it was checked already."""
         before, self._patient = self._patient, patient
         if (
             before is not None
@@ -78,7 +78,7 @@ class Preparing(QObject):
         self._looking.ask(look, found)
 
     def show(self) -> None:
-        """Say what is needed and what was done."""
+        """Show what is needed and what was done."""
         patient = self.session.patient
         made = None if patient is None else patient.prepared
         parts = []
@@ -105,7 +105,7 @@ class Preparing(QObject):
         self.update_enabled()
 
     def update_enabled(self) -> None:
-        """Offer nothing while something runs."""
+        """Disable the buttons while something runs."""
         for button in self.banner.buttons:
             button.enabled = not self.dock.running
 
@@ -130,11 +130,11 @@ class Preparing(QObject):
         self._start(lambda: self.session.register(on_progress=job.report, should_stop=job.stopping))
 
     def even_out(self) -> None:
-        """Take the bias field out of the patient's scan, in a thread."""
+        """Correct the bias field of the patient's scan, in a thread."""
         self._start(lambda: self.session.even_out(should_stop=self.dock.job.stopping))
 
     def use_brain(self) -> None:
-        """Take the brain mask as it stands in the viewer, in a thread."""
+        """Use the brain mask in the viewer, in a thread."""
         layer = self.dock.layers.brain_layer()
         if not isinstance(layer, Labels):
             show_warning("There is no layer with a brain mask any more: strip the skull again.")

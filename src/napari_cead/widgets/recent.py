@@ -11,15 +11,15 @@ from ..json_files import read_json
 from ..zoo.finding import models_folder
 
 MOST = 8
-"""How many are kept."""
+"""Number of patients in the list."""
 
 
 def recent() -> list[Path]:
-    """Return the places of the patients, without those that have gone."""
+    """Return the places of the patients that still exist."""
     try:
         kept = read_json(_file())
     except (CeadError, OSError):
-        return []  # there is none yet, or it is damaged: nothing depends on it
+        return []  # missing or damaged: nothing depends on it
     if not isinstance(kept, list):
         return []
     paths = [Path(item) for item in kept if isinstance(item, str)]
@@ -27,7 +27,7 @@ def recent() -> list[Path]:
 
 
 def remember(*paths: Path) -> None:
-    """Put places in front of the list."""
+    """Put places at the front of the list."""
     fresh = [path.absolute() for path in paths]
     kept = [*fresh, *(path for path in recent() if path not in fresh)][:MOST]
     with suppress(CeadError, OSError):  # a full disk is no reason not to open a patient

@@ -1,4 +1,4 @@
-"""Bringing a session's events, which come in whatever thread changed it, to the main thread."""
+"""Relays the events of a session, which come in any thread, to the main thread."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class SessionRelay(QObject):
         analyses: All analyses of the patient.
         params: The new parameters.
         options: The new map options.
-        mask: The analysis whose mask has followed.
-        slices: The run under way and the slices that have arrived.
+        mask: The analysis whose mask was updated.
+        slices: The current run and the slices that have arrived.
     """
 
     patient = Signal(object)
@@ -50,7 +50,7 @@ class SessionRelay(QObject):
             event.connect(callback)
 
     def stop(self) -> None:
-        """Repeat nothing any more, not even what is on its way: the session may live on with another dock."""
+        """Stop relaying, pending events included: the session may live on with another dock."""
         self._stopped = True
         for event, callback in self._connected:
             event.disconnect(callback, missing_ok=True)

@@ -1,4 +1,4 @@
-"""The figures of the Explore dock, and the word on where its settings come from."""
+"""The figures of the Explore dock, and the line on the origin of its settings."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class ResultView:
         """Show the figures of slice and volume.
 
         Args:
-            mask: Mask (Y, X) of the slice on screen while it is ahead of the volume.
-            settled: Whether the mask of the volume has followed the sliders.
+            mask: Mask (Y, X) of the visible slice while it is ahead of the volume.
+            settled: Whether the mask of the volume matches the sliders.
         """
         dock = self.dock
         # Once: a thread that opens another patient takes the analysis away at any moment.
@@ -68,10 +68,10 @@ class ResultView:
 
 
 def settings_text(suggestions: Iterable[Suggested], params: PostprocessParams) -> str:
-    """Return where settings come from, in words.
+    """Return the origin of settings, in words.
 
     Args:
-        suggestions: What the model suggests.
+        suggestions: The model's suggestions.
         params: The settings.
     """
     for one in suggestions:

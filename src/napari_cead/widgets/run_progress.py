@@ -1,4 +1,4 @@
-"""The progress bar of a run: what is being done, how far it is, and how long it will take."""
+"""The progress bar of a run: stage, progress and time left."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QProgressBar
 
 TICK_MS = 500
-"""How often the seconds of a stage without steps go on."""
+"""Interval of the seconds shown for a stage without steps."""
 
 SURE_AFTER_S = 1.0
-"""The time left is not guessed from less than this."""
+"""Shortest time from which the time left is estimated."""
 
 
 class RunProgress(QObject):
-    """Says in a progress bar how far the work under way is.
+    """Shows the progress of the current work in a progress bar.
 
     Args:
         bar: The bar.
@@ -31,11 +31,11 @@ class RunProgress(QObject):
         self.rest(done=False)
 
     def begin(self, stage: str = "Working", unit: str = "Step") -> None:
-        """Say what begins; how long it takes is not known.
+        """Show a new stage of unknown duration.
 
         Args:
             stage: A few words.
-            unit: What its steps are, if it comes to steps.
+            unit: Name of its steps, if it has any.
         """
         self._stage, self._unit, self._began = stage, unit, time.monotonic()
         self.bar.setRange(0, 1)
@@ -44,11 +44,11 @@ class RunProgress(QObject):
         self._ticks.start()
 
     def count(self, done: int, total: int) -> None:
-        """Say how many steps are done.
+        """Show the number of finished steps.
 
         Args:
             done: Steps done.
-            total: Steps in all.
+            total: All steps.
         """
         self._ticks.stop()
         passed, left = time.monotonic() - self._began, ""
@@ -59,7 +59,7 @@ class RunProgress(QObject):
         self._say(f"{self._unit} {done} of {total}{left}")
 
     def rest(self, done: bool) -> None:
-        """Say nothing: no work is under way.
+        """Show nothing: no work is running.
 
         Args:
             done: Whether there is a result.

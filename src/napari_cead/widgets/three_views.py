@@ -24,7 +24,7 @@ _HEIGHT = 170
 
 
 class Overlay(NamedTuple):
-    """What lies over the scan: a volume (Z, Y, X), clear up to ``low``, as strong as ``opacity`` from ``high`` on."""
+    """An overlay of the scan: a volume (Z, Y, X), transparent up to ``low``, with ``opacity`` from ``high`` on."""
 
     volume: Any
     low: float
@@ -34,7 +34,7 @@ class Overlay(NamedTuple):
     outlined: bool = False
 
     def share(self, index: int, axis: int) -> NDArray[np.float32]:
-        """Return how much of each pixel of a slice is covered."""
+        """Return the opacity of each pixel of a slice."""
         part: NDArray[np.float32] = np.take(np.asarray(self.volume), index, axis=axis).astype(np.float32)
         if self.outlined:
             at = np.pad(part, 1) > 0
@@ -46,10 +46,10 @@ class ThreeViews:
     """Switches a dock with the three cuts on and off.
 
     A press or a drag in one of them moves the other two and the canvas; sliders, painting and the canvas's own slider
-    move all of them. They show the scan, and map, detected mask and reference as far as their layers are visible.
+    move all of them. They show the scan, and the map, detected mask and reference if their layers are visible.
 
     Attributes:
-        cuts: What is in the dock; None while it is off.
+        cuts: The cuts in the dock; None while it is off.
 
     Args:
         dock: The Explore dock.
@@ -77,12 +77,12 @@ class ThreeViews:
             self._viewer.window.remove_dock_widget(frame)
 
     def refresh(self, event: Any = None) -> None:
-        """Draw anew, soon."""
+        """Redraw soon."""
         if self.cuts is not None and not self._timer.isActive():
             self._timer.start()
 
     def _closed(self) -> None:
-        """The user closed the dock of the cuts."""
+        """The user has closed the dock of the cuts."""
         self.cuts = self._frame = None
         self._dock.three_views.setChecked(False)
 
@@ -144,10 +144,10 @@ class Cuts(pg.GraphicsLayoutWidget):
         """Show the cuts through a voxel.
 
         Args:
-            patient: Whose.
+            patient: The patient.
             point: z, y and x of the voxel.
-            overlays: What lies over the scan, bottom to top.
-            limits: Intensities that are black and white.
+            overlays: The overlays of the scan, bottom to top.
+            limits: Intensities of black and white.
             convention: Which side of the picture is the patient's right.
         """
         for part in self._parts:
@@ -158,7 +158,7 @@ class Cuts(pg.GraphicsLayoutWidget):
         self._choose(event)
 
     def mouseMoveEvent(self, event: Any) -> None:
-        """Go along with the mouse while the button is down."""
+        """Follow the mouse while the button is down."""
         if event.buttons() & Qt.MouseButton.LeftButton:
             self._choose(event)
 
@@ -234,7 +234,7 @@ class _Cut:
             item.setPos(*place)
 
     def voxel_at(self, scene: QPointF) -> tuple[float, float] | None:
-        """Return where on the vertical and the horizontal axis a place lies, in voxels; None outside."""
+        """Return the position of a point on the vertical and horizontal axis, in voxels; None outside."""
         if self._shape is None:
             return None
         where = self.box.mapSceneToView(scene)

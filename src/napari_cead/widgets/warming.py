@@ -1,4 +1,4 @@
-"""Importing what the first run needs, behind the window."""
+"""Importing the modules of the first run, behind the window."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from .jobs import Job
 
 
 def warm_up(parent: QObject) -> None:
-    """Import PyTorch and what detects in a thread, once the window has been painted.
+    """Import PyTorch and the detection in a thread, once the window has been painted.
 
-    The first run finds them there, or waits for them in its own thread: never the window.
+    The first run finds them imported, or waits for them in its own thread; the window never waits.
 
     Args:
-        parent: Who needs them soon.
+        parent: Owner of the job.
     """
     if "torch" in sys.modules:
         return

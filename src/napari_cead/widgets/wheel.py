@@ -1,4 +1,4 @@
-"""The wheel scrolls a dock. It changes a control only if that has the focus: a glance further down changes nothing."""
+"""The wheel scrolls a dock. It changes a control only if the control has the focus."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _CHANGED_BY_WHEEL = (QAbstractSlider, QAbstractSpinBox, QComboBox, QTabBar)
 
 
 def scroll_with_wheel(dock: QWidget) -> None:
-    """Leave the wheel to the scroll area around wherever a control of a dock lacks the focus.
+    """Leave the wheel to the scroll area unless a control of the dock has the focus.
 
     Args:
-        dock: Looked through each time it is shown, so that controls that are made later count as well.
+        dock: Searched each time it is shown, so that later controls count too.
     """
     _Wheel(dock)
 
@@ -40,7 +40,7 @@ class _Wheel(QObject):
                 control.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Hand the wheel on to the parent of a control without the focus."""
+        """Pass the wheel to the parent of a control without the focus."""
         if watched is self._dock:
             if event.type() == QEvent.Type.Show:
                 self._guard()
