@@ -1,4 +1,4 @@
-"""The layers of one analysis: made when they are needed, written in place, and watched for painting."""
+"""The layers of one analysis: created when needed, written in place, and watched for painting."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .batches import batched
 from .canvas_notes import show_color_bar
 
 LOOK_AFTER_MS = 60
-"""Figures follow a brush stroke this long after it paused."""
+"""Pause of a brush stroke after which the figures follow."""
 
 
 class AnalysisLayers:
@@ -26,9 +26,9 @@ class AnalysisLayers:
 
     Args:
         viewer: The napari viewer.
-        session: What the layers belong to.
-        patient: Whose analysis it is.
-        placement: Keywords that put the layers where the scan's own layer is.
+        session: The session of the layers.
+        patient: The patient of the analysis.
+        placement: Keywords that place the layers like the scan's own layer.
         flat: Whether the scan's layer has two dimensions.
         insert: Puts a new layer into the viewer, given its role.
         on_painted: Called when the user changed the detected mask by hand.
@@ -68,12 +68,12 @@ class AnalysisLayers:
 
     @property
     def made(self) -> tuple[Layer, ...]:
-        """The layers that were made, whether they are still in the viewer or not."""
+        """The created layers, whether still in the viewer or not."""
         return tuple(self._layers.values())
 
     @property
     def painted(self) -> NDArray[np.uint8]:
-        """The detected mask as it stands in the viewer, (Z, Y, X)."""
+        """The detected mask in the viewer, (Z, Y, X)."""
         return self._buffer
 
     def show(self, analysis: Analysis, *, reconstruction: bool = True) -> None:
@@ -100,7 +100,7 @@ class AnalysisLayers:
             streaming: The run.
             indices: The slices that are new.
             params: Settings of the mask.
-            z: The slice on screen; None if the screen shows something else.
+            z: The visible slice; None if the screen shows something else.
         """
         if self._streaming is not streaming:
             self._streaming, self._key = streaming, (streaming.model, streaming.score)
@@ -130,13 +130,13 @@ class AnalysisLayers:
         self._refresh(layer, settled=False)
 
     def flush_painting(self) -> None:
-        """Take a brush stroke into account that was not looked at yet, before anything is written over it."""
+        """Take a pending brush stroke into account before anything is written over it."""
         if self._compare_timer.isActive():
             self._compare_timer.stop()
             self._compare()
 
     def leave(self) -> None:
-        """Leave the layers to the viewer as they are, and watch them no more."""
+        """Leave the layers to the viewer as they are, and stop watching them."""
         self._compare_timer.stop()
         layer = self._layers.get("detected mask")
         if layer is not None:
@@ -208,7 +208,7 @@ class AnalysisLayers:
             self._compare_timer.start()
 
     def _take_back(self, layer: Labels) -> None:
-        """Draw in the buffer again after somebody gave the layer other data; what fits counts as painted."""
+        """Use the buffer again after the layer was given other data; fitting data count as painted."""
         data = np.asarray(layer.data)
         if data.shape == self._data.shape:
             np.copyto(self._data, data > 0)
@@ -234,9 +234,9 @@ def _touches(layer: Layer) -> tuple[Any, ...]:
 
 
 def _limits(anomaly_map: NDArray[np.float32], inside: NDArray[np.bool_]) -> tuple[float, float]:
-    """Colour only what stands out: half of the brain is below its median, and would tint the scan.
+    """Colour only high values: half of the brain is below its median, and would tint the scan.
 
-    A quarter of the voxels tells: the window waits for this.
+    A quarter of the voxels is enough: the window waits for this.
     """
     values = anomaly_map[:, ::2, ::2][inside[:, ::2, ::2]]
     if not values.size:

@@ -1,4 +1,4 @@
-"""The Evaluate dock: measure models on a cohort, in a process of its own, without leaving napari."""
+"""The Evaluate dock: measure models on a cohort, in a separate process, without leaving napari."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from .model_watch import ModelWatch
 from .wheel import scroll_with_wheel
 
 OUT_SUFFIX = "_evaluation"
-"""The results lie beside the cohort, in a folder of its name with this ending."""
+"""Ending of the results folder beside the cohort."""
 
 ALL = "all"
-"""What the command understands as every model."""
+"""The command's name for all models."""
 
 GOES_ON = "Start goes on where it stopped."
 
@@ -41,16 +41,16 @@ STATES = {
 
 
 class EvaluateWidget(EvaluateForm):
-    """Choose a cohort and models, start an evaluation, watch it, and look at what comes out.
+    """Choose a cohort and models, start an evaluation, watch it, and view its results.
 
-    An evaluation is the command ``napari-cead evaluate`` in another process. It ends with the dock; what it has
-    measured by then is kept, and the same command goes on from there.
+    An evaluation is the command ``napari-cead evaluate`` in another process. It ends with the dock; all measurements
+    are kept, and the same command continues from there.
 
     Attributes:
         process: The evaluation.
-        job: The check of the cohort under way.
-        results_in: The folder of the results on show, None without any.
-        open_url: Opens an address with what the desktop has for it, and tells whether there is such a thing.
+        job: The running check of the cohort.
+        results_in: The folder of the displayed results, None without any.
+        open_url: Opens an address in the desktop's application for it, and returns whether there is one.
 
     Args:
         napari_viewer: The viewer to work in.
@@ -105,7 +105,7 @@ class EvaluateWidget(EvaluateForm):
         process, job = self.process, self.job
 
         def forget() -> None:
-            """The dock is gone, and with it the evaluation."""
+            """End the evaluation: the dock is gone."""
             job.stop()
             process.let_go()
 
@@ -120,7 +120,7 @@ class EvaluateWidget(EvaluateForm):
         return [item.text() for item in items if item.checkState() == Qt.CheckState.Checked]
 
     def arguments(self) -> list[str]:
-        """Return what follows ``napari-cead`` on the command line."""
+        """Return the arguments of ``napari-cead``."""
         chosen = self.chosen_models
         everything = len(chosen) == self.models.count() and not self._unusable
         cohort, out = _absolute(self.cohort.value), _absolute(self.out.value)
@@ -142,7 +142,7 @@ class EvaluateWidget(EvaluateForm):
         return words
 
     def problem_now(self) -> str:
-        """Return why an evaluation cannot start yet, empty if it can."""
+        """Return the reason why an evaluation cannot start yet; empty if it can."""
         cohort, out = _absolute(self.cohort.value), _absolute(self.out.value)
         split, scheduler = _absolute(self.split.value), self.scheduler.value.strip()
         if cohort is None:
@@ -166,7 +166,7 @@ class EvaluateWidget(EvaluateForm):
         return ""
 
     def update_enabled(self) -> None:
-        """Show what is possible now."""
+        """Enable what is possible now."""
         running, problem = self.process.running, self.problem_now()
         self.problem.setText(problem)
         self.problem.setVisible(bool(problem) and not running)
@@ -182,7 +182,7 @@ class EvaluateWidget(EvaluateForm):
         self.command.setPlainText(command_line(self.arguments()))
 
     def refresh_models(self) -> None:
-        """List the models that are there now; ticks are kept, and a new model is ticked."""
+        """List the current models; ticks are kept, and new models are ticked."""
         unticked = {self.models.item(row).text() for row in range(self.models.count())}
         unticked -= set(self.chosen_models)
         self.models.blockSignals(True)
@@ -249,7 +249,7 @@ class EvaluateWidget(EvaluateForm):
     # -- checking the cohort -------------------------------------------------------------------------------
 
     def check_now(self) -> None:
-        """Look for what does not fit, in a thread."""
+        """Check the cohort, in a thread."""
         cohort, sequence = _absolute(self.cohort.value), self.sequence.value
         if cohort is None:
             return
@@ -294,7 +294,7 @@ class EvaluateWidget(EvaluateForm):
         """Start the command that is shown."""
         if self.problem_now():
             return
-        # Asked for beside the command, not in it: whoever types the command wants the bar of the terminal.
+        # Not part of the displayed command: in a terminal its user wants the progress bar.
         if not self.process.start([*self.arguments(), "--progress", "json"]):
             return
         self._out_now = _absolute(self.out.value)
@@ -336,7 +336,7 @@ class EvaluateWidget(EvaluateForm):
     # -- results -------------------------------------------------------------------------------------------
 
     def show_results(self, folder: Path) -> None:
-        """Show the results that lie in a folder."""
+        """Show the results in a folder."""
         try:
             results = read_results(folder / RESULTS)
         except CeadError as error:

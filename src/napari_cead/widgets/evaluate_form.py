@@ -1,4 +1,4 @@
-"""The controls of the Evaluate dock and how they are laid out. What they do is in ``evaluate.py``."""
+"""The controls of the Evaluate dock and their layout. ``evaluate.py`` has their behaviour."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ AUTOMATIC = "automatic"
 """Entry of the list of sequences that leaves the choice to the command."""
 
 MOST_MESSAGES = 500
-"""Lines that are kept of what the process says."""
+"""Number of lines kept of the output of the process."""
 
 
 class EvaluateForm(QWidget):
@@ -40,18 +40,18 @@ class EvaluateForm(QWidget):
     Attributes:
         viewer: The napari viewer.
         cohort: Folder of patients; ``choose_cohort`` asks for it.
-        sequence: Sequence to take, or ``AUTOMATIC``.
-        check: Looks for what does not fit; ``checked`` and ``findings`` say what it is.
+        sequence: Sequence to use, or ``AUTOMATIC``.
+        check: Checks the cohort; ``checked`` and ``findings`` show the result.
         models: Models with a tick each; ``tick_all`` and ``tick_none`` set them.
         split: Split file or slice store; ``choose_split`` and ``choose_store`` ask for it.
         out: Folder of the results; ``choose_out`` asks for it.
         device: Where the networks run.
-        workers: Processes that work at the same time; 0: as the machine allows.
+        workers: Number of processes; 0: as the machine allows.
         scheduler: Address of a Dask scheduler, empty without one.
         start: Starts the evaluation; ``stop`` ends it.
         command: The command that Start runs; ``copy`` copies it.
-        messages: What the process says.
-        table: The results; ``details`` says who was skipped and why.
+        messages: Output of the process.
+        table: The results; ``details`` lists the skipped patients with reasons.
         open_report: Opens the report; ``open_folder`` the folder.
     """
 

@@ -1,4 +1,4 @@
-"""What an evaluation found, read from ``results.json`` and shown as a table that fits into a dock."""
+"""The results of an evaluation, read from ``results.json`` and shown as a table that fits into a dock."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TIPS = (
     "Mean number of false positive detections of a patient",
 )
 WIDEST = {1: "patient", 2: "pooled", 3: "Lesions", 4: "0.00", 5: "patient"}
-"""What the narrow columns have room for."""
+"""The widest texts of the narrow columns."""
 
 PADDING = 10
 """Pixels around the text of a cell."""
@@ -37,7 +37,7 @@ PADDING = 10
 NONE = "–"
 
 OWN = "suggested by each model"
-"""Entry of the list of scores that takes each model's own."""
+"""Entry of the list of scores that shows each model's own."""
 
 OPTIMISTIC = "optimistic: chosen on the very patients that are reported"
 
@@ -50,19 +50,19 @@ class ResultRow:
         model: Its name, or that of a baseline.
         score: Anomaly score; empty without one.
         rule: Rule that chose the settings.
-        sequence: Sequence, where several were evaluated; else empty.
-        baseline: Whether it is a free baseline and no model.
+        sequence: Sequence, if several were evaluated; else empty.
+        baseline: Whether it is a baseline without a network.
         optimistic: Whether its settings were chosen on the reported patients.
-        note: What it has to be read with.
-        chosen_on: What its settings were chosen on; empty without a choice.
-        chosen_by: How many patients chose them; None if that is not known.
-        edge: At which end of the thresholds tried the chosen one lies; empty inside.
+        note: A caveat for the row.
+        chosen_on: The data that chose its settings; empty without a choice.
+        chosen_by: Number of patients that chose them; None if unknown.
+        edge: The end of the thresholds tried at which the chosen one lies; empty inside.
         dice_patient: Mean Dice of a patient, and its ``patient_interval``; None where undefined.
         dice_pooled: Dice of all voxels, and its ``pooled_interval``.
         sensitivity: Share of the lesions that were found.
         lesion_f1: Lesion-wise F1.
         false_positives: False detections of a patient.
-        trained_on: Reported patients that the model was trained on; None: not known.
+        trained_on: Number of reported patients that the model was trained on; None: unknown.
     """
 
     model: str
@@ -86,19 +86,19 @@ class ResultRow:
 
     @property
     def title(self) -> str:
-        """What it is, in a line."""
+        """Its title, in one line."""
         seen = f"trained on {self.trained_on}" if self.trained_on else ""
         return " · ".join(part for part in (self.model, self.sequence, seen) if part)
 
     @property
     def made_by(self) -> str:
-        """Under which score and rule; a baseline has but one score."""
+        """Its score and rule; a baseline has only one score."""
         kind = "baseline" if self.baseline else f"score {self.score}"
         return kind if self.rule == "none" else f"{kind}, rule {self._rule}"
 
     @property
     def _rule(self) -> str:
-        """The rule, with how many patients chose and whether at the edge of what was tried."""
+        """The rule, with the number of patients that chose, and a mark if at the edge of the thresholds tried."""
         patients = "" if self.chosen_by is None else f"{self.chosen_by} patient{'s' * (self.chosen_by != 1)}"
         words = ", ".join(word for word in (patients, "edge" if self.edge else "") if word)
         return f"{self.rule} ({words})" if words else self.rule
@@ -106,13 +106,13 @@ class ResultRow:
 
 @dataclass(frozen=True)
 class Results:
-    """What the file of an evaluation says.
+    """The content of an evaluation's results file.
 
     Attributes:
-        rows: The rows, as they are there.
+        rows: The rows in their order.
         reported: Number of reported patients.
-        skipped: (patient, reason) of those left out.
-        warnings: What the figures have to be read with.
+        skipped: (patient, reason) of skipped patients.
+        warnings: Caveats for the figures.
     """
 
     rows: tuple[ResultRow, ...]
@@ -128,7 +128,7 @@ class Results:
 
     @property
     def details(self) -> str:
-        """Warnings, then why patients were skipped, a line each."""
+        """Warnings, then the reasons for skipped patients, one per line."""
         lines = [f"Warning: {text}" for text in self.warnings]
         return "\n".join([*lines, *(f"{name} skipped: {reason}" for name, reason in self.skipped)])
 
@@ -193,7 +193,7 @@ def _interval(value: Any) -> tuple[float, float] | None:
 
 
 class _Cell(QTableWidgetItem):
-    """A figure, sorted as a number; what is undefined counts less than any other."""
+    """A figure, sorted as a number; undefined ones come below all others."""
 
     def __init__(self, text: str, value: float | None) -> None:
         super().__init__(text)
@@ -206,11 +206,11 @@ class _Cell(QTableWidgetItem):
 
 
 class ResultTable(QTableWidget):
-    """The figures of an evaluation, one row a model; a click on a column's title sorts by it.
+    """The figures of an evaluation, one row per model; a click on a column's title sorts by it.
 
     Attributes:
-        rule: Chooses whose settings the figures belong to.
-        score: Chooses the score.
+        rule: Chooses the rule of the figures.
+        score: Chooses the score of the figures.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The Explore dock: open a patient, run a model, and cut the anomaly map live."""
+"""The Explore dock: open a patient, run a model, and threshold the anomaly map live."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from .warming import warm_up
 from .wheel import scroll_with_wheel
 
 STALE = "#e69f00"
-"""Colour of the word that what is shown is not what is chosen."""
+"""Colour of the note that the selected model or score is not the displayed one."""
 
 
 class ExploreWidget(ExploreForm):
@@ -62,7 +62,7 @@ class ExploreWidget(ExploreForm):
         model: Name of the model.
         score: Anomaly score.
         run: Starts detection.
-        cancel: Stops it after the group of slices under way.
+        cancel: Stops it after the current batch.
         threshold: Slider; so are ``closing_radius``, ``area_fraction`` (0–1) and ``dilation_radius``.
         dice_label: Dice of the slice and of the volume, as text.
         volume_label: Detected volume, as text.
@@ -123,12 +123,12 @@ class ExploreWidget(ExploreForm):
 
     @property
     def running(self) -> bool:
-        """Whether a run, or anything else that blocks the dock, is under way."""
+        """Whether a run, or anything else that blocks the dock, is in progress."""
         return self.job.running
 
     @property
     def busy(self) -> bool:
-        """Whether anything is still to come: a run, a mask, a curve or a figure."""
+        """Whether anything is pending: a run, a mask, a curve or a figure."""
         return self.running or self.live.busy or self.insight.busy or self.preparing.busy
 
     # -- wiring --------------------------------------------------------------------------------------------
@@ -178,13 +178,13 @@ class ExploreWidget(ExploreForm):
         relay = self._relay
 
         def forget() -> None:
-            """What runs is wanted no more."""
+            """Stop everything that runs."""
             relay.stop()
             for job in jobs:
                 job.stop()
 
         def leave() -> None:
-            """The viewer must not call into the dock any more, and keeps what it shows."""
+            """Disconnect the dock from the viewer, which keeps its layers."""
             for emitter, callback in viewer_events:
                 emitter.disconnect(callback)
             self._leave()
@@ -200,7 +200,7 @@ class ExploreWidget(ExploreForm):
         self.plot.set_theme(is_dark(self.viewer.theme))
 
     def _go_on(self) -> None:
-        """Show what another dock has left."""
+        """Show the session that another dock left."""
         session = self.session
         painted, mask = self.layers.painted_meanwhile(), session.mask
         if painted is not None and mask is not None and not np.array_equal(painted > 0, mask):
@@ -211,7 +211,7 @@ class ExploreWidget(ExploreForm):
         self._options_changed(session.options)
         self.live.take(session.params)
         if session.analysis is None:
-            self.live.moved = True  # the settings are somebody's choice: a run keeps them
+            self.live.moved = True  # the user chose these settings: a run keeps them
         else:
             self._analysis_changed(session.analysis)
             self.compare.refresh(session.analyses)
@@ -248,7 +248,7 @@ class ExploreWidget(ExploreForm):
         self._update_enabled()
 
     def _settle_new_patient(self) -> None:
-        """Start a new patient with what the model suggests: settings that were moved for another one stay there."""
+        """Start a new patient with the model's suggestions: settings changed for another patient stay with it."""
         if self._settings_due and not self.running:
             self._settings_due = False
             if self.session.analysis is None:
@@ -261,7 +261,7 @@ class ExploreWidget(ExploreForm):
         before, self._shown = self._shown, None if analysis is None else analysis.key
         if analysis is not None:
             self.runner.show(analysis)
-            if before == analysis.key:  # the hand on a slider may be further on
+            if before == analysis.key:  # the slider may have moved on
                 self.live.params_changed(analysis.params)
             else:
                 self.live.take(analysis.params)
@@ -293,16 +293,16 @@ class ExploreWidget(ExploreForm):
         self._update_enabled()
 
     def _look(self, event: Any = None) -> None:
-        """Show the slice that came into view."""
+        """Show the newly visible slice."""
         if self.layers.layer("detected mask") is None:
-            # Never make a layer here: the view also moves because layers are being deleted.
+            # Never create a layer here: the view also moves while layers are being deleted.
             self._show_figures()
             return
         self.live.look()
         self._cut_arrived()
 
     def _cut_arrived(self) -> None:
-        """While a run is under way, cut the slice on screen with the settings as they are now."""
+        """During a run, threshold the visible slice with the current settings."""
         streaming, z = self.session.streaming, self.layers.current_slice()
         if streaming is not None and z is not None and streaming.arrived[z]:
             self.layers.show_arrived(streaming, np.array([z]), self.session.params)
@@ -339,12 +339,12 @@ class ExploreWidget(ExploreForm):
         self.source.use(patient)
 
     def use_layer(self, image: Any, reference: Any = None, sequence: str | None = None) -> None:
-        """Explore an image layer that is open in napari, with a labels layer as the reference or none.
+        """Explore an open image layer of napari, with a labels layer as the reference or none.
 
         Args:
             image: The layer.
             reference: The labels.
-            sequence: What the image shows, ``"flair"`` for instance; None: what its name says.
+            sequence: The sequence of the image, for instance ``"flair"``; None: as its name says.
         """
         self.source.use_layer(image, reference, sequence)
 
@@ -364,7 +364,7 @@ class ExploreWidget(ExploreForm):
         self._update_enabled()
 
     def stop_runs(self) -> None:
-        """Stop what runs for the patient on show; the queue goes on."""
+        """Stop everything that runs for the current patient; the queue continues."""
         self.job.stop()
         self.live.stop()
         self.insight.stop()
@@ -381,7 +381,7 @@ class ExploreWidget(ExploreForm):
         self._changing = False
         self.runner.job_ended()
         if self.session.analysis is None:
-            self.layers.drop_derived()  # what had arrived of a run that came to nothing
+            self.layers.drop_derived()  # the slices of a run that ended without a result
         self._settle_new_patient()
         self.source.job_ended()
         self._update_enabled()
@@ -395,13 +395,13 @@ class ExploreWidget(ExploreForm):
             self.run_progress.begin(stage, "Slice")
 
     def show_rule(self, suggestions: Iterable[Suggested], params: PostprocessParams) -> None:
-        """Say where settings come from: see `settings_text`."""
+        """Show the origin of the settings: see `settings_text`."""
         text = settings_text(suggestions, params)
         self.rule.setText(text)
         self.rule.setToolTip(text)
 
     def _say_what_is_shown(self, *_: Any) -> None:
-        """Tell which analysis is shown, and that it is not the one that is chosen."""
+        """Name the displayed analysis, and note if it is not the selected one."""
         analysis = self.session.analysis
         chosen = (self.model.value, self.score.value)
         stale = analysis is not None and analysis.key != chosen
@@ -466,19 +466,19 @@ class ExploreWidget(ExploreForm):
     # -- results -------------------------------------------------------------------------------------------
 
     def export_to(self, folder: Path) -> None:
-        """Export the current analysis to a folder, in a thread; tells when done."""
+        """Export the current analysis to a folder, in a thread, with a message at the end."""
         self.saving.export_to(folder)
 
     def restore_from(self, path: Path) -> None:
-        """Take over the settings of an export, in a thread; tells what is not as it was."""
+        """Restore the settings of an export, in a thread, with a message about differences."""
         self.saving.restore_from(path)
 
     def retire(self) -> None:
-        """Let go of viewer and session: a newer dock takes them over."""
+        """Release viewer and session to a newer dock."""
         let_go(self)
 
     def _leave(self) -> None:
-        # In this order: what is on its way arrives in the session, then the layers are left as they are.
+        # In this order: pending changes reach the session, then the layers stay as they are.
         self.runner.settle_options()
         self.live.leave()
         self.layers.leave()
@@ -487,12 +487,12 @@ class ExploreWidget(ExploreForm):
         self.about.setText("This dock was closed, or a newer one has taken over.")
 
     def event(self, event: QEvent) -> bool:
-        """Go when taken out of the dock: napari would only let go of it, and Qt keep it for ever."""
+        """Delete the widget when it leaves its dock: napari only releases it, and Qt would keep it for ever."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.deleteLater()
         return bool(super().event(event))
 
     def closeEvent(self, event: Any) -> None:
-        """Stop what runs when the dock closes."""
+        """Stop everything when the dock closes."""
         self._stop_all()
         super().closeEvent(event)

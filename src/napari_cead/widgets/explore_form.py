@@ -1,4 +1,4 @@
-"""The controls of the Explore dock and how they are laid out. What they do is in ``explore.py``."""
+"""The controls of the Explore dock and their layout. ``explore.py`` has their behaviour."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ from .texts import tip, title
 from .threshold_plot import ThresholdPlot
 
 NO_PATIENT = "Drop a folder or scan anywhere in this window"
-"""What stands where the patient will."""
+"""Placeholder of the patient's name."""
 
 TOOLTIP = Qt.ItemDataRole.ToolTipRole
 
 AS_NAMED = "as named"
-"""Entry of the list of sequences that takes a layer for what its name says."""
+"""Entry of the list of sequences that reads the sequence from the layer's name."""
 
 
 class ExploreForm(QWidget):
@@ -56,37 +56,37 @@ class ExploreForm(QWidget):
         patient: Folder or file of the patient.
         choose_file: Asks for a file.
         sequence: Sequence to look at.
-        about: What is open; ``hint`` what else can be done while nothing is.
+        about: The open patient; ``hint`` other actions while there is none.
         open_more: Unfolds ``opening``, which holds the controls that open a patient.
         recent: Patients that were opened before.
-        banner: What the scan needs before a run, with buttons that do it.
-        messages: What napari and the docks have to say.
+        banner: The needs of the scan before a run, with buttons for them.
+        messages: Messages of napari and the docks.
         image_layer: An image layer open in napari; ``declared`` its sequence, ``reference_layer`` labels to compare
-            with. They are in ``layers_open``, there while there is such a layer.
-        use_layers: Takes them.
+            with. They are in ``layers_open``, visible while there is such a layer.
+        use_layers: Opens them.
         model: Name of the model.
         score: Anomaly score.
         run: Starts detection.
         cancel: Stops it.
-        progress: Slices done; between runs ``state`` in its place says which analysis is shown.
-        model_says: What the chosen model is.
+        progress: Finished slices; between runs, ``state`` in its place names the displayed analysis.
+        model_says: Description of the selected model.
         option_rows: Slider and number box of every map option, by its name.
         rows: Slider and number box of every setting, by its name; ``switches`` has the check boxes.
         plot: Histogram and Dice curves under the threshold.
-        undo: Takes back a change of settings; ``redo`` makes it again.
+        undo: Undoes a change of settings; ``redo`` repeats it.
         three_views: Shows the three cuts below the canvas; ``save_figure`` asks where to save the canvas as a figure.
-        keep: Whether settings go on to the next patient.
+        keep: Whether settings carry over to the next patient.
         reset: Goes back to the defaults with the model's threshold; ``use_suggested`` takes all that the model
             suggests; ``rule`` says where the settings come from.
         dice_label: Dice of the slice and of the volume, as text.
         figures: The other figures.
         volume_label: Detected volume, as text.
-        notes: What was assumed along the way, for as long as the result is shown.
+        notes: Assumptions of the displayed result.
         discard: Discards corrections.
         export: Asks for a folder to export to; ``restore`` asks for settings that were exported.
         lesions: The lesion list.
         comparison: The analyses of the patient.
-        tabs: Holds figures, lesion list, comparison, queue and ``more``, what is needed rarely.
+        tabs: Holds figures, lesion list, comparison, queue and ``more``, the rarely needed controls.
     """
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ class ExploreForm(QWidget):
         outer.setContentsMargins(0, 0, 0, 0)
         outer.setSpacing(0)
         outer.addWidget(scroll)
-        # Below what scrolls: whatever is said here moves nothing above it.
+        # Below the scroll area, so that a message moves nothing.
         self.banner = PreparationBanner()
         self.messages = Messages()
         outer.addWidget(self.banner)
@@ -197,7 +197,7 @@ class ExploreForm(QWidget):
         )
 
     def refresh_models(self) -> None:
-        """Offer the models that are there now; the chosen one stays chosen, under a new name if it has one."""
+        """Offer the current models; the selected one stays selected, also under a new name."""
         chosen, before = self.model.value, self._models_known
         self._models_known = known = {info.name: info for info in list_models()}
         weights = None if chosen not in before else before[chosen].sha256
@@ -212,7 +212,7 @@ class ExploreForm(QWidget):
         self._describe_model()
 
     def _describe_model(self, *_: Any) -> None:
-        """Say what the chosen model is; each entry of the list says it of its own in its tooltip."""
+        """Describe the selected model; each entry of the list does so in its tooltip."""
         box = self.model.native
         for index, info in enumerate(map(self._models_known.get, self.model.choices)):
             box.setItemData(index, "" if info is None else _wrapped(info.description), TOOLTIP)
@@ -277,7 +277,7 @@ class ExploreForm(QWidget):
         rest.setRowStretch(rest.rowCount(), 1)
 
     def _build_more(self) -> QGridLayout:
-        """Build what is needed rarely; the settings that are no slider go there too."""
+        """Build the rarely needed controls, including settings without a slider."""
         self.more = QWidget()
         column = QVBoxLayout(self.more)
         column.setContentsMargins(4, 4, 4, 4)

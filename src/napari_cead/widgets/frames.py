@@ -1,8 +1,7 @@
 """Drawing a window at a steady pace while something in it moves.
 
-A window that holds an OpenGL canvas is put together as a whole for every little thing that changes in it: a slider's
-handle costs half as much as the canvas. Left alone, each of the many events of a drag asks for that, and the canvas
-falls behind.
+Every small change to a window with an OpenGL canvas composes the whole window again: a slider's handle costs half as
+much as the canvas. Each of the many events of a drag would trigger that, and the canvas would fall behind.
 """
 
 from __future__ import annotations
@@ -15,29 +14,29 @@ from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
 FRAME_MS = 40
-"""Two frames begin at least this far apart."""
+"""Shortest time between the starts of two frames."""
 
 REST = 0.25
-"""Share of a frame's own time that is left to events before the next one, on displays slower than ``FRAME_MS``."""
+"""Share of a frame's own time reserved for events before the next one, on displays slower than ``FRAME_MS``."""
 
 LONGEST_REST_MS = 100
-"""The longest rest after a frame, however long it took."""
+"""Longest pause after a frame, however long it took."""
 
 LINGER_MS = 300
-"""The pace is kept this long after it was last asked for."""
+"""Time for which the pace is kept after the last request."""
 
 NEVER = 2**31 - 1
 """As a threshold of the garbage collector: no full collection."""
 
 
 class Frames(QObject):
-    """Draws a window in frames: what changes between two of them waits for the next and is drawn in one go.
+    """Draws a window in frames: changes between two frames wait for the next and are drawn together.
 
-    Nothing can stay undrawn: a change that has to wait starts a timer that draws it. The object belongs to its
-    window, so that this holds when whoever asked for the pace is gone.
+    Nothing stays undrawn: a waiting change starts a timer that draws it. The object belongs to its window, so that this
+    holds even if the requester of the pace is gone.
 
     Signals:
-        due: Emitted right before a frame is drawn: what is changed now is on it.
+        due: Emitted right before a frame is drawn: changes made now are on it.
 
     Args:
         window: A top-level widget.
@@ -57,20 +56,20 @@ class Frames(QObject):
 
     @classmethod
     def of(cls, window: QWidget) -> Frames:
-        """Return the frames of a window, made if need be."""
+        """Return the frames of a window, created if necessary."""
         found = window.findChild(cls, options=Qt.FindChildOption.FindDirectChildrenOnly)
         return cls(window) if found is None else found
 
     @property
     def waiting(self) -> bool:
-        """Whether something waits for the next frame."""
+        """Whether a change waits for the next frame."""
         return self._late.isActive()
 
     def ask(self) -> bool:
         """Ask for a frame as soon as the pace allows; until then ``waiting``, and ``due`` is emitted first.
 
         Returns:
-            Whether it is due now: then nothing waits, and what is changed now is drawn as usual.
+            Whether it is due now: then nothing waits, and changes are drawn as usual.
         """
         rest = self._rest_ms()
         if rest and not self.waiting:
@@ -88,14 +87,14 @@ class Frames(QObject):
         self._pacing = True
         self.parent().installEventFilter(self)
         # A full collection halts everything for a third of a second with half a million objects, as napari and
-        # PyTorch have them: not while a hand is on the slider. Young objects are collected as ever.
+        # PyTorch have: not while a slider moves. Young objects are still collected.
         threshold = gc.get_threshold()
         if threshold[2] != NEVER:
             self._gc_threshold = threshold
             gc.set_threshold(threshold[0], threshold[1], NEVER)
 
     def draw(self) -> None:
-        """Draw what has changed, now."""
+        """Draw all changes now."""
         self._late.stop()
         start = time.monotonic()
         self._drawing = True
@@ -110,7 +109,7 @@ class Frames(QObject):
         self._next = now + min(rest, LONGEST_REST_MS / 1000)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> Any:
-        """Take over the requests of the window to be drawn."""
+        """Intercept the window's own requests to be drawn."""
         if event.type() != QEvent.Type.UpdateRequest or self._drawing:
             return False
         if self.ask():

@@ -1,4 +1,4 @@
-"""What is computed beside the live mask: the histogram, the Dice curves, the figures of the volume, the lesion list."""
+"""Computations beside the live mask: histogram, Dice curves, figures of the volume, lesion list."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from .threshold_plot import ThresholdPlot
 AT_ONCE_MS = 0
 FIGURES_AFTER_MS = 120
 CURVE_AFTER_MS = 350
-"""Pauses after which something is worth computing: a curve asks for all cores, so the hand must rest first."""
+"""Pauses before computations: a curve uses all cores, so the slider must rest first."""
 
 POINTS_EVERY_S = 0.1
-"""A curve that fills in is drawn this often: each drawing costs the window a frame."""
+"""Interval at which a growing curve is drawn: each drawing costs the window a frame."""
 
 
 class Insight(QObject):
-    """Keeps plot, figures and lesion list true to the current analysis; all work is done in threads.
+    """Keeps plot, figures and lesion list up to date with the current analysis; all work runs in threads.
 
     Signals:
         figures_ready: The analysis whose figures of the volume are known now.
-        remark_ready: An analysis, and what is to be said of its map beside those without a network.
+        remark_ready: An analysis, and a remark on its map beside those without a network.
 
     Attributes:
-        figures: Figures of the volume by analysis, as far as they are known and still hold.
+        figures: Known and valid figures of the volume, by analysis.
 
     Args:
-        session: What is explored.
-        plot: Where the histogram and the curves are shown.
-        lesions: Where the lesions are listed.
+        session: The session.
+        plot: The plot of the histogram and the curves.
+        lesions: The lesion list.
         parent: Owner.
     """
 
@@ -70,18 +70,18 @@ class Insight(QObject):
         return self._map_work.busy or self._curve_work.busy or self._figure_work.busy
 
     def stop(self) -> None:
-        """Stop what is being computed."""
+        """Stop all computations."""
         for work in (self._map_work, self._curve_work, self._figure_work):
             work.stop()
 
     def hold(self) -> None:
-        """Leave the cores to a slider that moves; `follow` and `go_on` go on."""
+        """Leave the cores to a moving slider until `follow` or `go_on`."""
         self._held = True
         self._curve_work.stop()
         self._figure_work.stop()
 
     def go_on(self) -> None:
-        """Go on after `hold` although nothing has changed: the slider came back to where it was."""
+        """Continue after `hold` without a change: the slider returned to its place."""
         if self._held:
             self.follow(self.session.analysis)
 
@@ -133,12 +133,12 @@ class Insight(QObject):
             )
 
     def figures_of(self, analysis: Analysis) -> Figures | None:
-        """Return the figures of the volume if they are known and of the mask that the analysis has now."""
+        """Return the figures of the volume if they are known for the current mask of the analysis."""
         known = self._measured.get(analysis.key) is analysis.mask
         return self.figures.get(analysis.key) if known else None
 
     def forget(self, keys: set[Key]) -> None:
-        """Drop the figures of analyses that are gone: all but ``keys``."""
+        """Drop the figures of all analyses but ``keys``."""
         self.figures = {key: figures for key, figures in self.figures.items() if key in keys}
 
     def _ask_for_curve(self, analysis: Analysis, reference: NDArray[np.bool_]) -> None:

@@ -1,4 +1,4 @@
-"""The layers of a patient and its analysis in a napari viewer: made, found again, and updated in place."""
+"""The layers of a patient and its analysis in a napari viewer: created, found again, and updated in place."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from .docks import bare
 from .tiles import Tiles
 
 DERIVED: tuple[Role, ...] = ("reconstruction", "anomaly map", "detected mask", "corrections", "tile")
-"""Roles of layers that belong to an analysis and go with it."""
+"""Roles of layers that belong to an analysis and are removed with it."""
 
 _TRANSFORM = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
 class LayerView:
-    """Puts one patient and one analysis into a viewer.
+    """Shows one patient and one analysis in a viewer.
 
     Args:
         viewer: The napari viewer.
-        session: What is shown; the layers carry it, so that another dock finds it.
+        session: The session; the layers carry it, so that another dock finds it.
 
     Attributes:
         on_painted: Called when the user changed the detected mask by hand.
@@ -55,7 +55,7 @@ class LayerView:
     # -- finding -------------------------------------------------------------------------------------------
 
     def find(self, role: Role, patient: Patient, sequence: str | None = None) -> Layer | None:
-        """Return the layer that shows this of the patient, or None."""
+        """Return the patient's layer with this role, or None."""
         for layer in self.viewer.layers:
             tag = tag_of(layer)
             if tag is None or tag.role != role or not same(tag.patient, patient):
@@ -71,10 +71,10 @@ class LayerView:
     # -- patient -------------------------------------------------------------------------------------------
 
     def show_patient(self, patient: Patient) -> None:
-        """Make the patient's layers, or take those that are there already.
+        """Create the patient's layers, or take existing ones.
 
-        The layers of the patient shown before go, and come back as they were if that one is shown next. What the user
-        opened in napari and was not shown here, or is on no disk, is hidden.
+        The layers of the previous patient are removed, and restored as they were if it is shown next. Layers that the
+        user opened in napari and that were not shown here, or have no file, are hidden.
         """
         new = not any(same(patient, one) for one in self._shown[-1:])
         with batched(self.viewer):
@@ -125,7 +125,7 @@ class LayerView:
         return None
 
     def _show_brain(self, patient: Patient) -> None:
-        """Show the outline of the brain, as something to be repaired; a layer of another mask goes."""
+        """Show the outline of the brain for correction; the layer of another mask is removed."""
         made = patient.prepared
         mask = None if made is None else made.brain_mask
         for layer in list(self.viewer.layers):
@@ -134,7 +134,7 @@ class LayerView:
                 continue
             old = tag.patient.prepared
             if mask is not None and same(tag.patient, patient) and old is not None and old.brain_mask is mask:
-                return  # what the user is painting stays
+                return  # the user's strokes stay
             self.viewer.layers.remove(layer)
         if mask is None:
             return
@@ -150,7 +150,7 @@ class LayerView:
 
     @staticmethod
     def _place(layer: Layer, patient: Patient, sequence: str) -> None:
-        """Show a sequence where registration put it, with its skull."""
+        """Show a registered sequence in its new place, with its skull."""
         made = patient.prepared
         if made is None or sequence == patient.sequence:
             return
@@ -159,7 +159,7 @@ class LayerView:
             layer.data = data
 
     def _place_mask(self, layer: Labels, patient: Patient) -> None:
-        """Show the lesion mask where registration put it; what somebody painted into it stays otherwise."""
+        """Show the registered lesion mask in its new place; otherwise painted changes stay."""
         made = patient.prepared
         moved = None if made is None or made.lesion_masks is None else made.lesion_masks[1]
         before, self._moved_mask = self._moved_mask, moved
@@ -190,7 +190,7 @@ class LayerView:
             self._shown = self._shown[-1:]  # the one before the last cannot come back
 
     def _bring_back(self, patient: Patient) -> None:
-        """Make the layer of the patient's sequence again: it was deleted, and is wanted again."""
+        """Create the deleted layer of the patient's sequence again."""
         beside = next(layer for name in patient.sequences if (layer := self.find("sequence", patient, name)))
         for data, keywords, kind in to_layer_data(patient):
             tag = keywords["metadata"][KEY]
@@ -201,12 +201,12 @@ class LayerView:
                 self._made.append(layer)
 
     def adopt(self, image: Layer, reference: Labels | None, sequence: str | None = None) -> Patient:
-        """Make a patient of layers that are open in napari, and tag them.
+        """Make a patient from open layers of napari, and tag them.
 
         Args:
             image: An image layer, (Z, Y, X) or (Y, X).
             reference: Labels of the same shape, or None.
-            sequence: What the image shows; None: what its name says.
+            sequence: The sequence of the image; None: as its name says.
 
         Raises:
             PatientError: If the layer is not a scan.
@@ -226,7 +226,7 @@ class LayerView:
         return patient
 
     def _go_to_lesion(self, patient: Patient) -> None:
-        """Start where there is something to see: the slice with most lesion, else the one with most brain."""
+        """Go to the slice with the most lesion, else to the one with the most brain."""
         lesion = patient.lesion_mask
         seen = lesion if lesion is not None and lesion.any() else patient.volume() > 0
         z = int(np.count_nonzero(seen, axis=(1, 2)).argmax())
@@ -257,13 +257,13 @@ class LayerView:
         self._of(analysis).write_slice(z, mask)
 
     def flush_painting(self) -> None:
-        """Take a brush stroke into account that was not looked at yet, before anything is written over it."""
+        """Take a pending brush stroke into account before anything is written over it."""
         current = self._current_layers()
         if current is not None:
             current.flush_painting()
 
     def painted(self) -> NDArray[np.uint8] | None:
-        """Return the detected mask as it stands in the viewer, (Z, Y, X)."""
+        """Return the detected mask in the viewer, (Z, Y, X)."""
         current = self._current_layers()
         return None if current is None else current.painted
 
@@ -277,7 +277,7 @@ class LayerView:
         """Show analyses beside each other, each over the scan, in napari's grid.
 
         Args:
-            analyses: What to show.
+            analyses: The analyses.
             current: The one that the sliders belong to.
         """
         if self._base is None:
@@ -288,7 +288,7 @@ class LayerView:
         self.tiles.show(analyses, current, self._base, self.find("lesion mask", patient))
 
     def one_by_one(self, analysis: Analysis | None) -> None:
-        """Go back to one analysis at a time."""
+        """Show one analysis at a time again."""
         if self.tiles is None:
             return
         tiles, self.tiles = self.tiles, None
@@ -338,13 +338,13 @@ class LayerView:
         self._single = None
 
     def leave(self) -> None:
-        """Leave the layers to the viewer, one analysis at a time, and watch them no more."""
+        """Leave the layers to the viewer, one analysis at a time, and stop watching them."""
         self.one_by_one(self.session.analysis)
         if self._single is not None:
             self._single.leave()
 
     def painted_meanwhile(self) -> NDArray[Any] | None:
-        """Return the mask (Z, Y, X) that a dock closed before has left of the session's analysis, or None."""
+        """Return the mask (Z, Y, X) of the session's analysis that an earlier dock left, or None."""
         analysis = self.session.analysis
         if analysis is None:
             return None
@@ -380,7 +380,7 @@ class LayerView:
         self.viewer.scene.camera.center = tuple(shown)
 
     def point(self) -> tuple[int, int, int] | None:
-        """Return the voxel (z, y, x) that the viewer's sliders are at; None without a scan of three axes."""
+        """Return the voxel (z, y, x) at the viewer's sliders; None without a scan of three axes."""
         base = self._base
         if base is None or base.ndim != 3:
             return None
@@ -389,14 +389,14 @@ class LayerView:
         return z, y, x
 
     def point_to(self, voxel: tuple[int, int, int]) -> None:
-        """Move the viewer's sliders to a voxel (z, y, x), those that are not seen as well."""
+        """Move the viewer's sliders to a voxel (z, y, x), hidden ones included."""
         if self._base is not None:
             dims = self.viewer.dims
             world = self._base.data_to_world(voxel)
             dims.set_point(tuple(range(dims.ndim - 3, dims.ndim)), tuple(world))
 
     def limits(self) -> tuple[float, float]:
-        """Return the intensities of the scan that are shown black and white."""
+        """Return the intensities of the scan that are black and white."""
         return (0.0, 1.0) if self._base is None else tuple(self._base.contrast_limits)
 
     def current_slice(self) -> int | None:
@@ -419,7 +419,7 @@ class LayerView:
             self.viewer.layers.selection.active = active
 
     def _above_scans(self) -> int:
-        """Return where a derived layer goes. The layers of other patients may stand anywhere among them."""
+        """Return the position of a derived layer. Layers of other patients may lie anywhere in between."""
         layers, patient = list(self.viewer.layers), self.session.patient
         reference = None if patient is None else self.find("lesion mask", patient)
         if reference is None:
@@ -439,7 +439,7 @@ class LayerView:
         return self._base is not None and self._base.ndim == 2
 
     def _placement(self, patient: Patient) -> dict[str, Any]:
-        """Where derived layers lie: exactly where the scan's own layer does, or did before it was deleted."""
+        """The placement of derived layers: that of the scan's own layer, also after its deletion."""
         if self._base is None:
             return place(patient)
         return {name: getattr(self._base, name) for name in _TRANSFORM}
@@ -465,7 +465,7 @@ def patient_of(layer: Layer, sequence: str | None = None) -> Patient:
 
     Args:
         layer: The layer.
-        sequence: What a layer that came from no file of ours shows; None: what its name says.
+        sequence: The sequence of a layer without a file; None: as its name says.
 
     Raises:
         PatientError: If it is not a scan.

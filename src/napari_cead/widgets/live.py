@@ -1,4 +1,4 @@
-"""How the detected mask follows the sliders: the visible slice at once, the whole volume in a thread."""
+"""Updating the detected mask from the sliders: the visible slice at once, the whole volume in a thread."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from .jobs import Job
 from .layer_view import LayerView
 
 VOLUME_AFTER_MS = 60
-"""The whole volume follows in a thread when the sliders have rested this long, or as soon as one is let go."""
+"""Pause of the sliders after which the whole volume follows in a thread; releasing one starts it at once."""
 
 GESTURE_ENDS_S = 0.8
-"""Moves of a slider that follow each other faster are undone in one step; so is all that one press of it did."""
+"""Moves of a slider in faster succession are undone in one step; so is a whole drag."""
 
 TRIES = 5
-"""A thread that still has an older setting to make can come in between once or twice, not again and again."""
+"""Number of tries: a thread with an older setting may come in between once or twice."""
 
 
 class LiveMask(QObject):
-    """Keeps sliders, session and the detected mask's layer together while settings move.
+    """Keeps sliders, session and the layer of the detected mask in step while settings change.
 
     Attributes:
-        wanted: The settings as the sliders have them; the session follows.
+        wanted: The settings of the sliders; the session follows.
         waits: Tells whether something else changes the session: then the volume does not follow yet, for what comes
             of that is not known here before it is done.
-        moved: Whether the user has moved a slider since the settings were those of model and defaults.
+        moved: Whether the user has moved a slider since the settings were the model's and the defaults.
 
     Args:
-        session: What is explored.
-        layers: The layers it is shown in.
+        session: The session.
+        layers: Its layers.
         rows: The sliders by the name of their setting.
-        show_figures: Shows the figures: of a slice that is ahead of the volume (its mask, False), or of the session
+        show_figures: Shows the figures of a slice that is ahead of the volume (its mask, False), or of the session
             (None, True).
         parent: Owner.
     """
@@ -77,7 +77,7 @@ class LiveMask(QObject):
 
     @property
     def busy(self) -> bool:
-        """Whether the mask has not followed the sliders yet, or may be redrawn any moment."""
+        """Whether the mask does not match the sliders yet, or may be redrawn at any moment."""
         return not self._left and (
             self._settling.running
             or self._volume_timer.isActive()
@@ -86,7 +86,7 @@ class LiveMask(QObject):
         )
 
     def _behind(self, analysis: Analysis | None) -> bool:
-        # A mask that was dropped on the way leaves its settings in the session.
+        # A dropped mask leaves its settings in the session.
         return analysis is not None and not analysis.params == self.wanted == self.session.params
 
     def stop(self) -> None:
@@ -94,7 +94,7 @@ class LiveMask(QObject):
         self._settling.stop()
 
     def leave(self) -> None:
-        """Let the session end where the sliders are, then do nothing any more: the dock has been closed."""
+        """Bring the session to the state of the sliders, then stop: the dock was closed."""
         if self._left:
             return
         self.settle_now()
@@ -106,21 +106,21 @@ class LiveMask(QObject):
             self._paced.due.disconnect(self._slice_due)
 
     def params_changed(self, params: PostprocessParams) -> None:
-        """Let the sliders show settings that were changed elsewhere."""
-        # What this dock asked for itself comes back late: the hand on the slider may be further on.
+        """Show settings on the sliders that were changed elsewhere."""
+        # This dock's own request returns late: the slider may have moved on.
         if params == self._submitted or params != self.session.params:
             return
         self.take(params)
 
     def take(self, params: PostprocessParams) -> None:
-        """Let the sliders show the settings of an analysis that is now the current one."""
+        """Show the settings of a new current analysis on the sliders."""
         self.wanted = self._submitted = params
         for name, setting in self.rows.items():
             if setting.slider.value != getattr(params, name):
                 setting.set_quietly(getattr(params, name))
 
     def mask_changed(self, analysis: Analysis) -> None:
-        """Show a mask that has followed."""
+        """Show an updated mask."""
         self.layers.flush_painting()
         if analysis is not self.session.analysis:
             return
@@ -128,7 +128,7 @@ class LiveMask(QObject):
             self._slice_pending = False
             self.layers.write_volume(analysis)
             self._show_figures(None, True)
-        else:  # the hand is further on: what is on screen is newer, and the next volume is on its way
+        else:  # the slider has moved on: the screen is newer, and the next volume is on its way
             self._show_soon()
 
     def _slider_moved(self) -> None:
@@ -136,7 +136,7 @@ class LiveMask(QObject):
             return
         values = self.wanted.model_dump()
         for name, setting in self.rows.items():
-            # A suggested threshold may be finer than the slider: only what was moved changes.
+            # A suggested threshold may be finer than the slider: only moved settings change.
             if abs(setting.slider.value - values[name]) > FINEST / 2:
                 values[name] = setting.slider.value
         self.wanted = self.wanted.replace(**values)
@@ -172,7 +172,7 @@ class LiveMask(QObject):
         return frames
 
     def _show_slice(self) -> None:
-        """Show the visible slice as the sliders now want it; the volume follows in a thread."""
+        """Show the visible slice with the current sliders; the volume follows in a thread."""
         self._slice_pending = False
         self.layers.flush_painting()
         analysis, z = self.session.analysis, self.layers.current_slice()
@@ -182,7 +182,7 @@ class LiveMask(QObject):
             self.layers.write_volume(analysis)
             self._show_figures(None, True)
             return
-        if z is None:  # 3-D or another cut: nothing but the whole volume will do
+        if z is None:  # 3-D or another cut needs the whole volume
             self._show_figures(None, False)
             return
         mask = self.session.slice_mask(z, self.wanted)
@@ -207,7 +207,7 @@ class LiveMask(QObject):
             self._volume_timer.start()
             return
         if self.layers.viewer.dims.ndisplay == 3 and any(setting.held for setting in self.rows.values()):
-            self._volume_timer.start()  # the texture of a whole volume is too much to send while a hand moves
+            self._volume_timer.start()  # the texture of a whole volume is too large to send during a movement
             return
         self._submitted = wanted
         stopping = self._settling.stopping
@@ -228,7 +228,7 @@ class LiveMask(QObject):
             self._settle()
 
     def look(self) -> None:
-        """Show the slice that came into view."""
+        """Show the newly visible slice."""
         analysis = self.session.analysis
         if analysis is None:
             return
@@ -238,7 +238,7 @@ class LiveMask(QObject):
             self._show_figures(None, True)
 
     def painted(self) -> None:
-        """Take what the user painted into the detected mask."""
+        """Take the user's strokes in the detected mask."""
         painted, analysis = self.layers.painted(), self.session.analysis
         if painted is None or analysis is None:
             return
@@ -252,7 +252,7 @@ class LiveMask(QObject):
         self.session.correct(painted)
 
     def go_to(self, wanted: PostprocessParams) -> None:
-        """Take these settings, which are nobody's own choice, as if the sliders had been moved there."""
+        """Apply these settings, which the user did not choose, as if the sliders had been moved there."""
         for name, setting in self.rows.items():
             setting.set_quietly(getattr(wanted, name))
         self.wanted = wanted
@@ -261,13 +261,13 @@ class LiveMask(QObject):
         self.moved = False
 
     def settle_now(self) -> None:
-        """Let the volume follow before anything else happens."""
+        """Update the volume before anything else happens."""
         self.layers.flush_painting()
         if self._behind(self.session.analysis):
             self._follow()
 
     def _follow(self) -> bool:
-        """Let the volume follow the sliders before this returns; false if it could not."""
+        """Update the volume from the sliders before this returns; return false if that fails."""
         self._settling.stop()
         self._submitted = self.wanted
         for _ in range(TRIES):

@@ -11,7 +11,7 @@ from qtpy.QtCore import QPointF, Qt, Signal
 from qtpy.QtWidgets import QToolTip
 
 DICE_RANGES = (0.2, 0.4, 0.6, 1.0)
-"""Where the axis of Dice may end."""
+"""Possible ends of the axis of Dice."""
 
 _MAX_COUNT = 9  # powers of ten: more voxels than any scan has
 
@@ -20,7 +20,7 @@ class Canvas(pg.GraphicsLayoutWidget):
     """A canvas on which the mouse chooses; it never pans, zooms or opens a menu.
 
     Args:
-        tell: Returns what to tell of a place under the mouse.
+        tell: Returns the text for a place under the mouse.
 
     Signals:
         pressed: Where the left button went down, in scene coordinates.
@@ -43,7 +43,7 @@ class Canvas(pg.GraphicsLayoutWidget):
             self.pressed.emit(self.mapToScene(event.position().toPoint()))
 
     def mouseMoveEvent(self, event: Any) -> None:
-        """Choose on while the button is down, else tell what is there."""
+        """Keep choosing while the button is down, else show the text of the place."""
         where = self.mapToScene(event.position().toPoint())
         if event.buttons() & Qt.MouseButton.LeftButton:
             self.dragged.emit(where)

@@ -1,4 +1,4 @@
-"""The plot under the threshold slider: what lies above a threshold, and the Dice that it would give."""
+"""The plot under the threshold slider: a histogram of the anomaly map, and the Dice at each threshold."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _NOW_SYMBOL, _OTHER_SYMBOL = ("o", "●"), ("s", "■")
 
 @dataclass(frozen=True)
 class _Colors:
-    """Colours of everything that has no meaning of its own."""
+    """Colours of everything without a meaning of its own."""
 
     background: str
     text: str
@@ -56,7 +56,7 @@ def is_dark(theme: str) -> bool:
 
 
 class ThresholdPlot(QWidget):
-    """Histogram of the anomaly map and Dice over the threshold, with the thresholds worth knowing marked.
+    """Histogram of the anomaly map and Dice over the threshold, with marks at notable thresholds.
 
     A click or a drag chooses a threshold; a click on a mark chooses exactly that one. The wheel goes to the scroll
     area around. Everything shown is set from outside, on the main thread; nothing here computes.
@@ -87,7 +87,7 @@ class ThresholdPlot(QWidget):
 
     @property
     def current(self) -> float:
-        """The threshold that the vertical line is at."""
+        """The threshold of the vertical line."""
         return self._current
 
     @property
@@ -154,7 +154,7 @@ class ThresholdPlot(QWidget):
         Args:
             thresholds: (n,) ascending.
             dice: (n,).
-            finished: Whether that is all. Until then they are dots: a line between far ones would claim too much.
+            finished: Whether the curve is complete. Until then it is dots: a line between distant ones would mislead.
         """
         x, y = np.asarray(thresholds, dtype=np.float64), np.asarray(dice, dtype=np.float64)
         known = np.isfinite(y)
@@ -171,7 +171,7 @@ class ThresholdPlot(QWidget):
         self._unfinished.clear()
 
     def set_current(self, threshold: float) -> None:
-        """Move the line of the current threshold. Cheap: nothing else is laid out or painted anew."""
+        """Move the line of the current threshold. Cheap: nothing else is laid out or painted again."""
         if threshold == self._current:
             return
         self._current = threshold
@@ -326,7 +326,7 @@ class ThresholdPlot(QWidget):
         )
 
     def _fit_dice(self, dice: NDArray[np.float64]) -> None:
-        """Let the axis of Dice grow in few steps, so that it does not move with every new point."""
+        """Grow the axis of Dice in a few steps, so that it does not move with every new point."""
         needed = max(float(dice.max(initial=0.0)), self._dice_top)
         top = next(end for end in DICE_RANGES if needed <= end)
         if top != self._dice_top:
@@ -337,7 +337,7 @@ class ThresholdPlot(QWidget):
         """Show from 0 to the brightest voxel and the last mark: anything beyond is empty.
 
         Args:
-            anew: Whether the axis may become shorter; it does so with another map alone, under no hand.
+            anew: Whether the axis may become shorter, which it does only with another map.
         """
         ends = [self._current, *(mark.threshold for mark in self._marks)]
         if self._histogram is not None:
@@ -373,7 +373,7 @@ class ThresholdPlot(QWidget):
         self._key.setText(" &nbsp; ".join(parts))
 
     def _write_legend(self) -> None:
-        """Name the marks. The best one is known last; its row is there from the start, so that nothing moves."""
+        """Name the marks. The best one comes last; its row exists from the start, so that nothing moves."""
         rows = []
         for index, mark in enumerate(self._marks):
             if mark.rule == NOW:
@@ -410,7 +410,7 @@ class ThresholdPlot(QWidget):
         self._choose(self._marks[int(number)].threshold)
 
     def _hovered(self, where: QPointF) -> str:
-        """Return what to tell of the place under the mouse."""
+        """Return the text for the place under the mouse."""
         mark = self._mark_at(where)
         if mark is not None:
             dice = "" if mark.dice is None else f", Dice {mark.dice:.3f} after post-processing"
