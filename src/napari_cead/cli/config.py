@@ -13,7 +13,7 @@ from .late_help import filled
 
 OWN = ("config", "print_config")
 NO_SETTINGS = ("help", "json", "resume", "detach", "yes", *OWN)
-"""Options for this call only, which do not belong into a file."""
+"""Options for this call only, which do not belong in a file."""
 
 Verb = Callable[..., None]
 Values = Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""What `detect` says of scores, and its options for settings: made late, for other packages may add some."""
+"""The help of `detect` on scores, and its options for settings: made late, because other packages may add some."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class DetectCommand(TyperCommand):
-    """The command `detect`, which has an option for every setting and names every score that there is.
+    """The command `detect`, with an option for every setting and all scores in its help.
 
     The verb itself takes none of these options: `given_settings` reads them from the context.
     """
@@ -24,7 +24,7 @@ class DetectCommand(TyperCommand):
         self._own: list[Any] = list(self.params)
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        """Take in what there is now, the options for settings before the score."""
+        """Add the current options for settings before that of the score."""
         from ..detection import MAP_OPTIONS, PostprocessParams
         from ..detection.scores import scores_in_words
 

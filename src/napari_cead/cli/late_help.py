@@ -1,4 +1,4 @@
-"""Help that names what other packages add: it is looked up when the help is shown, never before."""
+"""Help that names additions of other packages: they are looked up only when the help is shown."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class LateHelp(TyperCommand):
     """A verb whose help has placeholders."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help, with what there is now."""
+        """Write the help with the current names."""
         for parameter in self.params:
             words = getattr(parameter, "help", None)
             if words and not getattr(parameter, "hidden", False):

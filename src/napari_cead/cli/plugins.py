@@ -1,4 +1,4 @@
-"""The verb that lists what can be chosen from, and what other packages add."""
+"""The verb that lists all things of each kind, and those of other packages."""
 
 from __future__ import annotations
 

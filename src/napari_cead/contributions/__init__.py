@@ -1,1 +1,1 @@
-"""What napari finds through the manifest: reader, writer, sample data, menu commands."""
+"""The objects that the manifest names: reader, writer, sample data, menu commands."""

@@ -14,9 +14,9 @@ ENDINGS = tuple(
 """Files of medical scans. A zip may be anything and is not among them."""
 
 ALWAYS = "Always open scans with napari-cead"
-"""What the offer says."""
+"""Text of the offer."""
 
-_offered = False  # once in a process: who does not want it is not asked with every scan
+_offered = False  # once per process, not with every scan
 
 
 def is_reader() -> bool:
@@ -40,7 +40,7 @@ def become_reader() -> None:
 
 
 def offer() -> None:
-    """Offer it in a notification, unless it is so already or was offered before."""
+    """Offer it in a notification, unless it is set already or was offered before."""
     from napari.utils.notifications import Notification, notification_manager
 
     global _offered

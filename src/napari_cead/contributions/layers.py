@@ -1,4 +1,4 @@
-"""How a patient and its analysis look as napari layers. Pure data: no viewer, no Qt.
+"""A patient and its analysis as napari layers. Pure data: no viewer, no Qt.
 
 Layers are found again by the entry that they carry in ``metadata``, never by name.
 """
@@ -41,11 +41,11 @@ class Tag:
     """What a layer shows.
 
     Attributes:
-        role: What kind of volume it is.
-        patient: Whose; its grid is the way back to the source file.
+        role: Kind of the volume.
+        patient: The patient; its grid is the way back to the source file.
         sequence: For sequences, which one.
-        analysis: For what a model made of it, name of the model and of the score.
-        session: The session that made the layer, so that a dock that is opened again goes on with it.
+        analysis: For results of a model, names of the model and of the score.
+        session: The session of the layer, so that a reopened dock continues with it.
     """
 
     role: Role

@@ -1,4 +1,4 @@
-"""Corrections kept on disk while a patient is open, so that a crash, or another patient, does not cost them."""
+"""Corrections kept on disk while a patient is open, so that a crash or another patient does not lose them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from ..patients import Patient
 from ..zoo import models_folder
 
 MOST = 20
-"""Patients whose corrections are kept; then the oldest go."""
+"""Number of patients whose corrections are kept; the oldest go first."""
 
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """Corrections that were kept.
+    """Kept corrections.
 
     Attributes:
-        corrections: What was painted.
-        saved_at: When, in seconds since the epoch.
+        corrections: The painted corrections.
+        saved_at: Time of saving, in seconds since the epoch.
     """
 
     corrections: Corrections = field(repr=False)
@@ -36,17 +36,17 @@ class Kept:
 
 
 class KeptCorrections:
-    """A folder with one file for each patient, told apart by the voxels of the scan as it was read.
+    """A folder with one file per patient, identified by the voxels of the scan as read.
 
     Args:
-        folder: Where the files lie; None: beside the user's installed models.
+        folder: Folder of the files; None: beside the user's installed models.
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = Path(folder) if folder is not None else models_folder().parent / "corrections"
 
     def keep(self, patient: Patient, corrections: Corrections | None) -> None:
-        """Keep what was painted, in place of what was kept before; None keeps nothing any more.
+        """Keep corrections in place of earlier ones; None removes them.
 
         Raises:
             OSError: If the folder cannot be written.
@@ -62,7 +62,7 @@ class KeptCorrections:
             old.unlink(missing_ok=True)
 
     def find(self, patient: Patient) -> Kept | None:
-        """Return what was kept of a patient, None if there is nothing that can be read."""
+        """Return the kept corrections of a patient; None if there are none or they are unreadable."""
         file = self._file(patient)
         with suppress(OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, CeadError):
             with zipfile.ZipFile(file) as archive, archive.open("labels.npy") as stream:

@@ -1,4 +1,4 @@
-"""What the keyboard shortcuts of the Explore dock do."""
+"""The actions of the keyboard shortcuts of the Explore dock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def actions(dock: ExploreWidget) -> dict[str, Callable[[], object]]:
-    """Return what to call for every shortcut.
+    """Return the function of every shortcut.
 
     Args:
         dock: The dock.

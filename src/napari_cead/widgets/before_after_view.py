@@ -1,4 +1,4 @@
-"""What fine-tuning has changed: a model before and after it, on slices and a patient that it has not learnt from."""
+"""The effect of fine-tuning: a model before and after it, on held-out slices and a patient."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ PICTURES = {
 
 
 class BeforeAfterView(QGroupBox):
-    """Compares the model of a finished training with the one it came from, when asked.
+    """Compares the model of a finished training with its base model, on request.
 
     Attributes:
         before: The model to compare with.
-        patient: Whether a patient with a lesion mask is looked at too.
+        patient: Whether to compare on a patient with a lesion mask too.
         compare: Starts; ``cancel`` stops.
-        found: What the last comparison of this training has found; None: nothing yet.
-        job: The comparison under way.
+        found: The result of the last comparison of this training; None: none yet.
+        job: The running comparison.
 
     Args:
-        patients: Gives the patients that are open in the viewer.
+        patients: Returns the open patients of the viewer.
     """
 
     def __init__(self, patients: Callable[[], Sequence[Patient]]) -> None:
@@ -115,7 +115,7 @@ class BeforeAfterView(QGroupBox):
 
     @property
     def found(self) -> BeforeAfter | None:
-        """What the last comparison of this training has found."""
+        """The result of the last comparison of this training."""
         return None if self._run is None else self._kept.get(self._run)
 
     def show_run(
@@ -126,8 +126,8 @@ class BeforeAfterView(QGroupBox):
         Args:
             run: Folder of the training.
             after: Its installed model.
-            store: The slices that it learnt from.
-            parent: The model that it was fine-tuned from; empty: it was trained from scratch.
+            store: Its slice store.
+            parent: Its base model; empty: it was trained from scratch.
         """
         new = run != self._run
         if new:
@@ -144,7 +144,7 @@ class BeforeAfterView(QGroupBox):
         self._update_enabled()
 
     def offer_patients(self) -> None:
-        """Offer the patients with a lesion mask that are open now."""
+        """Offer the open patients with a lesion mask."""
         folders = [
             item for item in map(self.patient.itemData, range(self.patient.count())) if isinstance(item, Path)
         ]
@@ -194,11 +194,11 @@ class BeforeAfterView(QGroupBox):
         self._device = device
 
     def stop(self) -> None:
-        """Ask what runs to stop."""
+        """Request a stop."""
         self.job.stop()
 
     def add_folder(self, folder: Path) -> None:
-        """Offer a patient's folder, and choose it."""
+        """Offer a patient's folder, and select it."""
         last = self.patient.count() - 1
         self.patient.insertItem(last, folder.name, folder)
         self.patient.setCurrentIndex(last)

@@ -1,4 +1,4 @@
-"""Asking, when napari is closed, what becomes of the trainings behind it."""
+"""The question about running trainings when napari is closed."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ..training.run_files import LAUNCH_FILE
 from ..training.run_info import RunInfo
 
 Answer = Literal["leave", "pause", "stay"]
-"""Trainings go on, are paused with a checkpoint, or napari stays open."""
+"""Trainings continue, pause with a checkpoint, or napari stays open."""
 
 
 class CloseGuard(QObject):
     """Asks before the last window of napari closes while trainings run that were started from a window.
 
-    It belongs to the window, not to the dock: a dock that is closed meanwhile takes no question with it.
+    It belongs to the window, not to the dock: closing the dock does not drop the question.
 
     Attributes:
-        ask: Asks about the trainings at work and returns the answer.
+        ask: Asks about the running trainings and returns the answer.
 
     Args:
         window: napari's main window.
@@ -38,7 +38,7 @@ class CloseGuard(QObject):
 
     @classmethod
     def of(cls, widget: QWidget, manager: RunManager) -> CloseGuard | None:
-        """Return the guard of the main window that a widget is in, made if need be; None if it is in none."""
+        """Return the guard of a widget's main window, created if necessary; None without a window."""
         window = _main_window(widget)
         if window is None:
             return None

@@ -25,7 +25,7 @@ EMPTY = "Run two models, or one with two scores: their results stand here and ca
 
 
 class ComparisonTable(QAbstractTableModel):
-    """Analyses as rows; the box of the first column says which are shown side by side.
+    """Analyses as rows; those ticked in the first column are shown side by side.
 
     Signals:
         ticked: Emitted when the user ticks or unticks a row.
@@ -46,7 +46,7 @@ class ComparisonTable(QAbstractTableModel):
         return tuple(analysis for analysis in self._analyses if analysis.key not in self._left_out)
 
     def key(self, row: int) -> Key:
-        """Return whose row it is."""
+        """Return the analysis of a row."""
         return self._analyses[row].key
 
     def row(self, key: Key) -> int | None:
@@ -146,7 +146,7 @@ class ComparePanel(QWidget):
 
     Signals:
         selected: (model, score) of the row that was chosen.
-        forgotten: (model, score) of the row that is to go.
+        forgotten: (model, score) of the row to remove.
         shown: Whether the analyses are to be shown side by side, and again when the ticked ones changed.
     """
 
@@ -224,15 +224,15 @@ class ComparePanel(QWidget):
 
 
 def share(value: float | None) -> str:
-    """Return a share as text, – where there is none."""
+    """Return a share as text, – if there is none."""
     return "–" if value is None else f"{value:.3f}"
 
 
 def whole(value: int | None) -> str:
-    """Return a number as text, – where there is none."""
+    """Return a number as text, – if there is none."""
     return "–" if value is None else str(value)
 
 
 def found(figures: Figures) -> str:
-    """Return how many lesions were found of how many, – where there is nothing to find."""
+    """Return the number of found lesions out of all, – without lesions."""
     return "–" if figures.found is None else f"{figures.found} of {figures.lesions}"

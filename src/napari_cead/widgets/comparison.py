@@ -14,17 +14,17 @@ from .live import LiveMask
 
 
 class Comparison(QObject):
-    """Keeps the table of analyses and the tiles in the viewer true to the session.
+    """Keeps the table of analyses and the tiles in the viewer up to date with the session.
 
     Attributes:
-        settle: Called before another analysis becomes the current one: what was moved is to follow first.
+        settle: Called before another analysis becomes the current one, to apply moved sliders first.
 
     Args:
-        session: What is explored.
-        layers: The layers that it is shown in.
+        session: The session.
+        layers: Its layers.
         live: The sliders.
         panel: The table.
-        insight: Knows the figures.
+        insight: Source of the figures.
         parent: Owner.
     """
 
@@ -51,11 +51,11 @@ class Comparison(QObject):
 
     @property
     def active(self) -> bool:
-        """Whether analyses are to be shown side by side."""
+        """Whether analyses are shown side by side."""
         return self.panel.side_by_side.isChecked()
 
     def select(self, key: Key) -> None:
-        """Make an analysis the one that the sliders belong to."""
+        """Give the sliders to an analysis."""
         analysis = self.session.analysis
         if analysis is not None and key != analysis.key:
             self.settle()
@@ -78,11 +78,11 @@ class Comparison(QObject):
             self.panel.side_by_side.toggle()
 
     def leave(self) -> None:
-        """Go back to one at a time: there is another patient, or a tile has gone."""
+        """Show one at a time again: there is another patient, or a tile was deleted."""
         self.panel.side_by_side.setChecked(False)
 
     def pause(self) -> None:
-        """Show one at a time while a run is under way; `show` comes back."""
+        """Show one at a time during a run; `show` ends that."""
         self.layers.one_by_one(None)
 
     def show(self, analysis: Analysis) -> None:
@@ -99,7 +99,7 @@ class Comparison(QObject):
             self._tile(self.session.analyses)
 
     def refresh(self, analyses: Sequence[Analysis] | None = None) -> None:
-        """Show the table anew, and the tiles if analyses came or went."""
+        """Update the table, and the tiles if analyses were added or removed."""
         now = self.session.analyses
         current = None if self.session.analysis is None else self.session.analysis.key
         self.insight.forget({analysis.key for analysis in now})

@@ -37,17 +37,17 @@ class NumberBox(QDoubleSpinBox):
         self.setLocale(QLocale.c())
 
     def validate(self, text: str, position: int) -> Any:
-        """Judge what is typed, a comma read as a point."""
+        """Validate the input, with a comma read as a point."""
         state, _, position = super().validate(text.replace(",", "."), position)
         return state, text, position
 
     def valueFromText(self, text: str) -> float:
-        """Read what is typed, a comma read as a point."""
+        """Parse the input, with a comma read as a point."""
         return float(super().valueFromText(text.replace(",", ".")))
 
 
 class SettingRow:
-    """A slider with its title and a number box in the unit people think in, kept equal.
+    """A slider with its title and a number box in the usual unit, kept equal.
 
     Attributes:
         slider: The magicgui slider; ``.value`` is in the parameter's own unit (fractions are 0–1).
@@ -96,12 +96,12 @@ class SettingRow:
 
     @property
     def held(self) -> bool:
-        """Whether the mouse holds the slider's handle."""
+        """Whether the mouse holds the handle of the slider."""
         # A slider that was hidden meanwhile never hears that the mouse let go.
         return bool(self.handle.isSliderDown() and self.handle.isVisible())
 
     def set_quietly(self, value: float) -> None:
-        """Show a value without telling anybody that it changed."""
+        """Show a value without signalling a change."""
         with self.slider.changed.blocked():
             self.slider.value = value
         self._show(value)
@@ -132,7 +132,7 @@ class SwitchRow:
         grid.addWidget(self.slider.native, row, 0, 1, 3)
 
     def set_quietly(self, value: bool) -> None:
-        """Show a value without telling anybody that it changed."""
+        """Show a value without signalling a change."""
         with self.slider.changed.blocked():
             self.slider.value = value
 
@@ -149,7 +149,7 @@ def section(title: str, parent_layout: QVBoxLayout) -> QGridLayout:
 
 
 def keep_place(control: QWidget) -> QWidget:
-    """Let a control keep its place while it is hidden, so that its neighbours stay where they are; returns it."""
+    """Keep the space of a hidden control, so that its neighbours do not move; return the control."""
     policy = control.sizePolicy()
     policy.setRetainSizeWhenHidden(True)
     control.setSizePolicy(policy)

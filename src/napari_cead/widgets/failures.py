@@ -1,4 +1,4 @@
-"""Errors as napari notifications: the sentence in sight, what stands behind it folded away."""
+"""Errors as napari notifications: the sentence is visible, the details are folded."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _SIZE = (640, 280)
 def show_failure(error: BaseException) -> None:
     """Show an error as a napari notification; its button unfolds the details.
 
-    What a user can mend is one sentence; behind it are code, file, mend and causes, and no traceback. Anything else
-    is a bug: the notification asks to report it, and the traceback is behind it. Cancelled work is no error.
+    An error that the user can fix is one sentence; its details are code, file, fix and causes, without a traceback.
+    Anything else is a bug: the notification asks to report it and has the traceback. Cancelled work is no error.
     """
     if isinstance(error, Cancelled):
         return
@@ -44,7 +44,7 @@ class Failure(Notification):
     The error itself is not kept: napari keeps notifications, and the error's traceback would keep a closed dock.
 
     Attributes:
-        details: What the button unfolds.
+        details: The text that the button unfolds.
     """
 
     def __init__(self, error: BaseException) -> None:
@@ -53,7 +53,7 @@ class Failure(Notification):
 
     @property
     def source(self) -> str:
-        """What napari names as the source: the plugin, not its own manager of notifications."""
+        """The source that napari names: the plugin, not its own notification manager."""
         return "napari-cead"
 
     def _unfold(self, notification: QWidget) -> None:
@@ -62,7 +62,7 @@ class Failure(Notification):
 
 
 def sentence(error: BaseException) -> str:
-    """Return what a notification says of an error."""
+    """Return the text of the notification of an error."""
     if isinstance(error, CeadError):
         return str(error)
     words = " ".join(str(error).split())
@@ -73,7 +73,7 @@ def sentence(error: BaseException) -> str:
 
 
 def _report(error: BaseException) -> str:
-    """Return what somebody who mends the bug wants to know."""
+    """Return the details of a bug for its report."""
     system = f"napari-cead {__version__}, Python {sys.version.split()[0]}, {platform.platform()}"
     return f"{system}\n\n{details(error)}"
 

@@ -1,4 +1,4 @@
-"""The figures of the slice and of the volume, beside each other."""
+"""The figures of the slice and of the volume, side by side."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class FiguresView(QWidget):
                 grid.addWidget(value, row, column)
 
     def text(self, name: str, which: str) -> str:
-        """Return what is shown: ``name`` as in ``ROWS``, ``which`` is ``"slice"`` or ``"volume"``."""
+        """Return the displayed text: ``name`` as in ``ROWS``, ``which`` is ``"slice"`` or ``"volume"``."""
         return self._labels[name, which].text()
 
     def show_slice(self, figures: Figures | None) -> None:

@@ -1,4 +1,4 @@
-"""What does not fit in a cohort, as a table."""
+"""The findings in a cohort, as a table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PADDING = 14
 
 
 class FindingsTable(QTableWidget):
-    """Findings of a check, a row each, in the order of the patients."""
+    """Findings of a check, one row each, in the order of the patients."""
 
     def __init__(self) -> None:
         super().__init__(0, len(COLUMNS))

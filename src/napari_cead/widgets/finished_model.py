@@ -1,4 +1,4 @@
-"""What can be done with a model that a training has made: rename, annotate, export, delete."""
+"""Actions on the model of a finished training: rename, annotate, export, delete."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class FinishedModel(QGroupBox):
     Attributes:
         title: Its name, to be changed; ``rename`` does it.
         notes: The user's notes on it; ``save_notes`` keeps them.
-        with_names: Whether an export may tell of people, places and machines.
-        job: The export under way.
+        with_names: Whether an export may name people, places and machines.
+        job: The running export.
 
     Args:
-        confirm: Asks a question and tells whether the answer is yes.
+        confirm: Asks a question and returns whether the answer is yes.
     """
 
     changed = Signal()
@@ -94,7 +94,7 @@ class FinishedModel(QGroupBox):
 
     @property
     def name(self) -> str:
-        """Name of the model on show, empty without one."""
+        """Name of the displayed model, empty without one."""
         return self._name
 
     def show_model(self, name: str | None) -> None:

@@ -1,4 +1,4 @@
-"""The help of the Explore dock: the keys, and what is what. Written from the tables that also make the controls."""
+"""The help of the Explore dock: keys and terms, from the tables that also make the controls."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _EXPLAINED = (
 
 
 class HelpDialog(QDialog):
-    """A window with the keys and terms, beside which work goes on.
+    """A non-modal window with the keys and terms.
 
     Args:
         parent: The dock.
-        shortcuts: The keys that are bound.
+        shortcuts: The bound keys.
     """
 
     def __init__(self, parent: QWidget | None = None, shortcuts: Iterable[Shortcut] = SHORTCUTS) -> None:
@@ -50,7 +50,7 @@ def help_html(shortcuts: Iterable[Shortcut] = SHORTCUTS) -> str:
     """Return the help as HTML; its colours are the theme's, but for the two swatches.
 
     Args:
-        shortcuts: The keys that are bound.
+        shortcuts: The bound keys.
     """
     said = texts()
     scores = said["score"].tip.splitlines()

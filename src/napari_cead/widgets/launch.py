@@ -32,7 +32,7 @@ def explore(
         paths: Patients; the first one is explored, the others are open beside it.
         model: Model to choose; the default one if None.
         run: Run the model at once.
-        screenshot: Save a picture of the window when all is shown, and close it.
+        screenshot: Save a picture of the complete window, and close it.
         timeout: Longest wait for the run in seconds, with ``screenshot``.
 
     Raises:

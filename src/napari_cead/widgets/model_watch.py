@@ -1,4 +1,4 @@
-"""Noticing models that are installed while the window is open, by a training for instance."""
+"""Noticing models that are installed while the window is open, for instance by a training."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from ..zoo import models_folder
 
 EVERY = 2000
-"""Milliseconds between two looks. A look is one question to the file system; it also works on network folders."""
+"""Milliseconds between two checks. A check is one call to the file system; it also works on network folders."""
 
 
 class ModelWatch(QObject):
-    """Tells when the folder of the installed models changes.
+    """Signals changes of the folder of installed models.
 
     Args:
         parent: Its owner, which it does not outlive.
@@ -27,7 +27,7 @@ class ModelWatch(QObject):
         self._timer.start(EVERY)
 
     def look(self) -> None:
-        """Emit ``changed`` if a model came or went since the last look."""
+        """Emit ``changed`` if models were added or removed since the last check."""
         stamp = _stamp()
         if stamp != self._seen:
             self._seen = stamp

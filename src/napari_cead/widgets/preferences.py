@@ -1,4 +1,4 @@
-"""What the user prefers, kept in napari's own settings (Preferences, page of this plugin)."""
+"""The user's preferences, kept in napari's own settings (Preferences, page of this plugin)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_BATCH = 256
 
 @dataclass(frozen=True)
 class Preferences:
-    """The preferences, valid whatever is in the settings file.
+    """The preferences, always valid, whatever the settings file holds.
 
     Attributes:
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.

@@ -1,4 +1,4 @@
-"""What a training sees: a strip of validation slices, their reconstruction and what is left, epoch by epoch."""
+"""The preview of a training: validation slices, reconstruction and residual, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QSlider, QVBoxLayout, QWidget
 
 ROWS = ("input", "recon-\nstruction", "residual")
-"""What the rows of a strip show, as in ``training.preview.strip``."""
+"""The rows of a strip, as in ``training.preview.strip``."""
 
 
 class PreviewStrip(QWidget):
     """The newest strip of a run, and a slider through the older ones.
 
     Attributes:
-        slider: Index of the strip on show; at its end the newest one follows.
+        slider: Index of the displayed strip; at its end it follows the newest one.
         caption: The epoch of the strip.
         note: Why there is no strip of the last epochs, if there is none.
     """
@@ -60,8 +60,8 @@ class PreviewStrip(QWidget):
         """Show the strips in a folder; None: there are none.
 
         Args:
-            folder: Where they are.
-            done: Whole epochs that the training has done.
+            folder: Their folder.
+            done: Finished epochs of the training.
         """
         self._done = done
         files = [] if folder is None else sorted(folder.glob("epoch-*.png"))
@@ -98,7 +98,7 @@ class PreviewStrip(QWidget):
         self._fit()
 
     def _show_note(self) -> None:
-        """Say why the newest strip is not of the last epoch."""
+        """Explain why the newest strip is not of the last epoch."""
         newest = _epoch(self._files[-1])
         self.note.setVisible(newest < self._done)
         self.note.setText(

@@ -1,4 +1,4 @@
-"""The queue of patients: which, how far, and with what; the work runs in a thread behind the window."""
+"""The queue of patients, their progress and settings; the work runs in a thread behind the window."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ class QueuePanel(QWidget):
         queue: The Qt-free state; its methods may be called directly.
         table: The list of patients.
         add_folder: Asks for a patient, or a folder of patients; ``add_files`` for files.
-        remove: Takes the selected patients out of the list; those that are done if none is selected.
+        remove: Removes the selected patients; the finished ones if none is selected.
         output: Asks for the output folder; ``output_label`` shows it.
         start: Starts the queue.
-        cancel: Stops it after the group of slices under way.
-        progress: How far the whole queue is.
-        running_with: What it runs with, in one line.
-        status: What it is doing.
+        cancel: Stops it after the current batch.
+        progress: Progress of the whole queue.
+        running_with: Its settings, in one line.
+        status: Its current activity.
 
     Args:
-        settings: Returns what to run with; asked on the main thread when the queue starts.
-        busy: Whether something more urgent runs, which then goes first. Asked often, in any thread.
+        settings: Returns the settings; called on the main thread when the queue starts.
+        busy: Whether something more urgent runs, which goes first. Called often, in any thread.
         parent: Owner.
     """
 
@@ -85,11 +85,11 @@ class QueuePanel(QWidget):
 
     @property
     def running(self) -> bool:
-        """Whether a thread of this panel is at work."""
+        """Whether a thread of this panel is running."""
         return self._job.running or self._adding.running
 
     def stop(self) -> None:
-        """Ask what runs to stop; nothing is waited for."""
+        """Request a stop without waiting."""
         self._to_add.clear()
         self._adding.stop()
         self._job.stop()
@@ -164,7 +164,7 @@ class QueuePanel(QWidget):
         jobs = (self._job, self._adding)
 
         def forget() -> None:
-            """The panel is gone: what runs is wanted no more."""
+            """Stop everything: the panel is gone."""
             for job in jobs:
                 job.stop()
 
@@ -285,7 +285,7 @@ class QueuePanel(QWidget):
         self._update_enabled()
 
     def _let_go_first(self) -> None:
-        """Block while the window's own run is under way. Runs in the queue's thread."""
+        """Wait for the window's own run. Called in the queue's thread."""
         if not self._busy():
             return
         self._tell_paused(True)
@@ -332,7 +332,7 @@ class QueuePanel(QWidget):
                 self._say("Looking for patients…")
 
     def closeEvent(self, event: Any) -> None:
-        """Stop what runs when the panel closes."""
+        """Stop everything when the panel closes."""
         self.stop()
         super().closeEvent(event)
 

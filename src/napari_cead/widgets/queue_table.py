@@ -1,4 +1,4 @@
-"""The list of the patients of a queue, onto which folders and files can be dropped."""
+"""The patients of a queue as a list that takes drops of folders and files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..exploring.queue import QueueItem
 COLUMNS = ("Patient", "State", "Dice", "mL")
 
 WIDEST = {1: "cancelled", 2: "0.000", 3: "000.00"}
-"""What the narrow columns have room for."""
+"""The widest texts of the narrow columns."""
 
 PADDING = 14
 """Pixels around the text of a cell."""
@@ -76,7 +76,7 @@ class QueueTable(QTableWidget):
         self.setUpdatesEnabled(True)
 
     def show_item(self, item: QueueItem) -> None:
-        """Show an item as it is now."""
+        """Show the current state of an item."""
         row = self._rows.get(item.path)
         if row is None:
             return
@@ -119,7 +119,7 @@ class QueueTable(QTableWidget):
         return [path for row in rows if (path := self.path_of(row)) is not None]
 
     def paintEvent(self, event: Any) -> None:
-        """Say in an empty list what can be done."""
+        """Show a hint in an empty list."""
         super().paintEvent(event)
         if self.rowCount() == 0:
             painter = QPainter(self.viewport())
@@ -137,14 +137,14 @@ class QueueTable(QTableWidget):
             super().keyPressEvent(event)
 
     def dragEnterEvent(self, event: Any) -> None:
-        """Take what comes from a file manager."""
+        """Accept drags from a file manager."""
         if event.mimeData().hasUrls():
             event.acceptProposedAction()
 
     dragMoveEvent = dragEnterEvent
 
     def dropEvent(self, event: Any) -> None:
-        """Tell which paths were dropped."""
+        """Signal the dropped paths."""
         paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
         event.acceptProposedAction()
         if paths:

@@ -1,4 +1,4 @@
-"""Raw scans in the list of the Train dock: what they need, said in a banner, and doing it."""
+"""Preparing raw scans in the list of the Train dock: the logic behind its banner."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _SKULL, _UNEVEN = ("skull", "background"), ("uneven",)
 
 
 class RawScans(QObject):
-    """Prepares the scans of the list when asked: strips, evens out, registers; always from the scans as given.
+    """Prepares the scans of the list on request: strips, evens out, registers; always from the given scans.
 
     Args:
-        finder: Brings scans into the list.
+        finder: Adds scans to the list.
     """
 
     def __init__(self, finder: ScanFinder) -> None:
         super().__init__(finder)
         self.finder, self.dock, self.banner = finder, finder.dock, finder.dock.banner
         self.wanted: dict[Path, Preparation] = {}
-        """What each scan was asked to be prepared like, by its place."""
+        """The requested preparation of each scan, by its place."""
         self._given: dict[Path, ScanSource] = {}
         self._beside: dict[Path, tuple[str, ...]] = {}
         self._made: set[Path] = set()
@@ -49,15 +49,15 @@ class RawScans(QObject):
         show_warning(message)
 
     def given(self, source: ScanSource) -> ScanSource:
-        """Return the scan that somebody gave, which this one was made of or is."""
+        """Return the given scan that this one is or was made from."""
         return self._given.get(source.scan, source)
 
     def look_beside(self, source: ScanSource, sequence: str) -> None:
-        """Look which other sequences of a patient lie beside a scan. Safe in any thread."""
+        """Find the other sequences of a patient beside a scan. Safe in any thread."""
         self._beside[source.scan] = other_sequences(source, sequence)
 
     def show(self) -> None:
-        """Say what the scans need."""
+        """Show the needs of the scans."""
         reports = self.finder.model.reports
         skulls, uneven, loose = _with(reports, _SKULL), _with(reports, _UNEVEN), self._loose()
         beside = (name for report in reports for name in self._others(report))
@@ -75,17 +75,17 @@ class RawScans(QObject):
             button.enabled = not self.finder.job.running
 
     def strip(self) -> None:
-        """Strip the skulls of the scans that show one."""
+        """Strip the scans that show a skull."""
         chosen = self.banner.strip_from.value
         source = SAME if chosen in (None, self.dock.sequence.value) else str(chosen)
         self._prepare(_with(self.finder.model.reports, _SKULL), strip=DEFAULT_STRIPPER, strip_from=source)
 
     def even_out(self) -> None:
-        """Take the bias field out of the scans of which one side is brighter."""
+        """Correct the bias field of the scans with a brighter side."""
         self._prepare(_with(self.finder.model.reports, _UNEVEN), bias_field=N4)
 
     def register(self) -> None:
-        """Move other sequences onto the scans, with the masks that were drawn on them or found in them."""
+        """Move other sequences onto the scans, with the masks drawn on them or found in them."""
         self._prepare(self._loose(), register=RIGID)
 
     def _others(self, report: ScanReport) -> tuple[str, ...]:
@@ -127,7 +127,7 @@ class RawScans(QObject):
             finder.start(work)
 
     def _start(self, source: ScanSource) -> ScanSource:
-        """Return a scan as given, with masks that somebody gave since, and none that were made here."""
+        """Return a scan as given, with later given masks, and none that were made here."""
         given = self.given(source)
         lesion, brain = (
             before if now in self._made else now

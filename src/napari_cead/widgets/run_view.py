@@ -1,4 +1,4 @@
-"""One training: how far it is, how it goes, what it says, and what can be done with it."""
+"""One training: its progress, curves, messages and actions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .preview_strip import PreviewStrip
 from .training_plots import TrainingPlots, duration, number
 
 LOOK_EVERY_MS = 400
-"""How often a run on show is looked at."""
+"""Interval between updates of the displayed run."""
 
 STATES = {
     "starting": "Starting…",
@@ -48,22 +48,22 @@ class RunView(QWidget):
     """Follows a training in another process and steers it.
 
     Signals:
-        changed: The run has begun, done an epoch, ended or been asked for something.
+        changed: The run has begun, finished an epoch, ended or received a request.
         gone: The run was removed, here or by somebody else.
-        use_requested: Name of a finished model that is wanted in the Explore dock.
-        looked: What the run does now (a ``RunInfo``, or None), whenever that has changed.
+        use_requested: Name of a finished model to select in the Explore dock.
+        looked: The state of the run (a ``RunInfo``, or None), whenever it has changed.
 
     Attributes:
         pause: Ends the process after a checkpoint; ``resume`` starts a new one.
         keep: Ends the training and keeps the best epoch as a model; ``discard`` removes everything.
         plots: Losses and more.
         strip: Validation slices, reconstructed.
-        advice: What looks wrong.
+        advice: Apparent problems.
         words: The last lines of a crashed process.
 
     Args:
         manager: Knows all runs.
-        confirm: Asks a question and tells whether the answer is yes.
+        confirm: Asks a question and returns whether the answer is yes.
     """
 
     changed = Signal()
@@ -142,11 +142,11 @@ class RunView(QWidget):
         self.look()
 
     def stop(self) -> None:
-        """Follow nothing any more; the training goes on."""
+        """Stop following; the training continues."""
         self._timer.stop()
 
     def look(self) -> None:
-        """Take in what has happened since the last look."""
+        """Read the events since the last update."""
         info = None
         if self.run is not None:
             try:

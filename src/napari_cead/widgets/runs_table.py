@@ -15,7 +15,7 @@ COLUMNS = ("Training", "State", "Epochs", "Best loss")
 
 
 class RunsTable(QTableWidget):
-    """Trainings of this machine, those at work first.
+    """Trainings of this machine, the running ones first.
 
     Signals:
         chosen: The folder (a ``Path``) of the training that was selected.
@@ -41,7 +41,7 @@ class RunsTable(QTableWidget):
 
     @property
     def runs(self) -> tuple[RunInfo, ...]:
-        """What is listed."""
+        """The listed trainings."""
         return self._runs
 
     @property
@@ -70,7 +70,7 @@ class RunsTable(QTableWidget):
         self.blockSignals(False)
 
     def update_run(self, info: RunInfo | None) -> None:
-        """Show what is known now about one of the trainings, as the view beside the table does."""
+        """Show the current state of one training, like the view beside the table."""
         for row, listed in enumerate(self._runs):
             if info is not None and listed.path == info.path:
                 self._runs = (*self._runs[:row], info, *self._runs[row + 1 :])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Saving(QObject):
-    """Writes what the dock shows, and takes over the settings of what was written.
+    """Exports the current analysis, and restores settings from exports.
 
     Args:
         dock: The dock.
@@ -36,7 +36,7 @@ class Saving(QObject):
         dock.save_figure.clicked.connect(self._ask_where_to_save_figure)
 
     def export_to(self, folder: Path) -> None:
-        """Export the current analysis to a folder, in a thread; tells when done. Files of its names are replaced."""
+        """Export the current analysis to a folder, in a thread; existing files of the same names are replaced."""
         self.dock.live.settle_now()
         prefix = self._prefix()
 
@@ -47,7 +47,7 @@ class Saving(QObject):
         self.dock.start(lambda: self.session.export(folder, prefix=prefix), saved, changes_session=False)
 
     def _prefix(self) -> str:
-        """Return what the names of the files begin with: patient and model."""
+        """Return the prefix of the file names: patient and model."""
         analysis = self.session.analysis
         if analysis is None:
             return ""
@@ -55,7 +55,7 @@ class Saving(QObject):
         return file_prefix(made.patient.name, made.model)
 
     def restore_from(self, path: Path) -> None:
-        """Take over the settings of an export, in a thread; tells what is not as it was."""
+        """Restore the settings of an export, in a thread, with a message about differences."""
         job, liked = self.dock.job, preferences()
 
         def work() -> tuple[str, ...]:
@@ -78,7 +78,7 @@ class Saving(QObject):
         self.dock.start(work, restored)
 
     def save_figure(self, path: Path) -> None:
-        """Save the canvas as a figure, and tell when done."""
+        """Save the canvas as a figure, with a message at the end."""
         analysis, layers = self.session.analysis, self.dock.layers
         words = ""
         if analysis is not None:

@@ -1,4 +1,4 @@
-"""Bringing scans into the list of the Train dock: folders, files, layers, and brain masks for those with a skull."""
+"""Adding scans to the list of the Train dock: folders, files, layers, and brain masks for those with a skull."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ class ScanFinder(QObject):
 
     @property
     def folder(self) -> Path:
-        """Where scans that come from layers are written for as long as the dock lives."""
+        """Folder for scans from layers, for the life of the dock."""
         if self._kept is None:
             self._kept = tempfile.TemporaryDirectory(prefix="napari-cead-")
         return Path(self._kept.name)
 
     def stop(self) -> None:
-        """Ask what runs to stop."""
+        """Request a stop."""
         self.job.stop()
 
     def keep(self, source: ScanSource, folder: Path) -> ScanSource:
@@ -71,7 +71,7 @@ class ScanFinder(QObject):
 
         Args:
             source: The scan.
-            folder: Where copies go; made if needed.
+            folder: Folder for the copies, created if necessary.
 
         Raises:
             OSError: If they cannot be copied.
@@ -85,7 +85,7 @@ class ScanFinder(QObject):
         return replace(source, **kept) if kept else source
 
     def add(self, paths: Sequence[Path]) -> None:
-        """Find the scans in folders and files, and judge them; a place that cannot be read spoils no other."""
+        """Find the scans in folders and files, and judge them; an unreadable place affects no other."""
         sequence = self.dock.sequence.value
         known = {self.raw.given(report.source).scan for report in self.model.reports}
         readable: list[Path] = []
@@ -105,7 +105,7 @@ class ScanFinder(QObject):
         self.start(work, self._tell_if_none)
 
     def judge_anew(self) -> None:
-        """Judge all scans again if their slices are to be prepared in another way than when they were judged."""
+        """Judge all scans again if the preparation of their slices has changed."""
         if self._how is None or not self.model.reports or self.job.running:
             return  # what is under way ends with this
         if store_options(self._how) != store_options(self.dock.slices):
@@ -138,12 +138,12 @@ class ScanFinder(QObject):
         return total
 
     def _others(self, sources: Sequence[ScanSource]) -> list[ScanReport]:
-        """Return what is in the list beside these scans, which may be duplicates of it."""
+        """Return the other scans in the list, of which these may be duplicates."""
         places = {self.raw.given(source).scan for source in sources}
         return [report for report in self.model.reports if self.raw.given(report.source).scan not in places]
 
     def start(self, work: Callable[[], Any], on_done: Callable[[Any], None] | None = None) -> None:
-        """Do something with scans in the thread, unless something is being done."""
+        """Process scans in the thread, unless it is busy."""
         if self.job.running:
             show_warning("Scans are being looked at: wait a moment.")
             return
@@ -203,7 +203,7 @@ class ScanFinder(QObject):
             self.judge(sources)
 
     def _written(self, patient: Patient) -> ScanSource:
-        """Return where a patient's scan lies; one that came from no file is written first."""
+        """Return the file of a patient's scan; one without a file is written first."""
         file = patient.files.get(patient.sequence)
         if file is not None and patient.files:
             return ScanSource(patient.name, file, patient.files.get("seg"), sequence=patient.sequence)

@@ -1,4 +1,4 @@
-"""The scans to train on: a picture of each, what it is, what speaks against it, and a tick."""
+"""The scans to train on: for each a picture, a description, any problems, and a tick."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _UNTICKED = "QTableView::indicator:unchecked { border: 1px solid #8a8f98; width:
 
 
 class ScanModel(QAbstractTableModel):
-    """Judged scans as rows; the tick says whether a scan is trained on.
+    """Judged scans as rows; ticked scans are trained on.
 
     Signals:
         ticked: A tick was changed.
@@ -49,7 +49,7 @@ class ScanModel(QAbstractTableModel):
         return tuple(report for report, tick in pairs if tick)
 
     def add(self, report: ScanReport) -> None:
-        """Add a scan, ticked if nothing speaks against it."""
+        """Add a scan, ticked if it has no problems."""
         row = len(self._reports)
         self.beginInsertRows(QModelIndex(), row, row)
         self._reports.append(report)
@@ -59,7 +59,7 @@ class ScanModel(QAbstractTableModel):
         self.ticked.emit()
 
     def replace(self, row: int, report: ScanReport) -> None:
-        """Show a scan that was judged again, with a brain mask for instance. The tick stays if the verdict does."""
+        """Show a scan that was judged again, for instance with a brain mask. The tick stays if the verdict does."""
         if report.usable != self._reports[row].usable:
             self._ticks[row] = report.usable
         self._ticks[row] &= report.choosable
@@ -168,21 +168,21 @@ class ScanTable(QTableView):
         return sorted({index.row() for index in self.selectionModel().selectedRows()})
 
     def keyPressEvent(self, event: Any) -> None:
-        """Take the selected scans out of the list on Delete."""
+        """Remove the selected scans on Delete."""
         if event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
             self.remove_wanted.emit()
         else:
             super().keyPressEvent(event)
 
     def dragEnterEvent(self, event: Any) -> None:
-        """Take what comes from a file manager."""
+        """Accept drags from a file manager."""
         if event.mimeData().hasUrls():
             event.acceptProposedAction()
 
     dragMoveEvent = dragEnterEvent
 
     def dropEvent(self, event: Any) -> None:
-        """Tell which paths were dropped."""
+        """Signal the dropped paths."""
         paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
         event.acceptProposedAction()
         if paths:
@@ -194,7 +194,7 @@ def sources(reports: Sequence[ScanReport], *, healthy: bool) -> list[ScanSource]
 
     Args:
         reports: The chosen scans.
-        healthy: Whether scans without a lesion mask are said to be healthy.
+        healthy: Whether scans without a lesion mask are declared healthy.
     """
     return [
         replace(report.source, healthy=healthy and report.source.lesion_mask is None) for report in reports
@@ -202,7 +202,7 @@ def sources(reports: Sequence[ScanReport], *, healthy: bool) -> list[ScanSource]
 
 
 def _text(report: ScanReport) -> str:
-    """Return name, shape, spacing, usable slices and notes, a line each."""
+    """Return name, shape, spacing, usable slices and notes, one line each."""
     z, y, x = report.shape
     lines = [report.source.name]
     if z:

@@ -17,9 +17,9 @@ class Shortcut:
     """One row of `SHORTCUTS`.
 
     Attributes:
-        action: Name of what it does, for code.
+        action: Name of its action, for code.
         key: In napari's notation: ``"Shift-N"``.
-        text: What it does, for people.
+        text: Its action, for people.
     """
 
     action: str
@@ -58,10 +58,10 @@ NAPARI_SHORTCUTS: tuple[Shortcut, ...] = (
     Shortcut("napari:toggle_ndisplay", "Ctrl-Y", "2-D or 3-D"),
     Shortcut("napari:reset_view", "Ctrl-R", "Fit the view"),
 )
-"""napari's own that one needs most, for the help; the keys are napari's defaults."""
+"""napari's own most useful shortcuts, for the help; the keys are napari's defaults."""
 
 SMALL_STEP, BIG_STEP = 0.005, 0.05
-"""By how much the threshold keys move the threshold."""
+"""Steps of the threshold keys."""
 
 
 class Shortcuts:
@@ -71,13 +71,13 @@ class Shortcuts:
     box stays there. Of several docks in a viewer the newest one gets the keys, and leaves them to the one before.
 
     Attributes:
-        bound: What was bound, in the order of the table. A key that the user gave to something of napari's is
+        bound: The bound shortcuts, in the order of the table. A key that the user gave to something of napari's is
             left alone.
 
     Args:
         viewer: The napari viewer.
         owner: The dock's widget. When its dock is closed, the keys are freed.
-        actions: What to call, by the names in `SHORTCUTS`; names left out are not bound.
+        actions: The functions by the names in `SHORTCUTS`; omitted names are not bound.
 
     Raises:
         KeyError: If there is no shortcut for an action.
@@ -115,11 +115,11 @@ class Shortcuts:
 
 
 class _Binding:
-    """What napari calls when a key is pressed.
+    """The function that napari calls when a key is pressed.
 
     Attributes:
-        run: What it does, None once its dock has gone.
-        below: What the key did before.
+        run: Its action, None once its dock is gone.
+        below: The earlier action of the key.
     """
 
     def __init__(self, name: str, run: Callable[[], object]) -> None:

@@ -1,4 +1,4 @@
-"""What the controls of the Explore dock's form are called and what their tooltips say: one table."""
+"""Labels and tooltips of the controls of the Explore dock's form: one table."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ TEXTS: Mapping[str, Text] = {
     "help": Text("?", "Keys and terms"),
     "research_only": Text("For research only, not for clinical use.", ""),
 }
-"""The texts by name of the control, but for those that other packages may add to: see `texts`."""
+"""The texts by name of the control, except those that other packages may extend: see `texts`."""
 
 CONVENTION_TITLES: Mapping[Convention, str] = {
     "radiological": "Radiological: right is left",
@@ -151,7 +151,7 @@ CONVENTION_TITLES: Mapping[Convention, str] = {
 
 
 def texts() -> Mapping[str, Text]:
-    """Return all texts: the fixed ones, those of the settings, and what the scores are."""
+    """Return all texts: the fixed ones, those of the settings, and that of the scores."""
     what = "What turns the scan and its reconstruction into an anomaly map"
     scores = (f"{score.name}: {score.description}" for score in SCORES)
     rows = (*MAP_OPTIONS, *PostprocessParams.parameters())
@@ -160,7 +160,7 @@ def texts() -> Mapping[str, Text]:
 
 
 def title(name: str) -> str:
-    """Return what a control is called."""
+    """Return the label of a control."""
     return texts()[name].title
 
 

@@ -1,4 +1,4 @@
-"""The Train dock: fine-tune a model on local healthy scans, in a process of its own, without leaving napari."""
+"""The Train dock: fine-tune a model on local healthy scans, in a separate process, without leaving napari."""
 
 from __future__ import annotations
 
@@ -40,28 +40,28 @@ from .train_form import SCRATCH, TrainForm
 from .wheel import scroll_with_wheel
 
 LIST_EVERY_MS = 2000
-"""How often the list of trainings is looked at."""
+"""Interval between updates of the list of trainings."""
 
 LONGEST_SHOWN = 40
 """Letters of a name that a sentence can hold."""
 
 FEWEST_SCANS = 2
-"""One scan to learn from and one to validate on."""
+"""One scan for training and one for validation."""
 
 
 class TrainWidget(TrainForm):
-    """Choose scans, start a training, watch it, and use what comes out.
+    """Choose scans, start a training, watch it, and use its model.
 
-    A training is the command ``napari-cead train`` in another process: it goes on when napari is closed, and any
-    dock that is opened later finds it.
+    A training is the command ``napari-cead train`` in another process: it continues when napari is closed, and any dock
+    opened later finds it.
 
     Attributes:
         manager: Knows all trainings of this machine.
         finder: Brings scans into the list.
         view: Follows the selected training.
-        model_made: What can be done with the model of a finished one.
-        before_after: Compares it with the model that it came from.
-        confirm: Asks a question and tells whether the answer is yes.
+        model_made: Actions on the model of a finished one.
+        before_after: Compares it with its base model.
+        confirm: Asks a question and returns whether the answer is yes.
 
     Args:
         napari_viewer: The viewer to work in.
@@ -130,7 +130,7 @@ class TrainWidget(TrainForm):
         finder, view, timer, comparison = self.finder, self.view, self._list_timer, self.before_after
 
         def forget() -> None:
-            """The dock is gone; trainings go on."""
+            """Clean up after the dock; trainings continue."""
             theme.disconnect(self._theme_changed)
             finder.stop()
             view.stop()
@@ -157,19 +157,19 @@ class TrainWidget(TrainForm):
 
     @property
     def slices(self) -> StoreSettings:
-        """How the slices of scans are prepared: as the model that is fine-tuned, or else the design, wants them."""
+        """Preparation of the slices: that of the base model, or else the design's."""
         scratch = self.base.value == SCRATCH
         try:
             wanted = preprocessing_for(
                 self.model, None if scratch else load_card(find_model(self.base.value))
             )
-        except CeadError:  # the base model is gone; that is told when the training is started
+        except CeadError:  # the base model is gone; the start of the training reports it
             return StoreSettings(sequence=self.sequence.value)
         return StoreSettings(sequence=self.sequence.value, **store_options(wanted))
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate; NaN if what was typed is none."""
+        """The learning rate; NaN for invalid input."""
         try:
             rate = float(self.rate.value.strip().replace(",", "."))
         except ValueError:
@@ -196,7 +196,7 @@ class TrainWidget(TrainForm):
         }
 
     def problem_now(self) -> str:
-        """Return why a training cannot start yet, empty if it can."""
+        """Return the reason why a training cannot start yet; empty if it can."""
         chosen = self.scans.scans.chosen
         if self.finder.job.running:
             return "Scans are being looked at…"
@@ -223,7 +223,7 @@ class TrainWidget(TrainForm):
         return ""
 
     def update_enabled(self) -> None:
-        """Show what is possible now."""
+        """Enable what is possible now."""
         chosen = self.scans.scans.chosen
         every = self.scans.scans.reports
         if every:
@@ -258,7 +258,7 @@ class TrainWidget(TrainForm):
         self.finder.judge_anew()
 
     def _suggest(self, scratch: bool) -> None:
-        """Put in what suits the design, where the user has not chosen anything else."""
+        """Set the values of the design, except where the user chose others."""
         found = all_designs().get(self.model)
         denoiser = found is not None and found[0].denoising
         wanted: dict[str, Any] = {
@@ -298,7 +298,7 @@ class TrainWidget(TrainForm):
             scans = write_scan_list(run / SCANS_FILE, kept, self.sequence.value)
             info = self.manager.start(self.model, scans, run, options)
         except (CeadError, OSError) as error:
-            with suppress(CeadError, OSError):  # what has not begun leaves nothing behind
+            with suppress(CeadError, OSError):  # a refused start leaves nothing behind
                 remove_run(run)
             show_failure(error)
             return
@@ -307,7 +307,7 @@ class TrainWidget(TrainForm):
         self.tabs.setCurrentIndex(1)
 
     def refresh_runs(self, current: Path | None = None) -> None:
-        """Look what trainings there are."""
+        """Update the list of trainings."""
         busy = {info.name for info in self.runs.runs if info.active}
         self.runs.show_runs(self.manager.list(), current)
         if busy != {info.name for info in self.runs.runs if info.active}:
@@ -318,7 +318,7 @@ class TrainWidget(TrainForm):
             self.view.show_run(first)
 
     def _run_shown(self, info: RunInfo | None) -> None:
-        """Offer what can be done with the model of a finished training."""
+        """Offer the actions on the model of a finished training."""
         finished = info is not None and info.state == "finished" and info.installed is not None
         self.model_made.show_model(info.installed if info is not None and finished else None)
         if info is None or not finished:
@@ -328,7 +328,7 @@ class TrainWidget(TrainForm):
         self.before_after.show_run(info.path, info.installed or "", Path(info.data), info.parent or "")
 
     def use_in_explore(self, name: str) -> None:
-        """Choose a model in the Explore dock, opened if need be."""
+        """Select a model in the Explore dock, which is opened if necessary."""
         from .explore import ExploreWidget
 
         found = docks_in(self.viewer, ExploreWidget)
@@ -345,7 +345,7 @@ class TrainWidget(TrainForm):
             show_info(f"{name} is chosen in the Explore dock.")
 
     def refresh_base_models(self) -> None:
-        """Offer the models that are there now."""
+        """Offer the current models."""
         with self.base.changed.blocked():
             chosen = self.base.value
             self.base.choices = [*(info.name for info in list_models()), SCRATCH]
@@ -356,7 +356,7 @@ class TrainWidget(TrainForm):
         self.update_enabled()
 
     def showEvent(self, event: Any) -> None:
-        """Look after napari's window from now on, and offer the patients that are open."""
+        """Guard napari's window from now on, and offer the open patients."""
         super().showEvent(event)
         CloseGuard.of(self, self.manager)
         self.before_after.offer_patients()

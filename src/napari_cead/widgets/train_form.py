@@ -1,4 +1,4 @@
-"""The controls of the Train dock and how they are laid out. What they do is in ``train.py``."""
+"""The controls of the Train dock and their layout. ``train.py`` has their behaviour."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .runs_table import RunsTable
 from .scan_table import ScanTable
 
 SCRATCH = "from scratch"
-"""Entry of the list of base models that stands for none."""
+"""Entry of the list of base models for none."""
 
 
 class TrainForm(QWidget):
@@ -38,14 +38,14 @@ class TrainForm(QWidget):
     Attributes:
         viewer: The napari viewer.
         add_folder: Asks for a folder of scans; ``add_files`` for files; ``add_layers`` takes layers open in napari.
-        scans: The scans that were found.
-        found: How many there are and how many slices they have.
-        healthy: Whether scans without a lesion mask are said to be healthy.
-        banner: Says what scans in the list need, with buttons that do it.
+        scans: The found scans.
+        found: Their number, and that of their slices.
+        healthy: Whether scans without a lesion mask are declared healthy.
+        banner: The needs of the scans in the list, with buttons for them.
         brain_mask: Asks for a brain mask of the selected scan; ``brain_layer`` takes a layer.
-        base: Model to fine-tune, or ``SCRATCH``; ``design`` is trained then.
+        base: Model to fine-tune, or ``SCRATCH``, which trains ``design``.
         name: Name of the new model.
-        epochs: And so on: the settings that matter.
+        epochs: And so on: the main settings.
         start: Starts the training.
         command: The command that Start runs.
         runs: The list of trainings.
@@ -71,11 +71,11 @@ class TrainForm(QWidget):
 
     @property
     def slices(self) -> StoreSettings:
-        """How the slices of scans are prepared for the training that is asked for."""
+        """Preparation of the slices for the requested training."""
         raise NotImplementedError
 
     def update_enabled(self) -> None:
-        """Show what is possible now."""
+        """Enable what is possible now."""
         raise NotImplementedError
 
     def _build_training(self) -> QWidget:

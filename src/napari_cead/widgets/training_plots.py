@@ -1,4 +1,4 @@
-"""How a training goes: losses, learning rate, speed, used codes, drawn as events arrive."""
+"""The curves of a training: losses, learning rate, speed, used codes, drawn as events arrive."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ CURVES = {
     "learning rate": (("learning_rate", "learning rate", DETECTED_COLOR),),
     "slices per second": (("slices_per_second", "slices per second", DETECTED_COLOR),),
 }
-"""What can be drawn over the epochs of any training: field, name in the legend, colour."""
+"""The curves of any training over its epochs: field, name in the legend, colour."""
 
 LOGARITHMIC = ("loss", "learning rate")
-"""What is drawn on a logarithmic axis unless the user says otherwise."""
+"""Curves on a logarithmic axis unless the user chooses otherwise."""
 
 AXES = {"slices per second": "slices/s"}
 """Titles of vertical axes that are not called as what is drawn."""
@@ -57,11 +57,11 @@ class TrainingPlots(QWidget):
     """One plot over the epochs, with a choice of what to draw.
 
     Attributes:
-        what: What is drawn.
+        what: The displayed curve.
         log: Whether the vertical axis is logarithmic; remembered for each thing to draw.
         smooth: Whether curves are smoothed; the raw ones stay visible, thin.
         legend: The curves' names in their colours, above the axes, where they hide nothing.
-        now: The epoch under way.
+        now: The current epoch.
     """
 
     def __init__(self) -> None:
@@ -137,7 +137,7 @@ class TrainingPlots(QWidget):
         self.show_step(self._step)
 
     def show_step(self, step: Mapping[str, Any] | None) -> None:
-        """Show how far the epoch under way is; None: none is.
+        """Show the progress of the current epoch; None: there is none.
 
         A step is told about once a second: epochs that take less are over by then, and it says nothing any more.
         """
@@ -158,7 +158,7 @@ class TrainingPlots(QWidget):
         self.now.setVisible(bool(text))
 
     def draw(self) -> None:
-        """Draw what is chosen."""
+        """Draw the selected curve."""
         what = self.what.currentText()
         with QSignalBlocker(self.log):
             self.log.setChecked(self._log[what])
@@ -192,7 +192,7 @@ class TrainingPlots(QWidget):
         self.draw()
 
     def _offer(self) -> None:
-        """Offer what this run has figures for."""
+        """Offer the curves of this run."""
         offered = self._offered()
         if offered == [self.what.itemText(index) for index in range(self.what.count())]:
             return

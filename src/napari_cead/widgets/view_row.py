@@ -1,4 +1,4 @@
-"""The row of the Explore dock that says from where the patient is looked at."""
+"""The row of the Explore dock with the direction of view."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class ViewRow(QWidget):
     """Buttons for the three cuts, the convention, and the help.
 
     Attributes:
-        cuts: The buttons by the name of their cut; the one on show is down.
+        cuts: The buttons by the name of their cut; the displayed one is down.
         convention: The convention; choosing one keeps it in napari's settings, and a change there arrives here.
         help: Shows the help.
 
     Args:
-        orientation: What turns the display.
-        show_help: Called when the help is wanted.
-        owner: The dock's widget. When its dock is closed, changes of the settings are followed no more.
+        orientation: Turns the display.
+        show_help: Shows the help.
+        owner: The dock's widget. When its dock is closed, changes of the settings are no longer followed.
     """
 
     def __init__(self, orientation: Orientation, show_help: Callable[[], object], owner: QWidget) -> None:
