@@ -112,7 +112,7 @@ class ReconstructionCache:
 def cache_keys(
     stack: SliceStack, sha256: str, device: str, batch_size: int, threads: int, kinds: Iterable[str]
 ) -> Mapping[str, CacheKey]:
-    """Return the keys of what a model makes of a stack.
+    """Return the keys of a model's output for a stack.
 
     Args:
         stack: The slices that go in.

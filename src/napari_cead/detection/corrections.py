@@ -39,7 +39,7 @@ class Corrections:
 
     @classmethod
     def between(cls, automatic: Mask, painted: Mask) -> Corrections | None:
-        """Return what turns the automatic mask into the painted one; None if they are equal."""
+        """Return the corrections that turn the automatic mask into the painted one; None if they are equal."""
         added, removed = painted & ~automatic, automatic & ~painted
         return cls(added, removed) if added.any() or removed.any() else None
 

@@ -1,4 +1,4 @@
-"""Evidence for a lesion, weighed by what healthy tissue gives.
+"""Evidence for a lesion, weighed by how rare it is in healthy tissue.
 
 Each kind of evidence is a number per voxel on a scale of its own: the probability of a lesion, how much brighter a
 voxel is than its repair, than the tissue, than the voxel across the midline. None of these scales means the same for
@@ -32,7 +32,7 @@ CEILING = 8.0
 """Rarity at which a fused score is 1: one healthy voxel in a hundred million."""
 
 SMOOTH_MM = 2.0
-"""Sigma of the Gaussian that a lesion's probability is smoothed by before it is asked what is calm."""
+"""Sigma of the Gaussian that smooths a lesion's probability before calm voxels are chosen."""
 
 COIL_MM = 20.0
 """Sigma of the Gaussian that tells an uneven coil: it varies over half a head, not over a lesion."""
@@ -82,7 +82,7 @@ class Seen:
     midline: int
 
     def cut(self, box: tuple[slice, slice, slice]) -> Seen:
-        """Return what lies in a box around the brain: no evidence depends on what is outside."""
+        """Return the part inside a box around the brain: no evidence depends on anything outside."""
         lesion = None if self.lesion is None else self.lesion[box]
         return Seen(self.image[box], self.repair[box], lesion, self.spacing, self.midline - 2 * box[2].start)
 
@@ -196,7 +196,7 @@ def kinds_of(lesion: bool) -> tuple[str, ...]:
 
 
 class Tails:
-    """Measures what healthy tissue gives, scan by scan.
+    """Measures the values of healthy tissue, scan by scan.
 
     Args:
         names: The kinds to measure.
@@ -301,7 +301,7 @@ def _is_volume(mask: NDArray[np.bool_]) -> bool:
 
 
 def _bulk(values: Values) -> float:
-    """Return where the bulk of a volume's evidence ends, whatever lesions lie beyond it."""
+    """Return the upper end of the bulk of a volume's evidence, whatever lesions lie beyond it."""
     limit = FIRST * float(np.quantile(values, 0.75))
     bulk = limit
     for _ in range(8):

@@ -37,7 +37,7 @@ def extra(
     missing: str = "",
     slider: bool = True,
 ) -> dict[str, Any]:
-    """Return what a field of `Settings` says of itself beside its range: see `Parameter`."""
+    """Return the description of a field of `Settings` beside its range: see `Parameter`."""
     return {
         "unit": unit,
         "step": step,
@@ -98,7 +98,7 @@ class Settings(BaseModel):
         """Read saved settings by the rule of `json_files`.
 
         Returns:
-            The settings, and what is to be said of missing and unknown keys.
+            The settings, and notes on missing and unknown keys.
 
         Raises:
             ParameterError: If a value is out of its range or of another type.
@@ -227,7 +227,7 @@ class PostprocessParams(Settings):
 
 @dataclass(frozen=True)
 class Parameter:
-    """One row of a table of settings: what a widget, a command-line flag and the documentation say of a setting.
+    """One row of a table of settings: the texts of a widget, a command-line flag and the documentation.
 
     Attributes:
         name: Field of the settings.

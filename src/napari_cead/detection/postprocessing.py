@@ -178,7 +178,7 @@ class StagedPostprocessor:
 
 @dataclass(frozen=True, eq=False)
 class _State:
-    """What each step made of one slice, and what that depends on.
+    """The results of each step for one slice, and what they depend on.
 
     Attributes:
         chain: The steps.

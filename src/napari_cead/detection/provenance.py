@@ -1,4 +1,4 @@
-"""What a result came from: versions, machine, source files and voxels, and what was done to them."""
+"""The origin of a result: versions, machine, source files and voxels, and their processing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def versions() -> dict[str, str]:
 
 
 def device_name(device: str) -> str:
-    """Return what a device calls itself."""
+    """Return the name of a device."""
     import torch
 
     if device.startswith("cuda") and torch.cuda.is_available():
@@ -94,7 +94,7 @@ def sources(patient: Patient) -> dict[str, dict[str, str | None]]:
 
 
 def preparation(wants: Preprocessing, stack: SliceStack) -> dict[str, Any]:
-    """Return how a patient became a network's input: what the model asks for, and what that came to.
+    """Return how a patient became a network's input: the model's request and the result.
 
     Args:
         wants: From the model's card.

@@ -193,7 +193,7 @@ class _Attempt:
         return self.place or str(self.detector.device)
 
     def smaller(self) -> _Attempt:
-        """Return what to try after a lack of memory.
+        """Return the next attempt after a lack of memory.
 
         Raises:
             ModelError: If there is nothing left to try.
@@ -232,7 +232,7 @@ class _Run:
     on_group: OnGroup | None
 
     def through(self, attempt: _Attempt, known: Mapping[str, Cached]) -> NetworkPasses | None:
-        """Compute what is not known yet; None if it did not fit into memory."""
+        """Compute missing slices; None if they did not fit into memory."""
         images, occupied = self.stack.images, self.stack.occupied
         # New arrays for each attempt: cached ones are shared and must not change.
         arrays = {

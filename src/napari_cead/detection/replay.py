@@ -119,9 +119,9 @@ def write_scan(patient: Patient, file: Path) -> Grid | None:
 
 
 def model_argument(name: str, folder: Path | None) -> str:
-    """Return what ``--model`` has to be: the name if it stands for this very folder, else the folder.
+    """Return the value of ``--model``: the name if it stands for the same folder, else the folder.
 
-    The same weights elsewhere would not do: another card may prepare the scan or scale the score in another way.
+    The same weights elsewhere are not enough: another card may prepare the scan or scale the score differently.
 
     Args:
         name: Name of the model.

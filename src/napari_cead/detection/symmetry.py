@@ -1,4 +1,4 @@
-"""Left and right of a brain: where its midline is, and what lies across it."""
+"""Left and right of a brain: its midline, and the mirrored side."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def midline(brain: NDArray[np.bool_]) -> int:
 
 
 def mirrored(volume: NDArray[Any], axis: int) -> NDArray[Any]:
-    """Return a volume (Z, Y, X) turned over about its midline, 0 where nothing lies across.
+    """Return a volume (Z, Y, X) mirrored at its midline, 0 where nothing lies across.
 
     Args:
         volume: (Z, Y, X).

@@ -28,7 +28,7 @@ GAP = 0.25
 skull-stripped brain has liquid and a rim that are nearly as dark as the background. Where it rings, the rim is not
 looked at, so that it may be twice as far; a broken number, which nobody pads with, as far as the values spread."""
 PADDING = frozenset({-1000.0, -1024.0, -2000.0, -2048.0, -3024.0, -32768.0})
-"""Constants that programs put where there are no data."""
+"""Constants that programs write where there are no data."""
 
 RINGING = 0.25
 """Voxels that only nearly have the constant, as a share of the brain, from which on it is taken to ring."""

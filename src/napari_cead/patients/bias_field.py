@@ -1,4 +1,4 @@
-"""Scans that are brighter on one side: the bias field of a coil, taken out before detection."""
+"""Correcting the bias field of a coil, which makes one side of a scan brighter."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ COARSER = 4
 """How much coarser than the scan the grid is on which the field is estimated, as far as the scan is large enough."""
 
 LEAST_SLICES = 8
-"""Slices that it takes to tell a field from a lesion."""
+"""Fewest slices that tell a field from a lesion."""
 
 _LEAST_VOXELS = 12  # of the coarser grid along an axis
 
 
 def correct_bias_field(patient: Patient, sequence: str | None = None) -> Patient:
-    """Return a patient with one sequence freed from its bias field by N4.
+    """Return a patient with the bias field of one sequence corrected by N4.
 
     Models that compare intensities with one level of tissue for the whole scan (``ce-unet``) find much less in scans
     of which one side is brighter. N4: Tustison et al. 2010, *N4ITK: Improved N3 Bias Correction*, as SimpleITK has it.

@@ -1,4 +1,4 @@
-"""A brain mask that somebody gives: outside of it nothing of the scan is left."""
+"""A given brain mask: outside of it the scan becomes 0."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def within_brain(
 def brain_on_grid(
     patient: Patient, mask: str | Path | NDArray[Any], *, png_first_column: Side = "left"
 ) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
-    """Return a brain mask (Z, Y, X) on the patient's grid, and what had to be assumed; see `within_brain`.
+    """Return a brain mask (Z, Y, X) on the patient's grid, and the assumptions; see `within_brain`.
 
     Raises:
         MaskError: If the mask cannot be read, is an image, is empty, has another shape, or lies outside the scan.

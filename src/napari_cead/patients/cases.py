@@ -15,7 +15,7 @@ from .marks import kind_of, passed_over
 from .nnunet import is_images_folder, labels_of, split_case
 
 Named = tuple[Name, Path]
-"""A file, and what its name tells."""
+"""A file, and the meaning of its name."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def choose(files: Iterable[Named], wanted: str = "flair") -> PatientFiles:
 
 
 def choose_mask(masks: Iterable[Named], scan: Named | None = None) -> tuple[Path | None, tuple[str, ...]]:
-    """Choose the lesion mask of a scan among several, and say what is to be said about the choice.
+    """Choose the lesion mask of a scan among several, and return the notes on the choice.
 
     Args:
         masks: Files whose names are those of lesion masks, and no results of ours.
@@ -214,7 +214,7 @@ def _stage(folder: Path) -> int | None:
 
 
 def _channel(file: Path) -> Name:
-    """Return what the name of one of nnU-Net's files tells."""
+    """Return the meaning of the name of an nnU-Net file."""
     case, role = split_case(file)
     return Name(case, None if role is None and case == stem(file) else role, short=case)
 

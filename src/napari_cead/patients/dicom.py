@@ -1,4 +1,4 @@
-"""DICOM folders: which series there are, and what each shows."""
+"""DICOM folders: their series, and what each shows."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from .formats import FORMATS
 from .places import ZIP, Place, place_of, within
 
 SUFFIXES = (".dcm", ".ima", ".dicom")
-"""Endings that only DICOM files have; many have another, or none, and a mark inside tells."""
+"""Endings of DICOM files alone; many have another or none, and are recognised by their mark."""
 
 ENDINGS = (*SUFFIXES, ".mr")
-"""Those, and one that other files may have too: the mark inside tells."""
+"""These, and one that other files may have too: the mark decides."""
 
 _BARE = (*ENDINGS, "")  # endings of files that may lack the mark
-_SCAN = ("MR", "OT", "")  # OT and nothing: what programs write that do not say what they write
+_SCAN = ("MR", "OT", "")  # OT and none: written by programs that do not state the modality
 _CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _PROJECTIONS = {"mip", "mnip", "minip", "projection"}
 _SCOUTS = {"localizer", "localiser", "scout", "survey", "loc", "topogram"}
 
-_STRANGE = 3  # files of each ending that are looked into
+_STRANGE = 3  # files read per ending
 MEND = "export the series from the scanner or the archive again"
-"""What to do about files that cannot be read."""
+"""The fix for unreadable files."""
 
 
 class SeriesError(PatientError):
-    """It has to be said which series is meant.
+    """The choice of a series is ambiguous.
 
     Args:
         reason: What is wrong.
@@ -101,7 +101,7 @@ class Series:
 
 
 def is_dicom(file: Path) -> bool:
-    """Whether a file is DICOM: it has the mark that follows the preamble, or the name says so.
+    """Whether a file is DICOM: it has the mark after the preamble, or the name says so.
 
     Old files have no preamble and no mark; they begin with a tag of the first group.
     """
@@ -119,7 +119,7 @@ def is_dicom(file: Path) -> bool:
 
 
 def holds_dicom(folder: Path) -> bool:
-    """Whether a folder is that of one DICOM patient. Looks at few files.
+    """Whether a folder is that of one DICOM patient. Reads few files.
 
     The files lie in it, or in folders inside it, one a series; these have to be of one study, so that a folder with
     a folder for each patient is none.
@@ -173,7 +173,7 @@ def usable_series(folder: Path) -> tuple[Series, ...]:
 
 
 def choice_of(folder: Path, series: Sequence[Series], what: str) -> SeriesError:
-    """Return the error that asks which of several series is meant, and names them."""
+    """Return the error that names several series and asks for one."""
     named = ", ".join(map(str, series[:12])) + (", …" if len(series) > 12 else "")
     return SeriesError(
         f"{len(series)} series {what}: {named}",
@@ -184,7 +184,7 @@ def choice_of(folder: Path, series: Sequence[Series], what: str) -> SeriesError:
 
 
 def series_of(path: str | Path | Place) -> Series:
-    """Return the series that ``FOLDER#KEY`` means, or that a file belongs to.
+    """Return the series of ``FOLDER#KEY``, or that of a file.
 
     Raises:
         PatientError: If there is none.

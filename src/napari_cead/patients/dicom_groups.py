@@ -1,4 +1,4 @@
-"""Which frames of a DICOM folder make up one series: one contrast, seen in one direction, each slice once."""
+"""Sorting the frames of a DICOM folder into series: one contrast, one direction, each slice once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from .dicom_headers import Frame, Header
 
 SAME_DIRECTION = 1e-3
-"""How far directions of parallel slices may differ."""
+"""Largest difference in direction between parallel slices."""
 
 _Member = tuple[Header, Frame]
 _STACK = (
@@ -55,7 +55,7 @@ def groups_of(headers: Iterable[Header]) -> list[Group]:
 
 
 def _contrasts(headers: list[Header]) -> list[Group]:
-    """Split what has one UID and one number."""
+    """Split the frames of one UID and one number."""
     single, copies = _without_copies(headers)
     broken = [Group(header, (), {}, 0) for header in single if not header.frames]
     members = [(header, frame) for header in single for frame in header.frames]
@@ -68,7 +68,7 @@ def _contrasts(headers: list[Header]) -> list[Group]:
     found.sort(key=lambda each: [_natural(value) for value in each[0].values()])
     names = [name for traits, _ in found[:1] for name in traits]
     told = {name for name in names if len({traits.get(name) for traits, _ in found}) > 1}
-    # Copies that were left out are told with the largest, which they are most likely of.
+    # The largest series mentions the omitted copies, which most likely belong to it.
     largest = max((each[1] for each in found), key=len, default=None)
     return broken + [
         Group(
@@ -82,7 +82,7 @@ def _contrasts(headers: list[Header]) -> list[Group]:
 
 
 def _without_copies(headers: list[Header]) -> tuple[list[Header], int]:
-    """Leave out instances that are there already. The same name for other slices makes no copies."""
+    """Leave out repeated instances. Other slices of the same name are no copies."""
     seen, single = set(), []
     for header in headers:
         frames = header.frames
@@ -111,7 +111,7 @@ def _sessions(headers: Sequence[Header]) -> dict[tuple[str, ...], str]:
     """Number what lies apart whatever its UID: patients, studies, and the places from which positions are measured."""
     found = sorted({_session(header) for header in headers})
     places = Counter(_session(header) for header in headers)
-    # Programs that make a place of its own for every file say nothing by it.
+    # Some programs write a new one for every file, which tells nothing.
     single = all(places[each] == 1 for each in found)
     return {each: "1" if single else str(number) for number, each in enumerate(found, start=1)}
 

@@ -1,4 +1,4 @@
-"""What a header says about where a scan lies, and headers that every program reads alike."""
+"""The position of a scan according to its header, and headers that every program reads alike."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _GEOMETRY = (
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """Where a scan lies.
+    """The position of a scan.
 
     Attributes:
         affine: (4, 4) voxel to world, RAS+ millimetres.
@@ -46,7 +46,7 @@ class Placement:
 
 
 def placement(image: Any, shape: tuple[int, int, int], name: str) -> Placement:
-    """Return where an image that nibabel has opened lies.
+    """Return the position of an image opened by nibabel.
 
     Args:
         image: NIfTI, Analyze or MGH image.
@@ -68,7 +68,7 @@ def placement(image: Any, shape: tuple[int, int, int], name: str) -> Placement:
 def geometry(header: Any) -> Any:
     """Return a new header that says where voxels lie as another one does, and nothing else.
 
-    Names, dates, free text and extensions that scanners and programs leave in headers go nowhere.
+    Names, dates, free text and extensions of scanners and programs are dropped.
     """
     kind = nib.Nifti2Header if isinstance(header, nib.Nifti2Header) else nib.Nifti1Header
     bare = kind(endianness=header.endianness)

@@ -1,4 +1,4 @@
-"""Checking a cohort before hours are spent on it: what is missing, what cannot be read, what does not fit together."""
+"""Checking a cohort before hours of work: missing, unreadable and inconsistent files."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def check_cohort(
     on_progress: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> CohortCheck:
-    """Read every file of every patient and report what does not fit.
+    """Read every file of every patient and report all findings.
 
     Findings: files that cannot be read; folders with scans of which no name tells what they are; a sequence that is
     missing though most patients have it; sequences or a mask on another grid (shape, spacing, or position and
@@ -248,7 +248,7 @@ def _expected(patients: Sequence[CheckedPatient], sequence: str | None) -> tuple
 
 
 def _among_others(patient: CheckedPatient, expected: Iterable[str], names: Counter[str]) -> CheckedPatient:
-    """Add what only a look at the other patients tells."""
+    """Add the findings that depend on the other patients."""
     findings = list(patient.findings)
     there = (*patient.sequences, *patient.unreadable)
     for name in (name for name in expected if patient.kind and name not in there):
@@ -359,7 +359,7 @@ class _Patient:
                 self._find("mask-name", self.place, f"{note}; name them 000.png, 001.png, …")
 
     def _placed_mask(self, mask: Volume, scan: Volume) -> Volume | None:
-        """Put the numbered slices of a mask where they belong in the scan; None if they belong nowhere."""
+        """Place the numbered slices of a mask in the scan; None if they have no place."""
         file = self.files.mask
         assert file is not None
         try:
@@ -385,7 +385,7 @@ class _Patient:
             return None
 
     def _judge_header(self, file: Path, volume: Volume) -> None:
-        """Find what the reader had to assume of a file's header."""
+        """Find the reader's assumptions about a file's header."""
         if is_pictures(file):
             return
         if not volume.grid.has_orientation and file != self.files.mask:

@@ -61,7 +61,7 @@ def find_files(path: str | Path | Place, sequence: str = "flair") -> PatientFile
 
 
 def preferred_sequence(path: str | Path, wanted: str = "flair") -> str:
-    """Return the wanted sequence if the patient has it, else the first it has, in the order of ``SEQUENCES``.
+    """Return the wanted sequence if the patient has it, else its first one in the order of ``SEQUENCES``.
 
     Raises:
         PatientError: If there is no patient.
@@ -71,7 +71,7 @@ def preferred_sequence(path: str | Path, wanted: str = "flair") -> str:
 
 
 def is_patient(path: str | Path) -> bool:
-    """Whether ``find_files`` recognises a patient there. Looks at names, and at the first bytes of DICOM files."""
+    """Whether ``find_files`` recognises a patient there. Reads names, and the first bytes of DICOM files."""
     place = place_of(path)
     where = place.file
     try:
@@ -79,7 +79,7 @@ def is_patient(path: str | Path) -> bool:
             return _recognise(where) is not None or holds_dicom(where)
         return bool(find_files(path))
     except SeriesError:
-        return True  # there is one; it only has to be said which scan is meant
+        return True  # there is one; only the choice of the scan is open
     except (PatientError, OSError):
         return False
 
@@ -96,7 +96,7 @@ def place_name(place: str | Path) -> str:
 
 
 def place_below(place: Path, top: Path) -> Path:
-    """Return where the results of a patient belong below a folder: as the patient lies below its cohort."""
+    """Return the place of a patient's results below a folder: the same as that of the patient below its cohort."""
     found = place_of(place)
     text, root = str(found.file), str(top)
     relative = text[len(root) :].lstrip("/\\") if text.startswith(root) else found.file.name
@@ -109,9 +109,9 @@ def _plain(name: str) -> str:
 
 
 def folders_below(top: Path, *, everything: bool = False) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Give a folder and those below it, each once, with the names of the folders and files in it.
+    """Yield a folder and those below it, each once, with the names of the folders and files in it.
 
-    Hidden folders are passed over, links are followed. Whoever asks may take folders out of the first list.
+    Hidden folders are skipped, links are followed. The caller may remove folders from the first list.
 
     Args:
         top: The folder.
@@ -133,9 +133,9 @@ def folders_below(top: Path, *, everything: bool = False) -> Iterator[tuple[Path
 def find_patients(cohort: str | Path, *, everything: bool = False) -> Iterator[Path]:
     """Yield the patients at or below a place, sorted by path, each once; the place itself if it is one patient.
 
-    They are folders; PNGs of one slice; subjects or sessions of BIDS datasets, whose derivatives are passed over;
+    They are folders; PNGs of one slice; subjects or sessions of BIDS datasets, whose derivatives are skipped;
     ``FOLDER/CASE`` for each case of a folder that holds the files of several; and zips, or the patients inside.
-    Hidden files and folders are passed over, links are followed. Where nothing else is found, the PNGs that lie
+    Hidden files and folders are skipped, links are followed. If nothing else is found, the PNGs that lie
     directly in ``cohort`` are slices of one sequence, whatever the folder's name.
     """
     top = Path(cohort).expanduser()
@@ -192,7 +192,7 @@ def find_in_zip(file: Path, inside: str, sequence: str) -> PatientFiles:
     """Recognise the patient in a zip, or at a path inside; the places are ``ZIP#PLACE``.
 
     Raises:
-        PatientError: If there is none, or it has to be said which of several.
+        PatientError: If there is none, or if there are several.
     """
     with outline(file) as folder:
         if inside:
@@ -288,7 +288,7 @@ def _recognise(folder: Path, sequence: str = "flair") -> PatientFiles | None:
 
 
 def _dicom(folder: Path, sequence: str) -> PatientFiles:
-    """Return the patient of a DICOM folder: each series is the sequence that its description tells."""
+    """Return the patient of a DICOM folder: the description of each series tells its sequence."""
     usable = usable_series(folder)
     if len(usable) == 1:
         return replace(_series(folder, usable[0], sequence), single=False)
@@ -326,7 +326,7 @@ def _series(folder: Path, series: Series, sequence: str) -> PatientFiles:
 
 
 def _mask_in(folder: Path) -> tuple[Path | None, tuple[str, ...]]:
-    """Return the lesion mask that somebody has put into a DICOM folder, and what is to be said about the choice."""
+    """Return the lesion mask in a DICOM folder, and the notes on the choice."""
     named = ((read_name(file), file) for file in scan_files(folder))
     found = choose((name, file) for name, file in named if name.role == MASK)
     return found.mask, found.notes

@@ -1,4 +1,4 @@
-"""Bringing a lesion mask onto its scan, and telling masks that cannot be of lesions from what they cover."""
+"""Bringing a lesion mask onto its scan, and recognising masks that cannot be of lesions by their extent."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .grid import Grid
 from .volumes import Volume, clean_mask, onto, voxel_for_voxel
 
 MOST = 1 / 3
-"""A mask over a larger share of the brain is no lesion mask."""
+"""A mask that covers a larger share of the brain is no lesion mask."""
 MOST_OF_A_SLAB = 0.6
 """The same for a few slices: a large stroke fills much of one."""
 SLAB = 4
-"""Slices that are few."""
+"""Largest number of few slices."""
 OUTLINE = 0.8
 """A mask whose Dice with the brain is higher follows the brain's outline."""
 OUTSIDE = 0.1
@@ -29,25 +29,25 @@ OUTSIDE = 0.1
 MOST_OUTSIDE = 1 / 3
 """The same for a mask that does not say where it lies: one of another scan has more."""
 CHANGED = 0.1
-"""A lesion volume that resampling changes by a larger share is worth a finding."""
+"""A larger relative change of the lesion volume by resampling is a finding."""
 
 HEAD = 0.25
 """Where noise fills the background, the head is what is above this share of its own level."""
 NOT_USED = "that is no lesion mask, so it is not used and the patient counts as unlabelled"
-"""What is said of a mask that was found and left out for what it covers."""
+"""The note on a mask that was found and left out because of its extent."""
 
 FOLLOWS = "follows the outline of the brain"
-"""What is said of a mask of the whole brain; it holds no lesions, and says nothing about them."""
+"""The note on a mask of the whole brain, which holds no lesions and tells nothing about them."""
 
 LARGE = 0.1
 """A mask of a larger share of the brain that lies mostly outside of it is no lesion mask."""
 
-_SMALL = 0.01  # share of all voxels below which a mask is too small to be looked at
+_SMALL = 0.01  # share of all voxels below which a mask is too small to check
 _EVERYWHERE = 0.5  # share of the slices' border; a "brain" that fills more is a background of noise
 
 
 class Resampled(NamedTuple):
-    """What a mask on another grid lost.
+    """The loss of a mask on another grid.
 
     Attributes:
         lesions: Lesions (26-connected) on its own grid.
@@ -170,7 +170,7 @@ def outside(lesion: NDArray[np.bool_], scan: NDArray[np.float32]) -> float:
 
 
 def unlike_lesions(lesion: NDArray[np.bool_], scan: NDArray[np.float32]) -> str:
-    """Say in one clause why a mask cannot be of lesions, from what it covers; empty if it can be.
+    """Return in one clause why the extent of a mask rules out lesions; empty if it does not.
 
     Args:
         lesion: (Z, Y, X) bool.

@@ -1,4 +1,4 @@
-"""How large a scan may be: judged by what its header says and by its file, before memory is taken."""
+"""Limits on the size of a scan, checked by its header and its file before memory is allocated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_VOXELS = 2**30
 MAX_PIXELS = 2**26
 """Most pixels of a picture: 8192 x 8192."""
 INFLATION = 1032
-"""How many bytes one byte of deflate can stand for at most; gzip and PNG use it."""
+"""Largest number of bytes from one byte of deflate, which gzip and PNG use."""
 
 _GIB = 2**30
 _MEND = "copy the file again or convert it to NIfTI anew"
@@ -49,7 +49,7 @@ def check_held(needed: int, file: Path, *, packed: bool) -> None:
         packed: Whether it is compressed by deflate (``.gz``), which no file can be to more than a thousandth.
 
     Raises:
-        PatientError: If it is too short, or cannot be looked at.
+        PatientError: If it is too short, or unreadable.
     """
     try:
         length = file.stat().st_size
@@ -66,7 +66,7 @@ def check_held(needed: int, file: Path, *, packed: bool) -> None:
 
 
 def check_memory(needed: int, file: str | Path) -> None:
-    """Check that there is memory for a volume, before the system has to end a process for lack of it.
+    """Check that there is memory for a volume, before the system ends a process for lack of it.
 
     Args:
         needed: Bytes that reading takes.

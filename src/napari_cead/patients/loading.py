@@ -56,11 +56,11 @@ def load_patient(
         brain_mask: Brain mask file, for a scan that is not skull-stripped: outside of it the sequences become 0.
         png_first_column: Side of the patient that column 0 of PNG slices shows.
         png_spacing: (z, y, x) in mm of PNG slices.
-        prepare: What is done to the patient then: a ``Preparation`` strips the skull, for instance.
+        prepare: Preparation of the patient: a ``Preparation`` strips the skull, for instance.
 
     Returns:
         The patient on the grid of the chosen sequence, in canonical LPS order. Other sequences on other
-        grids are resampled to it; one that cannot be read is left out. Both are said in ``warnings``.
+        grids are resampled to it; unreadable ones are left out. ``warnings`` names both.
 
     Raises:
         PatientError: If there is no patient, no such sequence, or the chosen sequence cannot be used.
@@ -101,7 +101,7 @@ def read_files(
 ) -> Patient:
     """Load the patient that these files make up, and nothing else; its warnings are in ``warnings`` alone.
 
-    Safe in several threads at once, which Python's own warnings are not. Else as :func:`load_patient`.
+    Safe in several threads at once, unlike Python's own warnings. Otherwise like :func:`load_patient`.
 
     Args:
         files: The files.
@@ -163,7 +163,7 @@ def read_files(
         try:
             if isinstance(result, PatientError):
                 raise result
-            # On its own grid first: NaN, and a background that is not 0, would be smeared.
+            # On its own grid first: resampling would smear NaN and a background that is not 0.
             clean, found = clean_intensities(result.data, what)
             moved = onto(placed(replace(result, data=clean), chosen, what), chosen.grid, 1, what)
             # And once more on the other: our own resampling leaves a faint rim, and what is written of this volume has
@@ -216,7 +216,7 @@ def _name(place: Path, files: PatientFiles) -> str:
 def _mask(
     result: Volume | PatientError, chosen: Volume, scan: NDArray[np.float32], file: Path, *, named: bool
 ) -> tuple[NDArray[np.bool_] | None, tuple[str, ...]]:
-    """Return the lesion mask, or None if it is none by what it covers and nobody insists; and what to say."""
+    """Return the lesion mask, or None if its extent rules it out and the user did not name it; and the notes."""
     if isinstance(result, PatientError):
         raise MaskError(result.reason, file=result.file, mend=result.mend) from result
     made: tuple[str, ...] = ()

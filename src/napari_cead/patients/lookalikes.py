@@ -1,4 +1,4 @@
-"""Files that look like a lesion mask and are called so that nobody takes them for one."""
+"""Files that look like a lesion mask but are not recognised by their names."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LIKE = "its name is like that of one"
 
 
 def overlooked(files: PatientFiles, scan: Volume | None) -> Iterator[tuple[Path, str]]:
-    """Give the files near a patient without a lesion mask that may be one, each with what speaks for it.
+    """Yield the files near a patient without a lesion mask that may be one, each with the reason.
 
     Args:
         files: The patient.
@@ -87,7 +87,7 @@ def _beside(patient: str, taken: set[Path], scan: Volume | None) -> Iterator[tup
 
 
 def _in_mask_folders(folder: Path, own: set[str]) -> Iterator[Path]:
-    """Give the files in folders of masks: those inside a patient's folder, and of those beside it the patient's own."""
+    """Yield the files in folders of masks inside a patient's folder, and the patient's own of those beside it."""
     for place in (folder, folder.parent):
         for entry in _mask_folders(place, place.stat().st_mtime_ns):
             for file in scan_files(entry) if entry != folder else ():

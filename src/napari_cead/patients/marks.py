@@ -1,8 +1,8 @@
-"""Results that are known again wherever they turn up: a mask that a model found is nobody's reference.
+"""Marks by which results are recognised anywhere: a detected mask is never a reference.
 
-Whatever `save_volume` writes of a kind says so twice in its NIfTI header: as ``intent_name``, and as an extension of
-JSON, ``{"napari-cead": {"kind": "mask", "version": 1}}``, in a comment (code 6). A program that writes a header of its
-own (ITK does) or another format drops both.
+Files that `save_volume` writes with a kind say so twice in their NIfTI header: as ``intent_name``, and as an extension
+of JSON, ``{"napari-cead": {"kind": "mask", "version": 1}}``, in a comment (code 6). A program that writes a header of
+its own (ITK does) or another format drops both.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .places import Place, place_of
 from .repairs import repairs
 
 Kind = Literal["mask", "anomaly map", "reconstruction", "corrections", "brain mask"]
-"""What a result is."""
+"""The kinds of results."""
 
 MADE: dict[Kind, str] = {
     "mask": "a mask that napari-cead detected",
@@ -38,10 +38,10 @@ MADE: dict[Kind, str] = {
     "corrections": "corrections of a mask that napari-cead detected",
     "brain mask": "a brain mask that napari-cead used",
 }
-"""What a result is, for sentences."""
+"""The kinds of results, for sentences."""
 
 NOT_TAKEN = "so it is not taken as"
-"""What a note says about a result that lies where a scan or a reference would be looked for."""
+"""The note on a result in the place of a scan or a reference."""
 
 _INTENTS: dict[Kind, str] = {
     "mask": "napari-cead mask",
@@ -53,7 +53,7 @@ _INTENTS: dict[Kind, str] = {
 _VERSION = 1
 _COMMENT = 6
 _KEY = "napari-cead"
-_MOST = 1 << 16  # bytes of a file that are looked at
+_MOST = 1 << 16  # bytes read from a file
 _MARKED = (*Nifti.endings, *Pair.endings)  # what may have a NIfTI header
 
 _NAMES: dict[str, Kind] = {
@@ -81,9 +81,9 @@ def passed_over(name: str, kind: Kind, role: str) -> str:
 
 
 def kind_of(path: str | Path | Place) -> Kind | None:
-    """Return what kind of result of ours a place holds, None if it is none, or nothing that can be read.
+    """Return the kind of our result at a place; None if it is none, or unreadable.
 
-    Files written before there were marks are told by their names, with the ``detection.json`` or ``settings.json``
+    Files from before marks existed are recognised by their names, with the ``detection.json`` or ``settings.json``
     beside them, or all together.
     """
     place = place_of(path)
@@ -113,9 +113,9 @@ def _marked(file: Path, changed: int, size: int) -> Kind | None:
             start = stream.read(_MOST)
         if file.name.lower().endswith(".gz"):
             start = zlib.decompressobj(31).decompress(start, _MOST)
-        with repairs():  # whoever reads the volume tells
+        with repairs():  # the reader of the volume reports it
             return _stated(start)
-    except Exception:  # bytes that anybody wrote: whoever reads the volume says what is wrong with it
+    except Exception:  # untrusted bytes: the reader of the volume reports what is wrong
         return None
 
 

@@ -1,4 +1,4 @@
-"""Places of scans that are more, or less, than one file: a series of a DICOM folder, a file inside a zip."""
+"""Places of scans that are not one file: a series of a DICOM folder, a file inside a zip."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SEPARATOR = "#"
-"""Between what lies on disk and what is meant of it: ``DICOM#5``, ``anna.zip#flair.nii.gz``."""
+"""Separator of a path on disk and the part inside it: ``DICOM#5``, ``anna.zip#flair.nii.gz``."""
 
 ZIP = ".zip"
-"""How the names of archives end."""
+"""Ending of the names of archives."""
 
 
 def is_zip(path: str | Path) -> bool:
@@ -21,7 +21,7 @@ def is_zip(path: str | Path) -> bool:
 
 @dataclass(frozen=True)
 class Place:
-    """What a path means.
+    """The meaning of a path.
 
     Attributes:
         file: File or folder on disk.
@@ -33,7 +33,7 @@ class Place:
 
     @property
     def path(self) -> Path:
-        """The path that means it."""
+        """The path of it."""
         return within(self.file, self.inside)
 
     @property
@@ -43,12 +43,12 @@ class Place:
 
     @property
     def series(self) -> str:
-        """The series of a DICOM folder that is meant, empty if none is."""
+        """The named series of a DICOM folder; empty if none is named."""
         return "" if self.zipped else self.inside
 
 
 def place_of(path: str | Path | Place) -> Place:
-    """Split a path into what lies on disk and what is meant of it. A path that exists is never split."""
+    """Split a path into the part on disk and the part inside it. An existing path is never split."""
     if isinstance(path, Place):
         return path
     whole = Path(path).expanduser()
@@ -57,7 +57,7 @@ def place_of(path: str | Path | Place) -> Place:
         file = Path(text)
         return file.is_dir() or (is_zip(file) and file.is_file())
 
-    # A path that is too long for the system, or holds a zero, is none.
+    # A path too long for the system, or with a zero byte, is invalid.
     with suppress(OSError, ValueError):
         if not whole.exists() and (parts := split(str(whole), exists)):
             return Place(Path(parts[0]), parts[1])
@@ -65,14 +65,14 @@ def place_of(path: str | Path | Place) -> Place:
 
 
 def split(text: str, exists: Callable[[str], bool]) -> tuple[str, str] | None:
-    """Split a path at the last separator before which there is something: names of folders may hold one too.
+    """Split a path at the last separator after an existing path: names of folders may contain one too.
 
     Args:
         text: The path, ``FOLDER#5`` for instance.
         exists: Whether a path is there.
 
     Returns:
-        What is there, and what is meant of it; None if there is nothing.
+        The existing part and the part inside it; None if nothing exists.
     """
     end = text.rfind(SEPARATOR)
     while end > 0:
@@ -84,9 +84,9 @@ def split(text: str, exists: Callable[[str], bool]) -> tuple[str, str] | None:
 
 
 def within(file: str | Path, inside: str) -> Path:
-    """Return the path that means something inside a file or folder; the file itself if ``inside`` is empty."""
+    """Return the path of something inside a file or folder; the file itself if ``inside`` is empty."""
     if not inside:
         return Path(file)
     plain = Path(f"{file}{SEPARATOR}{inside}")
-    # A folder may be called so: then a slash tells that it is not meant.
+    # A folder may have this name: then a slash tells them apart.
     return Path(file, f"{SEPARATOR}{inside}") if plain.exists() else plain
