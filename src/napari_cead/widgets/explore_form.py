@@ -30,7 +30,7 @@ from ..patients import SEQUENCES
 from ..zoo import list_models
 from .axis_row import AxisRow
 from .compare_panel import ComparePanel
-from .controls import SettingRow, SwitchRow, keep_place, row, scrolled, section
+from .controls import SettingRow, SwitchRow, keep_place, row, scrolled
 from .figures_view import FiguresView
 from .lesion_list import LesionList
 from .messages import Messages
@@ -288,7 +288,10 @@ class ExploreForm(QWidget):
         for name, button in (("three_views", self.three_views), ("save_figure", self.save_figure)):
             button.setToolTip(tip(name))
         column.addLayout(_beside(self.three_views, self.save_figure, stretch=(1, 1)))
-        options = section("Map options (off in the paper)", column)
+        column.addWidget(QLabel("Map options (off in the paper)"))
+        options = QGridLayout()  # without a frame: its margins would not fit into a narrow dock
+        options.setColumnStretch(1, 1)
+        column.addLayout(options)
         self.option_rows = {
             parameter.name: SettingRow(parameter, options, options.rowCount()) for parameter in MAP_OPTIONS
         }
