@@ -57,7 +57,7 @@ def test_a_denoiser_tells_and_can_be_stopped_every_few_slices(tmp_path):
     batch = torch.from_numpy(wide.images[wide.occupied])[:, None]
     whole, lesion = model.repair(batch)
     np.testing.assert_array_equal(passes.slices[wide.occupied], whole[:, 0].numpy())
-    np.testing.assert_array_equal(passes.lesion[wide.occupied], lesion[:, 0].numpy())
+    np.testing.assert_array_equal(passes.ingredients["lesion"][wide.occupied], lesion[:, 0].numpy())
     told.clear()
     with pytest.raises(Cancelled):
         reconstruct(

@@ -11,7 +11,7 @@ import time
 import nibabel as nib
 import numpy as np
 import pytest
-from qtpy.QtCore import QPoint, Qt, QTimer
+from qtpy.QtCore import QPoint, QRect, Qt, QTimer
 from qtpy.QtWidgets import QSlider, QStyle, QStyleOptionSlider
 
 import napari_cead as cead
@@ -511,12 +511,19 @@ def test_the_dock_is_readable_when_narrow(detected, qtbot):
     """Nothing overlaps, nothing is cut: every control lies inside its parent."""
     detected.setFixedWidth(320)
     qtbot.wait(50)
+
+    def place(part):
+        return QRect(part.mapTo(detected, QPoint(0, 0)), part.size())
+
     for row in detected.rows.values():
-        title, box, slider = row.title, row.box, row.slider.native
-        assert title.sizeHint().width() <= title.width()
+        title, box, slider = place(row.title), place(row.box), place(row.slider.native)
+        assert row.title.sizeHint().width() <= title.width()
         assert slider.width() >= 40
-        assert title.geometry().right() <= slider.geometry().left()
-        assert slider.geometry().right() <= box.geometry().left()
+        assert title.right() <= box.left() and box.right() <= 320
+        if row is detected.rows["threshold"]:  # the axis of the plot, as wide as that
+            assert slider.top() >= max(title.bottom(), box.bottom()) - 4
+        else:
+            assert title.right() <= slider.left() and slider.right() <= box.left()
 
 
 def test_the_suggestion_is_shown_before_the_run_and_ones_own_settings_are_kept(widget, patient_folder, qtbot):

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QDropEvent
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtWidgets import QApplication, QLineEdit, QWidget
 
 from ..contributions.reader import get_reader
 from .docks import bare
@@ -31,8 +32,12 @@ class Drops(QObject):
         self._take = take
         owner.setAcceptDrops(True)
         canvas = bare(viewer).window._qt_viewer
-        # The welcome screen lies on the canvas and takes drops of its own.
-        parts = [part for part in canvas.findChildren(QWidget) if part.acceptDrops()]
+        # The welcome screen lies on the canvas and takes drops of its own; the boxes of the sliders take text.
+        parts = [
+            part
+            for part in canvas.findChildren(QWidget)
+            if part.acceptDrops() and not isinstance(part, QLineEdit)
+        ]
         self._targets = [owner, canvas, *parts]
         for target in self._targets:
             target.installEventFilter(self)
@@ -40,14 +45,16 @@ class Drops(QObject):
 
     def stop(self) -> None:
         """Stop taking drops."""
-        for target in self._targets:
-            target.removeEventFilter(self)
+        # Not of the owner: it learns of its end through its own filters.
+        for target in self._targets[1:]:
+            if isalive(target):
+                target.removeEventFilter(self)
         self._targets = []
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Take a drop."""
         kind = event.type()
-        if kind not in (QEvent.Type.DragEnter, QEvent.Type.DragMove, QEvent.Type.Drop):
+        if not self._targets or kind not in (QEvent.Type.DragEnter, QEvent.Type.DragMove, QEvent.Type.Drop):
             return False
         paths = _paths(event)
         if kind == QEvent.Type.Drop:

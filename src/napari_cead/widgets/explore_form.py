@@ -30,7 +30,7 @@ from ..patients import SEQUENCES
 from ..zoo import list_models
 from .axis_row import AxisRow
 from .compare_panel import ComparePanel
-from .controls import SettingRow, SwitchRow, keep_place, row, scrolled, section
+from .controls import SettingRow, SwitchRow, keep_place, row, scrolled
 from .figures_view import FiguresView
 from .lesion_list import LesionList
 from .messages import Messages
@@ -229,7 +229,7 @@ class ExploreForm(QWidget):
         self.volume_label.native.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         column.addLayout(
             _beside(
-                QLabel(title("dice")),
+                QElidingLabel(title("dice")),  # the figures beside it come first in a narrow dock
                 self.dice_label.native,
                 self.volume_label.native,
                 stretch=(0, 1, 0),
@@ -267,9 +267,10 @@ class ExploreForm(QWidget):
         )
         for name in ("undo", "redo", "reset", "use_suggested"):
             getattr(self, name).native.setToolTip(tip(name))
-        column.addLayout(
-            _beside(self.undo.native, self.redo.native, self.use_suggested.native, stretch=(1, 1, 2))
-        )
+        row = (self.undo.native, self.redo.native, self.use_suggested.native)
+        for button in row:
+            button.setStyleSheet("QPushButton { padding: 4px 6px; min-width: 0; }")  # 300 px have to do
+        column.addLayout(_beside(*row, stretch=(0, 0, 1)))
         self.keep = QCheckBox(title("keep"))
         self.keep.setToolTip(tip("keep"))
         rest.addWidget(self.keep, rest.rowCount(), 0, 1, 3)
@@ -288,7 +289,10 @@ class ExploreForm(QWidget):
         for name, button in (("three_views", self.three_views), ("save_figure", self.save_figure)):
             button.setToolTip(tip(name))
         column.addLayout(_beside(self.three_views, self.save_figure, stretch=(1, 1)))
-        options = section("Map options (off in the paper)", column)
+        column.addWidget(QLabel("Map options (off in the paper)"))
+        options = QGridLayout()  # without a frame: its margins would not fit into a narrow dock
+        options.setColumnStretch(1, 1)
+        column.addLayout(options)
         self.option_rows = {
             parameter.name: SettingRow(parameter, options, options.rowCount()) for parameter in MAP_OPTIONS
         }
