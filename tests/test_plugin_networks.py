@@ -57,7 +57,7 @@ def test_they_are_in_the_printed_options(call, plugin):
     words = " ".join(text.replace("\n#", "").split())
     assert status == 0 and "smooth, squares, stripes, realistic" in words
     assert "dae, ce-unet and shallow learn to undo" in words
-    assert "Of dae and ce-unet: weight of corrupted pixels" in words  # its loss has no such setting
+    assert "For dae and ce-unet: weight of corrupted pixels" in words  # its loss has no such setting
     assert "batch_size: 8" in text and "emphasis: null" in text
 
 

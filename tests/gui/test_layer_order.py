@@ -37,31 +37,26 @@ def assert_above_the_scan(widget):
     assert not any(layer.visible for layer in covering)
 
 
-def test_with_three_patients_of_which_the_dock_opens_the_last(viewer, installed_model, three, widget, qtbot):
-    viewer.open([str(three[0])], plugin="napari-cead")
-    viewer.open([str(three[1])], plugin="napari-cead")
+@pytest.mark.parametrize("place", ["bottom", "top"])
+def test_among_layers_of_other_patients(widget, three, qtbot, place):
+    """What others opened stays where it is; a patient that the dock opens takes the place of the one before."""
+    from napari_cead import load_patient
+
+    viewer, other = widget.viewer, load_patient(three[0])
+    widget.patient.value = three[1]
     settle(qtbot, widget)
+    image = viewer.add_image(
+        other.volume(), name="another scan", scale=other.spacing, visible=place == "bottom"
+    )
+    labels = viewer.add_labels(other.lesion_mask.astype("uint8"), name="lesion mask", scale=other.spacing)
+    if place == "bottom":
+        viewer.layers.move(viewer.layers.index(labels), 0)
+        viewer.layers.move(viewer.layers.index(image), 0)
     widget.patient.value = three[2]
     settle(qtbot, widget)
     run(qtbot, widget, score="intensity")
     assert widget.session.patient.name == "Mets_003"
-    assert len(layers_of(widget, "lesion mask")) >= 2
-    assert_above_the_scan(widget)
-
-
-def test_with_the_reference_of_another_patient_at_the_bottom(widget, three, qtbot):
-    viewer = widget.viewer
-    viewer.open([str(three[0])], plugin="napari-cead")
-    settle(qtbot, widget)
-    widget.patient.value = three[1]
-    settle(qtbot, widget)
-    other = next(
-        layer
-        for layer in layers_of(widget, "lesion mask")
-        if tag_of(layer).patient.grid is not widget.session.patient.grid
-    )
-    viewer.layers.move(viewer.layers.index(other), 0)
-    run(qtbot, widget, score="intensity")
+    assert image in viewer.layers and labels in viewer.layers
     assert_above_the_scan(widget)
 
 

@@ -42,7 +42,9 @@ def test_the_bundled_ce_unet_and_its_design_agree():
 
 
 def test_designs_that_want_different_slices_share_no_store():
-    with pytest.raises(ParameterError, match=r"^ae wants .*, ce-unet of 192 pixels of 1 mm .*; train them"):
+    with pytest.raises(
+        ParameterError, match=r"^ae needs slices of .*, ce-unet of 192 pixels of 1 mm .*; train them"
+    ):
         preprocessing_for(["ae", "ce-unet"])
 
 
