@@ -21,6 +21,7 @@ from dock_driving import (
     shown_mask,
 )
 from napari_cead.contributions.layers import tag_of
+from napari_cead.zoo import find_model, load_card
 
 FIRST, SECOND, THIRD = ("tiny", "intensity"), ("tiny-vae", "intensity"), ("tiny-vae", "squared")
 
@@ -119,6 +120,21 @@ def test_a_click_shows_them_side_by_side_in_the_same_place(side):
     assert_tiles(side, FIRST, SECOND)
     names = [layer.name for layer in side.viewer.layers if layer.visible and tag_of(layer).role == "tile"]
     assert names[0] == "tiny"
+
+
+def test_side_by_side_nothing_is_written_over_the_names_of_the_tiles(side, qtbot):
+    assert side.on_canvas.text == ""
+    side.comparison.side_by_side.click()
+    settle(qtbot, side)
+    assert side.on_canvas.text.startswith("Dice")
+
+
+def test_what_a_model_is_belongs_to_the_model_that_is_named(two, qtbot):
+    two.tabs.setCurrentWidget(two.comparison)
+    for row in range(2):
+        click_cell(qtbot, two.comparison.view, row, 2)
+        settle(qtbot, two)
+        assert two.model_says.text() == load_card(find_model(two.model.value)).description
 
 
 def test_two_scores_of_one_model_are_named_by_their_scores(detected, qtbot):

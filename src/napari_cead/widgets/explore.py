@@ -102,6 +102,7 @@ class ExploreWidget(ExploreForm):
         self.saving = Saving(self)
         self.keeping = Keeping(self)
         self.compare.settle = self._settle_now
+        self.comparison.side_by_side.toggled.connect(lambda: self._show_figures())
         self.queue = QueuePanel(self.runner.queue_settings, lambda: self.running, self)
         self.tabs.insertTab(self.tabs.indexOf(self.more), self.queue, "Queue")
         self.orientation = Orientation(napari_viewer, self, preferences().convention)

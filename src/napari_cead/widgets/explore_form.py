@@ -188,8 +188,8 @@ class ExploreForm(QWidget):
             self.state_or_progress.addWidget(part)
         self.state_or_progress.setFixedHeight(self.run.native.sizeHint().height())
         column.addLayout(_beside(self.model.native, self.score.native, stretch=(3, 2)))
-        self.model.changed.connect(self._describe_model)
-        self._describe_model()
+        self.model.changed.connect(self.describe_model)
+        self.describe_model()
         column.addWidget(self.model_says)
         keep_place(self.cancel.native).hide()
         column.addLayout(
@@ -209,9 +209,9 @@ class ExploreForm(QWidget):
                 self.model.value = wanted
         if self.model.value != chosen:
             self.model.changed.emit(self.model.value)
-        self._describe_model()
+        self.describe_model()
 
-    def _describe_model(self, *_: Any) -> None:
+    def describe_model(self, *_: Any) -> None:
         """Describe the selected model; each entry of the list does so in its tooltip."""
         box = self.model.native
         for index, info in enumerate(map(self._models_known.get, self.model.choices)):

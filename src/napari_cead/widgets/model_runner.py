@@ -145,6 +145,7 @@ class ModelRunner(QObject):
         with dock.model.changed.blocked():
             if model in dock.model.choices:
                 dock.model.value = model
+        dock.describe_model()
         self._offer_scores(score)
 
     def job_ended(self) -> None:

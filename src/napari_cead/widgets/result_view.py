@@ -61,7 +61,9 @@ class ResultView:
         of_volume = _volume_dice(analysis) if settled else PENDING
         dock.dice_label.value = f"slice {of_slice} · volume {of_volume}"
         both = f"Dice\nslice {of_slice}\nvolume {of_volume}"  # short lines leave the letter above to itself
-        dock.on_canvas.write("" if patient.lesion_mask is None else both)
+        # Side by side, the corner belongs to the name of the first tile, and the table has every Dice.
+        alone = patient.lesion_mask is not None and not dock.compare.active
+        dock.on_canvas.write(both if alone else "")
         dock.volume_label.value = (
             f"{volume_ml(analysis.mask, patient.spacing):.2f} mL" if settled else PENDING
         )
