@@ -63,17 +63,17 @@ def click_header(qtbot, table, column):
 
 def test_the_tables_say_in_words_what_was_found(lesions):
     assert texts(lesions.reference) == [
-        ["2", "1200", "✓ found", "300", "25"],
-        ["1", "90", "✗ missed", "0", "0"],
-        ["3", "8", "✓ found", "8", "100"],
+        ["2", "1.200", "✓ found", "0.300", "25"],
+        ["1", "0.090", "✗ missed", "0.000", "0"],
+        ["3", "0.008", "✓ found", "0.008", "100"],
     ]
     assert texts(lesions.detected) == [
-        ["1", "500", "0.310", "✓ true", "5"],
-        ["2", "40", "0.750", "✗ false", "7"],
+        ["1", "0.500", "0.310", "✓ true", "5"],
+        ["2", "0.040", "0.750", "✗ false", "7"],
     ]
     assert [lesions.tabs.tabText(index) for index in (0, 1)] == ["Reference 3", "Detected 2"]
     headers = [lesions.reference.model.headerData(index, Qt.Orientation.Horizontal) for index in range(5)]
-    assert headers == ["#", "Volume\nmm³", "Found", "Overlap\nmm³", "Overlap\n%"]
+    assert headers == ["#", "Volume\nmL", "Found", "Overlap\nmL", "Overlap\n%"]
 
 
 def test_no_text_is_cut_in_a_narrow_dock(lesions):

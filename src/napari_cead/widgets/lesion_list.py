@@ -60,7 +60,7 @@ def _true(row: DetectionRow) -> str:
 
 _NUMBER = Column("#", "Number of the component", lambda row: row.id, lambda row: str(row.id), fixed=True)
 _VOLUME = Column(
-    "Volume\nmm³", "Volume in mm³", lambda row: row.volume_mm3, lambda row: f"{row.volume_mm3:.0f}"
+    "Volume\nmL", "Volume in mL", lambda row: row.volume_mm3, lambda row: f"{row.volume_mm3 / 1000:.3f}"
 )
 
 LESION_COLUMNS: tuple[Column, ...] = (
@@ -74,10 +74,10 @@ LESION_COLUMNS: tuple[Column, ...] = (
         fixed=True,
     ),
     Column(
-        "Overlap\nmm³",
-        "Detected volume of the lesion in mm³",
+        "Overlap\nmL",
+        "Detected volume of the lesion in mL",
         lambda row: row.overlap_mm3,
-        lambda row: f"{row.overlap_mm3:.0f}",
+        lambda row: f"{row.overlap_mm3 / 1000:.3f}",
     ),
     Column(
         "Overlap\n%",
