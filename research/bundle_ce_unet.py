@@ -20,7 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ DESCRIPTION = (
 )
 
 
-def make_store(data: Path, work: Path) -> SliceStore:
+def make_store(data: Path, work: Path, grid: Mapping[str, Any] = GRID) -> SliceStore:
     """Return the store of the slices to train on; its validation slices also measure what healthy tissue gives."""
     if not (work / "phantoms").exists():
         with progress("phantoms") as on_progress:
@@ -103,7 +103,7 @@ def make_store(data: Path, work: Path) -> SliceStore:
             work / "store",
             split=split,
             on_progress=on_progress,
-            **GRID,
+            **grid,
         )
 
 
