@@ -55,7 +55,7 @@ of both painted over. The bundled models are those of seed 0. {NOT_A_DEVICE}
 """
 
 EXAMPLE = """Slices of the phantom `{example}`, the same on every card, chosen without looking at any model.
-Contour: the lesion mask. It is the tumour's core; its oedema, bright on FLAIR, is not in the mask. The residual is shown
+Contour: the lesion mask. It is the tumour's core; its oedema, bright on FLAIR, is not in it. The residual is shown
 in the brain alone, in the same colours on every card."""
 
 LIMITS = f"""## Limits
