@@ -16,7 +16,7 @@ def scans(dice):
     for setting in SETTINGS:
         arrays[f"{setting}/counts"] = np.stack([1000 * dice, 2000 * (1 - dice), 0 * dice], 1).astype(int)
         arrays[f"{setting}/lesions"] = np.ones((len(dice), 4), int)
-    return {part: arrays for part in eight.PARTS}
+    return dict.fromkeys(eight.PARTS, arrays)
 
 
 def test_the_verdict_is_the_paired_difference_and_its_interval_holds_the_seeds():
