@@ -138,14 +138,21 @@ def test_reading_from_the_store_gives_the_same_as_slices_on_the_device(small_sto
     assert same(weights(device.run), weights(read.run))
 
 
-def test_out_of_memory_goes_on_in_smaller_pieces(small_store, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_out_of_memory_goes_on_in_smaller_pieces(small_store, tmp_path, monkeypatch, error):
     plain = settings(augmentation=None)
     whole = train(plain, small_store, tmp_path / "whole")
     forward = loop_module.Objective.forward
 
     def small_device(self, images, *rest, **more):
         if len(images) > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise error
         return forward(self, images, *rest, **more)
 
     monkeypatch.setattr(loop_module.Objective, "forward", small_device)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..devices import is_out_of_memory
 from ..errors import OutOfMemoryError, RunError
 from ..zoo import load_model
 from .augmentation import augment
@@ -241,8 +242,8 @@ class Loop:
         while True:
             try:
                 return self._attempt(images)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not _out_of_memory(error):
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
                     raise
                 if self.micro == 1 or self.fabric.world_size > 1:
                     raise OutOfMemoryError(
@@ -429,7 +430,3 @@ class Loop:
             slices_per_second=round(speed, 1),
             seconds_left=round(left, 1),
         )
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
