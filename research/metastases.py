@@ -50,10 +50,10 @@ COLUMNS = {
 
 INTRODUCTION = """# Metastases as in BrainMetShare, on phantoms
 
-Synthetic patients whose metastases have the number and size that are published for BrainMetShare (Grøvik et al. 2020,
-doi:10.1002/jmri.26766), with oedema as in Schneider et al. 2017 (doi:10.1371/journal.pone.0177217), on anatomies that no
+Synthetic patients with metastases in number and size as published for BrainMetShare (Grøvik et al. 2020,
+doi:10.1002/jmri.26766), oedema as in Schneider et al. 2017 (doi:10.1371/journal.pone.0177217), on anatomies that no
 model was trained on. **Research software, not a medical device.** Results on phantoms say nothing about people. All
-figures are of whole volumes; [metrics.md](metrics.md) defines them. In brackets: 95 % bootstrap intervals over patients.
+figures are of whole volumes; see [metrics.md](metrics.md). In brackets: 95 % bootstrap intervals over patients.
 """
 
 
