@@ -28,6 +28,7 @@ from .passes import BASELINE, Outcome, Pass, Plan
 from .report import write_report
 from .results import NOTHING, Evaluation, ModelSummary, Row, SlicePicture, choosers
 from .rules import QUANTILE, Progress, Stop, quantile_of
+from .seeds import over_seeds, write_seeds
 from .seen import trained_on_warnings
 from .showing import picture_jobs, take_pictures
 from .splits import Split, folds_of, split_cohort
@@ -80,7 +81,8 @@ def evaluate(
     Args:
         cohort: Folder whose descendants are patients.
         models: Names or folders of models, or ``"all"``: every bundled or installed one. May be empty.
-        out: Folder for ``results.json``, ``results.csv``, ``per_patient.csv``, ``table.md`` and ``report.html``.
+        out: Folder for ``results.json``, ``results.csv``, ``per_patient.csv``, ``table.md`` and ``report.html``; models
+            called ``NAME.seedN`` are also averaged, in ``seeds.csv``.
         split: Split file with the names of the patients of ``train``, ``validation`` and ``test`` (see
             :func:`~napari_cead.training.splits.read_split`), or a prepared store, whose split it uses. None: all
             patients are reported.
@@ -205,6 +207,7 @@ def evaluate(
             folds=_by_fold(first.cohort, fold),
         )
     write_report(evaluation, out)
+    write_seeds(over_seeds(rows, resamples, seed), Path(out))
     if report:
         from .html import html_report
 
