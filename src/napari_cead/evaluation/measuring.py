@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,9 +181,15 @@ def measure(
     notes = tuple(dict.fromkeys((*patient.warnings, *made.warnings)))
     seen: bool | None = False
     if not isinstance(subject.maker, Baseline):
-        seen = was_trained_on(subject.maker.card, slice_marks(patient.volume()))
+        seen = was_trained_on(subject.maker.card, marks_of(patient))
     quality = quality or ImageQuality.empty()
     return Measured(figures, nothing, histograms, cases, quality, notes, ranks, marks, seen)
+
+
+@lru_cache(maxsize=1)  # the same under every model
+def marks_of(patient: Patient) -> tuple[str, ...]:
+    """Return the marks of a patient's slices."""
+    return slice_marks(patient.volume())
 
 
 def _large(made: Reconstruction) -> NDArray[np.bool_]:

@@ -22,7 +22,7 @@ from ..errors import ModelError, ParameterError, PatientError
 from ..zoo import Detector, load_model
 from .baselines import BASELINES, let_patient_go
 from .cases import Case
-from .measuring import Settings, Subject, figures_of, load_member, measure
+from .measuring import Settings, Subject, figures_of, load_member, marks_of, measure
 from .records import write_record
 from .results import PatientFigures
 from .rules import QUANTILE
@@ -227,6 +227,7 @@ _loaded = _Loaded()
 def let_models_go() -> None:
     """Free the memory of the models and patients loaded for this process's tasks."""
     _loaded.clear()
+    marks_of.cache_clear()
     let_patient_go()
 
 
