@@ -22,6 +22,7 @@ from ..errors import ModelError, ParameterError, PatientError
 from ..zoo import Detector, load_model
 from .baselines import BASELINES, let_patient_go
 from .cases import Case
+from .maps import ScoreMaps
 from .measuring import Settings, Subject, figures_of, load_member, marks_of, measure
 from .records import write_record
 from .results import PatientFigures
@@ -36,8 +37,9 @@ class SubjectSpec:
     Attributes:
         name: Name in the table.
         scores: Anomaly scores.
-        folder: Folder of the model; None for a baseline.
-        baseline: Name of the baseline, one of `BASELINES`; empty for a model.
+        folder: Folder of the model; None without a network.
+        baseline: Name of the baseline, one of `BASELINES`; empty for anything else.
+        maps: Score maps of another method; None for anything else.
         device: Device to run on.
         quantile: Quantile of rule `healthy-quantile`.
     """
@@ -46,6 +48,7 @@ class SubjectSpec:
     scores: tuple[str, ...]
     folder: Path | None = None
     baseline: str = ""
+    maps: ScoreMaps | None = None
     device: str = "auto"
     quantile: float = QUANTILE
 
@@ -239,5 +242,5 @@ def loaded_subject(spec: SubjectSpec, group: tuple[SubjectSpec, ...]) -> Subject
         group: The subjects that stay loaded with it.
     """
     if spec.folder is None:
-        return Subject(spec.name, spec.scores, BASELINES[spec.baseline])
+        return Subject(spec.name, spec.scores, spec.maps or BASELINES[spec.baseline])
     return Subject(spec.name, spec.scores, _loaded.detector(spec, group))
