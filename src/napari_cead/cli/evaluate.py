@@ -40,6 +40,17 @@ def evaluate(
     models: Annotated[
         str, typer.Option(help="all, or names or folders with commas; * stands for any letters.")
     ] = "all",
+    maps: Annotated[
+        str | None,
+        typer.Option(
+            help="Score maps of other methods to rank beside the models: FOLDER or NAME=FOLDER, several with "
+            "commas; one NIfTI file per patient, with the patient's name in it."
+        ),
+    ] = None,
+    maps_pattern: Annotated[
+        str | None,
+        typer.Option(help="Place of a map in its folder: {patient}_anomaly.nii.gz, for instance."),
+    ] = None,
     scores: Annotated[
         str | None,
         typer.Option(help="all, or scores with commas (default: each model's suggested one, and residual)."),
@@ -88,6 +99,8 @@ def evaluate(
         cohort,
         "all" if models == "all" else [each for name in models.split(",") if name for each in _meant(name)],
         out,
+        maps=[folder for folder in (maps or "").split(",") if folder],
+        maps_pattern=maps_pattern,
         scores=[*SCORES.names] if wanted == ["all"] else wanted,
         split=split,
         folds=folds,
