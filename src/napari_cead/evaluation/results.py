@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from ..detection import PostprocessParams
 from ..detection.rules import VALIDATION, Edge, is_optimistic
-from ..metrics import Averages, Interval, PatientCounts, averages, bootstrap, lesion_f1
+from ..metrics import Averages, Interval, averages, bootstrap, lesion_f1
 from ..metrics.overlap import NAN
-from .strata import LesionRecord, SizeStratum, strata
+from .figures import LesionRecord, PatientFigures
+from .strata import SizeStratum, strata
 
 __all__ = [
     "NOTHING",
@@ -40,60 +41,6 @@ Later files also have ``chosen_by``, ``edge``, ``folds``, ``method``, ``lesion_f
 
 NOTHING = "nothing"
 """Name of the baseline that detects nothing."""
-
-
-@dataclass(frozen=True, eq=False)
-class PatientFigures:
-    """One patient under one model, score and rule.
-
-    Attributes:
-        name: Name of the patient.
-        counts: True positive, false positive and false negative voxels, slice by slice.
-        reference_ml: Volume of the lesion mask in mL.
-        detected_ml: Volume of the detected mask in mL.
-        lesions: Lesions (26-connected components of the lesion mask).
-        lesions_found: Lesions with at least one detected voxel.
-        detections: Components of the detected mask.
-        false_detections: Components of the detected mask without a lesion voxel.
-        lesion_records: The lesions one by one.
-        hd95: 95th percentile Hausdorff distance in mm; NaN if either mask is empty.
-        trained_on: Whether the model was trained on this scan; None if its card does not say.
-    """
-
-    name: str
-    counts: PatientCounts = field(repr=False)
-    reference_ml: float
-    detected_ml: float
-    lesions: int
-    lesions_found: int
-    detections: int
-    false_detections: int
-    lesion_records: tuple[LesionRecord, ...] = field(default=(), repr=False)
-    hd95: float = NAN
-    trained_on: bool | None = None
-
-    def as_dict(self) -> dict[str, str | float | int | bool | None]:
-        """Return the figures of the volume by name, without the lesions; Dice is NaN if both masks are empty."""
-        total = self.counts.total
-        return {
-            "patient": self.name,
-            "dice": total.dice(),
-            "precision": total.precision(),
-            "recall": total.recall(),
-            "tp": total.tp,
-            "fp": total.fp,
-            "fn": total.fn,
-            "lesion_slices": int((self.counts.tp + self.counts.fn > 0).sum()),
-            "brain_slices": int(self.counts.brain.sum()),
-            "reference_ml": self.reference_ml,
-            "detected_ml": self.detected_ml,
-            "lesions": self.lesions,
-            "lesions_found": self.lesions_found,
-            "detections": self.detections,
-            "false_detections": self.false_detections,
-            "hd95": self.hd95,
-            "trained_on": self.trained_on,
-        }
 
 
 @dataclass(frozen=True, eq=False)
