@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import printable
 from .config import configurable
-from .console import Progress, number, progress
+from .console import Progress, progress
 from .options import (
     Bias,
     BiasField,
@@ -30,7 +31,9 @@ def evaluate(
     cohort: Cohort,
     out: Annotated[
         Path,
-        typer.Option(help="Folder for results.json, results.csv, per_patient.csv, table.md and report.html."),
+        typer.Option(
+            help="Folder for results.json, results.csv, per_patient.csv, per_lesion.csv, table.md and report.html."
+        ),
     ],
     models: Annotated[str, typer.Option(help="all, or names or folders with commas.")] = "all",
     scores: Annotated[
@@ -99,6 +102,7 @@ def evaluate_models(
 ) -> None:
     """Evaluate models and print a line per model, rule and score."""
     from ..evaluation import evaluate as run_evaluation
+    from ..evaluation.table import printed
 
     with progress("evaluating", shown) as on_progress:
         found = run_evaluation(cohort, models, out, on_progress=on_progress, **options)
@@ -106,12 +110,7 @@ def evaluate_models(
         typer.echo(f"warning: {text}", err=True)
     for item in found.skipped:
         typer.echo(f"skipped: {item.name}: {item.reason}", err=True)
-    for row in found.rows:
-        figures = row.averages
-        typer.echo(
-            f"{row.model:<16} {row.rule:<17} {row.score or '–':<18} "
-            f"dice_patient {number(None if figures is None else figures.dice_patient)}  "
-            f"dice_pooled {number(None if figures is None else figures.dice_pooled)}  {row.chosen}".rstrip()
-        )
+    for line in printed(found):
+        typer.echo(printable(line))
     reported = len(found.parts["test"])
     typer.echo(f"{reported} patients reported, {len(found.skipped)} skipped; see {out / 'report.html'}")
