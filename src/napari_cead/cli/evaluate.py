@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ParameterError
+from ..errors import ParameterError, printable
+from ..wording import number
 from .config import configurable
-from .console import Progress, number, progress
+from .console import Progress, progress
 from .options import (
     Bias,
     BiasField,
@@ -35,7 +36,9 @@ def evaluate(
     cohort: Cohort,
     out: Annotated[
         Path,
-        typer.Option(help="Folder for results.json, results.csv, per_patient.csv, table.md and report.html."),
+        typer.Option(
+            help="Folder for results.json, results.csv, per_patient.csv, per_lesion.csv, table.md and report.html."
+        ),
     ],
     models: Annotated[
         str, typer.Option(help="all, or names or folders with commas; * stands for any letters.")
@@ -131,6 +134,7 @@ def evaluate_models(
 ) -> None:
     """Evaluate models and print a line per model, rule and score."""
     from ..evaluation import evaluate as run_evaluation
+    from ..evaluation.table import printed
 
     with progress("evaluating", shown) as on_progress:
         found = run_evaluation(cohort, models, out, on_progress=on_progress, **options)
@@ -145,13 +149,8 @@ def show_evaluation(found: Evaluation, out: Path) -> None:
         typer.echo(f"warning: {text}", err=True)
     for item in found.skipped:
         typer.echo(f"skipped: {item.name}: {item.reason}", err=True)
-    for row in found.rows:
-        figures = row.averages
-        typer.echo(
-            f"{row.model:<16} {row.rule:<17} {row.score or '–':<18} "
-            f"dice_patient {number(None if figures is None else figures.dice_patient)}  "
-            f"dice_pooled {number(None if figures is None else figures.dice_pooled)}  {row.chosen}".rstrip()
-        )
+    for line in printed(found):
+        typer.echo(printable(line))
     for each in over_seeds(found.rows, found.resamples, found.seed):
         if each.average in ("dice_patient", "dice_pooled"):
             low, high = each.interval or (None, None)

@@ -180,14 +180,18 @@ def models_compare(
 ) -> None:
     """Compare a model before and after fine-tuning on held-out healthy slices, and on a patient."""
     from ..evaluation.before_after import compare
-    from .comparison import described
+    from ..evaluation.fine_tuned import tables
+    from ..evaluation.table import aligned
 
     with progress("comparing") as on_progress:
         found = compare(before, after, data, patient=patient, device=device, on_progress=on_progress)
     if json:
         print_json(found.described())
         return
-    for line in described(found):
+    for table in tables(found):
+        for line in (table.title, *aligned((table.headers, *table.rows)), ""):
+            typer.echo(printable(line))
+    for line in (found.verdict, *(f"note: {note}" for note in found.notes)):
         typer.echo(printable(line))
 
 

@@ -217,7 +217,11 @@ def evaluate(
             ),
             versions=versions(),
             twins=compare_twins(
-                rows, {model.name: model.card.spec.name for model in chosen}, resamples, seed
+                rows,
+                {model.name: model.card.spec.name for model in chosen},
+                resamples,
+                seed,
+                parents={model.name: _parents(model, chosen) for model in chosen},
             ),
             curves=tuple(curve for part in parts for done in part.outcomes for curve in done.curves),
             pictures=tuple(pictures),
@@ -317,6 +321,12 @@ def _folds(parts: Sequence[_Part], count: int | None, seed: int) -> dict[str, in
             mend="leave out either the split or --folds",
         )
     return folds_of({member.name for part in parts for member in part.cohort.part("test")}, count, seed)
+
+
+def _parents(model: _Model, others: Sequence[_Model]) -> list[str]:
+    """Return the names of the others that a model was fine-tuned from."""
+    known = {parent.sha256 for parent in model.card.parents}
+    return [other.name for other in others if other.card.sha256 in known]
 
 
 def _by_fold(cohort: Cohort, folds: Mapping[str, int]) -> tuple[tuple[str, ...], ...]:
