@@ -38,7 +38,7 @@ from results import RESAMPLES, figures, healthy, per_patient
 from train_bundled import ended, say
 
 GRID: dict[str, Any] = {"assume_healthy": True, "skull_ok": True, "min_brain": 0.03}
-"""What differs from the defaults of ``prepare``: 196 x 196 pixels of 0.94 mm, brightness by percentiles of the volume."""
+"""What differs from the defaults of ``prepare``: 196 x 196 pixels of 0.94 mm, brightness by percentiles."""
 
 RECIPE: dict[str, Any] = {
     "size": "small",

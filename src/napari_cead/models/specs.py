@@ -28,18 +28,16 @@ from pydantic import (
 )
 
 from ..errors import ParameterError
-from .designs.unet import FINE_SIZE, WORKING_SIZE, UNetOptions
 from .family import NetworkFamily
 from .networks import NETWORKS, find_design, own_designs, package_of
+from .unet_options import UNetOptions
 
 __all__ = [
     "DENOISER_NAMES",
     "DESIGN_NAMES",
-    "FINE_SIZE",
     "IMAGE_SIZE",
     "LARGEST_MAP",
     "MODEL_NAMES",
-    "WORKING_SIZE",
     "Family",
     "ModelSpec",
     "Size",
