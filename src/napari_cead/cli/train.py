@@ -19,7 +19,8 @@ from .generated import command
 from .runs import start_detached
 
 if TYPE_CHECKING:
-    from ..evaluation.making import OnProgress, Watch
+    from ..evaluation.making import Watch
+    from ..progress import Progress
     from ..training.events import Listener
 
 
@@ -104,7 +105,7 @@ def _watch() -> Watch:
             typer.echo(text, err=warning)
 
         @contextmanager
-        def progress(self, what: str) -> Iterator[OnProgress]:
+        def progress(self, what: str) -> Iterator[Progress]:
             with progress(what) as on_progress:
                 yield on_progress
 

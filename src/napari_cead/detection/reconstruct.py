@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Cancelled, OutOfMemoryError, ParameterError
+from ..progress import Progress, Stop
 from ..slices import SliceStack
 from ..zoo import Detector
 from .cache import Cached, ReconstructionCache, cache_keys
@@ -24,9 +25,6 @@ GROUP = 32
 
 MAX_GROUP = 4096
 """Most slices per forward pass: more than any scan has."""
-
-Progress = Callable[[int, int], None]
-Stop = Callable[[], bool]
 
 
 @dataclass(frozen=True, eq=False)

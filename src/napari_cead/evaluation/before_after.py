@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from ..atomic import strict
 from ..detection import PostprocessParams, suggested
 from ..detection.choosing import Suggested
-from ..detection.reconstruct import Progress, Stop
 from ..detection.rules import HEALTHY
 from ..errors import ParameterError, PatientError
 from ..patients import Patient, load_patient
+from ..progress import Progress, Stop
 from ..training.splits import Part
 from ..training.store import SliceStore
 from ..zoo import Detector, ModelCard, load_model

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..detection import SCORES, anomaly_score, available_scores
-from ..detection.reconstruct import GROUP, Progress, Stop
+from ..detection.reconstruct import GROUP
 from ..detection.thresholds import ScoreHistograms
 from ..errors import Cancelled
 from ..metrics import ImageQuality, Interval
+from ..progress import Progress, Stop
 from ..slices import brain_mask
 from ..training.splits import Part
 from ..training.store import SliceStore

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ..detection import PostprocessParams, Reconstruction, available_scores, postprocess, run, suggested
 from ..detection.choosing import Suggested, settle
-from ..detection.reconstruct import Progress, Stop
 from ..detection.rules import HEALTHY, ORACLE, is_optimistic
 from ..metrics import PatientCounts
 from ..patients import Patient
+from ..progress import Progress, Stop
 from ..zoo import Detector
 from .baselines import BASELINES, INTENSITY, Seen
 from .cases import Case

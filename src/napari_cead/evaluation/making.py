@@ -16,6 +16,7 @@ from ..errors import Cancelled, OutputError, ParameterError
 from ..models.specs import MODEL_NAMES, spec
 from ..options_file import CONFIG_FILE, write_options
 from ..patients import find_patients
+from ..progress import Progress
 from ..training.belonging import belongs, no_use
 from ..training.engine import check_start, rank_of_launcher
 from ..training.engine import train as run_training
@@ -31,8 +32,6 @@ from ..training.store import SliceStore
 from ..training.store_index import earlier_index
 from ..zoo import Preprocessing, check_name, find_model, find_models, load_card
 from .finishing import finish, install, is_finished, kept_settings
-
-OnProgress = Callable[[int, int], None]
 
 FEW = 5
 """With fewer validation patients, chance decides about the best epoch and the threshold."""
@@ -54,7 +53,7 @@ class Watch:
         """Show a sentence to the user."""
 
     @contextmanager
-    def progress(self, what: str) -> Iterator[OnProgress]:
+    def progress(self, what: str) -> Iterator[Progress]:
         """Yield a callback for a stage of known length."""
         yield lambda done, total: None
 

@@ -16,9 +16,10 @@ from ..patients.bias_field import LEAST_SLICES as LEAST_TO_EVEN
 from ..patients.brain import brain_mask
 from ..patients.brain_masks import brain_on_grid
 from ..patients.formats import is_image
+from ..progress import Progress, Stop
 from ..slices import looks_skull_stripped, unevenness
 from .registration import Registered, registered
-from .strippers import DEFAULT_STRIPPER, OnProgress, ShouldStop, find_stripper, stripper_names
+from .strippers import DEFAULT_STRIPPER, find_stripper, stripper_names
 from .stripping import LEAST_SLICES, find_brain
 
 AUTO, NEVER, N4, RIGID, SAME = "auto", "never", "n4", "rigid", "same"
@@ -175,8 +176,8 @@ def prepare_patient(
     *,
     brain: NDArray[Any] | None = None,
     device: str = "auto",
-    on_progress: OnProgress | None = None,
-    should_stop: ShouldStop | None = None,
+    on_progress: Progress | None = None,
+    should_stop: Stop | None = None,
 ) -> Patient:
     """Return a patient whose scan is ready for a model.
 
@@ -244,8 +245,8 @@ def _brain(
     wanted: Preparation,
     brain: NDArray[Any] | None,
     device: str,
-    on_progress: OnProgress | None,
-    should_stop: ShouldStop | None,
+    on_progress: Progress | None,
+    should_stop: Stop | None,
 ) -> tuple[NDArray[np.bool_] | None, str, dict[str, Any], list[str]]:
     """Return the brain mask (None: the scan stays as it is), what made it, facts about that, and what to say."""
     raw = lying.patient
