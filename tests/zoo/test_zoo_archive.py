@@ -201,7 +201,7 @@ def test_anything_else_in_a_zip_is_refused(source, tmp_path, home, more, words):
         (lambda entries: [entries[0], (f"other/{WEIGHTS}", entries[1][1])], "not together"),
         (lambda entries: [entries[0], (WEIGHTS, entries[1][1])], "not together"),
         (lambda entries: [(entries[0][0], b"{"), entries[1]], "JSON"),
-        (lambda entries: [(entries[0][0], b"\xff"), entries[1]], "cannot be read"),
+        (lambda entries: [(entries[0][0], b"\xff"), entries[1]], "not valid JSON"),
         (lambda entries: [(entries[0][0], b'{"schema_version": 2}'), entries[1]], "update"),
         (lambda entries: [(entries[0][0], entries[0][1].replace(b'"mine"', b'"../up"')), entries[1]], "name"),
         (lambda entries: [entries[0], (entries[1][0], b"")], "not a valid safetensors"),

@@ -304,7 +304,7 @@ def _settled(
     """Return the settings; an error names the flag that was typed."""
     from ..detection import MapOptions, PostprocessParams
     from ..detection.choosing import settle_given
-    from ..detection.params import flags_of
+    from ..detection.settings import flags_of
     from ..zoo import find_model, load_card
 
     try:

@@ -134,7 +134,6 @@ def evaluate_models(
 ) -> None:
     """Evaluate models and print a line per model, rule and score."""
     from ..evaluation import evaluate as run_evaluation
-    from ..evaluation.table import printed
 
     with progress("evaluating", shown) as on_progress:
         found = run_evaluation(cohort, models, out, on_progress=on_progress, **options)
@@ -144,6 +143,7 @@ def evaluate_models(
 def show_evaluation(found: Evaluation, out: Path) -> None:
     """Print a line per model, rule and score."""
     from ..evaluation.seeds import over_seeds
+    from ..evaluation.table import printed
 
     for text in found.warnings:
         typer.echo(f"warning: {text}", err=True)

@@ -20,7 +20,8 @@ from .generated import command
 from .runs import start_detached
 
 if TYPE_CHECKING:
-    from ..evaluation.making import Making, OnProgress, Watch
+    from ..evaluation.making import Making, Watch
+    from ..progress import Progress
     from ..training.events import Listener
     from ..training.settings import Hardware, TrainingSettings
     from ..training.store import SliceStore
@@ -148,7 +149,7 @@ def _watch() -> Watch:
                 typer.echo(f"note: {text}", err=True)
 
         @contextmanager
-        def progress(self, what: str) -> Iterator[OnProgress]:
+        def progress(self, what: str) -> Iterator[Progress]:
             with progress(what) as on_progress:
                 yield on_progress
 

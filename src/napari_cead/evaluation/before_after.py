@@ -20,11 +20,11 @@ from ..detection import (
 )
 from ..detection.choosing import Suggested, settle
 from ..detection.provenance import versions
-from ..detection.reconstruct import Progress, Stop
 from ..detection.rules import HEALTHY, ORACLE
 from ..errors import ParameterError, PatientError
 from ..metrics import PatientCounts
 from ..patients import Patient, load_patient
+from ..progress import Progress, Stop
 from ..training.splits import Part
 from ..training.store import SliceStore
 from ..zoo import Detector, load_model

@@ -19,7 +19,7 @@ from ..atomic import strict
 from ..detection import SCORES, PostprocessParams, anomaly_score
 from ..detection.choosing import Suggested
 from ..detection.evidence import Seen, Tails, kinds_of
-from ..detection.reconstruct import GROUP, Progress, Stop
+from ..detection.reconstruct import GROUP
 from ..detection.rules import VALIDATION, Choice, reported_rules
 from ..detection.scores import (
     LESION,
@@ -36,6 +36,7 @@ from ..detection.symmetry import midline
 from ..detection.thresholds import ScoreHistograms
 from ..errors import Cancelled
 from ..metrics import ImageQuality
+from ..progress import Progress, Stop
 from ..slices import brain_mask
 from ..zoo import Detector, Suggestion
 from .candidates import MORPHOLOGIES

@@ -20,6 +20,7 @@ from ..devices import pick_device
 from ..errors import OutputError, ParameterError, PatientError, extra
 from ..metrics import ImageQuality
 from ..preparing import RAW, Preparation
+from ..progress import Progress, Stop
 from ..tasks import Tasks, tasks
 from ..training.splits import PARTS
 from ..zoo import ModelCard, damaged_models, find_model, find_models, load_card
@@ -29,7 +30,7 @@ from .members import Cohort, Steps
 from .passes import BASELINE, Outcome, Pass, Plan
 from .report import write_report
 from .results import NOTHING, Evaluation, ModelSummary, Row, SlicePicture, choosers
-from .rules import QUANTILE, Progress, Stop, quantile_of
+from .rules import QUANTILE, quantile_of
 from .seeds import over_seeds, write_seeds
 from .seen import trained_on_warnings
 from .showing import picture_jobs, take_pictures

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..detection.choosing import Suggested
 from ..errors import CeadWarning, ModelError, StoreError
+from ..progress import Progress, Stop
 from ..training.network import initial_network
 from ..training.preprocessing import preprocessing_in
 from ..training.runs import Plan, RunFolder
@@ -54,8 +55,8 @@ def finish(
     start: Sequence[Suggestion] = (),
     quantile: float | None = None,
     device: str = "auto",
-    on_progress: Callable[[int, int], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    on_progress: Progress | None = None,
+    should_stop: Stop | None = None,
 ) -> Path:
     """Write the model folder of a training run: the weights of its best epoch, its card, and suggested settings.
 

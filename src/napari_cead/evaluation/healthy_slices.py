@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..detection import SCORES, anomaly_score, available_scores
-from ..detection.reconstruct import Progress, Stop
 from ..detection.thresholds import ScoreHistograms
 from ..metrics import ImageQuality, Interval, bootstrap_ratio
+from ..progress import Progress, Stop
 from ..slices import brain_mask
 from ..training.splits import Part
 from ..training.store import SliceStore

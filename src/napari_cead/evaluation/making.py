@@ -16,6 +16,7 @@ from ..errors import Cancelled, OutputError, ParameterError
 from ..models.specs import MODEL_NAMES, spec
 from ..options_file import CONFIG_FILE, write_options
 from ..patients import find_patients
+from ..progress import Progress
 from ..training.belonging import belongs, no_use
 from ..training.engine import check_start, rank_of_launcher
 from ..training.engine import train as run_training
@@ -34,8 +35,6 @@ from ..zoo import Preprocessing, check_name, find_model, find_models, load_card
 from .ensembling import FEWEST, is_ensemble_of, make_ensemble
 from .finishing import default_name, finish, install, is_finished, kept_settings
 from .folding import fold_stores
-
-OnProgress = Callable[[int, int], None]
 
 FOLDS = "folds"
 """Folder of the stores of a cross-validation."""
@@ -66,7 +65,7 @@ class Watch:
         """Hear of a training before its first update; ``tuned`` says whether it starts from a model."""
 
     @contextmanager
-    def progress(self, what: str) -> Iterator[OnProgress]:
+    def progress(self, what: str) -> Iterator[Progress]:
         """Yield a callback for a stage of known length."""
         yield lambda done, total: None
 

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..detection import PostprocessParams, Reconstruction, postprocess, run
-from ..detection.reconstruct import Stop
 from ..detection.thresholds import ScoreHistograms
 from ..errors import CeadWarning, PatientError
 from ..metrics import Candidates, ImageQuality, PatientCounts, candidates, hd95, match_lesions, volume_ml
@@ -23,6 +22,7 @@ from ..metrics.overlap import NAN
 from ..patients import PNG_SPACING, Patient, load_patient
 from ..patients.lesion_masks import NOT_USED
 from ..preparing import prepare_patient
+from ..progress import Stop
 from ..slices import slice_marks
 from ..zoo import Detector
 from ..zoo.recognising import was_trained_on

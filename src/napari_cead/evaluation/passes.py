@@ -17,7 +17,8 @@ from ..detection.thresholds import ScoreHistograms
 from ..errors import CeadError
 from ..metrics import ImageQuality
 from ..patients import find_files
-from ..tasks import Failure, Stop, Tasks
+from ..progress import Stop
+from ..tasks import Failure, Tasks
 from ..training.sources import source_files, stamp
 from ..training.splits import Part
 from ..zoo import ModelCard

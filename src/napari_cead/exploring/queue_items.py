@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from ..detection.choosing import Params, Settled
 from ..detection.options import MAP_OPTIONS, MapOptions
-from ..detection.params import Parameter, PostprocessParams
+from ..detection.params import PostprocessParams
 from ..detection.reconstruct import GROUP
+from ..detection.settings import Parameter
 from ..wording import number
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]

@@ -12,7 +12,7 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ from ..errors import (
     why,
 )
 from ..models import build
+from ..progress import Stop
 from ..zoo import ModelCard, Parent, find_model, load_card, load_model
 from .events import EventFile, Listener
 from .job import Job
@@ -77,7 +78,7 @@ def train(
     hardware: Hardware | None = None,
     events: str | Path | None = None,
     on_event: Listener | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    should_stop: Stop | None = None,
     requests_since: float | None = None,
     loggers: str | None = None,
 ) -> TrainingResult:

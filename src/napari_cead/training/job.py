@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from ..progress import Stop
 from .events import Listener
 from .settings import Hardware, TrainingSettings
 
@@ -36,7 +36,7 @@ class Job(BaseModel):
     init_from: str | None = None
     hardware: Hardware = Hardware()
     listeners: tuple[Listener, ...] = ()
-    should_stop: Callable[[], bool] | None = None
+    should_stop: Stop | None = None
     requests_since: float = 0.0
     loggers: tuple[str, ...] = ()
 

@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QApplication, QFileDialog, QListWidgetItem
 
+from ..contributions.failures import show_failure
 from ..errors import CeadError
 from ..patients.integrity import CohortCheck, check_cohort
 from ..training.launching import command_line, with_option
@@ -18,7 +19,6 @@ from ..zoo import list_models
 from .evaluate_form import AUTOMATIC, EvaluateForm
 from .evaluation_process import EvaluationProcess, Outcome
 from .evaluation_table import REPORT, RESULTS, read_results
-from .failures import show_failure
 from .gone import when_gone
 from .jobs import Job
 from .model_watch import ModelWatch

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NoReturn
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -18,7 +17,7 @@ from pydantic import (
 )
 
 from ..errors import CeadWarning, ModelDamagedError, ModelError, ModelNotFoundError, why
-from ..json_files import NEWER, Saved, first_wrong, from_saved, unknown_keys, version_of
+from ..json_files import NEWER, Saved, first_wrong, from_saved, parse_json, unknown_keys, version_of
 from ..models.networks import absent_network
 from ..models.specs import ModelSpec
 from .summary import PRIVATE, PUBLIC
@@ -192,10 +191,6 @@ def warn_of_remarks(card: ModelCard) -> None:
         warnings.warn(remark, CeadWarning, stacklevel=3)
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
 def card_file(folder: str | Path) -> Path:
     """Return the card's place in a model folder: ``config.json`` if only that is there."""
     own, hub = Path(folder) / CARD_FILE, Path(folder) / HUB_CARD_FILE
@@ -239,12 +234,8 @@ def parse_card(content: bytes, file: Path) -> ModelCard:
     if len(content) > LARGEST_CARD:
         raise ModelDamagedError("the file is too large for a model's card", file=file, mend=_AGAIN)
     try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ModelDamagedError(f"the file cannot be read ({why(error)})", file=file, mend=_AGAIN) from error
-    try:
-        values = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        values = parse_json(content)
+    except ValueError as error:
         raise ModelDamagedError(f"this is not valid JSON ({why(error)})", file=file, mend=_AGAIN) from None
     if file.name == HUB_CARD_FILE and not (isinstance(values, dict) and {"spec", "sha256"} <= values.keys()):
         raise ModelError(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..atomic import make_folder, to_json
+from ..checksums import file_sha256
 from ..devices import pick_device
 from ..errors import ModelDamagedError, ModelError, OutputError, ParameterError, why
 from ..models.building import build, parameter_count
@@ -22,7 +23,6 @@ from .weights import (
     check_header,
     check_sha256,
     expected_layout,
-    file_sha256,
     find_weights,
     type_code,
 )
