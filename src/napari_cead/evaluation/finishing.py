@@ -142,8 +142,8 @@ def calibrated(
     start: Sequence[Suggestion] = (),
     quantile: float | None = None,
     device: str = "auto",
-    on_progress: Callable[[int, int], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    on_progress: Progress | None = None,
+    should_stop: Stop | None = None,
 ) -> Path:
     """Write a model folder with suggested settings; ``store`` is the one it was trained on. See :func:`finish`."""
     # In a temporary place until it is calibrated: a model in its place is a finished one.
