@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..atomic import make_folder, write_text
 from ..errors import OutputError, ParameterError
+from ..progress import Progress
 from ..training.splits import PARTS, Part
 from ..training.store import SliceStore
 from ..training.store_index import INDEX_FILE, StoreIndex, group_name, read_index, write_index
@@ -17,7 +18,6 @@ from ..zoo import load_card
 from .comparison import evaluate
 from .report import write_report
 from .results import Evaluation, Row
-from .rules import Progress
 from .seeds import over_seeds, write_seeds
 from .splits import folds_of
 
