@@ -12,6 +12,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 import napari_cead as cead
 from model_folders import one_sentence
 from napari_cead.errors import Cancelled, ParameterError, PatientError
+from napari_cead.evaluation import evaluate
 from napari_cead.evaluation.before_after import EXAMPLES, WHITE, compare
 from napari_cead.evaluation.fine_tuned import DEFAULT, dice, tables
 from napari_cead.evaluation.finishing import finish
@@ -205,6 +206,26 @@ def test_examples_are_what_the_models_made(found, models, store):
             assert np.abs(shown / 255 - np.clip(made, 0, 1)).max() <= 1 / 255
             expected = np.clip(np.abs(item.input / 255 - made) / WHITE, 0, 1)
             assert np.abs(getattr(item, f"residual_{side}") / 255 - expected).max() <= 1 / 255
+
+
+def test_an_evaluation_of_both_compares_them_in_pairs(models, cohort, place):
+    evaluation = evaluate(
+        cohort,
+        models,
+        place / "evaluation",
+        scores=["residual"],
+        rules=["oracle"],
+        resamples=20,
+        report=False,
+        device="cpu",
+    )
+    before, after = evaluation.rows[:2]
+    pooled = next(item for item in evaluation.twins if item.average == "dice_pooled")
+    assert {(item.twin, item.model, item.kind) for item in evaluation.twins} == {
+        (before.model, after.model, "fine-tuning")
+    }
+    assert pooled.difference == pytest.approx(after.averages.dice_pooled - before.averages.dice_pooled)
+    assert pooled.patients == len(before.patients)
 
 
 def test_it_is_strict_json(found):

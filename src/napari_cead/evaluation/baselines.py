@@ -21,6 +21,7 @@ from ..detection.smoothing import smoothed_in_brain
 from ..detection.symmetry import midline
 from ..patients import Patient
 from ..slices import IntensityScaling, SliceStack, slice_stack
+from ..wording import counted
 
 INTENSITY = "intensity"
 """Score of a baseline whose map is the scaled scan itself."""
@@ -75,7 +76,7 @@ class Baseline:
             return self.method
         if not chosen_by:
             return f"{self.method}; {score}, the fixed one where validation patients do not choose"
-        patients = f"{chosen_by} validation patient{'' if chosen_by == 1 else 's'}"
+        patients = counted(chosen_by, "validation patient")
         return f"{self.method}; {score}, of {', '.join(self.maps)} the one with the highest dice_patient of {patients}"
 
     def settings(self, score: str, rule: str, sequence: str) -> PostprocessParams | None:

@@ -32,51 +32,41 @@ class Column:
         name: Its name in ``results.csv``.
         title: Its title for readers; empty if it is in files only.
         tip: What it means.
-        value: The value of a row; None if it is undefined.
-        text: The value as text.
-        below: A note to the value, as its interval; may be empty.
-        short: The title where there is little room.
+        digits: Digits after the point.
+        find: Finds the value of a row; None: it is looked up by name.
+        write: Writes the value of a row as text; None: as a number.
+        note: Writes a note to the value, as its interval; None: there is none.
+        narrow: The title where there is little room; empty: the same.
     """
 
     name: str
-    title: str
-    tip: str
-    value: Callable[[Values], Any]
-    text: Callable[[Values], str]
-    below: Callable[[Values], str]
-    short: str
+    title: str = ""
+    tip: str = ""
+    digits: int = 3
+    find: Callable[[Values], Any] | None = None
+    write: Callable[[Values], str] | None = None
+    note: Callable[[Values], str] | None = None
+    narrow: str = ""
+
+    def value(self, row: Values) -> Any:
+        """Return the value of a row; None if it is undefined."""
+        return row.get(self.name) if self.find is None else self.find(row)
+
+    def text(self, row: Values) -> str:
+        """Return the value of a row as text."""
+        return number(self.value(row), self.digits) if self.write is None else self.write(row)
+
+    def below(self, row: Values) -> str:
+        """Return the note to the value, which may be empty."""
+        return "" if self.note is None else self.note(row)
 
     def cell(self, row: Values) -> str:
         """Return the text with its note."""
         return " ".join(filter(None, (self.text(row), self.below(row))))
 
 
-def column(
-    name: str,
-    title: str = "",
-    tip: str = "",
-    digits: int = 3,
-    *,
-    value: Callable[[Values], Any] | None = None,
-    text: Callable[[Values], str] | None = None,
-    below: Callable[[Values], str] | None = None,
-    short: str = "",
-) -> Column:
-    """Return a column of numbers; ``value`` is looked up by ``name`` unless given."""
-    of = value or (lambda row: row.get(name))
-    return Column(
-        name,
-        title,
-        tip,
-        of,
-        text or (lambda row: number(of(row), digits)),
-        below or (lambda row: ""),
-        short or title,
-    )
-
-
-def _average(name: str, tip: str, short: str = "") -> Column:
-    return column(name, name, tip, below=lambda row: span(_interval(row, name)), short=short)
+def _average(name: str, tip: str, narrow: str = "") -> Column:
+    return Column(name, name, tip, note=lambda row: span(_interval(row, name)), narrow=narrow)
 
 
 def _interval(row: Values, name: str) -> Sequence[float | None] | None:
@@ -85,8 +75,8 @@ def _interval(row: Values, name: str) -> Sequence[float | None] | None:
 
 
 def _end(name: str, side: int) -> Column:
-    return column(
-        f"{name}_{('low', 'high')[side]}", value=lambda row: (_interval(row, name) or (None, None))[side]
+    return Column(
+        f"{name}_{('low', 'high')[side]}", find=lambda row: (_interval(row, name) or (None, None))[side]
     )
 
 
@@ -100,13 +90,13 @@ def _of_size(figure: str, size: Size) -> Column:
         return " ".join(filter(None, (span(found.get("interval")), counts)))
 
     tip = "share of the lesions of this diameter that were found"
-    return column(
-        f"{figure}_{size.column}", size.label, tip, value=lambda row: stratum(row).get(figure), below=below
+    return Column(
+        f"{figure}_{size.column}", size.label, tip, find=lambda row: stratum(row).get(figure), note=below
     )
 
 
 def _of_params(name: str) -> Column:
-    return column(name, value=lambda row: (row.get("params") or {}).get(name))
+    return Column(name, find=lambda row: (row.get("params") or {}).get(name))
 
 
 def _froc(point: float) -> Column:
@@ -117,23 +107,18 @@ def _froc(point: float) -> Column:
     tip = (
         f"share of the lesions found at {Fraction(point)} false positives per patient, before post-processing"
     )
-    return column(f"froc_{point:g}", f"FROC at {Fraction(point)}", tip, value=value)
+    return Column(f"froc_{point:g}", f"FROC at {Fraction(point)}", tip, find=value)
 
 
 def _of_patients(count: str) -> Callable[[Values], str]:
     return lambda row: f"(n = {row[count]})" if row.get(count) else ""
 
 
-def _thresholds(row: Values) -> list[float]:
-    settings = row.get("folds") or [row["params"]] if row.get("params") or row.get("folds") else []
-    return [params["threshold"] for params in settings]
-
-
 def _threshold(row: Values) -> str:
     """Return the threshold, from the lowest to the highest of all folds; below 1 it never reads as 1."""
-    values = _thresholds(row)
-    ends = [_short(value) for value in (min(values), max(values))] if values else [UNDEFINED]
-    return "–".join(dict.fromkeys(ends))
+    settings = row.get("folds") or filter(None, [row.get("params")])
+    values = sorted({params["threshold"] for params in settings})
+    return "–".join(dict.fromkeys(_short(value) for value in (*values[:1], *values[-1:]))) or UNDEFINED
 
 
 def _short(value: float) -> str:
@@ -154,11 +139,11 @@ def _rule(row: Values) -> str:
 
 
 COLUMNS: tuple[Column, ...] = (
-    column(
-        "model", "model", "the model, or a baseline without a network", text=lambda row: str(row["model"])
+    Column(
+        "model", "model", "the model, or a baseline without a network", write=lambda row: str(row["model"])
     ),
-    column("rule", "rule", "the rule that chose the settings", text=_rule),
-    column("score", "score", "anomaly score", text=lambda row: row.get("score") or UNDEFINED),
+    Column("rule", "rule", "the rule that chose the settings", write=_rule),
+    Column("score", "score", "anomaly score", write=lambda row: row.get("score") or UNDEFINED),
     _average("dice_pooled", "one Dice of all voxels of all patients", "Dice\npooled"),
     _average(
         "dice_patient",
@@ -173,103 +158,103 @@ COLUMNS: tuple[Column, ...] = (
     ),
     _average("precision", "share of the detected voxels that are lesion, all patients together"),
     _average("recall", "share of the lesion voxels that are detected, all patients together"),
-    column("patients"),
-    column("lesion_patients"),
-    column(
+    Column("patients"),
+    Column("lesion_patients"),
+    Column(
         "lesion_sensitivity",
         "lesion_sensitivity",
         "share of all lesions with at least one detected voxel",
-        short="Lesions\nfound",
+        narrow="Lesions\nfound",
     ),
-    column(
+    Column(
         "false_positives_per_patient",
         "FP / patient",
         "false positives: detections without a lesion voxel, mean over patients",
         1,
-        short="FP per\npatient",
+        narrow="FP per\npatient",
     ),
-    column("detected_ml", "detected (mL)", "volume of the detected mask, mean over patients", 2),
-    column(
+    Column("detected_ml", "detected (mL)", "volume of the detected mask, mean over patients", 2),
+    Column(
         "auroc",
         "AUROC",
         "area under the receiver operating characteristic curve, over the brain voxels of all patients, before any "
         "threshold",
     ),
-    column("average_precision"),
-    column(
+    Column("average_precision"),
+    Column(
         "auprc", "AUPRC", "area under the precision-recall curve (average precision), over the same voxels"
     ),
     *(_of_params(name) for name in PostprocessParams.names()),
-    column(
-        "chosen_on", "chosen by", "the data that chose the settings", text=lambda row: _chosen(row) or "–"
+    Column(
+        "chosen_on", "chosen by", "the data that chose the settings", write=lambda row: _chosen(row) or "–"
     ),
-    column("optimistic"),
+    Column("optimistic"),
     *(_end(name, side) for name in INTERVALS for side in (0, 1)),
-    column("both_empty_patients"),
-    column("lesion_slices"),
-    column("brain_slices"),
-    column("both_empty_slices"),
-    column("psnr", "PSNR (dB)", "peak signal-to-noise ratio of the healthy slices", 2),
-    column("psnr_brain", "PSNR in the brain (dB)", "the same inside the brain", 2),
-    column("ssim", "SSIM", "structural similarity of the healthy slices"),
-    column("note"),
-    column("sequence", "sequence", "the sequence given to the model", text=lambda row: str(row["sequence"])),
-    column(
+    Column("both_empty_patients"),
+    Column("lesion_slices"),
+    Column("brain_slices"),
+    Column("both_empty_slices"),
+    Column("psnr", "PSNR (dB)", "peak signal-to-noise ratio of the healthy slices", 2),
+    Column("psnr_brain", "PSNR in the brain (dB)", "the same inside the brain", 2),
+    Column("ssim", "SSIM", "structural similarity of the healthy slices"),
+    Column("note"),
+    Column("sequence", "sequence", "the sequence given to the model", write=lambda row: str(row["sequence"])),
+    Column(
         "hd95",
         "HD95 (mm)",
         "95th percentile Hausdorff distance between the surfaces of the two masks, mean over the n patients with both "
         "lesion and detection",
         1,
-        below=_of_patients("hd95_patients"),
+        note=_of_patients("hd95_patients"),
     ),
-    column("hd95_patients", "patients with HD95", "patients with both lesion and detection", 0),
-    column(
+    Column("hd95_patients", "patients with HD95", "patients with both lesion and detection", 0),
+    Column(
         "lesion_precision",
         "lesion_precision",
         "share of all detections (connected components) that touch a lesion",
     ),
     *(_of_size(figure, size) for size in SIZES for figure in ("sensitivity", "lesions")),
-    column("chosen_by"),
-    column("edge"),
-    column(
+    Column("chosen_by"),
+    Column("edge"),
+    Column(
         "fold_thresholds",
-        value=lambda row: " ".join(str(params["threshold"]) for params in row.get("folds") or ()) or None,
+        find=lambda row: " ".join(str(params["threshold"]) for params in row.get("folds") or ()) or None,
     ),
-    column(
+    Column(
         "lesion_f1",
         "lesion_f1",
         "harmonic mean of lesion_sensitivity and lesion_precision",
-        short="F1",
+        narrow="F1",
     ),
     *(_froc(point) for point in FALSE_POSITIVES),
-    column(
+    Column(
         "froc_mean",
         "FROC mean",
         "mean of the share of the lesions found at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives per patient, before "
         "post-processing",
     ),
-    column("healthy_patients"),
-    column(
+    Column("healthy_patients"),
+    Column(
         "healthy_ml",
         "FP mL, healthy",
         "volume of the detected mask in the n patients without lesion, all of it false, mean over these patients",
         2,
-        below=_of_patients("healthy_patients"),
+        note=_of_patients("healthy_patients"),
     ),
-    column("method"),
-    column("trained_on_patients"),
+    Column("method"),
+    Column("trained_on_patients"),
 )
 """The columns of ``results.csv`` in their order; those with a title are also shown to readers."""
 
-_THRESHOLD = column(
+_THRESHOLD = Column(
     "threshold",
     "threshold",
     "voxels of the anomaly map above it are detected, before the morphology; the data that chose it stand below",
-    text=_threshold,
-    below=_chosen,
+    write=_threshold,
+    note=_chosen,
 )
-_RESIDUAL = column("residual", "residual in the brain", "mean of |x - x̂| inside the brain of healthy slices")
-_PAPER = column("paper", "paper", "Dice of this architecture in the paper, on another data set")
+_RESIDUAL = Column("residual", "residual in the brain", "mean of |x - x̂| inside the brain of healthy slices")
+_PAPER = Column("paper", "paper", "Dice of this architecture in the paper, on another data set")
 _NAMED = {one.name: one for one in (*COLUMNS, _THRESHOLD, _RESIDUAL, _PAPER)}
 
 AVERAGES = ("dice_patient", "dice_pooled", "dice_lesion_slices", "dice_all_slices")
@@ -286,7 +271,7 @@ def columns(*names: str) -> tuple[Column, ...]:
 
 def plain(*names: str) -> tuple[Column, ...]:
     """Return columns by name, without the notes to their values."""
-    return tuple(replace(one, below=lambda row: "") for one in columns(*names))
+    return tuple(replace(one, note=None) for one in columns(*names))
 
 
 _APART = ("params", "averages", "patients", "strata", "froc", "folds")

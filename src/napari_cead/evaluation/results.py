@@ -15,6 +15,7 @@ from ..detection import PostprocessParams
 from ..detection.rules import VALIDATION, Edge, is_optimistic
 from ..metrics import Averages, Interval, averages, bootstrap, lesion_f1
 from ..metrics.overlap import NAN
+from ..wording import counted
 from .figures import LesionRecord, PatientFigures
 from .strata import SizeStratum, strata
 
@@ -208,13 +209,12 @@ def chosen_by(chosen_on: str, patients: int | None, edge: str = "") -> str:
         patients: Number of patients that chose, if known.
         edge: The end of the thresholds tried at which the threshold lies.
     """
-    several = "" if patients == 1 else "s"
-    words = {
-        "model card": f"model card ({patients} patient{several})",
-        "other folds": f"{patients} patient{several} of the other folds",
-    }.get(chosen_on, f"{patients} {chosen_on.removesuffix('s')}{several}")
-    if patients is None or not chosen_on:
-        words = chosen_on
+    words = chosen_on
+    if patients is not None and chosen_on:
+        words = {
+            "model card": f"model card ({counted(patients, 'patient')})",
+            "other folds": f"{counted(patients, 'patient')} of the other folds",
+        }.get(chosen_on, counted(patients, chosen_on.removesuffix("s")))
     return f"{words}, at the edge: {edge} threshold tried" if edge else words
 
 

@@ -15,6 +15,7 @@ from ..contributions.failures import show_failure
 from ..errors import CeadError
 from ..patients.integrity import CohortCheck, check_cohort
 from ..training.launching import command_line, with_option
+from ..wording import counted
 from ..zoo import list_models
 from .evaluate_form import AUTOMATIC, EvaluateForm
 from .evaluation_process import EvaluationProcess, Outcome
@@ -278,8 +279,8 @@ class EvaluateWidget(EvaluateForm):
         if check.cohort != _absolute(self.cohort.value):
             return  # another cohort was chosen meanwhile
         number, labelled, findings = len(check.patients), check.labelled, check.findings
-        said = f"{len(findings)} finding{'s' * (len(findings) != 1)}." if findings else "Nothing to mend."
-        self.checked.setText(f"{number} patient{'s' * (number != 1)}, {labelled} with a lesion mask. {said}")
+        said = f"{counted(len(findings), 'finding')}." if findings else "Nothing to mend."
+        self.checked.setText(f"{counted(number, 'patient')}, {labelled} with a lesion mask. {said}")
         self.checked.show()
         self.findings.show_findings(findings)
         self.findings.setVisible(bool(findings))

@@ -208,7 +208,7 @@ class ResultTable(QTableWidget):
         for box, name in ((self.rule, "Rule"), (self.score, "Score")):
             box.setAccessibleName(name)
             box.currentIndexChanged.connect(self._show)
-        self.setHorizontalHeaderLabels(["Model", *(column.short for column in COLUMNS)])
+        self.setHorizontalHeaderLabels(["Model", *(column.narrow or column.title for column in COLUMNS)])
         for number, tip in enumerate((MODEL_TIP, *(f"{column.title}: {column.tip}" for column in COLUMNS))):
             self.horizontalHeaderItem(number).setToolTip(tip)
         self.verticalHeader().hide()

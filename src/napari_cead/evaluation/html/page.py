@@ -13,7 +13,7 @@ import numpy as np
 from ...detection.rules import RULES, is_optimistic
 from ...errors import extra
 from ...wording import counted, number
-from ..columns import AVERAGES, FROC, Column, Values, column, columns, lesion_values, row_values
+from ..columns import AVERAGES, FROC, Column, Values, columns, lesion_values, row_values
 from ..paper import PAPER_NOTE
 from ..results import Evaluation, Row, SlicePicture
 from ..rules import QUANTILE, QUANTILE_OF_DENOISERS
@@ -39,20 +39,20 @@ RANKING = columns(*FROC)
 QUALITY = columns("psnr", "psnr_brain", "ssim")
 
 LESIONS: tuple[Column, ...] = (
-    column("lesion", "lesion", "number of the lesion in the patient", 0),
-    column("diameter_mm", "diameter (mm)", "diameter of the ball of its volume", 1),
-    column("volume", "volume (mL)", "its volume", value=lambda row: row["volume_mm3"] / 1000),
-    column(
+    Column("lesion", "lesion", "number of the lesion in the patient", 0),
+    Column("diameter_mm", "diameter (mm)", "diameter of the ball of its volume", 1),
+    Column("volume", "volume (mL)", "its volume", find=lambda row: row["volume_mm3"] / 1000),
+    Column(
         "overlap",
         "detected (mL)",
         "its volume that was detected",
-        value=lambda row: row["overlap_mm3"] / 1000,
+        find=lambda row: row["overlap_mm3"] / 1000,
     ),
-    column(
+    Column(
         "found",
         "found",
         "whether one of its voxels was detected",
-        text=lambda row: "found" if row["found"] else "missed",
+        write=lambda row: "found" if row["found"] else "missed",
     ),
 )
 """The columns of the lesions of a patient."""
