@@ -57,6 +57,11 @@ COLUMNS: tuple[str, ...] = (
     "healthy_ml",
     "method",
     "trained_on_patients",
+    "dice_ceiling",
+    "aupro",
+    "lesionwise_dice",
+    "lesionwise_hd95",
+    "healthy_above",
 )
 """Columns of ``results.csv``: the averages by their exact names, then their intervals and the rest."""
 
@@ -204,6 +209,7 @@ def _row_values(evaluation: Evaluation, row: Row) -> dict[str, Any]:
         "edge": row.edge or None,
         "folds": [params.model_dump(mode="json") for params in row.folds],
         "trained_on": row.trained_on,
+        **{name: getattr(row, name) for name in COLUMNS[-5:]},
         "trained_on_patients": None if row.trained_on is None else len(row.trained_on),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -36,7 +36,8 @@ SCHEMA_VERSION = 2
 """Version of ``results.json``; 2 added sizes of lesions, HD95, twins, curves and the sequence of a row.
 
 Later files also have ``chosen_by``, ``edge``, ``folds``, ``method``, ``lesion_f1``, ``froc``, ``froc_mean``,
-``healthy_patients`` and ``healthy_ml``; a reader that looks keys up by name can ignore them."""
+``healthy_patients``, ``healthy_ml``, ``dice_ceiling``, ``aupro``, ``lesionwise_dice``, ``lesionwise_hd95`` and
+``healthy_above``; a reader that looks keys up by name can ignore them."""
 
 NOTHING = "nothing"
 """Name of the baseline that detects nothing."""
@@ -57,6 +58,8 @@ class PatientFigures:
         false_detections: Components of the detected mask without a lesion voxel.
         lesion_records: The lesions one by one.
         hd95: 95th percentile Hausdorff distance in mm; NaN if either mask is empty.
+        lesionwise_dice: Lesion-wise Dice, see `metrics.lesionwise`.
+        lesionwise_hd95: Lesion-wise HD95 in mm.
         trained_on: Whether the model was trained on this scan; None if its card does not say.
     """
 
@@ -70,6 +73,8 @@ class PatientFigures:
     false_detections: int
     lesion_records: tuple[LesionRecord, ...] = field(default=(), repr=False)
     hd95: float = NAN
+    lesionwise_dice: float = NAN
+    lesionwise_hd95: float = NAN
     trained_on: bool | None = None
 
     def as_dict(self) -> dict[str, str | float | int | bool | None]:
@@ -93,6 +98,8 @@ class PatientFigures:
             "false_detections": self.false_detections,
             "hd95": self.hd95,
             "trained_on": self.trained_on,
+            "lesionwise_dice": self.lesionwise_dice,
+            "lesionwise_hd95": self.lesionwise_hd95,
         }
 
 
@@ -132,6 +139,12 @@ class Row:
             not say.
         edge: ``"lowest"`` or ``"highest"`` if the threshold lies at that end of those tried, beyond which a better
             one may lie.
+        lesionwise_dice: Mean over patients of the lesion-wise Dice, if it is defined.
+        lesionwise_hd95: The same of the lesion-wise HD95 in mm.
+        dice_ceiling: Highest ``dice_pooled`` under one threshold without post-processing, whatever the rule.
+        aupro: Area under the per-region overlap, whatever the rule; see `metrics.aupro`.
+        healthy_above: Share of the brain voxels of all patients outside lesions that are above the threshold, before
+            post-processing; NaN if folds have several thresholds.
         folds: The settings of each fold; empty without folds, or if a card chose.
     """
 
@@ -161,6 +174,11 @@ class Row:
     method: str = ""
     chosen_by: int | None = None
     edge: Edge = ""
+    lesionwise_dice: float = NAN
+    lesionwise_hd95: float = NAN
+    dice_ceiling: float = NAN
+    aupro: float = NAN
+    healthy_above: float = NAN
     folds: tuple[PostprocessParams, ...] = ()
 
     @property
@@ -217,6 +235,9 @@ class Row:
         folds: tuple[PostprocessParams, ...] = (),
         note: str = "",
         ranking: tuple[float, float] = (NAN, NAN),
+        dice_ceiling: float = NAN,
+        aupro: float = NAN,
+        healthy_above: float = NAN,
         froc: tuple[float, ...] = (),
         method: str = "",
         sequence: str = "flair",
@@ -237,6 +258,9 @@ class Row:
             folds: The settings of each fold.
             note: A caveat for the figures.
             ranking: AUROC and average precision.
+            dice_ceiling: Highest ``dice_pooled`` of all thresholds without post-processing.
+            aupro: Area under the per-region overlap.
+            healthy_above: Share of the healthy voxels above the threshold.
             froc: Sensitivity at each of `metrics.FALSE_POSITIVES`.
             method: Method of a baseline.
             sequence: The sequence given to the model.
@@ -271,14 +295,25 @@ class Row:
             patients=tuple(patients),
             sequence=sequence,
             lesion_precision=(detections - false) / detections if detections else NAN,
-            hd95=sum(distances) / len(distances) if distances else NAN,
+            hd95=_mean(distances),
             hd95_patients=len(distances),
             strata=strata(patients, resamples, seed),
             froc=froc,
             healthy_patients=len(healthy),
-            healthy_ml=sum(healthy) / len(healthy) if healthy else NAN,
+            healthy_ml=_mean(healthy),
             method=method,
+            lesionwise_dice=_mean(patient.lesionwise_dice for patient in patients),
+            lesionwise_hd95=_mean(patient.lesionwise_hd95 for patient in patients),
+            dice_ceiling=dice_ceiling,
+            aupro=aupro,
+            healthy_above=healthy_above,
         )
+
+
+def _mean(values: Iterable[float]) -> float:
+    """Return the mean of the defined values; NaN without any."""
+    defined = [value for value in values if not math.isnan(value)]
+    return sum(defined) / len(defined) if defined else NAN
 
 
 def chosen_by(chosen_on: str, patients: int | None, edge: str = "") -> str:
