@@ -125,6 +125,7 @@ def test_csv_files_have_the_new_columns_behind_the_old_ones(evaluation):
         ),
         *("healthy_patients", "healthy_ml", "method"),
         "trained_on_patients",
+        *("dice_ceiling", "aupro", "lesionwise_dice", "lesionwise_hd95", "healthy_above"),
     ]
     assert [line["sequence"] for line in lines] == [item.sequence for item in evaluation.rows]
     assert [line["psnr"] for line in lines] == ["20.0" * (line["sequence"] == "flair") for line in lines]

@@ -243,6 +243,20 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column("method"),
     Column("trained_on_patients"),
+    Column(
+        "dice_ceiling",
+        "Dice ceiling",
+        "highest dice_pooled under one threshold without post-processing, whatever the rule; optimistic",
+    ),
+    Column("aupro", "AUPRO", "area under the per-region overlap, before any threshold"),
+    Column("lesionwise_dice", "lesion-wise Dice", "as in BraTS-METS, mean over patients"),
+    Column("lesionwise_hd95", "lesion-wise HD95 (mm)", "as in BraTS-METS, mean over patients", 1),
+    Column(
+        "healthy_above",
+        "healthy voxels above",
+        "share of the brain voxels outside lesions that are above the threshold, before post-processing",
+        5,
+    ),
 )
 """The columns of ``results.csv`` in their order; those with a title are also shown to readers."""
 

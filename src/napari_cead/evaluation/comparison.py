@@ -7,7 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -25,9 +25,11 @@ from ..tasks import Tasks, tasks
 from ..training.splits import PARTS
 from ..zoo import ModelCard, damaged_models, find_model, find_models, load_card
 from .baselines import BASELINES
+from .figures import PatientFigures
 from .maps import ARCHITECTURE, SCORE, ScoreMaps, find_maps
 from .members import Cohort, Steps
 from .passes import BASELINE, Outcome, Pass, Plan
+from .ranking import RankCounts
 from .report import write_report
 from .results import NOTHING, Evaluation, ModelSummary, Row, SlicePicture, choosers
 from .rules import QUANTILE, quantile_of
@@ -421,6 +423,7 @@ def _identity(
                 "versions": versions(),
                 # A step added in a development version changes masks before the version number changes.
                 "steps": list(PostprocessParams.names()),
+                "figures": [each.name for kind in (PatientFigures, RankCounts) for each in fields(kind)],
             }
         ).encode()
     ).hexdigest()[:16]

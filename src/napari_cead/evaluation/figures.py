@@ -40,6 +40,8 @@ class PatientFigures:
         false_detections: Components of the detected mask without a lesion voxel.
         lesion_records: The lesions one by one.
         hd95: 95th percentile Hausdorff distance in mm; NaN if either mask is empty.
+        lesionwise_dice: Lesion-wise Dice, see `metrics.lesionwise`.
+        lesionwise_hd95: Lesion-wise HD95 in mm.
         trained_on: Whether the model was trained on this scan; None if its card does not say.
     """
 
@@ -53,6 +55,8 @@ class PatientFigures:
     false_detections: int
     lesion_records: tuple[LesionRecord, ...] = field(default=(), repr=False)
     hd95: float = NAN
+    lesionwise_dice: float = NAN
+    lesionwise_hd95: float = NAN
     trained_on: bool | None = None
 
     def as_dict(self) -> dict[str, str | float | int | bool | None]:
@@ -76,4 +80,6 @@ class PatientFigures:
             "false_detections": self.false_detections,
             "hd95": self.hd95,
             "trained_on": self.trained_on,
+            "lesionwise_dice": self.lesionwise_dice,
+            "lesionwise_hd95": self.lesionwise_hd95,
         }

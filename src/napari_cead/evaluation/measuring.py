@@ -17,7 +17,17 @@ from numpy.typing import NDArray
 from ..detection import PostprocessParams, Reconstruction, postprocess, run
 from ..detection.thresholds import ScoreHistograms
 from ..errors import CeadWarning, PatientError
-from ..metrics import Candidates, ImageQuality, PatientCounts, candidates, hd95, match_lesions, volume_ml
+from ..metrics import (
+    Candidates,
+    ImageQuality,
+    LesionWise,
+    PatientCounts,
+    candidates,
+    hd95,
+    lesionwise,
+    match_lesions,
+    volume_ml,
+)
 from ..metrics.overlap import NAN
 from ..patients import PNG_SPACING, Patient, load_patient
 from ..patients.lesion_masks import NOT_USED
@@ -219,9 +229,10 @@ def figures_of(
         mask: Detected mask (Z, Y, X).
         reference: Lesion mask (Z, Y, X).
         spacing: Size of a voxel (z, y, x) in mm.
-        distances: Whether to measure HD95.
+        distances: Whether to measure HD95 and the lesion-wise scores.
     """
     match = match_lesions(mask, reference, spacing)
+    by_lesion = lesionwise(mask, reference, spacing) if distances else LesionWise()
     return PatientFigures(
         name=name,
         counts=counts,
@@ -233,6 +244,8 @@ def figures_of(
         false_detections=len(match.false_detections),
         lesion_records=lesion_records(match, spacing, len(mask)),
         hd95=hd95(mask, reference, spacing) if distances else NAN,
+        lesionwise_dice=by_lesion.dice,
+        lesionwise_hd95=by_lesion.hd95,
     )
 
 

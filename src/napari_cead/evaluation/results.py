@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -38,7 +38,8 @@ SCHEMA_VERSION = 2
 """Version of ``results.json``; 2 added sizes of lesions, HD95, twins, curves and the sequence of a row.
 
 Later files also have ``chosen_by``, ``edge``, ``folds``, ``method``, ``lesion_f1``, ``froc``, ``froc_mean``,
-``healthy_patients`` and ``healthy_ml``; a reader that looks keys up by name can ignore them."""
+``healthy_patients``, ``healthy_ml``, ``dice_ceiling``, ``aupro``, ``lesionwise_dice``, ``lesionwise_hd95`` and
+``healthy_above``; a reader that looks keys up by name can ignore them."""
 
 NOTHING = "nothing"
 """Name of the baseline that detects nothing."""
@@ -80,6 +81,12 @@ class Row:
             not say.
         edge: ``"lowest"`` or ``"highest"`` if the threshold lies at that end of those tried, beyond which a better
             one may lie.
+        lesionwise_dice: Mean over patients of the lesion-wise Dice, if it is defined.
+        lesionwise_hd95: The same of the lesion-wise HD95 in mm.
+        dice_ceiling: Highest ``dice_pooled`` under one threshold without post-processing, whatever the rule.
+        aupro: Area under the per-region overlap, whatever the rule; see `metrics.aupro`.
+        healthy_above: Share of the brain voxels of all patients outside lesions that are above the threshold, before
+            post-processing; NaN if folds have several thresholds.
         folds: The settings of each fold; empty without folds, or if a card chose.
     """
 
@@ -109,6 +116,11 @@ class Row:
     method: str = ""
     chosen_by: int | None = None
     edge: Edge = ""
+    lesionwise_dice: float = NAN
+    lesionwise_hd95: float = NAN
+    dice_ceiling: float = NAN
+    aupro: float = NAN
+    healthy_above: float = NAN
     folds: tuple[PostprocessParams, ...] = ()
 
     @property
@@ -192,13 +204,19 @@ class Row:
             average_precision=ranking[1],
             patients=tuple(patients),
             lesion_precision=(detections - false) / detections if detections else NAN,
-            hd95=sum(distances) / len(distances) if distances else NAN,
+            hd95=_mean(distances),
             hd95_patients=len(distances),
             strata=strata(patients, resamples, seed),
             healthy_patients=len(healthy),
             healthy_ml=sum(healthy) / len(healthy) if healthy else NAN,
             **others,
         )
+
+
+def _mean(values: Iterable[float]) -> float:
+    """Return the mean of the defined values; NaN without any."""
+    defined = [value for value in values if not math.isnan(value)]
+    return sum(defined) / len(defined) if defined else NAN
 
 
 def chosen_by(chosen_on: str, patients: int | None, edge: str = "") -> str:

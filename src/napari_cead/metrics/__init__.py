@@ -17,8 +17,9 @@ from .froc import FALSE_POSITIVES, Candidates, candidates, froc
 from .image_quality import ImageQuality
 from .intervals import INTERVALS, Interval, bootstrap, bootstrap_difference, bootstrap_ratio, bootstrap_seeds
 from .lesions import Component, LesionAverages, LesionMatch, lesion_averages, lesion_f1, match_lesions
+from .lesionwise import LesionWise, lesionwise
 from .overlap import Counts, confusion, dice, precision, recall, slice_dice, volume_ml
-from .ranking import auroc, average_precision
+from .ranking import aupro, auroc, average_precision
 from .surface import hd95
 
 __all__ = [
@@ -32,7 +33,9 @@ __all__ = [
     "Interval",
     "LesionAverages",
     "LesionMatch",
+    "LesionWise",
     "PatientCounts",
+    "aupro",
     "auroc",
     "average_precision",
     "averages",
@@ -51,6 +54,7 @@ __all__ = [
     "hd95",
     "lesion_averages",
     "lesion_f1",
+    "lesionwise",
     "match_lesions",
     "precision",
     "recall",

@@ -74,12 +74,14 @@ class EvaluateWidget(EvaluateForm):
 
     def _connect(self) -> None:
         self.choose_cohort.changed.connect(lambda: self._ask_folder(self.cohort, "Folder of the patients"))
+        self.choose_maps.changed.connect(lambda: self._ask_folder(self.maps, "Folder of the score maps"))
         self.choose_split.changed.connect(self._ask_split)
         self.choose_store.changed.connect(lambda: self._ask_folder(self.split, "Slice store"))
         self.choose_out.changed.connect(lambda: self._ask_folder(self.out, "Folder of the results"))
         self.cohort.changed.connect(self._cohort_chosen)
         for control in (
             self.sequence,
+            self.maps,
             self.split,
             self.folds,
             self.out,
@@ -129,6 +131,7 @@ class EvaluateWidget(EvaluateForm):
         options = {
             "models": ALL if everything else ",".join(chosen),
             "out": str(out or "DIR"),
+            "maps": _absolute(self.maps.value),
             "split": _absolute(self.split.value),
             "folds": self.folds.value if self.folds.value and not self.split.value.strip() else None,
             "sequence": None if self.sequence.value == AUTOMATIC else self.sequence.value,
@@ -145,13 +148,19 @@ class EvaluateWidget(EvaluateForm):
     def problem_now(self) -> str:
         """Return the reason why an evaluation cannot start yet; empty if it can."""
         cohort, out = _absolute(self.cohort.value), _absolute(self.out.value)
-        split, scheduler = _absolute(self.split.value), self.scheduler.value.strip()
+        maps, split, scheduler = (
+            _absolute(self.maps.value),
+            _absolute(self.split.value),
+            self.scheduler.value.strip(),
+        )
         if cohort is None:
             return "Choose a folder of patients with lesion masks, or drop it here."
         if not cohort.is_dir():
             return "The folder of the patients is not there."
-        if not self.chosen_models:
-            return "Tick at least one model."
+        if maps is None and not self.chosen_models:
+            return "Tick at least one model, or choose a folder of score maps."
+        if maps is not None and not maps.is_dir():
+            return "The folder of the score maps is not there."
         if split is not None and not split.exists():
             return "The split is not there: choose a split file or a slice store, or leave it empty."
         if split is None and self.folds.value == 1:
@@ -178,7 +187,7 @@ class EvaluateWidget(EvaluateForm):
         self.workers.enabled = not self.scheduler.value.strip()
         self.no_split.setVisible(not self.split.value.strip())
         self.folds.enabled = not self.split.value.strip()
-        for edit in (self.cohort, self.split, self.out):
+        for edit in (self.cohort, self.maps, self.split, self.out):
             edit.native.setToolTip(edit.value)
         self.command.setPlainText(command_line(self.arguments()))
 
