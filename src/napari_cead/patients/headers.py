@@ -12,7 +12,7 @@ from nibabel import affines
 from nibabel.analyze import AnalyzeHeader
 from numpy.typing import NDArray
 
-from .notes import NO_ORIENTATION, Note
+from .notes import Note, no_orientation
 
 MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 """Units of length other than the millimetre that NIfTI knows."""
@@ -64,7 +64,7 @@ def placement(image: Any, shape: tuple[int, int, int], name: str) -> Placement:
         oriented, header = False, _unoriented(image.header)
     elif isinstance(image, nib.MGHImage):
         oriented = _states_directions(image)
-    return Placement(affine, header, oriented, () if oriented else (_unknown(name),))
+    return Placement(affine, header, oriented, () if oriented else (no_orientation(name),))
 
 
 def geometry(header: Any) -> Any:
@@ -119,27 +119,35 @@ def settle(header: Any, affine: NDArray[np.float64], *, fresh: bool) -> None:
 
 def _of_nifti(header: Any, affine: NDArray[np.float64], shape: tuple[int, int, int], name: str) -> Placement:
     if not header["qform_code"] and not header["sform_code"]:
-        return Placement(affine, header, False, (_unknown(name),))
+        return Placement(affine, header, False, (no_orientation(name),))
     notes: list[Note] = []
     if header["qform_code"] and header["sform_code"]:
         apart = _distance(header.get_qform(), affine, shape)
         if apart > _tolerance(affine, shape):
-            said = (
-                f"qform and sform place the scan {apart:.3g} mm apart; the sform is taken and results are written "
-                "with both alike, but programs based on ITK may show this scan by its qform"
+            notes.append(
+                Note(
+                    "affine",
+                    f"qform and sform place the scan {apart:.3g} mm apart; the sform is taken and results are written "
+                    "with both alike, but programs based on ITK may show this scan by its qform",
+                    name,
+                )
             )
-            notes.append(Note("affine", said, name))
     sizes = affines.voxel_sizes(affine)
     stated = np.asarray(header.get_zooms()[:3], dtype=np.float64)
     # The header of a single slice states two sizes.
     if header["sform_code"] and not np.allclose(stated, sizes[: len(stated)], rtol=_SAME_SIZE):
-        said = f"the header states voxels of {_times(stated)} mm, but its sform {_times(sizes)} mm, which is taken"
-        notes.append(Note("affine", said, name))
+        notes.append(
+            Note(
+                "affine",
+                f"the header states voxels of {_times(stated)} mm, but its sform {_times(sizes)} mm, which is taken",
+                name,
+            )
+        )
     try:
         unit = header.get_xyzt_units()[0]
     except KeyError:  # a code that the format does not have
-        said = f"the header states an unknown unit (code {int(header['xyzt_units'])}), taken as mm"
-        notes.append(Note("affine", said, name))
+        code = int(header["xyzt_units"])
+        notes.append(Note("affine", f"the header states an unknown unit (code {code}), taken as mm", name))
         header = header.copy()
         header.set_xyzt_units("mm")
         unit = "mm"
@@ -166,8 +174,12 @@ def _in_other_unit(
         changed.set_zooms((*(size * factor for size in zooms[:3]), *zooms[3:]))
         note = Note("affine", f"the header is in {unit}s, taken to mm", name)
         return Placement(scaled, changed, True, (*notes, note))
-    said = f"the header says {unit}s, but voxels of {_times(sizes)} can only be mm, and so they are taken"
-    return Placement(affine, changed, True, (*notes, Note("affine", said, name)))
+    note = Note(
+        "affine",
+        f"the header says {unit}s, but voxels of {_times(sizes)} can only be mm, and so they are taken",
+        name,
+    )
+    return Placement(affine, changed, True, (*notes, note))
 
 
 def _unoriented(header: Any) -> Any:
@@ -187,10 +199,6 @@ def _states_directions(image: Any) -> bool:
     """Whether an MGH file states directions. nibabel puts in default ones where it does not, and says nothing."""
     with image.file_map["image"].get_prepare_fileobj("rb") as stream:
         return bool(stream.read(30)[28:] != bytes(2))
-
-
-def _unknown(name: str) -> Note:
-    return Note("orientation", NO_ORIENTATION, name)
 
 
 def _distance(form: NDArray[Any], affine: NDArray[Any], shape: tuple[int, ...]) -> float:

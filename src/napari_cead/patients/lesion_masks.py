@@ -156,8 +156,11 @@ def place_mask(
 
 def not_used(file: Path, doubt: str) -> Note:
     """Return the note on a mask that was found and left out because of its extent; `unlike_lesions` has the doubt."""
-    said = f"{file.name} {doubt}: {NO_LESIONS}, so it is not used and the patient counts as unlabelled"
-    return Note("mask-covers", f"{said}; name it with --mask (mask= in Python) to use it all the same")
+    return Note(
+        "mask-covers",
+        f"{file.name} {doubt}: {NO_LESIONS}, so it is not used and the patient counts as unlabelled; name it with "
+        "--mask (mask= in Python) to use it all the same",
+    )
 
 
 def outside(lesion: NDArray[np.bool_], scan: NDArray[np.float32]) -> float:

@@ -101,6 +101,11 @@ class Note(str):
         return f"{self.said}; {self.kind.mend}" if self.kind.mend else self.said
 
 
+def no_orientation(file: str) -> Note:
+    """Return the note on a header that does not say where left and right are."""
+    return Note("orientation", NO_ORIENTATION, file)
+
+
 def code_of(note: str) -> NoteCode | None:
     """Return the code of a note; None for a text of no kind."""
     return note.code if isinstance(note, Note) else None

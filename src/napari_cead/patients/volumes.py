@@ -135,13 +135,15 @@ def onto(volume: Volume, grid: Grid, order: int, what: str) -> Volume:
     """
     here = volume.grid
     if doubt := voxel_for_voxel(here, grid):
-        said = f"{doubt}, taken voxel for voxel"
+        note = Note("voxel-for-voxel", f"{doubt}, taken voxel for voxel", what)
         if here.has_orientation and grid.has_orientation:
-            said += (
-                ": make sure that it was made on the voxels of the scan, and save it with the scan's affine"
+            note = Note(
+                "voxel-for-voxel",
+                f"{doubt}, taken voxel for voxel: make sure that it was made on the voxels of the scan, and save it "
+                "with the scan's affine",
+                what,
             )
-        notes = (*volume.warnings, Note("voxel-for-voxel", said, what))
-        return Volume(grid.to_canonical(here.to_source(volume.data)), grid, notes)
+        return Volume(grid.to_canonical(here.to_source(volume.data)), grid, (*volume.warnings, note))
     if here.matches(grid):
         return Volume(volume.data, grid, volume.warnings)
     if not here.overlaps(grid):

@@ -77,8 +77,8 @@ def read_folder(folder: Path, side: Side, spacing: tuple[float, float, float]) -
     volume = read_stack(list(slices.values()), side, spacing)
     strange = [path.name for path in pngs_in(folder) if not path.stem.isdecimal()]
     if strange:
-        said = f"passed over, for {NO_NUMBER}: {', '.join(strange[:3])}"
-        volume = replace(volume, warnings=(*volume.warnings, Note("unrecognised", said, folder.name)))
+        note = Note("unrecognised", f"passed over, for {NO_NUMBER}: {', '.join(strange[:3])}", folder.name)
+        volume = replace(volume, warnings=(*volume.warnings, note))
     return replace(volume, numbers=tuple(slices))
 
 
@@ -147,8 +147,9 @@ def placed(volume: Volume, scan: Volume, what: str) -> Volume:
     data[[index[number] for number in volume.numbers]] = volume.data
     z, y, x = data.shape
     grid = Grid.of_spacing((z, y, x), volume.grid.spacing)
-    said = f"{_counted(volume)} of {z}, placed by their numbers; the others are taken as 0"
-    note = Note("slice-gap", said, what)
+    note = Note(
+        "slice-gap", f"{_counted(volume)} of {z}, placed by their numbers; the others are taken as 0", what
+    )
     return Volume(data, grid, (*volume.warnings, note), scan.numbers)
 
 
