@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from bundle_model import Bundle, make
+from bundle_model import ROOT, Bundle, ended, make, say
 from clean import clean_nichart, clean_soop
 from napari_cead.atomic import make_folder, write_text
 from napari_cead.cli.console import progress
@@ -34,7 +34,6 @@ from napari_cead.patients.phantom import write_cohort
 from napari_cead.training import SliceStore, prepare
 from napari_cead.zoo import Suggestion
 from protocol import CALIBRATING
-from train_bundled import ROOT, ended, say
 
 PHANTOMS, SEED, SHAPE = 60, 1778, (50, 240, 240)
 RECIPE: dict[str, Any] = {"size": "small", "image_size": 192, "epochs": 24, "precision": "bf16"}

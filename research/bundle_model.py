@@ -22,7 +22,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,22 @@ from typing import Any
 from napari_cead.atomic import make_folder
 from napari_cead.cli.console import progress
 from napari_cead.cli.training_progress import TrainingProgress, graceful
-from napari_cead.errors import ModelError, ParameterError, RunError
+from napari_cead.errors import Cancelled, CeadError, CeadWarning, ModelError, ParameterError, RunError
 from napari_cead.evaluation.finishing import finish
 from napari_cead.models.specs import DESIGN_NAMES
 from napari_cead.training import Hardware, RunFolder, SliceStore, TrainingSettings, train
 from napari_cead.training.presets import training_settings
-from napari_cead.zoo import Suggestion, check_name, export_model, find_models, load_card
-from train_bundled import ROOT, ended, finished_card, is_trained, say
+from napari_cead.zoo import (
+    ModelCard,
+    Suggestion,
+    check_model,
+    check_name,
+    export_model,
+    find_models,
+    load_card,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
 
 LARGEST = 8_000_000
 """Most bytes that a bundled model may have."""
@@ -148,6 +158,44 @@ def make(bundle: Bundle) -> Path:
     export_model(run.model, bundle.out / bundle.name)
     say(f"{bundle.out / bundle.name}: bundled, {size / 1e6:.2f} MB")
     return bundle.out / bundle.name
+
+
+def is_trained(run: RunFolder) -> bool:
+    """Whether a run has a checkpoint of its last epoch."""
+    if not run.exists():
+        return False
+    try:
+        checkpoint: dict[str, Any] = json.loads((run.path / "checkpoint.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    return int(checkpoint["epoch"]) >= run.plan().settings.epochs
+
+
+def finished_card(run: RunFolder) -> ModelCard | None:
+    """Return the card of a run's finished model, if there is a whole one."""
+    try:
+        return check_model(run.model)
+    except ModelError:
+        return None
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def ended(work: Callable[[], object]) -> int:
+    """Do the work of a tool and return its exit status; what goes wrong is one line on stderr."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("once", CeadWarning)
+            work()
+    except CeadError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (Cancelled, KeyboardInterrupt):
+        print("stopped; give the same command to go on", file=sys.stderr)
+        return 130
+    return 0
 
 
 def read_recipe(file: Path | None) -> dict[str, Any]:

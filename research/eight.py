@@ -8,6 +8,7 @@ makes, each step only if it has not been done yet:
     DIR/runs/NAME.seedN                  a training: preset ``small``, 12 epochs
     DIR/results/NAME.seedN               its figures, per scan, through the product's own interface
     research/eight.json                  the figures of every training that has ended, and the verdict
+    sample_data/models, docs/            with --bundle: the models of seed 0, their cards, the tables
 
 Seed 0 of all designs comes first. A command that was broken off goes on where it was when it is given again.
 
@@ -29,16 +30,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle_ce_unet import make_store
-from bundle_model import Bundle, make
-from measuring import Model, free_subjects, load, measure
+from bundle_model import ROOT, Bundle, ended, make, say
+from eight_pages import write_pages
+from measuring import Model, load, measure
 from napari_cead.atomic import write_text
 from napari_cead.errors import CeadWarning
 from napari_cead.models.specs import MODEL_NAMES
+from napari_cead.patients import load_patient
+from napari_cead.zoo import export_model
 from results import RESAMPLES, figures, healthy, per_patient
-from train_bundled import ended, say
 
 GRID: dict[str, Any] = {"assume_healthy": True, "skull_ok": True, "min_brain": 0.03}
-"""What differs from the defaults of ``prepare``: 196 x 196 pixels of 0.94 mm, brightness by percentiles."""
+"""What differs from the defaults of ``prepare`` (196 x 196 pixels of 0.94 mm, ``volume-percentile``)."""
 
 RECIPE: dict[str, Any] = {
     "size": "small",
@@ -89,7 +92,7 @@ def train_one(model: str, seed: int, options: argparse.Namespace, work: Path) ->
     )
 
 
-def gather(out: Path, seeds: Sequence[int], free: Sequence[Any], work: Path) -> dict[str, Any]:
+def gather(out: Path, seeds: Sequence[int], work: Path) -> dict[str, Any]:
     """Return the figures of every training that has ended, those of the maps without a network, and the verdict."""
     found: dict[str, Any] = {"maps": {}, "context encoding": {}}
     kept: dict[tuple[str, int], dict[str, Mapping[str, Any]]] = {}
@@ -104,9 +107,10 @@ def gather(out: Path, seeds: Sequence[int], free: Sequence[Any], work: Path) -> 
                 kept[model, seed] = {part: arrays for part, arrays in parts.items() if arrays is not None}
                 found["maps"][subject.name] = {"sha256": subject.detector.card.sha256, "score": subject.score}
                 found["maps"][subject.name] |= _figures(kept[model, seed])
-    for subject in free:
-        parts = {part: load(out, subject, part) for part in (*PARTS, *CALM)}
-        found["maps"][subject.name] = _figures({part: arrays for part, arrays in parts.items() if arrays})
+    # The maps without a network were measured on the same scans by results.py.
+    earlier = json.loads(Path(__file__).with_name("results.json").read_text(encoding="utf-8"))
+    for name in earlier["without a network"]:
+        found["maps"][name] = {part: earlier["parts"][part][name] for part in (*PARTS, *CALM)}
     for plain in (name for name in MODEL_NAMES if not name.startswith("ce-")):
         both = [seed for seed in seeds if (plain, seed) in kept and (f"ce-{plain}", seed) in kept]
         if both:
@@ -163,6 +167,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--models", default=",".join(MODEL_NAMES))
     parser.add_argument("--only", choices=("train", "measure"), help="do only this")
+    parser.add_argument(
+        "--bundle", action="store_true", help="bundle the models of seed 0 and write their pages"
+    )
     options = parser.parse_args(arguments)
     work: Path = options.work.expanduser().resolve()
     seeds = [int(seed) for seed in options.seeds.split(",")]
@@ -182,11 +189,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     measure([subject], (*PARTS, *CALM), options.data, work, out, None)
         if options.only == "train":
             return
-        free = free_subjects(options.data, work, out, None)
-        measure(free, (*PARTS, *CALM), options.data, work, out, None)
         file = Path(__file__).with_suffix(".json")
-        write_text(file, json.dumps(gather(out, seeds, free, work), indent=1) + "\n")
+        write_text(file, json.dumps(gather(out, seeds, work), indent=1) + "\n")
         say(str(file))
+        if options.bundle:
+            for model in MODEL_NAMES:
+                export_model(work / "seed0" / "models" / model, ROOT / "sample_data" / "models" / model)
+            patient = load_patient(work / "criterion_lesions" / "train" / "Mets_005")
+            found = json.loads(file.read_text(encoding="utf-8"))
+            for page in write_pages(
+                found, work / "seed0" / "models", work / "seed0" / "runs", patient, ROOT / "docs"
+            ):
+                say(str(page))
 
     return ended(work_on_it)
 

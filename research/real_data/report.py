@@ -1,4 +1,4 @@
-"""The tables: ``results.json``, the long table, and the block of ``docs/results-detail.md`` written from them."""
+"""The tables: ``results.json``, a long one, and the block of ``docs/results-detail.md`` written from them."""
 
 from __future__ import annotations
 
@@ -32,9 +32,6 @@ BEGIN, END = (
     "<!-- written by research/real.py: begin -->",
     "<!-- written by research/real.py: end -->",
 )
-
-LONG = "results-table.md"
-"""The long table beside the page with the block."""
 
 COMMAND = "python research/real.py --data DATA --out FOLDER --docs docs/results-detail.md"
 
@@ -93,7 +90,7 @@ class Results:
 
 
 def write(results: Results, out: Path, docs: Path | None) -> None:
-    """Write ``results.json`` and ``table.md`` into a folder, and a page's block and the long table beside it.
+    """Write ``results.json`` and ``table.md``, which has every row, into a folder, and a page's block.
 
     Args:
         results: The figures.
@@ -101,11 +98,9 @@ def write(results: Results, out: Path, docs: Path | None) -> None:
         docs: A page with the two comments `BEGIN` and `END`.
     """
     write_text(out / "results.json", to_json(results.described()))
-    long = "\n".join(long_page(results)) + "\n"
-    write_text(out / "table.md", long)
+    write_text(out / "table.md", "\n".join(long_page(results)) + "\n")
     if docs is not None:
         write_text(docs, replaced(docs.read_text(encoding="utf-8"), "\n".join(block(results)), docs))
-        write_text(docs.with_name(LONG), long)
 
 
 def replaced(page: str, text: str, name: Path, marks: tuple[str, str] = (BEGIN, END)) -> str:
@@ -128,7 +123,7 @@ def block(results: Results) -> list[str]:
         baseline[STRICT]["slices"],
     )
     lines = [
-        f"Made by `{COMMAND}`. [All rows and averages]({LONG}).",
+        f"Made by `{COMMAND}`, which writes all rows and averages to FOLDER/table.md.",
         "",
         f"- **Test data**: {patients} stroke patients with one FLAIR slice each, in which an infarct is outlined, "
         "and one MS patient (all slices). No model was trained on any of them. Not BrainMetShare.",

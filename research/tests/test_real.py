@@ -240,7 +240,7 @@ def test_the_command_measures_what_there_is_and_goes_on_where_it_stopped(real, d
     assert text.startswith("# Page\n\nbefore\n") and text.endswith("\nafter\n") and "STALE" not in text
     assert "baseline `flair-threshold`" in text and "baseline `nothing`" in text
     assert "7 stroke patients" in text and "`vae1`" in text.split("Not measured yet")[1].splitlines()[0]
-    assert (tmp_path / "results-table.md").read_text() == (out / "table.md").read_text()
+    assert "# Results on real scans: all rows" in (out / "table.md").read_text()
 
     lost, cut = (out / "measured" / "ae" / f"{score}.npz" for score in ("squared", "residual"))
     times = {file: file.stat().st_mtime_ns for file in (out / "measured").rglob("*.npz")}

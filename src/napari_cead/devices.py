@@ -1,4 +1,4 @@
-"""Choose the device to compute on."""
+"""Choose the device to compute on, and tell when its memory ran out."""
 
 from __future__ import annotations
 
@@ -46,3 +46,15 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
             "the device mps was requested, but this machine has none", mend="use auto or cpu"
         )
     return torch.device(name if kind == "cuda" else kind)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: CUDA's own, those of its libraries, of Apple's GPUs and of the CPU."""
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and any(
+        words in text for words in ("out of memory", "ALLOC_FAILED", "can't allocate memory")
+    )

@@ -1,4 +1,4 @@
-"""What long functions report to, and ask whether to go on; and times in words."""
+"""What long functions report to, and ask whether to go on."""
 
 from __future__ import annotations
 
@@ -10,11 +10,3 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 Stop: TypeAlias = Callable[[], bool]
 """Called several times a second; true ends the work with `Cancelled`."""
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words: 45 s, 12 min, 3 h 5 min."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

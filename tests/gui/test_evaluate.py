@@ -279,9 +279,9 @@ def test_an_evaluation_ends_with_a_table_and_its_report(chosen, acting, tmp_path
     assert chosen.state.text() == "Finished: the results are in the tab Results."
     assert chosen.tabs.currentIndex() == 1
     assert cells(chosen) == [
-        ["tiny", "0.512", "0.610", "75%", "0.44", "12.3"],
-        ["flair-threshold", "0.200", "0.610", "75%", "0.44", "12.3"],
-        ["nothing", "–", "0.000", "75%", "0.44", "12.3"],
+        ["tiny", "0.512", "0.610", "0.750", "0.440", "12.3"],
+        ["flair-threshold", "0.200", "0.610", "0.750", "0.440", "12.3"],
+        ["nothing", "–", "0.000", "0.750", "0.440", "12.3"],
     ], "one line a model"
     assert "optimistic" not in chosen.table.item(0, 0).toolTip().lower()
     assert "one patient has no brain" in chosen.table.item(1, 3).toolTip()

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..errors import ParameterError
+from ..wording import number
 from .config import configurable
-from .console import Side, number, print_json, progress, refuse
+from .console import Side, print_json, progress, refuse
 from .detect_command import given_settings
 from .options import (
     Bias,

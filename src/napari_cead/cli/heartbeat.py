@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import typer
 
-from ..progress import duration
+from ..wording import duration
 
 INTERVAL = 30.0
 """Longest time between two lines, in seconds."""

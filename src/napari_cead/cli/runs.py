@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ParameterError, RunError, printable
-from ..progress import duration
+from ..wording import duration
 from .console import confirm, help_without_verb, print_json
 from .options import Yes
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ..devices import is_out_of_memory
 from ..errors import Cancelled, OutOfMemoryError, ParameterError
 from ..progress import Progress, Stop
 from ..slices import SliceStack
@@ -305,18 +306,6 @@ def _fits(
             raise
         return False  # and the error goes, with all that its frames hold on to
     return True
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out: CUDA's own, those of its libraries, of Apple's GPUs and of the CPU."""
-    import torch
-
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and any(
-        words in text for words in ("out of memory", "ALLOC_FAILED", "can't allocate memory")
-    )
 
 
 def _fingerprint(detector: Detector) -> str:

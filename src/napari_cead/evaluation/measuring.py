@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from ..zoo import Detector
 from ..zoo.recognising import was_trained_on
 from .baselines import Baseline, Seen
 from .cases import BINS, MIN_BRAIN, Case
+from .maps import ScoreMaps
 from .ranking import RankCounts
 from .results import PatientFigures
 from .splits import Member
@@ -43,12 +45,12 @@ class Subject:
     Attributes:
         name: Name in the table.
         scores: Anomaly scores.
-        maker: The model, or a baseline without a network.
+        maker: The model, a baseline without a network, or the score maps of another method.
     """
 
     name: str
     scores: tuple[str, ...]
-    maker: Detector | Baseline
+    maker: Detector | Baseline | ScoreMaps
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +139,7 @@ def measure(
         PatientError: If the patient cannot be used.
         Cancelled: If ``should_stop`` returned true.
     """
-    made = reconstruction_of(subject, patient, should_stop)
+    made = reconstruction_of(subject, patient, should_stop, member.name)
     chosen = slice(None) if member.slices is None else np.array(member.slices, dtype=np.int64)
     if member.slices is not None and max(member.slices, default=0) >= len(made.stack.brain):
         raise PatientError(
@@ -180,11 +182,17 @@ def measure(
         counts = PatientCounts.of(empty, reference, brain)
         nothing = figures_of(member.name, counts, empty, reference, patient.spacing)
     notes = tuple(dict.fromkeys((*patient.warnings, *made.warnings)))
-    seen: bool | None = False
-    if not isinstance(subject.maker, Baseline):
-        seen = was_trained_on(subject.maker.card, slice_marks(patient.volume()))
+    seen = None if isinstance(subject.maker, ScoreMaps) else False
+    if isinstance(subject.maker, Detector):
+        seen = was_trained_on(subject.maker.card, marks_of(patient))
     quality = quality or ImageQuality.empty()
     return Measured(figures, nothing, histograms, cases, quality, notes, ranks, marks, seen)
+
+
+@lru_cache(maxsize=1)  # the same under every model
+def marks_of(patient: Patient) -> tuple[str, ...]:
+    """Return the marks of a patient's slices."""
+    return slice_marks(patient.volume())
 
 
 def _large(made: Reconstruction) -> NDArray[np.bool_]:
@@ -231,15 +239,18 @@ def figures_of(
 
 
 def reconstruction_of(
-    subject: Subject, patient: Patient, should_stop: Stop | None = None
+    subject: Subject, patient: Patient, should_stop: Stop | None = None, member: str = ""
 ) -> Reconstruction | Seen:
-    """Return a model's reconstruction of a patient, or a baseline's counterpart.
+    """Return a model's reconstruction of a patient, or the counterpart of what has no network.
 
     Args:
-        subject: The model or baseline.
+        subject: The model, baseline or maps.
         patient: The patient.
         should_stop: Called between batches of slices.
+        member: Name of the patient in the evaluation, by which its score map is found.
     """
+    if isinstance(subject.maker, ScoreMaps):
+        return subject.maker.seen(patient, member)
     if isinstance(subject.maker, Baseline):
         return subject.maker.seen(patient)
     return run(patient, subject.maker, score=subject.scores, should_stop=should_stop)

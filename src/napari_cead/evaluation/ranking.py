@@ -50,8 +50,9 @@ class RankCounts:
         near = np.abs(np.where(high, 1 - scores, scores))  # exact; abs, because -0 has a sign bit
         bins = np.maximum((near.view(np.uint32) >> _DROPPED).astype(np.int64) - _LOWEST + 1, 0)
         bins = np.where(high, _BINS - 1 - bins, bins)
-        found, place, voxels = np.unique(bins, return_inverse=True, return_counts=True)
-        of_lesion = np.bincount(place[lesion], minlength=len(found))
+        voxels = np.bincount(bins, minlength=_BINS)
+        found = np.flatnonzero(voxels)
+        of_lesion, voxels = np.bincount(bins[lesion], minlength=_BINS)[found], voxels[found]
         return cls(found, of_lesion, voxels - of_lesion)
 
 

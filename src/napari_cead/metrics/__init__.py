@@ -11,7 +11,7 @@ from .averages import (
 )
 from .froc import FALSE_POSITIVES, Candidates, candidates, froc
 from .image_quality import ImageQuality
-from .intervals import INTERVALS, Interval, bootstrap, bootstrap_difference, bootstrap_ratio
+from .intervals import INTERVALS, Interval, bootstrap, bootstrap_difference, bootstrap_ratio, bootstrap_seeds
 from .lesions import Component, LesionMatch, lesion_f1, match_lesions
 from .overlap import Counts, confusion, dice, precision, recall, slice_dice, volume_ml
 from .ranking import auroc, average_precision
@@ -34,6 +34,7 @@ __all__ = [
     "bootstrap",
     "bootstrap_difference",
     "bootstrap_ratio",
+    "bootstrap_seeds",
     "candidates",
     "confusion",
     "dice",

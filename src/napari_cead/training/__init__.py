@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .augmentation import Augmentation, augment
+    from .augmentation import Augmentation
+    from .augmenting import augment
     from .corruption import (
         CoarseNoise,
         ContextEncoding,
@@ -36,7 +37,7 @@ _HOMES = {
     "RunFolder": "runs",
     "SliceStore": "store",
     "TrainingSettings": "settings",
-    "augment": "augmentation",
+    "augment": "augmenting",
     "prepare": "preparation",
     "train": "engine",
 }

@@ -25,6 +25,7 @@ class Job(BaseModel):
         listeners: Called with each event by the first process.
         should_stop: Whether to stop.
         requests_since: Requests older than this (seconds since 1970) are ignored.
+        loggers: Names of the loggers beside ``log.csv``.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -37,6 +38,7 @@ class Job(BaseModel):
     listeners: tuple[Listener, ...] = ()
     should_stop: Stop | None = None
     requests_since: float = 0.0
+    loggers: tuple[str, ...] = ()
 
 
 class Asked(Exception):

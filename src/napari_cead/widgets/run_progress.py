@@ -7,7 +7,7 @@ import time
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QProgressBar
 
-from ..progress import duration
+from ..wording import duration
 
 TICK_MS = 500
 """Interval of the seconds shown for a stage without steps."""

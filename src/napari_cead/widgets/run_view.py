@@ -22,12 +22,12 @@ from qtpy.QtWidgets import (
 
 from ..contributions.failures import show_failure
 from ..errors import CeadError
-from ..progress import duration
 from ..training.advice import advice
 from ..training.events import EventTail
 from ..training.launching import command_line, saved_command
 from ..training.manager import RunManager
 from ..training.run_info import RunInfo
+from ..wording import duration
 from .controls import folded
 from .preview_strip import PreviewStrip
 from .training_plots import TrainingPlots, number

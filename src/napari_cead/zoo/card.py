@@ -1,4 +1,4 @@
-"""The description beside a model's weights: ``model.json``."""
+"""The description beside a model's weights: ``model.json``, in an exported model ``config.json``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ from .summary import PRIVATE, PUBLIC
 
 SCHEMA_VERSION = 1
 CARD_FILE = "model.json"
+HUB_CARD_FILE = "config.json"
+"""Name of the same card in an exported model: the Hugging Face hub expects it."""
+README_FILE = "README.md"
 WEIGHTS_FILE = "model.safetensors"
+MODEL_FILES = frozenset({CARD_FILE, HUB_CARD_FILE, README_FILE, WEIGHTS_FILE})
+"""Names of the files that a model's folder may hold."""
 LARGEST_CARD = 16 << 20
 """Largest size of a card in bytes, roughly a training of ten thousand epochs."""
 
@@ -186,6 +191,12 @@ def warn_of_remarks(card: ModelCard) -> None:
         warnings.warn(remark, CeadWarning, stacklevel=3)
 
 
+def card_file(folder: str | Path) -> Path:
+    """Return the card's place in a model folder: ``config.json`` if only that is there."""
+    own, hub = Path(folder) / CARD_FILE, Path(folder) / HUB_CARD_FILE
+    return hub if hub.is_file() and not own.is_file() else own
+
+
 def load_card(folder: str | Path) -> ModelCard:
     """Read the card of a model folder.
 
@@ -195,7 +206,7 @@ def load_card(folder: str | Path) -> ModelCard:
     Raises:
         ModelError: If the folder or card is missing, or the card is not valid.
     """
-    file = Path(folder) / CARD_FILE
+    file = card_file(folder)
     try:
         with file.open("rb") as stream:
             content = stream.read(LARGEST_CARD + 1)
@@ -226,6 +237,12 @@ def parse_card(content: bytes, file: Path) -> ModelCard:
         values = parse_json(content)
     except ValueError as error:
         raise ModelDamagedError(f"this is not valid JSON ({why(error)})", file=file, mend=_AGAIN) from None
+    if file.name == HUB_CARD_FILE and not (isinstance(values, dict) and {"spec", "sha256"} <= values.keys()):
+        raise ModelError(
+            "this is the configuration of another kind of model",
+            file=file,
+            mend="give a folder that napari-cead models export wrote",
+        )
     if (version := version_of(values)) != SCHEMA_VERSION:
         raise ModelDamagedError(
             f"the card has schema version {version}, this program reads {SCHEMA_VERSION}",

@@ -18,6 +18,7 @@ from ...atomic import make_folder
 from ...errors import Cancelled, OutputError, ParameterError
 from ...progress import Progress, Stop
 from .anatomy import tissue_maps
+from .metastases import metastases_called
 from .patient import SHAPE, PhantomPatient, make_patient
 
 Layout = Literal["nifti", "png"]
@@ -38,6 +39,7 @@ def write_cohort(
     shape: tuple[int, int, int] = SHAPE,
     gain: float = 1.0,
     varied: bool = False,
+    metastases: str = "default",
 ) -> list[Path]:
     """Write ``patients`` synthetic patients to ``out/train/Mets_001`` and so on.
 
@@ -55,10 +57,11 @@ def write_cohort(
         seed: Seed of the cohort.
         on_progress: Called with (patients done, patients in total).
         should_stop: Called before each patient; if true, the patients written so far stay.
-        lesions: Metastases per patient; ``None`` draws 1 to 20.
+        lesions: Metastases per patient, 0 to 20; ``None`` draws the number.
         shape: Voxels (z, y, x) of each patient.
         gain: Multiplies the NIfTI intensities; below 1 there are fewer grey levels and smaller files.
         varied: Whether contrast and noise vary as between many scanners instead of as within one study.
+        metastases: What number, size and oedema are drawn from; see `make_patient`.
 
     Returns:
         The patients' folders.
@@ -75,6 +78,7 @@ def write_cohort(
         raise ParameterError(f"the layout {layout!r} is unknown", mend="use nifti or png")
     if not 0 < gain <= 10:
         raise ParameterError(f"the gain {gain} is out of range", mend="use a number above 0, up to 10")
+    metastases_called(metastases)  # before a folder is made
     write = partial(_write_nifti, gain=gain) if layout == "nifti" else _write_png
     tissue_maps()  # a missing extra shows before a folder is made
     train = make_folder(Path(out) / "train")
@@ -86,7 +90,7 @@ def write_cohort(
     for number in range(1, patients + 1):
         if should_stop is not None and should_stop():
             raise Cancelled
-        patient = make_patient(seed, number, lesions, shape, varied=varied)
+        patient = make_patient(seed, number, lesions, shape, varied=varied, metastases=metastases)
         folders.append(_write_folder(train / patient.name, patient, write))
         if on_progress is not None:
             on_progress(number, patients)

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_cead.atomic import atomic_path
+from napari_cead.detection.pipeline import run
+from napari_cead.patients import Patient
 from napari_cead.slices import brain_mask
-from napari_cead.training import SliceStore
 from napari_cead.zoo import Detector
 
-from .measures import Images, healthy_slices, reconstruct
+Images = NDArray[np.float32]
 
 LARGEST_CURVE, LARGEST_EXAMPLES = 40_000, 150_000
 """Most bytes of a picture."""
@@ -113,60 +114,41 @@ def loss_curve(
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Slices of one test patient, the same for all models.
+    """Slices of one patient, the same for all models.
 
     Attributes:
-        patient: Name of the patient.
+        patient: The patient.
         numbers: Index in the patient of each slice.
-        images: (N, S, S) float32 in [0, 1]; row 0 is anterior, column 0 the patient's right.
-        brain: (N, S, S) bool.
-        lesion: (N, S, S) bool.
+        brain: (N, Y, X) bool; row 0 is anterior, column 0 the patient's right.
+        lesion: (N, Y, X) bool.
     """
 
-    patient: str
+    patient: Patient
     numbers: tuple[int, ...]
-    images: Images
     brain: NDArray[np.bool_]
     lesion: NDArray[np.bool_]
 
 
-def examples(store: SliceStore) -> Examples:
+def examples(patient: Patient) -> Examples:
     """Choose slices by a rule that knows no model.
 
-    The patient is the test patient with the median (of an even number the upper one) lesion volume. The healthy
-    slices are spread evenly over those that are `APART` from any lesion; the lesion slices are the one with most
-    lesion and, `APART` from it, the one with most of the rest.
+    The healthy slices are spread evenly over those that are `APART` from any lesion; the lesion slices are the one
+    with most lesion and, `APART` from it, the one with most of the rest.
     """
-    patients = store.patients_of("test")
-    volumes = {patient.name: _lesion_voxels(store, patient.name) for patient in patients}
-    ranked = sorted(volumes, key=lambda name: (volumes[name].sum(), name))
-    name = ranked[len(ranked) // 2]
-    slices, area = store.slices(name), volumes[name]
-    usable = np.flatnonzero(healthy_slices(store, name))
-    near = np.convolve(area > 0, np.ones(2 * APART - 1), "same") > 0  # oedema reaches beyond the lesion mask
+    volume = patient.volume()
+    brain = brain_mask(volume)
+    lesion = np.zeros_like(brain) if patient.lesion_mask is None else patient.lesion_mask
+    area = lesion.sum(axis=(1, 2))
+    usable = np.flatnonzero(brain.mean(axis=(1, 2)) >= 0.15)
+    # Oedema reaches beyond the lesion mask.
+    near = np.convolve(area > 0, np.ones(2 * APART - 1), "same") > 0
     usable = usable[~near[usable]] if (~near[usable]).sum() >= HEALTHY else usable
-    places = np.linspace(0, len(usable) - 1, HEALTHY + 2)[1:-1]
-    chosen = [int(usable[round(place)]) for place in places]
+    chosen = [int(usable[round(place)]) for place in np.linspace(0, len(usable) - 1, HEALTHY + 2)[1:-1]]
     first = int(area.argmax())
     far = np.where(np.abs(np.arange(len(area)) - first) >= APART, area, 0)
     second = int((far if far.any() else np.where(np.arange(len(area)) == first, 0, area)).argmax())
     rows = [*chosen, *sorted((first, second))]
-    lesion = np.zeros(slices.images.shape, np.bool_) if slices.masks is None else slices.masks
-    return Examples(
-        patient=name,
-        numbers=tuple(slices.patient.numbers[row] for row in rows),
-        images=slices.images[rows].astype(np.float32) / np.float32(255),
-        brain=brain_mask(slices.images)[rows],
-        lesion=lesion[rows],
-    )
-
-
-def _lesion_voxels(store: SliceStore, name: str) -> NDArray[np.int64]:
-    """Return the lesion voxels of each slice (N,)."""
-    masks = store.slices(name).masks
-    if masks is None:
-        return np.zeros(1, np.int64)
-    return np.asarray(masks.sum(axis=(1, 2), dtype=np.int64))
+    return Examples(patient, tuple(rows), brain[rows], lesion[rows])
 
 
 def draw_examples(detector: Detector, chosen: Examples, file: Path) -> None:
@@ -177,8 +159,10 @@ def draw_examples(detector: Detector, chosen: Examples, file: Path) -> None:
         chosen: The slices.
         file: JPEG to write.
     """
-    made = reconstruct(detector, chosen.images)
-    residual = np.where(chosen.brain, np.abs(chosen.images - made), 0)
+    found = run(chosen.patient, detector)
+    numbers, back = list(chosen.numbers), found.stack.geometry
+    images, made = (back.to_patient(stack)[numbers] for stack in (found.stack.images, found.slices))
+    residual = np.where(chosen.brain, np.abs(images - made), 0)
     rows, columns = _box(np.asarray(chosen.brain.any(axis=0)))
     height, width = rows.stop - rows.start, columns.stop - columns.start
     count = len(chosen.numbers)
@@ -187,7 +171,7 @@ def draw_examples(detector: Detector, chosen: Examples, file: Path) -> None:
     size = (left + count * (width + gap) + right, top + 3 * (height + gap) + bottom)
     with mpl.rc_context({**STYLE, "axes.grid": False, "font.size": 7.5}):
         figure = Figure(figsize=(size[0] / dpi, size[1] / dpi), dpi=dpi)
-        kinds = (("input", chosen.images), ("reconstruction", made), ("absolute residual", residual))
+        kinds = (("input", images), ("reconstruction", made), ("absolute residual", residual))
         for row, (kind, stack) in enumerate(kinds):
             for column in range(count):
                 x, y = left + column * (width + gap), top + row * (height + gap)

@@ -1,1 +1,0 @@
-"""What `model_cards.py` writes the cards of the bundled models with."""
