@@ -146,7 +146,7 @@ def baseline() -> dict[str, Any]:
                 slices[z] = made.reconstruction[0, 0].numpy() * inside
                 lesion[z] = made.lesion_logit.sigmoid()[0, 0].numpy() * inside
         whole = Reconstruction(
-            patient, stack, slices, "ce-unet", detector.sha256, "cpu",
+            patient, stack, slices, model="ce-unet", sha256=detector.sha256, device="cpu",
             ingredients={"lesion": lesion}, tails=detector.card.tails,
         )  # fmt: skip
         anomaly_map = whole.anomaly_map("fused")

@@ -162,6 +162,8 @@ def _warnings(node: ast.AST) -> Iterator[ast.expr]:
             kind == WARNING
         ):
             yield value
+        case ast.Call(func=ast.Name(id="Note" | "ScanWarning"), args=[_, value, *_]):
+            yield value
         case ast.Call(func=ast.Attribute(attr="append", value=ast.Name(id=name)), args=[value]) if (
             name in NOTES
         ):

@@ -1,4 +1,4 @@
-"""Numbers as text, the same in files, reports, docks and on the command line."""
+"""Numbers and times as text, the same in files, reports, docks and on the command line."""
 
 from __future__ import annotations
 
@@ -46,3 +46,11 @@ def counted(count: int, what: str) -> str:
         ('1 patient', '2 patients')
     """
     return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words: 45 s, 12 min, 3 h 5 min."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

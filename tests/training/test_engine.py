@@ -13,19 +13,22 @@ from PIL import Image
 from napari_cead.errors import Cancelled, ModelError, OutputError, ParameterError, RunError, StoreError
 from napari_cead.models import build
 from napari_cead.training import Hardware, RunFolder, train, updating
-from napari_cead.training.corruption import REALISTIC, SCANNERS, CoarseNoise, SimulatedLesions
+from napari_cead.training.corruption import SCANNERS, CoarseNoise, Mixture, Share, SimulatedLesions
 from napari_cead.training.network import initial_network
 from napari_cead.training.preparation import prepare
 from napari_cead.zoo import ModelCard, Preprocessing, save_model
 from small_stores import AE, CE_VAE, CE_VQ, SIZE, UNET, StopAfter, same, settings, weights, write_patients
 
 TWO_HEADS = UNET.model_copy(update={"unet": UNET.unet.model_copy(update={"predicts_lesion": True})})
+EITHER = Mixture(
+    parts=(Share(share=0.6, corruption=SimulatedLesions()), Share(share=0.4, corruption=CoarseNoise()))
+)
 FAMILIES = [
     settings(AE),
     settings(CE_VAE),
     settings(CE_VQ),
     settings(CE_VQ, codebook_decay=0.9, reset_dead_codes=True),
-    settings(UNET, corruption=REALISTIC, optimizer="adamw", loss="absolute"),
+    settings(UNET, corruption=EITHER, optimizer="adamw", loss="absolute"),
     settings(TWO_HEADS, corruption=SCANNERS, optimizer="adamw", loss="absolute", lesion_weight=0.3),
 ]
 IDS = ["ae", "ce-vae", "ce-vq-vae", "ce-vq-vae by moving averages", "denoiser", "two heads"]

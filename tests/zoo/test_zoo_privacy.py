@@ -15,7 +15,7 @@ from napari_cead.detection.provenance import versions
 from napari_cead.evaluation.finishing import finish, install
 from napari_cead.models.specs import ModelSpec, spec
 from napari_cead.training import prepare, train
-from napari_cead.training.corruption import LESIONS, PAPER, REALISTIC, CoarseNoise
+from napari_cead.training.corruption import PAPER, SCANNERS, CoarseNoise
 from napari_cead.training.settings import TrainingSettings
 from napari_cead.zoo.privacy import ANOTHER, mentions_text, models_in, summary_parts
 from napari_cead.zoo.summary import PUBLIC, Versions, privacy_of
@@ -180,7 +180,7 @@ def test_a_field_without_a_mark_stays_at_home(monkeypatch):
 
 
 def test_settings_of_every_corruption_get_out(tmp_path):
-    for corruption in (REALISTIC, LESIONS, PAPER, CoarseNoise()):
+    for corruption in (SCANNERS, PAPER, CoarseNoise()):
         training = TrainingSettings(spec=spec("ce-unet"), corruption=corruption).model_dump(
             mode="json", exclude={"spec"}
         )

@@ -28,7 +28,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..evaluation import Evaluation
+    from ..evaluation.results import Evaluation
 
 
 @configurable(kept=True)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ParameterError, RunError, printable
+from ..wording import duration
 from .console import confirm, help_without_verb, print_json
-from .heartbeat import duration
 from .options import Yes
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +21,7 @@ from .runs import start_detached
 
 if TYPE_CHECKING:
     from ..evaluation.making import Making, Watch
-    from ..progress import Progress
+    from ..progress import Progress, Stop
     from ..training.events import Listener
     from ..training.settings import Hardware, TrainingSettings
     from ..training.store import SliceStore
@@ -154,7 +154,7 @@ def _watch() -> Watch:
                 yield on_progress
 
         @contextmanager
-        def training(self, alone: bool) -> Iterator[tuple[Listener, Callable[[], bool] | None]]:
+        def training(self, alone: bool) -> Iterator[tuple[Listener, Stop | None]]:
             with TrainingProgress(alone) as shown, graceful(alone) as should_stop:
                 yield shown, should_stop
 

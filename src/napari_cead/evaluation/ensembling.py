@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,6 +13,7 @@ from ..json_files import first_wrong
 from ..models import build
 from ..models.networks import NETWORKS
 from ..models.specs import ModelSpec
+from ..progress import Progress, Stop
 from ..training.preprocessing import check_prepared
 from ..training.store import SliceStore
 from ..zoo import CARD_FILE, ModelCard, Parent, check_name, find_model, load_card, load_model
@@ -31,8 +32,8 @@ def make_ensemble(
     name: str,
     *,
     device: str = "auto",
-    on_progress: Callable[[int, int], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    on_progress: Progress | None = None,
+    should_stop: Stop | None = None,
 ) -> Path:
     """Write the model folder of an ensemble: the median of its members' outputs, with settings chosen for it.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..atomic import make_folder, write_text
 from ..errors import OutputError, ParameterError
-from ..progress import Progress
+from ..progress import Progress, Stop
 from ..training.splits import PARTS, Part
 from ..training.store import SliceStore
 from ..training.store_index import INDEX_FILE, StoreIndex, group_name, read_index, write_index
@@ -134,7 +134,7 @@ def cross_validate(
     seed: int = 0,
     report: bool = True,
     on_progress: Progress | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    should_stop: Stop | None = None,
 ) -> Evaluation:
     """Measure each model on the patients of its fold, and write the results of all patients together.
 

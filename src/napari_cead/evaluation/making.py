@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ from ..errors import Cancelled, OutputError, ParameterError
 from ..models.specs import MODEL_NAMES, spec
 from ..options_file import CONFIG_FILE, write_options
 from ..patients import find_patients
-from ..progress import Progress
+from ..progress import Progress, Stop
 from ..training.belonging import belongs, no_use
 from ..training.engine import check_start, rank_of_launcher
 from ..training.engine import train as run_training
@@ -70,7 +70,7 @@ class Watch:
         yield lambda done, total: None
 
     @contextmanager
-    def training(self, alone: bool) -> Iterator[tuple[Listener, Callable[[], bool] | None]]:
+    def training(self, alone: bool) -> Iterator[tuple[Listener, Stop | None]]:
         """Yield a listener for the events of a training, and the function that says when to stop."""
         yield (lambda event: None), None
 

@@ -30,7 +30,7 @@ from ..metrics import (
 )
 from ..metrics.overlap import NAN
 from ..patients import PNG_SPACING, Patient, load_patient
-from ..patients.lesion_masks import NOT_USED
+from ..patients.notes import code_of
 from ..preparing import prepare_patient
 from ..progress import Stop
 from ..slices import slice_marks
@@ -117,7 +117,9 @@ def load_member(
             member.path, sequence, only=not member.preparation.needs_others, png_spacing=png_spacing
         )
     if patient.lesion_mask is None and not assume_healthy:
-        reason = next((note.split("; ")[0] for note in patient.warnings if NOT_USED in note), UNLABELLED)
+        reason = next(
+            (note.split("; ")[0] for note in patient.warnings if code_of(note) == "mask-covers"), UNLABELLED
+        )
         raise PatientError(reason, file=member.path, mend="add the mask, an empty one for a healthy patient")
     return (
         patient if member.preparation.nothing else prepare_patient(patient, member.preparation, device=device)

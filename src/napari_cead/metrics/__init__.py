@@ -8,15 +8,11 @@ from .averages import (
     Averages,
     PatientCounts,
     averages,
-    dice_all_slices,
-    dice_lesion_slices,
-    dice_patient,
-    dice_pooled,
 )
 from .froc import FALSE_POSITIVES, Candidates, candidates, froc
 from .image_quality import ImageQuality
 from .intervals import INTERVALS, Interval, bootstrap, bootstrap_difference, bootstrap_ratio, bootstrap_seeds
-from .lesions import Component, LesionAverages, LesionMatch, lesion_averages, lesion_f1, match_lesions
+from .lesions import Component, LesionMatch, lesion_f1, match_lesions
 from .lesionwise import LesionWise, lesionwise
 from .overlap import Counts, confusion, dice, precision, recall, slice_dice, volume_ml
 from .ranking import aupro, auroc, average_precision
@@ -31,7 +27,6 @@ __all__ = [
     "Counts",
     "ImageQuality",
     "Interval",
-    "LesionAverages",
     "LesionMatch",
     "LesionWise",
     "PatientCounts",
@@ -46,13 +41,8 @@ __all__ = [
     "candidates",
     "confusion",
     "dice",
-    "dice_all_slices",
-    "dice_lesion_slices",
-    "dice_patient",
-    "dice_pooled",
     "froc",
     "hd95",
-    "lesion_averages",
     "lesion_f1",
     "lesionwise",
     "match_lesions",

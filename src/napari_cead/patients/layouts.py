@@ -25,6 +25,7 @@ from .formats import accepted, is_image, is_picture
 from .formats.png import NO_NUMBER, pngs_in
 from .marks import MADE, kind_of
 from .nnunet import is_images_folder, is_labels_folder, labels_of, split_case
+from .notes import Note
 from .places import Place, is_zip, place_of, within
 
 
@@ -275,7 +276,7 @@ def _recognise(folder: Path, sequence: str = "flair") -> PatientFiles | None:
     if any(name in SEQUENCES for name in slices):
         mask = slices.pop(MASK, None)
         nameless = [entry.name for entry in entries if entry.name in PNG_FOLDERS and _nameless(entry)]
-        notes = tuple(f"the PNGs in {name} are not used: {NO_NUMBER}" for name in nameless)
+        notes = tuple(Note("mask-name", f"the PNGs in {name} are not used: {NO_NUMBER}") for name in nameless)
         return PatientFiles(folder.name, "png", slices, mask, notes=notes)
     if is_images_folder(folder) or is_labels_folder(folder) or cases(folder):
         return None

@@ -25,7 +25,7 @@ from .cases import PatientFiles
 from .formats import PNG_SPACING, Side
 from .formats.png import check_gaps, placed
 from .layouts import find_files
-from .lesion_masks import NOT_USED, place_mask, unlike_lesions
+from .lesion_masks import not_used, place_mask, unlike_lesions
 from .marks import MADE, kind_of
 from .patient import Patient
 from .reading import read_place
@@ -226,12 +226,10 @@ def _mask(
         result = placed(result, chosen, file.name)
     except PatientError as error:
         raise MaskError(error.reason, file=file, mend=error.mend) from error
-    lesion, found, _ = place_mask(result, chosen.grid, scan, file)
+    lesion, found = place_mask(result, chosen.grid, scan, file)
     notes = (*made, *found)
     if not (doubt := unlike_lesions(lesion, scan)):
         return lesion, notes
     if named:
         return lesion, (*notes, f"{file.name} {doubt}; it is used as the lesion mask because it was named")
-    return None, (
-        f"{file.name} {doubt}: {NOT_USED}; name it with --mask (mask= in Python) to use it all the same",
-    )
+    return None, (not_used(file, doubt),)

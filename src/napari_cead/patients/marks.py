@@ -25,6 +25,7 @@ from .archives import real_place
 from .formats import stem
 from .formats.analyze import Pair
 from .formats.nifti import Nifti
+from .notes import Note
 from .places import Place, place_of
 from .repairs import repairs
 
@@ -39,9 +40,6 @@ MADE: dict[Kind, str] = {
     "brain mask": "a brain mask that napari-cead used",
 }
 """The kinds of results, for sentences."""
-
-NOT_TAKEN = "so it is not taken as"
-"""The note on a result in the place of a scan or a reference."""
 
 _INTENTS: dict[Kind, str] = {
     "mask": "napari-cead mask",
@@ -74,10 +72,10 @@ def mark(header: Any, kind: Kind) -> None:
     header.extensions.append(Nifti1Extension(_COMMENT, text.encode()))
 
 
-def passed_over(name: str, kind: Kind, role: str) -> str:
+def passed_over(name: str, kind: Kind, role: str) -> Note:
     """Return the note about a result that is named like a scan or a reference and is taken for neither."""
     what = "the lesion mask" if role == MASK else "a scan"
-    return f"{name} is {MADE[kind]}, {NOT_TAKEN} {what}"
+    return Note("result", f"{name} is {MADE[kind]}, so it is not taken as {what}")
 
 
 def kind_of(path: str | Path | Place) -> Kind | None:

@@ -11,6 +11,7 @@ from ..errors import GeometryError, IntensityError, MaskError
 from .backgrounds import joined_to_border, still_background, zero_background
 from .formats.nifti import read_volume
 from .grid import Grid
+from .notes import Note
 from .resampling import resample
 from .volume import Volume
 
@@ -27,7 +28,7 @@ __all__ = [
 MAX_MASK_VALUES = 16
 
 
-def clean_intensities(data: NDArray[Any], what: str) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+def clean_intensities(data: NDArray[Any], what: str) -> tuple[NDArray[np.float32], tuple[Note, ...]]:
     """Return intensities as float32 with a background of exactly 0; NaN and infinities are background.
 
     Args:
@@ -56,13 +57,13 @@ def clean_intensities(data: NDArray[Any], what: str) -> tuple[NDArray[np.float32
         volume = np.where(finite, volume, np.float32(0))
         if padded := (np.count_nonzero(holes) - np.count_nonzero(inside)) / holes.size:
             warnings.append(
-                f"{what}: {padded:.2%} of the values are NaN or infinite and joined to the border: they are background"
+                f"{padded:.2%} of the values are NaN or infinite and joined to the border: they are background"
             )
     for clean in (zero_background, still_background):
         moved, note = clean(volume)
         if moved is not None:
             volume = moved
-            warnings.append(f"{what}: {note}")
+            warnings.append(note)
             if holes is not None:
                 volume[holes] = 0
     if inside is not None and (lost := np.count_nonzero(inside)):
@@ -73,14 +74,12 @@ def clean_intensities(data: NDArray[Any], what: str) -> tuple[NDArray[np.float32
                 file=what,
                 mend="export the scan again",
             )
-        warnings.append(
-            f"{what}: {share:.2%} of the values in the brain are NaN or infinite and count as background"
-        )
+        warnings.append(f"{share:.2%} of the values in the brain are NaN or infinite and count as background")
     if (total == 0 or not np.isfinite(total) or warnings) and not volume.any():
         raise IntensityError(
             "the volume is zero everywhere", file=what, mend="choose a scan that holds a brain"
         )
-    return volume, tuple(warnings)
+    return volume, tuple(Note("intensities", said, what) for said in warnings)
 
 
 def clean_mask(data: NDArray[Any], what: str) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
@@ -136,10 +135,13 @@ def onto(volume: Volume, grid: Grid, order: int, what: str) -> Volume:
     """
     here = volume.grid
     if doubt := voxel_for_voxel(here, grid):
-        note = f"{what}: {doubt}, taken voxel for voxel"
+        note = Note("voxel-for-voxel", f"{doubt}, taken voxel for voxel", what)
         if here.has_orientation and grid.has_orientation:
-            note += (
-                ": make sure that it was made on the voxels of the scan, and save it with the scan's affine"
+            note = Note(
+                "voxel-for-voxel",
+                f"{doubt}, taken voxel for voxel: make sure that it was made on the voxels of the scan, and save it "
+                "with the scan's affine",
+                what,
             )
         return Volume(grid.to_canonical(here.to_source(volume.data)), grid, (*volume.warnings, note))
     if here.matches(grid):

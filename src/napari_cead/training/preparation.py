@@ -13,8 +13,9 @@ from ..errors import Cancelled, CeadWarning, ParameterError, PatientError, Split
 from ..json_files import first_wrong
 from ..patients import PNG_SPACING, SEQUENCES, Patient, find_files, load_patient
 from ..patients.formats import Side
-from ..patients.lesion_masks import FOLLOWS, NOT_USED
+from ..patients.lesion_masks import FOLLOWS
 from ..patients.loading import read_files
+from ..patients.notes import code_of
 from ..progress import Progress, Stop
 from ..slices import IntensityScaling, slice_marks, slice_stack
 from .scan_list import ScanList, listing_of
@@ -254,7 +255,7 @@ class _Preparation:
         settings = self.settings
         patient = self._load(place, scan)
         if patient.lesion_mask is None:
-            refused = next((note for note in patient.warnings if NOT_USED in note), "")
+            refused = next((note for note in patient.warnings if code_of(note) == "mask-covers"), "")
             reason = refused.split("; ")[0] or _NO_MASK
             if refused and FOLLOWS not in refused:  # it may mark a lesion larger than any
                 raise PatientError(reason, file=place, mend=_NO_LESIONS)

@@ -121,8 +121,9 @@ def hold(folder: Path) -> Iterator[None]:
     """
 
     def busy(owner: str) -> RunBusyError:
-        mend = "wait for it, stop it, or choose another --out"
-        return RunBusyError(f"{owner} is training here", file=folder, mend=mend)
+        return RunBusyError(
+            f"{owner} is training here", file=folder, mend="wait for it, stop it, or choose another --out"
+        )
 
     with alone_in(folder, OWNER_FILE, busy, PATIENCE):
         yield

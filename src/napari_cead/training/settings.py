@@ -46,7 +46,7 @@ class TrainingSettings(BaseModel):
         reset_dead_codes: Replace code vectors that were not used during an epoch.
         corruption: The corruption of images if the spec uses context encoding, or is a denoiser's.
         loss: A denoiser's loss inside the brain: the mean ``"absolute"`` or ``"squared"`` error. The families
-            of the paper have their own sums (see :mod:`~napari_cead.training.losses`), which are squared.
+            of the paper have their own sums (see :mod:`~napari_cead.models.losses`), which are squared.
         bright_limit: Leave spots brighter than this many times the tissue of their slice out of a denoiser's loss, for
             slices that are called healthy and yet show white-matter hyperintensities; None: no limit.
         emphasis: Weight of corrupted pixels in a denoiser's loss, relative to 1 for the others.

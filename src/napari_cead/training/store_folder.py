@@ -55,8 +55,11 @@ def locked(folder: Path) -> Iterator[None]:
     """
 
     def busy(owner: str) -> StoreError:
-        mend = "wait for it, or choose another --out"
-        return StoreError(f"another prepare is writing this store ({owner})", file=folder, mend=mend)
+        return StoreError(
+            f"another prepare is writing this store ({owner})",
+            file=folder,
+            mend="wait for it, or choose another --out",
+        )
 
     with alone_in(folder, OWNER_FILE, busy):
         yield

@@ -27,9 +27,10 @@ from ..training.events import EventTail
 from ..training.launching import command_line, saved_command
 from ..training.manager import RunManager
 from ..training.run_info import RunInfo
+from ..wording import duration
 from .controls import folded
 from .preview_strip import PreviewStrip
-from .training_plots import TrainingPlots, duration, number
+from .training_plots import TrainingPlots, number
 
 LOOK_EVERY_MS = 400
 """Interval between updates of the displayed run."""
@@ -335,8 +336,8 @@ def _details(info: RunInfo, *, deleted: bool) -> str:
         parts.append(f"best epoch {info.best_epoch}, validation loss {number(info.best_loss)}")
     if info.active and info.slices_per_second:
         parts.append(f"{number(info.slices_per_second, 3)} slices/s")
-    if info.active and (left := duration(info.seconds_left)):
-        parts.append(f"{left} left")
+    if info.active and info.seconds_left is not None:
+        parts.append(f"{duration(info.seconds_left)} left")
     if info.device:
         parts.append(info.device)
     if info.active and info.pid:

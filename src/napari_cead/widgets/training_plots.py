@@ -237,15 +237,3 @@ def smoothed(values: NDArray[np.float64], weight: float = SMOOTHING) -> NDArray[
 def number(value: Any, digits: int = 4) -> str:
     """Return a number as text, – where there is none."""
     return "–" if value is None or not math.isfinite(float(value)) else f"{float(value):.{digits}g}"
-
-
-def duration(seconds: Any) -> str:
-    """Return a time as text: ``"2 h 05 min"``; empty where there is none."""
-    if seconds is None or not math.isfinite(float(seconds)):
-        return ""
-    whole = round(float(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -15,6 +15,7 @@ from ..dicom_headers import Frame
 from ..dicom_pixels import stored_values
 from ..itk import grid_of_lps
 from ..limits import MAX_VOXELS, check_memory
+from ..notes import Note
 from ..places import Place
 from ..volume import Volume
 from ._format import Format, Side
@@ -66,7 +67,10 @@ def read_series(place: Place) -> Volume:
     affine = np.stack([axes[0] * spacing[0], axes[1] * spacing[1], step], axis=1)
     grid = grid_of_lps((columns, rows, depth), affine, positions[0], has_orientation=True, file=path)
     notes += _what_varies(frames)
-    said = tuple(f"{path.name}: {note}" for note in (*series.notes, *notes))
+    said = tuple(
+        Note("slice-gap" if note.startswith(APART) else "series", note, path.name)
+        for note in (*series.notes, *notes)
+    )
     return Volume(grid.to_canonical(data.transpose(2, 1, 0)), grid, said)
 
 

@@ -26,6 +26,7 @@ from ...errors import GeometryError, PatientNotFoundError, UnreadableError, Unsu
 from ..grid import Grid
 from ..headers import placement
 from ..limits import check_held, check_memory, check_shape
+from ..notes import Note
 from ..repairs import repairs
 from ..volume import Volume
 from ._format import Format
@@ -241,7 +242,9 @@ def read_volume(path: Path) -> Volume:
             file=path,
             mend="check the disk or the network folder",
         ) from error
-    notes = tuple(f"{path.name}: the header is not as it should be ({note})" for note in repaired)
+    notes = tuple(
+        Note("affine", f"the header is not as it should be ({note})", path.name) for note in repaired
+    )
     return replace(volume, warnings=(*notes, *volume.warnings))
 
 

@@ -18,6 +18,7 @@ from ...errors import GeometryError, PatientError, PatientNotFoundError, Unreada
 from ..grid import Grid
 from ..itk import grid_of_lps, why
 from ..limits import MAX_VOXELS, check_memory
+from ..notes import no_orientation
 from ..places import Place
 from ..volume import Volume
 from ._format import Format
@@ -67,7 +68,7 @@ def read_nrrd(path: Path) -> Volume:
     grid = _grid(volume.shape, spatial, header, "space" in fields or "space dimension" in fields, path)
     notes: tuple[str, ...] = ()
     if not grid.has_orientation:
-        notes = (f"{path.name}: the header states no orientation, so left and right are unknown",)
+        notes = (no_orientation(path.name),)
     return Volume(grid.to_canonical(np.asarray(volume, dtype=np.float32)), grid, notes)
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from ...errors import GeometryError, PatientNotFoundError, UnreadableError, UnsupportedError
 from ..grid import Grid
 from ..limits import MAX_PIXELS, check_held, check_memory, check_shape
+from ..notes import Note
 from ..places import Place
 from ..repairs import repairs
 from ..volume import Volume
@@ -75,8 +76,10 @@ def read_folder(folder: Path, side: Side, spacing: tuple[float, float, float]) -
     slices = numbered_slices(folder)
     volume = read_stack(list(slices.values()), side, spacing)
     strange = [path.name for path in pngs_in(folder) if not path.stem.isdecimal()]
-    notes = (f"{folder.name}: passed over, for {NO_NUMBER}: {', '.join(strange[:3])}",) if strange else ()
-    return replace(volume, numbers=tuple(slices), warnings=(*volume.warnings, *notes))
+    if strange:
+        note = Note("unrecognised", f"passed over, for {NO_NUMBER}: {', '.join(strange[:3])}", folder.name)
+        volume = replace(volume, warnings=(*volume.warnings, note))
+    return replace(volume, numbers=tuple(slices))
 
 
 def check_gaps(numbers: tuple[int, ...], folder: Path) -> None:
@@ -144,7 +147,9 @@ def placed(volume: Volume, scan: Volume, what: str) -> Volume:
     data[[index[number] for number in volume.numbers]] = volume.data
     z, y, x = data.shape
     grid = Grid.of_spacing((z, y, x), volume.grid.spacing)
-    note = f"{what}: {_counted(volume)} of {z}, placed by their numbers; the others are taken as 0"
+    note = Note(
+        "slice-gap", f"{_counted(volume)} of {z}, placed by their numbers; the others are taken as 0", what
+    )
     return Volume(data, grid, (*volume.warnings, note), scan.numbers)
 
 

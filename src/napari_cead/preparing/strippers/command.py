@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from ...errors import MaskError, ParameterError, PatientError
 from ...patients.brain import largest_piece
-from ...patients.skull_stripping import run_tool
 from ...patients.volumes import onto, read_volume
 from ...progress import Progress, Stop
 from .extractor import COMMAND, HeadScan
-from .running import scan_file
+from .running import run_tool, scan_file
 
 INPUT, OUTPUT = "{input}", "{output}"
 
