@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,19 @@ def test_every_page_stands_once_in_the_navigation_of_the_site():
 
     found = pages(config["nav"])
     assert sorted(found) == sorted({page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")} | MADE)
+
+
+def test_every_dependency_has_its_reason():
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+    names = {re.match(r"[\w-]+", one)[0] for one in asked} - {"napari-cead"}
+    page = (DOCS / "reference" / "dependencies.md").read_text(encoding="utf-8")
+    named = {
+        name.partition("[")[0] for line in page.splitlines() for name in re.findall(r"`([\w\[\]-]+)`", line)
+    }
+    assert names <= named
+    extras = set(re.findall(r"(?m)^\| `(\w+)` \| `", page))
+    assert extras == set(project["optional-dependencies"]) - {"all"}
 
 
 @pytest.mark.slow
