@@ -147,7 +147,7 @@ def baseline() -> dict[str, Any]:
                 lesion[z] = made.lesion_logit.sigmoid()[0, 0].numpy() * inside
         whole = Reconstruction(
             patient, stack, slices, "ce-unet", detector.sha256, "cpu",
-            lesion=lesion, tails=detector.card.tails,
+            ingredients={"lesion": lesion}, tails=detector.card.tails,
         )  # fmt: skip
         anomaly_map = whole.anomaly_map("fused")
         postprocess(anomaly_map, PostprocessParams(), patient.spacing, stack.brain)

@@ -499,7 +499,7 @@ def _training_short(bench: Bench, add: Add, folder: Path) -> None:
         if event["event"] == "note":
             notes.append(event["message"])
 
-    from napari_cead.training.loop import Objective
+    from napari_cead.training.network import Objective
 
     original = Objective.forward
 

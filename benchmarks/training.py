@@ -52,7 +52,7 @@ from napari_cead.models.vqvae import QuantisedOutput
 from napari_cead.patients import load_patient
 from napari_cead.slices import slice_stack
 from napari_cead.training import Augmentation, ContextEncoding, Hardware, SliceStore, TrainingSettings, train
-from napari_cead.training.augmentation import augment
+from napari_cead.training.augmenting import augment
 from napari_cead.training.batches import as_images
 from napari_cead.training.corruption import corrupt
 from napari_cead.training.engine import precision_of

@@ -87,7 +87,7 @@ def test_the_page_on_adding_shows_the_example_package_as_it_is():
     page = (DOCS / "adding.md").read_text(encoding="utf-8")
     package = Path(__file__).with_name("plugin")
     files = [file for file in package.rglob("cead_example/*.*") if file.stem != "__init__"]
-    assert len(files) == 8
+    assert len(files) == 9
     assert [file.name for file in files if file.read_text(encoding="utf-8").strip() not in page] == []
     points = re.findall(r"(?m)^\[project.entry-points.+\n.+$", (package / "pyproject.toml").read_text())
     assert [point for point in points if point not in page] == []

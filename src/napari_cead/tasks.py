@@ -18,8 +18,7 @@ from typing import Any, Protocol
 import psutil
 
 from .errors import Cancelled, CeadError, OutputError, ParameterError, extra, why
-
-Stop = Callable[[], bool]
+from .progress import Stop
 
 DEATHS = 3
 """Number of workers that a task may kill before it is given up, for instance a patient that needs too much memory."""

@@ -10,7 +10,16 @@ def test_every_kind_is_listed(call):
     status, out, err = call("plugins", "--json")
     assert (status, err) == (0, "")
     kinds = json.loads(out)["kinds"]
-    assert set(kinds) == {"networks", "corruptions", "scores", "steps", "rules", "formats", "strippers"}
+    assert set(kinds) == {
+        "networks",
+        "corruptions",
+        "scores",
+        "steps",
+        "rules",
+        "formats",
+        "strippers",
+        "loggers",
+    }
     assert "fused" in kinds["scores"] and "nifti" in kinds["formats"] and "deepbet" in kinds["strippers"]
 
 

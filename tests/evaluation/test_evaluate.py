@@ -271,6 +271,7 @@ def test_a_store_split_by_slice_reports_its_test_slices_alone(cohort, tmp_path, 
 def test_files(whole):
     evaluation, out = whole
     assert sorted(path.name for path in out.iterdir()) == [
+        "per_lesion.csv",
         "per_patient.csv",
         "report.html",
         "results.csv",

@@ -46,6 +46,15 @@ def test_differences_are_those_of_the_averages_and_intervals_those_of_a_loop():
         assert item.interval == pytest.approx(tuple(np.percentile(resampled, (2.5, 97.5))), abs=1e-12)
 
 
+def test_a_fine_tuned_model_is_compared_with_the_one_that_it_comes_from():
+    rows = (row("base", patients(1)), row("tuned", patients(2)), row("other", patients(3)))
+    architectures = dict.fromkeys(("base", "tuned", "other"), "ae")
+    found = compare_twins(rows, architectures, 50, parents={"tuned": ["base"]})
+    assert {(item.model, item.twin, item.kind) for item in found} == {("tuned", "base", "fine-tuning")}
+    assert [item.average for item in found] == list(TWIN_AVERAGES)
+    assert compare_twins(rows, architectures, 50) == ()
+
+
 def test_patients_are_paired_by_name_and_only_those_that_both_have_count():
     shuffled = patients(2)[::-1]
     rows = (row("mine", patients(1, "xabcd")), row("plain", shuffled))

@@ -280,7 +280,7 @@ def test_what_comes_out_is_compared_renamed_noted_exported_and_deleted(
     qtbot.waitUntil(lambda: view.found is not None and not view.job.running, timeout=60_000)
     assert (view.found.before, view.found.after, view.found.patient) == ("ce-unet", "mine", "Mets_000")
     assert "Dice of the volume" in view.verdict.text()
-    for shown in ("residual in the brain", "Dice (volume)", "flair-threshold"):
+    for shown in ("residual in the brain", "dice_patient", "flair-threshold"):
         assert shown in view.figures.toPlainText()
     assert view.pictures.findChildren(QLabel)[1].pixmap().width() > 0
     assert chosen.tabs.currentWidget().horizontalScrollBar().maximum() == 0, "the page scrolls sideways"

@@ -11,7 +11,7 @@ from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
-from napari_cead.evaluation.before_after_tables import Table
+from napari_cead.evaluation.fine_tuned import Table
 from napari_cead.training.registry import runs_folder
 from napari_cead.training.run_files import PREVIEWS
 from napari_cead.training.run_info import RunInfo, look

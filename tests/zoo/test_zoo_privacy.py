@@ -61,8 +61,9 @@ def texts(folder):
     """Everything in a model folder that is not weights."""
     weights = (folder / WEIGHTS).read_bytes()
     (length,) = struct.unpack("<Q", weights[:8])
-    assert sorted(path.name for path in folder.iterdir()) == [CARD, WEIGHTS]
-    return (folder / CARD).read_text("utf-8") + weights[8 : 8 + length].decode()
+    others = sorted(path for path in folder.iterdir() if path.name != WEIGHTS)
+    assert [path.name for path in others] in ([CARD], ["README.md", "config.json"])
+    return "".join(path.read_text("utf-8") for path in others) + weights[8 : 8 + length].decode()
 
 
 def test_nothing_of_a_real_run_gets_out_unasked(fine_tuned, place, tmp_path):
@@ -72,13 +73,14 @@ def test_nothing_of_a_real_run_gets_out_unasked(fine_tuned, place, tmp_path):
     packed = zoo.export_model("result", tmp_path / "out.zip")
     with ZipFile(packed) as opened:
         names = opened.namelist()
-        content = opened.read(f"result/{CARD}").decode()
+        content = [opened.read(f"result/{name}").decode() for name in ("config.json", "README.md")]
         assert opened.comment == b"" and all(not entry.extra for entry in opened.infolist())
-    assert names == [f"result/{CARD}", f"result/{WEIGHTS}"]
-    assert content == (folder / CARD).read_text("utf-8")
+    assert names == ["result/config.json", "result/README.md", f"result/{WEIGHTS}"]
+    assert content == [(folder / name).read_text("utf-8") for name in ("config.json", "README.md")]
     found = texts(folder)
-    for secret in (*secrets(place), "/", "\\"):
+    for secret in (*secrets(place), "\\"):
         assert secret not in found, secret
+    assert "/" not in content[0]
     # What is left is the whole model.
     exported, card = zoo.check_model(folder), zoo.load_card(fine_tuned)
     assert (exported.sha256, exported.suggestions, exported.spec) == (

@@ -74,11 +74,6 @@ def confirm(question: str, yes: bool) -> None:
     typer.confirm(question, abort=True)
 
 
-def number(value: float | None) -> str:
-    """Return a figure with three decimals, or a dash without one."""
-    return "–" if value is None or value != value else f"{value:.3f}"
-
-
 def print_json(value: Any) -> None:
     """Print strict JSON."""
     from ..atomic import to_json

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..errors import ParameterError
+from ..wording import number
 from .config import configurable
-from .console import Side, number, print_json, progress, refuse
+from .console import Side, print_json, progress, refuse
 from .detect_command import given_settings
 from .options import (
     Bias,
@@ -303,7 +304,7 @@ def _settled(
     """Return the settings; an error names the flag that was typed."""
     from ..detection import MapOptions, PostprocessParams
     from ..detection.choosing import settle_given
-    from ..detection.params import flags_of
+    from ..detection.settings import flags_of
     from ..zoo import find_model, load_card
 
     try:

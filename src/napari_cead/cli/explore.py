@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..errors import CeadError, OutputError
-from .console import number
+from ..wording import number
 
 
 def demo(

@@ -14,26 +14,34 @@ from ..errors import ParameterError
 from ..training.recipe import Recipe
 from .config import NO_SETTINGS, configurable
 from .console import progress, typed
-from .evaluate import evaluate_models
+from .dry_run import announced, described
+from .evaluate import evaluate_models, show_evaluation
 from .generated import command
 from .runs import start_detached
 
 if TYPE_CHECKING:
-    from ..evaluation.making import OnProgress, Watch
+    from ..evaluation.making import Making, Watch
+    from ..progress import Progress
     from ..training.events import Listener
+    from ..training.settings import Hardware, TrainingSettings
+    from ..training.store import SliceStore
 
 
-def _train(context: typer.Context, recipe: Recipe, detach: bool) -> None:
+def _train(context: typer.Context, recipe: Recipe, detach: bool, dry_run: bool) -> None:
     """Train or fine-tune on healthy slices; the resulting model can be used at once."""
     from ..evaluation.making import cohort_of, is_one, make_models, plan
     from ..training.requests import Discarded, Paused
 
-    alone = is_one(recipe.model)
+    watch = _watch()
+    alone = is_one(recipe.model) and recipe.seeds is None and recipe.folds is None
     arguments = _absolute(list(context.obj or ()), recipe) if alone else []
     if detach and not arguments:
         raise ParameterError("--detach goes with one model", mend="train the models one by one")
-    watch = _watch()
     making = plan(recipe, typed(context), watch)
+    if dry_run:
+        for line in described(making):
+            typer.echo(line)
+        return
     if detach:
         start_detached(recipe.out, [*arguments, "--resume"] if making.recipe.resume else arguments)
         return
@@ -44,7 +52,9 @@ def _train(context: typer.Context, recipe: Recipe, detach: bool) -> None:
         again = f"paused; continue with: napari-cead runs resume {shlex.quote(run)}"
         typer.echo(f"{run}: {again if isinstance(stop, Paused) else 'stopped, to be discarded'}")
         return
-    if folders and recipe.preset == "paper":
+    if folders and recipe.folds is not None:
+        _cross_validate(making, folders)
+    elif folders and recipe.preset == "paper":
         cohort, split = cohort_of(folders)
         evaluate_models(
             cohort,
@@ -53,6 +63,24 @@ def _train(context: typer.Context, recipe: Recipe, detach: bool) -> None:
             split=split,
             device=recipe.device,
         )
+
+
+def _cross_validate(making: Making, folders: list[Path]) -> None:
+    """Measure the models of the folds, and print a line per model, rule and score."""
+    from ..evaluation.folding import Folded, cross_validate
+    from ..evaluation.making import FOLDS
+    from ..training.store import SliceStore
+
+    out = making.recipe.out
+    models = [
+        Folded(run.base, run.fold or 0, folder) for run, folder in zip(making.runs, folders, strict=True)
+    ]
+    stores = [SliceStore.open(out / FOLDS / f"fold{fold}") for fold in range(making.recipe.folds or 0)]
+    with progress("evaluating") as on_progress:
+        found = cross_validate(
+            models, stores, out / "evaluation", device=making.recipe.device, on_progress=on_progress
+        )
+    show_evaluation(found, out / "evaluation")
 
 
 def _resolved(values: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -90,6 +118,16 @@ train = configurable(_resolved)(
             ],
             False,
         ),
+        dry_run=(
+            Annotated[
+                bool,
+                typer.Option(
+                    "--dry-run",
+                    help="Print data, split, settings, memory and time (measured), and start nothing.",
+                ),
+            ],
+            False,
+        ),
     )
 )
 
@@ -103,8 +141,15 @@ def _watch() -> Watch:
         def say(self, text: str, *, warning: bool = False) -> None:
             typer.echo(text, err=warning)
 
+        def begins(
+            self, settings: TrainingSettings, store: SliceStore, hardware: Hardware, tuned: bool
+        ) -> None:
+            text = announced(settings, store, hardware, tuned)
+            if text is not None:
+                typer.echo(f"note: {text}", err=True)
+
         @contextmanager
-        def progress(self, what: str) -> Iterator[OnProgress]:
+        def progress(self, what: str) -> Iterator[Progress]:
             with progress(what) as on_progress:
                 yield on_progress
 

@@ -9,8 +9,9 @@ from typing import Any, Literal, get_args
 from ..errors import ParameterError
 from ..zoo import ModelCard, Suggestion
 from .options import MAP_OPTIONS, MapOptions
-from .params import Parameter, PostprocessParams, flags_of
+from .params import PostprocessParams
 from .scores import SCORES, available_scores, check_score
+from .settings import Parameter, flags_of
 
 DEFAULT_SCORE = "residual"
 

@@ -16,6 +16,7 @@ from ..errors import CeadWarning, ParameterError, PatientNotFoundError
 from ..json_files import read_json
 from ..patients import PNG_SPACING, find_patients, load_patient, place_below, place_name
 from ..preparing import RAW, Preparation, prepare_patient
+from ..progress import Progress, Stop
 from ..tasks import Failure, tasks
 from ..zoo import Detector, find_model, load_card, load_model
 from .choosing import Params, Settled, settle
@@ -112,8 +113,8 @@ def detect_cohort(
     workers: int | None = 1,
     scheduler: str | None = None,
     on_patient: Callable[[Path, Mapping[str, Any] | str], None] | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    on_progress: Progress | None = None,
+    should_stop: Stop | None = None,
 ) -> CohortDetection:
     """Detect in all patients of a cohort.
 

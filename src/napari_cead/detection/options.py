@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy import ndimage
 
-from .params import MAX_RADIUS, Number, Parameter, Settings, Whole, extra, parameters_of
+from .settings import MAX_RADIUS, Number, Parameter, Settings, Whole, extra, parameters_of
 
 MAX_SMOOTHING = 10.0
 """Largest sigma in mm: beyond it the map of a whole slice merges."""

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..metrics import dice
 from ..patients import Patient
 from ..preparing import Preparation, prepare_patient
+from ..progress import Progress, Stop
 from ..slices import SliceStack, slice_stack
 from ..zoo import Detector
 from .cache import ReconstructionCache
@@ -25,7 +26,7 @@ from .options import MapOptions
 from .params import PostprocessParams
 from .postprocessing import postprocess
 from .provenance import preparation, threads_on
-from .reconstruct import GROUP, NetworkPasses, Progress, Stop, check_batch_size, reconstruct
+from .reconstruct import GROUP, NetworkPasses, check_batch_size, reconstruct
 from .scores import anomaly_score, check_score, computed_for, looks_through, score_of
 from .symmetry import midline
 

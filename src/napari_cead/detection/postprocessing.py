@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import Cancelled, ParameterError
+from ..progress import Stop
 from .params import PostprocessParams
 from .steps import Slice, Step, chain, settings_in_order
 from .steps._patch import Patch
@@ -149,9 +150,7 @@ class StagedPostprocessor:
         self._advance(z, chain(params), params).detected.paint(mask)
         return mask
 
-    def volume(
-        self, params: PostprocessParams, should_stop: Callable[[], bool] | None = None
-    ) -> NDArray[np.bool_]:
+    def volume(self, params: PostprocessParams, should_stop: Stop | None = None) -> NDArray[np.bool_]:
         """Return the detected mask (Z, Y, X), a new array.
 
         Args:
@@ -238,7 +237,7 @@ def _for_each(
     count: int,
     job: Callable[[int], None],
     workers: int,
-    should_stop: Callable[[], bool] | None = None,
+    should_stop: Stop | None = None,
 ) -> None:
     """Run ``job(z)`` for all slices, in threads if there is more than one worker."""
 

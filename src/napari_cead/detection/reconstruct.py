@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..devices import is_out_of_memory
 from ..errors import Cancelled, OutOfMemoryError, ParameterError
+from ..progress import Progress, Stop
 from ..slices import SliceStack
 from ..zoo import Detector
 from .cache import Cached, ReconstructionCache, cache_keys
@@ -25,9 +26,6 @@ GROUP = 32
 
 MAX_GROUP = 4096
 """Most slices per forward pass: more than any scan has."""
-
-Progress = Callable[[int, int], None]
-Stop = Callable[[], bool]
 
 
 @dataclass(frozen=True, eq=False)

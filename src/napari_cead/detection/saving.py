@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -11,21 +10,22 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..atomic import make_folder, strict, to_json, write_text
+from ..checksums import file_sha256
 from ..errors import OutputError, ParameterError, SettingsFileError, why
-from ..json_files import version_of
+from ..json_files import parse_json, version_of
 from ..metrics import precision, recall, volume_ml
 from ..patients import MASK, Grid, Patient, disk_files, place_of, save_volume
 from ..patients.marks import Kind
 from ..preparing import N4, RAW
 from .corrections import Corrections
 from .pipeline import Detection
-from .provenance import device_name, file_sha256, sources, versions
+from .provenance import device_name, sources, versions
 from .replay import Origin, find_origin, moved_mask, quoted, replay_command, write_scan
 
 SCHEMA_VERSION = 1
@@ -246,8 +246,8 @@ def read_summary(path: str | Path) -> dict[str, Any]:
     if len(content) > _LARGEST_JSON:
         raise SettingsFileError("the file is too large to hold settings", file=file, mend=_MEND_READ)
     try:
-        values = json.loads(content.decode("utf-8"), parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:  # ValueError: bytes that are no text, too
+        values = parse_json(content)
+    except ValueError as error:
         raise SettingsFileError(
             f"this is not valid JSON ({why(error)})", file=file, mend=_MEND_READ
         ) from None
@@ -258,10 +258,6 @@ def read_summary(path: str | Path) -> dict[str, Any]:
             mend="update napari-cead, or export them again with this version",
         )
     return dict(values)
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _lacking(patient: Patient, origin: Origin | None) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ from ..detection.rules import VALIDATION as BY_DICE
 from ..detection.thresholds import ScoreHistograms
 from ..errors import PatientError
 from ..metrics import averages
-from ..tasks import Failure, Stop, Tasks
+from ..progress import Stop
+from ..tasks import Failure, Tasks
 from ..zoo import ModelCard
 from .candidates import MORPHOLOGIES, Spread, coarse_grid, coarse_thresholds
 from .cases import BINS, healthy_in, spread_in

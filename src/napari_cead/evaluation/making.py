@@ -16,23 +16,31 @@ from ..errors import Cancelled, OutputError, ParameterError
 from ..models.specs import MODEL_NAMES, spec
 from ..options_file import CONFIG_FILE, write_options
 from ..patients import find_patients
+from ..progress import Progress
 from ..training.belonging import belongs, no_use
 from ..training.engine import check_start, rank_of_launcher
 from ..training.engine import train as run_training
 from ..training.events import EventFile, Listener
+from ..training.loggers import loggers_of
 from ..training.preparation import prepare
 from ..training.preprocessing import preprocessing_for, preprocessing_in, store_options
 from ..training.recipe import Recipe
 from ..training.run_files import STORE
 from ..training.runs import RunFolder
 from ..training.session import Relay, Session, attended, undone_if_refused
-from ..training.settings import TrainingSettings
+from ..training.settings import Hardware, TrainingSettings
 from ..training.store import SliceStore
 from ..training.store_index import earlier_index
 from ..zoo import Preprocessing, check_name, find_model, find_models, load_card
-from .finishing import finish, install, is_finished, kept_settings
+from .ensembling import FEWEST, is_ensemble_of, make_ensemble
+from .finishing import default_name, finish, install, is_finished, kept_settings
+from .folding import fold_stores
 
-OnProgress = Callable[[int, int], None]
+FOLDS = "folds"
+"""Folder of the stores of a cross-validation."""
+
+LONGEST_BASE = 50
+"""Longest name to which a seed, a fold or ``.ensemble`` is added."""
 
 FEW = 5
 """With fewer validation patients, chance decides about the best epoch and the threshold."""
@@ -53,8 +61,11 @@ class Watch:
     def say(self, text: str, *, warning: bool = False) -> None:
         """Show a sentence to the user."""
 
+    def begins(self, settings: TrainingSettings, store: SliceStore, hardware: Hardware, tuned: bool) -> None:
+        """Hear of a training before its first update; ``tuned`` says whether it starts from a model."""
+
     @contextmanager
-    def progress(self, what: str) -> Iterator[OnProgress]:
+    def progress(self, what: str) -> Iterator[Progress]:
         """Yield a callback for a stage of known length."""
         yield lambda done, total: None
 
@@ -65,25 +76,47 @@ class Watch:
 
 
 @dataclass(frozen=True)
+class Planned:
+    """One run of a job.
+
+    Attributes:
+        recipe: The recipe of this run alone.
+        settings: Its training settings.
+        base: Name of the models that differ from this one only by their seed or fold.
+        fold: The fold that is not trained on; None without folds.
+    """
+
+    recipe: Recipe
+    settings: TrainingSettings
+    base: str
+    fold: int | None = None
+
+
+@dataclass(frozen=True)
 class Making:
     """A checked recipe; nothing has been written yet.
 
     Attributes:
         recipe: The recipe.
-        plans: The settings of each model to train.
+        runs: The runs, one for each model and seed.
         store: The slices; None: they have to be prepared first.
         wanted: The preparation of the slices.
     """
 
     recipe: Recipe
-    plans: tuple[TrainingSettings, ...]
+    runs: tuple[Planned, ...]
     store: SliceStore | None
     wanted: Preprocessing
 
     @property
+    def plans(self) -> tuple[TrainingSettings, ...]:
+        """The settings of each run."""
+        return tuple(run.settings for run in self.runs)
+
+    @property
     def alone(self) -> bool:
         """Whether only one model is trained, in the folder itself."""
-        return is_one(self.recipe.model)
+        return len(self.runs) == 1 and self.runs[0].recipe.out == self.recipe.out
 
 
 def is_one(model: str) -> bool:
@@ -105,8 +138,8 @@ def make_model(recipe: Recipe, watch: Watch | None = None) -> Path | None:
         CeadError: If the recipe, the data or the disk has a fault.
         Cancelled: On a request to stop; a checkpoint is written.
     """
-    if not is_one(recipe.model):
-        raise ParameterError(f"{recipe.model} is not a single model", mend="make the models one by one")
+    if not is_one(recipe.model) or recipe.seeds is not None or recipe.folds is not None:
+        raise ParameterError("this recipe makes several models", mend="make the models one by one")
     folders = make_models(plan(recipe), watch or Watch())
     return folders[0] if folders else None
 
@@ -124,6 +157,9 @@ def plan(recipe: Recipe, options: Iterable[str] | None = None, watch: Watch | No
         StoreError: If the slices cannot be trained on.
         ModelError: If there is no such model to start from.
     """
+    seeds = seeds_of(recipe)
+    if seeds and recipe.folds:
+        raise ParameterError("--seeds and --folds exclude each other", mend="do one after the other")
     names = list(MODEL_NAMES) if recipe.model == "all" else list(dict.fromkeys(recipe.model.split(",")))
     for each in names:
         spec(each)  # report unknown names before anything else
@@ -133,6 +169,7 @@ def plan(recipe: Recipe, options: Iterable[str] | None = None, watch: Watch | No
         }
     given = set(options)
     fits = _fitting(recipe.given(), given & set(Recipe.model_fields), names, watch or Watch())
+    loggers_of(recipe.loggers)
     if "workers" in given and recipe.slices_on == "device":
         raise ParameterError(
             "--workers does nothing with --slices-on device: nothing is read while training",
@@ -153,22 +190,55 @@ def plan(recipe: Recipe, options: Iterable[str] | None = None, watch: Watch | No
             )
     begun = recipe.out.is_dir() or not recipe.out.parent.is_dir()  # else there is nothing to resume
     recipe = recipe.model_copy(update={"resume": recipe.resume and begun})
-    base = None if recipe.init_from is None else load_card(find_model(recipe.init_from))
+    base_card = None if recipe.init_from is None else load_card(find_model(recipe.init_from))
     store = _stored_in(recipe.data, recipe.sequence, recipe.assume_healthy)
-    wanted = preprocessing_for(names, base) if store is None else preprocessing_in(store.settings)
-    plans = []
+    wanted = preprocessing_for(names, base_card) if store is None else preprocessing_in(store.settings)
+    runs = []
     for each in names:
-        run = recipe.out if len(names) == 1 else recipe.out / each
-        own = recipe.model_copy(update={"model": each, "out": run})
-        plans.append(own.settings(base, wanted.image_size, fits[each]))
-        check_start(
-            plans[-1],
-            store,
-            init_from=recipe.init_from,
-            hardware=recipe.hardware,
-            resumed=recipe.resume and RunFolder(run).exists(),
+        base = each if len(names) > 1 else recipe.name or default_name(recipe.out)
+        base = base[:LONGEST_BASE] if seeds or recipe.folds else base
+        variants = [("seed", seed) for seed in seeds] or [("fold", fold) for fold in range(recipe.folds or 0)]
+        for what, number in variants or [("", 0)]:
+            own: dict[str, Any] = {"model": each, "seeds": None, "folds": None}
+            if variants:
+                own |= {"name": None, "out": recipe.out / f"{base}.{what}{number}"}
+                own |= {"seed": number} if seeds else {}
+            elif len(names) > 1:
+                own["out"] = recipe.out / each
+            one = recipe.model_copy(update=own)
+            settings = one.settings(
+                base_card, wanted.image_size, fits[each] | ({"seed": number} if seeds else {})
+            )
+            check_start(
+                settings,
+                store,
+                init_from=recipe.init_from,
+                hardware=recipe.hardware,
+                resumed=recipe.resume and RunFolder(one.out).exists(),
+            )
+            runs.append(Planned(one, settings, base, number if recipe.folds else None))
+    return Making(recipe, tuple(runs), store, wanted)
+
+
+def seeds_of(recipe: Recipe) -> tuple[int, ...]:
+    """Return the seeds of a recipe's option ``seeds``; none without it.
+
+    Raises:
+        ParameterError: If they are not different whole numbers, or there is a single seed beside them.
+    """
+    if recipe.seeds is None:
+        return ()
+    if recipe.seed is not None:
+        raise ParameterError("--seed and --seeds exclude each other", mend="leave one of them out")
+    try:
+        found = tuple(int(word) for word in recipe.seeds.split(","))
+    except ValueError:
+        found = ()
+    if not found or len(set(found)) < len(found) or min(found) < 0:
+        raise ParameterError(
+            f"--seeds {recipe.seeds!r} is not a list of different seeds", mend="give them as 0,1,2"
         )
-    return Making(recipe, tuple(plans), store, wanted)
+    return found
 
 
 def make_models(making: Making, watch: Watch, arguments: Sequence[str] = ()) -> list[Path]:
@@ -187,34 +257,79 @@ def make_models(making: Making, watch: Watch, arguments: Sequence[str] = ()) -> 
     with _watched(recipe, recipe.out, arguments) if alone else nullcontext() as session:
         with nullcontext() if making.store else undone_if_refused(recipe.out):
             store = making.store or _prepared(making, session, watch)
-        for settings in making.plans:
-            run = recipe.out if alone else recipe.out / settings.spec.name
+        stores = fold_stores_of(making, store)
+        for number, planned in enumerate(making.runs, start=1):
+            run = planned.recipe.out
+            slices = store if planned.fold is None else stores[planned.fold]
             if (
                 recipe.resume
                 and not alone
-                and is_finished(run, settings, store, half=recipe.half, installed=not recipe.no_install)
+                and is_finished(
+                    run, planned.settings, slices, half=recipe.half, installed=not recipe.no_install
+                )
             ):
                 watch.say(f"{run}: finished before")
                 folders.append(run / "model")
                 continue
+            if not alone:
+                watch.say(f"{run}: run {number} of {len(making.runs)}")
             try:
                 with nullcontext(session) if alone else _watched(recipe, run) as own:
                     if own is not None:
-                        _keep(recipe, settings, run)
-                    found = _make(recipe, settings, store, run, own, watch)
+                        _keep(planned, recipe.data if planned.fold is None else slices.path)
+                    found = _make(planned, slices, own, watch)
             except Cancelled as stop:
                 stop.add_note(str(run))
                 raise
             if found is None:
                 return []
             folders.append(found)
+        if recipe.seeds is not None:
+            folders += _ensembles(making, folders, store, watch)
     return folders
 
 
-def _keep(recipe: Recipe, settings: TrainingSettings, run: Path) -> None:
-    """Write the recipe of one model beside its run, with every value filled in."""
-    own = recipe.resolved(settings).model_copy(
-        update={"model": settings.spec.name, "data": recipe.data.absolute(), "out": run.absolute()}
+def fold_stores_of(making: Making, store: SliceStore) -> tuple[SliceStore, ...]:
+    """Return the stores of the folds of a job, written if they are not there; none without folds."""
+    recipe = making.recipe
+    if recipe.folds is None:
+        return ()
+    return fold_stores(store, recipe.out / FOLDS, recipe.folds, making.plans[0].seed)
+
+
+def _ensembles(making: Making, models: Sequence[Path], store: SliceStore, watch: Watch) -> list[Path]:
+    """Make an ensemble of the models that differ only by their seed."""
+    recipe = making.recipe
+    found = []
+    for base in dict.fromkeys(run.base for run in making.runs):
+        members = [model for model, run in zip(models, making.runs, strict=True) if run.base == base]
+        folder = recipe.out / f"{base}.ensemble"
+        if len(members) < FEWEST:
+            continue
+        if recipe.resume and is_ensemble_of(folder, members, store):
+            watch.say(f"{folder}: finished before")
+        else:
+            watch.say(f"{folder}: calibrating the ensemble of {len(members)} models")
+            with watch.progress("calibrating") as on_progress:
+                make_ensemble(
+                    members,
+                    store,
+                    folder,
+                    check_name(folder.name),
+                    device=recipe.device,
+                    on_progress=on_progress,
+                )
+        if not recipe.no_install:
+            _install(folder, watch)
+        found.append(folder)
+    return found
+
+
+def _keep(planned: Planned, data: Path) -> None:
+    """Write the recipe of one run beside it, with every value filled in."""
+    run = planned.recipe.out
+    own = planned.recipe.resolved(planned.settings).model_copy(
+        update={"model": planned.settings.spec.name, "data": data.absolute(), "out": run.absolute()}
     )
     fields = type(own).model_fields
     options = (
@@ -229,20 +344,16 @@ def cohort_of(folders: Sequence[Path]) -> tuple[Path, Path]:
     return Path(os.path.commonpath([patient.source for patient in store.patients])), store.path
 
 
-def _make(
-    recipe: Recipe,
-    settings: TrainingSettings,
-    store: SliceStore,
-    run: Path,
-    session: Session | None,
-    watch: Watch,
-) -> Path | None:
+def _make(planned: Planned, store: SliceStore, session: Session | None, watch: Watch) -> Path | None:
     """Train, calibrate and install a model; None in a process that only helped another one."""
+    recipe, settings, run = planned.recipe, planned.settings, planned.recipe.out
     hardware = recipe.hardware
     files: Sequence[EventFile] = () if session is None else session.files
     if session is None and recipe.events is not None:
         files = [EventFile(recipe.events)]
     alone = hardware.devices * hardware.num_nodes == 1
+    if session is not None and not session.run.has_checkpoint():
+        watch.begins(settings, store, hardware, recipe.init_from is not None)
     with watch.training(alone) as (listener, should_stop):
         try:
             run_training(
@@ -255,6 +366,7 @@ def _make(
                 on_event=Relay(listener, *files),
                 should_stop=should_stop,
                 requests_since=None if session is None else session.since,
+                loggers=recipe.loggers,
             )
         except Cancelled as stop:
             if type(stop) is Cancelled:
@@ -281,12 +393,13 @@ def _make(
     if recipe.no_install:
         watch.say(f"{model}: finished")
     else:
-        _install(model, session, watch)
+        place = _install(model, watch)
+        session.say("installed", name=place.name, folder=str(place))
     session.say("done", folder=str(model))
     return model
 
 
-def _install(model: Path, session: Session, watch: Watch) -> None:
+def _install(model: Path, watch: Watch) -> Path:
     try:
         place = install(model)
     except OutputError as error:
@@ -296,11 +409,11 @@ def _install(model: Path, session: Session, watch: Watch) -> None:
             mend=f"use it with --model {shlex.quote(str(model))}, "
             "or set NAPARI_CEAD_HOME to a folder that can be written",
         ) from error
-    session.say("installed", name=place.name, folder=str(place))
     usual = load_card(model).name
     if place.name != usual:
         watch.say(f"warning: another model is called {usual}: this one is called {place.name}", warning=True)
     watch.say(f"{model}: installed as {place.name}; use it with: --model {place.name}")
+    return place
 
 
 @contextmanager

@@ -6,10 +6,10 @@ from collections import defaultdict
 
 from ..errors import CeadError
 from ..patients import find_files
+from ..progress import Progress
 from ..training.splits import Part
 from .measuring import UNLABELLED
 from .results import SkippedPatient
-from .rules import Progress
 from .splits import Member, Split
 
 

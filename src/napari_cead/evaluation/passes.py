@@ -16,8 +16,10 @@ from ..detection.rules import RULES, Rule
 from ..detection.thresholds import ScoreHistograms
 from ..errors import CeadError
 from ..metrics import ImageQuality
+from ..metrics.overlap import NAN
 from ..patients import find_files
-from ..tasks import Failure, Stop, Tasks
+from ..progress import Stop
+from ..tasks import Failure, Tasks
 from ..training.sources import source_files, stamp
 from ..training.splits import Part
 from ..zoo import ModelCard
@@ -506,6 +508,11 @@ class Pass:
             folds=choice.params if len(choice.params) > 1 else (),
             note=choice.note,
             ranking=(ranks.auroc, ranks.average_precision),
+            dice_ceiling=ranks.dice_ceiling,
+            aupro=ranks.aupro,
+            healthy_above=ranks.healthy_above(choice.at(0).threshold)
+            if len(set(choice.params)) == 1
+            else NAN,
             froc=ranks.froc,
             method=method,
             resamples=plan.resamples,

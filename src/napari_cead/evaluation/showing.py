@@ -14,7 +14,8 @@ from ..atomic import atomic_path
 from ..detection import PostprocessParams, Reconstruction, postprocess
 from ..detection.rules import is_optimistic
 from ..metrics.overlap import dice_of
-from ..tasks import Failure, Stop, Tasks
+from ..progress import Stop
+from ..tasks import Failure, Tasks
 from .measuring import load_member, reconstruction_of
 from .results import Row, SlicePicture
 from .rules import rule_order

@@ -12,30 +12,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..metrics import Interval, LesionMatch, bootstrap_ratio
 from ..metrics.overlap import NAN
-
-if TYPE_CHECKING:
-    from .results import PatientFigures
-
-
-@dataclass(frozen=True)
-class LesionRecord:
-    """One lesion of the reference.
-
-    Attributes:
-        diameter_mm: Diameter of the ball of its volume, or of the disk of its area if the patient has one slice.
-        volume_mm3: Its volume.
-        overlap_mm3: The volume that was detected.
-        found: Whether at least one of its voxels was detected.
-    """
-
-    diameter_mm: float
-    volume_mm3: float
-    overlap_mm3: float
-    found: bool
+from .figures import LesionRecord, PatientFigures
 
 
 @dataclass(frozen=True)

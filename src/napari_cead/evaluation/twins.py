@@ -1,11 +1,11 @@
-"""The effect of context encoding: every context-encoding model beside its twin, the same network trained without it."""
+"""Two models side by side: a context-encoding model and its twin without it, a fine-tuned model and its base."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ..metrics import averages, bootstrap_difference
-from .results import Row, Twins
+from .results import Row, TwinKind, Twins
 
 TWIN_AVERAGES = ("dice_pooled", "dice_patient", "dice_lesion_slices", "dice_all_slices")
 """The averages for comparing twins."""
@@ -14,12 +14,18 @@ _PREFIX = "ce-"
 
 
 def compare_twins(
-    rows: Sequence[Row], architectures: Mapping[str, str], resamples: int = 1000, seed: int = 0
+    rows: Sequence[Row],
+    architectures: Mapping[str, str],
+    resamples: int = 1000,
+    seed: int = 0,
+    *,
+    parents: Mapping[str, Collection[str]] | None = None,
 ) -> tuple[Twins, ...]:
-    """Return the differences between context-encoding models and their twins, with paired intervals.
+    """Return the differences between models and their twins, with paired intervals.
 
-    A model of architecture ``ce-X`` is compared with every model of architecture ``X``, in the rows of the same
-    score, rule and sequence. Each has its own settings under that rule.
+    A model of architecture ``ce-X`` is compared with every model of architecture ``X``, and a fine-tuned model with
+    every model that it comes from, in the rows of the same score, rule and sequence. Each has its own settings under
+    that rule.
 
     Policy: both are averaged over the patients that both have, matched by name. Each average follows its own policy for
     empty masks (see :mod:`~napari_cead.metrics.averages`): `dice_patient` leaves out the patients that are both-empty
@@ -31,25 +37,26 @@ def compare_twins(
         architectures: Name of the architecture by name of the model; rows of other models are skipped.
         resamples: Resamples of the bootstrap.
         seed: Seed of the bootstrap.
+        parents: By name of a fine-tuned model, the names of those that it comes from.
 
     Returns:
-        By row of a context-encoding model, then by twin, one entry for each of `TWIN_AVERAGES`; none if the two
-        share no patient.
+        By row of a model, then by twin, one entry for each of `TWIN_AVERAGES`; none if the two share no patient.
     """
     found: list[Twins] = []
     for row in rows:
-        architecture = architectures.get(row.model, "")
-        if not architecture.startswith(_PREFIX) or row.averages is None:
-            continue
         for other in rows:
             same = (other.score, other.rule, other.sequence) == (row.score, row.rule, row.sequence)
-            is_twin = architectures.get(other.model) == architecture.removeprefix(_PREFIX)
-            if same and is_twin and other.averages is not None:
-                found += _compared(row, other, resamples, seed)
+            if not same or row.averages is None or other.averages is None:
+                continue
+            own, others = (architectures.get(one.model) for one in (row, other))
+            if other.model in (parents or {}).get(row.model, ()):
+                found += _compared(row, other, resamples, seed, "fine-tuning")
+            elif others is not None and own == _PREFIX + others:
+                found += _compared(row, other, resamples, seed, "context encoding")
     return tuple(found)
 
 
-def _compared(row: Row, twin: Row, resamples: int, seed: int) -> list[Twins]:
+def _compared(row: Row, twin: Row, resamples: int, seed: int, kind: TwinKind) -> list[Twins]:
     """Compare two rows over the patients that both have."""
     counts_of_twin = {patient.name: patient.counts for patient in twin.patients}
     shared = [patient for patient in row.patients if patient.name in counts_of_twin]
@@ -70,6 +77,7 @@ def _compared(row: Row, twin: Row, resamples: int, seed: int) -> list[Twins]:
             interval=intervals[name],
             patients=len(shared),
             sequence=row.sequence,
+            kind=kind,
         )
         for name in TWIN_AVERAGES
     ]

@@ -22,7 +22,8 @@ from ..errors import ModelError, ParameterError, PatientError
 from ..zoo import Detector, load_model
 from .baselines import BASELINES, let_patient_go
 from .cases import Case
-from .measuring import Settings, Subject, figures_of, load_member, measure
+from .maps import ScoreMaps
+from .measuring import Settings, Subject, figures_of, load_member, marks_of, measure
 from .records import write_record
 from .results import PatientFigures
 from .rules import QUANTILE
@@ -36,8 +37,9 @@ class SubjectSpec:
     Attributes:
         name: Name in the table.
         scores: Anomaly scores.
-        folder: Folder of the model; None for a baseline.
-        baseline: Name of the baseline, one of `BASELINES`; empty for a model.
+        folder: Folder of the model; None without a network.
+        baseline: Name of the baseline, one of `BASELINES`; empty for anything else.
+        maps: Score maps of another method; None for anything else.
         device: Device to run on.
         quantile: Quantile of rule `healthy-quantile`.
     """
@@ -46,6 +48,7 @@ class SubjectSpec:
     scores: tuple[str, ...]
     folder: Path | None = None
     baseline: str = ""
+    maps: ScoreMaps | None = None
     device: str = "auto"
     quantile: float = QUANTILE
 
@@ -227,6 +230,7 @@ _loaded = _Loaded()
 def let_models_go() -> None:
     """Free the memory of the models and patients loaded for this process's tasks."""
     _loaded.clear()
+    marks_of.cache_clear()
     let_patient_go()
 
 
@@ -238,5 +242,5 @@ def loaded_subject(spec: SubjectSpec, group: tuple[SubjectSpec, ...]) -> Subject
         group: The subjects that stay loaded with it.
     """
     if spec.folder is None:
-        return Subject(spec.name, spec.scores, BASELINES[spec.baseline])
+        return Subject(spec.name, spec.scores, spec.maps or BASELINES[spec.baseline])
     return Subject(spec.name, spec.scores, _loaded.detector(spec, group))

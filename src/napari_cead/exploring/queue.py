@@ -29,6 +29,7 @@ from ..json_files import read_json
 from ..patients import find_files, find_patients, is_patient, load_patient
 from ..patients.places import is_zip
 from ..preparing import Preparation
+from ..progress import Progress, Stop
 from ..zoo import Detector, load_model
 from .queue_items import QueueItem, QueueResult, QueueSettings
 
@@ -80,9 +81,7 @@ class DetectionQueue:
 
     # -- items ---------------------------------------------------------------------------------------------
 
-    def add(
-        self, paths: Iterable[str | Path], *, should_stop: Callable[[], bool] | None = None
-    ) -> tuple[QueueItem, ...]:
+    def add(self, paths: Iterable[str | Path], *, should_stop: Stop | None = None) -> tuple[QueueItem, ...]:
         """Append patients; those already in the queue are left alone.
 
         Args:
@@ -169,8 +168,8 @@ class DetectionQueue:
         settings: QueueSettings,
         out: str | Path,
         *,
-        should_stop: Callable[[], bool] | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
+        should_stop: Stop | None = None,
+        on_progress: Progress | None = None,
         wait: Callable[[], None] | None = None,
     ) -> QueueResult:
         """Run the waiting patients one after the other, including those added meanwhile.
@@ -213,8 +212,8 @@ class _Run:
         queue: DetectionQueue,
         settings: QueueSettings,
         out: Path,
-        should_stop: Callable[[], bool] | None,
-        on_progress: Callable[[int, int], None] | None,
+        should_stop: Stop | None,
+        on_progress: Progress | None,
         wait: Callable[[], None] | None,
     ) -> None:
         self.queue, self.settings, self.out = queue, settings, out

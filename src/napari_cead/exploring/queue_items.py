@@ -9,8 +9,10 @@ from typing import Any, Literal
 
 from ..detection.choosing import Params, Settled
 from ..detection.options import MAP_OPTIONS, MapOptions
-from ..detection.params import Parameter, PostprocessParams
+from ..detection.params import PostprocessParams
 from ..detection.reconstruct import GROUP
+from ..detection.settings import Parameter
+from ..wording import number
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
@@ -106,8 +108,7 @@ class QueueItem:
             return f"failed: {reason}"
         if self.state != "done":
             return self.state
-        dice = "–" if self.dice is None else f"{self.dice:.3f}"
-        return f"done: Dice {dice}, {self.volume_ml:.2f} mL, {self.seconds:.1f} s; {self.out}"
+        return f"done: Dice {number(self.dice)}, {self.volume_ml:.2f} mL, {self.seconds:.1f} s; {self.out}"
 
     def again(self) -> QueueItem:
         """Return the item as it was when it was added."""

@@ -23,19 +23,19 @@ from ..detection.scores import looks_through, score_of
 from ..errors import Cancelled, NotReadyError
 from ..patients import Patient, load_patient
 from ..preparing import GIVEN, N4, NEVER, RAW, RIGID, SAME, Preparation, prepare_patient
+from ..progress import Progress, Stop
 from ..zoo import DEFAULT_MODEL
 from .analysis import Analysis, Key
 from .history import History
 from .loaded import LoadedModel
 from .opened import Opened, Settings, carried_over
-from .session_settings import SessionSettings, Stop
+from .session_settings import SessionSettings
 from .settings_file import check_same_patient, export_analysis, load_brain, load_corrections, read_settings
 from .streaming import Streaming
 
 MOST_ANALYSES = 12
 """Analyses kept per patient; each takes some 100 MB. Beyond that, the least recently used one is dropped."""
 
-Progress = Callable[[int, int], None]
 OnStage = Callable[[str], None]
 
 

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from ..detection import MapOptions, PostprocessParams
 from ..detection.corrections import Corrections
 from ..errors import Cancelled, NotReadyError
+from ..progress import Stop
 from .analysis import Analysis
 from .opened import Opened, Settings
 from .state import Mask, SessionState
-
-Stop = Callable[[], bool]
 
 
 class SessionSettings(SessionState):

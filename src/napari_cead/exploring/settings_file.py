@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints, ValidationError
 
 from ..detection import Detection, MapOptions, PostprocessParams, save_detection
 from ..detection.corrections import Corrections, read_corrections
-from ..detection.provenance import file_sha256, voxels_sha256
+from ..detection.provenance import place_sha256, voxels_sha256
 from ..detection.reconstruct import GROUP
 from ..detection.saving import BRAIN, read_summary
 from ..errors import MaskError, ParameterError, SettingsFileError
@@ -288,7 +288,7 @@ def _differs(source: Source | None, patient: Patient, name: str, volume: NDArray
     if source.voxels_sha256 is not None:
         return voxels_sha256(volume) != source.voxels_sha256
     file = patient.files.get(name)
-    return file is not None and source.sha256 is not None and file_sha256(file) != source.sha256
+    return file is not None and source.sha256 is not None and place_sha256(file) != source.sha256
 
 
 def load_corrections(settings: SavedSettings, patient: Patient) -> Corrections | None:
@@ -307,7 +307,7 @@ def load_corrections(settings: SavedSettings, patient: Patient) -> Corrections |
     mend = "put the exported file back, or restore the settings without it"
     if file.is_symlink() or not file.is_file():
         raise MaskError("the corrections are missing", file=file, mend=mend)
-    if settings.corrections_sha256 is not None and file_sha256(file) != settings.corrections_sha256:
+    if settings.corrections_sha256 is not None and place_sha256(file) != settings.corrections_sha256:
         raise MaskError("the corrections have changed since they were exported", file=file, mend=mend)
     return read_corrections(file, patient)
 
@@ -330,6 +330,6 @@ def load_brain(settings: SavedSettings, patient: Patient) -> NDArray[np.bool_] |
     mend = "put the exported file back, or strip the skull anew"
     if file.is_symlink() or not file.is_file():
         raise MaskError("the brain mask is missing", file=file, mend=mend)
-    if file_sha256(file) != settings.brain_sha256:
+    if place_sha256(file) != settings.brain_sha256:
         raise MaskError("the brain mask has changed since it was exported", file=file, mend=mend)
     return brain_on_grid(patient, file)[0]

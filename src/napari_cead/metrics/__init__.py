@@ -15,10 +15,11 @@ from .averages import (
 )
 from .froc import FALSE_POSITIVES, Candidates, candidates, froc
 from .image_quality import ImageQuality
-from .intervals import INTERVALS, Interval, bootstrap, bootstrap_difference, bootstrap_ratio
+from .intervals import INTERVALS, Interval, bootstrap, bootstrap_difference, bootstrap_ratio, bootstrap_seeds
 from .lesions import Component, LesionAverages, LesionMatch, lesion_averages, lesion_f1, match_lesions
+from .lesionwise import LesionWise, lesionwise
 from .overlap import Counts, confusion, dice, precision, recall, slice_dice, volume_ml
-from .ranking import auroc, average_precision
+from .ranking import aupro, auroc, average_precision
 from .surface import hd95
 
 __all__ = [
@@ -32,13 +33,16 @@ __all__ = [
     "Interval",
     "LesionAverages",
     "LesionMatch",
+    "LesionWise",
     "PatientCounts",
+    "aupro",
     "auroc",
     "average_precision",
     "averages",
     "bootstrap",
     "bootstrap_difference",
     "bootstrap_ratio",
+    "bootstrap_seeds",
     "candidates",
     "confusion",
     "dice",
@@ -50,6 +54,7 @@ __all__ = [
     "hd95",
     "lesion_averages",
     "lesion_f1",
+    "lesionwise",
     "match_lesions",
     "precision",
     "recall",

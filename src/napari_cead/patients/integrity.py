@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Cancelled, MaskError, PatientError, PatientNotFoundError
+from ..progress import Progress, Stop
 from .aliases import MASK, MASK_FOLDERS, SEQUENCES, read_name
 from .cases import PatientFiles
 from .formats import PNG_SPACING, is_image
@@ -191,8 +192,8 @@ def check_cohort(
     *,
     png_spacing: tuple[float, float, float] = PNG_SPACING,
     ready: Ready | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    on_progress: Progress | None = None,
+    should_stop: Stop | None = None,
 ) -> CohortCheck:
     """Read every file of every patient and report all findings.
 

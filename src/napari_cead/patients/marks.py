@@ -19,7 +19,7 @@ import nibabel as nib
 from nibabel.nifti1 import Nifti1Extension
 
 from ..errors import PatientError
-from ..json_files import read_json
+from ..json_files import parse_json, read_json
 from .aliases import MASK
 from .archives import real_place
 from .formats import stem
@@ -140,8 +140,8 @@ def _of_extension(extension: Any) -> Kind | None:
         return None
     content = extension.get_content()
     try:
-        values = json.loads(content if isinstance(content, str | bytes) else b"")
-    except (ValueError, RecursionError):
+        values = parse_json(content if isinstance(content, str | bytes) else b"")
+    except ValueError:
         return None
     said = values.get(_KEY) if isinstance(values, dict) else None
     kind = said.get("kind") if isinstance(said, dict) else None
@@ -161,6 +161,6 @@ def _older(file: Path) -> Kind | None:
 def _is_summary(file: Path) -> bool:
     try:
         values = read_json(file)
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return False
     return isinstance(values, dict) and set(values) >= _KEYS

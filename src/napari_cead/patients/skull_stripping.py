@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import Cancelled, MaskError, MissingExtraError, OutputError, PatientError, PatientNotFoundError
+from ..progress import Stop
 from .saving import write_volume
 from .volumes import read_volume
 
@@ -42,7 +43,7 @@ def strip_with_hd_bet(
     *,
     device: str = "cpu",
     on_output: Callable[[str], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    should_stop: Stop | None = None,
 ) -> Path:
     """Let HD-BET find the brain, and keep its mask. The scan stays as it is.
 
@@ -110,7 +111,7 @@ def run_tool(
     source: str | Path,
     *,
     on_output: Callable[[str], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    should_stop: Stop | None = None,
     mend: str = "give a brain mask file",
     how_to_install: str = "",
 ) -> None:

@@ -4,6 +4,7 @@ from .preparation import (
     AUTO,
     BIAS_FIELD,
     FLAGS,
+    GIVEN,
     N4,
     NEVER,
     RAW,
@@ -11,8 +12,11 @@ from .preparation import (
     RIGID,
     SAME,
     Preparation,
+    needs_even,
+    needs_register,
+    needs_strip,
+    prepare_patient,
 )
-from .prepare import GIVEN, needs_even, needs_register, needs_strip, prepare_patient
 from .strippers import (
     COMMAND,
     DEFAULT_STRIPPER,

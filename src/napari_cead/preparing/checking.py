@@ -12,8 +12,7 @@ from ..errors import CeadError
 from ..patients import Grid, Patient, PatientFiles
 from ..patients.bias_field import LEAST_SLICES as LEAST_TO_EVEN
 from ..patients.loading import read_files
-from .preparation import AUTO, N4, NEVER, SAME, Preparation
-from .prepare import needs_even, needs_strip
+from .preparation import AUTO, N4, NEVER, SAME, Preparation, needs_even, needs_strip
 from .registration import Registered, registered
 from .strippers import DEFAULT_STRIPPER, find_stripper
 from .stripping import LEAST_SLICES, find_brain

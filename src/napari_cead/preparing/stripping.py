@@ -14,10 +14,11 @@ from ..errors import GeometryError, MaskError, MissingExtraError
 from ..patients import Patient
 from ..patients.resampling import resample
 from ..patients.volumes import Volume
+from ..progress import Progress, Stop
 from ..slices import looks_skull_stripped
 from .judging import judge
 from .kept import keep_mask, kept_mask, key_of
-from .strippers import DEFAULT_STRIPPER, HeadScan, OnProgress, ShouldStop, find_stripper
+from .strippers import DEFAULT_STRIPPER, HeadScan, find_stripper
 
 LEAST_SLICES = 8
 """Fewest slices in which a head is recognisable."""
@@ -58,8 +59,8 @@ def find_brain(
     moved: NDArray[np.float64] | None = None,
     device: str = "auto",
     use_kept: bool = True,
-    on_progress: OnProgress | None = None,
-    should_stop: ShouldStop | None = None,
+    on_progress: Progress | None = None,
+    should_stop: Stop | None = None,
 ) -> Stripped:
     """Find the brain in a scan of the whole head.
 

@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .augmentation import Augmentation, augment
+    from .augmentation import Augmentation
+    from .augmenting import augment
     from .corruption import (
         BrainPatches,
         CoarseNoise,
@@ -50,7 +51,7 @@ _HOMES = {
     "SmoothNoise": "corruption",
     "TrainingResult": "engine",
     "TrainingSettings": "settings",
-    "augment": "augmentation",
+    "augment": "augmenting",
     "corrupt": "corruption",
     "kl_divergence": "losses",
     "objective": "losses",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from ..errors import ParameterError, why
-from ..json_files import first_wrong
+from ..json_files import first_wrong, parse_json, read_json
 from ..models.specs import ModelSpec
 from .augmentation import Augmentation
 from .belonging import belongs, no_use
@@ -50,8 +49,8 @@ def read_corruption(described: str | None, **fields: Any) -> CorruptionKind | No
             mend=f"use one of {', '.join(corruption_names())}, or a JSON file",
         )
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        values = read_json(file)
+    except (OSError, ValueError) as error:
         raise ParameterError(
             f"this is not a corruption in JSON ({why(error)})",
             file=file,
@@ -76,8 +75,8 @@ def read_augmentation(described: str | None) -> Augmentation | None:
 
 def _json(text: str, what: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return parse_json(text)
+    except ValueError as error:
         raise ParameterError(
             f"the {what} is not valid JSON ({why(error)})", mend="fix it, or leave it out"
         ) from None
@@ -115,9 +114,7 @@ def with_shape(
         changed = spec.network.reshaped(spec, maps, working_size)
         return ModelSpec.model_validate(spec.model_dump() | {"size": "custom"} | changed)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = ".".join(str(part) for part in first["loc"]) or "the network"
-        raise ParameterError(f"{name}: {first['msg'].lower()}", mend="give another value") from None
+        raise ParameterError(first_wrong(error, "the network"), mend="give another value") from None
     except ValueError:
         raise ParameterError(
             f"feature maps are whole numbers with commas, not {feature_maps!r}",

@@ -12,7 +12,7 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,9 +33,11 @@ from ..errors import (
     why,
 )
 from ..models import build
+from ..progress import Stop
 from ..zoo import ModelCard, Parent, find_model, load_card, load_model
 from .events import EventFile, Listener
 from .job import Job
+from .loggers import loggers_of
 from .loop import work
 from .preprocessing import check_prepared
 from .requests import Discarded, Paused, clear
@@ -76,8 +78,9 @@ def train(
     hardware: Hardware | None = None,
     events: str | Path | None = None,
     on_event: Listener | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    should_stop: Stop | None = None,
     requests_since: float | None = None,
+    loggers: str | None = None,
 ) -> TrainingResult:
     """Train a network on the healthy slices of a store and keep its best epoch by the loss on validation slices.
 
@@ -94,11 +97,13 @@ def train(
             written and ``Cancelled`` raised.
         requests_since: Requests to this run (:mod:`~napari_cead.training.requests`) before this time, in seconds since
             1970, are ignored; None: before this call.
+        loggers: Names of loggers with commas, beside ``log.csv``; None: TensorBoard, if it is installed.
 
     Raises:
         StoreError: If the store is damaged, holds no healthy slices to train or to validate on, or was prepared
             differently from the slices of the model to start from.
-        ParameterError: If its slices do not have the network's size.
+        ParameterError: If its slices do not have the network's size, or there is no such logger.
+        MissingExtraError: If a logger is asked for that is not installed.
         RunError: If another run or process is in ``out``, if the run to resume has other settings or data, if its
             checkpoint is damaged, or if the loss is no longer finite.
         ModelError: If the model to start from cannot be used.
@@ -126,6 +131,7 @@ def train(
         listeners=tuple(listeners),
         should_stop=should_stop,
         requests_since=time.time() if requests_since is None else requests_since,
+        loggers=loggers_of(loggers),
     )
     if launched:  # another process of this training holds the lock
         return _result(run, fabric.launch(work, job))  # type: ignore[arg-type]
@@ -184,6 +190,10 @@ def check_start(
 
 
 def _check_layers(card: ModelCard, init_from: str | Path, settings: TrainingSettings) -> None:
+    if not card.spec.network.trainable:
+        raise ModelError(
+            "an ensemble is not trained itself", file=init_from, mend="start from one of its members"
+        )
     with torch.device("meta"):
         shapes, wanted = (
             {name: tensor.shape for name, tensor in build(spec).state_dict().items()}

@@ -20,6 +20,7 @@ from ..patients.bias_field import LEAST_SLICES as LEAST_TO_EVEN
 from ..patients.brain import brain_mask
 from ..patients.lesion_masks import FOLLOWS, MOST_OUTSIDE, outside, unlike_lesions
 from ..patients.loading import read_files
+from ..progress import Stop
 from ..slices import FAMILY, SliceStack, guess_contrast, slice_stack, unevenness
 from .likeness import alike, signature
 from .scans import ScanSource
@@ -188,7 +189,7 @@ def inspect(
 def inspect_all(
     sources: Iterable[ScanSource],
     on_report: Callable[[ScanReport], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    should_stop: Stop | None = None,
     *,
     sequence: str = "flair",
     known: Sequence[ScanReport] = (),
@@ -230,7 +231,7 @@ def inspect_all(
     return reports
 
 
-def _wait(task: Future[ScanReport], should_stop: Callable[[], bool] | None) -> ScanReport:
+def _wait(task: Future[ScanReport], should_stop: Stop | None) -> ScanReport:
     while True:
         if should_stop is not None and should_stop():
             raise Cancelled

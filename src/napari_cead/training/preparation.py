@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,10 +10,12 @@ import numpy as np
 from pydantic import ValidationError
 
 from ..errors import Cancelled, CeadWarning, ParameterError, PatientError, SplitError, StoreError
+from ..json_files import first_wrong
 from ..patients import PNG_SPACING, SEQUENCES, Patient, find_files, load_patient
 from ..patients.formats import Side
 from ..patients.lesion_masks import FOLLOWS, NOT_USED
 from ..patients.loading import read_files
+from ..progress import Progress, Stop
 from ..slices import IntensityScaling, slice_marks, slice_stack
 from .scan_list import ScanList, listing_of
 from .scans import ScanSource
@@ -68,8 +69,8 @@ def prepare(
     image_size: int = 196,
     png_first_column: Side = "left",
     png_spacing: tuple[float, float, float] = PNG_SPACING,
-    on_progress: Callable[[int, int], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    on_progress: Progress | None = None,
+    should_stop: Stop | None = None,
 ) -> SliceStore:
     """Bring a cohort onto the model grid, once, for training.
 
@@ -138,11 +139,7 @@ def prepare(
             png_spacing=png_spacing,
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ParameterError(
-            f"{where} cannot be {first['input']!r}: {first['msg']}", mend="see napari-cead prepare --help"
-        ) from None
+        raise ParameterError(first_wrong(error), mend="see napari-cead prepare --help") from None
     kind: SplitKind = "patient" if split == "patient" else "slice" if split == "slice" else "file"
     listed = read_split(split) if kind == "file" else {}
 

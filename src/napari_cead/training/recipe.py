@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _basic(description: str, **more: Any) -> Any:
-    """Return a field that the short help shows."""
+    """Return one of the ten fields that the help shows first."""
     return Field(description=description, json_schema_extra={"basic": True}, **more)
 
 
@@ -46,12 +46,20 @@ class Recipe(BaseModel):
     size: Literal["paper", "small"] | None = _basic("Size of the network (default: paper).", default=None)
     init_from: str | None = _basic("Fine-tune this model (name or folder).", default=None)
     freeze_encoder: bool = Field(False, description="Train only the decoder.")
-    seed: int | None = _basic("Seed of all random numbers (default: 0).", default=None)
-    epochs: int | None = _basic("Passes over the slices (default: 200).", default=None)
-    batch_size: int | None = _basic("Slices per update; default 64{but:batch_size}.", default=None)
-    lr: float | None = _basic(
-        "Learning rate; default 1e-4{but:learning_rate}, a fifth of it with --init-from.",
+    seed: int | None = Field(None, description="Seed of all random numbers (default: 0).")
+    seeds: str | None = _basic(
+        "Train once with each of these seeds (0,1,2) into OUT/NAME.seed0, …, then make their ensemble.",
         default=None,
+    )
+    folds: Annotated[int, Field(ge=3)] | None = Field(
+        None,
+        description="Cross-validation: train once for each of this many folds of the patients into OUT/NAME.fold0, …, "
+        "and evaluate each patient under the model that did not see it.",
+    )
+    epochs: int | None = _basic("Passes over the slices (default: 200; 20 with --init-from).", default=None)
+    batch_size: int | None = Field(None, description="Slices per update; default 64{but:batch_size}.")
+    lr: float | None = Field(
+        None, description="Learning rate; default 1e-4{but:learning_rate}, a fifth of it with --init-from."
     )
     schedule: str | None = Field(
         None, description="constant, linear or one-cycle; default constant{but:schedule}."
@@ -141,11 +149,16 @@ class Recipe(BaseModel):
     events: Path | None = Field(
         None, description="Also append events to this file; OUT/events.jsonl always has them."
     )
-    name: str | None = _basic("Name of the finished model (default: that of OUT).", default=None)
+    loggers: str | None = Field(
+        None,
+        description="Logs beside log.csv, with commas: tensorboard, wandb, mlflow (in the run's folder, unless "
+        "WANDB_MODE or MLFLOW_TRACKING_URI say otherwise), or none; default tensorboard.",
+    )
+    name: str | None = Field(None, description="Name of the finished model (default: that of OUT).")
     half: bool = Field(False, description="Store the weights in half precision.")
     no_install: bool = Field(False, description="Leave the model in OUT/model, without installing it.")
-    sequence: str | None = _basic(
-        "Sequence to prepare if DATA is a folder of patients (default: flair).", default=None
+    sequence: str | None = Field(
+        None, description="Sequence to prepare if DATA is a folder of patients (default: flair)."
     )
     assume_healthy: bool = _basic(
         "Treat all slices of patients without a lesion mask as healthy.", default=False
@@ -272,6 +285,8 @@ class Recipe(BaseModel):
             for name in type(self).model_fields
             if (name == "lr" or hasattr(settings, name)) and belongs(name, settings.spec)
         }
+        if self.seeds is not None:
+            values["seed"] = None
         augmentation = settings.augmentation
         corrupts = settings.spec.corrupts
         values |= {

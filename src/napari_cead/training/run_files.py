@@ -8,6 +8,7 @@
     run.json             the settings and the data
     log.csv              one line per epoch
     tensorboard/         the same for TensorBoard
+    logs/                the same for other loggers, if they are asked for
     events.jsonl         the events, a line of JSON each
     previews/            a strip of validation slices per epoch
     checkpoint.json      the files of the last checkpoint, with their sha256; replaced last, atomically
@@ -44,6 +45,7 @@ OUTPUT_FILE = "output.log"
 OWNER_FILE = "process.json"
 REQUEST_FILE = "request.json"
 PARENT_FILE = "parent.json"
+LOGS = "logs"
 PREVIEWS = "previews"
 SCANS_FILE = "scans.json"
 SCANS = "scans"
@@ -68,7 +70,7 @@ BEFORE = frozenset(
 )
 """Files that may exist before a training begins."""
 
-BEGUN = frozenset({"run.json", "log.csv", "tensorboard", PREVIEWS})
+BEGUN = frozenset({"run.json", "log.csv", "tensorboard", LOGS, PREVIEWS})
 """Files that exist before the first checkpoint."""
 
 ENDED = frozenset({"checkpoint.json", "model"})

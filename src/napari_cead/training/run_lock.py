@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from ..atomic import make_folder, to_json, write_text
-from ..errors import OutputError, RunBusyError
+from ..errors import CeadError, OutputError, RunBusyError
 from ..json_files import read_json
 from .run_files import LOCK_FILE, OWNER_FILE
 
@@ -113,30 +113,52 @@ class Owner:
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Prevent other processes from training in a folder; the lock ends with the process in any case.
-
-    A folder that is otherwise empty in the end is removed.
+    """Prevent other processes from training in a folder, see :func:`alone_in`.
 
     Raises:
         RunError: If another process holds the lock; the message names it.
         OutputError: If the folder cannot be written.
     """
+
+    def busy(owner: str) -> RunBusyError:
+        mend = "wait for it, stop it, or choose another --out"
+        return RunBusyError(f"{owner} is training here", file=folder, mend=mend)
+
+    with alone_in(folder, OWNER_FILE, busy, PATIENCE):
+        yield
+
+
+@contextmanager
+def alone_in(
+    folder: Path, note_name: str, busy: Callable[[str], CeadError], patience: float = 0
+) -> Iterator[None]:
+    """Create a folder and keep other processes out of it; the lock ends with the process in any case.
+
+    A folder that is otherwise empty in the end is removed. A disk without locks keeps nobody out.
+
+    Args:
+        folder: The folder.
+        note_name: Name of the file in it that names the process.
+        busy: Makes the error if another process, described by a few words, holds the lock.
+        patience: Seconds to wait for the lock.
+
+    Raises:
+        CeadError: That of ``busy``.
+        OutputError: If the folder cannot be written.
+    """
     from filelock import FileLock, Timeout
 
     make_folder(folder)
-    note = folder / OWNER_FILE
+    note = folder / note_name
     lock = FileLock(folder / LOCK_FILE)
     try:
-        lock.acquire(timeout=PATIENCE)
+        with suppress(NotImplementedError):  # a disk without locks
+            lock.acquire(timeout=patience)
     except Timeout:
-        raise RunBusyError(
-            f"{Owner.read(note) or 'another process'} is training here",
-            file=folder,
-            mend="wait for it, stop it, or choose another --out",
-        ) from None
+        raise busy(str(Owner.read(note) or "another process")) from None
     except OSError as error:
         raise OutputError(
-            f"the run cannot be locked ({error.strerror or error})",
+            f"the folder cannot be written ({error.strerror or error})",
             file=folder,
             mend="choose another --out",
         ) from error

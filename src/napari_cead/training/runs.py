@@ -20,6 +20,7 @@ from uuid import uuid4
 from pydantic import Field, ValidationError
 
 from ..atomic import atomic_path, make_folder, to_json, write_text
+from ..checksums import file_sha256
 from ..errors import RunDamagedError, RunError, RunNotFoundError
 from ..json_files import NEWER, Saved, from_saved, read_json, shown, unknown_keys, version_of, warn_of
 from ..models.networks import absent_network
@@ -332,8 +333,6 @@ class RunFolder:
     def _load(self, pointer: Mapping[str, Any], which: str) -> State:
         import torch
 
-        from ..zoo.weights import file_sha256
-
         file = self.path / Path(str(pointer[which])).name
         try:
             if file_sha256(file) != pointer["sha256"].get(file.name):
@@ -355,8 +354,6 @@ def _used(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _save(state: Mapping[str, Any], file: Path) -> str:
     import torch
-
-    from ..zoo.weights import file_sha256
 
     with atomic_path(file) as temporary:
         try:

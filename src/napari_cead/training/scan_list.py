@@ -141,7 +141,7 @@ def read_scan_list(path: str | Path) -> ScanList:
         raise SplitError(
             f"the scan list cannot be read ({error.strerror})", file=file, mend="check the path"
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise SplitError(f"the scan list is not JSON ({why(error)})", file=file, mend=_MEND) from None
     if not isinstance(values, dict) or "scans" not in values:
         raise SplitError("this is not a scan list", file=file, mend=_MEND)

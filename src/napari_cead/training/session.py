@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 
 from ..errors import Cancelled, CeadError, OutputError, RunBusyError, RunError
+from ..progress import Progress
 from . import requests
 from .events import Event, EventFile, Listener
 from .launching import save_command
@@ -73,7 +74,7 @@ class Session:
         for file in self.files:
             file({"event": event, **values})
 
-    def progress(self, event: str, then: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    def progress(self, event: str, then: Progress) -> Progress:
         """Return a callback ``(done, total)`` that writes an event now and then, and calls ``then`` each time."""
         last = 0.0
 

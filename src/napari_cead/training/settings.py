@@ -20,6 +20,9 @@ Positive = Annotated[FiniteFloat, Field(gt=0)]
 FINE_TUNING_RATE = 0.2
 """Fine-tuning starts with this share of the usual learning rate: the weights are already near a minimum."""
 
+FINE_TUNING_EPOCHS = 20
+"""Usual number of epochs of a fine-tuning."""
+
 
 class TrainingSettings(BaseModel):
     """Everything that determines the weights of a training, except the data and the machine.

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
+from ..checksums import add_file
 from ..errors import MissingSequenceError, StoreError, UnreadableError
 from ..patients import (
     BRAIN_MASK,
@@ -99,9 +100,7 @@ def fingerprint(sources: list[tuple[str, Path]], *, healthy: bool = False) -> st
     for role, file in sources:
         try:
             digest.update(f"{role} {file.stat().st_size}\n".encode())
-            with file.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    digest.update(block)
+            add_file(digest, file)
         except OSError as error:
             raise UnreadableError(
                 f"cannot be read ({error.strerror})", file=file, mend="check its permissions"

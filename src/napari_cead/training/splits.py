@@ -41,7 +41,7 @@ def read_split(path: str | Path) -> dict[str, Part]:
             file=file,
             mend="give patient, slice or the path of a JSON file",
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise SplitError(f"the split file is not JSON ({why(error)})", file=file, mend=mend) from error
     if not isinstance(lists, dict) or not all(
         isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists.values()

@@ -233,7 +233,7 @@ def read_index(folder: Path) -> StoreIndex:
         raise StoreDamagedError(
             f"the index is damaged ({first_wrong(error, 'index')})", file=file, mend=again
         ) from error
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise StoreDamagedError(f"the index is damaged ({why(error)})", file=file, mend=again) from error
 
 

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-from ..detection.params import Parameter
+from ..detection.settings import Parameter
 
 FINEST = 0.001
 """Step of sliders of fractions: fine enough for a suggested threshold."""

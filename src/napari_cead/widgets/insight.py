@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..errors import Cancelled
 from ..exploring import Analysis, Figures, Key, LesionTable, MapHistogram, Session
 from ..exploring.curves import DiceCurve, curve_settings, marks, processed_curve, raw_curve
 from ..exploring.network_free import better_without
+from ..progress import Stop
 from .jobs import on_main
 from .latest import Latest
 from .lesion_list import LesionList
@@ -145,7 +146,7 @@ class Insight(QObject):
         shown = [analysis.params.threshold, *(item.params.threshold for item in analysis.suggestions)]
         known, tell = self._known, self._tell_points
 
-        def work(stop: Callable[[], bool]) -> DiceCurve | None:
+        def work(stop: Stop) -> DiceCurve | None:
             shown_at = 0.0
 
             def points(thresholds: Any, dice: Any) -> None:
@@ -233,7 +234,7 @@ def _look(
 
 
 def _measure(
-    current: Analysis, missing: Sequence[Analysis], stop: Callable[[], bool]
+    current: Analysis, missing: Sequence[Analysis], stop: Stop
 ) -> tuple[LesionTable, dict[Key, Figures]]:
     """List the lesions of the current analysis, and measure it and all others whose figures are missing."""
     table = _table(current)

@@ -13,7 +13,7 @@ from weakref import WeakMethod, WeakSet
 from qtpy.compat import isalive
 from qtpy.QtCore import QCoreApplication, QObject, Signal
 
-from .failures import show_failure
+from ..contributions.failures import show_failure
 
 
 class Job(QObject):

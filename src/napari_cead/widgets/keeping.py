@@ -13,8 +13,9 @@ from ..detection.corrections import Corrections
 from ..exploring import Analysis
 from ..exploring.kept import Kept, KeptCorrections
 from ..patients import Patient
+from ..progress import Stop
 from .jobs import Job
-from .latest import Latest, Stop
+from .latest import Latest
 
 if TYPE_CHECKING:
     from .explore import ExploreWidget

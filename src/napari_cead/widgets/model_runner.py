@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, QTimer
 
+from ..contributions.failures import show_failure
 from ..detection import SCORES, MapOptions, available_scores
 from ..detection.choosing import (
     Params,
@@ -22,7 +23,6 @@ from ..errors import CeadError
 from ..exploring import Analysis
 from ..exploring.queue import QueueSettings
 from ..zoo import find_model, load_card
-from .failures import show_failure
 from .jobs import spared_core
 from .preferences import preferences
 

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from ..contributions.choosing import choose_series
 from ..contributions.default_reader import ALWAYS, PLUGIN, become_reader, is_reader
+from ..contributions.failures import show_failure
 from ..contributions.layers import tag_of
 from ..errors import CeadError, CeadWarning
 from ..patients import (
@@ -31,7 +32,6 @@ from ..patients.formats import dialog_filter, is_image
 from ..patients.grid import Grid
 from ..patients.marks import kind_of
 from .explore_form import AS_NAMED
-from .failures import show_failure
 from .layer_view import DERIVED, same
 from .recent import recent, remember
 from .texts import title

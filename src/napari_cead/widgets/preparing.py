@@ -11,8 +11,9 @@ from qtpy.QtCore import QObject
 
 from ..patients import Patient
 from ..preparing import DEFAULT_STRIPPER, SAME, needs_even, needs_register, needs_strip
+from ..progress import Stop
 from .jobs import spared_core
-from .latest import Latest, Stop
+from .latest import Latest
 from .preferences import preferences
 
 if TYPE_CHECKING:

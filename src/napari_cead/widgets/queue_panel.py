@@ -23,9 +23,9 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel
 
+from ..contributions.failures import show_failure
 from ..exploring.queue import DetectionQueue, QueueItem, QueueResult, QueueSettings
 from ..patients.formats import dialog_filter
-from .failures import show_failure
 from .jobs import Job, on_main, spared_core
 from .queue_table import QueueTable
 

@@ -13,8 +13,8 @@ from ..detection.choosing import Suggested
 from ..detection.rules import title_of
 from ..exploring import Analysis, Figures
 from ..metrics import volume_ml
-from .compare_panel import share
-from .figures_view import NOTHING, PENDING
+from ..wording import UNDEFINED, number
+from .figures_view import PENDING
 
 if TYPE_CHECKING:
     from .explore import ExploreWidget
@@ -41,7 +41,7 @@ class ResultView:
         # Once: a thread that opens another patient takes the analysis away at any moment.
         analysis, z = dock.session.analysis, dock.layers.current_slice()
         if analysis is None:
-            dock.dice_label.value = dock.volume_label.value = NOTHING
+            dock.dice_label.value = dock.volume_label.value = UNDEFINED
             dock.on_canvas.write("")
             dock.figures.show_slice(None)
             dock.figures.show_volume(None)
@@ -57,7 +57,7 @@ class ResultView:
         dock.figures.show_slice(here)
         whole = dock.insight.figures_of(analysis) if settled else None
         dock.figures.show_volume(whole, pending=not settled or whole is None)
-        of_slice = share(None if here is None else here.dice)
+        of_slice = number(None if here is None else here.dice)
         of_volume = _volume_dice(analysis) if settled else PENDING
         dock.dice_label.value = f"slice {of_slice} · volume {of_volume}"
         both = f"Dice\nslice {of_slice}\nvolume {of_volume}"  # short lines leave the letter above to itself
@@ -94,4 +94,4 @@ def _rule_text(rule: str, start: str) -> str:
 
 def _volume_dice(analysis: Analysis) -> str:
     reference = analysis.reconstruction.patient.lesion_mask
-    return share(analysis.dice if reference is not None and reference.any() else None)
+    return number(analysis.dice if reference is not None and reference.any() else None)

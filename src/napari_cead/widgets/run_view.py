@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ..contributions.failures import show_failure
 from ..errors import CeadError
 from ..training.advice import advice
 from ..training.events import EventTail
@@ -27,7 +28,6 @@ from ..training.launching import command_line, saved_command
 from ..training.manager import RunManager
 from ..training.run_info import RunInfo
 from .controls import folded
-from .failures import show_failure
 from .preview_strip import PreviewStrip
 from .training_plots import TrainingPlots, duration, number
 

@@ -9,10 +9,10 @@ from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
+from ..contributions.failures import show_failure
 from ..detection.saving import file_prefix
 from ..errors import CeadError
 from ..exploring.settings_file import SETTINGS_FILE
-from .failures import show_failure
 from .figure import caption, save_figure
 from .jobs import spared_core
 from .preferences import preferences

@@ -12,6 +12,7 @@ from napari.utils.notifications import show_info
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QMessageBox
 
+from ..contributions.failures import show_failure
 from ..errors import CeadError
 from ..models.networks import all_designs, with_context
 from ..models.specs import DESIGN_NAMES
@@ -27,7 +28,6 @@ from ..zoo import check_name, find_model, find_models, list_models, load_card
 from .before_after_view import BeforeAfterView
 from .close_guard import CloseGuard
 from .docks import docks_in
-from .failures import show_failure
 from .finished_model import FinishedModel
 from .gone import when_gone
 from .layer_view import patients_in

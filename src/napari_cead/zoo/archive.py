@@ -1,7 +1,8 @@
-"""A model in one zip file, for sharing: ``NAME/model.json`` and ``NAME/model.safetensors``.
+"""A model in one zip file, for sharing: ``NAME/config.json``, ``NAME/model.safetensors`` and ``NAME/README.md``.
 
-A zip from elsewhere is not trusted: its whole listing is checked first, only the two files of a model are ever read,
-and of each no more than a model of its spec can need. The names in it are compared, never written to.
+A zip from elsewhere is not trusted: its whole listing is checked first, only the card (``config.json``, or
+``model.json`` as in the folder of an installed model) and the weights are ever read, and of each no more than a model
+of its spec can need. The names in it are compared, never written to.
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, LargeZipFile, ZipFile,
 
 from ..atomic import atomic_path, make_folder, to_json
 from ..errors import ModelDamagedError, ModelError, OutputError, why
-from .card import CARD_FILE, WEIGHTS_FILE, ModelCard, parse_card
+from .card import CARD_FILE, HUB_CARD_FILE, README_FILE, WEIGHTS_FILE, ModelCard, parse_card
+from .readme import readme
 from .storage import check_model, skeleton
 from .weights import LONGEST_HEADER, PICKLES, expected_layout, layout_size, only_safetensors
 
 SUFFIX = ".zip"
 LONGEST_CARD = 1 << 20
 """Largest size of the ``model.json`` in a zip, in bytes."""
+
+BESIDE = (README_FILE, ".gitattributes")
+"""Files beside a model, in the layout of the Hugging Face hub; they are not read."""
 
 _CHUNK = 1 << 20
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date of a zip: equal models give equal files
@@ -148,8 +153,12 @@ def write_archive(source: Path, target: Path, change: Callable[[ModelCard], Mode
         )
     make_folder(target.parent)
     with atomic_path(target) as temporary, ZipFile(temporary, "w") as packed:
-        content = to_json(card.model_dump(mode="json")).encode()
-        packed.writestr(_entry(f"{card.name}/{CARD_FILE}", len(content)), content)
+        for name, text in (
+            (HUB_CARD_FILE, to_json(card.model_dump(mode="json"))),
+            (README_FILE, readme(card)),
+        ):
+            content = text.encode()
+            packed.writestr(_entry(f"{card.name}/{name}", len(content)), content)
         weights = source / WEIGHTS_FILE
         entry = _entry(f"{card.name}/{WEIGHTS_FILE}", weights.stat().st_size)
         with weights.open("rb") as stream, packed.open(entry, "w") as stored:
@@ -214,15 +223,17 @@ def _members(file: Path, entries: Sequence[ZipInfo]) -> tuple[ZipInfo, ZipInfo]:
             raise only_safetensors(file / entry.filename)
     _check_distinct(file, [entry.filename for entry in kept])
 
+    # A card of either name: with both in one place, the second is read as one model too many.
+    named = {CARD_FILE: CARD_FILE, HUB_CARD_FILE: CARD_FILE, WEIGHTS_FILE: WEIGHTS_FILE}
     found: dict[str, dict[str, ZipInfo]] = {CARD_FILE: {}, WEIGHTS_FILE: {}}
     folders = set()
     for entry in kept:
         folder, _, name = entry.filename.rpartition("/")
         if not name and "/" not in folder:
             folders.add(folder)
-        elif name in found and "/" not in folder:
-            found[name][folder] = entry
-        else:
+        elif name in named and "/" not in folder and folder not in found[named[name]]:
+            found[named[name]][folder] = entry
+        elif name not in BESIDE or "/" in folder:
             raise _foreign(file, entry.filename)
     for name, by_folder in found.items():
         if not by_folder:

@@ -1,11 +1,10 @@
-"""The description beside a model's weights: ``model.json``."""
+"""The description beside a model's weights: ``model.json``, in an exported model ``config.json``."""
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NoReturn
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -18,14 +17,19 @@ from pydantic import (
 )
 
 from ..errors import CeadWarning, ModelDamagedError, ModelError, ModelNotFoundError, why
-from ..json_files import NEWER, Saved, first_wrong, from_saved, unknown_keys, version_of
+from ..json_files import NEWER, Saved, first_wrong, from_saved, parse_json, unknown_keys, version_of
 from ..models.networks import absent_network
 from ..models.specs import ModelSpec
 from .summary import PRIVATE, PUBLIC
 
 SCHEMA_VERSION = 1
 CARD_FILE = "model.json"
+HUB_CARD_FILE = "config.json"
+"""Name of the same card in an exported model: the Hugging Face hub expects it."""
+README_FILE = "README.md"
 WEIGHTS_FILE = "model.safetensors"
+MODEL_FILES = frozenset({CARD_FILE, HUB_CARD_FILE, README_FILE, WEIGHTS_FILE})
+"""Names of the files that a model's folder may hold."""
 LARGEST_CARD = 16 << 20
 """Largest size of a card in bytes, roughly a training of ten thousand epochs."""
 
@@ -187,8 +191,10 @@ def warn_of_remarks(card: ModelCard) -> None:
         warnings.warn(remark, CeadWarning, stacklevel=3)
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+def card_file(folder: str | Path) -> Path:
+    """Return the card's place in a model folder: ``config.json`` if only that is there."""
+    own, hub = Path(folder) / CARD_FILE, Path(folder) / HUB_CARD_FILE
+    return hub if hub.is_file() and not own.is_file() else own
 
 
 def load_card(folder: str | Path) -> ModelCard:
@@ -200,7 +206,7 @@ def load_card(folder: str | Path) -> ModelCard:
     Raises:
         ModelError: If the folder or card is missing, or the card is not valid.
     """
-    file = Path(folder) / CARD_FILE
+    file = card_file(folder)
     try:
         with file.open("rb") as stream:
             content = stream.read(LARGEST_CARD + 1)
@@ -228,13 +234,15 @@ def parse_card(content: bytes, file: Path) -> ModelCard:
     if len(content) > LARGEST_CARD:
         raise ModelDamagedError("the file is too large for a model's card", file=file, mend=_AGAIN)
     try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ModelDamagedError(f"the file cannot be read ({why(error)})", file=file, mend=_AGAIN) from error
-    try:
-        values = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        values = parse_json(content)
+    except ValueError as error:
         raise ModelDamagedError(f"this is not valid JSON ({why(error)})", file=file, mend=_AGAIN) from None
+    if file.name == HUB_CARD_FILE and not (isinstance(values, dict) and {"spec", "sha256"} <= values.keys()):
+        raise ModelError(
+            "this is the configuration of another kind of model",
+            file=file,
+            mend="give a folder that napari-cead models export wrote",
+        )
     if (version := version_of(values)) != SCHEMA_VERSION:
         raise ModelDamagedError(
             f"the card has schema version {version}, this program reads {SCHEMA_VERSION}",

@@ -15,7 +15,7 @@ from platformdirs import user_data_dir
 from ..errors import CeadError, ModelError, ModelNotFoundError
 from ..resources import sample_data
 from .archive import is_archive
-from .card import CARD_FILE, WEIGHTS_FILE, ModelCard, load_card
+from .card import CARD_FILE, HUB_CARD_FILE, WEIGHTS_FILE, ModelCard, card_file, load_card
 from .storage import Detector, load_folder
 from .weights import PICKLES, check_whole, find_weights, only_safetensors
 
@@ -118,7 +118,7 @@ def find_model(name_or_folder: str | Path) -> Path:
     if path.is_dir():
         return path
     if path.is_file():
-        if path.name in (CARD_FILE, WEIGHTS_FILE):
+        if path.name in (CARD_FILE, HUB_CARD_FILE, WEIGHTS_FILE):
             return path.parent
         if is_archive(path):
             raise ModelNotFoundError(
@@ -193,7 +193,7 @@ def _scan() -> dict[str, _Found]:
 
 
 def _info(name: str, found: _Found) -> ModelInfo:
-    files = (found.folder / file for file in (CARD_FILE, WEIGHTS_FILE))
+    files = (card_file(found.folder), found.folder / WEIGHTS_FILE)
     size = sum(file.stat().st_size for file in files if file.is_file())
     if isinstance(found.card, ModelError):
         return ModelInfo(

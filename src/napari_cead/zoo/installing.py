@@ -25,7 +25,7 @@ def install_model(source: str | Path, name: str | None = None, *, replace: bool 
     """Copy a model to the installed models, after checking it.
 
     Args:
-        source: A model folder, or a zip file with one model.
+        source: A model folder, or a zip file with one model, also in the layout of the Hugging Face hub.
         name: The name for the installed model; None takes the name on its card.
         replace: Whether to replace an installed model, or hide a bundled one, of that name.
 
@@ -40,20 +40,23 @@ def install_model(source: str | Path, name: str | None = None, *, replace: bool 
     path = Path(source).expanduser()
     if path.is_file() and is_archive(path):
         with open_archive(path) as archive:
-            target = _place(archive.card.name if name is None else name, replace)
+            target = free_place(archive.card.name if name is None else name, replace)
             warn_of_remarks(archive.card)
             with replacing_folder(target) as temporary:
                 archive.extract(temporary, target.name)
         return target
     folder = find_model(source)
     card = load_card(folder)
-    target = _place(card.name if name is None else name, replace)
+    target = free_place(card.name if name is None else name, replace)
     warn_of_remarks(card)
     return copy_model(folder, target, target.name)
 
 
 def export_model(name_or_folder: str | Path, target: str | Path, *, private: bool = True) -> Path:
     """Write a model to a folder or file of the user's, after checking it.
+
+    It has the layout that the Hugging Face hub expects: ``config.json`` (the card), ``model.safetensors`` and
+    ``README.md``.
 
     Nothing that is written names a patient, a file or a machine, unless you ask for it: see
     :func:`~napari_cead.zoo.privacy.private_card`.
@@ -84,7 +87,7 @@ def export_model(name_or_folder: str | Path, target: str | Path, *, private: boo
     change = _told_private_card if private else None
     if is_archive(path):
         return write_archive(folder, path, change)
-    return copy_model(folder, path, change=change)
+    return copy_model(folder, path, change=change, hub=True)
 
 
 def _told_private_card(card: ModelCard) -> ModelCard:
@@ -110,7 +113,7 @@ def check_name(name: str) -> str:
     return name
 
 
-def _place(name: str, replace: bool) -> Path:
+def free_place(name: str, replace: bool) -> Path:
     """Return the folder for an installed model of this name.
 
     Raises:

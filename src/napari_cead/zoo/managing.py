@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..atomic import to_json, write_text
 from ..errors import ModelError, ModelNotFoundError, OutputError, ParameterError
-from .card import CARD_FILE, WEIGHTS_FILE, ModelCard, load_card, warn_of_remarks
+from .card import MODEL_FILES, ModelCard, card_file, load_card, warn_of_remarks
 from .finding import bundled_names, find_model, find_models, models_folder
 from .installing import check_name
 
@@ -117,7 +117,7 @@ def remove_model(name: str) -> Managed:
         if folder.is_symlink():  # the target of a link is not ours
             folder.unlink()
             return Managed(name, None, _uncovered(name))
-        foreign = sorted({entry.name for entry in folder.iterdir()} - {CARD_FILE, WEIGHTS_FILE})
+        foreign = sorted({entry.name for entry in folder.iterdir()} - MODEL_FILES)
         if foreign:
             raise OutputError(
                 f"the folder holds {foreign[0]!r}, which is not part of a model",
@@ -172,7 +172,7 @@ def _uncovered(name: str) -> Path | None:
 
 def _write(folder: Path, card: ModelCard) -> None:
     warn_of_remarks(card)
-    write_text(folder / CARD_FILE, to_json(card.model_dump(mode="json")))
+    write_text(card_file(folder), to_json(card.model_dump(mode="json")))
 
 
 @contextmanager

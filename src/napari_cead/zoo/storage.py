@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..atomic import make_folder, to_json
+from ..checksums import file_sha256
 from ..devices import pick_device
 from ..errors import ModelDamagedError, ModelError, OutputError, ParameterError, why
 from ..models.building import build, parameter_count
-from .card import CARD_FILE, WEIGHTS_FILE, ModelCard, load_card
+from .card import CARD_FILE, HUB_CARD_FILE, MODEL_FILES, README_FILE, WEIGHTS_FILE, ModelCard, load_card
+from .readme import readme
 from .weights import (
     STATISTICS,
     check_header,
     check_sha256,
     expected_layout,
-    file_sha256,
     find_weights,
     type_code,
 )
@@ -308,6 +309,10 @@ def _laid_out(module: nn.Module, place: torch.device) -> nn.Module:
     settle = getattr(module, "settle", None)
     if settle is not None:
         settle()
+    if place.type == "cpu":
+        # glibc gives memory back as soon as a layer is done, and a seventh of a run went into asking for it again. It
+        # keeps chunks as large as the largest that was ever freed; it counts those of less than 32 MB.
+        torch.empty((32 << 20) - (64 << 10), dtype=torch.uint8)
     if place.type == "mps":  # not reliable on Apple's GPUs
         return module
     moved: nn.Module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 15 % faster on CPUs
@@ -336,6 +341,8 @@ def copy_model(
     target: Path,
     name: str | None = None,
     change: Callable[[ModelCard], ModelCard] | None = None,
+    *,
+    hub: bool = False,
 ) -> Path:
     """Check a model folder and copy it; a reader of ``target`` never sees half of it.
 
@@ -344,6 +351,7 @@ def copy_model(
         target: The folder to write.
         name: A new name for the copy's card; None keeps it.
         change: Makes the copy's card from the source's; None keeps it.
+        hub: Whether to write the layout of the Hugging Face hub: ``config.json``, and a ``README.md``.
 
     Raises:
         ModelError: If the source is not a complete model.
@@ -354,7 +362,10 @@ def copy_model(
     card = card if change is None else change(card)
     with replacing_folder(target) as temporary:
         shutil.copyfile(source / WEIGHTS_FILE, temporary / WEIGHTS_FILE)
-        (temporary / CARD_FILE).write_text(to_json(card.model_dump(mode="json")), encoding="utf-8")
+        text = to_json(card.model_dump(mode="json"))
+        (temporary / (HUB_CARD_FILE if hub else CARD_FILE)).write_text(text, encoding="utf-8")
+        if hub:
+            (temporary / README_FILE).write_text(readme(card), encoding="utf-8")
         check_model(temporary)
     return target
 
@@ -404,7 +415,8 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 def _replaceable(folder: Path) -> bool:
     """Whether ``folder`` is empty or holds a model and nothing else."""
-    return folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {CARD_FILE, WEIGHTS_FILE}
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {""}
+    return names <= MODEL_FILES and (not names or bool(names & {CARD_FILE, WEIGHTS_FILE}))
 
 
 def _swap(new: Path, target: Path) -> None:

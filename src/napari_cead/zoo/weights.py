@@ -6,14 +6,14 @@ tensor), then the numbers: all of it can be checked against the architecture wit
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..checksums import file_sha256
 from ..errors import ModelDamagedError, ModelError
+from ..json_files import parse_json
 from .card import CARD_FILE, WEIGHTS_FILE, ModelCard
 
 if TYPE_CHECKING:
@@ -132,12 +132,12 @@ def _read_header(file: Path) -> tuple[dict[str, tuple[str, tuple[int, ...]]], in
             length = int.from_bytes(stream.read(8), "little")
             if total < 8 or length > min(LONGEST_HEADER, total - 8):
                 raise broken
-            header: Any = json.loads(stream.read(length))
+            header: Any = parse_json(stream.read(length))
     except OSError as error:
         raise ModelDamagedError(
             f"the file cannot be read ({error.strerror or error})", file=file, mend=_AGAIN
         ) from error
-    except (ValueError, RecursionError):
+    except ValueError:
         raise broken from None
     if not isinstance(header, dict):
         raise broken
@@ -154,12 +154,6 @@ def _read_header(file: Path) -> tuple[dict[str, tuple[str, tuple[int, ...]]], in
             raise broken from None
         layout[name] = (code, shape)
     return layout, total - 8 - length
-
-
-def file_sha256(file: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def check_sha256(file: Path, card: ModelCard) -> None:

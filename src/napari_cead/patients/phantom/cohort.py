@@ -16,6 +16,7 @@ from PIL import Image
 
 from ...atomic import make_folder
 from ...errors import Cancelled, OutputError, ParameterError
+from ...progress import Progress, Stop
 from .anatomy import tissue_maps
 from .metastases import metastases_called
 from .patient import SHAPE, PhantomPatient, make_patient
@@ -31,8 +32,8 @@ def write_cohort(
     patients: int,
     layout: Layout = "nifti",
     seed: int = 0,
-    on_progress: Callable[[int, int], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    on_progress: Progress | None = None,
+    should_stop: Stop | None = None,
     *,
     lesions: int | None = None,
     shape: tuple[int, int, int] = SHAPE,

@@ -1,6 +1,6 @@
 """Skull strippers: one file each, behind one small protocol."""
 
-from .extractor import COMMAND, BrainExtractor, HeadScan, OnProgress, ShouldStop
+from .extractor import COMMAND, BrainExtractor, HeadScan
 from .registry import DEFAULT_STRIPPER, find_stripper, stripper_names
 
 __all__ = [
@@ -8,8 +8,6 @@ __all__ = [
     "DEFAULT_STRIPPER",
     "BrainExtractor",
     "HeadScan",
-    "OnProgress",
-    "ShouldStop",
     "find_stripper",
     "stripper_names",
 ]

@@ -15,7 +15,8 @@ from ...errors import MaskError, ParameterError, PatientError
 from ...patients.brain import largest_piece
 from ...patients.skull_stripping import run_tool
 from ...patients.volumes import onto, read_volume
-from .extractor import COMMAND, HeadScan, OnProgress, ShouldStop
+from ...progress import Progress, Stop
+from .extractor import COMMAND, HeadScan
 from .running import scan_file
 
 INPUT, OUTPUT = "{input}", "{output}"
@@ -68,8 +69,8 @@ class CommandStripper:
         scan: HeadScan,
         *,
         device: str = "auto",
-        on_progress: OnProgress | None = None,
-        should_stop: ShouldStop | None = None,
+        on_progress: Progress | None = None,
+        should_stop: Stop | None = None,
     ) -> NDArray[np.bool_]:
         """Find the brain: see `BrainExtractor`. The program chooses the device."""
         what = Path(self._words[0]).name

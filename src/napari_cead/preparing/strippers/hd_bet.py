@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from ...devices import pick_device
 from ...patients.skull_stripping import HOW_TO_INSTALL, hd_bet_command, strip_with_hd_bet
 from ...patients.volumes import read_volume
-from .extractor import HeadScan, OnProgress, ShouldStop
+from ...progress import Progress, Stop
+from .extractor import HeadScan
 from .packaged import Packaged
 from .running import scan_file
 
@@ -28,8 +29,8 @@ class HdBet(Packaged):
         scan: HeadScan,
         *,
         device: str = "auto",
-        on_progress: OnProgress | None = None,
-        should_stop: ShouldStop | None = None,
+        on_progress: Progress | None = None,
+        should_stop: Stop | None = None,
     ) -> NDArray[np.bool_]:
         """Find the brain: see `BrainExtractor`."""
         with scan_file(scan) as given:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import Cancelled, MissingExtraError
-from .extractor import OnProgress, ShouldStop
+from ...progress import Progress, Stop
 from .packaged import Networks
 from .running import interruptible
 
@@ -44,8 +44,8 @@ class HdBetMinimal(Networks):
         volume: NDArray[np.float32],
         spacing: tuple[float, float, float],
         where: torch.device,
-        on_progress: OnProgress,
-        should_stop: ShouldStop | None,
+        on_progress: Progress,
+        should_stop: Stop | None,
     ) -> NDArray[np.bool_]:
         """Find the brain: see `Networks`."""
         import torch

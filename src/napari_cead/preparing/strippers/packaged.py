@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ...devices import pick_device
 from ...errors import OutOfMemoryError
 from ...patients.brain import largest_piece
-from .extractor import HeadScan, OnProgress, ShouldStop
+from ...progress import Progress, Stop
+from .extractor import HeadScan
 
 if TYPE_CHECKING:
     import torch
@@ -42,8 +43,8 @@ class Networks(Packaged):
         volume: NDArray[np.float32],
         spacing: tuple[float, float, float],
         where: torch.device,
-        on_progress: OnProgress,
-        should_stop: ShouldStop | None,
+        on_progress: Progress,
+        should_stop: Stop | None,
     ) -> NDArray[np.bool_]:
         """Return the brain in a volume whose slices lie as those of RAS files do: row 0 posterior, column 0 left.
 
@@ -61,8 +62,8 @@ class Networks(Packaged):
         scan: HeadScan,
         *,
         device: str = "auto",
-        on_progress: OnProgress | None = None,
-        should_stop: ShouldStop | None = None,
+        on_progress: Progress | None = None,
+        should_stop: Stop | None = None,
     ) -> NDArray[np.bool_]:
         """Find the brain: see `BrainExtractor`. Apple's GPU is left out: it lacks operations in three dimensions."""
         import torch

@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from ...errors import Cancelled
 from ...patients.saving import write_volume
-from .extractor import HeadScan, ShouldStop
+from ...progress import Stop
+from .extractor import HeadScan
 
 T = TypeVar("T")
 
@@ -25,7 +26,7 @@ def scan_file(scan: HeadScan) -> Iterator[Path]:
         yield write_volume(scan.volume, scan.grid, Path(place) / "head.nii.gz")
 
 
-def interruptible(work: Callable[[], T], should_stop: ShouldStop | None) -> T:
+def interruptible(work: Callable[[], T], should_stop: Stop | None) -> T:
     """Return the result of a function, or abandon it when ``should_stop`` returns true.
 
     A pass through a network cannot be ended from outside. An abandoned call ends by itself, and its result is dropped.

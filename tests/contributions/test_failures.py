@@ -7,8 +7,8 @@ import pytest
 from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QApplication, QWidget
 
+from napari_cead.contributions.failures import DETAILS, DetailsDialog, show_failure
 from napari_cead.errors import Cancelled, ModelDamagedError
-from napari_cead.widgets.failures import DETAILS, DetailsDialog, show_failure
 
 
 @pytest.fixture
