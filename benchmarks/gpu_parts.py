@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import subprocess
@@ -343,7 +344,7 @@ def _stripped(device: torch.device) -> str:
     from napari_cead.preparing.strippers import HeadScan, find_stripper
 
     patient = load_patient(SAMPLE)
-    scan = HeadScan(volume=patient.sequences["flair"], spacing=patient.spacing, place=SAMPLE)
+    scan = HeadScan(patient.volume(), patient.grid, patient.sequence, patient.name)
     stripper = find_stripper("deepbet")
     one, other = (stripper.extract(scan, device=place) for place in (str(device), "cpu"))
     shared = 2 * (one & other).sum() / max(1, one.sum() + other.sum())
@@ -403,6 +404,7 @@ def _trained(
 def shortage(bench: Bench, module: nn.Module, slices: int, room: int = 0) -> Iterator[None]:
     """Let memory end: a GPU gives ``room`` bytes more; elsewhere passes of more than ``slices`` slices fail."""
     if bench.device.type == "cuda":
+        gc.collect()  # what an earlier run left in circles would come free meanwhile
         torch.cuda.empty_cache()
         total = torch.cuda.get_device_properties(bench.device).total_memory
         most = torch.cuda.memory_reserved(bench.device) + room
@@ -444,6 +446,7 @@ def _peak(bench: Bench, function: Callable[[], Any]) -> int:
     if bench.device.type != "cuda":
         function()
         return 0
+    gc.collect()
     torch.cuda.empty_cache()
     before = torch.cuda.memory_reserved(bench.device)
     torch.cuda.reset_peak_memory_stats(bench.device)
