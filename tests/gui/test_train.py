@@ -18,12 +18,21 @@ from heads import add_head, make_stripped
 from napari_cead.cli import run as run_command
 from napari_cead.errors import RunError
 from napari_cead.exploring import DEFAULT_MODEL
+from napari_cead.models import NETWORKS, ModelSpec, build
 from napari_cead.training.inspection import inspect
 from napari_cead.training.registry import runs_folder
 from napari_cead.training.run_info import ACTIVE, RunInfo
 from napari_cead.training.store_index import StoreSettings
 from napari_cead.widgets.close_guard import CloseGuard
-from napari_cead.zoo import find_model, find_models, load_card
+from napari_cead.zoo import (
+    ModelCard,
+    Preprocessing,
+    find_model,
+    find_models,
+    load_card,
+    models_folder,
+    save_model,
+)
 from napari_cead.zoo.managing import remove_model, rename_model
 from scans import make_brain, write_nifti
 
@@ -236,6 +245,16 @@ def test_the_dock_starts_with_the_defaults_of_the_command_line(chosen, capsys, b
     assert float(chosen.rate.value) == pytest.approx(values["lr"])
     assert (chosen.batch_size.value, chosen.schedule.value) == (values["batch_size"], values["schedule"])
     assert chosen.augment.value == values["augment"]
+
+
+def test_an_ensemble_is_not_offered_to_be_fine_tuned(chosen):
+    member = ModelSpec(name="tiny", family="ae", feature_maps=(4, 8), latent=5, image_size=20)
+    spec = ModelSpec(**NETWORKS.find("ensemble").spec_of((member, member)))
+    card = ModelCard(name="ours", spec=spec, preprocessing=Preprocessing(image_size=20))
+    save_model(build(spec), card, models_folder() / "ours")
+    chosen.refresh_base_models()
+    assert "ours" in find_models() and "ours" not in chosen.base.choices
+    assert "ce-unet" in chosen.base.choices
 
 
 def test_the_size_decides_the_suggested_settings(chosen):

@@ -23,7 +23,7 @@ from ..training.run_files import SCANS, SCANS_FILE, remove_run
 from ..training.run_info import RunInfo
 from ..training.scan_list import write_scan_list
 from ..training.store_index import StoreSettings
-from ..zoo import check_name, find_model, find_models, list_models, load_card
+from ..zoo import check_name, find_model, find_models, load_card
 from .before_after_view import BeforeAfterView
 from .close_guard import CloseGuard
 from .docks import docks_in
@@ -36,7 +36,7 @@ from .run_view import RunView
 from .scan_finder import ScanFinder
 from .scan_table import sources
 from .threshold_plot import is_dark
-from .train_form import SCRATCH, TrainForm
+from .train_form import SCRATCH, TrainForm, base_models
 from .wheel import scroll_with_wheel
 
 LIST_EVERY_MS = 2000
@@ -349,7 +349,7 @@ class TrainWidget(TrainForm):
         """Offer the current models."""
         with self.base.changed.blocked():
             chosen = self.base.value
-            self.base.choices = [*(info.name for info in list_models()), SCRATCH]
+            self.base.choices = [*base_models(), SCRATCH]
             if chosen in self.base.choices:
                 self.base.value = chosen
         if self.base.value != chosen:  # it is gone
