@@ -26,7 +26,7 @@ def test_every_kind_is_listed(call):
 def test_what_another_package_adds_is_listed_with_its_package(call, plugin):
     status, out, _ = call("plugins")
     assert status == 0
-    assert out.count("of cead-example 1.0") == 7
+    assert out.count("of cead-example 1.0") == 8
 
 
 def test_a_broken_package_is_listed_with_the_reason_and_stops_nothing(call, monkeypatch):

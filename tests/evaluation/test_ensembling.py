@@ -5,11 +5,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+import napari_cead as cead
 from model_folders import two_heads
 from napari_cead.detection.scores import anomaly_score
 from napari_cead.errors import CeadError, ModelError, ParameterError
 from napari_cead.evaluation.ensembling import is_ensemble_of, make_ensemble
 from napari_cead.evaluation.finishing import finish
+from napari_cead.exploring import Session
 from napari_cead.models import ModelSpec, build
 from napari_cead.models.networks import NETWORKS
 from napari_cead.training import train
@@ -60,6 +62,19 @@ def test_the_map_of_bright_lesions_is_the_median_of_the_members_maps(members, en
     maps = [anomaly_score("positive-residual", image, made) for made in made_by(members)]
     found = anomaly_score("positive-residual", image, load_model(ensemble, "cpu").reconstruct(BATCH).numpy())
     np.testing.assert_allclose(found, np.median(maps, axis=0), atol=1e-6)
+
+
+def test_explore_shows_the_median_of_the_members_maps(store, members, ensemble):
+    place = store.patients[0].source
+    session = Session()
+    session.open(place)
+    session.detect(ensemble, "positive-residual", device="cpu")
+    patient = cead.load_patient(place)
+    maps = [
+        cead.detect(patient, cead.load_model(member, device="cpu"), score="positive-residual").anomaly_map
+        for member in members
+    ]
+    np.testing.assert_allclose(session.anomaly_map, np.median(maps, axis=0), atol=1e-5)
 
 
 def test_an_even_number_of_members_takes_the_mean_of_the_two_in_the_middle(store, members, tmp_path):

@@ -43,6 +43,7 @@ def test_each_patient_is_reported_in_one_fold_and_validates_in_another(tmp_path)
         check_folds(2)
 
 
+@pytest.mark.slow
 def test_training_and_measuring_in_folds_is_one_job(tmp_path, capsys):
     cohort = write_patients(tmp_path / "cohort", 4, (6, 120, 110))
     store = prepare(cohort, tmp_path / "store", min_brain=0.05).path

@@ -10,5 +10,5 @@ def test_it_is_offered_and_comes_with_its_recipe(plugin, viewer):
     assert not dock.context.enabled and not dock.squares.enabled
     assert "napari-cead train shallow " in dock.command.text()
     dock.design.value = "vae1"
-    assert (dock.rate.value, dock.batch_size.value, dock.schedule.value) == ("2e-4", 32, "constant")
+    assert (dock.rate.value, dock.batch_size.value, dock.schedule.value) == ("0.002", 32, "one-cycle")
     assert dock.context.enabled

@@ -9,19 +9,30 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
+import yaml
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QLabel
 
 from heads import add_head, make_stripped
+from napari_cead.cli import run as run_command
 from napari_cead.errors import RunError
 from napari_cead.exploring import DEFAULT_MODEL
+from napari_cead.models import NETWORKS, ModelSpec, build
 from napari_cead.training.inspection import inspect
 from napari_cead.training.registry import runs_folder
 from napari_cead.training.run_info import ACTIVE, RunInfo
 from napari_cead.training.store_index import StoreSettings
 from napari_cead.widgets.close_guard import CloseGuard
-from napari_cead.zoo import find_model, find_models, load_card
+from napari_cead.zoo import (
+    ModelCard,
+    Preprocessing,
+    find_model,
+    find_models,
+    load_card,
+    models_folder,
+    save_model,
+)
 from napari_cead.zoo.managing import remove_model, rename_model
 from scans import make_brain, write_nifti
 
@@ -205,17 +216,52 @@ def test_only_an_encoder_that_has_learned_something_can_be_kept(chosen):
 
 def test_a_denoiser_comes_with_settings_and_corruptions_of_its_own(chosen):
     chosen.base.value, chosen.design.value = "from scratch", "dae"
-    assert (chosen.rate.value, chosen.batch_size.value, chosen.schedule.value) == ("1e-3", 16, "linear")
+    assert (chosen.rate.value, chosen.batch_size.value, chosen.schedule.value) == ("0.001", 16, "linear")
     assert not chosen.context.enabled and not chosen.squares.enabled
     words = chosen.command.text()
     assert "napari-cead train dae " in words and "--max-squares" not in words and "--schedule linear" in words
-    chosen.batch_size.value = 8
+    chosen.batch_size.value = 12
     chosen.design.value = "ce-unet"
     assert "napari-cead train ce-unet " in chosen.command.text()
     chosen.design.value = "ce-vae1"
     assert chosen.context.enabled and chosen.squares.enabled and chosen.context.value
     # What the user chose stays.
-    assert (chosen.rate.value, chosen.batch_size.value, chosen.schedule.value) == ("2e-4", 8, "constant")
+    assert (chosen.rate.value, chosen.batch_size.value, chosen.schedule.value) == ("0.002", 12, "one-cycle")
+
+
+@pytest.mark.parametrize(
+    ("base", "typed"),
+    [
+        ("ce-unet", ("ce-unet", "--init-from", "ce-unet")),
+        ("ce-vae1", ("ce-vae1", "--init-from", "ce-vae1")),
+        ("from scratch", ("ce-unet", "--preset", "small")),
+    ],
+)
+def test_the_dock_starts_with_the_defaults_of_the_command_line(chosen, capsys, base, typed):
+    chosen.base.value = base
+    assert run_command(["train", *typed, "--print-config"]) == 0
+    values = yaml.safe_load(capsys.readouterr().out)
+    assert chosen.epochs.value == values["epochs"]
+    assert float(chosen.rate.value) == pytest.approx(values["lr"])
+    assert (chosen.batch_size.value, chosen.schedule.value) == (values["batch_size"], values["schedule"])
+    assert chosen.augment.value == values["augment"]
+
+
+def test_an_ensemble_is_not_offered_to_be_fine_tuned(chosen):
+    member = ModelSpec(name="tiny", family="ae", feature_maps=(4, 8), latent=5, image_size=20)
+    spec = ModelSpec(**NETWORKS.find("ensemble").spec_of((member, member)))
+    card = ModelCard(name="ours", spec=spec, preprocessing=Preprocessing(image_size=20))
+    save_model(build(spec), card, models_folder() / "ours")
+    chosen.refresh_base_models()
+    assert "ours" in find_models() and "ours" not in chosen.base.choices
+    assert "ce-unet" in chosen.base.choices
+
+
+def test_the_size_decides_the_suggested_settings(chosen):
+    chosen.base.value, chosen.design.value = "from scratch", "ae"
+    assert (chosen.epochs.value, "--preset small" in chosen.command.text()) == (16, True)
+    chosen.size.value = "paper"
+    assert chosen.epochs.value == 200 and "--size paper" in chosen.command.text()
 
 
 def test_another_base_has_the_scans_judged_as_its_slices_are(chosen, qtbot):
@@ -304,7 +350,7 @@ def test_what_comes_out_is_compared_renamed_noted_exported_and_deleted(
         qtbot.mouseClick(model.export, Qt.MouseButton.LeftButton)
         qtbot.waitUntil(lambda: not model.job.running)
         with ZipFile(target) as archive:
-            card = next(name for name in archive.namelist() if name.endswith("model.json"))
+            card = next(name for name in archive.namelist() if name.endswith("config.json"))
             assert (b"ward 7" in archive.read(card)) == ticked
     # Gone only after a yes.
     for answer in (False, True):

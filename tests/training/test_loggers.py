@@ -176,3 +176,14 @@ def test_what_cannot_be_asked_for_is_refused_before_anything_is_written(small_st
     assert not (tmp_path / "run").exists()
     monkeypatch.setattr(type(LOGGERS.find("tensorboard")), "missing", lambda self: True)
     assert loggers_of(None) == ()
+
+
+def test_a_logger_of_another_package_is_one_file(plugin, small_store, tmp_path):
+    run = tmp_path / "run"
+    train(settings(epochs=1), small_store, run, loggers="example-lines")
+    train(settings(epochs=2), small_store, run, loggers="example-lines", resume=True)
+    text = (run / "logs" / "example-lines" / "epochs.jsonl").read_text("utf-8")
+    found = [json.loads(line) for line in text.splitlines()]
+    assert [entry["epoch"] for entry in found] == [1, 2]
+    expected = [float(line["train_loss"]) for line in logged(run)]
+    assert [entry["train_loss"] for entry in found] == pytest.approx(expected)

@@ -53,8 +53,8 @@ def described(making: Making) -> Iterator[str]:
         yield f"{spec.name} (size {spec.size}): {found.weights / 1e6:.1f} million weights, {pixels}"
         yield f"settings (all of them: --print-config): {', '.join(_shown(recipe.resolved(settings)))}"
         yield f"memory: {_memory(found)}"
-        count = f"{found.updates} update{'' if found.updates == 1 else 's'}"
-        yield f"time on {found.device}, measured with {count}: {_time(found, store)}"
+        updates = f"{found.updates} update{'' if found.updates == 1 else 's'}"
+        yield f"time on {found.device}, measured with {updates}: {_time(found, store)}"
     yield ""
     yield "nothing was started (--dry-run)"
 

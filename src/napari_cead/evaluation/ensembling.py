@@ -75,7 +75,7 @@ def make_ensemble(
     first = cards[0]
     check_prepared(slices.settings, first.preprocessing, first.name, slices.path)
     network = build(_spec(cards))
-    for member, model in zip(network.members, models, strict=True):  # type: ignore[call-overload]
+    for member, model in zip(network.members, models, strict=True):  # type: ignore[arg-type]
         member.load_state_dict(load_model(model, "cpu").module.state_dict())
     # The ensemble itself was trained on nothing; what its members were trained on is theirs.
     own = Recognised(key=secrets.token_hex(16), patients=())

@@ -139,7 +139,9 @@ def make_model(recipe: Recipe, watch: Watch | None = None) -> Path | None:
         Cancelled: On a request to stop; a checkpoint is written.
     """
     if not is_one(recipe.model) or recipe.seeds is not None or recipe.folds is not None:
-        raise ParameterError("this recipe makes several models", mend="make the models one by one")
+        raise ParameterError(
+            f"{recipe.model} with these options is not a single model", mend="make the models one by one"
+        )
     folders = make_models(plan(recipe), watch or Watch())
     return folders[0] if folders else None
 

@@ -68,5 +68,5 @@ class Record:
         }
         for name, log in tuple(self.logs.items()):
             with self._spared(name):
-                log.epoch(entry["epoch"], figures)
+                log.epoch(int(entry["epoch"]), figures)
         self.say("epoch", **entry, **more)

@@ -15,16 +15,16 @@ from qtpy.QtWidgets import QApplication, QMessageBox
 from ..contributions.failures import show_failure
 from ..errors import CeadError
 from ..models.networks import all_designs, with_context
-from ..models.specs import DESIGN_NAMES
 from ..training.launching import command_line
 from ..training.manager import RunManager
 from ..training.preprocessing import preprocessing_for, store_options
+from ..training.presets import training_settings
 from ..training.registry import runs_folder
 from ..training.run_files import SCANS, SCANS_FILE, remove_run
 from ..training.run_info import RunInfo
 from ..training.scan_list import write_scan_list
 from ..training.store_index import StoreSettings
-from ..zoo import check_name, find_model, find_models, list_models, load_card
+from ..zoo import check_name, find_model, find_models, load_card
 from .before_after_view import BeforeAfterView
 from .close_guard import CloseGuard
 from .docks import docks_in
@@ -36,7 +36,7 @@ from .run_view import RunView
 from .scan_finder import ScanFinder
 from .scan_table import sources
 from .threshold_plot import is_dark
-from .train_form import SCRATCH, TrainForm
+from .train_form import SCRATCH, TrainForm, base_models
 from .wheel import scroll_with_wheel
 
 LIST_EVERY_MS = 2000
@@ -94,6 +94,7 @@ class TrainWidget(TrainForm):
         self.copy.changed.connect(lambda: _clipboard(self.command.text()))
         self.base.changed.connect(self._base_chosen)
         self.design.changed.connect(self._base_chosen)
+        self.size.changed.connect(lambda *_: self._suggest(self.base.value == SCRATCH))
         self.scans.scans.ticked.connect(self.update_enabled)
         controls = (
             self.healthy,
@@ -182,7 +183,8 @@ class TrainWidget(TrainForm):
         return {
             "name": self.name.value.strip(),
             "init_from": None if scratch else self.base.value,
-            "size": self.size.value if scratch else None,
+            "size": "paper" if scratch and self.size.value == "paper" else None,
+            "preset": "small" if scratch and self.size.value == "small" else None,
             "epochs": self.epochs.value,
             "lr": f"{self.learning_rate:g}",
             "batch_size": self.batch_size.value,
@@ -258,20 +260,19 @@ class TrainWidget(TrainForm):
         self.finder.judge_anew()
 
     def _suggest(self, scratch: bool) -> None:
-        """Set the values of the design, except where the user chose others."""
-        found = all_designs().get(self.model)
-        denoiser = found is not None and found[0].denoising
+        """Set the values that the command would have by itself, except where the user chose others."""
+        try:
+            parent = None if scratch else load_card(find_model(self.base.value)).spec
+            preset = "small" if scratch and self.size.value == "small" else None
+            found = training_settings(self.model, preset=preset, parent=parent)
+        except CeadError:  # the base model is gone; the start of the training reports it
+            return
         wanted: dict[str, Any] = {
-            "rate": "1e-3" if denoiser and scratch else "2e-4",
-            "batch_size": 16 if denoiser else 32,
-            "schedule": "linear" if denoiser else "constant",
+            "epochs": found.epochs,
+            "rate": f"{found.learning_rate:g}",
+            "batch_size": found.batch_size,
+            "schedule": found.schedule,
         }
-        if scratch and found is not None and self.model not in DESIGN_NAMES:  # of another package: as it says
-            recipe = {
-                "rate" if name == "learning_rate" else name: value for name, value in found[1].recipe.items()
-            }
-            wanted |= {name: value for name, value in recipe.items() if name in wanted}
-            wanted["rate"] = str(wanted["rate"])
         for name, value in wanted.items():
             control = getattr(self, name)
             if control.value == self._suggested.get(name, control.value):
@@ -348,7 +349,7 @@ class TrainWidget(TrainForm):
         """Offer the current models."""
         with self.base.changed.blocked():
             chosen = self.base.value
-            self.base.choices = [*(info.name for info in list_models()), SCRATCH]
+            self.base.choices = [*base_models(), SCRATCH]
             if chosen in self.base.choices:
                 self.base.value = chosen
         if self.base.value != chosen:  # it is gone

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from ..exploring import DEFAULT_MODEL
-from ..models import design_names
+from ..models import NETWORKS, design_names
 from ..patients import SEQUENCES
 from ..training.store_index import StoreSettings
 from ..zoo import list_models
@@ -30,6 +30,11 @@ from .scan_table import ScanTable
 
 SCRATCH = "from scratch"
 """Entry of the list of base models for none."""
+
+
+def base_models() -> list[str]:
+    """Return the names of the models that can be fine-tuned: all but ensembles."""
+    return [info.name for info in list_models() if NETWORKS.find(info.family).trainable]
 
 
 class TrainForm(QWidget):
@@ -130,7 +135,7 @@ class TrainForm(QWidget):
 
     def _build_settings(self, column: QVBoxLayout) -> None:
         grid = section("Model", column)
-        names = [info.name for info in list_models()]
+        names = base_models()
         self.base = ComboBox(choices=[*names, SCRATCH])
         if DEFAULT_MODEL in names:
             self.base.value = DEFAULT_MODEL

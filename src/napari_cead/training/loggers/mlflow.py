@@ -20,12 +20,10 @@ class _Run:
         self.client, self.run = client, run
 
     def epoch(self, number: int, figures: Mapping[str, float]) -> None:
-        """Log the figures of an epoch."""
         for name, value in figures.items():
             self.client.log_metric(self.run, name, value, step=number)
 
     def close(self) -> None:
-        """Write what is left."""
         self.client.set_terminated(self.run)
 
 

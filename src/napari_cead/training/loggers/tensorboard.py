@@ -14,12 +14,10 @@ class _Board:
         self.writer = writer
 
     def epoch(self, number: int, figures: Mapping[str, float]) -> None:
-        """Log the figures of an epoch."""
         for name, value in figures.items():
             self.writer.add_scalar(name, value, number)
 
     def close(self) -> None:
-        """Write what is left."""
         self.writer.close()
 
 

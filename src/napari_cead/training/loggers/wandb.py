@@ -16,11 +16,9 @@ class _Run:
         self.run = run
 
     def epoch(self, number: int, figures: Mapping[str, float]) -> None:
-        """Log the figures of an epoch."""
         self.run.log(dict(figures), step=number)
 
     def close(self) -> None:
-        """Write what is left."""
         self.run.finish()
 
 
