@@ -108,7 +108,7 @@ def ranked(cohort: Iterable[tuple[RankCounts, Candidates]]) -> Ranked:
             yield own
 
     found = pooled(counts())
-    ceiling = found.best_threshold()[1] if found.lesion.any() else NAN
+    ceiling = float(found.dice().max()) if found.lesion.any() else NAN
     per_region = area_of_overlap(overlap, found.healthy, sum(regions))
     return Ranked(*ranking(found), ceiling, per_region, froc(candidates), found)
 
