@@ -63,6 +63,14 @@ def test_lesions_that_nearly_touch_are_one():
     assert found.dice == pytest.approx(2 * 27 / (27 + 54))
 
 
+def test_a_single_slice_is_measured_in_the_plane():
+    mask, reference = np.zeros((2, 1, 20, 20))
+    reference[0, 4:12, 4:12] = 1
+    mask[0, 6:10, 6:10] = 1
+    found = lesionwise(mask, reference, MM)
+    assert found.hd95 == hd95(mask, reference, MM) > 0
+
+
 def test_nothing_to_find_and_nothing_found_is_undefined():
     empty, some = np.zeros((4, 5, 6)), np.zeros((4, 5, 6))
     some[1:3, 1:3, 1:3] = 1

@@ -67,11 +67,14 @@ def lesionwise(mask: ArrayLike, reference: ArrayLike, spacing: Sequence[float]) 
     detected, lesion = as_masks(mask, reference)
     if detected.ndim != 3 or len(spacing) != 3:
         raise ValueError(f"lesion-wise scores take masks (Z, Y, X) and 3 spacings, not {detected.shape}")
-    box = bounding_box(detected | lesion)
+    one_slice, box = len(detected) == 1, bounding_box(detected | lesion)
     detected, lesion = np.pad(detected[box], 1), np.pad(lesion[box], 1)
     everywhere, grown = np.ones((3, 3, 3)), ndimage.generate_binary_structure(3, 2)
     detections, count = ndimage.label(detected, everywhere)
-    groups, _ = ndimage.label(ndimage.binary_dilation(lesion, grown), everywhere)
+    extents = ndimage.find_objects(detections)
+    around = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in bounding_box(lesion))
+    groups = np.zeros(lesion.shape, np.int32)
+    groups[around], _ = ndimage.label(ndimage.binary_dilation(lesion[around], grown), everywhere)
     belongs = np.zeros(count + 1, np.bool_)
     scores: list[tuple[float, float]] = []
     missed = 0
@@ -86,8 +89,11 @@ def lesionwise(mask: ArrayLike, reference: ArrayLike, spacing: Sequence[float]) 
             missed += 1
             scores.append((0.0, PENALTY_MM))
             continue
-        whole, found = np.zeros_like(lesion), np.isin(detections, near)
-        whole[place] = own
+        # The smallest box with the lesion and its detections: their surfaces are the same as in the whole scan.
+        sides = zip(place, *(extents[number - 1] for number in near), strict=True)
+        hull = tuple(slice(min(one.start for one in side), max(one.stop for one in side)) for side in sides)
+        hull = (slice(1, 2), *hull[1:]) if one_slice else hull  # measured in the plane, without the padding
+        whole, found = lesion[hull] & (groups[hull] == index), np.isin(detections[hull], near)
         scores.append((dice(found, whole), hd95(found, whole, spacing)))
     false = count - int(np.count_nonzero(belongs))
     lesions = len(scores)
