@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .heartbeat import duration
+from ..wording import duration
 
 if TYPE_CHECKING:
     from ..evaluation.making import Making
