@@ -126,6 +126,24 @@ def test_two_windows_do_not_lose_the_collector_s_threshold(label, qtbot):
     qtbot.waitUntil(lambda: gc.get_threshold() == threshold)
 
 
+@pytest.mark.parametrize("how", ["hide", "close", "deleteLater"])
+def test_a_window_that_goes_in_the_middle_of_a_movement_is_left_alone(qtbot, how):
+    window, threshold, due = QLabel(), gc.get_threshold(), []
+    window.show()
+    qtbot.waitExposed(window)
+    paced = Frames.of(window)
+    paced.due.connect(lambda: due.append(window.isVisible()))
+    paced.pace()
+    paced.draw()
+    paced.ask()  # a frame is waiting
+    getattr(window, how)()
+    qtbot.waitUntil(lambda: gc.get_threshold() == threshold)
+    qtbot.wait(2 * frames.FRAME_MS)
+    assert all(due)
+    if how != "deleteLater":
+        qtbot.addWidget(window)
+
+
 def test_a_window_has_one_pace(label):
     assert Frames.of(label) is Frames.of(label)
 
