@@ -43,6 +43,7 @@ class Reconstruction:
         slices: (Z, S, S) float32 reconstruction on the model grid.
         model: Name of the model.
         sha256: Checksum of the model's weights.
+        calibration: Checksum of what else on the model's card decides the map.
         device: Where it ran.
         score_scales: The model's constants by score name.
         warnings: Assumptions made along the way.
@@ -73,6 +74,7 @@ class Reconstruction:
     preparation: Mapping[str, Any] = field(default_factory=dict, repr=False)
     model_folder: Path | None = None
     threads: int | None = None
+    calibration: str = ""
 
     def volume(self) -> NDArray[np.float32]:
         """Return the reconstruction inside the brain, (Z, Y, X) float32 on the patient grid."""
@@ -198,6 +200,7 @@ class Detection:
         dice: Dice with the lesion mask over the volume; None without one, NaN if both are empty.
         model: Name of the model.
         sha256: Checksum of the model's weights.
+        calibration: Checksum of what else on the model's card decides the map.
         device: Where it ran.
         warnings: Assumptions made along the way.
         options: Processing of the map before the threshold.
@@ -227,6 +230,7 @@ class Detection:
     preparation: Mapping[str, Any] = field(default_factory=dict, repr=False)
     model_folder: Path | None = None
     threads: int | None = None
+    calibration: str = ""
 
 
 OnSlices = Callable[[Reconstruction, NDArray[np.int64]], None]
@@ -311,6 +315,7 @@ def run(
                 model_folder=detector.folder,
                 threads=threads_on(passes.device),
                 preparation=prepared,
+                calibration=detector.card.calibration,
             )
             current = passes, made
         return current[1]
@@ -404,4 +409,5 @@ def detect(
         preparation=made.preparation,
         model_folder=made.model_folder,
         threads=made.threads,
+        calibration=made.calibration,
     )

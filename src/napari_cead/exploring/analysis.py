@@ -120,6 +120,7 @@ class Analysis:
             threads=made.threads,
             preparation=made.preparation,
             model_folder=made.model_folder,
+            calibration=made.calibration,
             warnings=(*made.patient.warnings, *made.warnings, *threshold_doubt(origins, self.options)),
         )
 

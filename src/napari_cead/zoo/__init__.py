@@ -22,6 +22,7 @@ from .finding import (
     models_folder,
 )
 from .installing import check_name, export_model, install_model
+from .loaded import LoadedModels
 from .managing import LONGEST_NOTES, Managed, note_model, remove_model, rename_model
 from .privacy import private_card, withheld
 from .storage import Detector, check_model, save_model
@@ -33,6 +34,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "WEIGHTS_FILE",
     "Detector",
+    "LoadedModels",
     "Managed",
     "ModelCard",
     "ModelInfo",
