@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +18,7 @@ from ..preparing import Preparation, prepare_patient
 from ..slices import SliceStack, slice_stack
 from ..zoo import Detector
 from .cache import ReconstructionCache
-from .choosing import Params, Whence, remarks, settle, threshold_doubt
+from .choosing import Params, Settled, Whence, remarks, settle, threshold_doubt
 from .doubts import contrast_doubt, evenness_doubt
 from .evidence import REACH_MM
 from .options import MapOptions
@@ -232,6 +232,44 @@ class Detection:
     threads: int | None = None
     calibration: str = ""
 
+    @classmethod
+    def of(
+        cls,
+        made: Reconstruction,
+        settled: Settled,
+        reconstruction: NDArray[np.float32],
+        anomaly_map: NDArray[np.float32],
+        mask: NDArray[np.bool_],
+    ) -> Self:
+        """Return the result of a reconstruction with settings, its volumes (Z, Y, X) as they were made from it."""
+        patient = made.patient
+        return cls(
+            patient=patient,
+            input=made.stack.scaled,
+            reconstruction=reconstruction,
+            anomaly_map=anomaly_map,
+            mask=mask,
+            params=settled.params,
+            score=settled.score,
+            rule=settled.rule,
+            dice=None if patient.lesion_mask is None else dice(mask, patient.lesion_mask),
+            origins=settled.origins,
+            brain=made.stack.brain,
+            options=settled.options,
+            warnings=(
+                *patient.warnings,
+                *made.warnings,
+                *threshold_doubt(settled.origins, settled.options),
+            ),
+            **{name: getattr(made, name) for name in _OF_MODEL},
+        )
+
+
+_OF_MODEL = (
+    *("model", "sha256", "calibration", "model_folder"),
+    *("device", "batch_size", "threads", "preparation"),
+)
+"""What a detection says of its reconstruction's model and machine, by the same names."""
 
 OnSlices = Callable[[Reconstruction, NDArray[np.int64]], None]
 
@@ -383,31 +421,4 @@ def detect(
     )
     anomaly_map = made.anomaly_map(chosen.score, chosen.options)
     mask = postprocess(anomaly_map, chosen.params, patient.spacing, made.stack.brain)
-    reference = patient.lesion_mask
-    return Detection(
-        patient=patient,
-        input=made.stack.scaled,
-        reconstruction=made.volume(),
-        anomaly_map=anomaly_map,
-        mask=mask,
-        params=chosen.params,
-        score=chosen.score,
-        rule=chosen.rule,
-        dice=None if reference is None else dice(mask, reference),
-        model=made.model,
-        sha256=made.sha256,
-        device=made.device,
-        origins=chosen.origins,
-        brain=made.stack.brain,
-        warnings=(
-            *patient.warnings,
-            *made.warnings,
-            *threshold_doubt(chosen.origins, chosen.options),
-        ),
-        options=chosen.options,
-        batch_size=made.batch_size,
-        preparation=made.preparation,
-        model_folder=made.model_folder,
-        threads=made.threads,
-        calibration=made.calibration,
-    )
+    return Detection.of(made, chosen, made.volume(), anomaly_map, mask)
