@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QFileDialog
 
 import napari_cead as cead
 from napari_cead.errors import ModelError
-from napari_cead.exploring.queue import QueueSettings
+from napari_cead.exploring.queue import RunSettings
 from napari_cead.widgets.queue_panel import QueuePanel
 from napari_cead.widgets.queue_table import COLUMNS
 
@@ -33,7 +33,7 @@ def cohort(patient_folder, tmp_path):
 @pytest.fixture
 def settings(installed_model):
     params = cead.PostprocessParams(threshold=0.75)
-    return QueueSettings(installed_model, "intensity", params, device="cpu", batch_size=4)
+    return RunSettings(installed_model, "intensity", params, device="cpu", batch_size=4)
 
 
 @pytest.fixture
@@ -340,12 +340,12 @@ import sys, threading
 from pathlib import Path
 import napari
 from qtpy.QtCore import QTimer
-from napari_cead.exploring.queue import QueueSettings
+from napari_cead.exploring.queue import RunSettings
 from napari_cead.widgets.queue_panel import QueuePanel
 
 model, cohort, out, busy = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4] == "busy"
 viewer = napari.Viewer()
-panel = QueuePanel(lambda: QueueSettings(model, "intensity", device="cpu", batch_size=1), lambda: busy)
+panel = QueuePanel(lambda: RunSettings(model, "intensity", device="cpu", batch_size=1), lambda: busy)
 viewer.window.add_dock_widget(panel, name="Queue")
 panel.out = out
 panel.add([cohort / "a", cohort / "c"])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -43,6 +43,7 @@ class Made:
         sha256: Checksum of the model's weights.
         device: Where it ran.
         warnings: Assumptions made along the way.
+        calibration: Checksum of what else on the model's card decides the map.
         batch_size: Slices per batch.
         preparation: How the patient became the network's input, as JSON values.
         model_folder: Where the model was loaded from; None if no model made it.
@@ -53,6 +54,7 @@ class Made:
     sha256: str
     device: str
     warnings: tuple[str, ...] = ()
+    calibration: str = ""
     batch_size: int = GROUP
     preparation: Mapping[str, Any] = field(default_factory=dict, repr=False)
     model_folder: Path | None = None
@@ -88,40 +90,6 @@ class Reconstruction(Made):
     statistics: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, repr=False)
     tails: Mapping[str, Sequence[float]] = field(default_factory=dict, repr=False)
     from_cache: bool = False
-
-    def detection(
-        self,
-        chosen: Settled,
-        anomaly_map: NDArray[np.float32],
-        mask: NDArray[np.bool_],
-        dice: float | None,
-        volume: NDArray[np.float32] | None = None,
-    ) -> Detection:
-        """Return the result of a score and settings.
-
-        Args:
-            chosen: Score and settings.
-            anomaly_map: (Z, Y, X) float32 in [0, 1].
-            mask: (Z, Y, X) bool.
-            dice: Dice over the volume; None without a lesion mask.
-            volume: That of `volume`, if it is at hand.
-        """
-        doubts = threshold_doubt(chosen.origins, chosen.options)
-        return Detection(
-            patient=self.patient,
-            input=self.stack.scaled,
-            reconstruction=self.volume() if volume is None else volume,
-            anomaly_map=anomaly_map,
-            mask=mask,
-            params=chosen.params,
-            score=chosen.score,
-            rule=chosen.rule,
-            dice=dice,
-            origins=chosen.origins,
-            brain=self.stack.brain,
-            options=chosen.options,
-            **{**self.origin, "warnings": (*self.patient.warnings, *self.warnings, *doubts)},
-        )
 
     def volume(self) -> NDArray[np.float32]:
         """Return the reconstruction inside the brain, (Z, Y, X) float32 on the patient grid."""
@@ -261,6 +229,33 @@ class Detection(Made):
     brain: NDArray[np.bool_] | None = field(default=None, repr=False)
     options: MapOptions = AS_IT_IS
 
+    @classmethod
+    def of(
+        cls,
+        made: Reconstruction,
+        settled: Settled,
+        reconstruction: NDArray[np.float32],
+        anomaly_map: NDArray[np.float32],
+        mask: NDArray[np.bool_],
+    ) -> Self:
+        """Return the result of a reconstruction with settings, its volumes (Z, Y, X) as they were made from it."""
+        patient, doubts = made.patient, threshold_doubt(settled.origins, settled.options)
+        return cls(
+            patient=patient,
+            input=made.stack.scaled,
+            reconstruction=reconstruction,
+            anomaly_map=anomaly_map,
+            mask=mask,
+            params=settled.params,
+            score=settled.score,
+            rule=settled.rule,
+            dice=None if patient.lesion_mask is None else dice(mask, patient.lesion_mask),
+            origins=settled.origins,
+            brain=made.stack.brain,
+            options=settled.options,
+            **{**made.origin, "warnings": (*patient.warnings, *made.warnings, *doubts)},
+        )
+
 
 OnSlices = Callable[[Reconstruction, NDArray[np.int64]], None]
 
@@ -344,6 +339,7 @@ def run(
                 model_folder=detector.folder,
                 threads=threads_on(passes.device),
                 preparation=prepared,
+                calibration=detector.card.calibration,
             )
             current = passes, made
         return current[1]
@@ -411,5 +407,4 @@ def detect(
     )
     anomaly_map = made.anomaly_map(chosen.score, chosen.options)
     mask = postprocess(anomaly_map, chosen.params, patient.spacing, made.stack.brain)
-    reference = patient.lesion_mask
-    return made.detection(chosen, anomaly_map, mask, None if reference is None else dice(mask, reference))
+    return Detection.of(made, chosen, made.volume(), anomaly_map, mask)

@@ -134,6 +134,7 @@ def summary(result: Detection) -> dict[str, Any]:
             "sequence": patient.sequence,
             "model": result.model,
             "sha256": result.sha256,
+            "calibration": result.calibration or None,
             "model_folder": None if result.model_folder is None else result.model_folder.absolute(),
             "preparation": described_preparation(patient),
             "preprocessing": dict(result.preparation),

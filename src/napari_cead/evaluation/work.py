@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 from ..atomic import atomic_path, write_text
 from ..detection import PostprocessParams
 from ..errors import ModelError, ParameterError, PatientError
-from ..zoo import Detector, load_model
+from ..zoo import LoadedModels
 from .baselines import BASELINES, let_patient_go
 from .cases import Case
 from .maps import ScoreMaps
@@ -202,29 +201,7 @@ def count_at(job: CountJob) -> dict[Path, dict[PostprocessParams, PatientFigures
     return found
 
 
-class _Loaded:
-    """The models of the group in use in this process, and no others: only few large ones fit into memory."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._group: tuple[SubjectSpec, ...] = ()
-        self._detectors: dict[SubjectSpec, Detector] = {}
-
-    def detector(self, spec: SubjectSpec, group: tuple[SubjectSpec, ...]) -> Detector:
-        with self._lock:
-            if group != self._group:
-                self._group, self._detectors = group, {}
-            if spec not in self._detectors:
-                assert spec.folder is not None
-                self._detectors[spec] = load_model(spec.folder, spec.device)
-            return self._detectors[spec]
-
-    def clear(self) -> None:
-        with self._lock:
-            self._group, self._detectors = (), {}
-
-
-_loaded = _Loaded()
+_loaded = LoadedModels()
 
 
 def let_models_go() -> None:
@@ -243,4 +220,6 @@ def loaded_subject(spec: SubjectSpec, group: tuple[SubjectSpec, ...]) -> Subject
     """
     if spec.folder is None:
         return Subject(spec.name, spec.scores, spec.maps or BASELINES[spec.baseline])
-    return Subject(spec.name, spec.scores, _loaded.detector(spec, group))
+    # The models of the group and no others: only few large ones fit into memory.
+    beside = [other.folder for other in group if other.folder is not None]
+    return Subject(spec.name, spec.scores, _loaded.get(spec.folder, spec.device, beside))

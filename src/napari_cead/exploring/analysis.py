@@ -98,10 +98,8 @@ class Analysis:
 
     def detection(self) -> Detection:
         """Return the state as a result that can be saved."""
-        chosen = Settled(self.score, self.params, self.options, *self._origins())
-        return self.reconstruction.detection(
-            chosen, self.anomaly_map, self.mask, self.dice, self.reconstructed
-        )
+        settled = Settled(self.score, self.params, self.options, *self._origins())
+        return Detection.of(self.reconstruction, settled, self.reconstructed, self.anomaly_map, self.mask)
 
     def _origins(self) -> tuple[str, dict[str, Whence]]:
         return settle_by_value(self.score_from, self.suggestions, self.params, self.options)

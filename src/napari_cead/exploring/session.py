@@ -24,10 +24,9 @@ from ..errors import Cancelled, NotReadyError
 from ..patients import Patient, load_patient
 from ..preparing import GIVEN, N4, NEVER, RAW, RIGID, SAME, Preparation, prepare_patient
 from ..progress import Progress, Stop
-from ..zoo import DEFAULT_MODEL
+from ..zoo import DEFAULT_MODEL, LoadedModels
 from .analysis import Analysis, Key
 from .history import History
-from .loaded import LoadedModel
 from .opened import Opened, Settings, carried_over
 from .session_settings import SessionSettings
 from .settings_file import check_same_patient, export_analysis, load_brain, load_corrections, read_settings
@@ -48,7 +47,7 @@ class Session(SessionSettings):
 
     def __init__(self) -> None:
         super().__init__()
-        self._loaded = LoadedModel()
+        self._loaded = LoadedModels()
         self._cache = ReconstructionCache()
 
     # -- patient -------------------------------------------------------------------------------------------
@@ -311,7 +310,7 @@ class Session(SessionSettings):
         old = analysis.reconstruction
         if (old.model, score) in self._opened:
             return self._show((old.model, score))
-        detector = self._loaded.again(old)
+        detector = self._loaded.get(old.model_folder or old.model, old.device)
         check_score(score, detector.card)
         made = old
         if any(one.name not in old.ingredients for one in score_of(score).computed):
@@ -477,8 +476,13 @@ class Session(SessionSettings):
             should_stop=should_stop,
         )
         self._paint(lambda analysis: replace(analysis, corrections=corrections))
-        if analysis.reconstruction.sha256 != settings.sha256:
-            notes = [*notes, f"{settings.model} has other weights than when the settings were saved"]
+        made = analysis.reconstruction
+        if made.sha256 != settings.sha256:
+            notes.append(f"{settings.model} has other weights than when the settings were saved")
+        elif settings.calibration not in (None, made.calibration):
+            notes.append(
+                f"{settings.model} was calibrated anew since the settings were saved: the map differs"
+            )
         return tuple(notes)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,7 @@ class SavedSettings:
     Attributes:
         model: Name of the model.
         sha256: Checksum of its weights.
+        calibration: Checksum of what else on its card decides the map; None in older files.
         score: Name of the anomaly score.
         params: Settings of the post-processing.
         options: Processing of the map.
@@ -100,6 +101,7 @@ class SavedSettings:
     patient: str
     sources: dict[str, Source] = field(repr=False)
     file: Path
+    calibration: str | None = None
     corrections_file: Path | None = None
     corrections_sha256: str | None = None
     brain_file: Path | None = None
@@ -153,9 +155,12 @@ class _PreparationEntry(Saved):
 class _File(Saved):
     """The content that `save_detection` writes. The fields of type Any describe the result and are not used."""
 
+    UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"calibration"})
+
     schema_version: Literal[1]
     model: _Name
     sha256: _Sha256
+    calibration: _Sha256 | None = None
     score: _Word
     params: dict[str, Any]
     options: dict[str, Any] = Field(default_factory=dict)
@@ -206,6 +211,7 @@ def read_settings(path: str | Path) -> SavedSettings:
     return SavedSettings(
         model=read.model,
         sha256=read.sha256,
+        calibration=read.calibration,
         score=read.score,
         params=params,
         options=options,

@@ -21,7 +21,7 @@ from ..detection.choosing import (
 )
 from ..errors import CeadError
 from ..exploring import Analysis
-from ..exploring.queue import QueueSettings
+from ..exploring.queue import RunSettings
 from ..zoo import find_model, load_card
 from .jobs import spared_core
 from .preferences import preferences
@@ -84,7 +84,7 @@ class ModelRunner(QObject):
 
         dock.start(work, self._tell)
 
-    def queue_settings(self) -> QueueSettings:
+    def queue_settings(self) -> RunSettings:
         """Return the settings for the queue: those of the dock.
 
         Raises:
@@ -101,7 +101,7 @@ class ModelRunner(QObject):
             whence_score(card, score), suggestions_for(card, score), params, options
         )
         patient, liked = self.session.patient, preferences()
-        return QueueSettings(
+        return RunSettings(
             model=dock.model.value,
             score=score,
             params=Settled(score, params, options, rule, origins),

@@ -20,6 +20,7 @@ from .finding import (
     models_folder,
 )
 from .installing import check_name, export_model, install_model
+from .loaded import LoadedModels
 from .managing import note_model, remove_model, rename_model
 from .privacy import private_card, withheld
 from .storage import Detector, check_model, save_model
@@ -28,6 +29,7 @@ __all__ = [
     "CARD_FILE",
     "DEFAULT_MODEL",
     "Detector",
+    "LoadedModels",
     "ModelCard",
     "ModelInfo",
     "Parent",

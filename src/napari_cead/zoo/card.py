@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import warnings
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -166,6 +168,13 @@ class ModelCard(Saved):
     def remarks(self) -> tuple[str, ...]:
         """Remarks on the card's file: missing and unknown keys."""
         return self._remarks
+
+    @property
+    def calibration(self) -> str:
+        """Checksum of all on the card that decides a map beside the weights: scales, tables, preprocessing."""
+        parts = {"spec", "preprocessing", "score_scales", "statistics", "tails", "mirror_average"}
+        values = self.model_dump(mode="json", include=parts)
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     @model_validator(mode="after")
     def _one_size(self) -> ModelCard:
