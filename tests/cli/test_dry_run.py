@@ -79,3 +79,14 @@ def test_a_long_training_at_full_size_on_a_processor_is_announced_with_a_smaller
     assert dry_run.announced(settings, store, CPU, tuned=False) is None
     small = training_settings("ae", size="small")
     assert dry_run.announced(small, store, CPU, tuned=False) is None
+
+
+def test_the_announcement_comes_before_the_training_and_does_not_stop_it(call, store, tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_cead.cli.train.announced", lambda *_: "this takes long")
+    arguments = ("train", "ae", "--data", store.path, "--out", tmp_path / "run", "--size", "small")
+    arguments += ("--epochs", 2, "--batch-size", 4, "--device", "cpu", "--no-install")
+    status, out, err = call(*arguments)
+    assert (status, err) == (0, "note: this takes long\n")
+    assert re.search(r"^epoch 1/2: .* slices/s, about \d+ s left$", out, re.M)
+    assert re.search(r"^epoch 2/2: .* slices/s$", out, re.M)
+    assert call(*arguments, "--resume")[2] == ""  # what has begun is not announced again
