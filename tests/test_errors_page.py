@@ -11,7 +11,7 @@ from napari_cead import errors
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
 
-SAY_THE_RANGE = {"detection.params", "models.specs", "training.engine"}
+SAY_THE_RANGE = {"detection.params", "detection.settings", "models.specs", "training.engine"}
 """Modules that pass on the sentence of another check, which says what is allowed."""
 
 
