@@ -169,6 +169,31 @@ def test_a_name_is_asked_for_and_a_long_one_does_not_widen_the_dock(chosen):
     assert chosen.width() == width
 
 
+def test_start_does_not_move_when_a_row_a_warning_or_the_banner_appears(dock, cohort, qtbot):
+    def place():
+        QApplication.processEvents()
+        button = dock.start.native
+        return button.mapTo(dock.tabs, button.rect().topLeft())
+
+    before = place()
+    dock.finder.add([cohort])
+    assert dock.looking.isVisibleTo(dock) and place() == before
+    qtbot.waitUntil(lambda: len(dock.scans.scans.reports) == 3 and not dock.finder.job.running)
+    assert place() == before
+    dock.banner.show_needs("3 scans have a skull, which has to be stripped first.", strip=True, even=True)
+    dock.name.value = "n" * 300
+    dock.base.value = "from scratch"
+    assert dock.banner.isVisibleTo(dock) and dock.problem.text() and place() == before
+
+
+def test_the_rows_of_the_design_show_that_of_the_base_model(dock):
+    dock.base.value, dock.design.value, dock.size.value = "from scratch", "vae2", "paper"
+    dock.base.value = "ce-vae1"
+    assert (dock.design.value, dock.size.value, dock.design.native.isEnabled()) == ("ce-vae1", "small", False)
+    dock.base.value = "from scratch"
+    assert (dock.design.value, dock.size.value, dock.design.native.isEnabled()) == ("vae2", "paper", True)
+
+
 def test_explore_follows_a_model_that_gets_another_name(viewer, installed_model, qtbot):
     _, explore = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
     explore.model.value = installed_model

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QApplication, QMessageBox
 
 from ..errors import CeadError
 from ..models.networks import all_designs, with_context
-from ..models.specs import DESIGN_NAMES
+from ..models.specs import DESIGN_NAMES, ModelSpec
 from ..training.launching import command_line
 from ..training.manager import RunManager
 from ..training.preprocessing import preprocessing_for, store_options
@@ -80,6 +80,7 @@ class TrainWidget(TrainForm):
             self.follow_column.addWidget(part)
         self.follow_column.addStretch(1)
         self._suggested: dict[str, Any] = {}
+        self._chosen_design: dict[str, str] | None = None
         self._list_timer = QTimer(self, interval=LIST_EVERY_MS)
         self._connect()
         self._base_chosen()
@@ -233,7 +234,7 @@ class TrainWidget(TrainForm):
             self.found.setText("Choose scans of healthy people, or drop them onto the list.")
         problem = self.problem_now()
         self.problem.setText(problem)
-        self.problem.setVisible(bool(problem))
+        self.problem.setToolTip(problem)
         self.start.enabled = not problem
         twins = self.model not in (designs := all_designs()) or designs[self.model][1].twin
         self.context.enabled = twins
@@ -245,17 +246,30 @@ class TrainWidget(TrainForm):
 
     def _base_chosen(self) -> None:
         scratch = self.base.value == SCRATCH
-        self.scratch.setVisible(scratch)
+        self.scratch.setEnabled(scratch)
         try:
             spec = None if scratch else load_card(find_model(self.base.value)).spec
         except CeadError as error:
             show_failure(error)
             return
-        with self.context.changed.blocked():
+        with self.context.changed.blocked(), self.design.changed.blocked(), self.size.changed.blocked():
+            self._show_design(spec)
             self.context.value = (self.design.value if spec is None else spec.name).startswith("ce-")
         self._suggest(scratch)
         self.update_enabled()
         self.finder.judge_anew()
+
+    def _show_design(self, spec: ModelSpec | None) -> None:
+        """Show the design of the base model; None: the one that was chosen before there was one."""
+        controls = {"name": self.design, "size": self.size}
+        if self._chosen_design is None and spec is not None:
+            self._chosen_design = {name: control.value for name, control in controls.items()}
+        shown = self._chosen_design or {} if spec is None else {"name": spec.name, "size": spec.size}
+        for name, value in shown.items():
+            if value in controls[name].choices:
+                controls[name].value = value
+        if spec is None:
+            self._chosen_design = None
 
     def _suggest(self, scratch: bool) -> None:
         """Set the values of the design, except where the user chose others."""

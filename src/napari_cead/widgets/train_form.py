@@ -21,7 +21,7 @@ from ..models import design_names
 from ..patients import SEQUENCES
 from ..training.store_index import StoreSettings
 from ..zoo import list_models
-from .controls import folded, push_button, row, scrolled, section
+from .controls import folded, keep_place, of_lines, push_button, row, scrolled, section
 from .messages import Messages
 from .preferences import DEVICES
 from .preparation_banner import PreparationBanner
@@ -30,6 +30,9 @@ from .scan_table import ScanTable
 
 SCRATCH = "from scratch"
 """Entry of the list of base models for none."""
+
+LIST_HEIGHT = 260
+"""Pixels of the list of scans and the banner below it."""
 
 
 class TrainForm(QWidget):
@@ -100,17 +103,20 @@ class TrainForm(QWidget):
         for button in (self.add_folder, self.add_files, self.add_layers, self.clear):
             line.addWidget(button.native)
         grid.addLayout(line, grid.rowCount(), 0, 1, 3)
-        self.scans = ScanTable()
-        grid.addWidget(self.scans, grid.rowCount(), 0, 1, 3)
+        self.scans, self.banner = ScanTable(), PreparationBanner()
+        listed = QWidget()  # the banner takes its room from the list, so that nothing below moves
+        listed.setFixedHeight(LIST_HEIGHT)
+        listed_column = QVBoxLayout(listed)
+        listed_column.setContentsMargins(0, 0, 0, 0)
+        listed_column.addWidget(self.scans, 1)
+        listed_column.addWidget(self.banner)
+        grid.addWidget(listed, grid.rowCount(), 0, 1, 3)
         self.looking = QProgressBar()
-        self.looking.setVisible(False)
+        keep_place(self.looking).hide()
         self.looking.setAccessibleName("Scans looked at")
         grid.addWidget(self.looking, grid.rowCount(), 0, 1, 3)
-        self.found = QLabel("Choose scans of healthy people, or drop them onto the list.")
-        self.found.setWordWrap(True)
+        self.found = of_lines(QLabel("Choose scans of healthy people, or drop them onto the list."), 1)
         grid.addWidget(self.found, grid.rowCount(), 0, 1, 3)
-        self.banner = PreparationBanner()
-        grid.addWidget(self.banner, grid.rowCount(), 0, 1, 3)
         self.healthy = CheckBox(text="Unlabelled scans show healthy brains", value=False)
         self.healthy.native.setToolTip(
             "A scan without a mask is unlabelled, not healthy: only you know. What counts as healthy here decides "
@@ -193,9 +199,7 @@ class TrainForm(QWidget):
     def _build_start(self, column: QVBoxLayout) -> None:
         grid = section("Start", column)
         self.start = push_button("Start", "Train in a process of its own; napari stays free")
-        self.problem = QLabel()
-        self.problem.setWordWrap(True)
-        self.problem.setMinimumWidth(1)  # a long word must not widen the dock
+        self.problem = of_lines(QLabel(), 2)
         self.command = QLabel()
         self.command.setWordWrap(True)
         self.command.setMinimumWidth(1)
@@ -206,8 +210,8 @@ class TrainForm(QWidget):
         shown_column.setContentsMargins(0, 0, 0, 0)
         shown_column.addWidget(self.command)
         shown_column.addWidget(self.copy.native)
-        grid.addWidget(self.problem, grid.rowCount(), 0, 1, 3)
         grid.addWidget(self.start.native, grid.rowCount(), 0, 1, 3)
+        grid.addWidget(self.problem, grid.rowCount(), 0, 1, 3)
         grid.addWidget(folded("The command that Start runs", shown), grid.rowCount(), 0, 1, 3)
         note = QLabel("Nothing leaves this computer.")
         note.setEnabled(False)
