@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from zipfile import ZipFile
 
 import numpy as np
 import pytest
+import yaml
+from magicgui.widgets import SpinBox
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QLabel
 
 from heads import add_head, make_stripped
+from napari_cead.cli import run as run_command
 from napari_cead.errors import RunError
 from napari_cead.exploring import DEFAULT_MODEL
+from napari_cead.options_file import CONFIG_FILE
 from napari_cead.training.inspection import inspect
+from napari_cead.training.launching import command_line
+from napari_cead.training.recipe import read_recipe
 from napari_cead.training.registry import runs_folder
 from napari_cead.training.run_info import ACTIVE, RunInfo
 from napari_cead.training.store_index import StoreSettings
@@ -150,8 +157,8 @@ def test_delete_takes_the_selected_scans_out(chosen, qtbot):
     ("typed", "rate"), [("1e-4", "0.0001"), ("0,002", "0.002"), ("5", None), ("x", None)]
 )
 def test_a_learning_rate_is_typed_as_people_write_it(chosen, qtbot, typed, rate):
-    chosen.rate.native.selectAll()
-    qtbot.keyClicks(chosen.rate.native, typed)
+    chosen.rows.controls["lr"].native.selectAll()
+    qtbot.keyClicks(chosen.rows.controls["lr"].native, typed)
     assert chosen.start.enabled == (rate is not None)
     if rate is None:
         assert chosen.problem.text().startswith("The learning rate has to be a number above 0")
@@ -213,7 +220,7 @@ def test_context_encoding_chooses_the_twin_from_scratch(chosen):
     chosen.base.value, chosen.design.value = "from scratch", "vae2"
     chosen.context.value = False
     assert chosen.model == "vae2"
-    assert not chosen.squares.enabled
+    assert not chosen.rows.controls["max_squares"].enabled
     chosen.context.value = True
     assert chosen.model == "ce-vae2"
     assert "napari-cead train ce-vae2" in chosen.command.text()
@@ -222,25 +229,57 @@ def test_context_encoding_chooses_the_twin_from_scratch(chosen):
 
 def test_only_an_encoder_that_has_learned_something_can_be_kept(chosen):
     chosen.base.value = "vae1"
-    chosen.freeze.value = True
-    assert chosen.freeze.enabled and "--freeze-encoder" in chosen.command.text()
+    chosen.rows.controls["freeze_encoder"].value = True
+    assert chosen.rows.controls["freeze_encoder"].enabled and "--freeze-encoder" in chosen.command.text()
     chosen.base.value = "from scratch"
-    assert not chosen.freeze.enabled and "--freeze-encoder" not in chosen.command.text()
+    assert (
+        not chosen.rows.controls["freeze_encoder"].enabled and "--freeze-encoder" not in chosen.command.text()
+    )
 
 
 def test_a_denoiser_comes_with_settings_and_corruptions_of_its_own(chosen):
     chosen.base.value, chosen.design.value = "from scratch", "dae"
-    assert (chosen.rate.value, chosen.batch_size.value, chosen.schedule.value) == ("1e-3", 16, "linear")
-    assert not chosen.context.enabled and not chosen.squares.enabled
+    assert shown(chosen) == ("0.001", 16, "linear")
+    assert not chosen.context.enabled and not chosen.rows.controls["max_squares"].enabled
     words = chosen.command.text()
-    assert "napari-cead train dae " in words and "--max-squares" not in words and "--schedule linear" in words
-    chosen.batch_size.value = 8
+    assert "napari-cead train dae " in words and "--max-squares" not in words and "--schedule" not in words
+    chosen.rows.controls["batch_size"].value = 12
     chosen.design.value = "ce-unet"
     assert "napari-cead train ce-unet " in chosen.command.text()
     chosen.design.value = "ce-vae1"
-    assert chosen.context.enabled and chosen.squares.enabled and chosen.context.value
+    assert chosen.context.enabled and chosen.rows.controls["max_squares"].enabled and chosen.context.value
     # What the user chose stays.
-    assert (chosen.rate.value, chosen.batch_size.value, chosen.schedule.value) == ("2e-4", 8, "constant")
+    assert shown(chosen) == ("0.002", 12, "one-cycle")
+    assert "--batch-size 12" in chosen.command.text()
+
+
+def shown(dock):
+    return tuple(dock.rows.controls[name].value for name in ("lr", "batch_size", "schedule"))
+
+
+@pytest.mark.parametrize("start", ["ce-unet", "vae1", "dae small", "ce-vq-vae small", "ae paper"])
+def test_the_dock_has_the_defaults_of_the_command_that_it_shows(dock, start, capsys):
+    if " " in start:
+        dock.base.value = "from scratch"
+        dock.design.value, dock.size.value = start.split()
+        dock.context.value = start.startswith("ce-")
+    else:
+        dock.base.value = start
+    words = shlex.split(dock.command.text())[1:]
+    del words[words.index("--data") : words.index("--data") + 4]  # there are no scans yet
+    assert run_command([*words, "--print-config"]) == 0
+    resolved = yaml.safe_load(capsys.readouterr().out)
+    assert not {"--epochs", "--lr", "--batch-size", "--schedule", "--seed"} & set(words)
+    for name, control in dock.rows.controls.items():
+        value = resolved[name]
+        if name == "lr":
+            assert float(control.value) == pytest.approx(value)
+        elif name == "max_squares":
+            corruption = json.loads(resolved["corruption"] or "{}")
+            assert not control.enabled or control.value == corruption["squares"][1]
+        else:
+            assert control.value == (value or 0 if isinstance(control, SpinBox) else value), name
+        assert control.native.toolTip()
 
 
 def test_another_base_has_the_scans_judged_as_its_slices_are(chosen, qtbot):
@@ -270,15 +309,14 @@ def test_another_base_has_the_scans_judged_as_its_slices_are(chosen, qtbot):
 
 def test_start_runs_the_shown_command_in_a_process_of_its_own(chosen, qtbot, monkeypatch):
     started = []
-    launch = chosen.manager.launch
-    monkeypatch.setattr(
-        chosen.manager, "launch", lambda run, words: started.append(words) or launch(run, words)
-    )
-    chosen.epochs.value, chosen.name.value = 1, "mine"
+    start = chosen.manager.start
+    monkeypatch.setattr(chosen.manager, "start", lambda recipe: started.append(recipe) or start(recipe))
+    chosen.rows.controls["epochs"].value, chosen.name.value = 1, "mine"
     shown = chosen.command.text()
     chosen.start.native.click()
-    assert shown == "napari-cead " + " ".join(started[0])
+    assert shown == command_line(["train", *started[0].words()]) and "--epochs 1" in shown
     run = chosen.view.run
+    assert read_recipe(run / CONFIG_FILE) == started[0]
     listed = json.loads((run / "scans.json").read_text())
     assert [scan["name"] for scan in listed["scans"]] == ["Mets_000", "Mets_001", "Mets_002"]
     assert chosen.tabs.currentIndex() == 1
@@ -342,7 +380,7 @@ def test_what_comes_out_is_compared_renamed_noted_exported_and_deleted(
 
 def finished(dock, qtbot):
     """Train one epoch, as ``mine``."""
-    dock.epochs.value, dock.name.value = 1, "mine"
+    dock.rows.controls["epochs"].value, dock.name.value = 1, "mine"
     qtbot.waitUntil(dock.start.native.isEnabled)  # another base judges the scans anew
     dock.start.native.click()
     ended(dock, qtbot, "finished")
@@ -371,7 +409,7 @@ def test_a_killed_training_says_so_and_goes_on(chosen, qtbot):
 
 def started(dock, qtbot):
     """Begin a training that lasts, and wait for its second epoch."""
-    dock.epochs.value, dock.name.value = 10_000, "mine"
+    dock.rows.controls["epochs"].value, dock.name.value = 10_000, "mine"
     dock.start.native.click()
     qtbot.waitUntil(lambda: dock.view.info is not None and dock.view.info.epoch >= 1, timeout=60_000)
 
@@ -429,7 +467,7 @@ def test_a_start_that_fails_leaves_nothing_behind(chosen, monkeypatch, notified)
     def broken(*_):
         raise RunError("the process cannot be started", file="python", mend="install it again")
 
-    monkeypatch.setattr(chosen.manager, "launch", broken)
+    monkeypatch.setattr(chosen.manager, "start", broken)
     chosen.name.value = "mine"
     chosen.start.native.click()
     assert any("cannot be started" in message for _, message in notified)
@@ -440,7 +478,7 @@ def test_context_encoding_can_be_taken_on_by_a_model_without_it(chosen, qtbot):
     chosen.base.value = "vae1"
     assert not chosen.context.value
     chosen.context.value = True
-    chosen.squares.value = 3
+    chosen.rows.controls["max_squares"].value = 3
     assert "train ce-vae1" in chosen.command.text() and "--init-from vae1" in chosen.command.text()
     finished(chosen, qtbot)
     assert chosen.view.info.model == "ce-vae1"

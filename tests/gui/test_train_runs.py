@@ -12,6 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QLabel, QPushButton
 
 from napari_cead.evaluation.before_after_tables import Table
+from napari_cead.training import RunFolder
 from napari_cead.training.registry import runs_folder
 from napari_cead.training.run_files import PREVIEWS
 from napari_cead.training.run_info import RunInfo, look
@@ -35,12 +36,13 @@ def write_run(name: str, end: dict[str, object], epochs: int = 12):
     run.mkdir(parents=True)
     (run / "run.json").write_text(json.dumps(PLAN))
     made = [entry(number) for number in range(1, epochs + 1)]
-    lines = [{"event": "start", "epochs": 40, "epoch": 0}, *({"event": "epoch", **each} for each in made)]
+    folder = RunFolder(run)
+    folder.say("start", model="vae1", size="small", epochs=40, epoch=0)
+    for each in made:
+        folder.say("epoch", **each, epochs=40, best_epoch=each["epoch"], best_loss=each["validation_loss"])
     if end["event"] == "done":
-        lines.append({"event": "installed", "name": name})
-    (run / "events.jsonl").write_text(
-        "".join(json.dumps({"time": 1.0, **line}) + "\n" for line in (*lines, end))
-    )
+        folder.say("installed", name=name)
+    folder.say(**end)
     rows = [",".join(made[0]), *(",".join(map(str, each.values())) for each in made)]
     (run / "log.csv").write_text("\n".join(rows) + "\n")
     (run / "output.log").write_text("".join(f"epoch {number}/40\n" for number in range(1, epochs + 1)))
@@ -113,8 +115,9 @@ def test_bar_list_and_line_tell_the_same_epoch(dock, qtbot):
     row = [info.name for info in dock.runs.runs].index("broken")
     assert dock.view.bar.format() == "12 of 40 epochs done"
     assert dock.runs.item(row, 2).text() == "12/40"
-    with (dock.view.run / "log.csv").open("a") as stream:
-        stream.write("13,1387.0,687.0\n")
+    folder = RunFolder(dock.view.run)
+    folder.say("epoch", epoch=13, epochs=40, train_loss=1387.0, validation_loss=687.0)
+    folder.say("error", message="the disk is full")
     qtbot.waitUntil(lambda: dock.view.bar.format() == "13 of 40 epochs done")
     assert dock.runs.item(row, 2).text() == "13/40"
 
@@ -224,11 +227,11 @@ def test_nothing_in_the_view_of_a_training_moves_when_rows_and_warnings_appear(d
     before = places()
     for number in range(8):
         write_run(f"another-{number}", {"event": "paused"}, epochs=3)
-    with (view.run / "events.jsonl").open("a") as stream:
-        for epoch in range(13, 40):  # the training loss falls, the validation loss rises
-            entry = {"epoch": epoch, "train_loss": 900.0 - epoch, "validation_loss": 700.0 + 20 * epoch}
-            stream.write(json.dumps({"time": 2.0, "event": "epoch", **entry}) + "\n")
-        stream.write(json.dumps({"time": 3.0, "event": "error", "message": "the disk is full " * 20}) + "\n")
+    folder = RunFolder(view.run)
+    for epoch in range(13, 40):  # the training loss falls, the validation loss rises
+        entry = {"epoch": epoch, "train_loss": 900.0 - epoch, "validation_loss": 700.0 + 20 * epoch}
+        folder.say("epoch", **entry, epochs=40, best_epoch=12, best_loss=688.0)
+    folder.say("error", message="the disk is full " * 20)
     qtbot.waitUntil(lambda: view.advice.text() != "" and len(view.state.text()) > 200)
     qtbot.waitUntil(lambda: len(dock.runs.runs) == 10)
     assert places() == before

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,29 +16,39 @@ from .config import NO_SETTINGS, configurable
 from .console import progress, typed
 from .evaluate import evaluate_models
 from .generated import command
-from .runs import start_detached
 
 if TYPE_CHECKING:
     from ..evaluation.making import OnProgress, Watch
     from ..training.events import Listener
+    from ..training.run_info import RunInfo
 
 
 def _train(context: typer.Context, recipe: Recipe, detach: bool) -> None:
     """Train or fine-tune on healthy slices; the resulting model can be used at once."""
+    make(recipe, typed(context), detach=detach)
+
+
+def make(recipe: Recipe, options: Iterable[str] | None = None, *, detach: bool = False) -> None:
+    """Make the models of a recipe, or start that in the background.
+
+    Args:
+        recipe: The recipe.
+        options: Names of the fields that the user gave; None: those that differ from their defaults.
+        detach: Whether to train in the background.
+    """
     from ..evaluation.making import cohort_of, is_one, make_models, plan
+    from ..training.manager import RunManager
     from ..training.requests import Discarded, Paused
 
-    alone = is_one(recipe.model)
-    arguments = _absolute(list(context.obj or ()), recipe) if alone else []
-    if detach and not arguments:
+    if detach and not is_one(recipe.model):
         raise ParameterError("--detach goes with one model", mend="train the models one by one")
     watch = _watch()
-    making = plan(recipe, typed(context), watch)
+    making = plan(recipe, options, watch)
     if detach:
-        start_detached(recipe.out, [*arguments, "--resume"] if making.recipe.resume else arguments)
+        say_started(RunManager().start(making.recipe))
         return
     try:
-        folders = make_models(making, watch, arguments)
+        folders = make_models(making, watch)
     except (Paused, Discarded) as stop:
         run = next(iter(getattr(stop, "__notes__", ())), str(recipe.out))
         again = f"paused; continue with: napari-cead runs resume {shlex.quote(run)}"
@@ -53,6 +63,15 @@ def _train(context: typer.Context, recipe: Recipe, detach: bool) -> None:
             split=split,
             device=recipe.device,
         )
+
+
+def say_started(info: RunInfo) -> None:
+    """Print where a training in the background is."""
+    place = shlex.quote(str(info.path))
+    typer.echo(
+        f"{info.name}: started in the background (process {info.pid}); "
+        f"follow it with: napari-cead runs tail --follow {place}"
+    )
 
 
 def _resolved(values: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -114,22 +133,3 @@ def _watch() -> Watch:
                 yield shown, should_stop
 
     return Shown()
-
-
-def _absolute(arguments: list[str], recipe: Recipe) -> list[str]:
-    """Return the arguments of this call for use from any folder; empty if they are not known."""
-    from ..training.launching import with_option
-
-    if not arguments:
-        return []
-    paths: dict[str, str | Path | None] = {
-        "data": recipe.data,
-        "out": recipe.out,
-        "init_from": recipe.init_from,
-    }
-    for name, value in paths.items():
-        if value is not None and (name != "init_from" or Path(value).is_dir()):
-            arguments = with_option(arguments, name, Path(value).absolute())
-    for flag in ("detach", "resume"):
-        arguments = with_option(arguments, flag, False)
-    return arguments

@@ -14,10 +14,10 @@ from typing import Any
 from ..atomic import write_text
 from ..errors import Cancelled, OutputError, ParameterError
 from ..models.specs import MODEL_NAMES, spec
-from ..options_file import CONFIG_FILE, write_options
+from ..options_file import CONFIG_FILE
 from ..patients import find_patients
 from ..training.belonging import belongs, no_use
-from ..training.engine import check_start, rank_of_launcher
+from ..training.engine import check_resume, check_start, rank_of_launcher
 from ..training.engine import train as run_training
 from ..training.events import EventFile, Listener
 from ..training.preparation import prepare
@@ -161,47 +161,49 @@ def plan(recipe: Recipe, options: Iterable[str] | None = None, watch: Watch | No
         run = recipe.out if len(names) == 1 else recipe.out / each
         own = recipe.model_copy(update={"model": each, "out": run})
         plans.append(own.settings(base, wanted.image_size, fits[each]))
+        resumed = RunFolder(run) if recipe.resume and RunFolder(run).exists() else None
+        if resumed is not None:
+            check_resume(resumed, plans[-1], store)
         check_start(
             plans[-1],
             store,
             init_from=recipe.init_from,
             hardware=recipe.hardware,
-            resumed=recipe.resume and RunFolder(run).exists(),
+            resumed=resumed is not None,
         )
     return Making(recipe, tuple(plans), store, wanted)
 
 
-def make_models(making: Making, watch: Watch, arguments: Sequence[str] = ()) -> list[Path]:
+def make_models(making: Making, watch: Watch) -> list[Path]:
     """Make the planned models.
 
     Args:
         making: The result of :func:`plan`.
         watch: Receives the progress.
-        arguments: The command line it was started with, for resuming later.
 
     Returns:
         Their folders; none in a process that only helped another one.
     """
     recipe, alone = making.recipe, making.alone
     folders: list[Path] = []
-    with _watched(recipe, recipe.out, arguments) if alone else nullcontext() as session:
+    with _watched(recipe, making.plans[0]) if alone else nullcontext() as session:
         with nullcontext() if making.store else undone_if_refused(recipe.out):
             store = making.store or _prepared(making, session, watch)
         for settings in making.plans:
             run = recipe.out if alone else recipe.out / settings.spec.name
-            if (
-                recipe.resume
-                and not alone
-                and is_finished(run, settings, store, half=recipe.half, installed=not recipe.no_install)
-            ):
+            finished = partial(is_finished, run, settings, store, half=recipe.half)
+            if recipe.resume and finished(installed=not recipe.no_install):
                 watch.say(f"{run}: finished before")
                 folders.append(run / "model")
                 continue
             try:
-                with nullcontext(session) if alone else _watched(recipe, run) as own:
-                    if own is not None:
-                        _keep(recipe, settings, run)
-                    found = _make(recipe, settings, store, run, own, watch)
+                with nullcontext(session) if alone else _watched(recipe, settings) as own:
+                    found: Path | None = run / "model"
+                    if own is not None and recipe.resume and finished(installed=False):
+                        _install(run / "model", own, watch)
+                        own.say("done", folder=str(found))
+                    else:
+                        found = _make(recipe, settings, store, run, own, watch)
             except Cancelled as stop:
                 stop.add_note(str(run))
                 raise
@@ -209,18 +211,6 @@ def make_models(making: Making, watch: Watch, arguments: Sequence[str] = ()) -> 
                 return []
             folders.append(found)
     return folders
-
-
-def _keep(recipe: Recipe, settings: TrainingSettings, run: Path) -> None:
-    """Write the recipe of one model beside its run, with every value filled in."""
-    own = recipe.resolved(settings).model_copy(
-        update={"model": settings.spec.name, "data": recipe.data.absolute(), "out": run.absolute()}
-    )
-    fields = type(own).model_fields
-    options = (
-        (name, fields[name].description or "", getattr(own, name)) for name in fields if name != "resume"
-    )
-    write_text(run / CONFIG_FILE, write_options("train", options))
 
 
 def cohort_of(folders: Sequence[Path]) -> tuple[Path, Path]:
@@ -239,9 +229,9 @@ def _make(
 ) -> Path | None:
     """Train, calibrate and install a model; None in a process that only helped another one."""
     hardware = recipe.hardware
-    files: Sequence[EventFile] = () if session is None else session.files
+    files = () if session is None else session.run.also
     if session is None and recipe.events is not None:
-        files = [EventFile(recipe.events)]
+        files = (EventFile(recipe.events),)
     alone = hardware.devices * hardware.num_nodes == 1
     with watch.training(alone) as (listener, should_stop):
         try:
@@ -282,6 +272,8 @@ def _make(
         watch.say(f"{model}: finished")
     else:
         _install(model, session, watch)
+    if not recipe.keep_checkpoint:
+        session.run.drop_checkpoint()
     session.say("done", folder=str(model))
     return model
 
@@ -304,14 +296,21 @@ def _install(model: Path, session: Session, watch: Watch) -> None:
 
 
 @contextmanager
-def _watched(recipe: Recipe, run: Path, arguments: Sequence[str] = ()) -> Iterator[Session | None]:
-    """Hold a run's folder in the launcher's first process; see :func:`~napari_cead.training.session.attended`."""
+def _watched(recipe: Recipe, settings: TrainingSettings) -> Iterator[Session | None]:
+    """Hold a run's folder in the launcher's first process, with its recipe in it, every value filled in.
+
+    See :func:`~napari_cead.training.session.attended`.
+    """
+    run = recipe.out if is_one(recipe.model) else recipe.out / settings.spec.name
     nothing = recipe.resume and not run.is_dir() and not run.parent.is_dir()
     if rank_of_launcher() or nothing:  # the engine then reports the problem
         yield None
         return
     resume = recipe.resume and run.is_dir()
-    with attended(RunFolder(run), resume=resume, arguments=arguments, events=recipe.events) as session:
+    with attended(RunFolder(run), resume=resume, events=recipe.events) as session:
+        own = recipe.resolved(settings).model_copy(update={"model": settings.spec.name, "out": run})
+        own = own.anywhere()
+        write_text(run / CONFIG_FILE, own.written())
         yield session
 
 

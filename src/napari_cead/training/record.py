@@ -39,8 +39,9 @@ class Record:
             self.board.close()
 
     def say(self, event: str, **values: Any) -> None:
-        """Tell the listeners of an event."""
+        """Write an event down, and tell the listeners."""
         if self.first:
+            self.folder.say(event, **values)
             for listener in self.listeners:
                 listener({"event": event, **values})
 

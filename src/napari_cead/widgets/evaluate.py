@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QListWidgetItem
 
 from ..errors import CeadError
 from ..patients.integrity import CohortCheck, check_cohort
-from ..training.launching import command_line, with_option
+from ..training.launching import command_line, words_of
 from ..zoo import list_models
 from .evaluate_form import AUTOMATIC, EvaluateForm
 from .evaluation_process import EvaluationProcess, Outcome
@@ -137,9 +137,7 @@ class EvaluateWidget(EvaluateForm):
             if self.workers.value and not self.scheduler.value.strip()
             else None,
         }
-        for name, value in options.items():
-            words = with_option(words, name, value)
-        return words
+        return words + words_of(options)
 
     def problem_now(self) -> str:
         """Return the reason why an evaluation cannot start yet; empty if it can."""

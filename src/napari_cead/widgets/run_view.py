@@ -21,9 +21,10 @@ from qtpy.QtWidgets import (
 )
 
 from ..errors import CeadError
+from ..options_file import CONFIG_FILE
 from ..training.advice import advice
 from ..training.events import EventTail
-from ..training.launching import command_line, saved_command
+from ..training.launching import command_line
 from ..training.manager import RunManager
 from ..training.run_info import RunInfo
 from .controls import folded, scrolled
@@ -233,7 +234,8 @@ class RunView(QWidget):
         if not info.active:
             self.plots.show_step(None)
         self._show_buttons(info)
-        self.command.setText(command_line(saved_command(info.path) or ()))
+        file = info.path / CONFIG_FILE
+        self.command.setText(command_line(["train", "--config", str(file)]) if file.is_file() else "")
 
     def _show_progress(self, info: RunInfo) -> None:
         if info.progress is not None and info.phase in ("preparing", "calibrating"):
