@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .late_help import filled
+from ..training.recipe_words import filled
 
 OWN = ("config", "print_config")
 NO_SETTINGS = ("help", "json", "resume", "detach", "dry_run", "yes", *OWN)

@@ -42,9 +42,7 @@ def typed(context: typer.Context) -> frozenset[str]:
         source = context.get_parameter_source(name)
         if source is None or source.name == "DEFAULT":
             continue
-        if source.name != "DEFAULT_MAP" or context.params.get(name) != parameter.get_default(
-            context, call=True
-        ):
+        if source.name != "DEFAULT_MAP" or context.params.get(name) != parameter.default:
             given.add(name)
     return frozenset(given)
 

@@ -214,8 +214,8 @@ def is_finished(
         card = load_card(run.model)
     except ModelError:
         return False
-    plan, done = run.plan(), run.epochs_done()
-    trained = card.training
+    plan, trained = run.plan(), card.training
+    done = run.epochs_done() if run.has_checkpoint() else trained.get("epochs")
     return (
         plan.current == settings
         and plan.fingerprint == store.fingerprint == trained.get("data_fingerprint")

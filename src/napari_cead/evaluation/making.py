@@ -14,11 +14,11 @@ from typing import Any
 from ..atomic import write_text
 from ..errors import Cancelled, OutputError, ParameterError
 from ..models.specs import MODEL_NAMES, spec
-from ..options_file import CONFIG_FILE, write_options
+from ..options_file import CONFIG_FILE
 from ..patients import find_patients
 from ..progress import Progress, Stop
 from ..training.belonging import belongs, no_use
-from ..training.engine import check_start, rank_of_launcher
+from ..training.engine import check_resume, check_start, rank_of_launcher
 from ..training.engine import train as run_training
 from ..training.events import EventFile, Listener
 from ..training.loggers import loggers_of
@@ -211,12 +211,16 @@ def plan(recipe: Recipe, options: Iterable[str] | None = None, watch: Watch | No
             settings = one.settings(
                 base_card, wanted.image_size, fits[each] | ({"seed": number} if seeds else {})
             )
+            # The slices of a fold are its own store, which is not written yet.
+            resumed = RunFolder(one.out) if recipe.resume and RunFolder(one.out).exists() else None
+            if resumed is not None:
+                check_resume(resumed, settings, None if recipe.folds else store)
             check_start(
                 settings,
                 store,
                 init_from=recipe.init_from,
                 hardware=recipe.hardware,
-                resumed=recipe.resume and RunFolder(one.out).exists(),
+                resumed=resumed is not None,
             )
             runs.append(Planned(one, settings, base, number if recipe.folds else None))
     return Making(recipe, tuple(runs), store, wanted)
@@ -243,43 +247,41 @@ def seeds_of(recipe: Recipe) -> tuple[int, ...]:
     return found
 
 
-def make_models(making: Making, watch: Watch, arguments: Sequence[str] = ()) -> list[Path]:
+def make_models(making: Making, watch: Watch) -> list[Path]:
     """Make the planned models.
 
     Args:
         making: The result of :func:`plan`.
         watch: Receives the progress.
-        arguments: The command line it was started with, for resuming later.
 
     Returns:
         Their folders; none in a process that only helped another one.
     """
     recipe, alone = making.recipe, making.alone
     folders: list[Path] = []
-    with _watched(recipe, recipe.out, arguments) if alone else nullcontext() as session:
+    with _watched(making.runs[0]) if alone else nullcontext() as session:
         with nullcontext() if making.store else undone_if_refused(recipe.out):
             store = making.store or _prepared(making, session, watch)
         stores = fold_stores_of(making, store)
         for number, planned in enumerate(making.runs, start=1):
             run = planned.recipe.out
             slices = store if planned.fold is None else stores[planned.fold]
-            if (
-                recipe.resume
-                and not alone
-                and is_finished(
-                    run, planned.settings, slices, half=recipe.half, installed=not recipe.no_install
-                )
-            ):
+            finished = partial(is_finished, run, planned.settings, slices, half=recipe.half)
+            if recipe.resume and finished(installed=not recipe.no_install):
                 watch.say(f"{run}: finished before")
                 folders.append(run / "model")
                 continue
             if not alone:
                 watch.say(f"{run}: run {number} of {len(making.runs)}")
             try:
-                with nullcontext(session) if alone else _watched(recipe, run) as own:
-                    if own is not None:
-                        _keep(planned, recipe.data if planned.fold is None else slices.path)
-                    found = _make(planned, slices, own, watch)
+                data = None if planned.fold is None else slices.path
+                with nullcontext(session) if alone else _watched(planned, data) as own:
+                    found: Path | None = run / "model"
+                    if own is not None and recipe.resume and finished(installed=False):
+                        _install(run / "model", watch, own)
+                        own.say("done", folder=str(found))
+                    else:
+                        found = _make(planned, slices, own, watch)
             except Cancelled as stop:
                 stop.add_note(str(run))
                 raise
@@ -327,19 +329,6 @@ def _ensembles(making: Making, models: Sequence[Path], store: SliceStore, watch:
     return found
 
 
-def _keep(planned: Planned, data: Path) -> None:
-    """Write the recipe of one run beside it, with every value filled in."""
-    run = planned.recipe.out
-    own = planned.recipe.resolved(planned.settings).model_copy(
-        update={"model": planned.settings.spec.name, "data": data.absolute(), "out": run.absolute()}
-    )
-    fields = type(own).model_fields
-    options = (
-        (name, fields[name].description or "", getattr(own, name)) for name in fields if name != "resume"
-    )
-    write_text(run / CONFIG_FILE, write_options("train", options))
-
-
 def cohort_of(folders: Sequence[Path]) -> tuple[Path, Path]:
     """Return the folder that contains all patients of trained models, and the store with their split."""
     store = SliceStore.open(RunFolder(folders[0].parent).plan().data)
@@ -350,9 +339,9 @@ def _make(planned: Planned, store: SliceStore, session: Session | None, watch: W
     """Train, calibrate and install a model; None in a process that only helped another one."""
     recipe, settings, run = planned.recipe, planned.settings, planned.recipe.out
     hardware = recipe.hardware
-    files: Sequence[EventFile] = () if session is None else session.files
+    files = () if session is None else session.run.also
     if session is None and recipe.events is not None:
-        files = [EventFile(recipe.events)]
+        files = (EventFile(recipe.events),)
     alone = hardware.devices * hardware.num_nodes == 1
     if session is not None and not session.run.has_checkpoint():
         watch.begins(settings, store, hardware, recipe.init_from is not None)
@@ -395,13 +384,14 @@ def _make(planned: Planned, store: SliceStore, session: Session | None, watch: W
     if recipe.no_install:
         watch.say(f"{model}: finished")
     else:
-        place = _install(model, watch)
-        session.say("installed", name=place.name, folder=str(place))
+        _install(model, watch, session)
+    if not recipe.keep_checkpoint:
+        session.run.drop_checkpoint()
     session.say("done", folder=str(model))
     return model
 
 
-def _install(model: Path, watch: Watch) -> Path:
+def _install(model: Path, watch: Watch, session: Session | None = None) -> None:
     try:
         place = install(model)
     except OutputError as error:
@@ -411,22 +401,34 @@ def _install(model: Path, watch: Watch) -> Path:
             mend=f"use it with --model {shlex.quote(str(model))}, "
             "or set NAPARI_CEAD_HOME to a folder that can be written",
         ) from error
+    if session is not None:
+        session.say("installed", name=place.name, folder=str(place))
     usual = load_card(model).name
     if place.name != usual:
         watch.say(f"warning: another model is called {usual}: this one is called {place.name}", warning=True)
     watch.say(f"{model}: installed as {place.name}; use it with: --model {place.name}")
-    return place
 
 
 @contextmanager
-def _watched(recipe: Recipe, run: Path, arguments: Sequence[str] = ()) -> Iterator[Session | None]:
-    """Hold a run's folder in the launcher's first process; see :func:`~napari_cead.training.session.attended`."""
+def _watched(planned: Planned, data: Path | None = None) -> Iterator[Session | None]:
+    """Hold a run's folder in the launcher's first process, with its recipe in it, every value filled in.
+
+    See :func:`~napari_cead.training.session.attended`.
+
+    Args:
+        planned: The run.
+        data: Its slices, if they are not those of its recipe.
+    """
+    recipe, run = planned.recipe, planned.recipe.out
     nothing = recipe.resume and not run.is_dir() and not run.parent.is_dir()
     if rank_of_launcher() or nothing:  # the engine then reports the problem
         yield None
         return
     resume = recipe.resume and run.is_dir()
-    with attended(RunFolder(run), resume=resume, arguments=arguments, events=recipe.events) as session:
+    with attended(RunFolder(run), resume=resume, events=recipe.events) as session:
+        own: dict[str, Any] = {"model": planned.settings.spec.name} | ({} if data is None else {"data": data})
+        filled_in = recipe.resolved(planned.settings).model_copy(update=own).anywhere()
+        write_text(run / CONFIG_FILE, filled_in.written())
         yield session
 
 

@@ -119,7 +119,9 @@ def train(
     fabric = check_start(settings, store, init_from=init_from, hardware=hardware, resumed=again)
     launched = rank_of_launcher()
     if resume and launched == 0:
-        _check_resume(run, settings, store)
+        check_resume(run, settings, store)
+        if run.is_over():
+            raise _over(run)
     parent = None if init_from is None else _parent(init_from, store)
     listeners = [listener for listener in (on_event, EventFile(events) if events else None) if listener]
     job = Job(
@@ -264,7 +266,17 @@ def _check_store(store: SliceStore, settings: TrainingSettings) -> None:
             )
 
 
-def _check_resume(run: RunFolder, settings: TrainingSettings, store: SliceStore) -> None:
+def check_resume(run: RunFolder, settings: TrainingSettings, store: SliceStore | None = None) -> None:
+    """Refuse to resume a run with other settings or data.
+
+    Args:
+        run: The run.
+        settings: The settings to continue with.
+        store: The slices; None: they are not known yet.
+
+    Raises:
+        RunError: If it was started with others, or there is nothing to continue.
+    """
     plan = run.plan() if run.exists() else None
     if plan is None:
         if not run.path.is_dir():
@@ -289,18 +301,28 @@ def _check_resume(run: RunFolder, settings: TrainingSettings, store: SliceStore)
             file=run.path,
             mend="resume it with its original settings, or choose another --out",
         )
+    if run.is_over() and plan.current != settings:
+        raise _over(run)
     if settings.epochs < (done := run.epochs_done()):
         raise RunError(
             f"{done} epochs are done here, more than {settings.epochs}",
             file=run.path,
             mend=f"resume it with --epochs {done} or more, or train {settings.epochs} into another --out",
         )
-    if plan.fingerprint != store.fingerprint:
+    if store is not None and plan.fingerprint != store.fingerprint:
         raise RunError(
             f"the run here was started with other data ({plan.data})",
             file=run.path,
             mend="resume it with the same store, unchanged, or choose another --out",
         )
+
+
+def _over(run: RunFolder) -> RunError:
+    return RunError(
+        "the run is finished, and its checkpoint was not kept",
+        file=run.path,
+        mend=f"fine-tune its model with --init-from {run.model}; another time, add --keep-checkpoint",
+    )
 
 
 def _parent(init_from: str | Path, store: SliceStore) -> ModelCard:

@@ -120,6 +120,10 @@ class Loop(Updater):
             processes=self.fabric.world_size,
             precision=str(self.fabric._precision.precision),
             resumed=self.step > 0,
+            best_epoch=self.best_epoch,
+            best_loss=self.best_loss if self.best_epoch else None,
+            train_loss=self.history[-1]["train_loss"] if self.history else None,
+            validation_loss=self.history[-1]["validation_loss"] if self.history else None,
         )
         self.record.open_logs(settings.model_dump(mode="json"), self.epoch)
         early, asked = self._waited_enough(), None

@@ -50,8 +50,9 @@ class Record:
             self.say("note", message=f"the logger {name} is left out from here on: {why(error)}")
 
     def say(self, event: str, **values: Any) -> None:
-        """Tell the listeners of an event."""
+        """Write an event down, and tell the listeners."""
         if self.first:
+            self.folder.say(event, **values)
             for listener in self.listeners:
                 listener({"event": event, **values})
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ..atomic import write_text
 from ..errors import StoreError
+from .folder_lock import alone_in
 from .run_files import LOCK_FILE
-from .run_lock import alone_in
 from .store_index import INDEX_FILE, TEMPORARY, read_index
 
-OWNER_FILE = f"{LOCK_FILE}.json"
+OWNER_FILE = f"{LOCK_FILE}.txt"
 """The process that writes the store."""
 
 
@@ -53,13 +56,22 @@ def locked(folder: Path) -> Iterator[None]:
         StoreError: If another preparation is writing to it.
         OutputError: If it cannot be written.
     """
+    note = folder / OWNER_FILE
 
-    def busy(owner: str) -> StoreError:
+    def busy() -> StoreError:
+        owner = "another process"
+        with suppress(OSError, UnicodeDecodeError):
+            owner = note.read_text(encoding="utf-8").strip() or owner
         return StoreError(
             f"another prepare is writing this store ({owner})",
             file=folder,
             mend="wait for it, or choose another --out",
         )
 
-    with alone_in(folder, OWNER_FILE, busy):
-        yield
+    with alone_in(folder, busy):
+        try:
+            write_text(note, f"process {os.getpid()} on {socket.gethostname()}")
+            yield
+        finally:
+            with suppress(OSError):
+                note.unlink()

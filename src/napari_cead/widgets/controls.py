@@ -156,6 +156,15 @@ def keep_place(control: QWidget) -> QWidget:
     return control
 
 
+def of_lines(label: QLabel, count: int) -> QLabel:
+    """Give a label the height of some lines, whatever it says, so that its neighbours do not move; return the label."""
+    label.setWordWrap(True)
+    label.setMinimumWidth(1)  # a long word must not widen the dock
+    label.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+    label.setFixedHeight(count * label.fontMetrics().lineSpacing() + 4)
+    return label
+
+
 def row(grid: QGridLayout, title: str, control: QWidget, tip: str = "") -> None:
     """Add a control with its title to a section."""
     label = QLabel(title)

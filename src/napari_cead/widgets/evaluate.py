@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QListWidgetItem
 from ..contributions.failures import show_failure
 from ..errors import CeadError
 from ..patients.integrity import CohortCheck, check_cohort
-from ..training.launching import command_line, with_option
+from ..training.launching import command_line, words_of
 from ..wording import counted
 from ..zoo import list_models
 from .evaluate_form import AUTOMATIC, EvaluateForm
@@ -141,9 +141,7 @@ class EvaluateWidget(EvaluateForm):
             if self.workers.value and not self.scheduler.value.strip()
             else None,
         }
-        for name, value in options.items():
-            words = with_option(words, name, value)
-        return words
+        return words + words_of(options)
 
     def problem_now(self) -> str:
         """Return the reason why an evaluation cannot start yet; empty if it can."""

@@ -15,10 +15,11 @@ from qtpy.QtWidgets import QApplication, QMessageBox
 from ..contributions.failures import show_failure
 from ..errors import CeadError
 from ..models.networks import all_designs, with_context
+from ..models.specs import ModelSpec
 from ..training.launching import command_line
 from ..training.manager import RunManager
 from ..training.preprocessing import preprocessing_for, store_options
-from ..training.presets import training_settings
+from ..training.recipe import Recipe
 from ..training.registry import runs_folder
 from ..training.run_files import SCANS, SCANS_FILE, remove_run
 from ..training.run_info import RunInfo
@@ -79,7 +80,7 @@ class TrainWidget(TrainForm):
         for part in (self.view, self.model_made, self.before_after):
             self.follow_column.addWidget(part)
         self.follow_column.addStretch(1)
-        self._suggested: dict[str, Any] = {}
+        self._chosen_design: dict[str, str] | None = None
         self._list_timer = QTimer(self, interval=LIST_EVERY_MS)
         self._connect()
         self._base_chosen()
@@ -94,26 +95,11 @@ class TrainWidget(TrainForm):
         self.copy.changed.connect(lambda: _clipboard(self.command.text()))
         self.base.changed.connect(self._base_chosen)
         self.design.changed.connect(self._base_chosen)
-        self.size.changed.connect(lambda *_: self._suggest(self.base.value == SCRATCH))
         self.scans.scans.ticked.connect(self.update_enabled)
-        controls = (
-            self.healthy,
-            self.size,
-            self.name,
-            self.epochs,
-            self.rate,
-            self.batch_size,
-            self.context,
-            self.squares,
-            self.device,
-            self.seed,
-            self.patience,
-            self.schedule,
-            self.augment,
-            self.freeze,
-        )
-        for control in controls:
+        for control in (self.healthy, self.name, *self.rows.controls.values()):
             control.changed.connect(lambda *_: self.update_enabled())
+        for control in (self.size, self.context):
+            control.changed.connect(lambda *_: self._suggest())
         self.finder.job.progressed.connect(self._looked_at)
         self.runs.chosen.connect(self.view.show_run)
         self.view.changed.connect(self.refresh_runs)
@@ -168,34 +154,29 @@ class TrainWidget(TrainForm):
             return StoreSettings(sequence=self.sequence.value)
         return StoreSettings(sequence=self.sequence.value, **store_options(wanted))
 
-    @property
-    def learning_rate(self) -> float:
-        """The learning rate; NaN for invalid input."""
-        try:
-            rate = float(self.rate.value.strip().replace(",", "."))
-        except ValueError:
-            return math.nan
-        return rate if 0 < rate <= 1 else math.nan
+    def recipe(self, out: Path) -> Recipe:
+        """Return the recipe of the requested training; what the user left alone is decided as in the command line.
 
-    def options(self) -> dict[str, Any]:
-        """Return the options of ``napari-cead train``, by name."""
-        scratch = self.base.value == SCRATCH
-        return {
-            "name": self.name.value.strip(),
-            "init_from": None if scratch else self.base.value,
-            "size": "paper" if scratch and self.size.value == "paper" else None,
-            "preset": "small" if scratch and self.size.value == "small" else None,
-            "epochs": self.epochs.value,
-            "lr": f"{self.learning_rate:g}",
-            "batch_size": self.batch_size.value,
-            "schedule": self.schedule.value,
-            "max_squares": self.squares.value if self.squares.enabled else None,
-            "augment": self.augment.value,
-            "freeze_encoder": self.freeze.value and not scratch,
-            "patience": self.patience.value or None,
-            "seed": self.seed.value,
-            "device": self.device.value,
-        }
+        Args:
+            out: The run's folder, which has the scan list.
+        """
+        given = self.rows.given
+        if math.isnan(given.get("lr", 0)):
+            del given["lr"]
+        return Recipe.checked(
+            model=self.model,
+            data=out / SCANS_FILE,
+            out=out,
+            name=self.name.value.strip() or None,
+            **self._start(),
+            **given,
+        )
+
+    def _start(self) -> dict[str, Any]:
+        """Return where the training starts from. ``small`` stands for the preset: it is what a processor can do."""
+        if self.base.value != SCRATCH:
+            return {"init_from": self.base.value}
+        return {"preset": "small"} if self.size.value == "small" else {"size": self.size.value}
 
     def problem_now(self) -> str:
         """Return the reason why a training cannot start yet; empty if it can."""
@@ -207,7 +188,7 @@ class TrainWidget(TrainForm):
         unlabelled = sum(report.source.lesion_mask is None for report in chosen)
         if unlabelled and not self.healthy.value:
             return f"{unlabelled} scans have no lesion mask: say that they are healthy, or untick them."
-        if math.isnan(self.learning_rate):
+        if math.isnan(self.rows.learning_rate):
             return "The learning rate has to be a number above 0 and at most 1, for instance 2e-4."
         return self._problem_of_name(self.name.value.strip())
 
@@ -235,50 +216,51 @@ class TrainWidget(TrainForm):
             self.found.setText("Choose scans of healthy people, or drop them onto the list.")
         problem = self.problem_now()
         self.problem.setText(problem)
-        self.problem.setVisible(bool(problem))
+        self.problem.setToolTip(problem)
         self.start.enabled = not problem
         twins = self.model not in (designs := all_designs()) or designs[self.model][1].twin
         self.context.enabled = twins
-        self.squares.enabled = self.context.value and twins
-        self.freeze.enabled = self.base.value != SCRATCH
+        self.rows.controls["max_squares"].enabled = self.context.value and twins
+        self.rows.controls["freeze_encoder"].enabled = self.base.value != SCRATCH
         out = runs_folder() / (self.name.value.strip() or "local")
-        words = self.manager.command(self.model, out / SCANS_FILE, out, self.options())
-        self.command.setText(command_line(words[1:]))
+        self.command.setText(command_line(["train", *self.recipe(out).words()]))
 
     def _base_chosen(self) -> None:
         scratch = self.base.value == SCRATCH
-        self.scratch.setVisible(scratch)
+        self.scratch.setEnabled(scratch)
         try:
             spec = None if scratch else load_card(find_model(self.base.value)).spec
         except CeadError as error:
             show_failure(error)
             return
-        with self.context.changed.blocked():
+        with self.context.changed.blocked(), self.design.changed.blocked(), self.size.changed.blocked():
+            self._show_design(spec)
             self.context.value = (self.design.value if spec is None else spec.name).startswith("ce-")
-        self._suggest(scratch)
-        self.update_enabled()
+        self._suggest()
         self.finder.judge_anew()
 
-    def _suggest(self, scratch: bool) -> None:
-        """Set the values that the command would have by itself, except where the user chose others."""
+    def _show_design(self, spec: ModelSpec | None) -> None:
+        """Show the design of the base model; None: the one that was chosen before there was one."""
+        controls = {"name": self.design, "size": self.size}
+        if self._chosen_design is None and spec is not None:
+            self._chosen_design = {name: control.value for name, control in controls.items()}
+        shown = self._chosen_design or {} if spec is None else {"name": spec.name, "size": spec.size}
+        for name, value in shown.items():
+            if value in controls[name].choices:
+                controls[name].value = value
+        if spec is None:
+            self._chosen_design = None
+
+    def _suggest(self) -> None:
+        """Show the defaults of the training, as the command line has them, except where the user chose others."""
+        start = self._start()
         try:
-            parent = None if scratch else load_card(find_model(self.base.value)).spec
-            preset = "small" if scratch and self.size.value == "small" else None
-            found = training_settings(self.model, preset=preset, parent=parent)
-        except CeadError:  # the base model is gone; the start of the training reports it
-            return
-        wanted: dict[str, Any] = {
-            "epochs": found.epochs,
-            "rate": f"{found.learning_rate:g}",
-            "batch_size": found.batch_size,
-            "schedule": found.schedule,
-        }
-        for name, value in wanted.items():
-            control = getattr(self, name)
-            if control.value == self._suggested.get(name, control.value):
-                with control.changed.blocked():
-                    control.value = value
-        self._suggested = wanted
+            base = load_card(find_model(start["init_from"])) if "init_from" in start else None
+            usual = Recipe.checked(model=self.model, data=Path(SCANS_FILE), out=Path(), **start)
+            self.rows.suggest(usual.settings(base))
+        except CeadError as error:  # the base model is gone, or has another design
+            show_failure(error)
+        self.update_enabled()
 
     def _looked_at(self, done: int, total: int) -> None:
         self.looking.setRange(0, total)
@@ -290,14 +272,13 @@ class TrainWidget(TrainForm):
         """Write the scan list into a new run's folder and start the training there."""
         if self.problem_now():
             return
-        options = self.options()
-        run = self.manager.new_folder(options["name"])
+        run = self.manager.new_folder(self.name.value.strip())
         try:
             run.mkdir(parents=True)
             chosen = sources(self.scans.scans.chosen, healthy=self.healthy.value)
             kept = [self.finder.keep(source, run / SCANS) for source in chosen]
-            scans = write_scan_list(run / SCANS_FILE, kept, self.sequence.value)
-            info = self.manager.start(self.model, scans, run, options)
+            write_scan_list(run / SCANS_FILE, kept, self.sequence.value)
+            info = self.manager.start(self.recipe(run))
         except (CeadError, OSError) as error:
             with suppress(CeadError, OSError):  # a refused start leaves nothing behind
                 remove_run(run)
@@ -325,7 +306,7 @@ class TrainWidget(TrainForm):
         if info is None or not finished:
             self.before_after.show_run(None)
             return
-        self.before_after.use_device(self.device.value)
+        self.before_after.use_device(self.rows.controls["device"].value)
         self.before_after.show_run(info.path, info.installed or "", Path(info.data), info.parent or "")
 
     def use_in_explore(self, name: str) -> None:
