@@ -132,11 +132,11 @@ class _Tall:
         longest = np.zeros(slices, np.int64)
         order = np.argsort(steps, kind="stable")
         longest[place[order]] = order
-        enough = areas_of([contours[index] for index in longest]) * min(
+        enough = areas_of([contours[index] for index in longest.tolist()]) * min(
             params.area_fraction for params in grid
         )
         some = np.flatnonzero(steps**2 / 8 + steps / 2 + 1 >= enough[place])
-        contours, place = [contours[index] for index in some], place[some]
+        contours, place = [contours[index] for index in some.tolist()], place[some]
         areas = areas_of(contours)
         largest = np.zeros(slices, np.int64)
         np.maximum.at(largest, place, areas)
@@ -148,7 +148,7 @@ class _Tall:
             kept = np.flatnonzero(~dropped)
             key = kept.tobytes(), params.dilation_radius, params.inside_brain
             if key not in known:
-                known[key] = self._drawn([contours[index] for index in kept], params, len(above))
+                known[key] = self._drawn([contours[index] for index in kept.tolist()], params, len(above))
             yield params, known[key]
 
     def _drawn(self, kept: Sequence[Any], params: PostprocessParams, rows: int) -> tuple[int, int]:

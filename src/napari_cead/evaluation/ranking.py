@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +57,7 @@ class RankCounts:
         found = np.flatnonzero(voxels)
         of_lesion, voxels = np.bincount(bins[lesion], minlength=_BINS)[found], voxels[found]
         share, regions = shares(reference & brain)
-        overlap = np.bincount(bins[lesion], weights=share, minlength=_BINS)[found]
+        overlap: Any = np.bincount(bins[lesion], weights=share, minlength=_BINS)[found]
         return cls(found, of_lesion, voxels - of_lesion, overlap, np.array(regions))
 
 

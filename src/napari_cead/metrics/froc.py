@@ -160,7 +160,8 @@ def _untouched(
     np.subtract.at(changes, meetings[:, 2], 1)
     hits = np.flatnonzero(hit)
     lesions, first = np.unique(top[hits], return_index=True)
-    parent, touched = {}, set()
+    parent: dict[int, int] = {}
+    touched: set[int] = set()
 
     def component(node: int) -> int:
         while (above := parent.get(node, node)) != node:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
@@ -90,7 +92,7 @@ def aupro(scores: ArrayLike, reference: ArrayLike, brain: ArrayLike | None = Non
     values, place = np.unique(np.concatenate([lesion, healthy]), return_inverse=True)
     inside = as_mask(reference) if brain is None else as_mask(reference) & as_mask(brain)
     share, regions = shares(inside)
-    overlap = np.bincount(place[: len(lesion)], weights=share, minlength=len(values))
+    overlap: Any = np.bincount(place[: len(lesion)], weights=share, minlength=len(values))
     return area_of_overlap(overlap, np.bincount(place[len(lesion) :], minlength=len(values)), regions)
 
 
