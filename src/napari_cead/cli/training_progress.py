@@ -12,7 +12,8 @@ from typing import Any
 import typer
 
 from ..models import NETWORKS
-from .heartbeat import Heartbeat, duration
+from ..wording import duration
+from .heartbeat import Heartbeat
 
 
 @contextmanager

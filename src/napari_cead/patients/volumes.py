@@ -28,7 +28,7 @@ __all__ = [
 MAX_MASK_VALUES = 16
 
 
-def clean_intensities(data: NDArray[Any], what: str) -> tuple[NDArray[np.float32], tuple[Note, ...]]:
+def clean_intensities(data: NDArray[Any], what: str) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """Return intensities as float32 with a background of exactly 0; NaN and infinities are background.
 
     Args:
@@ -135,7 +135,7 @@ def onto(volume: Volume, grid: Grid, order: int, what: str) -> Volume:
     """
     here = volume.grid
     if doubt := voxel_for_voxel(here, grid):
-        note = Note("voxel-for-voxel", f"{doubt}, taken voxel for voxel", what)
+        note: str = Note("voxel-for-voxel", f"{doubt}, taken voxel for voxel", what)
         if here.has_orientation and grid.has_orientation:
             note = Note(
                 "voxel-for-voxel",
