@@ -106,11 +106,9 @@ class AnalysisLayers:
             self._streaming, self._key = streaming, (streaming.model, streaming.score)
             self._compare_timer.stop()
             self._buffer[:] = self._shown[:] = 0
-            with batched(self.viewer):  # otherwise napari rebuilds its scene for each of the three
-                self._image("reconstruction", streaming.reconstruction)
-                anomaly = self._image("anomaly map", streaming.anomaly_map)
-                anomaly.contrast_limits = _limits(streaming.anomaly_map, streaming.brain)
-                self._mask_layer()
+            self._image("reconstruction", streaming.reconstruction)
+            anomaly = self._image("anomaly map", streaming.anomaly_map)
+            anomaly.contrast_limits = _limits(streaming.anomaly_map, streaming.brain)
         cut = indices[
             streaming.scored[indices] | (indices == z)
         ]  # the window computes the visible slice at most

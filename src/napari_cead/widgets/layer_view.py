@@ -82,12 +82,12 @@ class LayerView:
             self.drop_derived()
             back = [layer for layer in self._replaced if same(_tag(layer).patient, patient)] if new else []
             self._drop_others(patient)
-            self._made = [layer for layer in self._made if layer in self.viewer.layers]
-            if not any(self.find("sequence", patient, name) for name in patient.sequences):
-                for layer in back or [Layer.create(*made) for made in to_layer_data(patient)]:
-                    self._made.append(self.viewer.add_layer(bare(layer)))
-            elif self.find("sequence", patient, patient.sequence) is None:
-                self._bring_back(patient)
+        self._made = [layer for layer in self._made if layer in self.viewer.layers]
+        if not any(self.find("sequence", patient, name) for name in patient.sequences):
+            for layer in back or [Layer.create(*made) for made in to_layer_data(patient)]:
+                self._made.append(self.viewer.add_layer(bare(layer)))
+        elif self.find("sequence", patient, patient.sequence) is None:
+            self._bring_back(patient)
         self._base = self.find("sequence", patient, patient.sequence)
         if new and (self._base is None or _tag(self._base).session is not self.session):
             self.viewer.reset_view()

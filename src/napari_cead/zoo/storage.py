@@ -310,8 +310,8 @@ def _laid_out(module: nn.Module, place: torch.device) -> nn.Module:
     if settle is not None:
         settle()
     if place.type == "cpu":
-        # glibc gives memory back as soon as a layer is done, and a seventh of a run went into asking for it again. It
-        # keeps chunks as large as the largest that was ever freed; it counts those of less than 32 MB.
+        # glibc gives memory back as soon as a layer is done, which in a fresh process costs up to a seventh of a pass.
+        # It keeps chunks as large as the largest that was ever freed; it counts those of less than 32 MB.
         torch.empty((32 << 20) - (64 << 10), dtype=torch.uint8)
     if place.type == "mps":  # not reliable on Apple's GPUs
         return module
