@@ -15,6 +15,8 @@ from napari_cead.widgets import frames
 from napari_cead.widgets.frames import NEVER, Frames
 from scans import brain_of
 
+SHARES_VIEWER = True
+
 
 def mask_layer(widget):
     return next(layer for layer in widget.viewer.layers if (t := tag_of(layer)) and t.role == "detected mask")
@@ -29,7 +31,7 @@ def expected_mask(widget):
         **{
             name: row.slider.value
             for name, row in widget.rows.items()
-            if name in widget.live.wanted.model_dump()
+            if hasattr(widget.session.params, name)
         }
     )
     patient = widget.session.patient

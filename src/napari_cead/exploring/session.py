@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,18 @@ from .settings_file import check_same_patient, export_analysis, load_brain, load
 from .streaming import Streaming
 
 MOST_ANALYSES = 12
-"""Analyses kept per patient; each takes some 100 MB. Beyond that, the least recently used one is dropped."""
+"""Analyses kept, those of the patient before included; each takes some 100 MB. Beyond that, the least recently used
+one is dropped."""
 
 OnStage = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class _Left:
+    """The patient before the current one, with its analyses."""
+
+    patient: Patient
+    analyses: dict[Key, Opened]
 
 
 class Session(SessionSettings):
@@ -49,6 +58,7 @@ class Session(SessionSettings):
         super().__init__()
         self._loaded = LoadedModels()
         self._cache = ReconstructionCache()
+        self._left: _Left | None = None
 
     # -- patient -------------------------------------------------------------------------------------------
 
@@ -61,13 +71,33 @@ class Session(SessionSettings):
         return self.use(load_patient(path, sequence, mask))
 
     def use(self, patient: Patient) -> Patient:
-        """Make a patient in memory the current one. The analyses of the previous one become void."""
+        """Make a patient in memory the current one. The analyses of the previous one become void.
+
+        The patient before this one comes back with its analyses, settings and corrections.
+        """
         with self._lock:
+            before, left = self._patient, self._left
+            if before is not None and before.sequences is not patient.sequences:
+                self._left = _Left(before, self._opened)
             self._patient = patient
             self._opened, self._current, self._streaming, self._waiting = {}, None, None, None
+            if (
+                left is not None
+                and left.patient.sequences is patient.sequences
+                and (left.patient.sequence == patient.sequence)
+            ):
+                self._opened = left.analyses
+                self._set_patient_of_analyses(patient)
+            last = max(self._opened, key=lambda key: self._opened[key].used, default=None)
+            if last is not None:  # before anybody is told: an analysis has settings of its own
+                self._current, self._options = last, self._opened[last].analysis.options
+                self._take(self._opened[last].analysis.params)
         self.patient_changed.emit(patient)
-        self.analysis_changed.emit(None)
-        self.analyses_changed.emit(())
+        if last is None:
+            self.analysis_changed.emit(None)
+        else:
+            self._show(last)
+        self.analyses_changed.emit(self.analyses)
         return patient
 
     def set_reference(self, mask: NDArray[Any] | None) -> None:
@@ -79,14 +109,18 @@ class Session(SessionSettings):
         with self._lock:
             if self._patient is None:
                 raise NotReadyError("there is no patient yet", mend="open a patient first")
-            self._patient = patient = self._patient.with_lesion_mask(mask)
-            for opened in self._opened.values():
-                made = replace(opened.analysis.reconstruction, patient=patient)
-                opened.analysis = replace(opened.analysis, reconstruction=made)
+            self._patient = self._patient.with_lesion_mask(mask)
+            self._set_patient_of_analyses(self._patient)
             analysis = self.analysis
         if analysis is not None:
             self.mask_changed.emit(analysis)
         self.analyses_changed.emit(self.analyses)
+
+    def _set_patient_of_analyses(self, patient: Patient) -> None:
+        """Let the analyses go on with the same patient that has another lesion mask."""
+        for opened in self._opened.values():
+            made = replace(opened.analysis.reconstruction, patient=patient)
+            opened.analysis = replace(opened.analysis, reconstruction=made)
 
     # -- preparation ---------------------------------------------------------------------------------------
 
@@ -232,7 +266,7 @@ class Session(SessionSettings):
             before = self._current
             corrections = self._waiting if self.analysis is None else self.analysis.corrections
             self._current = None
-            self._params = settled.params
+            self._take(settled.params)
             self._options = options or self._options
             streaming = Streaming(patient, detector.name, score, self._options)
         self._tell_settings()
@@ -394,9 +428,11 @@ class Session(SessionSettings):
 
     def _forget_oldest(self) -> None:
         with self._lock:
-            by_use = sorted(self._opened, key=lambda key: self._opened[key].used)
-            for key in by_use[: max(0, len(by_use) - MOST_ANALYSES)]:
-                del self._opened[key]
+            groups = (self._opened, {} if self._left is None else self._left.analyses)
+            found = [(one.used, key, group) for group in groups for key, one in group.items()]
+            found.sort(key=lambda one: one[0])
+            for _, key, group in found[: max(0, len(found) - MOST_ANALYSES)]:
+                del group[key]
 
     # -- results -------------------------------------------------------------------------------------------
 

@@ -2,49 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
-from qtpy.QtCore import QObject, Signal
+from psygnal import SignalInstance
 
-from ..exploring import Session
 from .jobs import on_main
 
 
-class SessionRelay(QObject):
-    """Repeats the events of a session as Qt signals, which arrive on the main thread.
+class Relay:
+    """Calls methods of Qt objects on the main thread when a session tells something, until it is stopped.
 
-    Signals:
-        patient: The new patient.
-        analysis: The new current analysis or None.
-        analyses: All analyses of the patient.
-        params: The new parameters.
-        options: The new map options.
-        mask: The analysis whose mask was updated.
-        slices: The current run and the slices that have arrived.
+    psygnal's own ``connect(..., thread="main")`` needs a timer that looks for news all the time: as often as it looks
+    the window wakes up, and a slider's mask waits for it. Qt's own queue wakes the window when there is something.
+
+    Args:
+        *connections: Events of the session, and the method to call.
     """
 
-    patient = Signal(object)
-    analysis = Signal(object)
-    analyses = Signal(object)
-    params = Signal(object)
-    options = Signal(object)
-    mask = Signal(object)
-    slices = Signal(object, object)
-
-    def __init__(self, session: Session, parent: QObject) -> None:
-        super().__init__(parent)
+    def __init__(self, *connections: tuple[SignalInstance, Callable[..., None]]) -> None:
         self._stopped = False
         self._connected = tuple(
-            (event, on_main(repeat))
-            for event, repeat in (
-                (session.patient_changed, self._patient),
-                (session.analysis_changed, self._analysis),
-                (session.analyses_changed, self._analyses),
-                (session.params_changed, self._params),
-                (session.options_changed, self._options),
-                (session.mask_changed, self._mask),
-                (session.slices_arrived, self._slices),
-            )
+            (event, on_main(method, unless=lambda: self._stopped)) for event, method in connections
         )
         for event, callback in self._connected:
             event.connect(callback)
@@ -54,28 +32,3 @@ class SessionRelay(QObject):
         self._stopped = True
         for event, callback in self._connected:
             event.disconnect(callback, missing_ok=True)
-
-    def _patient(self, patient: Any) -> None:
-        self._repeat(self.patient, patient)
-
-    def _analysis(self, analysis: Any) -> None:
-        self._repeat(self.analysis, analysis)
-
-    def _analyses(self, analyses: Any) -> None:
-        self._repeat(self.analyses, analyses)
-
-    def _params(self, params: Any) -> None:
-        self._repeat(self.params, params)
-
-    def _options(self, options: Any) -> None:
-        self._repeat(self.options, options)
-
-    def _mask(self, analysis: Any) -> None:
-        self._repeat(self.mask, analysis)
-
-    def _slices(self, streaming: Any, indices: Any) -> None:
-        self._repeat(self.slices, streaming, indices)
-
-    def _repeat(self, signal: Any, *news: Any) -> None:
-        if not self._stopped:
-            signal.emit(*news)
