@@ -156,7 +156,7 @@ def _froc(evaluation: Evaluation, labels: Labels) -> list[tuple[str, str, bool, 
     ]
 
 
-def _people(labels: Labels, rule: str) -> list[tuple[str, str, list[Values]]]:
+def _people(labels: Labels, rule: str) -> list[tuple[str, str, Sequence[Values]]]:
     """Return the patients under the best model of a rule: name, figures and lesions."""
     best = best_row(labels, rule)
     if best is None:
