@@ -161,7 +161,7 @@ def _people(labels: Labels, rule: str) -> list[tuple[str, str, Sequence[Values]]
     best = best_row(labels, rule)
     if best is None:
         return []
-    people = []
+    people: list[tuple[str, str, Sequence[Values]]] = []
     for patient in best.patients:
         figures = (
             f"Dice {number(patient.counts.total.dice())}",
