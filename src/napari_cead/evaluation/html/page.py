@@ -156,12 +156,12 @@ def _froc(evaluation: Evaluation, labels: Labels) -> list[tuple[str, str, bool, 
     ]
 
 
-def _people(labels: Labels, rule: str) -> list[tuple[str, str, list[Values]]]:
+def _people(labels: Labels, rule: str) -> list[tuple[str, str, Sequence[Values]]]:
     """Return the patients under the best model of a rule: name, figures and lesions."""
     best = best_row(labels, rule)
     if best is None:
         return []
-    people = []
+    people: list[tuple[str, str, Sequence[Values]]] = []
     for patient in best.patients:
         figures = (
             f"Dice {number(patient.counts.total.dice())}",
