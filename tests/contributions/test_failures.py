@@ -30,7 +30,7 @@ def damaged():
         int("x1")
     except ValueError as error:
         raise ModelDamagedError(
-            "the card is damaged", file="m/model.json", mend="install it again"
+            "the card is damaged", file="m/model.json", hint="install it again"
         ) from error
 
 

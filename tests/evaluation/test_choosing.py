@@ -14,8 +14,8 @@ from napari_cead.evaluation.choosing import (
     on_card,
     search_all,
 )
+from napari_cead.evaluation.cohort_progress import Steps
 from napari_cead.evaluation.columns import columns
-from napari_cead.evaluation.members import Steps
 from napari_cead.evaluation.results import PatientFigures, chosen_by
 from napari_cead.evaluation.rules import search
 from napari_cead.evaluation.splits import folds_of

@@ -18,6 +18,7 @@ from napari_cead.errors import MissingExtraError
 from napari_cead.evaluation.html import html_report
 from napari_cead.evaluation.html.page import FIGURES, MORE
 from napari_cead.evaluation.html.pictures import outline, panels
+from napari_cead.evaluation.paired_comparison import compare_twins
 from napari_cead.evaluation.paper import PAPER_DICE
 from napari_cead.evaluation.results import (
     NOTHING,
@@ -30,7 +31,6 @@ from napari_cead.evaluation.results import (
     SkippedPatient,
     SlicePicture,
 )
-from napari_cead.evaluation.twins import compare_twins
 from napari_cead.metrics import PatientCounts
 
 HOSTILE = "<script>alert(1)</script>"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from napari_cead.atomic import to_json
+from napari_cead.evaluation.paired_comparison import compare_twins
 from napari_cead.evaluation.report import described, per_lesion_csv, per_patient_csv, results_csv, table
 from napari_cead.evaluation.results import (
     Curve,
@@ -21,7 +22,6 @@ from napari_cead.evaluation.results import (
     SlicePicture,
 )
 from napari_cead.evaluation.table import printed
-from napari_cead.evaluation.twins import compare_twins
 from napari_cead.metrics import PatientCounts
 
 QUALITY = {"psnr": 20.0, "psnr_brain": 18.0, "ssim": 0.8, "slices": 3}

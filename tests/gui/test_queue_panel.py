@@ -279,7 +279,7 @@ def test_patients_can_be_added_while_it_runs(panel, qtbot, cohort, monkeypatch):
 
 def test_settings_that_cannot_be_had_are_one_sentence(qtbot, cohort, tmp_path, notified):
     def none():
-        raise ModelError("there is no model", mend="install one")
+        raise ModelError("there is no model", hint="install one")
 
     panel = QueuePanel(none, lambda: False)
     qtbot.addWidget(panel)

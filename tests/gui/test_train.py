@@ -492,7 +492,7 @@ def test_a_script_that_closes_the_viewer_is_not_asked(chosen, viewer, qtbot):
 
 def test_a_start_that_fails_leaves_nothing_behind(chosen, monkeypatch, notified):
     def broken(*_):
-        raise RunError("the process cannot be started", file="python", mend="install it again")
+        raise RunError("the process cannot be started", file="python", hint="install it again")
 
     monkeypatch.setattr(chosen.manager, "start", broken)
     chosen.name.value = "mine"

@@ -55,7 +55,7 @@ def test_a_rename_that_fails_half_way_is_taken_back(installed, home, monkeypatch
     before = zoo.load_card(installed)
 
     def full(path, text):
-        raise OutputError("no space is left", file=path, mend="make room")
+        raise OutputError("no space is left", file=path, hint="make room")
 
     monkeypatch.setattr("napari_cead.zoo.managing.write_text", full)
     with pytest.raises(OutputError):

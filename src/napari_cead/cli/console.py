@@ -47,13 +47,13 @@ def typed(context: typer.Context) -> frozenset[str]:
     return frozenset(given)
 
 
-def refuse(flag: str, when: str, mend: str = "leave it out") -> NoReturn:
+def refuse(flag: str, when: str, hint: str = "leave it out") -> NoReturn:
     """Refuse an option without effect in this situation: the user expects one.
 
     Raises:
         ParameterError: Always.
     """
-    raise ParameterError(f"{flag} does nothing {when}", mend=mend)
+    raise ParameterError(f"{flag} does nothing {when}", hint=hint)
 
 
 def confirm(question: str, yes: bool) -> None:
@@ -67,7 +67,7 @@ def confirm(question: str, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise ParameterError(
-            "nothing is deleted without asking, and there is no terminal to ask in", mend="add --yes"
+            "nothing is deleted without asking, and there is no terminal to ask in", hint="add --yes"
         )
     typer.confirm(question, abort=True)
 

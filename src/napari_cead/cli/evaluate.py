@@ -125,7 +125,7 @@ def _meant(name: str) -> list[str]:
 
     found = fnmatch.filter(find_models(), name)
     if not found:
-        raise ParameterError(f"no model is called {name}", mend="see napari-cead models list")
+        raise ParameterError(f"no model is called {name}", hint="see napari-cead models list")
     return found
 
 

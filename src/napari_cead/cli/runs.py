@@ -51,8 +51,8 @@ def runs_list(json: Json = False) -> None:
 @runs_app.command("status")
 def runs_status(run: Run, json: Json = False) -> None:
     """Show a run's progress, its losses, and its problems."""
-    from ..training.advice import advice
     from ..training.manager import RunManager
+    from ..training.training_warnings import advice
 
     manager = RunManager()
     info = manager.status(run)
@@ -110,7 +110,7 @@ def runs_stop(
     from ..training.manager import RunManager
 
     if finish and discard:
-        raise ParameterError("--finish and --discard exclude each other", mend="choose one of them")
+        raise ParameterError("--finish and --discard exclude each other", hint="choose one of them")
     manager = RunManager()
     path = manager.find(run)
     info: RunInfo | None

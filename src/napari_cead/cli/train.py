@@ -49,7 +49,7 @@ def make(
 
     alone = is_one(recipe.model) and recipe.seeds is None and recipe.folds is None
     if detach and not alone:
-        raise ParameterError("--detach goes with one model", mend="train the models one by one")
+        raise ParameterError("--detach goes with one model", hint="train the models one by one")
     watch = _watch()
     making = plan(recipe, options, watch)
     if dry_run:

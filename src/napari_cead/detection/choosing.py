@@ -148,7 +148,7 @@ def settle_given(
     """
     if start not in get_args(Start):
         raise ParameterError(
-            f"settings are {' or '.join(get_args(Start))}, not {start!r}", mend="give one of these, or values"
+            f"settings are {' or '.join(get_args(Start))}, not {start!r}", hint="give one of these, or values"
         )
     if score is not None:
         check_score(score, card)

@@ -162,12 +162,12 @@ def detect_cohort(
         Cancelled: If ``should_stop`` returned true; what is done stays.
     """
     if preparation.mask_file is not None:
-        raise ParameterError("a brain mask file goes with one patient", mend="name a stripper, or auto")
+        raise ParameterError("a brain mask file goes with one patient", hint="name a stripper, or auto")
     top, target = Path(cohort).expanduser(), Path(out).expanduser()
     paths = list(find_patients(top))
     if not paths:
         what = "there are no patients in this folder" if top.is_dir() else "there is no such folder"
-        raise PatientNotFoundError(what, file=top, mend="give a folder that holds patients")
+        raise PatientNotFoundError(what, file=top, hint="give a folder that holds patients")
     settings = RunSettings(str(model), score, params, sequence, device, options, batch_size)
     folder = model_for_all(settings)
     make_folder(target)

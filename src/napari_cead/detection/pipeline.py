@@ -20,13 +20,13 @@ from ..slices import SliceStack, slice_stack
 from ..zoo import Detector
 from .cache import ReconstructionCache
 from .choosing import Params, Settled, Whence, remarks, settle, threshold_doubt
-from .doubts import contrast_doubt, evenness_doubt
 from .evidence import REACH_MM
 from .options import MapOptions
 from .params import PostprocessParams
 from .postprocessing import postprocess
 from .provenance import preparation, threads_on
 from .reconstruct import GROUP, NetworkPasses, check_batch_size, reconstruct
+from .scan_warnings import contrast_doubt, evenness_doubt
 from .scores import anomaly_score, check_score, computed_for, looks_through, score_of
 from .symmetry import midline
 

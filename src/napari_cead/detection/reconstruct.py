@@ -65,7 +65,7 @@ def check_batch_size(batch_size: int) -> None:
     if not whole or not 1 <= batch_size <= MAX_GROUP:
         raise ParameterError(
             f"the batch size must be a whole number from 1 to {MAX_GROUP}, not {batch_size!r}",
-            mend="leave it out for the usual number",
+            hint="leave it out for the usual number",
         )
 
 
@@ -209,7 +209,7 @@ class _Attempt:
         if device.type == "cpu":
             raise OutOfMemoryError(
                 f"the memory of this computer is too small for {self.detector.name}, even for one slice at a time",
-                mend="close other programs or use a smaller model",
+                hint="close other programs or use a smaller model",
             )
         note = f"the memory of {device} is too small for {self.detector.name}: the CPU was taken"
         return _Attempt(self.detector.on("cpu"), self.asked, self.asked, warnings=(note,))

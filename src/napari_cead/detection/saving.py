@@ -82,11 +82,11 @@ def check_output(folder: str | Path, patient: Patient) -> Path:
             raise OutputError(
                 "results would lie among the patient's own files",
                 file=target,
-                mend="choose another output folder",
+                hint="choose another output folder",
             )
     existing = next(parent for parent in (target, *target.absolute().parents) if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise OutputError("the folder cannot be written", file=target, mend="choose another output folder")
+        raise OutputError("the folder cannot be written", file=target, hint="choose another output folder")
     return target
 
 
@@ -220,7 +220,7 @@ def save_detection(
     except (OSError, OutputError) as error:
         why = error.strerror if isinstance(error, OSError) else error.reason
         raise OutputError(
-            f"the results cannot be written ({why})", file=target, mend="choose another output folder"
+            f"the results cannot be written ({why})", file=target, hint="choose another output folder"
         ) from error
     finally:
         if aside is not None:
@@ -239,24 +239,24 @@ def read_summary(path: str | Path) -> dict[str, Any]:
         with file.open("rb") as stream:
             content = stream.read(_LARGEST_JSON + 1)
     except FileNotFoundError:
-        raise SettingsFileError("there is no such file", file=file, mend=_MEND_READ) from None
+        raise SettingsFileError("there is no such file", file=file, hint=_MEND_READ) from None
     except OSError as error:
         raise SettingsFileError(
-            f"the file cannot be read ({error.strerror})", file=file, mend=_MEND_READ
+            f"the file cannot be read ({error.strerror})", file=file, hint=_MEND_READ
         ) from error
     if len(content) > _LARGEST_JSON:
-        raise SettingsFileError("the file is too large to hold settings", file=file, mend=_MEND_READ)
+        raise SettingsFileError("the file is too large to hold settings", file=file, hint=_MEND_READ)
     try:
         values = parse_json(content)
     except ValueError as error:
         raise SettingsFileError(
-            f"this is not valid JSON ({why(error)})", file=file, mend=_MEND_READ
+            f"this is not valid JSON ({why(error)})", file=file, hint=_MEND_READ
         ) from None
     if (version := version_of(values)) != SCHEMA_VERSION:
         raise SettingsFileError(
             f"the settings have schema version {version}, this program reads {SCHEMA_VERSION}",
             file=file,
-            mend="update napari-cead, or export them again with this version",
+            hint="update napari-cead, or export them again with this version",
         )
     return dict(values)
 
@@ -274,7 +274,7 @@ def _refuse_to_replace(names: Iterable[str], target: Path, ours: set[str]) -> No
             raise OutputError(
                 f"a file {name} lies here that is no export of ours",
                 file=target,
-                mend="choose another output folder",
+                hint="choose another output folder",
             )
 
 

@@ -47,7 +47,7 @@ class ScoreHistograms:
             ParameterError: If the shapes differ or ``bins`` is less than 1.
         """
         if bins < 1:
-            raise ParameterError(f"at least one bin is needed, not {bins}", mend="256 are usual")
+            raise ParameterError(f"at least one bin is needed, not {bins}", hint="256 are usual")
         scores, lesion = np.asarray(anomaly_map), as_mask(reference)
         _same_shape(scores, lesion, "reference")
         single = scores.dtype.kind == "f" and scores.dtype.itemsize <= 4
@@ -95,7 +95,7 @@ class ScoreHistograms:
         if total == 0:
             raise ParameterError(
                 "a quantile of healthy voxels needs at least one healthy voxel",
-                mend="give a patient with healthy brain in it",
+                hint="give a patient with healthy brain in it",
             )
         few = np.flatnonzero(total - _above(self.healthy) >= quantile * total)
         return float(self.thresholds[few[0]]) if few.size else 1.0
@@ -121,10 +121,10 @@ def _same_shape(scores: NDArray[np.floating], other: NDArray[np.bool_], name: st
     if scores.shape != other.shape:
         raise ParameterError(
             f"anomaly map {scores.shape} and {name} {other.shape} differ in shape",
-            mend="give both on one grid",
+            hint="give both on one grid",
         )
 
 
 def _check_quantile(quantile: float) -> None:
     if not 0.0 <= quantile <= 1.0:
-        raise ParameterError(f"a quantile lies from 0 to 1, not {quantile!r}", mend="0.995 is usual")
+        raise ParameterError(f"a quantile lies from 0 to 1, not {quantile!r}", hint="0.995 is usual")

@@ -165,7 +165,7 @@ def _check_size(detector: Detector, store: SliceStore) -> None:
     if size != store.settings.image_size:
         raise ParameterError(
             f"{detector.name} takes images of {size} pixels, the store has {store.settings.image_size}",
-            mend="compare models on a store that was prepared for them",
+            hint="compare models on a store that was prepared for them",
         )
 
 
@@ -185,7 +185,7 @@ def _labelled(given: str | Path | Patient, store: SliceStore) -> Patient:
         raise PatientError(
             "there is no lesion mask to compare with",
             file=person.name if isinstance(given, Patient) else given,
-            mend="give a patient with a mask, or leave the patient out",
+            hint="give a patient with a mask, or leave the patient out",
         )
     return person
 

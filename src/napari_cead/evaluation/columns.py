@@ -16,9 +16,9 @@ from ..detection import PostprocessParams
 from ..metrics import FALSE_POSITIVES, INTERVALS
 from ..wording import UNDEFINED, number, span
 from .figures import PatientFigures
+from .lesion_sizes import SIZES, Size
 from .paper import PAPER_DICE
 from .results import Evaluation, Row, chosen_by
-from .strata import SIZES, Size
 
 Values = Mapping[str, Any]
 """A row by name, as in ``results.json``."""

@@ -25,20 +25,20 @@ from ..tasks import Tasks, tasks
 from ..training.splits import PARTS
 from ..zoo import ModelCard, damaged_models, find_model, find_models, load_card
 from .baselines import BASELINES
+from .cohort_progress import Cohort, Steps
+from .evaluation_run import BASELINE, Outcome, Pass, Plan
+from .evaluation_tasks import SubjectSpec, let_models_go
+from .example_slices import picture_jobs, take_pictures
 from .figures import PatientFigures
 from .maps import ARCHITECTURE, SCORE, ScoreMaps, find_maps
-from .members import Cohort, Steps
-from .passes import BASELINE, Outcome, Pass, Plan
+from .paired_comparison import compare_twins
 from .ranking import RankCounts
 from .report import write_report
 from .results import NOTHING, Evaluation, ModelSummary, Row, SlicePicture, choosers
 from .rules import QUANTILE, quantile_of
 from .seeds import over_seeds, write_seeds
 from .seen import trained_on_warnings
-from .showing import picture_jobs, take_pictures
 from .splits import Split, folds_of, split_cohort
-from .twins import compare_twins
-from .work import SubjectSpec, let_models_go
 
 KEPT = ".evaluation"
 """Folder of the measurements in the output folder; removed at the end."""
@@ -138,7 +138,7 @@ def evaluate(
     where = str(pick_device(device))
     wanted = (sequence,) if sequence is None or isinstance(sequence, str) else tuple(dict.fromkeys(sequence))
     if preparation.mask_file is not None:
-        raise ParameterError("a brain mask file goes with one patient", mend="name a stripper, or auto")
+        raise ParameterError("a brain mask file goes with one patient", hint="name a stripper, or auto")
     splits = [
         split_cohort(cohort, split, sequence=name, png_spacing=png_spacing).prepared(preparation)
         for name in wanted
@@ -321,7 +321,7 @@ def _folds(parts: Sequence[_Part], count: int | None, seed: int) -> dict[str, in
     if any(part.split.part("validation") for part in parts):
         raise ParameterError(
             "the split has validation patients, which choose the settings",
-            mend="leave out either the split or --folds",
+            hint="leave out either the split or --folds",
         )
     return folds_of({member.name for part in parts for member in part.cohort.part("test")}, count, seed)
 
@@ -379,7 +379,7 @@ def _check_names(subjects: Sequence[SubjectSpec]) -> None:
         if names[subject.name] > 1 and subject.maps is not None:
             raise ParameterError(
                 f"there is another row called {subject.name}",
-                mend="name the maps otherwise: --maps NAME=FOLDER",
+                hint="name the maps otherwise: --maps NAME=FOLDER",
             )
 
 
@@ -459,7 +459,7 @@ def _check_packages() -> None:
 
 def _check(scores: Sequence[str] | None, rules: Sequence[str], quantile: float | None) -> None:
     if quantile is not None and not 0 <= quantile <= 1:
-        raise ParameterError(f"a quantile lies from 0 to 1, not {quantile!r}", mend="0.995 is usual")
+        raise ParameterError(f"a quantile lies from 0 to 1, not {quantile!r}", hint="0.995 is usual")
     for score in scores or ():
         SCORES.find(score)
     for rule in rules:
@@ -511,7 +511,7 @@ def _nobody(members: Cohort, cohort: Path) -> PatientError:
         f" (for instance {members.skipped[0].name}: {members.skipped[0].reason})" if members.skipped else ""
     )
     return PatientError(
-        f"no patient can be reported{first}", file=cohort, mend="give test patients with a lesion mask"
+        f"no patient can be reported{first}", file=cohort, hint="give test patients with a lesion mask"
     )
 
 
@@ -539,5 +539,5 @@ def _kept(out: Path, identity: str) -> Iterator[Path]:
         raise OutputError(
             f"the folder cannot be written ({error.strerror or error})",
             file=target,
-            mend="choose a folder that can be written and has space left",
+            hint="choose a folder that can be written and has space left",
         ) from error

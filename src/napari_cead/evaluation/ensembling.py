@@ -61,7 +61,7 @@ def make_ensemble(
     """
     check_name(name)
     if len(models) < FEWEST:
-        raise ParameterError("an ensemble has at least two members", mend="name two or more models")
+        raise ParameterError("an ensemble has at least two members", hint="name two or more models")
     slices = store if isinstance(store, SliceStore) else SliceStore.open(store)
     cards = [load_card(find_model(model)) for model in models]
     for model, card in zip(models, cards, strict=True):
@@ -70,7 +70,7 @@ def make_ensemble(
                 raise ModelError(
                     f"its {what.replace('_', ' ')} is not that of {cards[0].name}",
                     file=model,
-                    mend="choose members that were trained on the same kind of slices",
+                    hint="choose members that were trained on the same kind of slices",
                 )
     first = cards[0]
     check_prepared(slices.settings, first.preprocessing, first.name, slices.path)
@@ -142,5 +142,5 @@ def _spec(cards: Sequence[ModelCard]) -> ModelSpec:
     except ValidationError as error:
         raise ModelError(
             f"these models cannot form an ensemble ({first_wrong(error, 'spec')})",
-            mend="choose other members",
+            hint="choose other members",
         ) from None

@@ -254,14 +254,14 @@ def _calibration_store(place: SliceStore | str | Path, trained: SliceStore) -> S
             raise StoreError(
                 f"this store was prepared with {name} {here}, the training store with {there}",
                 file=store.path,
-                mend="prepare it in the same way",
+                hint="prepare it in the same way",
             )
     seen = {patient.fingerprint for patient in trained.patients_of("train")}
     if both := [patient.name for patient in store.patients_of("validation") if patient.fingerprint in seen]:
         raise StoreError(
             f"{both[0]} is a validation patient here, but was trained on",
             file=store.path,
-            mend="prepare it with a split file that keeps the same patients apart",
+            hint="prepare it with a split file that keeps the same patients apart",
         )
     return store
 

@@ -73,7 +73,7 @@ def check_folds(count: int) -> None:
     if count < FEWEST_FOLDS:
         raise ParameterError(
             f"{count} folds leave none to train on: one is reported and one chooses the settings",
-            mend=f"give --folds {FEWEST_FOLDS} or more",
+            hint=f"give --folds {FEWEST_FOLDS} or more",
         )
 
 
@@ -97,7 +97,7 @@ def _fold_store(
             raise ParameterError(
                 "the folds here are those of other data, or of another number or seed",
                 file=folder,
-                mend="choose another --out",
+                hint="choose another --out",
             )
         return before
     make_folder(folder)
@@ -109,7 +109,7 @@ def _fold_store(
         raise OutputError(
             f"the folds cannot be written ({error.strerror or error})",
             file=folder,
-            mend="choose an --out that can be written and has space left",
+            hint="choose an --out that can be written and has space left",
         ) from error
     write_index(folder, wanted)
     return SliceStore.open(folder)

@@ -140,7 +140,7 @@ def make_model(recipe: Recipe, watch: Watch | None = None) -> Path | None:
     """
     if not is_one(recipe.model) or recipe.seeds is not None or recipe.folds is not None:
         raise ParameterError(
-            f"{recipe.model} with these options is not a single model", mend="make the models one by one"
+            f"{recipe.model} with these options is not a single model", hint="make the models one by one"
         )
     folders = make_models(plan(recipe), watch or Watch())
     return folders[0] if folders else None
@@ -161,7 +161,7 @@ def plan(recipe: Recipe, options: Iterable[str] | None = None, watch: Watch | No
     """
     seeds = seeds_of(recipe)
     if seeds and recipe.folds:
-        raise ParameterError("--seeds and --folds exclude each other", mend="do one after the other")
+        raise ParameterError("--seeds and --folds exclude each other", hint="do one after the other")
     names = list(MODEL_NAMES) if recipe.model == "all" else list(dict.fromkeys(recipe.model.split(",")))
     for each in names:
         spec(each)  # report unknown names before anything else
@@ -175,20 +175,20 @@ def plan(recipe: Recipe, options: Iterable[str] | None = None, watch: Watch | No
     if "workers" in given and recipe.slices_on == "device":
         raise ParameterError(
             "--workers does nothing with --slices-on device: nothing is read while training",
-            mend="leave it out",
+            hint="leave it out",
         )
     if "checkpoint_minutes" in given and recipe.devices * recipe.num_nodes > 1:
         raise ParameterError(
             "--checkpoint-minutes does nothing on several devices, which write one at the end of an epoch",
-            mend="leave it out",
+            hint="leave it out",
         )
     if len(names) > 1 and (recipe.init_from or recipe.name):
-        raise ParameterError("--init-from and --name go with one model", mend="train the models one by one")
+        raise ParameterError("--init-from and --name go with one model", hint="train the models one by one")
     if recipe.name:
         check_name(recipe.name)
         if recipe.name in find_models() and not recipe.no_install and not recipe.resume:
             raise ParameterError(
-                f"there is a model called {recipe.name} already", mend="choose another --name"
+                f"there is a model called {recipe.name} already", hint="choose another --name"
             )
     begun = recipe.out.is_dir() or not recipe.out.parent.is_dir()  # else there is nothing to resume
     recipe = recipe.model_copy(update={"resume": recipe.resume and begun})
@@ -235,14 +235,14 @@ def seeds_of(recipe: Recipe) -> tuple[int, ...]:
     if recipe.seeds is None:
         return ()
     if recipe.seed is not None:
-        raise ParameterError("--seed and --seeds exclude each other", mend="leave one of them out")
+        raise ParameterError("--seed and --seeds exclude each other", hint="leave one of them out")
     try:
         found = tuple(int(word) for word in recipe.seeds.split(","))
     except ValueError:
         found = ()
     if not found or len(set(found)) < len(found) or min(found) < 0:
         raise ParameterError(
-            f"--seeds {recipe.seeds!r} is not a list of different seeds", mend="give them as 0,1,2"
+            f"--seeds {recipe.seeds!r} is not a list of different seeds", hint="give them as 0,1,2"
         )
     return found
 
@@ -398,7 +398,7 @@ def _install(model: Path, watch: Watch, session: Session | None = None) -> None:
         raise OutputError(
             f"the model is finished, but cannot be installed ({error.reason})",
             file=model,
-            mend=f"use it with --model {shlex.quote(str(model))}, "
+            hint=f"use it with --model {shlex.quote(str(model))}, "
             "or set NAPARI_CEAD_HOME to a folder that can be written",
         ) from error
     if session is not None:
@@ -441,11 +441,11 @@ def _stored_in(data: Path, sequence: str | None, assume_healthy: bool) -> SliceS
         return None
     store = SliceStore.open(data)  # raises with the reason if it is not a store
     has = store.settings
-    mend = "prepare another store with this option, or leave it out"
+    hint = "prepare another store with this option, or leave it out"
     if sequence not in (None, has.sequence):
-        raise ParameterError(f"this store holds {has.sequence}, not {sequence}", file=data, mend=mend)
+        raise ParameterError(f"this store holds {has.sequence}, not {sequence}", file=data, hint=hint)
     if assume_healthy and not has.assume_healthy:
-        raise ParameterError("this store holds no unlabelled patients", file=data, mend=mend)
+        raise ParameterError("this store holds no unlabelled patients", file=data, hint=hint)
     return store
 
 
@@ -486,7 +486,7 @@ def _fitting(
         useless = [name for name in names if not belongs(setting, spec(name))]
         if len(useless) == len(names):
             raise ParameterError(
-                no_use(setting, useless, called=flag), mend="leave it out, or train one of those"
+                no_use(setting, useless, called=flag), hint="leave it out, or train one of those"
             )
         if useless:
             users = ", ".join(name for name in names if name not in useless)

@@ -100,11 +100,11 @@ def find_maps(
     if pattern is not None and "{patient}" not in pattern:
         raise ParameterError(
             f"the pattern {pattern!r} does not say where the name stands",
-            mend="write {patient}_anomaly.nii.gz, say",
+            hint="write {patient}_anomaly.nii.gz, say",
         )
     named = [*given.items()] if isinstance(given, Mapping) else [_named(each) for each in given]
     if len({name for name, _ in named}) < len(named):
-        raise ParameterError("two folders of maps have one name", mend="name them: NAME=FOLDER")
+        raise ParameterError("two folders of maps have one name", hint="name them: NAME=FOLDER")
     names = tuple(dict.fromkeys(patients))
     return [_found(name, Path(folder).expanduser(), names, pattern) for name, folder in named]
 
@@ -118,7 +118,7 @@ def _named(given: str | Path) -> tuple[str, Path]:
 
 def _found(name: str, folder: Path, patients: Sequence[str], pattern: str | None) -> ScoreMaps:
     if not folder.is_dir():
-        raise PatientError("there is no such folder of maps", file=folder, mend="check --maps")
+        raise PatientError("there is no such folder of maps", file=folder, hint="check --maps")
     every = [] if pattern else sorted(file for file in folder.rglob("*") if file.name.endswith(_SUFFIXES))
     files: dict[str, Path] = {}
     missing: list[str] = []
@@ -134,7 +134,7 @@ def _found(name: str, folder: Path, patients: Sequence[str], pattern: str | None
             raise PatientError(
                 f"{len(found)} files are called after {patient}, {found[0].name} and {found[1].name} among them",
                 file=folder,
-                mend="say which: --maps-pattern '{patient}_anomaly.nii.gz', or '{patient}/anomaly_map.nii.gz'",
+                hint="say which: --maps-pattern '{patient}_anomaly.nii.gz', or '{patient}/anomaly_map.nii.gz'",
             )
         if found:
             files[patient] = found[0]
@@ -144,7 +144,7 @@ def _found(name: str, folder: Path, patients: Sequence[str], pattern: str | None
         raise PatientError(
             f"{len(missing)} of {len(patients)} patients have no map here: {shortened(', '.join(missing), 400)}",
             file=folder,
-            mend="name the files after the patients, or say how they are called with --maps-pattern",
+            hint="name the files after the patients, or say how they are called with --maps-pattern",
         )
     return ScoreMaps(name, folder, tuple(files.items()), *_range(files.values()))
 

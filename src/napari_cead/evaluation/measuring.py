@@ -38,11 +38,11 @@ from ..zoo import Detector
 from ..zoo.recognising import was_trained_on
 from .baselines import Baseline, Seen
 from .cases import BINS, MIN_BRAIN, Case
+from .lesion_sizes import lesion_records
 from .maps import ScoreMaps
 from .ranking import RankCounts
 from .results import PatientFigures
 from .splits import Member
-from .strata import lesion_records
 
 Settings = Mapping[str, Mapping[str, PostprocessParams]]
 """By score and rule, the settings of the counts."""
@@ -120,7 +120,7 @@ def load_member(
         reason = next(
             (note.split("; ")[0] for note in patient.warnings if code_of(note) == "mask-covers"), UNLABELLED
         )
-        raise PatientError(reason, file=member.path, mend="add the mask, an empty one for a healthy patient")
+        raise PatientError(reason, file=member.path, hint="add the mask, an empty one for a healthy patient")
     return (
         patient if member.preparation.nothing else prepare_patient(patient, member.preparation, device=device)
     )
@@ -155,7 +155,7 @@ def measure(
         raise PatientError(
             "the split names slices that this scan does not have",
             file=member.path,
-            mend="evaluate the cohort that the store was prepared from",
+            hint="evaluate the cohort that the store was prepared from",
         )
     brain = made.stack.brain[chosen]
     reference = None if patient.lesion_mask is None else patient.lesion_mask[chosen]

@@ -17,7 +17,7 @@ from ..metrics import Averages, Interval, averages, bootstrap, lesion_f1
 from ..metrics.overlap import NAN
 from ..wording import counted
 from .figures import LesionRecord, PatientFigures
-from .strata import SizeStratum, strata
+from .lesion_sizes import SizeStratum, strata
 
 __all__ = [
     "NOTHING",

@@ -8,12 +8,12 @@ from ..detection.rules import RULES, VALIDATION, is_optimistic
 from ..metrics import INTERVALS
 from ..wording import UNDEFINED, counted, number, span
 from .columns import FROC, Column, columns, plain, row_values
+from .lesion_sizes import SIZES
+from .paired_comparison import TWIN_AVERAGES
 from .paper import PAPER_NOTE
 from .results import Evaluation, Row, Twins
 from .rules import FEW
 from .seen import not_known
-from .strata import SIZES
-from .twins import TWIN_AVERAGES
 
 
 def table(evaluation: Evaluation) -> str:

@@ -181,7 +181,7 @@ class DetectionQueue:
         """
         with self._lock:
             if self._running:
-                raise NotReadyError("the queue is running already", mend="wait for it or cancel it")
+                raise NotReadyError("the queue is running already", hint="wait for it or cancel it")
             self._running = True
         try:
             target = Path(out).expanduser().absolute()
@@ -246,7 +246,7 @@ class _Run:
             reason = CeadError(
                 f"unexpected {type(error).__name__}: {error}",
                 file=item.path,
-                mend="please report this with the log",
+                hint="please report this with the log",
             )
             return replace(item, state="failed", reason=str(reason))
         except BaseException:
@@ -330,7 +330,7 @@ def _check_apart(out: Path, patients: Iterable[Path]) -> None:
         taken = taken or target in (place, place.parent) or (place.is_dir() and place in target.parents)
     if taken:
         raise OutputError(
-            "results would lie among the patients' own files", file=out, mend="choose another output folder"
+            "results would lie among the patients' own files", file=out, hint="choose another output folder"
         )
 
 

@@ -108,7 +108,7 @@ class Session(SessionSettings):
         """
         with self._lock:
             if self._patient is None:
-                raise NotReadyError("there is no patient yet", mend="open a patient first")
+                raise NotReadyError("there is no patient yet", hint="open a patient first")
             self._patient = self._patient.with_lesion_mask(mask)
             self._set_patient_of_analyses(self._patient)
             analysis = self.analysis
@@ -148,7 +148,7 @@ class Session(SessionSettings):
         """
         patient = self._patient
         if patient is None:
-            raise NotReadyError("there is no patient yet", mend="open a patient first")
+            raise NotReadyError("there is no patient yet", hint="open a patient first")
         made = prepare_patient(
             patient,
             preparation,
@@ -255,7 +255,7 @@ class Session(SessionSettings):
         """
         patient = self._patient
         if patient is None:
-            raise NotReadyError("there is no patient yet", mend="open a patient first")
+            raise NotReadyError("there is no patient yet", hint="open a patient first")
         tell = on_stage or _nobody
         tell("Loading the model")
         detector = self._loaded.get(model, device)
@@ -340,7 +340,7 @@ class Session(SessionSettings):
         """
         analysis = self.analysis
         if analysis is None:
-            raise NotReadyError("there is no anomaly map yet", mend="run a model first")
+            raise NotReadyError("there is no anomaly map yet", hint="run a model first")
         old = analysis.reconstruction
         if (old.model, score) in self._opened:
             return self._show((old.model, score))
@@ -378,7 +378,7 @@ class Session(SessionSettings):
         """
         if key not in self._opened:
             raise NotReadyError(
-                f"there is no analysis by {key[0]} with {key[1]}", mend="run this model first"
+                f"there is no analysis by {key[0]} with {key[1]}", hint="run this model first"
             )
         return self._show(key)
 
@@ -454,7 +454,7 @@ class Session(SessionSettings):
         """
         analysis = self.analysis
         if analysis is None:
-            raise NotReadyError("there is nothing to export yet", mend="run a model first")
+            raise NotReadyError("there is nothing to export yet", hint="run a model first")
         return export_analysis(
             analysis.detection(),
             folder,
@@ -491,7 +491,7 @@ class Session(SessionSettings):
         settings = read_settings(path)
         patient = self._patient
         if patient is None:
-            raise NotReadyError("there is no patient yet", mend="open a patient first")
+            raise NotReadyError("there is no patient yet", hint="open a patient first")
         notes = [*settings.notes, *check_same_patient(settings, patient)]
         brain = load_brain(settings, patient)
         wanted = RAW.replace(

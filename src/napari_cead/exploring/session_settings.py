@@ -211,6 +211,6 @@ class SessionSettings(SessionState):
         with self._lock:
             opened = self._now()
             if opened is None:
-                raise NotReadyError("there is no detected mask yet", mend="run a model first")
+                raise NotReadyError("there is no detected mask yet", hint="run a model first")
             opened.analysis = analysis = change(opened.analysis)
         self.mask_changed.emit(analysis)

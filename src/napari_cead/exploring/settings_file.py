@@ -203,9 +203,9 @@ def read_settings(path: str | Path) -> SavedSettings:
         params, of_params = PostprocessParams.from_saved(read.params)
         options, of_options = MapOptions.from_saved(read.options)
     except ValidationError as error:
-        raise SettingsFileError(first_wrong(error), file=file, mend=_AGAIN) from None
+        raise SettingsFileError(first_wrong(error), file=file, hint=_AGAIN) from None
     except ParameterError as error:
-        raise SettingsFileError(error.reason, file=file, mend=_AGAIN) from None
+        raise SettingsFileError(error.reason, file=file, hint=_AGAIN) from None
     brain_name = _prefix(file) + BRAIN
     brain = _brain_checksum(read, brain_name)
     return SavedSettings(
@@ -256,11 +256,11 @@ def _find(path: Path) -> Path:
         raise SettingsFileError(
             f"there are {len(found)} exports here ({found[0].name}, {found[1].name}…)",
             file=path,
-            mend="choose the JSON file of one",
+            hint="choose the JSON file of one",
         )
     if not found:
         raise SettingsFileError(
-            f"there is neither {' nor '.join(_FILES)} here", file=path, mend="choose the folder of an export"
+            f"there is neither {' nor '.join(_FILES)} here", file=path, hint="choose the folder of an export"
         )
     return found[0]
 
@@ -310,11 +310,11 @@ def load_corrections(settings: SavedSettings, patient: Patient) -> Corrections |
     file = settings.corrections_file
     if file is None:
         return None
-    mend = "put the exported file back, or restore the settings without it"
+    hint = "put the exported file back, or restore the settings without it"
     if file.is_symlink() or not file.is_file():
-        raise MaskError("the corrections are missing", file=file, mend=mend)
+        raise MaskError("the corrections are missing", file=file, hint=hint)
     if settings.corrections_sha256 is not None and place_sha256(file) != settings.corrections_sha256:
-        raise MaskError("the corrections have changed since they were exported", file=file, mend=mend)
+        raise MaskError("the corrections have changed since they were exported", file=file, hint=hint)
     return read_corrections(file, patient)
 
 
@@ -333,9 +333,9 @@ def load_brain(settings: SavedSettings, patient: Patient) -> NDArray[np.bool_] |
     file = settings.brain_file
     if file is None:
         return None
-    mend = "put the exported file back, or strip the skull anew"
+    hint = "put the exported file back, or strip the skull anew"
     if file.is_symlink() or not file.is_file():
-        raise MaskError("the brain mask is missing", file=file, mend=mend)
+        raise MaskError("the brain mask is missing", file=file, hint=hint)
     if place_sha256(file) != settings.brain_sha256:
-        raise MaskError("the brain mask has changed since it was exported", file=file, mend=mend)
+        raise MaskError("the brain mask has changed since it was exported", file=file, hint=hint)
     return brain_on_grid(patient, file)[0]

@@ -43,7 +43,7 @@ class CodebookTracker:
     ) -> None:
         if decay is not None and not 0 < decay < 1:
             raise ParameterError(
-                f"the codebook's decay is {decay:g}, it has to be between 0 and 1", mend="0.99 is usual"
+                f"the codebook's decay is {decay:g}, it has to be between 0 and 1", hint="0.99 is usual"
             )
         self.codebook = module.codebook.weight
         self.codebook.requires_grad_(decay is None)
@@ -117,7 +117,7 @@ class CodebookTracker:
             ParameterError: If the state belongs to another codebook.
         """
         if set(state) != {"counts", "sizes", "sums", "recent"} or state["sums"].shape != self.sums.shape:
-            raise ParameterError("the state is that of another codebook", mend="resume with the same network")
+            raise ParameterError("the state is that of another codebook", hint="resume with the same network")
         for name, value in state.items():
             setattr(self, name, value.to(getattr(self, name), copy=True))
 

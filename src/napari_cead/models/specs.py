@@ -217,7 +217,7 @@ def spec(name: str, size: str = "paper", image_size: int = IMAGE_SIZE) -> ModelS
     """
     family, design = find_design(name)
     if size not in ("paper", "small"):
-        raise ParameterError(f"there is no size called {size!r}", mend="use paper or small")
+        raise ParameterError(f"there is no size called {size!r}", hint="use paper or small")
     values = {"family": family.name, **design.values(size, name)}
     try:
         return ModelSpec(name=name, size=size, image_size=image_size, **values)

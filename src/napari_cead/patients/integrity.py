@@ -222,7 +222,7 @@ def check_cohort(
     strays = [] if top.is_file() else list(_strays(top, places))
     if not places and not strays:
         what = "there are no patients in this folder" if top.is_dir() else "there is no such folder"
-        raise PatientNotFoundError(what, file=top, mend="give a folder that holds patients")
+        raise PatientNotFoundError(what, file=top, hint="give a folder that holds patients")
     patients: list[CheckedPatient] = []
     with ThreadPoolExecutor(_PATIENTS) as pool:
         tasks = [pool.submit(_check, place, sequence or "flair", png_spacing, ready) for place in places]

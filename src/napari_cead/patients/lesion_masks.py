@@ -107,7 +107,7 @@ def place_mask(
             "its affine is the identity, which says nothing about where it lies, and it has "
             f"{' x '.join(map(str, mask.grid.shape))} voxels where the scan has {' x '.join(map(str, grid.shape))}",
             file=file,
-            mend="save the mask with the affine of the scan, or of the grid that it was drawn on",
+            hint="save the mask with the affine of the scan, or of the grid that it was drawn on",
         )
     pieces, count = labels.astype(np.uint8), 0
     if resampled and not doubt:
@@ -116,11 +116,11 @@ def place_mask(
         moved = onto(Volume(pieces, mask.grid, mask.warnings), grid, 0, file.name)
     except PatientError as error:
         raise MaskError(
-            "the lesion mask lies outside the scan", file=file, mend="give the mask of this scan"
+            "the lesion mask lies outside the scan", file=file, hint="give the mask of this scan"
         ) from error
     if moved.data.shape != scan.shape:
         raise MaskError(
-            "the lesion mask has another shape than the scan", file=file, mend="give its own mask"
+            "the lesion mask has another shape than the scan", file=file, hint="give its own mask"
         )
     lesion = moved.data > 0
     notes = (*found, *moved.warnings)
@@ -131,13 +131,13 @@ def place_mask(
     if not lesion.any():
         if doubt or not _reaches(labels, mask.grid, grid):
             raise MaskError(
-                "no lesion voxel falls inside the scan", file=file, mend="give the mask of this scan"
+                "no lesion voxel falls inside the scan", file=file, hint="give the mask of this scan"
             )
         raise MaskError(
             f"all {count} lesions ({lost.before_ml:.3g} mL) are too small for the voxels of the scan and are lost in "
             "resampling",
             file=file,
-            mend="draw the mask on the voxels of the scan",
+            hint="draw the mask on the voxels of the scan",
         )
     if (out := outside(lesion, scan)) > OUTSIDE:
         blind = doubt and mask.grid.has_orientation and grid.has_orientation
@@ -145,7 +145,7 @@ def place_mask(
             raise MaskError(
                 f"{doubt}; taken voxel for voxel, {out:.0%} of the lesion lies outside the brain",
                 file=file,
-                mend="save the mask with the affine of the scan",
+                hint="save the mask with the affine of the scan",
             )
         notes = (*notes, Note("mask-place", f"{out:.0%} of the lesion lies outside the brain", file.name))
     if count and lost.changed:

@@ -33,12 +33,12 @@ class Kind(NamedTuple):
     Attributes:
         check: Whether `check` reports it as a finding of the note's code.
         train: Whether the Train dock tells it of a scan.
-        mend: The fix, added where findings are listed.
+        hint: The fix, added where findings are listed.
     """
 
     check: bool = True
     train: bool = False
-    mend: str = ""
+    hint: str = ""
 
 
 KINDS: Mapping[NoteCode, Kind] = MappingProxyType(
@@ -47,13 +47,13 @@ KINDS: Mapping[NoteCode, Kind] = MappingProxyType(
         "affine": Kind(),
         "series": Kind(),
         "slice-gap": Kind(),
-        "unrecognised": Kind(mend="name slices 000.png, 001.png, …"),
-        "mask-name": Kind(mend="name them 000.png, 001.png, …"),
-        "result": Kind(mend="move it out of the patient's folder"),
+        "unrecognised": Kind(hint="name slices 000.png, 001.png, …"),
+        "mask-name": Kind(hint="name them 000.png, 001.png, …"),
+        "result": Kind(hint="move it out of the patient's folder"),
         "intensities": Kind(train=True),
         "voxel-for-voxel": Kind(check=False, train=True),
-        "mask-place": Kind(train=True, mend="check that the mask belongs to this scan"),
-        "lesions-lost": Kind(train=True, mend="draw the mask on the voxels of the scan"),
+        "mask-place": Kind(train=True, hint="check that the mask belongs to this scan"),
+        "lesions-lost": Kind(train=True, hint="draw the mask on the voxels of the scan"),
         "lesions-changed": Kind(check=False, train=True),
         "mask-covers": Kind(),
     }
@@ -98,7 +98,7 @@ class Note(str):
     @property
     def finding(self) -> str:
         """The clause with the fix, for a list of findings."""
-        return f"{self.said}; {self.kind.mend}" if self.kind.mend else self.said
+        return f"{self.said}; {self.kind.hint}" if self.kind.hint else self.said
 
 
 def no_orientation(file: str) -> Note:

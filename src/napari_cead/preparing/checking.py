@@ -59,7 +59,7 @@ def readiness(
         try:
             visit = _visit(preparation, patient, file)
         except CeadError as error:
-            findings.append(f"{error.reason}; {error.mend}" if error.mend else error.reason)
+            findings.append(f"{error.reason}; {error.hint}" if error.hint else error.reason)
         findings += [note for note in visit.notes if "look whether" in note]
     source = sequence if preparation.strip_from == SAME else preparation.strip_from
     if preparation.strip != NEVER and source not in visit.patient.sequences:

@@ -63,9 +63,9 @@ class Preparation:
     def __post_init__(self) -> None:
         for name, choices in (("bias_field", BIAS_FIELD), ("register", REGISTER)):
             if (value := getattr(self, name)) not in choices:
-                raise ParameterError(f"{name} cannot be {value!r}", mend=f"use {', '.join(choices)}")
+                raise ParameterError(f"{name} cannot be {value!r}", hint=f"use {', '.join(choices)}")
         if not self.strip_from:
-            raise ParameterError("strip_from cannot be empty", mend=f"name a sequence, or {SAME}")
+            raise ParameterError("strip_from cannot be empty", hint=f"name a sequence, or {SAME}")
         if self.strip in (AUTO, NEVER) or self.mask_file is not None:
             return
         try:
@@ -74,7 +74,7 @@ class Preparation:
             if self.strip in stripper_names():
                 raise
             raise ParameterError(
-                error.reason, file=error.file, mend=f"{error.mend}, or {AUTO}, {NEVER}, or a brain mask file"
+                error.reason, file=error.file, hint=f"{error.hint}, or {AUTO}, {NEVER}, or a brain mask file"
             ) from None
 
     @property
@@ -119,7 +119,7 @@ class Preparation:
         wanted = {name: values.get(name, value) for name, value in RAW.as_dict().items()}
         for name, value in wanted.items():
             if not isinstance(value, str):
-                raise ParameterError(f"{name} cannot be {value!r}", mend="give a text")
+                raise ParameterError(f"{name} cannot be {value!r}", hint="give a text")
         return cls(**wanted)
 
 
@@ -285,7 +285,7 @@ def _brain(
         raise MissingExtraError(
             f"{why}, and {name}, which strips it, is not installed",
             file=place,
-            mend=f"{error.mend}; or give --strip FILE (a brain mask), or --strip never",
+            hint=f"{error.hint}; or give --strip FILE (a brain mask), or --strip never",
         ) from error
     where = "" if found.sequence == raw.sequence else f" in {found.sequence}"
     told = f"the skull was stripped by {found.stripper}{where}" + (f" ({why})" if why else "")

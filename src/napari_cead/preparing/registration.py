@@ -227,7 +227,7 @@ def _refuse_unlike(alike: float, common: float, what: str, place: str) -> None:
         raise GeometryError(
             f"{what} cannot be registered: the two scans have too little in common (similarity {alike:.3f}, of 1 to 2)",
             file=place,
-            mend="look whether both show one head, or take them as their headers place them (--register never)",
+            hint="look whether both show one head, or take them as their headers place them (--register never)",
         )
 
 

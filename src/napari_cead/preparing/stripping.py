@@ -102,10 +102,10 @@ def find_brain(
         raise GeometryError(
             f"a skull cannot be stripped in {count} slice{'' if count == 1 else 's'}",
             file=scan.place,
-            mend=f"give a volume of at least {LEAST_SLICES} slices, or one that is stripped already",
+            hint=f"give a volume of at least {LEAST_SLICES} slices, or one that is stripped already",
         )
     if (need := found.missing()) is not None:
-        raise MissingExtraError(f"Skull-stripping needs {found.name}, which is not installed", mend=need)
+        raise MissingExtraError(f"Skull-stripping needs {found.name}, which is not installed", hint=need)
     where, version = pick_device(device).type, found.version()
     key, started = key_of(scan, found.name, version, where), time.perf_counter()
     mask = kept_mask(key, scan.volume.shape) if use_kept else None
@@ -118,7 +118,7 @@ def find_brain(
             raise MaskError(
                 f"{found.name} gave a mask of shape {mask.shape}, the scan has {scan.volume.shape}",
                 file=scan.place,
-                mend="use another stripper",
+                hint="use another stripper",
             )
     doubts = _judged(mask, scan, found.name)
     if not kept and use_kept:

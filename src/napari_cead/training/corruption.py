@@ -210,7 +210,7 @@ def corruption_called(name: str) -> CorruptionKind:
     if name in CORRUPTIONS.own or name in CORRUPTIONS:
         return CORRUPTIONS.find(name)
     raise ParameterError(
-        f"there is no corruption called {name!r}", mend=f"use one of {', '.join(corruption_names())}"
+        f"there is no corruption called {name!r}", hint=f"use one of {', '.join(corruption_names())}"
     )
 
 

@@ -178,7 +178,7 @@ def check_start(
     if settings.freeze_encoder and init_from is None and not resumed:
         raise ParameterError(
             "the encoder that would stay as it is (--freeze-encoder) has learned nothing yet",
-            mend="name the model to fine-tune (--init-from), or train the encoder too",
+            hint="name the model to fine-tune (--init-from), or train the encoder too",
         )
     if init_from is not None:
         card = load_card(find_model(init_from))
@@ -194,7 +194,7 @@ def check_start(
 def _check_layers(card: ModelCard, init_from: str | Path, settings: TrainingSettings) -> None:
     if not card.spec.network.trainable:
         raise ModelError(
-            "an ensemble is not trained itself", file=init_from, mend="start from one of its members"
+            "an ensemble is not trained itself", file=init_from, hint="start from one of its members"
         )
     with torch.device("meta"):
         shapes, wanted = (
@@ -205,7 +205,7 @@ def _check_layers(card: ModelCard, init_from: str | Path, settings: TrainingSett
         raise ModelError(
             f"it has other layers than {settings.spec.name} of size {settings.spec.size}",
             file=init_from,
-            mend=f"train {card.spec.name} --size {card.spec.size}, or start from another model",
+            hint=f"train {card.spec.name} --size {card.spec.size}, or start from another model",
         )
 
 
@@ -222,7 +222,7 @@ def _guarded(fabric: Fabric, job: Job) -> dict[str, Any]:
         raise RunError(re.sub(r"^[\w.]+: ", "", last)) from error
     except ProcessExitedException as error:
         raise RunError(
-            f"a training process ended unexpectedly ({error})", file=job.run, mend="add --resume to continue"
+            f"a training process ended unexpectedly ({error})", file=job.run, hint="add --resume to continue"
         ) from error
     return result
 
@@ -251,7 +251,7 @@ def _check_store(store: SliceStore, settings: TrainingSettings) -> None:
     if store.settings.image_size != settings.spec.image_size:
         raise ParameterError(
             f"the slices are {store.settings.image_size} pixels wide, but the network takes {settings.spec.image_size}",
-            mend=f"give --image-size {store.settings.image_size}, or prepare another store with --image-size "
+            hint=f"give --image-size {store.settings.image_size}, or prepare another store with --image-size "
             f"{settings.spec.image_size}",
         )
     for part, count in (
@@ -262,7 +262,7 @@ def _check_store(store: SliceStore, settings: TrainingSettings) -> None:
             raise StoreError(
                 f"there are no healthy slices in the {part} part",
                 file=store.path,
-                mend="prepare more patients, or add --assume-healthy if the unlabelled ones are healthy",
+                hint="prepare more patients, or add --assume-healthy if the unlabelled ones are healthy",
             )
 
 
@@ -281,7 +281,7 @@ def check_resume(run: RunFolder, settings: TrainingSettings, store: SliceStore |
     if plan is None:
         if not run.path.is_dir():
             raise RunNotFoundError(
-                "there is no training run here", file=run.path, mend="check --out, or leave out --resume"
+                "there is no training run here", file=run.path, hint="check --out, or leave out --resume"
             )
         return  # it ended before it began: nothing is lost
     if changed := plan.settings.differences(settings):
@@ -292,14 +292,14 @@ def check_resume(run: RunFolder, settings: TrainingSettings, store: SliceStore |
                 f"the run here was started with epochs {was}, not {now}: its learning rate falls along them (schedule "
                 f"{settings.schedule}), so more of them would be another training",
                 file=run.path,
-                mend=f"train {now} epochs into another --out, or fine-tune its model with --init-from",
+                hint=f"train {now} epochs into another --out, or fine-tune its model with --init-from",
             )
         if name == "spec":
             was, now = f"{was.name} ({was.size})", f"{now.name} ({now.size})"
         raise RunError(
             f"the run here was started with {name.replace('_', ' ')} {was}, not {now}",
             file=run.path,
-            mend="resume it with its original settings, or choose another --out",
+            hint="resume it with its original settings, or choose another --out",
         )
     if run.is_over() and plan.current != settings:
         raise _over(run)
@@ -307,13 +307,13 @@ def check_resume(run: RunFolder, settings: TrainingSettings, store: SliceStore |
         raise RunError(
             f"{done} epochs are done here, more than {settings.epochs}",
             file=run.path,
-            mend=f"resume it with --epochs {done} or more, or train {settings.epochs} into another --out",
+            hint=f"resume it with --epochs {done} or more, or train {settings.epochs} into another --out",
         )
     if store is not None and plan.fingerprint != store.fingerprint:
         raise RunError(
             f"the run here was started with other data ({plan.data})",
             file=run.path,
-            mend="resume it with the same store, unchanged, or choose another --out",
+            hint="resume it with the same store, unchanged, or choose another --out",
         )
 
 
@@ -321,7 +321,7 @@ def _over(run: RunFolder) -> RunError:
     return RunError(
         "the run is finished, and its checkpoint was not kept",
         file=run.path,
-        mend=f"fine-tune its model with --init-from {run.model}; another time, add --keep-checkpoint",
+        hint=f"fine-tune its model with --init-from {run.model}; another time, add --keep-checkpoint",
     )
 
 
@@ -349,17 +349,17 @@ def _fabric(settings: TrainingSettings, hardware: Hardware) -> Fabric:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it set up is in the events
     device = pick_device(hardware.device)
     if hardware.devices < 1 or hardware.num_nodes < 1:
-        raise ParameterError("the numbers of devices and machines start at 1", mend="give 1 or more")
+        raise ParameterError("the numbers of devices and machines start at 1", hint="give 1 or more")
     processes = hardware.devices * hardware.num_nodes
     if settings.batch_size < processes:
         raise ParameterError(
             f"a batch of {settings.batch_size} slices cannot be shared by {processes} processes",
-            mend="use a larger --batch-size",
+            hint="use a larger --batch-size",
         )
     if device.type == "cuda" and hardware.devices > torch.cuda.device_count():
         raise ParameterError(
             f"{hardware.devices} GPUs were requested, but PyTorch sees {torch.cuda.device_count()}",
-            mend="use fewer --devices",
+            hint="use fewer --devices",
         )
     strategy = hardware.strategy
     if strategy == "auto" and processes > 1:
@@ -380,7 +380,7 @@ def _fabric(settings: TrainingSettings, hardware: Hardware) -> Fabric:
         )
     except (ValueError, RuntimeError) as error:
         raise ParameterError(
-            f"the devices cannot be set up ({why(error)})", mend="check --devices, --num-nodes and --strategy"
+            f"the devices cannot be set up ({why(error)})", hint="check --devices, --num-nodes and --strategy"
         ) from error
 
 

@@ -92,7 +92,7 @@ class EventFile:
             raise OutputError(
                 f"the events cannot be written ({error.strerror or error})",
                 file=self.path,
-                mend="choose another --events",
+                hint="choose another --events",
             ) from error
 
 

@@ -40,7 +40,7 @@ def alone_in(folder: Path, busy: Callable[[], CeadError], patience: float = 0) -
         raise OutputError(
             f"the folder cannot be written ({error.strerror or error})",
             file=folder,
-            mend="choose another --out",
+            hint="choose another --out",
         ) from error
     try:
         yield

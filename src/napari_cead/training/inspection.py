@@ -23,7 +23,7 @@ from ..patients.loading import read_files
 from ..patients.notes import NO_ORIENTATION, Note
 from ..progress import Stop
 from ..slices import FAMILY, SliceStack, guess_contrast, slice_stack, unevenness
-from .likeness import alike, signature
+from .duplicate_scans import alike, signature
 from .scans import ScanSource
 from .sources import fingerprint, source_files
 from .store_index import StoreSettings

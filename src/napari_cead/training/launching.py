@@ -47,7 +47,7 @@ def recipe_of(run: Path) -> Recipe:
         return read_recipe(run / CONFIG_FILE).model_copy(update={"out": run.absolute()})
     if (plan := read_plan(run)) is None:
         raise RunNotFoundError(
-            "nothing says what to train on which data here", file=run, mend="start the training again"
+            "nothing says what to train on which data here", file=run, hint="start the training again"
         )
     parents = [parent["name"] for parent in plan.get("parents") or ()]
     # Without a checkpoint the initial weights are needed again.
@@ -92,7 +92,7 @@ def launch(
         raise RunError(
             f"the training process cannot be started ({error.strerror or error})",
             file=run,
-            mend=f"run it in a terminal: {command_line(arguments)}",
+            hint=f"run it in a terminal: {command_line(arguments)}",
         ) from error
     status = read_status(run) or RunInfo(run, run.name, "paused", model=recipe.model, data=str(recipe.data))
     if status.pid != process.pid:  # it has not taken over yet

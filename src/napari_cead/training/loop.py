@@ -266,7 +266,7 @@ class Loop(Updater):
                 f"the loss of {self.settings.spec.name} is no longer a finite number (epoch {self.epoch + 1}, "
                 f"step {self.step})",
                 file=self.job.run,
-                mend="its last checkpoint is intact: start again with a lower --lr or with --clip 1",
+                hint="its last checkpoint is intact: start again with a lower --lr or with --clip 1",
             )
 
     def _waited_enough(self) -> bool:
@@ -336,7 +336,7 @@ class Loop(Updater):
             raise RunError(
                 f"the run was computed by {len(state['generators'])} processes, not {self.fabric.world_size}",
                 file=self.job.run,
-                mend="resume it with the same --devices and --num-nodes",
+                hint="resume it with the same --devices and --num-nodes",
             )
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -64,9 +64,9 @@ class RunManager:
         if named:
             places = ", ".join(str(known) for known in named)
             raise RunNotFoundError(
-                f"several runs have this name ({places})", file=run, mend="give the run's folder"
+                f"several runs have this name ({places})", file=run, hint="give the run's folder"
             )
-        raise RunNotFoundError("there is no such training run", file=run, mend="see: napari-cead runs list")
+        raise RunNotFoundError("there is no such training run", file=run, hint="see: napari-cead runs list")
 
     def status(self, run: str | Path) -> RunInfo:
         """Return the state of a run.
@@ -78,7 +78,7 @@ class RunManager:
         return self._look(self.find(run))
 
     def history(self, run: str | Path) -> History:
-        """Return the epochs of a run in order, as :func:`~napari_cead.training.advice.advice` takes them."""
+        """Return the epochs of a run in order, as :func:`~napari_cead.training.training_warnings.advice` takes them."""
         return read_history(self.find(run))
 
     def new_folder(self, name: str) -> Path:
@@ -103,7 +103,7 @@ class RunManager:
             self.check_idle(recipe.out)
         elif is_run(recipe.out):
             raise RunError(
-                "there is a training run here", file=recipe.out, mend="add --resume, or choose another --out"
+                "there is a training run here", file=recipe.out, hint="add --resume, or choose another --out"
             )
         return self._launch(recipe, resume=recipe.resume)
 
@@ -175,7 +175,7 @@ class RunManager:
         place = self.find(run)
         info = look(place)
         if info.active and info.host != socket.gethostname():
-            raise RunBusyError(f"{info.process} is training here", file=place, mend="do this on that machine")
+            raise RunBusyError(f"{info.process} is training here", file=place, hint="do this on that machine")
         process = process_of(info)
         if process is not None:
             with suppress(psutil.Error):
@@ -210,7 +210,7 @@ class RunManager:
         """
         info = self._look(self.find(run))
         if info.active:
-            raise RunBusyError(f"{info.process} is training here", file=info.path, mend="stop it first")
+            raise RunBusyError(f"{info.process} is training here", file=info.path, hint="stop it first")
         return info
 
     def follow(self, run: str | Path, last: int | None = None) -> EventTail:
@@ -268,7 +268,7 @@ class RunManager:
             raise OutputError(
                 f"the model cannot be removed ({error.strerror or error})",
                 file=folder,
-                mend="close what uses it and try again",
+                hint="close what uses it and try again",
             ) from error
 
     def _reap(self) -> None:

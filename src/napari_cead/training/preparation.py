@@ -117,15 +117,15 @@ def prepare(
     listing = listing_of(cohort)
     if listing is not None and sequence not in (None, listing.sequence):
         raise ParameterError(
-            f"the scan list is of {listing.sequence}, not of {sequence}", mend="leave --sequence out"
+            f"the scan list is of {listing.sequence}, not of {sequence}", hint="leave --sequence out"
         )
     sequence = sequence or (listing.sequence if listing is not None else "flair")
     if sequence not in SEQUENCES:
-        raise ParameterError(f"unknown sequence {sequence!r}", mend=f"use one of {', '.join(SEQUENCES)}")
+        raise ParameterError(f"unknown sequence {sequence!r}", hint=f"use one of {', '.join(SEQUENCES)}")
     if not (0 < validation < 1 and 0 <= test < 1 and validation + test < 1):
         raise ParameterError(
             f"parts of {validation:g} for validation and {test:g} for test leave nothing to train on or to validate",
-            mend="use shares above 0 whose sum is below 1",
+            hint="use shares above 0 whose sum is below 1",
         )
     try:
         settings = StoreSettings(
@@ -140,7 +140,7 @@ def prepare(
             png_spacing=png_spacing,
         )
     except ValidationError as error:
-        raise ParameterError(first_wrong(error), mend="see napari-cead prepare --help") from None
+        raise ParameterError(first_wrong(error), hint="see napari-cead prepare --help") from None
     kind: SplitKind = "patient" if split == "patient" else "slice" if split == "slice" else "file"
     listed = read_split(split) if kind == "file" else {}
 
@@ -164,7 +164,7 @@ def prepare(
             raise SplitError(
                 f"{unknown[0]} is no patient of this cohort",
                 file=split,
-                mend=f"use the names of the cohort, such as {min(names)}",
+                hint=f"use the names of the cohort, such as {min(names)}",
             )
         work = _Preparation(folder, settings, old, wanted, listed if kind == "file" else None)
         for done, (name, source) in enumerate(names.items()):
@@ -258,15 +258,15 @@ class _Preparation:
             refused = next((note for note in patient.warnings if code_of(note) == "mask-covers"), "")
             reason = refused.split("; ")[0] or _NO_MASK
             if refused and FOLLOWS not in refused:  # it may mark a lesion larger than any
-                raise PatientError(reason, file=place, mend=_NO_LESIONS)
+                raise PatientError(reason, file=place, hint=_NO_LESIONS)
             if not (healthy or settings.assume_healthy):
-                raise PatientError(reason, file=place, mend=_ASSUME if scan is None else _SAY_HEALTHY)
+                raise PatientError(reason, file=place, hint=_ASSUME if scan is None else _SAY_HEALTHY)
         stack = slice_stack(
             patient, scaling=settings.intensity, model_spacing=settings.spacing, size=settings.image_size
         )
         given = scan is not None and scan.brain_mask is not None
         if not (settings.skull_ok or given or stack.skull.brain_only):
-            raise PatientError(stack.skull.sentence, file=place, mend=_NEEDS_BRAIN)
+            raise PatientError(stack.skull.sentence, file=place, hint=_NEEDS_BRAIN)
         rows, geometry, lesion = stack.occupied, stack.geometry, patient.lesion_mask
         for note in stack.warnings:
             self.notes.setdefault(note, []).append(name)
@@ -328,7 +328,7 @@ class _Preparation:
             raise StoreError(
                 f"none of the {len(self.skipped)} patients can be used: {first}",
                 file=root,
-                mend=(_ASSUME if listed is None else _SAY_HEALTHY) if only_unlabelled else None,
+                hint=(_ASSUME if listed is None else _SAY_HEALTHY) if only_unlabelled else None,
             )
         index = self._index().model_copy(update={"listed": listed})
         store = SliceStore.of_index(self.folder, index)
@@ -381,7 +381,7 @@ class _Preparation:
                     raise SplitError(
                         f"{patient.name} is in {before} in this store, but in {now} in the split file",
                         file=self.folder,
-                        mend=OTHER_STORE,
+                        hint=OTHER_STORE,
                     )
             return {patient.name: self.listed[patient.name] for patient in self.patients}
         return assign_patients(
@@ -400,16 +400,16 @@ class _Preparation:
             raise StoreError(
                 f"no healthy slice with at least {self.settings.min_brain:.0%} brain in {len(store.patients)} patients",
                 file=root,
-                mend="add patients with lesion-free slices, or lower min_brain",
+                hint="add patients with lesion-free slices, or lower min_brain",
             )
-        mend = "add patients, or give a split file (--split FILE)"
+        hint = "add patients, or give a split file (--split FILE)"
         if store.split_kind == "file":
-            mend = "name other patients in the split file"
+            hint = "name other patients in the split file"
         elif len(store.patients) == 1 and store.split_kind == "patient":
-            raise StoreError("one patient cannot be split into training and validation", file=root, mend=mend)
+            raise StoreError("one patient cannot be split into training and validation", file=root, hint=hint)
         for part in ("train", "validation"):
             if not usable[part]:
-                raise StoreError(f"no healthy slice is left for the part {part!r}", file=root, mend=mend)
+                raise StoreError(f"no healthy slice is left for the part {part!r}", file=root, hint=hint)
 
     def _warn(self, store: SliceStore, listed: Listed | None) -> None:
         notes = [
@@ -417,8 +417,8 @@ class _Preparation:
             for note, names in self.notes.items()
         ]
         if self.unlabelled:
-            mend = _ASSUME if listed is None else _SAY_HEALTHY
-            notes.append(f"{self.unlabelled} patients left out: {_NO_MASK}; {mend}")
+            hint = _ASSUME if listed is None else _SAY_HEALTHY
+            notes.append(f"{self.unlabelled} patients left out: {_NO_MASK}; {hint}")
         if store.split_kind == "slice":
             notes.append(
                 "slices of one patient lie in training and in validation: they leak, and every figure comes out too "

@@ -61,7 +61,7 @@ def training_settings(
     """
     if preset is not None and preset not in get_args(Preset):
         raise ParameterError(
-            f"there is no preset called {preset!r}", mend=f"use one of {', '.join(get_args(Preset))}"
+            f"there is no preset called {preset!r}", hint=f"use one of {', '.join(get_args(Preset))}"
         )
     family, named = find_design(model)
     values: dict[str, Any] = {"size": "paper", **PRESETS.get(preset or "", {})}

@@ -184,7 +184,7 @@ class Recipe(BaseModel):
         try:
             return cls(**values)
         except ValidationError as error:
-            raise ParameterError(first_wrong(error, "the training"), mend="give another value") from None
+            raise ParameterError(first_wrong(error, "the training"), hint="give another value") from None
 
     def anywhere(self) -> Recipe:
         """Return the recipe with whole paths, for use from any folder."""
@@ -237,11 +237,11 @@ class Recipe(BaseModel):
 
     def given(self) -> dict[str, Any]:
         """Return the settings in the recipe, by their names in :class:`TrainingSettings`; None: not given."""
-        from .described import read_augmentation, read_corruption
+        from .option_parsing import read_augmentation, read_corruption
 
         if self.augment is False and self.augmentation is not None:
             raise ParameterError(
-                "--augmentation does nothing with --no-augment", mend="leave one of them out"
+                "--augmentation does nothing with --no-augment", hint="leave one of them out"
             )
         same = (
             *("size", "seed", "epochs", "batch_size", "schedule", "optimizer", "weight_decay", "loss"),
@@ -280,7 +280,7 @@ class Recipe(BaseModel):
             ParameterError: If a value is out of range or does not apply to the design.
         """
         from ..models.specs import spec
-        from .described import with_shape
+        from .option_parsing import with_shape
         from .presets import training_settings
         from .runs import RunFolder
         from .settings import TrainingSettings

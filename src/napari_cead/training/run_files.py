@@ -109,7 +109,7 @@ def damaged_plan(file: Path) -> RunDamagedError:
     return RunDamagedError(
         "the description of the run is damaged",
         file=file,
-        mend="start the training again in another folder",
+        hint="start the training again in another folder",
     )
 
 
@@ -140,7 +140,7 @@ def damaged_checkpoint(file: Path) -> RunDamagedError:
     return RunDamagedError(
         "the checkpoint is damaged: it is not what was written",
         file=file,
-        mend="restore the run's folder from a backup, or start again in another folder",
+        hint="restore the run's folder from a backup, or start again in another folder",
     )
 
 
@@ -149,7 +149,7 @@ def _check_version(values: Any, what: str, file: Path) -> None:
         raise RunDamagedError(
             f"the {what} has schema version {version}, this program reads {SCHEMA_VERSION}",
             file=file,
-            mend=STARTED_IT,
+            hint=STARTED_IT,
         )
 
 
@@ -166,7 +166,7 @@ def check_folder(folder: Path, more: frozenset[str] = BEGUN | ENDED) -> None:
     for entry in sorted(folder.iterdir()):
         if not _ours(entry.name, BEFORE | more):
             raise OutputError(
-                f"the folder holds other files ({entry.name})", file=folder, mend="choose an empty --out"
+                f"the folder holds other files ({entry.name})", file=folder, hint="choose an empty --out"
             )
 
 
@@ -193,7 +193,7 @@ def remove_run(folder: Path, *, kept: Collection[str] = ()) -> None:
         raise OutputError(
             f"the run cannot be removed ({error.strerror or error})",
             file=error.filename or folder,
-            mend="close what uses it and try again",
+            hint="close what uses it and try again",
         ) from error
     with suppress(OSError):
         folder.rmdir()

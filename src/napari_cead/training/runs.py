@@ -175,7 +175,7 @@ class RunFolder:
         """
         if self.exists() and (self.has_checkpoint() or self.is_over()):
             raise RunError(
-                "there is a training run here", file=self.path, mend="add --resume, or choose another --out"
+                "there is a training run here", file=self.path, hint="add --resume, or choose another --out"
             )
 
     def is_over(self) -> bool:
@@ -192,16 +192,16 @@ class RunFolder:
         values = read_plan(self.path)
         if values is None:
             raise RunNotFoundError(
-                "there is no training run here", file=self.path, mend="check --out, or leave out --resume"
+                "there is no training run here", file=self.path, hint="check --out, or leave out --resume"
             )
         try:
             if absent := absent_network(values["settings"]["spec"]):
-                raise RunError(absent[0], file=file, mend=absent[1])
+                raise RunError(absent[0], file=file, hint=absent[1])
             if (kind := absent_kind(values["settings"].get("corruption"))) is not None:
                 raise RunError(
                     f"its corruption {shown(kind)} comes from a package that is not installed, or not usable",
                     file=file,
-                    mend="install that package",
+                    hint="install that package",
                 )
             plan, notes = from_saved(Plan, {**values, "settings": _used(values["settings"])}, strict=True)
             warn_of(notes, file)
@@ -209,7 +209,7 @@ class RunFolder:
         except (OSError, ValueError, AttributeError, KeyError, TypeError, ValidationError) as error:
             if isinstance(error, ValidationError) and (unknown := unknown_keys(error)):
                 raise RunDamagedError(
-                    f"{unknown}: not known to this version", file=file, mend=NEWER
+                    f"{unknown}: not known to this version", file=file, hint=NEWER
                 ) from None
             raise damaged_plan(file) from error
 
@@ -303,7 +303,7 @@ class RunFolder:
             return RunBusyError(
                 f"{self._status().process} is training here",
                 file=self.path,
-                mend="wait for it, stop it, or choose another --out",
+                hint="wait for it, stop it, or choose another --out",
             )
 
         with alone_in(self.path, busy, PATIENCE):
@@ -397,7 +397,7 @@ class RunFolder:
         """
         pointer = read_pointer(self.path)
         if pointer is None or "best" not in pointer:
-            raise RunError("no epoch has been finished here", file=self.path, mend="resume the training")
+            raise RunError("no epoch has been finished here", file=self.path, hint="resume the training")
         return self._load(pointer, "best")
 
     def save_log(self, history: Sequence[Epoch]) -> None:

@@ -113,12 +113,12 @@ class TrainingSettings(BaseModel):
             first = error.errors(include_url=False)[0]
             if not first["loc"]:
                 raise ParameterError(
-                    str(first["ctx"]["error"]), mend="leave it out, or choose another design"
+                    str(first["ctx"]["error"]), hint="leave it out, or choose another design"
                 ) from None
             names = [str(part) for part in first["loc"] if isinstance(part, str)]
             name = names[-1].replace("_", " ") if names else "a setting"
             raise ParameterError(
-                f"{name}: {first['msg'].lower()}, not {first['input']!r}", mend="give another value"
+                f"{name}: {first['msg'].lower()}, not {first['input']!r}", hint="give another value"
             ) from None
 
     def differences(self, other: TrainingSettings) -> list[str]:

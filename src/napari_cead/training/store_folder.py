@@ -31,7 +31,7 @@ def check_folder(folder: Path) -> None:
         read_index(folder)
     elif any(not entry.name.startswith((LOCK_FILE, TEMPORARY)) for entry in folder.iterdir()):
         raise StoreError(
-            "the folder is neither empty nor a slice store", file=folder, mend="choose another --out"
+            "the folder is neither empty nor a slice store", file=folder, hint="choose another --out"
         )
 
 
@@ -65,7 +65,7 @@ def locked(folder: Path) -> Iterator[None]:
         return StoreError(
             f"another prepare is writing this store ({owner})",
             file=folder,
-            mend="wait for it, or choose another --out",
+            hint="wait for it, or choose another --out",
         )
 
     with alone_in(folder, busy):

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from ..devices import is_out_of_memory
 from ..errors import OutOfMemoryError
 from .augmenting import augment
+from .corrupting import Spoiler
 from .corruption import Corrupted
 from .corruptions import Spacing
 from .network import TERMS, Objective, initial_network, optimizer_of
 from .settings import TrainingSettings
-from .spoiling import Spoiler
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -92,7 +92,7 @@ class Updater:
                     raise OutOfMemoryError(
                         f"out of memory with {self.micro} slices at a time on {self.fabric.device}",
                         file=self._run,
-                        mend="use a smaller --batch-size, more --devices, or --size small, and add --resume",
+                        hint="use a smaller --batch-size, more --devices, or --size small, and add --resume",
                     ) from error
             self.optimizer.zero_grad(set_to_none=True)
             self.micro = math.ceil(self.micro / 2)

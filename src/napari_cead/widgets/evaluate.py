@@ -17,10 +17,10 @@ from ..patients.integrity import CohortCheck, check_cohort
 from ..training.launching import command_line, words_of
 from ..wording import counted
 from ..zoo import list_models
+from .dock_lifetime import when_gone
 from .evaluate_form import AUTOMATIC, EvaluateForm
 from .evaluation_process import EvaluationProcess, Outcome
 from .evaluation_table import REPORT, RESULTS, read_results
-from .gone import when_gone
 from .jobs import Job
 from .model_watch import ModelWatch
 from .wheel import scroll_with_wheel

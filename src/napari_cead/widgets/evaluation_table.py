@@ -155,7 +155,7 @@ def read_results(file: Path) -> Results:
         if not isinstance(values, dict):
             raise TypeError
         if version_of(values) not in SCHEMA_VERSIONS:
-            raise OutputError("the results are of another version", file=file, mend="update napari-cead")
+            raise OutputError("the results are of another version", file=file, hint="update napari-cead")
         models = {str(model["name"]) for model in values["models"]}
         several = len({row.get("sequence") for row in values["rows"]}) > 1
         rows = tuple(_row(row, models, several) for row in values["rows"])
@@ -166,9 +166,9 @@ def read_results(file: Path) -> Results:
             tuple(str(text) for text in values.get("warnings", ())),
         )
     except FileNotFoundError:
-        raise OutputError("there are no results here", file=file, mend="start the evaluation again") from None
+        raise OutputError("there are no results here", file=file, hint="start the evaluation again") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise OutputError("the results are damaged", file=file, mend="start the evaluation again") from error
+        raise OutputError("the results are damaged", file=file, hint="start the evaluation again") from error
 
 
 def _row(values: Values, models: set[str], several: bool) -> ResultRow:

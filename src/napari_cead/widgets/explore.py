@@ -16,12 +16,12 @@ from ..patients import Patient
 from .actions import actions
 from .canvas_notes import CanvasNotes
 from .comparison import Comparison
+from .curve_and_figures import Insight
+from .dock_lifetime import let_go, when_gone
 from .docks import docks_in, session_in
 from .dropping import Drops
 from .explore_form import ExploreForm
-from .gone import let_go, when_gone
 from .help import HelpDialog
-from .insight import Insight
 from .keeping import Keeping
 from .layer_view import LayerView, same
 from .live import LiveMask
@@ -31,12 +31,12 @@ from .patient_source import PatientSource
 from .preferences import preferences
 from .preparing import Preparing
 from .queue_panel import QueuePanel
-from .relay import Relay
 from .result_view import ResultView
 from .run_progress import RunProgress
 from .saving import Saving
 from .scale_bar import ScaleBar
 from .shortcuts import Shortcuts
+from .thread_relay import Relay
 from .three_views import ThreeViews
 from .threshold_plot import is_dark
 from .view_row import ViewRow

@@ -15,9 +15,9 @@ from ..metrics import volume_ml
 from ..wording import UNDEFINED, number
 from .canvas_notes import CanvasNotes
 from .comparison import Comparison
+from .curve_and_figures import Insight
 from .explore_form import ExploreForm
 from .figures_view import PENDING
-from .insight import Insight
 from .layer_view import LayerView
 
 

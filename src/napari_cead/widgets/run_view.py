@@ -23,11 +23,11 @@ from qtpy.QtWidgets import (
 from ..contributions.failures import show_failure
 from ..errors import CeadError
 from ..options_file import CONFIG_FILE
-from ..training.advice import advice
 from ..training.events import EventTail
 from ..training.launching import command_line
 from ..training.manager import RunManager
 from ..training.run_info import RunInfo
+from ..training.training_warnings import advice
 from ..wording import duration
 from .controls import folded, scrolled
 from .preview_strip import PreviewStrip

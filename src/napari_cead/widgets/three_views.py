@@ -14,8 +14,8 @@ from qtpy.QtWidgets import QWidget
 from ..contributions.layers import ANOMALY_RGB, DETECTED_COLOR, LESION_COLOR
 from ..patients import Patient
 from .anatomy import CUTS, Cut, marks, order_of, orientation
+from .dock_lifetime import when_gone
 from .explore_form import ExploreForm
-from .gone import when_gone
 from .layer_view import LayerView
 from .orientation import Orientation
 

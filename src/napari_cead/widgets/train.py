@@ -28,9 +28,9 @@ from ..training.store_index import StoreSettings
 from ..zoo import check_name, find_model, find_models, load_card
 from .before_after_view import BeforeAfterView
 from .close_guard import CloseGuard
+from .dock_lifetime import when_gone
 from .docks import docks_in
 from .finished_model import FinishedModel
-from .gone import when_gone
 from .layer_view import patients_in
 from .model_watch import ModelWatch
 from .run_view import RunView
@@ -198,7 +198,7 @@ class TrainWidget(TrainForm):
         try:
             check_name(name)
         except CeadError as error:
-            return str(error) if len(name) <= LONGEST_SHOWN else f"The name is too long: {error.mend}."
+            return str(error) if len(name) <= LONGEST_SHOWN else f"The name is too long: {error.hint}."
         if name in find_models():
             return f"There is a model called {name} already: choose another name."
         if any(info.active and info.name == name for info in self.runs.runs):

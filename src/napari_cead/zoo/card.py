@@ -223,10 +223,10 @@ def load_card(folder: str | Path) -> ModelCard:
         raise ModelNotFoundError(
             f"there is no {CARD_FILE} here",
             file=folder,
-            mend=f"give a folder with {CARD_FILE} and {WEIGHTS_FILE}",
+            hint=f"give a folder with {CARD_FILE} and {WEIGHTS_FILE}",
         ) from None
     except OSError as error:
-        raise ModelDamagedError(f"the file cannot be read ({why(error)})", file=file, mend=_AGAIN) from error
+        raise ModelDamagedError(f"the file cannot be read ({why(error)})", file=file, hint=_AGAIN) from error
     return parse_card(content, file)
 
 
@@ -241,33 +241,33 @@ def parse_card(content: bytes, file: Path) -> ModelCard:
         ModelError: If they are not a valid card.
     """
     if len(content) > LARGEST_CARD:
-        raise ModelDamagedError("the file is too large for a model's card", file=file, mend=_AGAIN)
+        raise ModelDamagedError("the file is too large for a model's card", file=file, hint=_AGAIN)
     try:
         values = parse_json(content)
     except ValueError as error:
-        raise ModelDamagedError(f"this is not valid JSON ({why(error)})", file=file, mend=_AGAIN) from None
+        raise ModelDamagedError(f"this is not valid JSON ({why(error)})", file=file, hint=_AGAIN) from None
     if file.name == HUB_CARD_FILE and not (isinstance(values, dict) and {"spec", "sha256"} <= values.keys()):
         raise ModelError(
             "this is the configuration of another kind of model",
             file=file,
-            mend="give a folder that napari-cead models export wrote",
+            hint="give a folder that napari-cead models export wrote",
         )
     if (version := version_of(values)) != SCHEMA_VERSION:
         raise ModelDamagedError(
             f"the card has schema version {version}, this program reads {SCHEMA_VERSION}",
             file=file,
-            mend="update napari-cead, or save the model again with this version",
+            hint="update napari-cead, or save the model again with this version",
         )
     if absent := absent_network(values.get("spec")):
-        raise ModelError(absent[0], file=file, mend=absent[1])
+        raise ModelError(absent[0], file=file, hint=absent[1])
     try:
         card, notes = from_saved(ModelCard, values, strict=True)
     except ValidationError as error:
         if unknown := unknown_keys(error):
-            raise ModelDamagedError(f"{unknown}: not known to this version", file=file, mend=NEWER) from None
-        raise ModelDamagedError(first_wrong(error, "the card"), file=file, mend=_AGAIN) from None
+            raise ModelDamagedError(f"{unknown}: not known to this version", file=file, hint=NEWER) from None
+        raise ModelDamagedError(first_wrong(error, "the card"), file=file, hint=_AGAIN) from None
     if not card.sha256:
-        raise ModelDamagedError("the card has no sha256 of the weights", file=file, mend=_AGAIN)
+        raise ModelDamagedError("the card has no sha256 of the weights", file=file, hint=_AGAIN)
     card._remarks = tuple(f"{file}: {note}" for note in notes)
     return card
 

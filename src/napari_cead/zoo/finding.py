@@ -124,16 +124,16 @@ def find_model(name_or_folder: str | Path) -> Path:
             raise ModelNotFoundError(
                 "a model in a zip file has to be installed before it can be used",
                 file=path,
-                mend=f"run: napari-cead models install {path}",
+                hint=f"run: napari-cead models install {path}",
             )
         raise ModelNotFoundError(
-            "this file is not a model", file=path, mend=f"give a folder with {CARD_FILE} and {WEIGHTS_FILE}"
+            "this file is not a model", file=path, hint=f"give a folder with {CARD_FILE} and {WEIGHTS_FILE}"
         )
     names = ", ".join(find_models()) or "none"
     raise ModelNotFoundError(
         "there is no model of this name and no such folder",
         file=name_or_folder,
-        mend=f"use a model folder or one of the models found here: {names}",
+        hint=f"use a model folder or one of the models found here: {names}",
     )
 
 

@@ -81,7 +81,7 @@ def export_model(name_or_folder: str | Path, target: str | Path, *, private: boo
         raise ParameterError(
             "a model is exported as a folder or a zip file, not as ONNX",
             file=path,
-            mend="docs/training.md, Sharing models, has ten lines of Python that write an ONNX file",
+            hint="docs/training.md, Sharing models, has ten lines of Python that write an ONNX file",
         )
     folder = find_model(name_or_folder)
     change = _told_private_card if private else None
@@ -108,7 +108,7 @@ def check_name(name: str) -> str:
     ):
         raise ParameterError(
             f"{name!r} cannot be the name of a model",
-            mend="use up to 64 letters a to z, digits, dots, dashes and underscores, and no name that Windows reserves",
+            hint="use up to 64 letters a to z, digits, dots, dashes and underscores, and no name that Windows reserves",
         )
     return name
 
@@ -126,12 +126,12 @@ def free_place(name: str, replace: bool) -> Path:
         raise OutputError(
             "a model of this name is installed",
             file=folder,
-            mend="choose another name (--name), or replace it (--replace)",
+            hint="choose another name (--name), or replace it (--replace)",
         )
     if name in bundled_names() and not replace:
         raise OutputError(
             "a model that comes with the program has this name, and would be hidden",
             file=folder,
-            mend="choose another name (--name), or hide it (--replace)",
+            hint="choose another name (--name), or hide it (--replace)",
         )
     return folder

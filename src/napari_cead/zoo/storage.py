@@ -128,7 +128,7 @@ class Detector:
         if not family.divergent:
             raise ParameterError(
                 f"the KL gradient needs a variational autoencoder, which {self.name} is not",
-                mend="use another model or score",
+                hint="use another model or score",
             )
         with torch.enable_grad(), _repeatable(self.device):
             x = batch.detach().to(self.device, torch.float32).requires_grad_()
@@ -220,13 +220,13 @@ def save_model(
     }
     if layout != expected_layout(complete, skeleton(complete)):
         raise ModelError(
-            f"the weights are not those of the spec of {card.name}", mend="save the network with its own spec"
+            f"the weights are not those of the spec of {card.name}", hint="save the network with its own spec"
         )
     for name, tensor in (tensors | maps).items():
         if not bool(torch.isfinite(tensor).all()):
             raise ModelError(
                 f"the weights of {card.name} are not finite in {name}",
-                mend="train it again" + (" or store it in single precision" if half else ""),
+                hint="train it again" + (" or store it in single precision" if half else ""),
             )
     with replacing_folder(Path(folder)) as temporary:
         try:
@@ -294,7 +294,7 @@ def load_folder(folder: Path, name: str, device: str | torch.device = "auto") ->
             }
     except (SafetensorError, OSError) as error:
         raise ModelDamagedError(
-            f"the weights cannot be read ({why(error)})", file=file, mend="install or save the model again"
+            f"the weights cannot be read ({why(error)})", file=file, hint="install or save the model again"
         ) from error
     # Assigned, not filled in: `to_empty` would import sympy, which takes longer than all of this.
     module.load_state_dict(weights, assign=True)
@@ -393,7 +393,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
             raise OutputError(
                 "there is something here that is not a model",
                 file=folder,
-                mend="choose a new folder for the model",
+                hint="choose a new folder for the model",
             )
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".part-"))
         yield temporary
@@ -406,7 +406,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         raise OutputError(
             f"the model cannot be written ({error.strerror or error})",
             file=folder,
-            mend="choose a folder that can be written and has space left",
+            hint="choose a folder that can be written and has space left",
         ) from error
     finally:
         if temporary is not None:

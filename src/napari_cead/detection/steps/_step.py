@@ -108,7 +108,7 @@ class MaskStep(Step):
         if found.shape != mask.shape or found.dtype != np.bool_:
             raise ParameterError(
                 f"the step {self.name} returned {found.dtype} {found.shape}, not a mask {mask.shape}",
-                mend="update or remove the package that adds it",
+                hint="update or remove the package that adds it",
             )
         return cut_out(found)
 

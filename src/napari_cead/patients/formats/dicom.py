@@ -47,7 +47,7 @@ def read_series(place: Place) -> Volume:
     path, series = place.path, series_of(place)
     if series.unusable:
         raise UnsupportedError(
-            f"the series is no scan of a brain: {series.unusable}", file=path, mend="choose another"
+            f"the series is no scan of a brain: {series.unusable}", file=path, hint="choose another"
         )
     frames = _sorted(series, path)
     positions = np.array([frame.position for frame in frames])
@@ -55,7 +55,7 @@ def read_series(place: Place) -> Volume:
     columns, rows = frames[0].size
     count = max(len(frames), len(steps))
     if columns * rows * count > MAX_VOXELS:
-        raise GeometryError("the series is impossibly large", file=path, mend=MEND)
+        raise GeometryError("the series is impossibly large", file=path, hint=MEND)
     check_memory(12 * columns * rows * count, path)
     data = _values(frames, path)
     if len(steps) != len(frames) or not np.array_equal(steps, np.arange(len(frames))):
@@ -94,7 +94,7 @@ def _sorted(series: Series, path: Path) -> list[Frame]:
         raise UnsupportedError(
             f"several slices lie at the same place ({_what_repeats([frames[index] for index in most])})",
             file=path,
-            mend="give a series of one volume",
+            hint="give a series of one volume",
         )
     return frames
 
@@ -166,7 +166,7 @@ def _laid(
         return np.arange(count, dtype=np.float64), positions[-1], notes
     if heights[-1] > 2 * count * usual:
         raise GeometryError(
-            f"{said}, so that more slices are missing than are there", file=path, mend="give the whole series"
+            f"{said}, so that more slices are missing than are there", file=path, hint="give the whole series"
         )
     depth = math.ceil(heights[-1] / usual - 0.01) + 1
     wanted = usual * np.arange(depth)
@@ -199,10 +199,10 @@ def _values(frames: Sequence[Frame], path: Path) -> NDArray[np.float32]:
             frame = frames[number]
             slope, intercept = frame.rescale
             if slope == 0 or not math.isfinite(slope + intercept):
-                raise UnreadableError("the rescale slope of a slice is no slope", file=path, mend=MEND)
+                raise UnreadableError("the rescale slope of a slice is no slope", file=path, hint=MEND)
             if stored.shape[1:] != (rows, columns) or frame.index >= len(stored):
                 raise UnreadableError(
-                    "a file of the series holds other slices than its header says", file=path, mend=MEND
+                    "a file of the series holds other slices than its header says", file=path, hint=MEND
                 )
             data[number] = stored[frame.index] * np.float64(slope) + intercept
     return data

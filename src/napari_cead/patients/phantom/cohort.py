@@ -73,11 +73,11 @@ def write_cohort(
         Cancelled: If ``should_stop`` returned true.
     """
     if patients < 1:
-        raise ParameterError(f"{patients} patients cannot be made", mend="ask for 1 or more")
+        raise ParameterError(f"{patients} patients cannot be made", hint="ask for 1 or more")
     if layout not in ("nifti", "png"):
-        raise ParameterError(f"the layout {layout!r} is unknown", mend="use nifti or png")
+        raise ParameterError(f"the layout {layout!r} is unknown", hint="use nifti or png")
     if not 0 < gain <= 10:
-        raise ParameterError(f"the gain {gain} is out of range", mend="use a number above 0, up to 10")
+        raise ParameterError(f"the gain {gain} is out of range", hint="use a number above 0, up to 10")
     metastases_called(metastases)  # before a folder is made
     write = partial(_write_nifti, gain=gain) if layout == "nifti" else _write_png
     tissue_maps()  # a missing extra shows before a folder is made
@@ -85,7 +85,7 @@ def write_cohort(
     names = [f"Mets_{number:03d}" for number in range(1, patients + 1)]
     if taken := [train / name for name in names if (train / name).exists()]:
         # Real patients have the very same names: nothing that exists is ever replaced.
-        raise OutputError("the folder exists already", file=taken[0], mend="choose an empty output folder")
+        raise OutputError("the folder exists already", file=taken[0], hint="choose an empty output folder")
     folders: list[Path] = []
     for number in range(1, patients + 1):
         if should_stop is not None and should_stop():
@@ -111,7 +111,7 @@ def _write_folder(
         raise OutputError(
             f"the patient cannot be written ({error.strerror or error})",
             file=target,
-            mend="choose a folder that can be written and has space left",
+            hint="choose a folder that can be written and has space left",
         ) from error
     finally:
         shutil.rmtree(new, ignore_errors=True)

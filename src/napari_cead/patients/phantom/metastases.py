@@ -94,6 +94,6 @@ def metastases_called(name: str) -> Metastases:
     """
     if name not in METASTASES:
         raise ParameterError(
-            f"there are no metastases called {name!r}", mend=f"use one of {', '.join(METASTASES)}"
+            f"there are no metastases called {name!r}", hint=f"use one of {', '.join(METASTASES)}"
         )
     return METASTASES[name]

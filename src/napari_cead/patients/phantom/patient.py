@@ -65,11 +65,11 @@ def make_patient(
         MissingExtraError: If nilearn is not installed.
     """
     if seed < 0 or number < 0:
-        raise ParameterError(f"seed {seed} and number {number} must not be negative", mend="use 0 or more")
+        raise ParameterError(f"seed {seed} and number {number} must not be negative", hint="use 0 or more")
     if lesions is not None and not 0 <= lesions <= MOST:
-        raise ParameterError(f"{lesions} lesions cannot be made", mend=f"ask for 0 to {MOST}")
+        raise ParameterError(f"{lesions} lesions cannot be made", hint=f"ask for 0 to {MOST}")
     if len(shape) != 3 or min(shape) < 16:
-        raise ParameterError(f"the shape {shape} is too small", mend="use at least 16 voxels along each axis")
+        raise ParameterError(f"the shape {shape} is too small", hint="use at least 16 voxels along each axis")
     statistics = metastases_called(metastases)
     grid = Grid(shape)
     anatomy = make_anatomy(seed, number, grid)

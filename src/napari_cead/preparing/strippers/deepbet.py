@@ -105,12 +105,12 @@ def _load(name: str, device: str) -> Any:
 
     folder = _folder()
     if folder is None:
-        raise MissingExtraError("Skull-stripping needs deepbet, which is not installed", mend=MEND)
+        raise MissingExtraError("Skull-stripping needs deepbet, which is not installed", hint=MEND)
     file = folder / name
     if file_sha256(file) != WEIGHTS[name]:
         raise MissingExtraError(
             f"{file} is not what deepbet 1.0.2 brings along",
-            mend="run: pip install --force-reinstall deepbet==1.0.2",
+            hint="run: pip install --force-reinstall deepbet==1.0.2",
         )
     with warnings.catch_warnings():
         warnings.simplefilter(

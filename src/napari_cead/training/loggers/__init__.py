@@ -42,6 +42,6 @@ def loggers_of(wanted: str | None) -> tuple[str, ...]:
         if logger.missing():
             raise MissingExtraError(
                 f"the logger {name} needs {logger.package}, which is not installed",
-                mend=f'run: pip install "napari-cead[{logger.extra}]"',
+                hint=f'run: pip install "napari-cead[{logger.extra}]"',
             )
     return names

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
+from napari_cead.evaluation.paired_comparison import TWIN_AVERAGES, compare_twins
 from napari_cead.evaluation.results import PatientFigures, Row
-from napari_cead.evaluation.twins import TWIN_AVERAGES, compare_twins
 from napari_cead.metrics import PatientCounts, averages
 
 SHAPE = (4, 8, 8)

@@ -32,7 +32,7 @@ def read_corruption(described: str | None, **fields: Any) -> CorruptionKind | No
     if given and described not in (None, "squares"):
         raise ParameterError(
             "--max-squares, --squares-inside-brain and --fill describe squares",
-            mend="use --corruption squares",
+            hint="use --corruption squares",
         )
     if given:
         return _checked({"kind": "squares", **given}, None)
@@ -46,7 +46,7 @@ def read_corruption(described: str | None, **fields: Any) -> CorruptionKind | No
     if not file.is_file():
         raise ParameterError(
             f"there is no corruption and no file called {described!r}",
-            mend=f"use one of {', '.join(corruption_names())}, or a JSON file",
+            hint=f"use one of {', '.join(corruption_names())}, or a JSON file",
         )
     try:
         values = read_json(file)
@@ -54,7 +54,7 @@ def read_corruption(described: str | None, **fields: Any) -> CorruptionKind | No
         raise ParameterError(
             f"this is not a corruption in JSON ({why(error)})",
             file=file,
-            mend='give JSON like {"kind": "coarse"}',
+            hint='give JSON like {"kind": "coarse"}',
         ) from None
     return _checked(values, file)
 
@@ -70,7 +70,7 @@ def read_augmentation(described: str | None) -> Augmentation | None:
     try:
         return Augmentation.model_validate(_json(described, "augmentation"))
     except ValidationError as error:
-        raise ParameterError(first_wrong(error, "the augmentation"), mend="give another value") from None
+        raise ParameterError(first_wrong(error, "the augmentation"), hint="give another value") from None
 
 
 def _json(text: str, what: str) -> Any:
@@ -78,7 +78,7 @@ def _json(text: str, what: str) -> Any:
         return parse_json(text)
     except ValueError as error:
         raise ParameterError(
-            f"the {what} is not valid JSON ({why(error)})", mend="fix it, or leave it out"
+            f"the {what} is not valid JSON ({why(error)})", hint="fix it, or leave it out"
         ) from None
 
 
@@ -87,7 +87,7 @@ def _checked(values: Any, file: Path | None) -> CorruptionKind:
         return _ANY.validate_python(values)
     except ValidationError as error:
         raise ParameterError(
-            first_wrong(error, "the corruption"), file=file, mend="give another value"
+            first_wrong(error, "the corruption"), file=file, hint="give another value"
         ) from None
 
 
@@ -108,15 +108,15 @@ def with_shape(
         return spec
     for name, value in (("feature_maps", feature_maps), ("working_size", working_size)):
         if value is not None and not belongs(name, spec):
-            raise ParameterError(no_use(name, [spec.name]), mend="leave it out")
+            raise ParameterError(no_use(name, [spec.name]), hint="leave it out")
     try:
         maps = None if feature_maps is None else tuple(int(maps) for maps in feature_maps.split(","))
         changed = spec.network.reshaped(spec, maps, working_size)
         return ModelSpec.model_validate(spec.model_dump() | {"size": "custom"} | changed)
     except ValidationError as error:
-        raise ParameterError(first_wrong(error, "the network"), mend="give another value") from None
+        raise ParameterError(first_wrong(error, "the network"), hint="give another value") from None
     except ValueError:
         raise ParameterError(
             f"feature maps are whole numbers with commas, not {feature_maps!r}",
-            mend="give them like 16,32,64",
+            hint="give them like 16,32,64",
         ) from None

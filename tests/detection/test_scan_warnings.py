@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import napari_cead as cead
-from napari_cead.detection.doubts import evenness_doubt
+from napari_cead.detection.scan_warnings import evenness_doubt
 from napari_cead.patients import Patient
 from napari_cead.slices import slice_stack
 

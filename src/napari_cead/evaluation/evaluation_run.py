@@ -44,13 +44,13 @@ from .choosing import (
     suggested_settings,
     whole,
 )
+from .cohort_progress import Cohort, Steps
+from .evaluation_tasks import CountJob, MeasureJob, SubjectSpec, count_at, measure_group
 from .measuring import Measured
-from .members import Cohort, Steps
 from .ranking import Ranked, ranked
 from .records import read_marks, read_record
 from .results import Curve, PatientFigures, Row
 from .splits import Member
-from .work import CountJob, MeasureJob, SubjectSpec, count_at, measure_group
 
 
 @dataclass(frozen=True)

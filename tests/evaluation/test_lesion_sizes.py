@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
+from napari_cead.evaluation.lesion_sizes import SIZES, diameter_mm, lesion_records, strata
 from napari_cead.evaluation.results import LesionRecord, PatientFigures, Row
-from napari_cead.evaluation.strata import SIZES, diameter_mm, lesion_records, strata
 from napari_cead.metrics import PatientCounts, match_lesions
 
 NONE = PatientCounts.of(np.zeros((2, 3, 3)), np.zeros((2, 3, 3)))

@@ -16,11 +16,11 @@ from ..detection.rules import is_optimistic
 from ..metrics.overlap import dice_of
 from ..progress import Stop
 from ..tasks import Failure, Tasks
+from .evaluation_tasks import SubjectSpec, loaded_subject
 from .measuring import load_member, reconstruction_of
 from .results import Row, SlicePicture
 from .rules import rule_order
 from .splits import Member
-from .work import SubjectSpec, loaded_subject
 
 Kind = Literal["best", "median", "worst"]
 

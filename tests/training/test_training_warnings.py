@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from napari_cead.training.advice import advice
+from napari_cead.training.training_warnings import advice
 
 
 def history(train, validation, **more):
