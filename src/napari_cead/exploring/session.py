@@ -26,8 +26,8 @@ from ..preparing import GIVEN, N4, NEVER, RAW, RIGID, SAME, Preparation, prepare
 from ..progress import Progress, Stop
 from ..zoo import DEFAULT_MODEL, LoadedModels
 from .analysis import Analysis, Key
+from .analysis_state import AnalysisState, Settings, carried_over
 from .history import History
-from .opened import Opened, Settings, carried_over
 from .session_settings import SessionSettings
 from .settings_file import check_same_patient, export_analysis, load_brain, load_corrections, read_settings
 from .streaming import Streaming
@@ -44,7 +44,7 @@ class _Left:
     """The patient before the current one, with its analyses."""
 
     patient: Patient
-    analyses: dict[Key, Opened]
+    analyses: dict[Key, AnalysisState]
 
 
 class Session(SessionSettings):
@@ -298,7 +298,7 @@ class Session(SessionSettings):
             if should_stop is not None and should_stop():  # called during the last batch
                 raise Cancelled
             tell("Making the mask")
-            opened = Opened.of(
+            opened = AnalysisState.of(
                 made,
                 score,
                 streaming.options,
@@ -358,7 +358,7 @@ class Session(SessionSettings):
                 should_stop=should_stop,
             )
         suggestions = suggestions_for(detector.card, score)
-        opened = Opened.of(
+        opened = AnalysisState.of(
             made if made.patient is old.patient else replace(made, patient=old.patient),
             score,
             analysis.options,
@@ -389,7 +389,7 @@ class Session(SessionSettings):
                 return
         self.analyses_changed.emit(self.analyses)
 
-    def _install(self, opened: Opened, *, follow: bool) -> Analysis:
+    def _install(self, opened: AnalysisState, *, follow: bool) -> Analysis:
         """Make a new analysis the current one; with ``follow``, with the settings changed meanwhile."""
         while True:
             analysis = opened.analysis

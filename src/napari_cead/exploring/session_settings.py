@@ -14,7 +14,7 @@ from ..detection.corrections import Corrections
 from ..errors import Cancelled, NotReadyError
 from ..progress import Stop
 from .analysis import Analysis
-from .opened import Opened, Settings
+from .analysis_state import AnalysisState, Settings
 from .state import Mask, SessionState
 
 
@@ -129,7 +129,7 @@ class SessionSettings(SessionState):
         opened = self._now()
         return self._params if opened is None else self._go_to(opened, opened.history.redo())
 
-    def _go_to(self, opened: Opened, settings: Settings) -> PostprocessParams:
+    def _go_to(self, opened: AnalysisState, settings: Settings) -> PostprocessParams:
         # Recording the current state of the history changes nothing there.
         if settings.options == opened.analysis.options:
             return self.set(**settings.params.model_dump())
@@ -142,7 +142,7 @@ class SessionSettings(SessionState):
         self._remake(opened, settings.options)
         return settings.params
 
-    def _remake(self, opened: Opened, options: MapOptions) -> None:
+    def _remake(self, opened: AnalysisState, options: MapOptions) -> None:
         """Compute the map of an analysis anew; other changes made meanwhile are kept."""
         fresh = opened.with_options(options, self._params)
         while True:

@@ -13,7 +13,7 @@ from ..detection.corrections import Corrections
 from ..metrics import volume_ml
 from ..patients import Patient
 from .analysis import Analysis, Key
-from .opened import Opened, Settings
+from .analysis_state import AnalysisState, Settings
 from .streaming import Streaming
 
 Mask = NDArray[np.bool_]
@@ -44,7 +44,7 @@ class SessionState:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._patient: Patient | None = None
-        self._opened: dict[Key, Opened] = {}
+        self._opened: dict[Key, AnalysisState] = {}
         self._current: Key | None = None
         self._params = PostprocessParams()
         self._version = 0
@@ -139,7 +139,7 @@ class SessionState:
         opened = self._now()
         return opened is not None and opened.history.can_redo
 
-    def _now(self) -> Opened | None:
+    def _now(self) -> AnalysisState | None:
         return None if self._current is None else self._opened.get(self._current)
 
     def _is_current(self, patient: Patient) -> bool:

@@ -10,7 +10,7 @@ from .corruptions import Corrupted, Spacing
 from .settings import TrainingSettings
 
 
-class Spoiler:
+class Corruptor:
     """Corrupts images as the settings say.
 
     Args:

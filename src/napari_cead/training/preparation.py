@@ -31,8 +31,8 @@ from .store_index import (
     OTHER_STORE,
     READING,
     UNLABELLED,
-    Listed,
-    Skipped,
+    ScanListSummary,
+    SkippedPatient,
     Split,
     SplitKind,
     StoredPatient,
@@ -194,7 +194,7 @@ class _Preparation:
     split: Split
     listed: dict[str, Part] | None
     patients: list[StoredPatient] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
+    skipped: list[SkippedPatient] = field(default_factory=list)
     stamps: dict[str, str] = field(default_factory=dict)
     unlabelled: int = 0
     notes: dict[str, list[str]] = field(default_factory=dict)
@@ -228,7 +228,7 @@ class _Preparation:
             warnings.warn(f"skipped: {error}", CeadWarning, stacklevel=3)
 
     def _skip(self, place: Path, reason: str) -> None:
-        self.skipped.append(Skipped(str(place), reason))
+        self.skipped.append(SkippedPatient(str(place), reason))
 
     def _stored(
         self,
@@ -320,7 +320,7 @@ class _Preparation:
             warnings.warn(note, CeadWarning, stacklevel=6)
         return patient
 
-    def finish(self, root: Path, listed: Listed | None) -> SliceStore:
+    def finish(self, root: Path, listed: ScanListSummary | None) -> SliceStore:
         """Split, write the index, and remove unreferenced data."""
         if not self.patients:
             only_unlabelled = self.unlabelled == len(self.skipped)
@@ -411,7 +411,7 @@ class _Preparation:
             if not usable[part]:
                 raise StoreError(f"no healthy slice is left for the part {part!r}", file=root, hint=hint)
 
-    def _warn(self, store: SliceStore, listed: Listed | None) -> None:
+    def _warn(self, store: SliceStore, listed: ScanListSummary | None) -> None:
         notes = [
             f"{note} ({names[0]}" + (f" and {len(names) - 1} more)" if names[1:] else ")")
             for note, names in self.notes.items()

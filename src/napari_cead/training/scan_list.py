@@ -16,7 +16,7 @@ from ..json_files import first_wrong, read_json, version_of
 from ..patients import SEQUENCES
 from ..patients.places import is_zip
 from .scans import ScanSource
-from .store_index import Listed
+from .store_index import ScanListSummary
 
 SCHEMA_VERSION = 1
 
@@ -36,9 +36,9 @@ class ScanList:
     scans: tuple[ScanSource, ...]
     sequence: str = "flair"
 
-    def summary(self) -> Listed:
+    def summary(self) -> ScanListSummary:
         """Return the list's content in numbers, without names and paths."""
-        return Listed(
+        return ScanListSummary(
             len(self.scans),
             sum(scan.healthy for scan in self.scans),
             sum(scan.lesion_mask is not None for scan in self.scans),

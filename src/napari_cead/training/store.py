@@ -30,7 +30,7 @@ from .store_index import (
     SCHEMA_VERSION,
     TEMPORARY,
     UNLABELLED,
-    Skipped,
+    SkippedPatient,
     SplitKind,
     StoredPatient,
     StoreIndex,
@@ -46,7 +46,7 @@ __all__ = [
     "UNLABELLED",
     "Part",
     "PatientSlices",
-    "Skipped",
+    "SkippedPatient",
     "SliceStore",
     "StoreSettings",
     "StoredPatient",
@@ -93,7 +93,7 @@ class SliceStore:
     split_kind: SplitKind
     seed: int
     patients: tuple[StoredPatient, ...]
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[SkippedPatient, ...] = ()
 
     @classmethod
     def open(cls, path: str | Path) -> SliceStore:

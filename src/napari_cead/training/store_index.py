@@ -117,7 +117,7 @@ class StoredPatient:
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedPatient:
     """A patient of the cohort that is not in the store, and why."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -127,7 +127,7 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class Listed:
+class ScanListSummary:
     """The content of the scan list that a store was made from: only numbers, no name and no path.
 
     Attributes:
@@ -172,9 +172,9 @@ class StoreIndex(Saved):
     settings: StoreSettings
     split: Split
     patients: tuple[StoredPatient, ...] = ()
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[SkippedPatient, ...] = ()
     stamps: dict[str, str] = Field(default_factory=dict)
-    listed: Listed | None = None
+    listed: ScanListSummary | None = None
 
     @model_validator(mode="after")
     def _slices_agree(self) -> Self:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..devices import is_out_of_memory
 from ..errors import OutOfMemoryError
 from .augmenting import augment
-from .corrupting import Spoiler
+from .corrupting import Corruptor
 from .corruption import Corrupted
 from .corruptions import Spacing
 from .network import TERMS, Objective, initial_network, optimizer_of
@@ -70,7 +70,7 @@ class Updater:
         seed = np.random.SeedSequence((settings.seed, fabric.global_rank)).generate_state(1, np.uint64)[0]
         self.generator = torch.Generator(device).manual_seed(int(seed >> np.uint64(1)))
         self.running = torch.zeros(len(TERMS), device=device)
-        self.spoil = Spoiler(settings, spacing, device, fabric.global_rank, fabric.world_size)
+        self.spoil = Corruptor(settings, spacing, device, fabric.global_rank, fabric.world_size)
 
     def update(self, images: Tensor) -> None:
         """Make one update; if the device has too little memory, in smaller pieces with the same total gradient.

@@ -25,7 +25,7 @@ class Settings:
 
 
 @dataclass(eq=False)
-class Opened:
+class AnalysisState:
     """An analysis with the stages of its post-processing and the history of its settings.
 
     Attributes:
@@ -63,7 +63,7 @@ class Opened:
         anomaly_map: NDArray[np.float32] | None = None,
         corrections: Corrections | None = None,
         score_from: Whence = "given",
-    ) -> Opened:
+    ) -> AnalysisState:
         """Make an analysis of a reconstruction.
 
         Args:
@@ -95,10 +95,10 @@ class Opened:
         )
         return cls(analysis, stages, History(Settings(params, options)))
 
-    def with_options(self, options: MapOptions, params: PostprocessParams) -> Opened:
+    def with_options(self, options: MapOptions, params: PostprocessParams) -> AnalysisState:
         """Return the same analysis with its map computed anew."""
         old = self.analysis
-        fresh = Opened.of(
+        fresh = AnalysisState.of(
             old.reconstruction,
             old.score,
             options,

@@ -7,7 +7,7 @@ import pytest
 from model_folders import card
 from napari_cead.detection import PostprocessParams
 from napari_cead.detection.choosing import Suggested, preferred_score, suggestions_for
-from napari_cead.exploring.opened import carried_over
+from napari_cead.exploring.analysis_state import carried_over
 from napari_cead.zoo import Suggestion
 
 DEFAULT = PostprocessParams()
