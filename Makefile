@@ -2,6 +2,8 @@
 # make test   set everything up, run the test suite
 # make test PATIENCE=3   the same on a busy machine: time-outs of windows are three times as long
 # make fuzz   spoil inputs for FUZZ_MINUTES (5) and say what broke; FUZZ=--seed 7 --targets png
+# make docs   build the documentation site into site/, strictly; needs no network once it is set up
+# make wheel  build the wheel and the source distribution into dist/
 # TORCH_INDEX=https://download.pytorch.org/whl/cpu   install torch from another index (a CPU-only build)
 
 PYTHON ?= python3
@@ -19,7 +21,7 @@ SHORT = $(filter-out $(LONG),$(wildcard $(GUI)/test_*.py))
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 TORCH = $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test lint fuzz docs-errors docs-inputs docs-screenshots clean
+.PHONY: demo test lint fuzz docs wheel docs-errors docs-inputs docs-screenshots clean
 
 demo: $(STAMP)
 	@if [ "$$(uname)" != Linux ] || [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
@@ -60,6 +62,17 @@ lint: $(STAMP)
 fuzz: $(STAMP)
 	cd tests && $(abspath $(BIN))/python -m fuzz.job --minutes $(FUZZ_MINUTES) --out fuzz/figures.json $(FUZZ)
 
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: $(VENV)/.docs
+	$(BIN)/python -m mkdocs build --strict
+
+$(VENV)/.docs: $(STAMP)
+	@$(PIP) install --constraint constraints.txt --editable ".[docs]"
+	@touch $@
+
+wheel: $(STAMP)
+	$(BIN)/python -m build
+
 docs-errors: $(STAMP)
 	$(BIN)/python tools/errors_page.py docs/errors.md
 
@@ -83,4 +96,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist demo.png
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist site demo.png

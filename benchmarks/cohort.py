@@ -5,6 +5,8 @@ Prints one line of JSON for each measurement:
 - ``detect``: ``detect_cohort`` on synthetic patients with 1, 2 and 4 workers, for several numbers of patients. The
   baseline is one worker, in the same run; the masks are compared file by file.
 - ``fit``: seconds = start + per_patient · patients, by least squares, for each number of workers.
+- ``search``: the Dice of one patient's maps under all settings that an evaluation tries, all settings at once; the
+  baseline is one mask after the other with the stages shared, in the same run. The figures are compared.
 - ``scheduler``: many tasks that do nothing, on the embedded cluster: what the scheduler costs for each.
 - ``plan``: the above, for 50,000 patients.
 
@@ -25,10 +27,18 @@ import nibabel as nib
 import numpy as np
 import psutil
 
-from harness import parser, say
+from harness import parser, say, take_turns
+from napari_cead.detection import suggested
 from napari_cead.detection.cohort import detect_cohort
+from napari_cead.detection.postprocessing import StagedPostprocessor
+from napari_cead.detection.steps import reach
+from napari_cead.evaluation.candidates import coarse_grid, coarse_thresholds
+from napari_cead.evaluation.cases import Case
+from napari_cead.evaluation.measuring import Subject, load_member, measure
+from napari_cead.evaluation.splits import Member
 from napari_cead.patients.phantom import write_cohort
 from napari_cead.tasks import tasks
+from napari_cead.zoo import load_model
 
 SCANS = 50_000
 """Patients of the plan: the size of the imaging arm of UK Biobank."""
@@ -135,6 +145,45 @@ def fits(found: list[dict]) -> dict[int, tuple[float, float]]:
     return lines
 
 
+def one_by_one(case: Case, grid: list) -> np.ndarray:
+    """Return the Dice of a case at each of the settings, one mask after the other."""
+    anomaly_map, brain, reference = case.frame(reach(grid))
+    stages, lesion = StagedPostprocessor(anomaly_map, case.spacing, brain, workers=1), reference.sum()
+    dice = np.full(len(grid), np.nan)
+    # Settings that share a threshold and a closing share their components.
+    for index in sorted(range(len(grid)), key=lambda one: (grid[one].threshold, grid[one].closing_radius)):
+        mask = stages.volume(grid[index])
+        if total := np.count_nonzero(mask) + lesion:
+            dice[index] = 2 * np.count_nonzero(mask & reference) / total
+    return dice
+
+
+def search(path: Path, model: str) -> None:
+    """Time the search of settings on the maps of one patient; check that the figures are the same."""
+    detector, member = load_model(model, "cpu"), Member(path.name, path, "test")
+    scores = tuple(dict.fromkeys((suggested(detector.card)[0], "residual")))
+    began = time.perf_counter()
+    measured = measure(Subject(model, scores, detector), member, load_member(member, "flair"), {})
+    report("measure", model=model, scores=len(scores), seconds=round(time.perf_counter() - began, 2))
+    for score, case in measured.cases.items():
+        grid = coarse_grid(coarse_thresholds(case.spread))
+        before, after, old, new = take_turns(
+            2,
+            lambda case=case, grid=grid: one_by_one(case, grid),
+            lambda case=case, grid=grid: case.dice(grid),
+        )
+        report(
+            "search",
+            model=model,
+            score=score,
+            settings=len(grid),
+            one_by_one_s=round(before, 2),
+            together_s=round(after, 2),
+            ratio=round(before / after, 1),
+            same_figures=np.array_equal(old, new, equal_nan=True),
+        )
+
+
 def scheduler(count: int) -> float:
     """Time tasks that do nothing; return the seconds of one."""
     with tasks(2, device="cpu") as crew:
@@ -168,6 +217,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             write_cohort(folder / "phantoms", arguments.patients, seed=1)
+            search(next((folder / "phantoms" / "train").iterdir()), arguments.model)
             lines = fits(detections(folder / "phantoms", counts, arguments.workers, arguments.model, folder))
     if arguments.tasks:
         overhead = scheduler(arguments.tasks)

@@ -146,8 +146,8 @@ def baseline() -> dict[str, Any]:
                 slices[z] = made.reconstruction[0, 0].numpy() * inside
                 lesion[z] = made.lesion_logit.sigmoid()[0, 0].numpy() * inside
         whole = Reconstruction(
-            patient, stack, slices, "ce-unet", detector.sha256, "cpu",
-            lesion=lesion, tails=detector.card.tails,
+            patient, stack, slices, model="ce-unet", sha256=detector.sha256, device="cpu",
+            ingredients={"lesion": lesion}, tails=detector.card.tails,
         )  # fmt: skip
         anomaly_map = whole.anomaly_map("fused")
         postprocess(anomaly_map, PostprocessParams(), patient.spacing, stack.brain)

@@ -52,7 +52,7 @@ from napari_cead.models.vqvae import QuantisedOutput
 from napari_cead.patients import load_patient
 from napari_cead.slices import slice_stack
 from napari_cead.training import Augmentation, ContextEncoding, Hardware, SliceStore, TrainingSettings, train
-from napari_cead.training.augmentation import augment
+from napari_cead.training.augmenting import augment
 from napari_cead.training.batches import as_images
 from napari_cead.training.corruption import corrupt
 from napari_cead.training.engine import precision_of
@@ -319,9 +319,8 @@ def flops_of_update(settings: TrainingSettings) -> int:
     return int(counter.get_total_flops())
 
 
-def product_timer(device: torch.device) -> Callable[[], float]:
+def product_timer(device: torch.device, size: int) -> Callable[[], float]:
     """Return a function that times a large product in bfloat16 and returns operations per second."""
-    size = 8192 if device.type == "cuda" else 1024
     left, right = torch.randn(2, size, size, device=device, dtype=torch.bfloat16)
 
     def timed() -> float:
@@ -340,7 +339,10 @@ def product_timer(device: torch.device) -> Callable[[], float]:
 # The comparison.
 
 
-def compare(model: str, arguments: argparse.Namespace, folder: Path, slices: NDArray[np.uint8]) -> None:
+def compare(
+    model: str, arguments: argparse.Namespace, folder: Path, slices: NDArray[np.uint8]
+) -> dict[str, Any]:
+    """Return the figures of a model; ``folder`` holds the slices as a store and as PNG files."""
     device = pick_device(arguments.device)
     settings = training_settings(
         model,
@@ -364,7 +366,7 @@ def compare(model: str, arguments: argparse.Namespace, folder: Path, slices: NDA
     ]
     plain: list[list[tuple[float, float]]] = [[] for _ in loops]
     peak: list[float] = []
-    product = product_timer(device)
+    product = product_timer(device, arguments.product)
 
     def turn(event: dict[str, Any]) -> None:
         """After each epoch of the engine: an epoch of each plain loop, and a look at the peak."""
@@ -390,7 +392,7 @@ def compare(model: str, arguments: argparse.Namespace, folder: Path, slices: NDA
     flops = flops_of_update(settings)
     highest = statistics.median(peak)
     minutes = PAPER_SLICES * PAPER_EPOCHS / 60
-    line = {
+    return {
         "what": f"training, {model} {arguments.size}",
         "baseline_slices_per_second": round(plain_speed, 1),
         "ours_slices_per_second": round(speed, 1),
@@ -415,7 +417,6 @@ def compare(model: str, arguments: argparse.Namespace, folder: Path, slices: NDA
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
     }
-    say(**line)
 
 
 def main() -> None:
@@ -432,6 +433,9 @@ def main() -> None:
         "--workers", type=int, nargs="+", default=[0, 2], help="of the plain loop's DataLoader"
     )
     options.add_argument("--threads", type=int, help="of PyTorch, for both")
+    options.add_argument(
+        "--product", type=int, help="side of the large product; default: 8192 on a GPU, else 1024"
+    )
     options.add_argument("--compile", action="store_true", help="compile the network (ours)")
     options.add_argument("--no-augmentation", action="store_true", help="as in the paper, for both")
     arguments = options.parse_args()
@@ -442,6 +446,7 @@ def main() -> None:
     arguments.size = arguments.size or ("paper" if cuda else "small")
     arguments.batch_size = arguments.batch_size or (64 if arguments.size == "paper" else 32)
     arguments.steps = arguments.steps or (85 if cuda else 6)
+    arguments.product = arguments.product or (8192 if cuda else 1024)
     models = arguments.models or (MODEL_NAMES if cuda else ("ce-vae1", "ae", "ce-vq-vae"))
     slices = make_slices(arguments.steps * arguments.batch_size)
     with tempfile.TemporaryDirectory() as name:
@@ -449,7 +454,7 @@ def main() -> None:
         write_store(folder / "store", slices)
         write_pngs(folder / "png", slices)
         for model in models:
-            compare(model, arguments, folder, slices)
+            say(**compare(model, arguments, folder, slices))
             gc.collect()
             if cuda:
                 torch.cuda.empty_cache()

@@ -113,7 +113,7 @@ def make(bundle: Bundle) -> Path:
         raise RunError(
             f"the training here has another {changed[0].replace('_', ' ')} than the recipe",
             file=run.path,
-            mend="remove this folder, or choose another --name",
+            hint="remove this folder, or choose another --name",
         )
     if is_trained(run):
         say(f"{run.path}: trained before")
@@ -152,7 +152,7 @@ def make(bundle: Bundle) -> Path:
         raise ModelError(
             f"the model has {size} bytes, more than the {LARGEST} that a bundled one may have",
             file=run.model,
-            mend="make it smaller",
+            hint="make it smaller",
         )
     make_folder(bundle.out)
     export_model(run.model, bundle.out / bundle.name)
@@ -209,10 +209,10 @@ def read_recipe(file: Path | None) -> dict[str, Any]:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ParameterError(f"the recipe cannot be read ({error})", file=file, mend="give JSON") from error
+        raise ParameterError(f"the recipe cannot be read ({error})", file=file, hint="give JSON") from error
     if not isinstance(values, dict):
         raise ParameterError(
-            "the recipe is not a JSON object", file=file, mend='give JSON like {"epochs": 40}'
+            "the recipe is not a JSON object", file=file, hint='give JSON like {"epochs": 40}'
         )
     return values
 

@@ -1,12 +1,16 @@
 """The models that come with the program."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 import napari_cead as cead
 from napari_cead import resources
+from napari_cead.detection import run
 from napari_cead.exploring import DEFAULT_MODEL
-from napari_cead.models import parameter_count
+from napari_cead.models import build, parameter_count
 from napari_cead.models.specs import MODEL_NAMES
 from napari_cead.zoo import check_model, find_models, load_card
 
@@ -58,3 +62,24 @@ def test_the_default_model_has_learned_what_a_healthy_slice_looks_like():
     assert np.sqrt(np.mean((image - made) ** 2)) < np.std(image)
     # Lesions are reconstructed worse than the rest: the idea of the whole program.
     assert result.anomaly_map[patient.lesion_mask].mean() > 2 * result.anomaly_map[healthy].mean()
+
+
+def test_the_default_model_gives_the_maps_of_a_plain_loop():
+    """The network as PyTorch builds it, one slice at a time, with nothing settled, joined or laid out anew."""
+    whole = cead.load_patient(resources.sample_patient(), only=True)
+    patient = cead.Patient.from_arrays({"flair": whole.volume()[60:84]}, spacing=whole.spacing)
+    detector = cead.load_model(DEFAULT_MODEL, device="cpu")
+    made = run(patient, detector, score="fused")
+    network = build(detector.card.spec).eval()
+    network.load_state_dict(detector.module.state_dict())
+    slices, lesion = (np.zeros_like(made.slices) for _ in range(2))
+    with torch.no_grad():
+        for z, image in enumerate(made.stack.images):
+            output = network(torch.from_numpy(image)[None, None])
+            slices[z] = output.reconstruction[0, 0].numpy() * (image != 0)
+            lesion[z] = output.lesion_logit.sigmoid()[0, 0].numpy() * (image != 0)
+    plain = replace(made, slices=slices, ingredients={"lesion": lesion})
+    for score in ("residual", "lesion-probability", "fused"):
+        expected = plain.anomaly_map(score)
+        assert expected.max() > 0.1
+        np.testing.assert_allclose(made.anomaly_map(score), expected, atol=1e-4)

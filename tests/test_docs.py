@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,7 +19,9 @@ from napari_cead.evaluation.rules import QUANTILE
 from napari_cead.widgets.shortcuts import SHORTCUTS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-PAGES = sorted([*DOCS.rglob("*.md"), DOCS.parent / "README.md"])
+PAGES = sorted([*DOCS.rglob("*.md"), *(DOCS.parent / f"{name}.md" for name in ("README", "CONTRIBUTING"))])
+MADE = {"changelog.md", "research.md", "reference/command-line.md"}
+"""Pages of the site that tools/docs_site.py makes."""
 
 
 def test_every_key_and_every_score_is_explained():
@@ -29,14 +35,59 @@ def test_every_key_and_every_score_is_explained():
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(DOCS.parent)) for page in PAGES])
 def test_links_and_pictures_are_there(page):
     targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
-    assert [target for target in targets if not (page.parent / target).exists()] == []
+    made = {DOCS / name for name in MADE}
+    there = {target for target in targets if (page.parent / target) in made}
+    assert [target for target in targets if target not in there and not (page.parent / target).exists()] == []
+
+
+def test_every_page_stands_once_in_the_navigation_of_the_site():
+    config = yaml.safe_load((DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8"))
+    assert [next(iter(part)) for part in config["nav"]] == [
+        *("Home", "Tutorials", "How-to guides", "Reference", "Explanation")
+    ]
+
+    def pages(part):
+        if isinstance(part, str):
+            return [part]
+        return [
+            page for inner in (part.values() if isinstance(part, dict) else part) for page in pages(inner)
+        ]
+
+    found = pages(config["nav"])
+    assert sorted(found) == sorted({page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")} | MADE)
+
+
+def test_every_dependency_has_its_reason():
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+    names = {re.match(r"[\w-]+", one)[0] for one in asked} - {"napari-cead"}
+    page = (DOCS / "reference" / "dependencies.md").read_text(encoding="utf-8")
+    named = {
+        name.partition("[")[0] for line in page.splitlines() for name in re.findall(r"`([\w\[\]-]+)`", line)
+    }
+    assert names <= named
+    extras = set(re.findall(r"(?m)^\| `(\w+)` \| `", page))
+    assert extras == set(project["optional-dependencies"]) - {"all"}
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path):
+    pytest.importorskip("mkdocs", reason="the site needs the extra docs")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=DOCS.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "napari-cead detect" in (tmp_path / "reference" / "command-line.html").read_text(encoding="utf-8")
+    assert "load_patient" in (tmp_path / "reference" / "python.html").read_text(encoding="utf-8")
+    fetched = re.compile(r'<(?:script|link|img|iframe)[^>]+(?:src|href)="https?://')
+    loading = [page for page in tmp_path.rglob("*.html") if fetched.search(page.read_text(encoding="utf-8"))]
+    assert loading == []
 
 
 def test_the_page_on_adding_shows_the_example_package_as_it_is():
     page = (DOCS / "adding.md").read_text(encoding="utf-8")
     package = Path(__file__).with_name("plugin")
     files = [file for file in package.rglob("cead_example/*.*") if file.stem != "__init__"]
-    assert len(files) == 8
+    assert len(files) == 9
     assert [file.name for file in files if file.read_text(encoding="utf-8").strip() not in page] == []
     points = re.findall(r"(?m)^\[project.entry-points.+\n.+$", (package / "pyproject.toml").read_text())
     assert [point for point in points if point not in page] == []

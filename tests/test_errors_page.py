@@ -11,7 +11,7 @@ from napari_cead import errors
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
 
-SAY_THE_RANGE = {"detection.params", "models.specs", "training.engine"}
+SAY_THE_RANGE = {"detection.params", "detection.settings", "models.specs", "training.engine"}
 """Modules that pass on the sentence of another check, which says what is allowed."""
 
 
@@ -43,7 +43,7 @@ def test_the_page_knows_every_kind_and_no_two_share_a_code(errors_page):
 
 
 def test_every_error_says_what_to_do(errors_page):
-    silent = [row for row in errors_page.raised() if row.mend == "" and row.module not in SAY_THE_RANGE]
+    silent = [row for row in errors_page.raised() if row.hint == "" and row.module not in SAY_THE_RANGE]
     assert silent == []
 
 
@@ -51,7 +51,7 @@ def test_every_error_says_what_to_do(errors_page):
     "kind", sorted(every(), key=lambda kind: kind.__name__), ids=lambda kind: kind.__name__
 )
 def test_an_error_survives_a_process_and_another_file(kind):
-    error = kind("it is\nbroken", file="a.nii", mend="mend it")
+    error = kind("it is\nbroken", file="a.nii", hint="mend it")
     assert str(error) == "a.nii: it is broken; mend it"
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is kind and again.as_dict() == error.as_dict()
@@ -62,5 +62,5 @@ def test_an_error_survives_a_process_and_another_file(kind):
 
 def test_what_catches_the_old_names_catches_the_new_kinds():
     assert issubclass(errors.SettingsFileError, ValueError)
-    memory = errors.OutOfMemoryError("too small", file="a", mend="b")
+    memory = errors.OutOfMemoryError("too small", file="a", hint="b")
     assert isinstance(memory, errors.PatientError | errors.ModelError) and isinstance(memory, errors.RunError)

@@ -30,7 +30,7 @@ def look_through(folder):
     try:
         return ", ".join(check_cohort(folder).counts()) or "nothing"
     except CeadError as error:
-        assert error.file and error.mend
+        assert error.file and error.hint
         return "no patients"
 
 
@@ -50,7 +50,7 @@ def test_an_input_becomes_what_it_has_to(case, tmp_path, detector, record_outcom
             patient, said = None, str(error)
             assert case.outcome == "refused", said
             assert error.code == case.code or not case.code
-            assert case.says in said and "\n" not in said and error.file and error.mend
+            assert case.says in said and "\n" not in said and error.file and error.hint
         else:
             said = "; ".join(patient.warnings)
             assert case.outcome == ("opened with a warning" if patient.warnings else "opened"), said
@@ -63,7 +63,7 @@ def test_an_input_becomes_what_it_has_to(case, tmp_path, detector, record_outcom
             found = cead.detect(patient, detector)
         except CeadError as error:
             assert not case.detectable, str(error)
-            assert error.file and error.mend
+            assert error.file and error.hint
             detected = f"no: {error.reason}"
         else:
             assert case.detectable

@@ -68,7 +68,7 @@ def refused(place: Path, *words: str, **given) -> str:
     with pytest.raises(CeadError) as caught:
         load(place, **given)
     sentence = str(caught.value)
-    assert caught.value.file and caught.value.mend and "\n" not in sentence
+    assert caught.value.file and caught.value.hint and "\n" not in sentence
     assert all(word in sentence for word in words), sentence
     return Refused(sentence)
 

@@ -16,7 +16,7 @@ from napari_cead.tasks import Failure, Here, tasks
 
 def square(number):
     if number == 2:
-        raise PatientError("it is broken", file="Mets_002", mend="mend it")
+        raise PatientError("it is broken", file="Mets_002", hint="mend it")
     if number == 3:
         raise FileNotFoundError(2, "No such file or directory", "flair.nii.gz")
     if number == 4:
@@ -34,7 +34,7 @@ def dies(item):
 
 
 def cannot_write(name):
-    raise OutputError("no space left on device", file=name, mend="make room")
+    raise OutputError("no space left on device", file=name, hint="make room")
 
 
 def environment(name):

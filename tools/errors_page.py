@@ -31,9 +31,9 @@ A mistake that a user can mend is one sentence: the file, what is wrong with it,
 | where | what is seen |
 | --- | --- |
 | command line | one line `error: FILE: REASON; MEND` on stderr, exit status 2; nothing half-written, no traceback |
-| command line with `--json` | the same line, and on stdout `{"schema_version": 1, "error": {"code", "message", "reason", "file", "mend"}}` |
-| napari | a notification with the sentence; its button *Details…* unfolds kind, code, file, reason, mend and what it came from, as text that can be copied |
-| Python | an exception of one of the kinds below, all of them `napari_cead.errors.CeadError`, with `.code`, `.reason`, `.file` and `.mend` |
+| command line with `--json` | the same line, and on stdout `{"schema_version": 1, "error": {"code", "message", "reason", "file", "hint"}}` |
+| napari | a notification with the sentence; its button *Details…* unfolds kind, code, file, reason, hint and what it came from, as text that can be copied |
+| Python | an exception of one of the kinds below, all of them `napari_cead.errors.CeadError`, with `.code`, `.reason`, `.file` and `.hint` |
 
 An error that is none of these is a bug. On the command line it is a traceback; in napari a notification asks to report
 it, and *Details…* unfolds the traceback with the versions.
@@ -63,11 +63,11 @@ class Kind:
 
 @dataclass(frozen=True)
 class Raised:
-    """A place where an error is made: class, reason and mend as templates, module."""
+    """A place where an error is made: class, reason and hint as templates, module."""
 
     kind: str
     reason: str
-    mend: str
+    hint: str
     module: str
 
 
@@ -140,7 +140,7 @@ def raised() -> list[Raised]:
                 continue
             given = {keyword.arg: keyword.value for keyword in node.keywords}
             reason = words(node.args[0], known) if node.args else ""
-            found.append(Raised(node.func.id, reason, words(given.get("mend"), known), module))
+            found.append(Raised(node.func.id, reason, words(given.get("hint"), known), module))
     return found
 
 
@@ -161,6 +161,8 @@ def _warnings(node: ast.AST) -> Iterator[ast.expr]:
         case ast.Call(func=ast.Attribute(attr="warn"), args=[value, ast.Name(id=kind), *_]) if (
             kind == WARNING
         ):
+            yield value
+        case ast.Call(func=ast.Name(id="Note" | "ScanWarning"), args=[_, value, *_]):
             yield value
         case ast.Call(func=ast.Attribute(attr="append", value=ast.Name(id=name)), args=[value]) if (
             name in NOTES
@@ -208,18 +210,18 @@ def page() -> str:
     found = raised()
     lines += ["", "## Reasons and mends"]
     for kind in ordered:
-        rows = sorted({(row.reason, row.mend, row.module) for row in found if row.kind == kind.name})
+        rows = sorted({(row.reason, row.hint, row.module) for row in found if row.kind == kind.name})
         rows = [row for row in rows if row[0].strip("… ")]  # an error passed on under another name
         if rows:
             lines += [
                 "",
                 f"### {kind.name} (`{kind.code}`)",
                 "",
-                "| reason | mend | from |",
+                "| reason | hint | from |",
                 "| --- | --- | --- |",
             ]
             lines += [
-                f"| {_cell(reason)} | {_cell(mend) or '–'} | `{module}` |" for reason, mend, module in rows
+                f"| {_cell(reason)} | {_cell(hint) or '–'} | `{module}` |" for reason, hint, module in rows
             ]
     lines += ["", "## Warnings", "", "| warning | from |", "| --- | --- |"]
     lines += [f"| {_cell(text)} | `{module}` |" for text, module in warned()]

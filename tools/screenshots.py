@@ -147,7 +147,7 @@ def training(folder: Path, home: Path) -> None:
     for row in range(14):
         index = dock.scans.scans.index(row, 0)
         dock.scans.scans.setData(index, Qt.CheckState.Checked.value, Qt.ItemDataRole.CheckStateRole)
-    dock.epochs.value = 12
+    dock.rows.controls["epochs"].value = 12
     take("train")
     dock.start.native.click()
     until(lambda: dock.view.info is not None and dock.view.info.epoch >= 6)

@@ -27,7 +27,7 @@ def make_folder(path: str | Path) -> Path:
         raise OutputError(
             f"the folder cannot be created ({error.strerror})",
             file=folder,
-            mend="choose another output folder",
+            hint="choose another output folder",
         ) from error
     return folder
 
@@ -59,7 +59,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise OutputError(
             f"the file cannot be written ({error.strerror or error})",
             file=target,
-            mend="choose a folder that exists, can be written and has space left",
+            hint="choose a folder that exists, can be written and has space left",
         ) from error
     finally:
         if temporary is not None:

@@ -1,4 +1,4 @@
-"""Choose the device to compute on."""
+"""Choose the device to compute on, and tell when its memory ran out."""
 
 from __future__ import annotations
 
@@ -27,22 +27,34 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
     kind, _, number = name.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (":" in name and not number.isdecimal()):
         raise ParameterError(
-            f"there is no device called {device!r}", mend="use auto, cpu, cuda, cuda:N or mps"
+            f"there is no device called {device!r}", hint="use auto, cpu, cuda, cuda:N or mps"
         )
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if count == 0:
             raise ParameterError(
                 f"the device {name} was requested, but PyTorch sees no CUDA GPU here",
-                mend="use --device auto or cpu, or install a CUDA build of PyTorch",
+                hint="use --device auto or cpu, or install a CUDA build of PyTorch",
             )
         if number and int(number) >= count:
             raise ParameterError(
                 f"the device {name} was requested, but PyTorch sees only {count} CUDA GPU(s)",
-                mend=f"use a number from 0 to {count - 1}",
+                hint=f"use a number from 0 to {count - 1}",
             )
     if kind == "mps" and not torch.backends.mps.is_available():
         raise ParameterError(
-            "the device mps was requested, but this machine has none", mend="use auto or cpu"
+            "the device mps was requested, but this machine has none", hint="use auto or cpu"
         )
     return torch.device(name if kind == "cuda" else kind)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: CUDA's own, those of its libraries, of Apple's GPUs and of the CPU."""
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and any(
+        words in text for words in ("out of memory", "ALLOC_FAILED", "can't allocate memory")
+    )

@@ -31,7 +31,7 @@ class CeadError(Exception):
     Args:
         reason: The problem, in one clause without a full stop.
         file: The file, folder or value at fault.
-        mend: The fix, in one clause without a full stop.
+        hint: The fix, in one clause without a full stop.
 
     Attributes:
         code: The kind of error, for scripts; it stays the same from version to version.
@@ -39,42 +39,43 @@ class CeadError(Exception):
 
     code: ClassVar[str] = "failed"
 
-    def __init__(self, reason: str, *, file: str | Path | None = None, mend: str | None = None) -> None:
+    def __init__(self, reason: str, *, file: str | Path | None = None, hint: str | None = None) -> None:
         self.reason = reason
         self.file = None if file is None else str(file)
-        self.mend = mend
+        self.hint = hint
         super().__init__(str(self))
 
     def __str__(self) -> str:
         sentence = self.reason if self.file is None else f"{self.file}: {self.reason}"
-        sentence = sentence if self.mend is None else f"{sentence}; {self.mend}"
+        sentence = sentence if self.hint is None else f"{sentence}; {self.hint}"
         return " ".join(printable(sentence).split())  # one line, whatever a file or a library put into it
 
     @property
     def brief(self) -> str:
         """What is wrong and what to do about it, for where the file is known."""
-        return self.reason + (f"; {self.mend}" if self.mend else "")
+        return self.reason + (f"; {self.hint}" if self.hint else "")
 
     def at(self, file: str | Path | None) -> Self:
         """Return the same error about another file, for a caller that knows the file the user gave."""
-        return type(self)(self.reason, file=file, mend=self.mend)
+        return type(self)(self.reason, file=file, hint=self.hint)
 
     def as_dict(self) -> dict[str, str | None]:
-        """Return the error as plain JSON values: ``code``, ``message``, ``reason``, ``file`` and ``mend``."""
+        """Return the error as plain JSON values: ``code``, ``message``, ``reason``, ``file`` and ``hint``."""
         return {
             "code": self.code,
             "message": str(self),
             "reason": self.reason,
             "file": self.file,
-            "mend": self.mend,
+            "hint": self.hint,
+            "mend": self.hint,  # its name in earlier versions
         }
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (type(self), self.reason, self.file, self.mend))
+        return (_rebuild, (type(self), self.reason, self.file, self.hint))
 
 
-def _rebuild(kind: type[CeadError], reason: str, file: str | None, mend: str | None) -> CeadError:
-    return kind(reason, file=file, mend=mend)
+def _rebuild(kind: type[CeadError], reason: str, file: str | None, hint: str | None) -> CeadError:
+    return kind(reason, file=file, hint=hint)
 
 
 class PatientError(CeadError):
@@ -245,14 +246,14 @@ def extra(name: str, what: str) -> Iterator[None]:
     except ImportError as error:
         raise MissingExtraError(
             f"{what} needs {error.name or 'a package'}, which is not installed",
-            mend=f'run: pip install "napari-cead[{name}]"',
+            hint=f'run: pip install "napari-cead[{name}]"',
         ) from error
 
 
 def details(error: BaseException) -> str:
     """Return the details behind the sentence of an error, for a curious user or a bug report.
 
-    For an error that a user can fix: kind, code, file, reason, mend, and its cause. For any other: the
+    For an error that a user can fix: kind, code, file, reason, hint, and its cause. For any other: the
     traceback.
 
     Args:
@@ -268,7 +269,7 @@ def details(error: BaseException) -> str:
         "Code": error.code,
         "File": error.file,
         "Reason": error.reason,
-        "Mend": error.mend,
+        "Hint": error.hint,
     }
     lines = [f"{name}: {value}" for name, value in facts.items() if value]
     seen: set[int] = {id(error)}

@@ -140,12 +140,13 @@ def first_wrong(error: ValidationError, whole: str = "") -> str:
     """Return the first fault as a clause: its place and its kind.
 
     Args:
-        error: From reading a file.
-        whole: Name for the file if all of it is meant.
+        error: From values of a file or a user.
+        whole: Name for the values if all of them are meant.
     """
     first = error.errors(include_url=False)[0]
     where = shortened(".".join(map(str, first["loc"])) or whole)
-    said = shortened(first["msg"], 300)
+    own = first.get("ctx", {}).get("error")  # that of a validator of ours
+    said = shortened(str(own) if own else first["msg"], 300)
     return f"{where}: {said}" if where else said
 
 

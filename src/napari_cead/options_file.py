@@ -62,21 +62,21 @@ def read_options(file: Path, names: Collection[str]) -> dict[str, bool | str]:
     except yaml.YAMLError as error:
         place = getattr(error, "problem_mark", None)
         where = "" if place is None else f", line {place.line + 1}"
-        raise ParameterError(f"this is not valid YAML{where}", file=file, mend=_MEND) from None
+        raise ParameterError(f"this is not valid YAML{where}", file=file, hint=_HINT) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise ParameterError(f"the options cannot be read ({why(error)})", file=file, mend=_MEND) from None
+        raise ParameterError(f"the options cannot be read ({why(error)})", file=file, hint=_HINT) from None
     if not isinstance(found, dict):
-        raise ParameterError("this file holds no options", file=file, mend=_MEND)
+        raise ParameterError("this file holds no options", file=file, hint=_HINT)
     for name, value in found.items():
         if name not in names:
             raise ParameterError(
                 f"there is no option called {str(name)[:40]!r} here",
                 file=file,
-                mend=f"use some of {', '.join(names)}",
+                hint=f"use some of {', '.join(names)}",
             )
         if isinstance(value, (dict, list)):
             raise ParameterError(
-                f"{name} is a number, a text, true or false", file=file, mend="put JSON in quotation marks"
+                f"{name} is a number, a text, true or false", file=file, hint="put JSON in quotation marks"
             )
     return {
         name: value if isinstance(value, bool) else str(value)
@@ -85,4 +85,4 @@ def read_options(file: Path, names: Collection[str]) -> dict[str, bool | str]:
     }
 
 
-_MEND = "make one with --print-config"
+_HINT = "make one with --print-config"

@@ -156,10 +156,10 @@ class Registry(Generic[Thing]):
             if origin.name == name:
                 raise ParameterError(
                     f"the {self.what} {name!r} of {origin.package} cannot be used: {origin.reason}",
-                    mend="update or remove that package",
+                    hint="update or remove that package",
                 )
         raise ParameterError(
-            f"there is no {self.what} called {name!r}", mend=f"use one of {', '.join(self.names)}"
+            f"there is no {self.what} called {name!r}", hint=f"use one of {', '.join(self.names)}"
         )
 
     def refresh(self) -> None:

@@ -17,7 +17,7 @@ def sample_data() -> Path:
     for folder in (here / "sample_data", here.parents[1] / "sample_data"):
         if folder.is_dir():
             return folder
-    raise CeadError("the sample data is missing from this installation", mend="reinstall napari-cead")
+    raise CeadError("the sample data is missing from this installation", hint="reinstall napari-cead")
 
 
 def sample_patient() -> Path:

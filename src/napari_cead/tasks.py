@@ -18,8 +18,7 @@ from typing import Any, Protocol
 import psutil
 
 from .errors import Cancelled, CeadError, OutputError, ParameterError, extra, why
-
-Stop = Callable[[], bool]
+from .progress import Stop
 
 DEATHS = 3
 """Number of workers that a task may kill before it is given up, for instance a patient that needs too much memory."""
@@ -163,7 +162,7 @@ def tasks(
     """
     if workers is not None and workers < 1:
         raise ParameterError(
-            f"at least one worker is needed, not {workers}", mend="leave it out for one a core"
+            f"at least one worker is needed, not {workers}", hint="leave it out for one a core"
         )
     gpus = _gpus(device)
     count = workers or len(gpus) or os.cpu_count() or 1
@@ -202,12 +201,12 @@ def _connected(distributed: Any, scheduler: str) -> Iterator[Any]:
     except (OSError, ValueError, TimeoutError) as error:
         raise ParameterError(
             f"no Dask scheduler answers at {scheduler} ({why(error)})",
-            mend="start one with `dask scheduler`, and workers with `dask worker`, or leave --scheduler out",
+            hint="start one with `dask scheduler`, and workers with `dask worker`, or leave --scheduler out",
         ) from error
     with client:
         if not client.scheduler_info(n_workers=-1)["workers"]:
             raise ParameterError(
-                f"the Dask cluster at {scheduler} has no workers", mend=f"start some: dask worker {scheduler}"
+                f"the Dask cluster at {scheduler} has no workers", hint=f"start some: dask worker {scheduler}"
             )
         yield client
 

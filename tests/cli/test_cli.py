@@ -192,6 +192,7 @@ def test_a_script_gets_the_error_as_json_and_the_line_stays(call, tmp_path):
         "message": err.removeprefix("error: ").strip(),
         "reason": "there is no such file or folder",
         "file": str(missing),
+        "hint": "check the path",
         "mend": "check the path",
     }
     assert call("detect", missing, "--model", "ae", "--out", tmp_path / "out")[1] == ""

@@ -6,6 +6,7 @@ import nibabel as nib
 import pytest
 
 from napari_cead.patients import phantom
+from napari_cead.patients.phantom.metastases import METASTASES
 
 
 @pytest.mark.parametrize("lesions", [0, 2])
@@ -18,6 +19,15 @@ def test_patients_have_as_many_metastases_as_asked_for(call, tmp_path, monkeypat
         seg = nib.load(folder / "seg.nii.gz").get_fdata()
         assert (seg > 0).any() == (lesions > 0)
         assert nib.load(folder / "flair.nii.gz").get_fdata().max() > 100
+
+
+def test_metastases_as_in_brainmetshare_can_be_asked_for(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(phantom, "write_cohort", partial(phantom.write_cohort, shape=(30, 48, 48)))
+    masks = []
+    for name in METASTASES:
+        assert call("phantom", tmp_path / name, "--metastases", name, "--seed", 3)[0] == 0
+        masks.append(nib.load(tmp_path / name / "train" / "Mets_001" / "seg.nii.gz").get_fdata())
+    assert masks[0].any() and masks[1].any() and (masks[0] != masks[1]).any()
 
 
 def test_more_metastases_than_there_can_be_are_refused(call, tmp_path):

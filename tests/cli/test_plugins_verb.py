@@ -10,14 +10,23 @@ def test_every_kind_is_listed(call):
     status, out, err = call("plugins", "--json")
     assert (status, err) == (0, "")
     kinds = json.loads(out)["kinds"]
-    assert set(kinds) == {"networks", "corruptions", "scores", "steps", "rules", "formats", "strippers"}
+    assert set(kinds) == {
+        "networks",
+        "corruptions",
+        "scores",
+        "steps",
+        "rules",
+        "formats",
+        "strippers",
+        "loggers",
+    }
     assert "fused" in kinds["scores"] and "nifti" in kinds["formats"] and "deepbet" in kinds["strippers"]
 
 
 def test_what_another_package_adds_is_listed_with_its_package(call, plugin):
     status, out, _ = call("plugins")
     assert status == 0
-    assert out.count("of cead-example 1.0") == 7
+    assert out.count("of cead-example 1.0") == 8
 
 
 def test_a_broken_package_is_listed_with_the_reason_and_stops_nothing(call, monkeypatch):

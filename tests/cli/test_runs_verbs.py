@@ -9,7 +9,7 @@ import pytest
 
 from napari_cead.training import RunFolder
 from napari_cead.training.events import EventTail
-from napari_cead.training.launching import saved_command
+from napari_cead.training.launching import recipe_of
 from napari_cead.training.requests import ask, asked
 from napari_cead.zoo import find_models
 from small_stores import write_patients
@@ -42,7 +42,7 @@ class Terminal(io.StringIO):
 
 def test_a_run_from_the_terminal_is_listed_finished_longer_and_removed(call, store, tmp_path, monkeypatch):
     run = tmp_path / "mine"
-    assert call("train", "ae", "--data", store, "--out", run, *FAST, "--augment")[0] == 0
+    assert call("train", "ae", "--data", store, "--out", run, *FAST, "--augment", "--keep-checkpoint")[0] == 0
     assert kinds(run)[-2:] == ["installed", "done"]
     (listed,) = json.loads(call("runs", "list", "--json")[1])
     assert (listed["name"], listed["state"], listed["installed"]) == ("mine", "finished", "mine")
@@ -59,7 +59,8 @@ def test_a_run_from_the_terminal_is_listed_finished_longer_and_removed(call, sto
         RunFolder(run).plan().settings.epochs == 1 and len(RunFolder(run).load_checkpoint()["history"]) < 5000
     )
     assert asked(run) is None and kinds(run)[-1] == "done"
-    assert "--resume" not in saved_command(run) and str(store) in saved_command(run)
+    kept = recipe_of(run)
+    assert (kept.resume, kept.data, kept.epochs, kept.augment) == (False, store, 5000, True)
 
     status, out, _ = call("runs", "tail", "mine", "-n", 2)
     assert status == 0 and [line.split()[1] for line in out.splitlines()] == ["installed", "done"]
@@ -148,7 +149,7 @@ def test_a_detached_training_is_paused_before_it_works_and_discarded(call, store
     arguments = ["train", "ae", "--data", store, "--out", run, *FAST, "--no-install"]
     status, out, err = call(*arguments, "--detach")
     assert status == 0, err
-    assert "runs tail --follow" in out and "--detach" not in saved_command(run)
+    assert "runs tail --follow" in out and recipe_of(run).no_install
     assert json.loads(call("runs", "status", run, "--json")[1])["state"] == "starting"
     assert call("runs", "stop", run, "--wait", 120)[1] == "run: paused\n"
     assert call("runs", "stop", run)[1] == "run: paused\n" and asked(run) is None
@@ -164,3 +165,24 @@ def test_looking_at_runs_needs_no_torch():
         "sys.exit(bool(status or 'torch' in sys.modules or 'zarr' in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_finished_run_keeps_no_checkpoint_unless_asked(call, store, tmp_path):
+    run = tmp_path / "run"
+    arguments = ["train", "ae", "--data", store, "--out", run, *FAST, "--no-install"]
+    assert call(*arguments)[0] == 0
+    assert not list(run.glob("*checkpoint*")) and (run / "model" / "model.safetensors").is_file()
+    before = (run / "config.yaml").read_text()
+    for verb in (arguments, ["runs", "resume", run]):
+        again = [*verb, "--resume"] if verb is arguments else verb
+        status, out, err = call(*again)
+        assert (status, err) == (0, "") and "finished before" in out
+        status, _, err = call(*again, "--epochs", 2)
+        assert status == 2 and err.count("\n") == 1
+        assert "its checkpoint was not kept" in err and f"--init-from {run / 'model'}" in err
+    status, out, err = call(*arguments[:-1], "--resume")  # its model, which was not installed
+    assert (status, err) == (0, "") and "installed as run" in out and "run" in find_models()
+    before = before.replace("no_install: true", "no_install: false")
+    assert call(*arguments)[0] == 2  # it is not begun again
+    assert (run / "config.yaml").read_text() == before
+    assert json.loads(call("runs", "status", run, "--json")[1])["state"] == "finished"

@@ -12,7 +12,7 @@ from heads import add_head, make_stripped
 from napari_cead.cli import run as run_cli
 from napari_cead.patients import load_patient, save_volume
 from napari_cead.preparing import Preparation, stripping
-from napari_cead.preparing import prepare as module
+from napari_cead.preparing import preparation as module
 from scans import write_nifti
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for a stripper is a script")

@@ -84,10 +84,12 @@ def test_several_models_share_a_folder_and_resume_skips_what_is_done(call, store
 
 def test_resume_goes_on_to_more_epochs(call, store, tmp_path):
     arguments = ["train", "ae", "--data", store, "--out", tmp_path / "run", "--no-install", *FAST]
+    arguments.append("--keep-checkpoint")
     assert call(*arguments)[0] == 0
     status, _, err = call(*arguments)
     assert status == 2 and "--resume" in err and err.count("\n") == 1
     again = ["train", "ae", "--data", store, "--out", tmp_path / "run", "--no-install", "--resume"]
+    again.append("--keep-checkpoint")
     assert call(*again, "--epochs", 2)[0] == 0  # all else is as it was
     assert RunFolder(tmp_path / "run").load_checkpoint()["epoch"] == 2
     plan = RunFolder(tmp_path / "run").plan()
@@ -338,7 +340,7 @@ def test_resuming_several_finishes_a_model_whose_calibration_was_interrupted(
 ):
     from napari_cead.evaluation import finishing
 
-    arguments = ["train", "ae,vae1", "--data", store, "--out", tmp_path / "runs", *FAST]
+    arguments = ["train", "ae,vae1", "--data", store, "--out", tmp_path / "runs", *FAST, "--keep-checkpoint"]
     calibrate, calls = finishing.calibrate, []
 
     def interrupted(*given, **more):
@@ -378,6 +380,7 @@ def json_of(call, run):
 
 def test_a_model_that_an_earlier_version_left_uncalibrated_is_not_taken_for_finished(call, store, tmp_path):
     arguments = ["train", "ae,vae1", "--data", store, "--out", tmp_path / "runs", "--no-install", *FAST]
+    arguments.append("--keep-checkpoint")
     assert call(*arguments)[0] == 0
     file = tmp_path / "runs" / "ae" / "model" / "model.json"
     values = json.loads(file.read_text())
@@ -390,6 +393,7 @@ def test_a_model_that_an_earlier_version_left_uncalibrated_is_not_taken_for_fini
 
 def test_a_run_cannot_go_back_to_fewer_epochs(call, store, tmp_path):
     run = ["train", "ae", "--data", store, "--out", tmp_path / "run", "--no-install", *FAST]
+    run.append("--keep-checkpoint")
     assert call(*run, "--epochs", 2)[0] == 0
     card = (tmp_path / "run" / "model" / "model.json").read_bytes()
     status, _, err = call(*run, "--resume", "--epochs", 1)

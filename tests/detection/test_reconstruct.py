@@ -8,8 +8,9 @@ import torch
 
 from model_folders import network, two_heads
 from napari_cead.detection import ReconstructionCache
-from napari_cead.detection.reconstruct import GROUP, groups, is_out_of_memory, reconstruct
+from napari_cead.detection.reconstruct import GROUP, groups, reconstruct
 from napari_cead.detection.scores import GRADIENT
+from napari_cead.devices import is_out_of_memory
 from napari_cead.errors import Cancelled, ModelError, ParameterError
 from napari_cead.models import ModelSpec
 from napari_cead.patients import Patient

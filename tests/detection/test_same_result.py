@@ -7,7 +7,7 @@ from PIL import Image
 import napari_cead as cead
 from heads import add_head, make_stripped
 from napari_cead.detection import PostprocessParams, detect
-from napari_cead.detection.doubts import contrast_doubt
+from napari_cead.detection.scan_warnings import contrast_doubt
 from napari_cead.patients import Patient
 from napari_cead.slices import slice_stack
 from napari_cead.zoo import load_card

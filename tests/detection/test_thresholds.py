@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from napari_cead.detection.thresholds import ScoreHistograms, best_threshold, healthy_quantile, raw_dice_curve
+from napari_cead.detection.thresholds import ScoreHistograms
 from napari_cead.errors import ParameterError
 
 
@@ -32,7 +32,8 @@ def test_curve_equals_as_many_masks(bins, dtype):
         [scores, np.nextafter(scores[:1200], dtype(2)), np.nextafter(scores[:1200], dtype(-1))]
     )
     reference = rng.random(scores.size) < 0.3
-    thresholds, dice = raw_dice_curve(scores, reference, bins=bins)
+    histograms = ScoreHistograms.of(scores, reference, bins=bins)
+    thresholds, dice = histograms.thresholds, histograms.dice()
     np.testing.assert_array_equal(thresholds, np.arange(bins) / bins)
     np.testing.assert_array_equal(dice, brute_force(scores, reference, thresholds))
 
@@ -41,43 +42,24 @@ def test_brain_leaves_the_other_voxels_out():
     rng = np.random.default_rng(1)
     scores, reference = rng.random((5, 20, 20)), rng.random((5, 20, 20)) < 0.2
     brain = rng.random((5, 20, 20)) < 0.5
-    thresholds, dice = raw_dice_curve(scores, reference, brain)
-    np.testing.assert_array_equal(dice, brute_force(scores[brain], reference[brain], thresholds))
+    histograms = ScoreHistograms.of(scores, reference, brain)
+    expected = brute_force(scores[brain], reference[brain], histograms.thresholds)
+    np.testing.assert_array_equal(histograms.dice(), expected)
 
 
 def test_empty_masks():
     scores = np.array([0.0, 0.3])
-    _, dice = raw_dice_curve(scores, np.zeros(2), bins=4)
+    dice = ScoreHistograms.of(scores, np.zeros(2), bins=4).dice()
     np.testing.assert_array_equal(dice, [0, 0, np.nan, np.nan])  # NaN once nothing is above either
-    _, dice = raw_dice_curve(np.zeros(2), np.ones(2), bins=4)
+    dice = ScoreHistograms.of(np.zeros(2), np.ones(2), bins=4).dice()
     np.testing.assert_array_equal(dice, np.zeros(4))
 
 
 def test_reference_may_hold_any_positive_label():
     scores = np.array([0.9, 0.8, 0.1])
     np.testing.assert_array_equal(
-        raw_dice_curve(scores, [2, 255, 0])[1], raw_dice_curve(scores, [1, 1, 0])[1]
+        ScoreHistograms.of(scores, [2, 255, 0]).dice(), ScoreHistograms.of(scores, [1, 1, 0]).dice()
     )
-
-
-def test_best_threshold_is_the_lowest_of_the_best():
-    scores = np.array([0.0, 0.2, 0.25, 0.7, 0.9])
-    threshold, dice = best_threshold(scores, [0, 0, 0, 1, 1])
-    assert (threshold, dice) == (0.25, 1.0)  # up to 0.7 all are as good
-
-
-def test_best_threshold_is_the_best_of_the_curve():
-    rng = np.random.default_rng(2)
-    reference = rng.random(5000) < 0.1
-    scores = np.clip(rng.normal(0.3 + 0.2 * reference, 0.1), 0, 1)
-    threshold, dice = best_threshold(scores, reference)
-    assert dice == np.max(brute_force(scores, reference, np.arange(256) / 256))
-    assert brute_force(scores, reference, [threshold])[0] == dice
-
-
-def test_best_threshold_needs_a_lesion():
-    with pytest.raises(ParameterError, match="lesion"):
-        best_threshold(np.ones(3), np.zeros(3))
 
 
 def test_histograms_of_patients_add_up_to_the_cohort():
@@ -95,20 +77,6 @@ def test_histograms_of_patients_add_up_to_the_cohort():
     )
 
 
-@pytest.mark.parametrize("quantile", [0.0, 0.25, 0.5, 0.9, 0.99, 1.0])
-@pytest.mark.parametrize("size", [1, 7, 1000])
-def test_healthy_quantile_is_an_order_statistic(quantile, size):
-    values = np.random.default_rng(size).random(size).astype(np.float32)
-    result = healthy_quantile(values, quantile)
-    assert result == np.quantile(values, quantile, method="inverted_cdf")
-    assert np.mean(values > result) <= 1 - quantile + 1e-12
-
-
-def test_healthy_quantile_takes_nan_as_not_above():
-    assert healthy_quantile([np.nan, np.nan, 0.5, 0.7], 0.75) == 0.5
-    assert healthy_quantile([[np.nan, 0.5]], 0.5) == 0.0
-
-
 def test_healthy_quantile_of_histograms_is_the_next_threshold_up():
     rng = np.random.default_rng(4)
     scores, reference = rng.random(4000) ** 3, rng.random(4000) < 0.1
@@ -124,17 +92,13 @@ def test_healthy_quantile_of_histograms_is_the_next_threshold_up():
 
 def test_wrong_input_is_refused():
     with pytest.raises(ParameterError, match="shape"):
-        raw_dice_curve(np.zeros(3), np.zeros(4))
+        ScoreHistograms.of(np.zeros(3), np.zeros(4))
     with pytest.raises(ParameterError, match="shape"):
-        raw_dice_curve(np.zeros(3), np.zeros(3), np.zeros((3, 1)))
+        ScoreHistograms.of(np.zeros(3), np.zeros(3), np.zeros((3, 1)))
     with pytest.raises(ParameterError, match="bin"):
-        raw_dice_curve(np.zeros(3), np.zeros(3), bins=0)
+        ScoreHistograms.of(np.zeros(3), np.zeros(3), bins=0)
     for quantile in (-0.1, 1.1, float("nan")):
         with pytest.raises(ParameterError, match="quantile"):
-            healthy_quantile(np.ones(3), quantile)
-        with pytest.raises(ParameterError, match="quantile"):
             ScoreHistograms.of(np.ones(3), np.zeros(3)).healthy_quantile(quantile)
-    with pytest.raises(ParameterError, match="healthy voxel"):
-        healthy_quantile([], 0.5)
     with pytest.raises(ParameterError, match="healthy voxel"):
         ScoreHistograms.empty().healthy_quantile(0.5)

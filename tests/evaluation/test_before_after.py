@@ -12,10 +12,11 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 import napari_cead as cead
 from model_folders import one_sentence
 from napari_cead.errors import Cancelled, ParameterError, PatientError
+from napari_cead.evaluation import evaluate
 from napari_cead.evaluation.before_after import EXAMPLES, WHITE, compare
-from napari_cead.evaluation.before_after_tables import tables
+from napari_cead.evaluation.fine_tuned import DEFAULT, dice, tables
 from napari_cead.evaluation.finishing import finish
-from napari_cead.evaluation.healthy_slices import paired
+from napari_cead.evaluation.healthy_slices import Paired
 from napari_cead.training import prepare, train
 from napari_cead.zoo import load_card
 from small_stores import SIZE, settings, write_patients
@@ -99,23 +100,23 @@ def test_a_denoiser_is_not_called_worse_for_changing_more(store, denoiser_folder
 def test_the_interval_draws_whole_patients():
     patients = np.array([0, 0, 0, 1, 2, 2])
     before, after = np.zeros(6), np.array([-1.0, -2, -3, 1, -4, -2])
-    result = paired(before, after, patients, more_is_better=False, resamples=500, seed=3)
+    result = Paired.of(before, after, patients, more_is_better=False, resamples=500, seed=3)
     draws = np.random.default_rng(3).integers(3, size=(500, 3))
     means = [np.concatenate([after[patients == patient] for patient in draw]).mean() for draw in draws]
     assert result.interval == pytest.approx(np.quantile(means, [0.025, 0.975]))
     assert result.difference == pytest.approx(after.mean())
     assert result.verdict == "unclear"  # a resample of patient 1 alone is worse
-    assert paired(before, after - 5, patients, more_is_better=False).verdict == "better"
-    assert paired(before, after - 5, patients, more_is_better=True).verdict == "worse"
-    alone = paired(before[:3], after[:3], patients[:3], more_is_better=False)
+    assert Paired.of(before, after - 5, patients, more_is_better=False).verdict == "better"
+    assert Paired.of(before, after - 5, patients, more_is_better=True).verdict == "worse"
+    alone = Paired.of(before[:3], after[:3], patients[:3], more_is_better=False)
     assert (alone.interval, alone.verdict) == (None, "unclear")
 
 
 def test_slices_without_a_figure_are_left_out_of_it():
-    before, after = [1.0, np.inf, np.nan, 3.0], [2.0, 1.0, 1.0, 5.0]
-    result = paired(before, after, np.array([0, 0, 1, 1]), more_is_better=True)
+    before, after = np.array([1.0, np.inf, np.nan, 3.0]), np.array([2.0, 1.0, 1.0, 5.0])
+    result = Paired.of(before, after, np.array([0, 0, 1, 1]), more_is_better=True)
     assert (result.before, result.after, result.difference) == (2.0, 3.5, 1.5)
-    nothing = paired([np.inf], [np.inf], np.array([0]), more_is_better=True)
+    nothing = Paired.of(np.array([np.inf]), np.array([np.inf]), np.array([0]), more_is_better=True)
     assert np.isnan(nothing.difference) and nothing.verdict == "unclear"
 
 
@@ -159,23 +160,23 @@ def test_a_patient_with_lesions_is_measured_by_the_same_rules(found, models, coh
     patient = cead.load_patient(cohort / "Mets_006")
     for name, folder in zip((found.before, found.after), models, strict=True):
         rows = [row for row in found.rows if row.model == name]
-        (usual,) = (row for row in rows if row.default)
+        (usual,) = (row for row in rows if row.note == DEFAULT)
         result = cead.detect(patient, cead.load_model(folder, device="cpu"))
         assert (usual.score, usual.rule, usual.params) == (result.score, result.rule, result.params)
-        assert usual.dice == pytest.approx(result.dice)
+        assert dice(usual) == pytest.approx(result.dice)
         for score in {row.score for row in rows}:
             of_score = [row for row in rows if row.score == score]
             (oracle,) = (row for row in of_score if row.optimistic)
-            assert oracle.chosen_on == "this patient"
-            assert all(row.dice <= oracle.dice for row in of_score)
+            assert oracle.chosen_on == "reported patients"
+            assert all(dice(row) <= dice(oracle) for row in of_score)
             again = cead.detect(patient, cead.load_model(folder, device="cpu"), oracle.params, score)
-            assert oracle.dice == pytest.approx(again.dice)
+            assert dice(oracle) == pytest.approx(again.dice)
     baseline = [row for row in found.rows if row.model == "flair-threshold"]
     assert [(row.rule, row.chosen_on) for row in baseline] == [
         ("healthy-quantile", "local scans"),
-        ("oracle", "this patient"),
+        ("oracle", "reported patients"),
     ]
-    assert found.rows[-1].model == "nothing" and found.rows[-1].dice == 0
+    assert found.rows[-1].model == "nothing" and dice(found.rows[-1]) == 0
 
 
 def test_the_settings_of_raw_intensity_are_from_the_local_scans(found, store):
@@ -207,10 +208,30 @@ def test_examples_are_what_the_models_made(found, models, store):
             assert np.abs(getattr(item, f"residual_{side}") / 255 - expected).max() <= 1 / 255
 
 
+def test_an_evaluation_of_both_compares_them_in_pairs(models, cohort, place):
+    evaluation = evaluate(
+        cohort,
+        models,
+        place / "evaluation",
+        scores=["residual"],
+        rules=["oracle"],
+        resamples=20,
+        report=False,
+        device="cpu",
+    )
+    before, after = evaluation.rows[:2]
+    pooled = next(item for item in evaluation.twins if item.average == "dice_pooled")
+    assert {(item.twin, item.model, item.kind) for item in evaluation.twins} == {
+        (before.model, after.model, "fine-tuning")
+    }
+    assert pooled.difference == pytest.approx(after.averages.dice_pooled - before.averages.dice_pooled)
+    assert pooled.patients == len(before.patients)
+
+
 def test_it_is_strict_json(found):
     values = found.described()
     assert json.loads(json.dumps(values, allow_nan=False)) == values
-    assert values["schema_version"] == 1
+    assert values["schema_version"] == 2
     assert values["figures"]["residual"]["verdict"] == "better"
     assert {row["rule"] for row in values["rows"]} >= {"healthy-quantile", "oracle", "none"}
 

@@ -14,8 +14,9 @@ from napari_cead.evaluation.choosing import (
     on_card,
     search_all,
 )
-from napari_cead.evaluation.members import Steps
-from napari_cead.evaluation.results import PatientFigures, Row, chosen_by
+from napari_cead.evaluation.cohort_progress import Steps
+from napari_cead.evaluation.columns import columns
+from napari_cead.evaluation.results import PatientFigures, chosen_by
 from napari_cead.evaluation.rules import search
 from napari_cead.evaluation.splits import folds_of
 from napari_cead.metrics import PatientCounts
@@ -125,13 +126,12 @@ def test_who_chose_is_told_in_words():
 
 def test_thresholds_of_folds_are_shown_as_a_range_and_one_below_1_never_as_1():
     def shown(*values):
-        return Row(
-            "m", "s", "r", None, folds=tuple(cead.PostprocessParams(threshold=v) for v in values)
-        ).threshold
+        (column,) = columns("threshold")
+        return column.text({"params": None, "folds": [{"threshold": value} for value in values]})
 
     assert shown(0.12345, 0.2, 0.15) == "0.1235–0.2"
     assert shown(0.2, 0.2) == "0.2"
-    assert (shown(0.99999), shown(1.0), shown()) == ("0.99999", "1", "")
+    assert (shown(0.99999), shown(1.0), shown()) == ("0.99999", "1", "–")
 
 
 def test_an_edge_of_any_fold_counts():

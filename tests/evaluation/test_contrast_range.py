@@ -7,7 +7,7 @@ import pytest
 
 import napari_cead as cead
 from heads import make_stripped
-from napari_cead.detection.doubts import contrast_doubt
+from napari_cead.detection.scan_warnings import contrast_doubt
 from napari_cead.evaluation.contrast_range import contrast_range
 from napari_cead.evaluation.finishing import finish
 from napari_cead.patients import Patient

@@ -14,7 +14,7 @@ from model_folders import network
 from napari_cead.atomic import strict
 from napari_cead.detection import run
 from napari_cead.errors import Cancelled, ModelError, ParameterError, PatientError
-from napari_cead.evaluation import RULES, evaluate, work
+from napari_cead.evaluation import RULES, evaluate, evaluation_tasks
 from napari_cead.evaluation.baselines import BASELINES
 from napari_cead.evaluation.cases import Case
 from napari_cead.evaluation.comparison import KEPT
@@ -271,6 +271,7 @@ def test_a_store_split_by_slice_reports_its_test_slices_alone(cohort, tmp_path, 
 def test_files(whole):
     evaluation, out = whole
     assert sorted(path.name for path in out.iterdir()) == [
+        "per_lesion.csv",
         "per_patient.csv",
         "report.html",
         "results.csv",
@@ -350,13 +351,13 @@ def test_a_stop_leaves_no_results(run_once, tmp_path):
 
 
 def test_what_was_interrupted_goes_on_and_comes_out_the_same(whole, run_once, tmp_path, monkeypatch):
-    looked, measured = [], work.measure
+    looked, measured = [], evaluation_tasks.measure
 
     def measure(subject, member, *rest, **more):
         looked.append((subject.name, member.name))
         return measured(subject, member, *rest, **more)
 
-    monkeypatch.setattr(work, "measure", measure)
+    monkeypatch.setattr(evaluation_tasks, "measure", measure)
     with pytest.raises(Cancelled):
         run_once(should_stop=lambda: len(looked) >= 6)
     before, looked[:] = list(looked), []
@@ -665,13 +666,13 @@ def test_folds_stand_in_the_files(in_folds):
 
 
 def test_folds_go_on_where_they_were_interrupted(untouched, model, in_folds, tmp_path, monkeypatch):
-    looked, measured = [], work.measure
+    looked, measured = [], evaluation_tasks.measure
 
     def measure(subject, member, *rest, **more):
         looked.append((subject.name, member.name))
         return measured(subject, member, *rest, **more)
 
-    monkeypatch.setattr(work, "measure", measure)
+    monkeypatch.setattr(evaluation_tasks, "measure", measure)
     options = {"device": "cpu", "resamples": 50, "scores": ("residual",), "folds": 3, "report": False}
     with pytest.raises(Cancelled):
         evaluate(untouched, [model], tmp_path / "out", should_stop=lambda: len(looked) >= 6, **options)

@@ -16,8 +16,9 @@ from PIL import Image
 from napari_cead.detection import PostprocessParams
 from napari_cead.errors import MissingExtraError
 from napari_cead.evaluation.html import html_report
-from napari_cead.evaluation.html.page import COLUMNS
+from napari_cead.evaluation.html.page import FIGURES, MORE
 from napari_cead.evaluation.html.pictures import outline, panels
+from napari_cead.evaluation.paired_comparison import compare_twins
 from napari_cead.evaluation.paper import PAPER_DICE
 from napari_cead.evaluation.results import (
     NOTHING,
@@ -30,7 +31,6 @@ from napari_cead.evaluation.results import (
     SkippedPatient,
     SlicePicture,
 )
-from napari_cead.evaluation.twins import compare_twins
 from napari_cead.metrics import PatientCounts
 
 HOSTILE = "<script>alert(1)</script>"
@@ -179,9 +179,14 @@ def reader(page):
 
 
 def figures(reader, rule):
-    """Cells of the table of a rule by name of the model."""
-    table = reader.tables[RULES.index(rule)]
-    return {cells[0].split()[0]: [" ".join(cell.split()) for cell in cells] for cells in table[1:]}
+    """Cells of the two tables of a rule by name of the model, then by name of the column."""
+    found = {}
+    for number, shown in enumerate(([one.name for one in FIGURES], [one.name for one in MORE])):
+        for cells in reader.tables[2 * RULES.index(rule) + number][1:]:
+            title, *texts = (" ".join(cell.split()) for cell in cells)
+            row = found.setdefault(title.split()[0], {"title": title})
+            row |= dict(zip(shown, texts, strict=True))
+    return found
 
 
 class TestTable:
@@ -190,44 +195,45 @@ class TestTable:
             for rule in RULES if found.rule == "none" else (found.rule,):
                 cells = figures(reader, rule)[found.model]
                 if found.averages is None:
-                    assert cells[2:] == ["–"] * (len(AVERAGES) + len(COLUMNS) + 1)
+                    assert {*cells.values()} == {cells["title"], cells["paper"], "–"}
                     continue
-                for cell, name in zip(cells[2:6], AVERAGES, strict=True):
-                    low, high = found.intervals[name]
-                    assert cell == f"{getattr(found.averages, name):.3f} {low:.3f}–{high:.3f}"
-                others = dict(zip((name for name, _ in COLUMNS), cells[6:-1], strict=True))
-                assert others["lesion sensitivity"] == f"{found.lesion_sensitivity:.3f}"
-                assert others["lesion precision"] == f"{found.lesion_precision:.3f}"
-                assert others["FP / patient"] == f"{found.false_positives_per_patient:.1f}"
-                assert others["recall"] == f"{found.averages.recall:.3f}"
-                assert others["AUROC"] == "0.910"
-                assert others["AUPRC"] == "0.370"
-                assert others["detected (mL)"] == "0.5"
+                for name in (*AVERAGES, "precision", "recall"):
+                    value = getattr(found.averages, name)
+                    shown = "–" if math.isnan(value) else f"{value:.3f}"
+                    if (interval := found.intervals[name]) is not None:
+                        shown += f" [{interval[0]:.3f}, {interval[1]:.3f}]"
+                    assert cells[name] == shown
+                assert cells["lesion_sensitivity"] == f"{found.lesion_sensitivity:.3f}"
+                assert cells["lesion_precision"] == f"{found.lesion_precision:.3f}"
+                assert cells["false_positives_per_patient"] == f"{found.false_positives_per_patient:.1f}"
+                assert cells["healthy_ml"] == f"{found.healthy_ml:.2f} (n = 1)"
+                assert cells["auroc"] == "0.910"
+                assert cells["auprc"] == "0.370"
+                assert cells["detected_ml"] == "0.50"
 
     def test_paper_and_threshold(self, reader):
         cells = figures(reader, "validation")
-        assert cells["ce-vae1"][1] == f"{PAPER_DICE['ce-vae1']:.3f}"
-        assert cells["flair-threshold"][1] == "–"
-        assert cells["ce-vae1"][-1] == "0.15 12 validation patients"
-        assert cells[NOTHING][-1] == "–"
+        assert cells["ce-vae1"]["paper"] == f"{PAPER_DICE['ce-vae1']:.3f}"
+        assert cells["flair-threshold"]["paper"] == "–"
+        assert cells["ce-vae1"]["threshold"] == "0.15 12 validation patients"
+        assert cells[NOTHING]["threshold"] == "–"
 
     def test_undefined_is_a_dash(self, reader):
-        cells = figures(reader, "oracle")[NOTHING][6:-1]
-        nothing = dict(zip((name for name, _ in COLUMNS), cells, strict=True))
-        assert nothing["HD95 (mm)"] == nothing["precision"] == "–"
+        nothing = figures(reader, "oracle")[NOTHING]
+        assert nothing["hd95"] == nothing["precision"] == "–"
         assert not re.search(r"\bnan\b", reader.words, re.IGNORECASE)
 
     def test_only_oracle_is_optimistic(self, reader):
         for rule in RULES:
-            marked = {name for name, cells in figures(reader, rule).items() if "optimistic" in cells[0]}
+            marked = {name for name, cells in figures(reader, rule).items() if "optimistic" in cells["title"]}
             assert marked == ({*MODELS, "flair-threshold"} if rule == "oracle" else set())
 
     def test_best_never_of_all_slices(self, page):
-        strong = re.findall(r"<td>\s*<strong>", page)
+        strong = re.findall(r"<td[^>]*>\s*<strong>", page)
         assert len(strong) == 3 * len(RULES)  # one in each of the other averages, under each rule
 
     def test_hd95_says_over_how_many(self, reader):
-        assert figures(reader, "validation")["vae1"][12] == "7.5 n = 3"
+        assert figures(reader, "validation")["vae1"]["hd95"] == "7.5 (n = 3)"
 
 
 @pytest.fixture
@@ -343,13 +349,88 @@ class TestText:
             "the side is assumed",
         ):
             assert text in words
-        for text in ("split.json", "2.13.0", "27.25", "Research software", "is not BrainMetShare", "paper ¹"):
+        for text in (
+            "split.json",
+            "2.13.0",
+            "27.25",
+            "Research software",
+            "is not BrainMetShare",
+            "Column paper",
+        ):
             assert text in words
 
     def test_names_are_escaped(self, page, reader):
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
         assert reader.all("script") == []
-        assert reader.words.count(HOSTILE) == 1 + 6  # among the test patients, and above each picture
+        assert (
+            reader.words.count(HOSTILE) == 1 + 1 + 6
+        )  # a test patient, with its lesions, and above each picture
+
+
+@pytest.mark.usefixtures("no_charts")
+class TestLead:
+    def lead(self, evaluation, rows):
+        page = html_report(replace(evaluation, rows=rows, twins=(), curves=(), pictures=()))
+        return re.search(r'<p class="?lead"?>(.*?)</p>', page).group(1)
+
+    def test_one_sentence_then_one_figure(self, page):
+        lead, chart, rest = (page.index(text) for text in ('<p class="lead">', 'class="chart"', "Under rule"))
+        assert lead < chart < rest
+        assert page.count('<p class="lead">') == 1
+
+    @pytest.mark.parametrize(
+        ("share", "raw", "said"),
+        [
+            (
+                0.9,
+                0.2,
+                "vae1 is better than flair-threshold, the best baseline without a network: dice_patient",
+            ),
+            (0.1, 0.9, "vae1 is worse than flair-threshold"),
+            (0.5, 0.5, "It is not clear whether vae1 is better than flair-threshold"),
+        ],
+    )
+    def test_it_says_no_more_than_the_interval(self, evaluation, share, raw, said):
+        rows = (
+            row("vae1", "residual", "validation", share),
+            row("flair-threshold", "intensity", "validation", raw),
+        )
+        assert self.lead(evaluation, rows).startswith(said)
+
+    def test_figures_that_are_too_good_are_no_headline(self, evaluation):
+        rows = (row("vae1", "residual", "oracle", 0.9), row("flair-threshold", "intensity", "oracle", 0.2))
+        assert self.lead(evaluation, rows).startswith("Under rule oracle (optimistic)")
+        seen = tuple(
+            replace(
+                one,
+                rule="validation",
+                patients=tuple(replace(patient, trained_on=True) for patient in one.patients),
+            )
+            for one in rows
+        )
+        assert "trained on 4 of 4" in self.lead(evaluation, seen)
+
+
+class TestLesions:
+    def test_every_lesion_of_the_best_model_has_a_row(self, evaluation, reader):
+        best = next(row for row in evaluation.rows if (row.model, row.rule) == ("ce-vae1", "validation"))
+        for one in best.patients:
+            dice = "–" if not one.lesions else f"{one.counts.total.dice():.3f}"
+            assert (
+                f"{one.name} Dice {dice} · {one.lesions_found} of {one.lesions} lesions found" in reader.words
+            )
+        count = sum(patient.lesions for patient in best.patients)
+        assert reader.words.count("missed") + len(re.findall(r"\b0\.900 found\b", reader.words)) == count
+        assert "15.0 1.767 0.900 found" in reader.words and "4.0 0.033 0.000 missed" in reader.words
+
+
+class TestNarrowScreens:
+    def test_every_cell_carries_the_title_of_its_column(self, page):
+        for table in re.findall(r'<table class="(?:figures|cards)">.*?</table>', page, re.DOTALL):
+            titles = [re.sub("<.*?>", "", title) for title in re.findall(r"<th scope=\"col\".*?</th>", table)]
+            for line in re.findall(r"<tr.*?</tr>", table.partition("<tbody>")[2], re.DOTALL):
+                shown = re.findall(r'data-title="(.*?)"', line)
+                assert shown == titles[len(titles) - len(shown) :]
 
 
 class TestSelfContained:
@@ -395,8 +476,8 @@ class TestSelfContained:
 class TestCharts:
     def test_number(self, reader):
         charts = [f["alt"] for f in reader.all("img", **{"class": "chart"})]
-        # Each rule: four averages, patients, best against raw, two sizes of lesions.
-        without_twins = len(RULES) * (4 + 1 + 1 + 2)
+        # The one that leads; for each rule four averages and two sizes of lesions.
+        without_twins = 1 + len(RULES) * (4 + 2)
         twins = 2 * 4  # vae1 has no figures under healthy-quantile
         assert len(charts) == without_twins + twins + len(MODELS)
 
@@ -492,7 +573,7 @@ class TestWithoutParts:
         assert reader.all("figure") == []
         assert "Dice over the threshold" not in reader.words
         assert "Does context encoding help?" not in reader.words
-        assert len(reader.tables) == len(RULES)
+        assert len(reader.tables) == 2 * len(RULES)
 
     def test_no_models_and_no_rules(self, evaluation):
         bare = replace(

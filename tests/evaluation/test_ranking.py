@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
+import napari_cead as cead
 from napari_cead.evaluation.ranking import RankCounts, pooled, ranked, ranking
-from napari_cead.metrics import auroc, average_precision, candidates, froc
+from napari_cead.metrics import aupro, auroc, average_precision, candidates, froc
 
 
 def cohort(top=1.0, levels=0, patients=4, seed=0):
@@ -76,3 +77,19 @@ def test_ranking_and_froc_come_from_one_look_at_each_patient():
     found = ranked((RankCounts.of(*person), candidates(*person)) for person in people)
     assert (found.auroc, found.average_precision) == ranking(pooled(RankCounts.of(*one) for one in people))
     assert found.froc == froc(candidates(*person) for person in people)
+
+
+def test_ceiling_overlap_and_share_above_a_threshold_are_those_of_all_voxels_at_once():
+    people = list(cohort(levels=99))
+    found = ranked((RankCounts.of(*person), candidates(*person)) for person in people)
+    scores = np.concatenate([values[brain] for values, _, brain in people])
+    lesion = np.concatenate([reference[brain] for _, reference, brain in people])
+    dice = [cead.dice(scores > threshold, lesion) for threshold in [0, *np.unique(scores)[:-1]]]
+    assert found.dice_ceiling == pytest.approx(max(dice), abs=1e-12)
+    # A cohort as one volume: the patients below each other, with a slice between them.
+    apart = [[np.concatenate([each, np.zeros_like(each[:1])]) for each in person] for person in people]
+    assert found.aupro == pytest.approx(aupro(*map(np.concatenate, zip(*apart, strict=True))), abs=1e-9)
+    for threshold in (0, 0.1, 1 / 3, 0.7, 1):
+        assert found.healthy_above(threshold) == np.mean(scores[~lesion] > np.float32(threshold))
+    nothing = ranked([])
+    assert all(map(math.isnan, (nothing.dice_ceiling, nothing.aupro, nothing.healthy_above(0.5))))

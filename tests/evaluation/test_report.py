@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from napari_cead.atomic import to_json
-from napari_cead.evaluation.report import described, per_patient_csv, results_csv, table
+from napari_cead.evaluation.paired_comparison import compare_twins
+from napari_cead.evaluation.report import described, per_lesion_csv, per_patient_csv, results_csv, table
 from napari_cead.evaluation.results import (
     Curve,
     Evaluation,
@@ -20,7 +21,7 @@ from napari_cead.evaluation.results import (
     Row,
     SlicePicture,
 )
-from napari_cead.evaluation.twins import compare_twins
+from napari_cead.evaluation.table import printed
 from napari_cead.metrics import PatientCounts
 
 QUALITY = {"psnr": 20.0, "psnr_brain": 18.0, "ssim": 0.8, "slices": 3}
@@ -124,6 +125,7 @@ def test_csv_files_have_the_new_columns_behind_the_old_ones(evaluation):
         ),
         *("healthy_patients", "healthy_ml", "method"),
         "trained_on_patients",
+        *("dice_ceiling", "aupro", "lesionwise_dice", "lesionwise_hd95", "healthy_above"),
     ]
     assert [line["sequence"] for line in lines] == [item.sequence for item in evaluation.rows]
     assert [line["psnr"] for line in lines] == ["20.0" * (line["sequence"] == "flair") for line in lines]
@@ -135,6 +137,31 @@ def test_csv_files_have_the_new_columns_behind_the_old_ones(evaluation):
     patients = list(csv.DictReader(io.StringIO(per_patient_csv(evaluation))))
     assert [line["hd95"] for line in patients[:2]] == ["3.0", ""]
     assert "lesion_records" not in patients[0]
+
+
+def test_every_lesion_is_a_line(evaluation):
+    lines = list(csv.DictReader(io.StringIO(per_lesion_csv(evaluation))))
+    assert len(lines) == 4 * len(evaluation.rows)  # two patients with two lesions each
+    assert lines[1] == {
+        "patient": "p1",
+        "model": "a",
+        "rule": "validation",
+        "score": "residual",
+        "sequence": "flair",
+        "lesion": "2",
+        "diameter_mm": "12.0",
+        "volume_mm3": "904.8",
+        "overlap_mm3": "0.0",
+        "found": "False",
+    }
+
+
+def test_the_terminal_shows_what_the_table_shows(evaluation):
+    first, *lines = printed(evaluation)
+    assert first.split()[:5] == ["model", "rule", "score", "dice_patient", "dice_pooled"]
+    for line, found in zip(lines, evaluation.rows, strict=True):
+        assert line.split()[:3] == [found.model, "validation", "residual"]
+        assert line.split()[3] == f"{found.averages.dice_patient:.3f}"
 
 
 def test_the_table_shows_sizes_twins_and_which_patient_was_which(evaluation):

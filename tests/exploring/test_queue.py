@@ -9,7 +9,7 @@ import pytest
 import napari_cead as cead
 from napari_cead.detection.options import MapOptions
 from napari_cead.errors import CeadError, ModelError, OutputError, ParameterError, PatientError
-from napari_cead.exploring.queue import PER_PATIENT, DetectionQueue, QueueSettings
+from napari_cead.exploring.queue import PER_PATIENT, DetectionQueue, RunSettings
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def cohort(patient_folder, tmp_path):
 @pytest.fixture
 def settings(model_folder):
     params = cead.PostprocessParams(threshold=0.75)
-    return QueueSettings(str(model_folder), "intensity", params, device="cpu", batch_size=4)
+    return RunSettings(str(model_folder), "intensity", params, device="cpu", batch_size=4)
 
 
 def states(queue):
@@ -236,8 +236,8 @@ def test_a_result_is_replaced_by_its_own_repetition_alone(patient_folder, settin
     queue, out = DetectionQueue(), tmp_path / "out"
     queue.add([patient_folder])
     folders = []
-    other = QueueSettings(settings.model, "residual", settings.params, device="cpu")
-    smooth = QueueSettings(
+    other = RunSettings(settings.model, "residual", settings.params, device="cpu")
+    smooth = RunSettings(
         settings.model, "intensity", settings.params, device="cpu", options=MapOptions(smoothing_mm=2.0)
     )
     for chosen in (settings, settings, other, other, smooth):
@@ -276,7 +276,7 @@ def test_an_output_folder_that_fails_ends_the_run_and_the_patient_waits(
         raise OutputError("the results cannot be written (No space left on device)", file=tmp_path)
 
     with monkeypatch.context() as patched:
-        patched.setattr("napari_cead.exploring.queue.save_detection", full)
+        patched.setattr("napari_cead.detection.cohort.save_detection", full)
         with pytest.raises(OutputError, match="No space left"):
             queue.run(settings, tmp_path / "out")
     assert states(queue) == {"a": "waiting", "c": "waiting"}
@@ -284,7 +284,7 @@ def test_an_output_folder_that_fails_ends_the_run_and_the_patient_waits(
 
 
 def test_an_unexpected_error_is_one_patients_failure(cohort, settings, tmp_path, monkeypatch):
-    from napari_cead.exploring import queue as module
+    from napari_cead.detection import cohort as module
 
     real = module.load_patient
 
@@ -317,7 +317,7 @@ def test_settings_that_cannot_run_are_no_patients_fault(cohort, settings, tmp_pa
     queue = DetectionQueue()
     queue.add([cohort / "a"])
     with pytest.raises(error):
-        queue.run(QueueSettings(**{**vars(settings), **changes}), tmp_path / "out")
+        queue.run(RunSettings(**{**vars(settings), **changes}), tmp_path / "out")
     assert states(queue) == {"a": "waiting"}
     assert not (tmp_path / "out").exists()
 
@@ -325,16 +325,16 @@ def test_settings_that_cannot_run_are_no_patients_fault(cohort, settings, tmp_pa
 def test_a_missing_sequence_is_said(cohort, settings, tmp_path):
     queue = DetectionQueue()
     queue.add([cohort / "a"])
-    queue.run(QueueSettings(**{**vars(settings), "sequence": "bravo"}), tmp_path / "out")
+    queue.run(RunSettings(**{**vars(settings), "sequence": "bravo"}), tmp_path / "out")
     assert "there is no bravo scan, only flair, t1_gd" in queue.items[0].reason
 
 
 def test_settings_in_one_line():
-    assert QueueSettings("ce-vae1").line == "ce-vae1 · suggested score · default settings · flair"
-    assert "suggested settings" in QueueSettings("ce-vae1", params="suggested").line
+    assert RunSettings("ce-vae1").line == "ce-vae1 · suggested score · default settings · flair"
+    assert "suggested settings" in RunSettings("ce-vae1", params="suggested").line
     params = cead.PostprocessParams(threshold=0.123, closing_radius=0, inside_brain=False)
     options = MapOptions(smoothing_mm=1.5)
-    settings = QueueSettings("/models/tiny", "residual", params, device="cpu", options=options)
+    settings = RunSettings("/models/tiny", "residual", params, device="cpu", options=options)
     assert settings.line == (
         "tiny · residual · threshold 0.123 · area opening 60 % · dilation radius 1 px · stay inside the brain: no · "
         "smoothing 1.5 mm · flair · cpu"

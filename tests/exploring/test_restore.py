@@ -114,3 +114,13 @@ def test_a_model_that_is_gone_is_a_sentence(session, exported, patient_folder):
     with pytest.raises(ModelError, match="tiny-vae"):
         fresh.restore(exported)
     assert fresh.analysis is None
+
+
+def test_restoring_with_a_model_that_was_calibrated_anew_says_so(session, exported, patient_folder):
+    card = models_folder() / "tiny-vae" / "model.json"
+    values = json.loads(card.read_text())
+    values["score_scales"] = {name: 2 * scale for name, scale in values["score_scales"].items()} or {"x": 1.0}
+    card.write_text(json.dumps(values))
+    fresh = Session()
+    fresh.open(patient_folder)
+    assert any("calibrated anew" in note for note in fresh.restore(exported, device="cpu"))

@@ -286,6 +286,26 @@ def test_a_score_that_looks_through_slices_is_that_of_the_whole_once_all_are_the
     assert session.anomaly_map.std() > 0.01
 
 
+def test_what_looks_through_slices_is_previewed_where_the_user_looks_alone(patient_folder, tmp_path):
+    folder, session, seen = two_heads(tmp_path / "two"), Session(), []
+    session.open(patient_folder)
+
+    def look(streaming, indices):
+        seen.append((indices, streaming.scored[indices].all()))
+        if len(seen) == 3:
+            z = int(indices[0])  # scrolled to
+            mask = session.slice_mask(z)
+            assert streaming.scored.sum() == len(seen[0][0]) + 1 and streaming.anomaly_map[z].any()
+            np.testing.assert_array_equal(mask, session.slice_mask(z))
+
+    session.slices_arrived.connect(look)
+    session.detect(folder, "fused", device="cpu", batch_size=4, first=3)
+    assert 3 in seen[0][0] and [scored for _, scored in seen] == [True] + [False] * (len(seen) - 1)
+    seen.clear()
+    session.detect(folder, "residual", device="cpu", batch_size=4, first=3)
+    assert all(scored for _, scored in seen), "what needs no neighbours is final at once"
+
+
 def painted_in(session):
     """Paint three voxels in; return where."""
     where = (np.full(3, 5), np.arange(3) + 2, np.full(3, 2))

@@ -233,6 +233,34 @@ def test_after_another_patient_in_between_it_is_still_there(session, vae_folder,
     assert passes["repair"] == computed
 
 
+def test_the_patient_before_comes_back_with_all_that_was_made_of_it(session, vae_folder, passes):
+    patient = session.patient
+    session.detect(vae_folder, "residual", device="cpu")
+    session.set(threshold=0.61)
+    painted = session.mask.copy()
+    painted[5, 2:4, 2:4] = True
+    session.correct(painted)
+    wanted, computed, told = session.mask, passes["repair"], []
+    other = cead.Patient.from_arrays(
+        {"flair": patient.volume()[:, ::-1] ** 1.5}, spacing=patient.spacing, name="other"
+    )
+    session.use(other)
+    assert session.analysis is None and session.analyses == ()
+    session.patient_changed.connect(lambda now: told.append((now, session.params.threshold)))
+    session.use(patient)
+    assert told == [(patient, 0.61)]
+    assert session.analysis.key == SECOND and keys(session) == [FIRST, SECOND]
+    assert session.params.threshold == session.analysis.params.threshold == 0.61
+    np.testing.assert_array_equal(session.mask, wanted)
+    assert passes["repair"] == computed, "nothing is computed again"
+    session.undo()
+    assert session.params.threshold != 0.61
+    session.use(other)
+    assert session.analysis is None
+    session.use(patient.select("t1_gd"))
+    assert session.analysis is None, "another sequence of it"
+
+
 def test_another_model_of_the_same_name_is_computed(session, vae_folder, tmp_path, passes):
     other = save(tmp_path / "tiny-vae", seed=5)
     session.detect(other, "intensity", device="cpu")

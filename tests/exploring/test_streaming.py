@@ -151,14 +151,14 @@ def test_a_reference_that_comes_during_the_run_counts(session, vae_folder):
 
 def test_a_patient_opened_during_the_run_stays(session, vae_folder, patient_folder, monkeypatch):
     """The patient comes in the very last moment: when the network is done and its map is being cut."""
-    made = session_module.Opened.of
+    made = session_module.AnalysisState.of
 
     def late(*arguments, **keywords):
         opened = made(*arguments, **keywords)
         session.open(patient_folder)
         return opened
 
-    monkeypatch.setattr(session_module.Opened, "of", late)
+    monkeypatch.setattr(session_module.AnalysisState, "of", late)
     with pytest.raises(Cancelled):
         detect(session, vae_folder)
     assert session.analysis is session.streaming is None

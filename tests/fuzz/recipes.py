@@ -266,7 +266,7 @@ def _checksum(files: Files) -> None:
         folder = name.rpartition("/")[0]
         prefix = f"{folder}/" if folder else ""
         try:
-            if name.endswith("model.json"):
+            if name.endswith(("model.json", "config.json")):
                 card = json.loads(data)
                 card["sha256"] = hashlib.sha256(files[f"{prefix}model.safetensors"]).hexdigest()
             elif name.endswith("checkpoint.json"):

@@ -151,6 +151,6 @@ def steps(names: Sequence[str]) -> st.SearchStrategy[Any]:
                 JSON_VALUES,
             )
         ] * 4
-    if any(each.endswith(("model.json", "checkpoint.json")) for each in names):
+    if any(each.endswith(("model.json", "config.json", "checkpoint.json")) for each in names):
         found += [st.just(["checksum"])] * 2
     return st.one_of(found)

@@ -321,7 +321,8 @@ def _run(folder: Path) -> None:
     ]
     lines = (json.dumps({"time": 1.0, **event}) + "\n" for event in events)
     (run.path / "events.jsonl").write_text("".join(lines))
-    (run.path / "process.json").write_text(json.dumps({"pid": 1, "host": "elsewhere", "started": 1.0}))
+    status = {"schema_version": 1, "state": "running", "epoch": 1, "pid": 1, "host": "elsewhere"}
+    (run.path / "status.json").write_text(json.dumps(status))
     (run.path / "output.log").write_text("error: stopped\n")
 
 

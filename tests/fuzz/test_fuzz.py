@@ -91,4 +91,4 @@ def test_the_guard_notices_what_must_not_happen(tmp_path, monkeypatch):
     assert outcome(lambda folder: warnings.warn("odd", RuntimeWarning, stacklevel=1)).what == "warning"
     assert outcome(fail(CeadError("no"))).words.startswith("names no file")
     assert outcome(fail(PatientError("no", file="a"))).words.startswith("names no mend")
-    assert isinstance(outcome(fail(UnreadableError("no", file="a", mend="b"))), UnreadableError)
+    assert isinstance(outcome(fail(UnreadableError("no", file="a", hint="b"))), UnreadableError)

@@ -137,7 +137,7 @@ def _problem(error: CeadError) -> str | None:
         return "more than one printable line"
     if error.file is None:
         return "names no file"
-    if error.mend is None:
+    if error.hint is None:
         return "names no mend"
     if error.code == CeadError.code:
         return "has no kind"

@@ -175,6 +175,7 @@ def test_it_says_what_is_missing_and_takes_a_dropped_folder(dock, cohort, tmp_pa
 def test_folders_are_asked_for(dock, cohort, tmp_path, monkeypatch, qtbot):
     for button, edit, folder in (
         (dock.choose_cohort, dock.cohort, cohort),
+        (dock.choose_maps, dock.maps, cohort),
         (dock.choose_store, dock.split, tmp_path),
         (dock.choose_out, dock.out, tmp_path / "elsewhere"),
     ):
@@ -214,7 +215,7 @@ def test_ticks_choose_the_models(chosen, qtbot):
     assert chosen.chosen_models == names
     assert "--models all" in chosen.command.toPlainText()
     click(qtbot, chosen.tick_none.native)
-    assert chosen.problem.text() == "Tick at least one model."
+    assert chosen.problem.text() == "Tick at least one model, or choose a folder of score maps."
     click_tick(qtbot, chosen.models, names.index("tiny"))
     assert "--models tiny " in chosen.command.toPlainText()
     chosen.refresh_models()
@@ -241,6 +242,18 @@ def test_the_command_that_is_shown_is_the_one_that_runs(chosen, cohort, acting, 
     assert chosen.command.toPlainText().endswith("--device cpu --scheduler tcp://host:8786")
     chosen.copy.changed.emit(True)
     assert QApplication.clipboard().text() == chosen.command.toPlainText()
+
+
+def test_score_maps_need_no_model(chosen, tmp_path, qtbot):
+    assert "--maps" not in chosen.command.toPlainText()
+    click(qtbot, chosen.tick_none.native)
+    assert chosen.problem.text() == "Tick at least one model, or choose a folder of score maps."
+    chosen.maps.value = str(tmp_path / "gone")
+    assert chosen.problem.text() == "The folder of the score maps is not there." and not chosen.start.enabled
+    chosen.maps.value = str(tmp_path)
+    assert chosen.start.enabled
+    words = chosen.arguments()
+    assert words[words.index("--maps") + 1] == str(tmp_path) and words[words.index("--models") + 1] == ""
 
 
 def test_folds_are_for_cohorts_without_a_split(chosen, tmp_path):
@@ -279,9 +292,9 @@ def test_an_evaluation_ends_with_a_table_and_its_report(chosen, acting, tmp_path
     assert chosen.state.text() == "Finished: the results are in the tab Results."
     assert chosen.tabs.currentIndex() == 1
     assert cells(chosen) == [
-        ["tiny", "0.512", "0.610", "75%", "0.44", "12.3"],
-        ["flair-threshold", "0.200", "0.610", "75%", "0.44", "12.3"],
-        ["nothing", "–", "0.000", "75%", "0.44", "12.3"],
+        ["tiny", "0.512", "0.610", "0.750", "0.440", "12.3"],
+        ["flair-threshold", "0.200", "0.610", "0.750", "0.440", "12.3"],
+        ["nothing", "–", "0.000", "0.750", "0.440", "12.3"],
     ], "one line a model"
     assert "optimistic" not in chosen.table.item(0, 0).toolTip().lower()
     assert "one patient has no brain" in chosen.table.item(1, 3).toolTip()

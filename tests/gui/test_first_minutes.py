@@ -28,7 +28,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from dock_driving import LEFT, click, layers_of, run, settle
+from dock_driving import LEFT, click, drag, layers_of, run, settle
 from napari_cead.contributions import default_reader
 from napari_cead.contributions.default_reader import become_reader, is_reader
 from napari_cead.contributions.layers import tag_of
@@ -172,6 +172,9 @@ def test_a_new_patient_takes_the_place_of_the_old_one_and_goes_back(
     detected, patient_folder, tmp_path, qtbot
 ):
     viewer, first = detected.viewer, detected.session.patient
+    drag(qtbot, detected.threshold, 0.4)
+    settle(qtbot, detected)
+    made, mask, settings = detected.session.analysis.key, detected.session.mask, detected.session.params
     viewer.scene.camera.zoom *= 3
     (reference,) = layers_of(detected, "lesion mask")
     reference.data[0, :3, :3] = 1  # somebody repaired the reference
@@ -193,6 +196,11 @@ def test_a_new_patient_takes_the_place_of_the_old_one_and_goes_back(
     assert layers_of(detected, "lesion mask") == [reference]
     assert reference.data[0, 1, 1] == 1
     assert "thick" not in {tag_of(layer).patient.name for layer in viewer.layers}
+    settle(qtbot, detected)
+    assert detected.session.analysis.key == made and detected.session.params == settings
+    assert detected.threshold.value == pytest.approx(settings.threshold, abs=0.001)
+    (shown,) = layers_of(detected, "detected mask")
+    np.testing.assert_array_equal(shown.data > 0, mask)
 
 
 def test_names_do_not_pile_up_when_napari_opens_the_next_patient(detected, tmp_path, qtbot):

@@ -15,6 +15,8 @@ from napari_cead.widgets import frames
 from napari_cead.widgets.frames import NEVER, Frames
 from scans import brain_of
 
+SHARES_VIEWER = True
+
 
 def mask_layer(widget):
     return next(layer for layer in widget.viewer.layers if (t := tag_of(layer)) and t.role == "detected mask")
@@ -29,7 +31,7 @@ def expected_mask(widget):
         **{
             name: row.slider.value
             for name, row in widget.rows.items()
-            if name in widget.live.wanted.model_dump()
+            if hasattr(widget.session.params, name)
         }
     )
     patient = widget.session.patient
@@ -124,6 +126,24 @@ def test_two_windows_do_not_lose_the_collector_s_threshold(label, qtbot):
         Frames.of(window).pace()
         qtbot.wait(100)
     qtbot.waitUntil(lambda: gc.get_threshold() == threshold)
+
+
+@pytest.mark.parametrize("how", ["hide", "close", "deleteLater"])
+def test_a_window_that_goes_in_the_middle_of_a_movement_is_left_alone(qtbot, how):
+    window, threshold, due = QLabel(), gc.get_threshold(), []
+    window.show()
+    qtbot.waitExposed(window)
+    paced = Frames.of(window)
+    paced.due.connect(lambda: due.append(window.isVisible()))
+    paced.pace()
+    paced.draw()
+    paced.ask()  # a frame is waiting
+    getattr(window, how)()
+    qtbot.waitUntil(lambda: gc.get_threshold() == threshold)
+    qtbot.wait(2 * frames.FRAME_MS)
+    assert all(due)
+    if how != "deleteLater":
+        qtbot.addWidget(window)
 
 
 def test_a_window_has_one_pace(label):

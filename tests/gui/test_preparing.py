@@ -48,6 +48,14 @@ def brain_layers(viewer):
     return [layer for layer in viewer.layers if layer.name.startswith("brain mask")]
 
 
+def test_the_banner_appears_together_with_the_raw_scan(widget, raw, qtbot, monkeypatch):
+    monkeypatch.setattr(widget.preparing._looking, "ask", lambda *_: None)  # nothing comes later
+    widget.patient.value = raw
+    qtbot.waitUntil(lambda: settled(widget))
+    assert widget.banner.strip.native.isVisible()
+    assert "Outside the brain" in widget.banner.words.text()
+
+
 def test_a_skull_is_stripped_repaired_and_written_with_the_results(
     widget, viewer, raw, brain, qtbot, tmp_path
 ):

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QFileDialog
 
 import napari_cead as cead
 from napari_cead.errors import ModelError
-from napari_cead.exploring.queue import QueueSettings
+from napari_cead.exploring.queue import RunSettings
 from napari_cead.widgets.queue_panel import QueuePanel
 from napari_cead.widgets.queue_table import COLUMNS
 
@@ -33,7 +33,7 @@ def cohort(patient_folder, tmp_path):
 @pytest.fixture
 def settings(installed_model):
     params = cead.PostprocessParams(threshold=0.75)
-    return QueueSettings(installed_model, "intensity", params, device="cpu", batch_size=4)
+    return RunSettings(installed_model, "intensity", params, device="cpu", batch_size=4)
 
 
 @pytest.fixture
@@ -279,7 +279,7 @@ def test_patients_can_be_added_while_it_runs(panel, qtbot, cohort, monkeypatch):
 
 def test_settings_that_cannot_be_had_are_one_sentence(qtbot, cohort, tmp_path, notified):
     def none():
-        raise ModelError("there is no model", mend="install one")
+        raise ModelError("there is no model", hint="install one")
 
     panel = QueuePanel(none, lambda: False)
     qtbot.addWidget(panel)
@@ -340,12 +340,12 @@ import sys, threading
 from pathlib import Path
 import napari
 from qtpy.QtCore import QTimer
-from napari_cead.exploring.queue import QueueSettings
+from napari_cead.exploring.queue import RunSettings
 from napari_cead.widgets.queue_panel import QueuePanel
 
 model, cohort, out, busy = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4] == "busy"
 viewer = napari.Viewer()
-panel = QueuePanel(lambda: QueueSettings(model, "intensity", device="cpu", batch_size=1), lambda: busy)
+panel = QueuePanel(lambda: RunSettings(model, "intensity", device="cpu", batch_size=1), lambda: busy)
 viewer.window.add_dock_widget(panel, name="Queue")
 panel.out = out
 panel.add([cohort / "a", cohort / "c"])

@@ -579,7 +579,7 @@ def test_another_patient_during_a_run(detected, network, patient_folder, tmp_pat
 # -- errors ----------------------------------------------------------------------------------------------------
 
 
-TIRED = CeadError("the network is tired", mend="let it rest")
+TIRED = CeadError("the network is tired", hint="let it rest")
 BUG = ZeroDivisionError("a bug")
 MEMORY = torch.OutOfMemoryError("CUDA out of memory")
 
@@ -915,7 +915,7 @@ if what == "run":
     Detector.repair = slowly(Detector.repair, 0.5)
     dock.run.native.click()
 elif what == "curve":
-    import napari_cead.widgets.insight as insight
+    import napari_cead.widgets.curve_and_figures as insight
 
     curve = insight.processed_curve
 

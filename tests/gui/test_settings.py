@@ -16,6 +16,8 @@ from napari_cead.detection import MapOptions, available_scores
 from napari_cead.zoo import find_model, load_card
 from scans import brain_of
 
+SHARES_VIEWER = True
+
 
 @pytest.fixture
 def ready(installed_vae, widget, patient_folder, qtbot):

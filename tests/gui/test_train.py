@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from zipfile import ZipFile
 
 import numpy as np
 import pytest
+import yaml
+from magicgui.widgets import SpinBox
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QLabel
 
 from heads import add_head, make_stripped
+from napari_cead.cli import run as run_command
 from napari_cead.errors import RunError
 from napari_cead.exploring import DEFAULT_MODEL
+from napari_cead.models import NETWORKS, ModelSpec, build
+from napari_cead.options_file import CONFIG_FILE
 from napari_cead.training.inspection import inspect
+from napari_cead.training.launching import command_line
+from napari_cead.training.recipe import read_recipe
 from napari_cead.training.registry import runs_folder
 from napari_cead.training.run_info import ACTIVE, RunInfo
 from napari_cead.training.store_index import StoreSettings
 from napari_cead.widgets.close_guard import CloseGuard
-from napari_cead.zoo import find_model, find_models, load_card
+from napari_cead.zoo import (
+    ModelCard,
+    Preprocessing,
+    find_model,
+    find_models,
+    load_card,
+    models_folder,
+    save_model,
+)
 from napari_cead.zoo.managing import remove_model, rename_model
 from scans import make_brain, write_nifti
 
@@ -150,8 +166,8 @@ def test_delete_takes_the_selected_scans_out(chosen, qtbot):
     ("typed", "rate"), [("1e-4", "0.0001"), ("0,002", "0.002"), ("5", None), ("x", None)]
 )
 def test_a_learning_rate_is_typed_as_people_write_it(chosen, qtbot, typed, rate):
-    chosen.rate.native.selectAll()
-    qtbot.keyClicks(chosen.rate.native, typed)
+    chosen.rows.controls["lr"].native.selectAll()
+    qtbot.keyClicks(chosen.rows.controls["lr"].native, typed)
     assert chosen.start.enabled == (rate is not None)
     if rate is None:
         assert chosen.problem.text().startswith("The learning rate has to be a number above 0")
@@ -167,6 +183,31 @@ def test_a_name_is_asked_for_and_a_long_one_does_not_widen_the_dock(chosen):
     assert chosen.problem.text().startswith("The name is too long: use up to 64 letters")
     QApplication.processEvents()
     assert chosen.width() == width
+
+
+def test_start_does_not_move_when_a_row_a_warning_or_the_banner_appears(dock, cohort, qtbot):
+    def place():
+        QApplication.processEvents()
+        button = dock.start.native
+        return button.mapTo(dock.tabs, button.rect().topLeft())
+
+    before = place()
+    dock.finder.add([cohort])
+    assert dock.looking.isVisibleTo(dock) and place() == before
+    qtbot.waitUntil(lambda: len(dock.scans.scans.reports) == 3 and not dock.finder.job.running)
+    assert place() == before
+    dock.banner.show_needs("3 scans have a skull, which has to be stripped first.", strip=True, even=True)
+    dock.name.value = "n" * 300
+    dock.base.value = "from scratch"
+    assert dock.banner.isVisibleTo(dock) and dock.problem.text() and place() == before
+
+
+def test_the_rows_of_the_design_show_that_of_the_base_model(dock):
+    dock.base.value, dock.design.value, dock.size.value = "from scratch", "vae2", "paper"
+    dock.base.value = "ce-vae1"
+    assert (dock.design.value, dock.size.value, dock.design.native.isEnabled()) == ("ce-vae1", "small", False)
+    dock.base.value = "from scratch"
+    assert (dock.design.value, dock.size.value, dock.design.native.isEnabled()) == ("vae2", "paper", True)
 
 
 def test_explore_follows_a_model_that_gets_another_name(viewer, installed_model, qtbot):
@@ -188,7 +229,7 @@ def test_context_encoding_chooses_the_twin_from_scratch(chosen):
     chosen.base.value, chosen.design.value = "from scratch", "vae2"
     chosen.context.value = False
     assert chosen.model == "vae2"
-    assert not chosen.squares.enabled
+    assert not chosen.rows.controls["max_squares"].enabled
     chosen.context.value = True
     assert chosen.model == "ce-vae2"
     assert "napari-cead train ce-vae2" in chosen.command.text()
@@ -197,25 +238,75 @@ def test_context_encoding_chooses_the_twin_from_scratch(chosen):
 
 def test_only_an_encoder_that_has_learned_something_can_be_kept(chosen):
     chosen.base.value = "vae1"
-    chosen.freeze.value = True
-    assert chosen.freeze.enabled and "--freeze-encoder" in chosen.command.text()
+    chosen.rows.controls["freeze_encoder"].value = True
+    assert chosen.rows.controls["freeze_encoder"].enabled and "--freeze-encoder" in chosen.command.text()
     chosen.base.value = "from scratch"
-    assert not chosen.freeze.enabled and "--freeze-encoder" not in chosen.command.text()
+    assert (
+        not chosen.rows.controls["freeze_encoder"].enabled and "--freeze-encoder" not in chosen.command.text()
+    )
 
 
 def test_a_denoiser_comes_with_settings_and_corruptions_of_its_own(chosen):
     chosen.base.value, chosen.design.value = "from scratch", "dae"
-    assert (chosen.rate.value, chosen.batch_size.value, chosen.schedule.value) == ("1e-3", 16, "linear")
-    assert not chosen.context.enabled and not chosen.squares.enabled
+    assert shown(chosen) == ("0.001", 16, "linear")
+    assert not chosen.context.enabled and not chosen.rows.controls["max_squares"].enabled
     words = chosen.command.text()
-    assert "napari-cead train dae " in words and "--max-squares" not in words and "--schedule linear" in words
-    chosen.batch_size.value = 8
+    assert "napari-cead train dae " in words and "--max-squares" not in words and "--schedule" not in words
+    chosen.rows.controls["batch_size"].value = 12
     chosen.design.value = "ce-unet"
     assert "napari-cead train ce-unet " in chosen.command.text()
     chosen.design.value = "ce-vae1"
-    assert chosen.context.enabled and chosen.squares.enabled and chosen.context.value
+    assert chosen.context.enabled and chosen.rows.controls["max_squares"].enabled and chosen.context.value
     # What the user chose stays.
-    assert (chosen.rate.value, chosen.batch_size.value, chosen.schedule.value) == ("2e-4", 8, "constant")
+    assert shown(chosen) == ("0.002", 12, "one-cycle")
+    assert "--batch-size 12" in chosen.command.text()
+
+
+def shown(dock):
+    return tuple(dock.rows.controls[name].value for name in ("lr", "batch_size", "schedule"))
+
+
+@pytest.mark.parametrize("start", ["ce-unet", "vae1", "dae small", "ce-vq-vae small", "ae paper"])
+def test_the_dock_has_the_defaults_of_the_command_that_it_shows(dock, start, capsys):
+    if " " in start:
+        dock.base.value = "from scratch"
+        dock.design.value, dock.size.value = start.split()
+        dock.context.value = start.startswith("ce-")
+    else:
+        dock.base.value = start
+    words = shlex.split(dock.command.text())[1:]
+    del words[words.index("--data") : words.index("--data") + 4]  # there are no scans yet
+    assert run_command([*words, "--print-config"]) == 0
+    resolved = yaml.safe_load(capsys.readouterr().out)
+    assert not {"--epochs", "--lr", "--batch-size", "--schedule", "--seed"} & set(words)
+    for name, control in dock.rows.controls.items():
+        value = resolved[name]
+        if name == "lr":
+            assert float(control.value) == pytest.approx(value)
+        elif name == "max_squares":
+            corruption = json.loads(resolved["corruption"] or "{}")
+            assert not control.enabled or control.value == corruption["squares"][1]
+        else:
+            assert control.value == (value or 0 if isinstance(control, SpinBox) else value), name
+        assert control.native.toolTip()
+
+
+def test_an_ensemble_is_not_offered_to_be_fine_tuned(chosen):
+    member = ModelSpec(name="tiny", family="ae", feature_maps=(4, 8), latent=5, image_size=20)
+    spec = ModelSpec(**NETWORKS.find("ensemble").spec_of((member, member)))
+    card = ModelCard(name="ours", spec=spec, preprocessing=Preprocessing(image_size=20))
+    save_model(build(spec), card, models_folder() / "ours")
+    chosen.refresh_base_models()
+    assert "ours" in find_models() and "ours" not in chosen.base.choices
+    assert "ce-unet" in chosen.base.choices
+
+
+def test_the_size_decides_the_suggested_settings(chosen):
+    epochs = chosen.rows.controls["epochs"]
+    chosen.base.value, chosen.design.value = "from scratch", "ae"
+    assert (epochs.value, "--preset small" in chosen.command.text()) == (16, True)
+    chosen.size.value = "paper"
+    assert epochs.value == 200 and "--size paper" in chosen.command.text()
 
 
 def test_another_base_has_the_scans_judged_as_its_slices_are(chosen, qtbot):
@@ -245,15 +336,14 @@ def test_another_base_has_the_scans_judged_as_its_slices_are(chosen, qtbot):
 
 def test_start_runs_the_shown_command_in_a_process_of_its_own(chosen, qtbot, monkeypatch):
     started = []
-    launch = chosen.manager.launch
-    monkeypatch.setattr(
-        chosen.manager, "launch", lambda run, words: started.append(words) or launch(run, words)
-    )
-    chosen.epochs.value, chosen.name.value = 1, "mine"
+    start = chosen.manager.start
+    monkeypatch.setattr(chosen.manager, "start", lambda recipe: started.append(recipe) or start(recipe))
+    chosen.rows.controls["epochs"].value, chosen.name.value = 1, "mine"
     shown = chosen.command.text()
     chosen.start.native.click()
-    assert shown == "napari-cead " + " ".join(started[0])
+    assert shown == command_line(["train", *started[0].words()]) and "--epochs 1" in shown
     run = chosen.view.run
+    assert read_recipe(run / CONFIG_FILE) == started[0]
     listed = json.loads((run / "scans.json").read_text())
     assert [scan["name"] for scan in listed["scans"]] == ["Mets_000", "Mets_001", "Mets_002"]
     assert chosen.tabs.currentIndex() == 1
@@ -280,7 +370,7 @@ def test_what_comes_out_is_compared_renamed_noted_exported_and_deleted(
     qtbot.waitUntil(lambda: view.found is not None and not view.job.running, timeout=60_000)
     assert (view.found.before, view.found.after, view.found.patient) == ("ce-unet", "mine", "Mets_000")
     assert "Dice of the volume" in view.verdict.text()
-    for shown in ("residual in the brain", "Dice (volume)", "flair-threshold"):
+    for shown in ("residual in the brain", "dice_patient", "flair-threshold"):
         assert shown in view.figures.toPlainText()
     assert view.pictures.findChildren(QLabel)[1].pixmap().width() > 0
     assert chosen.tabs.currentWidget().horizontalScrollBar().maximum() == 0, "the page scrolls sideways"
@@ -304,7 +394,7 @@ def test_what_comes_out_is_compared_renamed_noted_exported_and_deleted(
         qtbot.mouseClick(model.export, Qt.MouseButton.LeftButton)
         qtbot.waitUntil(lambda: not model.job.running)
         with ZipFile(target) as archive:
-            card = next(name for name in archive.namelist() if name.endswith("model.json"))
+            card = next(name for name in archive.namelist() if name.endswith("config.json"))
             assert (b"ward 7" in archive.read(card)) == ticked
     # Gone only after a yes.
     for answer in (False, True):
@@ -317,7 +407,7 @@ def test_what_comes_out_is_compared_renamed_noted_exported_and_deleted(
 
 def finished(dock, qtbot):
     """Train one epoch, as ``mine``."""
-    dock.epochs.value, dock.name.value = 1, "mine"
+    dock.rows.controls["epochs"].value, dock.name.value = 1, "mine"
     qtbot.waitUntil(dock.start.native.isEnabled)  # another base judges the scans anew
     dock.start.native.click()
     ended(dock, qtbot, "finished")
@@ -346,7 +436,7 @@ def test_a_killed_training_says_so_and_goes_on(chosen, qtbot):
 
 def started(dock, qtbot):
     """Begin a training that lasts, and wait for its second epoch."""
-    dock.epochs.value, dock.name.value = 10_000, "mine"
+    dock.rows.controls["epochs"].value, dock.name.value = 10_000, "mine"
     dock.start.native.click()
     qtbot.waitUntil(lambda: dock.view.info is not None and dock.view.info.epoch >= 1, timeout=60_000)
 
@@ -402,9 +492,9 @@ def test_a_script_that_closes_the_viewer_is_not_asked(chosen, viewer, qtbot):
 
 def test_a_start_that_fails_leaves_nothing_behind(chosen, monkeypatch, notified):
     def broken(*_):
-        raise RunError("the process cannot be started", file="python", mend="install it again")
+        raise RunError("the process cannot be started", file="python", hint="install it again")
 
-    monkeypatch.setattr(chosen.manager, "launch", broken)
+    monkeypatch.setattr(chosen.manager, "start", broken)
     chosen.name.value = "mine"
     chosen.start.native.click()
     assert any("cannot be started" in message for _, message in notified)
@@ -415,7 +505,7 @@ def test_context_encoding_can_be_taken_on_by_a_model_without_it(chosen, qtbot):
     chosen.base.value = "vae1"
     assert not chosen.context.value
     chosen.context.value = True
-    chosen.squares.value = 3
+    chosen.rows.controls["max_squares"].value = 3
     assert "train ce-vae1" in chosen.command.text() and "--init-from vae1" in chosen.command.text()
     finished(chosen, qtbot)
     assert chosen.view.info.model == "ce-vae1"

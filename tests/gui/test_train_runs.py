@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel
+from qtpy.QtWidgets import QApplication, QLabel, QPushButton
 
-from napari_cead.evaluation.before_after_tables import Table
+from napari_cead.evaluation.fine_tuned import Table
+from napari_cead.training import RunFolder
 from napari_cead.training.registry import runs_folder
 from napari_cead.training.run_files import PREVIEWS
 from napari_cead.training.run_info import RunInfo, look
 from napari_cead.widgets.before_after_view import Figures
 from napari_cead.widgets.close_guard import CloseGuard
 from napari_cead.widgets.finished_model import FinishedModel
-from napari_cead.widgets.preview_strip import PreviewStrip
+from napari_cead.widgets.preview_strip import HEIGHT, PreviewStrip
 from napari_cead.widgets.runs_table import RunsTable
 from napari_cead.widgets.training_plots import PlainAxis, TrainingPlots
 
@@ -35,12 +36,13 @@ def write_run(name: str, end: dict[str, object], epochs: int = 12):
     run.mkdir(parents=True)
     (run / "run.json").write_text(json.dumps(PLAN))
     made = [entry(number) for number in range(1, epochs + 1)]
-    lines = [{"event": "start", "epochs": 40, "epoch": 0}, *({"event": "epoch", **each} for each in made)]
+    folder = RunFolder(run)
+    folder.say("start", model="vae1", size="small", epochs=40, epoch=0)
+    for each in made:
+        folder.say("epoch", **each, epochs=40, best_epoch=each["epoch"], best_loss=each["validation_loss"])
     if end["event"] == "done":
-        lines.append({"event": "installed", "name": name})
-    (run / "events.jsonl").write_text(
-        "".join(json.dumps({"time": 1.0, **line}) + "\n" for line in (*lines, end))
-    )
+        folder.say("installed", name=name)
+    folder.say(**end)
     rows = [",".join(made[0]), *(",".join(map(str, each.values())) for each in made)]
     (run / "log.csv").write_text("\n".join(rows) + "\n")
     (run / "output.log").write_text("".join(f"epoch {number}/40\n" for number in range(1, epochs + 1)))
@@ -80,14 +82,14 @@ def test_a_crash_is_told_in_sentences_and_with_the_last_words_in_sight(dock, qtb
     assert scroll.value() == scroll.maximum()
 
 
-def test_buttons_leave_no_gap_and_only_a_model_that_is_there_stays(dock, qtbot):
+def test_only_what_can_be_done_is_enabled_and_only_a_model_that_is_there_stays(dock, qtbot):
     view, asked = dock.view, []
     dock.confirm = lambda question: asked.append(question) or question.startswith("Remove")
     choose(dock, "whole", qtbot)
     assert view.details.text().startswith("its model was deleted")
-    shown = [view._buttons.itemAt(index).widget() for index in range(view._buttons.count())]
-    assert shown == [view.discard, view.copy]
-    assert all(button.isVisible() for button in shown)
+    shown = [button for button in view.findChildren(QPushButton) if button.isVisible()]
+    assert {button for button in shown if button.isEnabled()} >= {view.discard, view.copy}
+    assert not view.pause.isEnabled() and not view.use.isEnabled()
     assert view.discard.text() == "Remove training…"
     assert dock.model_made.delete.text() == "Delete model…"
     qtbot.mouseClick(view.discard, Qt.MouseButton.LeftButton)
@@ -113,8 +115,9 @@ def test_bar_list_and_line_tell_the_same_epoch(dock, qtbot):
     row = [info.name for info in dock.runs.runs].index("broken")
     assert dock.view.bar.format() == "12 of 40 epochs done"
     assert dock.runs.item(row, 2).text() == "12/40"
-    with (dock.view.run / "log.csv").open("a") as stream:
-        stream.write("13,1387.0,687.0\n")
+    folder = RunFolder(dock.view.run)
+    folder.say("epoch", epoch=13, epochs=40, train_loss=1387.0, validation_loss=687.0)
+    folder.say("error", message="the disk is full")
     qtbot.waitUntil(lambda: dock.view.bar.format() == "13 of 40 epochs done")
     assert dock.runs.item(row, 2).text() == "13/40"
 
@@ -139,7 +142,7 @@ def test_a_step_of_an_epoch_that_is_over_is_not_told(qtbot):
     plots.show_epochs([entry(1), entry(2), entry(3)])
     assert plots.now.text() == "Epoch 3 done: training loss 1397, validation loss 697"
     plots.show_step(None)
-    assert not plots.now.isVisibleTo(plots)
+    assert plots.now.text() == ""
 
 
 def test_the_legend_is_above_the_axes_and_only_what_there_is_is_offered(qtbot):
@@ -187,11 +190,67 @@ def test_a_strip_names_its_rows_and_says_why_the_last_epochs_have_none(qtbot, tm
     rows = ["input", "recon-\nstruction", "residual"]
     labels = [each for each in strip.findChildren(QLabel) if each.text() in rows]
     assert [label.text() for label in sorted(labels, key=lambda label: label.y())] == rows
-    assert strip.picture.pixmap().width() <= strip.picture.width() < 380
+    assert strip.picture.rect().contains(strip.picture.shown_in()) and strip.picture.width() < 380
     assert strip.caption.text() == "epoch 27"
     assert "of epoch 27, 40 are done" in strip.note.text() and strip.note.isVisible()
+    places = [part.geometry() for part in (strip.picture, strip.slider)]
     strip.show_folder(folder, 27)
-    assert not strip.note.isVisible()
+    assert strip.note.text() == ""
+    assert [part.geometry() for part in (strip.picture, strip.slider)] == places
+
+
+@pytest.mark.parametrize("width", [380, 200, 90])
+def test_a_strip_keeps_its_height_however_narrow_the_dock_is(qtbot, tmp_path, width):
+    folder = tmp_path / PREVIEWS
+    folder.mkdir()
+    Image.fromarray(np.zeros((294, 588), np.uint8)).save(folder / "epoch-0001.png")
+    strip = PreviewStrip()
+    qtbot.addWidget(strip)
+    strip.show()
+    strip.resize(width, 60)  # too low as well, as in a dock beside another one
+    strip.show_folder(folder, 1)
+    qtbot.waitUntil(lambda: strip.height() >= strip.minimumSizeHint().height())
+    shown = strip.picture.shown_in()
+    assert abs(shown.width() - 2 * shown.height()) <= 2 and strip.picture.height() == HEIGHT
+    assert strip.slider.geometry().top() > strip.picture.geometry().bottom()
+
+
+def test_nothing_in_the_view_of_a_training_moves_when_rows_and_warnings_appear(dock, qtbot):
+    choose(dock, "broken", qtbot)
+    view = dock.view
+
+    def places():
+        QApplication.processEvents()
+        parts = (view.resume, view.keep, view.discard, view.bar, view.plots.what, view.plots.view)
+        return [part.mapTo(dock.follow, part.rect().topLeft()) for part in parts]
+
+    before = places()
+    for number in range(8):
+        write_run(f"another-{number}", {"event": "paused"}, epochs=3)
+    folder = RunFolder(view.run)
+    for epoch in range(13, 40):  # the training loss falls, the validation loss rises
+        entry = {"epoch": epoch, "train_loss": 900.0 - epoch, "validation_loss": 700.0 + 20 * epoch}
+        folder.say("epoch", **entry, epochs=40, best_epoch=12, best_loss=688.0)
+    folder.say("error", message="the disk is full " * 20)
+    qtbot.waitUntil(lambda: view.advice.text() != "" and len(view.state.text()) > 200)
+    qtbot.waitUntil(lambda: len(dock.runs.runs) == 10)
+    assert places() == before
+    # The paused one has no warning, another state, and its button in the same place.
+    choose(dock, "another-1", qtbot)
+    assert places() == before and view.resume.isEnabled()
+
+
+def test_the_axes_of_a_run_without_epochs_are_not_those_of_the_run_before(qtbot):
+    plots = TrainingPlots()
+    qtbot.addWidget(plots)
+    plots.show()
+    qtbot.waitExposed(plots)
+    plots.show_epochs([entry(number) for number in range(1, 200)])
+    qtbot.waitUntil(lambda: plots.view.getAxis("bottom").range[1] > 100)
+    plots.show_epochs([])
+    qtbot.waitUntil(lambda: plots.view.getAxis("bottom").range == [0, 1])
+    plots.show_epochs([entry(number) for number in range(1, 200)])
+    qtbot.waitUntil(lambda: plots.view.getAxis("bottom").range[1] > 100)
 
 
 def test_tables_are_as_tall_as_they_are_and_say_a_group_once(qtbot):

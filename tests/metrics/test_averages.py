@@ -3,17 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from napari_cead.metrics import (
-    PatientCounts,
-    averages,
-    dice,
-    dice_all_slices,
-    dice_lesion_slices,
-    dice_patient,
-    dice_pooled,
-    precision,
-    recall,
-)
+from napari_cead.metrics import PatientCounts, averages, dice, precision, recall
 
 
 def random_cohort(seed=0):
@@ -53,15 +43,6 @@ def test_each_average_by_its_definition():
     assert (
         len({round(value, 6) for value in list(result.as_dict().values())[:4]}) == 4
     )  # all differ on this cohort
-
-
-def test_single_figures_are_those_of_the_record():
-    cohort = [PatientCounts.of(*patient) for patient in random_cohort(1)]
-    result = averages(cohort)
-    assert dice_pooled(cohort) == result.dice_pooled
-    assert dice_patient(cohort) == result.dice_patient
-    assert dice_lesion_slices(cohort) == result.dice_lesion_slices
-    assert dice_all_slices(cohort) == result.dice_all_slices
 
 
 def test_a_detector_that_finds_nothing_scores_the_share_of_healthy_slices_only_over_all_slices():

@@ -58,6 +58,47 @@ def test_same_as_labels_at_every_threshold(shape, levels, share):
     assert found == pytest.approx(brute_force(cohort, at, share))
 
 
+def plateaus(rng, shape):
+    return np.kron(rng.integers(0, 4, [side // 3 + 1 for side in shape]), np.ones([3] * len(shape)))[
+        tuple(map(slice, shape))
+    ]
+
+
+def checkerboard(rng, shape):
+    """Neighbours by corners and edges alone, at two heights."""
+    return (np.indices(shape).sum(axis=0) % 2) * rng.choice([1, 2], shape)
+
+
+def ramp(rng, shape):
+    """One long slope, along which each voxel has one higher neighbour."""
+    return np.arange(np.prod(shape)).reshape(shape)
+
+
+def ridges(rng, shape):
+    """Walls that meet at lower passes."""
+    return np.where(np.indices(shape).max(axis=0) % 3 == 0, 5, 1) * rng.integers(1, 4, shape)
+
+
+def with_nan(rng, shape):
+    return np.where(rng.random(shape) < 0.2, np.nan, rng.random(shape) - 0.1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("shape", [(4, 7, 6), (9, 11)])
+@pytest.mark.parametrize("make", [plateaus, checkerboard, ramp, ridges, with_nan])
+def test_same_as_labels_at_every_threshold_of_awkward_maps(make, shape, seed):
+    rng = np.random.default_rng([seed, len(shape)])
+    cohort = []
+    for _ in range(2):
+        scores, brain = make(rng, shape).astype(np.float32), rng.random(shape) > 0.1
+        reference = ndimage.gaussian_filter(rng.random(shape), 1.0) > 0.52
+        cohort.append((scores, reference, brain))
+    at = (*FALSE_POSITIVES, 0.0, 16.0)
+    found = froc((candidates(*one, share=0.6) for one in cohort), at)
+    cohort = [(np.nan_to_num(scores), reference, brain) for scores, reference, brain in cohort]
+    assert found == pytest.approx(brute_force(cohort, at, 0.6))
+
+
 def test_a_curve_by_hand():
     scores = np.zeros((1, 1, 40), np.float32)
     reference = np.zeros(scores.shape, np.bool_)

@@ -8,6 +8,7 @@ from napari_cead.metrics import (
     bootstrap,
     bootstrap_difference,
     bootstrap_ratio,
+    bootstrap_seeds,
 )
 
 
@@ -143,3 +144,30 @@ def test_unequal_cohorts_are_refused():
         bootstrap_difference(cohort(3), cohort(4))
     with pytest.raises(ValueError, match="as many parts"):
         bootstrap_ratio([1], [1, 2])
+
+
+def test_an_interval_over_seeds_equals_a_loop_that_draws_seeds_and_patients():
+    cohorts = [cohort(seed=0), cohort(seed=1), cohort(seed=2)]
+    resamples, patients = 200, len(cohorts[0])
+    of_patients = np.random.default_rng(3).integers(patients, size=(resamples, patients))
+    of_seeds = np.random.default_rng(4).integers(3, size=(resamples, 3))
+    values = []
+    for drawn, seeds in zip(of_patients, of_seeds, strict=True):
+        each = [averages(cohorts[seed][number] for number in drawn).as_dict() for seed in seeds]
+        values.append({name: np.mean([one[name] for one in each]) for name in INTERVALS})
+    found = bootstrap_seeds(cohorts, resamples, 3)
+    for name in INTERVALS:
+        expected = np.nanpercentile([value[name] for value in values], (2.5, 97.5))
+        assert found[name] == pytest.approx(tuple(expected), abs=1e-12), name
+
+
+def test_seeds_that_agree_add_nothing_to_the_interval_over_patients():
+    found, alone = bootstrap_seeds([cohort()] * 3, 200, 3), bootstrap(cohort(), 200, 3)
+    for name in INTERVALS:
+        assert found[name] == pytest.approx(alone[name])
+
+
+def test_one_seed_has_no_interval_and_other_patients_are_refused():
+    assert set(bootstrap_seeds([cohort()]).values()) == {None}
+    with pytest.raises(ValueError, match="same patients"):
+        bootstrap_seeds([cohort(5), cohort(6)])

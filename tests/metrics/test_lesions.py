@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 from skimage.measure import label, regionprops
 
-from napari_cead.metrics import lesion_averages, match_lesions
+from napari_cead.metrics import lesion_f1, match_lesions
 
 
 def test_found_missed_and_false_by_hand():
@@ -104,26 +104,6 @@ def test_components_equal_scikit_image(seed):
     assert pairs == {(match_id, found.id) for found in match.detections for match_id in found.matches}
 
 
-def test_figures_of_a_cohort():
-    lesion, elsewhere = np.zeros((1, 5, 9)), np.zeros((1, 5, 9))
-    lesion[0, 1, 1], lesion[0, 1, 5] = 1, 1
-    elsewhere[0, 4, 4] = 1
-    cohort = [
-        match_lesions(lesion, lesion),  # two found
-        match_lesions(elsewhere, lesion),  # two missed, one false
-        match_lesions(elsewhere, np.zeros_like(lesion)),  # one false in a healthy patient
-        match_lesions(np.zeros_like(lesion), np.zeros_like(lesion)),
-    ]
-    result = lesion_averages(iter(cohort))
-    assert (result.patients, result.lesions, result.detections) == (4, 4, 4)
-    assert result.sensitivity == 0.5
-    assert result.precision == 0.5
-    assert result.false_positives_per_patient == 0.5
-    none = lesion_averages([])
-    assert math.isnan(none.sensitivity) and math.isnan(none.precision)
-    assert math.isnan(none.false_positives_per_patient)
-
-
 def test_wrong_input_is_refused():
     volume = np.zeros((2, 3, 3))
     with pytest.raises(ValueError, match="differ in shape"):
@@ -147,5 +127,4 @@ def test_wrong_input_is_refused():
 )
 def test_f1_where_lesions_and_detections_are_paired_one_to_one(mask, reference, expected):
     match = match_lesions(mask, reference)
-    assert match.f1 == pytest.approx(expected, nan_ok=True)
-    assert lesion_averages([match]).f1 == pytest.approx(expected, nan_ok=True)
+    assert lesion_f1(match.sensitivity, match.precision) == pytest.approx(expected, nan_ok=True)

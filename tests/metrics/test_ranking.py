@@ -2,9 +2,10 @@ import math
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from napari_cead.metrics import auroc, average_precision
+from napari_cead.metrics import aupro, auroc, average_precision
 
 CASES = {
     "distinct": lambda rng, lesion: rng.random(lesion.shape),
@@ -84,3 +85,36 @@ def test_shapes_must_agree():
             function(np.zeros(3), np.zeros(4))
         with pytest.raises(ValueError, match="brain"):
             function(np.zeros(3), np.zeros(3), np.zeros(4))
+
+
+def per_region_overlap_by_definition(scores, reference, brain, limit=0.3, steps=200_000):
+    """Mean share of each lesion above every threshold, over the false positive rate, by many small steps."""
+    labels, count = ndimage.label(reference & brain, np.ones((3,) * reference.ndim))
+    healthy = scores[brain & ~reference]
+    rates, found = [0.0], [0.0]
+    for threshold in np.unique(scores[brain])[::-1]:
+        rates.append(np.mean(healthy >= threshold))
+        found.append(np.mean([np.mean(scores[labels == one] >= threshold) for one in range(1, count + 1)]))
+    return np.interp((np.arange(steps) + 0.5) / steps * limit, rates, found).mean()
+
+
+@pytest.mark.parametrize("levels", [0, 12])
+def test_overlap_by_region_is_that_of_the_definition(levels):
+    rng = np.random.default_rng(levels)
+    reference = ndimage.gaussian_filter(rng.random((6, 14, 15)), 1) > 0.56
+    scores = rng.random(reference.shape) + 0.4 * reference
+    scores = np.round(scores * levels) / levels if levels else scores
+    brain = rng.random(reference.shape) < 0.9
+    expected = per_region_overlap_by_definition(scores, reference, brain)
+    assert aupro(scores, reference, brain) == pytest.approx(expected, abs=1e-4)
+    assert aupro(reference.astype(float), reference) == pytest.approx(1)
+    assert aupro(np.zeros(reference.shape), reference) == pytest.approx(0.15)
+    assert math.isnan(aupro(scores, np.zeros_like(reference)))
+
+
+def test_a_small_lesion_counts_as_much_as_a_large_one():
+    scores, reference = np.zeros((2, 1, 40, 40))
+    reference[0, 2:12, 2:12] = reference[0, 30, 30] = 1
+    scores[reference > 0] = 1
+    scores[0, 30, 30] = 0  # the small one is not found until all is
+    assert aupro(scores, reference) == pytest.approx(0.5 + 0.5 * 0.15)

@@ -33,6 +33,29 @@ def test_equals_the_definition(shape, spacing, seed):
     assert hd95(mask, reference, spacing) == pytest.approx(by_definition(mask, reference, spacing), rel=1e-12)
 
 
+def by_distance_maps(mask, reference, spacing):
+    """The distance of every voxel of the volume to the surface of the other mask."""
+
+    def surface(volume):
+        return volume & ~ndimage.binary_erosion(volume)
+
+    one, other = surface(mask), surface(reference)
+    directions = [
+        ndimage.distance_transform_edt(~goal, sampling=spacing)[start]
+        for start, goal in ((one, other), (other, one))
+    ]
+    return max(np.percentile(distances, 95) for distances in directions)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("levels", [(0.5, 0.62), (0.3, 0.5), (0.62, 0.62)])
+@pytest.mark.parametrize("spacing", [(1.0, 0.9375, 0.9375), (4.0, 0.5, 0.5)])
+def test_equals_distance_maps_to_the_last_digit(spacing, levels, seed):
+    rng = np.random.default_rng(seed)
+    mask, reference = (ndimage.uniform_filter(rng.random((8, 21, 19)), 3) > level for level in levels)
+    assert hd95(mask, reference, spacing) == by_distance_maps(mask, reference, spacing)
+
+
 def test_boxes_that_are_shifted():
     mask, reference = np.zeros((2, 12, 30, 30), dtype=np.uint8)
     reference[2:10, 5:15, 5:15] = 1

@@ -54,7 +54,7 @@ def test_selecting_a_sequence_that_is_not_there_is_an_error():
 
 
 def test_errors_survive_a_process_boundary():
-    error = PatientError("it is broken", file="a.nii", mend="mend it")
+    error = PatientError("it is broken", file="a.nii", hint="mend it")
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is PatientError
     assert str(again) == "a.nii: it is broken; mend it"

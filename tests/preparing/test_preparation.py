@@ -7,7 +7,7 @@ import napari_cead as cead
 from napari_cead.errors import GeometryError, MaskError, MissingExtraError, ParameterError
 from napari_cead.patients import Patient, load_patient, save_volume
 from napari_cead.preparing import RAW, Preparation, needs_even, needs_strip, prepare_patient
-from napari_cead.preparing import prepare as module
+from napari_cead.preparing import preparation as module
 from napari_cead.preparing.strippers import find_stripper
 
 pytestmark = pytest.mark.skipif(

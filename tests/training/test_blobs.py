@@ -1,4 +1,4 @@
-"""Simulated lesions and patches: where they lie, how large they are, and what they do."""
+"""Simulated lesions: where they lie, how large they are, and what they do."""
 
 import numpy as np
 import pytest
@@ -8,11 +8,10 @@ from scipy import ndimage
 from skimage.measure import label, regionprops
 
 from napari_cead.models.tissue import tissue_level
-from napari_cead.training import CoarseNoise, GaussianNoise, SmoothNoise
+from napari_cead.training import CoarseNoise, GaussianNoise
 from napari_cead.training.blobs import blob
 from napari_cead.training.corruption import Mixture, Share, corrupt
 from napari_cead.training.corruptions.lesions import SimulatedLesions
-from napari_cead.training.corruptions.patches import BrainPatches
 
 
 def generator(seed=0):
@@ -130,38 +129,6 @@ def test_blended_lesions_lose_the_texture_and_spared_liquid_stays():
     assert torch.equal(changed[liquid], x[liquid]) and not torch.equal(changed, x)
 
 
-def test_patches_are_filled_with_a_value_or_another_slice():
-    x = slices(50)
-    sharp = {"patches": (1, 1), "rim_mm": (0.1, 0.1), "diameter_mm": (20.0, 40.0)}
-    changed, mask, _ = corrupt(x, BrainPatches(**sharp), generator())
-    values = [one[where].mode().values for one, where in zip(changed, mask, strict=True)]
-    flat = [
-        (one[where] == value).float().mean() for one, where, value in zip(changed, mask, values, strict=True)
-    ]
-    assert np.median(flat) > 0.9 and np.std(values) > 0.1
-    black, mask, _ = corrupt(x, BrainPatches(fill="zero", **sharp), generator())
-    assert (black[mask] == 0).float().mean() > 0.8
-    other, mask, _ = corrupt(x, BrainPatches(fill="other", **sharp), generator())
-    assert (other[mask] == x.roll(1, 0)[mask]).float().mean() > 0.8
-    alone, mask, _ = corrupt(x[:1], BrainPatches(fill="other", **sharp), generator())
-    assert not torch.equal(alone, x[:1])
-
-
-@pytest.mark.parametrize("length", [3.0, 10.0])
-def test_smooth_noise_has_its_deviation_and_length_everywhere(length):
-    x = torch.ones(400, 1, 64, 64)
-    settings = SmoothNoise(sigma=(0.2, 0.2), length_mm=(length, length))
-    noise = (corrupt(x, settings, generator(), spacing=(1.0, 2.0)).images - 1)[:, 0]
-    power = noise.square().mean(0)
-    for place in ((0, 0), (32, 32), (63, 10)):  # the edge is as strong as the middle
-        assert power[place].sqrt().item() == pytest.approx(0.2, rel=0.12)
-    # A Gaussian of sigma s leaves the correlation exp(-d² / 4 s²) at distance d.
-    down = np.corrcoef(noise[:, 20, 30], noise[:, 23, 30])[0, 1]
-    across = np.corrcoef(noise[:, 30, 20], noise[:, 30, 23])[0, 1]
-    assert down == pytest.approx(np.exp(-(3**2) / (4 * length**2)), abs=0.12)
-    assert across == pytest.approx(np.exp(-(6**2) / (4 * length**2)), abs=0.12)
-
-
 def white(sigma):
     return GaussianNoise(sigma=(sigma, sigma))
 
@@ -201,11 +168,8 @@ def test_a_mixture_is_never_made_of_mixtures():
         (SimulatedLesions, {"shift": (0.0, 0.2)}),
         (SimulatedLesions, {"darker": 1.5}),
         (SimulatedLesions, {"rim_mm": (0.0, 1.0)}),
-        (BrainPatches, {"fill": "noise"}),
-        (BrainPatches, {"patches": (3, 2)}),
-        (BrainPatches, {"irregularity": -1}),
-        (SmoothNoise, {"length_mm": (0.0, 1.0)}),
-        (SmoothNoise, {"sigma": (0.1, float("nan"))}),
+        (SimulatedLesions, {"irregularity": -1}),
+        (GaussianNoise, {"sigma": (0.1, float("nan"))}),
     ],
 )
 def test_impossible_values_are_refused(kind, change):

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import distributed
 
+from batch_losses import objective
 from napari_cead.errors import ParameterError
 from napari_cead.models import ModelSpec, build
 from napari_cead.models.codebook import CodebookTracker
 from napari_cead.models.vqvae import QuantisedOutput
-from napari_cead.training.losses import objective
 
 CODES, DIMENSIONS = 16, 3
 

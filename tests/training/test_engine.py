@@ -12,21 +12,23 @@ from PIL import Image
 
 from napari_cead.errors import Cancelled, ModelError, OutputError, ParameterError, RunError, StoreError
 from napari_cead.models import build
-from napari_cead.training import Hardware, RunFolder, train
-from napari_cead.training import loop as loop_module
-from napari_cead.training.corruption import REALISTIC, SCANNERS, CoarseNoise, SimulatedLesions
+from napari_cead.training import Hardware, RunFolder, train, updating
+from napari_cead.training.corruption import SCANNERS, CoarseNoise, Mixture, Share, SimulatedLesions
 from napari_cead.training.network import initial_network
 from napari_cead.training.preparation import prepare
 from napari_cead.zoo import ModelCard, Preprocessing, save_model
 from small_stores import AE, CE_VAE, CE_VQ, SIZE, UNET, StopAfter, same, settings, weights, write_patients
 
 TWO_HEADS = UNET.model_copy(update={"unet": UNET.unet.model_copy(update={"predicts_lesion": True})})
+EITHER = Mixture(
+    parts=(Share(share=0.6, corruption=SimulatedLesions()), Share(share=0.4, corruption=CoarseNoise()))
+)
 FAMILIES = [
     settings(AE),
     settings(CE_VAE),
     settings(CE_VQ),
     settings(CE_VQ, codebook_decay=0.9, reset_dead_codes=True),
-    settings(UNET, corruption=REALISTIC, optimizer="adamw", loss="absolute"),
+    settings(UNET, corruption=EITHER, optimizer="adamw", loss="absolute"),
     settings(TWO_HEADS, corruption=SCANNERS, optimizer="adamw", loss="absolute", lesion_weight=0.3),
 ]
 IDS = ["ae", "ce-vae", "ce-vq-vae", "ce-vq-vae by moving averages", "denoiser", "two heads"]
@@ -138,17 +140,24 @@ def test_reading_from_the_store_gives_the_same_as_slices_on_the_device(small_sto
     assert same(weights(device.run), weights(read.run))
 
 
-def test_out_of_memory_goes_on_in_smaller_pieces(small_store, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_out_of_memory_goes_on_in_smaller_pieces(small_store, tmp_path, monkeypatch, error):
     plain = settings(augmentation=None)
     whole = train(plain, small_store, tmp_path / "whole")
-    forward = loop_module.Objective.forward
+    forward = updating.Objective.forward
 
     def small_device(self, images, *rest, **more):
         if len(images) > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise error
         return forward(self, images, *rest, **more)
 
-    monkeypatch.setattr(loop_module.Objective, "forward", small_device)
+    monkeypatch.setattr(updating.Objective, "forward", small_device)
     events = []
     pieces = train(plain, small_store, tmp_path / "pieces", on_event=events.append)
     notes = [event["message"] for event in events if event["event"] == "note"]
@@ -161,7 +170,7 @@ def test_out_of_memory_with_a_single_slice_is_one_sentence(small_store, tmp_path
     def no_memory(self, images, *rest, **more):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(loop_module.Objective, "forward", no_memory)
+    monkeypatch.setattr(updating.Objective, "forward", no_memory)
     with pytest.raises(RunError) as error:
         train(settings(), small_store, tmp_path / "run")
     assert "out of memory with 1 slices at a time" in text(error)
@@ -170,13 +179,13 @@ def test_out_of_memory_with_a_single_slice_is_one_sentence(small_store, tmp_path
 def test_a_loss_that_is_not_finite_leaves_the_last_checkpoint(small_store, tmp_path, monkeypatch):
     before = train(settings(), small_store, tmp_path / "run")
     expected = weights(before.run)
-    forward = loop_module.Objective.forward
+    forward = updating.Objective.forward
 
     def broken(self, *rest, **more):
         total, terms, *codes = forward(self, *rest, **more)
         return total * math.nan, terms * math.nan, *codes
 
-    monkeypatch.setattr(loop_module.Objective, "forward", broken)
+    monkeypatch.setattr(updating.Objective, "forward", broken)
     with pytest.raises(RunError) as error:
         train(settings(epochs=5), small_store, tmp_path / "run", resume=True)
     assert "no longer a finite number (epoch 4" in text(error)

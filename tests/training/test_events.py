@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from napari_cead.training.events import EventFile, EventTail, latest
+from napari_cead.training.events import EventFile, EventTail
 
 
 def line(number, kind="step"):
@@ -101,12 +101,3 @@ def test_a_process_killed_within_a_line_hides_no_event_of_the_next(tmp_path):
     second({"event": "finish"})
     kinds = [(event["event"], event.get("epochs")) for event in EventTail(file).poll()]
     assert kinds == [("start", 3), ("start", 4), ("finish", None)]
-
-
-def test_the_last_of_each_kind_in_order(tmp_path):
-    file = tmp_path / "events.jsonl"
-    lines = [line(1, "start"), line(2, "epoch"), line(3, "step"), line(4, "epoch"), line(5, "step")]
-    lying = json.dumps({"event": "note", "message": '"event": "paused"', "step": 6}) + "\n"
-    file.write_text("".join(lines) + lying + '{"event": "epoch", "st')
-    assert steps(latest(file, ("step", "paused", "epoch", "start", "note"))) == [1, 4, 5, 6]
-    assert latest(tmp_path / "none", ("step",)) == []

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from napari_cead.errors import CeadError, RunError, StoreError
-from napari_cead.training.launching import resume_arguments, saved_command
+from napari_cead.errors import CeadError, StoreError
+from napari_cead.training.launching import recipe_of
 from napari_cead.training.registry import registry_file
 from napari_cead.training.requests import asked
-from napari_cead.training.run_info import look
-from napari_cead.training.run_lock import Owner
+from napari_cead.training.run_info import look, read_status
 from napari_cead.training.runs import RunFolder
 from napari_cead.training.scan_list import read_scan_list
 from napari_cead.training.splits import read_split
@@ -125,16 +124,15 @@ def test_an_array_of_pickles_in_the_older_format_runs_nothing(store, tmp_path):
 def test_the_files_of_a_run(tmp_path, content):
     run = tmp_path / "run"
     run.mkdir()
-    for name in ("run.json", "checkpoint.json", "process.json", "request.json", "command.json"):
+    for name in ("run.json", "checkpoint.json", "status.json", "request.json", "config.yaml"):
         (run / name).write_bytes(content)
-    for attempt in (RunFolder(run).plan, RunFolder(run).load_checkpoint, lambda: resume_arguments(run)):
-        with pytest.raises(RunError) as error:
+    for attempt in (RunFolder(run).plan, RunFolder(run).load_checkpoint, lambda: recipe_of(run)):
+        with pytest.raises(CeadError) as error:
             attempt()
         assert "\n" not in str(error.value)
-    assert saved_command(run) is None
     assert asked(run) is None
-    assert Owner.read(run / "process.json") is None
-    look(run)
+    assert read_status(run) is None
+    assert look(run).state == "damaged"
 
 
 @pytest.mark.parametrize("content", HOSTILE)

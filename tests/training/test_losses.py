@@ -5,13 +5,21 @@ from torch import nn
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as closed_form
 
+from batch_losses import objective
 from napari_cead.models import ModelSpec, UNetOptions, build
 from napari_cead.models.outputs import Output
-from napari_cead.models.terms import FEW, brain_error, bright_spots, corruption_weights, lesion_error
+from napari_cead.models.terms import (
+    FEW,
+    brain_error,
+    bright_spots,
+    corruption_weights,
+    kl_divergence,
+    lesion_error,
+    squared_error,
+)
 from napari_cead.models.unet import RARE
 from napari_cead.models.vae import VariationalOutput
 from napari_cead.models.vqvae import QuantisedOutput
-from napari_cead.training import kl_divergence, objective, squared_error
 
 
 def test_divergence_is_the_closed_form():

@@ -7,7 +7,7 @@ import pytest
 
 from napari_cead.training import RunFolder
 from napari_cead.training.manager import RunManager
-from napari_cead.training.run_lock import Owner
+from napari_cead.training.recipe import Recipe
 from napari_cead.zoo import find_models, load_card
 from small_stores import write_patients
 
@@ -47,18 +47,19 @@ def has_epochs(manager, run, count):
 @pytest.mark.slow  # the window's and the run's tests kill one, too
 def test_killed_resumed_finished_and_installed(store, tmp_path):
     manager = RunManager()
-    info = manager.start("ae", store, options={**OPTIONS, "name": "mine"})
+    folder = manager.new_folder("mine")
+    info = manager.start(Recipe(model="ae", data=store, out=folder, name="mine", **OPTIONS))
     assert info.state == "starting" and info.name == "mine" and info.path.is_dir()
     wait_until(has_epochs(manager, info.path, 2))
     running = manager.status("mine")
     assert running.state == "running" and running.device == "cpu" and running.phase == "training"
-    assert running.pid == Owner.read(info.path / "process.json").pid
+    assert psutil.Process(running.pid).create_time() == pytest.approx(running.process_started, abs=3)
     assert [each.name for each in RunManager().list()] == ["mine"]  # another window
 
     psutil.Process(running.pid).kill()
     wait_until(lambda: not RunManager().status("mine").active)
     crashed = RunManager().status("mine")
-    assert crashed.state == "crashed" and "killed" in crashed.error and crashed.can_resume
+    assert crashed.state == "crashed" and "killed" in crashed.error
     assert any("epoch 2/100000" in line for line in crashed.last_words)
 
     reached = RunFolder(info.path).load_checkpoint()["epoch"]
@@ -87,7 +88,7 @@ def test_discarded_while_it_trains(store, tmp_path):
     manager = RunManager()
     run = tmp_path / "elsewhere" / "run"
     run.parent.mkdir()
-    manager.start("ae", store, run, OPTIONS)
+    manager.start(Recipe(model="ae", data=store, out=run, **OPTIONS))
     wait_until(has_epochs(manager, run, 1))
     assert manager.discard(run, wait=120) is None
     assert not run.exists() and manager.list() == [] and run.parent.is_dir()
@@ -95,7 +96,7 @@ def test_discarded_while_it_trains(store, tmp_path):
 
 def test_a_process_that_cannot_begin_says_why(tmp_path):
     manager = RunManager()
-    info = manager.start("resnet", tmp_path / "nowhere", tmp_path / "run")
+    info = manager.start(Recipe(model="resnet", data=tmp_path / "nowhere", out=tmp_path / "run"))
     wait_until(lambda: not manager.status(info.path).active)
     info = manager.status(info.path)
     assert info.state == "crashed" and "no design called 'resnet'" in info.error

@@ -68,11 +68,11 @@ def test_slices_prepared_otherwise_are_refused_with_the_command_that_helps(chang
         check_prepared(right.model_copy(update=changes), wanted, "ce-unet", tmp_path)
     assert error.value.file == str(tmp_path) and "ce-unet was trained on 192 pixels" in str(error.value)
     command = "napari-cead prepare COHORT --out STORE --spacing 1 --image-size 192 --intensity volume-tissue"
-    assert error.value.mend.endswith(command)
+    assert error.value.hint.endswith(command)
     healthy = right.model_copy(update={**changes, "assume_healthy": True})
     with pytest.raises(StoreError) as error:
         check_prepared(healthy, wanted, "ce-unet", tmp_path)
-    assert error.value.mend.endswith(f"{command} --assume-healthy")
+    assert error.value.hint.endswith(f"{command} --assume-healthy")
 
 
 def test_the_engine_refuses_them_before_it_writes(tmp_path):

@@ -74,7 +74,7 @@ def test_a_folder_in_use_says_by_which_process(small_store, tmp_path):
     process.wait()
     process.stderr.close()
     with RunFolder(run).locked():  # the lock ended with the process
-        assert json.loads((run / "process.json").read_text())["pid"] == os.getpid()
+        assert look(run).pid == os.getpid()
 
 
 @pytest.mark.parametrize("which", ["step-*.checkpoint", "best-*.checkpoint", "checkpoint.json", "run.json"])

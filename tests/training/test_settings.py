@@ -5,12 +5,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from batch_losses import objective
 from napari_cead.errors import ParameterError
 from napari_cead.models import build
 from napari_cead.models.specs import DENOISER_NAMES, MODEL_NAMES, ModelSpec, spec
 from napari_cead.training import CoarseNoise, ContextEncoding, Mixture, TrainingSettings
 from napari_cead.training.belonging import belongs
-from napari_cead.training.losses import objective
 from napari_cead.training.presets import training_settings
 from napari_cead.training.settings import rate
 

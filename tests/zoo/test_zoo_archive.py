@@ -47,12 +47,13 @@ def test_what_is_in_a_zip(source, tmp_path):
     file = zoo.export_model(source, tmp_path / "new" / "out.zip")
     assert file == tmp_path / "new" / "out.zip"
     with ZipFile(file) as packed:
-        assert packed.namelist() == [f"mine/{CARD}", f"mine/{WEIGHTS}"]
+        assert packed.namelist() == ["mine/config.json", "mine/README.md", f"mine/{WEIGHTS}"]
+        assert packed.read("mine/config.json") == (source / CARD).read_bytes()
+        assert packed.read(f"mine/{WEIGHTS}") == (source / WEIGHTS).read_bytes()
         assert packed.testzip() is None
         for entry in packed.infolist():
             assert (entry.compress_type, entry.date_time) == (ZIP_STORED, (1980, 1, 1, 0, 0, 0))
             assert stat.S_ISREG(entry.external_attr >> 16)
-            assert packed.read(entry) == (source / Path(entry.filename).name).read_bytes()
     first = file.read_bytes()
     os.utime(source / WEIGHTS, (1e9, 1e9))
     assert zoo.export_model(source, tmp_path / "other.zip").read_bytes() == first
@@ -177,6 +178,8 @@ def test_links_and_devices_are_refused(source, tmp_path, home, kind, name):
         (["yours/model.json", "yours/model.safetensors"], "more than one model"),
         (["model.json"], "more than one model"),
         (["mine/model.json"], "occurs twice"),
+        (["mine/config.json"], "config.json' is not part"),
+        (["mine/deep/README.md"], "README.md' is not part"),
         (["mine/model.safetensors"], "occurs twice"),
         (["mine/Model.json"], "upper and lower case"),
         (["MINE/model.json"], "upper and lower case"),
@@ -198,7 +201,7 @@ def test_anything_else_in_a_zip_is_refused(source, tmp_path, home, more, words):
         (lambda entries: [entries[0], (f"other/{WEIGHTS}", entries[1][1])], "not together"),
         (lambda entries: [entries[0], (WEIGHTS, entries[1][1])], "not together"),
         (lambda entries: [(entries[0][0], b"{"), entries[1]], "JSON"),
-        (lambda entries: [(entries[0][0], b"\xff"), entries[1]], "cannot be read"),
+        (lambda entries: [(entries[0][0], b"\xff"), entries[1]], "not valid JSON"),
         (lambda entries: [(entries[0][0], b'{"schema_version": 2}'), entries[1]], "update"),
         (lambda entries: [(entries[0][0], entries[0][1].replace(b'"mine"', b'"../up"')), entries[1]], "name"),
         (lambda entries: [entries[0], (entries[1][0], b"")], "not a valid safetensors"),

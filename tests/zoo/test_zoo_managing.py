@@ -9,6 +9,7 @@ import pytest
 from model_folders import CARD, one_sentence, save
 from napari_cead import zoo
 from napari_cead.errors import ModelError, OutputError, ParameterError
+from napari_cead.zoo.managing import LONGEST_NOTES
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_a_rename_that_fails_half_way_is_taken_back(installed, home, monkeypatch
     before = zoo.load_card(installed)
 
     def full(path, text):
-        raise OutputError("no space is left", file=path, mend="make room")
+        raise OutputError("no space is left", file=path, hint="make room")
 
     monkeypatch.setattr("napari_cead.zoo.managing.write_text", full)
     with pytest.raises(OutputError):
@@ -106,7 +107,7 @@ def test_notes_are_kept_beside_the_description(installed):
     # As if there had never been any: versions that know no notes read the card.
     assert "notes" not in json.loads((installed / CARD).read_text("utf-8"))
     with pytest.raises(ParameterError) as caught:
-        zoo.note_model("mine", "x" * (zoo.LONGEST_NOTES + 1))
+        zoo.note_model("mine", "x" * (LONGEST_NOTES + 1))
     one_sentence(caught)
 
 

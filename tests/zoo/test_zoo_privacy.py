@@ -15,7 +15,7 @@ from napari_cead.detection.provenance import versions
 from napari_cead.evaluation.finishing import finish, install
 from napari_cead.models.specs import ModelSpec, spec
 from napari_cead.training import prepare, train
-from napari_cead.training.corruption import LESIONS, PAPER, REALISTIC, CoarseNoise
+from napari_cead.training.corruption import PAPER, SCANNERS, CoarseNoise
 from napari_cead.training.settings import TrainingSettings
 from napari_cead.zoo.privacy import ANOTHER, mentions_text, models_in, summary_parts
 from napari_cead.zoo.summary import PUBLIC, Versions, privacy_of
@@ -61,8 +61,9 @@ def texts(folder):
     """Everything in a model folder that is not weights."""
     weights = (folder / WEIGHTS).read_bytes()
     (length,) = struct.unpack("<Q", weights[:8])
-    assert sorted(path.name for path in folder.iterdir()) == [CARD, WEIGHTS]
-    return (folder / CARD).read_text("utf-8") + weights[8 : 8 + length].decode()
+    others = sorted(path for path in folder.iterdir() if path.name != WEIGHTS)
+    assert [path.name for path in others] in ([CARD], ["README.md", "config.json"])
+    return "".join(path.read_text("utf-8") for path in others) + weights[8 : 8 + length].decode()
 
 
 def test_nothing_of_a_real_run_gets_out_unasked(fine_tuned, place, tmp_path):
@@ -72,13 +73,14 @@ def test_nothing_of_a_real_run_gets_out_unasked(fine_tuned, place, tmp_path):
     packed = zoo.export_model("result", tmp_path / "out.zip")
     with ZipFile(packed) as opened:
         names = opened.namelist()
-        content = opened.read(f"result/{CARD}").decode()
+        content = [opened.read(f"result/{name}").decode() for name in ("config.json", "README.md")]
         assert opened.comment == b"" and all(not entry.extra for entry in opened.infolist())
-    assert names == [f"result/{CARD}", f"result/{WEIGHTS}"]
-    assert content == (folder / CARD).read_text("utf-8")
+    assert names == ["result/config.json", "result/README.md", f"result/{WEIGHTS}"]
+    assert content == [(folder / name).read_text("utf-8") for name in ("config.json", "README.md")]
     found = texts(folder)
-    for secret in (*secrets(place), "/", "\\"):
+    for secret in (*secrets(place), "\\"):
         assert secret not in found, secret
+    assert "/" not in content[0]
     # What is left is the whole model.
     exported, card = zoo.check_model(folder), zoo.load_card(fine_tuned)
     assert (exported.sha256, exported.suggestions, exported.spec) == (
@@ -178,7 +180,7 @@ def test_a_field_without_a_mark_stays_at_home(monkeypatch):
 
 
 def test_settings_of_every_corruption_get_out(tmp_path):
-    for corruption in (REALISTIC, LESIONS, PAPER, CoarseNoise()):
+    for corruption in (SCANNERS, PAPER, CoarseNoise()):
         training = TrainingSettings(spec=spec("ce-unet"), corruption=corruption).model_dump(
             mode="json", exclude={"spec"}
         )

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from .late_help import filled
+from ..training.recipe_words import filled
 
 OWN = ("config", "print_config")
-NO_SETTINGS = ("help", "json", "resume", "detach", "yes", *OWN)
+NO_SETTINGS = ("help", "json", "resume", "detach", "dry_run", "yes", *OWN)
 """Options for this call only, which do not belong in a file."""
 
 Verb = Callable[..., None]

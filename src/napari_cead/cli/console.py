@@ -42,20 +42,18 @@ def typed(context: typer.Context) -> frozenset[str]:
         source = context.get_parameter_source(name)
         if source is None or source.name == "DEFAULT":
             continue
-        if source.name != "DEFAULT_MAP" or context.params.get(name) != parameter.get_default(
-            context, call=True
-        ):
+        if source.name != "DEFAULT_MAP" or context.params.get(name) != parameter.default:
             given.add(name)
     return frozenset(given)
 
 
-def refuse(flag: str, when: str, mend: str = "leave it out") -> NoReturn:
+def refuse(flag: str, when: str, hint: str = "leave it out") -> NoReturn:
     """Refuse an option without effect in this situation: the user expects one.
 
     Raises:
         ParameterError: Always.
     """
-    raise ParameterError(f"{flag} does nothing {when}", mend=mend)
+    raise ParameterError(f"{flag} does nothing {when}", hint=hint)
 
 
 def confirm(question: str, yes: bool) -> None:
@@ -69,14 +67,9 @@ def confirm(question: str, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise ParameterError(
-            "nothing is deleted without asking, and there is no terminal to ask in", mend="add --yes"
+            "nothing is deleted without asking, and there is no terminal to ask in", hint="add --yes"
         )
     typer.confirm(question, abort=True)
-
-
-def number(value: float | None) -> str:
-    """Return a figure with three decimals, or a dash without one."""
-    return "–" if value is None or value != value else f"{value:.3f}"
 
 
 def print_json(value: Any) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..errors import ParameterError
+from ..wording import number
 from .config import configurable
-from .console import Side, number, print_json, progress, refuse
+from .console import Side, print_json, progress, refuse
 from .detect_command import given_settings
 from .options import (
     Bias,
@@ -108,17 +109,17 @@ def detect(
         paths = list(find_patients(patient)) if several else []
     for flag, file in (("--mask", mask), ("--corrections", corrections)):
         if several and file is not None:
-            raise ParameterError(f"{flag} goes with one patient", mend="name the patient's folder")
+            raise ParameterError(f"{flag} goes with one patient", hint="name the patient's folder")
     check_workers(workers, scheduler)
     if not paths and (scheduler is not None or workers not in (None, 1)):
         flag = "--scheduler" if workers is None else "--workers"
-        refuse(flag, "for one patient", mend="leave it out, or give a folder of patients")
+        refuse(flag, "for one patient", hint="leave it out, or give a folder of patients")
     if threads is not None and (scheduler is not None or workers not in (None, 1)):
         refuse(
-            "--threads", "for workers, which are other processes", mend="give --workers 1, or leave it out"
+            "--threads", "for workers, which are other processes", hint="give --workers 1, or leave it out"
         )
     if several and dicom:
-        raise ParameterError("--dicom goes with one patient", mend="name the patient's folder")
+        raise ParameterError("--dicom goes with one patient", hint="name the patient's folder")
     one = _Detect(
         model or DEFAULT_MODEL,
         settings.value,
@@ -283,7 +284,7 @@ def _threads(count: int | None) -> Iterator[None]:
     if not 1 <= count <= MAX_THREADS:
         raise ParameterError(
             f"--threads must be a whole number from 1 to {MAX_THREADS}, not {count}",
-            mend="give such a number, or leave --threads out",
+            hint="give such a number, or leave --threads out",
         )
     before = torch.get_num_threads()
     torch.set_num_threads(count)
@@ -303,7 +304,7 @@ def _settled(
     """Return the settings; an error names the flag that was typed."""
     from ..detection import MapOptions, PostprocessParams
     from ..detection.choosing import settle_given
-    from ..detection.params import flags_of
+    from ..detection.settings import flags_of
     from ..zoo import find_model, load_card
 
     try:
@@ -312,7 +313,7 @@ def _settled(
         reason = error.reason
         for name, flag in {**flags_of(PostprocessParams), **flags_of(MapOptions)}.items():
             reason = reason.replace(name, flag)
-        raise ParameterError(reason, mend=error.mend) from None
+        raise ParameterError(reason, hint=error.hint) from None
 
 
 def _line(described: Mapping[str, Any], out: Path) -> str:

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 if TYPE_CHECKING:
-    from ..detection.params import Parameter, Settings
+    from ..detection.settings import Parameter, Settings
 
 
 class DetectCommand(TyperCommand):

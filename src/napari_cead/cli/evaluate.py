@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fnmatch
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import ParameterError, printable
+from ..wording import number
 from .config import configurable
-from .console import Progress, number, progress
+from .console import Progress, progress
 from .options import (
     Bias,
     BiasField,
@@ -24,15 +27,33 @@ from .options import (
     preparation,
 )
 
+if TYPE_CHECKING:
+    from ..evaluation.results import Evaluation
+
 
 @configurable(kept=True)
 def evaluate(
     cohort: Cohort,
     out: Annotated[
         Path,
-        typer.Option(help="Folder for results.json, results.csv, per_patient.csv, table.md and report.html."),
+        typer.Option(
+            help="Folder for results.json, results.csv, per_patient.csv, per_lesion.csv, table.md and report.html."
+        ),
     ],
-    models: Annotated[str, typer.Option(help="all, or names or folders with commas.")] = "all",
+    models: Annotated[
+        str, typer.Option(help="all, or names or folders with commas; * stands for any letters.")
+    ] = "all",
+    maps: Annotated[
+        str | None,
+        typer.Option(
+            help="Score maps of other methods to rank beside the models: FOLDER or NAME=FOLDER, several with "
+            "commas; one NIfTI file per patient, with the patient's name in it."
+        ),
+    ] = None,
+    maps_pattern: Annotated[
+        str | None,
+        typer.Option(help="Place of a map in its folder: {patient}_anomaly.nii.gz, for instance."),
+    ] = None,
     scores: Annotated[
         str | None,
         typer.Option(help="all, or scores with commas (default: each model's suggested one, and residual)."),
@@ -79,8 +100,10 @@ def evaluate(
     wanted = None if scores is None else [name for name in scores.split(",") if name]
     evaluate_models(
         cohort,
-        "all" if models == "all" else [name for name in models.split(",") if name],
+        "all" if models == "all" else [each for name in models.split(",") if name for each in _meant(name)],
         out,
+        maps=[folder for folder in (maps or "").split(",") if folder],
+        maps_pattern=maps_pattern,
         scores=[*SCORES.names] if wanted == ["all"] else wanted,
         split=split,
         folds=folds,
@@ -94,6 +117,18 @@ def evaluate(
     )
 
 
+def _meant(name: str) -> list[str]:
+    """Return the installed models that a name with * stands for; any other name as it is."""
+    if "*" not in name:
+        return [name]
+    from ..zoo import find_models
+
+    found = fnmatch.filter(find_models(), name)
+    if not found:
+        raise ParameterError(f"no model is called {name}", hint="see napari-cead models list")
+    return found
+
+
 def evaluate_models(
     cohort: Path, models: Any, out: Path, *, shown: Progress = Progress.BAR, **options: Any
 ) -> None:
@@ -102,16 +137,26 @@ def evaluate_models(
 
     with progress("evaluating", shown) as on_progress:
         found = run_evaluation(cohort, models, out, on_progress=on_progress, **options)
+    show_evaluation(found, out)
+
+
+def show_evaluation(found: Evaluation, out: Path) -> None:
+    """Print a line per model, rule and score."""
+    from ..evaluation.seeds import over_seeds
+    from ..evaluation.table import printed
+
     for text in found.warnings:
         typer.echo(f"warning: {text}", err=True)
     for item in found.skipped:
         typer.echo(f"skipped: {item.name}: {item.reason}", err=True)
-    for row in found.rows:
-        figures = row.averages
-        typer.echo(
-            f"{row.model:<16} {row.rule:<17} {row.score or '–':<18} "
-            f"dice_patient {number(None if figures is None else figures.dice_patient)}  "
-            f"dice_pooled {number(None if figures is None else figures.dice_pooled)}  {row.chosen}".rstrip()
-        )
+    for line in printed(found):
+        typer.echo(printable(line))
+    for each in over_seeds(found.rows, found.resamples, found.seed):
+        if each.average in ("dice_patient", "dice_pooled"):
+            low, high = each.interval or (None, None)
+            typer.echo(
+                f"{each.model} ({each.seeds} seeds) {each.rule} {each.score}: {each.average} {number(each.mean)} "
+                f"± {number(each.deviation)}, [{number(low)}, {number(high)}] over seeds and patients"
+            )
     reported = len(found.parts["test"])
     typer.echo(f"{reported} patients reported, {len(found.skipped)} skipped; see {out / 'report.html'}")

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..errors import CeadError, OutputError
-from .console import number
+from ..wording import number
 
 
 def demo(
@@ -40,10 +40,10 @@ def _explore(paths: list[Path], model: str | None, screenshot: Path | None) -> N
     if screenshot is not None:
         if screenshot.suffix.lower() != ".png":
             raise OutputError(
-                "a screenshot is saved as PNG", file=screenshot, mend="let the name end in .png"
+                "a screenshot is saved as PNG", file=screenshot, hint="let the name end in .png"
             )
         if not screenshot.absolute().parent.is_dir():
-            raise OutputError("its folder does not exist", file=screenshot, mend="create the folder first")
+            raise OutputError("its folder does not exist", file=screenshot, hint="create the folder first")
     _need_display()
     from ..errors import extra
 
@@ -66,5 +66,5 @@ def _need_display() -> None:
     if sys.platform == "linux" and not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
         raise CeadError(
             "there is no display for a window",
-            mend='set DISPLAY, or run: xvfb-run -a -s "-screen 0 1600x1000x24" napari-cead …',
+            hint='set DISPLAY, or run: xvfb-run -a -s "-screen 0 1600x1000x24" napari-cead …',
         )

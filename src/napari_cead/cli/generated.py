@@ -15,6 +15,8 @@ from annotated_types import Ge, Le
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from .late_help import ADVANCED
+
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
@@ -23,7 +25,7 @@ def command(
 ) -> Callable[..., None]:
     """Return a verb whose options are the fields of a settings class.
 
-    The help shows the fields marked as basic; ``--print-config`` lists all of them.
+    The help shows the fields marked as basic first, the others below them as advanced.
 
     Args:
         settings: The class; a field's description is the help of its option.
@@ -66,7 +68,9 @@ def _parameter(name: str, field: FieldInfo, argument: bool) -> inspect.Parameter
     info = (
         typer.Argument(help=field.description, **limits)
         if argument
-        else typer.Option(*flags, help=field.description, hidden=not basic, **limits)
+        else typer.Option(
+            *flags, help=field.description, rich_help_panel=None if basic else ADVANCED, **limits
+        )
     )
     default = inspect.Parameter.empty if field.is_required() else field.default
     return inspect.Parameter(

@@ -9,19 +9,13 @@ from contextlib import suppress
 
 import typer
 
+from ..wording import duration
+
 INTERVAL = 30.0
 """Longest time between two lines, in seconds."""
 
 _SLACK = 1.0
 """Seconds by which a line comes early, so that a busy machine does not make it late."""
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words: 45 s, 12 min, 3 h 5 min."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class Heartbeat:

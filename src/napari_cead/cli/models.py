@@ -1,4 +1,4 @@
-"""The verbs about models: list, show, install, export, rename, note, remove, compare."""
+"""The verbs about models: list, show, install, export, rename, note, remove, ensemble, compare."""
 
 from __future__ import annotations
 
@@ -141,6 +141,32 @@ def models_remove(
     typer.echo(str(remove_model(model)))
 
 
+@models_app.command("ensemble")
+def models_ensemble(
+    name: Annotated[str, typer.Argument(help="Name of the ensemble.")],
+    members: Annotated[list[str], typer.Argument(help="Names or folders of two or more models.")],
+    data: Annotated[
+        Path, typer.Option(help="Slice store whose validation patients choose the suggested settings.")
+    ],
+    device: Device = "auto",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace an installed model of that name.")
+    ] = False,
+) -> None:
+    """Make a model of several: the median of their reconstructions and lesion probabilities."""
+    from tempfile import TemporaryDirectory
+
+    from ..evaluation.ensembling import make_ensemble
+    from ..zoo import install_model
+    from ..zoo.installing import free_place
+
+    free_place(name, replace)
+    with TemporaryDirectory() as place, progress("calibrating") as on_progress:
+        made = make_ensemble(members, data, Path(place) / name, name, device=device, on_progress=on_progress)
+        folder = install_model(made, name, replace=replace)
+    typer.echo(f"{name}: an ensemble of {len(members)} models; use it with: --model {folder.name}")
+
+
 @models_app.command("compare")
 def models_compare(
     before: Annotated[str, typer.Argument(help="Name or folder of the model before fine-tuning.")],
@@ -154,14 +180,18 @@ def models_compare(
 ) -> None:
     """Compare a model before and after fine-tuning on held-out healthy slices, and on a patient."""
     from ..evaluation.before_after import compare
-    from .comparison import described
+    from ..evaluation.fine_tuned import tables
+    from ..evaluation.table import aligned
 
     with progress("comparing") as on_progress:
         found = compare(before, after, data, patient=patient, device=device, on_progress=on_progress)
     if json:
         print_json(found.described())
         return
-    for line in described(found):
+    for table in tables(found):
+        for line in (table.title, *aligned((table.headers, *table.rows)), ""):
+            typer.echo(printable(line))
+    for line in (found.verdict, *(f"note: {note}" for note in found.notes)):
         typer.echo(printable(line))
 
 
@@ -188,7 +218,7 @@ def _describe(card: ModelCard, folder: Path) -> Iterator[str]:
     parents = {
         f"{number}. {parent.name}": parent.sha256 for number, parent in enumerate(card.parents, start=1)
     }
-    yield from _section("Fine-tuned from", parents)
+    yield from _section("Fine-tuned from" if card.spec.network.trainable else "Members", parents)
     weights: dict[str, Any] = {
         "parameters": f"{card.parameters:,}",
         "type": card.dtype,

@@ -114,6 +114,6 @@ def preparation(
         refuse("--strip-from", "with a brain mask or --strip never: nothing looks for the brain then")
     if several and made.mask_file is not None:
         raise ParameterError(
-            "a brain mask file (--strip FILE) goes with one patient", mend="name the patient's folder"
+            "a brain mask file (--strip FILE) goes with one patient", hint="name the patient's folder"
         )
     return made

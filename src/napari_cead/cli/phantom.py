@@ -18,13 +18,24 @@ class Layout(StrEnum):
     PNG = "png"
 
 
+class Metastases(StrEnum):
+    """What number, size and oedema are drawn from."""
+
+    DEFAULT = "default"
+    BRAINMETSHARE = "brainmetshare"
+
+
 def phantom(
     out: Annotated[Path, typer.Argument(help="Folder to write; patients go to OUT/train/Mets_NNN.")],
     patients: Annotated[int, typer.Option(min=1, help="Number of patients.")] = 1,
     layout: Annotated[Layout, typer.Option(help="BrainMetShare's NIfTI or PNG release.")] = Layout.NIFTI,
     lesions: Annotated[
-        int | None, typer.Option(min=0, max=20, help="Metastases per patient; 0: healthy (default: 1 to 20).")
+        int | None, typer.Option(min=0, max=20, help="Metastases per patient; 0: healthy (default: drawn).")
     ] = None,
+    metastases: Annotated[
+        Metastases,
+        typer.Option(help="Number, size and oedema: 1 to 20, mostly few, or as published for BrainMetShare."),
+    ] = Metastases.DEFAULT,
     varied: Annotated[
         bool, typer.Option("--varied", help="Vary contrast and noise as between many scanners, for training.")
     ] = False,
@@ -41,6 +52,7 @@ def phantom(
             seed=seed,
             lesions=lesions,
             varied=varied,
+            metastases=metastases.value,
             on_progress=on_progress,
         )
     typer.echo(f"{len(written)} synthetic patients in {out}")

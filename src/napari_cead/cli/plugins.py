@@ -10,14 +10,14 @@ from .console import print_json
 
 
 def plugins(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List networks, corruptions, scores, steps, rules, formats and strippers, and what other packages add."""
+    """List networks, corruptions, scores, steps, rules, formats, strippers and loggers, and what other packages add."""
     from .. import detection, models, patients, preparing, training  # noqa: F401  # each registers its kinds
     from ..detection import rules, scores, steps  # noqa: F401
     from ..models import networks  # noqa: F401
     from ..patients import formats  # noqa: F401
     from ..plugins import registries
     from ..preparing import strippers  # noqa: F401
-    from ..training import corruptions  # noqa: F401
+    from ..training import corruptions, loggers  # noqa: F401
 
     found = registries()
     if json:

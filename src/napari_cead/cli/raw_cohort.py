@@ -76,6 +76,6 @@ def prepared_listing(
         raise PatientError(
             "no scan of this cohort could be prepared as requested",
             file=cohort,
-            mend="see the warnings above",
+            hint="see the warnings above",
         )
     return ScanList(tuple(made), wanted)

@@ -7,15 +7,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ParameterError, RunError, printable
+from ..errors import ParameterError, printable
+from ..wording import duration
 from .console import confirm, help_without_verb, print_json
-from .heartbeat import duration
 from .options import Yes
+from .train import make, say_started
 
 if TYPE_CHECKING:
     from ..training.run_info import RunInfo
@@ -51,8 +51,8 @@ def runs_list(json: Json = False) -> None:
 @runs_app.command("status")
 def runs_status(run: Run, json: Json = False) -> None:
     """Show a run's progress, its losses, and its problems."""
-    from ..training.advice import advice
     from ..training.manager import RunManager
+    from ..training.training_warnings import advice
 
     manager = RunManager()
     info = manager.status(run)
@@ -110,7 +110,7 @@ def runs_stop(
     from ..training.manager import RunManager
 
     if finish and discard:
-        raise ParameterError("--finish and --discard exclude each other", mend="choose one of them")
+        raise ParameterError("--finish and --discard exclude each other", hint="choose one of them")
     manager = RunManager()
     path = manager.find(run)
     info: RunInfo | None
@@ -132,24 +132,19 @@ def runs_stop(
 
 @runs_app.command("resume")
 def runs_resume(
-    context: typer.Context,
     run: Run,
     epochs: Annotated[int | None, typer.Option(min=1, help="Total number of epochs.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Continue in the background.")] = False,
 ) -> None:
     """Resume a run from its last checkpoint, with its original options."""
-    from ..training.launching import resume_arguments
     from ..training.manager import RunManager
 
     manager = RunManager()
-    path = manager.find(run)
-    options = {"epochs": epochs}
     if detach:
-        _say_started(manager.resume(path, options))
+        say_started(manager.resume(run, epochs=epochs))
         return
-    arguments = resume_arguments(path, options)
-    root = context.find_root()
-    root.command.main(arguments, prog_name=root.info_name, standalone_mode=False, obj=tuple(arguments))
+    changes = {"resume": True} | ({} if epochs is None else {"epochs": epochs})
+    make(manager.recipe(run).model_copy(update=changes))
 
 
 @runs_app.command("remove")
@@ -176,28 +171,6 @@ def _question(info: RunInfo, with_model: bool = False) -> str:
     done = f" (epoch {info.epoch} of {info.epochs})" if info.epochs else ""
     model = f" and the installed model {info.installed}" if with_model and info.installed else ""
     return f"Delete the run {info.path}{done}{model} for good?"
-
-
-def start_detached(run: Path, arguments: list[str]) -> None:
-    """Start a training in the background and print its location.
-
-    Raises:
-        RunError: If the folder holds a run that is not to be resumed, or the process cannot be started.
-    """
-    from ..training.manager import RunManager
-    from ..training.run_files import is_run
-
-    if "--resume" not in arguments and is_run(run):
-        raise RunError("there is a training run here", file=run, mend="add --resume, or choose another --out")
-    _say_started(RunManager().launch(run, arguments))
-
-
-def _say_started(info: RunInfo) -> None:
-    place = shlex.quote(str(info.path))
-    typer.echo(
-        f"{info.name}: started in the background (process {info.pid}); "
-        f"follow it with: napari-cead runs tail --follow {place}"
-    )
 
 
 def _values(info: RunInfo) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,37 +14,61 @@ from ..errors import ParameterError
 from ..training.recipe import Recipe
 from .config import NO_SETTINGS, configurable
 from .console import progress, typed
-from .evaluate import evaluate_models
+from .dry_run import announced, described
+from .evaluate import evaluate_models, show_evaluation
 from .generated import command
-from .runs import start_detached
 
 if TYPE_CHECKING:
-    from ..evaluation.making import OnProgress, Watch
+    from ..evaluation.making import Making, Watch
+    from ..progress import Progress, Stop
     from ..training.events import Listener
+    from ..training.run_info import RunInfo
+    from ..training.settings import Hardware, TrainingSettings
+    from ..training.store import SliceStore
 
 
-def _train(context: typer.Context, recipe: Recipe, detach: bool) -> None:
+def _train(context: typer.Context, recipe: Recipe, detach: bool, dry_run: bool) -> None:
     """Train or fine-tune on healthy slices; the resulting model can be used at once."""
+    make(recipe, typed(context), detach=detach, dry_run=dry_run)
+
+
+def make(
+    recipe: Recipe, options: Iterable[str] | None = None, *, detach: bool = False, dry_run: bool = False
+) -> None:
+    """Make the models of a recipe, or start that in the background.
+
+    Args:
+        recipe: The recipe.
+        options: Names of the fields that the user gave; None: those that differ from their defaults.
+        detach: Whether to train in the background.
+        dry_run: Whether to print what it would do, and start nothing.
+    """
     from ..evaluation.making import cohort_of, is_one, make_models, plan
+    from ..training.manager import RunManager
     from ..training.requests import Discarded, Paused
 
-    alone = is_one(recipe.model)
-    arguments = _absolute(list(context.obj or ()), recipe) if alone else []
-    if detach and not arguments:
-        raise ParameterError("--detach goes with one model", mend="train the models one by one")
+    alone = is_one(recipe.model) and recipe.seeds is None and recipe.folds is None
+    if detach and not alone:
+        raise ParameterError("--detach goes with one model", hint="train the models one by one")
     watch = _watch()
-    making = plan(recipe, typed(context), watch)
+    making = plan(recipe, options, watch)
+    if dry_run:
+        for line in described(making):
+            typer.echo(line)
+        return
     if detach:
-        start_detached(recipe.out, [*arguments, "--resume"] if making.recipe.resume else arguments)
+        say_started(RunManager().start(making.recipe))
         return
     try:
-        folders = make_models(making, watch, arguments)
+        folders = make_models(making, watch)
     except (Paused, Discarded) as stop:
         run = next(iter(getattr(stop, "__notes__", ())), str(recipe.out))
         again = f"paused; continue with: napari-cead runs resume {shlex.quote(run)}"
         typer.echo(f"{run}: {again if isinstance(stop, Paused) else 'stopped, to be discarded'}")
         return
-    if folders and recipe.preset == "paper":
+    if folders and recipe.folds is not None:
+        _cross_validate(making, folders)
+    elif folders and recipe.preset == "paper":
         cohort, split = cohort_of(folders)
         evaluate_models(
             cohort,
@@ -53,6 +77,33 @@ def _train(context: typer.Context, recipe: Recipe, detach: bool) -> None:
             split=split,
             device=recipe.device,
         )
+
+
+def _cross_validate(making: Making, folders: list[Path]) -> None:
+    """Measure the models of the folds, and print a line per model, rule and score."""
+    from ..evaluation.folding import Folded, cross_validate
+    from ..evaluation.making import FOLDS
+    from ..training.store import SliceStore
+
+    out = making.recipe.out
+    models = [
+        Folded(run.base, run.fold or 0, folder) for run, folder in zip(making.runs, folders, strict=True)
+    ]
+    stores = [SliceStore.open(out / FOLDS / f"fold{fold}") for fold in range(making.recipe.folds or 0)]
+    with progress("evaluating") as on_progress:
+        found = cross_validate(
+            models, stores, out / "evaluation", device=making.recipe.device, on_progress=on_progress
+        )
+    show_evaluation(found, out / "evaluation")
+
+
+def say_started(info: RunInfo) -> None:
+    """Print where a training in the background is."""
+    place = shlex.quote(str(info.path))
+    typer.echo(
+        f"{info.name}: started in the background (process {info.pid}); "
+        f"follow it with: napari-cead runs tail --follow {place}"
+    )
 
 
 def _resolved(values: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -90,6 +141,16 @@ train = configurable(_resolved)(
             ],
             False,
         ),
+        dry_run=(
+            Annotated[
+                bool,
+                typer.Option(
+                    "--dry-run",
+                    help="Print data, split, settings, memory and time (measured), and start nothing.",
+                ),
+            ],
+            False,
+        ),
     )
 )
 
@@ -103,33 +164,21 @@ def _watch() -> Watch:
         def say(self, text: str, *, warning: bool = False) -> None:
             typer.echo(text, err=warning)
 
+        def begins(
+            self, settings: TrainingSettings, store: SliceStore, hardware: Hardware, tuned: bool
+        ) -> None:
+            text = announced(settings, store, hardware, tuned)
+            if text is not None:
+                typer.echo(f"note: {text}", err=True)
+
         @contextmanager
-        def progress(self, what: str) -> Iterator[OnProgress]:
+        def progress(self, what: str) -> Iterator[Progress]:
             with progress(what) as on_progress:
                 yield on_progress
 
         @contextmanager
-        def training(self, alone: bool) -> Iterator[tuple[Listener, Callable[[], bool] | None]]:
+        def training(self, alone: bool) -> Iterator[tuple[Listener, Stop | None]]:
             with TrainingProgress(alone) as shown, graceful(alone) as should_stop:
                 yield shown, should_stop
 
     return Shown()
-
-
-def _absolute(arguments: list[str], recipe: Recipe) -> list[str]:
-    """Return the arguments of this call for use from any folder; empty if they are not known."""
-    from ..training.launching import with_option
-
-    if not arguments:
-        return []
-    paths: dict[str, str | Path | None] = {
-        "data": recipe.data,
-        "out": recipe.out,
-        "init_from": recipe.init_from,
-    }
-    for name, value in paths.items():
-        if value is not None and (name != "init_from" or Path(value).is_dir()):
-            arguments = with_option(arguments, name, Path(value).absolute())
-    for flag in ("detach", "resume"):
-        arguments = with_option(arguments, flag, False)
-    return arguments

@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from ..models import NETWORKS
+from ..wording import duration
 from .heartbeat import Heartbeat
 
 
@@ -78,6 +79,8 @@ class TrainingProgress:
                     figure.brief.format(event[figure.name]) for figure in figures if figure.name in event
                 )
                 used = "".join(f", {words}" for words in brief)
+                if (left := event["epochs"] - event["epoch"]) > 0:
+                    used += f", about {duration(left * event['seconds'] / event['epoch'])} left"
                 typer.echo(
                     f"epoch {event['epoch']}/{event['epochs']}: training loss {event['train_loss']:.5g}, "
                     f"validation loss {event['validation_loss']:.5g}, {event['slices_per_second']:.0f} slices/s{used}"

@@ -86,7 +86,7 @@ def read(path: str | Sequence[str]) -> list[Any]:
     sentence in advice to try other plugins.
 
     Raises:
-        PatientError: Without a window, if a file cannot be used; the sentence names it and the mend.
+        PatientError: Without a window, if a file cannot be used; the sentence names it and the fix.
     """
     import napari
 
@@ -98,7 +98,7 @@ def read(path: str | Sequence[str]) -> list[Any]:
         except CeadError as error:
             if viewer is None:
                 raise
-            from ..widgets.failures import show_failure
+            from .failures import show_failure
 
             show_failure(error)
     if layers and viewer is not None:

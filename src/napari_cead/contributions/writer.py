@@ -52,7 +52,7 @@ def _write(path: str, data: NDArray[Any], meta: dict[str, Any]) -> str:
         data = data[None]
     if data.ndim != 3 or meta.get("rgb"):
         raise OutputError(
-            f"a layer of shape {data.shape} is not a volume", file=path, mend="save a (Z, Y, X) layer"
+            f"a layer of shape {data.shape} is not a volume", file=path, hint="save a (Z, Y, X) layer"
         )
     tag = meta.get("metadata", {}).get(KEY)
     if isinstance(tag, Tag) and tag.patient.shape == data.shape:

@@ -12,7 +12,7 @@ from .scores import SCORES, Score, anomaly_score, available_scores, check_score
 if TYPE_CHECKING:
     from .choosing import settle, suggested
     from .pipeline import Detection, Reconstruction, detect, run
-    from .saving import check_output, save_detection, summary
+    from .saving import check_output, save_detection
 
 __all__ = [
     "MAP_OPTIONS",
@@ -33,14 +33,13 @@ __all__ = [
     "save_detection",
     "settle",
     "suggested",
-    "summary",
 ]
 
 # These need torch; post-processing and the table of scores (command line help, sliders) must not pay for it.
 _LAZY = {
     **dict.fromkeys(("settle", "suggested"), "choosing"),
     **dict.fromkeys(("Detection", "Reconstruction", "detect", "run"), "pipeline"),
-    **dict.fromkeys(("check_output", "save_detection", "summary"), "saving"),
+    **dict.fromkeys(("check_output", "save_detection"), "saving"),
 }
 
 

@@ -9,8 +9,9 @@ from typing import Any, Literal, get_args
 from ..errors import ParameterError
 from ..zoo import ModelCard, Suggestion
 from .options import MAP_OPTIONS, MapOptions
-from .params import Parameter, PostprocessParams, flags_of
+from .params import PostprocessParams
 from .scores import SCORES, available_scores, check_score
+from .settings import Parameter, flags_of
 
 DEFAULT_SCORE = "residual"
 
@@ -147,7 +148,7 @@ def settle_given(
     """
     if start not in get_args(Start):
         raise ParameterError(
-            f"settings are {' or '.join(get_args(Start))}, not {start!r}", mend="give one of these, or values"
+            f"settings are {' or '.join(get_args(Start))}, not {start!r}", hint="give one of these, or values"
         )
     if score is not None:
         check_score(score, card)

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import csv
 import io
-import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
 from ..atomic import make_folder, strict, to_json, write_text
-from ..errors import CeadWarning, ParameterError, PatientNotFoundError
+from ..errors import Cancelled, CeadWarning, ParameterError, PatientNotFoundError
 from ..json_files import read_json
-from ..patients import PNG_SPACING, find_patients, load_patient, place_below, place_name
-from ..preparing import RAW, Preparation, prepare_patient
+from ..patients import PNG_SPACING, Patient, find_patients, load_patient, place_below, place_name
+from ..preparing import RAW, Preparation
+from ..progress import Progress, Stop
 from ..tasks import Failure, tasks
-from ..zoo import Detector, find_model, load_card, load_model
+from ..zoo import Detector, LoadedModels, load_card
 from .choosing import Params, Settled, settle
 from .options import MapOptions
+from .params import PostprocessParams
 from .pipeline import detect
 from .provenance import sources, versions
 from .reconstruct import GROUP, check_batch_size
 from .replay import Origin
+from .run_settings import RunSettings
 from .saving import check_output, save_detection
 
 DESCRIPTION = "dataset_description.json"
 TABLE = "detections.tsv"
 BIDS_VERSION = "1.10.0"
+VOLUMES = ("anomaly_map", "reconstruction", "mask")
+HOW = frozenset({"batch_size", "device", "versions", "rule", "origins"})
+"""What makes a result anew without making it another one."""
 
 COLUMNS = (
     "patient",
@@ -52,30 +58,36 @@ class DetectJob:
     Attributes:
         path: The patient.
         out: Folder of its results.
-        model: Folder of the model.
-        params: Settings of the post-processing, as `detect` takes them.
-        score: Anomaly score; None: the model's suggestion.
-        options: Options of the map.
-        sequence: Sequence to use.
+        settings: The settings.
         png_first_column: Side of the patient that column 0 of PNG slices shows.
         png_spacing: (z, y, x) in mm of PNG slices.
-        device: Device to run on.
-        batch_size: Slices per batch.
-        preparation: Preparation of each scan.
+        preparation: Preparation of the scan.
+        named: Whether the results lie in a folder of the patient's name below ``out``, with a number where another
+            result lies.
     """
 
     path: Path
     out: Path
-    model: Path
-    params: Params
-    score: str | None
-    options: MapOptions | None
-    sequence: str
-    png_first_column: Literal["left", "right"]
-    png_spacing: tuple[float, float, float]
-    device: str
-    batch_size: int
+    settings: RunSettings
+    png_first_column: Literal["left", "right"] = "left"
+    png_spacing: tuple[float, float, float] = PNG_SPACING
     preparation: Preparation = RAW
+    named: bool = False
+
+
+@dataclass(frozen=True)
+class Detected:
+    """The outcome of a job.
+
+    Attributes:
+        folder: The folder of the results.
+        described: Their ``detection.json``.
+        kept: Whether they were there already.
+    """
+
+    folder: Path
+    described: Mapping[str, Any]
+    kept: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,8 +124,8 @@ def detect_cohort(
     workers: int | None = 1,
     scheduler: str | None = None,
     on_patient: Callable[[Path, Mapping[str, Any] | str], None] | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    on_progress: Progress | None = None,
+    should_stop: Stop | None = None,
 ) -> CohortDetection:
     """Detect in all patients of a cohort.
 
@@ -150,146 +162,185 @@ def detect_cohort(
         Cancelled: If ``should_stop`` returned true; what is done stays.
     """
     if preparation.mask_file is not None:
-        raise ParameterError("a brain mask file goes with one patient", mend="name a stripper, or auto")
+        raise ParameterError("a brain mask file goes with one patient", hint="name a stripper, or auto")
     top, target = Path(cohort).expanduser(), Path(out).expanduser()
     paths = list(find_patients(top))
     if not paths:
         what = "there are no patients in this folder" if top.is_dir() else "there is no such folder"
-        raise PatientNotFoundError(what, file=top, mend="give a folder that holds patients")
-    folder = find_model(model)
-    check_batch_size(batch_size)
-    _loaded.detector(folder, device)  # what is wrong with it is said before a cluster is started
+        raise PatientNotFoundError(what, file=top, hint="give a folder that holds patients")
+    settings = RunSettings(str(model), score, params, sequence, device, options, batch_size)
+    folder = model_for_all(settings)
     make_folder(target)
     _describe(target, load_card(folder).name)
     jobs = [
         DetectJob(
             path,
             target / place_below(path, top),
-            folder,
-            params,
-            score,
-            options,
-            sequence,
+            replace(settings, model=str(folder)),
             png_first_column,
             png_spacing,
-            device,
-            batch_size,
             preparation,
         )
         for path in paths
     ]
-    found: dict[int, Mapping[str, Any] | Failure] = {}
-    kept = 0
+    found: dict[int, Detected | Failure] = {}
     try:
         with tasks(workers, scheduler, device=device) as crew:
             for number, outcome in crew.each(detect_one, jobs, should_stop):
-                failed = isinstance(outcome, Failure)
-                found[number] = outcome if failed else outcome[1]
-                kept += not failed and outcome[0]
+                found[number] = outcome
                 if on_patient is not None:
-                    on_patient(jobs[number].path, outcome.reason if failed else outcome[1])
+                    failed = isinstance(outcome, Failure)
+                    on_patient(jobs[number].path, outcome.reason if failed else outcome.described)
                 if on_progress is not None:
                     on_progress(len(found), len(jobs))
     finally:
-        _loaded.clear()
+        let_model_go()
         _write_table(target, jobs, found)
-    done = [(jobs[number].out, found[number]) for number in sorted(found)]
+    done = [one for _, one in sorted(found.items()) if isinstance(one, Detected)]
     return CohortDetection(
-        results=tuple(result for _, result in done if not isinstance(result, Failure)),
-        folders=tuple(place for place, result in done if not isinstance(result, Failure)),
+        results=tuple(one.described for one in done),
+        folders=tuple(one.folder for one in done),
         skipped=tuple(
             (jobs[number].path, result.reason)
             for number, result in sorted(found.items())
             if isinstance(result, Failure)
         ),
-        kept=kept,
+        kept=sum(one.kept for one in done),
     )
 
 
-def detect_one(job: DetectJob) -> tuple[bool, dict[str, Any]]:
-    """Detect in one patient and save the results.
+def model_for_all(settings: RunSettings) -> Path:
+    """Return the folder of the model for many patients, after refusing what is no patient's fault.
 
-    Returns:
-        Whether they were there already, and their ``detection.json``.
+    The model stays loaded for `detect_one`, until `let_model_go`.
+
+    Raises:
+        ModelError: If there is no such model, or it is damaged.
+        ParameterError: If the model cannot give the score, or an option is out of range.
+    """
+    check_batch_size(settings.batch_size)
+    return _settled(settings)[0].folder
+
+
+def _settled(asked: RunSettings) -> tuple[Detector, Settled]:
+    detector = _loaded.get(asked.model, asked.device)
+    return detector, settle(detector.card, asked.params, asked.score, asked.options)
+
+
+def detect_one(
+    job: DetectJob, on_progress: Progress | None = None, should_stop: Stop | None = None
+) -> Detected:
+    """Detect in one patient and save the results, unless they are there already.
+
+    Args:
+        job: The patient, the settings, and where the results go.
+        on_progress: Called with (slices done, total slices).
+        should_stop: Called between batches of slices.
 
     Raises:
         CeadError: If the patient cannot be used or the results cannot be written.
+        Cancelled: If ``should_stop`` returned true.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CeadWarning)  # they are in the results
         patient = load_patient(
             job.path,
-            job.sequence,
+            job.settings.sequence,
             only=not job.preparation.needs_others,
             png_first_column=job.png_first_column,
             png_spacing=job.png_spacing,
         )
     check_output(job.out, patient)
-    detector = _loaded.detector(job.model, job.device)
-    settled = settle(detector.card, job.params, job.score, job.options)
-    before = _before(job, settled, detector, patient)
-    if before is not None:
-        return True, before
-    patient = prepare_patient(patient, job.preparation, device=job.device)
-    result = detect(patient, detector, settled, batch_size=job.batch_size)
-    origin = Origin.given(job.path, patient, job.png_first_column)
-    return False, save_detection(result, job.out, origin=origin)
+    detector, settled = _settled(job.settings)
+    wanted = _question(job, settled, detector, patient)
+    place = _place(job, patient.name, wanted)
+    check_output(place, patient)
+    before = _answer(place, wanted)
+    if before is not None and all((place / f"{name}.nii.gz").is_file() for name in VOLUMES):
+        return Detected(place, before, kept=True)
+    if should_stop is not None and should_stop():
+        raise Cancelled
+    result = detect(
+        patient,
+        detector,
+        settled,
+        preparation=job.preparation,
+        batch_size=job.settings.batch_size,
+        on_progress=on_progress,
+        should_stop=should_stop,
+    )
+    origin = Origin.given(job.path, result.patient, job.png_first_column)
+    return Detected(place, save_detection(result, place, origin=origin))
 
 
-def _before(job: DetectJob, settled: Settled, detector: Detector, patient: Any) -> dict[str, Any] | None:
-    """Return the existing results of the same files, model and settings."""
-    file = job.out / "detection.json"
-    try:
-        described = read_json(file)
-    except (OSError, ValueError):
-        return None
-    wanted = strict(
+def let_model_go() -> None:
+    """Free the memory of the model that `detect_one` keeps from one patient to the next."""
+    _loaded.clear()
+
+
+_loaded = LoadedModels()
+
+
+def _question(job: DetectJob, settled: Settled, detector: Detector, patient: Patient) -> dict[str, Any]:
+    """Return what a result depends on, as it stands in its ``detection.json``."""
+    asked: dict[str, Any] = strict(
         {
             "sha256": detector.card.sha256,
+            "calibration": detector.card.calibration,
             "score": settled.score,
             "params": settled.params.model_dump(mode="json"),
             "rule": settled.rule,
             "origins": dict(settled.origins),
             "options": settled.options.model_dump(mode="json"),
-            "batch_size": job.batch_size,
+            "batch_size": job.settings.batch_size,
             "device": str(detector.device),
             "sequence": patient.sequence,
             "sources": sources(patient),
             "versions": versions(),
+            "preparation": job.preparation.as_dict(),
         }
     )
-    whole = all((job.out / f"{name}.nii.gz").is_file() for name in ("anomaly_map", "reconstruction", "mask"))
-    same = isinstance(described, dict) and all(described.get(name) == value for name, value in wanted.items())
-    same = same and _asked(described) == job.preparation.as_dict()
-    return described if whole and same else None
+    return asked
 
 
-def _asked(described: Mapping[str, Any]) -> Any:
-    """Return the preparation of a result; results from before preparations existed had none."""
-    made = described.get("preparation")
-    return made.get("asked") if isinstance(made, dict) else RAW.as_dict()
+def _place(job: DetectJob, name: str, wanted: Mapping[str, Any]) -> Path:
+    """Return the folder for a result: free, or that of the same result, perhaps computed otherwise."""
+    if not job.named:
+        return job.out
+    what = {key: value for key, value in wanted.items() if key not in HOW}
+    for number in count(1):
+        place = job.out / (name if number == 1 else f"{name}-{number}")
+        if not place.exists() or (place.is_dir() and not _visible(place)) or _answer(place, what) is not None:
+            break
+    return place
 
 
-class _Loaded:
-    """The model of a process, loaded once."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._key: tuple[Path, str] | None = None
-        self._detector: Detector | None = None
-
-    def detector(self, folder: Path, device: str) -> Detector:
-        with self._lock:
-            if self._detector is None or self._key != (folder, device):
-                self._key, self._detector = (folder, device), load_model(folder, device)
-            return self._detector
-
-    def clear(self) -> None:
-        with self._lock:
-            self._key = self._detector = None
+def _visible(place: Path) -> bool:
+    return any(not entry.name.startswith(".") for entry in place.iterdir())
 
 
-_loaded = _Loaded()
+def _answer(place: Path, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the ``detection.json`` of a folder if it answers the same question, else None.
+
+    A step of another package that was added or removed since changes nothing at its default.
+    """
+    try:
+        described: dict[str, Any] = read_json(place / "detection.json")
+        origins = described["origins"]
+        params = {
+            name: value
+            for name, value in described["params"].items()
+            if name in wanted["params"] or origins[name] != "default"
+        }
+        found = {
+            **described,
+            "params": PostprocessParams(**params).model_dump(mode="json"),
+            "origins": {name: origins.get(name, now) for name, now in wanted.get("origins", {}).items()},
+            "preparation": described["preparation"]["asked"],
+        }
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ParameterError):
+        return None
+    return described if all(found.get(name) == value for name, value in wanted.items()) else None
 
 
 def _describe(out: Path, model: str) -> None:
@@ -309,9 +360,7 @@ def _describe(out: Path, model: str) -> None:
     write_text(out / DESCRIPTION, to_json(described))
 
 
-def _write_table(
-    out: Path, jobs: Sequence[DetectJob], found: Mapping[int, Mapping[str, Any] | Failure]
-) -> None:
+def _write_table(out: Path, jobs: Sequence[DetectJob], found: Mapping[int, Detected | Failure]) -> None:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, COLUMNS, delimiter="\t", lineterminator="\n", restval="n/a")
     writer.writeheader()
@@ -321,10 +370,13 @@ def _write_table(
         if isinstance(result, Failure):
             row |= {"state": "skipped", "reason": result.reason}
         elif result is not None:
+            described = result.described
             named = {
-                name: result[name] for name in COLUMNS if result.get(name) is not None and name != "patient"
+                name: described[name]
+                for name in COLUMNS
+                if described.get(name) is not None and name != "patient"
             }
-            row |= {"state": "done", "threshold": result["params"]["threshold"], **named}
+            row |= {"state": "done", "threshold": described["params"]["threshold"], **named}
         else:
             row |= {"state": "not done"}
         writer.writerow(row)

@@ -22,7 +22,7 @@ Mask = NDArray[np.bool_]
 ADDED, REMOVED = 1, 2
 """Labels of a saved correction: painted in, erased."""
 
-_MEND = "give the corrections that were exported for this scan"
+_HINT = "give the corrections that were exported for this scan"
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class Corrections:
         array = np.asarray(labels)
         added, removed = array == ADDED, array == REMOVED
         if not (added | removed | (array == 0)).all():
-            raise MaskError("corrections hold the values 0, 1 and 2 alone", file=what, mend=_MEND)
+            raise MaskError("corrections hold the values 0, 1 and 2 alone", file=what, hint=_HINT)
         return cls(added, removed)
 
     def apply(self, automatic: Mask, z: int | None = None) -> Mask:
@@ -84,12 +84,12 @@ def read_corrections(path: str | Path, patient: Patient) -> Corrections:
     try:
         read = read_volume(file)
     except PatientError as error:
-        raise MaskError(error.reason, file=file, mend=error.mend) from error
+        raise MaskError(error.reason, file=file, hint=error.hint) from error
     if not read.grid.matches(patient.grid):
         raise MaskError(
             f"the corrections do not lie on the grid of {patient.name}'s {patient.sequence}",
             file=file,
-            mend=_MEND,
+            hint=_HINT,
         )
     return Corrections.from_volume(read.data, file)
 

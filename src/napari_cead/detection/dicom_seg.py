@@ -17,7 +17,7 @@ from ..patients import Patient, place_of
 from ..patients.dicom import Series, is_dicom, series_of
 from ..patients.dicom_headers import Frame
 
-_MEND = "leave --dicom out, or give the DICOM series that the scan came from"
+_HINT = "leave --dicom out, or give the DICOM series that the scan came from"
 _LPS = np.array([-1.0, -1.0, 1.0])
 
 LESION, BRAIN = "lesion", "brain"
@@ -39,13 +39,13 @@ def check_dicom(patient: Patient) -> Series:
         raise UnsupportedError(
             "a DICOM segmentation refers to DICOM slices, and this scan has none",
             file=file or patient.name,
-            mend=_MEND,
+            hint=_HINT,
         )
     if place.zipped:
         raise UnsupportedError(
             "a DICOM segmentation needs the slices as files, and they lie in a zip",
             file=file,
-            mend="unzip them",
+            hint="unzip them",
         )
     return series_of(file)
 
@@ -73,7 +73,7 @@ def save_dicom(
     shown = {name: mask for name, mask in segments.items() if mask.any()}
     if not shown:
         raise UnsupportedError(
-            "there is nothing to write: no voxel was detected", file=patient.name, mend="leave --dicom out"
+            "there is nothing to write: no voxel was detected", file=patient.name, hint="leave --dicom out"
         )
     sources, frames = _sources(series)
     pixels = np.stack(
@@ -93,7 +93,7 @@ def save_dicom(
         raise UnsupportedError(
             f"the source's headers do not do for a DICOM segmentation ({error})",
             file=patient.files[patient.sequence],
-            mend=_MEND,
+            hint=_HINT,
         ) from error
     target = Path(file).expanduser()
     try:
@@ -101,7 +101,7 @@ def save_dicom(
             made.save_as(temporary, enforce_file_format=True)
     except (OSError, ValueError) as error:
         raise OutputError(
-            f"the segmentation cannot be written ({error})", file=target, mend="check the disk"
+            f"the segmentation cannot be written ({error})", file=target, hint="check the disk"
         ) from error
     return target
 

@@ -15,8 +15,8 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from ..metrics.overlap import bounding_box
 from .smoothing import smoothed_in_brain, widely
 from .symmetry import mirrored
 
@@ -81,7 +81,7 @@ class Seen:
     spacing: tuple[float, float, float]
     midline: int
 
-    def cut(self, box: tuple[slice, slice, slice]) -> Seen:
+    def cut(self, box: tuple[slice, ...]) -> Seen:
         """Return the part inside a box around the brain: no evidence depends on anything outside."""
         lesion = None if self.lesion is None else self.lesion[box]
         return Seen(self.image[box], self.repair[box], lesion, self.spacing, self.midline - 2 * box[2].start)
@@ -275,16 +275,17 @@ def fused(scan: Seen, tables: Mapping[str, Sequence[float]]) -> Values:
         tables: By kind, what healthy tissue gives.
     """
     result = np.zeros_like(scan.image)
-    box = ndimage.find_objects((scan.image > 0).view(np.uint8))
-    if not box:
+    inside = scan.image > 0
+    if not inside.any():
         return result
-    cut = scan.cut(box[0])
+    box = bounding_box(inside)
+    cut = scan.cut(box)
     brain = cut.image > 0
     total = _together({name: KINDS[name].compute(cut)[brain] for name in tables if name in KINDS}, tables)
     if LEVEL in tables and _is_volume(brain):
         own = max(_bulk(total), 1e-3)
         total *= np.float32(np.clip(tables[LEVEL][0] / own, *STRETCH))
-    result[box[0]][brain] = np.clip(total, 0, 1)
+    result[box][brain] = np.clip(total, 0, 1)
     return result
 
 

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import ndimage
 
-from .params import MAX_RADIUS, Number, Parameter, Settings, Whole, extra, parameters_of
+from .settings import MAX_RADIUS, Number, Parameter, Settings, Whole, extra, parameters_of
+from .smoothing import smoothed_in_brain
 
 MAX_SMOOTHING = 10.0
 """Largest sigma in mm: beyond it the map of a whole slice merges."""
@@ -65,8 +65,8 @@ class MapOptions(Settings):
             spacing: Size of a voxel (z, y, x) in mm.
         """
         if self.smoothing_mm > 0:
-            sigma = (self.smoothing_mm / spacing[1], self.smoothing_mm / spacing[2])
-            anomaly_map = smoothed(anomaly_map, brain, sigma)
+            smooth = smoothed_in_brain(anomaly_map, brain, spacing, self.smoothing_mm, through=False)
+            anomaly_map = np.clip(smooth, 0, 1, out=smooth)  # rounding may have lifted a mean beyond
         if self.erosion_radius > 0:
             anomaly_map = np.where(eroded(brain, self.erosion_radius), anomaly_map, np.float32(0))
         return anomaly_map
@@ -74,33 +74,6 @@ class MapOptions(Settings):
 
 MAP_OPTIONS: tuple[Parameter, ...] = parameters_of(MapOptions)
 """The options in the order in which they act."""
-
-
-def smoothed(
-    values: NDArray[np.float32], brain: NDArray[np.bool_], sigma: tuple[float, float]
-) -> NDArray[np.float32]:
-    """Return values smoothed by a Gaussian in plane, from brain pixels alone, 0 outside the brain.
-
-    A normalised convolution (Knutsson and Westin 1993): what lies outside the brain has no weight, so that the rim
-    is not darkened.
-
-    Args:
-        values: (Z, Y, X) float32 in [0, 1].
-        brain: (Z, Y, X) bool.
-        sigma: (y, x) in pixels.
-    """
-    result = np.zeros_like(values)
-    for z in np.flatnonzero(brain.any(axis=(1, 2))):
-        inside = brain[z]
-        box = tuple(_range(np.asarray(inside.any(axis=axis))) for axis in (1, 0))
-        weight = ndimage.gaussian_filter(inside[box].astype(np.float32), sigma, mode="constant")
-        total = ndimage.gaussian_filter(
-            np.where(inside, values[z], np.float32(0))[box], sigma, mode="constant"
-        )
-        # A mean of values in [0, 1] that rounding may have lifted beyond them.
-        np.divide(total, weight, out=result[z][box], where=inside[box])
-        np.clip(result[z], 0, 1, out=result[z])
-    return result
 
 
 def eroded(brain: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
@@ -117,8 +90,3 @@ def eroded(brain: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
         distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         result[z] = distance[1:-1, 1:-1] > radius
     return result
-
-
-def _range(occupied: NDArray[np.bool_]) -> slice:
-    where = np.flatnonzero(occupied)
-    return slice(int(where[0]), int(where[-1]) + 1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,17 +15,18 @@ from numpy.typing import ArrayLike, NDArray
 from ..metrics import dice
 from ..patients import Patient
 from ..preparing import Preparation, prepare_patient
+from ..progress import Progress, Stop
 from ..slices import SliceStack, slice_stack
 from ..zoo import Detector
 from .cache import ReconstructionCache
-from .choosing import Params, Whence, remarks, settle, threshold_doubt
-from .doubts import contrast_doubt, evenness_doubt
+from .choosing import Params, Settled, Whence, remarks, settle, threshold_doubt
 from .evidence import REACH_MM
 from .options import MapOptions
 from .params import PostprocessParams
 from .postprocessing import postprocess
 from .provenance import preparation, threads_on
-from .reconstruct import GROUP, NetworkPasses, Progress, Stop, check_batch_size, reconstruct
+from .reconstruct import GROUP, NetworkPasses, check_batch_size, reconstruct
+from .scan_warnings import contrast_doubt, evenness_doubt
 from .scores import anomaly_score, check_score, computed_for, looks_through, score_of
 from .symmetry import midline
 
@@ -33,46 +34,62 @@ AS_IT_IS = MapOptions()
 """The unprocessed map of the score."""
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Made:
+    """The origin of a result.
+
+    Attributes:
+        model: Name of the model.
+        sha256: Checksum of the model's weights.
+        device: Where it ran.
+        warnings: Assumptions made along the way.
+        calibration: Checksum of what else on the model's card decides the map.
+        batch_size: Slices per batch.
+        preparation: How the patient became the network's input, as JSON values.
+        model_folder: Where the model was loaded from; None if no model made it.
+        threads: Threads that computed on the CPU; None on another device.
+    """
+
+    model: str
+    sha256: str
+    device: str
+    warnings: tuple[str, ...] = ()
+    calibration: str = ""
+    batch_size: int = GROUP
+    preparation: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    model_folder: Path | None = None
+    threads: int | None = None
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """The fields of this class by name, for another result of the same origin."""
+        return {each.name: getattr(self, each.name) for each in fields(Made)}
+
+
 @dataclass(frozen=True, eq=False)
-class Reconstruction:
+class Reconstruction(Made):
     """A network's output for a patient, before any score is chosen.
 
     Attributes:
         patient: The patient.
         stack: The input slices, with the way back to the patient grid.
         slices: (Z, S, S) float32 reconstruction on the model grid.
-        model: Name of the model.
-        sha256: Checksum of the model's weights.
-        device: Where it ran.
         score_scales: The model's constants by score name.
-        warnings: Assumptions made along the way.
         ingredients: What else scores are made from, by name (``"gradient"``, ``"lesion"``), (Z, S, S) float32 on the
             model grid: what the network says beside the reconstruction, and what a score needed.
         statistics: The model's maps (S, S) float32 of healthy statistics by name.
         tails: By kind of evidence, the values of healthy tissue.
-        batch_size: Slices per batch.
         from_cache: Whether it came from the cache, without a run of the network.
-        preparation: How the patient became the network's input, as JSON values.
-        model_folder: Where the model was loaded from; None if no model made it.
-        threads: Threads that computed on the CPU; None on another device.
     """
 
     patient: Patient
     stack: SliceStack
     slices: NDArray[np.float32] = field(repr=False)
-    model: str
-    sha256: str
-    device: str
     score_scales: dict[str, float] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
     ingredients: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, repr=False)
     statistics: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, repr=False)
     tails: Mapping[str, Sequence[float]] = field(default_factory=dict, repr=False)
-    batch_size: int = GROUP
     from_cache: bool = False
-    preparation: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    model_folder: Path | None = None
-    threads: int | None = None
 
     def volume(self) -> NDArray[np.float32]:
         """Return the reconstruction inside the brain, (Z, Y, X) float32 on the patient grid."""
@@ -181,7 +198,7 @@ class Reconstruction:
 
 
 @dataclass(frozen=True, eq=False)
-class Detection:
+class Detection(Made):
     """The result of ``detect``. Arrays are (Z, Y, X) on the patient's grid.
 
     Attributes:
@@ -196,15 +213,7 @@ class Detection:
         origins: By name, where the score and each setting come from: given, suggested by the model, or a default.
         brain: bool: the region that limits the mask; None: not known.
         dice: Dice with the lesion mask over the volume; None without one, NaN if both are empty.
-        model: Name of the model.
-        sha256: Checksum of the model's weights.
-        device: Where it ran.
-        warnings: Assumptions made along the way.
         options: Processing of the map before the threshold.
-        batch_size: Slices per batch.
-        preparation: How the patient became the network's input, as JSON values.
-        model_folder: Where the model was loaded from.
-        threads: Threads that computed on the CPU; None on another device.
     """
 
     patient: Patient
@@ -216,17 +225,36 @@ class Detection:
     score: str
     rule: str
     dice: float | None
-    model: str
-    sha256: str
-    device: str
     origins: Mapping[str, Whence] = field(default_factory=dict)
     brain: NDArray[np.bool_] | None = field(default=None, repr=False)
-    warnings: tuple[str, ...] = ()
     options: MapOptions = AS_IT_IS
-    batch_size: int = GROUP
-    preparation: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    model_folder: Path | None = None
-    threads: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        made: Reconstruction,
+        settled: Settled,
+        reconstruction: NDArray[np.float32],
+        anomaly_map: NDArray[np.float32],
+        mask: NDArray[np.bool_],
+    ) -> Self:
+        """Return the result of a reconstruction with settings, its volumes (Z, Y, X) as they were made from it."""
+        patient, doubts = made.patient, threshold_doubt(settled.origins, settled.options)
+        return cls(
+            patient=patient,
+            input=made.stack.scaled,
+            reconstruction=reconstruction,
+            anomaly_map=anomaly_map,
+            mask=mask,
+            params=settled.params,
+            score=settled.score,
+            rule=settled.rule,
+            dice=None if patient.lesion_mask is None else dice(mask, patient.lesion_mask),
+            origins=settled.origins,
+            brain=made.stack.brain,
+            options=settled.options,
+            **{**made.origin, "warnings": (*patient.warnings, *made.warnings, *doubts)},
+        )
 
 
 OnSlices = Callable[[Reconstruction, NDArray[np.int64]], None]
@@ -311,6 +339,7 @@ def run(
                 model_folder=detector.folder,
                 threads=threads_on(passes.device),
                 preparation=prepared,
+                calibration=detector.card.calibration,
             )
             current = passes, made
         return current[1]
@@ -378,30 +407,4 @@ def detect(
     )
     anomaly_map = made.anomaly_map(chosen.score, chosen.options)
     mask = postprocess(anomaly_map, chosen.params, patient.spacing, made.stack.brain)
-    reference = patient.lesion_mask
-    return Detection(
-        patient=patient,
-        input=made.stack.scaled,
-        reconstruction=made.volume(),
-        anomaly_map=anomaly_map,
-        mask=mask,
-        params=chosen.params,
-        score=chosen.score,
-        rule=chosen.rule,
-        dice=None if reference is None else dice(mask, reference),
-        model=made.model,
-        sha256=made.sha256,
-        device=made.device,
-        origins=chosen.origins,
-        brain=made.stack.brain,
-        warnings=(
-            *patient.warnings,
-            *made.warnings,
-            *threshold_doubt(chosen.origins, chosen.options),
-        ),
-        options=chosen.options,
-        batch_size=made.batch_size,
-        preparation=made.preparation,
-        model_folder=made.model_folder,
-        threads=made.threads,
-    )
+    return Detection.of(made, chosen, made.volume(), anomaly_map, mask)

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import Cancelled, ParameterError
+from ..progress import Stop
 from .params import PostprocessParams
 from .steps import Slice, Step, chain, settings_in_order
 from .steps._patch import Patch
@@ -69,7 +70,7 @@ def postprocess(
     slices = _real(anomaly_map)
     if slices.ndim not in (2, 3):
         raise ParameterError(
-            f"an anomaly map has 2 or 3 dimensions, not {slices.ndim}", mend="give (Z, Y, X) or (Y, X)"
+            f"an anomaly map has 2 or 3 dimensions, not {slices.ndim}", hint="give (Z, Y, X) or (Y, X)"
         )
     pixel_area = _pixel_area(spacing)
     mask = np.zeros(slices.shape, dtype=np.bool_)
@@ -126,7 +127,7 @@ class StagedPostprocessor:
         self._map = _real(anomaly_map)
         if self._map.ndim != 3:
             raise ParameterError(
-                f"an anomaly map to explore has 3 dimensions, not {self._map.ndim}", mend="give (Z, Y, X)"
+                f"an anomaly map to explore has 3 dimensions, not {self._map.ndim}", hint="give (Z, Y, X)"
             )
         self._pixel_area = _pixel_area(spacing)
         self._brain = _brain(brain, self._map.shape)
@@ -149,9 +150,7 @@ class StagedPostprocessor:
         self._advance(z, chain(params), params).detected.paint(mask)
         return mask
 
-    def volume(
-        self, params: PostprocessParams, should_stop: Callable[[], bool] | None = None
-    ) -> NDArray[np.bool_]:
+    def volume(self, params: PostprocessParams, should_stop: Stop | None = None) -> NDArray[np.bool_]:
         """Return the detected mask (Z, Y, X), a new array.
 
         Args:
@@ -238,7 +237,7 @@ def _for_each(
     count: int,
     job: Callable[[int], None],
     workers: int,
-    should_stop: Callable[[], bool] | None = None,
+    should_stop: Stop | None = None,
 ) -> None:
     """Run ``job(z)`` for all slices, in threads if there is more than one worker."""
 
@@ -282,7 +281,7 @@ def _brain(brain: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.bool_]
     inside = inside if inside.dtype == bool else inside > 0
     if inside.shape != shape:
         raise ParameterError(
-            f"anomaly map {shape} and brain {inside.shape} differ in shape", mend="give both on one grid"
+            f"anomaly map {shape} and brain {inside.shape} differ in shape", hint="give both on one grid"
         )
     return inside
 
@@ -291,7 +290,7 @@ def _real(anomaly_map: ArrayLike) -> NDArray[Any]:
     array = np.asarray(anomaly_map)
     if array.dtype.kind not in "fiub":
         raise ParameterError(
-            f"an anomaly map holds real numbers, not {array.dtype}", mend="convert it to float32"
+            f"an anomaly map holds real numbers, not {array.dtype}", hint="convert it to float32"
         )
     return array
 
@@ -302,6 +301,6 @@ def _pixel_area(spacing: Sequence[float]) -> float:
     if values.shape not in ((2,), (3,)) or not np.all(np.isfinite(values) & (values > 0)):
         raise ParameterError(
             f"the spacing must be two or three positive numbers in mm, not {spacing!r}",
-            mend="give (z, y, x) or (y, x)",
+            hint="give (z, y, x) or (y, x)",
         )
     return float(values[-2] * values[-1])

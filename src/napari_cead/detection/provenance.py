@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checksums import file_sha256
 from ..errors import PatientError
 from ..patients import MASK, Patient, disk_files
 from ..slices import SliceStack
@@ -46,21 +47,16 @@ def threads_on(device: str) -> int | None:
     return torch.get_num_threads() if device == "cpu" else None
 
 
-def file_sha256(path: Path) -> str | None:
+def place_sha256(path: Path) -> str | None:
     """Return the sha256 of what is read for a place; None if it cannot be read.
 
     It goes over the bytes of all its files in order: a header and its image, the slices of a folder or a DICOM
     series. Of what lies in a zip it is that of the zip.
     """
-    digest = hashlib.sha256()
     try:
-        for file in disk_files(path):
-            with file.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    digest.update(block)
+        return file_sha256(*disk_files(path))
     except (OSError, PatientError):
         return None  # moved away since it was read; the result itself is still good
-    return digest.hexdigest()
 
 
 def voxels_sha256(volume: NDArray[Any]) -> str:
@@ -79,7 +75,7 @@ def source(path: Path | None, volume: NDArray[Any]) -> dict[str, str | None]:
     """Return where a volume came from (None: from memory), the sha256 of the file and that of the voxels."""
     return {
         "path": None if path is None else str(path.absolute()),
-        "sha256": None if path is None else file_sha256(path),
+        "sha256": None if path is None else place_sha256(path),
         "voxels_sha256": voxels_sha256(volume),
     }
 

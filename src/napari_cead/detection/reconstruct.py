@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ..devices import is_out_of_memory
 from ..errors import Cancelled, OutOfMemoryError, ParameterError
+from ..progress import Progress, Stop
 from ..slices import SliceStack
 from ..zoo import Detector
 from .cache import Cached, ReconstructionCache, cache_keys
@@ -24,9 +26,6 @@ GROUP = 32
 
 MAX_GROUP = 4096
 """Most slices per forward pass: more than any scan has."""
-
-Progress = Callable[[int, int], None]
-Stop = Callable[[], bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +65,7 @@ def check_batch_size(batch_size: int) -> None:
     if not whole or not 1 <= batch_size <= MAX_GROUP:
         raise ParameterError(
             f"the batch size must be a whole number from 1 to {MAX_GROUP}, not {batch_size!r}",
-            mend="leave it out for the usual number",
+            hint="leave it out for the usual number",
         )
 
 
@@ -210,7 +209,7 @@ class _Attempt:
         if device.type == "cpu":
             raise OutOfMemoryError(
                 f"the memory of this computer is too small for {self.detector.name}, even for one slice at a time",
-                mend="close other programs or use a smaller model",
+                hint="close other programs or use a smaller model",
             )
         note = f"the memory of {device} is too small for {self.detector.name}: the CPU was taken"
         return _Attempt(self.detector.on("cpu"), self.asked, self.asked, warnings=(note,))
@@ -307,18 +306,6 @@ def _fits(
             raise
         return False  # and the error goes, with all that its frames hold on to
     return True
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out: CUDA's own, those of its libraries, of Apple's GPUs and of the CPU."""
-    import torch
-
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and any(
-        words in text for words in ("out of memory", "ALLOC_FAILED", "can't allocate memory")
-    )
 
 
 def _fingerprint(detector: Detector) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -11,21 +10,22 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..atomic import make_folder, strict, to_json, write_text
+from ..checksums import file_sha256
 from ..errors import OutputError, ParameterError, SettingsFileError, why
-from ..json_files import version_of
+from ..json_files import parse_json, version_of
 from ..metrics import precision, recall, volume_ml
 from ..patients import MASK, Grid, Patient, disk_files, place_of, save_volume
 from ..patients.marks import Kind
 from ..preparing import N4, RAW
 from .corrections import Corrections
 from .pipeline import Detection
-from .provenance import device_name, file_sha256, sources, versions
+from .provenance import device_name, sources, versions
 from .replay import Origin, find_origin, moved_mask, quoted, replay_command, write_scan
 
 SCHEMA_VERSION = 1
@@ -82,11 +82,11 @@ def check_output(folder: str | Path, patient: Patient) -> Path:
             raise OutputError(
                 "results would lie among the patient's own files",
                 file=target,
-                mend="choose another output folder",
+                hint="choose another output folder",
             )
     existing = next(parent for parent in (target, *target.absolute().parents) if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise OutputError("the folder cannot be written", file=target, mend="choose another output folder")
+        raise OutputError("the folder cannot be written", file=target, hint="choose another output folder")
     return target
 
 
@@ -134,6 +134,7 @@ def summary(result: Detection) -> dict[str, Any]:
             "sequence": patient.sequence,
             "model": result.model,
             "sha256": result.sha256,
+            "calibration": result.calibration or None,
             "model_folder": None if result.model_folder is None else result.model_folder.absolute(),
             "preparation": described_preparation(patient),
             "preprocessing": dict(result.preparation),
@@ -219,7 +220,7 @@ def save_detection(
     except (OSError, OutputError) as error:
         why = error.strerror if isinstance(error, OSError) else error.reason
         raise OutputError(
-            f"the results cannot be written ({why})", file=target, mend="choose another output folder"
+            f"the results cannot be written ({why})", file=target, hint="choose another output folder"
         ) from error
     finally:
         if aside is not None:
@@ -238,30 +239,26 @@ def read_summary(path: str | Path) -> dict[str, Any]:
         with file.open("rb") as stream:
             content = stream.read(_LARGEST_JSON + 1)
     except FileNotFoundError:
-        raise SettingsFileError("there is no such file", file=file, mend=_MEND_READ) from None
+        raise SettingsFileError("there is no such file", file=file, hint=_MEND_READ) from None
     except OSError as error:
         raise SettingsFileError(
-            f"the file cannot be read ({error.strerror})", file=file, mend=_MEND_READ
+            f"the file cannot be read ({error.strerror})", file=file, hint=_MEND_READ
         ) from error
     if len(content) > _LARGEST_JSON:
-        raise SettingsFileError("the file is too large to hold settings", file=file, mend=_MEND_READ)
+        raise SettingsFileError("the file is too large to hold settings", file=file, hint=_MEND_READ)
     try:
-        values = json.loads(content.decode("utf-8"), parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:  # ValueError: bytes that are no text, too
+        values = parse_json(content)
+    except ValueError as error:
         raise SettingsFileError(
-            f"this is not valid JSON ({why(error)})", file=file, mend=_MEND_READ
+            f"this is not valid JSON ({why(error)})", file=file, hint=_MEND_READ
         ) from None
     if (version := version_of(values)) != SCHEMA_VERSION:
         raise SettingsFileError(
             f"the settings have schema version {version}, this program reads {SCHEMA_VERSION}",
             file=file,
-            mend="update napari-cead, or export them again with this version",
+            hint="update napari-cead, or export them again with this version",
         )
     return dict(values)
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _lacking(patient: Patient, origin: Origin | None) -> tuple[str, ...]:
@@ -277,7 +274,7 @@ def _refuse_to_replace(names: Iterable[str], target: Path, ours: set[str]) -> No
             raise OutputError(
                 f"a file {name} lies here that is no export of ours",
                 file=target,
-                mend="choose another output folder",
+                hint="choose another output folder",
             )
 
 

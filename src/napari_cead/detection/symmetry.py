@@ -14,10 +14,13 @@ def midline(brain: NDArray[np.bool_]) -> int:
     Args:
         brain: (Z, Y, X) bool.
     """
-    columns = 2 * brain.shape[2]
-    # How many voxels lie on others when the brain is turned over, for every axis: a convolution with itself.
-    spectrum = sum(np.square(np.fft.rfft(plane, columns, axis=-1)).sum(axis=0) for plane in brain)
-    return int(np.argmax(np.fft.irfft(spectrum, columns).round()))
+    width = brain.shape[2]
+    rows = brain.reshape(-1, width).astype(np.float32)
+    # How many rows have both columns of a pair, and how many voxels lie on others when the brain is turned over about
+    # the middle of that pair: whole numbers, exact in single precision.
+    pairs = rows.T @ rows
+    axes = np.add.outer(np.arange(width), np.arange(width))
+    return int(np.argmax(np.bincount(axes.ravel(), pairs.ravel())))
 
 
 def mirrored(volume: NDArray[Any], axis: int) -> NDArray[Any]:
@@ -27,8 +30,8 @@ def mirrored(volume: NDArray[Any], axis: int) -> NDArray[Any]:
         volume: (Z, Y, X).
         axis: As :func:`midline` gives it.
     """
-    across = axis - np.arange(volume.shape[2])
-    there = (across >= 0) & (across < volume.shape[2])
+    width = volume.shape[2]
+    low, high = max(0, axis - width + 1), min(width, axis + 1)
     result = np.zeros_like(volume)
-    result[..., there] = volume[..., across[there]]
+    result[..., low:high] = volume[..., axis - high + 1 : axis - low + 1][..., ::-1]
     return result

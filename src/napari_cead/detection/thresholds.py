@@ -1,8 +1,4 @@
-"""Choosing a threshold of the raw anomaly map: Dice at every threshold from two histograms, healthy quantiles.
-
-*Raw* means before post-processing: `postprocess` at the threshold found here gives another Dice. A threshold that is
-best on the very data shown is an oracle and has to be called one.
-"""
+"""Histograms of a raw anomaly map, before post-processing: Dice at every threshold, healthy quantiles."""
 
 from __future__ import annotations
 
@@ -51,7 +47,7 @@ class ScoreHistograms:
             ParameterError: If the shapes differ or ``bins`` is less than 1.
         """
         if bins < 1:
-            raise ParameterError(f"at least one bin is needed, not {bins}", mend="256 are usual")
+            raise ParameterError(f"at least one bin is needed, not {bins}", hint="256 are usual")
         scores, lesion = np.asarray(anomaly_map), as_mask(reference)
         _same_shape(scores, lesion, "reference")
         single = scores.dtype.kind == "f" and scores.dtype.itemsize <= 4
@@ -88,21 +84,6 @@ class ScoreHistograms:
         np.divide(2 * tp, total, out=result, where=total > 0)
         return result
 
-    def best_threshold(self) -> tuple[float, float]:
-        """Return the threshold of the highest Dice, the lowest one if several tie, and that Dice.
-
-        Raises:
-            ParameterError: If there is no lesion voxel: any threshold that finds nothing would do.
-        """
-        if not self.lesion.any():
-            raise ParameterError(
-                "no threshold is best without lesion voxels in the reference",
-                mend="give a patient with lesions",
-            )
-        dice = self.dice()
-        best = int(np.argmax(dice))
-        return float(self.thresholds[best]), float(dice[best])
-
     def healthy_quantile(self, quantile: float) -> float:
         """Return the lowest threshold with at most ``1 - quantile`` of the healthy voxels above it, at most 1.
 
@@ -114,78 +95,10 @@ class ScoreHistograms:
         if total == 0:
             raise ParameterError(
                 "a quantile of healthy voxels needs at least one healthy voxel",
-                mend="give a patient with healthy brain in it",
+                hint="give a patient with healthy brain in it",
             )
         few = np.flatnonzero(total - _above(self.healthy) >= quantile * total)
         return float(self.thresholds[few[0]]) if few.size else 1.0
-
-
-def raw_dice_curve(
-    anomaly_map: ArrayLike, reference: ArrayLike, brain: ArrayLike | None = None, bins: int = 256
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the Dice of ``anomaly_map > t`` at ``bins`` thresholds, from two histograms instead of as many masks.
-
-    Exact: each Dice is that of the mask ``anomaly_map > float(t)``.
-
-    Args:
-        anomaly_map: Anomaly in [0, 1], any shape; NaN is above no threshold.
-        reference: Lesion mask of the same shape; values > 0 are in it.
-        brain: Voxels that count, same shape; None takes all.
-        bins: Number of thresholds ``k / bins``.
-
-    Returns:
-        Thresholds (bins,) and Dice (bins,), NaN where both masks are empty.
-
-    Raises:
-        ParameterError: If the shapes differ or ``bins`` is less than 1.
-    """
-    histograms = ScoreHistograms.of(anomaly_map, reference, brain, bins)
-    return histograms.thresholds, histograms.dice()
-
-
-def best_threshold(
-    anomaly_map: ArrayLike, reference: ArrayLike, brain: ArrayLike | None = None, bins: int = 256
-) -> tuple[float, float]:
-    """Return the raw threshold of the highest Dice on this very map, and that Dice: an oracle, hence optimistic.
-
-    Args:
-        anomaly_map: Anomaly in [0, 1], any shape; NaN is above no threshold.
-        reference: Lesion mask of the same shape; values > 0 are in it.
-        brain: Voxels that count, same shape; None takes all.
-        bins: Number of thresholds ``k / bins``.
-
-    Returns:
-        Threshold (the lowest one if several tie) and Dice.
-
-    Raises:
-        ParameterError: If the shapes differ, if ``bins`` is less than 1, or if there is no lesion voxel.
-    """
-    return ScoreHistograms.of(anomaly_map, reference, brain, bins).best_threshold()
-
-
-def healthy_quantile(values: ArrayLike, quantile: float) -> float:
-    """Return the smallest of the values with at most ``1 - quantile`` of them above it.
-
-    As a threshold it lets that share of healthy voxels through; no labels are needed, only healthy tissue.
-
-    Args:
-        values: Anomaly of healthy voxels in [0, 1], any shape; NaN, above no threshold, counts as 0.
-        quantile: From 0 to 1, for instance 0.99.
-
-    Raises:
-        ParameterError: If there are no values or if the quantile is not in [0, 1].
-    """
-    _check_quantile(quantile)
-    scores = np.asarray(values).ravel()
-    if scores.dtype.kind == "f":
-        scores = np.where(np.isnan(scores), scores.dtype.type(0), scores)
-    if scores.size == 0:
-        raise ParameterError(
-            "a quantile of healthy voxels needs at least one healthy voxel",
-            mend="give a patient with healthy brain in it",
-        )
-    rank = max(int(np.ceil(quantile * scores.size)), 1) - 1
-    return float(np.partition(scores, rank)[rank])
 
 
 def _thresholds_passed(scores: NDArray[np.floating], bins: int) -> NDArray[np.intp]:
@@ -208,10 +121,10 @@ def _same_shape(scores: NDArray[np.floating], other: NDArray[np.bool_], name: st
     if scores.shape != other.shape:
         raise ParameterError(
             f"anomaly map {scores.shape} and {name} {other.shape} differ in shape",
-            mend="give both on one grid",
+            hint="give both on one grid",
         )
 
 
 def _check_quantile(quantile: float) -> None:
     if not 0.0 <= quantile <= 1.0:
-        raise ParameterError(f"a quantile lies from 0 to 1, not {quantile!r}", mend="0.995 is usual")
+        raise ParameterError(f"a quantile lies from 0 to 1, not {quantile!r}", hint="0.995 is usual")

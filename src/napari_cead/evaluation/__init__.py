@@ -4,23 +4,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..detection.rules import RULES, Rule
-    from .calibration import Calibration, calibrate
-    from .cases import Case
+    from ..detection.rules import RULES
+    from .calibration import calibrate
     from .comparison import evaluate
-    from .results import Evaluation, Row
     from .rules import choose
 
-__all__ = ["RULES", "Calibration", "Case", "Evaluation", "Row", "Rule", "calibrate", "choose", "evaluate"]
+__all__ = ["RULES", "calibrate", "choose", "evaluate"]
 
 # These need torch or OpenCV, which the table of verbs must not import.
 _HOMES = {
-    **dict.fromkeys(("Calibration", "calibrate"), "calibration"),
-    "Case": "cases",
-    "evaluate": "comparison",
-    **dict.fromkeys(("Evaluation", "Row"), "results"),
-    **dict.fromkeys(("RULES", "Rule"), ".detection.rules"),
+    "RULES": ".detection.rules",
+    "calibrate": "calibration",
     "choose": "rules",
+    "evaluate": "comparison",
 }
 
 

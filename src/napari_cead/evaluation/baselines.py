@@ -21,6 +21,7 @@ from ..detection.smoothing import smoothed_in_brain
 from ..detection.symmetry import midline
 from ..patients import Patient
 from ..slices import IntensityScaling, SliceStack, slice_stack
+from ..wording import counted
 
 INTENSITY = "intensity"
 """Score of a baseline whose map is the scaled scan itself."""
@@ -75,7 +76,7 @@ class Baseline:
             return self.method
         if not chosen_by:
             return f"{self.method}; {score}, the fixed one where validation patients do not choose"
-        patients = f"{chosen_by} validation patient{'' if chosen_by == 1 else 's'}"
+        patients = counted(chosen_by, "validation patient")
         return f"{self.method}; {score}, of {', '.join(self.maps)} the one with the highest dice_patient of {patients}"
 
     def settings(self, score: str, rule: str, sequence: str) -> PostprocessParams | None:
@@ -97,27 +98,30 @@ class Baseline:
         Raises:
             PatientError: If it has no usable brain.
         """
-        return Seen(self, _stack(patient, self.scaling), patient.spacing)
+        return Seen(stack_of(patient, self.scaling), patient.spacing, self.maps)
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A patient as the input of a baseline.
+    """A patient with its maps, made without a network.
 
     Attributes:
-        baseline: The baseline.
         stack: The patient, with the scaled scan and the brain on the patient's own grid.
         spacing: Size of a voxel (z, y, x) in mm.
+        maps: By score, the anomaly map.
+        notes: What was assumed about the maps.
     """
 
-    baseline: Baseline
     stack: SliceStack
     spacing: Mm
+    maps: Mapping[str, MapOf]
+    notes: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """Assumptions made; cropping and resampling for a network do not apply here."""
-        return tuple(text for text in self.stack.warnings if text != self.stack.geometry.reason)
+        of_scan = (text for text in self.stack.warnings if text != self.stack.geometry.reason)
+        return (*of_scan, *self.notes)
 
     def large(self) -> NDArray[np.bool_]:
         """Return the slices (Z,) with enough brain to count as healthy if they hold no lesion."""
@@ -126,17 +130,18 @@ class Seen:
 
     def anomaly_map(self, score: str) -> Values:
         """Return the map (Z, Y, X) in [0, 1] under a score, 0 outside the brain."""
-        return self.baseline.maps[score](self.stack.scaled, self.stack.brain, self.spacing)
+        return self.maps[score](self.stack.scaled, self.stack.brain, self.spacing)
 
 
 @lru_cache(maxsize=2)  # all baselines use one patient after each other, under two scalings
-def _stack(patient: Patient, scaling: IntensityScaling) -> SliceStack:
+def stack_of(patient: Patient, scaling: IntensityScaling) -> SliceStack:
+    """Return a patient with its brain and scaled scan."""
     return slice_stack(patient, scaling=scaling)
 
 
 def let_patient_go() -> None:
     """Free the memory of the last patient used."""
-    _stack.cache_clear()
+    stack_of.cache_clear()
 
 
 def _plain(image: Values, brain: NDArray[np.bool_], spacing: Mm) -> Values:

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..atomic import strict
-from ..detection import PostprocessParams, suggested
-from ..detection.choosing import Suggested
-from ..detection.reconstruct import Progress, Stop
-from ..detection.rules import HEALTHY
+from ..detection import (
+    PostprocessParams,
+    Reconstruction,
+    available_scores,
+    postprocess,
+    run,
+    suggested,
+)
+from ..detection.choosing import Suggested, settle
+from ..detection.provenance import versions
+from ..detection.rules import HEALTHY, ORACLE
 from ..errors import ParameterError, PatientError
+from ..metrics import PatientCounts
 from ..patients import Patient, load_patient
+from ..progress import Progress, Stop
 from ..training.splits import Part
 from ..training.store import SliceStore
-from ..zoo import Detector, ModelCard, load_model
-from .baselines import INTENSITY
-from .before_after_text import remarks, sentences
-from .healthy_slices import HealthySlices, Paired, compared_scores, look, reconstructions
-from .lesion_rows import LesionRow, lesion_rows
-from .rules import QUANTILE, quantile_of, threshold_of_healthy
-
-SCHEMA_VERSION = 1
+from ..zoo import Detector, load_model
+from .baselines import BASELINES, INTENSITY, Seen
+from .calibration import in_groups
+from .cases import Case
+from .choosing import CARD, FIXED, REPORTED, on_card
+from .fine_tuned import DEFAULT, BeforeAfter, Example, LocalThreshold
+from .healthy_slices import HealthySlices, compared_scores, look
+from .measuring import figures_of
+from .results import NOTHING, Evaluation, ModelSummary, Row
+from .rules import QUANTILE, quantile_of, search, threshold_of_healthy
 
 EXAMPLES = 4
 """Number of example slices: from the most improved to the most worsened one, evenly by rank."""
@@ -34,127 +44,16 @@ EXAMPLES = 4
 WHITE = 0.5
 """Residual that is displayed as white, the same for both models."""
 
+LOCAL, CARD_THRESHOLD = "local scans", "model card (threshold alone)"
+"""Data that chose settings, besides those of an evaluation."""
 
-@dataclass(frozen=True)
-class LocalThreshold:
-    """The thresholds of rule ``healthy-quantile`` for one score, before and after, and their effect on local scans.
+FEW = 5
+"""With fewer patients an interval is too rough to stand alone."""
 
-    Attributes:
-        score: The anomaly score.
-        before: On the card of the model before; None if it suggests none.
-        after: On the card of the model after.
-        before_local: The threshold that the model before would need on the local scans; None without healthy slices.
-        after_local: The threshold that the model after needs on them; that on its card if it was calibrated on this
-            store.
-        above_before: Share of the healthy local brain voxels above ``before`` under the model before.
-        above_after: Share of them above ``after`` under the model after.
-        expected: The share that the rule should leave above the threshold, for the model before.
-    """
+_SHARE_OF_PATIENT = 10  # steps of the progress
 
-    score: str
-    before: float | None
-    after: float | None
-    before_local: float | None
-    after_local: float | None
-    above_before: float | None
-    above_after: float | None
-    expected: float
-
-
-@dataclass(frozen=True, eq=False)
-class Example:
-    """A healthy slice as an example; all pictures (S, S) uint8.
-
-    Attributes:
-        patient: Name of the patient.
-        number: Index of the slice in the patient.
-        change: Mean residual inside the brain, after - before.
-        input: The input of the networks, 255 is intensity 1.
-        before: The reconstruction of the model before.
-        after: The reconstruction of the model after.
-        residual_before: |x - x̂| of the model before, 255 is `WHITE` and more.
-        residual_after: The same of the model after.
-    """
-
-    patient: str
-    number: int
-    change: float
-    input: NDArray[np.uint8] = field(repr=False)
-    before: NDArray[np.uint8] = field(repr=False)
-    after: NDArray[np.uint8] = field(repr=False)
-    residual_before: NDArray[np.uint8] = field(repr=False)
-    residual_after: NDArray[np.uint8] = field(repr=False)
-
-
-@dataclass(frozen=True, eq=False)
-class BeforeAfter:
-    """The result of `compare`.
-
-    Attributes:
-        before: Name of the model before.
-        after: Name of the model after.
-        sha256: Checksums of both.
-        device: The device they ran on.
-        store: The store of local scans.
-        part: The compared part of the store.
-        patients: Patients with healthy slices in the part.
-        slices: Healthy slices in the part.
-        figures: By name (see :data:`~napari_cead.evaluation.healthy_slices.MEASURES`), both models and the paired
-            difference; empty without healthy slices.
-        thresholds: Thresholds by score.
-        patient: Name of the patient with lesions; None if none was given.
-        rows: Figures of this patient, baselines last.
-        examples: Example slices.
-        notes: Caveats for reading the figures.
-        verdict: The result, in a few sentences.
-        denoising: Whether the model after repairs corrupted slices.
-    """
-
-    before: str
-    after: str
-    sha256: tuple[str, str]
-    device: str
-    store: Path
-    part: Part
-    patients: int
-    slices: int
-    figures: Mapping[str, Paired]
-    thresholds: tuple[LocalThreshold, ...]
-    patient: str | None
-    rows: tuple[LesionRow, ...]
-    examples: tuple[Example, ...] = field(repr=False)
-    notes: tuple[str, ...]
-    verdict: str
-    denoising: bool = False
-
-    def described(self) -> dict[str, Any]:
-        """Return everything but the pictures as strict JSON values."""
-        values: dict[str, Any] = strict(
-            {
-                "schema_version": SCHEMA_VERSION,
-                "before": {"name": self.before, "sha256": self.sha256[0]},
-                "after": {"name": self.after, "sha256": self.sha256[1]},
-                "device": self.device,
-                "store": self.store,
-                "part": self.part,
-                "patients": self.patients,
-                "slices": self.slices,
-                "figures": {
-                    name: {**asdict(figure), "verdict": figure.verdict}
-                    for name, figure in self.figures.items()
-                },
-                "thresholds": [asdict(threshold) for threshold in self.thresholds],
-                "patient": self.patient,
-                "rows": [row.described() for row in self.rows],
-                "examples": [
-                    {"patient": item.patient, "slice": item.number, "change": item.change}
-                    for item in self.examples
-                ],
-                "notes": self.notes,
-                "verdict": self.verdict,
-            }
-        )
-        return values
+Choice = tuple[str, str, PostprocessParams]
+"""A rule, the data that it chose by, and the settings."""
 
 
 def compare(
@@ -199,80 +98,66 @@ def compare(
     )
     for detector in (first, second):
         _check_size(detector, slices)
-    person = None if patient is None else _patient(patient, slices)
-    names = (
-        (first.name, second.name)
-        if first.name != second.name
-        else (f"{first.name} (before)", f"{second.name} (after)")
-    )
-    total = len(np.unique(slices.healthy_rows(part)[:, 0]))
-    total += 0 if person is None else _SHARE_OF_PATIENT
-    thresholds = {
-        (score, which): value
+    person = None if patient is None else _labelled(patient, slices)
+    models = {first.name: first, second.name: second}
+    if len(models) < 2:
+        models = {f"{first.name} (before)": first, f"{second.name} (after)": second}
+    names = tuple(models)
+    steps = len(np.unique(slices.healthy_rows(part)[:, 0]))
+    total = steps + _SHARE_OF_PATIENT * (person is not None)
+
+    def of_patient(done: int, of: int) -> None:
+        if on_progress is not None:
+            on_progress(steps + _SHARE_OF_PATIENT * done // of, total)
+
+    cards = {
+        which: {
+            score: chosen.params[0].threshold
+            for score in compared_scores()
+            if (chosen := on_card(detector.card, detector.name, score, HEALTHY)).params
+        }
         for which, detector in (("before", first), ("after", second))
-        for score in compared_scores()
-        if (value := _on_card(detector.card, score)) is not None
     }
     found = look(
-        first,
-        second,
-        slices,
-        part,
-        thresholds,
+        *(first, second, slices, part, cards),
         on_progress=None if on_progress is None else lambda done, _: on_progress(done, total),
         should_stop=should_stop,
     )
-    rows: tuple[LesionRow, ...] = ()
+    rows: tuple[Row, ...] = ()
     if person is not None:
-        rows = lesion_rows(
-            person,
-            ((names[0], first), (names[1], second)),
-            _local_settings(found, names, (first.card, second.card)),
-            on_progress=_last_steps(on_progress, total),
-            should_stop=should_stop,
-        )
+        rows = tuple(_rows(person, models, _local_settings(found, models), of_patient, should_stop))
     if on_progress is not None:
         on_progress(total, total)
-    figures = found.paired(seed=seed)
-    cards = first.card, second.card
-    local = tuple(_threshold(score, thresholds, found, cards) for score in compared_scores())
+    evaluation = Evaluation(
+        cohort=slices.path,
+        sequence=slices.settings.sequence,
+        split=slices.path,
+        seed=seed,
+        resamples=1000,
+        quantile=None,
+        rows=rows,
+        models=tuple(
+            ModelSummary(name, one.card.spec.name, one.folder, one.sha256, str(one.device), {})
+            for name, one in models.items()
+        ),
+        parts={"test": () if person is None else (person.name,)},
+        warnings=_remarks(first, second, slices, part, found.patients, person),
+        versions=versions(),
+    )
+    thresholds = [_threshold(score, cards, found, (first, second)) for score in compared_scores()]
+    chief = suggested(second.card)[0]
     return BeforeAfter(
         before=names[0],
         after=names[1],
-        sha256=(first.sha256, second.sha256),
-        device=str(second.device),
-        store=slices.path,
+        evaluation=evaluation,
         part=part,
         patients=found.patients,
-        slices=len(found.slices),
-        figures=figures,
-        thresholds=local,
-        patient=None if person is None else person.name,
-        rows=rows,
+        slices=len(found.places),
+        figures=found.paired(seed=seed),
+        thresholds=tuple(sorted(thresholds, key=lambda item: item.score != chief)),
         examples=_examples(found, first, second, slices),
-        notes=remarks(first, second, slices, part, found.patients, person),
-        verdict=sentences(
-            names,
-            found.patients,
-            len(found.slices),
-            part,
-            figures,
-            _chief(local, second.card),
-            rows,
-            denoising=second.card.spec.denoising,
-        ),
         denoising=second.card.spec.denoising,
     )
-
-
-_SHARE_OF_PATIENT = 10  # steps of the progress
-
-
-def _last_steps(on_progress: Progress | None, total: int) -> Progress | None:
-    if on_progress is None:
-        return None
-    begun = total - _SHARE_OF_PATIENT
-    return lambda done, of: on_progress(begun + _SHARE_OF_PATIENT * done // of, total)
 
 
 def _check_size(detector: Detector, store: SliceStore) -> None:
@@ -280,11 +165,11 @@ def _check_size(detector: Detector, store: SliceStore) -> None:
     if size != store.settings.image_size:
         raise ParameterError(
             f"{detector.name} takes images of {size} pixels, the store has {store.settings.image_size}",
-            mend="compare models on a store that was prepared for them",
+            hint="compare models on a store that was prepared for them",
         )
 
 
-def _patient(given: str | Path | Patient, store: SliceStore) -> Patient:
+def _labelled(given: str | Path | Patient, store: SliceStore) -> Patient:
     """Return the patient with lesions.
 
     Raises:
@@ -300,90 +185,59 @@ def _patient(given: str | Path | Patient, store: SliceStore) -> Patient:
         raise PatientError(
             "there is no lesion mask to compare with",
             file=person.name if isinstance(given, Patient) else given,
-            mend="give a patient with a mask, or leave the patient out",
+            hint="give a patient with a mask, or leave the patient out",
         )
     return person
 
 
-def _on_card(card: ModelCard, score: str) -> float | None:
-    for suggestion in card.suggestions:
-        if (suggestion.score, suggestion.rule) == (score, HEALTHY):
-            return Suggested.of(suggestion).params.threshold
-    return None
-
-
 def _local_settings(
-    found: HealthySlices, names: tuple[str, str], cards: tuple[ModelCard, ModelCard]
-) -> dict[str, dict[str, PostprocessParams]]:
+    found: HealthySlices, models: Mapping[str, Detector]
+) -> dict[tuple[str, str], PostprocessParams]:
     """Return, by model and score, the choice of rule ``healthy-quantile`` on the local scans."""
-    by_model = {
-        names[0]: (found.before, quantile_of(cards[0])),
-        names[1]: (found.after, quantile_of(cards[1])),
-        INTENSITY: ({INTENSITY: found.intensity}, QUANTILE),
-    }
+    quantiles = {INTENSITY: QUANTILE} | {name: quantile_of(model.card) for name, model in models.items()}
+    by_model = ({INTENSITY: found.intensity}, found.before.histograms, found.after.histograms)
     return {
-        name: {
-            score: params
-            for score, histogram in histograms.items()
-            if (params := threshold_of_healthy(histogram, quantile)) is not None
-        }
-        for name, (histograms, quantile) in by_model.items()
+        (name, score): params
+        for (name, quantile), histograms in zip(quantiles.items(), by_model, strict=True)
+        for score, histogram in histograms.items()
+        if (params := threshold_of_healthy(histogram, quantile)) is not None
     }
 
 
 def _threshold(
     score: str,
-    thresholds: Mapping[tuple[str, str], float],
+    cards: Mapping[str, Mapping[str, float]],
     found: HealthySlices,
-    cards: tuple[ModelCard, ModelCard],
+    models: tuple[Detector, Detector],
 ) -> LocalThreshold:
-    local = {}
-    for which, histograms, card in zip(("before", "after"), (found.before, found.after), cards, strict=True):
-        params = threshold_of_healthy(histograms[score], quantile_of(card)) if score in histograms else None
-        local[which] = None if params is None else params.threshold
-    above = {
-        which: found.above[score, which] / found.voxels
-        if found.voxels and (score, which) in thresholds
-        else None
-        for which in ("before", "after")
-    }
-    return LocalThreshold(
-        score=score,
-        before=thresholds.get((score, "before")),
-        after=thresholds.get((score, "after")),
-        before_local=local["before"],
-        after_local=local["after"],
-        above_before=above["before"],
-        above_after=above["after"],
-        expected=1 - quantile_of(cards[0]),
-    )
-
-
-def _chief(thresholds: tuple[LocalThreshold, ...], card: ModelCard) -> LocalThreshold:
-    """Return the thresholds of the score that the model uses by default."""
-    score = suggested(card)[0]
-    return next((item for item in thresholds if item.score == score), thresholds[0])
+    values: dict[str, Any] = {}
+    for which, looked, model in zip(("before", "after"), (found.before, found.after), models, strict=True):
+        histogram = looked.histograms.get(score)
+        local = None if histogram is None else threshold_of_healthy(histogram, quantile_of(model.card))
+        values[which] = cards[which].get(score)
+        values[f"{which}_local"] = None if local is None else local.threshold
+        known = found.voxels and score in cards[which]
+        values[f"above_{which}"] = looked.above.get(score, 0) / found.voxels if known else None
+    return LocalThreshold(score=score, expected=1 - quantile_of(models[0].card), **values)
 
 
 def _examples(
     found: HealthySlices, before: Detector, after: Detector, store: SliceStore
 ) -> tuple[Example, ...]:
-    changes = np.array([item.after["residual"] - item.before["residual"] for item in found.slices])
+    changes = found.after.of("residual") - found.before.of("residual")
     order = np.argsort(changes, kind="stable")
-    if not len(order):
-        return ()
-    ranks = np.unique(np.linspace(0, len(order) - 1, EXAMPLES).round().astype(int))
+    ranks = np.unique(np.linspace(0, len(order) - 1, EXAMPLES).round().astype(int)) if len(order) else ()
     examples = []
     for place in (int(order[rank]) for rank in ranks):
-        item = found.slices[place]
-        stored = store.patients[item.patient]
-        picture = store.read(np.array([[item.patient, item.row]]))
+        patient, row = found.places[place]
+        stored = store.patients[patient]
+        picture = store.read(found.places[place : place + 1])
         image = picture.astype(np.float32) / np.float32(255)
-        made = [reconstructions(detector, image)[0] for detector in (before, after)]
+        made = [in_groups(image, model.reconstruct, None)[0][0] for model in (before, after)]
         examples.append(
             Example(
                 stored.name,
-                stored.numbers[item.row],
+                stored.numbers[row],
                 float(changes[place]),
                 picture[0],
                 *(_picture(slice_) for slice_ in made),
@@ -396,3 +250,150 @@ def _examples(
 def _picture(values: NDArray[np.floating]) -> NDArray[np.uint8]:
     shown: NDArray[np.uint8] = (np.clip(values, 0, 1) * 255).round().astype(np.uint8)
     return shown
+
+
+def _rows(
+    patient: Patient,
+    models: Mapping[str, Detector],
+    local: Mapping[tuple[str, str], PostprocessParams],
+    on_progress: Progress,
+    should_stop: Stop | None,
+) -> Iterator[Row]:
+    """Yield the rows of both models, then of the baselines, on one patient, as `evaluate` would.
+
+    Each model runs under the scores that any of them suggests, if it supports them. Its settings are those on its
+    card, those of rule `healthy-quantile` on the local scans, and those of rule `oracle`. Baselines have the last two;
+    without measurements on the local scans, fixed settings replace the former.
+    """
+    scores = dict.fromkeys(suggested(model.card)[0] for model in models.values())
+    for place, (name, model) in enumerate(models.items()):
+        own = tuple(score for score in scores if score in available_scores(model.card))
+        made = run(
+            patient,
+            model,
+            score=own,
+            on_progress=_share(on_progress, place, len(models)),
+            should_stop=should_stop,
+        )
+        default = settle(model.card)
+        for score in own:
+            suggestions = [item for item in model.card.suggestions if item.score == score]
+            chosen = [(item.rule, CARD, Suggested.of(item).params) for item in suggestions]
+            chosen = chosen or [("default", CARD, PostprocessParams())]
+            usual = None
+            if score == default.score:
+                other = (default.rule, CARD_THRESHOLD, default.params)
+                usual = next((one for one in chosen if one[2] == default.params), other)
+                chosen = [usual, *(one for one in chosen if one != usual)]
+            chosen += _unless_known(local.get((name, score)), chosen)
+            for row in _of_map(name, score, made, patient, chosen, should_stop):
+                is_usual = usual == (row.rule, row.chosen_on, row.params)
+                yield replace(row, note=DEFAULT) if is_usual else row
+    # The local scans were measured as the models see them: this fits the baseline with the same scaling.
+    scaling = next(iter(models.values())).card.preprocessing.intensity
+    for baseline in BASELINES.values():
+        score, title = baseline.default, baseline.title(patient.sequence)
+        same = (baseline.scaling, score) == (scaling, INTENSITY)
+        chosen = _unless_known(local.get((INTENSITY, INTENSITY)), []) if same else []
+        fixed = baseline.settings(score, HEALTHY, patient.sequence)
+        if not chosen and fixed is not None:
+            chosen = [(HEALTHY, FIXED, fixed)]
+        yield from _of_map(title, score, baseline.seen(patient), patient, chosen, should_stop)
+    assert patient.lesion_mask is not None
+    empty = np.zeros_like(patient.lesion_mask)
+    yield _row(NOTHING, None, ("none", "", None), patient, empty, made.stack.brain)
+
+
+def _share(on_progress: Progress, place: int, parts: int) -> Progress:
+    return lambda done, total: on_progress(place * total + done, parts * total)
+
+
+def _unless_known(params: PostprocessParams | None, known: Sequence[Choice]) -> list[Choice]:
+    """Return the settings chosen on local scans, unless the card has the same."""
+    if params is None or any((rule, same) == (HEALTHY, params) for rule, _, same in known):
+        return []
+    return [(HEALTHY, LOCAL, params)]
+
+
+def _of_map(
+    name: str,
+    score: str,
+    made: Reconstruction | Seen,
+    patient: Patient,
+    chosen: Sequence[Choice],
+    should_stop: Stop | None,
+) -> Iterator[Row]:
+    """Yield the rows of one map, the oracle last."""
+    brain, anomaly_map = made.stack.brain, made.anomaly_map(score)
+    none_healthy = np.zeros(len(brain), dtype=np.bool_)
+    case = Case.of(patient.name, anomaly_map, patient.lesion_mask, brain, patient.spacing, none_healthy)
+    # Since it also tries the choices of the other rules, it is a bound.
+    best = search([case], also=[params for *_, params in chosen], should_stop=should_stop)
+    oracle = [] if best is None else [(ORACLE, REPORTED, best.params)]
+    for choice in (*chosen, *oracle):
+        mask = postprocess(anomaly_map, choice[2], patient.spacing, brain)
+        yield _row(name, score, choice, patient, mask, brain)
+
+
+def _row(
+    name: str,
+    score: str | None,
+    choice: tuple[str, str, PostprocessParams | None],
+    patient: Patient,
+    mask: NDArray[np.bool_],
+    brain: NDArray[np.bool_],
+) -> Row:
+    rule, chosen_on, params = choice
+    reference = patient.lesion_mask
+    assert reference is not None
+    counts = PatientCounts.of(mask, reference, brain)
+    figures = figures_of(patient.name, counts, mask, reference, patient.spacing, distances=False)
+    return Row.of(name, score, rule, params, [figures], chosen_on=chosen_on, sequence=patient.sequence)
+
+
+def _remarks(
+    before: Detector,
+    after: Detector,
+    store: SliceStore,
+    part: Part,
+    patients: int,
+    person: Patient | None,
+) -> tuple[str, ...]:
+    """Return the caveats for reading the figures of a comparison."""
+    notes = []
+    if before.sha256 == after.sha256:
+        notes.append("both models have the same weights")
+    elif before.sha256 not in {parent.sha256 for parent in after.card.parents}:
+        notes.append(f"{after.name} was not fine-tuned from {before.name}, according to its card")
+    if after.card.training.get("data_fingerprint") != store.fingerprint:
+        notes.append(
+            f"{after.name} was not trained on the present version of this store: it may have seen these patients"
+        )
+    elif part == "validation":
+        notes.append(
+            f"the best epoch and the thresholds of {after.name} were chosen on these slices, which flatters it a little"
+        )
+    if part == "train":
+        notes.append("these are training slices: the figures are optimistic")
+    if store.split_kind == "slice":
+        notes.append("the split is by slice: training has seen these patients, so the figures are optimistic")
+    if store.settings.assume_healthy:
+        notes.append("slices of patients without a lesion mask were assumed to be healthy")
+    if 0 < patients < FEW:
+        notes.append(f"{patients} patients are few: the interval is rough")
+    for detector in (before, after):
+        wants, has = detector.card.preprocessing, store.settings
+        if (wants.sequence, wants.intensity, wants.spacing) != (has.sequence, has.intensity, has.spacing):
+            notes.append(f"{detector.name} expects slices that were prepared differently from these")
+    if person is not None:
+        notes += [*person.warnings]
+        if _in_training(person, store):
+            notes.append(f"{person.name} was in the training: its figures are optimistic")
+    return tuple(dict.fromkeys(notes))
+
+
+def _in_training(person: Patient, store: SliceStore) -> bool:
+    """Whether slices of a patient were trained on, judging by the paths of its files."""
+    files = [file.resolve() for file in person.files.values()]
+    sources = [Path(patient.source).resolve() for patient in store.patients_of("train")]
+    return any(source == file or source in file.parents for source in sources for file in files)

@@ -19,7 +19,7 @@ from ..atomic import strict
 from ..detection import SCORES, PostprocessParams, anomaly_score
 from ..detection.choosing import Suggested
 from ..detection.evidence import Seen, Tails, kinds_of
-from ..detection.reconstruct import GROUP, Progress, Stop
+from ..detection.reconstruct import GROUP
 from ..detection.rules import VALIDATION, Choice, reported_rules
 from ..detection.scores import (
     LESION,
@@ -36,6 +36,7 @@ from ..detection.symmetry import midline
 from ..detection.thresholds import ScoreHistograms
 from ..errors import Cancelled
 from ..metrics import ImageQuality
+from ..progress import Progress, Stop
 from ..slices import brain_mask
 from ..zoo import Detector, Suggestion
 from .candidates import MORPHOLOGIES
@@ -265,7 +266,7 @@ class _Looked:
     ) -> _Looked:
         found = store.slices(name)
         images = found.images.astype(np.float32) / np.float32(255)
-        made, *more = _in_groups(images, detector.repair, should_stop)
+        made, *more = in_groups(images, detector.repair, should_stop)
         ingredients = {
             **({LESION.name: more[0]} if more else {}),
             **_computed(computed, detector, images, should_stop),
@@ -363,7 +364,7 @@ class _Samples:
                 yield score.name, score.compute(evidence)
 
 
-def _in_groups(
+def in_groups(
     images: NDArray[np.float32],
     network: Callable[[Tensor], Tensor | tuple[Tensor | None, ...]],
     should_stop: Stop | None,
@@ -391,7 +392,7 @@ def _computed(
 ) -> dict[str, NDArray[np.float32]]:
     """Return what takes passes of its own of slices (N, S, S), by name."""
     return {
-        one.name: _in_groups(images, partial(one.compute, detector), should_stop)[0]
+        one.name: in_groups(images, partial(one.compute, detector), should_stop)[0]
         for one in ingredients
         if one.compute is not None
     }

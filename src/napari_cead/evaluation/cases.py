@@ -10,8 +10,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..detection import PostprocessParams
-from ..detection.postprocessing import StagedPostprocessor
+from ..detection import PostprocessParams, postprocess
+from ..detection.many_settings import overlaps
 from ..detection.steps import reach
 from ..detection.thresholds import ScoreHistograms
 from ..metrics import PatientCounts
@@ -100,11 +100,11 @@ class Case:
         """Whether the patient is labelled and has a lesion."""
         return self.reference is not None and bool(self.reference.any())
 
-    def opened(self, radius: int) -> tuple[StagedPostprocessor, NDArray[np.bool_]]:
-        """Return the post-processing of the map, and the reference in the same frame.
+    def frame(self, radius: int) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return the map, the brain and the reference (Z, Y, X) with room for masks beyond the brain.
 
         Args:
-            radius: How far masks may reach beyond the brain, for which the frame has room as far as the slice reaches.
+            radius: How far masks may reach beyond the brain; there is room as far as the slice reaches.
 
         Raises:
             ValueError: If the patient is unlabelled.
@@ -116,8 +116,7 @@ class Case:
         volume[brain] = self.values
         top, bottom, left, right = (min(radius, room) for room in self.room)
         frame = ((0, 0), (top, bottom), (left, right))
-        stages = StagedPostprocessor(np.pad(volume, frame), self.spacing, np.pad(brain, frame), workers=1)
-        return stages, np.pad(self.reference, frame)
+        return np.pad(volume, frame), np.pad(brain, frame), np.pad(self.reference, frame)
 
     def masks(self, params: PostprocessParams) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Return the detected mask at one setting, and the reference in the same frame.
@@ -125,8 +124,8 @@ class Case:
         Raises:
             ValueError: If the patient is unlabelled.
         """
-        stages, reference = self.opened(reach((params,)))
-        return stages.volume(params), reference
+        anomaly_map, brain, reference = self.frame(reach((params,)))
+        return postprocess(anomaly_map, params, self.spacing, brain, workers=1), reference
 
     def counts(self, mask: NDArray[np.bool_], reference: NDArray[np.bool_]) -> PatientCounts:
         """Return the counts of masks from `masks`; slices without brain and lesion, which add nothing, are missing."""
@@ -138,22 +137,11 @@ class Case:
         Raises:
             ValueError: If the patient is unlabelled.
         """
-        stages, reference = self.opened(reach(grid))
-        lesion, peak = int(np.count_nonzero(reference)), np.fmax.reduce(self.values, initial=np.float32(0))
+        anomaly_map, brain, reference = self.frame(reach(grid))
+        detected, found = overlaps(anomaly_map, reference, brain, grid, self.spacing).T
+        total = detected + np.count_nonzero(reference)
         dice = np.full(len(grid), np.nan)
-        # Settings that share a threshold and a closing share their components.
-        order = sorted(
-            range(len(grid)), key=lambda index: (grid[index].threshold, grid[index].closing_radius)
-        )
-        for index in order:
-            params = grid[index]
-            if not peak > np.float32(params.threshold):  # nothing is above it
-                dice[index] = 0.0 if lesion else np.nan
-                continue
-            mask = stages.volume(params)
-            detected = int(np.count_nonzero(mask))
-            found = int(np.count_nonzero(mask & reference))
-            dice[index] = 2 * found / (detected + lesion) if detected + lesion else np.nan
+        np.divide(2 * found, total, out=dice, where=total > 0)
         return dice
 
     def save(self, file: Path | IO[bytes]) -> None:

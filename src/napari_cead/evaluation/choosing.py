@@ -16,14 +16,15 @@ from ..detection.rules import VALIDATION as BY_DICE
 from ..detection.thresholds import ScoreHistograms
 from ..errors import PatientError
 from ..metrics import averages
-from ..tasks import Failure, Stop, Tasks
+from ..progress import Stop
+from ..tasks import Failure, Tasks
 from ..zoo import ModelCard
 from .candidates import MORPHOLOGIES, Spread, coarse_grid, coarse_thresholds
 from .cases import BINS, healthy_in, spread_in
-from .members import Steps
+from .cohort_progress import Steps
+from .evaluation_tasks import GridJob, search_grid
 from .results import PatientFigures
 from .rules import best_of, fine_grid, joined, threshold_of_healthy
-from .work import GridJob, search_grid
 
 Key = tuple[int, str]
 """Number of a subject, and a score."""
@@ -285,7 +286,7 @@ def whole(found: Any, name: str) -> Any:
         raise PatientError(
             f"its measurements cannot be read again: {found.reason}",
             file=name,
-            mend="free space on the disk and evaluate into an empty folder",
+            hint="free space on the disk and evaluate into an empty folder",
         )
     return found
 

@@ -7,7 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -18,21 +18,27 @@ from ..detection.provenance import versions
 from ..detection.rules import RULES
 from ..devices import pick_device
 from ..errors import OutputError, ParameterError, PatientError, extra
+from ..metrics import ImageQuality
 from ..preparing import RAW, Preparation
+from ..progress import Progress, Stop
 from ..tasks import Tasks, tasks
 from ..training.splits import PARTS
 from ..zoo import ModelCard, damaged_models, find_model, find_models, load_card
 from .baselines import BASELINES
-from .members import Cohort, Steps
-from .passes import BASELINE, Outcome, Pass, Plan
+from .cohort_progress import Cohort, Steps
+from .evaluation_run import BASELINE, Outcome, Pass, Plan
+from .evaluation_tasks import SubjectSpec, let_models_go
+from .example_slices import picture_jobs, take_pictures
+from .figures import PatientFigures
+from .maps import ARCHITECTURE, SCORE, ScoreMaps, find_maps
+from .paired_comparison import compare_twins
+from .ranking import RankCounts
 from .report import write_report
 from .results import NOTHING, Evaluation, ModelSummary, Row, SlicePicture, choosers
-from .rules import QUANTILE, Progress, Stop, quantile_of
+from .rules import QUANTILE, quantile_of
+from .seeds import over_seeds, write_seeds
 from .seen import trained_on_warnings
-from .showing import picture_jobs, take_pictures
 from .splits import Split, folds_of, split_cohort
-from .twins import compare_twins
-from .work import SubjectSpec, let_models_go
 
 KEPT = ".evaluation"
 """Folder of the measurements in the output folder; removed at the end."""
@@ -46,6 +52,8 @@ def evaluate(
     models: Sequence[str | Path] | Literal["all"],
     out: str | Path,
     *,
+    maps: Mapping[str, str | Path] | Sequence[str | Path] = (),
+    maps_pattern: str | None = None,
     split: str | Path | None = None,
     scores: Sequence[str] | None = None,
     rules: Sequence[str] | None = None,
@@ -80,7 +88,12 @@ def evaluate(
     Args:
         cohort: Folder whose descendants are patients.
         models: Names or folders of models, or ``"all"``: every bundled or installed one. May be empty.
-        out: Folder for ``results.json``, ``results.csv``, ``per_patient.csv``, ``table.md`` and ``report.html``.
+        out: Folder for ``results.json``, ``results.csv``, ``per_patient.csv``, ``table.md`` and ``report.html``; models
+            called ``NAME.seedN`` are also averaged, in ``seeds.csv``.
+        maps: Folders with the score maps of other methods, one NIfTI file per patient, by name or each as
+            ``NAME=FOLDER`` or just a folder; see :func:`~napari_cead.evaluation.maps.find_maps`. They go through the
+            same rules as a model, on the scan's own grid.
+        maps_pattern: Place of a map in its folder, with ``{patient}`` for the name; None: the file with the name in it.
         split: Split file with the names of the patients of ``train``, ``validation`` and ``test`` (see
             :func:`~napari_cead.training.splits.read_split`), or a prepared store, whose split it uses. None: all
             patients are reported.
@@ -108,7 +121,7 @@ def evaluate(
         The results. Unusable patients are listed in them and never end an evaluation.
 
     Raises:
-        PatientError: If there is no patient, or none that can be reported.
+        PatientError: If there is no patient, or none that can be reported, or one has no score map.
         ModelError: If there is no such model, or it is damaged.
         ParameterError: If a score or rule is unknown, no model supports any of the scores, the quantile is not in
             [0, 1], or the number of folds is impossible.
@@ -125,20 +138,25 @@ def evaluate(
     where = str(pick_device(device))
     wanted = (sequence,) if sequence is None or isinstance(sequence, str) else tuple(dict.fromkeys(sequence))
     if preparation.mask_file is not None:
-        raise ParameterError("a brain mask file goes with one patient", mend="name a stripper, or auto")
+        raise ParameterError("a brain mask file goes with one patient", hint="name a stripper, or auto")
     splits = [
         split_cohort(cohort, split, sequence=name, png_spacing=png_spacing).prepared(preparation)
         for name in wanted
     ]
-    if split is None and chosen:
+    cohorts = [Cohort(found) for found in splits]
+    usable = [member.name for found in cohorts for member in found.usable]
+    foreign = find_maps(maps, usable, maps_pattern)
+    if split is None and (chosen or foreign):
         notes.append(_NO_SPLIT if folds is None else _IN_FOLDS)
     parts = [
-        _Part(Cohort(found), found, _subjects(chosen, found.sequence, device, quantile)) for found in splits
+        _Part(members, found, _subjects(chosen, foreign, found.sequence, device, quantile))
+        for members, found in zip(cohorts, splits, strict=True)
     ]
+    _check_names(parts[0].subjects)
     fold = _folds(parts, folds, seed)
     steps = Steps(sum(part.steps(rules, bool(fold)) for part in parts), on_progress)
     rules = tuple(dict.fromkeys(rules))
-    with _kept(Path(out), _identity(parts, chosen, rules, quantile, where, preparation)) as folder:
+    with _kept(Path(out), _identity(parts, chosen, foreign, rules, quantile, where, preparation)) as folder:
         try:
             with tasks(workers, scheduler, device=device) as crew:
                 for part in parts:
@@ -184,6 +202,10 @@ def evaluate(
                     quality=first.outcomes[number].quality.means(),
                 )
                 for number, model in enumerate(chosen, start=len(BASELINES))
+            )
+            + tuple(
+                ModelSummary(each.name, ARCHITECTURE, each.folder, "", "", ImageQuality.empty().means())
+                for each in foreign
             ),
             parts={part: tuple(member.name for member in first.cohort.part(part)) for part in PARTS},
             skipped=tuple(dict.fromkeys(item for part in parts for item in part.cohort.skipped)),
@@ -198,13 +220,18 @@ def evaluate(
             ),
             versions=versions(),
             twins=compare_twins(
-                rows, {model.name: model.card.spec.name for model in chosen}, resamples, seed
+                rows,
+                {model.name: model.card.spec.name for model in chosen},
+                resamples,
+                seed,
+                parents={model.name: _parents(model, chosen) for model in chosen},
             ),
             curves=tuple(curve for part in parts for done in part.outcomes for curve in done.curves),
             pictures=tuple(pictures),
             folds=_by_fold(first.cohort, fold),
         )
     write_report(evaluation, out)
+    write_seeds(over_seeds(rows, resamples, seed), Path(out))
     if report:
         from .html import html_report
 
@@ -268,7 +295,7 @@ class _Part:
         """Take pictures of slices under each model."""
         rows = [row for done in self.outcomes for row in done.rows]
         members = {member.name: member for member in self.cohort.part("test")}
-        models = self.subjects[len(BASELINES) :]
+        models = [subject for subject in self.subjects if subject.folder is not None]
         jobs = picture_jobs(
             rows,
             models,
@@ -294,9 +321,15 @@ def _folds(parts: Sequence[_Part], count: int | None, seed: int) -> dict[str, in
     if any(part.split.part("validation") for part in parts):
         raise ParameterError(
             "the split has validation patients, which choose the settings",
-            mend="leave out either the split or --folds",
+            hint="leave out either the split or --folds",
         )
     return folds_of({member.name for part in parts for member in part.cohort.part("test")}, count, seed)
+
+
+def _parents(model: _Model, others: Sequence[_Model]) -> list[str]:
+    """Return the names of the others that a model was fine-tuned from."""
+    known = {parent.sha256 for parent in model.card.parents}
+    return [other.name for other in others if other.card.sha256 in known]
 
 
 def _by_fold(cohort: Cohort, folds: Mapping[str, int]) -> tuple[tuple[str, ...], ...]:
@@ -308,16 +341,21 @@ def _by_fold(cohort: Cohort, folds: Mapping[str, int]) -> tuple[tuple[str, ...],
 
 
 def _subjects(
-    models: Sequence[_Model], sequence: str, device: str, quantile: float | None
+    models: Sequence[_Model],
+    maps: Sequence[ScoreMaps],
+    sequence: str,
+    device: str,
+    quantile: float | None,
 ) -> list[SubjectSpec]:
-    """Return the evaluated subjects: the baselines, then the models."""
+    """Return the evaluated subjects: the baselines, then the models, then the score maps of other methods."""
+    usual = QUANTILE if quantile is None else quantile
     return [
         *(
             SubjectSpec(
                 baseline.title(sequence),
                 tuple(baseline.maps),
                 baseline=name,
-                quantile=QUANTILE if quantile is None else quantile,
+                quantile=usual,
             )
             for name, baseline in BASELINES.items()
         ),
@@ -331,7 +369,18 @@ def _subjects(
             )
             for model in models
         ),
+        *(SubjectSpec(each.name, (SCORE,), maps=each, quantile=usual) for each in maps),
     ]
+
+
+def _check_names(subjects: Sequence[SubjectSpec]) -> None:
+    names = Counter([NOTHING, *(subject.name for subject in subjects)])
+    for subject in subjects:
+        if names[subject.name] > 1 and subject.maps is not None:
+            raise ParameterError(
+                f"there is another row called {subject.name}",
+                hint="name the maps otherwise: --maps NAME=FOLDER",
+            )
 
 
 def _groups(subjects: Sequence[SubjectSpec]) -> list[list[int]]:
@@ -351,6 +400,7 @@ def _groups(subjects: Sequence[SubjectSpec]) -> list[list[int]]:
 def _identity(
     parts: Sequence[_Part],
     models: Sequence[_Model],
+    maps: Sequence[ScoreMaps],
     rules: Sequence[str],
     quantile: float | None,
     device: str,
@@ -361,6 +411,7 @@ def _identity(
         to_json(
             {
                 "models": [[model.name, model.card.sha256, list(model.scores)] for model in models],
+                **({"maps": [each.state() for each in maps]} if maps else {}),
                 "preprocessing": [model.card.preprocessing.model_dump(mode="json") for model in models],
                 "parts": [
                     [part.split.sequence, part.split.png_spacing, part.split.assume_healthy] for part in parts
@@ -372,6 +423,7 @@ def _identity(
                 "versions": versions(),
                 # A step added in a development version changes masks before the version number changes.
                 "steps": list(PostprocessParams.names()),
+                "figures": [each.name for kind in (PatientFigures, RankCounts) for each in fields(kind)],
             }
         ).encode()
     ).hexdigest()[:16]
@@ -407,7 +459,7 @@ def _check_packages() -> None:
 
 def _check(scores: Sequence[str] | None, rules: Sequence[str], quantile: float | None) -> None:
     if quantile is not None and not 0 <= quantile <= 1:
-        raise ParameterError(f"a quantile lies from 0 to 1, not {quantile!r}", mend="0.995 is usual")
+        raise ParameterError(f"a quantile lies from 0 to 1, not {quantile!r}", hint="0.995 is usual")
     for score in scores or ():
         SCORES.find(score)
     for rule in rules:
@@ -459,7 +511,7 @@ def _nobody(members: Cohort, cohort: Path) -> PatientError:
         f" (for instance {members.skipped[0].name}: {members.skipped[0].reason})" if members.skipped else ""
     )
     return PatientError(
-        f"no patient can be reported{first}", file=cohort, mend="give test patients with a lesion mask"
+        f"no patient can be reported{first}", file=cohort, hint="give test patients with a lesion mask"
     )
 
 
@@ -487,5 +539,5 @@ def _kept(out: Path, identity: str) -> Iterator[Path]:
         raise OutputError(
             f"the folder cannot be written ({error.strerror or error})",
             file=target,
-            mend="choose a folder that can be written and has space left",
+            hint="choose a folder that can be written and has space left",
         ) from error

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..detection.choosing import Suggested
 from ..errors import CeadWarning, ModelError, StoreError
+from ..progress import Progress, Stop
 from ..training.network import initial_network
 from ..training.preprocessing import preprocessing_in
 from ..training.runs import Plan, RunFolder
@@ -35,6 +36,9 @@ from .calibration import calibrate
 from .contrast_range import contrast_range
 from .rules import quantile_of
 
+if TYPE_CHECKING:
+    from torch import nn
+
 _DRAFT = ".part-model"
 """Folder of the model during its calibration."""
 
@@ -51,8 +55,8 @@ def finish(
     start: Sequence[Suggestion] = (),
     quantile: float | None = None,
     device: str = "auto",
-    on_progress: Callable[[int, int], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    on_progress: Progress | None = None,
+    should_stop: Stop | None = None,
 ) -> Path:
     """Write the model folder of a training run: the weights of its best epoch, its card, and suggested settings.
 
@@ -109,19 +113,46 @@ def finish(
         trained_on=_trained_on(slices, parent),
         mirror_average=spec.network.mirrors(spec) if mirror_average is None else mirror_average,
     )
+    if parent is not None:
+        start = start or parent.suggestions
+        quantile = quantile_of(parent) if quantile is None else quantile
+    return calibrated(
+        network,
+        card,
+        run.model,
+        slices,
+        others,
+        half=half,
+        start=start,
+        quantile=quantile,
+        device=device,
+        on_progress=on_progress,
+        should_stop=should_stop,
+    )
+
+
+def calibrated(
+    network: nn.Module,
+    card: ModelCard,
+    folder: Path,
+    store: SliceStore,
+    calibrate_on: SliceStore,
+    *,
+    half: bool,
+    start: Sequence[Suggestion] = (),
+    quantile: float | None = None,
+    device: str = "auto",
+    on_progress: Progress | None = None,
+    should_stop: Stop | None = None,
+) -> Path:
+    """Write a model folder with suggested settings; ``store`` is the one it was trained on. See :func:`finish`."""
     # In a temporary place until it is calibrated: a model in its place is a finished one.
-    draft = run.path / _DRAFT
+    draft = folder.parent / _DRAFT
     try:
         save_model(network, card, draft, half=half)
-        detector = load_model(draft, device)
-        if parent is not None:
-            start, quantile = (
-                start or parent.suggestions,
-                quantile_of(parent) if quantile is None else quantile,
-            )
         found = calibrate(
-            detector,
-            others,
+            load_model(draft, device),
+            calibrate_on,
             start=start,
             quantile=quantile,
             on_progress=on_progress,
@@ -135,10 +166,10 @@ def finish(
             "suggestions": tuple(found.suggestions),
             "tails": dict(found.tails),
             "training": {**card.training, "calibration": found.figures},
-            "contrast": contrast_range(slices),
+            "contrast": contrast_range(store),
         }
     )
-    return save_model(network, card, run.model, half=half, statistics=found.statistics)
+    return save_model(network, card, folder, half=half, statistics=found.statistics)
 
 
 def kept_settings(parent: ModelCard, card: ModelCard) -> str:
@@ -183,8 +214,8 @@ def is_finished(
         card = load_card(run.model)
     except ModelError:
         return False
-    plan, done = run.plan(), run.epochs_done()
-    trained = card.training
+    plan, trained = run.plan(), card.training
+    done = run.epochs_done() if run.has_checkpoint() else trained.get("epochs")
     return (
         plan.current == settings
         and plan.fingerprint == store.fingerprint == trained.get("data_fingerprint")
@@ -223,14 +254,14 @@ def _calibration_store(place: SliceStore | str | Path, trained: SliceStore) -> S
             raise StoreError(
                 f"this store was prepared with {name} {here}, the training store with {there}",
                 file=store.path,
-                mend="prepare it in the same way",
+                hint="prepare it in the same way",
             )
     seen = {patient.fingerprint for patient in trained.patients_of("train")}
     if both := [patient.name for patient in store.patients_of("validation") if patient.fingerprint in seen]:
         raise StoreError(
             f"{both[0]} is a validation patient here, but was trained on",
             file=store.path,
-            mend="prepare it with a split file that keeps the same patients apart",
+            hint="prepare it with a split file that keeps the same patients apart",
         )
     return store
 

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..detection import SCORES, anomaly_score, available_scores
-from ..detection.reconstruct import GROUP, Progress, Stop
 from ..detection.thresholds import ScoreHistograms
-from ..errors import Cancelled
-from ..metrics import ImageQuality, Interval
+from ..metrics import ImageQuality, Interval, bootstrap_ratio
+from ..progress import Progress, Stop
 from ..slices import brain_mask
 from ..training.splits import Part
 from ..training.store import SliceStore
 from ..zoo import Detector
+from .calibration import in_groups
 from .cases import BINS
 
 MEASURES: Mapping[str, bool] = {"residual": False, "psnr": True, "psnr_brain": True, "ssim": True}
 """Figures of a slice, and whether higher is better: the mean of |x - x̂| inside the brain, and those of
 :class:`~napari_cead.metrics.ImageQuality`."""
-
-LEVEL = 0.95
 
 
 def compared_scores() -> tuple[str, ...]:
@@ -63,69 +60,97 @@ class Paired:
             return "unclear"
         return "better" if (self.interval[0] > 0) == self.more_is_better else "worse"
 
+    @classmethod
+    def of(
+        cls,
+        before: NDArray[np.float64],
+        after: NDArray[np.float64],
+        patients: NDArray[np.integer],
+        more_is_better: bool,
+        resamples: int = 1000,
+        seed: int = 0,
+    ) -> Paired:
+        """Compare a figure of two models over the same slices.
 
-@dataclass(frozen=True)
-class SliceFigures:
-    """Both models on one slice.
+        Patients are drawn as by :func:`~napari_cead.metrics.bootstrap`, and a drawn patient contributes all its slices,
+        which are not independent of each other.
+
+        Args:
+            before: Values of each slice (N,).
+            after: The same of the other model.
+            patients: The patient of each slice (N,).
+            more_is_better: Whether a positive difference is an improvement.
+            resamples: Number of resamples.
+            seed: Seed of the draws.
+        """
+        good = np.isfinite(before) & np.isfinite(after)
+        if not good.any():
+            return cls(np.nan, np.nan, np.nan, None, more_is_better)
+        before, after = before[good], after[good]
+        _, place = np.unique(patients[good], return_inverse=True)
+        change = np.bincount(place, after - before)
+        interval = bootstrap_ratio(change.tolist(), np.bincount(place).tolist(), resamples, seed)
+        return cls(
+            float(before.mean()),
+            float(after.mean()),
+            float((after - before).mean()),
+            interval,
+            more_is_better,
+        )
+
+
+@dataclass(eq=False)
+class Looked:
+    """One model on healthy slices.
 
     Attributes:
-        patient: Index of the patient in the store.
-        row: Row among its slices.
-        before: Figures by the names of `MEASURES`.
-        after: The same of the other model.
+        histograms: By score, the histogram of the anomaly over the brain voxels.
+        above: By score, the brain voxels above the model's threshold.
+        figures: By name of `MEASURES`, the values of the slices of each patient in turn.
     """
 
-    patient: int
-    row: int
-    before: Mapping[str, float]
-    after: Mapping[str, float]
+    histograms: dict[str, ScoreHistograms] = field(default_factory=dict)
+    above: dict[str, int] = field(default_factory=dict)
+    figures: dict[str, list[NDArray[np.float64]]] = field(
+        default_factory=lambda: {name: [] for name in MEASURES}
+    )
+
+    def of(self, name: str) -> NDArray[np.float64]:
+        """Return a figure of every slice (N,)."""
+        return np.concatenate(self.figures[name] or [np.empty(0)])
 
 
-@dataclass
+@dataclass(eq=False)
 class HealthySlices:
     """The results of two models on healthy slices.
 
     Attributes:
-        slices: Figures per slice.
-        before: By score, the histogram of the anomaly over the brain voxels.
-        after: The same of the other model.
+        places: Patient, and row among its slices, of every slice (N, 2).
+        before: The model before.
+        after: The model after.
         intensity: The histogram of the intensity itself.
-        above: By score and model (``"before"``, ``"after"``), brain voxels above the threshold on its card.
         voxels: Number of brain voxels.
     """
 
-    slices: list[SliceFigures] = field(default_factory=list)
-    before: dict[str, ScoreHistograms] = field(default_factory=dict)
-    after: dict[str, ScoreHistograms] = field(default_factory=dict)
+    places: NDArray[np.int64]
+    before: Looked = field(default_factory=Looked)
+    after: Looked = field(default_factory=Looked)
     intensity: ScoreHistograms = field(default_factory=lambda: ScoreHistograms.empty(BINS))
-    above: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     voxels: int = 0
 
     @property
     def patients(self) -> int:
         """Number of patients with these slices."""
-        return len({item.patient for item in self.slices})
+        return len(np.unique(self.places[:, 0]))
 
     def paired(self, resamples: int = 1000, seed: int = 0) -> dict[str, Paired]:
-        """Return the figures by name; empty without slices.
-
-        Args:
-            resamples: Number of resamples.
-            seed: Seed of the draws.
-        """
-        if not self.slices:
-            return {}
-        patients = np.array([item.patient for item in self.slices])
+        """Return the figures by name; empty without slices."""
         return {
-            name: paired(
-                [item.before[name] for item in self.slices],
-                [item.after[name] for item in self.slices],
-                patients,
-                more,
-                resamples,
-                seed,
+            name: Paired.of(
+                self.before.of(name), self.after.of(name), self.places[:, 0], more, resamples, seed
             )
             for name, more in MEASURES.items()
+            if len(self.places)
         }
 
 
@@ -134,7 +159,7 @@ def look(
     after: Detector,
     store: SliceStore,
     part: Part,
-    thresholds: Mapping[tuple[str, str], float],
+    thresholds: Mapping[str, Mapping[str, float]],
     *,
     on_progress: Progress | None = None,
     should_stop: Stop | None = None,
@@ -148,7 +173,7 @@ def look(
         after: The second model.
         store: The store.
         part: The part.
-        thresholds: By score and model (``"before"``, ``"after"``), the threshold for counting voxels above it.
+        thresholds: By model (``"before"``, ``"after"``) and score, the threshold for counting voxels above it.
         on_progress: Called with (patients done, total patients).
         should_stop: Called between batches of slices.
 
@@ -158,7 +183,7 @@ def look(
     """
     usable = store.healthy_rows(part)
     wanted = np.unique(usable[:, 0])
-    found = HealthySlices()
+    found = HealthySlices(usable)
     possible = [available_scores(detector.card) for detector in (before, after)]
     scores = [score for score in compared_scores() if all(score in names for names in possible)]
     for done, index in enumerate(wanted, start=1):
@@ -168,89 +193,21 @@ def look(
         # The brain of all slices, before dropping the others: it is one piece in 3-D.
         brain = brain_mask(stored.images)[rows]
         found.voxels += int(np.count_nonzero(brain))
-        spacing = stored.patient.spacing[1:]
         found.intensity += _histogram(images, brain)
-        figures = []
-        for name, detector, histograms in (
-            ("before", before, found.before),
-            ("after", after, found.after),
-        ):
-            made = reconstructions(detector, images, should_stop)
-            figures.append(_figures(images, made, brain))
+        for name, detector, looked in (("before", before, found.before), ("after", after, found.after)):
+            (made,) = in_groups(images, detector.reconstruct, should_stop)
+            for figure, values in _figures(images, made, brain).items():
+                looked.figures[figure].append(values)
             for score in scores:
-                values = anomaly_score(score, images, made, spacing=spacing)
-                histograms[score] = histograms.get(score, ScoreHistograms.empty(BINS)) + _histogram(
-                    values, brain
-                )
-                if (score, name) in thresholds:
-                    above = values[brain] > thresholds[score, name]
-                    found.above[score, name] += int(np.count_nonzero(above))
-        found.slices += [
-            SliceFigures(int(index), int(row), *(_at(values, place) for values in figures))
-            for place, row in enumerate(rows)
-        ]
+                anomaly = anomaly_score(score, images, made, spacing=stored.patient.spacing[1:])
+                histogram = looked.histograms.get(score, ScoreHistograms.empty(BINS))
+                looked.histograms[score] = histogram + _histogram(anomaly, brain)
+                if score in thresholds[name]:
+                    above = int(np.count_nonzero(anomaly[brain] > thresholds[name][score]))
+                    looked.above[score] = looked.above.get(score, 0) + above
         if on_progress is not None:
             on_progress(done, len(wanted))
     return found
-
-
-def reconstructions(
-    detector: Detector, images: NDArray[np.float32], should_stop: Stop | None = None
-) -> NDArray[np.float32]:
-    """Return a model's reconstructions of slices (N, S, S), in the batches of a detection.
-
-    Raises:
-        Cancelled: If ``should_stop`` returned true.
-    """
-    import torch
-
-    made = np.empty_like(images)
-    for start in range(0, len(images), GROUP):
-        if should_stop is not None and should_stop():
-            raise Cancelled
-        batch = torch.from_numpy(images[start : start + GROUP])[:, None]
-        made[start : start + GROUP] = detector.reconstruct(batch)[:, 0].float().cpu().numpy()
-    return made
-
-
-def paired(
-    before: Sequence[float],
-    after: Sequence[float],
-    patients: NDArray[np.integer],
-    more_is_better: bool,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> Paired:
-    """Compare a figure of two models over the same slices.
-
-    Patients are drawn as in :func:`~napari_cead.metrics.bootstrap`: ``default_rng(seed).integers(n, size=(resamples,
-    n))``, and a drawn patient contributes all its slices, which are not independent of each other.
-
-    Args:
-        before: Values of each slice (N,).
-        after: The same of the other model.
-        patients: The patient of each slice (N,).
-        more_is_better: Whether a positive difference is an improvement.
-        resamples: Number of resamples.
-        seed: Seed of the draws.
-    """
-    first, second = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
-    good = np.isfinite(first) & np.isfinite(second)
-    if not good.any():
-        return Paired(float("nan"), float("nan"), float("nan"), None, more_is_better)
-    first, second = first[good], second[good]
-    _, place = np.unique(np.asarray(patients)[good], return_inverse=True)
-    count = np.bincount(place).astype(np.float64)
-    change = np.bincount(place, second - first)
-    interval = None
-    if len(count) >= 2:
-        draws = np.random.default_rng(seed).integers(len(count), size=(resamples, len(count)))
-        means = change[draws].sum(axis=1) / count[draws].sum(axis=1)
-        low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        interval = float(low), float(high)
-    return Paired(
-        float(first.mean()), float(second.mean()), float((second - first).mean()), interval, more_is_better
-    )
 
 
 def _figures(
@@ -261,16 +218,7 @@ def _figures(
     total = np.where(brain, np.abs(images - made), 0).sum(axis=(1, 2), dtype=np.float64)
     residual = np.divide(total, voxels, out=np.full(len(images), np.nan), where=voxels > 0)
     quality = ImageQuality.of(images, made, brain)
-    return {
-        "residual": residual,
-        "psnr": quality.psnr,
-        "psnr_brain": quality.psnr_brain,
-        "ssim": quality.ssim,
-    }
-
-
-def _at(values: Mapping[str, NDArray[np.float64]], place: int) -> dict[str, float]:
-    return {name: float(column[place]) for name, column in values.items()}
+    return {"residual": residual} | {name: getattr(quality, name) for name in ("psnr", "psnr_brain", "ssim")}
 
 
 def _histogram(values: NDArray[np.float32], brain: NDArray[np.bool_]) -> ScoreHistograms:

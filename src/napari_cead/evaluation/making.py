@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -14,25 +14,33 @@ from typing import Any
 from ..atomic import write_text
 from ..errors import Cancelled, OutputError, ParameterError
 from ..models.specs import MODEL_NAMES, spec
-from ..options_file import CONFIG_FILE, write_options
+from ..options_file import CONFIG_FILE
 from ..patients import find_patients
+from ..progress import Progress, Stop
 from ..training.belonging import belongs, no_use
-from ..training.engine import check_start, rank_of_launcher
+from ..training.engine import check_resume, check_start, rank_of_launcher
 from ..training.engine import train as run_training
 from ..training.events import EventFile, Listener
+from ..training.loggers import loggers_of
 from ..training.preparation import prepare
 from ..training.preprocessing import preprocessing_for, preprocessing_in, store_options
 from ..training.recipe import Recipe
 from ..training.run_files import STORE
 from ..training.runs import RunFolder
 from ..training.session import Relay, Session, attended, undone_if_refused
-from ..training.settings import TrainingSettings
+from ..training.settings import Hardware, TrainingSettings
 from ..training.store import SliceStore
 from ..training.store_index import earlier_index
 from ..zoo import Preprocessing, check_name, find_model, find_models, load_card
-from .finishing import finish, install, is_finished, kept_settings
+from .ensembling import FEWEST, is_ensemble_of, make_ensemble
+from .finishing import default_name, finish, install, is_finished, kept_settings
+from .folding import fold_stores
 
-OnProgress = Callable[[int, int], None]
+FOLDS = "folds"
+"""Folder of the stores of a cross-validation."""
+
+LONGEST_BASE = 50
+"""Longest name to which a seed, a fold or ``.ensemble`` is added."""
 
 FEW = 5
 """With fewer validation patients, chance decides about the best epoch and the threshold."""
@@ -53,15 +61,35 @@ class Watch:
     def say(self, text: str, *, warning: bool = False) -> None:
         """Show a sentence to the user."""
 
+    def begins(self, settings: TrainingSettings, store: SliceStore, hardware: Hardware, tuned: bool) -> None:
+        """Hear of a training before its first update; ``tuned`` says whether it starts from a model."""
+
     @contextmanager
-    def progress(self, what: str) -> Iterator[OnProgress]:
+    def progress(self, what: str) -> Iterator[Progress]:
         """Yield a callback for a stage of known length."""
         yield lambda done, total: None
 
     @contextmanager
-    def training(self, alone: bool) -> Iterator[tuple[Listener, Callable[[], bool] | None]]:
+    def training(self, alone: bool) -> Iterator[tuple[Listener, Stop | None]]:
         """Yield a listener for the events of a training, and the function that says when to stop."""
         yield (lambda event: None), None
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a job.
+
+    Attributes:
+        recipe: The recipe of this run alone.
+        settings: Its training settings.
+        base: Name of the models that differ from this one only by their seed or fold.
+        fold: The fold that is not trained on; None without folds.
+    """
+
+    recipe: Recipe
+    settings: TrainingSettings
+    base: str
+    fold: int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,20 +98,25 @@ class Making:
 
     Attributes:
         recipe: The recipe.
-        plans: The settings of each model to train.
+        runs: The runs, one for each model and seed.
         store: The slices; None: they have to be prepared first.
         wanted: The preparation of the slices.
     """
 
     recipe: Recipe
-    plans: tuple[TrainingSettings, ...]
+    runs: tuple[Planned, ...]
     store: SliceStore | None
     wanted: Preprocessing
 
     @property
+    def plans(self) -> tuple[TrainingSettings, ...]:
+        """The settings of each run."""
+        return tuple(run.settings for run in self.runs)
+
+    @property
     def alone(self) -> bool:
         """Whether only one model is trained, in the folder itself."""
-        return is_one(self.recipe.model)
+        return len(self.runs) == 1 and self.runs[0].recipe.out == self.recipe.out
 
 
 def is_one(model: str) -> bool:
@@ -105,8 +138,10 @@ def make_model(recipe: Recipe, watch: Watch | None = None) -> Path | None:
         CeadError: If the recipe, the data or the disk has a fault.
         Cancelled: On a request to stop; a checkpoint is written.
     """
-    if not is_one(recipe.model):
-        raise ParameterError(f"{recipe.model} is not a single model", mend="make the models one by one")
+    if not is_one(recipe.model) or recipe.seeds is not None or recipe.folds is not None:
+        raise ParameterError(
+            f"{recipe.model} with these options is not a single model", hint="make the models one by one"
+        )
     folders = make_models(plan(recipe), watch or Watch())
     return folders[0] if folders else None
 
@@ -124,6 +159,9 @@ def plan(recipe: Recipe, options: Iterable[str] | None = None, watch: Watch | No
         StoreError: If the slices cannot be trained on.
         ModelError: If there is no such model to start from.
     """
+    seeds = seeds_of(recipe)
+    if seeds and recipe.folds:
+        raise ParameterError("--seeds and --folds exclude each other", hint="do one after the other")
     names = list(MODEL_NAMES) if recipe.model == "all" else list(dict.fromkeys(recipe.model.split(",")))
     for each in names:
         spec(each)  # report unknown names before anything else
@@ -133,94 +171,162 @@ def plan(recipe: Recipe, options: Iterable[str] | None = None, watch: Watch | No
         }
     given = set(options)
     fits = _fitting(recipe.given(), given & set(Recipe.model_fields), names, watch or Watch())
+    loggers_of(recipe.loggers)
     if "workers" in given and recipe.slices_on == "device":
         raise ParameterError(
             "--workers does nothing with --slices-on device: nothing is read while training",
-            mend="leave it out",
+            hint="leave it out",
         )
     if "checkpoint_minutes" in given and recipe.devices * recipe.num_nodes > 1:
         raise ParameterError(
             "--checkpoint-minutes does nothing on several devices, which write one at the end of an epoch",
-            mend="leave it out",
+            hint="leave it out",
         )
     if len(names) > 1 and (recipe.init_from or recipe.name):
-        raise ParameterError("--init-from and --name go with one model", mend="train the models one by one")
+        raise ParameterError("--init-from and --name go with one model", hint="train the models one by one")
     if recipe.name:
         check_name(recipe.name)
         if recipe.name in find_models() and not recipe.no_install and not recipe.resume:
             raise ParameterError(
-                f"there is a model called {recipe.name} already", mend="choose another --name"
+                f"there is a model called {recipe.name} already", hint="choose another --name"
             )
     begun = recipe.out.is_dir() or not recipe.out.parent.is_dir()  # else there is nothing to resume
     recipe = recipe.model_copy(update={"resume": recipe.resume and begun})
-    base = None if recipe.init_from is None else load_card(find_model(recipe.init_from))
+    base_card = None if recipe.init_from is None else load_card(find_model(recipe.init_from))
     store = _stored_in(recipe.data, recipe.sequence, recipe.assume_healthy)
-    wanted = preprocessing_for(names, base) if store is None else preprocessing_in(store.settings)
-    plans = []
+    wanted = preprocessing_for(names, base_card) if store is None else preprocessing_in(store.settings)
+    runs = []
     for each in names:
-        run = recipe.out if len(names) == 1 else recipe.out / each
-        own = recipe.model_copy(update={"model": each, "out": run})
-        plans.append(own.settings(base, wanted.image_size, fits[each]))
-        check_start(
-            plans[-1],
-            store,
-            init_from=recipe.init_from,
-            hardware=recipe.hardware,
-            resumed=recipe.resume and RunFolder(run).exists(),
+        base = each if len(names) > 1 else recipe.name or default_name(recipe.out)
+        base = base[:LONGEST_BASE] if seeds or recipe.folds else base
+        variants = [("seed", seed) for seed in seeds] or [("fold", fold) for fold in range(recipe.folds or 0)]
+        for what, number in variants or [("", 0)]:
+            own: dict[str, Any] = {"model": each, "seeds": None, "folds": None}
+            if variants:
+                own |= {"name": None, "out": recipe.out / f"{base}.{what}{number}"}
+                own |= {"seed": number} if seeds else {}
+            elif len(names) > 1:
+                own["out"] = recipe.out / each
+            one = recipe.model_copy(update=own)
+            settings = one.settings(
+                base_card, wanted.image_size, fits[each] | ({"seed": number} if seeds else {})
+            )
+            # The slices of a fold are its own store, which is not written yet.
+            resumed = RunFolder(one.out) if recipe.resume and RunFolder(one.out).exists() else None
+            if resumed is not None:
+                check_resume(resumed, settings, None if recipe.folds else store)
+            check_start(
+                settings,
+                store,
+                init_from=recipe.init_from,
+                hardware=recipe.hardware,
+                resumed=resumed is not None,
+            )
+            runs.append(Planned(one, settings, base, number if recipe.folds else None))
+    return Making(recipe, tuple(runs), store, wanted)
+
+
+def seeds_of(recipe: Recipe) -> tuple[int, ...]:
+    """Return the seeds of a recipe's option ``seeds``; none without it.
+
+    Raises:
+        ParameterError: If they are not different whole numbers, or there is a single seed beside them.
+    """
+    if recipe.seeds is None:
+        return ()
+    if recipe.seed is not None:
+        raise ParameterError("--seed and --seeds exclude each other", hint="leave one of them out")
+    try:
+        found = tuple(int(word) for word in recipe.seeds.split(","))
+    except ValueError:
+        found = ()
+    if not found or len(set(found)) < len(found) or min(found) < 0:
+        raise ParameterError(
+            f"--seeds {recipe.seeds!r} is not a list of different seeds", hint="give them as 0,1,2"
         )
-    return Making(recipe, tuple(plans), store, wanted)
+    return found
 
 
-def make_models(making: Making, watch: Watch, arguments: Sequence[str] = ()) -> list[Path]:
+def make_models(making: Making, watch: Watch) -> list[Path]:
     """Make the planned models.
 
     Args:
         making: The result of :func:`plan`.
         watch: Receives the progress.
-        arguments: The command line it was started with, for resuming later.
 
     Returns:
         Their folders; none in a process that only helped another one.
     """
     recipe, alone = making.recipe, making.alone
     folders: list[Path] = []
-    with _watched(recipe, recipe.out, arguments) if alone else nullcontext() as session:
+    with _watched(making.runs[0]) if alone else nullcontext() as session:
         with nullcontext() if making.store else undone_if_refused(recipe.out):
             store = making.store or _prepared(making, session, watch)
-        for settings in making.plans:
-            run = recipe.out if alone else recipe.out / settings.spec.name
-            if (
-                recipe.resume
-                and not alone
-                and is_finished(run, settings, store, half=recipe.half, installed=not recipe.no_install)
-            ):
+        stores = fold_stores_of(making, store)
+        for number, planned in enumerate(making.runs, start=1):
+            run = planned.recipe.out
+            slices = store if planned.fold is None else stores[planned.fold]
+            finished = partial(is_finished, run, planned.settings, slices, half=recipe.half)
+            if recipe.resume and finished(installed=not recipe.no_install):
                 watch.say(f"{run}: finished before")
                 folders.append(run / "model")
                 continue
+            if not alone:
+                watch.say(f"{run}: run {number} of {len(making.runs)}")
             try:
-                with nullcontext(session) if alone else _watched(recipe, run) as own:
-                    if own is not None:
-                        _keep(recipe, settings, run)
-                    found = _make(recipe, settings, store, run, own, watch)
+                data = None if planned.fold is None else slices.path
+                with nullcontext(session) if alone else _watched(planned, data) as own:
+                    found: Path | None = run / "model"
+                    if own is not None and recipe.resume and finished(installed=False):
+                        _install(run / "model", watch, own)
+                        own.say("done", folder=str(found))
+                    else:
+                        found = _make(planned, slices, own, watch)
             except Cancelled as stop:
                 stop.add_note(str(run))
                 raise
             if found is None:
                 return []
             folders.append(found)
+        if recipe.seeds is not None:
+            folders += _ensembles(making, folders, store, watch)
     return folders
 
 
-def _keep(recipe: Recipe, settings: TrainingSettings, run: Path) -> None:
-    """Write the recipe of one model beside its run, with every value filled in."""
-    own = recipe.resolved(settings).model_copy(
-        update={"model": settings.spec.name, "data": recipe.data.absolute(), "out": run.absolute()}
-    )
-    fields = type(own).model_fields
-    options = (
-        (name, fields[name].description or "", getattr(own, name)) for name in fields if name != "resume"
-    )
-    write_text(run / CONFIG_FILE, write_options("train", options))
+def fold_stores_of(making: Making, store: SliceStore) -> tuple[SliceStore, ...]:
+    """Return the stores of the folds of a job, written if they are not there; none without folds."""
+    recipe = making.recipe
+    if recipe.folds is None:
+        return ()
+    return fold_stores(store, recipe.out / FOLDS, recipe.folds, making.plans[0].seed)
+
+
+def _ensembles(making: Making, models: Sequence[Path], store: SliceStore, watch: Watch) -> list[Path]:
+    """Make an ensemble of the models that differ only by their seed."""
+    recipe = making.recipe
+    found = []
+    for base in dict.fromkeys(run.base for run in making.runs):
+        members = [model for model, run in zip(models, making.runs, strict=True) if run.base == base]
+        folder = recipe.out / f"{base}.ensemble"
+        if len(members) < FEWEST:
+            continue
+        if recipe.resume and is_ensemble_of(folder, members, store):
+            watch.say(f"{folder}: finished before")
+        else:
+            watch.say(f"{folder}: calibrating the ensemble of {len(members)} models")
+            with watch.progress("calibrating") as on_progress:
+                make_ensemble(
+                    members,
+                    store,
+                    folder,
+                    check_name(folder.name),
+                    device=recipe.device,
+                    on_progress=on_progress,
+                )
+        if not recipe.no_install:
+            _install(folder, watch)
+        found.append(folder)
+    return found
 
 
 def cohort_of(folders: Sequence[Path]) -> tuple[Path, Path]:
@@ -229,20 +335,16 @@ def cohort_of(folders: Sequence[Path]) -> tuple[Path, Path]:
     return Path(os.path.commonpath([patient.source for patient in store.patients])), store.path
 
 
-def _make(
-    recipe: Recipe,
-    settings: TrainingSettings,
-    store: SliceStore,
-    run: Path,
-    session: Session | None,
-    watch: Watch,
-) -> Path | None:
+def _make(planned: Planned, store: SliceStore, session: Session | None, watch: Watch) -> Path | None:
     """Train, calibrate and install a model; None in a process that only helped another one."""
+    recipe, settings, run = planned.recipe, planned.settings, planned.recipe.out
     hardware = recipe.hardware
-    files: Sequence[EventFile] = () if session is None else session.files
+    files = () if session is None else session.run.also
     if session is None and recipe.events is not None:
-        files = [EventFile(recipe.events)]
+        files = (EventFile(recipe.events),)
     alone = hardware.devices * hardware.num_nodes == 1
+    if session is not None and not session.run.has_checkpoint():
+        watch.begins(settings, store, hardware, recipe.init_from is not None)
     with watch.training(alone) as (listener, should_stop):
         try:
             run_training(
@@ -255,6 +357,7 @@ def _make(
                 on_event=Relay(listener, *files),
                 should_stop=should_stop,
                 requests_since=None if session is None else session.since,
+                loggers=recipe.loggers,
             )
         except Cancelled as stop:
             if type(stop) is Cancelled:
@@ -281,22 +384,25 @@ def _make(
     if recipe.no_install:
         watch.say(f"{model}: finished")
     else:
-        _install(model, session, watch)
+        _install(model, watch, session)
+    if not recipe.keep_checkpoint:
+        session.run.drop_checkpoint()
     session.say("done", folder=str(model))
     return model
 
 
-def _install(model: Path, session: Session, watch: Watch) -> None:
+def _install(model: Path, watch: Watch, session: Session | None = None) -> None:
     try:
         place = install(model)
     except OutputError as error:
         raise OutputError(
             f"the model is finished, but cannot be installed ({error.reason})",
             file=model,
-            mend=f"use it with --model {shlex.quote(str(model))}, "
+            hint=f"use it with --model {shlex.quote(str(model))}, "
             "or set NAPARI_CEAD_HOME to a folder that can be written",
         ) from error
-    session.say("installed", name=place.name, folder=str(place))
+    if session is not None:
+        session.say("installed", name=place.name, folder=str(place))
     usual = load_card(model).name
     if place.name != usual:
         watch.say(f"warning: another model is called {usual}: this one is called {place.name}", warning=True)
@@ -304,14 +410,25 @@ def _install(model: Path, session: Session, watch: Watch) -> None:
 
 
 @contextmanager
-def _watched(recipe: Recipe, run: Path, arguments: Sequence[str] = ()) -> Iterator[Session | None]:
-    """Hold a run's folder in the launcher's first process; see :func:`~napari_cead.training.session.attended`."""
+def _watched(planned: Planned, data: Path | None = None) -> Iterator[Session | None]:
+    """Hold a run's folder in the launcher's first process, with its recipe in it, every value filled in.
+
+    See :func:`~napari_cead.training.session.attended`.
+
+    Args:
+        planned: The run.
+        data: Its slices, if they are not those of its recipe.
+    """
+    recipe, run = planned.recipe, planned.recipe.out
     nothing = recipe.resume and not run.is_dir() and not run.parent.is_dir()
     if rank_of_launcher() or nothing:  # the engine then reports the problem
         yield None
         return
     resume = recipe.resume and run.is_dir()
-    with attended(RunFolder(run), resume=resume, arguments=arguments, events=recipe.events) as session:
+    with attended(RunFolder(run), resume=resume, events=recipe.events) as session:
+        own: dict[str, Any] = {"model": planned.settings.spec.name} | ({} if data is None else {"data": data})
+        filled_in = recipe.resolved(planned.settings).model_copy(update=own).anywhere()
+        write_text(run / CONFIG_FILE, filled_in.written())
         yield session
 
 
@@ -324,11 +441,11 @@ def _stored_in(data: Path, sequence: str | None, assume_healthy: bool) -> SliceS
         return None
     store = SliceStore.open(data)  # raises with the reason if it is not a store
     has = store.settings
-    mend = "prepare another store with this option, or leave it out"
+    hint = "prepare another store with this option, or leave it out"
     if sequence not in (None, has.sequence):
-        raise ParameterError(f"this store holds {has.sequence}, not {sequence}", file=data, mend=mend)
+        raise ParameterError(f"this store holds {has.sequence}, not {sequence}", file=data, hint=hint)
     if assume_healthy and not has.assume_healthy:
-        raise ParameterError("this store holds no unlabelled patients", file=data, mend=mend)
+        raise ParameterError("this store holds no unlabelled patients", file=data, hint=hint)
     return store
 
 
@@ -369,7 +486,7 @@ def _fitting(
         useless = [name for name in names if not belongs(setting, spec(name))]
         if len(useless) == len(names):
             raise ParameterError(
-                no_use(setting, useless, called=flag), mend="leave it out, or train one of those"
+                no_use(setting, useless, called=flag), hint="leave it out, or train one of those"
             )
         if useless:
             users = ", ".join(name for name in names if name not in useless)

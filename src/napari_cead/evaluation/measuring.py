@@ -9,28 +9,40 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..detection import PostprocessParams, Reconstruction, postprocess, run
-from ..detection.reconstruct import Stop
 from ..detection.thresholds import ScoreHistograms
 from ..errors import CeadWarning, PatientError
-from ..metrics import Candidates, ImageQuality, PatientCounts, candidates, hd95, match_lesions, volume_ml
+from ..metrics import (
+    Candidates,
+    ImageQuality,
+    LesionWise,
+    PatientCounts,
+    candidates,
+    hd95,
+    lesionwise,
+    match_lesions,
+    volume_ml,
+)
 from ..metrics.overlap import NAN
 from ..patients import PNG_SPACING, Patient, load_patient
-from ..patients.lesion_masks import NOT_USED
+from ..patients.notes import code_of
 from ..preparing import prepare_patient
+from ..progress import Stop
 from ..slices import slice_marks
 from ..zoo import Detector
 from ..zoo.recognising import was_trained_on
 from .baselines import Baseline, Seen
 from .cases import BINS, MIN_BRAIN, Case
+from .lesion_sizes import lesion_records
+from .maps import ScoreMaps
 from .ranking import RankCounts
 from .results import PatientFigures
 from .splits import Member
-from .strata import lesion_records
 
 Settings = Mapping[str, Mapping[str, PostprocessParams]]
 """By score and rule, the settings of the counts."""
@@ -43,12 +55,12 @@ class Subject:
     Attributes:
         name: Name in the table.
         scores: Anomaly scores.
-        maker: The model, or a baseline without a network.
+        maker: The model, a baseline without a network, or the score maps of another method.
     """
 
     name: str
     scores: tuple[str, ...]
-    maker: Detector | Baseline
+    maker: Detector | Baseline | ScoreMaps
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +117,10 @@ def load_member(
             member.path, sequence, only=not member.preparation.needs_others, png_spacing=png_spacing
         )
     if patient.lesion_mask is None and not assume_healthy:
-        reason = next((note.split("; ")[0] for note in patient.warnings if NOT_USED in note), UNLABELLED)
-        raise PatientError(reason, file=member.path, mend="add the mask, an empty one for a healthy patient")
+        reason = next(
+            (note.split("; ")[0] for note in patient.warnings if code_of(note) == "mask-covers"), UNLABELLED
+        )
+        raise PatientError(reason, file=member.path, hint="add the mask, an empty one for a healthy patient")
     return (
         patient if member.preparation.nothing else prepare_patient(patient, member.preparation, device=device)
     )
@@ -135,13 +149,13 @@ def measure(
         PatientError: If the patient cannot be used.
         Cancelled: If ``should_stop`` returned true.
     """
-    made = reconstruction_of(subject, patient, should_stop)
+    made = reconstruction_of(subject, patient, should_stop, member.name)
     chosen = slice(None) if member.slices is None else np.array(member.slices, dtype=np.int64)
     if member.slices is not None and max(member.slices, default=0) >= len(made.stack.brain):
         raise PatientError(
             "the split names slices that this scan does not have",
             file=member.path,
-            mend="evaluate the cohort that the store was prepared from",
+            hint="evaluate the cohort that the store was prepared from",
         )
     brain = made.stack.brain[chosen]
     reference = None if patient.lesion_mask is None else patient.lesion_mask[chosen]
@@ -178,11 +192,17 @@ def measure(
         counts = PatientCounts.of(empty, reference, brain)
         nothing = figures_of(member.name, counts, empty, reference, patient.spacing)
     notes = tuple(dict.fromkeys((*patient.warnings, *made.warnings)))
-    seen: bool | None = False
-    if not isinstance(subject.maker, Baseline):
-        seen = was_trained_on(subject.maker.card, slice_marks(patient.volume()))
+    seen = None if isinstance(subject.maker, ScoreMaps) else False
+    if isinstance(subject.maker, Detector):
+        seen = was_trained_on(subject.maker.card, marks_of(patient))
     quality = quality or ImageQuality.empty()
     return Measured(figures, nothing, histograms, cases, quality, notes, ranks, marks, seen)
+
+
+@lru_cache(maxsize=1)  # the same under every model
+def marks_of(patient: Patient) -> tuple[str, ...]:
+    """Return the marks of a patient's slices."""
+    return slice_marks(patient.volume())
 
 
 def _large(made: Reconstruction) -> NDArray[np.bool_]:
@@ -211,9 +231,10 @@ def figures_of(
         mask: Detected mask (Z, Y, X).
         reference: Lesion mask (Z, Y, X).
         spacing: Size of a voxel (z, y, x) in mm.
-        distances: Whether to measure HD95.
+        distances: Whether to measure HD95 and the lesion-wise scores.
     """
     match = match_lesions(mask, reference, spacing)
+    by_lesion = lesionwise(mask, reference, spacing) if distances else LesionWise()
     return PatientFigures(
         name=name,
         counts=counts,
@@ -225,19 +246,24 @@ def figures_of(
         false_detections=len(match.false_detections),
         lesion_records=lesion_records(match, spacing, len(mask)),
         hd95=hd95(mask, reference, spacing) if distances else NAN,
+        lesionwise_dice=by_lesion.dice,
+        lesionwise_hd95=by_lesion.hd95,
     )
 
 
 def reconstruction_of(
-    subject: Subject, patient: Patient, should_stop: Stop | None = None
+    subject: Subject, patient: Patient, should_stop: Stop | None = None, member: str = ""
 ) -> Reconstruction | Seen:
-    """Return a model's reconstruction of a patient, or a baseline's counterpart.
+    """Return a model's reconstruction of a patient, or the counterpart of what has no network.
 
     Args:
-        subject: The model or baseline.
+        subject: The model, baseline or maps.
         patient: The patient.
         should_stop: Called between batches of slices.
+        member: Name of the patient in the evaluation, by which its score map is found.
     """
+    if isinstance(subject.maker, ScoreMaps):
+        return subject.maker.seen(patient, member)
     if isinstance(subject.maker, Baseline):
         return subject.maker.seen(patient)
     return run(patient, subject.maker, score=subject.scores, should_stop=should_stop)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from ..detection.thresholds import ScoreHistograms
 from ..metrics import Candidates, froc
 from ..metrics.overlap import NAN
+from ..metrics.ranking import area_of_overlap, shares
 
 _DROPPED = 7  # of the 23 binary digits of a float32's fraction
 _LOWEST = int(np.float32(2.0**-24).view(np.uint32)) >> _DROPPED
@@ -34,11 +36,15 @@ class RankCounts:
         bins: (B,) numbers of the bins that are not empty, increasing.
         lesion: (B,) lesion voxels in each.
         healthy: (B,) other voxels in each.
+        overlap: (B,) the sum over the lesion voxels in each of the share that a voxel is of its lesion.
+        regions: Number of lesions inside the brain.
     """
 
     bins: NDArray[np.int64]
     lesion: NDArray[np.int64]
     healthy: NDArray[np.int64]
+    overlap: NDArray[np.float64]
+    regions: NDArray[np.int64]
 
     @classmethod
     def of(
@@ -46,41 +52,66 @@ class RankCounts:
     ) -> RankCounts:
         """Count the voxels of the brain of one anomaly map in [0, 1]; NaN ranks lowest."""
         scores = np.nan_to_num(anomaly_map[brain].astype(np.float32, copy=False), nan=0).clip(0, 1)
-        lesion, high = reference[brain], scores > 0.5
-        near = np.abs(np.where(high, 1 - scores, scores))  # exact; abs, because -0 has a sign bit
-        bins = np.maximum((near.view(np.uint32) >> _DROPPED).astype(np.int64) - _LOWEST + 1, 0)
-        bins = np.where(high, _BINS - 1 - bins, bins)
-        found, place, voxels = np.unique(bins, return_inverse=True, return_counts=True)
-        of_lesion = np.bincount(place[lesion], minlength=len(found))
-        return cls(found, of_lesion, voxels - of_lesion)
+        lesion, bins = reference[brain], _bins_of(scores)
+        voxels = np.bincount(bins, minlength=_BINS)
+        found = np.flatnonzero(voxels)
+        of_lesion, voxels = np.bincount(bins[lesion], minlength=_BINS)[found], voxels[found]
+        share, regions = shares(reference & brain)
+        overlap: Any = np.bincount(bins[lesion], weights=share, minlength=_BINS)[found]
+        return cls(found, of_lesion, voxels - of_lesion, overlap, np.array(regions))
 
 
-@dataclass(frozen=True)
+def _bins_of(scores: NDArray[np.float32]) -> NDArray[np.int64]:
+    high = scores > 0.5
+    near = np.abs(np.where(high, 1 - scores, scores))  # exact; abs, because -0 has a sign bit
+    bins = np.maximum((near.view(np.uint32) >> _DROPPED).astype(np.int64) - _LOWEST + 1, 0)
+    return np.where(high, _BINS - 1 - bins, bins)
+
+
+@dataclass(frozen=True, eq=False)
 class Ranked:
     """The threshold-free figures of a cohort.
 
     Attributes:
         auroc: Area under the ROC curve; NaN if lesion or other voxels are missing.
         average_precision: Average precision (AUPRC); NaN without lesion voxels.
+        dice_ceiling: Highest Dice of all voxels of the cohort under one threshold, without post-processing; NaN without
+            lesion voxels.
+        aupro: Area under the per-region overlap, see `metrics.aupro`.
         froc: Sensitivity at each of `metrics.FALSE_POSITIVES`; NaN without lesions.
+        counts: The voxels of the cohort by score.
     """
 
     auroc: float
     average_precision: float
+    dice_ceiling: float
+    aupro: float
     froc: tuple[float, ...]
+    counts: ScoreHistograms
+
+    def healthy_above(self, threshold: float) -> float:
+        """Return the share of the voxels outside lesions that are above a threshold; NaN without any."""
+        healthy = self.counts.healthy
+        above = healthy[int(_bins_of(np.array([threshold], np.float32))[0]) + 1 :].sum()
+        return int(above) / total if (total := int(healthy.sum())) else NAN
 
 
 def ranked(cohort: Iterable[tuple[RankCounts, Candidates]]) -> Ranked:
     """Return the figures of a cohort from the counts of each patient."""
     candidates: list[Candidates] = []
+    overlap, regions = np.zeros(_BINS), []
 
     def counts() -> Iterator[RankCounts]:
         for own, marked in cohort:
             candidates.append(marked)
+            overlap[own.bins] += own.overlap
+            regions.append(int(own.regions))
             yield own
 
-    auroc, average_precision = ranking(pooled(counts()))
-    return Ranked(auroc, average_precision, froc(candidates))
+    found = pooled(counts())
+    ceiling = float(found.dice().max()) if found.lesion.any() else NAN
+    per_region = area_of_overlap(overlap, found.healthy, sum(regions))
+    return Ranked(*ranking(found), ceiling, per_region, froc(candidates), found)
 
 
 def pooled(cohort: Iterable[RankCounts]) -> ScoreHistograms:

@@ -1,4 +1,4 @@
-"""Write the results of an evaluation: ``results.json``, ``results.csv``, ``per_patient.csv`` and ``table.md``."""
+"""Write the results of an evaluation: ``results.json``, tables as CSV, and ``table.md``."""
 
 from __future__ import annotations
 
@@ -10,55 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import make_folder, strict, to_json, write_text
-from ..detection import PostprocessParams
-from ..metrics import FALSE_POSITIVES, INTERVALS
+from .columns import COLUMNS, LESION, lesion_values, row_values
+from .figures import PatientFigures
 from .paper import PAPER_DICE, PAPER_NOTE
-from .results import SCHEMA_VERSION, Evaluation, PatientFigures, Row
-from .strata import SIZES
+from .results import SCHEMA_VERSION, Evaluation
 from .table import table
-
-COLUMNS: tuple[str, ...] = (
-    "model",
-    "rule",
-    "score",
-    *INTERVALS,
-    "patients",
-    "lesion_patients",
-    "lesion_sensitivity",
-    "false_positives_per_patient",
-    "detected_ml",
-    "auroc",
-    "average_precision",
-    "auprc",
-    *PostprocessParams.names(),
-    "chosen_on",
-    "optimistic",
-    *(f"{name}_{side}" for name in INTERVALS for side in ("low", "high")),
-    "both_empty_patients",
-    "lesion_slices",
-    "brain_slices",
-    "both_empty_slices",
-    "psnr",
-    "psnr_brain",
-    "ssim",
-    "note",
-    "sequence",
-    "hd95",
-    "hd95_patients",
-    "lesion_precision",
-    *(f"{figure}_{size.column}" for size in SIZES for figure in ("sensitivity", "lesions")),
-    "chosen_by",
-    "edge",
-    "fold_thresholds",
-    "lesion_f1",
-    *(f"froc_{number:g}" for number in FALSE_POSITIVES),
-    "froc_mean",
-    "healthy_patients",
-    "healthy_ml",
-    "method",
-    "trained_on_patients",
-)
-"""Columns of ``results.csv``: the averages by their exact names, then their intervals and the rest."""
 
 
 def write_report(evaluation: Evaluation, out: str | Path) -> tuple[Path, ...]:
@@ -69,21 +25,22 @@ def write_report(evaluation: Evaluation, out: str | Path) -> tuple[Path, ...]:
         out: Folder, created if it does not exist.
 
     Returns:
-        ``results.json``, ``results.csv``, ``per_patient.csv``, ``table.md``.
+        ``results.json``, ``results.csv``, ``per_patient.csv``, ``per_lesion.csv``, ``table.md``.
 
     Raises:
         OutputError: If they cannot be written.
     """
     folder = make_folder(out)
     texts = {
+        "results.json": to_json(described(evaluation)),
         "results.csv": results_csv(evaluation),
         "per_patient.csv": per_patient_csv(evaluation),
+        "per_lesion.csv": per_lesion_csv(evaluation),
         "table.md": table(evaluation),
-        "results.json": to_json(described(evaluation)),
     }
-    for name, text in texts.items():
+    for name, text in reversed(texts.items()):  # results.json last: with it, all are there
         write_text(folder / name, text)
-    return tuple(folder / name for name in sorted(texts, key=("results.json", *texts).index))
+    return tuple(folder / name for name in texts)
 
 
 def described(evaluation: Evaluation) -> dict[str, Any]:
@@ -103,7 +60,7 @@ def described(evaluation: Evaluation) -> dict[str, Any]:
             "folds": evaluation.folds,
             "models": [asdict(model) for model in evaluation.models],
             "rows": [
-                {**_row_values(evaluation, row), "per_patient": [_patient(item) for item in row.patients]}
+                {**row_values(evaluation, row), "per_patient": [_patient(item) for item in row.patients]}
                 for row in evaluation.rows
             ],
             "twins": [asdict(pair) for pair in evaluation.twins],
@@ -119,24 +76,10 @@ def described(evaluation: Evaluation) -> dict[str, Any]:
 
 def results_csv(evaluation: Evaluation) -> str:
     """Return one line per model, score and rule; undefined figures are empty."""
-    rows = []
-    for row in evaluation.rows:
-        values = _row_values(evaluation, row)
-        values |= values.pop("params") or {}
-        del values["trained_on"]  # a list
-        for name, interval in values.pop("intervals").items():
-            values[f"{name}_low"], values[f"{name}_high"] = interval or (None, None)
-        for point in values.pop("froc"):
-            values[f"froc_{point['false_positives_per_patient']:g}"] = point["sensitivity"]
-        columns = {size.label: size.column for size in SIZES}
-        for stratum in values.pop("strata"):
-            values[f"sensitivity_{columns[stratum['label']]}"] = stratum["sensitivity"]
-            values[f"lesions_{columns[stratum['label']]}"] = stratum["lesions"]
-        values["fold_thresholds"] = (
-            " ".join(str(params["threshold"]) for params in values.pop("folds")) or None
-        )
-        rows.append(values)
-    return _csv(COLUMNS, rows)
+    rows = (row_values(evaluation, row) for row in evaluation.rows)
+    return _csv(
+        [one.name for one in COLUMNS], ({one.name: one.value(row) for one in COLUMNS} for row in rows)
+    )
 
 
 def per_patient_csv(evaluation: Evaluation) -> str:
@@ -155,57 +98,17 @@ def per_patient_csv(evaluation: Evaluation) -> str:
     return _csv(list(rows[0]) if rows else ["model", "rule", "score", "patient"], rows)
 
 
-def _row_values(evaluation: Evaluation, row: Row) -> dict[str, Any]:
-    # Summaries of models describe only the first sequence.
-    quality = next(
+def per_lesion_csv(evaluation: Evaluation) -> str:
+    """Return one line per lesion, model, score and rule."""
+    return _csv(
+        LESION,
         (
-            model.quality
-            for model in evaluation.models
-            if model.name == row.model and row.sequence == evaluation.sequence
+            lesion
+            for row in evaluation.rows
+            for patient in row.patients
+            for lesion in lesion_values(row, patient)
         ),
-        {},
     )
-    averages: dict[str, Any] = (
-        dict.fromkeys(INTERVALS) | {"patients": 0} if row.averages is None else row.averages.as_dict()
-    )
-    return {
-        "model": row.model,
-        "rule": row.rule,
-        "score": row.score,
-        **averages,
-        "lesion_patients": row.lesion_patients,
-        "lesion_sensitivity": row.lesion_sensitivity,
-        "false_positives_per_patient": row.false_positives_per_patient,
-        "detected_ml": row.detected_ml,
-        "auroc": row.auroc,
-        "average_precision": row.average_precision,
-        "auprc": row.average_precision,
-        "params": None if row.params is None else row.params.model_dump(mode="json"),
-        "chosen_on": row.chosen_on or None,
-        "optimistic": row.optimistic,
-        "intervals": dict(row.intervals),
-        **{name: quality.get(name) for name in ("psnr", "psnr_brain", "ssim")},
-        "note": row.note or None,
-        "sequence": row.sequence,
-        "hd95": row.hd95,
-        "hd95_patients": row.hd95_patients,
-        "lesion_precision": row.lesion_precision,
-        "lesion_f1": row.lesion_f1,
-        "froc": [
-            {"false_positives_per_patient": number, "sensitivity": sensitivity}
-            for number, sensitivity in zip(FALSE_POSITIVES, row.froc, strict=False)
-        ],
-        "froc_mean": row.froc_mean,
-        "healthy_patients": row.healthy_patients,
-        "healthy_ml": row.healthy_ml,
-        "method": row.method or None,
-        "strata": [asdict(stratum) for stratum in row.strata],
-        "chosen_by": row.chosen_by,
-        "edge": row.edge or None,
-        "folds": [params.model_dump(mode="json") for params in row.folds],
-        "trained_on": row.trained_on,
-        "trained_on_patients": None if row.trained_on is None else len(row.trained_on),
-    }
 
 
 def _patient(figures: PatientFigures) -> dict[str, Any]:

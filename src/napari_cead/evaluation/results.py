@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..detection import PostprocessParams
 from ..detection.rules import VALIDATION, Edge, is_optimistic
-from ..metrics import Averages, Interval, PatientCounts, averages, bootstrap, lesion_f1
+from ..metrics import Averages, Interval, averages, bootstrap, lesion_f1
 from ..metrics.overlap import NAN
-from .strata import LesionRecord, SizeStratum, strata
+from ..wording import counted
+from .figures import LesionRecord, PatientFigures
+from .lesion_sizes import SizeStratum, strata
 
 __all__ = [
     "NOTHING",
@@ -36,64 +38,11 @@ SCHEMA_VERSION = 2
 """Version of ``results.json``; 2 added sizes of lesions, HD95, twins, curves and the sequence of a row.
 
 Later files also have ``chosen_by``, ``edge``, ``folds``, ``method``, ``lesion_f1``, ``froc``, ``froc_mean``,
-``healthy_patients`` and ``healthy_ml``; a reader that looks keys up by name can ignore them."""
+``healthy_patients``, ``healthy_ml``, ``dice_ceiling``, ``aupro``, ``lesionwise_dice``, ``lesionwise_hd95`` and
+``healthy_above``; a reader that looks keys up by name can ignore them."""
 
 NOTHING = "nothing"
 """Name of the baseline that detects nothing."""
-
-
-@dataclass(frozen=True, eq=False)
-class PatientFigures:
-    """One patient under one model, score and rule.
-
-    Attributes:
-        name: Name of the patient.
-        counts: True positive, false positive and false negative voxels, slice by slice.
-        reference_ml: Volume of the lesion mask in mL.
-        detected_ml: Volume of the detected mask in mL.
-        lesions: Lesions (26-connected components of the lesion mask).
-        lesions_found: Lesions with at least one detected voxel.
-        detections: Components of the detected mask.
-        false_detections: Components of the detected mask without a lesion voxel.
-        lesion_records: The lesions one by one.
-        hd95: 95th percentile Hausdorff distance in mm; NaN if either mask is empty.
-        trained_on: Whether the model was trained on this scan; None if its card does not say.
-    """
-
-    name: str
-    counts: PatientCounts = field(repr=False)
-    reference_ml: float
-    detected_ml: float
-    lesions: int
-    lesions_found: int
-    detections: int
-    false_detections: int
-    lesion_records: tuple[LesionRecord, ...] = field(default=(), repr=False)
-    hd95: float = NAN
-    trained_on: bool | None = None
-
-    def as_dict(self) -> dict[str, str | float | int | bool | None]:
-        """Return the figures of the volume by name, without the lesions; Dice is NaN if both masks are empty."""
-        total = self.counts.total
-        return {
-            "patient": self.name,
-            "dice": total.dice(),
-            "precision": total.precision(),
-            "recall": total.recall(),
-            "tp": total.tp,
-            "fp": total.fp,
-            "fn": total.fn,
-            "lesion_slices": int((self.counts.tp + self.counts.fn > 0).sum()),
-            "brain_slices": int(self.counts.brain.sum()),
-            "reference_ml": self.reference_ml,
-            "detected_ml": self.detected_ml,
-            "lesions": self.lesions,
-            "lesions_found": self.lesions_found,
-            "detections": self.detections,
-            "false_detections": self.false_detections,
-            "hd95": self.hd95,
-            "trained_on": self.trained_on,
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +81,12 @@ class Row:
             not say.
         edge: ``"lowest"`` or ``"highest"`` if the threshold lies at that end of those tried, beyond which a better
             one may lie.
+        lesionwise_dice: Mean over patients of the lesion-wise Dice, if it is defined.
+        lesionwise_hd95: The same of the lesion-wise HD95 in mm.
+        dice_ceiling: Highest ``dice_pooled`` under one threshold without post-processing, whatever the rule.
+        aupro: Area under the per-region overlap, whatever the rule; see `metrics.aupro`.
+        healthy_above: Share of the brain voxels of all patients outside lesions that are above the threshold, before
+            post-processing; NaN if folds have several thresholds.
         folds: The settings of each fold; empty without folds, or if a card chose.
     """
 
@@ -161,6 +116,11 @@ class Row:
     method: str = ""
     chosen_by: int | None = None
     edge: Edge = ""
+    lesionwise_dice: float = NAN
+    lesionwise_hd95: float = NAN
+    dice_ceiling: float = NAN
+    aupro: float = NAN
+    healthy_above: float = NAN
     folds: tuple[PostprocessParams, ...] = ()
 
     @property
@@ -177,13 +137,6 @@ class Row:
     def settings(self) -> tuple[PostprocessParams, ...]:
         """The settings, those of each fold if there are folds."""
         return self.folds or (() if self.params is None else (self.params,))
-
-    @property
-    def threshold(self) -> str:
-        """The threshold as text, from the lowest to the highest of all folds."""
-        values = sorted({params.threshold for params in self.settings})
-        ends = [_threshold(value) for value in (values[:1] + values[-1:] if len(values) > 1 else values)]
-        return "–".join(dict.fromkeys(ends))
 
     @property
     def chosen(self) -> str:
@@ -211,17 +164,10 @@ class Row:
         params: PostprocessParams | None,
         patients: Sequence[PatientFigures],
         *,
-        chosen_on: str = "",
-        chosen_by: int | None = None,
-        edge: Edge = "",
-        folds: tuple[PostprocessParams, ...] = (),
-        note: str = "",
         ranking: tuple[float, float] = (NAN, NAN),
-        froc: tuple[float, ...] = (),
-        method: str = "",
-        sequence: str = "flair",
         resamples: int = 1000,
         seed: int = 0,
+        **others: Any,
     ) -> Row:
         """Average the figures of patients.
 
@@ -231,17 +177,10 @@ class Row:
             rule: The rule that chose the settings.
             params: The settings.
             patients: Figures of each patient at these settings.
-            chosen_on: The data that chose the settings.
-            chosen_by: Number of patients that chose them.
-            edge: The end of the thresholds tried at which the threshold lies.
-            folds: The settings of each fold.
-            note: A caveat for the figures.
             ranking: AUROC and average precision.
-            froc: Sensitivity at each of `metrics.FALSE_POSITIVES`.
-            method: Method of a baseline.
-            sequence: The sequence given to the model.
             resamples: Resamples of the bootstrap.
             seed: Seed of the bootstrap.
+            **others: Other attributes of the row.
         """
         counts = [patient.counts for patient in patients]
         lesions = sum(patient.lesions for patient in patients)
@@ -255,11 +194,6 @@ class Row:
             score=score,
             rule=rule,
             params=params,
-            chosen_on=chosen_on,
-            chosen_by=chosen_by,
-            edge=edge,
-            folds=folds,
-            note=note,
             averages=averages(counts),
             intervals=bootstrap(counts, resamples, seed),
             lesion_patients=sum(patient.lesions > 0 for patient in patients),
@@ -269,16 +203,20 @@ class Row:
             auroc=ranking[0],
             average_precision=ranking[1],
             patients=tuple(patients),
-            sequence=sequence,
             lesion_precision=(detections - false) / detections if detections else NAN,
-            hd95=sum(distances) / len(distances) if distances else NAN,
+            hd95=_mean(distances),
             hd95_patients=len(distances),
             strata=strata(patients, resamples, seed),
-            froc=froc,
             healthy_patients=len(healthy),
             healthy_ml=sum(healthy) / len(healthy) if healthy else NAN,
-            method=method,
+            **others,
         )
+
+
+def _mean(values: Iterable[float]) -> float:
+    """Return the mean of the defined values; NaN without any."""
+    defined = [value for value in values if not math.isnan(value)]
+    return sum(defined) / len(defined) if defined else NAN
 
 
 def chosen_by(chosen_on: str, patients: int | None, edge: str = "") -> str:
@@ -289,29 +227,26 @@ def chosen_by(chosen_on: str, patients: int | None, edge: str = "") -> str:
         patients: Number of patients that chose, if known.
         edge: The end of the thresholds tried at which the threshold lies.
     """
-    several = "" if patients == 1 else "s"
-    words = {
-        "model card": f"model card ({patients} patient{several})",
-        "other folds": f"{patients} patient{several} of the other folds",
-    }.get(chosen_on, f"{patients} {chosen_on.removesuffix('s')}{several}")
-    if patients is None or not chosen_on:
-        words = chosen_on
+    words = chosen_on
+    if patients is not None and chosen_on:
+        words = {
+            "model card": f"model card ({counted(patients, 'patient')})",
+            "other folds": f"{counted(patients, 'patient')} of the other folds",
+        }.get(chosen_on, counted(patients, chosen_on.removesuffix("s")))
     return f"{words}, at the edge: {edge} threshold tried" if edge else words
 
 
-def _threshold(value: float) -> str:
-    """Return a threshold as text; one below 1 never reads as 1, which no score exceeds."""
-    short = f"{value:.4g}"
-    return short if float(short) < 1 or value >= 1 else f"{value:.9g}"
+TwinKind = Literal["context encoding", "fine-tuning"]
+"""What a model has and its twin has not."""
 
 
 @dataclass(frozen=True)
 class Twins:
-    """A context-encoding model beside its twin: the difference of one average over the patients that both have.
+    """A model beside its twin: the difference of one average over the patients that both have.
 
     Attributes:
-        model: Name of the context-encoding model.
-        twin: Name of the model of the same network without context encoding.
+        model: Name of the model: a context-encoding or a fine-tuned one.
+        twin: Name of the same network without context encoding, or of the model before fine-tuning.
         score: Anomaly score of both.
         rule: The rule that chose the settings of each.
         average: Name of the average.
@@ -319,6 +254,7 @@ class Twins:
         interval: Paired 95 % bootstrap interval over patients.
         patients: Patients that both have.
         sequence: The sequence given to both.
+        kind: What the model has and its twin has not.
     """
 
     model: str
@@ -330,6 +266,7 @@ class Twins:
     interval: Interval | None
     patients: int
     sequence: str = "flair"
+    kind: TwinKind = "context encoding"
 
 
 @dataclass(frozen=True)
@@ -451,7 +388,7 @@ class Evaluation:
         warnings: Assumptions, and caveats for the figures.
         versions: Versions of the packages that the figures depend on.
         sequences: All sequences evaluated; empty: only ``sequence``.
-        twins: Context-encoding models beside their twins.
+        twins: Context-encoding models beside their twins, fine-tuned ones beside their bases.
         curves: Dice over the threshold.
         pictures: Example slices; they are in no table.
         folds: Names of the patients of each fold, whose settings the others chose; empty without folds.

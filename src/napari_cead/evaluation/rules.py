@@ -7,7 +7,7 @@ and the baselines.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..detection import PostprocessParams
 from ..detection.rules import HEALTHY, RULES, VALIDATION, Candidates, Choice, Rule
 from ..detection.thresholds import ScoreHistograms
 from ..errors import Cancelled
+from ..progress import Progress, Stop
 from ..zoo import ModelCard
 from .candidates import (
     MORPHOLOGIES,
@@ -37,9 +38,6 @@ larger than most lesions."""
 
 FEW = 10
 """Smallest number of patients that should choose by their lesion masks: with fewer, chance decides much."""
-
-Progress = Callable[[int, int], None]
-Stop = Callable[[], bool]
 
 
 def rule_order(choosers: int) -> tuple[str, ...]:

@@ -126,7 +126,7 @@ def folds_of(names: Iterable[str], count: int, seed: int = 0) -> dict[str, int]:
     if not 2 <= count <= len(order):
         raise ParameterError(
             f"{len(order)} patients cannot make {count} folds",
-            mend=f"give from 2 to {len(order)} folds" if len(order) > 1 else "give more patients",
+            hint=f"give from 2 to {len(order)} folds" if len(order) > 1 else "give more patients",
         )
     fold = {person: place % count for place, person in enumerate(order)}
     return {name: fold[person] for name, person in persons.items()}
@@ -145,7 +145,7 @@ def _patients(cohort: Path, sequence: str) -> dict[str, Path]:
     places = list(find_patients(cohort))
     if not places:
         what = "there are no patients in this folder" if cohort.is_dir() else "there is no such folder"
-        raise PatientNotFoundError(what, file=cohort, mend="give a folder with patients")
+        raise PatientNotFoundError(what, file=cohort, hint="give a folder with patients")
     return unique_names(cohort, [place for place in places if shows(place, sequence)], None)
 
 

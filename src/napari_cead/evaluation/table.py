@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from fractions import Fraction
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..detection.rules import RULES, VALIDATION, is_optimistic
-from ..metrics import FALSE_POSITIVES, INTERVALS
-from .paper import PAPER_DICE, PAPER_NOTE
-from .results import Evaluation, Row, SizeStratum, Twins
+from ..metrics import INTERVALS
+from ..wording import UNDEFINED, counted, number, span
+from .columns import FROC, Column, columns, plain, row_values
+from .lesion_sizes import SIZES
+from .paired_comparison import TWIN_AVERAGES
+from .paper import PAPER_NOTE
+from .results import Evaluation, Row, Twins
 from .rules import FEW
-from .seen import mark_of, not_known
-from .strata import SIZES
-from .twins import TWIN_AVERAGES
+from .seen import not_known
 
 
 def table(evaluation: Evaluation) -> str:
@@ -41,6 +42,19 @@ def table(evaluation: Evaluation) -> str:
         ),
     ]
     return "\n".join(lines) + "\n"
+
+
+def printed(evaluation: Evaluation) -> Iterator[str]:
+    """Yield the figures as lines for a terminal, one per model, rule and score."""
+    shown = columns("model", "rule", "score", *("dice_patient", "dice_pooled", "chosen_on"))
+    return aligned([[one.title for one in shown], *_texts(evaluation, evaluation.rows, shown, notes=False)])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of a table for a terminal, its columns side by side."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def _head(evaluation: Evaluation) -> list[str]:
@@ -74,60 +88,33 @@ def _head(evaluation: Evaluation) -> list[str]:
 
 def few_choosers(evaluation: Evaluation) -> str:
     """Return the sentence for an evaluation with settings chosen on few lesion masks; empty for others."""
-    number = evaluation.choosers
-    if number >= FEW or not any(row.rule == VALIDATION for row in evaluation.rows):
+    choosers = evaluation.choosers
+    if choosers >= FEW or not any(row.rule == VALIDATION for row in evaluation.rows):
         return ""
-    if not number:
+    if not choosers:
         return (
             "No validation patient chose settings by a lesion mask: those of rule `validation` come from the models' "
             "cards, if they have any, and the rule to compare by is `healthy-quantile`."
         )
-    patients = "1 patient" if number == 1 else f"{number} patients"
     return (
-        f"The settings of rule `validation` were chosen on the lesion masks of {patients}, fewer than {FEW}: they are "
-        "largely a matter of chance, and the rule to compare by is `healthy-quantile`."
+        f"The settings of rule `validation` were chosen on the lesion masks of {counted(choosers, 'patient')}, fewer "
+        f"than {FEW}: they are largely a matter of chance, and the rule to compare by is `healthy-quantile`."
     )
 
 
 def _figures(evaluation: Evaluation) -> list[str]:
-    architectures = {model.name: model.architecture for model in evaluation.models}
-    rows = []
-    for row in evaluation.rows:
-        paper = PAPER_DICE.get(architectures.get(row.model, ""))
-        figures = ["–"] * len(INTERVALS)
-        if row.averages is not None:
-            values = row.averages.as_dict()
-            figures = [_number(values[name]) + _interval(row.intervals.get(name)) for name in INTERVALS]
-        rows.append(
-            (
-                row.model,
-                "–" if paper is None else f"{paper:.3f}",
-                row.score or "–",
-                _rule(row),
-                *_sequence(evaluation, row.sequence),
-                *figures,
-                _number(row.lesion_sensitivity),
-                _number(row.false_positives_per_patient, 1),
-                _number(row.lesion_f1),
-                _number(row.healthy_ml, 2),
-                row.threshold or "–",
-                row.chosen or "–",
-            )
-        )
-    return _lines(
-        (
-            *("model", "paper", "score", "rule"),
-            *_sequence(evaluation, "sequence"),
-            *INTERVALS,
-            *("lesion_sensitivity", "FP / patient", "lesion_f1", "FP mL, healthy", "threshold", "chosen by"),
-        ),
-        rows,
+    return _table(
+        evaluation,
+        evaluation.rows,
+        *columns("model", "paper", "score", "rule", "sequence", *INTERVALS),
+        *plain("lesion_sensitivity", "false_positives_per_patient", "lesion_f1", "healthy_ml"),
+        *plain("threshold", "chosen_on"),
     )
 
 
 def _baselines(evaluation: Evaluation) -> list[str]:
     """Describe the method of each baseline; the score of a row shows which of several was used."""
-    methods = {(row.model, row.score or "–"): row.method for row in evaluation.rows if row.method}
+    methods = {(row.model, row.score or UNDEFINED): row.method for row in evaluation.rows if row.method}
     if not methods:
         return []
     return [
@@ -139,7 +126,7 @@ def _baselines(evaluation: Evaluation) -> list[str]:
 
 
 def _ranking(evaluation: Evaluation) -> list[str]:
-    found = {(row.model, row.score or "–", row.sequence): row for row in evaluation.rows if row.froc}
+    found = {(row.model, row.score, row.sequence): row for row in evaluation.rows if row.froc}
     if not found:
         return []
     return [
@@ -147,48 +134,27 @@ def _ranking(evaluation: Evaluation) -> list[str]:
         "positives per patient under one threshold for all patients, and the mean of the seven; candidates are the "
         "connected components of the brightest tenth of each brain at every threshold.",
         "",
-        *_lines(
-            (
-                *("model", "score"),
-                *_sequence(evaluation, "sequence"),
-                *("AUROC", "AUPRC"),
-                *(f"FROC at {Fraction(number)}" for number in FALSE_POSITIVES),
-                "FROC mean",
-            ),
-            (
-                (
-                    model,
-                    score,
-                    *_sequence(evaluation, sequence),
-                    _number(row.auroc),
-                    _number(row.average_precision),
-                    *(_number(value) for value in row.froc),
-                    _number(row.froc_mean),
-                )
-                for (model, score, sequence), row in found.items()
-            ),
-        ),
+        *_table(evaluation, found.values(), *columns("model", "score", "sequence", "auroc", "auprc", *FROC)),
     ]
 
 
 def _models(evaluation: Evaluation) -> list[str]:
     if not evaluation.models:
         return []
+    quality = columns("psnr", "psnr_brain", "ssim")
     return [
         "AUROC and AUPRC: voxels inside the brain of all reported patients. PSNR and SSIM: means over the healthy "
         "slices of the reported patients (lesion-free, at least 15 % brain)"
         + (f", sequence {evaluation.sequence}." if len(evaluation.sequences) > 1 else "."),
         "",
         *_lines(
-            ("model", "AUROC", "AUPRC", "PSNR (dB)", "PSNR in the brain (dB)", "SSIM", "healthy slices"),
+            ("model", "AUROC", "AUPRC", *(column.title for column in quality), "healthy slices"),
             (
                 (
                     model.name,
                     _by_score(evaluation, model.name, "auroc"),
                     _by_score(evaluation, model.name, "average_precision"),
-                    _number(model.quality["psnr"], 2),
-                    _number(model.quality["psnr_brain"], 2),
-                    _number(model.quality["ssim"]),
+                    *(column.text(model.quality) for column in quality),
                     str(model.quality["slices"]),
                 )
                 for model in evaluation.models
@@ -199,11 +165,11 @@ def _models(evaluation: Evaluation) -> list[str]:
 
 def _by_score(evaluation: Evaluation, model: str, name: str) -> str:
     found = {
-        ", ".join((row.score or "–", *_sequence(evaluation, row.sequence))): getattr(row, name)
+        ", ".join((row.score or UNDEFINED, *_sequence(evaluation, row.sequence))): getattr(row, name)
         for row in evaluation.rows
         if row.model == model and row.averages
     }
-    return ", ".join(f"{_number(value)} ({label})" for label, value in found.items()) or "–"
+    return ", ".join(f"{number(value)} ({label})" for label, value in found.items()) or UNDEFINED
 
 
 def _sizes(evaluation: Evaluation) -> list[str]:
@@ -216,35 +182,14 @@ def _sizes(evaluation: Evaluation) -> list[str]:
         "the detections that touch a lesion. HD95 is the mean of the 95th percentile Hausdorff distance over the "
         "patients with both lesion and detection; their number is beside it.",
         "",
-        *_lines(
-            (
-                *("model", "score", "rule"),
-                *_sequence(evaluation, "sequence"),
-                *(size.label for size in SIZES),
-                *("lesion_precision", "HD95 (mm)", "patients with HD95"),
-            ),
-            (
-                (
-                    row.model,
-                    row.score or "–",
-                    _rule(row),
-                    *_sequence(evaluation, row.sequence),
-                    *(_stratum(stratum) for stratum in row.strata),
-                    _number(row.lesion_precision),
-                    _number(row.hd95, 1),
-                    str(row.hd95_patients),
-                )
-                for row in shown
-            ),
+        *_table(
+            evaluation,
+            shown,
+            *columns("model", "score", "rule", "sequence"),
+            *columns(*(f"sensitivity_{size.column}" for size in SIZES)),
+            *plain("lesion_precision", "hd95", "hd95_patients"),
         ),
     ]
-
-
-def _stratum(stratum: SizeStratum) -> str:
-    if not stratum.lesions:
-        return "–"
-    share = _number(stratum.sensitivity) + _interval(stratum.interval)
-    return f"{share} ({stratum.found} of {stratum.lesions})"
 
 
 def _twins(evaluation: Evaluation) -> list[str]:
@@ -268,11 +213,11 @@ def _twins(evaluation: Evaluation) -> list[str]:
             )
         )
     return [
-        "The effect of context encoding: the figure of the model minus that of its twin, the same network trained "
-        "without it, over the patients that both have. The intervals are paired: every resample draws the same "
-        "patients for both. An interval that contains 0 leaves open which of the two is better; one that does not is "
-        "about these two trainings and excludes the variation between seeds. Nothing is corrected for the number of "
-        "comparisons.",
+        "The effect of context encoding, or of fine-tuning: the figure of the model minus that of its twin, the same "
+        "network trained without it, or the model before it, over the patients that both have. The intervals are "
+        "paired: every resample draws the same patients for both. An interval that contains 0 leaves open which of the "
+        "two is better; one that does not is about these two trainings and excludes the variation between seeds. "
+        "Nothing is corrected for the number of comparisons.",
         "",
         *_lines(
             (
@@ -287,11 +232,10 @@ def _twins(evaluation: Evaluation) -> list[str]:
 
 
 def _difference(twins: Twins | None) -> str:
-    if twins is None or twins.difference != twins.difference:
-        return "–"
-    if twins.interval is None:
-        return f"{twins.difference:+.3f}"
-    return f"{twins.difference:+.3f} [{twins.interval[0]:+.3f}, {twins.interval[1]:+.3f}]"
+    if twins is None:
+        return UNDEFINED
+    shown = number(twins.difference, signed=True), span(twins.interval, signed=True)
+    return " ".join(filter(None, shown))
 
 
 def _parts(evaluation: Evaluation) -> list[str]:
@@ -302,11 +246,6 @@ def _parts(evaluation: Evaluation) -> list[str]:
         "",
         *(f"- {part} ({len(names)}): {', '.join(names) or '–'}" for part, names in evaluation.parts.items()),
     ]
-
-
-def _rule(row: Row) -> str:
-    mark = mark_of(row)
-    return row.rule + (" (optimistic)" if row.optimistic else "") + (f" ({mark})" if mark else "")
 
 
 def _trained_on(evaluation: Evaluation) -> list[str]:
@@ -324,12 +263,19 @@ def _sequence(evaluation: Evaluation, text: str) -> tuple[str, ...]:
     return (text,) if len(evaluation.sequences) > 1 else ()
 
 
-def _number(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None or value != value else f"{value:.{digits}f}"
+def _table(evaluation: Evaluation, rows: Iterable[Row], *shown: Column) -> list[str]:
+    """Return rows as a table; sequences have a column only if there are several."""
+    several = len(evaluation.sequences) > 1
+    shown = tuple(one for one in shown if several or one.name != "sequence")
+    return _lines([one.title for one in shown], _texts(evaluation, rows, shown))
 
 
-def _interval(interval: tuple[float, float] | None) -> str:
-    return "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
+def _texts(
+    evaluation: Evaluation, rows: Iterable[Row], shown: Sequence[Column], *, notes: bool = True
+) -> Iterator[list[str]]:
+    for row in rows:
+        values = row_values(evaluation, row)
+        yield [one.cell(values) if notes else one.text(values) for one in shown]
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

@@ -1,10 +1,9 @@
 """Exploring: immutable analyses by patient, model and score, and the session that changes them."""
 
-from ..detection.choosing import Suggested
 from ..detection.corrections import Corrections
 from ..zoo import DEFAULT_MODEL
 from .analysis import Analysis, Key
-from .curves import DiceCurve, MapHistogram, Mark
+from .curves import MapHistogram
 from .figures import Figures
 from .lesions import LesionTable
 from .session import Session
@@ -14,13 +13,10 @@ __all__ = [
     "DEFAULT_MODEL",
     "Analysis",
     "Corrections",
-    "DiceCurve",
     "Figures",
     "Key",
     "LesionTable",
     "MapHistogram",
-    "Mark",
     "Session",
     "Streaming",
-    "Suggested",
 ]

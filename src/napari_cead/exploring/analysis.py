@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..detection import Detection, MapOptions, PostprocessParams, Reconstruction
-from ..detection.choosing import Suggested, Whence, settle_by_value, threshold_doubt
+from ..detection.choosing import Settled, Suggested, Whence, settle_by_value
 from ..detection.corrections import Corrections
 from ..metrics import Counts, PatientCounts
 
@@ -98,30 +98,8 @@ class Analysis:
 
     def detection(self) -> Detection:
         """Return the state as a result that can be saved."""
-        made = self.reconstruction
-        rule, origins = self._origins()
-        return Detection(
-            patient=made.patient,
-            input=made.stack.scaled,
-            reconstruction=self.reconstructed,
-            anomaly_map=self.anomaly_map,
-            mask=self.mask,
-            params=self.params,
-            score=self.score,
-            rule=rule,
-            dice=self.dice,
-            model=made.model,
-            sha256=made.sha256,
-            device=made.device,
-            origins=origins,
-            brain=made.stack.brain,
-            options=self.options,
-            batch_size=made.batch_size,
-            threads=made.threads,
-            preparation=made.preparation,
-            model_folder=made.model_folder,
-            warnings=(*made.patient.warnings, *made.warnings, *threshold_doubt(origins, self.options)),
-        )
+        settled = Settled(self.score, self.params, self.options, *self._origins())
+        return Detection.of(self.reconstruction, settled, self.reconstructed, self.anomaly_map, self.mask)
 
     def _origins(self) -> tuple[str, dict[str, Whence]]:
         return settle_by_value(self.score_from, self.suggestions, self.params, self.options)

@@ -24,6 +24,7 @@ from ..detection.thresholds import ScoreHistograms
 from ..errors import Cancelled
 from ..metrics import Counts
 from ..metrics.overlap import as_mask
+from ..progress import Stop
 
 NOW = "now"
 """Rule of the mark at the current threshold."""
@@ -180,7 +181,7 @@ def processed_curve(
     also: Iterable[float] = (),
     known: Mapping[float, float] | None = None,
     workers: int | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    should_stop: Stop | None = None,
     on_points: OnPoints | None = None,
 ) -> DiceCurve | None:
     """Return the Dice of the post-processed mask over the threshold, with a refined best point.
@@ -338,7 +339,7 @@ class _Volume:
         """Largest value of the map."""
         return float(np.fmax.reduce(self.peaks, initial=0.0))
 
-    def dice(self, threshold: float, should_stop: Callable[[], bool] | None) -> float:
+    def dice(self, threshold: float, should_stop: Stop | None) -> float:
         """Return the Dice of the post-processed mask at a threshold."""
         params = self.params.replace(threshold=threshold)
         tp = detected = 0

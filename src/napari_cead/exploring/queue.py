@@ -7,32 +7,23 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
-from typing import Any, Literal
-from warnings import catch_warnings, simplefilter
+from typing import Any
 
 from psygnal import Signal
 
 from ..atomic import make_folder, to_json, write_text
-from ..detection import (
-    Detection,
-    check_output,
-    detect,
-    save_detection,
-    settle,
-)
-from ..detection.reconstruct import check_batch_size
-from ..detection.replay import Origin
-from ..errors import Cancelled, CeadError, CeadWarning, NotReadyError, OutputError, PatientError
+from ..detection.cohort import DetectJob, detect_one, let_model_go, model_for_all
+from ..detection.run_settings import RunSettings
+from ..errors import Cancelled, CeadError, NotReadyError, OutputError, PatientError
 from ..json_files import read_json
-from ..patients import find_files, find_patients, is_patient, load_patient
+from ..patients import find_files, find_patients, is_patient
 from ..patients.places import is_zip
 from ..preparing import Preparation
-from ..zoo import Detector, load_model
-from .queue_items import QueueItem, QueueResult, QueueSettings
+from ..progress import Progress, Stop
+from .queue_items import QueueItem, QueueResult
 
-__all__ = ["PER_PATIENT", "RECORD_FILE", "DetectionQueue", "QueueItem", "QueueResult", "QueueSettings"]
+__all__ = ["PER_PATIENT", "RECORD_FILE", "DetectionQueue", "QueueItem", "QueueResult", "RunSettings"]
 
 SCHEMA_VERSION = 1
 
@@ -41,9 +32,6 @@ RECORD_FILE = "queue.json"
 
 PER_PATIENT = 1000
 """Progress steps per patient."""
-
-PNG_SIDE: Literal["left"] = "left"
-"""Side of the patient that column 0 of PNG slices shows, as everywhere by default."""
 
 _log = logging.getLogger(__name__)
 
@@ -80,9 +68,7 @@ class DetectionQueue:
 
     # -- items ---------------------------------------------------------------------------------------------
 
-    def add(
-        self, paths: Iterable[str | Path], *, should_stop: Callable[[], bool] | None = None
-    ) -> tuple[QueueItem, ...]:
+    def add(self, paths: Iterable[str | Path], *, should_stop: Stop | None = None) -> tuple[QueueItem, ...]:
         """Append patients; those already in the queue are left alone.
 
         Args:
@@ -149,7 +135,7 @@ class DetectionQueue:
         self.item_changed.emit(item)
         return item
 
-    def _begin_next(self, settings: QueueSettings) -> QueueItem | None:
+    def _begin_next(self, settings: RunSettings) -> QueueItem | None:
         with self._lock:
             waiting = next((item for item in self._items.values() if item.state == "waiting"), None)
             if waiting is None:
@@ -166,11 +152,11 @@ class DetectionQueue:
 
     def run(
         self,
-        settings: QueueSettings,
+        settings: RunSettings,
         out: str | Path,
         *,
-        should_stop: Callable[[], bool] | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
+        should_stop: Stop | None = None,
+        on_progress: Progress | None = None,
         wait: Callable[[], None] | None = None,
     ) -> QueueResult:
         """Run the waiting patients one after the other, including those added meanwhile.
@@ -195,13 +181,14 @@ class DetectionQueue:
         """
         with self._lock:
             if self._running:
-                raise NotReadyError("the queue is running already", mend="wait for it or cancel it")
+                raise NotReadyError("the queue is running already", hint="wait for it or cancel it")
             self._running = True
         try:
             target = Path(out).expanduser().absolute()
             _check_apart(target, (item.path for item in self.items if item.state == "waiting"))
             return _Run(self, settings, target, should_stop, on_progress, wait).all()
         finally:
+            let_model_go()
             self._running = False
 
 
@@ -211,10 +198,10 @@ class _Run:
     def __init__(
         self,
         queue: DetectionQueue,
-        settings: QueueSettings,
+        settings: RunSettings,
         out: Path,
-        should_stop: Callable[[], bool] | None,
-        on_progress: Callable[[int, int], None] | None,
+        should_stop: Stop | None,
+        on_progress: Progress | None,
         wait: Callable[[], None] | None,
     ) -> None:
         self.queue, self.settings, self.out = queue, settings, out
@@ -226,10 +213,7 @@ class _Run:
     def all(self) -> QueueResult:
         stopped = self._stop()
         if not stopped and self.queue._waiting():
-            detector = load_model(self.settings.model, self.settings.device)
-            # No patient causes wrong settings.
-            settle(detector.card, self.settings.params, self.settings.score, self.settings.options)
-            check_batch_size(self.settings.batch_size)
+            folder = model_for_all(self.settings)
             make_folder(self.out)
             self._earlier = _recorded(self.out / RECORD_FILE)
             self._record()
@@ -237,7 +221,7 @@ class _Run:
                 item = self.queue._begin_next(self.settings)
                 if item is None:
                     break
-                ended = self._guarded(item, detector)
+                ended = self._guarded(item, folder)
                 self._ended[ended.state] += 1
                 self.queue._set(ended)
                 self._record()
@@ -245,10 +229,10 @@ class _Run:
         left = self.queue._waiting() + self._ended["cancelled"]
         return QueueResult(self._ended["done"], self._ended["failed"], left, stopped, self.out)
 
-    def _guarded(self, item: QueueItem, detector: Detector) -> QueueItem:
+    def _guarded(self, item: QueueItem, model: Path) -> QueueItem:
         """Run one patient; a fault of its own does not end the queue."""
         try:
-            return self._one(item, detector)
+            return self._one(item, model)
         except OutputError:
             self.queue._set(item.again())
             raise
@@ -262,47 +246,30 @@ class _Run:
             reason = CeadError(
                 f"unexpected {type(error).__name__}: {error}",
                 file=item.path,
-                mend="please report this with the log",
+                hint="please report this with the log",
             )
             return replace(item, state="failed", reason=str(reason))
         except BaseException:
             self.queue._set(item.again())
             raise
 
-    def _one(self, item: QueueItem, detector: Detector) -> QueueItem:
-        settings = self.settings
+    def _one(self, item: QueueItem, model: Path) -> QueueItem:
         began, self._waited = time.perf_counter(), 0.0
         _check_apart(self.out, [item.path])  # it may have been added meanwhile
         self._progress(0, 1)
-        with catch_warnings():
-            simplefilter("ignore", CeadWarning)  # the item and its results hold the warnings
-            patient = load_patient(item.path, settings.sequence, only=True, png_first_column=PNG_SIDE)
-        for folder in (self.out, self.out / patient.name):
-            check_output(folder, patient)
-        if self._stop():
-            raise Cancelled
-        result = detect(
-            patient,
-            detector,
-            settings.params,
-            settings.score,
-            options=settings.options,
-            preparation=Preparation(),  # nobody is there to press the dock's button
-            batch_size=settings.batch_size,
-            on_progress=self._progress,
-            should_stop=self._stop,
-        )
-        place = _place(self.out, result)
-        described = save_detection(result, place, origin=Origin.given(item.path, patient, PNG_SIDE))
+        settings = replace(self.settings, model=str(model))
+        # Prepared, as nobody is there to press the dock's button.
+        job = DetectJob(item.path, self.out, settings, preparation=Preparation(), named=True)
+        found = detect_one(job, self._progress, self._stop)
         return replace(
             item,
-            name=patient.name,
+            name=found.described["patient"],
             state="done",
-            dice=described["dice"],
-            volume_ml=described["volume_ml"],
+            dice=found.described["dice"],
+            volume_ml=found.described["volume_ml"],
             seconds=time.perf_counter() - began - self._waited,
-            out=place,
-            warnings=result.warnings,
+            out=found.folder,
+            warnings=tuple(found.described["warnings"]),
         )
 
     def _stop(self) -> bool:
@@ -363,42 +330,8 @@ def _check_apart(out: Path, patients: Iterable[Path]) -> None:
         taken = taken or target in (place, place.parent) or (place.is_dir() and place in target.parents)
     if taken:
         raise OutputError(
-            "results would lie among the patients' own files", file=out, mend="choose another output folder"
+            "results would lie among the patients' own files", file=out, hint="choose another output folder"
         )
-
-
-def _place(out: Path, result: Detection) -> Path:
-    """Return the folder for a result: its patient's name, with a number if that holds another result."""
-    name = result.patient.name
-    for number in count(1):
-        place = out / (name if number == 1 else f"{name}-{number}")
-        if not place.exists() or _same(place, result):
-            break
-    return place
-
-
-def _same(place: Path, result: Detection) -> bool:
-    """Whether a folder holds the result of the same scan, model and settings, or nothing at all."""
-    if not place.is_dir():
-        return False
-    if not any(not entry.name.startswith(".") for entry in place.iterdir()):
-        return True
-    sequence = result.patient.sequence
-    wanted = {
-        "sequence": sequence,
-        "sha256": result.sha256,
-        "score": result.score,
-        "params": result.params.model_dump(mode="json"),
-        "options": result.options.model_dump(mode="json"),
-    }
-    try:
-        old = read_json(place / "detection.json")
-        source = Path(old["sources"][sequence]["path"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return False
-    return source == result.patient.files[sequence].absolute() and all(
-        old.get(key) == value for key, value in wanted.items()
-    )
 
 
 def _recorded(file: Path) -> list[Any]:

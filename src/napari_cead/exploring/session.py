@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +23,28 @@ from ..detection.scores import looks_through, score_of
 from ..errors import Cancelled, NotReadyError
 from ..patients import Patient, load_patient
 from ..preparing import GIVEN, N4, NEVER, RAW, RIGID, SAME, Preparation, prepare_patient
-from ..zoo import DEFAULT_MODEL
+from ..progress import Progress, Stop
+from ..zoo import DEFAULT_MODEL, LoadedModels
 from .analysis import Analysis, Key
+from .analysis_state import AnalysisState, Settings, carried_over
 from .history import History
-from .loaded import LoadedModel
-from .opened import Opened, Settings, carried_over
-from .session_settings import SessionSettings, Stop
+from .session_settings import SessionSettings
 from .settings_file import check_same_patient, export_analysis, load_brain, load_corrections, read_settings
 from .streaming import Streaming
 
 MOST_ANALYSES = 12
-"""Analyses kept per patient; each takes some 100 MB. Beyond that, the least recently used one is dropped."""
+"""Analyses kept, those of the patient before included; each takes some 100 MB. Beyond that, the least recently used
+one is dropped."""
 
-Progress = Callable[[int, int], None]
 OnStage = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class _Left:
+    """The patient before the current one, with its analyses."""
+
+    patient: Patient
+    analyses: dict[Key, AnalysisState]
 
 
 class Session(SessionSettings):
@@ -48,8 +56,9 @@ class Session(SessionSettings):
 
     def __init__(self) -> None:
         super().__init__()
-        self._loaded = LoadedModel()
+        self._loaded = LoadedModels()
         self._cache = ReconstructionCache()
+        self._left: _Left | None = None
 
     # -- patient -------------------------------------------------------------------------------------------
 
@@ -62,13 +71,33 @@ class Session(SessionSettings):
         return self.use(load_patient(path, sequence, mask))
 
     def use(self, patient: Patient) -> Patient:
-        """Make a patient in memory the current one. The analyses of the previous one become void."""
+        """Make a patient in memory the current one. The analyses of the previous one become void.
+
+        The patient before this one comes back with its analyses, settings and corrections.
+        """
         with self._lock:
+            before, left = self._patient, self._left
+            if before is not None and before.sequences is not patient.sequences:
+                self._left = _Left(before, self._opened)
             self._patient = patient
             self._opened, self._current, self._streaming, self._waiting = {}, None, None, None
+            if (
+                left is not None
+                and left.patient.sequences is patient.sequences
+                and (left.patient.sequence == patient.sequence)
+            ):
+                self._opened = left.analyses
+                self._set_patient_of_analyses(patient)
+            last = max(self._opened, key=lambda key: self._opened[key].used, default=None)
+            if last is not None:  # before anybody is told: an analysis has settings of its own
+                self._current, self._options = last, self._opened[last].analysis.options
+                self._take(self._opened[last].analysis.params)
         self.patient_changed.emit(patient)
-        self.analysis_changed.emit(None)
-        self.analyses_changed.emit(())
+        if last is None:
+            self.analysis_changed.emit(None)
+        else:
+            self._show(last)
+        self.analyses_changed.emit(self.analyses)
         return patient
 
     def set_reference(self, mask: NDArray[Any] | None) -> None:
@@ -79,15 +108,19 @@ class Session(SessionSettings):
         """
         with self._lock:
             if self._patient is None:
-                raise NotReadyError("there is no patient yet", mend="open a patient first")
-            self._patient = patient = self._patient.with_lesion_mask(mask)
-            for opened in self._opened.values():
-                made = replace(opened.analysis.reconstruction, patient=patient)
-                opened.analysis = replace(opened.analysis, reconstruction=made)
+                raise NotReadyError("there is no patient yet", hint="open a patient first")
+            self._patient = self._patient.with_lesion_mask(mask)
+            self._set_patient_of_analyses(self._patient)
             analysis = self.analysis
         if analysis is not None:
             self.mask_changed.emit(analysis)
         self.analyses_changed.emit(self.analyses)
+
+    def _set_patient_of_analyses(self, patient: Patient) -> None:
+        """Let the analyses go on with the same patient that has another lesion mask."""
+        for opened in self._opened.values():
+            made = replace(opened.analysis.reconstruction, patient=patient)
+            opened.analysis = replace(opened.analysis, reconstruction=made)
 
     # -- preparation ---------------------------------------------------------------------------------------
 
@@ -115,7 +148,7 @@ class Session(SessionSettings):
         """
         patient = self._patient
         if patient is None:
-            raise NotReadyError("there is no patient yet", mend="open a patient first")
+            raise NotReadyError("there is no patient yet", hint="open a patient first")
         made = prepare_patient(
             patient,
             preparation,
@@ -222,7 +255,7 @@ class Session(SessionSettings):
         """
         patient = self._patient
         if patient is None:
-            raise NotReadyError("there is no patient yet", mend="open a patient first")
+            raise NotReadyError("there is no patient yet", hint="open a patient first")
         tell = on_stage or _nobody
         tell("Loading the model")
         detector = self._loaded.get(model, device)
@@ -233,7 +266,7 @@ class Session(SessionSettings):
             before = self._current
             corrections = self._waiting if self.analysis is None else self.analysis.corrections
             self._current = None
-            self._params = settled.params
+            self._take(settled.params)
             self._options = options or self._options
             streaming = Streaming(patient, detector.name, score, self._options)
         self._tell_settings()
@@ -265,7 +298,7 @@ class Session(SessionSettings):
             if should_stop is not None and should_stop():  # called during the last batch
                 raise Cancelled
             tell("Making the mask")
-            opened = Opened.of(
+            opened = AnalysisState.of(
                 made,
                 score,
                 streaming.options,
@@ -307,11 +340,11 @@ class Session(SessionSettings):
         """
         analysis = self.analysis
         if analysis is None:
-            raise NotReadyError("there is no anomaly map yet", mend="run a model first")
+            raise NotReadyError("there is no anomaly map yet", hint="run a model first")
         old = analysis.reconstruction
         if (old.model, score) in self._opened:
             return self._show((old.model, score))
-        detector = self._loaded.again(old)
+        detector = self._loaded.get(old.model_folder or old.model, old.device)
         check_score(score, detector.card)
         made = old
         if any(one.name not in old.ingredients for one in score_of(score).computed):
@@ -325,7 +358,7 @@ class Session(SessionSettings):
                 should_stop=should_stop,
             )
         suggestions = suggestions_for(detector.card, score)
-        opened = Opened.of(
+        opened = AnalysisState.of(
             made if made.patient is old.patient else replace(made, patient=old.patient),
             score,
             analysis.options,
@@ -345,7 +378,7 @@ class Session(SessionSettings):
         """
         if key not in self._opened:
             raise NotReadyError(
-                f"there is no analysis by {key[0]} with {key[1]}", mend="run this model first"
+                f"there is no analysis by {key[0]} with {key[1]}", hint="run this model first"
             )
         return self._show(key)
 
@@ -356,7 +389,7 @@ class Session(SessionSettings):
                 return
         self.analyses_changed.emit(self.analyses)
 
-    def _install(self, opened: Opened, *, follow: bool) -> Analysis:
+    def _install(self, opened: AnalysisState, *, follow: bool) -> Analysis:
         """Make a new analysis the current one; with ``follow``, with the settings changed meanwhile."""
         while True:
             analysis = opened.analysis
@@ -395,9 +428,11 @@ class Session(SessionSettings):
 
     def _forget_oldest(self) -> None:
         with self._lock:
-            by_use = sorted(self._opened, key=lambda key: self._opened[key].used)
-            for key in by_use[: max(0, len(by_use) - MOST_ANALYSES)]:
-                del self._opened[key]
+            groups = (self._opened, {} if self._left is None else self._left.analyses)
+            found = [(one.used, key, group) for group in groups for key, one in group.items()]
+            found.sort(key=lambda one: one[0])
+            for _, key, group in found[: max(0, len(found) - MOST_ANALYSES)]:
+                del group[key]
 
     # -- results -------------------------------------------------------------------------------------------
 
@@ -419,7 +454,7 @@ class Session(SessionSettings):
         """
         analysis = self.analysis
         if analysis is None:
-            raise NotReadyError("there is nothing to export yet", mend="run a model first")
+            raise NotReadyError("there is nothing to export yet", hint="run a model first")
         return export_analysis(
             analysis.detection(),
             folder,
@@ -456,7 +491,7 @@ class Session(SessionSettings):
         settings = read_settings(path)
         patient = self._patient
         if patient is None:
-            raise NotReadyError("there is no patient yet", mend="open a patient first")
+            raise NotReadyError("there is no patient yet", hint="open a patient first")
         notes = [*settings.notes, *check_same_patient(settings, patient)]
         brain = load_brain(settings, patient)
         wanted = RAW.replace(
@@ -477,8 +512,13 @@ class Session(SessionSettings):
             should_stop=should_stop,
         )
         self._paint(lambda analysis: replace(analysis, corrections=corrections))
-        if analysis.reconstruction.sha256 != settings.sha256:
-            notes = [*notes, f"{settings.model} has other weights than when the settings were saved"]
+        made = analysis.reconstruction
+        if made.sha256 != settings.sha256:
+            notes.append(f"{settings.model} has other weights than when the settings were saved")
+        elif settings.calibration not in (None, made.calibration):
+            notes.append(
+                f"{settings.model} was calibrated anew since the settings were saved: the map differs"
+            )
         return tuple(notes)
 
 

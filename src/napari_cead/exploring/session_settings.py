@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from ..detection import MapOptions, PostprocessParams
 from ..detection.corrections import Corrections
 from ..errors import Cancelled, NotReadyError
+from ..progress import Stop
 from .analysis import Analysis
-from .opened import Opened, Settings
+from .analysis_state import AnalysisState, Settings
 from .state import Mask, SessionState
-
-Stop = Callable[[], bool]
 
 
 class SessionSettings(SessionState):
@@ -42,22 +41,51 @@ class SessionSettings(SessionState):
             ParameterError: If a value is out of range; nothing changes then.
             Cancelled: If ``should_stop`` returned true. The parameters are set, but the mask is not up to date.
         """
+        params = self.change(gesture=gesture, **changes)
+        self.follow(should_stop)
+        return params
+
+    def change(self, *, gesture: object = None, **changes: Any) -> PostprocessParams:
+        """Change post-processing parameters at once; `follow` brings the mask up to date.
+
+        Args:
+            gesture: As for `set`.
+            **changes: Fields of ``PostprocessParams``.
+
+        Raises:
+            ParameterError: If a value is out of range; nothing changes then.
+        """
         with self._lock:
             params = self._params.replace(**changes)
-            self._params = params
+            self._take(params)
             opened = self._now()
-            stages = None if opened is None else opened.stages
+            if opened is not None:
+                opened.history.record(Settings(params, opened.analysis.options), gesture)
         self.params_changed.emit(params)
-        if opened is not None and stages is not None:
-            automatic = stages.volume(params, should_stop=should_stop)
-            with self._lock:
-                # Another patient, analysis, map or setting may have come meanwhile: the newest wins.
-                if self._now() is not opened or opened.stages is not stages or self._params != params:
-                    raise Cancelled
-                opened.analysis = analysis = opened.analysis.change(params, automatic)
-                opened.history.record(Settings(params, analysis.options), gesture)
-            self.mask_changed.emit(analysis)
         return params
+
+    def follow(self, should_stop: Stop | None = None) -> None:
+        """Bring the mask of the whole volume up to date with the parameters.
+
+        Args:
+            should_stop: Called now and then; a mask that is no longer wanted is dropped.
+
+        Raises:
+            Cancelled: If ``should_stop`` returned true, or there are newer parameters or another map: the mask of
+                these is due, or was made meanwhile.
+        """
+        with self._lock:
+            opened, params, version = self._now(), self._params, self._version
+            if opened is None:
+                return
+            stages = opened.stages
+        automatic = stages.volume(params, should_stop=should_stop)
+        with self._lock:
+            # Another patient, analysis, map or setting may have come meanwhile: the newest wins.
+            if self._now() is not opened or opened.stages is not stages or self._version != version:
+                raise Cancelled
+            opened.analysis = analysis = opened.analysis.change(params, automatic)
+        self.mask_changed.emit(analysis)
 
     def set_options(self, **changes: Any) -> MapOptions:
         """Change the processing of the map before the threshold; returns when map and mask are up to date.
@@ -101,19 +129,20 @@ class SessionSettings(SessionState):
         opened = self._now()
         return self._params if opened is None else self._go_to(opened, opened.history.redo())
 
-    def _go_to(self, opened: Opened, settings: Settings) -> PostprocessParams:
+    def _go_to(self, opened: AnalysisState, settings: Settings) -> PostprocessParams:
         # Recording the current state of the history changes nothing there.
         if settings.options == opened.analysis.options:
             return self.set(**settings.params.model_dump())
         with self._lock:
             if self._now() is not opened:
                 raise Cancelled
-            self._params, self._options = settings.params, settings.options
+            self._take(settings.params)
+            self._options = settings.options
         self._tell_settings()
         self._remake(opened, settings.options)
         return settings.params
 
-    def _remake(self, opened: Opened, options: MapOptions) -> None:
+    def _remake(self, opened: AnalysisState, options: MapOptions) -> None:
         """Compute the map of an analysis anew; other changes made meanwhile are kept."""
         fresh = opened.with_options(options, self._params)
         while True:
@@ -182,6 +211,6 @@ class SessionSettings(SessionState):
         with self._lock:
             opened = self._now()
             if opened is None:
-                raise NotReadyError("there is no detected mask yet", mend="run a model first")
+                raise NotReadyError("there is no detected mask yet", hint="run a model first")
             opened.analysis = analysis = change(opened.analysis)
         self.mask_changed.emit(analysis)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints, ValidationError
 
 from ..detection import Detection, MapOptions, PostprocessParams, save_detection
 from ..detection.corrections import Corrections, read_corrections
-from ..detection.provenance import file_sha256, voxels_sha256
+from ..detection.provenance import place_sha256, voxels_sha256
 from ..detection.reconstruct import GROUP
 from ..detection.saving import BRAIN, read_summary
 from ..errors import MaskError, ParameterError, SettingsFileError
@@ -71,6 +71,7 @@ class SavedSettings:
     Attributes:
         model: Name of the model.
         sha256: Checksum of its weights.
+        calibration: Checksum of what else on its card decides the map; None in older files.
         score: Name of the anomaly score.
         params: Settings of the post-processing.
         options: Processing of the map.
@@ -100,6 +101,7 @@ class SavedSettings:
     patient: str
     sources: dict[str, Source] = field(repr=False)
     file: Path
+    calibration: str | None = None
     corrections_file: Path | None = None
     corrections_sha256: str | None = None
     brain_file: Path | None = None
@@ -153,9 +155,12 @@ class _PreparationEntry(Saved):
 class _File(Saved):
     """The content that `save_detection` writes. The fields of type Any describe the result and are not used."""
 
+    UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"calibration"})
+
     schema_version: Literal[1]
     model: _Name
     sha256: _Sha256
+    calibration: _Sha256 | None = None
     score: _Word
     params: dict[str, Any]
     options: dict[str, Any] = Field(default_factory=dict)
@@ -198,14 +203,15 @@ def read_settings(path: str | Path) -> SavedSettings:
         params, of_params = PostprocessParams.from_saved(read.params)
         options, of_options = MapOptions.from_saved(read.options)
     except ValidationError as error:
-        raise SettingsFileError(first_wrong(error), file=file, mend=_AGAIN) from None
+        raise SettingsFileError(first_wrong(error), file=file, hint=_AGAIN) from None
     except ParameterError as error:
-        raise SettingsFileError(error.reason, file=file, mend=_AGAIN) from None
+        raise SettingsFileError(error.reason, file=file, hint=_AGAIN) from None
     brain_name = _prefix(file) + BRAIN
     brain = _brain_checksum(read, brain_name)
     return SavedSettings(
         model=read.model,
         sha256=read.sha256,
+        calibration=read.calibration,
         score=read.score,
         params=params,
         options=options,
@@ -250,11 +256,11 @@ def _find(path: Path) -> Path:
         raise SettingsFileError(
             f"there are {len(found)} exports here ({found[0].name}, {found[1].name}…)",
             file=path,
-            mend="choose the JSON file of one",
+            hint="choose the JSON file of one",
         )
     if not found:
         raise SettingsFileError(
-            f"there is neither {' nor '.join(_FILES)} here", file=path, mend="choose the folder of an export"
+            f"there is neither {' nor '.join(_FILES)} here", file=path, hint="choose the folder of an export"
         )
     return found[0]
 
@@ -288,7 +294,7 @@ def _differs(source: Source | None, patient: Patient, name: str, volume: NDArray
     if source.voxels_sha256 is not None:
         return voxels_sha256(volume) != source.voxels_sha256
     file = patient.files.get(name)
-    return file is not None and source.sha256 is not None and file_sha256(file) != source.sha256
+    return file is not None and source.sha256 is not None and place_sha256(file) != source.sha256
 
 
 def load_corrections(settings: SavedSettings, patient: Patient) -> Corrections | None:
@@ -304,11 +310,11 @@ def load_corrections(settings: SavedSettings, patient: Patient) -> Corrections |
     file = settings.corrections_file
     if file is None:
         return None
-    mend = "put the exported file back, or restore the settings without it"
+    hint = "put the exported file back, or restore the settings without it"
     if file.is_symlink() or not file.is_file():
-        raise MaskError("the corrections are missing", file=file, mend=mend)
-    if settings.corrections_sha256 is not None and file_sha256(file) != settings.corrections_sha256:
-        raise MaskError("the corrections have changed since they were exported", file=file, mend=mend)
+        raise MaskError("the corrections are missing", file=file, hint=hint)
+    if settings.corrections_sha256 is not None and place_sha256(file) != settings.corrections_sha256:
+        raise MaskError("the corrections have changed since they were exported", file=file, hint=hint)
     return read_corrections(file, patient)
 
 
@@ -327,9 +333,9 @@ def load_brain(settings: SavedSettings, patient: Patient) -> NDArray[np.bool_] |
     file = settings.brain_file
     if file is None:
         return None
-    mend = "put the exported file back, or strip the skull anew"
+    hint = "put the exported file back, or strip the skull anew"
     if file.is_symlink() or not file.is_file():
-        raise MaskError("the brain mask is missing", file=file, mend=mend)
-    if file_sha256(file) != settings.brain_sha256:
-        raise MaskError("the brain mask has changed since it was exported", file=file, mend=mend)
+        raise MaskError("the brain mask is missing", file=file, hint=hint)
+    if place_sha256(file) != settings.brain_sha256:
+        raise MaskError("the brain mask has changed since it was exported", file=file, hint=hint)
     return brain_on_grid(patient, file)[0]

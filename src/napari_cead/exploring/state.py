@@ -13,7 +13,7 @@ from ..detection.corrections import Corrections
 from ..metrics import volume_ml
 from ..patients import Patient
 from .analysis import Analysis, Key
-from .opened import Opened
+from .analysis_state import AnalysisState, Settings
 from .streaming import Streaming
 
 Mask = NDArray[np.bool_]
@@ -44,9 +44,10 @@ class SessionState:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._patient: Patient | None = None
-        self._opened: dict[Key, Opened] = {}
+        self._opened: dict[Key, AnalysisState] = {}
         self._current: Key | None = None
         self._params = PostprocessParams()
+        self._version = 0
         self._options = MapOptions()
         self._streaming: Streaming | None = None
         self._waiting: Corrections | None = None  # for the first detection of the patient
@@ -79,6 +80,17 @@ class SessionState:
     def params(self) -> PostprocessParams:
         """The current post-processing parameters."""
         return self._params
+
+    @property
+    def version(self) -> int:
+        """Counts the changes of ``params``: a mask of an older version is dropped."""
+        return self._version
+
+    @property
+    def settled(self) -> bool:
+        """Whether the mask of the volume is that of ``params``, or there is none."""
+        analysis = self.analysis
+        return analysis is None or analysis.params == self._params
 
     @property
     def options(self) -> MapOptions:
@@ -127,7 +139,7 @@ class SessionState:
         opened = self._now()
         return opened is not None and opened.history.can_redo
 
-    def _now(self) -> Opened | None:
+    def _now(self) -> AnalysisState | None:
         return None if self._current is None else self._opened.get(self._current)
 
     def _is_current(self, patient: Patient) -> bool:
@@ -140,10 +152,19 @@ class SessionState:
             analysis = opened.analysis
             self._uses += 1
             opened.used = self._uses
-            self._current, self._params, self._options = key, analysis.params, analysis.options
+            opened.history.record(
+                Settings(analysis.params, analysis.options)
+            )  # what never got a mask is past
+            self._current, self._options = key, analysis.options
+            self._take(analysis.params)
         self._tell_settings()
         self.analysis_changed.emit(analysis)
         return analysis
+
+    def _take(self, params: PostprocessParams) -> None:
+        """Make these the current parameters; the lock is held."""
+        if params != self._params:
+            self._params, self._version = params, self._version + 1
 
     def _tell_settings(self) -> None:
         self.params_changed.emit(self._params)

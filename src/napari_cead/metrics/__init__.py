@@ -8,17 +8,14 @@ from .averages import (
     Averages,
     PatientCounts,
     averages,
-    dice_all_slices,
-    dice_lesion_slices,
-    dice_patient,
-    dice_pooled,
 )
 from .froc import FALSE_POSITIVES, Candidates, candidates, froc
 from .image_quality import ImageQuality
-from .intervals import INTERVALS, Interval, bootstrap, bootstrap_difference, bootstrap_ratio
-from .lesions import Component, LesionAverages, LesionMatch, lesion_averages, lesion_f1, match_lesions
+from .intervals import INTERVALS, Interval, bootstrap, bootstrap_difference, bootstrap_ratio, bootstrap_seeds
+from .lesions import Component, LesionMatch, lesion_f1, match_lesions
+from .lesionwise import LesionWise, lesionwise
 from .overlap import Counts, confusion, dice, precision, recall, slice_dice, volume_ml
-from .ranking import auroc, average_precision
+from .ranking import aupro, auroc, average_precision
 from .surface import hd95
 
 __all__ = [
@@ -30,26 +27,24 @@ __all__ = [
     "Counts",
     "ImageQuality",
     "Interval",
-    "LesionAverages",
     "LesionMatch",
+    "LesionWise",
     "PatientCounts",
+    "aupro",
     "auroc",
     "average_precision",
     "averages",
     "bootstrap",
     "bootstrap_difference",
     "bootstrap_ratio",
+    "bootstrap_seeds",
     "candidates",
     "confusion",
     "dice",
-    "dice_all_slices",
-    "dice_lesion_slices",
-    "dice_patient",
-    "dice_pooled",
     "froc",
     "hd95",
-    "lesion_averages",
     "lesion_f1",
+    "lesionwise",
     "match_lesions",
     "precision",
     "recall",

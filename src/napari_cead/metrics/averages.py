@@ -144,26 +144,3 @@ def averages(cohort: Iterable[PatientCounts]) -> Averages:
         brain_slices=brain_slices,
         both_empty_slices=both_empty_slices,
     )
-
-
-def dice_pooled(cohort: Iterable[PatientCounts]) -> float:
-    """Return the Dice of all voxels of the cohort; NaN if there is neither lesion nor detection in it."""
-    return averages(cohort).dice_pooled
-
-
-def dice_patient(cohort: Iterable[PatientCounts]) -> float:
-    """Return the mean over patients of the Dice of the volume, without both-empty patients; NaN if none is left."""
-    return averages(cohort).dice_patient
-
-
-def dice_lesion_slices(cohort: Iterable[PatientCounts]) -> float:
-    """Return the mean Dice over the slices with lesion; NaN without such a slice."""
-    return averages(cohort).dice_lesion_slices
-
-
-def dice_all_slices(cohort: Iterable[PatientCounts]) -> float:
-    """Return the mean Dice over the slices with brain, both-empty ones counting 1; NaN without such a slice.
-
-    A detector that finds nothing scores high here: never show it alone.
-    """
-    return averages(cohort).dice_all_slices

@@ -24,7 +24,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import minimum_spanning_tree
 
-from .overlap import NAN, as_mask
+from .overlap import NAN, as_mask, bounding_box
 
 FALSE_POSITIVES: tuple[float, ...] = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8)
 """False positives per patient at which the sensitivity is read."""
@@ -69,18 +69,15 @@ def candidates(
             f"map {scores.shape}, reference {lesion.shape} and brain {inside.shape} differ in shape"
         )
     kept = inside & (scores > _cut(scores[inside], share))
-    labels, count = ndimage.label(lesion, np.ones((3,) * lesion.ndim))
+    box = bounding_box(lesion)
+    labels, count = ndimage.label(lesion[box], np.ones((3,) * lesion.ndim))
     highest = np.zeros(count + 1, np.float32)
-    np.maximum.at(highest, labels[kept], scores[kept])
+    np.maximum.at(highest, labels[kept[box]], scores[box][kept[box]])
 
     ranked = np.flatnonzero(kept)
     ranked = ranked[np.argsort(-scores.flat[ranked], kind="stable")]  # a node is numbered by its rank
     values = scores.flat[ranked]
-    joined = _joined(ranked, scores.shape)
-    components = np.arange(1, len(ranked) + 1) - _up_to(joined[:, 1], len(ranked))
-    hit = lesion.flat[ranked]
-    both = joined[_touch_both(joined, hit), 1]
-    false = components - (np.cumsum(hit) - _up_to(both, len(ranked)))
+    false = _untouched(*_hills(ranked, scores.shape), lesion.flat[ranked])
 
     last = np.flatnonzero(np.diff(values, append=-np.inf))  # voxels of one score pass the threshold together
     changes = np.diff(false[last], prepend=0)
@@ -123,47 +120,64 @@ def _cut(values: NDArray[np.float32], share: float) -> float:
     return max(float(np.partition(values, values.size - most - 1)[values.size - most - 1]), 0.0)
 
 
-def _joined(ranked: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """Return the edges (M, 2) of neighbours along which components grow together, the highest first.
+def _hills(ranked: NDArray[np.intp], shape: tuple[int, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return how components begin and grow together as the threshold falls.
 
-    An edge holds the numbers of its nodes, the smaller one first. It exists from the larger number on: the edges form
-    a minimum spanning forest.
+    A node without a higher neighbour begins a component. All others go uphill, each to its highest neighbour, and so
+    belong to one of these tops whatever the threshold. Components grow together where two hills meet.
+
+    Returns:
+        The top (N,) of each node; and (M, 3), by the third column, two tops and the node at which their hills meet. The
+        meetings form a minimum spanning forest.
     """
-    number = np.full(shape, -1, np.int64)
-    number.flat[ranked] = np.arange(len(ranked))
-    pairs = []
-    for offset in product((-1, 0, 1), repeat=len(shape)):
-        if offset <= (0,) * len(shape):
-            continue  # the opposite edge exists
-        sides = list(zip(offset, shape, strict=True))
-        one = number[tuple(slice(max(-step, 0), side - max(step, 0)) for step, side in sides)]
-        other = number[tuple(slice(max(step, 0), side - max(-step, 0)) for step, side in sides)]
-        both = (one >= 0) & (other >= 0)
-        pairs.append(np.stack([one[both], other[both]], axis=1))
-    edges = np.sort(np.concatenate(pairs), axis=1)
-    graph = coo_array((edges[:, 1].astype(np.float64), (edges[:, 0], edges[:, 1])), (len(ranked),) * 2)
+    count, padded = len(ranked), tuple(side + 2 for side in shape)
+    place = np.ravel_multi_index([axis + 1 for axis in np.unravel_index(ranked, shape)], padded)
+    number = np.full(int(np.prod(padded)), count, np.int32)
+    number[place] = np.arange(count)
+    steps = [np.ravel_multi_index(step, padded) for step in product((0, 1, 2), repeat=len(shape))]
+    neighbours = np.stack([number[place + (step - steps[len(steps) // 2])] for step in steps], axis=1)
+    top = neighbours.min(axis=1, initial=count).astype(np.int64)  # a node is its own neighbour
+    while not np.array_equal(further := top[top], top):
+        top = further
+    node, which = np.nonzero(neighbours < np.arange(count)[:, None])
+    one, other = top[neighbours[node, which]], top[node]
+    meets = one != other
+    pairs = np.sort(np.stack([one[meets], other[meets]]), axis=0)
+    _, first = np.unique(pairs[0] * count + pairs[1], return_index=True)
+    weights = node[meets][first].astype(np.float64)
+    graph = coo_array((weights, tuple(pairs[:, first])), (count,) * 2)
     forest: Any = minimum_spanning_tree(graph.tocsr()).tocoo()
-    joined = np.sort(np.stack([forest.row, forest.col], axis=1).astype(np.int64), axis=1)
-    return np.asarray(joined[np.argsort(joined[:, 1], kind="stable")])
+    meetings = np.stack([forest.row, forest.col, forest.data], axis=1).astype(np.int64)
+    return top, meetings[np.argsort(meetings[:, 2], kind="stable")]
 
 
-def _touch_both(joined: NDArray[np.int64], hit: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which edges join two components that both overlap a lesion."""
-    parent, touched = list(range(len(hit))), hit.tolist()
-    result = np.zeros(len(joined), np.bool_)
-    for edge, pair in enumerate(joined.tolist()):
-        roots = []
-        for node in pair:
-            while parent[node] != node:
-                parent[node] = node = parent[parent[node]]
-            roots.append(node)
-        one, other = roots
-        result[edge] = touched[one] and touched[other]
+def _untouched(
+    top: NDArray[np.int64], meetings: NDArray[np.int64], hit: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Return the number of components (N,) that overlap no lesion, once each node is above the threshold."""
+    count = len(top)
+    changes = (top == np.arange(count)).astype(np.int64)
+    np.subtract.at(changes, meetings[:, 2], 1)
+    hits = np.flatnonzero(hit)
+    lesions, first = np.unique(top[hits], return_index=True)
+    parent: dict[int, int] = {}
+    touched: set[int] = set()
+
+    def component(node: int) -> int:
+        while (above := parent.get(node, node)) != node:
+            parent[node] = node = parent.get(above, above)
+        return node
+
+    events = [*zip(hits[first].tolist(), lesions.tolist(), lesions.tolist(), strict=True)]
+    events += [(when, one, other) for one, other, when in meetings.tolist()]
+    for when, one, other in sorted(events):
+        one, other = component(one), component(other)
+        if one == other:  # a lesion's first voxel
+            changes[when] -= one not in touched
+            touched.add(one)
+            continue
+        changes[when] += one in touched and other in touched
         parent[other] = one
-        touched[one] = touched[one] or touched[other]
-    return result
-
-
-def _up_to(numbers: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-    """Return how many of the numbers are at most 0, 1, … ``length - 1``."""
-    return np.cumsum(np.bincount(numbers, minlength=length)[:length])
+        if other in touched:
+            touched.add(one)
+    return np.cumsum(changes)

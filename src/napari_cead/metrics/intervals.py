@@ -84,6 +84,44 @@ def bootstrap_difference(
     return {name: _interval(one[name] - other[name], level) for name in INTERVALS}
 
 
+def bootstrap_seeds(
+    cohorts: Sequence[Sequence[PatientCounts]], resamples: int = 1000, seed: int = 0, level: float = 0.95
+) -> dict[str, Interval | None]:
+    """Return percentile bootstrap intervals of the mean, over training seeds, of the averages over a cohort.
+
+    Each resample draws the patients as `bootstrap` does, the same for all seeds, and the seeds with replacement too:
+    the interval covers both which patients were measured and how a training happened to go. Two or three seeds are few
+    for that.
+
+    Policy: as for `bootstrap`; a resample in which the average is undefined under one of its seeds is left out.
+
+    Args:
+        cohorts: For each seed the counts of the same patients, in the same order.
+        resamples: Number of resamples.
+        seed: Seed of the draws.
+        level: Share of the resamples that lie inside the interval.
+
+    Returns:
+        (low, high) by name of the average, in the order of `INTERVALS`; None with fewer than two seeds or patients.
+
+    Raises:
+        ValueError: If the numbers of patients differ, ``resamples`` is below 1 or ``level`` not between 0 and 1.
+    """
+    _check(resamples, level)
+    if len({len(cohort) for cohort in cohorts}) > 1:
+        raise ValueError("every seed needs the same patients")
+    if len(cohorts) < 2 or len(cohorts[0]) < 2:
+        return dict.fromkeys(INTERVALS)
+    drawn = _drawn(len(cohorts[0]), resamples, seed)
+    found = [_averages(drawn, cohort) for cohort in cohorts]
+    times = _drawn(len(cohorts), resamples, seed + 1) / len(cohorts)
+    intervals = {}
+    for name in INTERVALS:
+        values = np.stack([each[name] for each in found], axis=1)
+        intervals[name] = _interval(np.where(times > 0, times * values, 0).sum(axis=1), level)
+    return intervals
+
+
 def bootstrap_ratio(
     parts: Sequence[float],
     wholes: Sequence[float],

@@ -15,7 +15,7 @@ Policy, for lesions as for detected components:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,11 +94,6 @@ class LesionMatch:
         """Share of the detections that are true; NaN without detections."""
         return len(self.true_detections) / len(self.detections) if self.detections else NAN
 
-    @property
-    def f1(self) -> float:
-        """Lesion-wise F1, see `lesion_f1`."""
-        return lesion_f1(self.sensitivity, self.precision)
-
 
 def lesion_f1(sensitivity: float, precision: float) -> float:
     """Return the lesion-wise F1: the harmonic mean of lesion-wise sensitivity and precision.
@@ -114,32 +109,6 @@ def lesion_f1(sensitivity: float, precision: float) -> float:
         return NAN
     total = sensitivity + precision
     return 0.0 if math.isnan(total) or total == 0 else 2 * sensitivity * precision / total
-
-
-@dataclass(frozen=True)
-class LesionAverages:
-    """Lesion-wise figures of a cohort.
-
-    Attributes:
-        sensitivity: Share of all lesions of the cohort that were found; NaN without lesions.
-        precision: Share of all detections of the cohort that are true; NaN without detections.
-        false_positives_per_patient: Mean number of false detections; NaN without patients.
-        lesions: Lesions of the cohort.
-        detections: Detections of the cohort.
-        patients: Patients of the cohort.
-    """
-
-    sensitivity: float
-    precision: float
-    false_positives_per_patient: float
-    lesions: int
-    detections: int
-    patients: int
-
-    @property
-    def f1(self) -> float:
-        """Lesion-wise F1, see `lesion_f1`."""
-        return lesion_f1(self.sensitivity, self.precision)
 
 
 def match_lesions(
@@ -188,29 +157,6 @@ def match_lesions(
     return LesionMatch(
         _components(lesion_labels, lesions, pairs[0], pairs[1], voxels, voxel, offset),
         _components(detection_labels, detections, pairs[1], pairs[0], voxels, voxel, offset),
-    )
-
-
-def lesion_averages(cohort: Iterable[LesionMatch]) -> LesionAverages:
-    """Return the lesion-wise figures of a cohort.
-
-    Args:
-        cohort: Match of each patient; may be a generator.
-    """
-    patients = lesions = found = detections = false = 0
-    for match in cohort:
-        patients += 1
-        lesions += len(match.lesions)
-        found += len(match.found)
-        detections += len(match.detections)
-        false += len(match.false_detections)
-    return LesionAverages(
-        sensitivity=found / lesions if lesions else NAN,
-        precision=(detections - false) / detections if detections else NAN,
-        false_positives_per_patient=false / patients if patients else NAN,
-        lesions=lesions,
-        detections=detections,
-        patients=patients,
     )
 
 

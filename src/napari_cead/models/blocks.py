@@ -169,5 +169,5 @@ def check_images(x: Tensor, size: int) -> None:
     if x.ndim != 4 or x.shape[1:] != (1, size, size):
         raise ParameterError(
             f"the network takes images of shape (N, 1, {size}, {size}), not {tuple(x.shape)}",
-            mend="crop or pad the slices, or build the network for their size",
+            hint="crop or pad the slices, or build the network for their size",
         )

@@ -21,7 +21,7 @@ class CodebookTracker:
     With a decay γ the codebook learns by moving averages (van den Oord, Vinyals, Kavukcuoglu 2017, appendix A.1). If
     n_i vectors z fell to code i in a batch: N_i ← γ N_i + (1 - γ) n_i, m_i ← γ m_i + (1 - γ) Σ z, and the code becomes
     m_i / N'_i, with N'_i = (N_i + ε) / (N + K ε) · N, where N sums all N_i. The averages start at one vector per code,
-    the code itself, so that training can continue from any codebook. Use it with ``objective(..., codebook="ema")``;
+    the code itself, so that training can continue from any codebook. Use it with ``LossWeights(codebook="ema")``;
     the codebook's ``requires_grad`` is set to match, so that optimizers and DistributedDataParallel leave it alone.
 
     In distributed training counts and sums are over all ranks, and the codebooks stay equal. The whole state is in
@@ -43,7 +43,7 @@ class CodebookTracker:
     ) -> None:
         if decay is not None and not 0 < decay < 1:
             raise ParameterError(
-                f"the codebook's decay is {decay:g}, it has to be between 0 and 1", mend="0.99 is usual"
+                f"the codebook's decay is {decay:g}, it has to be between 0 and 1", hint="0.99 is usual"
             )
         self.codebook = module.codebook.weight
         self.codebook.requires_grad_(decay is None)
@@ -117,7 +117,7 @@ class CodebookTracker:
             ParameterError: If the state belongs to another codebook.
         """
         if set(state) != {"counts", "sizes", "sums", "recent"} or state["sums"].shape != self.sums.shape:
-            raise ParameterError("the state is that of another codebook", mend="resume with the same network")
+            raise ParameterError("the state is that of another codebook", hint="resume with the same network")
         for name, value in state.items():
             setattr(self, name, value.to(getattr(self, name), copy=True))
 

@@ -110,7 +110,7 @@ class NetworkFamily:
         presets: By name of a preset, training settings that this family adds to it.
         denoising: Whether it learns from corrupted images alone: one with skip connections could copy clean ones.
         divergent: Whether :meth:`divergence` can be computed, for scores that need its gradient.
-        continuous: Whether a small change of the image can only make a small change of the reconstruction.
+        trainable: Whether its networks can be trained; an ensemble is made of trained ones.
         figures: Figures of each epoch that only this family has.
     """
 
@@ -122,7 +122,7 @@ class NetworkFamily:
     presets: Mapping[str, Mapping[str, Any]] = NOTHING
     denoising: bool = False
     divergent: bool = False
-    continuous: bool = True
+    trainable: bool = True
     figures: tuple[Figure, ...] = ()
 
     # -- the architecture ----------------------------------------------------------------------------------

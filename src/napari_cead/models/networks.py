@@ -63,7 +63,7 @@ def find_design(name: str) -> tuple[NetworkFamily, Design]:
         broken = [origin for origin in NETWORKS.origins if origin.reason is not None]
         also = "".join(f"; {origin.package} cannot be used: {origin.reason}" for origin in broken)
         raise ParameterError(
-            f"there is no design called {name!r}", mend=f"use one of {', '.join(design_names())}{also}"
+            f"there is no design called {name!r}", hint=f"use one of {', '.join(design_names())}{also}"
         )
     return found
 

@@ -28,18 +28,17 @@ from pydantic import (
 )
 
 from ..errors import ParameterError
-from .designs.unet import FINE_SIZE, WORKING_SIZE, UNetOptions
+from ..json_files import first_wrong
 from .family import NetworkFamily
 from .networks import NETWORKS, find_design, own_designs, package_of
+from .unet_options import UNetOptions
 
 __all__ = [
     "DENOISER_NAMES",
     "DESIGN_NAMES",
-    "FINE_SIZE",
     "IMAGE_SIZE",
     "LARGEST_MAP",
     "MODEL_NAMES",
-    "WORKING_SIZE",
     "Family",
     "ModelSpec",
     "Size",
@@ -218,12 +217,9 @@ def spec(name: str, size: str = "paper", image_size: int = IMAGE_SIZE) -> ModelS
     """
     family, design = find_design(name)
     if size not in ("paper", "small"):
-        raise ParameterError(f"there is no size called {size!r}", mend="use paper or small")
+        raise ParameterError(f"there is no size called {size!r}", hint="use paper or small")
     values = {"family": family.name, **design.values(size, name)}
     try:
         return ModelSpec(name=name, size=size, image_size=image_size, **values)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        cause = first.get("ctx", {}).get("error")
-        reason = str(cause) if cause else f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise ParameterError(reason) from None
+        raise ParameterError(first_wrong(error)) from None

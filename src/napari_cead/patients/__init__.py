@@ -21,7 +21,6 @@ from .places import place_of
 from .prepared import Prepared
 from .reading import disk_files, is_pictures
 from .saving import save_volume
-from .skull_stripping import hd_bet_command, strip_with_hd_bet
 
 __all__ = [
     "BRAIN_MASK",
@@ -37,7 +36,6 @@ __all__ = [
     "disk_files",
     "find_files",
     "find_patients",
-    "hd_bet_command",
     "is_patient",
     "is_pictures",
     "load_patient",
@@ -46,6 +44,5 @@ __all__ = [
     "place_of",
     "preferred_sequence",
     "save_volume",
-    "strip_with_hd_bet",
     "within_brain",
 ]

@@ -32,7 +32,7 @@ KEPT = 2 << 30
 """Bytes of unpacked files that are kept; the least recently used go first."""
 
 _HEADER = 1 << 12  # bytes of a scan, packed or not
-_MEND = "unpack it yourself, and give the folder"
+_HINT = "unpack it yourself, and give the folder"
 
 
 def names_of(file: Path) -> tuple[str, ...]:
@@ -149,7 +149,7 @@ def real_place(place: Place) -> Iterator[Place]:
         real = joined(place.file, folder, place.inside)
         if not real.file.exists():
             raise PatientNotFoundError(
-                f"there is no {place.inside} inside", file=place.file, mend="check the path"
+                f"there is no {place.inside} inside", file=place.file, hint="check the path"
             )
         yield real
 
@@ -214,8 +214,8 @@ def outside(error: PatientError, folder: Path, file: Path) -> PatientError:
 
     if isinstance(error, SeriesError):
         choices = [(Path(str(told(str(path)))), text) for path, text in error.choices]
-        return SeriesError(str(told(error.reason)), choices, file=told(error.file), mend=told(error.mend))
-    return type(error)(str(told(error.reason)), file=told(error.file), mend=told(error.mend))
+        return SeriesError(str(told(error.reason)), choices, file=told(error.file), hint=told(error.hint))
+    return type(error)(str(told(error.reason)), file=told(error.file), hint=told(error.hint))
 
 
 def _members(file: Path) -> dict[str, zipfile.ZipInfo]:
@@ -224,7 +224,7 @@ def _members(file: Path) -> dict[str, zipfile.ZipInfo]:
         return _listed(file, state.st_size, state.st_mtime_ns)
     except OSError as error:
         raise UnreadableError(
-            f"cannot be read ({error.strerror or error})", file=file, mend="check its permissions"
+            f"cannot be read ({error.strerror or error})", file=file, hint="check its permissions"
         ) from error
 
 
@@ -235,22 +235,22 @@ def _listed(file: Path, size: int, changed: int) -> dict[str, zipfile.ZipInfo]:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
-        raise UnreadableError("this is not a readable zip", file=file, mend="copy the file again") from error
+        raise UnreadableError("this is not a readable zip", file=file, hint="copy the file again") from error
     if len(entries) > MAX_MEMBERS:
         raise UnsupportedError(
-            f"the zip holds {len(entries)} files, more than {MAX_MEMBERS}", file=file, mend=_MEND
+            f"the zip holds {len(entries)} files, more than {MAX_MEMBERS}", file=file, hint=_HINT
         )
     total = sum(entry.file_size for entry in entries)
     packed = max(1, sum(entry.compress_size for entry in entries))
     if total > MAX_BYTES:
         raise UnsupportedError(
-            f"the zip unpacks to {total / 2**30:.0f} GiB, more than {MAX_BYTES >> 30}", file=file, mend=_MEND
+            f"the zip unpacks to {total / 2**30:.0f} GiB, more than {MAX_BYTES >> 30}", file=file, hint=_HINT
         )
     if total > MUCH and total / min(packed, max(1, size)) > MAX_RATIO:
         raise UnsupportedError(
             f"the zip unpacks to {total / packed:.0f} times its size, which no scan does",
             file=file,
-            mend=_MEND,
+            hint=_HINT,
         )
     found: dict[str, zipfile.ZipInfo] = {}
     for entry in sorted(entries, key=lambda entry: entry.filename):
@@ -258,7 +258,7 @@ def _listed(file: Path, size: int, changed: int) -> dict[str, zipfile.ZipInfo]:
         if name is None:
             continue
         if name in found:
-            raise UnsupportedError(f"two files inside are called {name}", file=file, mend=_MEND)
+            raise UnsupportedError(f"two files inside are called {name}", file=file, hint=_HINT)
         found[name] = entry
     return found
 
@@ -269,18 +269,18 @@ def _safe(entry: zipfile.ZipInfo, file: Path) -> str | None:
     path, windows = PurePosixPath(name), PureWindowsPath(name)
     if path.is_absolute() or windows.drive or windows.root or ".." in (*path.parts, *windows.parts):
         raise UnsupportedError(
-            f"the zip holds a file that would lie elsewhere ({name[:80]!r})", file=file, mend=_MEND
+            f"the zip holds a file that would lie elsewhere ({name[:80]!r})", file=file, hint=_HINT
         )
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise UnsupportedError(f"the zip holds a link ({name[:80]!r})", file=file, mend=_MEND)
+        raise UnsupportedError(f"the zip holds a link ({name[:80]!r})", file=file, hint=_HINT)
     if "\\" in name or any(ord(letter) < 32 for letter in name):
-        raise UnsupportedError(f"the zip holds a strange name ({name[:80]!r})", file=file, mend=_MEND)
+        raise UnsupportedError(f"the zip holds a strange name ({name[:80]!r})", file=file, hint=_HINT)
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
     if entry.is_dir() or hidden or is_zip(name):
         return None
     if entry.flag_bits & 1:
-        raise UnsupportedError("the zip is encrypted", file=file, mend=_MEND)
+        raise UnsupportedError("the zip is encrypted", file=file, hint=_HINT)
     return str(path)
 
 
@@ -298,11 +298,11 @@ def _told(file: Path) -> Iterator[None]:
         NotImplementedError,
     ) as error:
         raise UnreadableError(
-            f"the zip cannot be unpacked ({why(error)})", file=file, mend="copy the file again"
+            f"the zip cannot be unpacked ({why(error)})", file=file, hint="copy the file again"
         ) from error
     except OSError as error:
         raise UnreadableError(
             f"the zip cannot be unpacked ({error.strerror or error})",
             file=file,
-            mend="check the disk and the place for temporary files",
+            hint="check the disk and the place for temporary files",
         ) from error

@@ -50,7 +50,7 @@ def correct_bias_field(patient: Patient, sequence: str | None = None) -> Patient
         raise GeometryError(
             f"a bias field cannot be told from a lesion in {len(volume)} slice{'' if len(volume) == 1 else 's'}",
             file=patient.files.get(name, patient.name),
-            mend=f"give a volume of at least {LEAST_SLICES} slices, or use the scan as it is",
+            hint=f"give a volume of at least {LEAST_SLICES} slices, or use the scan as it is",
         )
     try:
         field = _field(volume, patient.spacing)
@@ -58,7 +58,7 @@ def correct_bias_field(patient: Patient, sequence: str | None = None) -> Patient
         raise GeometryError(
             f"N4 cannot estimate a bias field on {' x '.join(map(str, volume.shape))} voxels",
             file=patient.files.get(name, patient.name),
-            mend="use the scan as it is",
+            hint="use the scan as it is",
         ) from error
     corrected = np.where(volume > 0, volume / field, 0).astype(np.float32)
     said = f"bias field of {name} taken out by N4"

@@ -109,7 +109,7 @@ def scans_of(folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     """
     subject = session_of(folder)
     place = folder / "anat" if (folder / "anat").is_dir() else folder
-    notes = []
+    notes: list[str] = []
     found: dict[str, list[tuple[tuple[object, ...], Path]]] = {}
     for file in sorted(place.iterdir()):
         if not is_scan_file(file):

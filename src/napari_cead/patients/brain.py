@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ..metrics.overlap import bounding_box
+
 
 def brain_mask(volume: NDArray[Any]) -> NDArray[np.bool_]:
     """Return the brain of a skull-stripped volume.
@@ -29,23 +31,12 @@ def largest_piece(inside: NDArray[np.bool_], *, faces_only: bool = False) -> NDA
         inside: (Z, Y, X) bool.
         faces_only: Whether voxels are joined through their faces alone, not through edges and corners.
     """
-    box = _bounding_box(inside)
-    if box is None:
+    if not inside.any():
         return inside
+    box = bounding_box(inside)
     result = np.zeros_like(inside)
     result[box] = _fill_holes(_largest(inside[box], faces_only))
     return result
-
-
-def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice, slice] | None:
-    ranges = []
-    for axis in range(3):
-        other = tuple(index for index in range(3) if index != axis)
-        occupied = np.flatnonzero(mask.any(axis=other))
-        if not len(occupied):
-            return None
-        ranges.append(slice(int(occupied[0]), int(occupied[-1]) + 1))
-    return (ranges[0], ranges[1], ranges[2])
 
 
 def _largest(mask: NDArray[np.bool_], faces_only: bool) -> NDArray[np.bool_]:

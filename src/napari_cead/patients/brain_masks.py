@@ -16,7 +16,7 @@ from .patient import Patient
 from .reading import is_pictures, read_place
 from .volumes import Volume, clean_mask, onto
 
-_MEND = "give the brain mask of this scan"
+_HINT = "give the brain mask of this scan"
 
 
 def within_brain(
@@ -40,7 +40,7 @@ def within_brain(
     for name, volume in sequences.items():
         if not volume.any():
             raise IntensityError(
-                f"{name} is 0 everywhere inside the brain mask", file=file or patient.name, mend=_MEND
+                f"{name} is 0 everywhere inside the brain mask", file=file or patient.name, hint=_HINT
             )
     return replace(patient, sequences=sequences, warnings=(*patient.warnings, *notes))
 
@@ -63,10 +63,10 @@ def _from_array(labels: NDArray[Any], patient: Patient) -> tuple[NDArray[np.bool
     brain = _clean(labels, patient.name)
     if brain.shape != patient.shape:
         raise MaskError(
-            f"the brain mask has shape {brain.shape}, the scan {patient.shape}", file=patient.name, mend=_MEND
+            f"the brain mask has shape {brain.shape}, the scan {patient.shape}", file=patient.name, hint=_HINT
         )
     if not brain.any():
-        raise MaskError("the brain mask is empty", file=patient.name, mend=_MEND)
+        raise MaskError("the brain mask is empty", file=patient.name, hint=_HINT)
     return brain, ()
 
 
@@ -80,26 +80,26 @@ def _from_file(file: Path, patient: Patient, side: Side) -> tuple[NDArray[np.boo
                 slices = placed(slices, Volume(patient.volume(), patient.grid, numbers=numbers), file.name)
             return _from_array(slices.data, patient)
         except PatientError as error:
-            raise MaskError(error.reason, file=file, mend=error.mend) from error
+            raise MaskError(error.reason, file=file, hint=error.hint) from error
     try:
         volume = read_place(file)
     except PatientError as error:
-        raise MaskError(error.reason, file=file, mend=error.mend) from error
+        raise MaskError(error.reason, file=file, hint=error.hint) from error
     labels = _clean(volume.data, str(file))
     if not labels.any():
-        raise MaskError("the brain mask is empty", file=file, mend=_MEND)
+        raise MaskError("the brain mask is empty", file=file, hint=_HINT)
     try:
         moved = onto(
             Volume(labels.astype(np.uint8), volume.grid, volume.warnings), patient.grid, 0, file.name
         )
     except PatientError as error:
-        raise MaskError("the brain mask lies outside the scan", file=file, mend=_MEND) from error
+        raise MaskError("the brain mask lies outside the scan", file=file, hint=_HINT) from error
     if moved.data.shape != patient.shape:
         raise MaskError(
-            f"the brain mask has shape {moved.data.shape}, the scan {patient.shape}", file=file, mend=_MEND
+            f"the brain mask has shape {moved.data.shape}, the scan {patient.shape}", file=file, hint=_HINT
         )
     if not moved.data.any():
-        raise MaskError("no voxel of the brain mask falls inside the scan", file=file, mend=_MEND)
+        raise MaskError("no voxel of the brain mask falls inside the scan", file=file, hint=_HINT)
     return moved.data > 0, moved.warnings
 
 
@@ -107,4 +107,4 @@ def _clean(labels: NDArray[Any], what: str) -> NDArray[np.bool_]:
     try:
         return clean_mask(labels, what)[0]
     except MaskError as error:
-        raise MaskError(error.reason.replace("lesion mask", "brain mask"), file=what, mend=_MEND) from error
+        raise MaskError(error.reason.replace("lesion mask", "brain mask"), file=what, hint=_HINT) from error

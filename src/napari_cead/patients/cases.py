@@ -126,7 +126,7 @@ def choose(files: Iterable[Named], wanted: str = "flair") -> PatientFiles:
         if _clash(several):
             both = f"both {first.name} and {others[0][1].name} look like {role}"
             if role == wanted or len(groups) == 1:
-                raise PatientNotFoundError(both, file=first.parent, mend="open one of the files itself")
+                raise PatientNotFoundError(both, file=first.parent, hint="open one of the files itself")
             notes.append(f"{both}, so neither is used")
             continue
         chosen[role] = name, first

@@ -40,7 +40,7 @@ class SeriesError(PatientError):
         reason: What is wrong.
         choices: The series that can be meant: paths to open, and what each is.
         file: The folder.
-        mend: What to do.
+        hint: What to do.
     """
 
     def __init__(
@@ -49,19 +49,19 @@ class SeriesError(PatientError):
         choices: Sequence[tuple[Path, str]] = (),
         *,
         file: str | Path | None = None,
-        mend: str | None = None,
+        hint: str | None = None,
     ) -> None:
-        super().__init__(reason, file=file, mend=mend)
+        super().__init__(reason, file=file, hint=hint)
         self.choices = tuple(choices)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_again, (self.reason, self.choices, self.file, self.mend))
+        return (_again, (self.reason, self.choices, self.file, self.hint))
 
 
 def _again(
-    reason: str, choices: Sequence[tuple[Path, str]], file: str | None, mend: str | None
+    reason: str, choices: Sequence[tuple[Path, str]], file: str | None, hint: str | None
 ) -> SeriesError:
-    return SeriesError(reason, choices, file=file, mend=mend)
+    return SeriesError(reason, choices, file=file, hint=hint)
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def find_series(folder: Path) -> tuple[Series, ...]:
         stamps.append((file, state.st_size, state.st_mtime_ns))
     found = _sorted_out(tuple(stamps))
     if not found:
-        raise UnreadableError("no DICOM file in this folder can be read", file=folder, mend=MEND)
+        raise UnreadableError("no DICOM file in this folder can be read", file=folder, hint=MEND)
     return found
 
 
@@ -167,7 +167,7 @@ def usable_series(folder: Path) -> tuple[Series, ...]:
         raise PatientNotFoundError(
             f"no series in this folder is a scan of a brain ({found})",
             file=folder,
-            mend="give another folder",
+            hint="give another folder",
         )
     return usable
 
@@ -179,7 +179,7 @@ def choice_of(folder: Path, series: Sequence[Series], what: str) -> SeriesError:
         f"{len(series)} series {what}: {named}",
         [(within(folder, one.key), str(one)) for one in series],
         file=folder,
-        mend=f"name one, for instance {within(folder, series[0].key)}",
+        hint=f"name one, for instance {within(folder, series[0].key)}",
     )
 
 
@@ -197,7 +197,7 @@ def series_of(path: str | Path | Place) -> Series:
             raise choice_of(place.file.parent, found, f"lie in {file.name}")
         if found:
             return found[0]
-        raise UnreadableError("the file cannot be read as DICOM", file=place.file, mend=MEND)
+        raise UnreadableError("the file cannot be read as DICOM", file=place.file, hint=MEND)
     every = find_series(place.file)
     for one in every:
         if one.key == place.series:

@@ -14,7 +14,7 @@ from .dicom_headers import pydicom
 from .itk import simpleitk, why
 from .repairs import repairs
 
-_MEND = "export the series from the scanner or the archive again, uncompressed if possible"
+_HINT = "export the series from the scanner or the archive again, uncompressed if possible"
 _PIXELS = (
     *("SOPInstanceUID", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData"),
@@ -44,7 +44,7 @@ def stored_values(file: Path) -> NDArray[Any]:
             rows, columns = int(data.Rows), int(data.Columns)
             return np.asarray(values).reshape(-1, rows, columns)
     except Exception as error:  # bytes that anybody wrote: pydicom and ITK raise of all kinds
-        raise UnreadableError(f"the slices cannot be read ({why(error)})", file=file, mend=_MEND) from error
+        raise UnreadableError(f"the slices cannot be read ({why(error)})", file=file, hint=_HINT) from error
 
 
 def _by_gdcm(data: Any) -> NDArray[Any]:

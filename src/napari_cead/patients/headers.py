@@ -12,6 +12,8 @@ from nibabel import affines
 from nibabel.analyze import AnalyzeHeader
 from numpy.typing import NDArray
 
+from .notes import Note, no_orientation
+
 MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 """Units of length other than the millimetre that NIfTI knows."""
 
@@ -42,7 +44,7 @@ class Placement:
     affine: NDArray[np.float64]
     header: Any
     has_orientation: bool
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def placement(image: Any, shape: tuple[int, int, int], name: str) -> Placement:
@@ -62,7 +64,7 @@ def placement(image: Any, shape: tuple[int, int, int], name: str) -> Placement:
         oriented, header = False, _unoriented(image.header)
     elif isinstance(image, nib.MGHImage):
         oriented = _states_directions(image)
-    return Placement(affine, header, oriented, () if oriented else (_unknown(name),))
+    return Placement(affine, header, oriented, () if oriented else (no_orientation(name),))
 
 
 def geometry(header: Any) -> Any:
@@ -117,28 +119,35 @@ def settle(header: Any, affine: NDArray[np.float64], *, fresh: bool) -> None:
 
 def _of_nifti(header: Any, affine: NDArray[np.float64], shape: tuple[int, int, int], name: str) -> Placement:
     if not header["qform_code"] and not header["sform_code"]:
-        return Placement(affine, header, False, (_unknown(name),))
-    notes = []
+        return Placement(affine, header, False, (no_orientation(name),))
+    notes: list[Note] = []
     if header["qform_code"] and header["sform_code"]:
         apart = _distance(header.get_qform(), affine, shape)
         if apart > _tolerance(affine, shape):
             notes.append(
-                f"{name}: qform and sform place the scan {apart:.3g} mm apart; the sform is taken and results are "
-                "written with both alike, but programs based on ITK may show this scan by its qform"
+                Note(
+                    "affine",
+                    f"qform and sform place the scan {apart:.3g} mm apart; the sform is taken and results are written "
+                    "with both alike, but programs based on ITK may show this scan by its qform",
+                    name,
+                )
             )
     sizes = affines.voxel_sizes(affine)
     stated = np.asarray(header.get_zooms()[:3], dtype=np.float64)
     # The header of a single slice states two sizes.
     if header["sform_code"] and not np.allclose(stated, sizes[: len(stated)], rtol=_SAME_SIZE):
         notes.append(
-            f"{name}: the header states voxels of {_times(stated)} mm, but its sform {_times(sizes)} mm, which is taken"
+            Note(
+                "affine",
+                f"the header states voxels of {_times(stated)} mm, but its sform {_times(sizes)} mm, which is taken",
+                name,
+            )
         )
     try:
         unit = header.get_xyzt_units()[0]
     except KeyError:  # a code that the format does not have
-        notes.append(
-            f"{name}: the header states an unknown unit (code {int(header['xyzt_units'])}), taken as mm"
-        )
+        code = int(header["xyzt_units"])
+        notes.append(Note("affine", f"the header states an unknown unit (code {code}), taken as mm", name))
         header = header.copy()
         header.set_xyzt_units("mm")
         unit = "mm"
@@ -148,7 +157,7 @@ def _of_nifti(header: Any, affine: NDArray[np.float64], shape: tuple[int, int, i
 
 
 def _in_other_unit(
-    header: Any, affine: NDArray[np.float64], unit: str, name: str, notes: list[str]
+    header: Any, affine: NDArray[np.float64], unit: str, name: str, notes: list[Note]
 ) -> Placement:
     """Bring a header in metres or micrometres to millimetres, unless the unit is plainly a slip."""
     factor = MILLIMETRES[unit]
@@ -163,8 +172,13 @@ def _in_other_unit(
                 getattr(changed, f"set_{kind}")(form, code)
         zooms = header.get_zooms()
         changed.set_zooms((*(size * factor for size in zooms[:3]), *zooms[3:]))
-        return Placement(scaled, changed, True, (*notes, f"{name}: the header is in {unit}s, taken to mm"))
-    note = f"{name}: the header says {unit}s, but voxels of {_times(sizes)} can only be mm, and so they are taken"
+        note = Note("affine", f"the header is in {unit}s, taken to mm", name)
+        return Placement(scaled, changed, True, (*notes, note))
+    note = Note(
+        "affine",
+        f"the header says {unit}s, but voxels of {_times(sizes)} can only be mm, and so they are taken",
+        name,
+    )
     return Placement(affine, changed, True, (*notes, note))
 
 
@@ -185,10 +199,6 @@ def _states_directions(image: Any) -> bool:
     """Whether an MGH file states directions. nibabel puts in default ones where it does not, and says nothing."""
     with image.file_map["image"].get_prepare_fileobj("rb") as stream:
         return bool(stream.read(30)[28:] != bytes(2))
-
-
-def _unknown(name: str) -> str:
-    return f"{name}: the header states no orientation, so left and right are unknown"
 
 
 def _distance(form: NDArray[Any], affine: NDArray[Any], shape: tuple[int, ...]) -> float:

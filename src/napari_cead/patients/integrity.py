@@ -7,23 +7,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Cancelled, MaskError, PatientError, PatientNotFoundError
+from ..progress import Progress, Stop
 from .aliases import MASK, MASK_FOLDERS, SEQUENCES, read_name
 from .cases import PatientFiles
 from .formats import PNG_SPACING, is_image
-from .formats.dicom import APART
-from .formats.png import NO_NUMBER, check_gaps, placed
+from .formats.png import check_gaps, placed
 from .grid import Grid
 from .layouts import find_files, find_patients, folders_below
-from .lesion_masks import OUTSIDE, outside, place_mask, unlike_lesions
+from .lesion_masks import not_used, place_mask, unlike_lesions
 from .lookalikes import overlooked
-from .marks import NOT_TAKEN, kind_of
+from .marks import kind_of
 from .nnunet import is_labels_folder
+from .notes import NO_ORIENTATION, Note, NoteCode, code_of
 from .places import is_zip
 from .reading import is_pictures, read_place
 from .volumes import Volume, clean_intensities, clean_mask, voxel_for_voxel
@@ -191,8 +192,8 @@ def check_cohort(
     *,
     png_spacing: tuple[float, float, float] = PNG_SPACING,
     ready: Ready | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    on_progress: Progress | None = None,
+    should_stop: Stop | None = None,
 ) -> CohortCheck:
     """Read every file of every patient and report all findings.
 
@@ -221,7 +222,7 @@ def check_cohort(
     strays = [] if top.is_file() else list(_strays(top, places))
     if not places and not strays:
         what = "there are no patients in this folder" if top.is_dir() else "there is no such folder"
-        raise PatientNotFoundError(what, file=top, mend="give a folder that holds patients")
+        raise PatientNotFoundError(what, file=top, hint="give a folder that holds patients")
     patients: list[CheckedPatient] = []
     with ThreadPoolExecutor(_PATIENTS) as pool:
         tasks = [pool.submit(_check, place, sequence or "flair", png_spacing, ready) for place in places]
@@ -303,13 +304,10 @@ class _Patient:
         read = {name: self._read(files.sequences[name]) for name in order}
         volumes = {name: volume for name, volume in read.items() if volume is not None}
         first = next(iter(volumes.values()), None)
-        if files.kind == "dicom":
-            for note in files.notes:
-                if NOT_TAKEN not in note:
-                    self._find("series", self.place, note)
         for note in files.notes:
-            if NOT_TAKEN in note:
-                self._find("result", self.place, f"{note}; move it out of the patient's folder")
+            if code_of(note) is None and files.kind == "dicom":
+                self._find("series", self.place, note)
+        self._report(files.notes, self.place, "result")
         if files.mask is None:
             self._look_for_a_mask(first)
         scan = None
@@ -350,13 +348,17 @@ class _Patient:
     def _find(self, code: Code, file: Path, sentence: str) -> None:
         self.findings.append(Finding(self.files.name, code, file, sentence))
 
+    def _report(self, notes: Iterable[str], file: Path, *codes: NoteCode) -> None:
+        """Find the notes that are findings: of some kinds, or of all."""
+        for note in notes:
+            if isinstance(note, Note) and note.kind.check and (not codes or note.code in codes):
+                self._find(cast("Code", note.code), file, note.finding)
+
     def _look_for_a_mask(self, scan: Volume | None) -> None:
         for file, why in overlooked(self.files, scan):
             said = f"there is no lesion mask, but {file.name} may be one: {why}; call it seg, or name it with --mask"
             self._find("mask-name", file, said)
-        for note in self.files.notes:
-            if NO_NUMBER in note:
-                self._find("mask-name", self.place, f"{note}; name them 000.png, 001.png, …")
+        self._report(self.files.notes, self.place, "mask-name")
 
     def _placed_mask(self, mask: Volume, scan: Volume) -> Volume | None:
         """Place the numbered slices of a mask in the scan; None if they have no place."""
@@ -368,7 +370,7 @@ class _Patient:
             self._find("mask-place", file, error.brief)
             return None
         if whole is not mask:
-            self._find("slice-gap", file, whole.warnings[-1].removeprefix(f"{file.name}: "))
+            self._report(whole.warnings, file, "slice-gap")
         return whole
 
     def _read(self, file: Path) -> Volume | None:
@@ -376,8 +378,7 @@ class _Patient:
             volume = read_place(file, "left", self.png_spacing)
             if file != self.files.mask:
                 check_gaps(volume.numbers, file)
-            for note in (note for note in volume.warnings if NO_NUMBER in note):
-                self._find("unrecognised", file, f"{note}; name slices 000.png, 001.png, …")
+            self._report(volume.warnings, file, "unrecognised")
             return volume
         except PatientError as error:
             gap = "slices are missing" in error.reason
@@ -389,12 +390,12 @@ class _Patient:
         if is_pictures(file):
             return
         if not volume.grid.has_orientation and file != self.files.mask:
-            self._find("orientation", file, "the header states no orientation: left and right are unknown")
-        for note in (note for note in volume.warnings if "no orientation" not in note):
-            code: Code = "affine"  # forms, voxel sizes or units that contradict each other
-            if self.files.kind == "dicom":
-                code = "slice-gap" if APART in note else "series"
-            self._find(code, file, note.removeprefix(f"{file.name}: "))
+            self._find("orientation", file, NO_ORIENTATION)
+        for note in volume.warnings:
+            if not isinstance(note, Note):  # from a format of another package
+                note = Note("affine", note.removeprefix(f"{file.name}: "))
+            if note.code != "orientation":
+                self._report((note,), file)
 
     def _judge_scan(
         self, name: str, file: Path, volume: Volume, first: Volume | None
@@ -406,8 +407,7 @@ class _Patient:
         except PatientError as error:
             self._find("intensities", file, error.brief)
             return None
-        for note in notes:
-            self._find("intensities", file, note.removeprefix(f"{file.name}: "))
+        self._report(notes, file)
         occupied = np.flatnonzero(clean.any(axis=(1, 2)))
         empty = np.setdiff1d(np.arange(occupied[0], occupied[-1] + 1), occupied)
         if empty.size:
@@ -480,27 +480,14 @@ class _Patient:
         if mask.grid.has_orientation or mask.grid.shape != grid.shape:
             self._judge_grid("the lesion mask", file, mask.grid, grid)
         try:
-            lesion, _, resampled = place_mask(mask, grid, scan, file)
+            lesion, notes = place_mask(mask, grid, scan, file)
         except MaskError as error:
             self._find("mask-place", file, error.brief)
             return True
         if doubt := unlike_lesions(lesion, scan):
-            self._find(
-                "mask-covers",
-                file,
-                f"the mask {doubt}: that is no lesion mask, and it is not used unless it is named with --mask; "
-                "rename or move it",
-            )
+            self._report([not_used(file, doubt)], file)
             return False
-        if resampled is not None and resampled.much:
-            self._find("lesions-lost", file, f"{resampled.sentence}; draw the mask on the voxels of the scan")
-        if (share := outside(lesion, scan)) > OUTSIDE:
-            self._find(
-                "mask-place",
-                file,
-                f"{share:.0%} of the lesion voxels lie where the scan is 0, outside the brain; check that the mask "
-                "belongs to this scan",
-            )
+        self._report(notes, file, "mask-place", "lesions-lost")
         return True
 
 

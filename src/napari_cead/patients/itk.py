@@ -47,7 +47,7 @@ def grid_of_lps(
     affine = _LPS_TO_RAS @ affine
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise GeometryError(
-            "the geometry in the header is not usable", file=file, mend="export the scan again"
+            "the geometry in the header is not usable", file=file, hint="export the scan again"
         )
     return Grid((int(size[0]), int(size[1]), int(size[2])), affine, None, has_orientation)
 

@@ -25,6 +25,7 @@ from .formats import accepted, is_image, is_picture
 from .formats.png import NO_NUMBER, pngs_in
 from .marks import MADE, kind_of
 from .nnunet import is_images_folder, is_labels_folder, labels_of, split_case
+from .notes import Note
 from .places import Place, is_zip, place_of, within
 
 
@@ -55,9 +56,9 @@ def find_files(path: str | Path | Place, sequence: str = "flair") -> PatientFile
             return case
     except OSError as error:
         raise UnreadableError(
-            f"cannot be read ({error.strerror})", file=where, mend="check its permissions"
+            f"cannot be read ({error.strerror})", file=where, hint="check its permissions"
         ) from error
-    raise PatientNotFoundError("there is no such file or folder", file=where, mend="check the path")
+    raise PatientNotFoundError("there is no such file or folder", file=where, hint="check the path")
 
 
 def preferred_sequence(path: str | Path, wanted: str = "flair") -> str:
@@ -203,8 +204,8 @@ def find_in_zip(file: Path, inside: str, sequence: str) -> PatientFiles:
             if len(several) != 1:
                 example = f", for instance {within(file, _inside(several[0], folder))}" if several else ""
                 what = f"{len(several)} patients lie" if several else "no scan of a patient lies"
-                mend = f"name one{example}" if several else "zip a patient's folder"
-                raise PatientNotFoundError(f"{what} in this zip", file=file, mend=mend)
+                hint = f"name one{example}" if several else "zip a patient's folder"
+                raise PatientNotFoundError(f"{what} in this zip", file=file, hint=hint)
             place = several[0]
         files = find_files(place, sequence)
         return replace(
@@ -239,7 +240,7 @@ def _in_folder(folder: Path, sequence: str) -> PatientFiles:
     if files is not None:
         return files
     if not any(folder.iterdir()):
-        raise PatientNotFoundError("the folder is empty", file=folder, mend="choose a patient's folder")
+        raise PatientNotFoundError("the folder is empty", file=folder, hint="choose a patient's folder")
     if holds_dicom(folder):
         return _dicom(folder, sequence)
     below = next(find_patients(folder), None)
@@ -249,18 +250,18 @@ def _in_folder(folder: Path, sequence: str) -> PatientFiles:
         raise PatientNotFoundError(
             f"no scan lies in this folder, but {made[0]}",
             file=folder,
-            mend="give the scan that it was made from",
+            hint="give the scan that it was made from",
         )
     if any(is_image(entry) for entry in folder.iterdir()) and not (below and below.parent == folder):
         raise PatientNotFoundError(
             "no name in this folder tells which scan is which",
             file=folder,
-            mend="name the scans flair.nii.gz, t1_gd.nii.gz, … or give one file itself",
+            hint="name the scans flair.nii.gz, t1_gd.nii.gz, … or give one file itself",
         )
-    mend = (
+    hint = (
         f"choose one patient, for instance {below}" if below else "choose a patient's folder or a NIfTI file"
     )
-    raise PatientNotFoundError("no scan of a patient lies in this folder", file=folder, mend=mend)
+    raise PatientNotFoundError("no scan of a patient lies in this folder", file=folder, hint=hint)
 
 
 def _recognise(folder: Path, sequence: str = "flair") -> PatientFiles | None:
@@ -275,7 +276,7 @@ def _recognise(folder: Path, sequence: str = "flair") -> PatientFiles | None:
     if any(name in SEQUENCES for name in slices):
         mask = slices.pop(MASK, None)
         nameless = [entry.name for entry in entries if entry.name in PNG_FOLDERS and _nameless(entry)]
-        notes = tuple(f"the PNGs in {name} are not used: {NO_NUMBER}" for name in nameless)
+        notes = tuple(Note("mask-name", f"the PNGs in {name} are not used: {NO_NUMBER}") for name in nameless)
         return PatientFiles(folder.name, "png", slices, mask, notes=notes)
     if is_images_folder(folder) or is_labels_folder(folder) or cases(folder):
         return None
@@ -360,17 +361,17 @@ def _single(file: Path, sequence: str) -> PatientFiles:
         raise UnsupportedError(
             "this is no scan that can be read",
             file=file,
-            mend=f"give a {accepted()}",
+            hint=f"give a {accepted()}",
         )
     if (kind := kind_of(file)) is not None:
         raise UnsupportedError(
-            f"this is {MADE[kind]}, not a scan", file=file, mend="give the scan that it was made from"
+            f"this is {MADE[kind]}, not a scan", file=file, hint="give the scan that it was made from"
         )
     named = read_name(file)
     prefix, name = split_case(file) if is_images_folder(file.parent) else (named.key, named.role)
     if name in NO_SCANS:
         raise UnsupportedError(
-            "the name is that of a mask, not of a scan", file=file, mend="give the scan it belongs to"
+            "the name is that of a mask, not of a scan", file=file, hint="give the scan it belongs to"
         )
     told = parse(file)
     if told is not None:

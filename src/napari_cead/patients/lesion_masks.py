@@ -14,6 +14,7 @@ from ..errors import MaskError, PatientError
 from .backgrounds import border_share, typical_level
 from .brain import brain_mask
 from .grid import Grid
+from .notes import Note, NoteCode
 from .volumes import Volume, clean_mask, onto, voxel_for_voxel
 
 MOST = 1 / 3
@@ -33,8 +34,8 @@ CHANGED = 0.1
 
 HEAD = 0.25
 """Where noise fills the background, the head is what is above this share of its own level."""
-NOT_USED = "that is no lesion mask, so it is not used and the patient counts as unlabelled"
-"""The note on a mask that was found and left out because of its extent."""
+NO_LESIONS = "that is no lesion mask"
+"""Said of a mask whose extent rules out lesions."""
 
 FOLLOWS = "follows the outline of the brain"
 """The note on a mask of the whole brain, which holds no lesions and tells nothing about them."""
@@ -82,21 +83,9 @@ class Resampled(NamedTuple):
         )
 
 
-class LesionMask(NamedTuple):
-    """A lesion mask on the grid of its scan.
-
-    Attributes:
-        lesion: (Z, Y, X) bool.
-        notes: What was assumed.
-        resampled: What was lost on the way; None if it was not resampled, or is empty.
-    """
-
-    lesion: NDArray[np.bool_]
-    notes: tuple[str, ...]
-    resampled: Resampled | None
-
-
-def place_mask(mask: Volume, grid: Grid, scan: NDArray[np.float32], file: Path) -> LesionMask:
+def place_mask(
+    mask: Volume, grid: Grid, scan: NDArray[np.float32], file: Path
+) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
     """Bring a lesion mask onto the grid of its scan.
 
     Args:
@@ -104,6 +93,9 @@ def place_mask(mask: Volume, grid: Grid, scan: NDArray[np.float32], file: Path) 
         grid: Of the scan.
         scan: (Z, Y, X) intensities on that grid, background 0.
         file: To name in messages.
+
+    Returns:
+        (Z, Y, X) bool, and what was assumed or lost on the way.
 
     Raises:
         MaskError: If its values are not those of a mask, or it cannot belong to the scan.
@@ -115,7 +107,7 @@ def place_mask(mask: Volume, grid: Grid, scan: NDArray[np.float32], file: Path) 
             "its affine is the identity, which says nothing about where it lies, and it has "
             f"{' x '.join(map(str, mask.grid.shape))} voxels where the scan has {' x '.join(map(str, grid.shape))}",
             file=file,
-            mend="save the mask with the affine of the scan, or of the grid that it was drawn on",
+            hint="save the mask with the affine of the scan, or of the grid that it was drawn on",
         )
     pieces, count = labels.astype(np.uint8), 0
     if resampled and not doubt:
@@ -124,28 +116,28 @@ def place_mask(mask: Volume, grid: Grid, scan: NDArray[np.float32], file: Path) 
         moved = onto(Volume(pieces, mask.grid, mask.warnings), grid, 0, file.name)
     except PatientError as error:
         raise MaskError(
-            "the lesion mask lies outside the scan", file=file, mend="give the mask of this scan"
+            "the lesion mask lies outside the scan", file=file, hint="give the mask of this scan"
         ) from error
     if moved.data.shape != scan.shape:
         raise MaskError(
-            "the lesion mask has another shape than the scan", file=file, mend="give its own mask"
+            "the lesion mask has another shape than the scan", file=file, hint="give its own mask"
         )
     lesion = moved.data > 0
     notes = (*found, *moved.warnings)
     if not labels.any():
-        return LesionMask(lesion, notes, None)
+        return lesion, notes
     kept = len(np.unique(moved.data[lesion])) if count else 0
     lost = Resampled(count, kept, _ml(labels, mask.grid), _ml(lesion, grid))
     if not lesion.any():
         if doubt or not _reaches(labels, mask.grid, grid):
             raise MaskError(
-                "no lesion voxel falls inside the scan", file=file, mend="give the mask of this scan"
+                "no lesion voxel falls inside the scan", file=file, hint="give the mask of this scan"
             )
         raise MaskError(
             f"all {count} lesions ({lost.before_ml:.3g} mL) are too small for the voxels of the scan and are lost in "
             "resampling",
             file=file,
-            mend="draw the mask on the voxels of the scan",
+            hint="draw the mask on the voxels of the scan",
         )
     if (out := outside(lesion, scan)) > OUTSIDE:
         blind = doubt and mask.grid.has_orientation and grid.has_orientation
@@ -153,14 +145,22 @@ def place_mask(mask: Volume, grid: Grid, scan: NDArray[np.float32], file: Path) 
             raise MaskError(
                 f"{doubt}; taken voxel for voxel, {out:.0%} of the lesion lies outside the brain",
                 file=file,
-                mend="save the mask with the affine of the scan",
+                hint="save the mask with the affine of the scan",
             )
-        notes = (*notes, f"{file.name}: {out:.0%} of the lesion lies outside the brain")
-    if not count:
-        return LesionMask(lesion, notes, None)
-    if lost.changed:
-        notes = (*notes, f"{file.name}: {lost.sentence}")
-    return LesionMask(lesion, notes, lost)
+        notes = (*notes, Note("mask-place", f"{out:.0%} of the lesion lies outside the brain", file.name))
+    if count and lost.changed:
+        code: NoteCode = "lesions-lost" if lost.much else "lesions-changed"
+        notes = (*notes, Note(code, lost.sentence, file.name))
+    return lesion, notes
+
+
+def not_used(file: Path, doubt: str) -> Note:
+    """Return the note on a mask that was found and left out because of its extent; `unlike_lesions` has the doubt."""
+    return Note(
+        "mask-covers",
+        f"{file.name} {doubt}: {NO_LESIONS}, so it is not used and the patient counts as unlabelled; name it with "
+        "--mask (mask= in Python) to use it all the same",
+    )
 
 
 def outside(lesion: NDArray[np.bool_], scan: NDArray[np.float32]) -> float:

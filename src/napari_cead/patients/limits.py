@@ -18,7 +18,7 @@ INFLATION = 1032
 """Largest number of bytes from one byte of deflate, which gzip and PNG use."""
 
 _GIB = 2**30
-_MEND = "copy the file again or convert it to NIfTI anew"
+_HINT = "copy the file again or convert it to NIfTI anew"
 
 
 def check_shape(shape: Sequence[int], file: str | Path, most: int = MAX_VOXELS) -> int:
@@ -36,7 +36,7 @@ def check_shape(shape: Sequence[int], file: str | Path, most: int = MAX_VOXELS) 
     count = math.prod(sizes)
     if not sizes or min(sizes) < 1 or count > most:
         said = tuple(sizes[:8])
-        raise GeometryError(f"the header declares an impossible size {said}", file=file, mend=_MEND)
+        raise GeometryError(f"the header declares an impossible size {said}", file=file, hint=_HINT)
     return count
 
 
@@ -55,13 +55,13 @@ def check_held(needed: int, file: Path, *, packed: bool) -> None:
         length = file.stat().st_size
     except OSError as error:
         raise UnreadableError(
-            f"the file cannot be read ({error.strerror or error})", file=file, mend="check the disk"
+            f"the file cannot be read ({error.strerror or error})", file=file, hint="check the disk"
         ) from error
     if needed > length * (INFLATION if packed else 1):
         raise UnreadableError(
             f"the header declares {needed:,} bytes of data, more than this file of {length:,} bytes can hold",
             file=file,
-            mend=_MEND,
+            hint=_HINT,
         )
 
 
@@ -80,5 +80,5 @@ def check_memory(needed: int, file: str | Path) -> None:
         raise OutOfMemoryError(
             f"reading it takes {needed / _GIB:.1f} GiB of memory, {free / _GIB:.1f} GiB are free",
             file=file,
-            mend="close other programs, or use a scan of fewer voxels",
+            hint="close other programs, or use a scan of fewer voxels",
         )

@@ -25,7 +25,7 @@ from .cases import PatientFiles
 from .formats import PNG_SPACING, Side
 from .formats.png import check_gaps, placed
 from .layouts import find_files
-from .lesion_masks import NOT_USED, place_mask, unlike_lesions
+from .lesion_masks import not_used, place_mask, unlike_lesions
 from .marks import MADE, kind_of
 from .patient import Patient
 from .reading import read_place
@@ -116,17 +116,17 @@ def read_files(
     if png_first_column not in ("left", "right"):
         raise ParameterError(
             f"the first PNG column is 'left' or 'right', not {png_first_column!r}",
-            mend="name the side of the patient that column 0 shows",
+            hint="name the side of the patient that column 0 shows",
         )
     if len(png_spacing) != 3 or not all(np.isfinite(size) and size > 0 for size in png_spacing):
         raise ParameterError(
-            f"a voxel size must be three positive numbers in mm, not {png_spacing}", mend="give (z, y, x)"
+            f"a voxel size must be three positive numbers in mm, not {png_spacing}", hint="give (z, y, x)"
         )
     if sequence not in files.sequences:
         raise MissingSequenceError(
             f"there is no {sequence} scan, only {', '.join(sorted(files.sequences))}",
             file=path,
-            mend=f"choose another sequence (--sequence {sorted(files.sequences)[0]}) or add the missing file",
+            hint=f"choose another sequence (--sequence {sorted(files.sequences)[0]}) or add the missing file",
         )
 
     def read(place: Path) -> Volume | PatientError:
@@ -135,7 +135,7 @@ def read_files(
                 raise UnsupportedError(
                     f"this is {MADE[kind]}, not a scan",
                     file=place,
-                    mend="give the scan that it was made from",
+                    hint="give the scan that it was made from",
                 )
             volume = read_place(place, png_first_column, png_spacing)
             if place != files.mask:
@@ -218,20 +218,18 @@ def _mask(
 ) -> tuple[NDArray[np.bool_] | None, tuple[str, ...]]:
     """Return the lesion mask, or None if its extent rules it out and the user did not name it; and the notes."""
     if isinstance(result, PatientError):
-        raise MaskError(result.reason, file=result.file, mend=result.mend) from result
+        raise MaskError(result.reason, file=result.file, hint=result.hint) from result
     made: tuple[str, ...] = ()
     if (kind := kind_of(file)) is not None:
         made = (f"{file.name} is {MADE[kind]}, not a reference; figures compare two results",)
     try:
         result = placed(result, chosen, file.name)
     except PatientError as error:
-        raise MaskError(error.reason, file=file, mend=error.mend) from error
-    lesion, found, _ = place_mask(result, chosen.grid, scan, file)
+        raise MaskError(error.reason, file=file, hint=error.hint) from error
+    lesion, found = place_mask(result, chosen.grid, scan, file)
     notes = (*made, *found)
     if not (doubt := unlike_lesions(lesion, scan)):
         return lesion, notes
     if named:
         return lesion, (*notes, f"{file.name} {doubt}; it is used as the lesion mask because it was named")
-    return None, (
-        f"{file.name} {doubt}: {NOT_USED}; name it with --mask (mask= in Python) to use it all the same",
-    )
+    return None, (not_used(file, doubt),)

@@ -19,12 +19,13 @@ import nibabel as nib
 from nibabel.nifti1 import Nifti1Extension
 
 from ..errors import PatientError
-from ..json_files import read_json
+from ..json_files import parse_json, read_json
 from .aliases import MASK
 from .archives import real_place
 from .formats import stem
 from .formats.analyze import Pair
 from .formats.nifti import Nifti
+from .notes import Note
 from .places import Place, place_of
 from .repairs import repairs
 
@@ -39,9 +40,6 @@ MADE: dict[Kind, str] = {
     "brain mask": "a brain mask that napari-cead used",
 }
 """The kinds of results, for sentences."""
-
-NOT_TAKEN = "so it is not taken as"
-"""The note on a result in the place of a scan or a reference."""
 
 _INTENTS: dict[Kind, str] = {
     "mask": "napari-cead mask",
@@ -74,10 +72,10 @@ def mark(header: Any, kind: Kind) -> None:
     header.extensions.append(Nifti1Extension(_COMMENT, text.encode()))
 
 
-def passed_over(name: str, kind: Kind, role: str) -> str:
+def passed_over(name: str, kind: Kind, role: str) -> Note:
     """Return the note about a result that is named like a scan or a reference and is taken for neither."""
     what = "the lesion mask" if role == MASK else "a scan"
-    return f"{name} is {MADE[kind]}, {NOT_TAKEN} {what}"
+    return Note("result", f"{name} is {MADE[kind]}, so it is not taken as {what}")
 
 
 def kind_of(path: str | Path | Place) -> Kind | None:
@@ -140,8 +138,8 @@ def _of_extension(extension: Any) -> Kind | None:
         return None
     content = extension.get_content()
     try:
-        values = json.loads(content if isinstance(content, str | bytes) else b"")
-    except (ValueError, RecursionError):
+        values = parse_json(content if isinstance(content, str | bytes) else b"")
+    except ValueError:
         return None
     said = values.get(_KEY) if isinstance(values, dict) else None
     kind = said.get("kind") if isinstance(said, dict) else None
@@ -161,6 +159,6 @@ def _older(file: Path) -> Kind | None:
 def _is_summary(file: Path) -> bool:
     try:
         values = read_json(file)
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return False
     return isinstance(values, dict) and set(values) >= _KEYS

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
+from ..json_files import read_json
 from .aliases import MASK, PNG_FOLDERS, SEQUENCES, sequence_of_description, split_name
 from .formats import FORMATS, stem
 from .marks import kind_of, passed_over
@@ -37,10 +37,8 @@ def channels(dataset: Path) -> dict[int, str]:
     """Return the sequences of the channels that ``dataset.json`` names; none where there is no such file."""
     file = dataset / "dataset.json"
     try:
-        if file.stat().st_size > _LARGEST_JSON:
-            return {}
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        values = read_json(file, _LARGEST_JSON)
+    except (OSError, ValueError):
         return {}
     named = values.get("channel_names", values.get("modality")) if isinstance(values, dict) else None
     found = {}

@@ -66,20 +66,20 @@ class Patient:
             raise MissingSequenceError(
                 f"there is no {self.sequence!r} sequence, only {have}",
                 file=self.name,
-                mend="choose one of these sequences",
+                hint="choose one of these sequences",
             )
         for sequence, volume in self.sequences.items():
             if volume.shape != shape:
                 raise GeometryError(
                     f"{sequence} has shape {volume.shape}, expected {shape}",
                     file=self.name,
-                    mend="give sequences on one grid",
+                    hint="give sequences on one grid",
                 )
         if self.lesion_mask is not None and self.lesion_mask.shape != shape:
             raise MaskError(
                 f"the lesion mask has shape {self.lesion_mask.shape}, expected {shape}",
                 file=self.name,
-                mend="give a mask on the grid of the scan",
+                hint="give a mask on the grid of the scan",
             )
         _check_spacing(self.spacing, self.name)
 
@@ -113,7 +113,7 @@ class Patient:
             MaskError: If the mask is an image.
         """
         if not sequences:
-            raise ParameterError("a patient needs at least one sequence", mend="give {'flair': array}")
+            raise ParameterError("a patient needs at least one sequence", hint="give {'flair': array}")
         _check_spacing(spacing, name)
         notes = list(warnings)
         cleaned: dict[str, NDArray[np.float32]] = {}
@@ -123,7 +123,7 @@ class Patient:
                 raise UnsupportedError(
                     f"an array of type {array.dtype} and shape {array.shape} is not a scan",
                     file=key,
-                    mend="give real values in (Z, Y, X)",
+                    hint="give real values in (Z, Y, X)",
                 )
             cleaned[key], found = clean_intensities(array[None] if array.ndim == 2 else array, key)
             notes.extend(found)
@@ -191,4 +191,4 @@ class Patient:
 
 def _check_spacing(spacing: tuple[float, float, float], name: str) -> None:
     if len(spacing) != 3 or not all(np.isfinite(size) and size > 0 for size in spacing):
-        raise GeometryError(f"impossible voxel size {spacing} mm", file=name, mend="repair the header")
+        raise GeometryError(f"impossible voxel size {spacing} mm", file=name, hint="repair the header")

@@ -27,7 +27,7 @@ def read_place(
     """
     place = place_of(path)
     if place.zipped and not place.inside:
-        raise UnsupportedError("a zip is not one scan", file=place.file, mend="name a file inside: ZIP#FILE")
+        raise UnsupportedError("a zip is not one scan", file=place.file, hint="name a file inside: ZIP#FILE")
     with real_place(place) as real:
         form = format_at(real)
         if form is None:
@@ -39,7 +39,7 @@ def read_place(
 def _by_another(form: Format, place: Place) -> Volume:
     """Read a place by a format of another package, which may raise anything."""
     if not place.file.exists():
-        raise PatientNotFoundError("there is no such file", file=place.file, mend="check the path")
+        raise PatientNotFoundError("there is no such file", file=place.file, hint="check the path")
     try:
         volume = form.load(place, "left", PNG_SPACING)
         if not isinstance(volume, Volume) or volume.data.shape != volume.grid.canonical_shape:
@@ -51,7 +51,7 @@ def _by_another(form: Format, place: Place) -> Volume:
         raise UnreadableError(
             f"the file cannot be read as {form.title} ({why(error)})",
             file=place.file,
-            mend="copy the file again, or update the package that reads it",
+            hint="copy the file again, or update the package that reads it",
         ) from error
 
 

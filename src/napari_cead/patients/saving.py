@@ -43,7 +43,7 @@ def save_volume(
     if array.shape != patient.shape:
         raise ParameterError(
             f"a volume of shape {array.shape} does not fit the patient's {patient.shape}",
-            mend="give a volume on the patient's grid",
+            hint="give a volume on the patient's grid",
         )
     return write_volume(array, patient.grid, path, kind=kind)
 
@@ -56,7 +56,7 @@ def write_volume(volume: NDArray[Any], grid: Grid, path: str | Path, *, kind: Ki
     """
     target = Path(path)
     if not target.name.lower().endswith((".nii", ".nii.gz")):
-        raise OutputError("the name does not say NIfTI", file=target, mend="let it end in .nii.gz")
+        raise OutputError("the name does not say NIfTI", file=target, hint="let it end in .nii.gz")
     data = grid.to_source(_storable(volume))
     header = None if grid.header is None else geometry(grid.header)
     if header is not None:

@@ -11,6 +11,7 @@ from ..errors import GeometryError, IntensityError, MaskError
 from .backgrounds import joined_to_border, still_background, zero_background
 from .formats.nifti import read_volume
 from .grid import Grid
+from .notes import Note
 from .resampling import resample
 from .volume import Volume
 
@@ -49,20 +50,20 @@ def clean_intensities(data: NDArray[Any], what: str) -> tuple[NDArray[np.float32
     if not np.isfinite(total) and not (finite := np.isfinite(volume)).all():
         if not finite.any():
             raise IntensityError(
-                "100% of the values are NaN or infinite", file=what, mend="export the scan again"
+                "100% of the values are NaN or infinite", file=what, hint="export the scan again"
             )
         holes = ~finite
         inside = holes & ~joined_to_border(holes)
         volume = np.where(finite, volume, np.float32(0))
         if padded := (np.count_nonzero(holes) - np.count_nonzero(inside)) / holes.size:
             warnings.append(
-                f"{what}: {padded:.2%} of the values are NaN or infinite and joined to the border: they are background"
+                f"{padded:.2%} of the values are NaN or infinite and joined to the border: they are background"
             )
     for clean in (zero_background, still_background):
         moved, note = clean(volume)
         if moved is not None:
             volume = moved
-            warnings.append(f"{what}: {note}")
+            warnings.append(note)
             if holes is not None:
                 volume[holes] = 0
     if inside is not None and (lost := np.count_nonzero(inside)):
@@ -71,16 +72,14 @@ def clean_intensities(data: NDArray[Any], what: str) -> tuple[NDArray[np.float32
             raise IntensityError(
                 f"{share:.0%} of the values in the brain are NaN or infinite",
                 file=what,
-                mend="export the scan again",
+                hint="export the scan again",
             )
-        warnings.append(
-            f"{what}: {share:.2%} of the values in the brain are NaN or infinite and count as background"
-        )
+        warnings.append(f"{share:.2%} of the values in the brain are NaN or infinite and count as background")
     if (total == 0 or not np.isfinite(total) or warnings) and not volume.any():
         raise IntensityError(
-            "the volume is zero everywhere", file=what, mend="choose a scan that holds a brain"
+            "the volume is zero everywhere", file=what, hint="choose a scan that holds a brain"
         )
-    return volume, tuple(warnings)
+    return volume, tuple(Note("intensities", said, what) for said in warnings)
 
 
 def clean_mask(data: NDArray[Any], what: str) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
@@ -92,17 +91,17 @@ def clean_mask(data: NDArray[Any], what: str) -> tuple[NDArray[np.bool_], tuple[
     array = np.asarray(data)
     if array.dtype == bool:
         return array, ()
-    mend = "give a lesion mask, with 0 for background"
+    hint = "give a lesion mask, with 0 for background"
     marked = array[array != 0]  # NaN too; most of a mask is background
     if array.dtype.kind == "f":
         if not np.isfinite(marked).all():
-            raise MaskError("the lesion mask holds NaN or infinite values", file=what, mend=mend)
+            raise MaskError("the lesion mask holds NaN or infinite values", file=what, hint=hint)
         if not np.array_equal(marked, np.rint(marked)):
             raise MaskError(
-                "the values are not whole numbers, so this is an image, not a mask", file=what, mend=mend
+                "the values are not whole numbers, so this is an image, not a mask", file=what, hint=hint
             )
     elif array.dtype.kind not in "iu":
-        raise MaskError(f"a mask cannot have values of type {array.dtype}", file=what, mend=mend)
+        raise MaskError(f"a mask cannot have values of type {array.dtype}", file=what, hint=hint)
     values = np.unique(marked)
     if len(values) and values[0] < 0:
         below = int(np.count_nonzero(marked < 0))
@@ -110,11 +109,11 @@ def clean_mask(data: NDArray[Any], what: str) -> tuple[NDArray[np.bool_], tuple[
             f"{below:,} voxels of the mask are negative (down to {values[0]:g}), as 255 is where it was stored as a "
             "signed 8-bit number",
             file=what,
-            mend="save it with 0 for background and 1 for lesion",
+            hint="save it with 0 for background and 1 for lesion",
         )
     count = len(values) + (marked.size < array.size)
     if count > MAX_MASK_VALUES:
-        raise MaskError(f"{count} different values, so this is an image, not a mask", file=what, mend=mend)
+        raise MaskError(f"{count} different values, so this is an image, not a mask", file=what, hint=hint)
     labels = [int(value) for value in values if value > 0]
     warnings: tuple[str, ...] = ()
     if len(labels) > 1:
@@ -136,10 +135,13 @@ def onto(volume: Volume, grid: Grid, order: int, what: str) -> Volume:
     """
     here = volume.grid
     if doubt := voxel_for_voxel(here, grid):
-        note = f"{what}: {doubt}, taken voxel for voxel"
+        note: str = Note("voxel-for-voxel", f"{doubt}, taken voxel for voxel", what)
         if here.has_orientation and grid.has_orientation:
-            note += (
-                ": make sure that it was made on the voxels of the scan, and save it with the scan's affine"
+            note = Note(
+                "voxel-for-voxel",
+                f"{doubt}, taken voxel for voxel: make sure that it was made on the voxels of the scan, and save it "
+                "with the scan's affine",
+                what,
             )
         return Volume(grid.to_canonical(here.to_source(volume.data)), grid, (*volume.warnings, note))
     if here.matches(grid):
@@ -148,7 +150,7 @@ def onto(volume: Volume, grid: Grid, order: int, what: str) -> Volume:
         raise GeometryError(
             "the image lies outside the chosen scan",
             file=what,
-            mend="give a file of the same patient and space",
+            hint="give a file of the same patient and space",
         )
     # Integers would be rounded.
     data = volume.data if order == 0 else np.asarray(volume.data, dtype=np.float32)

@@ -12,8 +12,7 @@ from ..errors import CeadError
 from ..patients import Grid, Patient, PatientFiles
 from ..patients.bias_field import LEAST_SLICES as LEAST_TO_EVEN
 from ..patients.loading import read_files
-from .preparation import AUTO, N4, NEVER, SAME, Preparation
-from .prepare import needs_even, needs_strip
+from .preparation import AUTO, N4, NEVER, SAME, Preparation, needs_even, needs_strip
 from .registration import Registered, registered
 from .strippers import DEFAULT_STRIPPER, find_stripper
 from .stripping import LEAST_SLICES, find_brain
@@ -60,7 +59,7 @@ def readiness(
         try:
             visit = _visit(preparation, patient, file)
         except CeadError as error:
-            findings.append(f"{error.reason}; {error.mend}" if error.mend else error.reason)
+            findings.append(f"{error.reason}; {error.hint}" if error.hint else error.reason)
         findings += [note for note in visit.notes if "look whether" in note]
     source = sequence if preparation.strip_from == SAME else preparation.strip_from
     if preparation.strip != NEVER and source not in visit.patient.sequences:

@@ -77,10 +77,10 @@ def judge(mask: NDArray[np.bool_], scan: HeadScan, what: str, *, skull: bool = T
     """
     millilitres = float(mask.sum()) * float(np.prod(scan.spacing)) / 1000
     if not mask.any():
-        raise MaskError(f"{what} found no brain in this scan", file=scan.place, mend=_MEND)
+        raise MaskError(f"{what} found no brain in this scan", file=scan.place, hint=_HINT)
     if not LEAST_ML <= millilitres <= MOST_ML:
         raise MaskError(
-            f"{what} took {millilitres:.0f} mL for the brain, which no brain is", file=scan.place, mend=_MEND
+            f"{what} took {millilitres:.0f} mL for the brain, which no brain is", file=scan.place, hint=_HINT
         )
     sizes = _sizes(mask, scan.spacing)
     for size, (low, high), name in zip(
@@ -90,10 +90,10 @@ def judge(mask: NDArray[np.bool_], scan: HeadScan, what: str, *, skull: bool = T
             raise MaskError(
                 f"what {what} took for the brain is {size:.0f} mm {name}, which no brain is",
                 file=scan.place,
-                mend=_MEND,
+                hint=_HINT,
             )
     if foreign := _foreign(mask, scan.volume):
-        raise MaskError(f"this is no MRI scan that shows a brain, but {foreign}", file=scan.place, mend=_MRI)
+        raise MaskError(f"this is no MRI scan that shows a brain, but {foreign}", file=scan.place, hint=_MRI)
     head = head_of(scan.volume)
     cut = _cut_through(mask, head, scan)
     lost = cut_off(mask)
@@ -103,7 +103,7 @@ def judge(mask: NDArray[np.bool_], scan: HeadScan, what: str, *, skull: bool = T
         return tuple(each for each in (cut, lost) if each)
     share = float(np.count_nonzero(mask & head)) / max(1, int(np.count_nonzero(head)))
     if share > MOST_SHARE:
-        raise MaskError(f"{what} took {share:.0%} of the head for the brain", file=scan.place, mend=_MEND)
+        raise MaskError(f"{what} took {share:.0%} of the head for the brain", file=scan.place, hint=_HINT)
     doubts = [cut] if cut else []
     if share > USUAL_SHARE:
         doubts.append(f"the brain mask is {share:.0%} of the head: look whether it holds skin and bone")
@@ -122,7 +122,7 @@ def judge(mask: NDArray[np.bool_], scan: HeadScan, what: str, *, skull: bool = T
 
 _MRI = "give an MRI scan of the head (FLAIR, T1 or T2)"
 _WHOLE = "give a scan of the whole brain; or its brain mask (--strip FILE), or --strip never"
-_MEND = "look whether it shows a whole head; give a brain mask (--strip FILE) or another stripper, or --strip never"
+_HINT = "look whether it shows a whole head; give a brain mask (--strip FILE) or another stripper, or --strip never"
 
 
 def _foreign(mask: NDArray[np.bool_], volume: NDArray[np.float32]) -> str:
@@ -168,7 +168,7 @@ def _cut_through(mask: NDArray[np.bool_], head: NDArray[np.bool_], scan: HeadSca
                 raise MaskError(
                     f"the scan is cut through the brain: it ends inside it at the {name}",
                     file=scan.place,
-                    mend=_WHOLE,
+                    hint=_WHOLE,
                 )
             if found > share / 2 and open_ > OPEN_SHARE:
                 said = f"the scan ends near the brain at the {name}: look whether a part of it is missing"

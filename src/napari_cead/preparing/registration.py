@@ -21,9 +21,9 @@ from ..errors import Cancelled, GeometryError
 from ..patients import MASK, Grid, Patient
 from ..patients.resampling import resample
 from ..patients.volumes import Volume, clean_intensities
+from ..progress import Progress, Stop
 from .judging import head_of
 from .kept import keep_move, kept_move, move_key
-from .strippers import OnProgress, ShouldStop
 
 FINE_MM = 2.0
 """Voxels of the finer of the two grids on which scans are compared."""
@@ -99,7 +99,7 @@ class Registered:
 
 
 def registered(
-    patient: Patient, *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
+    patient: Patient, *, on_progress: Progress | None = None, should_stop: Stop | None = None
 ) -> Registered:
     """Move the sequences of a patient onto the one that detection uses, each as a rigid body.
 
@@ -181,7 +181,7 @@ def _mask_moved(
 
 
 def find_move(
-    moving: Volume, fixed: Volume, what: str, place: str, *, should_stop: ShouldStop | None = None
+    moving: Volume, fixed: Volume, what: str, place: str, *, should_stop: Stop | None = None
 ) -> Move:
     """Return the move of a scan onto another one of the same head.
 
@@ -227,7 +227,7 @@ def _refuse_unlike(alike: float, common: float, what: str, place: str) -> None:
         raise GeometryError(
             f"{what} cannot be registered: the two scans have too little in common (similarity {alike:.3f}, of 1 to 2)",
             file=place,
-            mend="look whether both show one head, or take them as their headers place them (--register never)",
+            hint="look whether both show one head, or take them as their headers place them (--register never)",
         )
 
 
@@ -283,7 +283,7 @@ def _optimise(
     middle: NDArray[np.float64],
     start: NDArray[np.float64],
     shrink: int,
-    should_stop: ShouldStop | None,
+    should_stop: Stop | None,
 ) -> NDArray[np.float64]:
     """Return three angles and a shift from the fixed scan to the moving one that fit better than the start."""
     sitk: Any = import_module("SimpleITK")

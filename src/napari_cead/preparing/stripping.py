@@ -14,10 +14,11 @@ from ..errors import GeometryError, MaskError, MissingExtraError
 from ..patients import Patient
 from ..patients.resampling import resample
 from ..patients.volumes import Volume
+from ..progress import Progress, Stop
 from ..slices import looks_skull_stripped
 from .judging import judge
 from .kept import keep_mask, kept_mask, key_of
-from .strippers import DEFAULT_STRIPPER, HeadScan, OnProgress, ShouldStop, find_stripper
+from .strippers import DEFAULT_STRIPPER, HeadScan, find_stripper
 
 LEAST_SLICES = 8
 """Fewest slices in which a head is recognisable."""
@@ -58,8 +59,8 @@ def find_brain(
     moved: NDArray[np.float64] | None = None,
     device: str = "auto",
     use_kept: bool = True,
-    on_progress: OnProgress | None = None,
-    should_stop: ShouldStop | None = None,
+    on_progress: Progress | None = None,
+    should_stop: Stop | None = None,
 ) -> Stripped:
     """Find the brain in a scan of the whole head.
 
@@ -101,10 +102,10 @@ def find_brain(
         raise GeometryError(
             f"a skull cannot be stripped in {count} slice{'' if count == 1 else 's'}",
             file=scan.place,
-            mend=f"give a volume of at least {LEAST_SLICES} slices, or one that is stripped already",
+            hint=f"give a volume of at least {LEAST_SLICES} slices, or one that is stripped already",
         )
     if (need := found.missing()) is not None:
-        raise MissingExtraError(f"Skull-stripping needs {found.name}, which is not installed", mend=need)
+        raise MissingExtraError(f"Skull-stripping needs {found.name}, which is not installed", hint=need)
     where, version = pick_device(device).type, found.version()
     key, started = key_of(scan, found.name, version, where), time.perf_counter()
     mask = kept_mask(key, scan.volume.shape) if use_kept else None
@@ -117,7 +118,7 @@ def find_brain(
             raise MaskError(
                 f"{found.name} gave a mask of shape {mask.shape}, the scan has {scan.volume.shape}",
                 file=scan.place,
-                mend="use another stripper",
+                hint="use another stripper",
             )
     doubts = _judged(mask, scan, found.name)
     if not kept and use_kept:

@@ -37,7 +37,7 @@ def scale_intensity(
     if scaling not in get_args(IntensityScaling):
         raise ParameterError(
             f"unknown intensity scaling {scaling!r}",
-            mend=f"use one of {', '.join(get_args(IntensityScaling))}",
+            hint=f"use one of {', '.join(get_args(IntensityScaling))}",
         )
     inside = np.where(brain, np.asarray(volume, dtype=np.float32), np.float32(0))
     if scaling == "slice-max":
@@ -55,7 +55,7 @@ def scale_intensity(
             )
             raise IntensityError(
                 f"the {what} is {scale:g}, nothing to scale by",
-                mend="give a scan with positive intensities",
+                hint="give a scan with positive intensities",
             )
         with np.errstate(over="ignore"):  # an overflow is far above 1, and clipped like the rest
             inside /= np.float32(scale)

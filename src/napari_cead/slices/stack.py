@@ -100,5 +100,5 @@ def _check_contrast(values: NDArray[np.float32], name: str) -> None:
         raise IntensityError(
             f"the brain has the same intensity ({values[0]:g}) everywhere",
             file=name,
-            mend="give a scan, not a mask",
+            hint="give a scan, not a mask",
         )

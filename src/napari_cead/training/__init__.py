@@ -9,23 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .augmentation import Augmentation, augment
+    from .augmentation import Augmentation
+    from .augmenting import augment
     from .corruption import (
-        BrainPatches,
         CoarseNoise,
         ContextEncoding,
         Corrupted,
-        Corruption,
         CorruptionKind,
         GaussianNoise,
         Mixture,
-        Share,
-        SimulatedLesions,
-        SmoothNoise,
-        corrupt,
     )
-    from .engine import TrainingResult, train
-    from .losses import Losses, kl_divergence, objective, squared_error
+    from .engine import train
     from .preparation import prepare
     from .runs import RunFolder
     from .settings import Hardware, TrainingSettings
@@ -33,57 +27,35 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Augmentation": "augmentation",
-    "BrainPatches": "corruption",
     "CoarseNoise": "corruption",
     "ContextEncoding": "corruption",
     "Corrupted": "corruptions",
-    "Corruption": "corruption",
     "CorruptionKind": "corruptions",
     "GaussianNoise": "corruption",
     "Hardware": "settings",
-    "Losses": "losses",
     "Mixture": "corruption",
     "RunFolder": "runs",
-    "Share": "corruption",
-    "SimulatedLesions": "corruption",
     "SliceStore": "store",
-    "SmoothNoise": "corruption",
-    "TrainingResult": "engine",
     "TrainingSettings": "settings",
-    "augment": "augmentation",
-    "corrupt": "corruption",
-    "kl_divergence": "losses",
-    "objective": "losses",
+    "augment": "augmenting",
     "prepare": "preparation",
-    "squared_error": "losses",
     "train": "engine",
 }
 
 __all__ = [
     "Augmentation",
-    "BrainPatches",
     "CoarseNoise",
     "ContextEncoding",
     "Corrupted",
-    "Corruption",
     "CorruptionKind",
     "GaussianNoise",
     "Hardware",
-    "Losses",
     "Mixture",
     "RunFolder",
-    "Share",
-    "SimulatedLesions",
     "SliceStore",
-    "SmoothNoise",
-    "TrainingResult",
     "TrainingSettings",
     "augment",
-    "corrupt",
-    "kl_divergence",
-    "objective",
     "prepare",
-    "squared_error",
     "train",
 ]
 

@@ -1,4 +1,4 @@
-"""Irregular blobs inside the brain: the outlines of simulated lesions and of patches."""
+"""Irregular blobs inside the brain: the outlines of simulated lesions."""
 
 from __future__ import annotations
 

@@ -17,8 +17,6 @@ from .corruptions.bias_field import BiasField
 from .corruptions.coarse import CoarseNoise
 from .corruptions.gaussian import GaussianNoise
 from .corruptions.lesions import SimulatedLesions
-from .corruptions.patches import BrainPatches
-from .corruptions.smooth import SmoothNoise
 from .corruptions.squares import ContextEncoding
 
 if TYPE_CHECKING:
@@ -26,13 +24,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "LESIONS",
     "NAMED",
     "PAPER",
-    "REALISTIC",
     "SCANNERS",
     "BiasField",
-    "BrainPatches",
     "CoarseNoise",
     "ContextEncoding",
     "Corrupted",
@@ -42,7 +37,6 @@ __all__ = [
     "Mixture",
     "Share",
     "SimulatedLesions",
-    "SmoothNoise",
     "absent_kind",
     "corrupt",
     "corruption_called",
@@ -128,38 +122,6 @@ class Mixture(CorruptionKind):
 PAPER = ContextEncoding()
 """The paper's: one square of random size per image."""
 
-REALISTIC = Mixture(
-    parts=(
-        Share(share=0.4, corruption=SimulatedLesions()),
-        Share(share=0.2, corruption=BrainPatches()),
-        Share(share=0.1, corruption=BrainPatches(fill="other")),
-        Share(share=0.3, corruption=SmoothNoise()),
-    )
-)
-"""A mixture for a ``ce-unet``: lesions, patches, and smooth noise."""
-
-_SOFT = SimulatedLesions(shift=(0.06, 0.45), darker=0.22, blending=0.5, sparing=0.7, irregularity=0.4)
-
-LESIONS = Mixture(
-    parts=(
-        Share(
-            share=0.85,
-            corruption=_SOFT.model_copy(
-                update={"lesions": (1, 4), "diameter_mm": (3.6, 24.0), "rim_mm": (2.0, 9.0)}
-            ),
-        ),
-        Share(
-            share=0.5,
-            corruption=_SOFT.model_copy(
-                update={"lesions": (1, 2), "diameter_mm": (21.0, 90.0), "rim_mm": (2.5, 16.0)}
-            ),
-        ),
-        Share(share=1.0, corruption=GaussianNoise(sigma=(0.001, 0.012), inside_brain=True)),
-    ),
-    together=True,
-)
-"""Simulated lesions of all sizes, most of them brighter, and a little grain, so that smoothness tells nothing."""
-
 _HYPERINTENSE = SimulatedLesions(
     shift=(0.06, 0.5), blending=0.5, sparing=0.7, irregularity=0.4, aspect=3.0, periventricular=0.3
 )
@@ -214,7 +176,7 @@ SPACING: Spacing = (0.94, 0.94)
 """Size of a pixel (y, x) in mm on the usual model grid."""
 
 
-NAMED: AnyMapping[str, Mixture] = {"realistic": REALISTIC, "scanners": SCANNERS}
+NAMED: AnyMapping[str, Mixture] = {"scanners": SCANNERS}
 """Mixtures with a name beside the kinds."""
 
 
@@ -248,7 +210,7 @@ def corruption_called(name: str) -> CorruptionKind:
     if name in CORRUPTIONS.own or name in CORRUPTIONS:
         return CORRUPTIONS.find(name)
     raise ParameterError(
-        f"there is no corruption called {name!r}", mend=f"use one of {', '.join(corruption_names())}"
+        f"there is no corruption called {name!r}", hint=f"use one of {', '.join(corruption_names())}"
     )
 
 
@@ -261,7 +223,7 @@ def corrupt(
 ) -> Corrupted:
     """Corrupt each image differently.
 
-    All images are worked on at once, on their own device, without waiting for it. Squares and patches are filled from
+    All images are worked on at once, on their own device, without waiting for it. Squares are filled from
     within the range of the batch, lesions stay within [0, 1]; noise is not clipped to any range.
 
     Args:

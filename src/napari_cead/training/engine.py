@@ -12,7 +12,7 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,9 +33,11 @@ from ..errors import (
     why,
 )
 from ..models import build
+from ..progress import Stop
 from ..zoo import ModelCard, Parent, find_model, load_card, load_model
 from .events import EventFile, Listener
 from .job import Job
+from .loggers import loggers_of
 from .loop import work
 from .preprocessing import check_prepared
 from .requests import Discarded, Paused, clear
@@ -76,8 +78,9 @@ def train(
     hardware: Hardware | None = None,
     events: str | Path | None = None,
     on_event: Listener | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    should_stop: Stop | None = None,
     requests_since: float | None = None,
+    loggers: str | None = None,
 ) -> TrainingResult:
     """Train a network on the healthy slices of a store and keep its best epoch by the loss on validation slices.
 
@@ -94,11 +97,13 @@ def train(
             written and ``Cancelled`` raised.
         requests_since: Requests to this run (:mod:`~napari_cead.training.requests`) before this time, in seconds since
             1970, are ignored; None: before this call.
+        loggers: Names of loggers with commas, beside ``log.csv``; None: TensorBoard, if it is installed.
 
     Raises:
         StoreError: If the store is damaged, holds no healthy slices to train or to validate on, or was prepared
             differently from the slices of the model to start from.
-        ParameterError: If its slices do not have the network's size.
+        ParameterError: If its slices do not have the network's size, or there is no such logger.
+        MissingExtraError: If a logger is asked for that is not installed.
         RunError: If another run or process is in ``out``, if the run to resume has other settings or data, if its
             checkpoint is damaged, or if the loss is no longer finite.
         ModelError: If the model to start from cannot be used.
@@ -114,7 +119,9 @@ def train(
     fabric = check_start(settings, store, init_from=init_from, hardware=hardware, resumed=again)
     launched = rank_of_launcher()
     if resume and launched == 0:
-        _check_resume(run, settings, store)
+        check_resume(run, settings, store)
+        if run.is_over():
+            raise _over(run)
     parent = None if init_from is None else _parent(init_from, store)
     listeners = [listener for listener in (on_event, EventFile(events) if events else None) if listener]
     job = Job(
@@ -126,6 +133,7 @@ def train(
         listeners=tuple(listeners),
         should_stop=should_stop,
         requests_since=time.time() if requests_since is None else requests_since,
+        loggers=loggers_of(loggers),
     )
     if launched:  # another process of this training holds the lock
         return _result(run, fabric.launch(work, job))  # type: ignore[arg-type]
@@ -170,7 +178,7 @@ def check_start(
     if settings.freeze_encoder and init_from is None and not resumed:
         raise ParameterError(
             "the encoder that would stay as it is (--freeze-encoder) has learned nothing yet",
-            mend="name the model to fine-tune (--init-from), or train the encoder too",
+            hint="name the model to fine-tune (--init-from), or train the encoder too",
         )
     if init_from is not None:
         card = load_card(find_model(init_from))
@@ -184,6 +192,10 @@ def check_start(
 
 
 def _check_layers(card: ModelCard, init_from: str | Path, settings: TrainingSettings) -> None:
+    if not card.spec.network.trainable:
+        raise ModelError(
+            "an ensemble is not trained itself", file=init_from, hint="start from one of its members"
+        )
     with torch.device("meta"):
         shapes, wanted = (
             {name: tensor.shape for name, tensor in build(spec).state_dict().items()}
@@ -193,7 +205,7 @@ def _check_layers(card: ModelCard, init_from: str | Path, settings: TrainingSett
         raise ModelError(
             f"it has other layers than {settings.spec.name} of size {settings.spec.size}",
             file=init_from,
-            mend=f"train {card.spec.name} --size {card.spec.size}, or start from another model",
+            hint=f"train {card.spec.name} --size {card.spec.size}, or start from another model",
         )
 
 
@@ -210,7 +222,7 @@ def _guarded(fabric: Fabric, job: Job) -> dict[str, Any]:
         raise RunError(re.sub(r"^[\w.]+: ", "", last)) from error
     except ProcessExitedException as error:
         raise RunError(
-            f"a training process ended unexpectedly ({error})", file=job.run, mend="add --resume to continue"
+            f"a training process ended unexpectedly ({error})", file=job.run, hint="add --resume to continue"
         ) from error
     return result
 
@@ -239,7 +251,7 @@ def _check_store(store: SliceStore, settings: TrainingSettings) -> None:
     if store.settings.image_size != settings.spec.image_size:
         raise ParameterError(
             f"the slices are {store.settings.image_size} pixels wide, but the network takes {settings.spec.image_size}",
-            mend=f"give --image-size {store.settings.image_size}, or prepare another store with --image-size "
+            hint=f"give --image-size {store.settings.image_size}, or prepare another store with --image-size "
             f"{settings.spec.image_size}",
         )
     for part, count in (
@@ -250,16 +262,26 @@ def _check_store(store: SliceStore, settings: TrainingSettings) -> None:
             raise StoreError(
                 f"there are no healthy slices in the {part} part",
                 file=store.path,
-                mend="prepare more patients, or add --assume-healthy if the unlabelled ones are healthy",
+                hint="prepare more patients, or add --assume-healthy if the unlabelled ones are healthy",
             )
 
 
-def _check_resume(run: RunFolder, settings: TrainingSettings, store: SliceStore) -> None:
+def check_resume(run: RunFolder, settings: TrainingSettings, store: SliceStore | None = None) -> None:
+    """Refuse to resume a run with other settings or data.
+
+    Args:
+        run: The run.
+        settings: The settings to continue with.
+        store: The slices; None: they are not known yet.
+
+    Raises:
+        RunError: If it was started with others, or there is nothing to continue.
+    """
     plan = run.plan() if run.exists() else None
     if plan is None:
         if not run.path.is_dir():
             raise RunNotFoundError(
-                "there is no training run here", file=run.path, mend="check --out, or leave out --resume"
+                "there is no training run here", file=run.path, hint="check --out, or leave out --resume"
             )
         return  # it ended before it began: nothing is lost
     if changed := plan.settings.differences(settings):
@@ -270,27 +292,37 @@ def _check_resume(run: RunFolder, settings: TrainingSettings, store: SliceStore)
                 f"the run here was started with epochs {was}, not {now}: its learning rate falls along them (schedule "
                 f"{settings.schedule}), so more of them would be another training",
                 file=run.path,
-                mend=f"train {now} epochs into another --out, or fine-tune its model with --init-from",
+                hint=f"train {now} epochs into another --out, or fine-tune its model with --init-from",
             )
         if name == "spec":
             was, now = f"{was.name} ({was.size})", f"{now.name} ({now.size})"
         raise RunError(
             f"the run here was started with {name.replace('_', ' ')} {was}, not {now}",
             file=run.path,
-            mend="resume it with its original settings, or choose another --out",
+            hint="resume it with its original settings, or choose another --out",
         )
+    if run.is_over() and plan.current != settings:
+        raise _over(run)
     if settings.epochs < (done := run.epochs_done()):
         raise RunError(
             f"{done} epochs are done here, more than {settings.epochs}",
             file=run.path,
-            mend=f"resume it with --epochs {done} or more, or train {settings.epochs} into another --out",
+            hint=f"resume it with --epochs {done} or more, or train {settings.epochs} into another --out",
         )
-    if plan.fingerprint != store.fingerprint:
+    if store is not None and plan.fingerprint != store.fingerprint:
         raise RunError(
             f"the run here was started with other data ({plan.data})",
             file=run.path,
-            mend="resume it with the same store, unchanged, or choose another --out",
+            hint="resume it with the same store, unchanged, or choose another --out",
         )
+
+
+def _over(run: RunFolder) -> RunError:
+    return RunError(
+        "the run is finished, and its checkpoint was not kept",
+        file=run.path,
+        hint=f"fine-tune its model with --init-from {run.model}; another time, add --keep-checkpoint",
+    )
 
 
 def _parent(init_from: str | Path, store: SliceStore) -> ModelCard:
@@ -317,17 +349,17 @@ def _fabric(settings: TrainingSettings, hardware: Hardware) -> Fabric:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it set up is in the events
     device = pick_device(hardware.device)
     if hardware.devices < 1 or hardware.num_nodes < 1:
-        raise ParameterError("the numbers of devices and machines start at 1", mend="give 1 or more")
+        raise ParameterError("the numbers of devices and machines start at 1", hint="give 1 or more")
     processes = hardware.devices * hardware.num_nodes
     if settings.batch_size < processes:
         raise ParameterError(
             f"a batch of {settings.batch_size} slices cannot be shared by {processes} processes",
-            mend="use a larger --batch-size",
+            hint="use a larger --batch-size",
         )
     if device.type == "cuda" and hardware.devices > torch.cuda.device_count():
         raise ParameterError(
             f"{hardware.devices} GPUs were requested, but PyTorch sees {torch.cuda.device_count()}",
-            mend="use fewer --devices",
+            hint="use fewer --devices",
         )
     strategy = hardware.strategy
     if strategy == "auto" and processes > 1:
@@ -348,7 +380,7 @@ def _fabric(settings: TrainingSettings, hardware: Hardware) -> Fabric:
         )
     except (ValueError, RuntimeError) as error:
         raise ParameterError(
-            f"the devices cannot be set up ({why(error)})", mend="check --devices, --num-nodes and --strategy"
+            f"the devices cannot be set up ({why(error)})", hint="check --devices, --num-nodes and --strategy"
         ) from error
 
 

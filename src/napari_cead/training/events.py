@@ -8,7 +8,7 @@ since 1970) and ``event``, and by its kind:
 ``start``      Training begins: ``model``, ``size``, ``family``, ``settings`` (as in ``run.json``), ``data``,
                ``slices``, ``validation_slices``, ``patients``, ``validation_patients``, ``steps_per_epoch``,
                 ``epochs``, ``epoch`` (whole epochs done before), ``resumed``, ``device``, ``precision``, ``processes``,
-               ``pid``, ``host``.
+               ``pid``, ``host``; of a resumed run ``train_loss``, ``validation_loss``, ``best_epoch``, ``best_loss``.
 ``step``       About once a second: ``epoch`` (the current one, from 1), ``step`` of ``steps``; ``train_loss`` and its
                parts ``train_reconstruction``, ``train_latent``, ``train_context``, each the mean of the epoch so far;
                ``learning_rate``, ``slices_per_second``, ``seconds_left``.
@@ -36,7 +36,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -92,7 +92,7 @@ class EventFile:
             raise OutputError(
                 f"the events cannot be written ({error.strerror or error})",
                 file=self.path,
-                mend="choose another --events",
+                hint="choose another --events",
             ) from error
 
 
@@ -164,26 +164,3 @@ class EventTail:
         end = stream.tell()
         self._offset, self._seen = end - len(rest), end
         return found
-
-
-def latest(path: str | Path, kinds: Iterable[str]) -> list[Event]:
-    """Return the last event of each kind that a file holds, in the order in which they were written.
-
-    Searched from the end without parsing the lines between; a file that cannot be read holds none.
-    """
-    try:
-        data = Path(path).read_bytes()
-    except OSError:
-        return []
-    found = []
-    for kind in kinds:
-        mark = json.dumps({"event": kind})[1:-1].encode()
-        at = data.rfind(mark)
-        while at >= 0:
-            start, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at)
-            event = parse(data[start : end if end >= 0 else len(data)])
-            if event is not None and event["event"] == kind:
-                found.append((at, event))
-                break
-            at = data.rfind(mark, 0, at)
-    return [event for _, event in sorted(found, key=lambda pair: pair[0])]

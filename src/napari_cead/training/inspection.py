@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -18,10 +18,12 @@ from ..patients import Patient, is_pictures, within_brain
 from ..patients.aliases import LESION, words_of
 from ..patients.bias_field import LEAST_SLICES as LEAST_TO_EVEN
 from ..patients.brain import brain_mask
-from ..patients.lesion_masks import FOLLOWS, MOST_OUTSIDE, outside, unlike_lesions
+from ..patients.lesion_masks import FOLLOWS, MOST_OUTSIDE, NO_LESIONS, outside, unlike_lesions
 from ..patients.loading import read_files
+from ..patients.notes import NO_ORIENTATION, Note
+from ..progress import Stop
 from ..slices import FAMILY, SliceStack, guess_contrast, slice_stack, unevenness
-from .likeness import alike, signature
+from .duplicate_scans import alike, signature
 from .scans import ScanSource
 from .sources import fingerprint, source_files
 from .store_index import StoreSettings
@@ -52,12 +54,6 @@ FEW_SLICES = 10
 """A volume with fewer usable slices is worth a warning."""
 THUMBNAIL = 96
 """Longest side of a thumbnail in pixels."""
-
-_TOLD = (
-    *(": the background is ", "NaN or infinite", "voxel for voxel", "resampling keeps"),
-    "of the lesion lies outside the brain",
-)
-"""Words of the patient's warnings that are reported for a scan: assumptions about its values and its mask."""
 
 _MEND_SKULL = "strip it, or give a brain mask"
 _FEW_KEPT = 0.1  # a brain is a larger share of a head with its background of noise
@@ -170,25 +166,28 @@ def inspect(
         usable &= ~np.asarray(patient.lesion_mask.any(axis=(1, 2)))[stack.occupied]
     count = int(usable.sum())
     digest = _fingerprint(source, how.sequence)
+    scan = _Seen(source, patient, stack, count)
+    notes += [warning for check in CHECKS for warning in check(scan)]
+    if seen and digest in seen:
+        notes.append(ScanWarning("seen", f"already seen in training: {seen[digest]}"))
     report = ScanReport(
         source,
         patient.shape,
         patient.spacing,
         count,
         _thumbnail(stack),
-        fingerprint=digest,
-        signature=signature(stack.scaled, stack.brain),
+        tuple(notes),
+        digest,
+        signature(stack.scaled, stack.brain),
+        given,
     )
-    _judge(report, patient, stack, notes)
-    if seen and digest in seen:
-        notes.append(ScanWarning("seen", f"already seen in training: {seen[digest]}"))
-    return _compared(replace(report, warnings=tuple(notes), given=given), known)
+    return _compared(report, known)
 
 
 def inspect_all(
     sources: Iterable[ScanSource],
     on_report: Callable[[ScanReport], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    should_stop: Stop | None = None,
     *,
     sequence: str = "flair",
     known: Sequence[ScanReport] = (),
@@ -230,7 +229,7 @@ def inspect_all(
     return reports
 
 
-def _wait(task: Future[ScanReport], should_stop: Callable[[], bool] | None) -> ScanReport:
+def _wait(task: Future[ScanReport], should_stop: Stop | None) -> ScanReport:
     while True:
         if should_stop is not None and should_stop():
             raise Cancelled
@@ -293,7 +292,7 @@ def _brain_mask_in_disguise(
     if "mask" in file.lower() and source.brain_mask is None and _of_the_brain(source.lesion_mask, patient):
         notes.append(ScanWarning("note", f"{file} {doubt}, so it is taken as a brain mask"))
         return replace(source, lesion_mask=None, brain_mask=source.lesion_mask)
-    sentence = f"{file} {doubt}: that is no lesion mask"
+    sentence = f"{file} {doubt}: {NO_LESIONS}"
     notes.append(ScanWarning("lesion-mask-unusable", sentence, True))
     return None
 
@@ -308,67 +307,93 @@ def _of_the_brain(mask: Path, patient: Patient) -> bool:
     return bool(unlike_lesions(lesion, scan).startswith(FOLLOWS) or 2 * np.count_nonzero(lesion) > head)
 
 
-def _judge(report: ScanReport, patient: Patient, stack: SliceStack, notes: list[ScanWarning]) -> None:
-    source, count = report.source, report.slices
-    if source.brain_mask is None and not stack.skull.stripped:
-        notes.append(ScanWarning("skull", f"{stack.skull.sentence}; {_MEND_SKULL}", True))
-    elif source.brain_mask is None and not stack.skull.zero_background:
-        notes.append(ScanWarning("background", f"{stack.skull.sentence}; {_MEND_SKULL}", True))
-    elif len(stack.brain) >= LEAST_TO_EVEN and (
-        why := unevenness(np.maximum(patient.volume(), 0), stack.brain)
-    ):
-        notes.append(ScanWarning("uneven", why))
-    notes.extend(
-        ScanWarning("note", note) for note in patient.warnings if any(words in note for words in _TOLD)
-    )
-    _judge_contrast(source, patient, stack, notes)
-    if patient.lesion_mask is not None:
-        lesions = int(patient.lesion_mask.any(axis=(1, 2)).sum())
-        notes.append(
-            ScanWarning("lesion-mask", f"has a lesion mask: {lesions} slices with lesion are left out")
-        )
-    if count == 0:
-        notes.append(ScanWarning("no-slices", "no slice has enough brain and no lesion", True))
-    elif count < FEW_SLICES and patient.shape[0] > 1:
-        notes.append(ScanWarning("few-slices", f"only {count} slices can be used"))
-    _judge_grid(patient, stack, notes)
+class _Seen(NamedTuple):
+    """A scan that was read."""
+
+    source: ScanSource
+    patient: Patient
+    stack: SliceStack
+    slices: int
+
+    @property
+    def brain_alone(self) -> bool:
+        """Whether its values are those of the brain alone."""
+        return self.source.brain_mask is not None or self.stack.skull.brain_only
 
 
-def _judge_contrast(
-    source: ScanSource, patient: Patient, stack: SliceStack, notes: list[ScanWarning]
-) -> None:
-    wanted, told = patient.sequence, source.sequence
-    if told is not None and told != wanted:
-        notes.append(ScanWarning("contrast", f"the name says {told}, the model takes {wanted}", True))
+def _skull(seen: _Seen) -> Iterator[ScanWarning]:
+    if not seen.brain_alone:
+        code: WarningCode = "background" if seen.stack.skull.stripped else "skull"
+        yield ScanWarning(code, f"{seen.stack.skull.sentence}; {_MEND_SKULL}", True)
+
+
+def _evenness(seen: _Seen) -> Iterator[ScanWarning]:
+    brain = seen.stack.brain
+    if not seen.brain_alone or len(brain) < LEAST_TO_EVEN:
         return
-    if source.brain_mask is None and not stack.skull.brain_only:
+    if why := unevenness(np.maximum(seen.patient.volume(), 0), brain):
+        yield ScanWarning("uneven", why)
+
+
+def _notes(seen: _Seen) -> Iterator[ScanWarning]:
+    for note in seen.patient.warnings:
+        if isinstance(note, Note) and note.kind.train:
+            yield ScanWarning("note", note)
+
+
+def _contrast(seen: _Seen) -> Iterator[ScanWarning]:
+    wanted, told = seen.patient.sequence, seen.source.sequence
+    if told is not None and told != wanted:
+        yield ScanWarning("contrast", f"the name says {told}, the model takes {wanted}", True)
+        return
+    if not seen.brain_alone:
         return  # the intensities include the scalp
-    found = guess_contrast(patient.volume(), stack.brain, patient.spacing)
+    found = guess_contrast(seen.patient.volume(), seen.stack.brain, seen.patient.spacing)
     if found is not None and found != FAMILY[wanted]:
         sentence = f"the intensities look like {found.upper()}, the model takes {wanted}"
         # If the name agrees with the model, it is more often right than a guess from grey values.
         name = "" if told is None else f", as its name says {told} it is taken all the same"
-        notes.append(ScanWarning("contrast", sentence + name, told is None))
+        yield ScanWarning("contrast", sentence + name, told is None)
 
 
-def _judge_grid(patient: Patient, stack: SliceStack, notes: list[ScanWarning]) -> None:
-    z, y, x = patient.spacing
-    if any(map(is_pictures, patient.files.values())):
-        notes.append(ScanWarning("orientation", patient.warnings[0]))
-    elif not patient.grid.has_orientation:
-        notes.append(
-            ScanWarning("orientation", "the header states no orientation: left and right are unknown")
-        )
-    fullest = stack.brain[int(stack.brain.sum(axis=(1, 2)).argmax())]
+def _lesions(seen: _Seen) -> Iterator[ScanWarning]:
+    mask = seen.patient.lesion_mask
+    if mask is not None:
+        lesions = int(mask.any(axis=(1, 2)).sum())
+        yield ScanWarning("lesion-mask", f"has a lesion mask: {lesions} slices with lesion are left out")
+
+
+def _slices(seen: _Seen) -> Iterator[ScanWarning]:
+    if seen.slices == 0:
+        yield ScanWarning("no-slices", "no slice has enough brain and no lesion", True)
+    elif seen.slices < FEW_SLICES and seen.patient.shape[0] > 1:
+        yield ScanWarning("few-slices", f"only {seen.slices} slices can be used")
+
+
+def _orientation(seen: _Seen) -> Iterator[ScanWarning]:
+    if any(map(is_pictures, seen.patient.files.values())):
+        yield ScanWarning("orientation", seen.patient.warnings[0])
+    elif not seen.patient.grid.has_orientation:
+        yield ScanWarning("orientation", NO_ORIENTATION)
+
+
+def _size(seen: _Seen) -> Iterator[ScanWarning]:
+    z, y, x = seen.patient.spacing
+    fullest = seen.stack.brain[int(seen.stack.brain.sum(axis=(1, 2)).argmax())]
     length = float(np.ptp(np.flatnonzero(fullest.any(axis=1))) + 1) * y
     if not all(_VOXEL[0] <= size <= _VOXEL[1] for size in (z, y, x)):
-        notes.append(ScanWarning("spacing", f"odd voxel size {x:.3g} x {y:.3g} x {z:.3g} mm"))
+        yield ScanWarning("spacing", f"odd voxel size {x:.3g} x {y:.3g} x {z:.3g} mm")
     elif not _BRAIN[0] <= length <= _BRAIN[1]:
-        notes.append(
-            ScanWarning("spacing", f"odd size: {length:.0f} mm from front to back with voxels of {y:.3g} mm")
+        yield ScanWarning(
+            "spacing", f"odd size: {length:.0f} mm from front to back with voxels of {y:.3g} mm"
         )
-    if stack.geometry.reason and stack.geometry.reason.startswith("the brain is larger"):
-        notes.append(ScanWarning("spacing", stack.geometry.reason))
+    reason = seen.stack.geometry.reason
+    if reason and reason.startswith("the brain is larger"):
+        yield ScanWarning("spacing", reason)
+
+
+CHECKS = (_skull, _evenness, _notes, _contrast, _lesions, _slices, _orientation, _size)
+"""Each gives the warnings of one kind, in the order in which people read them."""
 
 
 def _compared(report: ScanReport, known: Sequence[ScanReport]) -> ScanReport:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from ..progress import Stop
 from .events import Listener
 from .settings import Hardware, TrainingSettings
 
@@ -25,6 +25,7 @@ class Job(BaseModel):
         listeners: Called with each event by the first process.
         should_stop: Whether to stop.
         requests_since: Requests older than this (seconds since 1970) are ignored.
+        loggers: Names of the loggers beside ``log.csv``.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -35,8 +36,9 @@ class Job(BaseModel):
     init_from: str | None = None
     hardware: Hardware = Hardware()
     listeners: tuple[Listener, ...] = ()
-    should_stop: Callable[[], bool] | None = None
+    should_stop: Stop | None = None
     requests_since: float = 0.0
+    loggers: tuple[str, ...] = ()
 
 
 class Asked(Exception):

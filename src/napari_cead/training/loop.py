@@ -10,22 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..errors import OutOfMemoryError, RunError
+from ..errors import RunError
 from ..zoo import load_model
-from .augmentation import augment
 from .batches import batches_of, chances, order_of
-from .corruption import Corrupted
 from .job import Asked, Job
-from .network import TERMS, Objective, initial_network, optimizer_of
+from .network import TERMS
 from .preview import Previews
 from .record import Record
 from .requests import Requests
 from .runs import Epoch, RunFolder
 from .settings import rate
-from .spoiling import Spoiler
 from .store import SliceStore
+from .updating import Updater
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -45,7 +43,7 @@ def work(fabric: Fabric, job: Job) -> dict[str, Any]:
     return Loop(fabric, job).run()
 
 
-class Loop:
+class Loop(Updater):
     """One process's share of a training.
 
     Args:
@@ -54,14 +52,12 @@ class Loop:
     """
 
     def __init__(self, fabric: Fabric, job: Job) -> None:
-        self.fabric, self.job, self.settings = fabric, job, job.settings
+        self.job, settings, device = job, job.settings, fabric.device
         self.folder, store = RunFolder(job.run), SliceStore.open(job.store)
-        self.record = Record(self.folder, job.listeners, first=fabric.global_rank == 0)
-        settings, device = self.settings, fabric.device
+        self.record = Record(self.folder, job.listeners, fabric.global_rank == 0, job.loggers)
         self.data = batches_of(store, "train", device, job.hardware.data, job.hardware.workers)
         self.validation = batches_of(store, "validation", device, job.hardware.data, job.hardware.workers)
         self.batch = min(settings.batch_size, len(self.data))
-        self.micro = math.ceil(self.batch / fabric.world_size)
         self.steps = len(self.data) // self.batch
         self.likely = chances(store, "train") if settings.balance == "folders" else None
 
@@ -69,19 +65,18 @@ class Loop:
         weights = None
         if state is None and job.init_from is not None:
             weights = load_model(job.init_from, "cpu").module.state_dict()
-        self.network = initial_network(settings, weights)
-        if device.type != "mps":  # not reliable on Apple's GPUs
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.objective = Objective(self.network, settings)
-        optimizer = optimizer_of(settings, self.network, device)
-        compiled: nn.Module = torch.compile(self.objective) if job.hardware.compile else self.objective  # type: ignore[assignment]
-        self.module, self.optimizer = fabric.setup(compiled, optimizer)
-        self.tracker = settings.spec.network.tracker(self.network, settings)
-        seed = np.random.SeedSequence((settings.seed, fabric.global_rank)).generate_state(1, np.uint64)[0]
-        self.generator = torch.Generator(device).manual_seed(int(seed >> np.uint64(1)))
+        super().__init__(
+            fabric,
+            settings,
+            store.settings.spacing,
+            self.batch,
+            weights,
+            compile=job.hardware.compile,
+            say=lambda message: self.record.say("note", message=message),
+            run=job.run,
+        )
 
         self.epoch = self.step_in_epoch = self.step = 0
-        self.running = torch.zeros(len(TERMS), device=device)
         self.history: list[Epoch] = []
         self.best: dict[str, Tensor] | None = None
         self.best_epoch, self.best_loss, self.seconds = 0, math.inf, 0.0
@@ -91,8 +86,8 @@ class Loop:
         self.checkpoint_cost = self.overhead = 0.0
         self.store = store
         self.requests = Requests(job.run, job.requests_since)
-        self.spoil = Spoiler(settings, store.settings.spacing, device, fabric.global_rank, fabric.world_size)
-        self.previews = Previews(job.run, store, self.spoil.again if settings.spec.denoising else None)
+        spoil = self.spoil.again if settings.spec.denoising else None
+        self.previews = Previews(job.run, store, spoil)
 
     def run(self) -> dict[str, Any]:
         """Train to the end, or until a request to end; then a checkpoint is written.
@@ -125,8 +120,12 @@ class Loop:
             processes=self.fabric.world_size,
             precision=str(self.fabric._precision.precision),
             resumed=self.step > 0,
+            best_epoch=self.best_epoch,
+            best_loss=self.best_loss if self.best_epoch else None,
+            train_loss=self.history[-1]["train_loss"] if self.history else None,
+            validation_loss=self.history[-1]["validation_loss"] if self.history else None,
         )
-        self.record.open_board(self.epoch)
+        self.record.open_logs(settings.model_dump(mode="json"), self.epoch)
         early, asked = self._waited_enough(), None
         if early and self.epoch < settings.epochs:
             self.record.say(
@@ -141,7 +140,7 @@ class Loop:
         except Asked as request:
             asked = request.what
         finally:  # entries logged before a stop are not logged again
-            self.record.close_board()
+            self.record.close_logs()
         if asked == "finish" and not self.best_epoch:
             self.record.say("note", message="no epoch is finished, so there is no model to keep yet: paused")
             asked = "pause"
@@ -173,7 +172,7 @@ class Loop:
             learning_rate = self._rate(self.step)
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate
-            self._update(images)
+            self.update(images)
             self.step += 1
             self.step_in_epoch += 1
             now = time.monotonic()
@@ -235,66 +234,6 @@ class Loop:
         self.overhead = time.monotonic() - trained
         self._obey(asked)
 
-    def _update(self, images: Tensor) -> None:
-        """Make one update; if the device has too little memory, in smaller pieces with the same total gradient."""
-        before = self.generator.get_state()
-        while True:
-            try:
-                return self._attempt(images)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not _out_of_memory(error):
-                    raise
-                if self.micro == 1 or self.fabric.world_size > 1:
-                    raise OutOfMemoryError(
-                        f"out of memory with {self.micro} slices at a time on {self.fabric.device}",
-                        file=self.job.run,
-                        mend="use a smaller --batch-size, more --devices, or --size small, and add --resume",
-                    ) from error
-            self.optimizer.zero_grad(set_to_none=True)
-            self.micro = math.ceil(self.micro / 2)
-            self.generator.set_state(before)
-            if self.fabric.device.type == "cuda":
-                torch.cuda.empty_cache()
-            self.record.say(
-                "note",
-                message=f"out of memory: continuing with {self.micro} slices at a time, adding up the gradients",
-            )
-
-    def _attempt(self, images: Tensor) -> None:
-        settings = self.settings
-        if settings.augmentation is not None:
-            images = augment(images, settings.augmentation, self.generator)
-        corrupted = self.spoil(images, self.generator) if settings.spec.corrupts else None
-        self.optimizer.zero_grad(set_to_none=True)
-        found, terms = [], torch.zeros_like(self.running)
-        for start in range(0, len(images), self.micro):
-            piece = images[start : start + self.micro]
-            share = len(piece) / len(images)
-            total, piece_terms, *kept = self.module(
-                piece, *self._beside(corrupted, start), generator=self.generator
-            )
-            self.fabric.backward(total if share == 1 else total * share)
-            terms += piece_terms * share
-            if self.tracker is not None:
-                found.append(kept)
-        if settings.clip is not None:
-            self.fabric.clip_gradients(
-                self.module, self.optimizer, max_norm=settings.clip, error_if_nonfinite=False
-            )
-        self.optimizer.step()
-        self.running += terms
-        if self.tracker is not None:
-            joined = (torch.cat(part) for part in zip(*found, strict=True))
-            self.tracker.take(*joined, generator=self.generator)
-
-    def _beside(self, corrupted: Corrupted | None, start: int = 0) -> tuple[Tensor | None, Tensor | None]:
-        """Return a piece of the corrupted images, and the places of simulated lesions if the network learns them."""
-        if corrupted is None:
-            return None, None
-        there = slice(start, start + self.micro)
-        wanted = self.settings.spec.predicts_lesion
-        return corrupted.images[there], corrupted.lesion[there] if wanted else None
-
     @torch.no_grad()
     def _validate(self) -> list[float]:
         """Return the loss on healthy validation slices, all :data:`TERMS`.
@@ -311,9 +250,7 @@ class Loop:
         for images in self.validation.draw(chunks):
             if world == 1:
                 self._obey(self.requests.pending())
-            corrupted = self.spoil(images, fixed) if self.settings.spec.denoising else None
-            with self.fabric.autocast():
-                total += self.objective(images, *self._beside(corrupted))[1].double() * len(images)
+            total += self.judge(images, fixed).double() * len(images)
         if world > 1:
             total = self.fabric.all_reduce(total, reduce_op="sum")  # type: ignore[assignment]
         return [float(value) for value in total.cpu() / count]
@@ -329,7 +266,7 @@ class Loop:
                 f"the loss of {self.settings.spec.name} is no longer a finite number (epoch {self.epoch + 1}, "
                 f"step {self.step})",
                 file=self.job.run,
-                mend="its last checkpoint is intact: start again with a lower --lr or with --clip 1",
+                hint="its last checkpoint is intact: start again with a lower --lr or with --clip 1",
             )
 
     def _waited_enough(self) -> bool:
@@ -399,7 +336,7 @@ class Loop:
             raise RunError(
                 f"the run was computed by {len(state['generators'])} processes, not {self.fabric.world_size}",
                 file=self.job.run,
-                mend="resume it with the same --devices and --num-nodes",
+                hint="resume it with the same --devices and --num-nodes",
             )
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -429,7 +366,3 @@ class Loop:
             slices_per_second=round(speed, 1),
             seconds_left=round(left, 1),
         )
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -7,10 +7,11 @@ processes, see and steer the same runs.
 from __future__ import annotations
 
 import shutil
+import socket
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -21,47 +22,23 @@ from ..errors import OutputError, RunBusyError, RunError, RunNotFoundError
 from ..json_files import read_json
 from ..zoo.finding import models_folder
 from . import launching, requests
-from .events import Event, EventTail
+from .events import EventTail
+from .recipe import Recipe
 from .registry import forget, known_runs, remember, runs_folder
 from .requests import Asked
-from .run_files import (
-    COMMAND_FILE,
-    EVENTS_FILE,
-    LAUNCH_FILE,
-    OWNER_FILE,
-    REQUEST_FILE,
-    STORE,
-    is_run,
-    remove_run,
-)
-from .run_info import RunInfo, look, read_history, read_output, worker
-from .run_lock import Owner
-
-_WATCHED = (
-    "run.json",
-    "checkpoint.json",
-    "log.csv",
-    EVENTS_FILE,
-    OWNER_FILE,
-    LAUNCH_FILE,
-    REQUEST_FILE,
-    COMMAND_FILE,
-)
-
+from .run_files import EVENTS_FILE, STORE, is_run, remove_run
+from .run_info import RunInfo, look, process_of, read_history
 
 # ``list`` is a method below; as a type it is spelled out here.
 Runs = list[RunInfo]
 History = list[dict[str, float | None]]
-Lines = list[str]
-Events = list[Event]
 
 
 class RunManager:
     """Finds, starts and steers trainings. Everything blocks only for moments, unless told to wait."""
 
     def __init__(self) -> None:
-        self._children: dict[Path, Popen[bytes]] = {}
-        self._seen: dict[Path, tuple[tuple[tuple[int, int], ...], RunInfo]] = {}
+        self._children: set[Popen[bytes]] = set()
 
     def list(self) -> Runs:
         """Return all runs, active ones first, then the latest first. Removes runs with a request to be discarded."""
@@ -87,9 +64,9 @@ class RunManager:
         if named:
             places = ", ".join(str(known) for known in named)
             raise RunNotFoundError(
-                f"several runs have this name ({places})", file=run, mend="give the run's folder"
+                f"several runs have this name ({places})", file=run, hint="give the run's folder"
             )
-        raise RunNotFoundError("there is no such training run", file=run, mend="see: napari-cead runs list")
+        raise RunNotFoundError("there is no such training run", file=run, hint="see: napari-cead runs list")
 
     def status(self, run: str | Path) -> RunInfo:
         """Return the state of a run.
@@ -101,25 +78,8 @@ class RunManager:
         return self._look(self.find(run))
 
     def history(self, run: str | Path) -> History:
-        """Return the epochs of a run in order, as :func:`~napari_cead.training.advice.advice` takes them."""
+        """Return the epochs of a run in order, as :func:`~napari_cead.training.training_warnings.advice` takes them."""
         return read_history(self.find(run))
-
-    def command(
-        self, model: str, data: str | Path, out: str | Path, options: Mapping[str, Any] | None = None
-    ) -> Lines:
-        """Return the command that :meth:`start` runs, ready to be copied.
-
-        Args:
-            model: One of the named designs.
-            data: Slice store, folder of patients, or scan list.
-            out: The run's folder.
-            options: See :func:`~napari_cead.training.launching.train_arguments`.
-        """
-        place = Path(out).expanduser().absolute()
-        return [
-            launching.PROGRAM,
-            *launching.train_arguments(model, Path(data).expanduser().absolute(), place, options),
-        ]
 
     def new_folder(self, name: str) -> Path:
         """Return a folder for a new run in the usual place, with a number added if the name is taken."""
@@ -129,64 +89,50 @@ class RunManager:
             folder = runs_folder() / f"{name}-{number}"
         return folder.absolute()
 
-    def start(
-        self,
-        model: str,
-        data: str | Path,
-        out: str | Path | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> RunInfo:
+    def start(self, recipe: Recipe) -> RunInfo:
         """Start a training in a separate process and return at once.
 
         Args:
-            model: One of the named designs.
-            data: Slice store, folder of patients, or scan list.
-            out: The run's folder; None: a new one in the usual place, with the model's future name.
-            options: See :func:`~napari_cead.training.launching.train_arguments`.
+            recipe: The recipe; with ``resume``, its folder may have a run.
 
         Raises:
             RunError: If there is a run in the folder, or the process cannot be started.
             OutputError: If the folder holds other files or cannot be written.
         """
-        options = dict(options or {})
-        place = (
-            self.new_folder(str(options.get("name") or model))
-            if out is None
-            else Path(out).expanduser().absolute()
-        )
-        if is_run(place):
+        if is_run(recipe.out) and recipe.resume:
+            self.check_idle(recipe.out)
+        elif is_run(recipe.out):
             raise RunError(
-                "there is a training run here", file=place, mend="resume it, or choose another --out"
+                "there is a training run here", file=recipe.out, hint="add --resume, or choose another --out"
             )
-        return self.launch(place, self.command(model, data, place, options)[1:])
+        return self._launch(recipe, resume=recipe.resume)
 
-    def resume(self, run: str | Path, options: Mapping[str, Any] | None = None) -> RunInfo:
+    def resume(self, run: str | Path, **changes: Any) -> RunInfo:
         """Resume a run in a new process, with its original options, and return at once.
 
         Args:
             run: Its folder or name.
-            options: Options to change, for instance ``{"epochs": 40}`` for more epochs.
+            changes: Options to change, for instance ``epochs=40`` for more epochs; None keeps one.
 
         Raises:
             RunError: If there is none, or a process is active there.
         """
-        place = self.find(run)
-        self._refuse_active(place, "stop it first")
-        return self.launch(place, launching.resume_arguments(place, options))
+        return self._launch(self.recipe(run), resume=True, changes=changes)
 
-    def launch(self, run: Path, arguments: Lines) -> RunInfo:
-        """Start ``napari-cead`` with arguments for a training in a run's folder, and return at once.
+    def recipe(self, run: str | Path) -> Recipe:
+        """Return the recipe of a run that no process is active in.
 
         Raises:
-            RunError: If a process is active there, or none can be started.
-            OutputError: If the folder holds other files or cannot be written.
+            RunError: If there is none, or a process is active there.
+            ParameterError: If its file is damaged.
         """
-        run = run.absolute()
-        if is_run(run):
-            self._refuse_active(run, "stop it first")
-        self._children[run] = launching.launch(run, arguments)
-        remember(run)
-        return self._look(run)
+        return launching.recipe_of(self.check_idle(run).path)
+
+    def _launch(self, recipe: Recipe, **how: Any) -> RunInfo:
+        whole = recipe.anywhere()
+        self._children.add(launching.launch(whole.out, whole, **how))
+        remember(whole.out)
+        return self._look(whole.out)
 
     def pause(self, run: str | Path, *, wait: float = 0) -> RunInfo:
         """Ask a training to write a checkpoint and end. An inactive one is left alone.
@@ -227,10 +173,10 @@ class RunManager:
             RunError: If it runs on another machine.
         """
         place = self.find(run)
-        owner = worker(place) or Owner.read(place / LAUNCH_FILE)
-        if owner is not None and not owner.here:
-            raise RunBusyError(f"{owner} is training here", file=place, mend="do this on that machine")
-        process = None if owner is None else owner.process()
+        info = look(place)
+        if info.active and info.host != socket.gethostname():
+            raise RunBusyError(f"{info.process} is training here", file=place, hint="do this on that machine")
+        process = process_of(info)
         if process is not None:
             with suppress(psutil.Error):
                 process.kill()
@@ -251,9 +197,9 @@ class RunManager:
             OutputError: If something cannot be removed.
         """
         place = self.find(run)
-        self.check_idle(place)
+        info = self.check_idle(place)
         if model:
-            self._remove_model(self._look(place))
+            self._remove_model(info)
         self._remove(place)
 
     def check_idle(self, run: str | Path) -> RunInfo:
@@ -262,17 +208,10 @@ class RunManager:
         Raises:
             RunError: If there is none, or a process is active there.
         """
-        place = self.find(run)
-        self._refuse_active(place, "stop it first")
-        return self._look(place)
-
-    def tail(self, run: str | Path, lines: int = 20) -> Events:
-        """Return the last events of a run."""
-        return EventTail(self.find(run) / EVENTS_FILE, last=lines).poll()
-
-    def output(self, run: str | Path, lines: int = 20) -> Lines:
-        """Return the last output lines of a process started in the background."""
-        return read_output(self.find(run), lines)
+        info = self._look(self.find(run))
+        if info.active:
+            raise RunBusyError(f"{info.process} is training here", file=info.path, hint="stop it first")
+        return info
 
     def follow(self, run: str | Path, last: int | None = None) -> EventTail:
         """Return an object whose ``poll()`` gives the events since the last call; ``last`` limits the first one."""
@@ -305,23 +244,12 @@ class RunManager:
         return None
 
     def _look(self, path: Path) -> RunInfo:
-        stamp = (_stamp(models_folder()), *(_stamp(path / name) for name in _WATCHED))
-        known = self._seen.get(path)
-        if known is not None and known[0] == stamp and not known[1].active:
-            return known[1]
         info = look(path)
         if info.installed is not None and not info.active:
             info = replace(info, installed=_installed_as(path / "model", info.installed))
-        self._seen[path] = (stamp, info)
         return info
 
-    def _refuse_active(self, path: Path, mend: str) -> None:
-        info = look(path)
-        if info.active:
-            raise RunBusyError(f"process {info.pid} on {info.host} is training here", file=path, mend=mend)
-
     def _remove(self, path: Path) -> None:
-        self._seen.pop(path, None)
         shared = any(_inside(look(known).data, path / STORE) for known in known_runs() if known != path)
         remove_run(path, kept=(STORE,) if shared else ())
         forget(path)
@@ -340,22 +268,12 @@ class RunManager:
             raise OutputError(
                 f"the model cannot be removed ({error.strerror or error})",
                 file=folder,
-                mend="close what uses it and try again",
+                hint="close what uses it and try again",
             ) from error
 
     def _reap(self) -> None:
         """Reap ended processes of ours, so that they do not linger as zombies."""
-        for path, process in list(self._children.items()):
-            if process.poll() is not None:
-                del self._children[path]
-
-
-def _stamp(file: Path) -> tuple[int, int]:
-    try:
-        stat = file.stat()
-    except OSError:
-        return (0, 0)
-    return (stat.st_mtime_ns, stat.st_size)
+        self._children = {process for process in self._children if process.poll() is None}
 
 
 def _inside(data: str, folder: Path) -> bool:
@@ -375,7 +293,15 @@ def _installed_as(model: Path, name: str) -> str | None:
 
 
 def _sha256(model: Path) -> str | None:
+    file = model / "model.json"
     try:
-        return str(read_json(model / "model.json")["sha256"])
+        stat = file.stat()
+        return _sha256_in(file, stat.st_mtime_ns, stat.st_size)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+@lru_cache(maxsize=1000)
+def _sha256_in(file: Path, changed: int, size: int) -> str:
+    """Return the checksum in a card; looked up anew only when the card has changed."""
+    return str(read_json(file)["sha256"])

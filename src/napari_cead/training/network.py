@@ -85,12 +85,12 @@ def initial_network(settings: TrainingSettings, weights: Mapping[str, Tensor] | 
         except RuntimeError:
             raise ModelError(
                 f"the model to start from has other layers than {settings.spec.name} of size {settings.spec.size}",
-                mend="start from a model of the same design and size",
+                hint="start from a model of the same design and size",
             ) from None
     if settings.freeze_encoder:
         encoder = getattr(network, "encoder", None)
         if not isinstance(encoder, nn.Module):
-            raise ParameterError(f"{settings.spec.name} has no encoder that could stay as it is", mend=ALL)
+            raise ParameterError(f"{settings.spec.name} has no encoder that could stay as it is", hint=ALL)
         encoder.requires_grad_(False)
     settings.spec.network.prepare(network, settings)
     return network

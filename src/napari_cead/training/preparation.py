@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,10 +10,13 @@ import numpy as np
 from pydantic import ValidationError
 
 from ..errors import Cancelled, CeadWarning, ParameterError, PatientError, SplitError, StoreError
+from ..json_files import first_wrong
 from ..patients import PNG_SPACING, SEQUENCES, Patient, find_files, load_patient
 from ..patients.formats import Side
-from ..patients.lesion_masks import FOLLOWS, NOT_USED
+from ..patients.lesion_masks import FOLLOWS
 from ..patients.loading import read_files
+from ..patients.notes import code_of
+from ..progress import Progress, Stop
 from ..slices import IntensityScaling, slice_marks, slice_stack
 from .scan_list import ScanList, listing_of
 from .scans import ScanSource
@@ -29,8 +31,8 @@ from .store_index import (
     OTHER_STORE,
     READING,
     UNLABELLED,
-    Listed,
-    Skipped,
+    ScanListSummary,
+    SkippedPatient,
     Split,
     SplitKind,
     StoredPatient,
@@ -68,8 +70,8 @@ def prepare(
     image_size: int = 196,
     png_first_column: Side = "left",
     png_spacing: tuple[float, float, float] = PNG_SPACING,
-    on_progress: Callable[[int, int], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    on_progress: Progress | None = None,
+    should_stop: Stop | None = None,
 ) -> SliceStore:
     """Bring a cohort onto the model grid, once, for training.
 
@@ -115,15 +117,15 @@ def prepare(
     listing = listing_of(cohort)
     if listing is not None and sequence not in (None, listing.sequence):
         raise ParameterError(
-            f"the scan list is of {listing.sequence}, not of {sequence}", mend="leave --sequence out"
+            f"the scan list is of {listing.sequence}, not of {sequence}", hint="leave --sequence out"
         )
     sequence = sequence or (listing.sequence if listing is not None else "flair")
     if sequence not in SEQUENCES:
-        raise ParameterError(f"unknown sequence {sequence!r}", mend=f"use one of {', '.join(SEQUENCES)}")
+        raise ParameterError(f"unknown sequence {sequence!r}", hint=f"use one of {', '.join(SEQUENCES)}")
     if not (0 < validation < 1 and 0 <= test < 1 and validation + test < 1):
         raise ParameterError(
             f"parts of {validation:g} for validation and {test:g} for test leave nothing to train on or to validate",
-            mend="use shares above 0 whose sum is below 1",
+            hint="use shares above 0 whose sum is below 1",
         )
     try:
         settings = StoreSettings(
@@ -138,11 +140,7 @@ def prepare(
             png_spacing=png_spacing,
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ParameterError(
-            f"{where} cannot be {first['input']!r}: {first['msg']}", mend="see napari-cead prepare --help"
-        ) from None
+        raise ParameterError(first_wrong(error), hint="see napari-cead prepare --help") from None
     kind: SplitKind = "patient" if split == "patient" else "slice" if split == "slice" else "file"
     listed = read_split(split) if kind == "file" else {}
 
@@ -166,7 +164,7 @@ def prepare(
             raise SplitError(
                 f"{unknown[0]} is no patient of this cohort",
                 file=split,
-                mend=f"use the names of the cohort, such as {min(names)}",
+                hint=f"use the names of the cohort, such as {min(names)}",
             )
         work = _Preparation(folder, settings, old, wanted, listed if kind == "file" else None)
         for done, (name, source) in enumerate(names.items()):
@@ -196,7 +194,7 @@ class _Preparation:
     split: Split
     listed: dict[str, Part] | None
     patients: list[StoredPatient] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
+    skipped: list[SkippedPatient] = field(default_factory=list)
     stamps: dict[str, str] = field(default_factory=dict)
     unlabelled: int = 0
     notes: dict[str, list[str]] = field(default_factory=dict)
@@ -230,7 +228,7 @@ class _Preparation:
             warnings.warn(f"skipped: {error}", CeadWarning, stacklevel=3)
 
     def _skip(self, place: Path, reason: str) -> None:
-        self.skipped.append(Skipped(str(place), reason))
+        self.skipped.append(SkippedPatient(str(place), reason))
 
     def _stored(
         self,
@@ -257,18 +255,18 @@ class _Preparation:
         settings = self.settings
         patient = self._load(place, scan)
         if patient.lesion_mask is None:
-            refused = next((note for note in patient.warnings if NOT_USED in note), "")
+            refused = next((note for note in patient.warnings if code_of(note) == "mask-covers"), "")
             reason = refused.split("; ")[0] or _NO_MASK
             if refused and FOLLOWS not in refused:  # it may mark a lesion larger than any
-                raise PatientError(reason, file=place, mend=_NO_LESIONS)
+                raise PatientError(reason, file=place, hint=_NO_LESIONS)
             if not (healthy or settings.assume_healthy):
-                raise PatientError(reason, file=place, mend=_ASSUME if scan is None else _SAY_HEALTHY)
+                raise PatientError(reason, file=place, hint=_ASSUME if scan is None else _SAY_HEALTHY)
         stack = slice_stack(
             patient, scaling=settings.intensity, model_spacing=settings.spacing, size=settings.image_size
         )
         given = scan is not None and scan.brain_mask is not None
         if not (settings.skull_ok or given or stack.skull.brain_only):
-            raise PatientError(stack.skull.sentence, file=place, mend=_NEEDS_BRAIN)
+            raise PatientError(stack.skull.sentence, file=place, hint=_NEEDS_BRAIN)
         rows, geometry, lesion = stack.occupied, stack.geometry, patient.lesion_mask
         for note in stack.warnings:
             self.notes.setdefault(note, []).append(name)
@@ -322,7 +320,7 @@ class _Preparation:
             warnings.warn(note, CeadWarning, stacklevel=6)
         return patient
 
-    def finish(self, root: Path, listed: Listed | None) -> SliceStore:
+    def finish(self, root: Path, listed: ScanListSummary | None) -> SliceStore:
         """Split, write the index, and remove unreferenced data."""
         if not self.patients:
             only_unlabelled = self.unlabelled == len(self.skipped)
@@ -330,7 +328,7 @@ class _Preparation:
             raise StoreError(
                 f"none of the {len(self.skipped)} patients can be used: {first}",
                 file=root,
-                mend=(_ASSUME if listed is None else _SAY_HEALTHY) if only_unlabelled else None,
+                hint=(_ASSUME if listed is None else _SAY_HEALTHY) if only_unlabelled else None,
             )
         index = self._index().model_copy(update={"listed": listed})
         store = SliceStore.of_index(self.folder, index)
@@ -383,7 +381,7 @@ class _Preparation:
                     raise SplitError(
                         f"{patient.name} is in {before} in this store, but in {now} in the split file",
                         file=self.folder,
-                        mend=OTHER_STORE,
+                        hint=OTHER_STORE,
                     )
             return {patient.name: self.listed[patient.name] for patient in self.patients}
         return assign_patients(
@@ -402,25 +400,25 @@ class _Preparation:
             raise StoreError(
                 f"no healthy slice with at least {self.settings.min_brain:.0%} brain in {len(store.patients)} patients",
                 file=root,
-                mend="add patients with lesion-free slices, or lower min_brain",
+                hint="add patients with lesion-free slices, or lower min_brain",
             )
-        mend = "add patients, or give a split file (--split FILE)"
+        hint = "add patients, or give a split file (--split FILE)"
         if store.split_kind == "file":
-            mend = "name other patients in the split file"
+            hint = "name other patients in the split file"
         elif len(store.patients) == 1 and store.split_kind == "patient":
-            raise StoreError("one patient cannot be split into training and validation", file=root, mend=mend)
+            raise StoreError("one patient cannot be split into training and validation", file=root, hint=hint)
         for part in ("train", "validation"):
             if not usable[part]:
-                raise StoreError(f"no healthy slice is left for the part {part!r}", file=root, mend=mend)
+                raise StoreError(f"no healthy slice is left for the part {part!r}", file=root, hint=hint)
 
-    def _warn(self, store: SliceStore, listed: Listed | None) -> None:
+    def _warn(self, store: SliceStore, listed: ScanListSummary | None) -> None:
         notes = [
             f"{note} ({names[0]}" + (f" and {len(names) - 1} more)" if names[1:] else ")")
             for note, names in self.notes.items()
         ]
         if self.unlabelled:
-            mend = _ASSUME if listed is None else _SAY_HEALTHY
-            notes.append(f"{self.unlabelled} patients left out: {_NO_MASK}; {mend}")
+            hint = _ASSUME if listed is None else _SAY_HEALTHY
+            notes.append(f"{self.unlabelled} patients left out: {_NO_MASK}; {hint}")
         if store.split_kind == "slice":
             notes.append(
                 "slices of one patient lie in training and in validation: they leak, and every figure comes out too "

@@ -42,7 +42,7 @@ def preprocessing_for(designs: str | Sequence[str], base: ModelCard | None = Non
         if wanted[name] != wanted[first]:
             raise ParameterError(
                 f"{first} needs slices of {described(wanted[first])}, {name} of {described(wanted[name])}",
-                mend="train them one by one, or give a store that napari-cead prepare made for all of them",
+                hint="train them one by one, or give a store that napari-cead prepare made for all of them",
             )
     return wanted[first]
 
@@ -91,12 +91,12 @@ def check_prepared(has: StoreSettings, wanted: Preprocessing, model: str, store:
     )
     if near and (has.intensity, has.image_size) == (wanted.intensity, wanted.image_size):
         return
-    mend = "give --data the folder of patients, which is then prepared for the model"
+    hint = "give --data the folder of patients, which is then prepared for the model"
     if wanted.spacing[0] == wanted.spacing[1]:
-        mend = "give --data the folder of patients, or prepare another store: "
-        mend += prepare_command(wanted, has.assume_healthy)
+        hint = "give --data the folder of patients, or prepare another store: "
+        hint += prepare_command(wanted, has.assume_healthy)
     raise StoreError(
         f"the store holds slices of {described(has)}, {model} was trained on {described(wanted)}",
         file=store,
-        mend=mend,
+        hint=hint,
     )

@@ -11,7 +11,7 @@ from ..models.specs import ModelSpec, spec
 from .augmentation import Augmentation
 from .belonging import belongs
 from .corruption import ContextEncoding, corruption_called
-from .settings import FINE_TUNING_RATE, TrainingSettings
+from .settings import FINE_TUNING_EPOCHS, FINE_TUNING_RATE, TrainingSettings
 
 Preset = Literal["paper", "small"]
 
@@ -50,7 +50,8 @@ def training_settings(
     Args:
         model: One of the named designs.
         preset: ``"paper"``, ``"small"`` or None.
-        parent: Spec of the model to start from: its size and image size are taken, and a lower learning rate.
+        parent: Spec of the model to start from: its size and image size are taken, a lower learning rate and fewer
+            epochs.
         given: Fields of :class:`TrainingSettings`, and ``size`` and ``image_size``; None counts as not given. A
             ``spec`` of one's own stands in place of the design's architecture.
 
@@ -60,7 +61,7 @@ def training_settings(
     """
     if preset is not None and preset not in get_args(Preset):
         raise ParameterError(
-            f"there is no preset called {preset!r}", mend=f"use one of {', '.join(get_args(Preset))}"
+            f"there is no preset called {preset!r}", hint=f"use one of {', '.join(get_args(Preset))}"
         )
     family, named = find_design(model)
     values: dict[str, Any] = {"size": "paper", **PRESETS.get(preset or "", {})}
@@ -75,6 +76,7 @@ def training_settings(
             "size": parent.size,
             "image_size": parent.image_size,
             "learning_rate": rate * FINE_TUNING_RATE,
+            "epochs": FINE_TUNING_EPOCHS,
         }
     asked = {name: value for name, value in given.items() if value is not None}
     size, image_size = (asked.pop(name, values.pop(name, None)) for name in ("size", "image_size"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from ..errors import PatientError
@@ -11,6 +10,7 @@ from ..patients.loading import read_files
 from ..preparing import Preparation, prepare_patient
 from ..preparing.kept import keep_file, keep_scan
 from ..preparing.visits import whole_visit
+from ..progress import Progress, Stop
 from .scans import ScanSource
 
 
@@ -20,8 +20,8 @@ def prepared_source(
     preparation: Preparation,
     *,
     device: str = "auto",
-    on_progress: Callable[[int, int], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    on_progress: Progress | None = None,
+    should_stop: Stop | None = None,
 ) -> tuple[ScanSource, Prepared]:
     """Return a scan with the files that a preparation made of it, and what was done.
 

@@ -1,7 +1,7 @@
 """A training from its data to the finished model: the one description of all its options.
 
-The command line's options, the file that ``--config`` reads, and :func:`~napari_cead.evaluation.making.make_model` are
-made from :class:`Recipe`. Importing it does not import PyTorch.
+The command line's options, the file that ``--config`` reads, the rows of the Train dock, and
+:func:`~napari_cead.evaluation.making.make_model` are made from :class:`Recipe`. Importing it does not import PyTorch.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import ParameterError
 from ..json_files import first_wrong
+from ..options_file import read_options, write_options
 
 if TYPE_CHECKING:
     from ..zoo import ModelCard
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def _basic(description: str, **more: Any) -> Any:
-    """Return a field that the short help shows."""
+    """Return one of the ten fields that the help shows first."""
     return Field(description=description, json_schema_extra={"basic": True}, **more)
 
 
@@ -28,7 +29,7 @@ class Recipe(BaseModel):
     """A training from its data to a model. None takes the value of the model, its preset or its base model.
 
     Each field's description is the help of its option. What stands in braces in it is looked up when the help is shown
-    (:mod:`~napari_cead.cli.late_help`): networks and corruptions may come from other packages.
+    (:mod:`~napari_cead.training.recipe_words`): networks and corruptions may come from other packages.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -45,13 +46,23 @@ class Recipe(BaseModel):
     )
     size: Literal["paper", "small"] | None = _basic("Size of the network (default: paper).", default=None)
     init_from: str | None = _basic("Fine-tune this model (name or folder).", default=None)
-    freeze_encoder: bool = Field(False, description="Train only the decoder.")
-    seed: int | None = _basic("Seed of all random numbers (default: 0).", default=None)
-    epochs: int | None = _basic("Passes over the slices (default: 200).", default=None)
-    batch_size: int | None = _basic("Slices per update; default 64{but:batch_size}.", default=None)
-    lr: float | None = _basic(
-        "Learning rate; default 1e-4{but:learning_rate}, a fifth of it with --init-from.",
+    freeze_encoder: bool = Field(False, title="Keep the encoder", description="Train only the decoder.")
+    seed: int | None = Field(None, description="Seed of all random numbers (default: 0).")
+    seeds: str | None = _basic(
+        "Train once with each of these seeds (0,1,2) into OUT/NAME.seed0, …, then make their ensemble.",
         default=None,
+    )
+    folds: Annotated[int, Field(ge=3)] | None = Field(
+        None,
+        description="Cross-validation: train once for each of this many folds of the patients into OUT/NAME.fold0, …, "
+        "and evaluate each patient under the model that did not see it.",
+    )
+    epochs: int | None = _basic("Passes over the slices (default: 200; 20 with --init-from).", default=None)
+    batch_size: int | None = Field(None, description="Slices per update; default 64{but:batch_size}.")
+    lr: float | None = Field(
+        None,
+        title="Learning rate",
+        description="Learning rate; default 1e-4{but:learning_rate}, a fifth of it with --init-from.",
     )
     schedule: str | None = Field(
         None, description="constant, linear or one-cycle; default constant{but:schedule}."
@@ -63,7 +74,9 @@ class Recipe(BaseModel):
         None, description="Weight decay of adamw; default 0.01{but:weight_decay}."
     )
     augment: bool | None = Field(
-        None, description="Flips, small affine moves, brightness (default: on, unless a preset says no)."
+        None,
+        title="Augmentation",
+        description="Flips, small affine moves, brightness (default: on, unless a preset says no).",
     )
     augmentation: str | None = Field(
         None, description="Augmentation in JSON, in place of --augment; fields as in docs/training.md."
@@ -108,7 +121,9 @@ class Recipe(BaseModel):
         None, description="Side of the slices in pixels (default: that of DATA, or the model's)."
     )
     max_squares: int | None = Field(
-        None, description="Largest number of squares per image (default: 1, as in the paper)."
+        None,
+        title="Squares",
+        description="Largest number of squares per image (default: 1, as in the paper).",
     )
     squares_inside_brain: bool = Field(False, description="Keep squares inside the brain's bounding box.")
     fill: str | None = Field(None, description="Content of the squares: uniform (a random value) or zero.")
@@ -141,11 +156,19 @@ class Recipe(BaseModel):
     events: Path | None = Field(
         None, description="Also append events to this file; OUT/events.jsonl always has them."
     )
-    name: str | None = _basic("Name of the finished model (default: that of OUT).", default=None)
+    loggers: str | None = Field(
+        None,
+        description="Logs beside log.csv, with commas: tensorboard, wandb, mlflow (in the run's folder, unless "
+        "WANDB_MODE or MLFLOW_TRACKING_URI say otherwise), or none; default tensorboard.",
+    )
+    name: str | None = Field(None, description="Name of the finished model (default: that of OUT).")
     half: bool = Field(False, description="Store the weights in half precision.")
+    keep_checkpoint: bool = Field(
+        False, description="Keep the checkpoint of the finished run, to resume it with more epochs."
+    )
     no_install: bool = Field(False, description="Leave the model in OUT/model, without installing it.")
-    sequence: str | None = _basic(
-        "Sequence to prepare if DATA is a folder of patients (default: flair).", default=None
+    sequence: str | None = Field(
+        None, description="Sequence to prepare if DATA is a folder of patients (default: flair)."
     )
     assume_healthy: bool = _basic(
         "Treat all slices of patients without a lesion mask as healthy.", default=False
@@ -161,7 +184,40 @@ class Recipe(BaseModel):
         try:
             return cls(**values)
         except ValidationError as error:
-            raise ParameterError(first_wrong(error, "the training"), mend="give another value") from None
+            raise ParameterError(first_wrong(error, "the training"), hint="give another value") from None
+
+    def anywhere(self) -> Recipe:
+        """Return the recipe with whole paths, for use from any folder."""
+        whole: dict[str, Any] = {
+            name: path.expanduser().absolute()
+            for name in ("data", "out", "events")
+            if (path := getattr(self, name)) is not None
+        }
+        if self.init_from is not None and Path(self.init_from).is_dir():
+            whole["init_from"] = str(Path(self.init_from).absolute())
+        return self.model_copy(update=whole)
+
+    def words(self) -> list[str]:
+        """Return the recipe as words of a command: what differs from the defaults."""
+        words = [self.model]
+        for name, field in type(self).model_fields.items():
+            value, flag = getattr(self, name), name.replace("_", "-")
+            if name != "model" and value != field.default and value is not None:
+                flag = f"--no-{flag}" if value is False else f"--{flag}"
+                words += [flag] if isinstance(value, bool) else [flag, _text(value)]
+        return words
+
+    def written(self) -> str:
+        """Return the recipe as a commented file for ``train --config``."""
+        fields = type(self).model_fields
+        return write_options(
+            "train",
+            (
+                (name, fields[name].description or "", getattr(self, name))
+                for name in fields
+                if name != "resume"
+            ),
+        )
 
     @property
     def hardware(self) -> Hardware:
@@ -181,11 +237,11 @@ class Recipe(BaseModel):
 
     def given(self) -> dict[str, Any]:
         """Return the settings in the recipe, by their names in :class:`TrainingSettings`; None: not given."""
-        from .described import read_augmentation, read_corruption
+        from .option_parsing import read_augmentation, read_corruption
 
         if self.augment is False and self.augmentation is not None:
             raise ParameterError(
-                "--augmentation does nothing with --no-augment", mend="leave one of them out"
+                "--augmentation does nothing with --no-augment", hint="leave one of them out"
             )
         same = (
             *("size", "seed", "epochs", "batch_size", "schedule", "optimizer", "weight_decay", "loss"),
@@ -224,7 +280,7 @@ class Recipe(BaseModel):
             ParameterError: If a value is out of range or does not apply to the design.
         """
         from ..models.specs import spec
-        from .described import with_shape
+        from .option_parsing import with_shape
         from .presets import training_settings
         from .runs import RunFolder
         from .settings import TrainingSettings
@@ -272,6 +328,8 @@ class Recipe(BaseModel):
             for name in type(self).model_fields
             if (name == "lr" or hasattr(settings, name)) and belongs(name, settings.spec)
         }
+        if self.seeds is not None:
+            values["seed"] = None
         augmentation = settings.augmentation
         corrupts = settings.spec.corrupts
         values |= {
@@ -288,6 +346,20 @@ class Recipe(BaseModel):
         if belongs("codebook_decay", settings.spec):
             values["codebook"] = "loss" if settings.codebook_decay is None else "ema"
         return self.model_copy(update=values)
+
+
+def read_recipe(file: Path) -> Recipe:
+    """Read a file of options for ``train``.
+
+    Raises:
+        ParameterError: If it cannot be read, or holds anything else.
+    """
+    names = [name for name in Recipe.model_fields if name != "resume"]
+    return Recipe.checked(**read_options(file, names))
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 EMA = 0.99

@@ -2,45 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from ..errors import why
 from .events import Listener
+from .loggers import LOGGERS, RunLog
 from .runs import Epoch, RunFolder
 
 
 class Record:
-    """Log, TensorBoard and events of a training; silent in all processes but the first.
+    """Log, loggers and events of a training; silent in all processes but the first.
 
     Args:
         folder: The run's folder.
         listeners: Called with each event.
         first: Whether this is the first process.
+        loggers: Names of the loggers beside ``log.csv``.
     """
 
-    def __init__(self, folder: RunFolder, listeners: Sequence[Listener], first: bool) -> None:
-        self.folder, self.listeners, self.first = folder, listeners, first
-        self.board: Any = None
+    def __init__(
+        self, folder: RunFolder, listeners: Sequence[Listener], first: bool, loggers: Sequence[str] = ()
+    ) -> None:
+        self.folder, self.listeners, self.first, self.loggers = folder, listeners, first, loggers
+        self.logs: dict[str, RunLog] = {}
 
-    def open_board(self, epoch: int) -> None:
-        """Start (or continue) writing for TensorBoard after the given number of epochs."""
-        if not self.first:
-            return
-        with suppress(ImportError):  # optional: the log has the same numbers
-            from torch.utils.tensorboard import SummaryWriter
+    def open_logs(self, settings: Mapping[str, Any], epoch: int) -> None:
+        """Start (or continue) the loggers after the given number of epochs."""
+        for name in self.loggers if self.first else ():
+            with self._spared(name):
+                self.logs[name] = LOGGERS.find(name).open(self.folder.path, settings, epoch)
 
-            path = str(self.folder.path / "tensorboard")
-            self.board = SummaryWriter(path, purge_step=epoch + 1 if epoch else None)
+    def close_logs(self) -> None:
+        """Let the loggers write what is left."""
+        for name, log in tuple(self.logs.items()):
+            with self._spared(name):
+                log.close()
 
-    def close_board(self) -> None:
-        """Flush the data for TensorBoard."""
-        if self.board is not None:
-            self.board.close()
+    @contextmanager
+    def _spared(self, name: str) -> Iterator[None]:
+        """Leave a logger out from its first failure on: the training is worth more."""
+        try:
+            yield
+        except Exception as error:  # another program's code may raise anything
+            self.logs.pop(name, None)
+            self.say("note", message=f"the logger {name} is left out from here on: {why(error)}")
 
     def say(self, event: str, **values: Any) -> None:
-        """Tell the listeners of an event."""
+        """Write an event down, and tell the listeners."""
         if self.first:
+            self.folder.say(event, **values)
             for listener in self.listeners:
                 listener({"event": event, **values})
 
@@ -50,8 +62,12 @@ class Record:
             return
         entry = history[-1]
         self.folder.save_log(history)
-        if self.board is not None:
-            for name, value in entry.items():
-                if name not in ("epoch", "step"):
-                    self.board.add_scalar(name, value, entry["epoch"])
+        figures = {
+            name: value
+            for name, value in entry.items()
+            if name not in ("epoch", "step") and isinstance(value, int | float)
+        }
+        for name, log in tuple(self.logs.items()):
+            with self._spared(name):
+                log.epoch(int(entry["epoch"]), figures)
         self.say("epoch", **entry, **more)

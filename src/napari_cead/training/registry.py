@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from ..atomic import make_folder, to_json, write_text
@@ -42,20 +42,18 @@ def known_runs() -> list[Path]:
 def remember(run: Path) -> None:
     """Remember a run outside the usual folder. A list that cannot be written is no reason to fail and is ignored."""
     folder = run.absolute()
-    if folder.parent == runs_folder().absolute() or folder in _read():
-        return
-    with suppress(OutputError), _writing():
+    if folder.parent != runs_folder().absolute() and folder not in _read():
         # A run that is missing while its neighbours exist was deleted by hand.
-        kept = [known for known in _read() if known.exists() or not known.parent.is_dir()]
-        _write([*kept, folder])
+        _change(
+            lambda known: [*(each for each in known if each.exists() or not each.parent.is_dir()), folder]
+        )
 
 
 def forget(run: Path) -> None:
     """Remove a run from the list."""
     folder = run.absolute()
     if folder in _read():
-        with suppress(OutputError), _writing():
-            _write([known for known in _read() if known != folder])
+        _change(lambda known: [each for each in known if each != folder])
 
 
 def _read() -> list[Path]:
@@ -66,27 +64,11 @@ def _read() -> list[Path]:
         return []
 
 
-def _write(runs: list[Path]) -> None:
-    write_text(
-        registry_file(), to_json({"schema_version": SCHEMA_VERSION, "runs": [str(run) for run in runs]})
-    )
-
-
-@contextmanager
-def _writing() -> Iterator[None]:
-    """Prevent two writers from losing each other's runs."""
-    folder = make_folder(registry_file().parent)
-    try:
+def _change(changed: Callable[[list[Path]], list[Path]]) -> None:
+    """Replace the list, so that two writers do not lose each other's runs."""
+    with suppress(ImportError, OSError, OutputError):
         from filelock import FileLock
-    except ImportError:  # without the extra nothing is trained here
-        yield
-        return
-    try:
-        with FileLock(folder / ".runs.lock", timeout=2):
-            yield
-    except OSError as error:  # includes a timeout
-        raise OutputError(
-            "the list of runs cannot be written",
-            file=registry_file(),
-            mend="check that its folder can be written and that no other program holds it",
-        ) from error
+
+        with FileLock(make_folder(registry_file().parent) / ".runs.lock", timeout=2):
+            runs = [str(run) for run in changed(_read())]
+            write_text(registry_file(), to_json({"schema_version": SCHEMA_VERSION, "runs": runs}))

@@ -2,13 +2,17 @@
 
 ::
 
-    command.json         the arguments it was started with
+    config.yaml          the recipe: every option it was started with, for ``train --config``
+    status.json          its state: one file, replaced by the process that trains (``run_info``)
+    events.jsonl         what happened, a line of JSON each, for the plots
+    request.json         a request to the process
+    .lock                held by the process
     scans.json, scans/   the scans chosen in a window, and those from layers
     parent.json          the card of the model to start from, at that time
-    run.json             the settings and the data
+    run.json             the plan of the engine: the training settings and the data
     log.csv              one line per epoch
     tensorboard/         the same for TensorBoard
-    events.jsonl         the events, a line of JSON each
+    logs/                the same for other loggers, if they are asked for
     previews/            a strip of validation slices per epoch
     checkpoint.json      the files of the last checkpoint, with their sha256; replaced last, atomically
     step-*.checkpoint    everything needed to resume: weights, optimiser, random generators, history
@@ -17,9 +21,8 @@
     store/               the slices, if they were prepared for this run
     evaluation/          the figures, if they were requested
     output.log           output of a process in the background
-    launched.json        the process started in the background
-    process.json, .lock  the active process
-    request.json         a request to it
+
+A finished run has its checkpoint no longer, unless it was asked to keep it.
 """
 
 from __future__ import annotations
@@ -28,58 +31,126 @@ import shutil
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from ..errors import OutputError
+from ..errors import OutputError, RunDamagedError
+from ..json_files import read_json, version_of
 from ..options_file import CONFIG_FILE
 
 SCHEMA_VERSION = 1
 STARTED_IT = "use the version of napari-cead that started it"
 """The advice if files of a run have another schema version."""
 
-COMMAND_FILE = "command.json"
 EVENTS_FILE = "events.jsonl"
-LAUNCH_FILE = "launched.json"
 LOCK_FILE = ".lock"
 OUTPUT_FILE = "output.log"
-OWNER_FILE = "process.json"
 REQUEST_FILE = "request.json"
+STATUS_FILE = "status.json"
 PARENT_FILE = "parent.json"
+LOGS = "logs"
 PREVIEWS = "previews"
 SCANS_FILE = "scans.json"
 SCANS = "scans"
 STORE = "store"
 
-BEFORE = frozenset(
-    {
-        COMMAND_FILE,
-        EVENTS_FILE,
-        LAUNCH_FILE,
-        LOCK_FILE,
-        OUTPUT_FILE,
-        OWNER_FILE,
-        PARENT_FILE,
-        REQUEST_FILE,
-        CONFIG_FILE,
-        SCANS_FILE,
-        SCANS,
-        STORE,
-        "evaluation",
-    }
-)
+EARLIER = frozenset({"command.json", "launched.json", "process.json"})
+"""Files that earlier versions wrote."""
+
+BEFORE = EARLIER | {
+    CONFIG_FILE,
+    EVENTS_FILE,
+    LOCK_FILE,
+    OUTPUT_FILE,
+    PARENT_FILE,
+    REQUEST_FILE,
+    SCANS_FILE,
+    SCANS,
+    STATUS_FILE,
+    STORE,
+    "evaluation",
+}
 """Files that may exist before a training begins."""
 
-BEGUN = frozenset({"run.json", "log.csv", "tensorboard", PREVIEWS})
+BEGUN = frozenset({"run.json", "log.csv", "tensorboard", LOGS, PREVIEWS})
 """Files that exist before the first checkpoint."""
 
 ENDED = frozenset({"checkpoint.json", "model"})
 
-MARKS = ("run.json", COMMAND_FILE, OWNER_FILE)
+MARKS = ("run.json", STATUS_FILE, "command.json")
 """A folder with one of these is a run, even one that is about to begin."""
 
 
 def is_run(folder: Path) -> bool:
     """Whether a folder holds a training run."""
     return any((folder / mark).is_file() for mark in MARKS)
+
+
+def read_plan(folder: Path) -> dict[str, Any] | None:
+    """Read the plan of a run as plain values; None if it has none yet.
+
+    Raises:
+        RunDamagedError: If it is damaged, or of another version.
+    """
+    file = folder / "run.json"
+    try:
+        plan: dict[str, Any] = read_json(file)
+        _check_version(plan, "run", file)
+        if not isinstance(plan["settings"]["spec"]["name"], str) or not isinstance(plan.get("data", ""), str):
+            raise TypeError
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise damaged_plan(file) from error
+    return plan
+
+
+def damaged_plan(file: Path) -> RunDamagedError:
+    """Return the error about a plan that is not what was written."""
+    return RunDamagedError(
+        "the description of the run is damaged",
+        file=file,
+        hint="start the training again in another folder",
+    )
+
+
+def read_pointer(folder: Path) -> dict[str, Any] | None:
+    """Read which files make up the last checkpoint of a run; None if it has none.
+
+    Raises:
+        RunDamagedError: If that is damaged, of another version, or names a file that is missing.
+    """
+    file = folder / "checkpoint.json"
+    try:
+        pointer: dict[str, Any] = read_json(file)
+        _check_version(pointer, "checkpoint", file)
+        if not isinstance(pointer["sha256"][pointer["last"]], str):
+            raise TypeError
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise damaged_checkpoint(file) from error
+    for name in pointer["sha256"]:
+        if not (folder / Path(name).name).is_file():
+            raise damaged_checkpoint(folder / name)
+    return pointer
+
+
+def damaged_checkpoint(file: Path) -> RunDamagedError:
+    """Return the error about a checkpoint that is not what was written."""
+    return RunDamagedError(
+        "the checkpoint is damaged: it is not what was written",
+        file=file,
+        hint="restore the run's folder from a backup, or start again in another folder",
+    )
+
+
+def _check_version(values: Any, what: str, file: Path) -> None:
+    if (version := version_of(values)) != SCHEMA_VERSION:
+        raise RunDamagedError(
+            f"the {what} has schema version {version}, this program reads {SCHEMA_VERSION}",
+            file=file,
+            hint=STARTED_IT,
+        )
 
 
 def check_folder(folder: Path, more: frozenset[str] = BEGUN | ENDED) -> None:
@@ -95,7 +166,7 @@ def check_folder(folder: Path, more: frozenset[str] = BEGUN | ENDED) -> None:
     for entry in sorted(folder.iterdir()):
         if not _ours(entry.name, BEFORE | more):
             raise OutputError(
-                f"the folder holds other files ({entry.name})", file=folder, mend="choose an empty --out"
+                f"the folder holds other files ({entry.name})", file=folder, hint="choose an empty --out"
             )
 
 
@@ -122,10 +193,18 @@ def remove_run(folder: Path, *, kept: Collection[str] = ()) -> None:
         raise OutputError(
             f"the run cannot be removed ({error.strerror or error})",
             file=error.filename or folder,
-            mend="close what uses it and try again",
+            hint="close what uses it and try again",
         ) from error
     with suppress(OSError):
         folder.rmdir()
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove a folder that holds nothing but its lock."""
+    with suppress(OSError):
+        if [entry.name for entry in folder.iterdir()] == [LOCK_FILE]:
+            (folder / LOCK_FILE).unlink()
+            folder.rmdir()
 
 
 def _ours(name: str, names: frozenset[str]) -> bool:

@@ -1,43 +1,72 @@
-"""The state of a run according to its folder: read at once, without torch, with at most one sentence about a fault."""
+"""The state of a run: one file, which only the process that trains replaces, and every event changes.
+
+Read at once, without torch. A process that was killed could not write that it ended: the number and the start time in
+the file tell whether it still runs.
+"""
 
 from __future__ import annotations
 
 import csv
+import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
+from pydantic import TypeAdapter, ValidationError
+
+from ..atomic import to_json, write_text
+from ..errors import RunDamagedError
 from ..json_files import read_json, version_of
-from .events import Event, latest
-from .launching import saved_command
+from .events import Event
 from .requests import Asked, asked
 from .run_files import (
-    EVENTS_FILE,
-    LAUNCH_FILE,
     OUTPUT_FILE,
-    OWNER_FILE,
     SCHEMA_VERSION,
-    STARTED_IT,
+    STATUS_FILE,
+    damaged_plan,
+    read_plan,
+    read_pointer,
 )
-from .run_lock import Owner, is_held
 
 State = Literal["starting", "running", "paused", "finished", "crashed", "damaged"]
 
 ACTIVE: tuple[State, ...] = ("starting", "running")
 """States in which a process is active in the folder, or soon will be."""
 
-ENDS = ("paused", "discarded", "done", "error")
-"""Events after which a process ends."""
+CLOCK = 3.0
+"""Tolerance for a process's start time, in seconds: the clock may be set while it runs."""
 
-KINDS = ("preparing", "start", "step", "epoch", "finish", "calibrating", "installed", *ENDS)
+SILENCE = 300.0
+"""Seconds without news after which a process of another machine, which cannot be asked, counts as gone."""
 
 LAST_WORDS = 20
 """Number of output lines kept from a crashed process."""
 
-SEND_OFF = 300.0
-"""Time that a process started on another machine may take before it is active here, in seconds."""
+PHASES = {"preparing": "preparing"} | dict.fromkeys(("start", "step", "epoch"), "training")
+PHASES |= dict.fromkeys(("finish", "calibrating", "installed"), "calibrating")
+"""The phase that an event belongs to."""
+
+ENDS: dict[str, State] = {
+    "paused": "paused",
+    "discarded": "paused",
+    "done": "finished",
+    "error": "crashed",
+}
+"""The state after the last event of a process."""
+
+_LOSSES = ("train_loss", "validation_loss", "best_epoch", "best_loss")
+
+FIGURES = {
+    "start": ("model", "size", "data", "device", "epoch", "epochs", *_LOSSES),
+    "step": ("slices_per_second", "seconds_left"),
+    "epoch": ("epoch", "epochs", "slices_per_second", *_LOSSES),
+}
+"""What a status takes from an event."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +97,7 @@ class RunInfo:
         updated: Time of its last event, seconds since 1970.
         device: The device it runs on.
         pid: The active process, None if there is none.
+        process_started: When that process began, seconds since 1970; None if unknown.
         host: The machine of that process.
         asked: A request to the process that is not done yet.
         installed: Name of the finished model in the list of models; None: none was installed, or it was removed.
@@ -96,6 +126,7 @@ class RunInfo:
     updated: float | None = None
     device: str = ""
     pid: int | None = None
+    process_started: float | None = None
     host: str | None = None
     asked: Asked | None = None
     installed: str | None = None
@@ -108,20 +139,147 @@ class RunInfo:
         return self.state in ACTIVE
 
     @property
-    def can_resume(self) -> bool:
-        """Whether it can be resumed; a finished one with more epochs."""
-        return self.state in ("paused", "crashed", "finished")
+    def process(self) -> str:
+        """The process, in words."""
+        return f"process {self.pid} on {self.host} (since {self.started})"
+
+    def by(self, pid: int, state: State) -> RunInfo:
+        """Return the state with a process of this machine that is active from now on."""
+        began: float | None = None
+        with suppress(psutil.Error):
+            began = psutil.Process(pid).create_time()
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return replace(
+            self.ended(state), pid=pid, process_started=began, host=socket.gethostname(), started=now
+        )
+
+    def ended(self, state: State) -> RunInfo:
+        """Return the state without a process."""
+        nothing = dict.fromkeys(
+            ("phase", "progress", "seconds_left", "pid", "process_started", "host", "error")
+        )
+        return replace(self, state=state, **nothing)  # type: ignore[arg-type]
+
+    def after(self, event: Event) -> RunInfo:
+        """Return the state after an event."""
+        kind = event["event"]
+        info = self if kind not in ENDS else self.ended(ENDS[kind])
+        changes = {name: event[name] for name in FIGURES.get(kind, ()) if name in event}
+        if kind in PHASES:
+            progress = (event["done"], event["total"]) if "total" in event else None
+            changes |= {"state": "running", "phase": PHASES[kind], "progress": progress}
+        if kind in ("start", "installed"):
+            changes["installed"] = event.get("name")
+        elif kind == "error":
+            changes["error"] = event.get("message")
+        return replace(info, updated=event["time"], **changes)
 
 
-def worker(run: Path) -> Owner | None:
-    """Return the process that is active in a run's folder, None if there is none."""
-    owner = Owner.read(run / OWNER_FILE)
-    if owner is None:
+_READ = TypeAdapter(RunInfo)
+_UNWRITTEN = ("path", "name", "asked", "last_words")
+
+
+def read_status(run: Path) -> RunInfo | None:
+    """Return the state that was last written; None if there is none that can be read."""
+    try:
+        values = read_json(run / STATUS_FILE)
+        if version_of(values) != SCHEMA_VERSION:
+            return None
+        return _READ.validate_python(values | {"path": run, "name": run.absolute().name})
+    except (OSError, ValueError, ValidationError, TypeError):
         return None
-    held = is_held(run)
-    if held is None:  # the lock cannot be read
-        return owner if not owner.here or owner.alive() else None
-    return owner if held else None
+
+
+def write_status(info: RunInfo) -> None:
+    """Write the state of a run.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    values = {name: value for name, value in asdict(info).items() if name not in _UNWRITTEN}
+    write_text(info.path / STATUS_FILE, to_json({"schema_version": SCHEMA_VERSION, **values}))
+
+
+def process_of(info: RunInfo) -> psutil.Process | None:
+    """Return the process of a run if it still runs on this machine; another one with its number does not count."""
+    if info.pid is None or info.host != socket.gethostname():
+        return None
+    try:
+        process = psutil.Process(info.pid)
+        began = process.create_time() if info.process_started is None else info.process_started
+        same = abs(process.create_time() - began) <= CLOCK
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except (psutil.Error, ValueError, OverflowError):  # the last two: a number that no process has
+        return None
+
+
+def _alive(info: RunInfo) -> bool:
+    """Whether the process of a run still runs; of another machine, whether it was heard of lately."""
+    if info.pid is None or info.host == socket.gethostname():
+        return process_of(info) is not None
+    with suppress(OSError):
+        return time.time() - (info.path / STATUS_FILE).stat().st_mtime < SILENCE
+    return False
+
+
+def look(run: Path) -> RunInfo:
+    """Return the state of a run according to its folder."""
+    info = _look(run.absolute())
+    # Its process may have ended, as it should, between two looks: a run that looks dead is read twice.
+    return _look(info.path) if info.state == "crashed" else info
+
+
+def _look(run: Path) -> RunInfo:
+    info = read_status(run)
+    if info is not None and info.active:
+        if _alive(info):
+            request = asked(run)
+            return replace(info, asked=None if request is None else request[0])
+        info = info.ended("crashed")
+    try:
+        plan, _ = read_plan(run), read_pointer(run)
+        info = info or _without_status(run, plan or {})
+    except RunDamagedError as error:
+        return replace(info or RunInfo(run, run.name, "damaged"), state="damaged", error=str(error))
+    if info.state != "crashed":
+        return info
+    words = tuple(read_output(run, LAST_WORDS))
+    return replace(info, last_words=words, error=info.error or _error(words))
+
+
+def _without_status(run: Path, plan: Mapping[str, Any]) -> RunInfo:
+    """Return the state of a run of an earlier version, which wrote no status.
+
+    Raises:
+        RunDamagedError: If its plan is not what was written.
+    """
+    history = read_history(run)
+    last = history[-1] if history else {}
+    known = [entry for entry in history if entry.get("validation_loss") is not None]
+    best = min(known, key=lambda entry: entry["validation_loss"] or 0.0, default={})
+    finished = (run / "model" / "model.json").is_file()
+    settings = plan.get("settings", {"spec": {"name": ""}})
+    values = {
+        "path": run,
+        "name": run.name,
+        "state": "finished" if finished else "paused",
+        "model": settings["spec"]["name"],
+        "size": settings["spec"].get("size", ""),
+        "data": plan.get("data", ""),
+        "epoch": last.get("epoch") or 0,
+        "epochs": settings.get("epochs", 0),
+        "best_epoch": best.get("epoch") or 0,
+        "best_loss": best.get("validation_loss"),
+        "train_loss": last.get("train_loss"),
+        "validation_loss": last.get("validation_loss"),
+        "started": plan.get("created", ""),
+        "installed": run.name if finished else None,
+    }
+    try:
+        parents = plan.get("parents") or [{"name": None}]
+        return _READ.validate_python(values | {"parent": parents[0]["name"]})
+    except (ValidationError, LookupError, TypeError):
+        raise damaged_plan(run / "run.json") from None
 
 
 def read_history(run: str | Path) -> list[dict[str, float | None]]:
@@ -136,170 +294,6 @@ def read_history(run: str | Path) -> list[dict[str, float | None]]:
         return []
 
 
-def look(run: Path) -> RunInfo:
-    """Return the state of a run according to its folder."""
-    info = _look(run.absolute())
-    # A process may have started between two reads: a run that looks dead is read twice.
-    return _look(info.path) if info.state == "crashed" else info
-
-
-def _look(run: Path) -> RunInfo:
-    owner = worker(run)  # first: everything read after it is at least as new
-    events = latest(run / EVENTS_FILE, KINDS)
-    by_kind = {event["event"]: event for event in events}
-    last = events[-1] if events else {}
-    plan, problem = _plan(run)
-    launched = Owner.read(run / LAUNCH_FILE)
-    state = _state(run, owner, launched, last)
-    if problem is None and state not in ACTIVE:
-        problem = _damage(run)
-    if problem is not None and state not in ACTIVE:
-        state = "damaged"
-    history = read_history(run)
-    try:
-        facts = _facts(by_kind, history, plan)
-        phase = _phase(last)
-    except (
-        TypeError,
-        ValueError,
-        AttributeError,
-        LookupError,
-        OverflowError,
-    ):  # valid JSON that we did not write
-        facts, phase = _facts({}, [], {}), _phase({})
-        if state not in ACTIVE:
-            state = "damaged"
-            problem = problem or f"{run}: the files of the run are damaged; start again in another folder"
-    if state in ACTIVE:
-        at_work = owner or launched
-        assert at_work is not None
-        request = asked(run)
-        facts |= {
-            "pid": at_work.pid,
-            "host": at_work.host,
-            "started": at_work.started,
-            "asked": None if request is None else request[0],
-        }
-    if state == "running":
-        facts |= phase
-    else:
-        facts["seconds_left"] = None
-    if state == "crashed":
-        facts["last_words"] = _last_words(run)
-        facts["error"] = _error(facts["last_words"], last)
-    elif state == "damaged":
-        facts["error"] = problem
-    return RunInfo(path=run, name=run.name, state=state, **facts)
-
-
-def _state(run: Path, owner: Owner | None, launched: Owner | None, last: Event) -> State:
-    if owner is not None:
-        return "running"
-    kind, when = last.get("event"), float(last.get("time") or 0)
-    since = launched.noted if launched is not None else 0.0
-    if kind in ENDS and when >= since:
-        return {"paused": "paused", "discarded": "paused", "done": "finished"}.get(kind, "crashed")  # type: ignore[return-value]
-    if launched is not None and when < since:
-        if launched.alive() or (not launched.here and time.time() - since < SEND_OFF):
-            return "starting"
-        return "crashed"
-    if kind is not None:
-        if kind == "finish" and saved_command(run) is None:  # trained by a program whose last event is this
-            return "finished"
-        return "crashed"
-    if (run / OWNER_FILE).exists():  # the process had no chance to remove it
-        return "crashed"
-    return "finished" if (run / "model" / "model.json").is_file() else "paused"
-
-
-def _facts(
-    by_kind: Mapping[str, Event], history: list[dict[str, float | None]], plan: Mapping[str, Any]
-) -> dict[str, Any]:
-    settings, start = plan.get("settings", {}), by_kind.get("start", {})
-    parents = plan.get("parents") or [{}]
-    entry: Mapping[str, Any] = history[-1] if history else {}
-    best: Mapping[str, Any] = min(
-        (each for each in history if each.get("validation_loss") is not None),
-        key=lambda each: each["validation_loss"] or 0.0,
-        default={},
-    )
-    newest = max(
-        (by_kind.get(kind, {}) for kind in ("step", "epoch")), key=lambda event: event.get("time") or 0
-    )
-    return {
-        "model": settings.get("spec", {}).get("name", ""),
-        "size": settings.get("spec", {}).get("size", ""),
-        "parent": parents[0].get("name"),
-        "data": str(plan.get("data", "")),
-        "epoch": int(entry.get("epoch") or 0),
-        "epochs": int(start.get("epochs") or settings.get("epochs") or 0),
-        "best_epoch": int(best.get("epoch") or 0),
-        "best_loss": best.get("validation_loss"),
-        "train_loss": entry.get("train_loss"),
-        "validation_loss": entry.get("validation_loss"),
-        "slices_per_second": newest.get("slices_per_second"),
-        "seconds_left": by_kind.get("step", {}).get("seconds_left"),
-        "started": plan.get("created", ""),
-        "updated": max((event.get("time") or 0.0 for event in by_kind.values()), default=None),
-        "device": str(start.get("device", "")),
-        "installed": by_kind.get("installed", {}).get("name"),
-    }
-
-
-def _phase(last: Event) -> dict[str, Any]:
-    kind = last.get("event")
-    if kind in ("preparing", "calibrating"):
-        return {"phase": kind, "progress": (int(last.get("done", 0)), int(last.get("total", 0)))}
-    if kind in ("finish", "installed"):
-        return {"phase": "calibrating"}
-    return {"phase": "training" if kind in ("start", "step", "epoch") else None}
-
-
-def _plan(run: Path) -> tuple[dict[str, Any], str | None]:
-    """Return the plan of a run, and its fault."""
-    file = run / "run.json"
-    try:
-        plan = read_json(file)
-        if (version := version_of(plan)) != SCHEMA_VERSION:
-            return {}, f"{file}: the run has {_another(version)}"
-        if not isinstance(plan["settings"]["spec"]["name"], str):
-            raise TypeError
-    except FileNotFoundError:
-        return {}, None  # it has not got that far
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}, f"{file}: the description of the run is damaged; start again in another folder"
-    return plan, None
-
-
-def _damage(run: Path) -> str | None:
-    """Return the fault of the last checkpoint that shows without reading it."""
-    file = run / "checkpoint.json"
-    try:
-        pointer = read_json(file)
-        if (version := version_of(pointer)) != SCHEMA_VERSION:
-            return f"{file}: the checkpoint has {_another(version)}"
-        names = [str(name) for name in pointer["sha256"]]
-        if pointer["last"] not in names:
-            raise KeyError
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError):
-        return f"{file}: the checkpoint is damaged; restore the folder from a backup, or start again"
-    for name in names:
-        if not (run / Path(name).name).is_file():
-            missing = "this part of the checkpoint is missing"
-            return f"{run / name}: {missing}; restore the folder from a backup, or start again"
-    return None
-
-
-def _another(version: int | str) -> str:
-    return f"schema version {version}, this program reads {SCHEMA_VERSION}; {STARTED_IT}"
-
-
-def _last_words(run: Path) -> tuple[str, ...]:
-    return tuple(read_output(run, LAST_WORDS))
-
-
 def read_output(run: Path, lines: int) -> list[str]:
     """Return the last output lines of a process started in the background."""
     try:
@@ -312,9 +306,7 @@ def read_output(run: Path, lines: int) -> list[str]:
     return [line.rstrip() for line in text.splitlines() if line.strip()][-max(0, lines) :] if lines else []
 
 
-def _error(words: tuple[str, ...], last: Event) -> str:
-    if last.get("event") == "error":
-        return str(last.get("message"))
+def _error(words: tuple[str, ...]) -> str:
     for line in reversed(words):
         if line.startswith("error: "):
             return line.removeprefix("error: ")
@@ -326,5 +318,5 @@ def _error(words: tuple[str, ...], last: Event) -> str:
 def _float(value: str | None) -> float | None:
     try:
         return float(value) if value else None
-    except ValueError:
+    except (ValueError, TypeError):
         return None

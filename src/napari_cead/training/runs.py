@@ -10,8 +10,10 @@ import csv
 import errno
 import io
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,14 +22,36 @@ from uuid import uuid4
 from pydantic import Field, ValidationError
 
 from ..atomic import atomic_path, make_folder, to_json, write_text
-from ..errors import RunDamagedError, RunError, RunNotFoundError
-from ..json_files import NEWER, Saved, from_saved, read_json, shown, unknown_keys, version_of, warn_of
+from ..checksums import file_sha256
+from ..errors import (
+    Cancelled,
+    CeadError,
+    OutputError,
+    RunBusyError,
+    RunDamagedError,
+    RunError,
+    RunNotFoundError,
+)
+from ..json_files import NEWER, Saved, from_saved, shown, unknown_keys, warn_of
 from ..models.networks import absent_network
 from ..models.specs import ModelSpec
 from .belonging import belongs
 from .corruption import absent_kind
-from .run_files import BEGUN, PARENT_FILE, SCHEMA_VERSION, STARTED_IT, check_folder
-from .run_lock import hold
+from .events import EventFile
+from .folder_lock import alone_in
+from .run_files import (
+    BEGUN,
+    EVENTS_FILE,
+    PARENT_FILE,
+    SCHEMA_VERSION,
+    STATUS_FILE,
+    check_folder,
+    damaged_checkpoint,
+    damaged_plan,
+    read_plan,
+    read_pointer,
+)
+from .run_info import RunInfo, read_status, write_status
 from .settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -35,6 +59,10 @@ if TYPE_CHECKING:
 
 Epoch = dict[str, float | int]
 State = dict[str, Any]
+
+
+PATIENCE = 1.0
+"""Seconds to wait for the lock: another process may just be checking whether it is held."""
 
 
 class Plan(Saved):
@@ -73,10 +101,14 @@ class RunFolder:
 
     Args:
         path: Its folder.
+
+    Attributes:
+        also: Files for its events besides its own.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.also: tuple[EventFile, ...] = ()
         self._held = False
 
     @property
@@ -117,10 +149,7 @@ class RunFolder:
         from ..detection.provenance import versions
 
         make_folder(self.path)
-        if self.exists() and self._pointer() is not None:
-            raise RunError(
-                "there is a training run here", file=self.path, mend="add --resume, or choose another --out"
-            )
+        self.check_new()
         check_folder(self.path, BEGUN if self.exists() else frozenset())
         plan = Plan(
             settings=settings,
@@ -133,7 +162,25 @@ class RunFolder:
         if parent is not None:
             write_text(self.path / PARENT_FILE, to_json(parent.model_dump(mode="json")))
         self._write(plan)
+        facts: State = {"model": settings.spec.name, "size": settings.spec.size, "epochs": settings.epochs}
+        named = parents[0].name if parents else None
+        write_status(replace(self._status(), data=str(data), parent=named, **facts))
         return plan
+
+    def check_new(self) -> None:
+        """Refuse a folder with a run that has got somewhere.
+
+        Raises:
+            RunError: If there is one.
+        """
+        if self.exists() and (self.has_checkpoint() or self.is_over()):
+            raise RunError(
+                "there is a training run here", file=self.path, hint="add --resume, or choose another --out"
+            )
+
+    def is_over(self) -> bool:
+        """Whether the run is finished and has not kept its checkpoint: nothing can be resumed."""
+        return (self.model / "model.json").is_file() and not self.has_checkpoint()
 
     def plan(self) -> Plan:
         """Read the starting point of the run.
@@ -142,38 +189,29 @@ class RunFolder:
             RunError: If there is no run here, or its description is damaged.
         """
         file = self.path / "run.json"
+        values = read_plan(self.path)
+        if values is None:
+            raise RunNotFoundError(
+                "there is no training run here", file=self.path, hint="check --out, or leave out --resume"
+            )
         try:
-            values = read_json(file)
-            if (version := version_of(values)) != SCHEMA_VERSION:
-                raise RunDamagedError(
-                    f"the run has schema version {version}, this program reads {SCHEMA_VERSION}",
-                    file=file,
-                    mend=STARTED_IT,
-                )
             if absent := absent_network(values["settings"]["spec"]):
-                raise RunError(absent[0], file=file, mend=absent[1])
+                raise RunError(absent[0], file=file, hint=absent[1])
             if (kind := absent_kind(values["settings"].get("corruption"))) is not None:
                 raise RunError(
                     f"its corruption {shown(kind)} comes from a package that is not installed, or not usable",
                     file=file,
-                    mend="install that package",
+                    hint="install that package",
                 )
             plan, notes = from_saved(Plan, {**values, "settings": _used(values["settings"])}, strict=True)
             warn_of(notes, file)
             return plan
-        except FileNotFoundError:
-            raise RunNotFoundError(
-                "there is no training run here", file=self.path, mend="check --out, or leave out --resume"
-            ) from None
         except (OSError, ValueError, AttributeError, KeyError, TypeError, ValidationError) as error:
-            reason = "the description of the run is damaged"
             if isinstance(error, ValidationError) and (unknown := unknown_keys(error)):
                 raise RunDamagedError(
-                    f"{unknown}: not known to this version", file=file, mend=NEWER
+                    f"{unknown}: not known to this version", file=file, hint=NEWER
                 ) from None
-            raise RunDamagedError(
-                reason, file=file, mend="start the training again in another folder"
-            ) from error
+            raise damaged_plan(file) from error
 
     def parent(self) -> ModelCard | None:
         """Return the card of the model that the run started from; None: from none, or no longer known.
@@ -209,11 +247,30 @@ class RunFolder:
             del values["changed"]
         write_text(self.path / "run.json", to_json(values))
 
+    def say(self, event: str, **values: Any) -> None:
+        """Write down what happened, and the state of the run after it.
+
+        Args:
+            event: Its kind; see :mod:`~napari_cead.training.events`.
+            values: What belongs to it.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        made = {"time": round(time.time(), 3), "event": event, **values}
+        for file in (EventFile(self.path / EVENTS_FILE), *self.also):
+            file(made)
+        write_status(self._status().after(made))
+
+    def _status(self) -> RunInfo:
+        return read_status(self.path) or RunInfo(self.path, self.path.absolute().name, "paused")
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Prevent other processes from training in this folder; the lock ends with the process in any case.
 
-        Within such a block, this object gives the lock again at once.
+        Within such a block, this object gives the lock again at once. A process that ends before it has done anything
+        leaves the state of the run as it was.
 
         Raises:
             RunError: If another process holds the lock; the message names it.
@@ -222,12 +279,54 @@ class RunFolder:
         if self._held:
             yield
             return
-        with hold(self.path):
+        with self._lock():
+            before = read_status(self.path)
+            began = self._status().by(os.getpid(), "running")
+            write_status(began)
             self._held = True
             try:
                 yield
+            except BaseException as error:
+                with suppress(OutputError):
+                    self._end(before, began, error)
+                raise
+            else:
+                self._end(before, began, None)
             finally:
                 self._held = False
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Hold the lock file. A folder that is otherwise empty in the end is removed."""
+
+        def busy() -> RunBusyError:
+            return RunBusyError(
+                f"{self._status().process} is training here",
+                file=self.path,
+                hint="wait for it, stop it, or choose another --out",
+            )
+
+        with alone_in(self.path, busy, PATIENCE):
+            yield
+
+    def _end(self, before: RunInfo | None, began: RunInfo, error: BaseException | None) -> None:
+        """Write the state in which a process leaves the run, unless its last event did."""
+        now = read_status(self.path)
+        if now is None or not now.active:
+            return
+        started = before is not None and before.state == "starting"  # somebody waits for its first word
+        if now.updated == began.updated and not started:
+            if before is None:
+                (self.path / STATUS_FILE).unlink()
+            else:
+                write_status(before)
+        elif isinstance(error, KeyboardInterrupt | Cancelled):
+            self.say("paused", by="interrupt")
+        elif error is not None:
+            self.say("error", message=sentence(error))
+        else:  # a program has trained
+            done = now.phase == "calibrating" or (self.model / "model.json").is_file()
+            write_status(now.ended("finished" if done else "paused"))
 
     def has_checkpoint(self) -> bool:
         """Whether there is a checkpoint to resume from.
@@ -235,7 +334,7 @@ class RunFolder:
         Raises:
             RunError: If it is damaged.
         """
-        return self._pointer() is not None
+        return read_pointer(self.path) is not None
 
     def epochs_done(self) -> int:
         """Return the number of complete epochs in the last checkpoint.
@@ -243,7 +342,7 @@ class RunFolder:
         Raises:
             RunError: If it is damaged.
         """
-        pointer = self._pointer()
+        pointer = read_pointer(self.path)
         return 0 if pointer is None else int(pointer.get("epoch", 0))
 
     def save_checkpoint(
@@ -261,7 +360,7 @@ class RunFolder:
         Raises:
             OutputError: If it cannot be written; the previous checkpoint is still there.
         """
-        previous = self._pointer()
+        previous = read_pointer(self.path)
         files = {"last": f"step-{step}-{uuid4().hex[:6]}.checkpoint"}  # never the previous name
         digests = {files["last"]: _save(state, self.path / files["last"])}
         if best is not None and best_epoch:
@@ -275,13 +374,19 @@ class RunFolder:
                 with suppress(OSError):
                     file.unlink()
 
+    def drop_checkpoint(self) -> None:
+        """Remove the checkpoint of a finished run; its model has the weights."""
+        for file in (self.path / "checkpoint.json", *self.path.glob("*.checkpoint")):
+            with suppress(OSError):
+                file.unlink()
+
     def load_checkpoint(self) -> State | None:
         """Read the last checkpoint; None if there is none yet.
 
         Raises:
             RunError: If it is damaged.
         """
-        pointer = self._pointer()
+        pointer = read_pointer(self.path)
         return None if pointer is None else self._load(pointer, "last")
 
     def load_best(self) -> State:
@@ -290,9 +395,9 @@ class RunFolder:
         Raises:
             RunError: If there is none, or they are damaged.
         """
-        pointer = self._pointer()
+        pointer = read_pointer(self.path)
         if pointer is None or "best" not in pointer:
-            raise RunError("no epoch has been finished here", file=self.path, mend="resume the training")
+            raise RunError("no epoch has been finished here", file=self.path, hint="resume the training")
         return self._load(pointer, "best")
 
     def save_log(self, history: Sequence[Epoch]) -> None:
@@ -310,39 +415,18 @@ class RunFolder:
         writer.writerows(history)
         write_text(self.log, text.getvalue())
 
-    def _pointer(self) -> dict[str, Any] | None:
-        file = self.path / "checkpoint.json"
-        try:
-            pointer = read_json(file)
-            if (version := version_of(pointer)) != SCHEMA_VERSION:
-                raise RunDamagedError(
-                    f"the checkpoint has schema version {version}, this program reads {SCHEMA_VERSION}",
-                    file=file,
-                    mend=STARTED_IT,
-                )
-            if not isinstance(pointer["sha256"][pointer["last"]], str):
-                raise ValueError
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise _damaged(file) from error
-        found: dict[str, Any] = pointer
-        return found
-
     def _load(self, pointer: Mapping[str, Any], which: str) -> State:
         import torch
-
-        from ..zoo.weights import file_sha256
 
         file = self.path / Path(str(pointer[which])).name
         try:
             if file_sha256(file) != pointer["sha256"].get(file.name):
-                raise _damaged(file)
+                raise damaged_checkpoint(file)
             state: State = torch.load(file, map_location="cpu", weights_only=True)
         except RunError:
             raise
         except Exception as error:
-            raise _damaged(file) from error
+            raise damaged_checkpoint(file) from error
         return state
 
 
@@ -355,8 +439,6 @@ def _used(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _save(state: Mapping[str, Any], file: Path) -> str:
     import torch
-
-    from ..zoo.weights import file_sha256
 
     with atomic_path(file) as temporary:
         try:
@@ -371,9 +453,10 @@ def _save(state: Mapping[str, Any], file: Path) -> str:
         return file_sha256(temporary)
 
 
-def _damaged(file: Path) -> RunError:
-    return RunDamagedError(
-        "the checkpoint is damaged: it is not what was written",
-        file=file,
-        mend="restore the run's folder from a backup, or start again in another folder",
-    )
+def sentence(error: BaseException) -> str:
+    """Return an error as one sentence."""
+    if isinstance(error, CeadError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "out of memory; close other programs or use a smaller model"
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -16,11 +16,11 @@ from ..json_files import first_wrong, read_json, version_of
 from ..patients import SEQUENCES
 from ..patients.places import is_zip
 from .scans import ScanSource
-from .store_index import Listed
+from .store_index import ScanListSummary
 
 SCHEMA_VERSION = 1
 
-_MEND = "write the list again"
+_HINT = "write the list again"
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")]
 
 
@@ -36,9 +36,9 @@ class ScanList:
     scans: tuple[ScanSource, ...]
     sequence: str = "flair"
 
-    def summary(self) -> Listed:
+    def summary(self) -> ScanListSummary:
         """Return the list's content in numbers, without names and paths."""
-        return Listed(
+        return ScanListSummary(
             len(self.scans),
             sum(scan.healthy for scan in self.scans),
             sum(scan.lesion_mask is not None for scan in self.scans),
@@ -122,7 +122,7 @@ def write_scan_list(path: str | Path, scans: Iterable[ScanSource], sequence: str
         raise ParameterError(
             f"this is not a scan list: {first_wrong(error)}",
             file=path,
-            mend="give each scan a unique name and its path",
+            hint="give each scan a unique name and its path",
         ) from None
     write_text(path, to_json(content))
     return Path(path)
@@ -139,23 +139,23 @@ def read_scan_list(path: str | Path) -> ScanList:
         values = read_json(file)
     except OSError as error:
         raise SplitError(
-            f"the scan list cannot be read ({error.strerror})", file=file, mend="check the path"
+            f"the scan list cannot be read ({error.strerror})", file=file, hint="check the path"
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise SplitError(f"the scan list is not JSON ({why(error)})", file=file, mend=_MEND) from None
+    except ValueError as error:
+        raise SplitError(f"the scan list is not JSON ({why(error)})", file=file, hint=_HINT) from None
     if not isinstance(values, dict) or "scans" not in values:
-        raise SplitError("this is not a scan list", file=file, mend=_MEND)
+        raise SplitError("this is not a scan list", file=file, hint=_HINT)
     if (version := version_of(values)) != SCHEMA_VERSION:
         raise SplitError(
             f"the scan list has schema version {version}, this program reads {SCHEMA_VERSION}",
             file=file,
-            mend=_MEND,
+            hint=_HINT,
         )
     try:
         document = _Document.model_validate(values)
     except ValidationError as error:
         raise SplitError(
-            f"the scan list cannot be used: {first_wrong(error)}", file=file, mend=_MEND
+            f"the scan list cannot be used: {first_wrong(error)}", file=file, hint=_HINT
         ) from None
 
     def place(value: str | None) -> Path | None:

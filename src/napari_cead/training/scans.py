@@ -79,7 +79,7 @@ class ScanSource:
             raise MissingSequenceError(
                 f"there is no {sequence} scan, only {', '.join(sorted(found.sequences))}",
                 file=self.scan,
-                mend="choose another sequence or add the missing scan",
+                hint="choose another sequence or add the missing scan",
             )
         return replace(found, sequences={sequence: found.sequences[sequence]}, mask=self.lesion_mask)
 
@@ -112,7 +112,7 @@ def find_scans(path: str | Path | Iterable[str | Path], sequence: str = "flair")
                 found.setdefault(source.scan.resolve(), source)
         except OSError as error:
             raise UnreadableError(
-                f"cannot be read ({error.strerror})", file=root, mend="check its permissions"
+                f"cannot be read ({error.strerror})", file=root, hint="check its permissions"
             ) from error
     return _with_unique_names(list(found.values()))
 
@@ -143,7 +143,7 @@ def save_scan(patient: Patient, folder: str | Path, *, healthy: bool = False) ->
 
 def _at(root: Path, sequence: str) -> Iterator[ScanSource]:
     if not root.exists():
-        raise PatientNotFoundError("there is no such file or folder", file=root, mend="check the path")
+        raise PatientNotFoundError("there is no such file or folder", file=root, hint="check the path")
     if root.is_file():
         if is_image(root) or is_picture(root):
             yield _picture(root) if is_picture(root) else _alone(root, sequence)

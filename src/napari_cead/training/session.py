@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from ..errors import Cancelled, CeadError, OutputError, RunBusyError, RunError
+from ..errors import Cancelled, CeadError, OutputError, RunBusyError
+from ..progress import Progress
 from . import requests
 from .events import Event, EventFile, Listener
-from .launching import save_command
 from .registry import forget, remember
 from .requests import Discarded, Paused, Requests
 from .run_files import BEGUN, ENDED, EVENTS_FILE, check_folder, is_run, remove_run
@@ -43,37 +42,15 @@ class Session:
 
     Attributes:
         run: The run's folder; its lock is held.
-        files: The event files.
         since: Requests older than this (seconds since 1970) were meant for an earlier process.
     """
 
-    def __init__(self, run: RunFolder, files: Sequence[EventFile]) -> None:
-        self.run, self.files = run, tuple(files)
+    def __init__(self, run: RunFolder) -> None:
+        self.run, self.say = run, run.say
         self.since = psutil.Process().create_time() - _SLACK
         self.requests = Requests(run.path, self.since)
-        self._before = self._written()
 
-    @property
-    def worked(self) -> bool:
-        """Whether there was any event yet, here or from the engine."""
-        return self._written() != self._before
-
-    def _written(self) -> int:
-        try:
-            return (self.run.path / EVENTS_FILE).stat().st_size
-        except OSError:
-            return 0
-
-    def say(self, event: str, **values: Any) -> None:
-        """Write an event.
-
-        Raises:
-            OutputError: If it cannot be written.
-        """
-        for file in self.files:
-            file({"event": event, **values})
-
-    def progress(self, event: str, then: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    def progress(self, event: str, then: Progress) -> Progress:
         """Return a callback ``(done, total)`` that writes an event now and then, and calls ``then`` each time."""
         last = 0.0
 
@@ -138,63 +115,31 @@ def undone_if_refused(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def attended(
-    run: RunFolder,
-    *,
-    resume: bool,
-    arguments: Sequence[str] | None = None,
-    events: str | Path | None = None,
-) -> Iterator[Session]:
+def attended(run: RunFolder, *, resume: bool, events: str | Path | None = None) -> Iterator[Session]:
     """Hold a run's folder and report the training's progress to other processes.
 
     Args:
         run: The run.
         resume: Whether to continue an existing run.
-        arguments: The command line it was started with, for resuming later.
         events: A file for events besides the run's own.
 
     Raises:
         RunError: If another run or process is in the folder.
         OutputError: If it holds other files, or cannot be written.
     """
+    own = (run.path / EVENTS_FILE).absolute()
+    if events is not None and Path(events).absolute() != own:
+        run.also = (EventFile(events),)
     with undone_if_refused(run.path), run.locked():
-        if not resume and run.has_checkpoint():
-            raise RunError(
-                "there is a training run here", file=run.path, mend="add --resume, or choose another --out"
-            )
+        if not resume:
+            run.check_new()
         check_folder(run.path, BEGUN | ENDED if run.exists() else frozenset())
-        own = run.path / EVENTS_FILE
-        paths = dict.fromkeys([own, *([Path(events)] if events is not None else [])])
-        files = [EventFile(path) for path in paths if path == own or not _same(path, own)]
-        for file in files[1:]:
+        for file in run.also:
             file.check()
-        session = Session(run, files)
-        if arguments is not None:
-            save_command(run.path, arguments)
-            remember(run.path)
+        remember(run.path)
         try:
-            yield session
-        except BaseException as error:
-            # A failure before any work does not change the state of the run.
-            with suppress(OutputError):
-                if isinstance(error, KeyboardInterrupt):
-                    session.say("paused", by="interrupt")
-                elif session.worked and not isinstance(error, Cancelled):
-                    session.say("error", message=_sentence(error))
-            raise
+            yield Session(run)
         finally:
             found = requests.asked(run.path)
             if found is not None and found[0] != "discard":  # that one stays: the requester removes the run
                 requests.clear(run.path)
-
-
-def _sentence(error: BaseException) -> str:
-    if isinstance(error, CeadError):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return "out of memory; close other programs or use a smaller model"
-    return " ".join(f"{type(error).__name__}: {error}".split())
-
-
-def _same(first: Path, second: Path) -> bool:
-    return first.absolute() == second.absolute()

@@ -20,6 +20,9 @@ Positive = Annotated[FiniteFloat, Field(gt=0)]
 FINE_TUNING_RATE = 0.2
 """Fine-tuning starts with this share of the usual learning rate: the weights are already near a minimum."""
 
+FINE_TUNING_EPOCHS = 20
+"""Usual number of epochs of a fine-tuning."""
+
 
 class TrainingSettings(BaseModel):
     """Everything that determines the weights of a training, except the data and the machine.
@@ -43,7 +46,7 @@ class TrainingSettings(BaseModel):
         reset_dead_codes: Replace code vectors that were not used during an epoch.
         corruption: The corruption of images if the spec uses context encoding, or is a denoiser's.
         loss: A denoiser's loss inside the brain: the mean ``"absolute"`` or ``"squared"`` error. The families
-            of the paper have their own sums (see :mod:`~napari_cead.training.losses`), which are squared.
+            of the paper have their own sums (see :mod:`~napari_cead.models.losses`), which are squared.
         bright_limit: Leave spots brighter than this many times the tissue of their slice out of a denoiser's loss, for
             slices that are called healthy and yet show white-matter hyperintensities; None: no limit.
         emphasis: Weight of corrupted pixels in a denoiser's loss, relative to 1 for the others.
@@ -110,12 +113,12 @@ class TrainingSettings(BaseModel):
             first = error.errors(include_url=False)[0]
             if not first["loc"]:
                 raise ParameterError(
-                    str(first["ctx"]["error"]), mend="leave it out, or choose another design"
+                    str(first["ctx"]["error"]), hint="leave it out, or choose another design"
                 ) from None
             names = [str(part) for part in first["loc"] if isinstance(part, str)]
             name = names[-1].replace("_", " ") if names else "a setting"
             raise ParameterError(
-                f"{name}: {first['msg'].lower()}, not {first['input']!r}", mend="give another value"
+                f"{name}: {first['msg'].lower()}, not {first['input']!r}", hint="give another value"
             ) from None
 
     def differences(self, other: TrainingSettings) -> list[str]:

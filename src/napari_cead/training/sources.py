@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
+from ..checksums import add_file
 from ..errors import MissingSequenceError, StoreError, UnreadableError
 from ..patients import (
     BRAIN_MASK,
@@ -35,11 +36,11 @@ def patients_in(root: Path, sequence: str) -> list[Path]:
     places = [place for place in find_patients(root) if place == root or shows(place, sequence)]
     if not places and not root.exists():
         raise StoreError(
-            "there is no such folder", file=root, mend="give the folder of the cohort, or a scan list"
+            "there is no such folder", file=root, hint="give the folder of the cohort, or a scan list"
         )
     if not places:
         raise StoreError(
-            f"there is no patient with a {sequence} scan in this folder", file=root, mend="check the path"
+            f"there is no patient with a {sequence} scan in this folder", file=root, hint="check the path"
         )
     return places
 
@@ -71,7 +72,7 @@ def source_files(
     if sequence not in files.sequences:
         have = ", ".join(sorted(files.sequences))
         raise MissingSequenceError(
-            f"there is no {sequence} scan, only {have}", file=place, mend="add the missing file"
+            f"there is no {sequence} scan, only {have}", file=place, hint="add the missing file"
         )
     sources = []
     for role, scan in ((sequence, files.sequences[sequence]), (MASK, files.mask), (BRAIN_MASK, brain_mask)):
@@ -99,12 +100,10 @@ def fingerprint(sources: list[tuple[str, Path]], *, healthy: bool = False) -> st
     for role, file in sources:
         try:
             digest.update(f"{role} {file.stat().st_size}\n".encode())
-            with file.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    digest.update(block)
+            add_file(digest, file)
         except OSError as error:
             raise UnreadableError(
-                f"cannot be read ({error.strerror})", file=file, mend="check its permissions"
+                f"cannot be read ({error.strerror})", file=file, hint="check its permissions"
             ) from error
     if healthy:
         digest.update(b"healthy\n")
@@ -123,7 +122,7 @@ def stamp(sources: list[tuple[str, Path]], *, healthy: bool = False) -> str:
             state = file.stat()
         except OSError as error:
             raise UnreadableError(
-                f"cannot be read ({error.strerror})", file=file, mend="check its permissions"
+                f"cannot be read ({error.strerror})", file=file, hint="check its permissions"
             ) from error
         digest.update(f"{role} {file} {state.st_size} {state.st_mtime_ns}\n".encode())
     if healthy:

@@ -32,29 +32,29 @@ def read_split(path: str | Path) -> dict[str, Part]:
         StoreError: If the file is missing or damaged, or a name occurs twice.
     """
     file = Path(path).expanduser()
-    mend = 'give JSON like {"train": ["Mets_001"], "validation": ["Mets_002"], "test": []}'
+    hint = 'give JSON like {"train": ["Mets_001"], "validation": ["Mets_002"], "test": []}'
     try:
         lists = read_json(file)
     except OSError as error:
         raise SplitError(
             f"the split file cannot be read ({error.strerror})",
             file=file,
-            mend="give patient, slice or the path of a JSON file",
+            hint="give patient, slice or the path of a JSON file",
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise SplitError(f"the split file is not JSON ({why(error)})", file=file, mend=mend) from error
+    except ValueError as error:
+        raise SplitError(f"the split file is not JSON ({why(error)})", file=file, hint=hint) from error
     if not isinstance(lists, dict) or not all(
         isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists.values()
     ):
-        raise SplitError("the split file does not hold lists of patients' names", file=file, mend=mend)
+        raise SplitError("the split file does not hold lists of patients' names", file=file, hint=hint)
     if unknown := sorted(set(lists) - set(PARTS)):
-        raise SplitError(f"there is no part {shown(unknown[0])}", file=file, mend=mend)
+        raise SplitError(f"there is no part {shown(unknown[0])}", file=file, hint=hint)
     parts: dict[str, Part] = {}
     for part in PARTS:
         for name in lists.get(part, []):
             if name in parts:
                 where = f"in {part} twice" if parts[name] == part else f"in both {parts[name]} and {part}"
-                raise SplitError(f"{shortened(name)} is {where}", file=file, mend="put it in one list, once")
+                raise SplitError(f"{shortened(name)} is {where}", file=file, hint="put it in one list, once")
             parts[name] = part
     return parts
 

@@ -30,7 +30,7 @@ from .store_index import (
     SCHEMA_VERSION,
     TEMPORARY,
     UNLABELLED,
-    Skipped,
+    SkippedPatient,
     SplitKind,
     StoredPatient,
     StoreIndex,
@@ -46,7 +46,7 @@ __all__ = [
     "UNLABELLED",
     "Part",
     "PatientSlices",
-    "Skipped",
+    "SkippedPatient",
     "SliceStore",
     "StoreSettings",
     "StoredPatient",
@@ -93,7 +93,7 @@ class SliceStore:
     split_kind: SplitKind
     seed: int
     patients: tuple[StoredPatient, ...]
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[SkippedPatient, ...] = ()
 
     @classmethod
     def open(cls, path: str | Path) -> SliceStore:
@@ -110,7 +110,7 @@ class SliceStore:
             raise StoreError(
                 "the slice store is not complete",
                 file=folder,
-                mend="run the same prepare again to finish it",
+                hint="run the same prepare again to finish it",
             )
         store = cls.of_index(folder, index)
         if old := [patient for patient in store.patients if patient.reading < READING]:
@@ -127,7 +127,7 @@ class SliceStore:
                 raise StoreDamagedError(
                     f"the slices of {patient.name} are missing",
                     file=group,
-                    mend="run the same prepare again",
+                    hint="run the same prepare again",
                 )
         return store
 
@@ -191,7 +191,7 @@ class SliceStore:
             raise StoreError(
                 f"no healthy slice in the part {part!r}",
                 file=self.path,
-                mend="prepare a store of more patients",
+                hint="prepare a store of more patients",
             )
         return self.read(rows)
 
@@ -216,7 +216,7 @@ class SliceStore:
             or (wanted[:, 1] >= counts[wanted[:, 0]]).any()
         ):
             raise ParameterError(
-                "a row lies outside the slice store", mend="use rows that healthy_rows gives"
+                "a row lies outside the slice store", hint="use rows that healthy_rows gives"
             )
         size = self.settings.image_size
         images = np.empty((len(wanted), size, size), dtype=np.uint8)
@@ -243,7 +243,7 @@ class SliceStore:
         patient = next((patient for patient in self.patients if patient.name == name), None)
         if patient is None:
             some = ", ".join(patient.name for patient in self.patients[:3])
-            raise StoreError(f"there is no patient {name!r}", file=self.path, mend=f"choose one of {some}, …")
+            raise StoreError(f"there is no patient {name!r}", file=self.path, hint=f"choose one of {some}, …")
         shape = (len(patient.numbers), self.settings.image_size, self.settings.image_size)
         every = np.arange(shape[0])
         images, masks = np.empty(shape, dtype=np.uint8), np.empty(shape, dtype=np.bool_)
@@ -283,7 +283,7 @@ def _put(target: NDArray[Any], places: NDArray[np.intp], block: NDArray[Any]) ->
 
 
 def _damaged(place: Path, what: str) -> StoreError:
-    return StoreDamagedError(what, file=place, mend="delete this folder and run the same prepare again")
+    return StoreDamagedError(what, file=place, hint="delete this folder and run the same prepare again")
 
 
 def require_zarr() -> Any:
@@ -343,7 +343,7 @@ def write_patient(
         raise OutputError(
             f"the slices of {patient.name} cannot be written ({error.strerror or error})",
             file=folder,
-            mend="choose a folder that can be written and has space left",
+            hint="choose a folder that can be written and has space left",
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

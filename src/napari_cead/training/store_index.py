@@ -117,7 +117,7 @@ class StoredPatient:
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedPatient:
     """A patient of the cohort that is not in the store, and why."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -127,7 +127,7 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class Listed:
+class ScanListSummary:
     """The content of the scan list that a store was made from: only numbers, no name and no path.
 
     Attributes:
@@ -172,9 +172,9 @@ class StoreIndex(Saved):
     settings: StoreSettings
     split: Split
     patients: tuple[StoredPatient, ...] = ()
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[SkippedPatient, ...] = ()
     stamps: dict[str, str] = Field(default_factory=dict)
-    listed: Listed | None = None
+    listed: ScanListSummary | None = None
 
     @model_validator(mode="after")
     def _slices_agree(self) -> Self:
@@ -205,20 +205,20 @@ def read_index(folder: Path) -> StoreIndex:
     file = folder / INDEX_FILE
     if not file.is_file():
         raise StoreError(
-            "there is no slice store", file=folder, mend="make one: napari-cead prepare COHORT --out STORE"
+            "there is no slice store", file=folder, hint="make one: napari-cead prepare COHORT --out STORE"
         )
     again = "prepare the cohort into another folder"
     try:
         attributes = read_json(file, LARGEST_INDEX)["attributes"]
         if "schema_version" not in attributes or "split" not in attributes:
             raise StoreError(
-                "this Zarr group is not a slice store", file=folder, mend="choose another folder"
+                "this Zarr group is not a slice store", file=folder, hint="choose another folder"
             )
         if (version := version_of(attributes)) != SCHEMA_VERSION:
             raise StoreDamagedError(
                 f"the slice store has schema version {version}, this program reads {SCHEMA_VERSION}",
                 file=folder,
-                mend=again,
+                hint=again,
             )
         index, notes = from_saved(
             StoreIndex,
@@ -229,12 +229,12 @@ def read_index(folder: Path) -> StoreIndex:
         return index
     except ValidationError as error:
         if unknown := unknown_keys(error):
-            raise StoreDamagedError(f"{unknown}: not known to this version", file=file, mend=NEWER) from None
+            raise StoreDamagedError(f"{unknown}: not known to this version", file=file, hint=NEWER) from None
         raise StoreDamagedError(
-            f"the index is damaged ({first_wrong(error, 'index')})", file=file, mend=again
+            f"the index is damaged ({first_wrong(error, 'index')})", file=file, hint=again
         ) from error
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise StoreDamagedError(f"the index is damaged ({why(error)})", file=file, mend=again) from error
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise StoreDamagedError(f"the index is damaged ({why(error)})", file=file, hint=again) from error
 
 
 def write_index(folder: Path, index: StoreIndex) -> None:
@@ -277,5 +277,5 @@ def check_same_way(folder: Path, old: StoreIndex, settings: StoreSettings, split
     for name, before, now in compared:
         if before != now:
             raise StoreError(
-                f"this store was prepared with {name} {before}, not {now}", file=folder, mend=OTHER_STORE
+                f"this store was prepared with {name} {before}, not {now}", file=folder, hint=OTHER_STORE
             )

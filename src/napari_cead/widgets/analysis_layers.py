@@ -109,7 +109,10 @@ class AnalysisLayers:
             self._image("reconstruction", streaming.reconstruction)
             anomaly = self._image("anomaly map", streaming.anomaly_map)
             anomaly.contrast_limits = _limits(streaming.anomaly_map, streaming.brain)
-        self._buffer[indices] = self._shown[indices] = streaming.masks(indices, params)
+        cut = indices[
+            streaming.scored[indices] | (indices == z)
+        ]  # the window computes the visible slice at most
+        self._buffer[cut] = self._shown[cut] = streaming.masks(cut, params)
         self._mask_layer()
         if z is not None and z in indices:
             for layer in self.layers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from magicgui.widgets import FloatSlider
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QStyle, QStyleOptionSlider, QWidget
 
-from ..detection.params import Parameter
+from ..detection.settings import Parameter
 from .controls import SettingRow
 from .threshold_plot import ThresholdPlot
 

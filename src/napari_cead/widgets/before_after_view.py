@@ -29,8 +29,7 @@ from ..zoo import list_models
 from .jobs import Job, spared_core
 
 if TYPE_CHECKING:
-    from ..evaluation.before_after import BeforeAfter, Example
-    from ..evaluation.before_after_tables import Table
+    from ..evaluation.fine_tuned import BeforeAfter, Example, Table
 
 NOBODY = "healthy slices alone"
 CHOOSE = "a patient's folder…"
@@ -234,7 +233,7 @@ class BeforeAfterView(QGroupBox):
             widget.setVisible(found is not None)
         if found is None:
             return
-        from ..evaluation.before_after_tables import tables
+        from ..evaluation.fine_tuned import tables
 
         self.verdict.setText(found.verdict)
         self.figures.show_tables(tables(found))

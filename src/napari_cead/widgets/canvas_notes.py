@@ -8,7 +8,7 @@ from napari.components.overlays import TextOverlay
 from napari.layers import Image
 from qtpy.QtWidgets import QWidget
 
-from .gone import when_gone
+from .dock_lifetime import when_gone
 
 _KEY = "napari_cead_dice"
 

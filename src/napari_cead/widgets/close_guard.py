@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QApplication, QMainWindow, QMessageBox, QWidget
 
 from ..errors import CeadError
 from ..training.manager import RunManager
-from ..training.run_files import LAUNCH_FILE
+from ..training.run_files import OUTPUT_FILE
 from ..training.run_info import RunInfo
 
 Answer = Literal["leave", "pause", "stay"]
@@ -49,7 +49,7 @@ class CloseGuard(QObject):
         """Catch the window being closed."""
         if event.type() != QEvent.Type.Close or not self._last() or self._by_program():
             return False
-        runs = [run for run in self.manager.list() if run.active and (run.path / LAUNCH_FILE).exists()]
+        runs = [run for run in self.manager.list() if run.active and (run.path / OUTPUT_FILE).exists()]
         answer = self.ask(runs) if runs else "leave"
         if answer == "stay":
             event.ignore()

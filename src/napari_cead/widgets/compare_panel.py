@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from ..exploring import Analysis, Figures, Key
+from ..wording import UNDEFINED, number
 from .texts import tip
 
 COLUMNS = ("Model · score", "Threshold", "Dice", "Precision", "Recall", "Found", "False", "mL")
@@ -132,11 +133,11 @@ class ComparisonTable(QAbstractTableModel):
             return (*start, *("…",) * (len(COLUMNS) - 2))
         return (
             *start,
-            share(figures.dice),
-            share(figures.precision),
-            share(figures.recall),
+            number(figures.dice),
+            number(figures.precision),
+            number(figures.recall),
             found(figures),
-            whole(figures.false_components),
+            number(figures.false_components, 0),
             f"{figures.volume_ml:.2f}",
         )
 
@@ -223,16 +224,6 @@ class ComparePanel(QWidget):
             self.forgotten.emit(self.table.key(index.row()))
 
 
-def share(value: float | None) -> str:
-    """Return a share as text, – if there is none."""
-    return "–" if value is None else f"{value:.3f}"
-
-
-def whole(value: int | None) -> str:
-    """Return a number as text, – if there is none."""
-    return "–" if value is None else str(value)
-
-
 def found(figures: Figures) -> str:
     """Return the number of found lesions out of all, – without lesions."""
-    return "–" if figures.found is None else f"{figures.found} of {figures.lesions}"
+    return UNDEFINED if figures.found is None else f"{figures.found} of {figures.lesions}"

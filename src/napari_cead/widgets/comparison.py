@@ -8,7 +8,7 @@ from qtpy.QtCore import QObject, QTimer
 
 from ..exploring import Analysis, Key, Session
 from .compare_panel import ComparePanel
-from .insight import Insight
+from .curve_and_figures import Insight
 from .layer_view import LayerView
 from .live import LiveMask
 

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-from ..detection.params import Parameter
+from ..detection.settings import Parameter
 
 FINEST = 0.001
 """Step of sliders of fractions: fine enough for a suggested threshold."""
@@ -154,6 +154,15 @@ def keep_place(control: QWidget) -> QWidget:
     policy.setRetainSizeWhenHidden(True)
     control.setSizePolicy(policy)
     return control
+
+
+def of_lines(label: QLabel, count: int) -> QLabel:
+    """Give a label the height of some lines, whatever it says, so that its neighbours do not move; return the label."""
+    label.setWordWrap(True)
+    label.setMinimumWidth(1)  # a long word must not widen the dock
+    label.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+    label.setFixedHeight(count * label.fontMetrics().lineSpacing() + 4)
+    return label
 
 
 def row(grid: QGridLayout, title: str, control: QWidget, tip: str = "") -> None:

@@ -12,8 +12,8 @@ from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QApplication, QLineEdit, QWidget
 
 from ..contributions.reader import get_reader
+from .dock_lifetime import when_gone
 from .docks import bare
-from .gone import when_gone
 
 
 class Drops(QObject):

@@ -11,15 +11,16 @@ from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QApplication, QFileDialog, QListWidgetItem
 
+from ..contributions.failures import show_failure
 from ..errors import CeadError
 from ..patients.integrity import CohortCheck, check_cohort
-from ..training.launching import command_line, with_option
+from ..training.launching import command_line, words_of
+from ..wording import counted
 from ..zoo import list_models
+from .dock_lifetime import when_gone
 from .evaluate_form import AUTOMATIC, EvaluateForm
 from .evaluation_process import EvaluationProcess, Outcome
 from .evaluation_table import REPORT, RESULTS, read_results
-from .failures import show_failure
-from .gone import when_gone
 from .jobs import Job
 from .model_watch import ModelWatch
 from .wheel import scroll_with_wheel
@@ -73,12 +74,14 @@ class EvaluateWidget(EvaluateForm):
 
     def _connect(self) -> None:
         self.choose_cohort.changed.connect(lambda: self._ask_folder(self.cohort, "Folder of the patients"))
+        self.choose_maps.changed.connect(lambda: self._ask_folder(self.maps, "Folder of the score maps"))
         self.choose_split.changed.connect(self._ask_split)
         self.choose_store.changed.connect(lambda: self._ask_folder(self.split, "Slice store"))
         self.choose_out.changed.connect(lambda: self._ask_folder(self.out, "Folder of the results"))
         self.cohort.changed.connect(self._cohort_chosen)
         for control in (
             self.sequence,
+            self.maps,
             self.split,
             self.folds,
             self.out,
@@ -128,6 +131,7 @@ class EvaluateWidget(EvaluateForm):
         options = {
             "models": ALL if everything else ",".join(chosen),
             "out": str(out or "DIR"),
+            "maps": _absolute(self.maps.value),
             "split": _absolute(self.split.value),
             "folds": self.folds.value if self.folds.value and not self.split.value.strip() else None,
             "sequence": None if self.sequence.value == AUTOMATIC else self.sequence.value,
@@ -137,20 +141,24 @@ class EvaluateWidget(EvaluateForm):
             if self.workers.value and not self.scheduler.value.strip()
             else None,
         }
-        for name, value in options.items():
-            words = with_option(words, name, value)
-        return words
+        return words + words_of(options)
 
     def problem_now(self) -> str:
         """Return the reason why an evaluation cannot start yet; empty if it can."""
         cohort, out = _absolute(self.cohort.value), _absolute(self.out.value)
-        split, scheduler = _absolute(self.split.value), self.scheduler.value.strip()
+        maps, split, scheduler = (
+            _absolute(self.maps.value),
+            _absolute(self.split.value),
+            self.scheduler.value.strip(),
+        )
         if cohort is None:
             return "Choose a folder of patients with lesion masks, or drop it here."
         if not cohort.is_dir():
             return "The folder of the patients is not there."
-        if not self.chosen_models:
-            return "Tick at least one model."
+        if maps is None and not self.chosen_models:
+            return "Tick at least one model, or choose a folder of score maps."
+        if maps is not None and not maps.is_dir():
+            return "The folder of the score maps is not there."
         if split is not None and not split.exists():
             return "The split is not there: choose a split file or a slice store, or leave it empty."
         if split is None and self.folds.value == 1:
@@ -177,7 +185,7 @@ class EvaluateWidget(EvaluateForm):
         self.workers.enabled = not self.scheduler.value.strip()
         self.no_split.setVisible(not self.split.value.strip())
         self.folds.enabled = not self.split.value.strip()
-        for edit in (self.cohort, self.split, self.out):
+        for edit in (self.cohort, self.maps, self.split, self.out):
             edit.native.setToolTip(edit.value)
         self.command.setPlainText(command_line(self.arguments()))
 
@@ -278,8 +286,8 @@ class EvaluateWidget(EvaluateForm):
         if check.cohort != _absolute(self.cohort.value):
             return  # another cohort was chosen meanwhile
         number, labelled, findings = len(check.patients), check.labelled, check.findings
-        said = f"{len(findings)} finding{'s' * (len(findings) != 1)}." if findings else "Nothing to mend."
-        self.checked.setText(f"{number} patient{'s' * (number != 1)}, {labelled} with a lesion mask. {said}")
+        said = f"{counted(len(findings), 'finding')}." if findings else "Nothing to mend."
+        self.checked.setText(f"{counted(number, 'patient')}, {labelled} with a lesion mask. {said}")
         self.checked.show()
         self.findings.show_findings(findings)
         self.findings.setVisible(bool(findings))

@@ -43,6 +43,7 @@ class EvaluateForm(QWidget):
         sequence: Sequence to use, or ``AUTOMATIC``.
         check: Checks the cohort; ``checked`` and ``findings`` show the result.
         models: Models with a tick each; ``tick_all`` and ``tick_none`` set them.
+        maps: Folder of the score maps of another method; ``choose_maps`` asks for it.
         split: Split file or slice store; ``choose_split`` and ``choose_store`` ask for it.
         out: Folder of the results; ``choose_out`` asks for it.
         device: Where the networks run.
@@ -125,6 +126,14 @@ class EvaluateForm(QWidget):
             line.addWidget(button.native)
         grid.addWidget(self.models, grid.rowCount(), 0, 1, 3)
         grid.addLayout(line, grid.rowCount(), 0, 1, 3)
+        self.maps = _path("none")
+        self.choose_maps = push_button("Folder…", "Choose the folder of the score maps")
+        row(
+            grid,
+            "Score maps",
+            _line(self.maps, self.choose_maps),
+            "Anomaly maps of another method to rank beside the models: one NIfTI file per patient, with its name in it",
+        )
 
     def _build_settings(self, column: QVBoxLayout) -> None:
         grid = section("Settings", column)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,30 +10,28 @@ from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QAbstractItemView, QComboBox, QHeaderView, QTableWidget, QTableWidgetItem
 
 from ..errors import OutputError
-from ..evaluation.results import chosen_by
+from ..evaluation.columns import Values, columns
 from ..json_files import read_json, version_of
+from ..wording import UNDEFINED, counted
 
 RESULTS = "results.json"
 REPORT = "report.html"
 LARGEST_RESULTS = 1 << 29
 SCHEMA_VERSIONS = (1, 2)
 
-COLUMNS = ("Model", "Dice\npatient", "Dice\npooled", "Lesions\nfound", "F1", "FP per\npatient")
-TIPS = (
-    "One row a model, in italics a baseline without a network; the tooltip of a row has score, rule and intervals",
-    "dice_patient: mean over patients of the Dice of the volume, with the 95 % bootstrap interval",
-    "dice_pooled: Dice of all voxels of all patients",
-    "Lesion sensitivity: share of all lesions with at least one detected voxel",
-    "Lesion-wise F1: the harmonic mean of lesion sensitivity and the share of the detections that are true",
-    "Mean number of false positive detections of a patient",
+COLUMNS = columns(
+    *("dice_patient", "dice_pooled", "lesion_sensitivity", "lesion_f1", "false_positives_per_patient")
 )
-WIDEST = {1: "patient", 2: "pooled", 3: "Lesions", 4: "0.00", 5: "patient"}
-"""The widest texts of the narrow columns."""
+"""The columns beside the model."""
+
+MODEL_TIP = (
+    "One row a model, in italics a baseline without a network; its tooltip has score, rule and intervals"
+)
+WIDEST = ("patient", "pooled", "Lesions", "0.000", "patient")
+"""The widest texts of the columns."""
 
 PADDING = 10
 """Pixels around the text of a cell."""
-
-NONE = "–"
 
 OWN = "suggested by each model"
 """Entry of the list of scores that shows each model's own."""
@@ -47,42 +44,39 @@ class ResultRow:
     """One model under one score and one rule.
 
     Attributes:
-        model: Its name, or that of a baseline.
-        score: Anomaly score; empty without one.
-        rule: Rule that chose the settings.
-        sequence: Sequence, if several were evaluated; else empty.
+        values: The row by name, as in the file.
         baseline: Whether it is a baseline without a network.
-        optimistic: Whether its settings were chosen on the reported patients.
-        note: A caveat for the row.
-        chosen_on: The data that chose its settings; empty without a choice.
-        chosen_by: Number of patients that chose them; None if unknown.
-        edge: The end of the thresholds tried at which the chosen one lies; empty inside.
-        dice_patient: Mean Dice of a patient, and its ``patient_interval``; None where undefined.
-        dice_pooled: Dice of all voxels, and its ``pooled_interval``.
-        sensitivity: Share of the lesions that were found.
-        lesion_f1: Lesion-wise F1.
-        false_positives: False detections of a patient.
-        trained_on: Number of reported patients that the model was trained on; None: unknown.
+        sequence: Sequence, if several were evaluated; else empty.
     """
 
-    model: str
-    score: str
-    rule: str
-    sequence: str
+    values: Values
     baseline: bool
-    optimistic: bool
-    note: str
-    dice_patient: float | None
-    patient_interval: tuple[float, float] | None
-    dice_pooled: float | None
-    pooled_interval: tuple[float, float] | None
-    sensitivity: float | None
-    lesion_f1: float | None
-    false_positives: float | None
-    chosen_on: str = ""
-    chosen_by: int | None = None
-    edge: str = ""
-    trained_on: int | None = None
+    sequence: str
+
+    @property
+    def model(self) -> str:
+        """Name of the model, or of a baseline."""
+        return str(self.values["model"])
+
+    @property
+    def score(self) -> str:
+        """Anomaly score; empty without one."""
+        return str(self.values.get("score") or "")
+
+    @property
+    def rule(self) -> str:
+        """The rule that chose the settings."""
+        return str(self.values["rule"])
+
+    @property
+    def optimistic(self) -> bool:
+        """Whether its settings were chosen on the reported patients."""
+        return bool(self.values.get("optimistic"))
+
+    @property
+    def trained_on(self) -> int:
+        """Number of reported patients that the model is known to be trained on."""
+        return int(self.values.get("trained_on_patients") or 0)
 
     @property
     def title(self) -> str:
@@ -92,16 +86,34 @@ class ResultRow:
 
     @property
     def made_by(self) -> str:
-        """Its score and rule; a baseline has only one score."""
+        """Its score and rule, with the number of patients that chose, and a mark if at the edge of what was tried."""
         kind = "baseline" if self.baseline else f"score {self.score}"
-        return kind if self.rule == "none" else f"{kind}, rule {self._rule}"
+        if self.rule == "none":
+            return kind
+        patients = self.values.get("chosen_by")
+        words = (
+            "" if patients is None else counted(patients, "patient"),
+            "edge" if self.values.get("edge") else "",
+        )
+        said = ", ".join(filter(None, words))
+        return f"{kind}, rule {self.rule}" + (f" ({said})" if said else "")
 
     @property
-    def _rule(self) -> str:
-        """The rule, with the number of patients that chose, and a mark if at the edge of the thresholds tried."""
-        patients = "" if self.chosen_by is None else f"{self.chosen_by} patient{'s' * (self.chosen_by != 1)}"
-        words = ", ".join(word for word in (patients, "edge" if self.edge else "") if word)
-        return f"{self.rule} ({words})" if words else self.rule
+    def tip(self) -> str:
+        """Everything about the row, line by line."""
+        chosen, note = columns("chosen_on")[0].text(self.values), str(self.values.get("note") or "")
+        lines = (
+            self.title,
+            self.made_by,
+            *(f"{column.name} {column.cell(self.values)}" for column in COLUMNS[:2]),
+            f"settings chosen by {chosen}" if chosen != UNDEFINED else "",
+            f"{OPTIMISTIC.capitalize()}." if self.optimistic else "",
+            f"Too good: the model was trained on {self.trained_on} of these patients."
+            if self.trained_on
+            else "",
+            note,
+        )
+        return "\n".join(line for line in lines if line)
 
 
 @dataclass(frozen=True)
@@ -123,8 +135,7 @@ class Results:
     @property
     def summary(self) -> str:
         """How many patients there are."""
-        patients = f"{self.reported} patient{'s' * (self.reported != 1)} reported"
-        return f"{patients}, {len(self.skipped)} skipped."
+        return f"{counted(self.reported, 'patient')} reported, {len(self.skipped)} skipped."
 
     @property
     def details(self) -> str:
@@ -144,7 +155,7 @@ def read_results(file: Path) -> Results:
         if not isinstance(values, dict):
             raise TypeError
         if version_of(values) not in SCHEMA_VERSIONS:
-            raise OutputError("the results are of another version", file=file, mend="update napari-cead")
+            raise OutputError("the results are of another version", file=file, hint="update napari-cead")
         models = {str(model["name"]) for model in values["models"]}
         several = len({row.get("sequence") for row in values["rows"]}) > 1
         rows = tuple(_row(row, models, several) for row in values["rows"])
@@ -155,41 +166,18 @@ def read_results(file: Path) -> Results:
             tuple(str(text) for text in values.get("warnings", ())),
         )
     except FileNotFoundError:
-        raise OutputError("there are no results here", file=file, mend="start the evaluation again") from None
+        raise OutputError("there are no results here", file=file, hint="start the evaluation again") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise OutputError("the results are damaged", file=file, mend="start the evaluation again") from error
+        raise OutputError("the results are damaged", file=file, hint="start the evaluation again") from error
 
 
-def _row(values: Mapping[str, Any], models: set[str], several: bool) -> ResultRow:
-    intervals = values.get("intervals") or {}
-    return ResultRow(
-        model=str(values["model"]),
-        score=str(values.get("score") or ""),
-        rule=str(values["rule"]),
-        sequence=str(values.get("sequence") or "") if several else "",
-        baseline=values["model"] not in models,
-        optimistic=bool(values.get("optimistic")),
-        note=str(values.get("note") or ""),
-        dice_patient=_figure(values.get("dice_patient")),
-        patient_interval=_interval(intervals.get("dice_patient")),
-        dice_pooled=_figure(values.get("dice_pooled")),
-        pooled_interval=_interval(intervals.get("dice_pooled")),
-        sensitivity=_figure(values.get("lesion_sensitivity")),
-        lesion_f1=_figure(values.get("lesion_f1")),
-        false_positives=_figure(values.get("false_positives_per_patient")),
-        chosen_on=str(values.get("chosen_on") or ""),
-        chosen_by=values.get("chosen_by"),
-        edge=str(values.get("edge") or ""),
-        trained_on=None if (seen := values.get("trained_on_patients")) is None else int(seen),
+def _row(values: Values, models: set[str], several: bool) -> ResultRow:
+    row = ResultRow(
+        values, values["model"] not in models, str(values.get("sequence") or "") if several else ""
     )
-
-
-def _figure(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _interval(value: Any) -> tuple[float, float] | None:
-    return None if value is None or None in value else (float(value[0]), float(value[1]))
+    # Damage is found here, not in the window.
+    _ = row.rule, row.tip, [column.cell(values) for column in COLUMNS]
+    return row
 
 
 class _Cell(QTableWidgetItem):
@@ -214,23 +202,23 @@ class ResultTable(QTableWidget):
     """
 
     def __init__(self) -> None:
-        super().__init__(0, len(COLUMNS))
+        super().__init__(0, 1 + len(COLUMNS))
         self._results: Results | None = None
         self.rule, self.score = QComboBox(), QComboBox()
         for box, name in ((self.rule, "Rule"), (self.score, "Score")):
             box.setAccessibleName(name)
             box.currentIndexChanged.connect(self._show)
-        self.setHorizontalHeaderLabels(list(COLUMNS))
-        for column, tip in enumerate(TIPS):
-            self.horizontalHeaderItem(column).setToolTip(tip)
+        self.setHorizontalHeaderLabels(["Model", *(column.narrow or column.title for column in COLUMNS)])
+        for number, tip in enumerate((MODEL_TIP, *(f"{column.title}: {column.tip}" for column in COLUMNS))):
+            self.horizontalHeaderItem(number).setToolTip(tip)
         self.verticalHeader().hide()
         self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header = self.horizontalHeader()
         header.setMinimumSectionSize(30)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        for column, widest in WIDEST.items():
-            self.setColumnWidth(column, self.fontMetrics().horizontalAdvance(widest) + PADDING)
+        for number, widest in enumerate(WIDEST, start=1):
+            self.setColumnWidth(number, self.fontMetrics().horizontalAdvance(widest) + PADDING)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
@@ -278,41 +266,11 @@ class ResultTable(QTableWidget):
         self.setSortingEnabled(True)
 
     def _fill(self, number: int, row: ResultRow) -> None:
-        title = QTableWidgetItem(row.title)
-        cells = [
-            title,
-            _Cell(_text(row.dice_patient, 3), row.dice_patient),
-            _Cell(_text(row.dice_pooled, 3), row.dice_pooled),
-            _Cell(NONE if row.sensitivity is None else f"{row.sensitivity:.0%}", row.sensitivity),
-            _Cell(_text(row.lesion_f1, 2), row.lesion_f1),
-            _Cell(_text(row.false_positives, 1), row.false_positives),
-        ]
-        chosen = chosen_by(row.chosen_on, row.chosen_by, row.edge)
-        seen = (
-            f"Too good: the model was trained on {row.trained_on} of these patients."
-            if row.trained_on
-            else ""
-        )
-        lines = (
-            row.title,
-            row.made_by,
-            f"dice_patient {_text(row.dice_patient, 3, row.patient_interval)}",
-            f"dice_pooled {_text(row.dice_pooled, 3, row.pooled_interval)}",
-            f"settings chosen by {chosen}" if chosen else "",
-            f"{OPTIMISTIC.capitalize()}." if row.optimistic else "",
-            seen,
-            row.note,
-        )
-        tip = "\n".join(line for line in lines if line)
-        for column, cell in enumerate(cells):
-            cell.setToolTip(tip)
+        cells = [QTableWidgetItem(row.title)]
+        cells += [_Cell(column.text(row.values), column.value(row.values)) for column in COLUMNS]
+        for place, cell in enumerate(cells):
+            cell.setToolTip(row.tip)
             font = cell.font()
             font.setItalic(row.baseline)
             cell.setFont(font)
-            self.setItem(number, column, cell)
-
-
-def _text(value: float | None, digits: int, interval: tuple[float, float] | None = None) -> str:
-    if value is None:
-        return NONE
-    return f"{value:.{digits}f}" + ("" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]")
+            self.setItem(number, place, cell)

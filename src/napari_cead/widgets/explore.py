@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari.utils.notifications import show_warning
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 
 from ..detection import MapOptions, PostprocessParams
-from ..detection.choosing import Suggested
 from ..exploring import Analysis, Key, Session, Streaming
 from ..patients import Patient
 from .actions import actions
 from .canvas_notes import CanvasNotes
 from .comparison import Comparison
+from .curve_and_figures import Insight
+from .dock_lifetime import let_go, when_gone
 from .docks import docks_in, session_in
 from .dropping import Drops
 from .explore_form import ExploreForm
-from .gone import let_go, when_gone
 from .help import HelpDialog
-from .insight import Insight
-from .jobs import Job
 from .keeping import Keeping
 from .layer_view import LayerView, same
 from .live import LiveMask
@@ -34,17 +31,18 @@ from .patient_source import PatientSource
 from .preferences import preferences
 from .preparing import Preparing
 from .queue_panel import QueuePanel
-from .relay import SessionRelay
-from .result_view import ResultView, settings_text
+from .result_view import ResultView
 from .run_progress import RunProgress
 from .saving import Saving
 from .scale_bar import ScaleBar
 from .shortcuts import Shortcuts
+from .thread_relay import Relay
 from .three_views import ThreeViews
 from .threshold_plot import is_dark
 from .view_row import ViewRow
 from .warming import warm_up
 from .wheel import scroll_with_wheel
+from .work import Work
 
 STALE = "#e69f00"
 """Colour of the note that the selected model or score is not the displayed one."""
@@ -81,34 +79,40 @@ class ExploreWidget(ExploreForm):
         self.session: Session = found or Session()
         self.layers = LayerView(napari_viewer, self.session)
         self.on_canvas = CanvasNotes(napari_viewer, self)
-        self.result = ResultView(self)
         self.live = LiveMask(
             self.session, self.layers, {**self.rows, **self.switches}, self._show_figures, self
         )
         self.layers.on_painted = self.live.painted
         self.insight = Insight(self.session, self.plot, self.lesions, self)
         self.compare = Comparison(self.session, self.layers, self.live, self.comparison, self.insight, self)
-        self.job = Job(self)
+        self.result = ResultView(self, self.on_canvas, self.session, self.layers, self.insight, self.compare)
+        self.work = Work(self)
+        self.job = self.work.job
+        self.live.waits = lambda: self.work.changes_session
         self.run_progress = RunProgress(self.progress.native)
         self._shown: Key | None = None
         self._patient_shown: Patient | None = None
         self._settings_due = False
-        self._changing = False
-        self.live.waits = lambda: self._changing
-        self.source = PatientSource(self)
+        self.preparing = Preparing(self.banner, self.session, self.layers, self.work, self._stop_computing)
+        self.source = PatientSource(
+            self, self.session, self.layers, self.preparing, self.work, self.stop_runs
+        )
         Drops(napari_viewer, self, self.source.take)
-        self.preparing = Preparing(self)
-        self.runner = ModelRunner(self)
-        self.saving = Saving(self)
-        self.keeping = Keeping(self)
+        self.runner = ModelRunner(
+            self, self.session, self.layers, self.live, self.compare, self.work, self.source.untold
+        )
+        self.keeping = Keeping(self.session, self)
+        self.saving = Saving(self, self.session, self.layers, self.live, self.work, self.runner, self.keeping)
         self.compare.settle = self._settle_now
         self.comparison.side_by_side.toggled.connect(lambda: self._show_figures())
         self.queue = QueuePanel(self.runner.queue_settings, lambda: self.running, self)
         self.tabs.insertTab(self.tabs.indexOf(self.more), self.queue, "Queue")
         self.orientation = Orientation(napari_viewer, self, preferences().convention)
         self.scale_bar = ScaleBar(napari_viewer, self)
-        self.cuts = ThreeViews(self)
-        self.shortcuts = Shortcuts(napari_viewer, self, actions(self))
+        self.cuts = ThreeViews(self, self.layers, self.orientation)
+        self.shortcuts = Shortcuts(
+            napari_viewer, self, actions(self, self.layers, self.compare, self.show_help)
+        )
         view_row = ViewRow(self.orientation, self.show_help, self)
         self.view_row.addWidget(view_row)
         self._connect()
@@ -125,7 +129,7 @@ class ExploreWidget(ExploreForm):
     @property
     def running(self) -> bool:
         """Whether a run, or anything else that blocks the dock, is in progress."""
-        return self.job.running
+        return self.work.running
 
     @property
     def busy(self) -> bool:
@@ -135,17 +139,18 @@ class ExploreWidget(ExploreForm):
     # -- wiring --------------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
-        self._relay = SessionRelay(self.session, self)
-        self._relay.patient.connect(self._patient_changed)
-        self._relay.patient.connect(self.keeping.patient_changed)
-        self._relay.analysis.connect(self._analysis_changed)
-        self._relay.analyses.connect(self.compare.refresh)
-        self._relay.params.connect(self._params_changed)
-        self._relay.options.connect(self._options_changed)
-        self._relay.mask.connect(self._mask_changed)
-        self._relay.mask.connect(self.keeping.mask_changed)
-        self._relay.slices.connect(self._slices_arrived)
-
+        session = self.session
+        relay = Relay(
+            (session.patient_changed, self._patient_changed),
+            (session.patient_changed, self.keeping.patient_changed),
+            (session.analysis_changed, self._analysis_changed),
+            (session.analyses_changed, self.compare.refresh),
+            (session.params_changed, self._params_changed),
+            (session.options_changed, self._options_changed),
+            (session.mask_changed, self._mask_changed),
+            (session.mask_changed, self.keeping.mask_changed),
+            (session.slices_arrived, self._slices_arrived),
+        )
         for choice in (self.model, self.score):
             choice.changed.connect(self._say_what_is_shown)
         self.run.changed.connect(lambda: self.plot.setVisible(self.running or self.plot.isVisible()))
@@ -160,8 +165,7 @@ class ExploreWidget(ExploreForm):
         self.queue.open_requested.connect(self.source.open)
         self.insight.figures_ready.connect(self._figures_ready)
         self.insight.remark_ready.connect(self._remark_ready)
-        for setting in self.live.rows.values():
-            setting.slider.changed.connect(self._setting_moved)
+        self.work.began.connect(self._work_began)
         self.job.progressed.connect(self._progressed)
         self.job.staged.connect(self._staged)
         self.job.ended.connect(self._job_ended)
@@ -176,7 +180,6 @@ class ExploreWidget(ExploreForm):
         for emitter, callback in viewer_events:
             emitter.connect(callback)
         jobs = (self.job, self.live, self.insight, self.queue, self.preparing, self.keeping)
-        relay = self._relay
 
         def forget() -> None:
             """Stop everything that runs."""
@@ -210,7 +213,7 @@ class ExploreWidget(ExploreForm):
         if session.patient is not None:
             self._patient_changed(session.patient)
         self._options_changed(session.options)
-        self.live.take(session.params)
+        self.live.show()
         if session.analysis is None:
             self.live.moved = True  # the user chose these settings: a run keeps them
         else:
@@ -259,13 +262,10 @@ class ExploreWidget(ExploreForm):
     def _analysis_changed(self, analysis: Analysis | None) -> None:
         if analysis is not self.session.analysis:
             return
-        before, self._shown = self._shown, None if analysis is None else analysis.key
+        self._shown = None if analysis is None else analysis.key
+        self.live.show()
         if analysis is not None:
             self.runner.show(analysis)
-            if before == analysis.key:  # the slider may have moved on
-                self.live.params_changed(analysis.params)
-            else:
-                self.live.take(analysis.params)
             self.compare.show(analysis)
             self.notes.setText("\n".join(analysis.reconstruction.warnings))
         self.notes.setVisible(analysis is not None and bool(self.notes.text()))
@@ -275,9 +275,12 @@ class ExploreWidget(ExploreForm):
         self._update_enabled()
 
     def _params_changed(self, params: PostprocessParams) -> None:
-        self.live.params_changed(params)
-        self.insight.show_wanted(self.live.wanted)
+        self.live.show()
+        if self.session.analysis is None or not self.session.settled:
+            self.insight.hold()
+        self.insight.show_wanted(self.session.params)
         self._cut_arrived()
+        self._update_undo()
 
     def _options_changed(self, options: MapOptions) -> None:
         if options == self.session.options and not self.runner.options_waiting:
@@ -288,7 +291,7 @@ class ExploreWidget(ExploreForm):
         if analysis is not self.session.analysis:
             return
         self.live.mask_changed(analysis)
-        if self.live.wanted == analysis.params:
+        if self.session.settled:
             self.insight.follow(analysis)
             self.compare.refresh()
         self._update_enabled()
@@ -313,12 +316,6 @@ class ExploreWidget(ExploreForm):
             self.compare.pause()
             self.layers.show_arrived(streaming, indices, self.session.params)
 
-    def _setting_moved(self, value: Any = None) -> None:
-        analysis = self.session.analysis
-        if analysis is None or self.live.wanted != analysis.params:
-            self.insight.hold()
-        self.insight.show_wanted(self.live.wanted)
-
     def _show_figures(self, mask: Any = None, settled: bool = True) -> None:
         self.result.show(mask, settled)
         self.cuts.refresh()
@@ -329,7 +326,7 @@ class ExploreWidget(ExploreForm):
             self.notes.setVisible(bool(self.notes.text()))
 
     def _figures_ready(self, analysis: Analysis) -> None:
-        if self.live.wanted == analysis.params:
+        if self.session.settled:
             self._show_figures()
         self.compare.refresh()
 
@@ -349,26 +346,18 @@ class ExploreWidget(ExploreForm):
         """
         self.source.use_layer(image, reference, sequence)
 
-    def start(
-        self,
-        work: Callable[[], Any],
-        on_done: Callable[[Any], None] | None = None,
-        *,
-        changes_session: bool = True,
-    ) -> None:
-        """Run ``work`` in a thread, then ``on_done`` with its result; one at a time."""
-        if self.running or not self.job.start(self.runner.after_options(work), on_done):
-            show_warning("Something is still running: wait for it or press Cancel.")
-            return
-        self._changing = changes_session
-        self.run_progress.begin()
-        self._update_enabled()
-
     def stop_runs(self) -> None:
         """Stop everything that runs for the current patient; the queue continues."""
         self.job.stop()
+        self._stop_computing()
+
+    def _stop_computing(self) -> None:
         self.live.stop()
         self.insight.stop()
+
+    def _work_began(self) -> None:
+        self.run_progress.begin()
+        self._update_enabled()
 
     def _stop_all(self) -> None:
         self.stop_runs()
@@ -379,7 +368,6 @@ class ExploreWidget(ExploreForm):
         self.cancel.enabled = False
 
     def _job_ended(self) -> None:
-        self._changing = False
         self.runner.job_ended()
         if self.session.analysis is None:
             self.layers.drop_derived()  # the slices of a run that ended without a result
@@ -394,12 +382,6 @@ class ExploreWidget(ExploreForm):
     def _staged(self, stage: str) -> None:
         if self.running:
             self.run_progress.begin(stage, "Slice")
-
-    def show_rule(self, suggestions: Iterable[Suggested], params: PostprocessParams) -> None:
-        """Show the origin of the settings: see `settings_text`."""
-        text = settings_text(suggestions, params)
-        self.rule.setText(text)
-        self.rule.setToolTip(text)
 
     def _say_what_is_shown(self, *_: Any) -> None:
         """Name the displayed analysis, and note if it is not the selected one."""
@@ -420,8 +402,7 @@ class ExploreWidget(ExploreForm):
 
     def _update_enabled(self) -> None:
         running, analysis = self.running, self.session.analysis
-        self.undo.enabled = not running and self.session.can_undo
-        self.redo.enabled = not running and self.session.can_redo
+        self._update_undo()
         self.restore.enabled = not running and self.session.patient is not None
         self.comparison.setEnabled(not running)
         self.run.enabled = not running
@@ -440,6 +421,10 @@ class ExploreWidget(ExploreForm):
         if not running:
             self.run_progress.rest(analysis is not None)
 
+    def _update_undo(self) -> None:
+        self.undo.enabled = not self.running and self.session.can_undo
+        self.redo.enabled = not self.running and self.session.can_redo
+
     # -- settings ------------------------------------------------------------------------------------------
 
     def _threshold_chosen(self, threshold: float) -> None:
@@ -454,7 +439,7 @@ class ExploreWidget(ExploreForm):
     def _step(self, step: Callable[[], Any]) -> None:
         if not self.running:
             self.live.settle_now()
-            self.start(step)
+            self.work.start(step)
 
     def _settle_now(self) -> None:
         self.live.settle_now()

@@ -196,6 +196,11 @@ class ExploreForm(QWidget):
             _beside(self.run.native, self.cancel.native, self.state_or_progress, stretch=(1, 1, 2))
         )
 
+    def show_rule(self, text: str) -> None:
+        """Show the origin of the settings."""
+        self.rule.setText(text)
+        self.rule.setToolTip(text)
+
     def refresh_models(self) -> None:
         """Offer the current models; the selected one stays selected, also under a new name."""
         chosen, before = self.model.value, self._models_known

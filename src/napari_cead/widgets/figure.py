@@ -75,7 +75,7 @@ def save_figure(viewer: Any, path: Path, words: str) -> None:
         _paint(target, picture, words, font, room)
         if not target.save(str(temporary)):
             raise OutputError(
-                "a picture of this kind cannot be written", file=path, mend="end the name with .png or .pdf"
+                "a picture of this kind cannot be written", file=path, hint="end the name with .png or .pdf"
             )
 
 

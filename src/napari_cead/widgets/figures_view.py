@@ -6,12 +6,12 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from ..exploring import Figures
-from .compare_panel import found, share, whole
+from ..wording import UNDEFINED, number
+from .compare_panel import found
 from .texts import tip, title
 
 ROWS = ("precision", "recall", "lesions_found", "false_components")
 PENDING = "…"
-NOTHING = "–"
 
 
 class FiguresView(QWidget):
@@ -34,7 +34,7 @@ class FiguresView(QWidget):
             label.setToolTip(tip(name))
             grid.addWidget(label, row, 0)
             for column, which in enumerate(("slice", "volume"), start=1):
-                value = QLabel(NOTHING)
+                value = QLabel(UNDEFINED)
                 value.setAlignment(Qt.AlignmentFlag.AlignRight)
                 value.setToolTip(tip(name))
                 value.setAccessibleName(f"{title(name)}, {which}")
@@ -47,21 +47,21 @@ class FiguresView(QWidget):
 
     def show_slice(self, figures: Figures | None) -> None:
         """Show the figures of the slice; – without any."""
-        self._show("slice", figures, NOTHING)
+        self._show("slice", figures, UNDEFINED)
 
     def show_volume(self, figures: Figures | None, pending: bool = False) -> None:
         """Show the figures of the volume; … while they are being computed, – without any."""
-        self._show("volume", figures, PENDING if pending else NOTHING)
+        self._show("volume", figures, PENDING if pending else UNDEFINED)
 
     def _show(self, which: str, figures: Figures | None, otherwise: str) -> None:
         texts = (
             (otherwise,) * len(ROWS)
             if figures is None
             else (
-                share(figures.precision),
-                share(figures.recall),
+                number(figures.precision),
+                number(figures.recall),
                 found(figures),
-                whole(figures.false_components),
+                number(figures.false_components, 0),
             )
         )
         for name, text in zip(ROWS, texts, strict=True):

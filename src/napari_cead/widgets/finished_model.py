@@ -19,11 +19,11 @@ from qtpy.QtWidgets import (
     QTextEdit,
 )
 
+from ..contributions.failures import show_failure
 from ..errors import CeadError
 from ..zoo import export_model, find_model, load_card
 from ..zoo.managing import note_model, remove_model, rename_model
 from ..zoo.privacy import withheld
-from .failures import show_failure
 from .jobs import Job
 
 FORMATS = "Model archive (*.zip);;Model folder (*)"

@@ -29,11 +29,16 @@ NEVER = 2**31 - 1
 """As a threshold of the garbage collector: no full collection."""
 
 
+_ENDS = (QEvent.Type.Close, QEvent.Type.Hide, QEvent.Type.DeferredDelete)
+"""Events after which a window must not be drawn any more."""
+
+
 class Frames(QObject):
     """Draws a window in frames: changes between two frames wait for the next and are drawn together.
 
     Nothing stays undrawn: a waiting change starts a timer that draws it. The object belongs to its window, so that this
-    holds even if the requester of the pace is gone.
+    holds even if the requester of the pace is gone. A window that is hidden, closed or destroyed is left alone at once:
+    it may lack what it would be drawn with.
 
     Signals:
         due: Emitted right before a frame is drawn: changes made now are on it.
@@ -48,7 +53,9 @@ class Frames(QObject):
         super().__init__(window)
         self._drawing = self._pacing = False
         self._next = 0.0
-        self._gc_threshold: tuple[int, int, int] | None = None
+        self._gc_before = before = list[tuple[int, int, int]]()
+        # A floating dock may be destroyed in the middle of a movement: without this nothing would be collected again.
+        self.destroyed.connect(lambda: _restore(before))
         self._late = QTimer(self, singleShot=True, timerType=Qt.TimerType.PreciseTimer)
         self._late.timeout.connect(self.draw)
         self._linger = QTimer(self, singleShot=True, interval=LINGER_MS)
@@ -90,12 +97,14 @@ class Frames(QObject):
         # PyTorch have: not while a slider moves. Young objects are still collected.
         threshold = gc.get_threshold()
         if threshold[2] != NEVER:
-            self._gc_threshold = threshold
+            self._gc_before.append(threshold)
             gc.set_threshold(threshold[0], threshold[1], NEVER)
 
     def draw(self) -> None:
-        """Draw all changes now."""
+        """Draw all changes now, if the window is on screen."""
         self._late.stop()
+        if not self.parent().isVisible():
+            return
         start = time.monotonic()
         self._drawing = True
         try:
@@ -109,7 +118,9 @@ class Frames(QObject):
         self._next = now + min(rest, LONGEST_REST_MS / 1000)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> Any:
-        """Intercept the window's own requests to be drawn."""
+        """Intercept the window's own requests to be drawn; end with the window."""
+        if event.type() in _ENDS:
+            self._end()
         if event.type() != QEvent.Type.UpdateRequest or self._drawing:
             return False
         if self.ask():
@@ -118,9 +129,14 @@ class Frames(QObject):
 
     def _end(self) -> None:
         self._pacing = False
+        self._linger.stop()
         self.parent().removeEventFilter(self)
         if self._late.isActive():
             self.draw()
-        if self._gc_threshold is not None:
-            gc.set_threshold(*self._gc_threshold)
-            self._gc_threshold = None
+        _restore(self._gc_before)
+
+
+def _restore(before: list[tuple[int, int, int]]) -> None:
+    """Give the garbage collector its threshold back, if it was taken."""
+    if before:
+        gc.set_threshold(*before.pop())

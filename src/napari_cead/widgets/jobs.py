@@ -13,7 +13,7 @@ from weakref import WeakMethod, WeakSet
 from qtpy.compat import isalive
 from qtpy.QtCore import QCoreApplication, QObject, Signal
 
-from .failures import show_failure
+from ..contributions.failures import show_failure
 
 
 class Job(QObject):
@@ -115,7 +115,7 @@ class _Task:
             answer(result, error)
 
 
-def on_main(method: Callable[..., None]) -> Callable[..., None]:
+def on_main(method: Callable[..., None], unless: Callable[[], bool] | None = None) -> Callable[..., None]:
     """Return a function, safe in any thread, that calls a method on the main thread: at once if it runs there.
 
     The method's object is not held, and nothing happens once it is gone. A thread must not emit a signal of an object
@@ -123,12 +123,13 @@ def on_main(method: Callable[..., None]) -> Callable[..., None]:
 
     Args:
         method: A bound method of a Qt object that was made on the main thread.
+        unless: Called on the main thread; if it returns true, the method is not called.
     """
     held, main = WeakMethod(cast("MethodType", method)), _main_thread()
 
     def deliver(*news: Any) -> None:
         found = held()
-        if found is not None and isalive(found.__self__):
+        if found is not None and isalive(found.__self__) and not (unless is not None and unless()):
             found(*news)
 
     return lambda *news: main.call(deliver, news)

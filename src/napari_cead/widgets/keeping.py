@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Qt, QTimer
-from qtpy.QtWidgets import QMessageBox
+from qtpy.QtWidgets import QMessageBox, QWidget
 
 from ..detection.corrections import Corrections
-from ..exploring import Analysis
+from ..exploring import Analysis, Session
 from ..exploring.kept import Kept, KeptCorrections
 from ..patients import Patient
+from ..progress import Stop
 from .jobs import Job
-from .latest import Latest, Stop
-
-if TYPE_CHECKING:
-    from .explore import ExploreWidget
+from .latest import Latest
 
 AFTER_MS = 1000
 """Delay after the last stroke before corrections are written."""
@@ -30,12 +27,13 @@ class Keeping(QObject):
         question: The open question, if any.
 
     Args:
-        dock: The dock.
+        session: The session.
+        parent: Owner, above whose window the question stands.
     """
 
-    def __init__(self, dock: ExploreWidget) -> None:
-        super().__init__(dock)
-        self.dock, self.session = dock, dock.session
+    def __init__(self, session: Session, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.session = session
         self.question: QMessageBox | None = None
         self._kept = KeptCorrections()
         self._looking, self._writing = Latest(self, pause_ms=0), Job(self)
@@ -66,10 +64,15 @@ class Keeping(QObject):
 
         def found(kept: Kept | None) -> None:
             now = self.session.patient
-            if kept is not None and now is not None and now.grid is patient.grid:
+            if kept is not None and now is not None and now.grid is patient.grid and not self._painted():
                 self._offer(patient, kept)
 
         self._looking.ask(look, found)
+
+    def _painted(self) -> bool:
+        """Whether there are corrections: the patient came back with them, or they are newer than what was kept."""
+        analysis = self.session.analysis
+        return analysis is not None and analysis.corrections is not None
 
     def mask_changed(self, analysis: Analysis) -> None:
         """Write new corrections soon."""
@@ -119,7 +122,7 @@ class Keeping(QObject):
             "Corrections that were not exported",
             f"Corrections of {patient.name} were painted on {when} and never exported. Bring them back?",
             yes | delete | later,
-            self.dock,
+            self.parent(),
         )
         for button, text in ((yes, "Bring back"), (delete, "Delete"), (later, "Ask again later")):
             box.button(button).setText(text)

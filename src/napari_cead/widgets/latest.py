@@ -8,9 +8,8 @@ from typing import Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from ..progress import Stop
 from .jobs import Job
-
-Stop = Callable[[], bool]
 
 
 class Latest(QObject):

@@ -40,7 +40,7 @@ def explore(
     """
     if model is not None and model not in find_models():
         names = ", ".join(find_models())
-        raise ModelNotFoundError("there is no model of this name", file=model, mend=f"choose one of {names}")
+        raise ModelNotFoundError("there is no model of this name", file=model, hint=f"choose one of {names}")
     patients = [load_patient(path) for path in paths]
     viewer = napari.Viewer(title="napari-cead", show=True)
     viewer.window.resize(1500, 940)

@@ -475,7 +475,7 @@ def patient_of(layer: Layer, sequence: str | None = None) -> Patient:
     if tag is not None and tag.role == "sequence" and tag.sequence is not None and not again:
         return tag.patient.select(tag.sequence)
     if (tag is not None and not again) or not isinstance(layer, Image):
-        raise UnsupportedError("this layer is not a scan", file=layer.name, mend="choose an image layer")
+        raise UnsupportedError("this layer is not a scan", file=layer.name, hint="choose an image layer")
     return _from_image(layer, sequence)
 
 
@@ -493,13 +493,13 @@ def _role(layer: Layer) -> Role | None:
 
 def _from_image(image: Image, sequence: str | None) -> Patient:
     if image.rgb:
-        raise UnsupportedError("the layer is in colour", file=image.name, mend="choose a grey image layer")
+        raise UnsupportedError("the layer is in colour", file=image.name, hint="choose a grey image layer")
     data = np.asarray(image.data[0] if image.multiscale else image.data)
     while data.ndim > 3 and data.shape[0] == 1:
         data = data[0]
     if data.ndim not in (2, 3) or image.ndim != data.ndim:
         raise UnsupportedError(
-            f"the layer has shape {image.data.shape}", file=image.name, mend="choose a (Z, Y, X) image layer"
+            f"the layer has shape {image.data.shape}", file=image.name, hint="choose a (Z, Y, X) image layer"
         )
     scale = [float(abs(size)) for size in image.scale]
     spacing = (1.0, scale[0], scale[1]) if data.ndim == 2 else (scale[0], scale[1], scale[2])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, QTimer
 
+from ..contributions.failures import show_failure
 from ..detection import SCORES, MapOptions, available_scores
 from ..detection.choosing import (
     Params,
@@ -19,15 +20,17 @@ from ..detection.choosing import (
     whence_score,
 )
 from ..errors import CeadError
-from ..exploring import Analysis
-from ..exploring.queue import QueueSettings
+from ..exploring import Analysis, Session
+from ..exploring.queue import RunSettings
 from ..zoo import find_model, load_card
-from .failures import show_failure
+from .comparison import Comparison
+from .explore_form import ExploreForm
 from .jobs import spared_core
+from .layer_view import LayerView
+from .live import LiveMask
 from .preferences import preferences
-
-if TYPE_CHECKING:
-    from .explore import ExploreWidget
+from .result_view import settings_text
+from .work import Work
 
 OPTIONS_AFTER_MS = 150
 """Pause after which the map follows its options: not at every step of a slider."""
@@ -37,33 +40,50 @@ class ModelRunner(QObject):
     """Runs the selected model with the selected score, and keeps both selections true to the display.
 
     Args:
-        dock: The dock.
+        form: The controls.
+        session: The session.
+        layers: Its layers.
+        live: The sliders.
+        compare: Selects an analysis that is there already.
+        work: Does it in a thread.
+        untold: Returns which of these notes on the patient are new to the user.
     """
 
-    def __init__(self, dock: ExploreWidget) -> None:
-        super().__init__(dock)
-        self.dock, self.session, self.live = dock, dock.session, dock.live
-        dock.model.changed.connect(self.model_chosen)
-        dock.score.changed.connect(self._score_chosen)
-        dock.run.changed.connect(self.run)
+    def __init__(
+        self,
+        form: ExploreForm,
+        session: Session,
+        layers: LayerView,
+        live: LiveMask,
+        compare: Comparison,
+        work: Work,
+        untold: Callable[[Sequence[str]], list[str]],
+    ) -> None:
+        super().__init__(form)
+        self.form, self.session, self.layers, self.live = form, session, layers, live
+        self.compare, self.work, self._untold = compare, work, untold
+        work.first = self.after_options
+        form.model.changed.connect(self.model_chosen)
+        form.score.changed.connect(self._score_chosen)
+        form.run.changed.connect(self.run)
         self._options_timer = QTimer(self, singleShot=True, interval=OPTIONS_AFTER_MS)
         self._options_timer.timeout.connect(self._options_chosen)
-        for setting in dock.option_rows.values():
+        for setting in form.option_rows.values():
             setting.slider.changed.connect(lambda _: self._options_timer.start())
 
     def run(self) -> None:
         """Run the model on the patient, the visible slice first."""
-        dock = self.dock
-        if dock.running:
+        form = self.form
+        if self.work.running:
             return
         if self.session.patient is None:
             show_warning("Open a patient first: choose a folder or file, or drop one onto the viewer.")
             return
-        model, score, job = dock.model.value, dock.score.value, dock.job
+        model, score, job = form.model.value, form.score.value, self.work.job
         if not model:
             show_warning("There is no model to run: reinstall napari-cead or install a model.")
             return
-        params, first, liked = self._own_params(), dock.layers.current_slice(), preferences()
+        params, first, liked = self._own_params(), self.layers.current_slice(), preferences()
         options = self.wanted_options()
         self._options_timer.stop()
 
@@ -82,18 +102,18 @@ class ModelRunner(QObject):
                     should_stop=job.stopping,
                 )
 
-        dock.start(work, self._tell)
+        self.work.start(work, self._tell)
 
-    def queue_settings(self) -> QueueSettings:
+    def queue_settings(self) -> RunSettings:
         """Return the settings for the queue: those of the dock.
 
         Raises:
             CeadError: If the model or the score cannot be used.
         """
-        dock = self.dock
+        form = self.form
         card, score, options = (
-            load_card(find_model(dock.model.value)),
-            dock.score.value,
+            load_card(find_model(form.model.value)),
+            form.score.value,
             self.wanted_options(),
         )
         params = settle(card, self._own_params(), score).params
@@ -101,8 +121,8 @@ class ModelRunner(QObject):
             whence_score(card, score), suggestions_for(card, score), params, options
         )
         patient, liked = self.session.patient, preferences()
-        return QueueSettings(
-            model=dock.model.value,
+        return RunSettings(
+            model=form.model.value,
             score=score,
             params=Settled(score, params, options, rule, origins),
             sequence="flair" if patient is None else patient.sequence,
@@ -118,7 +138,7 @@ class ModelRunner(QObject):
 
     def wanted_options(self) -> MapOptions:
         """Return the map options of the sliders."""
-        return MapOptions(**{name: row.slider.value for name, row in self.dock.option_rows.items()})
+        return MapOptions(**{name: row.slider.value for name, row in self.form.option_rows.items()})
 
     def settle_options(self) -> None:
         """Let the map follow its options before anything else happens."""
@@ -141,25 +161,25 @@ class ModelRunner(QObject):
 
     def show(self, analysis: Analysis) -> None:
         """Let model and score name the displayed analysis."""
-        dock, (model, score) = self.dock, analysis.key
-        with dock.model.changed.blocked():
-            if model in dock.model.choices:
-                dock.model.value = model
-        dock.describe_model()
+        form, (model, score) = self.form, analysis.key
+        with form.model.changed.blocked():
+            if model in form.model.choices:
+                form.model.value = model
+        form.describe_model()
         self._offer_scores(score)
 
     def job_ended(self) -> None:
         """Take back a score that was refused or cancelled."""
         analysis = self.session.analysis
-        if analysis is not None and analysis.key[0] == self.dock.model.value:
+        if analysis is not None and analysis.key[0] == self.form.model.value:
             self._offer_scores(analysis.score)
 
     def model_chosen(self) -> None:
         """Show an analysis by this model if there is one, else its initial settings."""
-        dock, analysis = self.dock, self.session.analysis
+        form, analysis = self.form, self.session.analysis
         self.live.moved = False
-        model = dock.model.value
-        if not model or dock.running:
+        model = form.model.value
+        if not model or self.work.running:
             return
         try:
             card = load_card(find_model(model))
@@ -170,15 +190,15 @@ class ModelRunner(QObject):
         if analysis is None:
             self._offer_scores(settled.score)
             self.session.set(**settled.params.model_dump())
-            dock.show_rule(suggestions_for(card, settled.score), settled.params)
+            form.show_rule(settings_text(suggestions_for(card, settled.score), settled.params))
             return
         if analysis.key[0] == model:  # back again before anything was run
             self._offer_scores(analysis.score)
             return
-        self._offer_scores(dock.score.value, settled.score)
+        self._offer_scores(form.score.value, settled.score)
         done = [one.key for one in self.session.analyses if one.key[0] == model]
         if done:
-            dock.compare.select((model, dock.score.value) if (model, dock.score.value) in done else done[-1])
+            self.compare.select((model, form.score.value) if (model, form.score.value) in done else done[-1])
 
     def reset(self) -> None:
         """Go back to the defaults with the threshold that the model suggests."""
@@ -194,22 +214,22 @@ class ModelRunner(QObject):
             self.live.settle_now()  # an earlier move is an undo step of its own
             self.live.go_to(analysis.start if start == "default" else analysis.suggestion)
             return
-        dock = self.dock
+        form = self.form
         try:
-            card = load_card(find_model(dock.model.value))
-            settled = settle(card, start, dock.score.value)
+            card = load_card(find_model(form.model.value))
+            settled = settle(card, start, form.score.value)
         except CeadError as error:
             show_failure(error)
             return
         self.session.set(**settled.params.model_dump())
         self.live.moved = start == "suggested"  # a run keeps what was asked for
-        dock.show_rule(suggestions_for(card, settled.score), settled.params)
+        form.show_rule(settings_text(suggestions_for(card, settled.score), settled.params))
 
     def _own_params(self) -> Params:
         """Return the displayed settings if the user chose them for this model and score; else None."""
         analysis = self.session.analysis
-        shown = analysis is not None and analysis.key == (self.dock.model.value, self.dock.score.value)
-        return self.live.wanted if self.live.moved or shown else None
+        shown = analysis is not None and analysis.key == (self.form.model.value, self.form.score.value)
+        return self.session.params if self.live.moved or shown else None
 
     def _offer_scores(self, wanted: str, otherwise: str = "") -> None:
         """Offer the scores that the selected model supports, without choosing for the user.
@@ -218,9 +238,9 @@ class ModelRunner(QObject):
             wanted: The score to show.
             otherwise: The score to show if the model does not support that one.
         """
-        score = self.dock.score
+        score = self.form.score
         try:
-            names = list(available_scores(load_card(find_model(self.dock.model.value))))
+            names = list(available_scores(load_card(find_model(self.form.model.value))))
         except CeadError:
             names = list(SCORES.names)
         with score.changed.blocked():
@@ -230,8 +250,8 @@ class ModelRunner(QObject):
                 score.value = chosen
 
     def _score_chosen(self, score: str) -> None:
-        analysis, job = self.session.analysis, self.dock.job
-        if analysis is None or score == analysis.score or self.dock.model.value != analysis.key[0]:
+        analysis, job = self.session.analysis, self.work.job
+        if analysis is None or score == analysis.score or self.form.model.value != analysis.key[0]:
             return
         self.live.settle_now()
 
@@ -239,7 +259,7 @@ class ModelRunner(QObject):
             with spared_core():
                 return self.session.set_score(score, on_progress=job.report, should_stop=job.stopping)
 
-        self.dock.start(work)
+        self.work.start(work)
 
     def _options_chosen(self) -> None:
         wanted = self.wanted_options()
@@ -247,16 +267,16 @@ class ModelRunner(QObject):
             return
         if self.session.analysis is None:  # a run under way takes them over
             self.session.set_options(**wanted.model_dump())
-        elif self.dock.running:
+        elif self.work.running:
             self._options_timer.start()
         else:
             self.live.settle_now()
-            self.dock.start(lambda: self.session.set_options(**wanted.model_dump()))
+            self.work.start(lambda: self.session.set_options(**wanted.model_dump()))
 
     def _tell(self, analysis: Analysis) -> None:
         """Tell what is odd. That slices are brought to the model's pixels is not: it stands below the result."""
         made = analysis.reconstruction
         usual = "" if made.stack.geometry.shrunk else made.stack.geometry.reason
         told = (usual, made.stack.skull.doubt)  # of a skull the banner speaks, and it stands below the result
-        if notes := self.dock.source.untold([note for note in made.warnings if note not in told]):
+        if notes := self._untold([note for note in made.warnings if note not in told]):
             show_warning("; ".join(notes))

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QWidget
 
 from ..contributions.layers import tag_of
 from .anatomy import CUTS, Convention, Cut, Marks, marks, order_of, orientation
-from .gone import when_gone
+from .dock_lifetime import when_gone
 
 _POSITIONS = {"top": "top_center", "bottom": "bottom_center", "left": "middle_left", "right": "middle_right"}
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_info, show_warning
@@ -14,8 +14,10 @@ from qtpy.QtWidgets import QFileDialog
 
 from ..contributions.choosing import choose_series
 from ..contributions.default_reader import ALWAYS, PLUGIN, become_reader, is_reader
+from ..contributions.failures import show_failure
 from ..contributions.layers import tag_of
 from ..errors import CeadError, CeadWarning
+from ..exploring import Session
 from ..patients import (
     MASK,
     Patient,
@@ -23,6 +25,7 @@ from ..patients import (
     disk_files,
     find_files,
     is_patient,
+    load_patient,
     place_of,
     preferred_sequence,
 )
@@ -30,45 +33,57 @@ from ..patients.aliases import split_name
 from ..patients.formats import dialog_filter, is_image
 from ..patients.grid import Grid
 from ..patients.marks import kind_of
-from .explore_form import AS_NAMED
-from .failures import show_failure
-from .layer_view import DERIVED, same
+from .explore_form import AS_NAMED, ExploreForm
+from .layer_view import DERIVED, LayerView, same
+from .preparing import Preparing
 from .recent import recent, remember
 from .texts import title
-
-if TYPE_CHECKING:
-    from .explore import ExploreWidget
+from .work import Work
 
 LINK = "#3d8fd1"
 """Colour of a link, legible in both themes; Qt's own is dark blue on any ground."""
 
 
 class PatientSource(QObject):
-    """Opens patients in the session of a dock.
+    """Opens patients in the session of a form.
 
     Args:
-        dock: The dock.
+        form: The controls.
+        session: The session.
+        layers: Its layers.
+        preparing: Judges a scan while it is opened.
+        work: Opens in a thread.
+        stop_runs: Stops everything that runs for the current patient.
     """
 
-    def __init__(self, dock: ExploreWidget) -> None:
-        super().__init__(dock)
-        self.dock, self.session, self.layers = dock, dock.session, dock.layers
-        self._seen: list[Patient] = [] if dock.session.patient is None else [dock.session.patient]
+    def __init__(
+        self,
+        form: ExploreForm,
+        session: Session,
+        layers: LayerView,
+        preparing: Preparing,
+        work: Work,
+        stop_runs: Callable[[], None],
+    ) -> None:
+        super().__init__(form)
+        self.form, self.session, self.layers = form, session, layers
+        self.preparing, self.work, self._stop_runs = preparing, work, stop_runs
+        self._seen: list[Patient] = [] if session.patient is None else [session.patient]
         self._next: _Place | None = None
         self._opening: Path | None = None
-        self._before: Patient | None = dock.session.patient
+        self._before: Patient | None = session.patient
         self._told: set[str] = set()
         self._told_about: Grid | None = None
         # The layers of a dropped patient arrive one by one: look when all are there.
         self._timer = QTimer(self, singleShot=True, interval=0)
         self._timer.timeout.connect(self.look)
-        dock.patient.changed.connect(self._path_chosen)
-        dock.patient.line_edit.native.editingFinished.connect(self._path_typed)
-        dock.choose_file.changed.connect(self._ask_for_file)
-        dock.sequence.changed.connect(self._sequence_chosen)
-        dock.use_layers.changed.connect(self._layers_chosen)
-        dock.recent.activated.connect(self._recent_chosen)
-        dock.hint.linkActivated.connect(self._become_reader)
+        form.patient.changed.connect(self._path_chosen)
+        form.patient.line_edit.native.editingFinished.connect(self._path_typed)
+        form.choose_file.changed.connect(self._ask_for_file)
+        form.sequence.changed.connect(self._sequence_chosen)
+        form.use_layers.changed.connect(self._layers_chosen)
+        form.recent.activated.connect(self._recent_chosen)
+        form.hint.linkActivated.connect(self._become_reader)
         self._show_recent()
         self._show_hint()
 
@@ -81,19 +96,19 @@ class PatientSource(QObject):
             others: Paths dropped with it. Those of other patients go to the list of recent patients.
         """
         place = _Place(path, mask, tuple(others))
-        if self.dock.running:
+        if self.work.running:
             self._next = place
-            self.dock.job.stop()
+            self.work.job.stop()
             return
         self._opening = path
-        self.dock.start(lambda: self._load(place), lambda loaded: self._loaded(loaded, place))
+        self.work.start(lambda: self._load(place), lambda loaded: self._loaded(loaded, place))
 
     def take(self, paths: Sequence[Path]) -> None:
         """Open dropped paths: one patient in one or several files, the first of many patients; results as layers."""
         masks = [path for path in paths if is_image(path) and split_name(path)[1] == MASK]
         scans = [path for path in paths if path not in masks]
         if not scans or any(kind_of(path) is not None for path in paths):
-            self.dock.viewer.open([str(path) for path in paths], plugin=PLUGIN)
+            self.layers.viewer.open([str(path) for path in paths], plugin=PLUGIN)
             return
         folder = scans[0].parent
         if len(paths) > 1 and _is_whole(folder, paths):
@@ -125,7 +140,7 @@ class PatientSource(QObject):
             reference: A labels layer as the reference, or None.
             sequence: The sequence of the image; None: as its name says.
         """
-        self.dock.stop_runs()
+        self._stop_runs()
         try:
             patient = self.layers.adopt(image, reference, sequence)
         except Exception as error:
@@ -142,14 +157,14 @@ class PatientSource(QObject):
             self._show_recent()
         if before is None or same(before, patient):
             return
-        self.dock.messages.show_message(
+        self.form.messages.show_message(
             f"{patient.name} has taken the place of {before.name}.",
             "info",
             (f"Back to {before.name}", lambda: self._go_back(before)),
         )
 
     def _go_back(self, patient: Patient) -> None:
-        self.dock.stop_runs()
+        self._stop_runs()
         self.session.use(patient)
 
     def layers_changed(self, event: Any = None) -> None:
@@ -158,38 +173,38 @@ class PatientSource(QObject):
 
     def look(self) -> None:
         """Offer the open layers, and take a patient that was dropped onto napari."""
-        for chooser, kind in ((self.dock.image_layer, Image), (self.dock.reference_layer, Labels)):
+        for chooser, kind in ((self.form.image_layer, Image), (self.form.reference_layer, Labels)):
             chooser.choices = [
                 layer
-                for layer in self.dock.viewer.layers
+                for layer in self.layers.viewer.layers
                 if isinstance(layer, kind)
                 and not ((tag := tag_of(layer)) and tag.role in (*DERIVED, "brain mask"))
             ]
         foreign = [
             layer
-            for layer in self.dock.image_layer.choices
+            for layer in self.form.image_layer.choices
             if layer is not None and ((tag := tag_of(layer)) is None or not tag.patient.files)
         ]
-        self.dock.layers_open.setVisible(bool(foreign))
-        if len(foreign) == 1 and self.dock.image_layer.value is None:
-            self.dock.image_layer.value = foreign[0]
+        self.form.layers_open.setVisible(bool(foreign))
+        if len(foreign) == 1 and self.form.image_layer.value is None:
+            self.form.image_layer.value = foreign[0]
         current = self.session.patient
         found = self.layers.patients()
         fresh = [patient for patient in found if not any(same(patient, old) for old in self._seen)]
         self._seen = found
         if fresh and (current is None or not same(fresh[-1], current)):
-            if self.dock.running:
+            if self.work.running:
                 self._next = None
-                self.dock.stop_runs()
+                self._stop_runs()
             self.session.use(fresh[-1])
 
     def _path_typed(self) -> None:
-        if self.dock.patient.line_edit.native.isModified():
-            self.dock.patient.line_edit.native.setModified(False)
-            self._path_chosen(self.dock.patient.value)
+        if self.form.patient.line_edit.native.isModified():
+            self.form.patient.line_edit.native.setModified(False)
+            self._path_chosen(self.form.patient.value)
 
     def _path_chosen(self, path: Path) -> None:
-        if self.dock.patient.line_edit.native.isModified():
+        if self.form.patient.line_edit.native.isModified():
             return  # A partly typed path may be a folder, "/" for instance: only complete input counts.
         if path != Path() and str(path).strip():
             self.open(path)
@@ -200,8 +215,8 @@ class PatientSource(QObject):
             if chosen is not None:
                 self._next = place._replace(path=chosen)  # the job that asked has to end first
             return
-        with QSignalBlocker(self.dock.patient.line_edit.native):
-            self.dock.patient.line_edit.native.setText(str(place.path))
+        with QSignalBlocker(self.form.patient.line_edit.native):
+            self.form.patient.line_edit.native.setText(str(place.path))
         self._tell_warnings(loaded)
         own = {file.absolute() for source in loaded.files.values() for file in disk_files(source)}
         others = [path for path in place.others if path.absolute() not in own]
@@ -219,12 +234,13 @@ class PatientSource(QObject):
             warnings.simplefilter("ignore", CeadWarning)
             # There was nothing to choose from before: a folder without FLAIR opens with what it has.
             try:
-                patient = self.session.open(path, preferred_sequence(path), place.mask)
+                patient = load_patient(path, preferred_sequence(path), place.mask)
             except SeriesError as error:
                 if not error.choices:
                     raise
                 return error
-        return patient
+            self.preparing.judge(patient)
+        return self.session.use(patient)
 
     def untold(self, notes: Sequence[str]) -> list[str]:
         """Return which of these notes on the patient are new to the user, and mark them as shown."""
@@ -243,29 +259,29 @@ class PatientSource(QObject):
             show_warning(f"{patient.name}: {'; '.join(notes)}")
 
     def _ask_for_file(self) -> None:
-        chosen, _ = QFileDialog.getOpenFileName(self.dock, "Open a scan", "", dialog_filter())
+        chosen, _ = QFileDialog.getOpenFileName(self.form, "Open a scan", "", dialog_filter())
         if chosen:
-            self.dock.patient.value = chosen
+            self.form.patient.value = chosen
 
     def _sequence_chosen(self, name: str | None) -> None:
         patient = self.session.patient
         if patient is not None and name and name != patient.sequence:
-            self.dock.stop_runs()
+            self._stop_runs()
             self.session.use(patient.select(name))
 
     def _layers_chosen(self) -> None:
-        if self.dock.image_layer.value is None:
+        if self.form.image_layer.value is None:
             show_warning("Choose an image layer first.")
             return
-        declared = self.dock.declared.value
+        declared = self.form.declared.value
         self.use_layer(
-            self.dock.image_layer.value,
-            self.dock.reference_layer.value,
+            self.form.image_layer.value,
+            self.form.reference_layer.value,
             None if declared == AS_NAMED else declared,
         )
 
     def _show_recent(self) -> None:
-        box = self.dock.recent
+        box = self.form.recent
         box.clear()
         box.addItem("–")
         for path in recent():
@@ -274,7 +290,7 @@ class PatientSource(QObject):
         box.setEnabled(box.count() > 1)
 
     def _recent_chosen(self, index: int) -> None:
-        path = self.dock.recent.itemData(index)
+        path = self.form.recent.itemData(index)
         if path is not None:
             self.open(path)
 
@@ -283,8 +299,8 @@ class PatientSource(QObject):
         offer = (
             f'Without this dock napari asks for a reader. <a style="color:{LINK}" href="reader">{ALWAYS}</a>'
         )
-        self.dock.hint.setText("" if is_reader() else offer)
-        self.dock.hint.setVisible(not is_reader())
+        self.form.hint.setText("" if is_reader() else offer)
+        self.form.hint.setVisible(not is_reader())
 
     def _become_reader(self, *_: Any) -> None:
         become_reader()

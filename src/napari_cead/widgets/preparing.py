@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject
 
+from ..exploring import Session
 from ..patients import Patient
 from ..preparing import DEFAULT_STRIPPER, SAME, needs_even, needs_register, needs_strip
+from ..progress import Stop
 from .jobs import spared_core
-from .latest import Latest, Stop
+from .latest import Latest
+from .layer_view import LayerView
 from .preferences import preferences
-
-if TYPE_CHECKING:
-    from .explore import ExploreWidget
+from .preparation_banner import PreparationBanner
+from .work import Work
 
 
 class Needs(NamedTuple):
@@ -30,14 +33,26 @@ class Preparing(QObject):
     """Checks each new patient in a thread, and prepares it on request.
 
     Args:
-        dock: The dock.
+        banner: Words and buttons.
+        session: The session.
+        layers: Its layers; one is the brain mask.
+        work: Does it in a thread.
+        pause: Stops what is computed beside the mask: its patient goes.
     """
 
-    def __init__(self, dock: ExploreWidget) -> None:
-        super().__init__(dock)
-        self.dock, self.session, self.banner = dock, dock.session, dock.banner
+    def __init__(
+        self,
+        banner: PreparationBanner,
+        session: Session,
+        layers: LayerView,
+        work: Work,
+        pause: Callable[[], None],
+    ) -> None:
+        super().__init__(banner)
+        self.banner, self.session, self.layers, self.work, self._pause = banner, session, layers, work, pause
         self._looking = Latest(self, pause_ms=0)
         self._patient: Patient | None = None
+        self._judged: tuple[Patient, str] | None = None
         self.needs = Needs("", "")
         self.banner.strip.changed.connect(self.strip)
         self.banner.register.changed.connect(self.register)
@@ -53,6 +68,10 @@ class Preparing(QObject):
         """Stop checking."""
         self._looking.stop()
 
+    def judge(self, patient: Patient) -> None:
+        """Check for a skull in the thread that opens a patient, so that the banner appears together with the scan."""
+        self._judged = patient, needs_strip(patient)
+
     def patient_changed(self, patient: Patient) -> None:
         """Check a patient, unless it was checked already."""
         before, self._patient = self._patient, patient
@@ -62,12 +81,14 @@ class Preparing(QObject):
             and before.sequence == patient.sequence
         ):
             return
-        self.needs = Needs("", "")
+        judged, self._judged = self._judged, None
+        known = judged[1] if judged is not None and judged[0] is patient else None
+        self.needs = Needs(known or "", "")
         self.show()
 
         def look(should_stop: Stop) -> Needs:
             with spared_core():
-                strip = needs_strip(patient)
+                strip = needs_strip(patient) if known is None else known
                 return Needs(strip, "" if strip or should_stop() else needs_even(patient))
 
         def found(needs: Needs) -> None:
@@ -107,11 +128,11 @@ class Preparing(QObject):
     def update_enabled(self) -> None:
         """Disable the buttons while something runs."""
         for button in self.banner.buttons:
-            button.enabled = not self.dock.running
+            button.enabled = not self.work.running
 
     def strip(self) -> None:
         """Strip the skull of the patient, in a thread."""
-        job, patient = self.dock.job, self.session.patient
+        job, patient = self.work.job, self.session.patient
         chosen = self.banner.strip_from.value
         sequence = SAME if patient is None or chosen in (None, patient.sequence) else str(chosen)
         self._start(
@@ -126,32 +147,31 @@ class Preparing(QObject):
 
     def register(self) -> None:
         """Move the other sequences onto the one that detection uses, in a thread."""
-        job = self.dock.job
+        job = self.work.job
         self._start(lambda: self.session.register(on_progress=job.report, should_stop=job.stopping))
 
     def even_out(self) -> None:
         """Correct the bias field of the patient's scan, in a thread."""
-        self._start(lambda: self.session.even_out(should_stop=self.dock.job.stopping))
+        self._start(lambda: self.session.even_out(should_stop=self.work.job.stopping))
 
     def use_brain(self) -> None:
         """Use the brain mask in the viewer, in a thread."""
-        layer = self.dock.layers.brain_layer()
+        layer = self.layers.brain_layer()
         if not isinstance(layer, Labels):
             show_warning("There is no layer with a brain mask any more: strip the skull again.")
             return
         data = np.asarray(layer.data) > 0
         brain = data[None] if data.ndim == 2 else data
-        self._start(lambda: self.session.use_brain(brain, should_stop=self.dock.job.stopping))
+        self._start(lambda: self.session.use_brain(brain, should_stop=self.work.job.stopping))
 
     def _start(self, work: Any) -> None:
         def spared() -> Any:
             with spared_core():
                 return work()
 
-        if not self.dock.running:
-            self.dock.live.stop()
-            self.dock.insight.stop()
-            self.dock.start(spared)
+        if not self.work.running:
+            self._pause()
+            self.work.start(spared)
 
 
 def _sentence(clause: str) -> str:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QPixmap
-from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QSlider, QVBoxLayout, QWidget
+from qtpy.QtCore import QPoint, QRect, Qt
+from qtpy.QtGui import QPainter, QPixmap
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
+
+from .controls import of_lines
 
 ROWS = ("input", "recon-\nstruction", "residual")
 """The rows of a strip, as in ``training.preview.strip``."""
+
+HEIGHT = 150
+"""Pixels of the picture: six slices beside the names of the rows fit into the narrowest dock."""
 
 
 class PreviewStrip(QWidget):
@@ -26,11 +31,8 @@ class PreviewStrip(QWidget):
         super().__init__()
         self._files: list[Path] = []
         self._shown: Path | None = None
-        self._pixmap = QPixmap()
         self._done = 0
-        self.picture = QLabel()
-        self.picture.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        self.picture.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.picture = Picture()
         self.picture.setToolTip(
             "Validation slices: above what goes in, then what comes out, below what is left"
         )
@@ -41,8 +43,7 @@ class PreviewStrip(QWidget):
             rows.addWidget(QLabel(text), row, 0)
             rows.setRowStretch(row, 1)
         rows.addWidget(self.picture, 0, 1, len(ROWS), 1)
-        self.caption, self.note = QLabel(), QLabel()
-        self.note.setWordWrap(True)
+        self.caption, self.note = QLabel(), of_lines(QLabel(), 2)
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setAccessibleName("Epoch of the picture")
         self.slider.valueChanged.connect(lambda _: self._show())
@@ -79,10 +80,6 @@ class PreviewStrip(QWidget):
         self.setVisible(bool(files))
         self._show()
 
-    def resizeEvent(self, event: object) -> None:
-        """Fit the picture to the width."""
-        self._fit()
-
     def _show(self) -> None:
         if not self._files:
             self._shown = None
@@ -92,31 +89,42 @@ class PreviewStrip(QWidget):
             pixmap = QPixmap(str(file))
             if pixmap.isNull():  # being replaced this very moment: the next look finds it
                 return
-            self._shown, self._pixmap = file, pixmap
+            self._shown, self.picture.pixmap = file, pixmap
+            self.picture.update()
         self.caption.setText(f"epoch {_epoch(file)}")
         self._show_note()
-        self._fit()
 
     def _show_note(self) -> None:
         """Explain why the newest strip is not of the last epoch."""
         newest = _epoch(self._files[-1])
-        self.note.setVisible(newest < self._done)
-        self.note.setText(
-            f"The newest picture is of epoch {newest}, {self._done} are done: pictures are drawn every few seconds "
-            "at most, so that training does not wait for them."
-        )
+        late = f"The newest picture is of epoch {newest}, {self._done} are done: drawing must not slow the training"
+        self.note.setText(late if newest < self._done else "")
 
-    def _fit(self) -> None:
-        if self._pixmap.isNull():
-            return
-        width = min(self.picture.width(), self._pixmap.width())
-        size = QSize(width, round(width * self._pixmap.height() / self._pixmap.width()))
-        self.picture.setPixmap(
-            self._pixmap.scaled(
-                size, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
-            )
-        )
-        self.picture.setMinimumHeight(size.height())
+
+class Picture(QWidget):
+    """A picture as high as its place, or as wide in a narrow dock; the place stays as it is.
+
+    Attributes:
+        pixmap: The picture.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pixmap = QPixmap()
+        self.setFixedHeight(HEIGHT)
+        self.setMinimumWidth(1)
+
+    def shown_in(self) -> QRect:
+        """Return where the picture is drawn."""
+        size = self.pixmap.size().scaled(self.size(), Qt.AspectRatioMode.KeepAspectRatio)
+        return QRect(QPoint(0, (self.height() - size.height()) // 2), size)
+
+    def paintEvent(self, event: object) -> None:
+        """Draw the picture."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        painter.drawPixmap(self.shown_in(), self.pixmap)
+        painter.end()
 
 
 def _epoch(file: Path) -> int:

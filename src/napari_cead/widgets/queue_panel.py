@@ -23,9 +23,9 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel
 
-from ..exploring.queue import DetectionQueue, QueueItem, QueueResult, QueueSettings
+from ..contributions.failures import show_failure
+from ..exploring.queue import DetectionQueue, QueueItem, QueueResult, RunSettings
 from ..patients.formats import dialog_filter
-from .failures import show_failure
 from .jobs import Job, on_main, spared_core
 from .queue_table import QueueTable
 
@@ -60,7 +60,7 @@ class QueuePanel(QWidget):
     open_requested = Signal(object)
 
     def __init__(
-        self, settings: Callable[[], QueueSettings], busy: Callable[[], bool], parent: QWidget | None = None
+        self, settings: Callable[[], RunSettings], busy: Callable[[], bool], parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
         self.queue = DetectionQueue()

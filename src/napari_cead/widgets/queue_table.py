@@ -11,6 +11,7 @@ from qtpy.QtGui import QPainter
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
 from ..exploring.queue import QueueItem
+from ..wording import number
 
 COLUMNS = ("Patient", "State", "Dice", "mL")
 
@@ -84,7 +85,7 @@ class QueueTable(QTableWidget):
         texts = (
             item.name,
             item.line if failed else SHOWN.get(item.state, item.state),
-            ("–" if item.dice is None else f"{item.dice:.3f}") if done else "",
+            number(item.dice) if done else "",
             f"{item.volume_ml:.2f}" if done else "",
         )
         tip = "\n".join([str(item.path), item.line, *item.warnings])

@@ -104,7 +104,7 @@ class RawScans(QObject):
 
     def _prepare(self, reports: Sequence[ScanReport], **changes: str) -> None:
         finder, job, sequence = self.finder, self.finder.job, self.dock.sequence.value
-        device, sources = self.dock.device.value, [report.source for report in reports]
+        device, sources = self.dock.rows.controls["device"].value, [report.source for report in reports]
 
         def work() -> None:
             for done, source in enumerate(sources):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,24 +10,40 @@ from numpy.typing import NDArray
 from ..detection import PostprocessParams
 from ..detection.choosing import Suggested
 from ..detection.rules import title_of
-from ..exploring import Analysis, Figures
+from ..exploring import Analysis, Figures, Session
 from ..metrics import volume_ml
-from .compare_panel import share
-from .figures_view import NOTHING, PENDING
-
-if TYPE_CHECKING:
-    from .explore import ExploreWidget
+from ..wording import UNDEFINED, number
+from .canvas_notes import CanvasNotes
+from .comparison import Comparison
+from .curve_and_figures import Insight
+from .explore_form import ExploreForm
+from .figures_view import PENDING
+from .layer_view import LayerView
 
 
 class ResultView:
     """Shows the figures of the current analysis.
 
     Args:
-        dock: The dock.
+        form: Has their labels.
+        on_canvas: Shows the Dice on the canvas.
+        session: The session.
+        layers: Its layers.
+        insight: Source of the figures of the volume.
+        compare: Side by side, the canvas shows no Dice.
     """
 
-    def __init__(self, dock: ExploreWidget) -> None:
-        self.dock = dock
+    def __init__(
+        self,
+        form: ExploreForm,
+        on_canvas: CanvasNotes,
+        session: Session,
+        layers: LayerView,
+        insight: Insight,
+        compare: Comparison,
+    ) -> None:
+        self.form, self.on_canvas, self.session = form, on_canvas, session
+        self.layers, self.insight, self.compare = layers, insight, compare
 
     def show(self, mask: NDArray[np.bool_] | None = None, settled: bool = True) -> None:
         """Show the figures of slice and volume.
@@ -37,34 +52,34 @@ class ResultView:
             mask: Mask (Y, X) of the visible slice while it is ahead of the volume.
             settled: Whether the mask of the volume matches the sliders.
         """
-        dock = self.dock
+        form = self.form
         # Once: a thread that opens another patient takes the analysis away at any moment.
-        analysis, z = dock.session.analysis, dock.layers.current_slice()
+        analysis, z = self.session.analysis, self.layers.current_slice()
         if analysis is None:
-            dock.dice_label.value = dock.volume_label.value = NOTHING
-            dock.on_canvas.write("")
-            dock.figures.show_slice(None)
-            dock.figures.show_volume(None)
+            form.dice_label.value = form.volume_label.value = UNDEFINED
+            self.on_canvas.write("")
+            form.figures.show_slice(None)
+            form.figures.show_volume(None)
             return
-        dock.show_rule(analysis.suggestions, dock.live.wanted)
+        form.show_rule(settings_text(analysis.suggestions, self.session.params))
         if settled:
-            dock.insight.go_on()
+            self.insight.go_on()
         patient = analysis.reconstruction.patient
         reference = None if patient.lesion_mask is None or z is None else patient.lesion_mask[z]
         if settled and z is not None:
             mask = analysis.mask[z]
         here = None if mask is None else Figures.of_slice(mask, reference, patient.spacing)
-        dock.figures.show_slice(here)
-        whole = dock.insight.figures_of(analysis) if settled else None
-        dock.figures.show_volume(whole, pending=not settled or whole is None)
-        of_slice = share(None if here is None else here.dice)
+        form.figures.show_slice(here)
+        whole = self.insight.figures_of(analysis) if settled else None
+        form.figures.show_volume(whole, pending=not settled or whole is None)
+        of_slice = number(None if here is None else here.dice)
         of_volume = _volume_dice(analysis) if settled else PENDING
-        dock.dice_label.value = f"slice {of_slice} · volume {of_volume}"
+        form.dice_label.value = f"slice {of_slice} · volume {of_volume}"
         both = f"Dice\nslice {of_slice}\nvolume {of_volume}"  # short lines leave the letter above to itself
         # Side by side, the corner belongs to the name of the first tile, and the table has every Dice.
-        alone = patient.lesion_mask is not None and not dock.compare.active
-        dock.on_canvas.write(both if alone else "")
-        dock.volume_label.value = (
+        alone = patient.lesion_mask is not None and not self.compare.active
+        self.on_canvas.write(both if alone else "")
+        form.volume_label.value = (
             f"{volume_ml(analysis.mask, patient.spacing):.2f} mL" if settled else PENDING
         )
 
@@ -94,4 +109,4 @@ def _rule_text(rule: str, start: str) -> str:
 
 def _volume_dice(analysis: Analysis) -> str:
     reference = analysis.reconstruction.patient.lesion_mask
-    return share(analysis.dice if reference is not None and reference.any() else None)
+    return number(analysis.dice if reference is not None and reference.any() else None)

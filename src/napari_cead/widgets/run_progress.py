@@ -7,6 +7,8 @@ import time
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QProgressBar
 
+from ..wording import duration
+
 TICK_MS = 500
 """Interval of the seconds shown for a stage without steps."""
 
@@ -53,7 +55,7 @@ class RunProgress(QObject):
         self._ticks.stop()
         passed, left = time.monotonic() - self._began, ""
         if 0 < done < total and passed >= SURE_AFTER_S:
-            left = f" · {_duration(passed / done * (total - done))} left"
+            left = f" · {duration(max(1, passed / done * (total - done)))} left"
         self.bar.setRange(0, max(total, 1))
         self.bar.setValue(done)
         self._say(f"{self._unit} {done} of {total}{left}")
@@ -71,13 +73,8 @@ class RunProgress(QObject):
 
     def _tick(self) -> None:
         passed = int(time.monotonic() - self._began)
-        self._say(f"{self._stage}…" + (f" {_duration(passed)}" if passed else ""))
+        self._say(f"{self._stage}…" + (f" {duration(passed)}" if passed else ""))
 
     def _say(self, text: str) -> None:
         self.bar.setFormat(text)
         self.bar.setAccessibleDescription(text)
-
-
-def _duration(seconds: float) -> str:
-    whole = max(1, round(seconds))
-    return f"{whole} s" if whole < 90 else f"{round(whole / 60)} min"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,24 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ..contributions.failures import show_failure
 from ..errors import CeadError
-from ..training.advice import advice
+from ..options_file import CONFIG_FILE
 from ..training.events import EventTail
-from ..training.launching import command_line, saved_command
+from ..training.launching import command_line
 from ..training.manager import RunManager
 from ..training.run_info import RunInfo
-from .controls import folded
-from .failures import show_failure
+from ..training.training_warnings import advice
+from ..wording import duration
+from .controls import folded, scrolled
 from .preview_strip import PreviewStrip
-from .training_plots import TrainingPlots, duration, number
+from .training_plots import TrainingPlots, number
 
 LOOK_EVERY_MS = 400
 """Interval between updates of the displayed run."""
+
+NOTE_LINES = 7
+"""Lines that show without scrolling of what is said about a training."""
 
 STATES = {
     "starting": "Starting…",
@@ -87,21 +92,32 @@ class RunView(QWidget):
     # -- building ------------------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.title, self.state, self.details = QLabel(), QLabel(), QLabel()
-        for label in (self.title, self.state, self.details):
+        self.title, self.state, self.details, self.advice = QLabel(), QLabel(), QLabel(), QLabel()
+        notes = QWidget()
+        notes_column = QVBoxLayout(notes)
+        notes_column.setContentsMargins(0, 0, 0, 0)
+        for label in (self.title, self.state, self.details, self.advice):
             label.setWordWrap(True)
+            label.setMinimumWidth(1)
+            notes_column.addWidget(label)
+        notes_column.addStretch(1)
         self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        shown = scrolled(notes)  # what it says takes as much room as it likes, and moves nothing
+        shown.setFixedHeight(NOTE_LINES * self.fontMetrics().lineSpacing())
         self.bar = QProgressBar()
         self.bar.setAccessibleName("Progress of the training")
-        self.advice = QLabel()
-        self.advice.setWordWrap(True)
         self.pause = _button("Pause", "Write a checkpoint and end the process; GPU memory is free then")
         self.resume = _button("Resume", "Go on from the last checkpoint, in a new process")
         self.keep = _button("Stop and keep", "End now and make a model of the best epoch so far")
         self.discard = _button("Stop and discard", "End now and remove the run with everything it has made")
         self.use = _button("Use in Explore", "Choose the finished model in the Explore dock")
         self.copy = _button("Copy command", "The command that this training is, for a terminal")
-        self._buttons = QGridLayout()
+        buttons = QGridLayout()
+        places = (((self.pause, self.resume), (self.keep, self.use)), ((self.discard,), (self.copy,)))
+        for line, columns in enumerate(places):
+            for place, either in enumerate(columns):
+                for button in either:
+                    buttons.addWidget(button, line, place)
         self.plots, self.strip = TrainingPlots(), PreviewStrip()
         self.words = QPlainTextEdit()
         self.words.setReadOnly(True)
@@ -112,10 +128,9 @@ class RunView(QWidget):
         self.command.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.title, self.state, self.bar, self.details, self.advice):
-            column.addWidget(widget)
-        column.addLayout(self._buttons)
-        for widget in (self.words, self.plots, self.strip, folded("The command", self.command)):
+        column.addLayout(buttons)
+        command = folded("The command", self.command)
+        for widget in (self.bar, shown, self.plots, self.strip, self.words, command):
             column.addWidget(widget)
         self.pause.clicked.connect(lambda: self._act(self.manager.pause))
         self.resume.clicked.connect(lambda: self._act(self.manager.resume))
@@ -195,14 +210,13 @@ class RunView(QWidget):
 
     def _show(self, info: RunInfo | None) -> None:
         there = info is not None
-        for widget in (self.bar, self.plots):
+        for widget in (self.bar, self.plots, *self._buttons):
             widget.setVisible(there)
         if info is None:
             self.title.setText("No training is chosen.")
             for label in (self.state, self.details, self.advice, self.command):
                 label.setText("")
             self.words.setVisible(False)
-            self._show_buttons(())
             return
         self.title.setText(f"<b>{info.name}</b> · {info.model} {info.size}")
         self.title.setToolTip(str(info.path))
@@ -212,7 +226,6 @@ class RunView(QWidget):
         self._show_progress(info)
         sentences = advice([self._epochs[epoch] for epoch in sorted(self._epochs)])
         self.advice.setText("\n".join(f"⚠ {sentence}" for sentence in sentences))
-        self.advice.setVisible(bool(sentences))
         words = "\n".join(info.last_words) if info.state == "crashed" else ""
         self.words.setVisible(bool(words))
         if words != self.words.toPlainText():
@@ -221,21 +234,9 @@ class RunView(QWidget):
         self.strip.show_folder(info.path / "previews", info.epoch)
         if not info.active:
             self.plots.show_step(None)
-        training = info.active and info.asked is None
-        self.pause.setEnabled(training and info.phase != "calibrating")
-        self.keep.setEnabled(training and info.phase == "training")
-        self.discard.setText("Stop and discard" if info.active else "Remove training…")
-        self.discard.setEnabled(info.asked != "discard")
-        offered = {
-            self.pause: info.active,
-            self.keep: info.active,
-            self.resume: info.state in ("paused", "crashed"),
-            self.use: info.installed is not None,
-            self.discard: True,
-            self.copy: True,
-        }
-        self._show_buttons([button for button, wanted in offered.items() if wanted])
-        self.command.setText(command_line(saved_command(info.path) or ()))
+        self._show_buttons(info)
+        file = info.path / CONFIG_FILE
+        self.command.setText(command_line(["train", "--config", str(file)]) if file.is_file() else "")
 
     def _show_progress(self, info: RunInfo) -> None:
         if info.progress is not None and info.phase in ("preparing", "calibrating"):
@@ -250,17 +251,28 @@ class RunView(QWidget):
             self.bar.setValue(info.epochs if info.state == "finished" else info.epoch)
             self.bar.setFormat(f"{info.epoch} of {info.epochs} epochs done")
 
-    def _show_buttons(self, wanted: Sequence[QPushButton]) -> None:
-        """Show these buttons two by two, without a gap."""
-        every = (self.pause, self.keep, self.resume, self.use, self.discard, self.copy)
-        if [self._buttons.itemAt(index).widget() for index in range(self._buttons.count())] != list(wanted):
-            for button in every:
-                self._buttons.removeWidget(button)
-            for index, button in enumerate(wanted):
-                alone = index == len(wanted) - 1 and index % 2 == 0
-                self._buttons.addWidget(button, index // 2, index % 2, 1, 2 if alone else 1)
-        for button in every:
-            button.setVisible(button in wanted)
+    @property
+    def _buttons(self) -> tuple[QPushButton, ...]:
+        return (self.pause, self.resume, self.keep, self.use, self.discard, self.copy)
+
+    def _show_buttons(self, info: RunInfo) -> None:
+        """Offer what can be done with a run. Each button has its place; one that can do nothing is disabled."""
+        resumed, training = info.state in ("paused", "crashed"), info.active and info.asked is None
+        enabled = {
+            self.pause: training and info.phase != "calibrating",
+            self.resume: resumed,
+            self.keep: training and info.phase == "training",
+            self.use: info.installed is not None,
+            self.discard: info.asked != "discard",
+            self.copy: True,
+        }
+        for button, wanted in enabled.items():
+            button.setEnabled(wanted)
+        self.pause.setVisible(not resumed)
+        self.resume.setVisible(resumed)
+        self.keep.setVisible(info.active)
+        self.use.setVisible(not info.active)
+        self.discard.setText("Stop and discard" if info.active else "Remove training…")
 
     # -- acting --------------------------------------------------------------------------------------------
 
@@ -335,8 +347,8 @@ def _details(info: RunInfo, *, deleted: bool) -> str:
         parts.append(f"best epoch {info.best_epoch}, validation loss {number(info.best_loss)}")
     if info.active and info.slices_per_second:
         parts.append(f"{number(info.slices_per_second, 3)} slices/s")
-    if info.active and (left := duration(info.seconds_left)):
-        parts.append(f"{left} left")
+    if info.active and info.seconds_left is not None:
+        parts.append(f"{duration(info.seconds_left)} left")
     if info.device:
         parts.append(info.device)
     if info.active and info.pid:

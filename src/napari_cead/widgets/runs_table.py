@@ -34,8 +34,7 @@ class RunsTable(QTableWidget):
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        self.setMinimumHeight(110)
-        self.setMaximumHeight(180)
+        self.setFixedHeight(150)  # what lies below it stays where it is
         self.setAccessibleName("Trainings")
         self.itemSelectionChanged.connect(self._selected)
 

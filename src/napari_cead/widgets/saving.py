@@ -3,48 +3,67 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
+from ..contributions.failures import show_failure
 from ..detection.saving import file_prefix
 from ..errors import CeadError
+from ..exploring import Session
 from ..exploring.settings_file import SETTINGS_FILE
-from .failures import show_failure
+from .explore_form import ExploreForm
 from .figure import caption, save_figure
 from .jobs import spared_core
+from .keeping import Keeping
+from .layer_view import LayerView
+from .live import LiveMask
+from .model_runner import ModelRunner
 from .preferences import preferences
-
-if TYPE_CHECKING:
-    from .explore import ExploreWidget
+from .work import Work
 
 
 class Saving(QObject):
     """Exports the current analysis, and restores settings from exports.
 
     Args:
-        dock: The dock.
+        form: Has the buttons.
+        session: The session.
+        layers: Its layers.
+        live: The sliders.
+        work: Does it in a thread.
+        runner: Shows a restored analysis.
+        keeping: Learns of an export.
     """
 
-    def __init__(self, dock: ExploreWidget) -> None:
-        super().__init__(dock)
-        self.dock, self.session = dock, dock.session
-        dock.export.changed.connect(self._ask_where_to_export)
-        dock.restore.changed.connect(self._ask_what_to_restore)
-        dock.save_figure.clicked.connect(self._ask_where_to_save_figure)
+    def __init__(
+        self,
+        form: ExploreForm,
+        session: Session,
+        layers: LayerView,
+        live: LiveMask,
+        work: Work,
+        runner: ModelRunner,
+        keeping: Keeping,
+    ) -> None:
+        super().__init__(form)
+        self.form, self.session, self.layers, self.live = form, session, layers, live
+        self.work, self.runner, self.keeping = work, runner, keeping
+        form.export.changed.connect(self._ask_where_to_export)
+        form.restore.changed.connect(self._ask_what_to_restore)
+        form.save_figure.clicked.connect(self._ask_where_to_save_figure)
 
     def export_to(self, folder: Path) -> None:
         """Export the current analysis to a folder, in a thread; existing files of the same names are replaced."""
-        self.dock.live.settle_now()
+        self.live.settle_now()
         prefix = self._prefix()
 
         def saved(_: object) -> None:
-            self.dock.keeping.exported()
+            self.keeping.exported()
             show_info(f"Saved mask, map and settings in {folder}: {prefix}*")
 
-        self.dock.start(lambda: self.session.export(folder, prefix=prefix), saved, changes_session=False)
+        self.work.start(lambda: self.session.export(folder, prefix=prefix), saved, changes_session=False)
 
     def _prefix(self) -> str:
         """Return the prefix of the file names: patient and model."""
@@ -56,7 +75,7 @@ class Saving(QObject):
 
     def restore_from(self, path: Path) -> None:
         """Restore the settings of an export, in a thread, with a message about differences."""
-        job, liked = self.dock.job, preferences()
+        job, liked = self.work.job, preferences()
 
         def work() -> tuple[str, ...]:
             with spared_core():
@@ -72,24 +91,24 @@ class Saving(QObject):
             if (
                 self.session.analysis is not None
             ):  # it may be the one on show, with another model chosen meanwhile
-                self.dock.runner.show(self.session.analysis)
+                self.runner.show(self.session.analysis)
             _tell(notes)
 
-        self.dock.start(work, restored)
+        self.work.start(work, restored)
 
     def save_figure(self, path: Path) -> None:
         """Save the canvas as a figure, with a message at the end."""
-        analysis, layers = self.session.analysis, self.dock.layers
+        analysis, layers = self.session.analysis, self.layers
         words = ""
         if analysis is not None:
             reference = analysis.reconstruction.patient.lesion_mask
             words = caption(
                 analysis,
                 layers.current_slice(),
-                "" if reference is None else self.dock.dice_label.value,
+                "" if reference is None else self.form.dice_label.value,
             )
         try:
-            save_figure(self.dock.viewer, path, words)
+            save_figure(self.layers.viewer, path, words)
         except CeadError as error:
             show_failure(error)
         else:
@@ -97,13 +116,13 @@ class Saving(QObject):
 
     def _ask_where_to_save_figure(self) -> None:
         chosen, _ = QFileDialog.getSaveFileName(
-            self.dock, "Save the canvas as a figure", "figure.png", "PNG (*.png);;PDF (*.pdf)"
+            self.form, "Save the canvas as a figure", "figure.png", "PNG (*.png);;PDF (*.pdf)"
         )
         if chosen:
             self.save_figure(Path(chosen))
 
     def _ask_where_to_export(self) -> None:
-        chosen = QFileDialog.getExistingDirectory(self.dock, "Export to folder")
+        chosen = QFileDialog.getExistingDirectory(self.form, "Export to folder")
         if chosen and self._may_replace(Path(chosen)):
             self.export_to(Path(chosen))
 
@@ -113,7 +132,7 @@ class Saving(QObject):
         if not (folder / f"{prefix}{SETTINGS_FILE}").exists():
             return True
         asked = QMessageBox.question(
-            self.dock,
+            self.form,
             "Replace results?",
             f"{folder.name} holds results of this patient and model already ({prefix}mask.nii.gz…). Replace them?",
         )
@@ -121,7 +140,7 @@ class Saving(QObject):
 
     def _ask_what_to_restore(self) -> None:
         chosen, _ = QFileDialog.getOpenFileName(
-            self.dock, "Restore settings", "", "Settings (*.json);;All files (*)"
+            self.form, "Restore settings", "", "Settings (*.json);;All files (*)"
         )
         if chosen:
             self.restore_from(Path(chosen))

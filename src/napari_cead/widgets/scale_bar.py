@@ -7,7 +7,7 @@ from typing import Any
 from qtpy.QtWidgets import QWidget
 
 from ..contributions.layers import tag_of
-from .gone import when_gone
+from .dock_lifetime import when_gone
 
 
 class ScaleBar:

@@ -15,6 +15,7 @@ from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog
 
+from ..contributions.failures import show_failure
 from ..contributions.layers import tag_of
 from ..errors import CeadError
 from ..patients import Patient, save_volume
@@ -23,7 +24,6 @@ from ..training.inspection import ScanReport, inspect, inspect_all
 from ..training.preprocessing import store_options
 from ..training.scans import ScanSource, find_scans, save_scan
 from ..training.store_index import StoreSettings
-from .failures import show_failure
 from .jobs import Job, on_main
 from .layer_view import patient_of
 from .raw_scans import RawScans

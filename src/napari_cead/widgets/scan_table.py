@@ -158,7 +158,7 @@ class ScanTable(QTableView):
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setStyleSheet(_UNTICKED)
         self.setWordWrap(True)
-        self.setMinimumHeight(240)
+        self.setMinimumHeight(120)
         self.setAcceptDrops(True)
         self.setAccessibleName("Scans to train on")
 

@@ -9,7 +9,7 @@ from typing import Any
 from napari.settings import get_settings
 from qtpy.QtWidgets import QWidget
 
-from .gone import when_gone
+from .dock_lifetime import when_gone
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..detection.options import MAP_OPTIONS
-from ..detection.params import Parameter, PostprocessParams
+from ..detection.params import PostprocessParams
 from ..detection.scores import SCORES
+from ..detection.settings import Parameter
 from .anatomy import Convention
 
 

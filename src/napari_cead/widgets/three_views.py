@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyqtgraph as pg
@@ -14,10 +14,10 @@ from qtpy.QtWidgets import QWidget
 from ..contributions.layers import ANOMALY_RGB, DETECTED_COLOR, LESION_COLOR
 from ..patients import Patient
 from .anatomy import CUTS, Cut, marks, order_of, orientation
-from .gone import when_gone
-
-if TYPE_CHECKING:
-    from .explore import ExploreWidget
+from .dock_lifetime import when_gone
+from .explore_form import ExploreForm
+from .layer_view import LayerView
+from .orientation import Orientation
 
 _LOOK_AFTER_MS = 40
 _HEIGHT = 170
@@ -52,17 +52,20 @@ class ThreeViews:
         cuts: The cuts in the dock; None while it is off.
 
     Args:
-        dock: The Explore dock.
+        form: Has the button, and is the widget that goes with its dock.
+        layers: The session's layers.
+        orientation: Which side of the picture is the patient's right.
     """
 
-    def __init__(self, dock: ExploreWidget) -> None:
-        self._dock, self._viewer = dock, dock.viewer
+    def __init__(self, form: ExploreForm, layers: LayerView, orientation: Orientation) -> None:
+        self._button, self._layers, self._orientation = form.three_views, layers, orientation
+        self._viewer = layers.viewer
         self.cuts: Cuts | None = None
         self._frame: QWidget | None = None
-        self._timer = QTimer(dock, singleShot=True, interval=_LOOK_AFTER_MS)
+        self._timer = QTimer(form, singleShot=True, interval=_LOOK_AFTER_MS)
         self._timer.timeout.connect(self._draw)
         self._viewer.dims.events.point.connect(self.refresh)
-        when_gone(dock, self._stop)
+        when_gone(form, self._stop)
 
     def toggle(self, on: bool) -> None:
         """Show or hide the cuts."""
@@ -84,7 +87,7 @@ class ThreeViews:
     def _closed(self) -> None:
         """The user has closed the dock of the cuts."""
         self.cuts = self._frame = None
-        self._dock.three_views.setChecked(False)
+        self._button.setChecked(False)
 
     def _stop(self) -> None:
         self._viewer.dims.events.point.disconnect(self.refresh)
@@ -92,7 +95,7 @@ class ThreeViews:
         self.toggle(False)
 
     def _draw(self) -> None:
-        layers, patient = self._dock.layers, self._dock.session.patient
+        layers, patient = self._layers, self._layers.session.patient
         point = layers.point()
         if self.cuts is None or patient is None or point is None:
             return
@@ -107,13 +110,13 @@ class ThreeViews:
             if layer is not None and layer.visible:
                 color, outlined = QColor(name).getRgb()[:3], layer is reference
                 overlays.append(Overlay(layer.data, 0, 1, layer.opacity, color, outlined))
-        self.cuts.show_patient(patient, point, overlays, layers.limits(), self._dock.orientation.convention)
+        self.cuts.show_patient(patient, point, overlays, layers.limits(), self._orientation.convention)
 
     def _go_to(self, axes: tuple[int, int], where: tuple[float, float]) -> None:
-        point = self._dock.layers.point()
+        point = self._layers.point()
         if point is not None:
             moved = dict(enumerate(point)) | {axes[0]: round(where[0]), axes[1]: round(where[1])}
-            self._dock.layers.point_to((moved[0], moved[1], moved[2]))
+            self._layers.point_to((moved[0], moved[1], moved[2]))
             self.refresh()
 
 

@@ -12,31 +12,32 @@ from napari.utils.notifications import show_info
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QMessageBox
 
+from ..contributions.failures import show_failure
 from ..errors import CeadError
 from ..models.networks import all_designs, with_context
-from ..models.specs import DESIGN_NAMES
+from ..models.specs import ModelSpec
 from ..training.launching import command_line
 from ..training.manager import RunManager
 from ..training.preprocessing import preprocessing_for, store_options
+from ..training.recipe import Recipe
 from ..training.registry import runs_folder
 from ..training.run_files import SCANS, SCANS_FILE, remove_run
 from ..training.run_info import RunInfo
 from ..training.scan_list import write_scan_list
 from ..training.store_index import StoreSettings
-from ..zoo import check_name, find_model, find_models, list_models, load_card
+from ..zoo import check_name, find_model, find_models, load_card
 from .before_after_view import BeforeAfterView
 from .close_guard import CloseGuard
+from .dock_lifetime import when_gone
 from .docks import docks_in
-from .failures import show_failure
 from .finished_model import FinishedModel
-from .gone import when_gone
 from .layer_view import patients_in
 from .model_watch import ModelWatch
 from .run_view import RunView
 from .scan_finder import ScanFinder
 from .scan_table import sources
 from .threshold_plot import is_dark
-from .train_form import SCRATCH, TrainForm
+from .train_form import SCRATCH, TrainForm, base_models
 from .wheel import scroll_with_wheel
 
 LIST_EVERY_MS = 2000
@@ -79,7 +80,7 @@ class TrainWidget(TrainForm):
         for part in (self.view, self.model_made, self.before_after):
             self.follow_column.addWidget(part)
         self.follow_column.addStretch(1)
-        self._suggested: dict[str, Any] = {}
+        self._chosen_design: dict[str, str] | None = None
         self._list_timer = QTimer(self, interval=LIST_EVERY_MS)
         self._connect()
         self._base_chosen()
@@ -95,24 +96,10 @@ class TrainWidget(TrainForm):
         self.base.changed.connect(self._base_chosen)
         self.design.changed.connect(self._base_chosen)
         self.scans.scans.ticked.connect(self.update_enabled)
-        controls = (
-            self.healthy,
-            self.size,
-            self.name,
-            self.epochs,
-            self.rate,
-            self.batch_size,
-            self.context,
-            self.squares,
-            self.device,
-            self.seed,
-            self.patience,
-            self.schedule,
-            self.augment,
-            self.freeze,
-        )
-        for control in controls:
+        for control in (self.healthy, self.name, *self.rows.controls.values()):
             control.changed.connect(lambda *_: self.update_enabled())
+        for control in (self.size, self.context):
+            control.changed.connect(lambda *_: self._suggest())
         self.finder.job.progressed.connect(self._looked_at)
         self.runs.chosen.connect(self.view.show_run)
         self.view.changed.connect(self.refresh_runs)
@@ -167,33 +154,29 @@ class TrainWidget(TrainForm):
             return StoreSettings(sequence=self.sequence.value)
         return StoreSettings(sequence=self.sequence.value, **store_options(wanted))
 
-    @property
-    def learning_rate(self) -> float:
-        """The learning rate; NaN for invalid input."""
-        try:
-            rate = float(self.rate.value.strip().replace(",", "."))
-        except ValueError:
-            return math.nan
-        return rate if 0 < rate <= 1 else math.nan
+    def recipe(self, out: Path) -> Recipe:
+        """Return the recipe of the requested training; what the user left alone is decided as in the command line.
 
-    def options(self) -> dict[str, Any]:
-        """Return the options of ``napari-cead train``, by name."""
-        scratch = self.base.value == SCRATCH
-        return {
-            "name": self.name.value.strip(),
-            "init_from": None if scratch else self.base.value,
-            "size": self.size.value if scratch else None,
-            "epochs": self.epochs.value,
-            "lr": f"{self.learning_rate:g}",
-            "batch_size": self.batch_size.value,
-            "schedule": self.schedule.value,
-            "max_squares": self.squares.value if self.squares.enabled else None,
-            "augment": self.augment.value,
-            "freeze_encoder": self.freeze.value and not scratch,
-            "patience": self.patience.value or None,
-            "seed": self.seed.value,
-            "device": self.device.value,
-        }
+        Args:
+            out: The run's folder, which has the scan list.
+        """
+        given = self.rows.given
+        if math.isnan(given.get("lr", 0)):
+            del given["lr"]
+        return Recipe.checked(
+            model=self.model,
+            data=out / SCANS_FILE,
+            out=out,
+            name=self.name.value.strip() or None,
+            **self._start(),
+            **given,
+        )
+
+    def _start(self) -> dict[str, Any]:
+        """Return where the training starts from. ``small`` stands for the preset: it is what a processor can do."""
+        if self.base.value != SCRATCH:
+            return {"init_from": self.base.value}
+        return {"preset": "small"} if self.size.value == "small" else {"size": self.size.value}
 
     def problem_now(self) -> str:
         """Return the reason why a training cannot start yet; empty if it can."""
@@ -205,7 +188,7 @@ class TrainWidget(TrainForm):
         unlabelled = sum(report.source.lesion_mask is None for report in chosen)
         if unlabelled and not self.healthy.value:
             return f"{unlabelled} scans have no lesion mask: say that they are healthy, or untick them."
-        if math.isnan(self.learning_rate):
+        if math.isnan(self.rows.learning_rate):
             return "The learning rate has to be a number above 0 and at most 1, for instance 2e-4."
         return self._problem_of_name(self.name.value.strip())
 
@@ -215,7 +198,7 @@ class TrainWidget(TrainForm):
         try:
             check_name(name)
         except CeadError as error:
-            return str(error) if len(name) <= LONGEST_SHOWN else f"The name is too long: {error.mend}."
+            return str(error) if len(name) <= LONGEST_SHOWN else f"The name is too long: {error.hint}."
         if name in find_models():
             return f"There is a model called {name} already: choose another name."
         if any(info.active and info.name == name for info in self.runs.runs):
@@ -233,51 +216,51 @@ class TrainWidget(TrainForm):
             self.found.setText("Choose scans of healthy people, or drop them onto the list.")
         problem = self.problem_now()
         self.problem.setText(problem)
-        self.problem.setVisible(bool(problem))
+        self.problem.setToolTip(problem)
         self.start.enabled = not problem
         twins = self.model not in (designs := all_designs()) or designs[self.model][1].twin
         self.context.enabled = twins
-        self.squares.enabled = self.context.value and twins
-        self.freeze.enabled = self.base.value != SCRATCH
+        self.rows.controls["max_squares"].enabled = self.context.value and twins
+        self.rows.controls["freeze_encoder"].enabled = self.base.value != SCRATCH
         out = runs_folder() / (self.name.value.strip() or "local")
-        words = self.manager.command(self.model, out / SCANS_FILE, out, self.options())
-        self.command.setText(command_line(words[1:]))
+        self.command.setText(command_line(["train", *self.recipe(out).words()]))
 
     def _base_chosen(self) -> None:
         scratch = self.base.value == SCRATCH
-        self.scratch.setVisible(scratch)
+        self.scratch.setEnabled(scratch)
         try:
             spec = None if scratch else load_card(find_model(self.base.value)).spec
         except CeadError as error:
             show_failure(error)
             return
-        with self.context.changed.blocked():
+        with self.context.changed.blocked(), self.design.changed.blocked(), self.size.changed.blocked():
+            self._show_design(spec)
             self.context.value = (self.design.value if spec is None else spec.name).startswith("ce-")
-        self._suggest(scratch)
-        self.update_enabled()
+        self._suggest()
         self.finder.judge_anew()
 
-    def _suggest(self, scratch: bool) -> None:
-        """Set the values of the design, except where the user chose others."""
-        found = all_designs().get(self.model)
-        denoiser = found is not None and found[0].denoising
-        wanted: dict[str, Any] = {
-            "rate": "1e-3" if denoiser and scratch else "2e-4",
-            "batch_size": 16 if denoiser else 32,
-            "schedule": "linear" if denoiser else "constant",
-        }
-        if scratch and found is not None and self.model not in DESIGN_NAMES:  # of another package: as it says
-            recipe = {
-                "rate" if name == "learning_rate" else name: value for name, value in found[1].recipe.items()
-            }
-            wanted |= {name: value for name, value in recipe.items() if name in wanted}
-            wanted["rate"] = str(wanted["rate"])
-        for name, value in wanted.items():
-            control = getattr(self, name)
-            if control.value == self._suggested.get(name, control.value):
-                with control.changed.blocked():
-                    control.value = value
-        self._suggested = wanted
+    def _show_design(self, spec: ModelSpec | None) -> None:
+        """Show the design of the base model; None: the one that was chosen before there was one."""
+        controls = {"name": self.design, "size": self.size}
+        if self._chosen_design is None and spec is not None:
+            self._chosen_design = {name: control.value for name, control in controls.items()}
+        shown = self._chosen_design or {} if spec is None else {"name": spec.name, "size": spec.size}
+        for name, value in shown.items():
+            if value in controls[name].choices:
+                controls[name].value = value
+        if spec is None:
+            self._chosen_design = None
+
+    def _suggest(self) -> None:
+        """Show the defaults of the training, as the command line has them, except where the user chose others."""
+        start = self._start()
+        try:
+            base = load_card(find_model(start["init_from"])) if "init_from" in start else None
+            usual = Recipe.checked(model=self.model, data=Path(SCANS_FILE), out=Path(), **start)
+            self.rows.suggest(usual.settings(base))
+        except CeadError as error:  # the base model is gone, or has another design
+            show_failure(error)
+        self.update_enabled()
 
     def _looked_at(self, done: int, total: int) -> None:
         self.looking.setRange(0, total)
@@ -289,14 +272,13 @@ class TrainWidget(TrainForm):
         """Write the scan list into a new run's folder and start the training there."""
         if self.problem_now():
             return
-        options = self.options()
-        run = self.manager.new_folder(options["name"])
+        run = self.manager.new_folder(self.name.value.strip())
         try:
             run.mkdir(parents=True)
             chosen = sources(self.scans.scans.chosen, healthy=self.healthy.value)
             kept = [self.finder.keep(source, run / SCANS) for source in chosen]
-            scans = write_scan_list(run / SCANS_FILE, kept, self.sequence.value)
-            info = self.manager.start(self.model, scans, run, options)
+            write_scan_list(run / SCANS_FILE, kept, self.sequence.value)
+            info = self.manager.start(self.recipe(run))
         except (CeadError, OSError) as error:
             with suppress(CeadError, OSError):  # a refused start leaves nothing behind
                 remove_run(run)
@@ -324,7 +306,7 @@ class TrainWidget(TrainForm):
         if info is None or not finished:
             self.before_after.show_run(None)
             return
-        self.before_after.use_device(self.device.value)
+        self.before_after.use_device(self.rows.controls["device"].value)
         self.before_after.show_run(info.path, info.installed or "", Path(info.data), info.parent or "")
 
     def use_in_explore(self, name: str) -> None:
@@ -348,7 +330,7 @@ class TrainWidget(TrainForm):
         """Offer the current models."""
         with self.base.changed.blocked():
             chosen = self.base.value
-            self.base.choices = [*(info.name for info in list_models()), SCRATCH]
+            self.base.choices = [*base_models(), SCRATCH]
             if chosen in self.base.choices:
                 self.base.value = chosen
         if self.base.value != chosen:  # it is gone

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from magicgui.widgets import CheckBox, ComboBox, LineEdit, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, LineEdit
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QGridLayout,
@@ -17,19 +17,27 @@ from qtpy.QtWidgets import (
 )
 
 from ..exploring import DEFAULT_MODEL
-from ..models import design_names
+from ..models import NETWORKS, design_names
 from ..patients import SEQUENCES
 from ..training.store_index import StoreSettings
 from ..zoo import list_models
-from .controls import folded, push_button, row, scrolled, section
+from .controls import folded, keep_place, of_lines, push_button, row, scrolled, section
 from .messages import Messages
-from .preferences import DEVICES
 from .preparation_banner import PreparationBanner
+from .recipe_rows import RecipeRows
 from .runs_table import RunsTable
 from .scan_table import ScanTable
 
 SCRATCH = "from scratch"
 """Entry of the list of base models for none."""
+
+LIST_HEIGHT = 260
+"""Pixels of the list of scans and the banner below it."""
+
+
+def base_models() -> list[str]:
+    """Return the names of the models that can be fine-tuned: all but ensembles."""
+    return [info.name for info in list_models() if NETWORKS.find(info.family).trainable]
 
 
 class TrainForm(QWidget):
@@ -45,7 +53,7 @@ class TrainForm(QWidget):
         brain_mask: Asks for a brain mask of the selected scan; ``brain_layer`` takes a layer.
         base: Model to fine-tune, or ``SCRATCH``, which trains ``design``.
         name: Name of the new model.
-        epochs: And so on: the main settings.
+        rows: The other options of the recipe.
         start: Starts the training.
         command: The command that Start runs.
         runs: The list of trainings.
@@ -100,17 +108,20 @@ class TrainForm(QWidget):
         for button in (self.add_folder, self.add_files, self.add_layers, self.clear):
             line.addWidget(button.native)
         grid.addLayout(line, grid.rowCount(), 0, 1, 3)
-        self.scans = ScanTable()
-        grid.addWidget(self.scans, grid.rowCount(), 0, 1, 3)
+        self.scans, self.banner = ScanTable(), PreparationBanner()
+        listed = QWidget()  # the banner takes its room from the list, so that nothing below moves
+        listed.setFixedHeight(LIST_HEIGHT)
+        listed_column = QVBoxLayout(listed)
+        listed_column.setContentsMargins(0, 0, 0, 0)
+        listed_column.addWidget(self.scans, 1)
+        listed_column.addWidget(self.banner)
+        grid.addWidget(listed, grid.rowCount(), 0, 1, 3)
         self.looking = QProgressBar()
-        self.looking.setVisible(False)
+        keep_place(self.looking).hide()
         self.looking.setAccessibleName("Scans looked at")
         grid.addWidget(self.looking, grid.rowCount(), 0, 1, 3)
-        self.found = QLabel("Choose scans of healthy people, or drop them onto the list.")
-        self.found.setWordWrap(True)
+        self.found = of_lines(QLabel("Choose scans of healthy people, or drop them onto the list."), 1)
         grid.addWidget(self.found, grid.rowCount(), 0, 1, 3)
-        self.banner = PreparationBanner()
-        grid.addWidget(self.banner, grid.rowCount(), 0, 1, 3)
         self.healthy = CheckBox(text="Unlabelled scans show healthy brains", value=False)
         self.healthy.native.setToolTip(
             "A scan without a mask is unlabelled, not healthy: only you know. What counts as healthy here decides "
@@ -130,7 +141,7 @@ class TrainForm(QWidget):
 
     def _build_settings(self, column: QVBoxLayout) -> None:
         grid = section("Model", column)
-        names = [info.name for info in list_models()]
+        names = base_models()
         self.base = ComboBox(choices=[*names, SCRATCH])
         if DEFAULT_MODEL in names:
             self.base.value = DEFAULT_MODEL
@@ -139,12 +150,7 @@ class TrainForm(QWidget):
             self.design.value = DEFAULT_MODEL
         self.size = ComboBox(choices=["small", "paper"], value="small")
         self.name = LineEdit(value="local")
-        self.epochs = SpinBox(value=10, min=1, max=100_000)
-        self.rate = LineEdit(value="2e-4")
-        self.batch_size = SpinBox(value=32, min=1, max=4096)
         self.context = CheckBox(text="on", value=True)
-        self.squares = SpinBox(value=1, min=1, max=16)
-        self.device = ComboBox(choices=list(DEVICES), value="auto")
         row(grid, "Start from", self.base.native, "The model that is fine-tuned")
         self.scratch = QWidget()
         inside = QGridLayout(self.scratch)
@@ -158,44 +164,26 @@ class TrainForm(QWidget):
         row(inside, "Size", self.size.native, "small trains on a processor; paper wants a GPU")
         grid.addWidget(self.scratch, grid.rowCount(), 0, 1, 3)
         row(grid, "Name", self.name.native, "What the new model is called")
-        row(
-            grid,
-            "Epochs",
-            self.epochs.native,
-            "Passes over the slices; those that do not fill a batch wait for the next one",
-        )
-        row(grid, "Learning rate", self.rate.native, "As 0.0002 or 2e-4; lower it if the loss grows")
-        row(grid, "Batch size", self.batch_size.native, "Slices per update")
+        self.rows = RecipeRows()
+        self.rows.add(grid, ("epochs", "lr", "batch_size"))
         row(
             grid,
             "Context encoding",
             self.context.native,
             "Squares are cut out and have to be filled in; dae and ce-unet have corruptions of their own",
         )
-        row(grid, "Squares", self.squares.native, "Most squares in a slice: the strength of context encoding")
-        row(grid, "Device", self.device.native, "auto takes a GPU if there is one")
+        self.rows.add(grid, ("max_squares", "device"))
 
         rest = QWidget()
         more = QGridLayout(rest)
         more.setContentsMargins(0, 0, 0, 0)
-        self.seed = SpinBox(value=0, min=0, max=2**31 - 1)
-        self.patience = SpinBox(value=0, min=0, max=100_000)
-        self.schedule = ComboBox(choices=["constant", "linear", "one-cycle"], value="constant")
-        self.augment = CheckBox(text="on", value=True)
-        self.freeze = CheckBox(text="decoder only", value=False)
-        row(more, "Seed", self.seed.native, "Of everything random")
-        row(more, "Patience", self.patience.native, "Stop after so many epochs without progress; 0: never")
-        row(more, "Schedule", self.schedule.native, "How the learning rate changes")
-        row(more, "Augmentation", self.augment.native, "Flips, small moves, brightness")
-        row(more, "Train", self.freeze.native, "Keep the encoder as it is")
+        self.rows.add(more, ("seed", "patience", "schedule", "augment", "freeze_encoder", "keep_checkpoint"))
         grid.addWidget(folded("More settings", rest), grid.rowCount(), 0, 1, 3)
 
     def _build_start(self, column: QVBoxLayout) -> None:
         grid = section("Start", column)
         self.start = push_button("Start", "Train in a process of its own; napari stays free")
-        self.problem = QLabel()
-        self.problem.setWordWrap(True)
-        self.problem.setMinimumWidth(1)  # a long word must not widen the dock
+        self.problem = of_lines(QLabel(), 2)
         self.command = QLabel()
         self.command.setWordWrap(True)
         self.command.setMinimumWidth(1)
@@ -206,8 +194,8 @@ class TrainForm(QWidget):
         shown_column.setContentsMargins(0, 0, 0, 0)
         shown_column.addWidget(self.command)
         shown_column.addWidget(self.copy.native)
-        grid.addWidget(self.problem, grid.rowCount(), 0, 1, 3)
         grid.addWidget(self.start.native, grid.rowCount(), 0, 1, 3)
+        grid.addWidget(self.problem, grid.rowCount(), 0, 1, 3)
         grid.addWidget(folded("The command that Start runs", shown), grid.rowCount(), 0, 1, 3)
         note = QLabel("Nothing leaves this computer.")
         note.setEnabled(False)

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QVBoxLayou
 
 from ..contributions.layers import DETECTED_COLOR, LESION_COLOR
 from ..models import NETWORKS
+from .controls import of_lines
 
 Epochs = Sequence[Mapping[str, Any]]
 
@@ -102,8 +103,7 @@ class TrainingPlots(QWidget):
         for side in ("left", "bottom"):
             self.view.getAxis(side).enableAutoSIPrefix(False)
         self.view.plotItem.layout.setContentsMargins(NUDGE, 1, 1, NUDGE)
-        self.now = QLabel()
-        self.now.setWordWrap(True)
+        self.now = of_lines(QLabel(), 2)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(line)
@@ -155,7 +155,6 @@ class TrainingPlots(QWidget):
             losses = [number(self._epochs[-1].get(field)) for field in ("train_loss", "validation_loss")]
             text = f"Epoch {done} done: training loss {losses[0]}, validation loss {losses[1]}"
         self.now.setText(text)
-        self.now.setVisible(bool(text))
 
     def draw(self) -> None:
         """Draw the selected curve."""
@@ -179,12 +178,13 @@ class TrainingPlots(QWidget):
                 y = smoothed(y)
             symbol = "o" if x.size == 1 else None
             self.view.plot(x, y, pen=pg.mkPen(color, width=2), name=name, symbol=symbol, symbolBrush=color)
-        if (
-            not log and drawn.size and drawn.min() == drawn.max() > 0
-        ):  # by itself it would be ± 0.2 around 0.0002
+        if not drawn.size:  # the axes would stay those of another run
+            self.view.setRange(xRange=(0, 1), yRange=(0, 1), padding=0)
+        elif not log and drawn.min() == drawn.max() > 0:  # by itself it would be ± 0.2 around 0.0002
+            self.view.enableAutoRange(axis="x")
             self.view.setYRange(0, 2 * drawn[0], padding=0)
         else:
-            self.view.enableAutoRange(axis="y")
+            self.view.enableAutoRange()
         self.legend.setText(" &nbsp; ".join(names))
 
     def _log_chosen(self, log: bool) -> None:
@@ -237,15 +237,3 @@ def smoothed(values: NDArray[np.float64], weight: float = SMOOTHING) -> NDArray[
 def number(value: Any, digits: int = 4) -> str:
     """Return a number as text, – where there is none."""
     return "–" if value is None or not math.isfinite(float(value)) else f"{float(value):.{digits}g}"
-
-
-def duration(seconds: Any) -> str:
-    """Return a time as text: ``"2 h 05 min"``; empty where there is none."""
-    if seconds is None or not math.isfinite(float(seconds)):
-        return ""
-    whole = round(float(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -9,7 +9,7 @@ from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QButtonGroup, QComboBox, QGridLayout, QPushButton, QToolButton, QWidget
 
 from .anatomy import CONVENTIONS, CUTS, Cut
-from .gone import when_gone
+from .dock_lifetime import when_gone
 from .orientation import Orientation
 from .preferences import Preferences, on_changed, prefer_convention
 from .texts import CONVENTION_TITLES, TEXTS, tip

@@ -3,8 +3,6 @@
 from ..devices import pick_device
 from .card import (
     CARD_FILE,
-    SCHEMA_VERSION,
-    WEIGHTS_FILE,
     ModelCard,
     Parent,
     Preprocessing,
@@ -22,18 +20,16 @@ from .finding import (
     models_folder,
 )
 from .installing import check_name, export_model, install_model
-from .managing import LONGEST_NOTES, Managed, note_model, remove_model, rename_model
+from .loaded import LoadedModels
+from .managing import note_model, remove_model, rename_model
 from .privacy import private_card, withheld
 from .storage import Detector, check_model, save_model
 
 __all__ = [
     "CARD_FILE",
     "DEFAULT_MODEL",
-    "LONGEST_NOTES",
-    "SCHEMA_VERSION",
-    "WEIGHTS_FILE",
     "Detector",
-    "Managed",
+    "LoadedModels",
     "ModelCard",
     "ModelInfo",
     "Parent",

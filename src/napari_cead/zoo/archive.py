@@ -1,7 +1,8 @@
-"""A model in one zip file, for sharing: ``NAME/model.json`` and ``NAME/model.safetensors``.
+"""A model in one zip file, for sharing: ``NAME/config.json``, ``NAME/model.safetensors`` and ``NAME/README.md``.
 
-A zip from elsewhere is not trusted: its whole listing is checked first, only the two files of a model are ever read,
-and of each no more than a model of its spec can need. The names in it are compared, never written to.
+A zip from elsewhere is not trusted: its whole listing is checked first, only the card (``config.json``, or
+``model.json`` as in the folder of an installed model) and the weights are ever read, and of each no more than a model
+of its spec can need. The names in it are compared, never written to.
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, LargeZipFile, ZipFile,
 
 from ..atomic import atomic_path, make_folder, to_json
 from ..errors import ModelDamagedError, ModelError, OutputError, why
-from .card import CARD_FILE, WEIGHTS_FILE, ModelCard, parse_card
+from .card import CARD_FILE, HUB_CARD_FILE, README_FILE, WEIGHTS_FILE, ModelCard, parse_card
+from .readme import readme
 from .storage import check_model, skeleton
 from .weights import LONGEST_HEADER, PICKLES, expected_layout, layout_size, only_safetensors
 
 SUFFIX = ".zip"
 LONGEST_CARD = 1 << 20
 """Largest size of the ``model.json`` in a zip, in bytes."""
+
+BESIDE = (README_FILE, ".gitattributes")
+"""Files beside a model, in the layout of the Hugging Face hub; they are not read."""
 
 _CHUNK = 1 << 20
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date of a zip: equal models give equal files
@@ -60,7 +65,7 @@ class ModelArchive:
             raise ModelDamagedError(
                 f"the card has {card.file_size} bytes, more than the limit of {LONGEST_CARD}",
                 file=file / card.filename,
-                mend=_ANOTHER,
+                hint=_ANOTHER,
             )
         with _reading(file), opened.open(card) as stream:
             content = stream.read(LONGEST_CARD)
@@ -84,20 +89,20 @@ class ModelArchive:
             start = self._read(stream, 8)
             header = int.from_bytes(start, "little")
             if len(start) < 8 or header > LONGEST_HEADER:
-                raise ModelDamagedError("this is not a valid safetensors file", file=where, mend=_ANOTHER)
+                raise ModelDamagedError("this is not a valid safetensors file", file=where, hint=_ANOTHER)
             size = 8 + header + layout_size(expected_layout(self.card, skeleton(self.card)))
             if self._weights.file_size != size:
                 raise ModelDamagedError(
                     f"the file has {self._weights.file_size} bytes, but the card's spec needs {size}",
                     file=where,
-                    mend=_ANOTHER,
+                    hint=_ANOTHER,
                 )
             written.write(start)
             left = size - len(start)
             while left > 0:
                 chunk = self._read(stream, min(left, _CHUNK))
                 if not chunk:
-                    raise ModelDamagedError("the file ends too early", file=where, mend=_ANOTHER)
+                    raise ModelDamagedError("the file ends too early", file=where, hint=_ANOTHER)
                 written.write(chunk)
                 left -= len(chunk)
         card = self.card.model_copy(update={"name": name})
@@ -105,7 +110,7 @@ class ModelArchive:
         try:
             check_model(folder)
         except ModelError as error:  # it names the temporary copy, which the user does not know
-            raise ModelDamagedError(error.reason, file=where, mend=_ANOTHER) from None
+            raise ModelDamagedError(error.reason, file=where, hint=_ANOTHER) from None
 
     def _read(self, stream: IO[bytes], count: int) -> bytes:
         with _reading(self.file):
@@ -144,12 +149,16 @@ def write_archive(source: Path, target: Path, change: Callable[[ModelCard], Mode
     card = card if change is None else change(card)
     if target.exists() and not _holds_model(target):
         raise OutputError(
-            "there is something here that is not a model", file=target, mend="choose another file name"
+            "there is something here that is not a model", file=target, hint="choose another file name"
         )
     make_folder(target.parent)
     with atomic_path(target) as temporary, ZipFile(temporary, "w") as packed:
-        content = to_json(card.model_dump(mode="json")).encode()
-        packed.writestr(_entry(f"{card.name}/{CARD_FILE}", len(content)), content)
+        for name, text in (
+            (HUB_CARD_FILE, to_json(card.model_dump(mode="json"))),
+            (README_FILE, readme(card)),
+        ):
+            content = text.encode()
+            packed.writestr(_entry(f"{card.name}/{name}", len(content)), content)
         weights = source / WEIGHTS_FILE
         entry = _entry(f"{card.name}/{WEIGHTS_FILE}", weights.stat().st_size)
         with weights.open("rb") as stream, packed.open(entry, "w") as stored:
@@ -182,7 +191,7 @@ def _reading(file: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ModelDamagedError(
-            f"the file cannot be read ({error.strerror or error})", file=file, mend=_ANOTHER
+            f"the file cannot be read ({error.strerror or error})", file=file, hint=_ANOTHER
         ) from error
     except (
         BadZipFile,
@@ -196,7 +205,7 @@ def _reading(file: Path) -> Iterator[None]:
         zlib.error,
     ) as error:
         raise ModelDamagedError(
-            f"this is not a valid zip file ({why(error)})", file=file, mend=_ANOTHER
+            f"this is not a valid zip file ({why(error)})", file=file, hint=_ANOTHER
         ) from None
 
 
@@ -214,30 +223,32 @@ def _members(file: Path, entries: Sequence[ZipInfo]) -> tuple[ZipInfo, ZipInfo]:
             raise only_safetensors(file / entry.filename)
     _check_distinct(file, [entry.filename for entry in kept])
 
+    # A card of either name: with both in one place, the second is read as one model too many.
+    named = {CARD_FILE: CARD_FILE, HUB_CARD_FILE: CARD_FILE, WEIGHTS_FILE: WEIGHTS_FILE}
     found: dict[str, dict[str, ZipInfo]] = {CARD_FILE: {}, WEIGHTS_FILE: {}}
     folders = set()
     for entry in kept:
         folder, _, name = entry.filename.rpartition("/")
         if not name and "/" not in folder:
             folders.add(folder)
-        elif name in found and "/" not in folder:
-            found[name][folder] = entry
-        else:
+        elif name in named and "/" not in folder and folder not in found[named[name]]:
+            found[named[name]][folder] = entry
+        elif name not in BESIDE or "/" in folder:
             raise _foreign(file, entry.filename)
     for name, by_folder in found.items():
         if not by_folder:
-            raise ModelDamagedError(f"there is no {name} in it", file=file, mend=_REPACK)
+            raise ModelDamagedError(f"there is no {name} in it", file=file, hint=_REPACK)
         if len(by_folder) > 1:
             raise ModelDamagedError(
                 "it holds more than one model",
                 file=file,
-                mend="unpack it and install the folders one by one",
+                hint="unpack it and install the folders one by one",
             )
     ((place, card),) = found[CARD_FILE].items()
     ((other, weights),) = found[WEIGHTS_FILE].items()
     if place != other:
         raise ModelDamagedError(
-            f"its {CARD_FILE} and {WEIGHTS_FILE} are not together", file=file, mend=_REPACK
+            f"its {CARD_FILE} and {WEIGHTS_FILE} are not together", file=file, hint=_REPACK
         )
     for folder in folders - {place}:
         raise _foreign(file, f"{folder}/")
@@ -257,19 +268,19 @@ def _check_entry(file: Path, entry: ZipInfo) -> None:
             raise ModelDamagedError(
                 f"its entry {name!r} could be written outside the folder it is unpacked to",
                 file=file,
-                mend=_REPACK,
+                hint=_REPACK,
             )
     if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise ModelDamagedError(f"its entry {entry.filename!r} is a link or device", file=file, mend=_REPACK)
+        raise ModelDamagedError(f"its entry {entry.filename!r} is a link or device", file=file, hint=_REPACK)
     if entry.flag_bits & _ENCRYPTED:
         raise ModelDamagedError(
-            f"its entry {entry.filename!r} is encrypted", file=file, mend="unpack it and give the folder"
+            f"its entry {entry.filename!r} is encrypted", file=file, hint="unpack it and give the folder"
         )
     if entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED):  # others may need gigabytes to unpack a byte
         raise ModelDamagedError(
             f"its entry {entry.filename!r} is compressed in a way that is not read here",
             file=file,
-            mend="unpack it and give the folder",
+            hint="unpack it and give the folder",
         )
 
 
@@ -287,11 +298,11 @@ def _check_distinct(file: Path, names: Sequence[str]) -> None:
                 raise ModelDamagedError(
                     f"its entries {other!r} and {path!r} differ only in upper and lower case",
                     file=file,
-                    mend=_REPACK,
+                    hint=_REPACK,
                 )
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ModelDamagedError(f"its entry {twice!r} occurs twice", file=file, mend=_REPACK)
+        raise ModelDamagedError(f"its entry {twice!r} occurs twice", file=file, hint=_REPACK)
 
 
 def _of_macos(entry: ZipInfo) -> bool:
@@ -300,4 +311,4 @@ def _of_macos(entry: ZipInfo) -> bool:
 
 
 def _foreign(file: Path, name: str) -> ModelError:
-    return ModelDamagedError(f"its entry {name!r} is not part of a model", file=file, mend=_REPACK)
+    return ModelDamagedError(f"its entry {name!r} is not part of a model", file=file, hint=_REPACK)

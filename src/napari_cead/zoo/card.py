@@ -1,11 +1,12 @@
-"""The description beside a model's weights: ``model.json``."""
+"""The description beside a model's weights: ``model.json``, in an exported model ``config.json``."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NoReturn
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -18,14 +19,19 @@ from pydantic import (
 )
 
 from ..errors import CeadWarning, ModelDamagedError, ModelError, ModelNotFoundError, why
-from ..json_files import NEWER, Saved, first_wrong, from_saved, unknown_keys, version_of
+from ..json_files import NEWER, Saved, first_wrong, from_saved, parse_json, unknown_keys, version_of
 from ..models.networks import absent_network
 from ..models.specs import ModelSpec
 from .summary import PRIVATE, PUBLIC
 
 SCHEMA_VERSION = 1
 CARD_FILE = "model.json"
+HUB_CARD_FILE = "config.json"
+"""Name of the same card in an exported model: the Hugging Face hub expects it."""
+README_FILE = "README.md"
 WEIGHTS_FILE = "model.safetensors"
+MODEL_FILES = frozenset({CARD_FILE, HUB_CARD_FILE, README_FILE, WEIGHTS_FILE})
+"""Names of the files that a model's folder may hold."""
 LARGEST_CARD = 16 << 20
 """Largest size of a card in bytes, roughly a training of ten thousand epochs."""
 
@@ -163,6 +169,13 @@ class ModelCard(Saved):
         """Remarks on the card's file: missing and unknown keys."""
         return self._remarks
 
+    @property
+    def calibration(self) -> str:
+        """Checksum of all on the card that decides a map beside the weights: scales, tables, preprocessing."""
+        parts = {"spec", "preprocessing", "score_scales", "statistics", "tails", "mirror_average"}
+        values = self.model_dump(mode="json", include=parts)
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
     @model_validator(mode="after")
     def _one_size(self) -> ModelCard:
         if self.preprocessing.image_size != self.spec.image_size:
@@ -187,8 +200,10 @@ def warn_of_remarks(card: ModelCard) -> None:
         warnings.warn(remark, CeadWarning, stacklevel=3)
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+def card_file(folder: str | Path) -> Path:
+    """Return the card's place in a model folder: ``config.json`` if only that is there."""
+    own, hub = Path(folder) / CARD_FILE, Path(folder) / HUB_CARD_FILE
+    return hub if hub.is_file() and not own.is_file() else own
 
 
 def load_card(folder: str | Path) -> ModelCard:
@@ -200,7 +215,7 @@ def load_card(folder: str | Path) -> ModelCard:
     Raises:
         ModelError: If the folder or card is missing, or the card is not valid.
     """
-    file = Path(folder) / CARD_FILE
+    file = card_file(folder)
     try:
         with file.open("rb") as stream:
             content = stream.read(LARGEST_CARD + 1)
@@ -208,10 +223,10 @@ def load_card(folder: str | Path) -> ModelCard:
         raise ModelNotFoundError(
             f"there is no {CARD_FILE} here",
             file=folder,
-            mend=f"give a folder with {CARD_FILE} and {WEIGHTS_FILE}",
+            hint=f"give a folder with {CARD_FILE} and {WEIGHTS_FILE}",
         ) from None
     except OSError as error:
-        raise ModelDamagedError(f"the file cannot be read ({why(error)})", file=file, mend=_AGAIN) from error
+        raise ModelDamagedError(f"the file cannot be read ({why(error)})", file=file, hint=_AGAIN) from error
     return parse_card(content, file)
 
 
@@ -226,31 +241,33 @@ def parse_card(content: bytes, file: Path) -> ModelCard:
         ModelError: If they are not a valid card.
     """
     if len(content) > LARGEST_CARD:
-        raise ModelDamagedError("the file is too large for a model's card", file=file, mend=_AGAIN)
+        raise ModelDamagedError("the file is too large for a model's card", file=file, hint=_AGAIN)
     try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ModelDamagedError(f"the file cannot be read ({why(error)})", file=file, mend=_AGAIN) from error
-    try:
-        values = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise ModelDamagedError(f"this is not valid JSON ({why(error)})", file=file, mend=_AGAIN) from None
+        values = parse_json(content)
+    except ValueError as error:
+        raise ModelDamagedError(f"this is not valid JSON ({why(error)})", file=file, hint=_AGAIN) from None
+    if file.name == HUB_CARD_FILE and not (isinstance(values, dict) and {"spec", "sha256"} <= values.keys()):
+        raise ModelError(
+            "this is the configuration of another kind of model",
+            file=file,
+            hint="give a folder that napari-cead models export wrote",
+        )
     if (version := version_of(values)) != SCHEMA_VERSION:
         raise ModelDamagedError(
             f"the card has schema version {version}, this program reads {SCHEMA_VERSION}",
             file=file,
-            mend="update napari-cead, or save the model again with this version",
+            hint="update napari-cead, or save the model again with this version",
         )
     if absent := absent_network(values.get("spec")):
-        raise ModelError(absent[0], file=file, mend=absent[1])
+        raise ModelError(absent[0], file=file, hint=absent[1])
     try:
         card, notes = from_saved(ModelCard, values, strict=True)
     except ValidationError as error:
         if unknown := unknown_keys(error):
-            raise ModelDamagedError(f"{unknown}: not known to this version", file=file, mend=NEWER) from None
-        raise ModelDamagedError(first_wrong(error, "the card"), file=file, mend=_AGAIN) from None
+            raise ModelDamagedError(f"{unknown}: not known to this version", file=file, hint=NEWER) from None
+        raise ModelDamagedError(first_wrong(error, "the card"), file=file, hint=_AGAIN) from None
     if not card.sha256:
-        raise ModelDamagedError("the card has no sha256 of the weights", file=file, mend=_AGAIN)
+        raise ModelDamagedError("the card has no sha256 of the weights", file=file, hint=_AGAIN)
     card._remarks = tuple(f"{file}: {note}" for note in notes)
     return card
 

@@ -15,7 +15,7 @@ from platformdirs import user_data_dir
 from ..errors import CeadError, ModelError, ModelNotFoundError
 from ..resources import sample_data
 from .archive import is_archive
-from .card import CARD_FILE, WEIGHTS_FILE, ModelCard, load_card
+from .card import CARD_FILE, HUB_CARD_FILE, WEIGHTS_FILE, ModelCard, card_file, load_card
 from .storage import Detector, load_folder
 from .weights import PICKLES, check_whole, find_weights, only_safetensors
 
@@ -118,22 +118,22 @@ def find_model(name_or_folder: str | Path) -> Path:
     if path.is_dir():
         return path
     if path.is_file():
-        if path.name in (CARD_FILE, WEIGHTS_FILE):
+        if path.name in (CARD_FILE, HUB_CARD_FILE, WEIGHTS_FILE):
             return path.parent
         if is_archive(path):
             raise ModelNotFoundError(
                 "a model in a zip file has to be installed before it can be used",
                 file=path,
-                mend=f"run: napari-cead models install {path}",
+                hint=f"run: napari-cead models install {path}",
             )
         raise ModelNotFoundError(
-            "this file is not a model", file=path, mend=f"give a folder with {CARD_FILE} and {WEIGHTS_FILE}"
+            "this file is not a model", file=path, hint=f"give a folder with {CARD_FILE} and {WEIGHTS_FILE}"
         )
     names = ", ".join(find_models()) or "none"
     raise ModelNotFoundError(
         "there is no model of this name and no such folder",
         file=name_or_folder,
-        mend=f"use a model folder or one of the models found here: {names}",
+        hint=f"use a model folder or one of the models found here: {names}",
     )
 
 
@@ -193,7 +193,7 @@ def _scan() -> dict[str, _Found]:
 
 
 def _info(name: str, found: _Found) -> ModelInfo:
-    files = (found.folder / file for file in (CARD_FILE, WEIGHTS_FILE))
+    files = (card_file(found.folder), found.folder / WEIGHTS_FILE)
     size = sum(file.stat().st_size for file in files if file.is_file())
     if isinstance(found.card, ModelError):
         return ModelInfo(

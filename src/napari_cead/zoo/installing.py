@@ -25,7 +25,7 @@ def install_model(source: str | Path, name: str | None = None, *, replace: bool 
     """Copy a model to the installed models, after checking it.
 
     Args:
-        source: A model folder, or a zip file with one model.
+        source: A model folder, or a zip file with one model, also in the layout of the Hugging Face hub.
         name: The name for the installed model; None takes the name on its card.
         replace: Whether to replace an installed model, or hide a bundled one, of that name.
 
@@ -40,20 +40,23 @@ def install_model(source: str | Path, name: str | None = None, *, replace: bool 
     path = Path(source).expanduser()
     if path.is_file() and is_archive(path):
         with open_archive(path) as archive:
-            target = _place(archive.card.name if name is None else name, replace)
+            target = free_place(archive.card.name if name is None else name, replace)
             warn_of_remarks(archive.card)
             with replacing_folder(target) as temporary:
                 archive.extract(temporary, target.name)
         return target
     folder = find_model(source)
     card = load_card(folder)
-    target = _place(card.name if name is None else name, replace)
+    target = free_place(card.name if name is None else name, replace)
     warn_of_remarks(card)
     return copy_model(folder, target, target.name)
 
 
 def export_model(name_or_folder: str | Path, target: str | Path, *, private: bool = True) -> Path:
     """Write a model to a folder or file of the user's, after checking it.
+
+    It has the layout that the Hugging Face hub expects: ``config.json`` (the card), ``model.safetensors`` and
+    ``README.md``.
 
     Nothing that is written names a patient, a file or a machine, unless you ask for it: see
     :func:`~napari_cead.zoo.privacy.private_card`.
@@ -78,13 +81,13 @@ def export_model(name_or_folder: str | Path, target: str | Path, *, private: boo
         raise ParameterError(
             "a model is exported as a folder or a zip file, not as ONNX",
             file=path,
-            mend="docs/training.md, Sharing models, has ten lines of Python that write an ONNX file",
+            hint="docs/training.md, Sharing models, has ten lines of Python that write an ONNX file",
         )
     folder = find_model(name_or_folder)
     change = _told_private_card if private else None
     if is_archive(path):
         return write_archive(folder, path, change)
-    return copy_model(folder, path, change=change)
+    return copy_model(folder, path, change=change, hub=True)
 
 
 def _told_private_card(card: ModelCard) -> ModelCard:
@@ -105,12 +108,12 @@ def check_name(name: str) -> str:
     ):
         raise ParameterError(
             f"{name!r} cannot be the name of a model",
-            mend="use up to 64 letters a to z, digits, dots, dashes and underscores, and no name that Windows reserves",
+            hint="use up to 64 letters a to z, digits, dots, dashes and underscores, and no name that Windows reserves",
         )
     return name
 
 
-def _place(name: str, replace: bool) -> Path:
+def free_place(name: str, replace: bool) -> Path:
     """Return the folder for an installed model of this name.
 
     Raises:
@@ -123,12 +126,12 @@ def _place(name: str, replace: bool) -> Path:
         raise OutputError(
             "a model of this name is installed",
             file=folder,
-            mend="choose another name (--name), or replace it (--replace)",
+            hint="choose another name (--name), or replace it (--replace)",
         )
     if name in bundled_names() and not replace:
         raise OutputError(
             "a model that comes with the program has this name, and would be hidden",
             file=folder,
-            mend="choose another name (--name), or hide it (--replace)",
+            hint="choose another name (--name), or hide it (--replace)",
         )
     return folder

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..atomic import to_json, write_text
 from ..errors import ModelError, ModelNotFoundError, OutputError, ParameterError
-from .card import CARD_FILE, WEIGHTS_FILE, ModelCard, load_card, warn_of_remarks
+from .card import MODEL_FILES, ModelCard, card_file, load_card, warn_of_remarks
 from .finding import bundled_names, find_model, find_models, models_folder
 from .installing import check_name
 
@@ -61,7 +61,7 @@ def rename_model(name: str, new: str) -> Managed:
     # Ignoring case, so that the models can be moved to a system without case.
     others = {other.casefold() for other in (*_names(), *find_models(), *bundled_names()) if other != name}
     if new.casefold() in others:
-        raise OutputError("another model has this name", file=new, mend="choose an unused name")
+        raise OutputError("another model has this name", file=new, hint="choose an unused name")
     card, target = load_card(folder), folder.with_name(new)
     with _changing(folder):
         folder.rename(target)
@@ -94,7 +94,7 @@ def note_model(name: str, text: str) -> ModelCard:
     notes = text.strip()
     if len(notes) > LONGEST_NOTES:
         raise ParameterError(
-            f"notes of {len(notes)} characters are too long", mend=f"use at most {LONGEST_NOTES} characters"
+            f"notes of {len(notes)} characters are too long", hint=f"use at most {LONGEST_NOTES} characters"
         )
     folder = check_installed(name)
     card = load_card(folder).model_copy(update={"notes": notes})
@@ -117,12 +117,12 @@ def remove_model(name: str) -> Managed:
         if folder.is_symlink():  # the target of a link is not ours
             folder.unlink()
             return Managed(name, None, _uncovered(name))
-        foreign = sorted({entry.name for entry in folder.iterdir()} - {CARD_FILE, WEIGHTS_FILE})
+        foreign = sorted({entry.name for entry in folder.iterdir()} - MODEL_FILES)
         if foreign:
             raise OutputError(
                 f"the folder holds {foreign[0]!r}, which is not part of a model",
                 file=folder,
-                mend="move your own files elsewhere, or delete the folder by hand",
+                hint="move your own files elsewhere, or delete the folder by hand",
             )
         # Moved aside in one step: nobody sees half a model, however long the deletion takes.
         aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".old-"))
@@ -146,12 +146,12 @@ def check_installed(name: str) -> Path:
         raise ModelError(
             "this model comes with the program and cannot be changed",
             file=name,
-            mend=f"install a copy: napari-cead models install {name} --name another-name",
+            hint=f"install a copy: napari-cead models install {name} --name another-name",
         )
     raise ModelNotFoundError(
         "no model of this name is installed",
         file=name,
-        mend=f"use one of: {', '.join(names) or 'none is installed yet'}",
+        hint=f"use one of: {', '.join(names) or 'none is installed yet'}",
     )
 
 
@@ -172,7 +172,7 @@ def _uncovered(name: str) -> Path | None:
 
 def _write(folder: Path, card: ModelCard) -> None:
     warn_of_remarks(card)
-    write_text(folder / CARD_FILE, to_json(card.model_dump(mode="json")))
+    write_text(card_file(folder), to_json(card.model_dump(mode="json")))
 
 
 @contextmanager
@@ -184,5 +184,5 @@ def _changing(folder: Path) -> Iterator[None]:
         raise OutputError(
             f"the model cannot be changed ({error.strerror or error})",
             file=folder,
-            mend="check the permissions of its folder, and that no other program has it open",
+            hint="check the permissions of its folder, and that no other program has it open",
         ) from error

@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..atomic import make_folder, to_json
+from ..checksums import file_sha256
 from ..devices import pick_device
 from ..errors import ModelDamagedError, ModelError, OutputError, ParameterError, why
 from ..models.building import build, parameter_count
-from .card import CARD_FILE, WEIGHTS_FILE, ModelCard, load_card
+from .card import CARD_FILE, HUB_CARD_FILE, MODEL_FILES, README_FILE, WEIGHTS_FILE, ModelCard, load_card
+from .readme import readme
 from .weights import (
     STATISTICS,
     check_header,
     check_sha256,
     expected_layout,
-    file_sha256,
     find_weights,
     type_code,
 )
@@ -127,7 +128,7 @@ class Detector:
         if not family.divergent:
             raise ParameterError(
                 f"the KL gradient needs a variational autoencoder, which {self.name} is not",
-                mend="use another model or score",
+                hint="use another model or score",
             )
         with torch.enable_grad(), _repeatable(self.device):
             x = batch.detach().to(self.device, torch.float32).requires_grad_()
@@ -219,13 +220,13 @@ def save_model(
     }
     if layout != expected_layout(complete, skeleton(complete)):
         raise ModelError(
-            f"the weights are not those of the spec of {card.name}", mend="save the network with its own spec"
+            f"the weights are not those of the spec of {card.name}", hint="save the network with its own spec"
         )
     for name, tensor in (tensors | maps).items():
         if not bool(torch.isfinite(tensor).all()):
             raise ModelError(
                 f"the weights of {card.name} are not finite in {name}",
-                mend="train it again" + (" or store it in single precision" if half else ""),
+                hint="train it again" + (" or store it in single precision" if half else ""),
             )
     with replacing_folder(Path(folder)) as temporary:
         try:
@@ -293,7 +294,7 @@ def load_folder(folder: Path, name: str, device: str | torch.device = "auto") ->
             }
     except (SafetensorError, OSError) as error:
         raise ModelDamagedError(
-            f"the weights cannot be read ({why(error)})", file=file, mend="install or save the model again"
+            f"the weights cannot be read ({why(error)})", file=file, hint="install or save the model again"
         ) from error
     # Assigned, not filled in: `to_empty` would import sympy, which takes longer than all of this.
     module.load_state_dict(weights, assign=True)
@@ -308,6 +309,10 @@ def _laid_out(module: nn.Module, place: torch.device) -> nn.Module:
     settle = getattr(module, "settle", None)
     if settle is not None:
         settle()
+    if place.type == "cpu":
+        # glibc gives memory back as soon as a layer is done, which in a fresh process costs up to a seventh of a pass.
+        # It keeps chunks as large as the largest that was ever freed; it counts those of less than 32 MB.
+        torch.empty((32 << 20) - (64 << 10), dtype=torch.uint8)
     if place.type == "mps":  # not reliable on Apple's GPUs
         return module
     moved: nn.Module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 15 % faster on CPUs
@@ -336,6 +341,8 @@ def copy_model(
     target: Path,
     name: str | None = None,
     change: Callable[[ModelCard], ModelCard] | None = None,
+    *,
+    hub: bool = False,
 ) -> Path:
     """Check a model folder and copy it; a reader of ``target`` never sees half of it.
 
@@ -344,6 +351,7 @@ def copy_model(
         target: The folder to write.
         name: A new name for the copy's card; None keeps it.
         change: Makes the copy's card from the source's; None keeps it.
+        hub: Whether to write the layout of the Hugging Face hub: ``config.json``, and a ``README.md``.
 
     Raises:
         ModelError: If the source is not a complete model.
@@ -354,7 +362,10 @@ def copy_model(
     card = card if change is None else change(card)
     with replacing_folder(target) as temporary:
         shutil.copyfile(source / WEIGHTS_FILE, temporary / WEIGHTS_FILE)
-        (temporary / CARD_FILE).write_text(to_json(card.model_dump(mode="json")), encoding="utf-8")
+        text = to_json(card.model_dump(mode="json"))
+        (temporary / (HUB_CARD_FILE if hub else CARD_FILE)).write_text(text, encoding="utf-8")
+        if hub:
+            (temporary / README_FILE).write_text(readme(card), encoding="utf-8")
         check_model(temporary)
     return target
 
@@ -382,7 +393,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
             raise OutputError(
                 "there is something here that is not a model",
                 file=folder,
-                mend="choose a new folder for the model",
+                hint="choose a new folder for the model",
             )
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".part-"))
         yield temporary
@@ -395,7 +406,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         raise OutputError(
             f"the model cannot be written ({error.strerror or error})",
             file=folder,
-            mend="choose a folder that can be written and has space left",
+            hint="choose a folder that can be written and has space left",
         ) from error
     finally:
         if temporary is not None:
@@ -404,7 +415,8 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 def _replaceable(folder: Path) -> bool:
     """Whether ``folder`` is empty or holds a model and nothing else."""
-    return folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {CARD_FILE, WEIGHTS_FILE}
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {""}
+    return names <= MODEL_FILES and (not names or bool(names & {CARD_FILE, WEIGHTS_FILE}))
 
 
 def _swap(new: Path, target: Path) -> None:

@@ -6,14 +6,14 @@ tensor), then the numbers: all of it can be checked against the architecture wit
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..checksums import file_sha256
 from ..errors import ModelDamagedError, ModelError
+from ..json_files import parse_json
 from .card import CARD_FILE, WEIGHTS_FILE, ModelCard
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def only_safetensors(path: Path) -> ModelError:
     return ModelDamagedError(
         "this file could run code when loaded, so only safetensors are read",
         file=path,
-        mend=f"give a folder with {CARD_FILE} and {WEIGHTS_FILE}",
+        hint=f"give a folder with {CARD_FILE} and {WEIGHTS_FILE}",
     )
 
 
@@ -56,7 +56,7 @@ def find_weights(folder: Path) -> Path:
     pickles = sorted(p for p in folder.glob("*") if p.suffix.lower() in PICKLES) if folder.is_dir() else []
     if pickles:
         raise only_safetensors(pickles[0])
-    raise ModelDamagedError(f"there is no {WEIGHTS_FILE} here", file=folder, mend=_AGAIN)
+    raise ModelDamagedError(f"there is no {WEIGHTS_FILE} here", file=folder, hint=_AGAIN)
 
 
 def type_code(dtype: object) -> str:
@@ -92,23 +92,23 @@ def check_header(file: Path, layout: Layout) -> None:
     for name in (*layout, *found):
         if name not in found:
             raise ModelDamagedError(
-                f"the tensor {name} of the card's spec is missing", file=file, mend=_AGAIN
+                f"the tensor {name} of the card's spec is missing", file=file, hint=_AGAIN
             )
         if name not in layout:
             raise ModelDamagedError(
-                f"the tensor {name} is not part of the card's spec", file=file, mend=_AGAIN
+                f"the tensor {name} is not part of the card's spec", file=file, hint=_AGAIN
             )
         if found[name] != layout[name]:
             (code, shape), (wanted_code, wanted_shape) = found[name], layout[name]
             raise ModelDamagedError(
                 f"the tensor {name} is {code} {shape}, but the card's spec needs {wanted_code} {wanted_shape}",
                 file=file,
-                mend=_AGAIN,
+                hint=_AGAIN,
             )
     size = layout_size(layout)
     if length != size:
         raise ModelDamagedError(
-            f"the file holds {length} bytes of weights where {size} are expected", file=file, mend=_AGAIN
+            f"the file holds {length} bytes of weights where {size} are expected", file=file, hint=_AGAIN
         )
 
 
@@ -120,24 +120,24 @@ def check_whole(file: Path) -> None:
     """
     found, length = _read_header(file)
     if all(code in _ITEM_SIZE for code, _ in found.values()) and layout_size(found) != length:
-        raise ModelDamagedError("this is not a valid safetensors file", file=file, mend=_AGAIN)
+        raise ModelDamagedError("this is not a valid safetensors file", file=file, hint=_AGAIN)
 
 
 def _read_header(file: Path) -> tuple[dict[str, tuple[str, tuple[int, ...]]], int]:
     """Return the layout of a file, and the number of bytes after the header."""
-    broken = ModelDamagedError("this is not a valid safetensors file", file=file, mend=_AGAIN)
+    broken = ModelDamagedError("this is not a valid safetensors file", file=file, hint=_AGAIN)
     try:
         total = file.stat().st_size
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
             if total < 8 or length > min(LONGEST_HEADER, total - 8):
                 raise broken
-            header: Any = json.loads(stream.read(length))
+            header: Any = parse_json(stream.read(length))
     except OSError as error:
         raise ModelDamagedError(
-            f"the file cannot be read ({error.strerror or error})", file=file, mend=_AGAIN
+            f"the file cannot be read ({error.strerror or error})", file=file, hint=_AGAIN
         ) from error
-    except (ValueError, RecursionError):
+    except ValueError:
         raise broken from None
     if not isinstance(header, dict):
         raise broken
@@ -156,12 +156,6 @@ def _read_header(file: Path) -> tuple[dict[str, tuple[str, tuple[int, ...]]], in
     return layout, total - 8 - length
 
 
-def file_sha256(file: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def check_sha256(file: Path, card: ModelCard) -> None:
     """Check that the weights are the ones the card was written for.
 
@@ -170,5 +164,5 @@ def check_sha256(file: Path, card: ModelCard) -> None:
     """
     if file_sha256(file) != card.sha256:
         raise ModelDamagedError(
-            "the weights are damaged: their sha256 is not that of the card", file=file, mend=_AGAIN
+            "the weights are damaged: their sha256 is not that of the card", file=file, hint=_AGAIN
         )

@@ -123,7 +123,7 @@ def check_score(name: str, card: ModelCard) -> None:
     """
     reason = _refusal(score_of(name), card)
     if reason is not None:
-        raise ParameterError(reason, mend=f"use one of {', '.join(available_scores(card))}")
+        raise ParameterError(reason, hint=f"use one of {', '.join(available_scores(card))}")
 
 
 def looks_through(name: str) -> bool:
@@ -178,15 +178,15 @@ def anomaly_score(
     if missing is not None and missing.compute is not None:
         raise ParameterError(
             f"{name} needs {missing.what} of {model}, which was not computed",
-            mend=f"run one of the {missing.models} with this score",
+            hint=f"run one of the {missing.models} with this score",
         )
     if missing is not None:
-        raise ParameterError(_lacking(score, missing, model), mend=f"use {', '.join(_without_needs())}")
+        raise ParameterError(_lacking(score, missing, model), hint=f"use {', '.join(_without_needs())}")
     values = score.compute(evidence)
     if score.scaled:
         scale = (scales or {}).get(name)
         if scale is None:
-            raise ParameterError(_no_scale(score, model), mend=f"use {', '.join(_without_needs())}")
+            raise ParameterError(_no_scale(score, model), hint=f"use {', '.join(_without_needs())}")
         values = values / np.float32(scale)
     return np.asarray(np.clip(values, 0, 1), dtype=np.float32)
 

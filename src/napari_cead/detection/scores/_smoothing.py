@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..options import smoothed
+from ..smoothing import smoothed_in_brain
 from ._score import Evidence, Values, positive_residual
 
 SMOOTHING_MM = 2.0
@@ -15,7 +15,8 @@ def in_brain(of: Evidence, values: Values, sigma_mm: float) -> Values:
     """Return values smoothed within the slice and the brain."""
     planes = values.reshape(-1, *values.shape[-2:])
     brain = np.broadcast_to(of.image > 0, values.shape).reshape(planes.shape)
-    return smoothed(planes, brain, (sigma_mm / of.spacing[0], sigma_mm / of.spacing[1])).reshape(values.shape)
+    spacing = (1.0, *of.spacing)
+    return smoothed_in_brain(planes, brain, spacing, sigma_mm, through=False).reshape(values.shape)
 
 
 def smoothed_residual(of: Evidence) -> Values:

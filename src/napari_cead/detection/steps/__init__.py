@@ -10,15 +10,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ... import plugins
 from ...errors import CeadWarning
 from ...plugins import Registry
-from ..params import PARAMETERS, Parameter, PostprocessParams
+from ..settings import Parameter
+from ._settings import PARAMETERS, OwnSettings
 from ._step import Apart, MaskStep, Slice, Step, Together
 
+if TYPE_CHECKING:
+    from ..params import PostprocessParams
+
 __all__ = [
+    "PARAMETERS",
     "STEPS",
     "MaskStep",
     "Slice",
@@ -36,10 +41,10 @@ def _unusable(step: Any) -> str | None:
         return wanting
     if not isinstance(step, MaskStep):
         return "it is no napari_cead.detection.steps.MaskStep"
-    taken = [setting.name for setting in step.settings if setting.name in PostprocessParams.model_fields]
+    taken = [setting.name for setting in step.settings if setting.name in OwnSettings.model_fields]
     if taken:
         return f"there is another setting called {', '.join(taken)}"
-    if step.after not in PostprocessParams.model_fields:
+    if step.after not in OwnSettings.model_fields:
         return f"it acts after {step.after!r}, and there is no such setting"
     return None
 

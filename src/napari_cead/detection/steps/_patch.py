@@ -132,12 +132,17 @@ def closed_and_filled(patch: Patch, closing_radius: int) -> Components:
     return _labels(image, margin, patch.row, patch.column)
 
 
-def _outlines(contours: Sequence[NDArray[np.int32]]) -> _Outlines:
+def areas_of(contours: Sequence[NDArray[np.int32]]) -> NDArray[np.int64]:
+    """Return the number of pixels on or inside each outer contour."""
     # Pick's theorem for a closed walk of n steps over lattice points: area + n / 2 + 1 points on it or inside.
     points = [
         cv2.contourArea(contour) + len(contour) / 2 + 1 if len(contour) > 1 else 1 for contour in contours
     ]
-    areas = np.rint(points).astype(np.int64)
+    return np.rint(points).astype(np.int64)
+
+
+def _outlines(contours: Sequence[NDArray[np.int32]]) -> _Outlines:
+    areas = areas_of(contours)
     order = np.argsort(-areas, kind="stable")
     return _Outlines(areas[order], tuple(contours[index] for index in order))
 

@@ -6,14 +6,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from functools import cached_property
 from operator import attrgetter
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ParameterError
-from ..params import PARAMETERS, Parameter, PostprocessParams
+from ..settings import Parameter
 from ._patch import EMPTY, Components, Patch, closed_and_filled, cut_out
+from ._settings import PARAMETERS
+
+if TYPE_CHECKING:
+    from ..params import PostprocessParams
 
 Form = Literal["pixels", "patch", "components"]
 """The data between steps: the map itself, a mask inside a box, or its filled components."""
@@ -104,7 +108,7 @@ class MaskStep(Step):
         if found.shape != mask.shape or found.dtype != np.bool_:
             raise ParameterError(
                 f"the step {self.name} returned {found.dtype} {found.shape}, not a mask {mask.shape}",
-                mend="update or remove the package that adds it",
+                hint="update or remove the package that adds it",
             )
         return cut_out(found)
 

@@ -1,4 +1,4 @@
-"""Charts as SVG in data URIs: points with intervals, a strip of patients, curves over the threshold.
+"""Charts as SVG in data URIs: points with intervals, and curves over the threshold.
 
 Every chart is narrow enough for a phone and fits beside others on a wide screen. They are drawn without pyplot, so that
 the running program's figures, settings and display stay untouched.
@@ -20,6 +20,7 @@ import numpy as np
 
 from ...detection.rules import RULES, is_optimistic
 from ...metrics import Interval
+from ...wording import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,19 +61,19 @@ class Chart:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart: a model with its values.
+    """One line of a chart: a model with its value.
 
     Attributes:
         label: Name of the model.
         detail: Distinguishes it from other lines of the same name; may be empty.
-        values: One value, or one per patient; NaN is not drawn.
-        interval: Interval of the single value.
+        value: Its value; NaN is not drawn.
+        interval: Interval of the value.
         baseline: Whether it is a baseline without a network.
     """
 
     label: str
     detail: str
-    values: tuple[float, ...]
+    value: float
     interval: Interval | None = None
     baseline: bool = False
 
@@ -110,7 +111,7 @@ def point_chart(
                     solid_capstyle="round",
                 )
             axes.plot(
-                line.values[:1],
+                [line.value],
                 [place],
                 marker="D" if line.baseline else "o",
                 markersize=6 if line.baseline else 7,
@@ -119,64 +120,9 @@ def point_chart(
                 linestyle="none",
                 clip_on=False,
             )
-            if not line.values or not math.isfinite(line.values[0]):
+            if not math.isfinite(line.value):
                 axes.text(limits[0], place, " –", color=FAINT, va="center")
         return _svg(figure, f"{title}: " + "; ".join(_spoken(line) for line in lines))
-
-
-def strip_chart(lines: Sequence[Line], title: str) -> Chart:
-    """Draw a point for each patient and a bar at the median, for each line.
-
-    Args:
-        lines: From top to bottom.
-        title: Title of the values.
-    """
-    with _drawing():
-        figure, axes = _lines(lines, title, (0.0, 1.0), step=32)
-        for place, line in enumerate(lines):
-            color = BASELINE_COLOR if line.baseline else MODEL_COLOR
-            found = np.array(line.values, dtype=np.float64)
-            shift = _apart(len(found))
-            defined = ~np.isnan(found)
-            axes.plot(
-                found[defined],
-                place + shift[defined],
-                marker="o",
-                markersize=4.5,
-                markeredgewidth=0,
-                color=color,
-                alpha=0.5,
-                linestyle="none",
-                clip_on=False,
-            )
-            if defined.any():
-                median = float(np.median(found[defined]))
-                axes.plot([median, median], [place - 0.36, place + 0.36], color=INK, linewidth=2)
-            else:
-                axes.text(0, place, " –", color=FAINT, va="center")
-        spoken = (f"{line.label} median {_median(line.values)}" for line in lines)
-        return _svg(figure, f"{title}, one point for each patient: " + "; ".join(spoken))
-
-
-def pair_chart(pairs: Sequence[tuple[float, float]], across: str, up: str) -> Chart:
-    """Draw a point for each patient under two models.
-
-    Args:
-        pairs: Dice under the first and the second model; a pair with NaN is not drawn.
-        across: Name of the first, along x.
-        up: Name of the second, along y.
-    """
-    with _drawing():
-        figure, axes = _blank(WIDTH, 372, left=76, right=24, top=30, bottom=42)
-        axes.plot([0, 1], [0, 1], color="#aaaaaa", linewidth=1, linestyle=(0, (4, 3)))
-        found = np.array(pairs, dtype=np.float64).reshape(-1, 2)
-        found = found[~np.isnan(found).any(axis=1)]
-        axes.plot(*found.T, "o", color=MODEL_COLOR, alpha=0.6, markersize=7, markeredgewidth=0, clip_on=False)
-        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel=f"Dice of {_short(across)}", ylabel=f"Dice of {_short(up)}")
-        axes.grid(True, color=GRID, linewidth=0.8)
-        _heading(axes, f"{_short(up)} against {_short(across)}", "")
-        above = int(np.count_nonzero(found[:, 1] > found[:, 0]))
-        return _svg(figure, f"Dice of {up} against {across}: higher for {above} of {len(found)} patients")
 
 
 def curve_chart(curve: Curve, chosen: Mapping[str, float], top: float, detail: str = "") -> Chart:
@@ -281,12 +227,10 @@ def _blank(
     return figure, axes
 
 
-def _lines(
-    lines: Sequence[Line], title: str, limits: tuple[float, float], step: int = 0
-) -> tuple[Figure, Axes]:
+def _lines(lines: Sequence[Line], title: str, limits: tuple[float, float]) -> tuple[Figure, Axes]:
     """Return axes with a labelled line for each model, the first on top."""
     detailed = any(line.detail for line in lines)
-    step = step or (32 if detailed else 24)
+    step = 32 if detailed else 24
     longest = max(
         (max(len(_short(line.label)), 0.85 * len(_short(line.detail))) for line in lines), default=0
     )
@@ -325,27 +269,13 @@ def _heading(axes: Axes, name: str, detail: str) -> None:
         axes.annotate(_short(detail, 40), (0, 1), (0, 8), color=FAINT, fontsize=9.5, **place)
 
 
-def _apart(number: int) -> Any:
-    """Return shifts across a line that separate its points, the same every time (golden ratio, R. van der Corput)."""
-    return ((np.arange(number) * 0.6180339887498949) % 1 - 0.5) * 0.56
-
-
 def _short(text: str, longest: int = _LONGEST) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _spoken(line: Line) -> str:
-    value = line.values[0] if line.values else math.nan
-    return " ".join(part for part in (line.label, line.detail, _figure(value)) if part)
-
-
-def _median(values: Sequence[float]) -> str:
-    defined = [value for value in values if not math.isnan(value)]
-    return _figure(float(np.median(defined)) if defined else math.nan)
-
-
-def _figure(value: float) -> str:
-    return f"{value:.3f}" if math.isfinite(value) else "undefined"
+    value = number(line.value) if math.isfinite(line.value) else "undefined"
+    return " ".join(part for part in (line.label, line.detail, value) if part)
 
 
 def _svg(figure: Figure, alt: str) -> Chart:

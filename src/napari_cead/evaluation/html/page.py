@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,56 +12,50 @@ import numpy as np
 
 from ...detection.rules import RULES, is_optimistic
 from ...errors import extra
-from ...metrics import FALSE_POSITIVES
+from ...wording import counted, number
+from ..columns import AVERAGES, FROC, Column, Values, columns, lesion_values, row_values
 from ..paper import PAPER_NOTE
 from ..results import Evaluation, Row, SlicePicture
 from ..rules import QUANTILE, QUANTILE_OF_DENOISERS
-from ..seen import not_known
-from .charts import Chart, Line, curve_chart, pair_chart, point_chart, strip_chart
-from .pictures import DETECTED_COLOR, REFERENCE_COLOR, Panels, color_stops, panels
-from .rows import AVERAGES, Labels, TableRow, number, table_rows, value_of
-from .summary import best_row, headline_rule, sentences, tiles
+from ..seen import mark_of, not_known
+from .charts import Chart, Line, curve_chart, point_chart
+from .pictures import DETECTED_COLOR, REFERENCE_COLOR, color_stops, panels
+from .rows import Labels, best_values, value_of
+from .summary import best_row, headline, headline_rule, sentences, tiles
 
-COLUMNS: tuple[tuple[str, str], ...] = (
-    ("lesion sensitivity", "share of all lesions with at least one detected voxel"),
-    ("lesion precision", "share of all detections (connected components) that touch a lesion"),
-    ("lesion F1", "harmonic mean of lesion sensitivity and lesion precision"),
-    ("FP / patient", "false positives: detections without a lesion voxel, mean over patients"),
-    ("precision", "share of the detected voxels that are lesion, all patients together"),
-    ("recall", "share of the lesion voxels that are detected, all patients together"),
-    (
-        "HD95 (mm)",
-        "95th percentile Hausdorff distance between the surfaces of the two masks, mean over the patients with both "
-        "lesion and detection; their number is shown below",
+FIGURES = columns(
+    "paper",
+    *AVERAGES,
+    *("lesion_sensitivity", "lesion_f1", "false_positives_per_patient", "healthy_ml", "threshold"),
+)
+"""The columns of the first table of a rule."""
+
+MORE = columns(
+    *("lesion_precision", "precision", "recall", "hd95", "detected_ml", "auroc", "auprc", "froc_mean")
+)
+"""The columns of the second: both together would be wider than a screen."""
+
+RANKING = columns(*FROC)
+QUALITY = columns("psnr", "psnr_brain", "ssim")
+
+LESIONS: tuple[Column, ...] = (
+    Column("lesion", "lesion", "number of the lesion in the patient", 0),
+    Column("diameter_mm", "diameter (mm)", "diameter of the ball of its volume", 1),
+    Column("volume", "volume (mL)", "its volume", find=lambda row: row["volume_mm3"] / 1000),
+    Column(
+        "overlap",
+        "detected (mL)",
+        "its volume that was detected",
+        find=lambda row: row["overlap_mm3"] / 1000,
     ),
-    ("detected (mL)", "volume of the detected mask, mean over patients"),
-    (
-        "FP mL, healthy",
-        "volume of the detected mask in patients without lesion, all of it false, mean over these patients; their "
-        "number is shown below",
-    ),
-    (
-        "AUROC",
-        "area under the receiver operating characteristic curve, over the brain voxels of all patients, before any "
-        "threshold",
-    ),
-    ("AUPRC", "area under the precision-recall curve (average precision), over the same voxels"),
-    (
-        "FROC",
-        "mean of the share of the lesions found at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives per patient, before "
-        "post-processing; a separate table shows the seven",
+    Column(
+        "found",
+        "found",
+        "whether one of its voxels was detected",
+        write=lambda row: "found" if row["found"] else "missed",
     ),
 )
-"""Columns of the table beside the averages, with their meaning."""
-
-AVERAGE_NAMES = {
-    "dice_patient": "mean over patients of the Dice of the whole volume; patients with neither lesion nor detection "
-    "are left out",
-    "dice_pooled": "one Dice of all voxels of all patients",
-    "dice_lesion_slices": "mean over the slices with lesion",
-    "dice_all_slices": "mean over all slices with brain, where a slice with neither lesion nor detection counts 1: a "
-    "detector that finds nothing scores high here",
-}
+"""The columns of the lesions of a patient."""
 
 
 @dataclass(frozen=True)
@@ -72,36 +65,12 @@ class _RulePanel:
     name: str
     about: str
     optimistic: bool
-    table: list[TableRow]
+    table: list[tuple[Row, Values]]
+    best: dict[str, float]
     notes: list[str]
     averages: list[Chart]
-    patients: list[Chart]
-    left_out: str
     sizes: list[Chart]
     twins: list[Chart]
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """One slice with its caption."""
-
-    kind: str
-    patient: str
-    slice: int
-    dice: str
-    rule: str
-    threshold: float | None
-    panels: Panels
-
-
-@dataclass(frozen=True)
-class _Album:
-    """The slices of one model."""
-
-    model: str
-    detail: str
-    best: bool
-    pictures: list[_Picture]
 
 
 def html_report(evaluation: Evaluation) -> str:
@@ -135,30 +104,31 @@ def _values(evaluation: Evaluation) -> dict[str, Any]:
         "share_above": _share_above(evaluation.quantile),
         "sequences": labels.sequences,
         "not_known": not_known(evaluation.rows),
+        "headline": headline(evaluation, labels),
+        "lead_chart": _lead_chart(labels, rule),
         "sentences": sentences(evaluation, labels),
         "tiles": tiles(evaluation, evaluation.rows),
         "chosen_rule": rule,
         "rules": [_rule_panel(evaluation, labels, name) for name in labels.rules()],
-        "averages": [(name, AVERAGE_NAMES[name]) for name in AVERAGES],
-        "columns": COLUMNS,
+        "labels": labels,
+        "mark_of": mark_of,
+        "number": number,
+        "panels_of": panels,
+        "columns": FIGURES,
+        "more": MORE,
+        "ranking": RANKING,
+        "quality": QUALITY,
+        "best": best_row(labels, rule),
+        "people": _people(labels, rule),
+        "lesion_columns": LESIONS,
         "methods": _methods(evaluation, labels),
-        "froc_points": [str(Fraction(number)) for number in FALSE_POSITIVES],
         "froc": _froc(evaluation, labels),
+        "twin_kinds": [*dict.fromkeys(item.kind for item in evaluation.twins)],
         "paper_note": PAPER_NOTE,
         "curves": _curves(evaluation, labels),
         "curve_patients": max((curve.patients for curve in evaluation.curves), default=0),
         "albums": _albums(evaluation, labels, rule),
         "colors": {"reference": REFERENCE_COLOR, "detected": DETECTED_COLOR, "map": ", ".join(stops)},
-        "qualities": [
-            (
-                model,
-                number(model.quality.get("psnr"), 2),
-                number(model.quality.get("psnr_brain"), 2),
-                number(model.quality.get("ssim")),
-                model.quality.get("slices", 0),
-            )
-            for model in evaluation.models
-        ],
     }
 
 
@@ -172,18 +142,35 @@ def _methods(evaluation: Evaluation, labels: Labels) -> list[tuple[str, str]]:
     return list(found.items())
 
 
-def _froc(evaluation: Evaluation, labels: Labels) -> list[tuple[str, str, bool, list[str]]]:
-    """Return name, detail, whether it is a baseline, and the sensitivities of each map, whatever the rule."""
+def _froc(evaluation: Evaluation, labels: Labels) -> list[tuple[str, str, bool, Values]]:
+    """Return name, detail, whether it is a baseline, and the values of each map, whatever the rule."""
     found = {(row.model, row.score, row.sequence): row for row in evaluation.rows if row.froc}
     return [
         (
             row.model,
             labels.detail(row.model, row.score, row.sequence),
             labels.baseline(row),
-            [number(value) for value in (*row.froc, row.froc_mean)],
+            row_values(evaluation, row),
         )
         for row in found.values()
     ]
+
+
+def _people(labels: Labels, rule: str) -> list[tuple[str, str, Sequence[Values]]]:
+    """Return the patients under the best model of a rule: name, figures and lesions."""
+    best = best_row(labels, rule)
+    if best is None:
+        return []
+    people: list[tuple[str, str, Sequence[Values]]] = []
+    for patient in best.patients:
+        figures = (
+            f"Dice {number(patient.counts.total.dice())}",
+            f"{patient.lesions_found} of {counted(patient.lesions, 'lesion')} found",
+            counted(patient.false_detections, "false detection"),
+            f"{number(patient.detected_ml, 2)} of {number(patient.reference_ml, 2)} mL detected",
+        )
+        people.append((patient.name, " · ".join(figures), list(lesion_values(best, patient))))
+    return people
 
 
 def _about(rule: str) -> str:
@@ -204,46 +191,35 @@ def _rule_panel(evaluation: Evaluation, labels: Labels, rule: str) -> _RulePanel
     rows = labels.of_rule(rule)
     with_figures = [row for row in rows if row.averages is not None]
     optimistic = is_optimistic(rule)
-    undefined = max((row.averages.both_empty_patients for row in with_figures if row.averages), default=0)
     return _RulePanel(
         name=rule,
         about=_about(rule).format(share=_share_above(evaluation.quantile)),
         optimistic=optimistic,
-        table=table_rows(labels, rows),
+        table=[(row, row_values(evaluation, row)) for row in rows],
+        best=best_values(rows),
         notes=[
             " ".join((row.model, labels.detail(row.model, row.score, row.sequence))).strip() + f": {row.note}"
             for row in rows
             if row.note and not row.optimistic
         ],
         averages=[_averages_chart(labels, rows, name, optimistic) for name in AVERAGES],
-        patients=_patient_charts(labels, with_figures, rule),
-        left_out=f"Up to {undefined} of the patients have no Dice (neither lesion nor detection) and no point."
-        if undefined
-        else "",
         sizes=_size_charts(labels, with_figures, optimistic),
         twins=_twin_charts(evaluation, labels, rule, optimistic),
     )
 
 
+def _lead_chart(labels: Labels, rule: str) -> Chart | None:
+    """Return the one figure that the page leads with: each row of the rule of the summary by ``dice_patient``."""
+    if best_row(labels, rule) is None:
+        return None
+    return _averages_chart(labels, labels.of_rule(rule), AVERAGES[0], is_optimistic(rule))
+
+
 def _averages_chart(labels: Labels, rows: Sequence[Row], name: str, optimistic: bool) -> Chart:
-    lines = [labels.line(row, (value_of(row, name),), row.intervals.get(name)) for row in rows]
+    lines = [labels.line(row, value_of(row, name), row.intervals.get(name)) for row in rows]
     free = [value_of(row, name) for row in rows if labels.baseline(row) and row.score is not None]
     best = max((value for value in free if math.isfinite(value)), default=None)
     return point_chart(lines, name, reference=best, hollow=optimistic)
-
-
-def _patient_charts(labels: Labels, rows: Sequence[Row], rule: str) -> list[Chart]:
-    """Return the strip of all rows, and the best model's patients against the best baseline."""
-    dice = [(row, {item.name: item.counts.total.dice() for item in row.patients}) for row in rows]
-    lines = [labels.line(row, tuple(values.values())) for row, values in dice if values]
-    charts = [strip_chart(lines, "Dice of the volume")] if lines else []
-    best = best_row(labels, rule)
-    raw = None if best is None else labels.best_baseline(rule, best.sequence)
-    if best is not None and raw is not None:
-        model, other = (next(values for row, values in dice if row is found) for found in (best, raw))
-        pairs = [(other[name], value) for name, value in model.items() if name in other]
-        charts.append(pair_chart(pairs, raw.model, best.model))
-    return charts
 
 
 def _size_charts(labels: Labels, rows: Sequence[Row], optimistic: bool) -> list[Chart]:
@@ -253,13 +229,12 @@ def _size_charts(labels: Labels, rows: Sequence[Row], optimistic: bool) -> list[
     order = {stratum.label: stratum.low_mm for row in rows for stratum in row.strata}
     for label in sorted(sizes, key=order.__getitem__):
         lines = [
-            labels.line(row, (stratum.sensitivity,), stratum.interval)
+            labels.line(row, stratum.sensitivity, stratum.interval)
             for row in rows
             for stratum in row.strata
             if stratum.label == label
         ]
-        lesions = f"{sizes[label]} lesion{'' if sizes[label] == 1 else 's'}"
-        charts.append(point_chart(lines, f"{label} · {lesions}", hollow=optimistic))
+        charts.append(point_chart(lines, f"{label} · {counted(sizes[label], 'lesion')}", hollow=optimistic))
     return charts
 
 
@@ -275,7 +250,7 @@ def _twin_charts(evaluation: Evaluation, labels: Labels, rule: str, optimistic: 
             Line(
                 f"{item.model} − {item.twin}",
                 labels.chart_detail(item.model, item.score, item.sequence),
-                (item.difference,),
+                item.difference,
                 item.interval,
             )
             for item in twins
@@ -307,32 +282,14 @@ def _curves(evaluation: Evaluation, labels: Labels) -> list[Chart]:
     return charts
 
 
-def _albums(evaluation: Evaluation, labels: Labels, rule: str) -> list[_Album]:
-    """Return the slices by model, score and sequence, in the order of the evaluation."""
+def _albums(
+    evaluation: Evaluation, labels: Labels, rule: str
+) -> list[tuple[str, str, bool, list[SlicePicture]]]:
+    """Return model, detail, whether it is the best model, and the slices, in the order of the evaluation."""
     groups: dict[tuple[str, str, str], list[SlicePicture]] = {}
     for picture in evaluation.pictures:
         groups.setdefault((picture.model, picture.score, picture.sequence), []).append(picture)
     best = best_row(labels, rule)
     shown = None if best is None else (best.model, best.score, best.sequence)
     shown = shown if shown in groups else next(iter(groups), None)
-    return [
-        _Album(
-            model=key[0],
-            detail=labels.detail(*key),
-            best=key == shown,
-            pictures=[_picture(picture) for picture in pictures],
-        )
-        for key, pictures in groups.items()
-    ]
-
-
-def _picture(picture: SlicePicture) -> _Picture:
-    return _Picture(
-        kind=picture.kind,
-        patient=picture.patient,
-        slice=picture.slice,
-        dice=number(picture.dice),
-        rule=picture.rule,
-        threshold=picture.threshold,
-        panels=panels(picture),
-    )
+    return [(key[0], labels.detail(*key), key == shown, pictures) for key, pictures in groups.items()]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ...metrics import Interval, averages, bootstrap_difference
+from ...wording import counted, number
 from ..results import Evaluation, Row
 from ..rules import rule_order
 from ..seen import mark_of
 from ..table import few_choosers
-from .rows import Labels, number, value_of
+from .rows import Labels, value_of
 
 AVERAGE = "dice_patient"
 
@@ -76,23 +78,67 @@ def _of_sequence(evaluation: Evaluation, labels: Labels, rule: str, sequence: st
     return text + _difference(evaluation, best, raw)
 
 
+@dataclass(frozen=True)
+class _Lead:
+    """A model's lead over a baseline in ``dice_patient``, over the patients that both have."""
+
+    difference: float
+    interval: Interval | None
+    patients: str
+
+    @classmethod
+    def of(cls, evaluation: Evaluation, best: Row, raw: Row) -> _Lead:
+        other = {patient.name: patient.counts for patient in raw.patients}
+        shared = [patient for patient in best.patients if patient.name in other]
+        first = [patient.counts for patient in shared]
+        second = [other[patient.name] for patient in shared]
+        return cls(
+            averages(first).dice_patient - averages(second).dice_patient,
+            bootstrap_difference(first, second, evaluation.resamples, evaluation.seed)[AVERAGE],
+            counted(len(shared), "patient"),
+        )
+
+
+def headline(evaluation: Evaluation, labels: Labels) -> str:
+    """Return the result in one sentence: how the best model compares with the best baseline.
+
+    Empty without figures of both, and if they are too good: chosen on the reported patients, or of a model that was
+    trained on some.
+    """
+    best = best_row(labels, headline_rule(labels))
+    raw = None if best is None else labels.best_baseline(best.rule, best.sequence)
+    if best is None or raw is None or best.optimistic or best.trained_on or not best.lesion_patients:
+        return ""
+    lead = _Lead.of(evaluation, best, raw)
+    if lead.interval is None:
+        return ""
+    names = f"{best.model} {{}} {raw.model}, the best baseline without a network"
+    if lead.interval[0] > 0:
+        text = names.format("is better than")
+    elif lead.interval[1] < 0:
+        text = names.format("is worse than")
+    else:
+        text = f"It is not clear whether {names.format('is better than')}"
+    return (
+        f"{text}: {AVERAGE} {number(value_of(best, AVERAGE))} against {number(value_of(raw, AVERAGE))}, a "
+        f"difference of {number(lead.difference, signed=True)} (95 % interval {_ends(lead.interval)}, {lead.patients})."
+    )
+
+
+def _ends(interval: Interval) -> str:
+    return " to ".join(number(end, signed=True) for end in interval)
+
+
 def _difference(evaluation: Evaluation, best: Row, raw: Row) -> str:
     """Return a model's lead over the best baseline, over the patients that both have."""
-    other = {patient.name: patient.counts for patient in raw.patients}
-    shared = [patient for patient in best.patients if patient.name in other]
-    first = [patient.counts for patient in shared]
-    second = [other[patient.name] for patient in shared]
-    difference = averages(first).dice_patient - averages(second).dice_patient
-    if not math.isfinite(difference):
+    lead = _Lead.of(evaluation, best, raw)
+    if not math.isfinite(lead.difference):
         return ""
-    patients = f"{len(shared)} patient{'' if len(shared) == 1 else 's'}"
-    interval = bootstrap_difference(first, second, evaluation.resamples, evaluation.seed)[AVERAGE]
+    shown, interval = number(lead.difference, signed=True), lead.interval
     if interval is None:
-        return f"The difference is {difference:+.3f} over {patients}, too few for an interval."
-    return (
-        f"The difference over the same {patients} is {difference:+.3f} (95 % interval {interval[0]:+.3f} to "
-        f"{interval[1]:+.3f}): {_verdict(interval)}."
-    )
+        return f"The difference is {shown} over {lead.patients}, too few for an interval."
+    ends = " to ".join(number(end, signed=True) for end in interval)
+    return f"The difference over the same {lead.patients} is {shown} (95 % interval {ends}): {_verdict(interval)}."
 
 
 def _verdict(interval: Interval) -> str:
@@ -105,7 +151,7 @@ def _verdict(interval: Interval) -> str:
 
 def _with_interval(row: Row) -> str:
     interval = row.intervals.get(AVERAGE)
-    spread = "" if interval is None else f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})"
+    spread = "" if interval is None else f" (95 % interval {' to '.join(map(number, interval))})"
     return number(value_of(row, AVERAGE)) + spread
 
 

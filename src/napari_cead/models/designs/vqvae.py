@@ -34,7 +34,6 @@ class VectorQuantisedAutoencoders(NetworkFamily):
     presets = MappingProxyType(
         {"paper": {"commitment": 1.0}, "small": {"codebook_decay": 0.99, "reset_dead_codes": True}}
     )
-    continuous = False  # rounding decides between two codes that are equally near
     figures = (Figure("used_codes", "used codes (VQ-VAE)", "codes", "used codes", "{} codes used"),)
     designs = (
         Design(

@@ -15,6 +15,7 @@ from ..dicom_headers import Frame
 from ..dicom_pixels import stored_values
 from ..itk import grid_of_lps
 from ..limits import MAX_VOXELS, check_memory
+from ..notes import Note
 from ..places import Place
 from ..volume import Volume
 from ._format import Format, Side
@@ -46,7 +47,7 @@ def read_series(place: Place) -> Volume:
     path, series = place.path, series_of(place)
     if series.unusable:
         raise UnsupportedError(
-            f"the series is no scan of a brain: {series.unusable}", file=path, mend="choose another"
+            f"the series is no scan of a brain: {series.unusable}", file=path, hint="choose another"
         )
     frames = _sorted(series, path)
     positions = np.array([frame.position for frame in frames])
@@ -54,7 +55,7 @@ def read_series(place: Place) -> Volume:
     columns, rows = frames[0].size
     count = max(len(frames), len(steps))
     if columns * rows * count > MAX_VOXELS:
-        raise GeometryError("the series is impossibly large", file=path, mend=MEND)
+        raise GeometryError("the series is impossibly large", file=path, hint=MEND)
     check_memory(12 * columns * rows * count, path)
     data = _values(frames, path)
     if len(steps) != len(frames) or not np.array_equal(steps, np.arange(len(frames))):
@@ -66,7 +67,10 @@ def read_series(place: Place) -> Volume:
     affine = np.stack([axes[0] * spacing[0], axes[1] * spacing[1], step], axis=1)
     grid = grid_of_lps((columns, rows, depth), affine, positions[0], has_orientation=True, file=path)
     notes += _what_varies(frames)
-    said = tuple(f"{path.name}: {note}" for note in (*series.notes, *notes))
+    said = tuple(
+        Note("slice-gap" if note.startswith(APART) else "series", note, path.name)
+        for note in (*series.notes, *notes)
+    )
     return Volume(grid.to_canonical(data.transpose(2, 1, 0)), grid, said)
 
 
@@ -90,7 +94,7 @@ def _sorted(series: Series, path: Path) -> list[Frame]:
         raise UnsupportedError(
             f"several slices lie at the same place ({_what_repeats([frames[index] for index in most])})",
             file=path,
-            mend="give a series of one volume",
+            hint="give a series of one volume",
         )
     return frames
 
@@ -162,7 +166,7 @@ def _laid(
         return np.arange(count, dtype=np.float64), positions[-1], notes
     if heights[-1] > 2 * count * usual:
         raise GeometryError(
-            f"{said}, so that more slices are missing than are there", file=path, mend="give the whole series"
+            f"{said}, so that more slices are missing than are there", file=path, hint="give the whole series"
         )
     depth = math.ceil(heights[-1] / usual - 0.01) + 1
     wanted = usual * np.arange(depth)
@@ -195,10 +199,10 @@ def _values(frames: Sequence[Frame], path: Path) -> NDArray[np.float32]:
             frame = frames[number]
             slope, intercept = frame.rescale
             if slope == 0 or not math.isfinite(slope + intercept):
-                raise UnreadableError("the rescale slope of a slice is no slope", file=path, mend=MEND)
+                raise UnreadableError("the rescale slope of a slice is no slope", file=path, hint=MEND)
             if stored.shape[1:] != (rows, columns) or frame.index >= len(stored):
                 raise UnreadableError(
-                    "a file of the series holds other slices than its header says", file=path, mend=MEND
+                    "a file of the series holds other slices than its header says", file=path, hint=MEND
                 )
             data[number] = stored[frame.index] * np.float64(slope) + intercept
     return data

@@ -26,6 +26,7 @@ from ...errors import GeometryError, PatientNotFoundError, UnreadableError, Unsu
 from ..grid import Grid
 from ..headers import placement
 from ..limits import check_held, check_memory, check_shape
+from ..notes import Note
 from ..repairs import repairs
 from ..volume import Volume
 from ._format import Format
@@ -239,50 +240,52 @@ def read_volume(path: Path) -> Volume:
         raise UnreadableError(
             f"the file cannot be read ({error.strerror or why(error)})",
             file=path,
-            mend="check the disk or the network folder",
+            hint="check the disk or the network folder",
         ) from error
-    notes = tuple(f"{path.name}: the header is not as it should be ({note})" for note in repaired)
+    notes = tuple(
+        Note("affine", f"the header is not as it should be ({note})", path.name) for note in repaired
+    )
     return replace(volume, warnings=(*notes, *volume.warnings))
 
 
 def _read_volume(path: Path) -> Volume:
     if path.is_dir():
-        raise PatientNotFoundError("this is a folder, not a file", file=path, mend="give a NIfTI file")
+        raise PatientNotFoundError("this is a folder, not a file", file=path, hint="give a NIfTI file")
     if not path.is_file():
-        raise PatientNotFoundError("there is no such file", file=path, mend="check the path")
+        raise PatientNotFoundError("there is no such file", file=path, hint="check the path")
     if path.stat().st_size == 0:
-        raise UnreadableError("the file is empty", file=path, mend=_MEND_READ)
+        raise UnreadableError("the file is empty", file=path, hint=_MEND_READ)
     image: Any = read_header(path) or _by_nibabel(path)
     shape, dropped = _three_dimensional(tuple(int(size) for size in image.shape), path)
     kind = np.dtype(image.dtype)
     if kind.fields is not None:
         raise UnsupportedError(
-            "the image is in colour (RGB)", file=path, mend="give a scan with one value per voxel"
+            "the image is in colour (RGB)", file=path, hint="give a scan with one value per voxel"
         )
     if kind.kind == "c":
-        raise UnsupportedError("the image is complex-valued", file=path, mend="give the magnitude image")
+        raise UnsupportedError("the image is complex-valued", file=path, hint="give the magnitude image")
     if not dropped:
         raise UnsupportedError(
             f"the image has {len(shape)} dimensions {shape}",
             file=path,
-            mend="give one three-dimensional volume",
+            hint="give one three-dimensional volume",
         )
     image.check_size()
     try:
         affine = np.asarray(image.affine, dtype=np.float64)
     except Exception as error:  # untrusted bytes: nibabel may raise anything
         raise GeometryError(
-            f"the affine in the header is not usable ({why(error)})", file=path, mend="repair qform or sform"
+            f"the affine in the header is not usable ({why(error)})", file=path, hint="repair qform or sform"
         ) from error
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9 or _flat(affine):
-        raise GeometryError("the affine in the header is not usable", file=path, mend="repair qform or sform")
+        raise GeometryError("the affine in the header is not usable", file=path, hint="repair qform or sform")
     try:
         data = np.asarray(image.data()).reshape(shape, order="F")
     except OSError:
         raise
     except Exception as error:  # likewise
         raise UnreadableError(
-            f"the image data cannot be read ({why(error)})", file=path, mend=_MEND_READ
+            f"the image data cannot be read ({why(error)})", file=path, hint=_MEND_READ
         ) from error
     size = (shape[0], shape[1], shape[2])
     found = placement(image.image if isinstance(image, _Other) else image, size, path.name)
@@ -338,9 +341,9 @@ def _by_nibabel(path: Path) -> _Other:
         ):  # the disk; gzip's own complaints have no number
             raise
         raise UnreadableError(
-            f"the file cannot be read as NIfTI ({why(error)})", file=path, mend=_MEND_READ
+            f"the file cannot be read as NIfTI ({why(error)})", file=path, hint=_MEND_READ
         ) from error
-    raise UnsupportedError("the file is not a volume", file=path, mend="give a NIfTI scan")
+    raise UnsupportedError("the file is not a volume", file=path, hint="give a NIfTI scan")
 
 
 class Nifti(Format):

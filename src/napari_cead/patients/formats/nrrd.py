@@ -18,12 +18,13 @@ from ...errors import GeometryError, PatientError, PatientNotFoundError, Unreada
 from ..grid import Grid
 from ..itk import grid_of_lps, why
 from ..limits import MAX_VOXELS, check_memory
+from ..notes import no_orientation
 from ..places import Place
 from ..volume import Volume
 from ._format import Format
 
 _LONGEST_HEADER = 1 << 16
-_MEND = "save the scan again, as NIfTI for instance"
+_HINT = "save the scan again, as NIfTI for instance"
 _NUMBERS = (
     *("dimension", "sizes", "space dimension", "space directions", "space origin", "spacings"),
     *("byte skip", "line skip"),
@@ -61,13 +62,13 @@ def read_nrrd(path: Path) -> Volume:
         raise
     except Exception as error:  # untrusted bytes: pynrrd may raise anything
         raise UnreadableError(
-            f"the file cannot be read as NRRD ({why(error)})", file=path, mend=_MEND
+            f"the file cannot be read as NRRD ({why(error)})", file=path, hint=_HINT
         ) from error
     volume, spatial = _three_dimensional(data, header, path)
     grid = _grid(volume.shape, spatial, header, "space" in fields or "space dimension" in fields, path)
     notes: tuple[str, ...] = ()
     if not grid.has_orientation:
-        notes = (f"{path.name}: the header states no orientation, so left and right are unknown",)
+        notes = (no_orientation(path.name),)
     return Volume(grid.to_canonical(np.asarray(volume, dtype=np.float32)), grid, notes)
 
 
@@ -88,7 +89,7 @@ def _data(path: Path, fields: dict[str, str], header: dict[str, Any]) -> NDArray
         with data_file(path).open("rb") as stream:
             held: BinaryIO = io.BytesIO(stream.read())
     elif "data file" in fields or "datafile" in fields:
-        raise UnsupportedError("the voxels lie in another file", file=path, mend="save the scan as one .nrrd")
+        raise UnsupportedError("the voxels lie in another file", file=path, hint="save the scan as one .nrrd")
     else:
         content = path.read_bytes()
         ends = [at + len(mark) for mark in (b"\n\n", b"\r\n\r\n") if (at := content.find(mark)) >= 0]
@@ -96,7 +97,7 @@ def _data(path: Path, fields: dict[str, str], header: dict[str, Any]) -> NDArray
     encoding = str(header.get("encoding", "")).lower()
     if encoding in _UNPACKERS:
         if header.get("line skip", 0) or header.get("byte skip", 0) < 0:
-            raise UnsupportedError("the header skips lines, or bytes from the end", file=path, mend=_MEND)
+            raise UnsupportedError("the header skips lines, or bytes from the end", file=path, hint=_HINT)
         # As many bytes as there can be, and not one more, whatever the file unpacks to.
         most = 8 * math.prod(int(size) for size in header["sizes"]) + int(header.get("byte skip", 0))
         held = io.BytesIO(_UNPACKERS[encoding]().decompress(held.read(), most + 1))
@@ -115,7 +116,7 @@ def _three_dimensional(
         raise GeometryError(
             f"the header describes {len(described)} axes, the data have {data.ndim}",
             file=path,
-            mend="export the scan again",
+            hint="export the scan again",
         )
     if directions is not None:
         beside = {axis for axis, direction in enumerate(directions) if np.isnan(direction).any()}
@@ -123,7 +124,7 @@ def _three_dimensional(
         beside = {axis for axis, kind in enumerate(kinds) if kind.lower() not in _SPATIAL}
     if any(data.shape[axis] > 1 for axis in beside):
         raise UnsupportedError(
-            "the image has several values per voxel", file=path, mend="give a scan with one value per voxel"
+            "the image has several values per voxel", file=path, hint="give a scan with one value per voxel"
         )
     kept = [axis for axis in range(data.ndim) if axis not in beside]
     while len(kept) > 3 and data.shape[kept[-1]] == 1:
@@ -132,7 +133,7 @@ def _three_dimensional(
         raise UnsupportedError(
             f"the image has {data.ndim} dimensions {data.shape}",
             file=path,
-            mend="give one three-dimensional volume",
+            hint="give one three-dimensional volume",
         )
     volume = data.reshape([data.shape[axis] for axis in kept], order="F")
     return (volume[..., None] if len(kept) == 2 else volume), kept
@@ -156,7 +157,7 @@ def _grid(
             axes[:, 2] = np.cross(axes[:, 0], axes[:, 1]) / np.linalg.norm(axes[:, 0])
     except (IndexError, TypeError, ValueError) as error:
         raise GeometryError(
-            "the geometry in the header is not usable", file=path, mend="export the scan again"
+            "the geometry in the header is not usable", file=path, hint="export the scan again"
         ) from error
     signs = np.array(_TO_LPS.get(str(header.get("space", "")).lower(), (1, 1, 1)), dtype=np.float64)
     return grid_of_lps(
@@ -175,12 +176,12 @@ def data_file(header: Path) -> Path:
     plain = Path(name).name if name else ""
     if not plain or plain != name.removeprefix("./") or "%" in name or name.upper().startswith("LIST"):
         raise UnsupportedError(
-            "the header does not name one data file beside it", file=header, mend="save the scan as .nrrd"
+            "the header does not name one data file beside it", file=header, hint="save the scan as .nrrd"
         )
     found = header.parent / plain
     if not found.is_file():
         raise PatientNotFoundError(
-            f"its data file {plain} is missing", file=header, mend="put the data file beside it"
+            f"its data file {plain} is missing", file=header, hint="put the data file beside it"
         )
     return found
 
@@ -190,13 +191,13 @@ def _fields(path: Path) -> dict[str, str]:
         with path.open("rb") as stream:
             start = stream.read(_LONGEST_HEADER)
     except FileNotFoundError as error:
-        raise PatientNotFoundError("there is no such file", file=path, mend="check the path") from error
+        raise PatientNotFoundError("there is no such file", file=path, hint="check the path") from error
     except OSError as error:
         raise UnreadableError(
-            f"cannot be read ({error.strerror})", file=path, mend="check its permissions"
+            f"cannot be read ({error.strerror})", file=path, hint="check its permissions"
         ) from error
     if not start.startswith(b"NRRD"):
-        raise UnsupportedError("this is not an NRRD file", file=path, mend=_MEND)
+        raise UnsupportedError("this is not an NRRD file", file=path, hint=_HINT)
     head = start.replace(b"\r\n", b"\n").split(b"\n\n", 1)[0].decode("latin-1")
     pairs = (line.split(":", 1) for line in head.splitlines()[1:] if ":" in line and not line.startswith("#"))
     return {name.strip().lower(): value.strip() for name, value in pairs if not value.startswith("=")}
@@ -211,7 +212,7 @@ def _check_size(path: Path, fields: dict[str, str]) -> None:
         raise GeometryError(
             f"the header declares an impossible size ({fields.get('sizes', 'none')[:60]})",
             file=path,
-            mend=_MEND,
+            hint=_HINT,
         )
     check_memory(12 * math.prod(sizes), path)
 

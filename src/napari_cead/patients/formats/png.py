@@ -14,6 +14,7 @@ from PIL import Image
 from ...errors import GeometryError, PatientNotFoundError, UnreadableError, UnsupportedError
 from ..grid import Grid
 from ..limits import MAX_PIXELS, check_held, check_memory, check_shape
+from ..notes import Note
 from ..places import Place
 from ..repairs import repairs
 from ..volume import Volume
@@ -45,12 +46,12 @@ def numbered_slices(folder: Path) -> dict[int, Path]:
             raise UnreadableError(
                 f"two slices have the number {number} ({numbered[number].name} and {path.name})",
                 file=folder,
-                mend="remove one of them",
+                hint="remove one of them",
             )
         numbered[number] = path
     if not numbered:
         raise PatientNotFoundError(
-            "no numbered PNG slices (000.png, 001.png, …)", file=folder, mend="check the folder"
+            "no numbered PNG slices (000.png, 001.png, …)", file=folder, hint="check the folder"
         )
     return dict(sorted(numbered.items()))
 
@@ -75,8 +76,10 @@ def read_folder(folder: Path, side: Side, spacing: tuple[float, float, float]) -
     slices = numbered_slices(folder)
     volume = read_stack(list(slices.values()), side, spacing)
     strange = [path.name for path in pngs_in(folder) if not path.stem.isdecimal()]
-    notes = (f"{folder.name}: passed over, for {NO_NUMBER}: {', '.join(strange[:3])}",) if strange else ()
-    return replace(volume, numbers=tuple(slices), warnings=(*volume.warnings, *notes))
+    if strange:
+        note = Note("unrecognised", f"passed over, for {NO_NUMBER}: {', '.join(strange[:3])}", folder.name)
+        volume = replace(volume, warnings=(*volume.warnings, note))
+    return replace(volume, numbers=tuple(slices))
 
 
 def check_gaps(numbers: tuple[int, ...], folder: Path) -> None:
@@ -96,7 +99,7 @@ def check_gaps(numbers: tuple[int, ...], folder: Path) -> None:
         raise UnreadableError(
             f"{missing} of {last - first + 1} slices are missing, the first is number {lost}",
             file=folder,
-            mend="restore the missing PNG files",
+            hint="restore the missing PNG files",
         )
 
 
@@ -118,7 +121,7 @@ def placed(volume: Volume, scan: Volume, what: str) -> Volume:
         raise GeometryError(
             f"the slices have {rows}x{columns} pixels, those of the scan {wanted}x{across}",
             file=what,
-            mend="give slices of the size of the scan's",
+            hint="give slices of the size of the scan's",
         )
     if not volume.numbers or volume.numbers == scan.numbers:
         return volume
@@ -129,7 +132,7 @@ def placed(volume: Volume, scan: Volume, what: str) -> Volume:
             f"{_counted(volume)} do not tell where they lie in a scan of {scan.grid.canonical_shape[0]} slices that "
             "have no numbers",
             file=what,
-            mend="give a file on the grid of the scan",
+            hint="give a file on the grid of the scan",
         )
     index = {number: place for place, number in enumerate(scan.numbers)}
     strange = [number for number in volume.numbers if number not in index]
@@ -138,13 +141,15 @@ def placed(volume: Volume, scan: Volume, what: str) -> Volume:
             f"{len(strange)} of {len(volume.numbers)} slices have numbers that the scan ({scan.numbers[0]} to "
             f"{scan.numbers[-1]}) lacks, the first is {strange[0]}",
             file=what,
-            mend="number the slices as those of the scan",
+            hint="number the slices as those of the scan",
         )
     data = np.zeros((len(index), *volume.data.shape[1:]), volume.data.dtype)
     data[[index[number] for number in volume.numbers]] = volume.data
     z, y, x = data.shape
     grid = Grid.of_spacing((z, y, x), volume.grid.spacing)
-    note = f"{what}: {_counted(volume)} of {z}, placed by their numbers; the others are taken as 0"
+    note = Note(
+        "slice-gap", f"{_counted(volume)} of {z}, placed by their numbers; the others are taken as 0", what
+    )
     return Volume(data, grid, (*volume.warnings, note), scan.numbers)
 
 
@@ -164,7 +169,7 @@ def read_picture(path: Path) -> NDArray[Any]:
             start = stream.read(len(_SIGNATURE) + 16)
         if not start.startswith(_SIGNATURE) or start[12:16] != b"IHDR":
             raise UnreadableError(
-                "the PNG cannot be read: it is not a PNG file", file=path, mend="give PNG slices"
+                "the PNG cannot be read: it is not a PNG file", file=path, hint="give PNG slices"
             )
         size = tuple(int.from_bytes(start[place : place + 4], "big") for place in (16, 20))
         # A pixel takes at least a bit, before it is compressed.
@@ -173,12 +178,12 @@ def read_picture(path: Path) -> NDArray[Any]:
         with repairs(), Image.open(path, formats=("PNG",)) as picture:
             pixels = np.asarray(picture.convert("RGB") if picture.mode in ("P", "PA") else picture)
     except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError) as error:
-        raise UnreadableError("the PNG cannot be read", file=path, mend="copy the file again") from error
+        raise UnreadableError("the PNG cannot be read", file=path, hint="copy the file again") from error
     if pixels.ndim == 3:
         if pixels.shape[2] in (2, 4):  # alpha says nothing about the scan
             pixels = pixels[..., :-1]
         if not (pixels == pixels[..., :1]).all():
-            raise UnsupportedError("the picture is in colour", file=path, mend="give grey slices")
+            raise UnsupportedError("the picture is in colour", file=path, hint="give grey slices")
         pixels = pixels[..., 0]
     return pixels
 
@@ -205,7 +210,7 @@ def read_stack(files: list[Path], side: Side, spacing: tuple[float, float, float
                 f"the slice has {pixels.shape[0]}x{pixels.shape[1]} pixels, "
                 f"{files[0].name} has {first.shape[0]}x{first.shape[1]}",
                 file=path,
-                mend="give slices of one size",
+                hint="give slices of one size",
             )
         return pixels
 

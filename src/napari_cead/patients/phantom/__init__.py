@@ -6,6 +6,6 @@ The grey and white matter maps and the brain mask come with nilearn (extra ``pha
 from __future__ import annotations
 
 from .cohort import write_cohort
-from .patient import PhantomPatient, make_patient
+from .patient import make_patient
 
-__all__ = ["PhantomPatient", "make_patient", "write_cohort"]
+__all__ = ["make_patient", "write_cohort"]

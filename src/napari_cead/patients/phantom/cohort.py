@@ -16,7 +16,9 @@ from PIL import Image
 
 from ...atomic import make_folder
 from ...errors import Cancelled, OutputError, ParameterError
+from ...progress import Progress, Stop
 from .anatomy import tissue_maps
+from .metastases import metastases_called
 from .patient import SHAPE, PhantomPatient, make_patient
 
 Layout = Literal["nifti", "png"]
@@ -30,13 +32,14 @@ def write_cohort(
     patients: int,
     layout: Layout = "nifti",
     seed: int = 0,
-    on_progress: Callable[[int, int], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    on_progress: Progress | None = None,
+    should_stop: Stop | None = None,
     *,
     lesions: int | None = None,
     shape: tuple[int, int, int] = SHAPE,
     gain: float = 1.0,
     varied: bool = False,
+    metastases: str = "default",
 ) -> list[Path]:
     """Write ``patients`` synthetic patients to ``out/train/Mets_001`` and so on.
 
@@ -54,10 +57,11 @@ def write_cohort(
         seed: Seed of the cohort.
         on_progress: Called with (patients done, patients in total).
         should_stop: Called before each patient; if true, the patients written so far stay.
-        lesions: Metastases per patient; ``None`` draws 1 to 20.
+        lesions: Metastases per patient, 0 to 20; ``None`` draws the number.
         shape: Voxels (z, y, x) of each patient.
         gain: Multiplies the NIfTI intensities; below 1 there are fewer grey levels and smaller files.
         varied: Whether contrast and noise vary as between many scanners instead of as within one study.
+        metastases: What number, size and oedema are drawn from; see `make_patient`.
 
     Returns:
         The patients' folders.
@@ -69,23 +73,24 @@ def write_cohort(
         Cancelled: If ``should_stop`` returned true.
     """
     if patients < 1:
-        raise ParameterError(f"{patients} patients cannot be made", mend="ask for 1 or more")
+        raise ParameterError(f"{patients} patients cannot be made", hint="ask for 1 or more")
     if layout not in ("nifti", "png"):
-        raise ParameterError(f"the layout {layout!r} is unknown", mend="use nifti or png")
+        raise ParameterError(f"the layout {layout!r} is unknown", hint="use nifti or png")
     if not 0 < gain <= 10:
-        raise ParameterError(f"the gain {gain} is out of range", mend="use a number above 0, up to 10")
+        raise ParameterError(f"the gain {gain} is out of range", hint="use a number above 0, up to 10")
+    metastases_called(metastases)  # before a folder is made
     write = partial(_write_nifti, gain=gain) if layout == "nifti" else _write_png
     tissue_maps()  # a missing extra shows before a folder is made
     train = make_folder(Path(out) / "train")
     names = [f"Mets_{number:03d}" for number in range(1, patients + 1)]
     if taken := [train / name for name in names if (train / name).exists()]:
         # Real patients have the very same names: nothing that exists is ever replaced.
-        raise OutputError("the folder exists already", file=taken[0], mend="choose an empty output folder")
+        raise OutputError("the folder exists already", file=taken[0], hint="choose an empty output folder")
     folders: list[Path] = []
     for number in range(1, patients + 1):
         if should_stop is not None and should_stop():
             raise Cancelled
-        patient = make_patient(seed, number, lesions, shape, varied=varied)
+        patient = make_patient(seed, number, lesions, shape, varied=varied, metastases=metastases)
         folders.append(_write_folder(train / patient.name, patient, write))
         if on_progress is not None:
             on_progress(number, patients)
@@ -106,7 +111,7 @@ def _write_folder(
         raise OutputError(
             f"the patient cannot be written ({error.strerror or error})",
             file=target,
-            mend="choose a folder that can be written and has space left",
+            hint="choose a folder that can be written and has space left",
         ) from error
     finally:
         shutil.rmtree(new, ignore_errors=True)

@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 
 from .anatomy import Anatomy
 from .fields import Array, Axes, smooth_field, stream
-
-MOST = 20
-SMALLEST_MM, LARGEST_MM = 2.0, 40.0
+from .metastases import DEFAULT, Metastases
 
 
 @dataclass(frozen=True)
@@ -45,24 +43,27 @@ class _Ground:
         return _Ground(self.white[box], self.grey[box], self.sagittal[box])
 
 
-def draw_diameters(seed: int, number: int, lesions: int | None) -> list[float]:
-    """Draw the diameters in mm, largest first; ``lesions=None`` also draws how many, 1 to 20, mostly few."""
+def draw_diameters(
+    seed: int, number: int, lesions: int | None, metastases: Metastases = DEFAULT
+) -> list[float]:
+    """Draw the diameters in mm, largest first; ``lesions=None`` also draws how many."""
     rng = stream(seed, number, "lesions")
-    drawn = min(MOST, 1 + int(rng.exponential(4.0)))
-    count = drawn if lesions is None else lesions
-    sizes = np.clip(np.exp(rng.normal(np.log(7.0), 0.62, count)), SMALLEST_MM, LARGEST_MM)
+    drawn = metastases.count(rng)
+    sizes = metastases.diameters(rng, drawn if lesions is None else lesions)
     return sorted((float(size) for size in sizes), reverse=True)
 
 
-def make_lesions(seed: int, number: int, anatomy: Anatomy, lesions: int | None) -> list[Lesion]:
+def make_lesions(
+    seed: int, number: int, anatomy: Anatomy, lesions: int | None, metastases: Metastases = DEFAULT
+) -> list[Lesion]:
     """Return the metastases of one patient, largest first."""
-    diameters = draw_diameters(seed, number, lesions)
+    diameters = draw_diameters(seed, number, lesions, metastases)
     if not diameters:
         return []
     ground = _Ground(*(anatomy.fill(part) for part in (anatomy.white, anatomy.grey, anatomy.place[2])))
     centres = _centres(seed, number, anatomy, diameters)
     return [
-        _make(stream(seed, number, f"lesion {n}"), anatomy, ground, centre, diameter)
+        _make(stream(seed, number, f"lesion {n}"), anatomy, ground, centre, diameter, metastases)
         for n, (centre, diameter) in enumerate(zip(centres, diameters, strict=True))
     ]
 
@@ -95,15 +96,16 @@ def _centres(seed: int, number: int, anatomy: Anatomy, diameters: list[float]) -
 
 
 def _make(
-    rng: np.random.Generator, anatomy: Anatomy, ground: _Ground, centre: Array, diameter: float
+    rng: np.random.Generator,
+    anatomy: Anatomy,
+    ground: _Ground,
+    centre: Array,
+    diameter: float,
+    metastases: Metastases,
 ) -> Lesion:
     """Shape one lesion around ``centre`` (z, y, x in mm)."""
     radius = diameter / 2
-    # Many have no oedema; where there is some, it mostly is a halo and seldom reaches three diameters.
-    if rng.uniform() < (0.4 if diameter < 8 else 0.22):
-        swelling = 0.0
-    else:
-        swelling = min((0.2 + rng.exponential(0.4)) * radius + rng.uniform(0.0, 2.0), 2.0 * radius, 22.0)
+    swelling = metastases.swelling(rng, diameter)
     reach = radius * 1.5 + swelling * 1.7 + 3
     box, axes = _around(anatomy.axes, centre, reach)
     side = 2 * reach

@@ -11,7 +11,8 @@ from ...errors import ParameterError
 from .anatomy import make_anatomy
 from .appearance import render
 from .fields import Array, Grid
-from .lesions import MOST, make_lesions, mask_of
+from .lesions import make_lesions, mask_of
+from .metastases import MOST, metastases_called
 
 SHAPE = (150, 256, 256)
 
@@ -41,6 +42,7 @@ def make_patient(
     shape: tuple[int, int, int] = SHAPE,
     *,
     varied: bool = False,
+    metastases: str = "default",
 ) -> PhantomPatient:
     """Make a synthetic patient on the ICBM-152 anatomy.
 
@@ -49,9 +51,11 @@ def make_patient(
     Args:
         seed: Seed of the cohort, not negative.
         number: Number of the patient in the cohort, not negative.
-        lesions: Number of metastases, 0 to 20; ``None`` draws 1 to 20, mostly few.
+        lesions: Number of metastases, 0 to 20; ``None`` draws it.
         shape: Voxels (z, y, x) over the same field of view of 150 x 240.6 x 240.6 mm.
         varied: Whether contrast and noise vary as between many scanners instead of as within one study.
+        metastases: What number, size and oedema are drawn from: ``"default"`` (1 to 20, mostly few) or
+            ``"brainmetshare"`` (see :class:`~.metastases.BrainMetShare`).
 
     Returns:
         The patient.
@@ -61,14 +65,15 @@ def make_patient(
         MissingExtraError: If nilearn is not installed.
     """
     if seed < 0 or number < 0:
-        raise ParameterError(f"seed {seed} and number {number} must not be negative", mend="use 0 or more")
+        raise ParameterError(f"seed {seed} and number {number} must not be negative", hint="use 0 or more")
     if lesions is not None and not 0 <= lesions <= MOST:
-        raise ParameterError(f"{lesions} lesions cannot be made", mend=f"ask for 0 to {MOST}")
+        raise ParameterError(f"{lesions} lesions cannot be made", hint=f"ask for 0 to {MOST}")
     if len(shape) != 3 or min(shape) < 16:
-        raise ParameterError(f"the shape {shape} is too small", mend="use at least 16 voxels along each axis")
+        raise ParameterError(f"the shape {shape} is too small", hint="use at least 16 voxels along each axis")
+    statistics = metastases_called(metastases)
     grid = Grid(shape)
     anatomy = make_anatomy(seed, number, grid)
-    placed = make_lesions(seed, number, anatomy, lesions)
+    placed = make_lesions(seed, number, anatomy, lesions, statistics)
     sequences = {}
     for name, image in render(seed, number, anatomy, placed, varied=varied).items():
         sequences[name] = np.zeros(shape, np.float32)

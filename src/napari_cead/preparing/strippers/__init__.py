@@ -1,15 +1,11 @@
 """Skull strippers: one file each, behind one small protocol."""
 
-from .extractor import COMMAND, BrainExtractor, HeadScan, OnProgress, ShouldStop
+from .extractor import HeadScan
 from .registry import DEFAULT_STRIPPER, find_stripper, stripper_names
 
 __all__ = [
-    "COMMAND",
     "DEFAULT_STRIPPER",
-    "BrainExtractor",
     "HeadScan",
-    "OnProgress",
-    "ShouldStop",
     "find_stripper",
     "stripper_names",
 ]

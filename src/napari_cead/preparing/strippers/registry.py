@@ -43,4 +43,4 @@ def find_stripper(name: str) -> BrainExtractor:
         return STRIPPERS.find(name)
     except ParameterError as error:
         more = f", or {COMMAND}PROGRAM with {{input}} and {{output}}"
-        raise ParameterError(error.reason, mend=f"{error.mend}{more}") from None
+        raise ParameterError(error.reason, hint=f"{error.hint}{more}") from None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Spacing = tuple[float, float]
 """Size of a pixel (y, x) in mm."""
 
-RESERVED = frozenset({"mixture", "realistic", "scanners"})
+RESERVED = frozenset({"mixture", "scanners"})
 """Names of corruptions made of several kinds."""
 
 LARGEST_ASPECT = 1.6

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from napari_cead.detection.params import Parameter
+from napari_cead.detection.settings import Parameter
 from napari_cead.detection.steps import MaskStep, Slice
 
 

@@ -1,0 +1,156 @@
+"""The eight, the default and the maps without a network on fresh phantoms with BrainMetShare's metastases.
+
+    python research/metastases.py --work WORK --out docs/results-metastases.md [--workers 2]
+
+makes, each step only if it has not been done yet:
+
+    WORK/cohort    30 synthetic patients, whole volumes: ``napari-cead phantom --metastases brainmetshare``
+    WORK/results   ``napari-cead evaluate``: the first 8 patients choose the settings, the other 22 are reported
+    OUT            the page: what the cohort holds, and each model's volumes under each rule
+
+A command that was broken off goes on where it was. All figures are of whole volumes: Dice per patient, lesions found,
+millilitres. Whoever has the real set runs the second command on it and gets the same table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from napari_cead import load_patient
+from napari_cead.atomic import write_text
+from napari_cead.evaluation.comparison import evaluate
+from napari_cead.models import MODEL_NAMES
+from napari_cead.patients.phantom import write_cohort
+from napari_cead.zoo.finding import DEFAULT_MODEL
+
+SEED = 5150
+VALIDATION = 8
+RULES = ("validation", "healthy-quantile", "oracle")
+GROUPS = ((1, 3), (4, 10), (11, 999))
+
+COLUMNS = {
+    "model": "model",
+    "score": "score",
+    "dice_patient": "Dice of a patient",
+    "dice_pooled": "Dice, pooled",
+    "lesion_sensitivity": "lesions found",
+    "false_positives_per_patient": "false detections / patient",
+    "lesion_f1": "lesion-wise F1",
+    "auprc": "AUPRC",
+    "detected_ml": "mL detected",
+}
+
+
+INTRODUCTION = """# Metastases as in BrainMetShare, on phantoms
+
+Synthetic patients with metastases in number and size as published for BrainMetShare (Grøvik et al. 2020,
+doi:10.1002/jmri.26766), oedema as in Schneider et al. 2017 (doi:10.1371/journal.pone.0177217), on anatomies that no
+model was trained on. **Research software, not a medical device.** Results on phantoms say nothing about people. All
+figures are of whole volumes; see [metrics.md](metrics.md). In brackets: 95 % bootstrap intervals over patients.
+"""
+
+
+def make_cohort(folder: Path, patients: int, shape: tuple[int, int, int]) -> list[Path]:
+    """Write the patients that are not there yet, and the split; return all."""
+    train = folder / "train"
+    if len(list(train.glob("Mets_*"))) != patients:
+        write_cohort(folder, patients, seed=SEED, shape=shape, metastases="brainmetshare")
+    found = sorted(train.glob("Mets_*"))
+    names = [place.name for place in found]
+    few = min(VALIDATION, patients // 3)
+    split = {"train": [], "validation": names[:few], "test": names[few:]}
+    write_text(folder / "split.json", json.dumps(split, indent=1))
+    return found
+
+
+def described(patients: Sequence[Path]) -> str:
+    """Return a table of what the reported patients hold."""
+    counts, volumes = [], []
+    for place in patients:
+        patient = load_patient(place)
+        labels, count = ndimage.label(patient.lesion_mask, np.ones((3, 3, 3)))
+        counts.append(count)
+        volumes.extend(np.bincount(labels.ravel())[1:] * np.prod(patient.spacing) / 1000)
+    diameters = 2 * (3 * 1000 * np.array(volumes) / (4 * np.pi)) ** (1 / 3)
+    shares = [
+        f"{low} to {high}: {sum(low <= count <= high for count in counts)}"
+        if high < 999
+        else f"more: {sum(low <= count for count in counts)}"
+        for low, high in GROUPS
+    ]
+    return (
+        f"{len(counts)} patients with {sum(counts)} lesions (connected pieces of the masks; touching ones are one): "
+        f"{', '.join(shares)} patients. Equivalent diameter {diameters.min():.1f} to {diameters.max():.1f} mm, median "
+        f"{np.median(diameters):.1f}; {sum(volumes):.1f} mL in all."
+    )
+
+
+def cell(row: Mapping[str, str], name: str) -> str:
+    value = row.get(name, "")
+    if name in ("model", "score") or not value:
+        return f"`{value}`" if value else "–"
+    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    shown = f"{float(value):.3g}"
+    return f"{shown} [{float(low):.3g}, {float(high):.3g}]" if low and high else shown
+
+
+def page(results: Path, cohort: str, shape: tuple[int, int, int]) -> str:
+    """Return the page."""
+    with (results / "results.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    lines = [
+        INTRODUCTION,
+        f"Reported: {cohort} Made by `research/metastases.py`, seed {SEED}, {' × '.join(map(str, shape))} voxels.",
+    ]
+    for rule in RULES:
+        chosen = [row for row in rows if row["rule"] == rule]
+        if not chosen:
+            continue
+        chosen.sort(key=lambda row: -float(row["dice_patient"] or -1))
+        lines += ["", f"## `{rule}`", "", "| " + " | ".join(COLUMNS.values()) + " |"]
+        lines.append("| --- | --- |" + " ---: |" * (len(COLUMNS) - 2))
+        lines += ["| " + " | ".join(cell(row, name) for name in COLUMNS) + " |" for row in chosen]
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="the page")
+    parser.add_argument("--patients", type=int, default=30)
+    parser.add_argument("--models", nargs="*", default=[*MODEL_NAMES, DEFAULT_MODEL])
+    parser.add_argument(
+        "--shape", type=int, nargs=3, default=(150, 256, 256), help="voxels (z, y, x) of a patient"
+    )
+    parser.add_argument("--workers", type=int, default=1)
+    options = parser.parse_args(arguments)
+    if options.patients < 3:
+        parser.error("at least 3 patients are needed: one third of them chooses the settings")
+    cohort, shape = options.work / "cohort", tuple(options.shape)
+    patients = make_cohort(cohort, options.patients, shape)
+    results = options.work / "results"
+    if not (results / "results.csv").is_file():
+        evaluate(
+            cohort,
+            options.models,
+            results,
+            split=cohort / "split.json",
+            rules=RULES,
+            device="cpu",
+            workers=options.workers,
+        )
+    few = min(VALIDATION, options.patients // 3)
+    write_text(options.out, page(results, described(patients[few:]), shape))
+
+
+if __name__ == "__main__":
+    main()

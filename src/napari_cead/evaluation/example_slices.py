@@ -1,0 +1,209 @@
+"""Example slices: for each model its best, its worst, and one in between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..atomic import atomic_path
+from ..detection import PostprocessParams, Reconstruction, postprocess
+from ..detection.rules import is_optimistic
+from ..metrics.overlap import dice_of
+from ..progress import Stop
+from ..tasks import Failure, Tasks
+from .evaluation_tasks import SubjectSpec, loaded_subject
+from .measuring import load_member, reconstruction_of
+from .results import Row, SlicePicture
+from .rules import rule_order
+from .splits import Member
+
+Kind = Literal["best", "median", "worst"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A slice to show.
+
+    Attributes:
+        kind: Best, median or worst.
+        slice: Its index in the patient.
+        dice: Its Dice.
+    """
+
+    kind: Kind
+    slice: int
+    dice: float
+
+
+@dataclass(frozen=True)
+class PictureJob:
+    """Slices of one patient under one model.
+
+    Attributes:
+        subject: The model.
+        member: The patient.
+        sequence: Sequence to use.
+        png_spacing: (z, y, x) in mm of PNG slices.
+        score: Anomaly score.
+        rule: The rule that chose the settings.
+        params: The settings.
+        slices: The slices to show.
+        file: File for the result.
+    """
+
+    subject: SubjectSpec
+    member: Member
+    sequence: str
+    png_spacing: tuple[float, float, float]
+    score: str
+    rule: str
+    params: PostprocessParams
+    slices: tuple[Wanted, ...]
+    file: Path
+
+
+def picture_jobs(
+    rows: Sequence[Row],
+    subjects: Sequence[SubjectSpec],
+    members: Mapping[str, Member],
+    png_spacing: tuple[float, float, float],
+    folder: Path,
+    *,
+    choosers: int,
+    folds: Mapping[str, int],
+) -> list[PictureJob]:
+    """Choose best, median and worst lesion slice by Dice for each model, under its first score and rule.
+
+    Never under an optimistic rule: its masks are no example of what a user would see.
+
+    Args:
+        rows: All rows of one sequence.
+        subjects: The models, without the baselines.
+        members: The reported patients by name.
+        png_spacing: (z, y, x) in mm of PNG slices.
+        folder: Folder for the pictures.
+        choosers: See :func:`~napari_cead.evaluation.rules.rule_order`.
+        folds: By name, the fold of a patient.
+    """
+    jobs: list[PictureJob] = []
+    for number, subject in enumerate(subjects):
+        row = _row(rows, subject, [rule for rule in rule_order(choosers) if not is_optimistic(rule)])
+        if row is None:
+            continue
+        by_patient: dict[str, list[Wanted]] = {}
+        for name, wanted in _chosen(row, members):
+            by_patient.setdefault(name, []).append(wanted)
+        for name, slices in by_patient.items():
+            jobs.append(
+                PictureJob(
+                    subject,
+                    members[name],
+                    row.sequence,
+                    png_spacing,
+                    str(row.score),
+                    row.rule,
+                    row.settings[folds[name] if row.folds else 0],
+                    tuple(slices),
+                    folder / f"picture-{row.sequence}-{number}-{len(jobs)}.npz",
+                )
+            )
+    return jobs
+
+
+def _row(rows: Sequence[Row], subject: SubjectSpec, rules: Sequence[str]) -> Row | None:
+    own = [row for row in rows if row.model == subject.name and row.score == subject.scores[0]]
+    return next((row for rule in rules for row in own if row.rule == rule and row.patients), None)
+
+
+def _chosen(row: Row, members: Mapping[str, Member]) -> list[tuple[str, Wanted]]:
+    """Return patient and slice: among equally bad slices, the one with the largest lesion is the worst."""
+    found = []
+    for patient in row.patients:
+        counts, member = patient.counts, members.get(patient.name)
+        if member is None:
+            continue
+        dice, area = dice_of(counts.tp, counts.fp, counts.fn, empty=1.0), counts.tp + counts.fn
+        for index in np.flatnonzero(area > 0).tolist():
+            z = index if member.slices is None else member.slices[index]
+            found.append((float(dice[index]), -int(area[index]), patient.name, int(z)))
+    found.sort()
+    if not found:
+        return []
+    picks: dict[Kind, int] = {"best": -1, "median": len(found) // 2, "worst": 0}
+    chosen = {kind: found[index] for kind, index in picks.items()}
+    return [(name, Wanted(kind, z, dice)) for kind, (dice, _, name, z) in chosen.items()]
+
+
+def take_pictures(
+    jobs: Sequence[PictureJob], tasks: Tasks, should_stop: Stop | None = None
+) -> list[SlicePicture]:
+    """Take the pictures, one model after the other. Pictures that fail are left out.
+
+    Args:
+        jobs: From :func:`picture_jobs`.
+        tasks: Runs the work.
+        should_stop: Called between patients.
+
+    Raises:
+        Cancelled: If ``should_stop`` returned true.
+    """
+    done = {number for number, found in tasks.each(take, jobs, should_stop) if not isinstance(found, Failure)}
+    pictures = []
+    for number, job in enumerate(jobs):
+        if number in done:
+            pictures += _read(job)
+    order = ("best", "median", "worst")
+    models = list(dict.fromkeys(picture.model for picture in pictures))
+    return sorted(pictures, key=lambda one: (models.index(one.model), order.index(one.kind)))
+
+
+def take(job: PictureJob) -> None:
+    """Run the detection of one patient again and keep the slices to show.
+
+    Raises:
+        PatientError: If the patient can no longer be used.
+        OutputError: If they cannot be written.
+    """
+    if job.file.exists():
+        return
+    patient = load_member(job.member, job.sequence, png_spacing=job.png_spacing)
+    made = reconstruction_of(loaded_subject(job.subject, (job.subject,)), patient)
+    assert isinstance(made, Reconstruction)  # baselines have no pictures
+    anomaly_map = made.anomaly_map(job.score)
+    mask = postprocess(anomaly_map, job.params, patient.spacing, made.stack.brain)
+    assert patient.lesion_mask is not None  # reported patients are labelled
+    volumes = {
+        "input": made.stack.scaled,
+        "reconstruction": made.volume(),
+        "anomaly_map": anomaly_map,
+        "mask": mask,
+        "reference": patient.lesion_mask,
+    }
+    rows = [wanted.slice for wanted in job.slices]
+    with atomic_path(job.file) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **{name: volume[rows] for name, volume in volumes.items()})
+
+
+def _read(job: PictureJob) -> list[SlicePicture]:
+    with np.load(job.file, allow_pickle=False) as stored:
+        arrays: dict[str, NDArray[np.generic]] = {name: stored[name] for name in stored.files}
+    return [
+        SlicePicture(
+            model=job.subject.name,
+            score=job.score,
+            rule=job.rule,
+            sequence=job.sequence,
+            kind=wanted.kind,
+            patient=job.member.name,
+            slice=wanted.slice,
+            dice=wanted.dice,
+            threshold=job.params.threshold,
+            **{name: volumes[number] for name, volumes in arrays.items()},
+        )
+        for number, wanted in enumerate(job.slices)
+    ]

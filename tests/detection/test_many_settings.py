@@ -1,0 +1,125 @@
+"""Counts under many settings at once, against the masks that the definition makes one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+from skimage.morphology import disk
+
+from napari_cead import PostprocessParams
+from napari_cead.detection.many_settings import overlaps
+
+SPACING = (3.0, 0.9, 0.8)
+
+
+def by_definition(pixels, params, brain):
+    """One slice, call by call as the design defines it."""
+    mask = pixels > np.float32(params.threshold)
+    if radius := params.closing_radius:
+        mask = ndimage.binary_closing(np.pad(mask, radius), disk(radius))[radius:-radius, radius:-radius]
+    labels, count = ndimage.label(ndimage.binary_fill_holes(mask), np.ones((3, 3)))
+    areas = np.bincount(labels.ravel(), minlength=count + 1)
+    areas[0] = 0
+    keep = (areas >= params.area_fraction * areas.max()) & (areas * 0.9 * 0.8 >= params.min_area_mm2)
+    keep[0] = False
+    mask = keep[labels]
+    if params.dilation_radius:
+        mask = ndimage.binary_dilation(mask, disk(params.dilation_radius))
+    return mask & brain if params.inside_brain else mask
+
+
+def counted_one_by_one(anomaly_map, reference, brain, grid):
+    slices = [*zip(anomaly_map, brain, strict=True)]
+    masks = [
+        np.stack([by_definition(pixels, params, inside) for pixels, inside in slices]) for params in grid
+    ]
+    return [[np.count_nonzero(mask), np.count_nonzero(mask & reference)] for mask in masks]
+
+
+def noise(rng, shape):
+    return rng.random(shape) ** 3
+
+
+def coarse(rng, shape):
+    """Large components with holes, many of one size."""
+    return (
+        np.kron(rng.integers(0, 4, (shape[0], shape[1] // 3 + 1, shape[2] // 3 + 1)), np.ones((1, 3, 3)))[
+            :, : shape[1], : shape[2]
+        ]
+        / 4
+    )
+
+
+def smooth(rng, shape):
+    values = ndimage.gaussian_filter(rng.random(shape), (0, 1.5, 1.5))
+    return (values - values.min()) / np.ptp(values)
+
+
+def rings(rng, shape):
+    """Rings in rings, diagonal lines between them: holes, and corners that touch."""
+    y, x = np.indices(shape[1:])
+    one = (np.maximum(abs(y - shape[1] // 2), abs(x - shape[2] // 2)) % 3 == 0) * 0.6 + (
+        (y + x) % 7 == 0
+    ) * 0.3
+    return np.stack([np.roll(one, z, axis=0) for z in range(shape[0])]) * rng.choice([0.2, 1.0], shape)
+
+
+def borders(rng, shape):
+    """All along the borders of the slices, next to those of the slices before and after."""
+    values = np.zeros(shape)
+    values[:, [0, -1]] = rng.random((shape[0], 2, shape[2]))
+    values[:, :, [0, -1]] = rng.random((shape[0], shape[1], 2))
+    return values
+
+
+def with_nan(rng, shape):
+    return np.where(rng.random(shape) < 0.2, np.nan, rng.random(shape) - 0.2)
+
+
+def nothing(rng, shape):
+    return np.zeros(shape)
+
+
+MAPS = (noise, coarse, smooth, rings, borders, with_nan, nothing)
+
+
+def some_settings(rng, values):
+    """Settings at random, with thresholds that are values of the map among them."""
+    exact = [float(value) for value in values[np.isfinite(values) & (values >= 0) & (values <= 1)][:50]]
+    closing, dilation = rng.choice([0, 1, 2, 4]), rng.choice([0, 1, 9])
+    for _ in range(25):
+        yield PostprocessParams(
+            threshold=rng.choice([0.0, 0.25, 0.5, 0.999, 1.0, rng.random(), *exact]),
+            closing_radius=int(rng.integers(0, closing + 1)),
+            area_fraction=float(rng.choice([0, 0.2, 0.6, 0.999, 1, rng.random()])),
+            dilation_radius=int(rng.integers(0, dilation + 1)),
+            min_area_mm2=float(rng.choice([0, 0, 1.44, 10])),
+            inside_brain=bool(rng.random() < 0.7),
+        )
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("shape", [(4, 17, 23), (1, 1, 9), (3, 30, 5)])
+@pytest.mark.parametrize("make", MAPS)
+def test_same_counts_as_the_masks_one_by_one(make, shape, seed):
+    rng = np.random.default_rng([seed, *shape, MAPS.index(make)])
+    anomaly_map = make(rng, shape).astype(np.float32)
+    brain, reference = rng.random(shape) < 0.8, rng.random(shape) < rng.choice([0, 0.05, 0.5])
+    grid = [*some_settings(rng, anomaly_map.ravel())]
+    found = overlaps(anomaly_map, reference, brain, grid, SPACING)
+    assert found.tolist() == counted_one_by_one(anomaly_map, reference, brain, grid)
+
+
+def test_more_thresholds_than_eight_bits_count():
+    rng = np.random.default_rng(0)
+    anomaly_map = smooth(rng, (3, 12, 14)).astype(np.float32)
+    brain, reference = np.ones((2, *anomaly_map.shape), bool)
+    grid = [PostprocessParams(threshold=value / 400, closing_radius=1) for value in range(400)]
+    found = overlaps(anomaly_map, reference, brain, grid, SPACING)
+    assert found.tolist() == counted_one_by_one(anomaly_map, reference, brain, grid)
+
+
+def test_no_settings_have_no_counts():
+    some = np.ones((1, 4, 4), bool)
+    assert overlaps(some.astype(np.float32), some, some, []).shape == (0, 2)
