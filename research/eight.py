@@ -149,7 +149,7 @@ def verdict(encoded: Sequence[Mapping[str, Any]], plain: Sequence[Mapping[str, A
             gaps[draw.integers(seeds, size=seeds)][:, draw.integers(scans, size=scans)].mean()
             for _ in range(RESAMPLES)
         ]
-        ends = np.quantile(means, [0.025, 0.975]).round(4).tolist() if scans >= 20 and seeds > 1 else None
+        ends = np.quantile(means, [0.025, 0.975]).round(4).tolist() if scans >= 20 else None
         found[name] = {
             "mean": round(float(gaps.mean()), 4),
             "interval": ends,

@@ -13,7 +13,7 @@ from napari_cead.models.specs import MODEL_NAMES
 from napari_cead.patients import Patient
 from napari_cead.zoo import ModelCard, load_model
 from pictures import draw_examples, examples, loss_curve
-from tables import between_markers, number, signed, table
+from tables import between_markers, listing, number, signed, table
 
 GENERATED = "<!-- written by research/eight.py: changes by hand are lost -->"
 COMMAND = "python research/eight.py --data DATA --work DIR"
@@ -73,11 +73,13 @@ LIMITS = f"""## Limits
 The weights are the same bit for bit only with the same versions, device, precision and number of threads.
 """
 
+ALONE = """ **There is one
+training of each: the intervals are over scans alone, and another seed may differ by as much.**"""
+
 COMPARED = """## Does context encoding help?
 
 With it minus without it, on the same scans, with the same seeds. In brackets: the middle 95 % of a bootstrap
-that draws scans *and* seeds, where there are 20 scans or more and several seeds. Nothing is corrected for
-multiplicity.
+that draws scans *and* seeds, where there are 20 scans or more. Nothing is corrected for multiplicity.{alone}
 """
 
 Found = Mapping[str, Any]
@@ -260,28 +262,32 @@ def _results(found: Found) -> str:
 
 
 def _verdict(found: Found) -> list[str]:
-    rows, shown = [], []
+    rows: list[Sequence[str]] = []
+    shown: dict[tuple[str, str], list[str]] = {}
     for plain, verdict in found["context encoding"].items():
         for part, title in TITLES.items():
-            cells = []
-            for figure, label in (("best", "best Dice"), ("AP", "AP")):
+            cells, ways = [], set()
+            for figure in ("best", "AP"):
                 gap = verdict[part][figure]
                 ends = gap["interval"]
                 cells.append(
                     signed(gap["mean"]) + (f" [{signed(ends[0])}, {signed(ends[1])}]" if ends else "")
                 )
                 cells.append(", ".join(signed(value) for value in gap["by seed"]))
-                if ends and (ends[0] > 0 or ends[1] < 0):
-                    way = "raises" if ends[0] > 0 else "lowers"
-                    shown.append(f"{way} the {label} of `{plain}` ({title})")
+                ways.add("" if not ends or ends[0] <= 0 <= ends[1] else "raises" if ends[0] > 0 else "lowers")
+            if len(ways) == 1 and (way := ways.pop()):
+                shown.setdefault((way, title), []).append(f"`{plain}`")
             rows.append((f"`ce-{plain}` − `{plain}`" if part == "test-strokes" else "", title, *cells))
+    several = any(len(verdict["seeds"]) > 1 for verdict in found["context encoding"].values())
+    said = [f"it {way} both figures of {listing(names)} ({title})" for (way, title), names in shown.items()]
+    words = "; ".join(said or ["no difference of both figures is shown"])
     words = (
-        "It " + "; it ".join(shown) + ". Elsewhere nothing is shown."
-        if shown
-        else "Nothing is shown: every interval holds 0, or there are too few scans or seeds for one."
+        f"{words[0].upper()}{words[1:]}. Elsewhere nothing is shown."
+        if said
+        else f"{words[0].upper()}{words[1:]}."
     )
     return [
-        COMPARED,
+        COMPARED.format(alone="" if several else ALONE),
         f"**{words}**",
         "",
         *table(("", "data", "map at its best", "by seed", "AP", "by seed"), rows),
