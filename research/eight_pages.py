@@ -62,7 +62,7 @@ LIMITS = f"""## Limits
 
 - Not a medical device. It has met no metastasis of a real patient and nothing of BrainMetShare.
 - It is not the network of the paper: size `small` has a fraction of its weights, and another training.
-- One training. The page of results says how much another seed changes.
+- One training: another seed may give other figures.
 
 ## Make it again
 
