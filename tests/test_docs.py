@@ -96,7 +96,9 @@ def test_the_page_on_adding_shows_the_example_package_as_it_is():
 def test_the_docs_have_the_numbers_of_the_code():
     assert f"fixed groups of {GROUP}," in (DOCS / "architecture.md").read_text(encoding="utf-8")
     text = (DOCS / "results-eight.md").read_text(encoding="utf-8")
-    assert f"{100 * (1 - QUANTILE):g} % of the healthy validation voxels exceed its threshold" in " ".join(text.split())
+    assert f"{100 * (1 - QUANTILE):g} % of the healthy validation voxels exceed its threshold" in " ".join(
+        text.split()
+    )
 
 
 def test_menu_paths_are_those_of_a_plugin_with_several_widgets():
