@@ -44,7 +44,7 @@ def test_what_a_user_can_mend_is_a_sentence_without_a_traceback(notes, qtbot):
         "Code: model-damaged",
         "File: m/model.json",
         "Reason: the card is damaged",
-        "Mend: install it again",
+        "Hint: install it again",
         "Caused by: ValueError: invalid literal for int() with base 10: 'x1'",
     ]
     assert [label for label, _ in note.actions] == [DETAILS]
