@@ -46,19 +46,21 @@ def test_a_bundled_model_is_small_whole_and_says_how_it_was_made(folder):
     assert len(curve) == training["epochs"]
     assert min(curve) < 0.6 * curve[0]  # it has learned since its first pass,
     assert min(curve) > 0.97 * curve[-3]  # and the loss has flattened
-    assert {suggestion.rule for suggestion in card.suggestions} == {"validation", "healthy-quantile"}
+    # Trained on lesion-free slices alone: no lesion chose its threshold.
+    assert {suggestion.rule for suggestion in card.suggestions} == {"healthy-quantile"}
     detector = cead.load_model(folder.name, device="cpu")
     assert find_models()[folder.name] == folder
     assert parameter_count(detector.module) == card.parameters <= 2_400_000
     assert detector.module.training is False
 
 
-def test_the_default_model_has_learned_what_a_healthy_slice_looks_like():
+@pytest.mark.parametrize(("model", "likeness"), [(DEFAULT_MODEL, 0.9), ("ce-vae1", 0.45)])
+def test_a_model_has_learned_what_a_healthy_slice_looks_like(model, likeness):
     patient = cead.load_patient(resources.sample_patient(), only=True)
-    result = cead.detect(patient, cead.load_model("ce-vae1", device="cpu"))
+    result = cead.detect(patient, cead.load_model(model, device="cpu"))
     healthy = (result.input > 0) & ~patient.lesion_mask
     image, made = result.input[healthy], result.reconstruction[healthy]
-    assert np.corrcoef(image, made)[0, 1] > 0.5
+    assert np.corrcoef(image, made)[0, 1] > likeness
     assert np.sqrt(np.mean((image - made) ** 2)) < np.std(image)
     # Lesions are reconstructed worse than the rest: the idea of the whole program.
     assert result.anomaly_map[patient.lesion_mask].mean() > 2 * result.anomaly_map[healthy].mean()

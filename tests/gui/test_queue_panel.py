@@ -238,7 +238,7 @@ def test_cancel_while_it_waits_ends_at_once_and_nothing_is_lost(panel, qtbot, co
 
 def held(monkeypatch):
     """Let every patient's loading wait for the returned event."""
-    from napari_cead.exploring import queue as module
+    from napari_cead.detection import cohort as module
 
     real, go_on = module.load_patient, threading.Event()
 
