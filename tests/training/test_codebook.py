@@ -217,9 +217,10 @@ def test_impossible_decays_are_refused(decay):
 
 
 SECOND_RANK = """
-import datetime, importlib.util, sys, torch
+import datetime, importlib.util, pathlib, sys, torch
 from torch import distributed
 meeting, result, tests = sys.argv[1:]
+sys.path.insert(0, str(pathlib.Path(tests).parents[1]))  # as pytest does
 spec = importlib.util.spec_from_file_location("codebook_test", tests)
 test = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(test)
