@@ -246,6 +246,12 @@ def test_only_an_encoder_that_has_learned_something_can_be_kept(chosen):
     )
 
 
+def test_what_to_do_first_is_said_in_full(dock):
+    QApplication.processEvents()  # napari's font comes with the window
+    needed = dock.found.heightForWidth(dock.found.width())
+    assert dock.found.isVisible() and dock.found.height() >= needed > 0
+
+
 def test_a_denoiser_comes_with_settings_and_corruptions_of_its_own(chosen):
     chosen.base.value, chosen.design.value = "from scratch", "dae"
     assert shown(chosen) == ("0.001", 16, "linear")

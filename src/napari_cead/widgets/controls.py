@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from magicgui.widgets import CheckBox, FloatSlider, PushButton, Slider
-from qtpy.QtCore import QLocale, QSignalBlocker, Qt
+from qtpy.QtCore import QLocale, QSignalBlocker, QSize, Qt
 from qtpy.QtGui import QIcon, QPixmap
 from qtpy.QtWidgets import (
     QDoubleSpinBox,
@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QGroupBox,
     QLabel,
     QScrollArea,
+    QSizePolicy,
     QSlider,
     QVBoxLayout,
     QWidget,
@@ -156,13 +157,28 @@ def keep_place(control: QWidget) -> QWidget:
     return control
 
 
-def of_lines(label: QLabel, count: int) -> QLabel:
-    """Give a label the height of some lines, whatever it says, so that its neighbours do not move; return the label."""
-    label.setWordWrap(True)
-    label.setMinimumWidth(1)  # a long word must not widen the dock
-    label.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-    label.setFixedHeight(count * label.fontMetrics().lineSpacing() + 4)
-    return label
+class Lines(QLabel):
+    """A label with the height of some lines, whatever it says, so that its neighbours do not move.
+
+    Args:
+        count: Number of lines.
+        text: The text at the start.
+    """
+
+    def __init__(self, count: int, text: str = "") -> None:
+        super().__init__(text)
+        self._count = count
+        self.setWordWrap(True)
+        self.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+
+    def sizeHint(self) -> QSize:
+        """Return the size: it follows the font that the window gives."""
+        return QSize(super().sizeHint().width(), self._count * self.fontMetrics().lineSpacing() + 4)
+
+    def minimumSizeHint(self) -> QSize:
+        """Return the least size: a long word must not widen the dock."""
+        return QSize(1, self.sizeHint().height())
 
 
 def row(grid: QGridLayout, title: str, control: QWidget, tip: str = "") -> None:

@@ -9,7 +9,7 @@ from qtpy.QtCore import QPoint, QRect, Qt
 from qtpy.QtGui import QPainter, QPixmap
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
 
-from .controls import of_lines
+from .controls import Lines
 
 ROWS = ("input", "recon-\nstruction", "residual")
 """The rows of a strip, as in ``training.preview.strip``."""
@@ -43,7 +43,7 @@ class PreviewStrip(QWidget):
             rows.addWidget(QLabel(text), row, 0)
             rows.setRowStretch(row, 1)
         rows.addWidget(self.picture, 0, 1, len(ROWS), 1)
-        self.caption, self.note = QLabel(), of_lines(QLabel(), 2)
+        self.caption, self.note = QLabel(), Lines(2)
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setAccessibleName("Epoch of the picture")
         self.slider.valueChanged.connect(lambda _: self._show())

@@ -21,7 +21,7 @@ from ..models import NETWORKS, design_names
 from ..patients import SEQUENCES
 from ..training.store_index import StoreSettings
 from ..zoo import list_models
-from .controls import folded, keep_place, of_lines, push_button, row, scrolled, section
+from .controls import Lines, folded, keep_place, push_button, row, scrolled, section
 from .messages import Messages
 from .preparation_banner import PreparationBanner
 from .recipe_rows import RecipeRows
@@ -120,7 +120,7 @@ class TrainForm(QWidget):
         keep_place(self.looking).hide()
         self.looking.setAccessibleName("Scans looked at")
         grid.addWidget(self.looking, grid.rowCount(), 0, 1, 3)
-        self.found = of_lines(QLabel("Choose scans of healthy people, or drop them onto the list."), 1)
+        self.found = Lines(2, "Choose scans of healthy people, or drop them onto the list.")
         grid.addWidget(self.found, grid.rowCount(), 0, 1, 3)
         self.healthy = CheckBox(text="Unlabelled scans show healthy brains", value=False)
         self.healthy.native.setToolTip(
@@ -183,7 +183,7 @@ class TrainForm(QWidget):
     def _build_start(self, column: QVBoxLayout) -> None:
         grid = section("Start", column)
         self.start = push_button("Start", "Train in a process of its own; napari stays free")
-        self.problem = of_lines(QLabel(), 2)
+        self.problem = Lines(2)
         self.command = QLabel()
         self.command.setWordWrap(True)
         self.command.setMinimumWidth(1)

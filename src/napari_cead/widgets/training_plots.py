@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QVBoxLayou
 
 from ..contributions.layers import DETECTED_COLOR, LESION_COLOR
 from ..models import NETWORKS
-from .controls import of_lines
+from .controls import Lines
 
 Epochs = Sequence[Mapping[str, Any]]
 
@@ -103,7 +103,7 @@ class TrainingPlots(QWidget):
         for side in ("left", "bottom"):
             self.view.getAxis(side).enableAutoSIPrefix(False)
         self.view.plotItem.layout.setContentsMargins(NUDGE, 1, 1, NUDGE)
-        self.now = of_lines(QLabel(), 2)
+        self.now = Lines(2)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(line)
