@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from magicgui.widgets import SpinBox
-from qtpy.QtCore import QPoint, Qt, QTimer
+from qtpy.QtCore import QPoint, QRect, Qt, QTimer
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QLabel
 
@@ -246,10 +246,15 @@ def test_only_an_encoder_that_has_learned_something_can_be_kept(chosen):
     )
 
 
-def test_what_to_do_first_is_said_in_full(dock):
-    QApplication.processEvents()  # napari's font comes with the window
-    needed = dock.found.heightForWidth(dock.found.width())
-    assert dock.found.isVisible() and dock.found.height() >= needed > 0
+def test_what_to_do_first_is_said_in_full(dock, qtbot):
+    label = dock.found
+
+    def whole():
+        room = QRect(0, 0, label.width(), 1000)
+        needed = label.fontMetrics().boundingRect(room, Qt.TextFlag.TextWordWrap, label.text()).height()
+        assert 0 < needed <= label.height()
+
+    qtbot.waitUntil(whole)  # napari's font comes with the window
 
 
 def test_a_denoiser_comes_with_settings_and_corruptions_of_its_own(chosen):
