@@ -176,6 +176,10 @@ class Lines(QLabel):
         """Return the size: it follows the font that the window gives."""
         return QSize(super().sizeHint().width(), self._count * self.fontMetrics().lineSpacing() + 4)
 
+    def heightForWidth(self, width: int) -> int:
+        """Return the height, the same at any width."""
+        return self.sizeHint().height()
+
     def minimumSizeHint(self) -> QSize:
         """Return the least size: a long word must not widen the dock."""
         return QSize(1, self.sizeHint().height())
