@@ -114,7 +114,7 @@ def load_member(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CeadWarning)  # patient.warnings holds them
         patient = load_patient(
-            member.path, sequence, only=not member.preparation.needs_others, png_spacing=png_spacing
+            member.source, sequence, only=not member.preparation.needs_others, png_spacing=png_spacing
         )
     if patient.lesion_mask is None and not assume_healthy:
         reason = next(
@@ -158,10 +158,15 @@ def measure(
             hint="evaluate the cohort that the store was prepared from",
         )
     brain = made.stack.brain[chosen]
+    ignored = None if patient.ignored is None else patient.ignored[chosen]
+    if ignored is not None:
+        brain = brain & ~ignored
     reference = None if patient.lesion_mask is None else patient.lesion_mask[chosen]
     healthy = made.large()[chosen] if isinstance(made, Seen) else _large(made)[chosen]
     if reference is not None:
         healthy &= ~reference.any(axis=(1, 2))
+    if ignored is not None:
+        healthy &= ~ignored.any(axis=(1, 2))
 
     figures: dict[str, dict[str, PatientFigures]] = {}
     histograms: dict[str, ScoreHistograms] = {}
@@ -170,6 +175,8 @@ def measure(
     marks: dict[str, Candidates] = {}
     for score in subject.scores:
         anomaly_map = made.anomaly_map(score)[chosen]
+        if ignored is not None:  # nothing is detected there, and nothing counted
+            anomaly_map = np.where(ignored, np.float32(0), anomaly_map)
         figures[score] = {}
         if reference is not None:
             histograms[score] = ScoreHistograms.of(anomaly_map, reference, brain, BINS)
@@ -178,6 +185,7 @@ def measure(
                 marks[score] = candidates(anomaly_map, reference, brain)
             for rule, params in settings.get(score, {}).items():
                 mask = postprocess(anomaly_map, params, patient.spacing, brain)
+                mask = mask if ignored is None else mask & ~ignored
                 counts = PatientCounts.of(mask, reference, brain)
                 figures[score][rule] = figures_of(member.name, counts, mask, reference, patient.spacing)
         if keep_cases:
