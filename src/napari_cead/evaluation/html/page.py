@@ -163,8 +163,11 @@ def _methods(evaluation: Evaluation, labels: Labels) -> list[tuple[str, str]]:
 
 def _maps(evaluation: Evaluation, labels: Labels) -> list[tuple[str, str, bool, Values]]:
     """Return name, detail, whether it is a baseline, and the values of each map, whatever the rule."""
-    found = {(row.model, row.score, row.sequence): row for row in evaluation.rows if row.score is not None}
-    found |= {(row.model, row.score, row.sequence): row for row in evaluation.rows if row.froc}
+    found: dict[tuple[str, str | None, str], Row] = {}
+    for row in evaluation.rows:
+        key = row.model, row.score, row.sequence
+        if row.score is not None and (key not in found or row.froc):
+            found[key] = row
     return [
         (
             row.model,
