@@ -277,7 +277,7 @@ class Layout(BaseModel):
     def said(self) -> str:
         """What is said once when it is used."""
         doubt = f"{'' if self.certain else 'not certain: '}{self.doubt}" if self.doubt else ""
-        return f"layout {self.name} ({self.title})" + (f": {doubt}" if doubt else "")
+        return f"files are read by layout {self.name}, that of {self.title}" + (f": {doubt}" if doubt else "")
 
 
 def _below(top: Path) -> Iterator[tuple[str, Path]]:
