@@ -74,10 +74,10 @@ wheel: $(STAMP)
 	$(BIN)/python -m build
 
 docs-errors: $(STAMP)
-	$(BIN)/python tools/errors_page.py docs/errors.md
+	$(BIN)/python tools/errors_page.py docs/reference/errors.md
 
 docs-inputs: $(STAMP)
-	$(BIN)/python -m pytest -q tests/test_inputs.py tests/test_reported_inputs.py --write-inputs docs/inputs.md
+	$(BIN)/python -m pytest -q tests/test_inputs.py tests/test_reported_inputs.py --write-inputs docs/reference/inputs.md
 
 docs-screenshots: $(STAMP)
 	@sh tools/system_packages.sh

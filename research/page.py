@@ -1,4 +1,4 @@
-"""The tables of ``docs/results.md`` and of ``docs/results-detail.md``, from ``results.json``, between markers."""
+"""The tables of ``results.md`` and of ``results-detail.md``, from ``results.json``, between markers."""
 
 from __future__ import annotations
 

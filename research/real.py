@@ -9,9 +9,10 @@ Four stages, one after the other; each leaves out what is already in FOLDER, so 
 - ``measure``: every score of each of them, of the bundled ``ce-unet`` and of the baselines without a network, on the
   slices with lesions (other patients), on the lesion-free ones, and on the MS patient; counts into FOLDER/measured.
   Models that are not trained yet are left out.
-- ``table``: FOLDER/results.json and FOLDER/table.md; with ``--docs docs/results-detail.md`` the generated blocks of
-  that page too, and the long table beside it. ``--block baselines`` writes the block of the baselines alone, which
-  needs no trained models: those that were not measured have their figures from the page.
+- ``table``: FOLDER/results.json and FOLDER/table.md; with ``--docs PAGE`` the generated blocks of
+  that page (``docs/explanation/results-detail.md``) too, and the long table beside it. ``--block baselines`` writes
+  the block of the baselines alone, which needs no trained models: those that were not measured have their figures
+  from the page.
 """
 
 from __future__ import annotations

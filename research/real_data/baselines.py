@@ -1,4 +1,4 @@
-"""The block of ``docs/results-detail.md`` about the baselines without a network, and how far above them models are."""
+"""The block of ``results-detail.md`` about the baselines without a network, and how far above them models are."""
 
 from __future__ import annotations
 
@@ -100,8 +100,9 @@ def block(free: Sequence[Entry], models: Sequence[Entry], page: str) -> list[str
         if entry.name == "flair-tissue-smooth"
     )
     return [
-        "Made by `python research/real.py --data DATA --out FOLDER --only measure table --models ce-unet "
-        "--docs docs/results-detail.md --block baselines`, on the same patients, folds and rules as the tables below.",
+        "Made by `python research/real.py --data DATA --out FOLDER --only measure table --models ce-unet --docs "
+        "docs/explanation/results-detail.md --block baselines`, on the same patients, folds and rules as the tables "
+        "below.",
         "",
         *(f"- `{name}`: {baseline.method}." for name, baseline in TITLES.items()),
         "- `nothing`: nothing is ever detected; all its Dice are 0.",

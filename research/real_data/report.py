@@ -1,4 +1,4 @@
-"""The tables: ``results.json``, a long one, and the block of ``docs/results-detail.md`` written from them."""
+"""The tables: ``results.json``, a long one, and the block of ``results-detail.md`` written from them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BEGIN, END = (
     "<!-- written by research/real.py: end -->",
 )
 
-COMMAND = "python research/real.py --data DATA --out FOLDER --docs docs/results-detail.md"
+COMMAND = "python research/real.py --data DATA --out FOLDER --docs docs/explanation/results-detail.md"
 
 KIND_NAMES = {"raw": "raw", "post": "post-processed"}
 

@@ -28,7 +28,7 @@ INTENSITY = "intensity"
 
 ASYMMETRY_MM = 3.0
 """Sigma of ``flair-asymmetry``: of 1, 2, 3, 4 and 6 mm the one with the highest ``dice_patient`` of the 109 validation
-strokes of ``docs/results-detail.md`` (without post-processing: 0.339, 0.383, 0.399, 0.398, 0.382)."""
+strokes of ``docs/explanation/results-detail.md`` (without post-processing: 0.339, 0.383, 0.399, 0.398, 0.382)."""
 
 LARGE = 1 / 3
 """Smallest share of the brain of the patient's largest slice for a slice to count as healthy: about the 15 % of the
