@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -14,9 +14,11 @@ from ..detection import PostprocessParams, postprocess
 from ..detection.many_settings import overlaps
 from ..detection.steps import reach
 from ..detection.thresholds import ScoreHistograms
-from ..metrics import PatientCounts
-from ..metrics.overlap import slice_counts
+from ..metrics import LesionWise, PatientCounts, hd95, lesionwise, match_lesions, volume_ml
+from ..metrics.overlap import NAN, slice_counts
 from .candidates import Spread
+from .figures import PatientFigures
+from .lesion_sizes import lesion_records
 
 BINS = 1024
 """Bins of the histograms; a power of two keeps them exact."""
@@ -27,7 +29,7 @@ MIN_BRAIN = 0.15
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One patient's anomaly map under one score, cropped to brain and lesion, with its reference.
+    """One patient's anomaly map under one score, its slices cropped to brain and lesion, with its reference.
 
     It keeps the map's values in the brain and their voxels: masks and counts are those of the whole map, at any
     settings.
@@ -77,11 +79,12 @@ class Case:
             healthy_slices: Slices (Z,) known to be free of lesion, with enough brain.
         """
         inside: NDArray[np.bool_] = brain if reference is None else np.asarray(brain | reference)
-        box = tuple(_range(np.asarray(inside.any(axis=axes))) for axes in ((1, 2), (0, 2), (0, 1)))
+        rows, columns = (_range(np.asarray(inside.any(axis=axes))) for axes in ((0, 2), (0, 1)))
+        box = slice(None), rows, columns
         cut, calm = brain[box], anomaly_map[healthy_slices]
         values = anomaly_map[box][cut].astype(np.float32, copy=False)
         depth, height, width = cut.shape
-        (_, rows, columns), (_, tall, wide) = box, brain.shape
+        _, tall, wide = brain.shape
         return cls(
             name=name,
             values=values,
@@ -89,7 +92,7 @@ class Case:
             shape=(depth, height, width),
             room=(rows.start, tall - rows.stop, columns.start, wide - columns.stop),
             reference=None if reference is None else np.ascontiguousarray(reference[box]),
-            brain_slices=np.asarray(brain.any(axis=(1, 2)))[box[0]],
+            brain_slices=np.asarray(cut.any(axis=(1, 2))),
             spacing=spacing,
             healthy=ScoreHistograms.of(calm, np.zeros(calm.shape, np.bool_), brain[healthy_slices], BINS),
             spread=Spread.of(values),
@@ -118,18 +121,21 @@ class Case:
         frame = ((0, 0), (top, bottom), (left, right))
         return np.pad(volume, frame), np.pad(brain, frame), np.pad(self.reference, frame)
 
-    def masks(self, params: PostprocessParams) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return the detected mask at one setting, and the reference in the same frame.
+    def figures(self, settings: Iterable[PostprocessParams]) -> dict[PostprocessParams, PatientFigures]:
+        """Return the figures at each of some settings.
 
         Raises:
             ValueError: If the patient is unlabelled.
         """
-        anomaly_map, brain, reference = self.frame(reach((params,)))
-        return postprocess(anomaly_map, params, self.spacing, brain, workers=1), reference
-
-    def counts(self, mask: NDArray[np.bool_], reference: NDArray[np.bool_]) -> PatientCounts:
-        """Return the counts of masks from `masks`; slices without brain and lesion, which add nothing, are missing."""
-        return PatientCounts(*slice_counts(mask, reference), self.brain_slices)
+        grid = list(dict.fromkeys(settings))
+        if not grid:
+            return {}
+        anomaly_map, brain, reference = self.frame(reach(grid))
+        found = {}
+        for params in grid:
+            mask = postprocess(anomaly_map, params, self.spacing, brain, workers=1)
+            found[params] = figures_of(self.name, mask, reference, self.brain_slices, self.spacing)
+        return found
 
     def dice(self, grid: Sequence[PostprocessParams]) -> NDArray[np.float64]:
         """Return the Dice of the volume at each of the settings (NaN if both masks are empty).
@@ -181,6 +187,43 @@ class Case:
                 healthy=_healthy(stored),
                 spread=_spread(stored),
             )
+
+
+def figures_of(
+    name: str,
+    mask: NDArray[np.bool_],
+    reference: NDArray[np.bool_],
+    brain_slices: NDArray[np.bool_],
+    spacing: tuple[float, float, float],
+    *,
+    distances: bool = True,
+) -> PatientFigures:
+    """Return the figures of one patient at one setting.
+
+    Args:
+        name: Name of the patient.
+        mask: Detected mask (Z, Y, X).
+        reference: Lesion mask (Z, Y, X).
+        brain_slices: Which slices show brain (Z,).
+        spacing: Size of a voxel (z, y, x) in mm.
+        distances: Whether to measure HD95 and the lesion-wise scores.
+    """
+    match = match_lesions(mask, reference, spacing)
+    by_lesion = lesionwise(mask, reference, spacing) if distances else LesionWise()
+    return PatientFigures(
+        name=name,
+        counts=PatientCounts(*slice_counts(mask, reference), brain_slices),
+        reference_ml=volume_ml(reference, spacing),
+        detected_ml=volume_ml(mask, spacing),
+        lesions=len(match.lesions),
+        lesions_found=len(match.found),
+        detections=len(match.detections),
+        false_detections=len(match.false_detections),
+        lesion_records=lesion_records(match, spacing, len(mask)),
+        hd95=hd95(mask, reference, spacing) if distances else NAN,
+        lesionwise_dice=by_lesion.dice,
+        lesionwise_hd95=by_lesion.hd95,
+    )
 
 
 def healthy_in(file: Path) -> ScoreHistograms:
