@@ -35,6 +35,7 @@ from napari_cead.zoo import CARD_FILE, load_model
 from real_data import baselines, figures, healthy, report, scans
 from real_data.measuring import measure_model
 from real_data.tally import Measured, meta_of
+from tables import aside, whole
 
 PLAIN = ("ae", "vae1", "vae2", "vq-vae")
 EIGHT = (*PLAIN, *(f"ce-{name}" for name in PLAIN))
@@ -136,8 +137,7 @@ def table_of_baselines(data: Path, out: Path, docs: Path, shown: Sequence[str]) 
     free = [Measured.load(file) for name in baselines.TITLES for file in _files(out / "measured" / name)]
     files = [file for name in BUNDLED for file in _files(out / "measured" / name) if file.stem in shown]
     models = baselines.entries(map(Measured.load, files), base, strict)
-    page = docs.read_text(encoding="utf-8")
-    lines = baselines.block(baselines.entries(free, base, strict), models, page)
+    lines = aside(baselines.block(baselines.entries(free, base, strict), models, whole(docs)), docs)
     write_text(docs, baselines.with_block(docs, lines))
     say(f"{docs}: the block of the baselines")
 

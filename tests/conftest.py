@@ -84,9 +84,12 @@ def plugin(plugin_folder, monkeypatch):
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
+    """DATA, the folder that docs/explanation/data.md lays out: that of NAPARI_CEAD_DATA, or the one of the design."""
     folder = Path(os.environ.get("NAPARI_CEAD_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
-        pytest.skip(f"the real-data pack is not at {folder} (set NAPARI_CEAD_DATA)")
+        pytest.skip(
+            "there are no real scans; research/lay_out.py makes the folder to name in NAPARI_CEAD_DATA"
+        )
     return folder
 
 

@@ -14,7 +14,7 @@ from napari_cead.metrics import PatientCounts, averages, bootstrap, bootstrap_di
 
 from .cells import Figures, lines_of, model_cell, number, percent, score_cell
 from .choosing import best, per_patient
-from .figures import KINDS, RESAMPLES, differences, patients_of, rows_of
+from .figures import KINDS, NOTHING, RESAMPLES, differences, patients_of, rows_of
 from .scans import MS, STROKE, validation_names
 from .tally import Measured
 
@@ -244,7 +244,12 @@ def written(page: str, others: Iterable[str]) -> list[tuple[str, str, dict[tuple
         if line.startswith("#"):
             inside = line == "### Every model, every score"
         cells = [cell.strip(" `") for cell in line.strip("|").split("|")]
-        if not inside or not line.startswith("| `") or cells[0] in known | left_out:
+        cells[0] = cells[0].removeprefix("baseline ")
+        if (
+            not inside
+            or not line.startswith("| ")
+            or cells[0] in known | left_out | {"model", "---", NOTHING}
+        ):
             continue
         values = {
             key: float(cells[place].split()[0])
