@@ -49,6 +49,21 @@ def test_figures_are_those_of_the_full_map_at_any_settings():
         assert found.detected_ml == volume_ml(full, SPACING)
 
 
+def test_nothing_is_counted_where_a_data_set_says_to_ignore(tmp_path):
+    anomaly_map, reference, brain, healthy = scan()
+    ignored = np.zeros_like(brain)
+    ignored[3:6, 2:18, 5:30] = True  # reaches beyond the brain
+    reference, brain, anomaly_map = reference & ~ignored, brain & ~ignored, np.where(ignored, 0, anomaly_map)
+    made = Case.of("one", anomaly_map, reference, brain, SPACING, healthy, ignored)
+    made.save(tmp_path / "one.npz")
+    for one in (made, Case.load(tmp_path / "one.npz", "one")):
+        dice, figures = one.dice(SETTINGS), one.figures(SETTINGS)
+        for params, value in zip(SETTINGS, dice, strict=True):
+            full = cead.postprocess(anomaly_map, params, SPACING, brain) & ~ignored
+            assert value == cead.dice(full, reference)
+            assert figures[params].detected_ml == volume_ml(full, SPACING)
+
+
 def test_nan_is_above_no_threshold():
     anomaly_map = np.full((1, 1, 3), 0.5, np.float32)
     anomaly_map[0, 0, 1] = np.nan

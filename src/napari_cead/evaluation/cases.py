@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -45,6 +45,7 @@ class Case:
         spacing: Size of a voxel (z, y, x) in mm.
         healthy: Histogram of the anomaly map over the brain voxels of the patient's healthy slices.
         spread: The values of the map.
+        ignored: (Z, Y, X) bool, where nothing is counted; None if everything is.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Case:
     spacing: tuple[float, float, float]
     healthy: ScoreHistograms
     spread: Spread
+    ignored: NDArray[np.bool_] | None = None
 
     @classmethod
     def of(
@@ -67,6 +69,7 @@ class Case:
         brain: NDArray[np.bool_],
         spacing: tuple[float, float, float],
         healthy_slices: NDArray[np.bool_],
+        ignored: NDArray[np.bool_] | None = None,
     ) -> Case:
         """Make the case of a patient.
 
@@ -77,8 +80,11 @@ class Case:
             brain: (Z, Y, X) bool.
             spacing: Size of a voxel (z, y, x) in mm.
             healthy_slices: Slices (Z,) known to be free of lesion, with enough brain.
+            ignored: (Z, Y, X) bool, where nothing is counted, outside ``brain``; None if everything is.
         """
-        inside: NDArray[np.bool_] = brain if reference is None else np.asarray(brain | reference)
+        inside: NDArray[np.bool_] = brain
+        for other in (reference, ignored):
+            inside = inside if other is None else np.asarray(inside | other)
         rows, columns = (_range(np.asarray(inside.any(axis=axes))) for axes in ((0, 2), (0, 1)))
         box = slice(None), rows, columns
         cut, calm = brain[box], anomaly_map[healthy_slices]
@@ -96,6 +102,7 @@ class Case:
             spacing=spacing,
             healthy=ScoreHistograms.of(calm, np.zeros(calm.shape, np.bool_), brain[healthy_slices], BINS),
             spread=Spread.of(values),
+            ignored=None if ignored is None else np.ascontiguousarray(ignored[box]),
         )
 
     @property
@@ -117,9 +124,21 @@ class Case:
         brain = np.unpackbits(self.brain, count=int(np.prod(self.shape))).reshape(self.shape).view(np.bool_)
         volume = np.zeros(self.shape, dtype=np.float32)
         volume[brain] = self.values
-        top, bottom, left, right = (min(radius, room) for room in self.room)
-        frame = ((0, 0), (top, bottom), (left, right))
+        frame = self._around(radius)
         return np.pad(volume, frame), np.pad(brain, frame), np.pad(self.reference, frame)
+
+    def _around(self, radius: int) -> tuple[tuple[int, int], ...]:
+        top, bottom, left, right = (min(radius, room) for room in self.room)
+        return (0, 0), (top, bottom), (left, right)
+
+    def _masks(self, grid: Sequence[PostprocessParams]) -> Iterator[NDArray[np.bool_]]:
+        """Yield the detected mask at each of the settings, in the frame of their reach."""
+        radius = reach(grid)
+        anomaly_map, brain, _ = self.frame(radius)
+        counted = None if self.ignored is None else ~np.pad(self.ignored, self._around(radius))
+        for params in grid:
+            mask = postprocess(anomaly_map, params, self.spacing, brain, workers=1)
+            yield mask if counted is None else mask & counted
 
     def figures(self, settings: Iterable[PostprocessParams]) -> dict[PostprocessParams, PatientFigures]:
         """Return the figures at each of some settings.
@@ -130,10 +149,9 @@ class Case:
         grid = list(dict.fromkeys(settings))
         if not grid:
             return {}
-        anomaly_map, brain, reference = self.frame(reach(grid))
+        _, _, reference = self.frame(reach(grid))
         found = {}
-        for params in grid:
-            mask = postprocess(anomaly_map, params, self.spacing, brain, workers=1)
+        for params, mask in zip(grid, self._masks(grid), strict=True):
             found[params] = figures_of(self.name, mask, reference, self.brain_slices, self.spacing)
         return found
 
@@ -144,7 +162,12 @@ class Case:
             ValueError: If the patient is unlabelled.
         """
         anomaly_map, brain, reference = self.frame(reach(grid))
-        detected, found = overlaps(anomaly_map, reference, brain, grid, self.spacing).T
+        if self.ignored is None:
+            detected, found = overlaps(anomaly_map, reference, brain, grid, self.spacing).T
+        else:  # `overlaps` counts everywhere
+            masks = self._masks(grid)
+            pairs = [(np.count_nonzero(mask), np.count_nonzero(mask & reference)) for mask in masks]
+            detected, found = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
         total = detected + np.count_nonzero(reference)
         dice = np.full(len(grid), np.nan)
         np.divide(2 * found, total, out=dice, where=total > 0)
@@ -164,6 +187,7 @@ class Case:
             healthy=self.healthy.healthy,
             spread_values=self.spread.values,
             spread_counts=self.spread.counts,
+            ignored=np.zeros(0, np.uint8) if self.ignored is None else np.packbits(self.ignored),
         )
 
     @classmethod
@@ -173,19 +197,18 @@ class Case:
             depth, height, width = (int(size) for size in stored["shape"])
             top, bottom, left, right = (int(size) for size in stored["room"])
             z, y, x = (float(size) for size in stored["spacing"])
-            bits, count = stored["reference"], depth * height * width
-            reference = np.unpackbits(bits, count=count).reshape(depth, height, width).view(np.bool_)
             return cls(
                 name=name,
                 values=stored["values"],
                 brain=stored["brain"],
                 shape=(depth, height, width),
                 room=(top, bottom, left, right),
-                reference=reference if bits.size or not count else None,
+                reference=_mask(stored["reference"], (depth, height, width)),
                 brain_slices=stored["brain_slices"],
                 spacing=(z, y, x),
                 healthy=_healthy(stored),
                 spread=_spread(stored),
+                ignored=_mask(stored["ignored"], (depth, height, width)) if stored["ignored"].size else None,
             )
 
 
@@ -236,6 +259,14 @@ def spread_in(file: Path) -> Spread:
     """Return the spread of a case written by ``save``, without reading its map."""
     with np.load(file, allow_pickle=False) as stored:
         return _spread(stored)
+
+
+def _mask(bits: NDArray[np.uint8], shape: tuple[int, int, int]) -> NDArray[np.bool_] | None:
+    """Unpack a mask; none was packed if there are no bits for a volume that has voxels."""
+    count = int(np.prod(shape))
+    if count and not bits.size:
+        return None
+    return np.unpackbits(bits, count=count).reshape(shape).view(np.bool_)
 
 
 def _healthy(stored: Any) -> ScoreHistograms:

@@ -262,11 +262,10 @@ class Pass:
         """Return the folder of a patient's files: another one when a file of the patient changes."""
         if member not in self._places:
             with suppress(CeadError):
-                sources = source_files(
-                    find_files(member.path, self.plan.sequence), self.plan.sequence, member.path
-                )
-                state = stamp(sources)
-                self._places[member] = f"{member.part}-{_hash([member.name, member.slices, state])}"
+                files = find_files(member.source, self.plan.sequence)
+                state = stamp(source_files(files, self.plan.sequence, member.path))
+                labels = [files.lesion_labels, files.ignored_labels] if files.laid_out else []
+                self._places[member] = f"{member.part}-{_hash([member.name, member.slices, state, *labels])}"
         return self._places.get(member, f"{member.part}-{_hash([member.name, str(member.path)])}")
 
     def _records(self, number: int, part: Part, tag: str) -> Iterator[tuple[Member, Measured]]:

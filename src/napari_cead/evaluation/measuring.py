@@ -102,7 +102,7 @@ def load_member(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CeadWarning)  # patient.warnings holds them
         patient = load_patient(
-            member.path, sequence, only=not member.preparation.needs_others, png_spacing=png_spacing
+            member.source, sequence, only=not member.preparation.needs_others, png_spacing=png_spacing
         )
     if patient.lesion_mask is None and not assume_healthy:
         reason = next(
@@ -146,10 +146,15 @@ def measure(
             hint="evaluate the cohort that the store was prepared from",
         )
     brain = made.stack.brain[chosen]
+    ignored = None if patient.ignored is None else patient.ignored[chosen]
+    if ignored is not None:
+        brain = brain & ~ignored
     reference = None if patient.lesion_mask is None else patient.lesion_mask[chosen]
     healthy = made.large()[chosen] if isinstance(made, Seen) else _large(made)[chosen]
     if reference is not None:
         healthy &= ~reference.any(axis=(1, 2))
+    if ignored is not None:
+        healthy &= ~ignored.any(axis=(1, 2))
 
     figures: dict[str, dict[str, PatientFigures]] = {}
     histograms: dict[str, ScoreHistograms] = {}
@@ -158,7 +163,9 @@ def measure(
     marks: dict[str, Candidates] = {}
     for score in subject.scores:
         anomaly_map = made.anomaly_map(score)[chosen]
-        case = Case.of(member.name, anomaly_map, reference, brain, patient.spacing, healthy)
+        if ignored is not None:  # nothing is detected there, and nothing counted
+            anomaly_map = np.where(ignored, np.float32(0), anomaly_map)
+        case = Case.of(member.name, anomaly_map, reference, brain, patient.spacing, healthy, ignored)
         figures[score] = {}
         if reference is not None:
             values, inside, lesion = case.frame(0)
@@ -178,7 +185,9 @@ def measure(
         quality = ImageQuality.of(images, slices, brain_on_model[healthy])
     elif reference is not None:
         empty = np.zeros_like(reference)
-        nothing = figures_of(member.name, empty, reference, brain.any(axis=(1, 2)), patient.spacing)
+        nothing = figures_of(
+            member.name, empty, reference, np.asarray(brain.any(axis=(1, 2))), patient.spacing
+        )
     notes = tuple(dict.fromkeys((*patient.warnings, *made.warnings)))
     seen = None if isinstance(subject.maker, ScoreMaps) else False
     if isinstance(subject.maker, Detector):
