@@ -3,7 +3,7 @@
 # make test PATIENCE=3   the same on a busy machine: time-outs of windows are three times as long
 # make fuzz   spoil inputs for FUZZ_MINUTES (5) and say what broke; FUZZ=--seed 7 --targets png
 # make docs   build the documentation site into site/, strictly; needs no network once it is set up
-# make wheel  build the wheel and the source distribution into dist/
+# make wheel  build both wheels (the program, and the larger models) and the source distribution into dist/
 # TORCH_INDEX=https://download.pytorch.org/whl/cpu   install torch from another index (a CPU-only build)
 
 PYTHON ?= python3
@@ -72,6 +72,7 @@ $(VENV)/.docs: $(STAMP)
 
 wheel: $(STAMP)
 	$(BIN)/python -m build
+	$(BIN)/python -m build --wheel --outdir dist packages/paper-models
 
 docs-errors: $(STAMP)
 	$(BIN)/python tools/errors_page.py docs/errors.md
