@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -56,6 +57,26 @@ def record_outcome(request):
 def _own_models(tmp_path_factory, monkeypatch):
     """No test sees, or changes, what the user has installed."""
     monkeypatch.setenv("NAPARI_CEAD_HOME", str(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _offline(tmp_path_factory) -> Path:
+    """No test reaches beyond this machine, nor does a process that it starts."""
+    os.environ["NAPARI_CEAD_TEST_ATTEMPTS"] = str(tmp_path_factory.mktemp("network") / "attempts")
+    paths = [str(ROOT / "tests" / "offline"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    runpy.run_path(str(ROOT / "tests" / "offline" / "sitecustomize.py"))
+    return Path(os.environ["NAPARI_CEAD_TEST_ATTEMPTS"])
+
+
+@pytest.fixture(autouse=True)
+def attempts(_offline):
+    """The file with the hosts that were to be reached: a test that means to reach them removes it."""
+    yield _offline
+    if _offline.exists():
+        hosts = _offline.read_text(encoding="utf-8").split()
+        _offline.unlink()
+        pytest.fail(f"the network was to be reached: {', '.join(hosts)}")
 
 
 @pytest.fixture(scope="session")

@@ -115,13 +115,15 @@ def test_one_worker_needs_no_cluster():
         assert isinstance(crew, Here)
 
 
-def test_a_scheduler_that_is_not_there_and_no_workers_at_all(monkeypatch):
+def test_a_scheduler_that_is_not_there_and_no_workers_at_all(monkeypatch, attempts):
     monkeypatch.setattr("napari_cead.tasks.ANSWERS", 1)
     with pytest.raises(ParameterError, match="at least one worker"), tasks(0):
         pass
     no_answer = pytest.raises(ParameterError, match="no Dask scheduler answers at tcp://nowhere:9")
     with no_answer, tasks(scheduler="tcp://nowhere:9"):
         pass
+    assert set(attempts.read_text(encoding="utf-8").split()) == {"nowhere"}  # it was asked for
+    attempts.unlink()
 
 
 def test_an_existing_cluster_is_used(tmp_path):
