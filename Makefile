@@ -1,6 +1,6 @@
 # make demo   set everything up, open napari with the sample patient and the default model
 # make test   set everything up, run the test suite
-# make test PATIENCE=3   the same on a busy machine: time-outs of windows are three times as long
+# make test PATIENCE=3   the same on a busy machine: all time-outs are three times as long
 # make fuzz   spoil inputs for FUZZ_MINUTES (5) and say what broke; FUZZ=--seed 7 --targets png
 # make docs   build the documentation site into site/, strictly; needs no network once it is set up
 # make wheel  build the wheel and the source distribution into dist/

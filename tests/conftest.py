@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from patience import PATIENCE
 from scans import patient_in
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,7 +26,10 @@ def pytest_addoption(parser):
     )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
+    if not config.getoption("timeout", None):
+        config.option.timeout = PATIENCE * float(config.getini("timeout"))
     config.stash[OUTCOMES] = []
 
 
