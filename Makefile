@@ -1,6 +1,6 @@
 # make demo   set everything up, open napari with the sample patient and the default model
 # make test   set everything up, run the test suite
-# make test PATIENCE=3   the same on a busy machine: time-outs of windows are three times as long
+# make test PATIENCE=3   the same on a busy machine: all time-outs are three times as long
 # make fuzz   spoil inputs for FUZZ_MINUTES (5) and say what broke; FUZZ=--seed 7 --targets png
 # make docs   build the documentation site into site/, strictly; needs no network once it is set up
 # make wheel  build both wheels (the program, and the larger models) and the source distribution into dist/, and check them
@@ -22,6 +22,8 @@ BIN = $(VENV)/bin
 GUI = tests/gui
 LONG = $(addprefix $(GUI)/test_,comparison.py robustness.py train.py train_runs.py)
 SHORT = $(filter-out $(LONG),$(wildcard $(GUI)/test_*.py))
+HALF = $(addprefix tests/,training cli)
+part = xvfb-run -a -n $(1) -s "$(SCREEN)" $(BIN)/python -m pytest $(2) -p no:cacheprovider $(PYTEST)
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 CONSTRAINED = $(if $(strip $(CONSTRAINTS)),--constraint $(CONSTRAINTS))
 TORCH = $(if $(strip $(CONSTRAINTS)),$(shell grep '^torch==' $(CONSTRAINTS)),torch)
@@ -43,21 +45,20 @@ test: $(STAMP)
 	@sh tools/system_packages.sh
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	@# Windows wait more than they compute: their tests run beside all others, in two halves and on displays of
-	@# their own, and are shown when these are done. One thread each: processes that all want all cores are slower.
+	@# Two cores have something to do to the end: four parts, each on a display of its own and with one thread, for
+	@# processes that all want all cores are slower; and the types. What is not shown at once is shown at the end.
 	@if [ "$$(uname)" = Linux ]; then \
 		export OMP_NUM_THREADS=1 QT_QPA_PLATFORM=xcb; \
-		xvfb-run -a -n 150 -s "$(SCREEN)" $(BIN)/python -m pytest $(LONG) -p no:cacheprovider $(PYTEST) \
-			> $(VENV)/long.log 2>&1 & long=$$!; \
-		xvfb-run -a -n 250 -s "$(SCREEN)" $(BIN)/python -m pytest $(SHORT) -p no:cacheprovider $(PYTEST) \
-			> $(VENV)/short.log 2>&1 & short=$$!; \
-		xvfb-run -a -n 350 -s "$(SCREEN)" $(BIN)/python -m pytest tests --ignore $(GUI) $(PYTEST); all=$$?; \
-		wait $$long; first=$$?; wait $$short; second=$$?; \
-		cat $(VENV)/long.log $(VENV)/short.log; \
-		test $$all = 0 -a $$first = 0 -a $$second = 0; \
+		$(call part,150,$(LONG)) > $(VENV)/long.log 2>&1 & long=$$!; \
+		$(call part,250,$(SHORT)) > $(VENV)/short.log 2>&1 & short=$$!; \
+		$(call part,450,$(HALF)) > $(VENV)/half.log 2>&1 & half=$$!; \
+		$(BIN)/mypy > $(VENV)/types.log 2>&1 & types=$$!; \
+		$(call part,350,tests $(addprefix --ignore ,$(GUI) $(HALF))); failed=$$?; \
+		for each in $$long $$short $$half $$types; do wait $$each || failed=1; done; \
+		cd $(VENV) && cat long.log short.log half.log types.log; \
+		exit $$failed; \
 	else \
-		$(BIN)/python -m pytest $(PYTEST); \
+		$(BIN)/mypy && $(BIN)/python -m pytest $(PYTEST); \
 	fi
 
 lint: $(STAMP)

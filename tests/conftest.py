@@ -10,10 +10,10 @@ import sys
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from scans import make_brain, write_nifti
+from patience import PATIENCE
+from scans import patient_in
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -27,7 +27,10 @@ def pytest_addoption(parser):
     )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
+    if not config.getoption("timeout", None):
+        config.option.timeout = PATIENCE * float(config.getini("timeout"))
     config.stash[OUTCOMES] = []
 
 
@@ -124,13 +127,7 @@ def quiet():
 @pytest.fixture
 def patient_folder(tmp_path) -> Path:
     """A patient in the NIfTI release layout, RAS on disk."""
-    volume, lesion = make_brain()
-    folder = tmp_path / "Mets_001"
-    to_ras = (2, 1, 0)
-    for name, data in (("flair", volume), ("t1_gd", volume * 0.5), ("seg", lesion.astype(np.uint8))):
-        stored = np.transpose(data, to_ras)[::-1, ::-1]
-        write_nifti(folder / f"{name}.nii.gz", stored, np.diag([0.9, 0.95, 1.5, 1]))
-    return folder
+    return patient_in(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import pytest
 
 from napari_cead.errors import Cancelled, OutputError, ParameterError, PatientError
 from napari_cead.tasks import Failure, Here, tasks
+from patience import PATIENCE
 
 
 def square(number):
@@ -136,7 +137,7 @@ def test_an_existing_cluster_is_used(tmp_path):
     )
     worker = None
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 60 * PATIENCE
         while not file.exists() and time.monotonic() < deadline:
             time.sleep(0.1)
         address = json.loads(file.read_text())["address"]
@@ -160,7 +161,7 @@ def test_an_existing_cluster_is_used(tmp_path):
                     time.sleep(0.2)
         """)
         ended = subprocess.run(
-            [sys.executable, "-c", script], capture_output=True, text=True, timeout=90, check=True
+            [sys.executable, "-c", script], capture_output=True, text=True, timeout=90 * PATIENCE, check=True
         )
         assert ended.stdout.strip() in ("{0: 'b', 1: 'd'}", "{1: 'd', 0: 'b'}")
     finally:
