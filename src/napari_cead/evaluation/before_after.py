@@ -344,7 +344,7 @@ def _row(
     rule, chosen_on, params = choice
     reference = patient.lesion_mask
     assert reference is not None
-    shown = brain.any(axis=(1, 2))
+    shown = np.asarray(brain.any(axis=(1, 2)))
     figures = figures_of(patient.name, mask, reference, shown, patient.spacing, distances=False)
     return Row.of(name, score, rule, params, [figures], chosen_on=chosen_on, sequence=patient.sequence)
 

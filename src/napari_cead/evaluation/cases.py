@@ -114,12 +114,22 @@ class Case:
         """
         if self.reference is None:
             raise ValueError(f"{self.name} has no lesion mask")
-        brain = np.unpackbits(self.brain, count=int(np.prod(self.shape))).reshape(self.shape).view(np.bool_)
-        volume = np.zeros(self.shape, dtype=np.float32)
-        volume[brain] = self.values
+        volume, brain = self._volume()
         top, bottom, left, right = (min(radius, room) for room in self.room)
         frame = ((0, 0), (top, bottom), (left, right))
         return np.pad(volume, frame), np.pad(brain, frame), np.pad(self.reference, frame)
+
+    def whole(self) -> NDArray[np.float32]:
+        """Return the map (Z, Y, X) of the whole slices, 0 outside the brain."""
+        top, bottom, left, right = self.room
+        return np.pad(self._volume()[0], ((0, 0), (top, bottom), (left, right)))
+
+    def _volume(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return the map and the brain as they were cropped."""
+        brain = np.unpackbits(self.brain, count=int(np.prod(self.shape))).reshape(self.shape).view(np.bool_)
+        volume = np.zeros(self.shape, dtype=np.float32)
+        volume[brain] = self.values
+        return volume, brain
 
     def figures(self, settings: Iterable[PostprocessParams]) -> dict[PostprocessParams, PatientFigures]:
         """Return the figures at each of some settings.
