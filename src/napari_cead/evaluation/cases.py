@@ -121,11 +121,20 @@ class Case:
         """
         if self.reference is None:
             raise ValueError(f"{self.name} has no lesion mask")
+        volume, brain = self._volume()
+        frame = self._around(radius)
+        return np.pad(volume, frame), np.pad(brain, frame), np.pad(self.reference, frame)
+
+    def whole(self) -> NDArray[np.float32]:
+        """Return the map (Z, Y, X) of the whole slices, 0 outside the brain."""
+        return np.pad(self._volume()[0], self._around(max(self.room)))
+
+    def _volume(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return the map and the brain as they were cropped."""
         brain = np.unpackbits(self.brain, count=int(np.prod(self.shape))).reshape(self.shape).view(np.bool_)
         volume = np.zeros(self.shape, dtype=np.float32)
         volume[brain] = self.values
-        frame = self._around(radius)
-        return np.pad(volume, frame), np.pad(brain, frame), np.pad(self.reference, frame)
+        return volume, brain
 
     def _around(self, radius: int) -> tuple[tuple[int, int], ...]:
         top, bottom, left, right = (min(radius, room) for room in self.room)

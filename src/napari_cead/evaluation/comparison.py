@@ -325,6 +325,12 @@ class _Part:
             rows,
             models,
             members,
+            {
+                (subject.name, score, name): file
+                for subject, done in zip(self.subjects, self.outcomes, strict=True)
+                for score, cases in done.cases.items()
+                for name, file in cases.items()
+            },
             self.split.png_spacing,
             self.folder,
             choosers=choosers(rows),

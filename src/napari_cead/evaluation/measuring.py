@@ -25,7 +25,7 @@ from ..progress import Stop
 from ..slices import slice_marks
 from ..zoo import Detector
 from ..zoo.recognising import was_trained_on
-from .baselines import Baseline, Seen
+from .baselines import Baseline, Seen, stack_of
 from .cases import BINS, MIN_BRAIN, Case, figures_of
 from .maps import ScoreMaps
 from .ranking import RankCounts
@@ -226,4 +226,5 @@ def reconstruction_of(
         return subject.maker.seen(patient, member)
     if isinstance(subject.maker, Baseline):
         return subject.maker.seen(patient)
-    return run(patient, subject.maker, score=subject.scores, should_stop=should_stop)
+    stack = stack_of(patient, subject.maker.card.preprocessing)
+    return run(patient, subject.maker, score=subject.scores, should_stop=should_stop, stack=stack)
