@@ -15,9 +15,9 @@ SAMPLE = ROOT / "sample_data" / "Mets_001"
 
 
 def patients() -> list[Path]:
-    """A real scan where the pack is there (NAPARI_CEAD_DATA, default ../shared/data), and the synthetic sample."""
-    pack = Path(os.environ.get("NAPARI_CEAD_DATA", ROOT.parent / "shared" / "data"))
-    return [folder for folder in (pack / "patient26", SAMPLE) if (folder / "flair.nii.gz").is_file()]
+    """A real scan where NAPARI_CEAD_DATA names DATA (docs/explanation/data.md), and the synthetic sample."""
+    real = [Path(data) / "patient26"] if (data := os.environ.get("NAPARI_CEAD_DATA")) else []
+    return [folder for folder in (*real, SAMPLE) if (folder / "flair.nii.gz").is_file()]
 
 
 def parser(text: str | None) -> argparse.ArgumentParser:

@@ -5,8 +5,8 @@ dock does: all sequences and the lesion mask, checked and turned into canonical 
 the two take turns in the same process, the best of several runs counts for both, and all voxels are compared after
 turning the baseline's into canonical order with nibabel.
 
-The patients: a real one (``patient26`` of the pack in NAPARI_CEAD_DATA, default ../shared/data beside the repository)
-where it is there, and the synthetic sample patient.
+The patients: a real one (``patient26`` of DATA, the folder in NAPARI_CEAD_DATA) where it is there, and the synthetic
+sample patient.
 
     python benchmarks/open.py [FOLDER ...]
 

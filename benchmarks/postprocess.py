@@ -1,7 +1,7 @@
 """Post-processing and Dice of a whole volume, and what a moved slider costs, against the definition in SciPy.
 
-The volume is 160 x 256 x 256: a FLAIR scan of a real patient (the pack in NAPARI_CEAD_DATA, default ../shared/data
-beside the repository; without it the synthetic sample patient) at 0.94 mm, and of it |x - gaussian(x)|, scaled into
+The volume is 160 x 256 x 256: a FLAIR scan of a real patient (``patient26`` of DATA, the folder in NAPARI_CEAD_DATA;
+without it the synthetic sample patient) at 0.94 mm, and of it |x - gaussian(x)|, scaled into
 [0, 1]: a residual of real anatomy. Baseline and package run alternately in the same process, their masks are
 compared voxel by voxel, and the best of several runs counts for both.
 

@@ -1,4 +1,4 @@
-"""The two figures of ``docs/results.md``, from ``results.json``: curves, and no picture of a scan."""
+"""The two figures of ``docs/explanation/results.md``, from ``results.json``: curves, and no picture of a scan."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ Found = Mapping[str, Any]
 
 
 def write_pages(found: Found, models: Path, runs: Path, patient: Patient, docs: Path) -> list[Path]:
-    """Write the eight cards, the page of their results, and the table in ``docs/models.md``.
+    """Write the eight cards, the page of their results, and the table in ``docs/reference/models.md``.
 
     Args:
         found: What ``eight.py`` measured.
@@ -95,7 +95,7 @@ def write_pages(found: Found, models: Path, runs: Path, patient: Patient, docs: 
         patient: The patient of the example pictures.
         docs: Folder of the documentation.
     """
-    folder, written = make_folder(docs / "models"), []
+    folder, written = make_folder(docs / "reference" / "models"), []
     chosen = examples(patient)
     cards = {}
     for name in MODEL_NAMES:
@@ -111,9 +111,9 @@ def write_pages(found: Found, models: Path, runs: Path, patient: Patient, docs: 
         draw_examples(detector, chosen, drawn)
         write_text(page, _card(detector.card, found, patient.name))
         written += [curve, drawn, page]
-    page = docs / "results-eight.md"
+    page = docs / "explanation" / "results-eight.md"
     write_text(page, _results(found))
-    overview = docs / "models.md"
+    overview = docs / "reference" / "models.md"
     lines = _overview(found, cards)
     write_text(overview, between_markers(overview.read_text(encoding="utf-8"), "bundled", lines))
     return [*written, page, overview]
@@ -202,7 +202,8 @@ def _card(card: ModelCard, found: Found, example: str) -> str:
             "",
             *table(("data", "figure", f"`{name}`", "strongest map without a network"), rows),
             "",
-            "[All eight, every seed, and what context encoding does](../results-eight.md), with the definitions.",
+            "[All eight, every seed, and what context encoding does](../../explanation/results-eight.md), with the "
+            "definitions.",
             "",
             LIMITS,
         )
@@ -220,7 +221,7 @@ def _overview(found: Found, cards: Mapping[str, ModelCard]) -> list[str]:
     )
     return [
         "Dice of the map at its best threshold, the mean over scans and seeds (lowest and highest seed in brackets). "
-        "[More figures](results-eight.md).",
+        "[More figures](../explanation/results-eight.md).",
         "",
         *table(("model", "weights", *TITLES.values()), rows),
     ]
@@ -235,7 +236,7 @@ def _results(found: Found) -> str:
         free = {figure: strongest(found, part, figure) for figure in ("best", "AP", "Dice, as it comes")}
         rows = [
             (
-                f"[`{name}`](models/{name}.md)",
+                f"[`{name}`](../reference/models/{name}.md)",
                 number(PAPER[name]),
                 *(_spread(over_seeds(found, name, part, figure)) for figure in free),
             )

@@ -1,6 +1,6 @@
 """What each lever does alone, without training: on validation patients; some together, on the test patients.
 
-Data: `soop_axial` of the pack in NAPARI_CEAD_DATA (default ../shared/data beside the repository): 544 axial FLAIR
+Data: `soop_axial` of DATA, the folder in NAPARI_CEAD_DATA (docs/explanation/data.md lays it out): 544 axial FLAIR
 slices with an outlined stroke, one patient each, of which 109 are for validation (`lever_parts/scans.py` has the
 rule), and `patient26`, a volume with multiple sclerosis, whose Dice is under the best threshold for itself (oracle:
 optimistic). Models: folders under --models, trained on `soop_axial/lesion_free`, and the bundled `ce-unet`.
@@ -44,7 +44,6 @@ from lever_parts.tables import markdown
 from napari_cead.metrics import average_precision
 from napari_cead.zoo import Detector, load_model
 
-ROOT = Path(__file__).resolve().parents[1]
 BESIDE = "ce-unet"
 BEST = 2
 PLAIN = Setting()
@@ -184,9 +183,12 @@ def model_folders(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def pack() -> Path:
-    place = Path(os.environ.get("NAPARI_CEAD_DATA", ROOT.parent / "shared" / "data"))
+    place = Path(os.environ.get("NAPARI_CEAD_DATA", "DATA"))
     if not (place / "soop_axial").is_dir():
-        raise SystemExit(f"error: there is no soop_axial in {place}; set NAPARI_CEAD_DATA")
+        raise SystemExit(
+            f"error: {place}: there is no soop_axial; name the folder that research/lay_out.py makes in "
+            "NAPARI_CEAD_DATA"
+        )
     return place
 
 

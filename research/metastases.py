@@ -1,6 +1,6 @@
 """The eight, the default and the maps without a network on fresh phantoms with BrainMetShare's metastases.
 
-    python research/metastases.py --work WORK --out docs/results-metastases.md [--workers 2]
+    python research/metastases.py --work WORK --out docs/explanation/results-metastases.md [--workers 2]
 
 makes, each step only if it has not been done yet:
 
@@ -53,7 +53,8 @@ INTRODUCTION = """# Metastases as in BrainMetShare, on phantoms
 Synthetic patients with metastases in number and size as published for BrainMetShare (Grøvik et al. 2020,
 doi:10.1002/jmri.26766), oedema as in Schneider et al. 2017 (doi:10.1371/journal.pone.0177217), on anatomies that no
 model was trained on. **Research software, not a medical device.** Results on phantoms say nothing about people. All
-figures are of whole volumes; see [metrics.md](metrics.md). In brackets: 95 % bootstrap intervals over patients.
+figures are of whole volumes; see [metrics.md](../reference/metrics.md). In brackets: 95 % bootstrap intervals over
+patients.
 """
 
 

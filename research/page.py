@@ -1,4 +1,4 @@
-"""The tables of ``docs/results.md`` and of ``docs/results-detail.md``, from ``results.json``, between markers."""
+"""The tables of ``results.md`` and of ``results-detail.md``, from ``results.json``, between markers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_cead.atomic import write_text
+from tables import aside
 
 Results = Mapping[str, Any]
 Figures = Mapping[str, Any]
@@ -48,7 +49,7 @@ def write_page(results: Results, page: Path) -> None:
 
 
 def write_detail(results: Results, page: Path) -> None:
-    """Write all maps and settings."""
+    """Write all maps and settings, long tables as CSV files beside the page."""
     lines = ["### Settings", "", *_settings(results)]
     for part, title in SEEING.items():
         if part in results["parts"]:
@@ -58,7 +59,7 @@ def write_detail(results: Results, page: Path) -> None:
     lines += ["", "### Healthy scans, mL marked in each", "", *_each_calm(results)]
     lines += ["", "### A coil that is 20 % uneven", "", *_shades(results)]
     lines += ["", "### Synthetic lesions by size, at 1 false detection per patient", "", *_sizes(results)]
-    _write(page, "every map", lines)
+    _write(page, "every map", aside(lines, page))
 
 
 def _write(page: Path, block: str, lines: Sequence[str]) -> None:

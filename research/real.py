@@ -9,9 +9,10 @@ Four stages, one after the other; each leaves out what is already in FOLDER, so 
 - ``measure``: every score of each of them, of the bundled ``ce-unet`` and of the baselines without a network, on the
   slices with lesions (other patients), on the lesion-free ones, and on the MS patient; counts into FOLDER/measured.
   Models that are not trained yet are left out.
-- ``table``: FOLDER/results.json and FOLDER/table.md; with ``--docs docs/results-detail.md`` the generated blocks of
-  that page too, and the long table beside it. ``--block baselines`` writes the block of the baselines alone, which
-  needs no trained models: those that were not measured have their figures from the page.
+- ``table``: FOLDER/results.json and FOLDER/table.md; with ``--docs PAGE`` the generated blocks of
+  that page (``docs/explanation/results-detail.md``) too, and the long table beside it. ``--block baselines`` writes
+  the block of the baselines alone, which needs no trained models: those that were not measured have their figures
+  from the page.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from napari_cead.zoo import CARD_FILE, load_model
 from real_data import baselines, figures, healthy, report, scans
 from real_data.measuring import measure_model
 from real_data.tally import Measured, meta_of
+from tables import aside, whole
 
 PLAIN = ("ae", "vae1", "vae2", "vq-vae")
 EIGHT = (*PLAIN, *(f"ce-{name}" for name in PLAIN))
@@ -135,8 +137,7 @@ def table_of_baselines(data: Path, out: Path, docs: Path, shown: Sequence[str]) 
     free = [Measured.load(file) for name in baselines.TITLES for file in _files(out / "measured" / name)]
     files = [file for name in BUNDLED for file in _files(out / "measured" / name) if file.stem in shown]
     models = baselines.entries(map(Measured.load, files), base, strict)
-    page = docs.read_text(encoding="utf-8")
-    lines = baselines.block(baselines.entries(free, base, strict), models, page)
+    lines = aside(baselines.block(baselines.entries(free, base, strict), models, whole(docs)), docs)
     write_text(docs, baselines.with_block(docs, lines))
     say(f"{docs}: the block of the baselines")
 

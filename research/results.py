@@ -5,8 +5,8 @@
 Through the product's own interface (``cead.load_patient``, ``cead.detect``, ``cead.postprocess``), one pass of the
 network per scan. What is measured already is left out, part by part, so that the command can be repeated; ``--parts``
 measures some parts alone (parts can be measured side by side), ``--only write`` measures nothing. Writes
-``research/results.json``; with ``--docs`` also the two figures in ``docs/images``, the tables of ``docs/results.md``
-and all maps in ``docs/results-detail.md``. ``--few N`` tries it on the first N scans of each part, whose counts and
+``research/results.json``; with ``--docs`` also the two figures in ``docs/images``, the tables of ``results.md``
+and all maps in ``results-detail.md``. ``--few N`` tries it on the first N scans of each part, whose counts and
 ``results.json`` are kept apart.
 """
 
@@ -265,8 +265,8 @@ def main() -> None:
     if options.docs:
         draw_thresholds(results, options.docs / "images" / "results-thresholds.png")
         draw_sizes(results, options.docs / "images" / "results-sizes.png")
-        write_page(results, options.docs / "results.md")
-        write_detail(results, options.docs / "results-detail.md")
+        write_page(results, options.docs / "explanation" / "results.md")
+        write_detail(results, options.docs / "explanation" / "results-detail.md")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/why-residuals-lose.md: one synthetic patient, two models, one picture per cause.
+"""Draw the pictures of why-residuals-lose.md: one synthetic patient, two models, one picture per cause.
 
     python research/why_pictures.py docs/images
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from scans import make_brain, write_nifti
+from patience import PATIENCE
+from scans import patient_in
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,7 +27,10 @@ def pytest_addoption(parser):
     )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
+    if not config.getoption("timeout", None):
+        config.option.timeout = PATIENCE * float(config.getini("timeout"))
     config.stash[OUTCOMES] = []
 
 
@@ -58,6 +62,26 @@ def _own_models(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("NAPARI_CEAD_HOME", str(tmp_path_factory.mktemp("home")))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _offline(tmp_path_factory) -> Path:
+    """No test reaches beyond this machine, nor does a process that it starts."""
+    os.environ["NAPARI_CEAD_TEST_ATTEMPTS"] = str(tmp_path_factory.mktemp("network") / "attempts")
+    paths = [str(ROOT / "tests" / "offline"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    runpy.run_path(str(ROOT / "tests" / "offline" / "sitecustomize.py"))
+    return Path(os.environ["NAPARI_CEAD_TEST_ATTEMPTS"])
+
+
+@pytest.fixture(autouse=True)
+def attempts(_offline):
+    """The file with the hosts that were to be reached: a test that means to reach them removes it."""
+    yield _offline
+    if _offline.exists():
+        hosts = _offline.read_text(encoding="utf-8").split()
+        _offline.unlink()
+        pytest.fail(f"the network was to be reached: {', '.join(hosts)}")
+
+
 @pytest.fixture(scope="session")
 def plugin_folder(tmp_path_factory) -> Path:
     """A folder in which the package of ``tests/plugin`` is installed as pip does it."""
@@ -84,9 +108,12 @@ def plugin(plugin_folder, monkeypatch):
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
+    """DATA, the folder that docs/explanation/data.md lays out: that of NAPARI_CEAD_DATA, or the one of the design."""
     folder = Path(os.environ.get("NAPARI_CEAD_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
-        pytest.skip(f"the real-data pack is not at {folder} (set NAPARI_CEAD_DATA)")
+        pytest.skip(
+            "there are no real scans; research/lay_out.py makes the folder to name in NAPARI_CEAD_DATA"
+        )
     return folder
 
 
@@ -100,13 +127,7 @@ def quiet():
 @pytest.fixture
 def patient_folder(tmp_path) -> Path:
     """A patient in the NIfTI release layout, RAS on disk."""
-    volume, lesion = make_brain()
-    folder = tmp_path / "Mets_001"
-    to_ras = (2, 1, 0)
-    for name, data in (("flair", volume), ("t1_gd", volume * 0.5), ("seg", lesion.astype(np.uint8))):
-        stored = np.transpose(data, to_ras)[::-1, ::-1]
-        write_nifti(folder / f"{name}.nii.gz", stored, np.diag([0.9, 0.95, 1.5, 1]))
-    return folder
+    return patient_in(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 # ruff: noqa: E501 -- a row of the table is a line
 """Inputs of all kinds and what becomes of them: one list. A new row is a new `Case` in `CASES`.
 
-`tests/test_inputs.py` gives each to the program; ``make docs-inputs`` writes what came of it to docs/inputs.md.
+`tests/test_inputs.py` gives each to the program; ``make docs-inputs`` writes what came of it to docs/reference/inputs.md.
 """
 
 from __future__ import annotations

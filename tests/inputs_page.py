@@ -1,4 +1,4 @@
-"""The page docs/inputs.md, from what the tests recorded."""
+"""The page docs/reference/inputs.md, from what the tests recorded."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ MADE = {"changelog.md", "research.md", "reference/command-line.md"}
 
 
 def test_every_key_and_every_score_is_explained():
-    page = (DOCS / "exploring.md").read_text(encoding="utf-8")
+    page = (DOCS / "reference" / "exploring.md").read_text(encoding="utf-8")
     keys = " ".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| "))
     explained = {key.strip() for key in re.split(r"[,\s]+", keys)} | ({"F1"} if "or F1" in page else set())
     assert {shortcut.label for shortcut in SHORTCUTS} <= explained
@@ -84,7 +84,7 @@ def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path):
 
 
 def test_the_page_on_adding_shows_the_example_package_as_it_is():
-    page = (DOCS / "adding.md").read_text(encoding="utf-8")
+    page = (DOCS / "how-to" / "adding.md").read_text(encoding="utf-8")
     package = Path(__file__).with_name("plugin")
     files = [file for file in package.rglob("cead_example/*.*") if file.stem != "__init__"]
     assert len(files) == 9
@@ -94,8 +94,10 @@ def test_the_page_on_adding_shows_the_example_package_as_it_is():
 
 
 def test_the_docs_have_the_numbers_of_the_code():
-    assert f"fixed groups of {GROUP}," in (DOCS / "architecture.md").read_text(encoding="utf-8")
-    text = (DOCS / "results-eight.md").read_text(encoding="utf-8")
+    assert f"fixed groups of {GROUP}," in (DOCS / "explanation" / "architecture.md").read_text(
+        encoding="utf-8"
+    )
+    text = (DOCS / "explanation" / "results-eight.md").read_text(encoding="utf-8")
     assert f"{100 * (1 - QUANTILE):g} % of the healthy validation voxels exceed its threshold" in " ".join(
         text.split()
     )

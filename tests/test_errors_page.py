@@ -1,4 +1,4 @@
-"""docs/errors.md is what the source says, and every error says enough."""
+"""docs/reference/errors.md is what the source says, and every error says enough."""
 
 import importlib
 import pickle
@@ -29,7 +29,7 @@ def every(kind=errors.CeadError):
 
 
 def test_the_page_is_up_to_date(errors_page):
-    written = (TOOLS.parent / "docs" / "errors.md").read_text(encoding="utf-8")
+    written = (TOOLS.parent / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
     assert written == errors_page.page(), "run: make docs-errors"
 
 

@@ -1,4 +1,4 @@
-"""The matrix of inputs and outcomes (see inputs_matrix.py), and that docs/inputs.md tells the same."""
+"""The matrix of inputs and outcomes (see inputs_matrix.py), and that docs/reference/inputs.md tells the same."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from napari_cead.errors import CeadError, CeadWarning
 from napari_cead.patients.integrity import check_cohort
 
 CASES = OTHER_CASES + DICOM_CASES
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "inputs.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "inputs.md"
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 # ruff: noqa: E501 -- a row of the table is a line
 """Inputs made after public bug reports (`reports/` of the real-data pack), each with what is right for it.
 
-What came out before version 0.2 stands beside what comes out now in docs/inputs.md (`make docs-inputs`).
+What came out before version 0.2 stands beside what comes out now in docs/reference/inputs.md (`make docs-inputs`).
 """
 
 from __future__ import annotations

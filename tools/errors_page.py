@@ -1,7 +1,7 @@
 # ruff: noqa: E501 -- rows of a table are lines
-"""Write docs/errors.md: every error and warning of the program, read from its source.
+"""Write docs/reference/errors.md: every error and warning of the program, read from its source.
 
-python tools/errors_page.py docs/errors.md
+python tools/errors_page.py docs/reference/errors.md
 """
 
 from __future__ import annotations

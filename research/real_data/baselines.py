@@ -1,4 +1,4 @@
-"""The block of ``docs/results-detail.md`` about the baselines without a network, and how far above them models are."""
+"""The block of ``results-detail.md`` about the baselines without a network, and how far above them models are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_cead.metrics import PatientCounts, averages, bootstrap, bootstrap_di
 
 from .cells import Figures, lines_of, model_cell, number, percent, score_cell
 from .choosing import best, per_patient
-from .figures import KINDS, RESAMPLES, differences, patients_of, rows_of
+from .figures import KINDS, NOTHING, RESAMPLES, differences, patients_of, rows_of
 from .scans import MS, STROKE, validation_names
 from .tally import Measured
 
@@ -100,8 +100,9 @@ def block(free: Sequence[Entry], models: Sequence[Entry], page: str) -> list[str
         if entry.name == "flair-tissue-smooth"
     )
     return [
-        "Made by `python research/real.py --data DATA --out FOLDER --only measure table --models ce-unet "
-        "--docs docs/results-detail.md --block baselines`, on the same patients, folds and rules as the tables below.",
+        "Made by `python research/real.py --data DATA --out FOLDER --only measure table --models ce-unet --docs "
+        "docs/explanation/results-detail.md --block baselines`, on the same patients, folds and rules as the tables "
+        "below.",
         "",
         *(f"- `{name}`: {baseline.method}." for name, baseline in TITLES.items()),
         "- `nothing`: nothing is ever detected; all its Dice are 0.",
@@ -243,7 +244,12 @@ def written(page: str, others: Iterable[str]) -> list[tuple[str, str, dict[tuple
         if line.startswith("#"):
             inside = line == "### Every model, every score"
         cells = [cell.strip(" `") for cell in line.strip("|").split("|")]
-        if not inside or not line.startswith("| `") or cells[0] in known | left_out:
+        cells[0] = cells[0].removeprefix("baseline ")
+        if (
+            not inside
+            or not line.startswith("| ")
+            or cells[0] in known | left_out | {"model", "---", NOTHING}
+        ):
             continue
         values = {
             key: float(cells[place].split()[0])

@@ -1,4 +1,4 @@
-"""The tables: ``results.json``, a long one, and the block of ``docs/results-detail.md`` written from them."""
+"""The tables: ``results.json``, a long one, and the block of ``results-detail.md`` written from them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from napari_cead.atomic import to_json, write_text
 from napari_cead.detection import suggested
 from napari_cead.evaluation.rules import QUANTILE, QUANTILE_OF_DENOISERS
 from napari_cead.zoo import ModelCard
+from tables import aside
 
 from .cells import (
     Figures,
@@ -33,7 +34,7 @@ BEGIN, END = (
     "<!-- written by research/real.py: end -->",
 )
 
-COMMAND = "python research/real.py --data DATA --out FOLDER --docs docs/results-detail.md"
+COMMAND = "python research/real.py --data DATA --out FOLDER --docs docs/explanation/results-detail.md"
 
 KIND_NAMES = {"raw": "raw", "post": "post-processed"}
 
@@ -90,7 +91,7 @@ class Results:
 
 
 def write(results: Results, out: Path, docs: Path | None) -> None:
-    """Write ``results.json`` and ``table.md``, which has every row, into a folder, and a page's block.
+    """Write ``results.json`` and ``table.md``, which has every row, into a folder, and a page's block with its tables.
 
     Args:
         results: The figures.
@@ -100,7 +101,9 @@ def write(results: Results, out: Path, docs: Path | None) -> None:
     write_text(out / "results.json", to_json(results.described()))
     write_text(out / "table.md", "\n".join(long_page(results)) + "\n")
     if docs is not None:
-        write_text(docs, replaced(docs.read_text(encoding="utf-8"), "\n".join(block(results)), docs))
+        write_text(
+            docs, replaced(docs.read_text(encoding="utf-8"), "\n".join(aside(block(results), docs)), docs)
+        )
 
 
 def replaced(page: str, text: str, name: Path, marks: tuple[str, str] = (BEGIN, END)) -> str:

@@ -19,6 +19,7 @@ from napari_cead.models import build
 from napari_cead.training.preparation import prepare
 from scans import brain_of, make_brain, write_nifti
 from small_stores import AE, SIZE
+from tables import whole as with_tables
 
 PAGE = """# Page
 
@@ -238,7 +239,11 @@ def test_the_command_measures_what_there_is_and_goes_on_where_it_stopped(real, d
 
     text = page.read_text()
     assert text.startswith("# Page\n\nbefore\n") and text.endswith("\nafter\n") and "STALE" not in text
-    assert "baseline `flair-threshold`" in text and "baseline `nothing`" in text
+    shown = with_tables(page)
+    assert "baseline flair-threshold" in shown and "baseline nothing" in shown
+    assert "\n| baseline" not in text  # a long table is a file beside the page
+    (every,) = (tmp_path / "tables").glob("results-every-*.csv")
+    assert f"[{len(every.read_text('utf-8').splitlines()) - 1} rows as CSV](tables/{every.name})" in text
     assert "7 stroke patients" in text and "`vae1`" in text.split("Not measured yet")[1].splitlines()[0]
     assert "# Results on real scans: all rows" in (out / "table.md").read_text()
 
@@ -316,8 +321,9 @@ def test_the_block_of_the_baselines_needs_no_trained_models(real, data, tmp_path
     out = tmp_path / "out"
     run(real, data, out, "measure", more=("--scores", "none"))
     run(real, data, out, "table", more=("--docs", str(page), "--block", "baselines"))
-    text = page.read_text()
+    text = with_tables(page)
     assert "STALE" not in text and text.endswith(f"{end}\nafter\n")
+    text = text.replace("`", "")
 
     load, scans = real["tally"].Measured.load, real["scans"].load_scans(data)
     maps = {
@@ -340,12 +346,12 @@ def test_the_block_of_the_baselines_needs_no_trained_models(real, data, tmp_path
     for (name, score), found in maps.items():
         counts = real["figures"].counts_of(found, "stroke", "raw", "validation")
         figures[name, score] = averages(counts).dice_pooled
-        assert f"| baseline `flair-{name}`" in text and f"| {figures[name, score]:.3f} [" in text
-    taken = text.split("`flair-tissue-smooth`, `")[1].split("`")[0]
+        assert f"| baseline flair-{name}" in text and f"| {figures[name, score]:.3f} [" in text
+    taken = text.split("flair-tissue-smooth, ")[1].split(" stands")[0]
     best = max(value for (name, score), value in figures.items() if name != "tissue-smooth" or score == taken)
-    assert f"| `vae2` | `residual` | {0.25 - best:+.3f} |" in text
-    assert f"| `vae2` | `squared` | {0.5 - best:+.3f} |" in text  # its best; its third score is left out
-    assert "`vae2` | `intensity` | +" not in text and "`vae2` | `intensity` | -" not in text
+    assert f"| vae2 | residual | {0.25 - best:+.3f} |" in text
+    assert f"| vae2 | squared | {0.5 - best:+.3f} |" in text  # its best; its third score is left out
+    assert "vae2 | intensity | +" not in text and "vae2 | intensity | -" not in text
 
     found, base = maps["tissue", "intensity"], maps["threshold", "intensity"]
     exact, strict = found.meta["exact"]["stroke"], real["scans"].cleaner(data)

@@ -7,7 +7,7 @@ import yaml
 
 from small_stores import write_patients
 
-FILE = Path(__file__).parents[2] / "docs" / "paper-table.yaml"
+FILE = Path(__file__).parents[2] / "docs" / "how-to" / "paper-table.yaml"
 
 
 def test_one_command_makes_the_papers_table_of_phantoms(call, tmp_path):

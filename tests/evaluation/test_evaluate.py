@@ -492,13 +492,16 @@ def test_two_models_of_one_name_keep_apart(model, run_once, tmp_path):
 
 
 def test_all_means_every_whole_model_and_damaged_ones_are_said(model, run_once, tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_cead.zoo.finding.sample_data", lambda: tmp_path / "bundle")
+    monkeypatch.setattr(
+        "napari_cead.zoo.finding.bundled_models", lambda: iter([tmp_path / "bundle" / "models"])
+    )
     for name in ("good", "damaged"):
         shutil.copytree(model, tmp_path / "bundle" / "models" / name)
     (tmp_path / "bundle" / "models" / "damaged" / "model.json").write_text("{")
     evaluation = run_once(models="all", rules=("healthy-quantile",), scores=("residual",))
     assert [item.name for item in evaluation.models] == ["good"]
     assert any("the model damaged is left out" in text for text in evaluation.warnings)
+    assert any("vae2" in text and "napari-cead[paper]" in text for text in evaluation.warnings)
 
 
 def test_each_kind_of_model_has_its_healthy_quantile_unless_one_is_asked_for(

@@ -51,7 +51,7 @@ def test_napari_is_told_of_every_own_ending():
 
 
 def test_the_docs_and_the_file_dialog_name_every_own_ending():
-    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "reference" / "formats.md").read_text(encoding="utf-8")
     told = set(re.findall(r"`(\.[a-z.]+)`", page))
     for each in FORMATS.own.values():
         assert each.title in page

@@ -15,6 +15,7 @@ from napari_cead.errors import ParameterError, RunError
 from napari_cead.training import RunFolder, train
 from napari_cead.training.option_parsing import read_corruption
 from napari_cead.training.run_info import look
+from patience import PATIENCE
 from small_stores import same, settings, weights
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -34,7 +35,7 @@ def start(store, run, epochs):
 
 
 def wait_until(condition, process):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 120 * PATIENCE
     while not condition():
         assert process.poll() is None, process.stderr.read().decode()
         assert time.monotonic() < deadline

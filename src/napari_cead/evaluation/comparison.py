@@ -24,7 +24,15 @@ from ..preparing import RAW, Preparation
 from ..progress import Progress, Stop
 from ..tasks import Tasks, tasks
 from ..training.splits import PARTS
-from ..zoo import ModelCard, damaged_models, find_model, find_models, load_card
+from ..zoo import (
+    PAPER_EXTRA,
+    ModelCard,
+    damaged_models,
+    find_model,
+    find_models,
+    load_card,
+    missing_models,
+)
 from .baselines import BASELINES
 from .cohort_progress import Cohort, Steps
 from .evaluation_run import BASELINE, Outcome, Pass, Plan
@@ -317,6 +325,12 @@ class _Part:
             rows,
             models,
             members,
+            {
+                (subject.name, score, name): file
+                for subject, done in zip(self.subjects, self.outcomes, strict=True)
+                for score, cases in done.cases.items()
+                for name, file in cases.items()
+            },
             self.split.png_spacing,
             self.folder,
             choosers=choosers(rows),
@@ -496,6 +510,8 @@ def _models(
     if models == "all":
         wanted = list(find_models())
         notes = [f"the model {name} is left out: {error}" for name, error in damaged_models().items()]
+        if missing := missing_models():
+            notes.append(f"{', '.join(missing)} are not installed and left out: {PAPER_EXTRA}")
     else:
         wanted = [models] if isinstance(models, str | Path) else list(models)
     found: list[_Model] = []

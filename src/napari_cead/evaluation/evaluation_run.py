@@ -93,12 +93,14 @@ class Outcome:
         curves: Dice over thresholds, by score.
         quality: PSNR and SSIM of the healthy slices of the reported patients.
         nothing: Figures of an empty mask for each patient; only for the baseline.
+        cases: By score and patient, the file of the case, if a rule that has chosen needed it.
     """
 
     rows: list[Row] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
     quality: ImageQuality = field(default_factory=ImageQuality.empty)
     nothing: list[PatientFigures] = field(default_factory=list)
+    cases: dict[str, dict[str, Path]] = field(default_factory=dict)
 
 
 BASELINE = 0
@@ -188,6 +190,7 @@ class Pass:
             self._bound(files, found, chosen, figures)
         for number, score in self.keys:
             key = number, score
+            outcomes[number].cases[score] = dict(files[key])
             records = [self._record(member, number, tag) for member in self.cohort.part("test")]
             ranks = ranked(read_marks(file, score) for file in records if file.exists())
             outcomes[number].rows += [

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import KDTree
 
-from .overlap import NAN, as_masks, bounding_box
+from .components import Voxels
+from .overlap import NAN, as_masks
 
 PERCENTILE = 95
 
@@ -52,28 +53,30 @@ def hd95(mask: ArrayLike, reference: ArrayLike, spacing: Sequence[float]) -> flo
     if detected.ndim == 3 and len(detected) == 1:
         detected, lesion, sizes = detected[0], lesion[0], sizes[1:]
 
-    box = bounding_box(detected | lesion)  # the empty rest of a scan would cost most of the time
-    one, other = _surface(detected[box]), _surface(lesion[box])
-    directions = (_distances(one, other, sizes), _distances(other, one, sizes))
+    return surface_distance(_surface(detected), _surface(lesion), sizes)
+
+
+def surface_distance(one: NDArray[np.intp], other: NDArray[np.intp], spacing: Sequence[float]) -> float:
+    """Return `hd95` of two surfaces, given as the indices (N, axes) of their voxels."""
+    first = np.minimum(
+        one.min(axis=0), other.min(axis=0)
+    )  # the digits do not depend on where in the scan they are
+    one, other = one - first, other - first
+    directions = (_distances(one, other, spacing), _distances(other, one, spacing))
     return float(max(np.percentile(distances, PERCENTILE) for distances in directions))
 
 
-def _surface(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the voxels of a mask with a face neighbour outside it; beyond the array is outside."""
-    inside = mask.copy()
-    for axis in range(mask.ndim):
-        rows, kept = np.moveaxis(mask, axis, 0), np.moveaxis(inside, axis, 0)
-        kept[1:] &= rows[:-1]
-        kept[:-1] &= rows[1:]
-        kept[[0, -1]] = False
-    return np.asarray(mask & ~inside)
+def _surface(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return the voxels (N, axes) of a mask with a face neighbour outside it; beyond the array is outside."""
+    voxels = Voxels(mask)
+    shown = voxels.surface()
+    return np.stack([axis[shown] for axis in voxels.axes], axis=1)
 
 
 def _distances(
-    start: NDArray[np.bool_], goal: NDArray[np.bool_], spacing: Sequence[float]
+    here: NDArray[np.intp], there: NDArray[np.intp], spacing: Sequence[float]
 ) -> NDArray[np.float64]:
-    """Return the distance in mm from each voxel of ``start`` to the nearest one of ``goal``."""
-    here, there = np.argwhere(start), np.argwhere(goal)
+    """Return the distance in mm from each voxel (N, axes) to the nearest one of others."""
     # Neither a balanced nor a compact tree: they take longer to make than they save.
     tree = KDTree(there * spacing, compact_nodes=False, balanced_tree=False)
     _, nearest = tree.query(here * spacing)

@@ -43,7 +43,7 @@ def load_patient(
     png_spacing: tuple[float, float, float] = PNG_SPACING,
     prepare: Callable[[Patient], Patient] | None = None,
 ) -> Patient:
-    """Load a patient from a folder, a scan, a DICOM series or a zip; ``docs/formats.md`` lists what can be opened.
+    """Load a patient from a folder, a scan, a DICOM series or a zip; the page on formats lists what can be opened.
 
     Args:
         path: As for :func:`~napari_cead.patients.find_files`. Beside a single file, a lesion mask

@@ -54,7 +54,7 @@ def guess_contrast(
     """Guess the contrast of a skull-stripped scan.
 
     One slice is not enough to tell T1 from FLAIR (around the ventricles, FLAIR is bright in many elderly people), so a
-    single slice is T2-like or unknown. Error rates as measured are in ``docs/training.md``.
+    single slice is T2-like or unknown. Error rates as measured are in ``docs/how-to/training.md``.
 
     Args:
         volume: (Z, Y, X) intensities.

@@ -15,7 +15,7 @@ LEAST_SLICES = 8
 
 UNEVEN = 0.12
 """Smallest difference between the tissue of two sides that is reported: a fifth at the rims costs a third of the Dice
-of ``ce-unet`` (docs/results.md); a real scan with its bias field corrected had 0.002."""
+of ``ce-unet`` (docs/explanation/results.md); a real scan with its bias field corrected had 0.002."""
 
 _SLICES = 12
 _LARGE = 0.5  # of the largest area of brain

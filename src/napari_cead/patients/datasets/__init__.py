@@ -326,13 +326,13 @@ def _read(file: Path) -> Layout:
             raise ValueError("it is no mapping")
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise ParameterError(
-            f"the layout cannot be read ({why(error)})", file=file, hint="see docs/data-sets.md"
+            f"the layout cannot be read ({why(error)})", file=file, hint="see docs/how-to/data-sets.md"
         ) from None
     try:
         layout = Layout.model_validate(values)
     except ValidationError as error:
         raise ParameterError(
-            first_wrong(error, "the layout"), file=file, hint="see docs/data-sets.md"
+            first_wrong(error, "the layout"), file=file, hint="see docs/how-to/data-sets.md"
         ) from None
     layout._name = file.stem
     return layout

@@ -1,7 +1,7 @@
 """The formats of scans on disk: one file each, and those of other packages.
 
 A format knows the names of its files, which files belong together, and how to read them. File dialogs, the reader, the
-search for patients and masks, and error messages ask here. ``docs/adding.md`` shows how to add one.
+search for patients and masks, and error messages ask here. ``docs/how-to/adding.md`` shows how to add one.
 """
 
 from __future__ import annotations
