@@ -23,8 +23,10 @@ def test_same_labels_and_surface_as_scipy(shape, share, dense, monkeypatch):
             assert count == number
             np.testing.assert_array_equal(labels, expected[mask])
         surface = np.zeros(shape, bool)
-        surface.flat[voxels.places[voxels.surface()]] = True
-        np.testing.assert_array_equal(surface, mask & ~ndimage.binary_erosion(mask))
+        surface.flat[voxels.places[voxels.on_surface]] = True
+        plane = len(shape) == 3 and shape[0] == 1  # the surface of a plane is its outline
+        inside = ndimage.binary_erosion(mask[0])[None] if plane else ndimage.binary_erosion(mask)
+        np.testing.assert_array_equal(surface, mask & ~inside)
 
 
 @pytest.mark.parametrize("shape", [(6, 7), (4, 5, 6)])
