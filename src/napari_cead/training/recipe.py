@@ -79,7 +79,8 @@ class Recipe(BaseModel):
         description="Flips, small affine moves, brightness (default: on, unless a preset says no).",
     )
     augmentation: str | None = Field(
-        None, description="Augmentation in JSON, in place of --augment; fields as in docs/how-to/training.md."
+        None,
+        description="Augmentation in JSON, in place of --augment; fields as in docs/reference/python.md.",
     )
     corruption: str | None = Field(
         None,
