@@ -103,6 +103,7 @@ docs-inputs: $(STAMP)
 docs-screenshots: $(STAMP)
 	@sh tools/system_packages.sh
 	xvfb-run -a -s "$(SCREEN)" $(BIN)/python tools/screenshots.py docs/images
+	xvfb-run -a -s "$(SCREEN)" $(BIN)/python tools/recording.py docs/images/drop-run-drag.webp
 
 $(STAMP): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

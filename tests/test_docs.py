@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -16,11 +17,15 @@ import napari_cead
 from napari_cead.detection import SCORES
 from napari_cead.detection.reconstruct import GROUP
 from napari_cead.evaluation.rules import QUANTILE
+from napari_cead.patients.integrity import Code
 from napari_cead.widgets.shortcuts import SHORTCUTS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), *(DOCS.parent / f"{name}.md" for name in ("README", "CONTRIBUTING"))])
-MADE = {"changelog.md", "research.md", "reference/command-line.md"}
+MADE = {
+    *("changelog.md", "research.md"),
+    *(f"reference/{name}.md" for name in ("command-line", "settings", "columns", "kinds")),
+}
 """Pages of the site that tools/docs_site.py makes."""
 
 
@@ -36,7 +41,7 @@ def test_every_key_and_every_score_is_explained():
 def test_links_and_pictures_are_there(page):
     targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     made = {DOCS / name for name in MADE}
-    there = {target for target in targets if (page.parent / target) in made}
+    there = {target for target in targets if (page.parent / target).resolve() in made}
     assert [target for target in targets if target not in there and not (page.parent / target).exists()] == []
 
 
@@ -77,14 +82,21 @@ def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path):
     done = subprocess.run(command, cwd=DOCS.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "napari-cead detect" in (tmp_path / "reference" / "command-line.html").read_text(encoding="utf-8")
-    assert "load_patient" in (tmp_path / "reference" / "python.html").read_text(encoding="utf-8")
+    for page, word in (
+        ("python", "load_patient"),
+        ("settings", "area_fraction"),
+        ("columns", "dice_lesion_slices"),
+        ("kinds", "bright-and-changed"),
+    ):
+        assert word in (tmp_path / "reference" / f"{page}.html").read_text(encoding="utf-8")
     fetched = re.compile(r'<(?:script|link|img|iframe)[^>]+(?:src|href)="https?://')
     loading = [page for page in tmp_path.rglob("*.html") if fetched.search(page.read_text(encoding="utf-8"))]
     assert loading == []
 
 
-def test_the_page_on_adding_shows_the_example_package_as_it_is():
-    page = (DOCS / "how-to" / "adding.md").read_text(encoding="utf-8")
+def test_the_pages_on_adding_show_the_example_package_as_it_is():
+    pages = sorted((DOCS / "how-to").glob("adding-*.md"))
+    page = "".join(page.read_text(encoding="utf-8") for page in pages)
     package = Path(__file__).with_name("plugin")
     files = [file for file in package.rglob("cead_example/*.*") if file.stem != "__init__"]
     assert len(files) == 9
@@ -96,6 +108,11 @@ def test_the_page_on_adding_shows_the_example_package_as_it_is():
 def test_the_docs_have_the_numbers_of_the_code():
     assert f"fixed groups of {GROUP}," in (DOCS / "explanation" / "architecture.md").read_text(
         encoding="utf-8"
+    )
+    assert all(
+        f"| `{code}`" in findings or f", `{code}`" in findings
+        for findings in [(DOCS / "reference" / "findings.md").read_text(encoding="utf-8")]
+        for code in get_args(Code)
     )
     text = (DOCS / "explanation" / "results-eight.md").read_text(encoding="utf-8")
     assert f"{100 * (1 - QUANTILE):g} % of the healthy validation voxels exceed its threshold" in " ".join(

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +16,10 @@ import napari_cead
 from napari_cead import atomic
 from napari_cead.atomic import write_text
 from napari_cead.errors import OutputError
+from napari_cead.models.specs import spec
 from napari_cead.preparing.strippers.command import words_of
+from napari_cead.training import engine
+from napari_cead.training.settings import Hardware, TrainingSettings
 
 SOURCE = Path(napari_cead.__file__).parent
 
@@ -66,6 +70,15 @@ def test_paths_with_spaces_in_a_command_of_the_users():
     wanted = ["C:\\Program Files\\bet.exe", "{input}", "{output}", "-f"]
     assert words_of('"C:\\Program Files\\bet.exe" {input} {output} -f', windows=True) == wanted
     assert words_of("'/opt/my tools/bet' {input}", windows=False) == ["/opt/my tools/bet", "{input}"]
+
+
+@pytest.mark.parametrize(("system", "asked"), [("win32", "0"), ("linux", None)])
+def test_several_processes_on_windows_do_without_libuv(monkeypatch, system, asked):
+    monkeypatch.setattr(engine, "sys", SimpleNamespace(platform=system))
+    monkeypatch.setenv("USE_LIBUV", "")
+    monkeypatch.delenv("USE_LIBUV")
+    engine._fabric(TrainingSettings(spec=spec("vq-vae", "small")), Hardware(device="cpu", devices=2))
+    assert os.environ.get("USE_LIBUV") == asked
 
 
 FORBIDDEN = {

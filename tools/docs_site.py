@@ -1,4 +1,4 @@
-"""What mkdocs cannot find by itself: pages from outside docs/, links to them, and the reference of the command line."""
+"""What mkdocs cannot find by itself: pages from outside docs/, links to them, and pages made from the program."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import os
 import posixpath
 import re
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ OUTSIDE = {"CHANGELOG.md": "changelog.md", "research/README.md": "research.md"}
 """Files of the repository that are pages too."""
 
 ORIGINS = {page: origin for origin, page in OUTSIDE.items()}
-COMMANDS = "reference/command-line.md"
 
 VERBS = (
     *(
@@ -46,7 +46,8 @@ def on_files(files: Files, config: Any) -> Files:
     """Add the pages that do not stand in docs/."""
     for origin, page in OUTSIDE.items():
         files.append(File.generated(config, page, content=(ROOT / origin).read_text(encoding="utf-8")))
-    files.append(File.generated(config, COMMANDS, content=command_line()))
+    for page, write in GENERATED.items():
+        files.append(File.generated(config, page, content="\n".join(write())))
     return files
 
 
@@ -70,13 +71,12 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return LINK.sub(linked, markdown)
 
 
-def command_line() -> str:
+def command_line() -> Iterable[str]:
     """Return the help of every verb as a page."""
     os.environ["COLUMNS"] = "100"
-    lines = ["# Command line", "", "What `napari-cead VERB --help` prints, verb by verb.", ""]
+    yield from ("# Command line", "", "What `napari-cead VERB --help` prints, verb by verb.", "")
     for verb in VERBS:
-        lines += [f"## {' '.join(verb)}", "", "```text", help_of(verb), "```", ""]
-    return "\n".join(lines)
+        yield from (f"## {' '.join(verb)}", "", "```text", help_of(verb), "```", "")
 
 
 def help_of(verb: tuple[str, ...]) -> str:
@@ -86,6 +86,109 @@ def help_of(verb: tuple[str, ...]) -> str:
     with contextlib.redirect_stdout(shown):
         run([*verb, "--help"])
     return shown.getvalue().strip()
+
+
+def settings() -> Iterable[str]:
+    """Return every setting of a detection and of a training as a page."""
+    from napari_cead.detection import MapOptions, PostprocessParams
+    from napari_cead.training.recipe import Recipe
+    from napari_cead.training.recipe_words import filled
+
+    yield from (
+        "# Settings",
+        "",
+        "Generated from the program. What an installed package adds is not here.",
+        "",
+    )
+    for title, described in (("Post-processing", PostprocessParams), ("Anomaly map", MapOptions)):
+        rows = (
+            (
+                f"`{row.name}`",
+                row.title,
+                f"`{row.flag}`" + (f", `{row.off_flag}`" if row.off_flag else ""),
+                f"{row.default}",
+                f"{row.range} {row.unit if not row.percent else ''}".strip(),
+                row.description,
+            )
+            for row in described.parameters()
+        )
+        yield from (f"## {title}", "", *_table("Python|dock|option|default|values|", rows), "")
+    fields = Recipe.model_fields.items()
+    options = (
+        (f"`{name}`", _default(field.default), filled(field.description or "")) for name, field in fields
+    )
+    words = "The keys of a file for `train --config`. The options have the same names, with `-` for `_`."
+    yield from ("## Training", "", words, "", *_table("name|default|", options), "")
+
+
+def _default(value: Any) -> str:
+    if str(value) == "PydanticUndefined":
+        return "needed"
+    return "" if value is None else f"`{getattr(value, 'value', value)}`"
+
+
+def columns() -> Iterable[str]:
+    """Return the columns of the tables of an evaluation as a page."""
+    from napari_cead.evaluation.columns import COLUMNS
+
+    words = "Generated from the program. [Metrics](metrics.md) defines the figures and their empty cases."
+    yield from ("# Columns of an evaluation", "", words, "")
+    rows = ((f"`{one.name}`", one.title, one.tip) for one in COLUMNS)
+    yield from _table("in `results.csv`|in tables|meaning", rows)
+
+
+def kinds() -> Iterable[str]:
+    """Return what there is of each kind that packages can add to."""
+    from napari_cead.detection import SCORES
+    from napari_cead.detection.rules import RULES
+    from napari_cead.detection.steps import STEPS
+    from napari_cead.models.networks import NETWORKS, all_designs
+    from napari_cead.patients.formats import FORMATS
+    from napari_cead.preparing.strippers.registry import STRIPPERS
+    from napari_cead.training.corruptions import CORRUPTIONS
+    from napari_cead.training.loggers import LOGGERS
+
+    def told(thing: Any) -> str:
+        found = next((getattr(thing, name) for name in ("description", "about") if hasattr(thing, name)), "")
+        return found or (thing.__doc__ or thing.title).strip().split("\n")[0]
+
+    titles = {
+        "Networks": NETWORKS,
+        "Anomaly scores": SCORES,
+        "Post-processing steps": STEPS,
+        "Threshold rules": RULES,
+        "File formats": FORMATS,
+        "Skull strippers": STRIPPERS,
+        "Corruptions": CORRUPTIONS,
+        "Loggers": LOGGERS,
+    }
+    words = "Generated from the program. [Other packages](../how-to/adding.md) can add to each list."
+    yield from ("# What there is of each kind", "", words, "")
+    for title, things in titles.items():
+        yield from (f"## {title}", "")
+        if title == "Networks":
+            designs = ((f"`{name}`", f"`{family.name}`") for name, (family, _) in all_designs().items())
+            yield from (*_table("design|of the family", designs), "")
+        elif title == "File formats":
+            endings = ((one.title, ", ".join(f"`{end}`" for end in one.endings)) for one in FORMATS)
+            yield from (*_table("format|endings", endings), "")
+        else:
+            yield from (*_table("name|", ((f"`{one.name}`", told(one)) for one in things)), "")
+
+
+GENERATED: Mapping[str, Callable[[], Iterable[str]]] = {
+    "reference/command-line.md": command_line,
+    "reference/settings.md": settings,
+    "reference/columns.md": columns,
+    "reference/kinds.md": kinds,
+}
+"""Pages that are made from the program."""
+
+
+def _table(head: str, rows: Iterable[Iterable[str]]) -> Iterable[str]:
+    names = head.split("|")
+    for row in (names, ["---"] * len(names), *rows):
+        yield f"| {' | '.join(' '.join(cell.replace('|', chr(92) + '|').split()) for cell in row)} |"
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:

@@ -155,7 +155,8 @@ def names() -> dict[str, list[str]]:
     from napari_cead.models.networks import own_designs
     from napari_cead.plugins import registries
 
-    found = {registry.kind: sorted(registry.own) for registry in registries()}
+    ours = (registry for registry in registries() if registry._folder.startswith("napari_cead"))
+    found = {registry.kind: sorted(registry.own) for registry in ours}
     return {**dict(sorted(found.items())), "designs": sorted(own_designs())}
 
 

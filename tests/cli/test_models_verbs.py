@@ -132,7 +132,7 @@ def test_bad_calls_are_one_line(call, model_folder, tmp_path):
 def test_onnx_is_refused_with_the_way_to_it(call, model_folder, tmp_path, arguments):
     status, out, err = call("export", model_folder, tmp_path / arguments[0], *arguments[1:])
     assert (status, out, err.count("\n")) == (2, "", 1)
-    assert "docs/how-to/training.md" in err
+    assert "docs/how-to/sharing.md" in err
     assert not list(tmp_path.iterdir())
 
 

@@ -460,6 +460,8 @@ def test_pictures_are_of_the_slices_that_the_figures_say(cohort, model, whole, q
         result = cead.detect(patient, detector, found.params, item.score)
         z = item.slice
         np.testing.assert_array_equal(item.mask, result.mask[z])
+        np.testing.assert_array_equal(item.anomaly_map, result.anomaly_map[z])
+        np.testing.assert_array_equal(item.reconstruction, result.reconstruction[z])
         np.testing.assert_array_equal(item.reference, patient.lesion_mask[z])
         np.testing.assert_allclose(item.input, result.input[z], atol=1e-6)
         assert item.reference.any()

@@ -565,11 +565,10 @@ module.prepare(cohort, out, image_size=48, validation=0.25, test=0.25)
     ("where", "again"),
     [
         ("rename", False),
+        ("write_index", False),
         ("create_array", True),
-        # The same with the process killed elsewhere; each starts one.
-        pytest.param("write_index", False, marks=pytest.mark.slow),
-        pytest.param("write_index", True, marks=pytest.mark.slow),
-        pytest.param("clear", True, marks=pytest.mark.slow),
+        ("write_index", True),
+        ("clear", True),
     ],
 )
 def test_killed_at_any_place_it_goes_on(cohort, tmp_path, where, again):

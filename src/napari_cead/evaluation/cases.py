@@ -15,6 +15,7 @@ from ..detection.many_settings import overlaps
 from ..detection.steps import reach
 from ..detection.thresholds import ScoreHistograms
 from ..metrics import LesionWise, PatientCounts, hd95, lesionwise, match_lesions, volume_ml
+from ..metrics.components import Voxels, as_voxels
 from ..metrics.overlap import NAN, slice_counts
 from .candidates import Spread
 from .figures import PatientFigures
@@ -159,9 +160,9 @@ class Case:
         if not grid:
             return {}
         _, _, reference = self.frame(reach(grid))
-        found = {}
+        found, lesions = {}, Voxels(reference)
         for params, mask in zip(grid, self._masks(grid), strict=True):
-            found[params] = figures_of(self.name, mask, reference, self.brain_slices, self.spacing)
+            found[params] = figures_of(self.name, mask, lesions, self.brain_slices, self.spacing)
         return found
 
     def dice(self, grid: Sequence[PostprocessParams]) -> NDArray[np.float64]:
@@ -224,7 +225,7 @@ class Case:
 def figures_of(
     name: str,
     mask: NDArray[np.bool_],
-    reference: NDArray[np.bool_],
+    reference: NDArray[np.bool_] | Voxels,
     brain_slices: NDArray[np.bool_],
     spacing: tuple[float, float, float],
     *,
@@ -235,24 +236,25 @@ def figures_of(
     Args:
         name: Name of the patient.
         mask: Detected mask (Z, Y, X).
-        reference: Lesion mask (Z, Y, X).
+        reference: Lesion mask (Z, Y, X), or its voxels.
         brain_slices: Which slices show brain (Z,).
         spacing: Size of a voxel (z, y, x) in mm.
         distances: Whether to measure HD95 and the lesion-wise scores.
     """
-    match = match_lesions(mask, reference, spacing)
-    by_lesion = lesionwise(mask, reference, spacing) if distances else LesionWise()
+    found, lesions = as_voxels(mask, reference)
+    match = match_lesions(found, lesions, spacing)
+    by_lesion = lesionwise(found, lesions, spacing) if distances else LesionWise()
     return PatientFigures(
         name=name,
-        counts=PatientCounts(*slice_counts(mask, reference), brain_slices),
-        reference_ml=volume_ml(reference, spacing),
+        counts=PatientCounts(*slice_counts(mask, lesions.mask), brain_slices),
+        reference_ml=volume_ml(lesions.mask, spacing),
         detected_ml=volume_ml(mask, spacing),
         lesions=len(match.lesions),
         lesions_found=len(match.found),
         detections=len(match.detections),
         false_detections=len(match.false_detections),
         lesion_records=lesion_records(match, spacing, len(mask)),
-        hd95=hd95(mask, reference, spacing) if distances else NAN,
+        hd95=hd95(found, lesions, spacing) if distances else NAN,
         lesionwise_dice=by_lesion.dice,
         lesionwise_hd95=by_lesion.hd95,
     )

@@ -34,7 +34,6 @@ from .choosing import (
     Chosen,
     Files,
     Key,
-    Searched,
     best_rule,
     chosen_by_healthy,
     chosen_by_lesions,
@@ -50,6 +49,7 @@ from .measuring import Measured
 from .ranking import Ranked, ranked
 from .records import read_marks, read_record
 from .results import Curve, PatientFigures, Row
+from .searching import Searched
 from .splits import Member
 
 

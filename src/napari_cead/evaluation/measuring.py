@@ -184,10 +184,8 @@ def measure(
         images, slices = made.stack.images[chosen][healthy], made.slices[chosen][healthy]
         quality = ImageQuality.of(images, slices, brain_on_model[healthy])
     elif reference is not None:
-        empty = np.zeros_like(reference)
-        nothing = figures_of(
-            member.name, empty, reference, np.asarray(brain.any(axis=(1, 2))), patient.spacing
-        )
+        shown = np.asarray(brain.any(axis=(1, 2)))
+        nothing = figures_of(member.name, np.zeros_like(reference), reference, shown, patient.spacing)
     notes = tuple(dict.fromkeys((*patient.warnings, *made.warnings)))
     seen = None if isinstance(subject.maker, ScoreMaps) else False
     if isinstance(subject.maker, Detector):

@@ -9,10 +9,12 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+
+from .overlap import as_masks
 
 _DENSE = 40
 """SciPy labels a whole box in about the time in which so small a share of its voxels finds its neighbours here."""
@@ -32,6 +34,7 @@ class Voxels:
     def __init__(self, mask: NDArray[np.bool_]) -> None:
         self.mask = mask
         self.places = np.flatnonzero(mask)
+        self._labels: dict[int, tuple[NDArray[np.integer[Any]], int]] = {}
 
     def __len__(self) -> int:
         return len(self.places)
@@ -77,6 +80,11 @@ class Voxels:
         Args:
             rank: Number of axes in which neighbours may differ, by one voxel each.
         """
+        if rank not in self._labels:
+            self._labels[rank] = self._labelled(rank)
+        return self._labels[rank]
+
+    def _labelled(self, rank: int) -> tuple[NDArray[np.integer[Any]], int]:
         if len(self) * _DENSE > math.prod(side.stop - side.start for side in self.box):
             mask, structure = self.mask[self.box], ndimage.generate_binary_structure(self.mask.ndim, rank)
             labels, count = ndimage.label(mask, structure)
@@ -87,10 +95,36 @@ class Voxels:
         count, found = connected_components(graph, directed=False)
         return found + 1, int(count)
 
-    def surface(self) -> NDArray[np.intp]:
-        """Return the numbers (S,) of the voxels with a face neighbour outside; beyond the array is outside."""
+    @cached_property
+    def on_surface(self) -> NDArray[np.bool_]:
+        """Which voxels (N,) have a face neighbour outside; beyond the array is outside.
+
+        A volume (1, Y, X) is a plane: its surface is its outline.
+        """
         beside = np.zeros(len(self), np.int8)
         for first, second in self.neighbours(1):
             beside[first] += 1
             beside[second] += 1
-        return np.flatnonzero(beside < 2 * len(self.axes))
+        return np.asarray(beside < 2 * self.points.shape[1])
+
+    @cached_property
+    def points(self) -> NDArray[np.intp]:
+        """The indices (N, axes) of the voxels, without the slice of a plane."""
+        plane = self.mask.ndim == 3 and len(self.mask) == 1
+        return np.stack(self.axes[1:] if plane else self.axes, axis=1)
+
+
+Mask = ArrayLike | Voxels
+"""A mask, values > 0 in it; as voxels if several figures are wanted: what they share is then found once."""
+
+
+def as_voxels(mask: Mask, reference: Mask) -> tuple[Voxels, Voxels]:
+    """Return the voxels of both masks.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    found = [each.mask if isinstance(each, Voxels) else each for each in (mask, reference)]
+    pairs = zip((mask, reference), as_masks(*found), strict=True)
+    one, other = (each if isinstance(each, Voxels) else Voxels(array) for each, array in pairs)
+    return one, other

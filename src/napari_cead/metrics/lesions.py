@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from .components import Voxels
-from .overlap import NAN, as_masks
+from .components import Mask, Voxels, as_voxels
+from .overlap import NAN
 
 _RANK = {2: {4: 1, 8: 2}, 3: {6: 1, 18: 2, 26: 3}}  # neighbours -> number of axes in which they may differ
 
@@ -112,8 +112,8 @@ def lesion_f1(sensitivity: float, precision: float) -> float:
 
 
 def match_lesions(
-    mask: ArrayLike,
-    reference: ArrayLike,
+    mask: Mask,
+    reference: Mask,
     spacing: Sequence[float] | None = None,
     connectivity: int | None = None,
 ) -> LesionMatch:
@@ -134,7 +134,8 @@ def match_lesions(
         >>> match.sensitivity, len(match.false_detections)
         (1.0, 1)
     """
-    detected, lesion = as_masks(mask, reference)
+    detections, lesions = as_voxels(mask, reference)
+    detected = detections.mask
     if detected.ndim not in _RANK:
         raise ValueError(f"lesions are matched in 2 or 3 dimensions, not {detected.ndim}")
     if spacing is not None and len(spacing) != detected.ndim:
@@ -144,7 +145,6 @@ def match_lesions(
         raise ValueError(f"connectivity must be one of {sorted(ranks)}, not {connectivity}")
     rank = ranks[connectivity or max(ranks)]
     voxel = 1.0 if spacing is None else math.prod(float(size) for size in spacing)
-    lesions, detections = Voxels(lesion), Voxels(detected)
     lesion_labels, lesion_count = lesions.labels(rank)
     detection_labels, detection_count = detections.labels(rank)
     _, one, other = np.intersect1d(lesions.places, detections.places, assume_unique=True, return_indices=True)

@@ -21,11 +21,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from .components import Voxels
-from .overlap import NAN, Counts, as_masks
+from .components import Mask, Voxels, as_voxels
+from .overlap import NAN, Counts
 from .surface import surface_distance
 
 SMALLEST_MM3 = 2.0
@@ -54,7 +53,7 @@ class LesionWise:
     false_detections: int = 0
 
 
-def lesionwise(mask: ArrayLike, reference: ArrayLike, spacing: Sequence[float]) -> LesionWise:
+def lesionwise(mask: Mask, reference: Mask, spacing: Sequence[float]) -> LesionWise:
     """Return the lesion-wise scores of one patient.
 
     Args:
@@ -65,29 +64,32 @@ def lesionwise(mask: ArrayLike, reference: ArrayLike, spacing: Sequence[float]) 
     Raises:
         ValueError: If the shapes differ or are not (Z, Y, X), or the number of spacings differs.
     """
-    detected, lesion = as_masks(mask, reference)
-    if detected.ndim != 3 or len(spacing) != 3:
-        raise ValueError(f"lesion-wise scores take masks (Z, Y, X) and 3 spacings, not {detected.shape}")
-    one_slice = len(detected) == 1
-    detected, lesion = np.pad(detected, 1), np.pad(lesion, 1)
+    detections, lesions = as_voxels(mask, reference)
+    shape = detections.mask.shape
+    if len(shape) != 3 or len(spacing) != 3:
+        raise ValueError(f"lesion-wise scores take masks (Z, Y, X) and 3 spacings, not {shape}")
+    # Places in an array with a voxel of room on all sides, so that what is around them is in it.
+    room = tuple(side + 2 for side in shape)
+    found_at, lesion_at = (
+        np.ravel_multi_index([axis + 1 for axis in voxels.axes], room) for voxels in (detections, lesions)
+    )
     offsets = np.argwhere(ndimage.generate_binary_structure(3, 2)) - 1
-    around = offsets @ [detected[0].size, detected.shape[2], 1]
-    detections, lesions = _Marked(detected, one_slice), _Marked(lesion, one_slice)
-    labels, count = detections.voxels.labels(3)
-    detection_at = np.zeros(detected.size, np.int32)
-    detection_at[detections.voxels.places] = labels
+    around = offsets @ [room[1] * room[2], room[2], 1]
+    labels, count = detections.labels(3)
+    detection_at = np.zeros(math.prod(room), np.int32)
+    detection_at[found_at] = labels
     sizes = np.bincount(labels, minlength=count + 1)
-    grown = np.zeros_like(lesion)
-    grown.flat[lesions.voxels.places[:, None] + around] = True
+    grown = np.zeros(room, np.bool_)
+    grown.flat[lesion_at[:, None] + around] = True
     grown_voxels = Voxels(grown)
-    group_at = np.zeros(lesion.size, np.int32)
+    group_at = np.zeros(grown.size, np.int32)
     group_at[grown_voxels.places], groups = grown_voxels.labels(3)
-    group = group_at[lesions.voxels.places]
+    group = group_at[lesion_at]
     belongs = np.zeros(count + 1, np.bool_)
     scores: list[tuple[float, float]] = []
     missed = 0
     for index in range(1, groups + 1):
-        own = lesions.voxels.places[group == index]
+        own = lesion_at[group == index]
         near = np.unique(detection_at[own[:, None] + around])
         near = near[near > 0]
         belongs[near] = True
@@ -99,26 +101,12 @@ def lesionwise(mask: ArrayLike, reference: ArrayLike, spacing: Sequence[float]) 
             continue
         tp, found = int(np.count_nonzero(detection_at[own])), int(sizes[near].sum())
         # No two components share a face: the surface of some of them is their part of the whole surface.
-        surfaces = detections.surface(np.isin(labels, near)), lesions.surface(group == index)
-        distance = surface_distance(*surfaces, spacing[1:] if one_slice else spacing)
-        scores.append((Counts(tp, found - tp, len(own) - tp).dice(), distance))
+        one = detections.points[np.isin(labels, near) & detections.on_surface]
+        other = lesions.points[(group == index) & lesions.on_surface]
+        dice = Counts(tp, found - tp, len(own) - tp).dice()
+        scores.append((dice, surface_distance(one, other, spacing)))
     false = count - int(np.count_nonzero(belongs))
     number = len(scores)
     scores += [(0.0, PENALTY_MM)] * false
     means = np.mean(scores, axis=0) if scores else (NAN, NAN)
     return LesionWise(float(means[0]), float(means[1]), number, missed, false)
-
-
-class _Marked:
-    """The voxels of a padded mask (Z, Y, X) with their surface, measured in the plane if there is one slice."""
-
-    def __init__(self, mask: NDArray[np.bool_], one_slice: bool) -> None:
-        self.voxels = Voxels(mask)
-        measured = Voxels(mask[1]) if one_slice else self.voxels
-        self._shown = np.zeros(len(measured), np.bool_)
-        self._shown[measured.surface()] = True
-        self._points = np.stack(measured.axes, axis=1)
-
-    def surface(self, some: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """Return the surface (S, axes) of some of the voxels (N,): of whole components."""
-        return self._points[some & self._shown]

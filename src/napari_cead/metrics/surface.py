@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from .components import Voxels
-from .overlap import NAN, as_masks
+from .components import Mask, as_voxels
+from .overlap import NAN
 
 PERCENTILE = 95
 
 
-def hd95(mask: ArrayLike, reference: ArrayLike, spacing: Sequence[float]) -> float:
+def hd95(mask: Mask, reference: Mask, spacing: Sequence[float]) -> float:
     """Return the 95th percentile Hausdorff distance in mm.
 
     The surface of a mask is its voxels with a face neighbour outside it; everything beyond the array is outside. The
@@ -42,35 +42,25 @@ def hd95(mask: ArrayLike, reference: ArrayLike, spacing: Sequence[float]) -> flo
         ValueError: If the shapes differ or are neither (Z, Y, X) nor (Y, X), or the number of spacings differs from
             the number of axes.
     """
-    detected, lesion = as_masks(mask, reference)
-    if detected.ndim not in (2, 3):
-        raise ValueError(f"surfaces are compared in 2 or 3 dimensions, not {detected.ndim}")
-    if len(spacing) != detected.ndim:
-        raise ValueError(f"masks of {detected.ndim} dimensions need as many spacings, not {len(spacing)}")
-    if not detected.any() or not lesion.any():
+    detected, lesion = as_voxels(mask, reference)
+    if (axes := detected.mask.ndim) not in (2, 3):
+        raise ValueError(f"surfaces are compared in 2 or 3 dimensions, not {axes}")
+    if len(spacing) != axes:
+        raise ValueError(f"masks of {axes} dimensions need as many spacings, not {len(spacing)}")
+    if not len(detected) or not len(lesion):
         return NAN
-    sizes = [float(size) for size in spacing]
-    if detected.ndim == 3 and len(detected) == 1:
-        detected, lesion, sizes = detected[0], lesion[0], sizes[1:]
-
-    return surface_distance(_surface(detected), _surface(lesion), sizes)
+    one, other = (voxels.points[voxels.on_surface] for voxels in (detected, lesion))
+    return surface_distance(one, other, spacing)
 
 
 def surface_distance(one: NDArray[np.intp], other: NDArray[np.intp], spacing: Sequence[float]) -> float:
-    """Return `hd95` of two surfaces, given as the indices (N, axes) of their voxels."""
-    first = np.minimum(
-        one.min(axis=0), other.min(axis=0)
-    )  # the digits do not depend on where in the scan they are
+    """Return `hd95` of two surfaces, given as the indices (N, axes) of their voxels; in a plane, of its two axes."""
+    spacing = [float(size) for size in spacing][-one.shape[1] :]
+    # The last digits do not depend on where in the scan they are.
+    first = np.minimum(one.min(axis=0), other.min(axis=0))
     one, other = one - first, other - first
     directions = (_distances(one, other, spacing), _distances(other, one, spacing))
     return float(max(np.percentile(distances, PERCENTILE) for distances in directions))
-
-
-def _surface(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return the voxels (N, axes) of a mask with a face neighbour outside it; beyond the array is outside."""
-    voxels = Voxels(mask)
-    shown = voxels.surface()
-    return np.stack([axis[shown] for axis in voxels.axes], axis=1)
 
 
 def _distances(

@@ -1,7 +1,7 @@
 """Whether a brain mask can be right: known failures of skull stripping, told by its size, its top and its two sides.
 
 The limits stand between 22 masks of real scans (19 of which deepbet made, 7 with scalp at the vertex) and masks with a
-lobe cut off, or of what is no head; ``docs/how-to/your-own-scans.md`` has the figures.
+lobe cut off, or of what is no head; ``docs/explanation/stripping.md`` has the figures.
 """
 
 from __future__ import annotations

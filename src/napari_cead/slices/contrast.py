@@ -54,7 +54,8 @@ def guess_contrast(
     """Guess the contrast of a skull-stripped scan.
 
     One slice is not enough to tell T1 from FLAIR (around the ventricles, FLAIR is bright in many elderly people), so a
-    single slice is T2-like or unknown. Error rates as measured are in ``docs/how-to/training.md``.
+    single slice is T2-like or unknown. As measured, 29 of 29 stripped volumes were recognised (4 real, 24 synthetic, a
+    template; only one real FLAIR), with no false alarm in 436 stroke slices.
 
     Args:
         volume: (Z, Y, X) intensities.

@@ -79,7 +79,8 @@ class Recipe(BaseModel):
         description="Flips, small affine moves, brightness (default: on, unless a preset says no).",
     )
     augmentation: str | None = Field(
-        None, description="Augmentation in JSON, in place of --augment; fields as in docs/how-to/training.md."
+        None,
+        description="Augmentation in JSON, in place of --augment; fields as in docs/reference/python.md.",
     )
     corruption: str | None = Field(
         None,
@@ -172,8 +173,8 @@ class Recipe(BaseModel):
     )
     layout: str | None = Field(
         None,
-        description="If DATA is a published data set: the name of its layout, or a YAML file (docs/how-to/data-sets.md); "
-        "its fixed split is used.",
+        description="If DATA is a published data set: the name of its layout, or a YAML file "
+        "(docs/how-to/data-sets.md); its fixed split is used.",
     )
     assume_healthy: bool = _basic(
         "Treat all slices of patients without a lesion mask as healthy.", default=False

@@ -83,7 +83,8 @@ def bundled_names() -> set[str]:
 
 def missing_models() -> tuple[str, ...]:
     """Return the names of the paper's models that are not here: see ``PAPER_EXTRA``."""
-    return tuple(name for name in MODEL_NAMES if name not in find_models())
+    roots = [root for _, root in _roots()]
+    return tuple(name for name in MODEL_NAMES if not any((root / name).is_dir() for root in roots))
 
 
 def find_models() -> dict[str, Path]:

@@ -81,7 +81,7 @@ def export_model(name_or_folder: str | Path, target: str | Path, *, private: boo
         raise ParameterError(
             "a model is exported as a folder or a zip file, not as ONNX",
             file=path,
-            hint="docs/how-to/training.md, Sharing models, has ten lines of Python that write an ONNX file",
+            hint="docs/how-to/sharing.md has the lines of Python that write an ONNX file",
         )
     folder = find_model(name_or_folder)
     change = _told_private_card if private else None

@@ -10,7 +10,7 @@ from .command import CommandStripper
 from .extractor import COMMAND, BrainExtractor
 
 DEFAULT_STRIPPER = "deepbet"
-"""The stripper of ``auto``, chosen by measurement: see ``docs/how-to/your-own-scans.md``."""
+"""The stripper of ``auto``, chosen by measurement: see ``docs/explanation/stripping.md``."""
 
 
 def _unusable(made: Any) -> str | None:
