@@ -1,9 +1,12 @@
 # make demo   set everything up, open napari with the sample patient and the default model
 # make test   set everything up, run the test suite
-# make test PATIENCE=3   the same on a busy machine: time-outs of windows are three times as long
+# make test PATIENCE=3   the same on a busy machine: all time-outs are three times as long
 # make fuzz   spoil inputs for FUZZ_MINUTES (5) and say what broke; FUZZ=--seed 7 --targets png
 # make docs   build the documentation site into site/, strictly; needs no network once it is set up
-# make wheel  build the wheel and the source distribution into dist/
+# make wheel  build both wheels (the program, and the larger models) and the source distribution into dist/, and check them
+# make wheel-test  the same, install them into an empty environment and use them there (slow)
+# make audit  look for known weaknesses and unwanted licences among the dependencies; needs pipx and the network
+# CONSTRAINTS=   install the newest versions, not those that were tested together; or another file of versions
 # TORCH_INDEX=https://download.pytorch.org/whl/cpu   install torch from another index (a CPU-only build)
 
 PYTHON ?= python3
@@ -11,6 +14,7 @@ VENV ?= .venv
 FUZZ_MINUTES ?= 5
 FUZZ ?=
 TORCH_INDEX ?=
+CONSTRAINTS ?= constraints.txt
 PATIENCE ?= 1
 SCREEN = -screen 0 1600x1000x24
 STAMP = $(VENV)/.installed
@@ -18,10 +22,14 @@ BIN = $(VENV)/bin
 GUI = tests/gui
 LONG = $(addprefix $(GUI)/test_,comparison.py robustness.py train.py train_runs.py)
 SHORT = $(filter-out $(LONG),$(wildcard $(GUI)/test_*.py))
+HALF = $(addprefix tests/,training cli)
+part = xvfb-run -a -n $(1) -s "$(SCREEN)" $(BIN)/python -m pytest $(2) -p no:cacheprovider $(PYTEST)
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
-TORCH = $(shell grep '^torch==' constraints.txt)
+CONSTRAINED = $(if $(strip $(CONSTRAINTS)),--constraint $(CONSTRAINTS))
+TORCH = $(if $(strip $(CONSTRAINTS)),$(shell grep '^torch==' $(CONSTRAINTS)),torch)
+LICENCES = Apache;BSD;CC0;DFSG approved;ISC;LGPL;MIT;MPL;Mozilla;PSF;Python Software Foundation
 
-.PHONY: demo test lint fuzz docs wheel docs-errors docs-inputs docs-screenshots clean
+.PHONY: demo test lint fuzz docs wheel wheel-test audit docs-errors docs-inputs docs-screenshots clean
 
 demo: $(STAMP)
 	@if [ "$$(uname)" != Linux ] || [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
@@ -37,21 +45,20 @@ test: $(STAMP)
 	@sh tools/system_packages.sh
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	@# Windows wait more than they compute: their tests run beside all others, in two halves and on displays of
-	@# their own, and are shown when these are done. One thread each: processes that all want all cores are slower.
+	@# Two cores have something to do to the end: four parts, each on a display of its own and with one thread, for
+	@# processes that all want all cores are slower; and the types. What is not shown at once is shown at the end.
 	@if [ "$$(uname)" = Linux ]; then \
 		export OMP_NUM_THREADS=1 QT_QPA_PLATFORM=xcb; \
-		xvfb-run -a -n 150 -s "$(SCREEN)" $(BIN)/python -m pytest $(LONG) -p no:cacheprovider $(PYTEST) \
-			> $(VENV)/long.log 2>&1 & long=$$!; \
-		xvfb-run -a -n 250 -s "$(SCREEN)" $(BIN)/python -m pytest $(SHORT) -p no:cacheprovider $(PYTEST) \
-			> $(VENV)/short.log 2>&1 & short=$$!; \
-		xvfb-run -a -n 350 -s "$(SCREEN)" $(BIN)/python -m pytest tests --ignore $(GUI) $(PYTEST); all=$$?; \
-		wait $$long; first=$$?; wait $$short; second=$$?; \
-		cat $(VENV)/long.log $(VENV)/short.log; \
-		test $$all = 0 -a $$first = 0 -a $$second = 0; \
+		$(call part,150,$(LONG)) > $(VENV)/long.log 2>&1 & long=$$!; \
+		$(call part,250,$(SHORT)) > $(VENV)/short.log 2>&1 & short=$$!; \
+		$(call part,450,$(HALF)) > $(VENV)/half.log 2>&1 & half=$$!; \
+		$(BIN)/mypy > $(VENV)/types.log 2>&1 & types=$$!; \
+		$(call part,350,tests $(addprefix --ignore ,$(GUI) $(HALF))); failed=$$?; \
+		for each in $$long $$short $$half $$types; do wait $$each || failed=1; done; \
+		cd $(VENV) && cat long.log short.log half.log types.log; \
+		exit $$failed; \
 	else \
-		$(BIN)/python -m pytest $(PYTEST); \
+		$(BIN)/mypy && $(BIN)/python -m pytest $(PYTEST); \
 	fi
 
 lint: $(STAMP)
@@ -67,11 +74,25 @@ docs: $(VENV)/.docs
 	$(BIN)/python -m mkdocs build --strict
 
 $(VENV)/.docs: $(STAMP)
-	@$(PIP) install --constraint constraints.txt --editable ".[docs]"
+	@$(PIP) install $(CONSTRAINED) --editable ".[docs]"
 	@touch $@
 
-wheel: $(STAMP)
+wheel: $(VENV)/.release
+	rm -rf dist
 	$(BIN)/python -m build
+	$(BIN)/python -m build --wheel --outdir dist packages/paper-models
+	$(BIN)/python -m twine check --strict dist/*
+
+wheel-test: wheel
+	$(BIN)/python -m pytest tests/test_installation.py -m slow
+
+$(VENV)/.release: $(STAMP)
+	@$(PIP) install $(CONSTRAINED) --editable ".[release]"
+	@touch $@
+
+audit: $(STAMP)
+	pipx run pip-audit --no-deps --disable-pip --requirement constraints.txt
+	pipx run pip-licenses --python $(BIN)/python --from=mixed --partial-match --allow-only "$(LICENCES)"
 
 docs-errors: $(STAMP)
 	$(BIN)/python tools/errors_page.py docs/reference/errors.md
@@ -82,8 +103,9 @@ docs-inputs: $(STAMP)
 docs-screenshots: $(STAMP)
 	@sh tools/system_packages.sh
 	xvfb-run -a -s "$(SCREEN)" $(BIN)/python tools/screenshots.py docs/images
+	xvfb-run -a -s "$(SCREEN)" $(BIN)/python tools/recording.py docs/images/drop-run-drag.webp
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: Python 3.11 or newer is needed; name it with make PYTHON=python3.11 …" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
@@ -92,7 +114,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) install --upgrade "pip>=24"
 	@$(if $(TORCH_INDEX),$(PIP) install --index-url $(TORCH_INDEX) $(TORCH))
-	@$(PIP) install --constraint constraints.txt --editable ".[dev]"
+	@$(PIP) install $(CONSTRAINED) --editable ".[dev]"
 	@touch $@
 
 clean:

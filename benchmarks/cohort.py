@@ -7,6 +7,10 @@ Prints one line of JSON for each measurement:
 - ``fit``: seconds = start + per_patient · patients, by least squares, for each number of workers.
 - ``search``: the Dice of one patient's maps under all settings that an evaluation tries, all settings at once; the
   baseline is one mask after the other with the stages shared, in the same run. The figures are compared.
+- ``figures``: the figures of one mask of that patient: lesions found, HD95, lesion-wise Dice and HD95. The baseline is
+  their definition on whole volumes, with SciPy, in the same run. The figures are compared.
+- ``evaluation``: a whole evaluation of the model beside the baselines without a network, in CPU-seconds of a core, all
+  together and for each patient and method; ``detection_cpu_s`` is the network's part for one patient.
 - ``scheduler``: many tasks that do nothing, on the embedded cluster: what the scheduler costs for each.
 - ``plan``: the above, for 50,000 patients.
 
@@ -26,16 +30,22 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import psutil
+from scipy import ndimage
 
 from harness import parser, say, take_turns
-from napari_cead.detection import suggested
+from napari_cead.detection import PostprocessParams, postprocess, run, suggested
 from napari_cead.detection.cohort import detect_cohort
 from napari_cead.detection.postprocessing import StagedPostprocessor
 from napari_cead.detection.steps import reach
+from napari_cead.evaluation import evaluate
 from napari_cead.evaluation.candidates import coarse_grid, coarse_thresholds
-from napari_cead.evaluation.cases import Case
+from napari_cead.evaluation.cases import Case, figures_of
 from napari_cead.evaluation.measuring import Subject, load_member, measure
+from napari_cead.evaluation.results import NOTHING
 from napari_cead.evaluation.splits import Member
+from napari_cead.metrics import dice as cead_dice
+from napari_cead.metrics.lesionwise import PENALTY_MM, SMALLEST_MM3
+from napari_cead.patients import find_patients, load_patient
 from napari_cead.patients.phantom import write_cohort
 from napari_cead.tasks import tasks
 from napari_cead.zoo import load_model
@@ -158,6 +168,85 @@ def one_by_one(case: Case, grid: list) -> np.ndarray:
     return dice
 
 
+def by_definition(mask: np.ndarray, reference: np.ndarray, spacing: tuple[float, ...]) -> tuple[float, ...]:
+    """Return lesions found, false detections, HD95, and lesion-wise Dice and HD95, written out on whole volumes."""
+    everywhere, grown = np.ones((3, 3, 3)), ndimage.generate_binary_structure(3, 2)
+    (detections, count), (lesions, number) = (ndimage.label(each, everywhere) for each in (mask, reference))
+    found = np.unique(lesions[mask & reference]).size
+    false = count - np.unique(detections[mask & reference]).size
+
+    def distance(one: np.ndarray, other: np.ndarray) -> float:
+        surfaces = [each & ~ndimage.binary_erosion(each) for each in (one, other)]
+        if not all(each.any() for each in surfaces):
+            return float("nan")
+        far = [ndimage.distance_transform_edt(~each, sampling=spacing) for each in surfaces]
+        return max(np.percentile(far[1][surfaces[0]], 95), np.percentile(far[0][surfaces[1]], 95))
+
+    groups, number = ndimage.label(ndimage.binary_dilation(reference, grown), everywhere)
+    scores, belonging = [], set()
+    for lesion in ((groups == one) & reference for one in range(1, number + 1)):
+        near = {*np.unique(detections[ndimage.binary_dilation(lesion, grown)])} - {0}
+        belonging |= near
+        if lesion.sum() * np.prod(spacing) > SMALLEST_MM3:
+            own = np.isin(detections, list(near)) if near else np.zeros_like(mask)
+            scores.append((cead_dice(own, lesion), distance(own, lesion) if near else PENALTY_MM))
+    scores += [(0, PENALTY_MM)] * (count - len(belonging))
+    return found, false, distance(mask, reference), *(np.mean(scores, axis=0) if scores else (np.nan, np.nan))
+
+
+def ours(mask: np.ndarray, reference: np.ndarray, spacing: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the same figures as an evaluation measures them."""
+    found = figures_of("one", mask, reference, mask.any(axis=(1, 2)), spacing)
+    return (
+        found.lesions_found,
+        found.false_detections,
+        found.hd95,
+        found.lesionwise_dice,
+        found.lesionwise_hd95,
+    )
+
+
+def figures(case: Case, model: str, score: str) -> None:
+    """Time the figures of one mask: the brightest hundredth of the brain, post-processed as by default."""
+    anomaly_map, brain, reference = case.frame(2)
+    params = PostprocessParams(threshold=float(np.quantile(case.values, 0.99)))
+    mask = postprocess(anomaly_map, params, case.spacing, brain)
+    before, after, old, new = take_turns(
+        2,
+        lambda: by_definition(mask, reference, case.spacing),
+        lambda: ours(mask, reference, case.spacing),
+    )
+    report(
+        "figures",
+        model=model,
+        score=score,
+        by_definition_s=round(before, 2),
+        ours_s=round(after, 3),
+        ratio=round(before / after, 1),
+        same_figures=np.allclose(old, new, rtol=1e-12, equal_nan=True),
+    )
+
+
+def evaluation(cohort: Path, model: str, folder: Path) -> None:
+    """Measure a whole evaluation, here in this process."""
+    patients = [*find_patients(cohort)]
+    detector, patient = load_model(model, "cpu"), load_patient(patients[0])
+    before = time.process_time()
+    run(patient, detector, score="residual")
+    detection, before = time.process_time() - before, time.process_time()
+    done = evaluate(cohort, [model], folder / "evaluation", device="cpu")
+    seconds, methods = time.process_time() - before, {row.model for row in done.rows} - {NOTHING}
+    report(
+        "evaluation",
+        model=model,
+        patients=len(patients),
+        methods=len(methods),
+        cpu_s=round(seconds, 1),
+        cpu_s_per_patient_and_method=round(seconds / len(patients) / len(methods), 2),
+        detection_cpu_s=round(detection, 2),
+    )
+
+
 def search(path: Path, model: str) -> None:
     """Time the search of settings on the maps of one patient; check that the figures are the same."""
     detector, member = load_model(model, "cpu"), Member(path.name, path, "test")
@@ -182,6 +271,7 @@ def search(path: Path, model: str) -> None:
             ratio=round(before / after, 1),
             same_figures=np.array_equal(old, new, equal_nan=True),
         )
+        figures(case, model, score)
 
 
 def scheduler(count: int) -> float:
@@ -206,7 +296,8 @@ def main() -> None:
     """Measure and print."""
     options = parser(__doc__)
     options.add_argument("--patients", type=int, default=12, help="most patients; 0: the scheduler alone")
-    options.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    options.add_argument("--evaluated", type=int, default=4, help="patients of the evaluation; 0: none")
+    options.add_argument("--workers", type=int, nargs="*", default=[1, 2, 4], help="none: no detections")
     options.add_argument("--model", default="ce-vae1")
     options.add_argument("--tasks", type=int, default=5000, help="tasks that do nothing; 0: none")
     arguments = options.parse_args()
@@ -218,6 +309,11 @@ def main() -> None:
             folder = Path(name)
             write_cohort(folder / "phantoms", arguments.patients, seed=1)
             search(next((folder / "phantoms" / "train").iterdir()), arguments.model)
+            for patient in sorted((folder / "phantoms" / "train").iterdir())[: arguments.evaluated]:
+                (folder / "evaluated").mkdir(exist_ok=True)
+                (folder / "evaluated" / patient.name).symlink_to(patient)
+            if arguments.evaluated:
+                evaluation(folder / "evaluated", arguments.model, folder)
             lines = fits(detections(folder / "phantoms", counts, arguments.workers, arguments.model, folder))
     if arguments.tasks:
         overhead = scheduler(arguments.tasks)

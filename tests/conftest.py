@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from scans import make_brain, write_nifti
+from patience import PATIENCE
+from scans import patient_in
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,7 +27,10 @@ def pytest_addoption(parser):
     )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
+    if not config.getoption("timeout", None):
+        config.option.timeout = PATIENCE * float(config.getini("timeout"))
     config.stash[OUTCOMES] = []
 
 
@@ -56,6 +60,26 @@ def record_outcome(request):
 def _own_models(tmp_path_factory, monkeypatch):
     """No test sees, or changes, what the user has installed."""
     monkeypatch.setenv("NAPARI_CEAD_HOME", str(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _offline(tmp_path_factory) -> Path:
+    """No test reaches beyond this machine, nor does a process that it starts."""
+    os.environ["NAPARI_CEAD_TEST_ATTEMPTS"] = str(tmp_path_factory.mktemp("network") / "attempts")
+    paths = [str(ROOT / "tests" / "offline"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    runpy.run_path(str(ROOT / "tests" / "offline" / "sitecustomize.py"))
+    return Path(os.environ["NAPARI_CEAD_TEST_ATTEMPTS"])
+
+
+@pytest.fixture(autouse=True)
+def attempts(_offline):
+    """The file with the hosts that were to be reached: a test that means to reach them removes it."""
+    yield _offline
+    if _offline.exists():
+        hosts = _offline.read_text(encoding="utf-8").split()
+        _offline.unlink()
+        pytest.fail(f"the network was to be reached: {', '.join(hosts)}")
 
 
 @pytest.fixture(scope="session")
@@ -103,13 +127,7 @@ def quiet():
 @pytest.fixture
 def patient_folder(tmp_path) -> Path:
     """A patient in the NIfTI release layout, RAS on disk."""
-    volume, lesion = make_brain()
-    folder = tmp_path / "Mets_001"
-    to_ras = (2, 1, 0)
-    for name, data in (("flair", volume), ("t1_gd", volume * 0.5), ("seg", lesion.astype(np.uint8))):
-        stored = np.transpose(data, to_ras)[::-1, ::-1]
-        write_nifti(folder / f"{name}.nii.gz", stored, np.diag([0.9, 0.95, 1.5, 1]))
-    return folder
+    return patient_in(tmp_path)
 
 
 @pytest.fixture(scope="session")

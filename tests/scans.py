@@ -29,6 +29,17 @@ def write_nifti(path: Path, data, affine=None, oriented=True) -> Path:
     return path
 
 
+def patient_in(place: Path) -> Path:
+    """Write a patient in the NIfTI release layout, RAS on disk; return its folder in ``place``."""
+    volume, lesion = make_brain()
+    folder = place / "Mets_001"
+    to_ras = (2, 1, 0)
+    for name, data in (("flair", volume), ("t1_gd", volume * 0.5), ("seg", lesion.astype(np.uint8))):
+        stored = np.transpose(data, to_ras)[::-1, ::-1]
+        write_nifti(folder / f"{name}.nii.gz", stored, np.diag([0.9, 0.95, 1.5, 1]))
+    return folder
+
+
 def brain_of(patient):
     """Where the detected mask of a patient has to stay."""
     return brain_mask(patient.volume())

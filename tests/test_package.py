@@ -2,18 +2,21 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import napari_cead as cead
 from model_folders import save
 
+TOOLS = str(Path(__file__).resolve().parents[1] / "tools")
 PACKAGE, TORCH, WINDOWS = "napari_cead", {"torch"}, {"napari", "qtpy", "PySide6", "magicgui"}
 
 STEPS = {
     "import napari_cead": TORCH | WINDOWS | {"nibabel"},
     "import napari_cead.metrics": TORCH | WINDOWS | {"nibabel"},
     "import napari_cead.cli": TORCH | WINDOWS | {"nibabel"},
+    f"sys.path.append({TOOLS!r}); import public_surface; assert public_surface.options()": TORCH | WINDOWS,
     "import napari_cead.models; napari_cead.models.spec('ae')": TORCH,
     "import napari_cead.zoo; assert 'mine' in [model.name for model in napari_cead.zoo.list_models()]": TORCH,
     "from napari_cead.detection import available_scores, MAP_OPTIONS, ReconstructionCache": TORCH,

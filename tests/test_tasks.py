@@ -12,6 +12,7 @@ import pytest
 
 from napari_cead.errors import Cancelled, OutputError, ParameterError, PatientError
 from napari_cead.tasks import Failure, Here, tasks
+from patience import PATIENCE
 
 
 def square(number):
@@ -115,13 +116,15 @@ def test_one_worker_needs_no_cluster():
         assert isinstance(crew, Here)
 
 
-def test_a_scheduler_that_is_not_there_and_no_workers_at_all(monkeypatch):
+def test_a_scheduler_that_is_not_there_and_no_workers_at_all(monkeypatch, attempts):
     monkeypatch.setattr("napari_cead.tasks.ANSWERS", 1)
     with pytest.raises(ParameterError, match="at least one worker"), tasks(0):
         pass
     no_answer = pytest.raises(ParameterError, match="no Dask scheduler answers at tcp://nowhere:9")
     with no_answer, tasks(scheduler="tcp://nowhere:9"):
         pass
+    assert set(attempts.read_text(encoding="utf-8").split()) == {"nowhere"}  # it was asked for
+    attempts.unlink()
 
 
 def test_an_existing_cluster_is_used(tmp_path):
@@ -134,7 +137,7 @@ def test_an_existing_cluster_is_used(tmp_path):
     )
     worker = None
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 60 * PATIENCE
         while not file.exists() and time.monotonic() < deadline:
             time.sleep(0.1)
         address = json.loads(file.read_text())["address"]
@@ -158,7 +161,7 @@ def test_an_existing_cluster_is_used(tmp_path):
                     time.sleep(0.2)
         """)
         ended = subprocess.run(
-            [sys.executable, "-c", script], capture_output=True, text=True, timeout=90, check=True
+            [sys.executable, "-c", script], capture_output=True, text=True, timeout=90 * PATIENCE, check=True
         )
         assert ended.stdout.strip() in ("{0: 'b', 1: 'd'}", "{1: 'd', 0: 'b'}")
     finally:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .preparing import Preparation, find_brain, prepare_patient
     from .zoo import Detector, load_model
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "Detection": "detection",

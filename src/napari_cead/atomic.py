@@ -6,12 +6,16 @@ import json
 import math
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from .errors import OutputError
+
+PATIENCE_S = (0.01, 0.03, 0.1, 0.3, 1.0) if os.name == "nt" else ()
+"""Pauses between tries to replace a file: Windows refuses while another program, or a virus scanner, reads it."""
 
 
 def make_folder(path: str | Path) -> Path:
@@ -54,7 +58,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
-        temporary.replace(target)
+        _replace(temporary, target)
     except OSError as error:
         raise OutputError(
             f"the file cannot be written ({error.strerror or error})",
@@ -65,6 +69,15 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink()
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    for pause in PATIENCE_S:
+        with suppress(PermissionError):
+            temporary.replace(target)
+            return
+        time.sleep(pause)
+    temporary.replace(target)
 
 
 def strict(value: Any) -> Any:
@@ -94,4 +107,4 @@ def write_text(path: str | Path, text: str) -> None:
         OutputError: If the file cannot be written.
     """
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="\n")  # the same bytes on all systems

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from typing import Any, Protocol
 
 import psutil
 
-from .errors import Cancelled, CeadError, OutputError, ParameterError, extra, why
+from .errors import Cancelled, CeadError, CeadWarning, OutputError, ParameterError, extra, why
 from .progress import Stop
 
 DEATHS = 3
@@ -35,6 +37,7 @@ AHEAD = 4
 _DIED = object()
 _FATAL = f"it ended {DEATHS} workers one after the other, for lack of memory or by a crash"
 _LOOK = 0.2  # seconds between two calls of should_stop
+_COUNT = 2.0  # seconds between two counts of the workers
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,12 @@ class Failure:
 
 
 class Tasks(Protocol):
-    """A place to run jobs.
+    """A place to run jobs."""
 
-    Attributes:
-        workers: Number of items in progress at a time.
-    """
-
-    workers: int
+    @property
+    def workers(self) -> int:
+        """Number of items in progress at a time."""
+        ...
 
     def each(
         self, function: Callable[[Any], Any], items: Sequence[Any], should_stop: Stop | None = None
@@ -98,14 +100,28 @@ class Cluster:
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self.workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+        self._workers, self._counted = 0, -_COUNT
+
+    @property
+    def workers(self) -> int:
+        """The workers at this moment, which come and go; at least 1."""
+        if (now := time.monotonic()) - self._counted >= _COUNT:
+            found = len(self._client.scheduler_info(n_workers=-1)["workers"])
+            if self._workers and not found:
+                warnings.warn(
+                    "the cluster has no worker left; the work goes on when one joins",
+                    CeadWarning,
+                    stacklevel=2,
+                )
+            self._workers, self._counted = found, now
+        return max(1, self._workers)
 
     def each(
         self, function: Callable[[Any], Any], items: Sequence[Any], should_stop: Stop | None = None
     ) -> Iterator[tuple[int, Any]]:
         """See :class:`Tasks`."""
         suspects: list[tuple[int, Any]] = []
-        for number, found in self._several(function, enumerate(items), AHEAD * self.workers, should_stop):
+        for number, found in self._several(function, enumerate(items), None, should_stop):
             if found is _DIED:
                 suspects.append((number, items[number]))
             else:
@@ -119,14 +135,16 @@ class Cluster:
         self,
         function: Callable[[Any], Any],
         waiting: Iterator[tuple[int, Any]],
-        most: int,
+        most: int | None,
         should_stop: Stop | None,
     ) -> Iterator[tuple[int, Any]]:
+        """Run items, so many at a time; None: as many as keep the workers busy that there are."""
         running: dict[Any, int] = {}
         done: SimpleQueue[Any] = SimpleQueue()
         try:
             while True:
-                for number, item in islice(waiting, most - len(running)):
+                room = (AHEAD * self.workers if most is None else most) - len(running)
+                for number, item in islice(waiting, max(room, 0)):
                     future = self._client.submit(_tried, function, item, pure=False)
                     running[future] = number
                     future.add_done_callback(done.put)

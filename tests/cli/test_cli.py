@@ -162,6 +162,7 @@ def test_without_a_verb_there_is_help(call):
         assert out.count("\n") > 5
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /dev/full")
 def test_a_full_disk_behind_standard_output_is_one_line():
     with open("/dev/full", "w") as full:
         done = subprocess.run(

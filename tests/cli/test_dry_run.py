@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import torch
 
 from napari_cead.cli import dry_run
 from napari_cead.models import build
@@ -66,6 +67,12 @@ def test_two_devices_take_half_the_time(monkeypatch):
 
 
 def test_a_long_training_at_full_size_on_a_processor_is_announced_with_a_smaller_one(store, monkeypatch):
+    def measured(fabric, settings, spacing, *, most=None):
+        with torch.device("meta"):
+            weights = parameter_count(build(settings.spec))
+        return Cost("cpu", weights, 0.5, 0.25, 0, 3, settings.epochs)
+
+    monkeypatch.setattr("napari_cead.training.cost.measure", measured)
     settings = training_settings("ae", epochs=200, batch_size=2)
     monkeypatch.setattr(dry_run, "LONG", 0.0)
     text = dry_run.announced(settings, store, CPU, tuned=False)

@@ -80,7 +80,8 @@ def test_a_visit_is_registered_recorded_and_repeated(visit, finder, model_folder
         one, two = (nib.load(place / f"{name}.nii.gz").get_fdata() for place in (out, out / "replay"))
         assert np.array_equal(one, two), name
 
-    assert run("detect", visit.parent, "--model", model_folder, "--out", tmp_path / "many", *asked) == 0
+    more = ("--model", model_folder, "--out", tmp_path / "many", "--workers", 1)
+    assert run("detect", visit.parent, *more, *asked) == 0
     (of_cohort,) = (tmp_path / "many").glob("**/detection.json")
     assert (
         json.loads(of_cohort.read_text())["preparation"]["registered"]
@@ -122,10 +123,15 @@ def test_what_makes_no_sense_is_one_line(visit, model_folder, tmp_path, capsys, 
     ("volume", "said"),
     [
         (ct, "a CT by its values"),
-        (angiogram, "an angiogram"),
-        (knee, "cut through the brain"),
+        # test_judging.py judges these as well; here deepbet's networks look for the brain.
+        pytest.param(angiogram, "an angiogram", marks=pytest.mark.slow),
+        pytest.param(knee, "cut through the brain", marks=pytest.mark.slow),
         (lambda: head()[:45], "cut through the brain: it ends inside it at the top"),
-        (lambda: head()[45:], "cut through the brain: it ends inside it at the bottom"),
+        pytest.param(
+            lambda: head()[45:],
+            "cut through the brain: it ends inside it at the bottom",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_what_is_no_mri_of_a_whole_head_is_one_sentence_and_nothing_written(

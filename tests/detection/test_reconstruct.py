@@ -152,6 +152,16 @@ def test_the_order_does_not_change_a_bit(stack, detector, first):
     )
 
 
+def test_some_slices_alone_are_those_of_the_whole_scan(stack, detector):
+    whole, cache = reconstruct(stack, detector, batch_size=7).slices, ReconstructionCache()
+    wanted = [20, 31]
+    found = reconstruct(stack, detector, batch_size=7, only=wanted, cache=cache).slices
+    made = np.concatenate([group for group in groups(stack.occupied, 7) if set(wanted) & {*group.tolist()}])
+    np.testing.assert_array_equal(found[made], whole[made])
+    assert not np.delete(found, made, axis=0).any()
+    assert not len(cache)  # nobody takes a part for the whole later
+
+
 def test_slices_arrive_group_by_group_and_are_final(stack, detector):
     seen, final = [], plain(stack, detector, 7)
 

@@ -4,7 +4,7 @@ import pytest
 import napari_cead as cead
 from napari_cead.detection.thresholds import ScoreHistograms
 from napari_cead.evaluation.cases import BINS, Case, healthy_in, spread_in
-from napari_cead.metrics import PatientCounts, averages
+from napari_cead.metrics import PatientCounts, hd95, lesionwise, match_lesions, volume_ml
 
 SPACING = (3.0, 0.9, 0.9)
 
@@ -31,16 +31,37 @@ SETTINGS = [
 ]
 
 
-def test_masks_are_those_of_the_full_map_at_any_settings():
+def test_figures_are_those_of_the_full_map_at_any_settings():
     anomaly_map, reference, brain, _ = scan()
     one = case()
-    dice = one.dice(SETTINGS)
+    dice, figures = one.dice(SETTINGS), one.figures(SETTINGS)
     for params, value in zip(SETTINGS, dice, strict=True):
-        full = cead.postprocess(anomaly_map, params, SPACING, brain)
-        mask, own = one.masks(params)
-        assert (mask.sum(), own.sum()) == (full.sum(), reference.sum())
-        assert averages([one.counts(mask, own)]) == averages([PatientCounts.of(full, reference, brain)])
+        full, found = cead.postprocess(anomaly_map, params, SPACING, brain), figures[params]
         assert value == cead.dice(full, reference)
+        for own, expected in zip(
+            vars(found.counts).values(), vars(PatientCounts.of(full, reference, brain)).values(), strict=True
+        ):
+            np.testing.assert_array_equal(own, expected)  # slice by slice: slices without brain are there too
+        match, by_lesion = match_lesions(full, reference, SPACING), lesionwise(full, reference, SPACING)
+        assert (found.detections, found.lesions_found) == (len(match.detections), len(match.found))
+        np.testing.assert_equal(found.hd95, hd95(full, reference, SPACING))
+        assert (found.lesionwise_dice, found.lesionwise_hd95) == (by_lesion.dice, by_lesion.hd95)
+        assert found.detected_ml == volume_ml(full, SPACING)
+
+
+def test_nothing_is_counted_where_a_data_set_says_to_ignore(tmp_path):
+    anomaly_map, reference, brain, healthy = scan()
+    ignored = np.zeros_like(brain)
+    ignored[3:6, 2:18, 5:30] = True  # reaches beyond the brain
+    reference, brain, anomaly_map = reference & ~ignored, brain & ~ignored, np.where(ignored, 0, anomaly_map)
+    made = Case.of("one", anomaly_map, reference, brain, SPACING, healthy, ignored)
+    made.save(tmp_path / "one.npz")
+    for one in (made, Case.load(tmp_path / "one.npz", "one")):
+        dice, figures = one.dice(SETTINGS), one.figures(SETTINGS)
+        for params, value in zip(SETTINGS, dice, strict=True):
+            full = cead.postprocess(anomaly_map, params, SPACING, brain) & ~ignored
+            assert value == cead.dice(full, reference)
+            assert figures[params].detected_ml == volume_ml(full, SPACING)
 
 
 def test_nan_is_above_no_threshold():
@@ -49,8 +70,7 @@ def test_nan_is_above_no_threshold():
     full = np.ones(anomaly_map.shape, bool)
     one = Case.of("one", anomaly_map, full, full, SPACING, np.zeros(1, bool))
     params = cead.PostprocessParams(threshold=0.3, closing_radius=0, dilation_radius=0)
-    mask, _ = one.masks(params)
-    assert mask.ravel().tolist() == [True, False, True]
+    assert one.figures([params])[params].counts.tp == [2]
     assert one.dice([params]) == [0.8]
 
 
@@ -84,4 +104,4 @@ def test_an_unlabelled_case_cannot_be_counted():
     one = case(labelled=False)
     assert not one.has_lesion
     with pytest.raises(ValueError, match="no lesion mask"):
-        one.masks(cead.PostprocessParams())
+        one.figures([cead.PostprocessParams()])

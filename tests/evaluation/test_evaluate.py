@@ -460,6 +460,8 @@ def test_pictures_are_of_the_slices_that_the_figures_say(cohort, model, whole, q
         result = cead.detect(patient, detector, found.params, item.score)
         z = item.slice
         np.testing.assert_array_equal(item.mask, result.mask[z])
+        np.testing.assert_array_equal(item.anomaly_map, result.anomaly_map[z])
+        np.testing.assert_array_equal(item.reconstruction, result.reconstruction[z])
         np.testing.assert_array_equal(item.reference, patient.lesion_mask[z])
         np.testing.assert_allclose(item.input, result.input[z], atol=1e-6)
         assert item.reference.any()
@@ -492,13 +494,16 @@ def test_two_models_of_one_name_keep_apart(model, run_once, tmp_path):
 
 
 def test_all_means_every_whole_model_and_damaged_ones_are_said(model, run_once, tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_cead.zoo.finding.sample_data", lambda: tmp_path / "bundle")
+    monkeypatch.setattr(
+        "napari_cead.zoo.finding.bundled_models", lambda: iter([tmp_path / "bundle" / "models"])
+    )
     for name in ("good", "damaged"):
         shutil.copytree(model, tmp_path / "bundle" / "models" / name)
     (tmp_path / "bundle" / "models" / "damaged" / "model.json").write_text("{")
     evaluation = run_once(models="all", rules=("healthy-quantile",), scores=("residual",))
     assert [item.name for item in evaluation.models] == ["good"]
     assert any("the model damaged is left out" in text for text in evaluation.warnings)
+    assert any("vae2" in text and "napari-cead[paper]" in text for text in evaluation.warnings)
 
 
 def test_each_kind_of_model_has_its_healthy_quantile_unless_one_is_asked_for(

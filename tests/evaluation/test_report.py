@@ -126,6 +126,8 @@ def test_csv_files_have_the_new_columns_behind_the_old_ones(evaluation):
         *("healthy_patients", "healthy_ml", "method"),
         "trained_on_patients",
         *("dice_ceiling", "aupro", "lesionwise_dice", "lesionwise_hd95", "healthy_above"),
+        *("mixture_dice_pooled", "mixture_dice_patient", "mixture_dice_lesion_slices"),
+        *("mixture_dice_all_slices", "mixture_dice_all_slices_zero", "mixture_dice_nonempty_slices"),
     ]
     assert [line["sequence"] for line in lines] == [item.sequence for item in evaluation.rows]
     assert [line["psnr"] for line in lines] == ["20.0" * (line["sequence"] == "flair") for line in lines]

@@ -10,6 +10,7 @@ import napari_cead as cead
 from napari_cead.detection.options import MapOptions
 from napari_cead.errors import CeadError, ModelError, OutputError, ParameterError, PatientError
 from napari_cead.exploring.queue import PER_PATIENT, DetectionQueue, RunSettings
+from patience import PATIENCE
 
 
 @pytest.fixture
@@ -202,11 +203,11 @@ def test_something_more_urgent_goes_first(cohort, settings, tmp_path):
 
     def wait():
         waiting.set()
-        assert urgent.wait(20)
+        assert urgent.wait(20 * PATIENCE)
 
     worker = threading.Thread(target=queue.run, args=(settings, tmp_path / "out"), kwargs={"wait": wait})
     worker.start()
-    assert waiting.wait(20)
+    assert waiting.wait(20 * PATIENCE)
     assert states(queue) == {"a": "waiting"}
     assert queue.running
     with pytest.raises(CeadError, match="running already"):

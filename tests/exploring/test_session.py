@@ -9,6 +9,7 @@ import napari_cead as cead
 from model_folders import two_heads
 from napari_cead.errors import Cancelled, CeadError, MaskError, ParameterError
 from napari_cead.exploring import Corrections, Session
+from patience import PATIENCE
 from scans import brain_of
 
 
@@ -153,7 +154,7 @@ def test_the_newest_setting_wins(session, monkeypatch):
     def slow(params, should_stop=None):
         if params.threshold == 0.3:
             reached.set()
-            release.wait(10)
+            release.wait(10 * PATIENCE)
         return whole(params, should_stop=should_stop)
 
     monkeypatch.setattr(stages, "volume", slow)
@@ -167,7 +168,7 @@ def test_the_newest_setting_wins(session, monkeypatch):
 
     thread = threading.Thread(target=older)
     thread.start()
-    assert reached.wait(10)
+    assert reached.wait(10 * PATIENCE)
     session.set(threshold=0.9)
     release.set()
     thread.join(10)

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from unittest.mock import patch
 
 import napari
@@ -24,6 +25,8 @@ from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_cead.contributions import default_reader
+from scans import patient_in
+from shared_dock import SharedDock
 
 if sys.platform == "linux" and not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
     collect_ignore_glob = ["test_*.py"]
@@ -63,16 +66,68 @@ def _quick_collections():
 @pytest.fixture
 def installed_model(model_folder):
     """The tiny model, installed for this test, so that the widget's list offers it."""
+    return install(model_folder)
+
+
+def install(folder) -> str:
     from napari_cead.zoo import models_folder
 
-    target = models_folder() / "tiny"
-    shutil.copytree(model_folder, target)
-    return "tiny"
+    if not (models_folder() / folder.name).exists():
+        shutil.copytree(folder, models_folder() / folder.name)
+    return folder.name
 
 
 def shares_viewer(request) -> bool:
     """Whether the tests of a file share a viewer, as the file says: a new one takes a second or two for each test."""
-    return getattr(request.module, "SHARES_VIEWER", False)
+    return getattr(request.module, "SHARES_VIEWER", False) or shares_dock(request)
+
+
+def shares_dock(request) -> bool:
+    """Whether the tests of a file share a dock and its runs as well, as the file says; see `SharedDock`."""
+    return getattr(request.module, "SHARES_DOCK", False)
+
+
+def pytest_collection_modifyitems(items):
+    """Where a dock is shared, its tests come first: a test with a dock of its own ends the sharing."""
+    files: dict[Path, list] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    items[:] = [
+        item
+        for found in files.values()
+        for item in sorted(
+            found, key=lambda one: getattr(one.module, "SHARES_DOCK", False) and not takes_dock(one)
+        )
+    ]
+
+
+def takes_dock(item) -> bool:
+    """Whether a test starts with the shared dock."""
+    return "after" in item.fixturenames and not item.get_closest_marker("new_dock")
+
+
+@pytest.fixture(scope="module")
+def home_of_file(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(autouse=True)
+def _home(request, monkeypatch, _own_models):
+    """Who shares a dock shares the models it knows, and nothing else of what a user has."""
+    if not shares_dock(request):
+        return
+    home = request.getfixturevalue("home_of_file")
+    asked = {"installed_model": "tiny", "installed_vae": "tiny-vae"}
+    kept = [home / "models" / name for fixture, name in asked.items() if fixture in request.fixturenames]
+    for path in [*home.glob("models/*"), *home.glob("*")]:
+        if path not in kept and path.name != "models":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    monkeypatch.setenv("NAPARI_CEAD_HOME", str(home))
+
+
+@pytest.fixture(scope="module")
+def dock_of_file():
+    return SharedDock()
 
 
 @contextmanager
@@ -143,33 +198,49 @@ def viewer(request, plugin_settings):
 
 
 @pytest.fixture
-def shared_viewer(windows, plugin_settings, monkeypatch, qtbot):
-    """The viewer of the file as a new one is: without docks and layers, looking straight at nothing."""
+def shared_viewer(windows, plugin_settings, monkeypatch, qtbot, request):
+    """The viewer of the file as a new one is, but for the dock that its tests share."""
     monkeypatch.setenv("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "True")
     get_settings().reset()
     viewer = windows()
     qtbot.waitExposed(viewer.window._qt_window)
     viewer.window.resize(1400, 900)
+    shared, takes = request.getfixturevalue("dock_of_file"), takes_dock(request.node)
+    if not (takes and shared.usable):
+        shared.let_go()
+        clear(viewer)
     yield PublicOnlyProxy(viewer)
+    viewer.theme = "dark"
     if not hasattr(viewer.window, "_qt_window"):
-        return
+        shared.let_go()
+    elif not (takes and shared.usable):
+        shared.let_go()
+        clear(viewer)
+
+
+def clear(viewer) -> None:
+    """Make a viewer as a new one is: without docks and layers, looking straight at nothing."""
     viewer.window.remove_dock_widget("all")
     viewer.layers.clear()
     viewer.dims.ndisplay = 2
     for part in (viewer.dims, viewer.scene.camera, viewer.canvas.grid):
         part.reset()
-    viewer.theme = "dark"
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
     QApplication.processEvents()
 
 
 @pytest.fixture
-def widget(viewer, installed_model, qtbot):
-    """The Explore dock as the Plugins menu opens it."""
-    _, widget = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
-    widget.model.value = installed_model
+def widget(viewer, installed_model, qtbot, dock_of_file, request):
+    """The Explore dock as the Plugins menu opens it; or the shared one, which `detected` and others take further."""
+    if dock_of_file.usable:
+        widget = dock_of_file.dock
+    else:
+        _, widget = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
+        widget.model.value = installed_model
     yield widget
     qtbot.waitUntil(lambda: not widget.job.running and not widget.live.busy, timeout=20_000)
+    if shares_dock(request):
+        dock_of_file.rest(qtbot)
 
 
 @pytest.fixture
@@ -185,20 +256,48 @@ def notified(monkeypatch):
 
 
 @pytest.fixture
-def detected(widget, patient_folder, qtbot):
+def after(dock_of_file, qtbot, request):
+    """Brings the Explore dock to where a test begins: called with a name, and with what leads there."""
+
+    def begin(name, lead):
+        if not shares_dock(request):
+            return lead()
+        dock = dock_of_file.at(name, lead)
+        qtbot.waitUntil(lambda: not dock.busy)
+        return dock
+
+    return begin
+
+
+@pytest.fixture
+def detected(widget, scan_folder, after, qtbot):
     """The Explore dock after a run on the synthetic patient, all settled."""
-    widget.patient.value = patient_folder
-    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget.job.running)
-    widget.score.value = "intensity"
-    widget.run.native.click()
-    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget.job.running, timeout=20_000)
-    return widget
+
+    def run():
+        widget.patient.value = scan_folder
+        qtbot.waitUntil(lambda: widget.session.patient is not None and not widget.job.running)
+        widget.score.value = "intensity"
+        widget.run.native.click()
+        qtbot.waitUntil(
+            lambda: widget.session.analysis is not None and not widget.job.running, timeout=20_000
+        )
+        return widget
+
+    return after("detected", run)
+
+
+@pytest.fixture
+def scan_folder(request):
+    """The folder of the patient in a dock: of the test, or of the file where its tests share a dock."""
+    return request.getfixturevalue("patient_of_file" if shares_dock(request) else "patient_folder")
+
+
+@pytest.fixture(scope="module")
+def patient_of_file(tmp_path_factory):
+    return patient_in(tmp_path_factory.mktemp("scans"))
 
 
 @pytest.fixture
 def installed_vae(vae_folder):
     """The tiny VAE, installed beside the tiny model; ask for it before the dock."""
-    from napari_cead.zoo import models_folder
-
-    shutil.copytree(vae_folder, models_folder() / "tiny-vae")
-    return "tiny-vae"
+    return install(vae_folder)

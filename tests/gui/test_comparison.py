@@ -23,19 +23,28 @@ from dock_driving import (
 from napari_cead.contributions.layers import tag_of
 from napari_cead.zoo import find_model, load_card
 
+SHARES_DOCK = True
+
 FIRST, SECOND, THIRD = ("tiny", "intensity"), ("tiny-vae", "intensity"), ("tiny-vae", "squared")
 
 
 @pytest.fixture
-def two(installed_vae, detected, qtbot):
+def two(installed_vae, widget, after, qtbot, request):
     """The dock after two models were run; the sliders belong to the second one."""
-    settle(qtbot, detected)
-    drag(qtbot, detected.threshold, 0.6, steps=3)
-    settle(qtbot, detected)
-    run(qtbot, detected, "tiny-vae", "intensity")
-    detected.tabs.setCurrentWidget(detected.comparison)
-    yield detected
-    settle(qtbot, detected)
+
+    def run_both():
+        detected = request.getfixturevalue("detected")
+        settle(qtbot, detected)
+        drag(qtbot, detected.threshold, 0.6, steps=3)
+        settle(qtbot, detected)
+        run(qtbot, detected, "tiny-vae", "intensity")
+        return detected
+
+    dock = after("two", run_both)
+    settle(qtbot, dock)
+    dock.tabs.setCurrentWidget(dock.comparison)
+    yield dock
+    settle(qtbot, dock)
 
 
 @pytest.fixture
@@ -152,23 +161,19 @@ def test_all_is_as_before_when_it_is_over(two, qtbot):
     viewer.canvas.grid.stride = 3
     layers_of(two, "anomaly map")[0].visible = False
     before = visible(two)
-    for how in (
-        lambda: click(qtbot, two.comparison.side_by_side),
-        lambda: press(qtbot, two, Qt.Key.Key_Q),
-    ):
-        how()
-        assert viewer.canvas.grid.enabled
-        assert visible(two) != before
-        assert viewer.scene.camera.zoom == pytest.approx(7.5 / 2)
-        how()
-        assert not viewer.canvas.grid.enabled
-        assert viewer.canvas.grid.stride == 3
-        assert visible(two) == before
-        assert viewer.scene.camera.zoom == pytest.approx(7.5)
-        np.testing.assert_allclose(viewer.scene.camera.center[-2:], (20, 30))
-        assert layers_of(two, "tile") == []
-        (mask,) = layers_of(two, "detected mask")
-        np.testing.assert_array_equal(shown_mask(mask), two.session.mask)
+    click(qtbot, two.comparison.side_by_side)
+    assert viewer.canvas.grid.enabled
+    assert visible(two) != before
+    assert viewer.scene.camera.zoom == pytest.approx(7.5 / 2)
+    press(qtbot, two, Qt.Key.Key_Q)
+    assert not viewer.canvas.grid.enabled
+    assert viewer.canvas.grid.stride == 3
+    assert visible(two) == before
+    assert viewer.scene.camera.zoom == pytest.approx(7.5)
+    np.testing.assert_allclose(viewer.scene.camera.center[-2:], (20, 30))
+    assert layers_of(two, "tile") == []
+    (mask,) = layers_of(two, "detected mask")
+    np.testing.assert_array_equal(shown_mask(mask), two.session.mask)
 
 
 def test_a_slider_moves_only_the_tile_it_belongs_to(side, qtbot):

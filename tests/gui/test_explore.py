@@ -20,6 +20,8 @@ from napari_cead.errors import Cancelled
 from napari_cead.exploring import Session
 from scans import brain_of, make_brain
 
+SHARES_DOCK = True
+
 
 def layer_of(widget, role):
     found = [layer for layer in widget.viewer.layers if (tag := tag_of(layer)) and tag.role == role]

@@ -39,6 +39,7 @@ from napari_cead.widgets.recent import recent
 from scanners import write_dicom
 from scans import make_brain, write_nifti
 
+SHARES_DOCK = True
 AFFINE = np.diag([-0.9, -1.1, 2.0, 1.0])
 
 

@@ -15,7 +15,7 @@ from napari_cead.widgets import frames
 from napari_cead.widgets.frames import NEVER, Frames
 from scans import brain_of
 
-SHARES_VIEWER = True
+SHARES_DOCK = True
 
 
 def mask_layer(widget):

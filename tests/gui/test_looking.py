@@ -25,14 +25,23 @@ from scans import brain_of
 EVERYWHERE = np.ones((3, 3, 3), int)
 
 
+SHARES_DOCK = True
+
+
 @pytest.fixture
-def looking(installed_vae, widget, patient_folder, qtbot):
+def looking(installed_vae, widget, scan_folder, after, qtbot):
     """The dock after a run of the VAE, whose card names two rules for this score."""
-    widget.patient.value = patient_folder
-    settle(qtbot, widget)
-    run(qtbot, widget, "tiny-vae", "residual")
-    yield widget
-    settle(qtbot, widget)
+
+    def run_it():
+        widget.patient.value = scan_folder
+        settle(qtbot, widget)
+        run(qtbot, widget, "tiny-vae", "residual")
+        return widget
+
+    dock = after("looking", run_it)
+    settle(qtbot, dock)
+    yield dock
+    settle(qtbot, dock)
 
 
 def marks(widget):

@@ -21,6 +21,7 @@ from napari_cead.widgets.scale_bar import ScaleBar
 from napari_cead.widgets.view_row import ViewRow
 from scans import write_nifti
 
+SHARES_VIEWER = True
 BLOB = np.array([12.0, 12.0, 12.0])
 """Of the patient, in RAS millimetres: right, anterior, superior."""
 

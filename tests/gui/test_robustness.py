@@ -28,6 +28,7 @@ from napari_cead.widgets.preferences import Preferences
 from napari_cead.zoo import Detector
 from scans import brain_of
 
+SHARES_DOCK = True
 ROLES = ("sequence", "lesion mask", "reconstruction", "anomaly map", "detected mask")
 
 

@@ -16,17 +16,23 @@ from napari_cead.detection import MapOptions, available_scores
 from napari_cead.zoo import find_model, load_card
 from scans import brain_of
 
-SHARES_VIEWER = True
+SHARES_DOCK = True
 
 
 @pytest.fixture
-def ready(installed_vae, widget, patient_folder, qtbot):
+def ready(installed_vae, widget, scan_folder, after, qtbot):
     """The dock after a run of the VAE with the residual."""
-    widget.patient.value = patient_folder
-    settle(qtbot, widget)
-    run(qtbot, widget, "tiny-vae", "residual")
-    yield widget
-    settle(qtbot, widget)
+
+    def run_it():
+        widget.patient.value = scan_folder
+        settle(qtbot, widget)
+        run(qtbot, widget, "tiny-vae", "residual")
+        return widget
+
+    dock = after("ready", run_it)
+    settle(qtbot, dock)
+    yield dock
+    settle(qtbot, dock)
 
 
 def assert_follows(widget):

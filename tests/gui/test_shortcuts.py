@@ -13,6 +13,7 @@ from napari_cead.widgets.controls import NumberBox
 from napari_cead.widgets.help import HelpDialog
 from napari_cead.widgets.shortcuts import NAPARI_SHORTCUTS, SHORTCUTS, Shortcuts
 
+SHARES_VIEWER = True
 LAYERS = ("image", "labels", "points", "shapes")
 
 

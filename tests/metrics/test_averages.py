@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from napari_cead.metrics import PatientCounts, averages, dice, precision, recall
+from napari_cead.metrics import PatientCounts, averages, dice, mixture, precision, recall
 
 
 def random_cohort(seed=0):
@@ -109,3 +109,32 @@ def test_shapes_must_agree():
         PatientCounts.of(np.zeros((2, 3, 3)), np.zeros((2, 3, 3)), np.zeros((3, 3)))
     with pytest.raises(ValueError, match="Z, Y, X"):
         PatientCounts.of(np.zeros(3), np.zeros(3))
+
+
+def test_a_mixture_is_what_repeating_the_healthy_slices_gives():
+    """One patient with 2 lesion slices and 3 healthy ones; at 2 : 6 each healthy slice counts twice."""
+    rng = np.random.default_rng(5)
+    reference = np.zeros((5, 8, 8), bool)
+    reference[:2, 2:5, 2:5] = True
+    detected = rng.random((5, 8, 8)) < 0.1
+    detected[3] = False
+    cohort = [PatientCounts.of(detected, reference)]
+    order = [0, 1, 2, 3, 4, 2, 3, 4]
+    repeated = averages([PatientCounts.of(detected[order], reference[order])])
+    found = mixture(cohort, 2, 6)
+    assert found.dice_pooled == pytest.approx(repeated.dice_pooled)
+    assert found.dice_patient == pytest.approx(repeated.dice_patient)
+    assert found.dice_lesion_slices == pytest.approx(repeated.dice_lesion_slices)
+    assert found.dice_all_slices == pytest.approx(repeated.dice_all_slices)
+    assert found.dice_all_slices_zero == pytest.approx(2 * repeated.dice_lesion_slices / 8)
+    assert found.dice_nonempty_slices == pytest.approx(2 * repeated.dice_lesion_slices / 6)
+
+
+def test_nothing_has_the_share_of_healthy_slices_in_a_mixture():
+    reference = np.zeros((6, 4, 4), bool)
+    reference[0, 1:3, 1:3] = True
+    found = mixture([PatientCounts.of(np.zeros_like(reference), reference)], 215, 204)
+    assert found.dice_all_slices == pytest.approx(204 / 419)
+    assert found.dice_pooled == found.dice_lesion_slices == found.dice_all_slices_zero == 0
+    assert math.isnan(mixture([PatientCounts.of(reference, reference[:, :, :] > 2)], 1, 1).dice_pooled)
+    assert math.isnan(mixture([], 1, 1).dice_patient)

@@ -35,6 +35,8 @@ def header(shape, kind=nib.Nifti1Header, dtype=np.int16, offset=None, dims=None)
 
 def limited(tmp_path, code: str, gib: float = 1.5) -> subprocess.CompletedProcess:
     """Run code in a process that can have no more memory than that, and no traceback."""
+    if sys.platform != "linux":
+        pytest.skip("only Linux limits the memory of a process in this way")
     script = f"""
         import resource, sys
         resource.setrlimit(resource.RLIMIT_AS, ({int(gib * GIB)},) * 2)

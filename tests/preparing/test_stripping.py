@@ -1,7 +1,6 @@
 import importlib.util
 import os
 import threading
-import time
 from importlib.metadata import EntryPoint
 
 import numpy as np
@@ -126,14 +125,12 @@ def test_a_command_that_fails_says_so_in_a_sentence(tmp_path, patient, body, err
 
 def test_a_command_can_be_cancelled(tmp_path, patient):
     script = tmp_path / "tool"
-    script.write_text("#!/bin/sh\nexec sleep 60\n")
+    script.write_text("#!/bin/sh\nexec sleep 100000\n")
     script.chmod(0o755)
     stop = threading.Event()
-    threading.Timer(0.5, stop.set).start()
-    started = time.monotonic()
+    threading.Timer(0.1, stop.set).start()
     with pytest.raises(Cancelled):
         find_brain(patient, f"command:{script} {{input}} {{output}}", should_stop=stop.is_set)
-    assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize(

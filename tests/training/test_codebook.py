@@ -12,6 +12,7 @@ from napari_cead.errors import ParameterError
 from napari_cead.models import ModelSpec, build
 from napari_cead.models.codebook import CodebookTracker
 from napari_cead.models.vqvae import QuantisedOutput
+from patience import PATIENCE
 
 CODES, DIMENSIONS = 16, 3
 
@@ -255,13 +256,13 @@ def test_two_ranks_move_as_one(tmp_path):
     command = [sys.executable, "-c", SECOND_RANK, meeting, str(result), __file__]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as second:
         distributed.init_process_group(
-            "gloo", init_method=meeting, rank=0, world_size=2, timeout=timedelta(seconds=60)
+            "gloo", init_method=meeting, rank=0, world_size=2, timeout=timedelta(seconds=60 * PATIENCE)
         )
         try:
             ours = epoch_of(batches(4, seed=0), seed=0)
         finally:
             distributed.destroy_process_group()
-        _, message = second.communicate(timeout=60)
+        _, message = second.communicate(timeout=60 * PATIENCE)
     assert second.returncode == 0, message
     theirs = torch.load(result, weights_only=True)
     for name, value in ours.items():

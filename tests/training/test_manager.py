@@ -9,6 +9,7 @@ from napari_cead.training import RunFolder
 from napari_cead.training.manager import RunManager
 from napari_cead.training.recipe import Recipe
 from napari_cead.zoo import find_models, load_card
+from patience import PATIENCE
 from small_stores import write_patients
 
 OPTIONS = {"size": "small", "epochs": 100_000, "batch_size": 4, "device": "cpu", "precision": "32"}
@@ -29,7 +30,7 @@ def _one_thread(monkeypatch):
 
 
 def wait_until(condition, what=None):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 120 * PATIENCE
     while not condition():
         assert time.monotonic() < deadline, what and what()
         time.sleep(0.05)

@@ -14,6 +14,7 @@ import torch
 from napari_cead.errors import RunError
 from napari_cead.training import RunFolder, train
 from napari_cead.training.run_info import look
+from patience import PATIENCE
 from small_stores import same, settings, weights
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -33,7 +34,7 @@ def start(store, run, epochs):
 
 
 def wait_until(condition, process):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 120 * PATIENCE
     while not condition():
         assert process.poll() is None, process.stderr.read().decode()
         assert time.monotonic() < deadline

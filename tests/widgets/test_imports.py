@@ -11,6 +11,7 @@ from qtpy.QtCore import QTimer
 import napari_cead as cead
 from napari_cead.widgets import behind
 from napari_cead.widgets.behind import import_behind
+from patience import PATIENCE
 
 SCRIPT = """
 import sys
@@ -25,7 +26,7 @@ def test_no_dock_imports_what_takes_seconds():
         env=os.environ | {"PYTHONPATH": str(Path(cead.__file__).parents[1])},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=120 * PATIENCE,
         check=True,
     )
     assert ended.stdout.strip() == "[]"
@@ -36,7 +37,7 @@ def test_modules_are_imported_in_a_thread_while_the_window_draws(qtbot, monkeypa
 
     def slowly(name):
         seen.append((name, threading.current_thread() is threading.main_thread()))
-        assert drawn.wait(10), "the event loop stood still"
+        assert drawn.wait(10 * PATIENCE), "the event loop stood still"
         raise ImportError(name)  # told by whoever uses it
 
     monkeypatch.setattr(behind, "import_module", slowly)

@@ -4,7 +4,8 @@ import pytest
 
 from model_folders import CARD, WEIGHTS, network, save
 from napari_cead import zoo
-from napari_cead.errors import ModelError, OutputError, ParameterError
+from napari_cead.errors import ModelError, ModelNotFoundError, OutputError, ParameterError
+from napari_cead.resources import PAPER_MODELS, bundled_models
 
 
 def test_installed_models_hide_bundled_ones_of_the_same_name(home, bundled):
@@ -54,7 +55,29 @@ def test_no_models_at_all(tmp_path, monkeypatch):
     monkeypatch.setenv("NAPARI_CEAD_HOME", str(tmp_path / "nowhere"))
     assert zoo.find_models() == {} and zoo.list_models() == []
     with pytest.raises(ModelError, match="none"):
-        zoo.load_model("ae", "cpu")
+        zoo.load_model("nobody", "cpu")
+
+
+def test_models_of_a_package_of_their_own_are_found_as_the_others(tmp_path, monkeypatch):
+    assert "vae1" in zoo.missing_models()
+    with pytest.raises(ModelNotFoundError, match=r'vae1.* run: pip install "napari-cead\[paper\]"'):
+        zoo.load_model("vae1", "cpu")
+    folder = save(tmp_path / PAPER_MODELS / "vae1")
+    (folder.parent / "__init__.py").touch()
+    (folder.parent / "__pycache__").mkdir()
+    monkeypatch.setattr("napari_cead.zoo.finding.bundled_models", bundled_models)
+    monkeypatch.setattr("napari_cead.resources.sample_data", lambda: tmp_path / "bundle")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert [(info.name, info.where) for info in zoo.list_models(damaged=True)] == [("vae1", "bundled")]
+    assert zoo.load_model("vae1", "cpu").folder == folder
+    assert "vae1" not in zoo.missing_models()
+
+
+def test_a_name_of_the_paper_stays_reserved_where_its_model_is_not_installed(tmp_path, home):
+    with pytest.raises(OutputError, match="comes with the program"):
+        zoo.install_model(save(tmp_path / "vae1"), "vae1")
+    zoo.install_model(tmp_path / "vae1", "vae1", replace=True)
+    assert zoo.remove_model("vae1").uncovered is None
 
 
 def test_a_file_of_the_folder_means_the_folder(tmp_path):

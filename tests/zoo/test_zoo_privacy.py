@@ -136,9 +136,9 @@ def test_the_names_of_bundled_parents_stay(tmp_path, bundled):
 
 
 def test_bundled_models_are_exported_as_they_are(monkeypatch):
-    from napari_cead.resources import sample_data
+    from napari_cead.resources import bundled_models, sample_data
 
-    monkeypatch.setattr("napari_cead.zoo.finding.sample_data", sample_data)  # a bundled one may name another
+    monkeypatch.setattr("napari_cead.zoo.finding.bundled_models", bundled_models)  # one may name another
     for file in sample_data().glob(f"models/*/{CARD}"):
         assert zoo.withheld(zoo.load_card(file.parent)) == ()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from io import TextIOWrapper
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -48,6 +49,10 @@ for verb in (demo, open_, phantom, check, prepare, train, detect, evaluate, plug
 
 def main() -> None:
     """Run the command line; exit status: 0 success, 2 invalid usage or input (one line on stderr), 130 Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # Windows gives pipes an old encoding that lacks many letters; JSON in a pipe is UTF-8 in any case.
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import print_json, progress
-from .options import Bias, BiasField, Cohort, Register, Registration, Strip, StripFrom, preparation
+from .options import (
+    Bias,
+    BiasField,
+    Cohort,
+    LayoutOption,
+    Register,
+    Registration,
+    Strip,
+    StripFrom,
+    preparation,
+)
 
 if TYPE_CHECKING:
     from ..patients.integrity import CohortCheck
@@ -20,6 +30,7 @@ def check(
         str | None,
         typer.Option(help="A sequence that every patient must have (default: those that most have)."),
     ] = None,
+    layout: LayoutOption = None,
     strip: Strip = "auto",
     bias_field: BiasField = Bias.NEVER,
     register: Registration = Register.NEVER,
@@ -33,12 +44,21 @@ def check(
     """
     from functools import partial
 
+    from ..patients.datasets import find_layout
     from ..patients.integrity import check_cohort
     from ..preparing.checking import readiness
 
+    known = None if layout is None else find_layout(layout)
     ready = partial(readiness, preparation(strip, bias_field, register, strip_from, several=True))
     with progress("checking") as on_progress:
-        report = check_cohort(cohort, sequence, ready=ready, on_progress=on_progress)
+        report = check_cohort(cohort, sequence, layout=known, ready=ready, on_progress=on_progress)
+    if known is not None:
+        typer.echo(f"note: {known.said}", err=True)
+        if others := known.unmatched(cohort):
+            typer.echo(
+                f"note: {len(others)} scans fit no pattern of the layout and are not used, {others[0]} for instance",
+                err=True,
+            )
     if json:
         print_json(report.as_dict())
     else:

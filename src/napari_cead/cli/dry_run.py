@@ -28,6 +28,7 @@ def described(making: Making) -> Iterator[str]:
         OutOfMemoryError: If not even one slice fits into memory.
     """
     from ..patients import find_patients
+    from ..patients.datasets import find_layout
     from ..training.cost import cost_of
 
     recipe, store = making.recipe, making.store
@@ -36,8 +37,12 @@ def described(making: Making) -> Iterator[str]:
         how = {"patient": "by patient", "slice": "by slice", "file": "from a file"}[store.split_kind]
         yield f"split {how}: {store.summary()}"
     elif recipe.data.is_dir():
-        count = sum(1 for _ in find_patients(recipe.data))
-        yield f"{count} patients, prepared and split by patient before the training"
+        if recipe.layout is not None:
+            count = len(find_layout(recipe.layout).patients(recipe.data))
+            yield f"{count} patients of layout {recipe.layout}, prepared with its fixed split before the training"
+        else:
+            count = sum(1 for _ in find_patients(recipe.data))
+            yield f"{count} patients, prepared and split by patient before the training"
     else:
         yield "a list of scans, prepared and split by patient before the training"
     for settings in making.plans:

@@ -17,6 +17,7 @@ from .options import (
     BiasField,
     Cohort,
     Device,
+    LayoutOption,
     Register,
     Registration,
     Scheduler,
@@ -61,9 +62,11 @@ def evaluate(
     split: Annotated[
         Path | None,
         typer.Option(
-            help="Split file or slice store: its validation patients choose, its test patients are reported."
+            help="Split file or slice store: its validation patients choose, its test patients are reported "
+            "(default: the fixed split of the layout, if one is given)."
         ),
     ] = None,
+    layout: LayoutOption = None,
     folds: Annotated[
         int | None,
         typer.Option(
@@ -86,6 +89,13 @@ def evaluate(
     scheduler: Scheduler = None,
     device: Device = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap and of the folds.")] = 0,
+    every_rule: Annotated[
+        bool,
+        typer.Option(
+            "--every-rule",
+            help="per_lesion.csv and by_group.csv under every rule, not only under the one that the report opens with.",
+        ),
+    ] = False,
     shown: Annotated[
         Progress, typer.Option("--progress", help="bar, or json: a line on stderr for each step.")
     ] = Progress.BAR,
@@ -106,11 +116,13 @@ def evaluate(
         maps_pattern=maps_pattern,
         scores=[*SCORES.names] if wanted == ["all"] else wanted,
         split=split,
+        layout=layout,
         folds=folds,
         sequence=None if sequence is None else [name for name in sequence.split(",") if name],
         preparation=preparation(strip, bias_field, register, strip_from, several=True),
         device=device,
         seed=seed,
+        every_rule=every_rule,
         workers=workers,
         scheduler=scheduler,
         shown=shown,

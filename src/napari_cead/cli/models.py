@@ -27,7 +27,7 @@ def _models(context: typer.Context) -> None:
 @models_app.command("list")
 def models_list(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the models with their origin, and the faults of those that cannot be run."""
-    from ..zoo import list_models
+    from ..zoo import PAPER_EXTRA, list_models, missing_models
 
     infos = list_models(damaged=True)
     if json:
@@ -36,6 +36,8 @@ def models_list(json: Annotated[bool, typer.Option("--json", help="Print JSON.")
     width = max((len(info.name) for info in infos), default=0)
     for info in infos:
         typer.echo(f"{info.name:<{width}}  {info.where:<9}  {printable(_about(info))}")
+    if missing := missing_models():
+        typer.echo(f"Not installed: {', '.join(missing)}. {PAPER_EXTRA}")
 
 
 def _about(info: ModelInfo) -> str:

@@ -44,6 +44,14 @@ Split = Annotated[
     ),
 ]
 PngColumn = Annotated[Side, typer.Option(help="Side of the patient that column 0 of PNG slices shows.")]
+LayoutOption = Annotated[
+    str | None,
+    typer.Option(
+        "--layout",
+        help="Layout of a published data set, by name (docs/data-sets.md) or as a YAML file (default: names are read "
+        "as they are).",
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option(

@@ -14,6 +14,7 @@ from .options import (
     Bias,
     BiasField,
     Cohort,
+    LayoutOption,
     PngColumn,
     Register,
     Registration,
@@ -32,6 +33,7 @@ def prepare(
         str | None, typer.Option(help="Sequence to use (default: that of the scan list, or flair).")
     ] = None,
     assume_healthy: AssumeHealthy = False,
+    layout: LayoutOption = None,
     split: Split = "patient",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split.")] = 0,
     validation: Annotated[float, typer.Option(min=0, max=1, help="Share of validation patients.")] = 0.15,
@@ -70,7 +72,14 @@ def prepare(
             refuse(f"--{name}", f"with a split file ({split}), which says where each patient belongs")
     wanted = preparation(strip, bias_field, register, strip_from, several=True)
     source: Any = cohort
+    if layout is not None and split == "patient":
+        for name in sorted(typed(context) & {"seed", "validation", "test"}):
+            refuse(f"--{name}", "with --layout, whose split is fixed (or add --split FILE)")
     if not wanted.nothing:
+        if layout is not None:
+            refuse(
+                "--layout", "with --strip, --bias-field or --register: prepare such scans as their names say"
+            )
         if skull_ok and strip != "never":
             refuse("--skull-ok", "with --strip, which strips every skull")
         if png_first_column is not Side.LEFT:
@@ -89,6 +98,7 @@ def prepare(
             out,
             on_progress=on_progress,
             sequence=sequence,
+            layout=layout,
             assume_healthy=assume_healthy,
             split=split,
             seed=seed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -271,6 +271,8 @@ def run(
     on_progress: Progress | None = None,
     should_stop: Stop | None = None,
     on_slices: OnSlices | None = None,
+    stack: SliceStack | None = None,
+    only: Collection[int] | None = None,
 ) -> Reconstruction:
     """Prepare a patient's default sequence as the model wants it and reconstruct it.
 
@@ -290,6 +292,8 @@ def run(
         on_slices: Called with the result so far, whose arrays are filled in place, and the indices of the slices
             that are new in it, after every group, and once with all of them if they come from the cache. After a
             lack of memory it starts again with another result.
+        stack: The patient's slices as the model wants them, if another run has made them; None makes them.
+        only: Indices of the slices that are wanted; a group without any of them is left out and stays 0. None: all.
 
     Raises:
         PatientError: If the patient has no usable brain.
@@ -302,12 +306,10 @@ def run(
         check_score(name, detector.card)
     check_batch_size(batch_size)
     wants = detector.card.preprocessing
-    stack = slice_stack(
-        patient,
-        scaling=wants.intensity,
-        model_spacing=wants.spacing,
-        size=wants.image_size,
-    )
+    if stack is None:
+        stack = slice_stack(
+            patient, scaling=wants.intensity, model_spacing=wants.spacing, size=wants.image_size
+        )
     notes = [*remarks(detector.card), *stack.warnings]
     if doubt := contrast_doubt(patient, stack, detector.card):
         notes.append(doubt)
@@ -351,6 +353,7 @@ def run(
             ingredients=computed_for(map(score_of, scores)),
             batch_size=batch_size,
             first=first,
+            only=only,
             cache=cache,
             on_progress=on_progress,
             should_stop=should_stop,

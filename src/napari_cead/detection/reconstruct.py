@@ -96,6 +96,7 @@ def reconstruct(
     ingredients: Iterable[Ingredient] = (),
     batch_size: int = GROUP,
     first: int | None = None,
+    only: Collection[int] | None = None,
     cache: ReconstructionCache | None = None,
     on_progress: Progress | None = None,
     should_stop: Stop | None = None,
@@ -113,7 +114,8 @@ def reconstruct(
         ingredients: What takes passes of its own and is wanted too.
         batch_size: Slices at a time.
         first: Index of the slice to start with, see `groups`.
-        cache: Where to look for the results first, and to keep them; None computes them.
+        only: Indices of the slices that are wanted: a group without any of them is left out and stays 0. None: all.
+        cache: Where to look for the results first, and to keep them; None computes them. Not used with ``only``.
         on_progress: Called with (slices done, total slices) after every group, and within it where slices pass
             through the network a few at a time.
         should_stop: Called before every group, and likewise within it.
@@ -134,7 +136,7 @@ def reconstruct(
     place, threads = str(detector.device), torch.get_num_threads()
     keys = (
         cache_keys(stack, _fingerprint(detector), place, batch_size, threads, wanted)
-        if cache is not None and detector.sha256
+        if cache is not None and detector.sha256 and only is None
         else {}
     )
     known: dict[str, Cached] = {}
@@ -147,7 +149,7 @@ def reconstruct(
     if known:
         entry = next(iter(known.values()))
         attempt = attempt.like(entry, move=len(known) < len(wanted))
-    run = _Run(stack, wanted, first, on_progress, should_stop, on_group)
+    run = _Run(stack, wanted, first, only, on_progress, should_stop, on_group)
     while (passes := run.through(attempt, known)) is None:
         attempt, known = attempt.smaller(), {}
     if cache is not None and keys:
@@ -226,6 +228,7 @@ class _Run:
     stack: SliceStack
     wanted: Mapping[str, Ingredient]
     first: int | None
+    only: Collection[int] | None
     on_progress: Progress | None
     should_stop: Stop | None
     on_group: OnGroup | None
@@ -249,6 +252,8 @@ class _Run:
         done = 0
         order = groups(occupied, attempt.batch_size, self.first) if missing else iter((occupied,))
         for indices in order:
+            if self.only is not None and not set(self.only).intersection(indices.tolist()):
+                continue
             if self.should_stop is not None and self.should_stop():
                 raise Cancelled
             if missing and not self._pass(attempt.detector, missing, arrays, indices, done):

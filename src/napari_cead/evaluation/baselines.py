@@ -22,6 +22,7 @@ from ..detection.symmetry import midline
 from ..patients import Patient
 from ..slices import IntensityScaling, SliceStack, slice_stack
 from ..wording import counted
+from ..zoo import Preprocessing
 
 INTENSITY = "intensity"
 """Score of a baseline whose map is the scaled scan itself."""
@@ -98,7 +99,7 @@ class Baseline:
         Raises:
             PatientError: If it has no usable brain.
         """
-        return Seen(stack_of(patient, self.scaling), patient.spacing, self.maps)
+        return Seen(stack_of(patient, Preprocessing(intensity=self.scaling)), patient.spacing, self.maps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,15 +134,21 @@ class Seen:
         return self.maps[score](self.stack.scaled, self.stack.brain, self.spacing)
 
 
-@lru_cache(maxsize=2)  # all baselines use one patient after each other, under two scalings
-def stack_of(patient: Patient, scaling: IntensityScaling) -> SliceStack:
-    """Return a patient with its brain and scaled scan."""
-    return slice_stack(patient, scaling=scaling)
+def stack_of(patient: Patient, wants: Preprocessing) -> SliceStack:
+    """Return a patient's slices with its brain and scaled scan, made once for all subjects that want the same."""
+    return _stack(patient, wants.intensity, wants.spacing, wants.image_size)
+
+
+@lru_cache(maxsize=2)  # all subjects use one patient after each other, most of them under two scalings
+def _stack(
+    patient: Patient, scaling: IntensityScaling, spacing: tuple[float, float], size: int
+) -> SliceStack:
+    return slice_stack(patient, scaling=scaling, model_spacing=spacing, size=size)
 
 
 def let_patient_go() -> None:
     """Free the memory of the last patient used."""
-    stack_of.cache_clear()
+    _stack.cache_clear()
 
 
 def _plain(image: Values, brain: NDArray[np.bool_], spacing: Mm) -> Values:

@@ -22,7 +22,6 @@ from ..detection.choosing import Suggested, settle
 from ..detection.provenance import versions
 from ..detection.rules import HEALTHY, ORACLE
 from ..errors import ParameterError, PatientError
-from ..metrics import PatientCounts
 from ..patients import Patient, load_patient
 from ..progress import Progress, Stop
 from ..training.splits import Part
@@ -30,11 +29,10 @@ from ..training.store import SliceStore
 from ..zoo import Detector, load_model
 from .baselines import BASELINES, INTENSITY, Seen
 from .calibration import in_groups
-from .cases import Case
+from .cases import Case, figures_of
 from .choosing import CARD, FIXED, REPORTED, on_card
 from .fine_tuned import DEFAULT, BeforeAfter, Example, LocalThreshold
 from .healthy_slices import HealthySlices, compared_scores, look
-from .measuring import figures_of
 from .results import NOTHING, Evaluation, ModelSummary, Row
 from .rules import QUANTILE, quantile_of, search, threshold_of_healthy
 
@@ -346,8 +344,8 @@ def _row(
     rule, chosen_on, params = choice
     reference = patient.lesion_mask
     assert reference is not None
-    counts = PatientCounts.of(mask, reference, brain)
-    figures = figures_of(patient.name, counts, mask, reference, patient.spacing, distances=False)
+    shown = np.asarray(brain.any(axis=(1, 2)))
+    figures = figures_of(patient.name, mask, reference, shown, patient.spacing, distances=False)
     return Row.of(name, score, rule, params, [figures], chosen_on=chosen_on, sequence=patient.sequence)
 
 

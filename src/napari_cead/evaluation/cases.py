@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -14,9 +14,12 @@ from ..detection import PostprocessParams, postprocess
 from ..detection.many_settings import overlaps
 from ..detection.steps import reach
 from ..detection.thresholds import ScoreHistograms
-from ..metrics import PatientCounts
-from ..metrics.overlap import slice_counts
+from ..metrics import LesionWise, PatientCounts, hd95, lesionwise, match_lesions, volume_ml
+from ..metrics.components import Voxels, as_voxels
+from ..metrics.overlap import NAN, slice_counts
 from .candidates import Spread
+from .figures import PatientFigures
+from .lesion_sizes import lesion_records
 
 BINS = 1024
 """Bins of the histograms; a power of two keeps them exact."""
@@ -27,7 +30,7 @@ MIN_BRAIN = 0.15
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One patient's anomaly map under one score, cropped to brain and lesion, with its reference.
+    """One patient's anomaly map under one score, its slices cropped to brain and lesion, with its reference.
 
     It keeps the map's values in the brain and their voxels: masks and counts are those of the whole map, at any
     settings.
@@ -43,6 +46,7 @@ class Case:
         spacing: Size of a voxel (z, y, x) in mm.
         healthy: Histogram of the anomaly map over the brain voxels of the patient's healthy slices.
         spread: The values of the map.
+        ignored: (Z, Y, X) bool, where nothing is counted; None if everything is.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Case:
     spacing: tuple[float, float, float]
     healthy: ScoreHistograms
     spread: Spread
+    ignored: NDArray[np.bool_] | None = None
 
     @classmethod
     def of(
@@ -65,6 +70,7 @@ class Case:
         brain: NDArray[np.bool_],
         spacing: tuple[float, float, float],
         healthy_slices: NDArray[np.bool_],
+        ignored: NDArray[np.bool_] | None = None,
     ) -> Case:
         """Make the case of a patient.
 
@@ -75,13 +81,17 @@ class Case:
             brain: (Z, Y, X) bool.
             spacing: Size of a voxel (z, y, x) in mm.
             healthy_slices: Slices (Z,) known to be free of lesion, with enough brain.
+            ignored: (Z, Y, X) bool, where nothing is counted, outside ``brain``; None if everything is.
         """
-        inside: NDArray[np.bool_] = brain if reference is None else np.asarray(brain | reference)
-        box = tuple(_range(np.asarray(inside.any(axis=axes))) for axes in ((1, 2), (0, 2), (0, 1)))
+        inside: NDArray[np.bool_] = brain
+        for other in (reference, ignored):
+            inside = inside if other is None else np.asarray(inside | other)
+        rows, columns = (_range(np.asarray(inside.any(axis=axes))) for axes in ((0, 2), (0, 1)))
+        box = slice(None), rows, columns
         cut, calm = brain[box], anomaly_map[healthy_slices]
         values = anomaly_map[box][cut].astype(np.float32, copy=False)
         depth, height, width = cut.shape
-        (_, rows, columns), (_, tall, wide) = box, brain.shape
+        _, tall, wide = brain.shape
         return cls(
             name=name,
             values=values,
@@ -89,10 +99,11 @@ class Case:
             shape=(depth, height, width),
             room=(rows.start, tall - rows.stop, columns.start, wide - columns.stop),
             reference=None if reference is None else np.ascontiguousarray(reference[box]),
-            brain_slices=np.asarray(brain.any(axis=(1, 2)))[box[0]],
+            brain_slices=np.asarray(cut.any(axis=(1, 2))),
             spacing=spacing,
             healthy=ScoreHistograms.of(calm, np.zeros(calm.shape, np.bool_), brain[healthy_slices], BINS),
             spread=Spread.of(values),
+            ignored=None if ignored is None else np.ascontiguousarray(ignored[box]),
         )
 
     @property
@@ -111,25 +122,48 @@ class Case:
         """
         if self.reference is None:
             raise ValueError(f"{self.name} has no lesion mask")
+        volume, brain = self._volume()
+        frame = self._around(radius)
+        return np.pad(volume, frame), np.pad(brain, frame), np.pad(self.reference, frame)
+
+    def whole(self) -> NDArray[np.float32]:
+        """Return the map (Z, Y, X) of the whole slices, 0 outside the brain."""
+        return np.pad(self._volume()[0], self._around(max(self.room)))
+
+    def _volume(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return the map and the brain as they were cropped."""
         brain = np.unpackbits(self.brain, count=int(np.prod(self.shape))).reshape(self.shape).view(np.bool_)
         volume = np.zeros(self.shape, dtype=np.float32)
         volume[brain] = self.values
-        top, bottom, left, right = (min(radius, room) for room in self.room)
-        frame = ((0, 0), (top, bottom), (left, right))
-        return np.pad(volume, frame), np.pad(brain, frame), np.pad(self.reference, frame)
+        return volume, brain
 
-    def masks(self, params: PostprocessParams) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return the detected mask at one setting, and the reference in the same frame.
+    def _around(self, radius: int) -> tuple[tuple[int, int], ...]:
+        top, bottom, left, right = (min(radius, room) for room in self.room)
+        return (0, 0), (top, bottom), (left, right)
+
+    def _masks(self, grid: Sequence[PostprocessParams]) -> Iterator[NDArray[np.bool_]]:
+        """Yield the detected mask at each of the settings, in the frame of their reach."""
+        radius = reach(grid)
+        anomaly_map, brain, _ = self.frame(radius)
+        counted = None if self.ignored is None else ~np.pad(self.ignored, self._around(radius))
+        for params in grid:
+            mask = postprocess(anomaly_map, params, self.spacing, brain, workers=1)
+            yield mask if counted is None else mask & counted
+
+    def figures(self, settings: Iterable[PostprocessParams]) -> dict[PostprocessParams, PatientFigures]:
+        """Return the figures at each of some settings.
 
         Raises:
             ValueError: If the patient is unlabelled.
         """
-        anomaly_map, brain, reference = self.frame(reach((params,)))
-        return postprocess(anomaly_map, params, self.spacing, brain, workers=1), reference
-
-    def counts(self, mask: NDArray[np.bool_], reference: NDArray[np.bool_]) -> PatientCounts:
-        """Return the counts of masks from `masks`; slices without brain and lesion, which add nothing, are missing."""
-        return PatientCounts(*slice_counts(mask, reference), self.brain_slices)
+        grid = list(dict.fromkeys(settings))
+        if not grid:
+            return {}
+        _, _, reference = self.frame(reach(grid))
+        found, lesions = {}, Voxels(reference)
+        for params, mask in zip(grid, self._masks(grid), strict=True):
+            found[params] = figures_of(self.name, mask, lesions, self.brain_slices, self.spacing)
+        return found
 
     def dice(self, grid: Sequence[PostprocessParams]) -> NDArray[np.float64]:
         """Return the Dice of the volume at each of the settings (NaN if both masks are empty).
@@ -138,7 +172,12 @@ class Case:
             ValueError: If the patient is unlabelled.
         """
         anomaly_map, brain, reference = self.frame(reach(grid))
-        detected, found = overlaps(anomaly_map, reference, brain, grid, self.spacing).T
+        if self.ignored is None:
+            detected, found = overlaps(anomaly_map, reference, brain, grid, self.spacing).T
+        else:  # `overlaps` counts everywhere
+            masks = self._masks(grid)
+            pairs = [(np.count_nonzero(mask), np.count_nonzero(mask & reference)) for mask in masks]
+            detected, found = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
         total = detected + np.count_nonzero(reference)
         dice = np.full(len(grid), np.nan)
         np.divide(2 * found, total, out=dice, where=total > 0)
@@ -158,6 +197,7 @@ class Case:
             healthy=self.healthy.healthy,
             spread_values=self.spread.values,
             spread_counts=self.spread.counts,
+            ignored=np.zeros(0, np.uint8) if self.ignored is None else np.packbits(self.ignored),
         )
 
     @classmethod
@@ -167,20 +207,57 @@ class Case:
             depth, height, width = (int(size) for size in stored["shape"])
             top, bottom, left, right = (int(size) for size in stored["room"])
             z, y, x = (float(size) for size in stored["spacing"])
-            bits, count = stored["reference"], depth * height * width
-            reference = np.unpackbits(bits, count=count).reshape(depth, height, width).view(np.bool_)
             return cls(
                 name=name,
                 values=stored["values"],
                 brain=stored["brain"],
                 shape=(depth, height, width),
                 room=(top, bottom, left, right),
-                reference=reference if bits.size or not count else None,
+                reference=_mask(stored["reference"], (depth, height, width)),
                 brain_slices=stored["brain_slices"],
                 spacing=(z, y, x),
                 healthy=_healthy(stored),
                 spread=_spread(stored),
+                ignored=_mask(stored["ignored"], (depth, height, width)) if stored["ignored"].size else None,
             )
+
+
+def figures_of(
+    name: str,
+    mask: NDArray[np.bool_],
+    reference: NDArray[np.bool_] | Voxels,
+    brain_slices: NDArray[np.bool_],
+    spacing: tuple[float, float, float],
+    *,
+    distances: bool = True,
+) -> PatientFigures:
+    """Return the figures of one patient at one setting.
+
+    Args:
+        name: Name of the patient.
+        mask: Detected mask (Z, Y, X).
+        reference: Lesion mask (Z, Y, X), or its voxels.
+        brain_slices: Which slices show brain (Z,).
+        spacing: Size of a voxel (z, y, x) in mm.
+        distances: Whether to measure HD95 and the lesion-wise scores.
+    """
+    found, lesions = as_voxels(mask, reference)
+    match = match_lesions(found, lesions, spacing)
+    by_lesion = lesionwise(found, lesions, spacing) if distances else LesionWise()
+    return PatientFigures(
+        name=name,
+        counts=PatientCounts(*slice_counts(mask, lesions.mask), brain_slices),
+        reference_ml=volume_ml(lesions.mask, spacing),
+        detected_ml=volume_ml(mask, spacing),
+        lesions=len(match.lesions),
+        lesions_found=len(match.found),
+        detections=len(match.detections),
+        false_detections=len(match.false_detections),
+        lesion_records=lesion_records(match, spacing, len(mask)),
+        hd95=hd95(found, lesions, spacing) if distances else NAN,
+        lesionwise_dice=by_lesion.dice,
+        lesionwise_hd95=by_lesion.hd95,
+    )
 
 
 def healthy_in(file: Path) -> ScoreHistograms:
@@ -193,6 +270,14 @@ def spread_in(file: Path) -> Spread:
     """Return the spread of a case written by ``save``, without reading its map."""
     with np.load(file, allow_pickle=False) as stored:
         return _spread(stored)
+
+
+def _mask(bits: NDArray[np.uint8], shape: tuple[int, int, int]) -> NDArray[np.bool_] | None:
+    """Unpack a mask; none was packed if there are no bits for a volume that has voxels."""
+    count = int(np.prod(shape))
+    if count and not bits.size:
+        return None
+    return np.unpackbits(bits, count=count).reshape(shape).view(np.bool_)
 
 
 def _healthy(stored: Any) -> ScoreHistograms:

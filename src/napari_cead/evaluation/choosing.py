@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from ..detection import PostprocessParams
 from ..detection.choosing import Suggested
-from ..detection.rules import RULES, Candidates, Choice, Edge, Rule, is_optimistic
+from ..detection.rules import RULES, Edge, Rule, is_optimistic
 from ..detection.rules import VALIDATION as BY_DICE
 from ..detection.thresholds import ScoreHistograms
 from ..errors import PatientError
@@ -19,12 +19,13 @@ from ..metrics import averages
 from ..progress import Stop
 from ..tasks import Failure, Tasks
 from ..zoo import ModelCard
-from .candidates import MORPHOLOGIES, Spread, coarse_grid, coarse_thresholds
+from .candidates import Spread
 from .cases import BINS, healthy_in, spread_in
 from .cohort_progress import Steps
 from .evaluation_tasks import GridJob, search_grid
 from .results import PatientFigures
-from .rules import best_of, fine_grid, joined, threshold_of_healthy
+from .rules import threshold_of_healthy
+from .searching import Measured, Search, Searched
 
 Key = tuple[int, str]
 """Number of a subject, and a score."""
@@ -69,26 +70,6 @@ class Chosen:
         return next((edge for edge in self.edges if edge), "")
 
 
-@dataclass(frozen=True)
-class Searched:
-    """The result of a search for a model and score.
-
-    Attributes:
-        choices: By rule, the settings for each group of patients; None without a lesion.
-        patients: Labelled patients of each group.
-        curve: Threshold and ``dice_patient`` of all patients, with the paper's morphology.
-    """
-
-    choices: Mapping[str, tuple[Choice | None, ...]]
-    patients: tuple[int, ...]
-    curve: tuple[tuple[float, float], ...] = field(default=(), repr=False)
-
-    @property
-    def best(self) -> tuple[Choice | None, ...]:
-        """The settings with the highest ``dice_patient`` of each group."""
-        return self.choices[BY_DICE]
-
-
 def search_all(
     files: Files,
     groups: Sequence[Collection[str]],
@@ -98,10 +79,7 @@ def search_all(
     steps: Steps,
     should_stop: Stop | None,
 ) -> dict[Key, Searched]:
-    """Search the best settings for every model and score, as `rules.search` does.
-
-    All groups and rules have one set of candidates, which lie where the maps of all patients have their values: each
-    patient's Dice is measured once, and no lesion mask of others takes part in what a group chooses.
+    """Search the best settings for every model and score: each patient is read once for all of them.
 
     Args:
         files: The cases.
@@ -112,64 +90,17 @@ def search_all(
         steps: Progress: each patient is a step.
         should_stop: Called between patients.
     """
-    spreads = {key: Spread.together(spread_in(file) for _, file in cases) for key, cases in files.items()}
-    thresholds = {key: coarse_thresholds(spread) for key, spread in spreads.items()}
     choosing = [rule for rule in RULES if rule.by_lesions and (rule.name in rules or rule.name == BY_DICE)]
-    coarse = {key: coarse_grid(thresholds[key], also.get(key, ())) for key in files}
-    first = _dice(files, coarse, tasks, steps, should_stop)
-    fine: dict[Key, list[PostprocessParams]] = {}
-    for key, found in first.items():
-        best = [
-            best_of(coarse[key], dice, rule=rule)
-            for dice in (_of(found, group) for group in groups)
-            for rule in choosing
-            if dice
-        ]
-        grids = [fine_grid(spreads[key], thresholds[key], choice) for choice in best if choice is not None]
-        fine[key] = list(dict.fromkeys(params for grid in grids for params in grid))
+    searches = {
+        key: Search(
+            Spread.together(spread_in(file) for _, file in cases), groups, choosing, also.get(key, ())
+        )
+        for key, cases in files.items()
+    }
+    first = _dice(files, {key: one.coarse for key, one in searches.items()}, tasks, steps, should_stop)
+    fine = {key: one.fine(first[key]) for key, one in searches.items()}
     second = _dice(files, fine, tasks, None, should_stop)
-    return {
-        key: _searched(found, second[key], groups, choosing, coarse[key], fine[key], thresholds[key])
-        for key, found in first.items()
-    }
-
-
-_Measured = list[tuple[str, bool, Any]]  # patient, whether there is a lesion, Dice at each of the settings
-
-
-def _searched(
-    first: _Measured,
-    second: _Measured,
-    groups: Sequence[Collection[str]],
-    rules: Sequence[Rule],
-    coarse: list[PostprocessParams],
-    fine: list[PostprocessParams],
-    thresholds: Sequence[float],
-) -> Searched:
-    choices: dict[str, list[Choice | None]] = {rule.name: [] for rule in rules}
-    for group in groups:
-        dice = _of(first, group)
-        tried = joined(coarse, dice, fine, _of(second, group)) if dice else None
-        for rule in rules:
-            found = None if tried is None else best_of(*tried, thresholds=thresholds, rule=rule)
-            choices[rule.name].append(found)
-    everyone = [dice for *_, dice in first]
-    tried_by_all = Candidates(ScoreHistograms.empty(BINS), grid=coarse, dice=everyone)
-    means = tried_by_all.means() if any(lesion for _, lesion, _ in first) else ()
-    curve = {
-        params.threshold: float(value)
-        for params, value in zip(coarse, means, strict=False)
-        if params.replace(threshold=MORPHOLOGIES[0].threshold) == MORPHOLOGIES[0]
-    }
-    number = tuple(sum(name in group for name, *_ in first) for group in groups)
-    by_rule = {name: tuple(found) for name, found in choices.items()}
-    return Searched(by_rule, number, tuple(sorted(curve.items())))
-
-
-def _of(measured: _Measured, group: Collection[str]) -> list[Any]:
-    """Return the Dice of the patients of a group; empty if none of them has a lesion."""
-    found = [(lesion, dice) for name, lesion, dice in measured if name in group]
-    return [dice for _, dice in found] if any(lesion for lesion, _ in found) else []
+    return {key: one.result(first[key], fine[key], second[key]) for key, one in searches.items()}
 
 
 def _dice(
@@ -178,7 +109,7 @@ def _dice(
     tasks: Tasks,
     steps: Steps | None,
     should_stop: Stop | None,
-) -> dict[Key, _Measured]:
+) -> dict[Key, Measured]:
     """Return the Dice of the labelled patients of every model and score at its settings."""
     by_patient: dict[str, dict[Path, tuple[PostprocessParams, ...]]] = {}
     for key, cases in files.items():

@@ -37,7 +37,7 @@ class Cohort:
     def _unusable(member: Member, assume_healthy: bool) -> str | None:
         """Return why a patient cannot be used, judging by the names of its files."""
         try:
-            labelled = find_files(member.path).mask is not None
+            labelled = find_files(member.source).mask is not None
         except CeadError as error:
             return str(error)
         return None if labelled or (assume_healthy and member.part == "validation") else UNLABELLED

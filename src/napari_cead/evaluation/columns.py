@@ -13,7 +13,7 @@ from typing import Any
 
 from ..atomic import strict
 from ..detection import PostprocessParams
-from ..metrics import FALSE_POSITIVES, INTERVALS
+from ..metrics import FALSE_POSITIVES, INTERVALS, mixture
 from ..wording import UNDEFINED, number, span
 from .figures import PatientFigures
 from .lesion_sizes import SIZES, Size
@@ -114,6 +114,31 @@ def _of_patients(count: str) -> Callable[[Values], str]:
     return lambda row: f"(n = {row[count]})" if row.get(count) else ""
 
 
+MIXTURE: Mapping[str, tuple[str, str]] = {
+    "dice_pooled": ("pooled", "one Dice of all voxels"),
+    "dice_patient": ("patient", "mean over patients"),
+    "dice_lesion_slices": ("lesion slices", "mean over the slices with lesion alone"),
+    "dice_all_slices": ("all slices, empty 1", "mean over all slices; neither lesion nor detection counts 1"),
+    "dice_all_slices_zero": ("all slices, empty 0", "the same; neither lesion nor detection counts 0"),
+    "dice_nonempty_slices": ("all slices, empty left out", "the same without those slices"),
+}
+"""The averages in a published mixture of slices: title and meaning of each."""
+
+
+def _in_mixture(name: str) -> Column:
+    title, tip = MIXTURE[name]
+    return Column(
+        f"mixture_{name}",
+        title,
+        f"in the mixture: {tip}",
+        find=lambda row: (row.get("mixture") or {}).get(name),
+    )
+
+
+def _mixed(row: Values) -> list[float]:
+    return [value for value in (row.get("mixture") or {}).values() if value is not None]
+
+
 def _threshold(row: Values) -> str:
     """Return the threshold, from the lowest to the highest of all folds; below 1 it never reads as 1."""
     settings = row.get("folds") or filter(None, [row.get("params")])
@@ -158,7 +183,7 @@ COLUMNS: tuple[Column, ...] = (
     ),
     _average("precision", "share of the detected voxels that are lesion, all patients together"),
     _average("recall", "share of the lesion voxels that are detected, all patients together"),
-    Column("patients"),
+    Column("patients", write=lambda row: str(row["patients"])),
     Column("lesion_patients"),
     Column(
         "lesion_sensitivity",
@@ -253,10 +278,12 @@ COLUMNS: tuple[Column, ...] = (
     Column("lesionwise_hd95", "lesion-wise HD95 (mm)", "as in BraTS-METS, mean over patients", 1),
     Column(
         "healthy_above",
-        "healthy voxels above",
-        "share of the brain voxels outside lesions that are above the threshold, before post-processing",
-        5,
+        "healthy above (%)",
+        "percentage of the brain voxels outside lesions that are above the threshold, before post-processing: what "
+        "rule healthy-quantile really lets through",
+        write=lambda row: number(None if row.get("healthy_above") is None else 100 * row["healthy_above"], 2),
     ),
+    *(_in_mixture(name) for name in MIXTURE),
 )
 """The columns of ``results.csv`` in their order; those with a title are also shown to readers."""
 
@@ -267,9 +294,17 @@ _THRESHOLD = Column(
     write=_threshold,
     note=_chosen,
 )
+_BRACKET = Column(
+    "mixture_range",
+    "lowest to highest",
+    "of these averages",
+    write=lambda row: (
+        f"{number(min(_mixed(row)))} to {number(max(_mixed(row)))}" if _mixed(row) else UNDEFINED
+    ),
+)
 _RESIDUAL = Column("residual", "residual in the brain", "mean of |x - x̂| inside the brain of healthy slices")
 _PAPER = Column("paper", "paper", "Dice of this architecture in the paper, on another data set")
-_NAMED = {one.name: one for one in (*COLUMNS, _THRESHOLD, _RESIDUAL, _PAPER)}
+_NAMED = {one.name: one for one in (*COLUMNS, _THRESHOLD, _BRACKET, _RESIDUAL, _PAPER)}
 
 AVERAGES = ("dice_patient", "dice_pooled", "dice_lesion_slices", "dice_all_slices")
 """The averages of Dice in display order: the one for comparing models first."""
@@ -318,6 +353,9 @@ def row_values(evaluation: Evaluation, row: Row) -> dict[str, Any]:
             "strata": [asdict(stratum) for stratum in row.strata],
             "trained_on": row.trained_on,
             "trained_on_patients": None if row.trained_on is None else len(row.trained_on),
+            "mixture": None
+            if evaluation.mixture is None
+            else mixture([patient.counts for patient in row.patients], *evaluation.mixture).as_dict(),
             "paper": None if model is None else PAPER_DICE.get(model.architecture),
         }
     )

@@ -19,17 +19,27 @@ from ..detection.rules import RULES
 from ..devices import pick_device
 from ..errors import OutputError, ParameterError, PatientError, extra
 from ..metrics import ImageQuality
+from ..patients.datasets import Layout, find_layout
 from ..preparing import RAW, Preparation
 from ..progress import Progress, Stop
 from ..tasks import Tasks, tasks
 from ..training.splits import PARTS
-from ..zoo import ModelCard, damaged_models, find_model, find_models, load_card
+from ..zoo import (
+    PAPER_EXTRA,
+    ModelCard,
+    damaged_models,
+    find_model,
+    find_models,
+    load_card,
+    missing_models,
+)
 from .baselines import BASELINES
 from .cohort_progress import Cohort, Steps
 from .evaluation_run import BASELINE, Outcome, Pass, Plan
 from .evaluation_tasks import SubjectSpec, let_models_go
 from .example_slices import picture_jobs, take_pictures
 from .figures import PatientFigures
+from .groups import groups_of
 from .maps import ARCHITECTURE, SCORE, ScoreMaps, find_maps
 from .paired_comparison import compare_twins
 from .ranking import RankCounts
@@ -64,11 +74,13 @@ def evaluate(
     seed: int = 0,
     resamples: int = 1000,
     report: bool = True,
+    every_rule: bool = False,
     workers: int | None = 1,
     scheduler: str | None = None,
     folds: int | None = None,
     on_progress: Progress | None = None,
     preparation: Preparation = RAW,
+    layout: Layout | str | Path | None = None,
     should_stop: Stop | None = None,
 ) -> Evaluation:
     """Evaluate models on a cohort beside baselines without a network, and write the results.
@@ -108,12 +120,15 @@ def evaluate(
         seed: Seed of the bootstrap, and of the folds.
         resamples: Resamples of the bootstrap.
         report: Whether to write ``report.html`` (which needs the extra ``evaluate``).
+        every_rule: Whether ``per_lesion.csv`` and ``by_group.csv`` hold all rules, not only the leading one.
         workers: Number of worker processes; 1: only this one; None: one for each GPU or else processor core. Several
             are started like Python's ``multiprocessing`` with ``spawn``: scripts need ``if __name__ ==
             "__main__":`` around the call.
         scheduler: Address of a running Dask cluster to use instead; its workers see the same files.
         folds: Number of folds if there are no validation patients.
         preparation: Preparation of each scan.
+        layout: Layout of the cohort, its name or its file (see :mod:`~napari_cead.patients.datasets`); without
+            ``split`` and ``folds`` its fixed split counts. None: names are read as they are.
         on_progress: Called with (steps done, total steps).
         should_stop: Called between patients.
 
@@ -139,14 +154,19 @@ def evaluate(
     wanted = (sequence,) if sequence is None or isinstance(sequence, str) else tuple(dict.fromkeys(sequence))
     if preparation.mask_file is not None:
         raise ParameterError("a brain mask file goes with one patient", hint="name a stripper, or auto")
+    known = layout if layout is None or isinstance(layout, Layout) else find_layout(layout)
     splits = [
-        split_cohort(cohort, split, sequence=name, png_spacing=png_spacing).prepared(preparation)
+        split_cohort(cohort, split, sequence=name, png_spacing=png_spacing, layout=known).prepared(
+            preparation
+        )
         for name in wanted
     ]
+    if folds is not None:
+        splits = [found.all_reported() for found in splits]
     cohorts = [Cohort(found) for found in splits]
     usable = [member.name for found in cohorts for member in found.usable]
     foreign = find_maps(maps, usable, maps_pattern)
-    if split is None and (chosen or foreign):
+    if split is None and not splits[0].layout and (chosen or foreign):
         notes.append(_NO_SPLIT if folds is None else _IN_FOLDS)
     parts = [
         _Part(members, found, _subjects(chosen, foreign, found.sequence, device, quantile))
@@ -182,6 +202,7 @@ def evaluate(
         steps.finish()
         rows = tuple(row for part in parts for row in part.rows(resamples, seed))
         first = parts[0]
+        groups, unread = groups_of(cohort, first.cohort.part("test"))
         evaluation = Evaluation(
             cohort=Path(cohort),
             sequence=first.split.sequence,
@@ -213,6 +234,7 @@ def evaluate(
                 dict.fromkeys(
                     (
                         *notes,
+                        *unread,
                         *trained_on_warnings(rows),
                         *(text for part in parts for text in (*part.split.warnings, *part.cohort.notes())),
                     )
@@ -229,8 +251,11 @@ def evaluate(
             curves=tuple(curve for part in parts for done in part.outcomes for curve in done.curves),
             pictures=tuple(pictures),
             folds=_by_fold(first.cohort, fold),
+            layout=first.split.layout,
+            mixture=None if known is None else known.mixture,
+            groups=groups,
         )
-    write_report(evaluation, out)
+    write_report(evaluation, out, every_rule=every_rule)
     write_seeds(over_seeds(rows, resamples, seed), Path(out))
     if report:
         from .html import html_report
@@ -300,6 +325,12 @@ class _Part:
             rows,
             models,
             members,
+            {
+                (subject.name, score, name): file
+                for subject, done in zip(self.subjects, self.outcomes, strict=True)
+                for score, cases in done.cases.items()
+                for name, file in cases.items()
+            },
             self.split.png_spacing,
             self.folder,
             choosers=choosers(rows),
@@ -479,6 +510,8 @@ def _models(
     if models == "all":
         wanted = list(find_models())
         notes = [f"the model {name} is left out: {error}" for name, error in damaged_models().items()]
+        if missing := missing_models():
+            notes.append(f"{', '.join(missing)} are not installed and left out: {PAPER_EXTRA}")
     else:
         wanted = [models] if isinstance(models, str | Path) else list(models)
     found: list[_Model] = []

@@ -34,7 +34,6 @@ from .choosing import (
     Chosen,
     Files,
     Key,
-    Searched,
     best_rule,
     chosen_by_healthy,
     chosen_by_lesions,
@@ -50,6 +49,7 @@ from .measuring import Measured
 from .ranking import Ranked, ranked
 from .records import read_marks, read_record
 from .results import Curve, PatientFigures, Row
+from .searching import Searched
 from .splits import Member
 
 
@@ -93,12 +93,14 @@ class Outcome:
         curves: Dice over thresholds, by score.
         quality: PSNR and SSIM of the healthy slices of the reported patients.
         nothing: Figures of an empty mask for each patient; only for the baseline.
+        cases: By score and patient, the file of the case, if a rule that has chosen needed it.
     """
 
     rows: list[Row] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
     quality: ImageQuality = field(default_factory=ImageQuality.empty)
     nothing: list[PatientFigures] = field(default_factory=list)
+    cases: dict[str, dict[str, Path]] = field(default_factory=dict)
 
 
 BASELINE = 0
@@ -188,6 +190,7 @@ class Pass:
             self._bound(files, found, chosen, figures)
         for number, score in self.keys:
             key = number, score
+            outcomes[number].cases[score] = dict(files[key])
             records = [self._record(member, number, tag) for member in self.cohort.part("test")]
             ranks = ranked(read_marks(file, score) for file in records if file.exists())
             outcomes[number].rows += [
@@ -262,11 +265,10 @@ class Pass:
         """Return the folder of a patient's files: another one when a file of the patient changes."""
         if member not in self._places:
             with suppress(CeadError):
-                sources = source_files(
-                    find_files(member.path, self.plan.sequence), self.plan.sequence, member.path
-                )
-                state = stamp(sources)
-                self._places[member] = f"{member.part}-{_hash([member.name, member.slices, state])}"
+                files = find_files(member.source, self.plan.sequence)
+                state = stamp(source_files(files, self.plan.sequence, member.path))
+                labels = [files.lesion_labels, files.ignored_labels] if files.laid_out else []
+                self._places[member] = f"{member.part}-{_hash([member.name, member.slices, state, *labels])}"
         return self._places.get(member, f"{member.part}-{_hash([member.name, str(member.path)])}")
 
     def _records(self, number: int, part: Part, tag: str) -> Iterator[tuple[Member, Measured]]:

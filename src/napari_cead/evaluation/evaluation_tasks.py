@@ -22,7 +22,7 @@ from ..zoo import LoadedModels
 from .baselines import BASELINES, let_patient_go
 from .cases import Case
 from .maps import ScoreMaps
-from .measuring import Settings, Subject, figures_of, load_member, marks_of, measure
+from .measuring import Settings, Subject, load_member, marks_of, measure
 from .records import write_record
 from .results import PatientFigures
 from .rules import QUANTILE
@@ -191,14 +191,7 @@ class CountJob:
 
 def count_at(job: CountJob) -> dict[Path, dict[PostprocessParams, PatientFigures]]:
     """Return the figures of every case at its settings."""
-    found: dict[Path, dict[PostprocessParams, PatientFigures]] = {}
-    for file, settings in job.settings.items():
-        case, found[file] = Case.load(file, job.name), {}
-        for params in dict.fromkeys(settings):
-            mask, reference = case.masks(params)
-            counts = case.counts(mask, reference)
-            found[file][params] = figures_of(job.name, counts, mask, reference, case.spacing)
-    return found
+    return {file: Case.load(file, job.name).figures(settings) for file, settings in job.settings.items()}
 
 
 _loaded = LoadedModels()

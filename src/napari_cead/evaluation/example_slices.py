@@ -11,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..atomic import atomic_path
-from ..detection import PostprocessParams, Reconstruction, postprocess
+from ..detection import PostprocessParams, postprocess, run
 from ..detection.rules import is_optimistic
 from ..metrics.overlap import dice_of
 from ..progress import Stop
 from ..tasks import Failure, Tasks
+from ..zoo import Detector
+from .baselines import stack_of
+from .cases import Case
 from .evaluation_tasks import SubjectSpec, loaded_subject
-from .measuring import load_member, reconstruction_of
+from .measuring import load_member
 from .results import Row, SlicePicture
 from .rules import rule_order
 from .splits import Member
@@ -53,6 +56,7 @@ class PictureJob:
         rule: The rule that chose the settings.
         params: The settings.
         slices: The slices to show.
+        case: File of the patient's case, from which its map is read; without it all is detected again.
         file: File for the result.
     """
 
@@ -64,6 +68,7 @@ class PictureJob:
     rule: str
     params: PostprocessParams
     slices: tuple[Wanted, ...]
+    case: Path
     file: Path
 
 
@@ -71,6 +76,7 @@ def picture_jobs(
     rows: Sequence[Row],
     subjects: Sequence[SubjectSpec],
     members: Mapping[str, Member],
+    cases: Mapping[tuple[str, str, str], Path],
     png_spacing: tuple[float, float, float],
     folder: Path,
     *,
@@ -85,6 +91,7 @@ def picture_jobs(
         rows: All rows of one sequence.
         subjects: The models, without the baselines.
         members: The reported patients by name.
+        cases: By model, score and patient, the file of the case.
         png_spacing: (z, y, x) in mm of PNG slices.
         folder: Folder for the pictures.
         choosers: See :func:`~napari_cead.evaluation.rules.rule_order`.
@@ -109,6 +116,7 @@ def picture_jobs(
                     row.rule,
                     row.settings[folds[name] if row.folds else 0],
                     tuple(slices),
+                    cases[subject.name, str(row.score), name],
                     folder / f"picture-{row.sequence}-{number}-{len(jobs)}.npz",
                 )
             )
@@ -163,7 +171,7 @@ def take_pictures(
 
 
 def take(job: PictureJob) -> None:
-    """Run the detection of one patient again and keep the slices to show.
+    """Keep the slices of one patient to show: only these are reconstructed again.
 
     Raises:
         PatientError: If the patient can no longer be used.
@@ -172,21 +180,24 @@ def take(job: PictureJob) -> None:
     if job.file.exists():
         return
     patient = load_member(job.member, job.sequence, png_spacing=job.png_spacing)
-    made = reconstruction_of(loaded_subject(job.subject, (job.subject,)), patient)
-    assert isinstance(made, Reconstruction)  # baselines have no pictures
-    anomaly_map = made.anomaly_map(job.score)
-    mask = postprocess(anomaly_map, job.params, patient.spacing, made.stack.brain)
-    assert patient.lesion_mask is not None  # reported patients are labelled
-    volumes = {
-        "input": made.stack.scaled,
-        "reconstruction": made.volume(),
+    detector = loaded_subject(job.subject, (job.subject,)).maker
+    assert isinstance(detector, Detector) and patient.lesion_mask is not None  # as all that is reported
+    stack, rows = stack_of(patient, detector.card.preprocessing), [wanted.slice for wanted in job.slices]
+    if job.member.slices is None and job.case.exists():
+        made = run(patient, detector, stack=stack, only=rows)
+        anomaly_map = Case.load(job.case, job.member.name).whole()[rows]
+    else:
+        made = run(patient, detector, score=job.score, stack=stack)
+        anomaly_map = made.anomaly_map(job.score)[rows]
+    slices = {
+        "input": stack.scaled[rows],
+        "reconstruction": made.volume_slices(rows),
         "anomaly_map": anomaly_map,
-        "mask": mask,
-        "reference": patient.lesion_mask,
+        "mask": postprocess(anomaly_map, job.params, patient.spacing, stack.brain[rows]),
+        "reference": patient.lesion_mask[rows],
     }
-    rows = [wanted.slice for wanted in job.slices]
     with atomic_path(job.file) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, **{name: volume[rows] for name, volume in volumes.items()})
+        np.savez(stream, allow_pickle=False, **slices)
 
 
 def _read(job: PictureJob) -> list[SlicePicture]:

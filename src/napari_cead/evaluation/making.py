@@ -16,6 +16,7 @@ from ..errors import Cancelled, OutputError, ParameterError
 from ..models.specs import MODEL_NAMES, spec
 from ..options_file import CONFIG_FILE
 from ..patients import find_patients
+from ..patients.datasets import find_layout
 from ..progress import Progress, Stop
 from ..training.belonging import belongs, no_use
 from ..training.engine import check_resume, check_start, rank_of_launcher
@@ -193,7 +194,7 @@ def plan(recipe: Recipe, options: Iterable[str] | None = None, watch: Watch | No
     begun = recipe.out.is_dir() or not recipe.out.parent.is_dir()  # else there is nothing to resume
     recipe = recipe.model_copy(update={"resume": recipe.resume and begun})
     base_card = None if recipe.init_from is None else load_card(find_model(recipe.init_from))
-    store = _stored_in(recipe.data, recipe.sequence, recipe.assume_healthy)
+    store = _stored_in(recipe)
     wanted = preprocessing_for(names, base_card) if store is None else preprocessing_in(store.settings)
     runs = []
     for each in names:
@@ -432,11 +433,21 @@ def _watched(planned: Planned, data: Path | None = None) -> Iterator[Session | N
         yield session
 
 
-def _stored_in(data: Path, sequence: str | None, assume_healthy: bool) -> SliceStore | None:
+def _stored_in(recipe: Recipe) -> SliceStore | None:
     """Open the slice store of a training; None for patients or a scan list, which are prepared first."""
+    data, sequence, assume_healthy = recipe.data, recipe.sequence, recipe.assume_healthy
+    patients = data.is_dir() and not (data / "zarr.json").is_file()
+    if recipe.layout is not None:
+        if not patients:
+            raise ParameterError(
+                "a layout is about a folder of patients, which this is not",
+                file=data,
+                hint="leave --layout out",
+            )
+        find_layout(recipe.layout).patients(data)  # refused before anything is written
+        return None
     if data.is_file():
         return None
-    patients = data.is_dir() and not (data / "zarr.json").is_file()
     if patients and next(iter(find_patients(data)), None) is not None:
         return None
     store = SliceStore.open(data)  # raises with the reason if it is not a store
@@ -460,6 +471,8 @@ def _prepared(making: Making, session: Session | None, watch: Watch) -> SliceSto
     wanted = making.wanted.model_copy(update={"image_size": making.plans[0].spec.image_size})
     options: dict[str, Any] = store_options(wanted if before is None else before.settings)
     options |= {"sequence": recipe.sequence, "assume_healthy": recipe.assume_healthy}
+    if recipe.layout is not None:
+        options["layout"] = recipe.layout
     with watch.progress("preparing") as on_progress:
         run = partial(prepare, recipe.data, folder, **options)
         if session is None:

@@ -16,6 +16,7 @@ from ..patients import Patient
 from ..patients.reading import read_place
 from ..patients.volume import Volume
 from ..patients.volumes import onto
+from ..zoo import Preprocessing
 from .baselines import Seen, stack_of
 
 SCORE = "map"
@@ -69,7 +70,7 @@ class ScoreMaps:
             scaled = (scores - np.float32(self.low)) / np.float32(self.high - self.low)
         scaled = np.where(unknown, 0, scaled).clip(0, 1).astype(np.float32, copy=False)
         placed = onto(Volume(scaled, volume.grid, volume.warnings), patient.grid, 1, file.name)
-        stack = stack_of(patient, "volume-percentile")
+        stack = stack_of(patient, Preprocessing())
         here = np.where(stack.brain, placed.data, 0).astype(np.float32, copy=False)
         notes = [text.replace(file.name, f"the map of {self.name}") for text in placed.warnings]
         if unknown.any():

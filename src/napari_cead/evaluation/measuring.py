@@ -14,21 +14,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ..detection import PostprocessParams, Reconstruction, postprocess, run
+from ..detection import PostprocessParams, Reconstruction, run
 from ..detection.thresholds import ScoreHistograms
 from ..errors import CeadWarning, PatientError
-from ..metrics import (
-    Candidates,
-    ImageQuality,
-    LesionWise,
-    PatientCounts,
-    candidates,
-    hd95,
-    lesionwise,
-    match_lesions,
-    volume_ml,
-)
-from ..metrics.overlap import NAN
+from ..metrics import Candidates, ImageQuality, candidates
 from ..patients import PNG_SPACING, Patient, load_patient
 from ..patients.notes import code_of
 from ..preparing import prepare_patient
@@ -36,9 +25,8 @@ from ..progress import Stop
 from ..slices import slice_marks
 from ..zoo import Detector
 from ..zoo.recognising import was_trained_on
-from .baselines import Baseline, Seen
-from .cases import BINS, MIN_BRAIN, Case
-from .lesion_sizes import lesion_records
+from .baselines import Baseline, Seen, stack_of
+from .cases import BINS, MIN_BRAIN, Case, figures_of
 from .maps import ScoreMaps
 from .ranking import RankCounts
 from .results import PatientFigures
@@ -114,7 +102,7 @@ def load_member(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CeadWarning)  # patient.warnings holds them
         patient = load_patient(
-            member.path, sequence, only=not member.preparation.needs_others, png_spacing=png_spacing
+            member.source, sequence, only=not member.preparation.needs_others, png_spacing=png_spacing
         )
     if patient.lesion_mask is None and not assume_healthy:
         reason = next(
@@ -158,10 +146,15 @@ def measure(
             hint="evaluate the cohort that the store was prepared from",
         )
     brain = made.stack.brain[chosen]
+    ignored = None if patient.ignored is None else patient.ignored[chosen]
+    if ignored is not None:
+        brain = brain & ~ignored
     reference = None if patient.lesion_mask is None else patient.lesion_mask[chosen]
     healthy = made.large()[chosen] if isinstance(made, Seen) else _large(made)[chosen]
     if reference is not None:
         healthy &= ~reference.any(axis=(1, 2))
+    if ignored is not None:
+        healthy &= ~ignored.any(axis=(1, 2))
 
     figures: dict[str, dict[str, PatientFigures]] = {}
     histograms: dict[str, ScoreHistograms] = {}
@@ -170,27 +163,29 @@ def measure(
     marks: dict[str, Candidates] = {}
     for score in subject.scores:
         anomaly_map = made.anomaly_map(score)[chosen]
+        if ignored is not None:  # nothing is detected there, and nothing counted
+            anomaly_map = np.where(ignored, np.float32(0), anomaly_map)
+        case = Case.of(member.name, anomaly_map, reference, brain, patient.spacing, healthy, ignored)
         figures[score] = {}
         if reference is not None:
-            histograms[score] = ScoreHistograms.of(anomaly_map, reference, brain, BINS)
+            values, inside, lesion = case.frame(0)
+            histograms[score] = ScoreHistograms.of(values, lesion, inside, BINS)
             if member.part == "test":
-                ranks[score] = RankCounts.of(anomaly_map, reference, brain)
-                marks[score] = candidates(anomaly_map, reference, brain)
-            for rule, params in settings.get(score, {}).items():
-                mask = postprocess(anomaly_map, params, patient.spacing, brain)
-                counts = PatientCounts.of(mask, reference, brain)
-                figures[score][rule] = figures_of(member.name, counts, mask, reference, patient.spacing)
+                ranks[score] = RankCounts.of(values, lesion, inside)
+                marks[score] = candidates(values, lesion, inside)
+            by_rule = settings.get(score, {})
+            found = case.figures(by_rule.values())
+            figures[score] = {rule: found[params] for rule, params in by_rule.items()}
         if keep_cases:
-            cases[score] = Case.of(member.name, anomaly_map, reference, brain, patient.spacing, healthy)
+            cases[score] = case
     nothing = quality = None
     if isinstance(made, Reconstruction):
         brain_on_model = made.stack.geometry.labels_to_model(made.stack.brain)[chosen]
         images, slices = made.stack.images[chosen][healthy], made.slices[chosen][healthy]
         quality = ImageQuality.of(images, slices, brain_on_model[healthy])
     elif reference is not None:
-        empty = np.zeros_like(reference)
-        counts = PatientCounts.of(empty, reference, brain)
-        nothing = figures_of(member.name, counts, empty, reference, patient.spacing)
+        shown = np.asarray(brain.any(axis=(1, 2)))
+        nothing = figures_of(member.name, np.zeros_like(reference), reference, shown, patient.spacing)
     notes = tuple(dict.fromkeys((*patient.warnings, *made.warnings)))
     seen = None if isinstance(subject.maker, ScoreMaps) else False
     if isinstance(subject.maker, Detector):
@@ -214,43 +209,6 @@ def _large(made: Reconstruction) -> NDArray[np.bool_]:
 UNLABELLED = "there is no lesion mask, and unlabelled is not healthy"
 
 
-def figures_of(
-    name: str,
-    counts: PatientCounts,
-    mask: NDArray[np.bool_],
-    reference: NDArray[np.bool_],
-    spacing: tuple[float, float, float],
-    *,
-    distances: bool = True,
-) -> PatientFigures:
-    """Return the figures of one patient at one setting.
-
-    Args:
-        name: Name of the patient.
-        counts: Counts of the mask.
-        mask: Detected mask (Z, Y, X).
-        reference: Lesion mask (Z, Y, X).
-        spacing: Size of a voxel (z, y, x) in mm.
-        distances: Whether to measure HD95 and the lesion-wise scores.
-    """
-    match = match_lesions(mask, reference, spacing)
-    by_lesion = lesionwise(mask, reference, spacing) if distances else LesionWise()
-    return PatientFigures(
-        name=name,
-        counts=counts,
-        reference_ml=volume_ml(reference, spacing),
-        detected_ml=volume_ml(mask, spacing),
-        lesions=len(match.lesions),
-        lesions_found=len(match.found),
-        detections=len(match.detections),
-        false_detections=len(match.false_detections),
-        lesion_records=lesion_records(match, spacing, len(mask)),
-        hd95=hd95(mask, reference, spacing) if distances else NAN,
-        lesionwise_dice=by_lesion.dice,
-        lesionwise_hd95=by_lesion.hd95,
-    )
-
-
 def reconstruction_of(
     subject: Subject, patient: Patient, should_stop: Stop | None = None, member: str = ""
 ) -> Reconstruction | Seen:
@@ -266,4 +224,5 @@ def reconstruction_of(
         return subject.maker.seen(patient, member)
     if isinstance(subject.maker, Baseline):
         return subject.maker.seen(patient)
-    return run(patient, subject.maker, score=subject.scores, should_stop=should_stop)
+    stack = stack_of(patient, subject.maker.card.preprocessing)
+    return run(patient, subject.maker, score=subject.scores, should_stop=should_stop, stack=stack)

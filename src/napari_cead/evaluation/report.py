@@ -10,22 +10,26 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import make_folder, strict, to_json, write_text
-from .columns import COLUMNS, LESION, lesion_values, row_values
+from .columns import COLUMNS, LESION, columns, lesion_values, row_values
 from .figures import PatientFigures
+from .groups import by_group
+from .leading import leading_rows
 from .paper import PAPER_DICE, PAPER_NOTE
 from .results import SCHEMA_VERSION, Evaluation
 from .table import table
 
 
-def write_report(evaluation: Evaluation, out: str | Path) -> tuple[Path, ...]:
+def write_report(evaluation: Evaluation, out: str | Path, *, every_rule: bool = False) -> tuple[Path, ...]:
     """Write all files of an evaluation, each atomically.
 
     Args:
         evaluation: From ``evaluate``.
         out: Folder, created if it does not exist.
+        every_rule: Whether ``per_lesion.csv`` and ``by_group.csv`` hold all rules, not only the leading one.
 
     Returns:
-        ``results.json``, ``results.csv``, ``per_patient.csv``, ``per_lesion.csv``, ``table.md``.
+        ``results.json``, ``results.csv``, ``per_patient.csv``, ``per_lesion.csv``, ``table.md``; ``by_group.csv`` if
+        groups of patients are known.
 
     Raises:
         OutputError: If they cannot be written.
@@ -35,8 +39,9 @@ def write_report(evaluation: Evaluation, out: str | Path) -> tuple[Path, ...]:
         "results.json": to_json(described(evaluation)),
         "results.csv": results_csv(evaluation),
         "per_patient.csv": per_patient_csv(evaluation),
-        "per_lesion.csv": per_lesion_csv(evaluation),
+        "per_lesion.csv": per_lesion_csv(evaluation, every_rule=every_rule),
         "table.md": table(evaluation),
+        **({"by_group.csv": by_group_csv(evaluation, every_rule=every_rule)} if evaluation.groups else {}),
     }
     for name, text in reversed(texts.items()):  # results.json last: with it, all are there
         write_text(folder / name, text)
@@ -58,6 +63,9 @@ def described(evaluation: Evaluation) -> dict[str, Any]:
             "quantile": evaluation.quantile,
             "parts": dict(evaluation.parts),
             "folds": evaluation.folds,
+            "layout": evaluation.layout or None,
+            "mixture": evaluation.mixture,
+            "groups": {name: dict(groups) for name, groups in evaluation.groups.items()},
             "models": [asdict(model) for model in evaluation.models],
             "rows": [
                 {**row_values(evaluation, row), "per_patient": [_patient(item) for item in row.patients]}
@@ -98,15 +106,45 @@ def per_patient_csv(evaluation: Evaluation) -> str:
     return _csv(list(rows[0]) if rows else ["model", "rule", "score", "patient"], rows)
 
 
-def per_lesion_csv(evaluation: Evaluation) -> str:
-    """Return one line per lesion, model, score and rule."""
+def per_lesion_csv(evaluation: Evaluation, *, every_rule: bool = False) -> str:
+    """Return one line per lesion, model and score under the leading rule, or under every rule."""
     return _csv(
         LESION,
         (
             lesion
-            for row in evaluation.rows
+            for row in leading_rows(evaluation, every_rule=every_rule)
             for patient in row.patients
             for lesion in lesion_values(row, patient)
+        ),
+    )
+
+
+GROUP = (
+    *(
+        "model",
+        "rule",
+        "score",
+        "sequence",
+        "patients",
+        "lesion_patients",
+        "dice_patient",
+        "dice_patient_low",
+    ),
+    *("dice_patient_high", "dice_pooled", "lesion_sensitivity", "lesion_f1", "false_positives_per_patient"),
+    *("healthy_patients", "healthy_ml", "lesionwise_dice"),
+)
+"""The figures of ``by_group.csv``."""
+
+
+def by_group_csv(evaluation: Evaluation, *, every_rule: bool = False) -> str:
+    """Return one line per group of patients, model and score under the leading rule, or under every rule."""
+    shown = columns(*GROUP)
+    return _csv(
+        ["by", "group", *GROUP],
+        (
+            {"by": what, "group": group, **{one.name: one.value(values) for one in shown}}
+            for what, group, row in by_group(evaluation, every_rule=every_rule)
+            for values in [row_values(evaluation, row)]
         ),
     )
 

@@ -39,7 +39,7 @@ SCHEMA_VERSION = 2
 
 Later files also have ``chosen_by``, ``edge``, ``folds``, ``method``, ``lesion_f1``, ``froc``, ``froc_mean``,
 ``healthy_patients``, ``healthy_ml``, ``dice_ceiling``, ``aupro``, ``lesionwise_dice``, ``lesionwise_hd95`` and
-``healthy_above``; a reader that looks keys up by name can ignore them."""
+``healthy_above``, ``layout``, ``mixture`` and ``groups``; a reader that looks keys up by name can ignore them."""
 
 NOTHING = "nothing"
 """Name of the baseline that detects nothing."""
@@ -207,6 +207,8 @@ class Row:
             hd95=_mean(distances),
             hd95_patients=len(distances),
             strata=strata(patients, resamples, seed),
+            lesionwise_dice=_mean(patient.lesionwise_dice for patient in patients),
+            lesionwise_hd95=_mean(patient.lesionwise_hd95 for patient in patients),
             healthy_patients=len(healthy),
             healthy_ml=sum(healthy) / len(healthy) if healthy else NAN,
             **others,
@@ -393,6 +395,9 @@ class Evaluation:
         pictures: Example slices; they are in no table.
         folds: Names of the patients of each fold, whose settings the others chose; empty without folds.
         preparation: What was done to each scan first: see ``Preparation.as_dict``.
+        layout: Name of the layout whose fixed split was used; else empty.
+        mixture: Lesion to healthy slices of a published test set, in which the averages are given too; None without.
+        groups: What is known of the reported patients (``"site"``, ``"age"``): each one's group by its name.
     """
 
     cohort: Path
@@ -413,6 +418,16 @@ class Evaluation:
     pictures: tuple[SlicePicture, ...] = field(default=(), repr=False)
     folds: tuple[tuple[str, ...], ...] = ()
     preparation: Mapping[str, str] = field(default_factory=dict)
+    layout: str = ""
+    mixture: tuple[int, int] | None = None
+    groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def split_name(self) -> str:
+        """Name of the split; empty without one."""
+        if self.split is not None:
+            return self.split.name
+        return f"layout {self.layout}" if self.layout else ""
 
     @property
     def choosers(self) -> int:

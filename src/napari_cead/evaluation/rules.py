@@ -1,4 +1,4 @@
-"""Searching the settings that threshold rules choose from.
+"""Choosing settings by threshold rules.
 
 The same rules (:mod:`~napari_cead.detection.rules`) and the same candidates (`candidates`) serve models, their cards
 and the baselines.
@@ -19,15 +19,9 @@ from ..detection.thresholds import ScoreHistograms
 from ..errors import Cancelled
 from ..progress import Progress, Stop
 from ..zoo import ModelCard
-from .candidates import (
-    MORPHOLOGIES,
-    Spread,
-    coarse_grid,
-    coarse_thresholds,
-    fine_thresholds,
-    merged,
-)
+from .candidates import MORPHOLOGIES, Spread
 from .cases import BINS, Case
+from .searching import Measured, Search
 
 QUANTILE = 0.99
 """Share of the healthy brain voxels that rule `healthy-quantile` keeps below the threshold."""
@@ -126,9 +120,7 @@ def search(
 ) -> Choice | None:
     """Return the settings that a rule chooses by lesion masks, after post-processing; None without a lesion.
 
-    It first tries the thresholds of `coarse_thresholds` with each of the morphologies, and the choices of other rules;
-    then the thresholds between the neighbours of the best. Of several best settings the first wins: the paper's
-    morphology, then the lowest threshold.
+    See :class:`~napari_cead.evaluation.searching.Search`.
 
     Args:
         cases: Patients; unlabelled ones are skipped. As many are unpacked at a time as there are processors.
@@ -145,54 +137,13 @@ def search(
         if on_progress is not None:
             on_progress(len(cases), len(cases))
         return None
-    spread = Spread.together(case.spread for case in cases)
-    thresholds = coarse_thresholds(spread)
-    coarse = coarse_grid(thresholds, also, morphologies)
-    dice = _measured(cases, coarse, on_progress, should_stop)
-    found = best_of(coarse, dice, rule=rule)
-    if found is None:
-        return None
-    fine = fine_grid(spread, thresholds, found)
-    more = _measured(cases, fine, None, should_stop)
-    return best_of(*joined(coarse, dice, fine, more), thresholds=thresholds, rule=rule)
-
-
-def fine_grid(spread: Spread, thresholds: Sequence[float], found: Choice) -> list[PostprocessParams]:
-    """Return the settings of the second pass, around the best of the first."""
-    near = fine_thresholds(spread, thresholds, found.params.threshold)
-    return [found.params.replace(threshold=value) for value in near]
-
-
-def joined(
-    coarse: Sequence[PostprocessParams],
-    dice: Sequence[NDArray[np.float64]],
-    fine: Sequence[PostprocessParams],
-    more: Sequence[NDArray[np.float64]],
-) -> tuple[list[PostprocessParams], list[NDArray[np.float64]]]:
-    """Return the settings of both passes in order of priority, with the Dice of each patient with them."""
-    place = {params: index for index, params in reversed(list(enumerate([*coarse, *fine])))}
-    grid = merged(coarse, fine)
-    order = [place[params] for params in grid]
-    return grid, [np.concatenate(pair)[order] for pair in zip(dice, more, strict=True)]
-
-
-def best_of(
-    grid: Sequence[PostprocessParams],
-    dice: Sequence[NDArray[np.float64]],
-    *,
-    thresholds: Sequence[float] = (),
-    rule: Rule | None = None,
-) -> Choice | None:
-    """Return which of the settings a rule chooses; None if it chooses none.
-
-    Args:
-        grid: The settings.
-        dice: For each labelled patient, its Dice with each of the settings; at least one of them has a lesion.
-        thresholds: Those of the first pass, to see whether the choice lies at an end of them.
-        rule: The rule; None: the first with the highest ``dice_patient``.
-    """
-    tried = Candidates(ScoreHistograms.empty(BINS), grid=grid, dice=dice, thresholds=thresholds)
-    return (rule or RULES.find(VALIDATION)).choose(tried)
+    chooser = rule or RULES.find(VALIDATION)
+    spread, everyone = Spread.together(case.spread for case in cases), {case.name for case in cases}
+    one = Search(spread, [everyone], [chooser], also, morphologies)
+    first = _measured(cases, one.coarse, on_progress, should_stop)
+    fine = one.fine(first)
+    second = _measured(cases, fine, None, should_stop)
+    return one.result(first, fine, second).choices[chooser.name][0]
 
 
 def _measured(
@@ -200,21 +151,22 @@ def _measured(
     grid: Sequence[PostprocessParams],
     on_progress: Progress | None,
     should_stop: Stop | None,
-) -> list[NDArray[np.float64]]:
+) -> Measured:
     """Return the Dice of each labelled case with each of the settings."""
 
     def measured(case: Case) -> NDArray[np.float64] | None:
         return None if case.reference is None else case.dice(grid)
 
-    found = []
+    found: list[tuple[str, bool, NDArray[np.float64]]] = []
     # OpenCV releases the interpreter's lock; as many maps are unpacked as there are processors.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
-            for done, dice in enumerate(pool.map(measured, cases), start=1):
+            dices = zip(cases, pool.map(measured, cases), strict=True)
+            for done, (case, dice) in enumerate(dices, start=1):
                 if should_stop is not None and should_stop():
                     raise Cancelled
                 if dice is not None:
-                    found.append(dice)
+                    found.append((case.name, case.has_lesion, dice))
                 if on_progress is not None:
                     on_progress(done, len(cases))
         finally:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import ParameterError, PatientNotFoundError
-from ..patients import PNG_SPACING, find_files, find_patients, is_patient
+from ..patients import PNG_SPACING, PatientFiles, find_files, find_patients, is_patient
 from ..patients.places import is_zip
 from ..preparing import RAW, Preparation
 from ..training.sources import shows, unique_names
 from ..training.splits import PARTS, Part, read_split
 
 if TYPE_CHECKING:
+    from ..patients.datasets import LaidOut, Layout
     from ..training.store import SliceStore
 
 
@@ -31,6 +32,8 @@ class Member:
         part: Part of the split.
         slices: The patient's slices in the part; None: all.
         preparation: Preparation of the scan.
+        files: Its files, if a layout names them.
+        site: Where it was scanned, if the layout tells; else empty.
     """
 
     name: str
@@ -38,6 +41,13 @@ class Member:
     part: Part
     slices: tuple[int, ...] | None = None
     preparation: Preparation = RAW
+    files: PatientFiles | None = field(default=None, compare=False)
+    site: str = ""
+
+    @property
+    def source(self) -> Path | PatientFiles:
+        """What to load it from."""
+        return self.path if self.files is None else self.files
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,7 @@ class Split:
         unassigned: Name and path of the patients of the cohort that the split does not name.
         assume_healthy: Whether slices of unlabelled patients count as healthy, as in the store.
         warnings: Inconsistencies.
+        layout: Name of the layout whose fixed split it is; else empty.
     """
 
     source: Path | None
@@ -61,11 +72,20 @@ class Split:
     unassigned: tuple[tuple[str, Path], ...] = ()
     assume_healthy: bool = False
     warnings: tuple[str, ...] = ()
+    layout: str = ""
 
     def prepared(self, preparation: Preparation) -> Split:
         """Return the same split with the preparation of each scan."""
         members = tuple(replace(member, preparation=preparation) for member in self.members)
         return replace(self, members=members)
+
+    def all_reported(self) -> Split:
+        """Return the patients of the layout's fixed split as one part, for folds; any other split as it is."""
+        if not self.layout:
+            return self
+        return replace(
+            self, members=tuple(replace(member, part="test") for member in self.members), layout=""
+        )
 
     def part(self, part: Part) -> tuple[Member, ...]:
         """Return the patients of one part."""
@@ -78,6 +98,7 @@ def split_cohort(
     *,
     sequence: str | None = None,
     png_spacing: tuple[float, float, float] | None = None,
+    layout: Layout | None = None,
 ) -> Split:
     """Find the patients of a cohort and their parts of the split.
 
@@ -88,6 +109,7 @@ def split_cohort(
             (``a/Mets_001``).
         sequence: Sequence to use; None: that of the store, else FLAIR.
         png_spacing: (z, y, x) in mm of PNG slices; None: that of the store, else the default.
+        layout: Layout of the cohort, whose fixed split counts without ``split``; None: names are read as they are.
 
     Raises:
         PatientError: If there is no patient in the cohort.
@@ -95,11 +117,47 @@ def split_cohort(
     """
     where = Path(cohort).expanduser()
     source = None if split is None else Path(split).expanduser()
+    if layout is not None:
+        laid_out = {one.name: one for one in layout.patients(where)}
+        found = _laid_out(where, laid_out, layout, source, sequence, png_spacing)
+        members = (
+            replace(each, files=laid_out[each.name].files, site=laid_out[each.name].site)
+            for each in found.members
+        )
+        return replace(found, members=tuple(members), warnings=(layout.said, *found.warnings))
     if source is not None and source.is_dir():
         return _of_store(where, source, sequence, png_spacing)
     sequence, png_spacing = sequence or "flair", png_spacing or PNG_SPACING
     paths = _patients(where, sequence)
     assigned: Mapping[str, Part] = dict.fromkeys(paths, "test") if source is None else read_split(source)
+    return _of_names(source, sequence, png_spacing, paths, assigned)
+
+
+def _laid_out(
+    cohort: Path,
+    patients: Mapping[str, LaidOut],
+    layout: Layout,
+    source: Path | None,
+    sequence: str | None,
+    png_spacing: tuple[float, float, float] | None,
+) -> Split:
+    paths = {name: one.path for name, one in patients.items()}
+    if source is not None and source.is_dir():
+        return _of_store(cohort, source, sequence, png_spacing, paths)
+    sequence, png_spacing = sequence or "flair", png_spacing or PNG_SPACING
+    if source is not None:
+        return _of_names(source, sequence, png_spacing, paths, read_split(source))
+    own = {name: one.part for name, one in patients.items()}
+    return replace(_of_names(None, sequence, png_spacing, paths, own), layout=layout.name)
+
+
+def _of_names(
+    source: Path | None,
+    sequence: str,
+    png_spacing: tuple[float, float, float],
+    paths: Mapping[str, Path],
+    assigned: Mapping[str, Part],
+) -> Split:
     return Split(
         source,
         sequence,
@@ -121,7 +179,7 @@ def folds_of(names: Iterable[str], count: int, seed: int = 0) -> dict[str, int]:
     Raises:
         ParameterError: If there are fewer than two folds, or fewer persons than folds.
     """
-    persons = {name: _person(name) for name in names}
+    persons = {name: person_of(name) for name in names}
     order = np.random.default_rng(seed).permutation(sorted(set(persons.values()))).tolist()
     if not 2 <= count <= len(order):
         raise ParameterError(
@@ -132,7 +190,7 @@ def folds_of(names: Iterable[str], count: int, seed: int = 0) -> dict[str, int]:
     return {name: fold[person] for name, person in persons.items()}
 
 
-def _person(name: str) -> str:
+def person_of(name: str) -> str:
     """Return the person of a patient's name: BIDS has a name for each visit."""
     found = re.search(r"(?:^|[/_])(sub-[A-Za-z0-9]+)", name)
     return found[1] if found else name
@@ -154,12 +212,13 @@ def _of_store(
     folder: Path,
     sequence: str | None,
     png_spacing: tuple[float, float, float] | None,
+    paths: Mapping[str, Path] | None = None,
 ) -> Split:
     from ..training.store import SliceStore
 
     store = SliceStore.open(folder)
     wanted = sequence or store.settings.sequence
-    paths = _patients(cohort, wanted)
+    paths = _patients(cohort, wanted) if paths is None else paths
     by_path = {path.resolve(): name for name, path in paths.items()}
     members: dict[str, list[Member]] = {name: [] for name in paths}
     missing: list[str] = []

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from ..detection.rules import RULES, VALIDATION, is_optimistic
 from ..metrics import INTERVALS
 from ..wording import UNDEFINED, counted, number, span
-from .columns import FROC, Column, columns, plain, row_values
+from .columns import FROC, MIXTURE, Column, columns, plain, row_values
+from .groups import by_group
 from .lesion_sizes import SIZES
 from .paired_comparison import TWIN_AVERAGES
 from .paper import PAPER_NOTE
@@ -31,6 +32,8 @@ def table(evaluation: Evaluation) -> str:
         *_section("Models", _models(evaluation)),
         *_section("Ranking", _ranking(evaluation)),
         *_section("Lesions by size", _sizes(evaluation)),
+        *_section("In the mixture of a published test set", _mixture(evaluation)),
+        *_section("Groups of patients", _groups(evaluation)),
         *_section("Twins", _twins(evaluation)),
         *_section("Notes", [f"- {row.model}, {row.score}, {row.rule}: {row.note}" for row in noted]),
         *_section("Trained on", _trained_on(evaluation)),
@@ -72,7 +75,7 @@ def _head(evaluation: Evaluation) -> list[str]:
             if evaluation.folds
             else f"{parts.get('validation', 0)} validation patients "
         )
-        + (f"(split `{_cell(evaluation.split.name)}`)" if evaluation.split else "(no split)")
+        + (f"(split `{_cell(evaluation.split_name)}`)" if evaluation.split_name else "(no split)")
         + f"; {len(evaluation.skipped)} patients skipped.",
         "",
         "`dice_patient` is the mean over patients of the Dice of the volume, `dice_pooled` the Dice of all voxels, "
@@ -108,7 +111,7 @@ def _figures(evaluation: Evaluation) -> list[str]:
         evaluation.rows,
         *columns("model", "paper", "score", "rule", "sequence", *INTERVALS),
         *plain("lesion_sensitivity", "false_positives_per_patient", "lesion_f1", "healthy_ml"),
-        *plain("threshold", "chosen_on"),
+        *plain("threshold", "healthy_above", "chosen_on"),
     )
 
 
@@ -132,9 +135,14 @@ def _ranking(evaluation: Evaluation) -> list[str]:
     return [
         "From the maps without post-processing, whatever the rule. FROC: share of the lesions found at the given false "
         "positives per patient under one threshold for all patients, and the mean of the seven; candidates are the "
-        "connected components of the brightest tenth of each brain at every threshold.",
+        "connected components of the brightest tenth of each brain at every threshold. AUPRO: area under the "
+        "per-region overlap. Dice ceiling: the highest `dice_pooled` under any one threshold; optimistic.",
         "",
-        *_table(evaluation, found.values(), *columns("model", "score", "sequence", "auroc", "auprc", *FROC)),
+        *_table(
+            evaluation,
+            found.values(),
+            *columns("model", "score", "sequence", "auroc", "auprc", "aupro", "dice_ceiling", *FROC),
+        ),
     ]
 
 
@@ -187,9 +195,65 @@ def _sizes(evaluation: Evaluation) -> list[str]:
             shown,
             *columns("model", "score", "rule", "sequence"),
             *columns(*(f"sensitivity_{size.column}" for size in SIZES)),
-            *plain("lesion_precision", "hd95", "hd95_patients"),
+            *plain("lesion_precision", "hd95", "hd95_patients", "lesionwise_dice", "lesionwise_hd95"),
         ),
     ]
+
+
+def mixture_about(evaluation: Evaluation) -> str:
+    """Return what the averages in a published mixture of slices are; empty without one."""
+    if evaluation.mixture is None:
+        return ""
+    lesion, healthy = evaluation.mixture
+    return (
+        f"The published test set had {lesion} slices with lesion and {healthy} without, and does not say which average "
+        "its Dice is. Here the slices without lesion are weighted to stand in this ratio to those with, so that no "
+        "slice has to be drawn. A printed Dice outside of lowest to highest is none of these averages of such a "
+        f"detector. A detector that finds nothing has {healthy / (lesion + healthy):.3f} where empty counts 1."
+    )
+
+
+def _mixture(evaluation: Evaluation) -> list[str]:
+    about = mixture_about(evaluation)
+    shown = [row for row in evaluation.rows if row.averages is not None]
+    if not about or not shown:
+        return []
+    names = (f"mixture_{name}" for name in MIXTURE)
+    return [
+        about,
+        "",
+        *_table(
+            evaluation,
+            shown,
+            *columns("model", "paper", "score", "rule", "sequence", *names, "mixture_range"),
+        ),
+    ]
+
+
+def _groups(evaluation: Evaluation) -> list[str]:
+    found = by_group(evaluation)
+    if not found:
+        return []
+    shown = columns("model", "score", "rule", "sequence", *GROUP)
+    several = len(evaluation.sequences) > 1
+    shown = tuple(one for one in shown if several or one.name != "sequence")
+    return [
+        "The same settings for all groups. Differences between small groups are largely a matter of chance: see the "
+        "intervals. Under every rule, with `--every-rule`: `by_group.csv`.",
+        "",
+        *_lines(
+            ("by", "group", *(one.title or one.name for one in shown)),
+            (
+                (what, group, *(one.cell(values) for one in shown))
+                for what, group, row in found
+                for values in [row_values(evaluation, row)]
+            ),
+        ),
+    ]
+
+
+GROUP = ("patients", "dice_patient", "lesion_sensitivity", "false_positives_per_patient", "healthy_ml")
+"""The figures of a group of patients."""
 
 
 def _twins(evaluation: Evaluation) -> list[str]:

@@ -6,8 +6,10 @@ whose values > 0 belong to the mask. Nothing here knows files, models or setting
 
 from .averages import (
     Averages,
+    Mixture,
     PatientCounts,
     averages,
+    mixture,
 )
 from .froc import FALSE_POSITIVES, Candidates, candidates, froc
 from .image_quality import ImageQuality
@@ -29,6 +31,7 @@ __all__ = [
     "Interval",
     "LesionMatch",
     "LesionWise",
+    "Mixture",
     "PatientCounts",
     "aupro",
     "auroc",
@@ -46,6 +49,7 @@ __all__ = [
     "lesion_f1",
     "lesionwise",
     "match_lesions",
+    "mixture",
     "precision",
     "recall",
     "slice_dice",

@@ -107,6 +107,77 @@ class Averages:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Mixture:
+    """Averages over a cohort whose lesion and healthy slices are weighted to stand in a given ratio.
+
+    A published test set of slices with so many lesion and healthy slices is imitated without drawing slices: every
+    healthy slice weighs the same, together as much as the ratio says. All are NaN without both kinds of slices.
+
+    Attributes:
+        dice_pooled: One Dice of all voxels, the false positives of healthy slices weighted.
+        dice_patient: Mean over patients of the same; both-empty patients are left out.
+        dice_lesion_slices: Mean over lesion slices alone.
+        dice_all_slices: Mean over all slices, both-empty ones counting 1.
+        dice_all_slices_zero: The same, both-empty ones counting 0.
+        dice_nonempty_slices: The same, both-empty ones left out.
+    """
+
+    dice_pooled: float = NAN
+    dice_patient: float = NAN
+    dice_lesion_slices: float = NAN
+    dice_all_slices: float = NAN
+    dice_all_slices_zero: float = NAN
+    dice_nonempty_slices: float = NAN
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the averages by name."""
+        return asdict(self)
+
+
+def mixture(cohort: Iterable[PatientCounts], lesion: int, healthy: int) -> Mixture:
+    """Return the averages over a cohort in a ratio of lesion and healthy slices.
+
+    Args:
+        cohort: Counts of each patient.
+        lesion: Lesion slices of the ratio.
+        healthy: Healthy slices with brain of the ratio.
+    """
+    patients = list(cohort)
+    ill = [patient.tp + patient.fn > 0 for patient in patients]
+    well = [patient.brain & ~found for patient, found in zip(patients, ill, strict=True)]
+    lesions, others = sum(int(found.sum()) for found in ill), sum(int(found.sum()) for found in well)
+    if not lesions or not others:
+        return Mixture()
+    weight = healthy / lesion * lesions / others
+    total, dice, patient_dice = np.zeros(3), 0.0, []
+    false_alarms = 0
+    for patient, found, calm in zip(patients, ill, well, strict=True):
+        counts = np.array(
+            [patient.tp[found].sum(), patient.fp[found].sum(), patient.fn[found].sum()], np.float64
+        )
+        counts[1] += weight * patient.fp[calm].sum()
+        total += counts
+        if counts.any():
+            patient_dice.append(_dice(counts))
+        dice += float(dice_of(patient.tp[found], patient.fp[found], patient.fn[found], empty=1.0).sum())
+        false_alarms += int(np.count_nonzero(patient.fp[calm]))
+    slices = lesions + weight * others
+    return Mixture(
+        dice_pooled=_dice(total),
+        dice_patient=sum(patient_dice) / len(patient_dice),
+        dice_lesion_slices=dice / lesions,
+        dice_all_slices=(dice + weight * (others - false_alarms)) / slices,
+        dice_all_slices_zero=dice / slices,
+        dice_nonempty_slices=dice / (lesions + weight * false_alarms),
+    )
+
+
+def _dice(counts: NDArray[np.float64]) -> float:
+    tp, fp, fn = counts
+    return float(2 * tp / (2 * tp + fp + fn))
+
+
 def averages(cohort: Iterable[PatientCounts]) -> Averages:
     """Return all averages over a cohort in one pass.
 

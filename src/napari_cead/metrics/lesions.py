@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
+from numpy.typing import NDArray
 
-from .overlap import NAN, as_masks, bounding_box
+from .components import Mask, Voxels, as_voxels
+from .overlap import NAN
 
-_RANK = {2: {4: 1, 8: 2}, 3: {6: 1, 18: 2, 26: 3}}  # neighbours -> rank of scipy's structuring element
+_RANK = {2: {4: 1, 8: 2}, 3: {6: 1, 18: 2, 26: 3}}  # neighbours -> number of axes in which they may differ
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ def lesion_f1(sensitivity: float, precision: float) -> float:
 
 
 def match_lesions(
-    mask: ArrayLike,
-    reference: ArrayLike,
+    mask: Mask,
+    reference: Mask,
     spacing: Sequence[float] | None = None,
     connectivity: int | None = None,
 ) -> LesionMatch:
@@ -134,7 +134,8 @@ def match_lesions(
         >>> match.sensitivity, len(match.false_detections)
         (1.0, 1)
     """
-    detected, lesion = as_masks(mask, reference)
+    detections, lesions = as_voxels(mask, reference)
+    detected = detections.mask
     if detected.ndim not in _RANK:
         raise ValueError(f"lesions are matched in 2 or 3 dimensions, not {detected.ndim}")
     if spacing is not None and len(spacing) != detected.ndim:
@@ -142,49 +143,45 @@ def match_lesions(
     ranks = _RANK[detected.ndim]
     if connectivity is not None and connectivity not in ranks:
         raise ValueError(f"connectivity must be one of {sorted(ranks)}, not {connectivity}")
-    structure = ndimage.generate_binary_structure(detected.ndim, ranks[connectivity or max(ranks)])
+    rank = ranks[connectivity or max(ranks)]
     voxel = 1.0 if spacing is None else math.prod(float(size) for size in spacing)
-
-    box = bounding_box(detected | lesion)  # labelling the empty rest of a scan costs most of the time
-    offset = np.array([side.start for side in box], dtype=np.float64)
-    lesion_labels, lesions = ndimage.label(lesion[box], structure)
-    detection_labels, detections = ndimage.label(detected[box], structure)
-
-    shared = (lesion_labels > 0) & (detection_labels > 0)
-    pairs, voxels = np.unique(
-        np.stack([lesion_labels[shared], detection_labels[shared]]), axis=1, return_counts=True
+    lesion_labels, lesion_count = lesions.labels(rank)
+    detection_labels, detection_count = detections.labels(rank)
+    _, one, other = np.intersect1d(lesions.places, detections.places, assume_unique=True, return_indices=True)
+    width = detection_count + 1
+    pairs, shared = np.unique(
+        lesion_labels[one].astype(np.int64) * width + detection_labels[other], return_counts=True
     )
+    found, by = np.divmod(pairs, width)
     return LesionMatch(
-        _components(lesion_labels, lesions, pairs[0], pairs[1], voxels, voxel, offset),
-        _components(detection_labels, detections, pairs[1], pairs[0], voxels, voxel, offset),
+        _components(lesions, lesion_labels, lesion_count, found, by, shared, voxel),
+        _components(detections, detection_labels, detection_count, by, found, shared, voxel),
     )
 
 
 def _components(
+    voxels: Voxels,
     labels: NDArray[np.integer[Any]],
     count: int,
     own: NDArray[np.integer[Any]],
     other: NDArray[np.integer[Any]],
-    voxels: NDArray[np.integer[Any]],
+    shared: NDArray[np.integer[Any]],
     voxel: float,
-    offset: NDArray[np.float64],
 ) -> tuple[Component, ...]:
-    """Describe ``count`` labelled components; ``own[i]`` shares ``voxels[i]`` voxels with ``other[i]``."""
-    where = np.nonzero(labels)
-    numbers = labels[where]
-    sizes = np.bincount(numbers, minlength=count + 1)
-    sums = [np.bincount(numbers, weights=axis, minlength=count + 1) for axis in where]
-    overlaps = np.bincount(own, weights=voxels, minlength=count + 1)
+    """Describe ``count`` labelled components; ``own[i]`` shares ``shared[i]`` voxels with ``other[i]``."""
+    sizes = np.bincount(labels, minlength=count + 1)
+    sums = [np.bincount(labels, weights=axis, minlength=count + 1) for axis in voxels.axes]
+    overlaps = np.bincount(own, weights=shared, minlength=count + 1)
+    matches: dict[int, list[int]] = {}
+    for number, match in zip(own.tolist(), other.tolist(), strict=True):
+        matches.setdefault(number, []).append(match)
     return tuple(
         Component(
             id=number,
             volume_mm3=float(sizes[number] * voxel),
             overlap_mm3=float(overlaps[number] * voxel),
-            centroid=tuple(
-                float(total[number] / sizes[number] + start)
-                for total, start in zip(sums, offset, strict=True)
-            ),
-            matches=tuple(int(match) for match in other[own == number]),
+            centroid=tuple(float(total[number] / sizes[number]) for total in sums),
+            matches=tuple(matches.get(number, ())),
         )
         for number in range(1, count + 1)
     )

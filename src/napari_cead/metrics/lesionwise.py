@@ -21,11 +21,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import ndimage
 
-from .overlap import NAN, as_masks, bounding_box, dice
-from .surface import hd95
+from .components import Mask, Voxels, as_voxels
+from .overlap import NAN, Counts
+from .surface import surface_distance
 
 SMALLEST_MM3 = 2.0
 """Lesions of this volume or less do not count."""
@@ -53,7 +53,7 @@ class LesionWise:
     false_detections: int = 0
 
 
-def lesionwise(mask: ArrayLike, reference: ArrayLike, spacing: Sequence[float]) -> LesionWise:
+def lesionwise(mask: Mask, reference: Mask, spacing: Sequence[float]) -> LesionWise:
     """Return the lesion-wise scores of one patient.
 
     Args:
@@ -64,39 +64,49 @@ def lesionwise(mask: ArrayLike, reference: ArrayLike, spacing: Sequence[float]) 
     Raises:
         ValueError: If the shapes differ or are not (Z, Y, X), or the number of spacings differs.
     """
-    detected, lesion = as_masks(mask, reference)
-    if detected.ndim != 3 or len(spacing) != 3:
-        raise ValueError(f"lesion-wise scores take masks (Z, Y, X) and 3 spacings, not {detected.shape}")
-    one_slice, box = len(detected) == 1, bounding_box(detected | lesion)
-    detected, lesion = np.pad(detected[box], 1), np.pad(lesion[box], 1)
-    everywhere, grown = np.ones((3, 3, 3)), ndimage.generate_binary_structure(3, 2)
-    detections, count = ndimage.label(detected, everywhere)
-    extents = ndimage.find_objects(detections)
-    around = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in bounding_box(lesion))
-    groups = np.zeros(lesion.shape, np.int32)
-    groups[around], _ = ndimage.label(ndimage.binary_dilation(lesion[around], grown), everywhere)
+    detections, lesions = as_voxels(mask, reference)
+    shape = detections.mask.shape
+    if len(shape) != 3 or len(spacing) != 3:
+        raise ValueError(f"lesion-wise scores take masks (Z, Y, X) and 3 spacings, not {shape}")
+    # Places in an array with a voxel of room on all sides, so that what is around them is in it.
+    room = tuple(side + 2 for side in shape)
+    found_at, lesion_at = (
+        np.ravel_multi_index([axis + 1 for axis in voxels.axes], room) for voxels in (detections, lesions)
+    )
+    offsets = np.argwhere(ndimage.generate_binary_structure(3, 2)) - 1
+    around = offsets @ [room[1] * room[2], room[2], 1]
+    labels, count = detections.labels(3)
+    detection_at = np.zeros(math.prod(room), np.int32)
+    detection_at[found_at] = labels
+    sizes = np.bincount(labels, minlength=count + 1)
+    grown = np.zeros(room, np.bool_)
+    grown.flat[lesion_at[:, None] + around] = True
+    grown_voxels = Voxels(grown)
+    group_at = np.zeros(grown.size, np.int32)
+    group_at[grown_voxels.places], groups = grown_voxels.labels(3)
+    group = group_at[lesion_at]
     belongs = np.zeros(count + 1, np.bool_)
     scores: list[tuple[float, float]] = []
     missed = 0
-    for index, place in enumerate(ndimage.find_objects(groups), start=1):
-        own = lesion[place] & (groups[place] == index)
-        near = np.unique(detections[place][ndimage.binary_dilation(own, grown)])
+    for index in range(1, groups + 1):
+        own = lesion_at[group == index]
+        near = np.unique(detection_at[own[:, None] + around])
         near = near[near > 0]
         belongs[near] = True
-        if np.count_nonzero(own) * math.prod(spacing) <= SMALLEST_MM3:
+        if len(own) * math.prod(spacing) <= SMALLEST_MM3:
             continue
         if not near.size:
             missed += 1
             scores.append((0.0, PENALTY_MM))
             continue
-        # The smallest box with the lesion and its detections: their surfaces are the same as in the whole scan.
-        sides = zip(place, *(extents[number - 1] for number in near), strict=True)
-        hull = tuple(slice(min(one.start for one in side), max(one.stop for one in side)) for side in sides)
-        hull = (slice(1, 2), *hull[1:]) if one_slice else hull  # measured in the plane, without the padding
-        whole, found = lesion[hull] & (groups[hull] == index), np.isin(detections[hull], near)
-        scores.append((dice(found, whole), hd95(found, whole, spacing)))
+        tp, found = int(np.count_nonzero(detection_at[own])), int(sizes[near].sum())
+        # No two components share a face: the surface of some of them is their part of the whole surface.
+        one = detections.points[np.isin(labels, near) & detections.on_surface]
+        other = lesions.points[(group == index) & lesions.on_surface]
+        dice = Counts(tp, found - tp, len(own) - tp).dice()
+        scores.append((dice, surface_distance(one, other, spacing)))
     false = count - int(np.count_nonzero(belongs))
-    lesions = len(scores)
+    number = len(scores)
     scores += [(0.0, PENALTY_MM)] * false
     means = np.mean(scores, axis=0) if scores else (NAN, NAN)
-    return LesionWise(float(means[0]), float(means[1]), lesions, missed, false)
+    return LesionWise(float(means[0]), float(means[1]), number, missed, false)

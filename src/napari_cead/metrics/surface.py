@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from .overlap import NAN, as_masks, bounding_box
+from .components import Mask, as_voxels
+from .overlap import NAN
 
 PERCENTILE = 95
 
 
-def hd95(mask: ArrayLike, reference: ArrayLike, spacing: Sequence[float]) -> float:
+def hd95(mask: Mask, reference: Mask, spacing: Sequence[float]) -> float:
     """Return the 95th percentile Hausdorff distance in mm.
 
     The surface of a mask is its voxels with a face neighbour outside it; everything beyond the array is outside. The
@@ -41,39 +42,31 @@ def hd95(mask: ArrayLike, reference: ArrayLike, spacing: Sequence[float]) -> flo
         ValueError: If the shapes differ or are neither (Z, Y, X) nor (Y, X), or the number of spacings differs from
             the number of axes.
     """
-    detected, lesion = as_masks(mask, reference)
-    if detected.ndim not in (2, 3):
-        raise ValueError(f"surfaces are compared in 2 or 3 dimensions, not {detected.ndim}")
-    if len(spacing) != detected.ndim:
-        raise ValueError(f"masks of {detected.ndim} dimensions need as many spacings, not {len(spacing)}")
-    if not detected.any() or not lesion.any():
+    detected, lesion = as_voxels(mask, reference)
+    if (axes := detected.mask.ndim) not in (2, 3):
+        raise ValueError(f"surfaces are compared in 2 or 3 dimensions, not {axes}")
+    if len(spacing) != axes:
+        raise ValueError(f"masks of {axes} dimensions need as many spacings, not {len(spacing)}")
+    if not len(detected) or not len(lesion):
         return NAN
-    sizes = [float(size) for size in spacing]
-    if detected.ndim == 3 and len(detected) == 1:
-        detected, lesion, sizes = detected[0], lesion[0], sizes[1:]
+    one, other = (voxels.points[voxels.on_surface] for voxels in (detected, lesion))
+    return surface_distance(one, other, spacing)
 
-    box = bounding_box(detected | lesion)  # the empty rest of a scan would cost most of the time
-    one, other = _surface(detected[box]), _surface(lesion[box])
-    directions = (_distances(one, other, sizes), _distances(other, one, sizes))
+
+def surface_distance(one: NDArray[np.intp], other: NDArray[np.intp], spacing: Sequence[float]) -> float:
+    """Return `hd95` of two surfaces, given as the indices (N, axes) of their voxels; in a plane, of its two axes."""
+    spacing = [float(size) for size in spacing][-one.shape[1] :]
+    # The last digits do not depend on where in the scan they are.
+    first = np.minimum(one.min(axis=0), other.min(axis=0))
+    one, other = one - first, other - first
+    directions = (_distances(one, other, spacing), _distances(other, one, spacing))
     return float(max(np.percentile(distances, PERCENTILE) for distances in directions))
 
 
-def _surface(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the voxels of a mask with a face neighbour outside it; beyond the array is outside."""
-    inside = mask.copy()
-    for axis in range(mask.ndim):
-        rows, kept = np.moveaxis(mask, axis, 0), np.moveaxis(inside, axis, 0)
-        kept[1:] &= rows[:-1]
-        kept[:-1] &= rows[1:]
-        kept[[0, -1]] = False
-    return np.asarray(mask & ~inside)
-
-
 def _distances(
-    start: NDArray[np.bool_], goal: NDArray[np.bool_], spacing: Sequence[float]
+    here: NDArray[np.intp], there: NDArray[np.intp], spacing: Sequence[float]
 ) -> NDArray[np.float64]:
-    """Return the distance in mm from each voxel of ``start`` to the nearest one of ``goal``."""
-    here, there = np.argwhere(start), np.argwhere(goal)
+    """Return the distance in mm from each voxel (N, axes) to the nearest one of others."""
     # Neither a balanced nor a compact tree: they take longer to make than they save.
     tree = KDTree(there * spacing, compact_nodes=False, balanced_tree=False)
     _, nearest = tree.query(here * spacing)

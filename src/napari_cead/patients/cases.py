@@ -31,6 +31,9 @@ class PatientFiles:
         guessed: Whether the sequence of a single scan is the one asked for, because its name tells none.
         single: Whether one scan was named itself, so that its sequence is the one to use.
         notes: What was chosen or left out.
+        lesion_labels: Labels of the mask that are lesion; empty: all above 0.
+        ignored_labels: Labels of voxels that are not evaluated.
+        laid_out: Whether a layout names the files, not their own names.
     """
 
     name: str
@@ -40,6 +43,9 @@ class PatientFiles:
     guessed: bool = False
     single: bool = False
     notes: tuple[str, ...] = ()
+    lesion_labels: tuple[int, ...] = ()
+    ignored_labels: tuple[int, ...] = ()
+    laid_out: bool = False
 
 
 def cases(folder: Path, only: str | None = None) -> dict[str, PatientFiles]:

@@ -16,11 +16,12 @@ from ..errors import Cancelled, MaskError, PatientError, PatientNotFoundError
 from ..progress import Progress, Stop
 from .aliases import MASK, MASK_FOLDERS, SEQUENCES, read_name
 from .cases import PatientFiles
+from .datasets import Layout
 from .formats import PNG_SPACING, is_image
 from .formats.png import check_gaps, placed
 from .grid import Grid
 from .layouts import find_files, find_patients, folders_below
-from .lesion_masks import not_used, place_mask, unlike_lesions
+from .lesion_masks import not_used, place_mask, split_labels, unlike_lesions
 from .lookalikes import overlooked
 from .marks import kind_of
 from .nnunet import is_labels_folder
@@ -190,6 +191,7 @@ def check_cohort(
     cohort: str | Path,
     sequence: str | None = None,
     *,
+    layout: Layout | None = None,
     png_spacing: tuple[float, float, float] = PNG_SPACING,
     ready: Ready | None = None,
     on_progress: Progress | None = None,
@@ -207,6 +209,7 @@ def check_cohort(
     Args:
         cohort: Folder whose descendants are patients, or one patient.
         sequence: A sequence that every patient has to have; None: those that most have.
+        layout: Layout of the cohort; None: names are read as they are.
         png_spacing: (z, y, x) in mm of PNG slices.
         ready: Asked about the scan that a run would take: its file, sequence, volume (Z, Y, X) with a background of 0,
             and grid. Returns what it needs before a run, and what speaks against that.
@@ -218,14 +221,18 @@ def check_cohort(
         Cancelled: If ``should_stop`` returned true.
     """
     top = Path(cohort).expanduser()
-    places = list(find_patients(top)) or [top] * (top.is_file() and not is_zip(top))
-    strays = [] if top.is_file() else list(_strays(top, places))
+    laid_out = {} if layout is None else {one.path: one.files for one in layout.patients(top)}
+    places = list(laid_out) or list(find_patients(top)) or [top] * (top.is_file() and not is_zip(top))
+    strays = [] if top.is_file() or laid_out else list(_strays(top, places))
     if not places and not strays:
         what = "there are no patients in this folder" if top.is_dir() else "there is no such folder"
         raise PatientNotFoundError(what, file=top, hint="give a folder that holds patients")
     patients: list[CheckedPatient] = []
     with ThreadPoolExecutor(_PATIENTS) as pool:
-        tasks = [pool.submit(_check, place, sequence or "flair", png_spacing, ready) for place in places]
+        tasks = [
+            pool.submit(_check, place, sequence or "flair", png_spacing, ready, laid_out.get(place))
+            for place in places
+        ]
         try:
             for done, task in enumerate(tasks, start=1):
                 if should_stop is not None and should_stop():
@@ -270,11 +277,15 @@ def _among_others(patient: CheckedPatient, expected: Iterable[str], names: Count
 
 
 def _check(
-    place: Path, sequence: str, png_spacing: tuple[float, float, float], ready: Ready | None
+    place: Path,
+    sequence: str,
+    png_spacing: tuple[float, float, float],
+    ready: Ready | None,
+    given: PatientFiles | None = None,
 ) -> CheckedPatient:
     """Read one patient and judge it by itself."""
     try:
-        files = find_files(place, sequence)
+        files = given or find_files(place, sequence)
     except PatientError as error:
         return CheckedPatient(
             place.name, place, findings=(Finding(place.name, "unrecognised", place, error.brief),)
@@ -319,6 +330,7 @@ class _Patient:
         mask, lesion, labelled = None, None, files.mask is not None
         if files.mask is not None and (mask := self._read(files.mask)) is not None:
             self._judge_header(files.mask, mask)
+            mask = self._meant(mask, files.mask)
             lesion = self._lesion(mask, files.mask)
             if first is not None and (mask := self._placed_mask(mask, first)) is None:
                 lesion = None
@@ -467,6 +479,16 @@ class _Patient:
                 f"{what} lies elsewhere than the first sequence: its centre is {shift:.1f} mm away{turned}; it is "
                 "resampled, so check that both show the same place",
             )
+
+    def _meant(self, mask: Volume, file: Path) -> Volume:
+        """Return the mask with 1 for what the layout calls lesion; labels without a layout stay."""
+        if not (self.files.lesion_labels or self.files.ignored_labels):
+            return mask
+        try:
+            return split_labels(mask, self.files.lesion_labels, self.files.ignored_labels, file)[0]
+        except MaskError as error:
+            self._find("mask-values", file, error.brief)
+            return mask
 
     def _lesion(self, mask: Volume, file: Path) -> NDArray[np.bool_] | None:
         try:

@@ -29,18 +29,21 @@ from .notes import Note
 from .places import Place, is_zip, place_of, within
 
 
-def find_files(path: str | Path | Place, sequence: str = "flair") -> PatientFiles:
+def find_files(path: str | Path | Place | PatientFiles, sequence: str = "flair") -> PatientFiles:
     """Recognise a patient: a folder, a scan, a DICOM series, a zip.
 
     Args:
         path: Folder in the NIfTI or PNG release layout, a subject or session of a BIDS dataset, a DICOM folder (or
             one series of it: ``FOLDER#NUMBER``), a NIfTI, MGH, NRRD or DICOM file, a PNG, a zip of any of these (or
-            what is inside: ``ZIP#PATH``), or ``FOLDER/CASE`` where the folder holds the files of several cases.
+            what is inside: ``ZIP#PATH``), or ``FOLDER/CASE`` where the folder holds the files of several cases; or
+            the files themselves, as a layout found them.
         sequence: Name for a single scan whose own name tells no sequence.
 
     Raises:
         PatientError: If there is no patient.
     """
+    if isinstance(path, PatientFiles):
+        return path
     place = place_of(path)
     where = place.file
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,6 +82,40 @@ class Resampled(NamedTuple):
             f"resampling keeps {self.kept} of {self.lesions} lesions{gone}; {self.before_ml:.3g} mL become "
             f"{self.after_ml:.3g} mL"
         )
+
+
+def split_labels(
+    mask: Volume, lesion: tuple[int, ...], ignored: tuple[int, ...], file: Path
+) -> tuple[Volume, Volume | None]:
+    """Part a reference into the lesion and what is not evaluated, as a layout says.
+
+    Args:
+        mask: As read.
+        lesion: Labels of the lesion; empty: all that are not ignored.
+        ignored: Labels of voxels that are not evaluated.
+        file: To name in messages.
+
+    Returns:
+        Both as 0 and 1; None if nothing is ignored in this mask.
+
+    Raises:
+        MaskError: If it is an image, or holds a label that the layout does not name.
+    """
+    clean_mask(mask.data, str(file))
+    labels = np.asarray(mask.data)
+    if lesion:
+        unknown = sorted({int(value) for value in np.unique(labels[labels > 0])} - {*lesion, *ignored})
+        if unknown:
+            raise MaskError(
+                f"label {unknown[0]} is none of those of the layout",
+                file=file,
+                hint="give the layout of this data set, or name the label in it",
+            )
+    unseen = np.isin(labels, ignored)
+    meant = np.isin(labels, lesion) if lesion else (labels > 0) & ~unseen
+    return replace(mask, data=meant.astype(np.uint8)), (
+        replace(mask, data=unseen.astype(np.uint8)) if unseen.any() else None
+    )
 
 
 def place_mask(

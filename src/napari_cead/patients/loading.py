@@ -25,7 +25,7 @@ from .cases import PatientFiles
 from .formats import PNG_SPACING, Side
 from .formats.png import check_gaps, placed
 from .layouts import find_files
-from .lesion_masks import not_used, place_mask, unlike_lesions
+from .lesion_masks import not_used, place_mask, split_labels, unlike_lesions
 from .marks import MADE, kind_of
 from .patient import Patient
 from .reading import read_place
@@ -33,7 +33,7 @@ from .volumes import Volume, clean_intensities, clean_mask, lies_elsewhere, onto
 
 
 def load_patient(
-    path: str | Path,
+    path: str | Path | PatientFiles,
     sequence: str = "flair",
     mask: str | Path | None = None,
     *,
@@ -74,9 +74,9 @@ def load_patient(
     patient = read_files(
         files,
         sequence,
-        path,
+        next(iter(files.sequences.values())).parent if isinstance(path, PatientFiles) else path,
         only=only,
-        trust_mask=mask is not None,
+        trust_mask=mask is not None or files.laid_out,
         brain_mask=None if brain_mask is None else Path(brain_mask).expanduser(),
         png_first_column=png_first_column,
         png_spacing=png_spacing,
@@ -178,11 +178,15 @@ def read_files(
             continue
         notes.extend(note for note in (*moved.warnings, *found) if note not in notes)
 
-    lesion_mask = None
+    lesion_mask = ignored = None
     if files.mask is not None:
-        lesion_mask, found = _mask(results[-1], chosen, volumes[sequence], files.mask, named=trust_mask)
+        drawn, unseen = results[-1], None
+        if isinstance(drawn, Volume) and (files.lesion_labels or files.ignored_labels):
+            drawn, unseen = split_labels(drawn, files.lesion_labels, files.ignored_labels, files.mask)
+        lesion_mask, found = _mask(drawn, chosen, volumes[sequence], files.mask, named=trust_mask)
         notes.extend(note for note in found if note not in notes)
-        drawn = results[-1]
+        if unseen is not None and lesion_mask is not None:
+            ignored = onto(placed(unseen, chosen, files.mask.name), chosen.grid, 0, files.mask.name).data > 0
         if lesion_mask is not None and isinstance(drawn, Volume) and lies_elsewhere(drawn.grid, chosen.grid):
             elsewhere[MASK] = Volume(clean_mask(drawn.data, files.mask.name)[0], drawn.grid)
     sources = {name: files.sequences[name] for name in volumes}
@@ -198,6 +202,7 @@ def read_files(
         files=sources,
         warnings=tuple(notes),
         elsewhere=elsewhere,
+        ignored=ignored,
     )
     if brain_mask is None:
         return patient

@@ -42,6 +42,7 @@ class Patient:
         prepared: What was done to the scans since they were read; None for nothing.
         elsewhere: Sequences (and ``"seg"``) whose files lie on another grid, as they are there: their entries above are
             resampled.
+        ignored: (Z, Y, X) bool, voxels that the reference leaves out of an evaluation; None without any.
 
     Raises:
         PatientError: If sequences disagree in shape, hold nothing, or lack ``sequence``.
@@ -58,6 +59,7 @@ class Patient:
     warnings: tuple[str, ...] = ()
     prepared: Prepared | None = field(default=None, repr=False)
     elsewhere: Mapping[str, Volume] = field(default_factory=dict, repr=False)
+    ignored: NDArray[np.bool_] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         shape = self.grid.canonical_shape

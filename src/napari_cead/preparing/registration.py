@@ -115,6 +115,12 @@ def registered(
         GeometryError: If a sequence has too little in common with the one that detection uses.
         Cancelled: If ``should_stop`` returned true.
     """
+    if patient.ignored is not None:
+        raise GeometryError(
+            "the reference has voxels that are not evaluated, which are not moved",
+            file=patient.name,
+            hint="leave --register out",
+        )
     fixed = Volume(patient.volume(), patient.grid)
     others = [name for name in patient.sequences if name != patient.sequence]
     if not others:

@@ -28,7 +28,7 @@ GAP = slice(2, 22)
 DEEP = 0.4
 """A gap is this share darker than the tissue outside and inside it."""
 LIMIT = 0.35
-"""A scan with gaps under more than this share of its outline has a skull: ``docs/explanation/stripping.md``."""
+"""A scan with gaps under more than this share of its outline has a skull. See docs/explanation/stripping.md."""
 FILLED_BORDER = 0.5
 """A scan with values other than 0 in more than this share of its slices' border has no background of 0."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -370,6 +371,8 @@ def _fabric(settings: TrainingSettings, hardware: Hardware) -> Fabric:
         devices = [device.index]
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
+    if sys.platform == "win32":  # PyTorch asks for libuv there, and is built without it
+        os.environ.setdefault("USE_LIBUV", "0")
     try:
         return Fabric(
             accelerator=device.type,

@@ -12,13 +12,14 @@ from pydantic import ValidationError
 from ..errors import Cancelled, CeadWarning, ParameterError, PatientError, SplitError, StoreError
 from ..json_files import first_wrong
 from ..patients import PNG_SPACING, SEQUENCES, Patient, find_files, load_patient
+from ..patients.datasets import Layout, find_layout
 from ..patients.formats import Side
 from ..patients.lesion_masks import FOLLOWS
 from ..patients.loading import read_files
 from ..patients.notes import code_of
 from ..progress import Progress, Stop
 from ..slices import IntensityScaling, slice_marks, slice_stack
-from .scan_list import ScanList, listing_of
+from .scan_list import ScanList, laid_out, listing_of
 from .scans import ScanSource
 from .sources import fingerprint, patients_in, source_files, stamp, unique_names
 from .splits import Part, assign_patients, assign_slices, read_split, write_split
@@ -70,6 +71,7 @@ def prepare(
     image_size: int = 196,
     png_first_column: Side = "left",
     png_spacing: tuple[float, float, float] = PNG_SPACING,
+    layout: Layout | str | Path | None = None,
     on_progress: Progress | None = None,
     should_stop: Stop | None = None,
 ) -> SliceStore:
@@ -99,6 +101,8 @@ def prepare(
         image_size: Side of the slices in pixels.
         png_first_column: Side of the patient that column 0 of PNG slices shows.
         png_spacing: (z, y, x) in mm of PNG slices.
+        layout: Layout of the cohort, its name or its file (see :mod:`~napari_cead.patients.datasets`): its fixed split
+            stands for ``"patient"``. None: names are read as they are.
         on_progress: Called with (patients done, patients in total).
         should_stop: Called before each patient.
 
@@ -114,7 +118,14 @@ def prepare(
         Cancelled: If ``should_stop`` returned true.
     """
     require_zarr()
-    listing = listing_of(cohort)
+    if layout is None:
+        listing = listing_of(cohort)
+    elif isinstance(cohort, ScanList):
+        raise ParameterError("a layout is about a folder, not a scan list", hint="leave the layout out")
+    else:
+        known = layout if isinstance(layout, Layout) else find_layout(layout)
+        listing = laid_out(cohort, known, sequence or "flair")
+        warnings.warn(known.said, CeadWarning, stacklevel=2)
     if listing is not None and sequence not in (None, listing.sequence):
         raise ParameterError(
             f"the scan list is of {listing.sequence}, not of {sequence}", hint="leave --sequence out"
@@ -141,8 +152,11 @@ def prepare(
         )
     except ValidationError as error:
         raise ParameterError(first_wrong(error), hint="see napari-cead prepare --help") from None
-    kind: SplitKind = "patient" if split == "patient" else "slice" if split == "slice" else "file"
-    listed = read_split(split) if kind == "file" else {}
+    fixed = {} if listing is None else {scan.name: scan.part for scan in listing.scans if scan.part}
+    kind: SplitKind = (
+        "slice" if split == "slice" else "patient" if split == "patient" and not fixed else "file"
+    )
+    listed = {} if kind != "file" else fixed if split == "patient" else read_split(split)
 
     folder = Path(out).expanduser()
     root = Path("scan list") if isinstance(cohort, ScanList) else Path(cohort).expanduser().resolve()
@@ -271,7 +285,8 @@ class _Preparation:
         for note in stack.warnings:
             self.notes.setdefault(note, []).append(name)
         # Labels come from the whole patient: a lesion outside the crop still makes the slice diseased.
-        found = None if lesion is None else np.asarray(lesion.any(axis=(1, 2)))[rows]
+        ill = lesion if lesion is None or patient.ignored is None else lesion | patient.ignored
+        found = None if ill is None else np.asarray(ill.any(axis=(1, 2)))[rows]
         z, y, x = patient.spacing
         stored = StoredPatient(
             name=name,

@@ -171,6 +171,11 @@ class Recipe(BaseModel):
     sequence: str | None = Field(
         None, description="Sequence to prepare if DATA is a folder of patients (default: flair)."
     )
+    layout: str | None = Field(
+        None,
+        description="If DATA is a published data set: the name of its layout, or a YAML file (docs/data-sets.md); its "
+        "fixed split is used.",
+    )
     assume_healthy: bool = _basic(
         "Treat all slices of patients without a lesion mask as healthy.", default=False
     )
@@ -196,6 +201,8 @@ class Recipe(BaseModel):
         }
         if self.init_from is not None and Path(self.init_from).is_dir():
             whole["init_from"] = str(Path(self.init_from).absolute())
+        if self.layout is not None and Path(self.layout).is_file():
+            whole["layout"] = str(Path(self.layout).absolute())
         return self.model_copy(update=whole)
 
     def words(self) -> list[str]:

@@ -11,9 +11,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from ..atomic import to_json, write_text
-from ..errors import ParameterError, SplitError, why
+from ..errors import MissingSequenceError, ParameterError, SplitError, why
 from ..json_files import first_wrong, read_json, version_of
 from ..patients import SEQUENCES
+from ..patients.datasets import Layout
 from ..patients.places import is_zip
 from .scans import ScanSource
 from .store_index import ScanListSummary
@@ -168,6 +169,40 @@ def read_scan_list(path: str | Path) -> ScanList:
         for entry in document.scans
     )
     return ScanList(scans, document.sequence)
+
+
+def laid_out(cohort: str | Path, layout: Layout, sequence: str = "flair") -> ScanList:
+    """Return the scans of a data set, with their references and their parts of its fixed split.
+
+    Args:
+        cohort: Folder of the data set.
+        layout: Its layout.
+        sequence: The wanted sequence; patients without it are left out.
+
+    Raises:
+        ParameterError: If the data set cannot be used at all.
+        PatientError: If there is no patient with that sequence.
+    """
+    found = layout.patients(cohort)
+    scans = tuple(
+        ScanSource(
+            one.name,
+            one.files.sequences[sequence],
+            one.files.mask,
+            sequence=sequence,
+            laid_out=one.files,
+            part=one.part,
+        )
+        for one in found
+        if sequence in one.files.sequences
+    )
+    if not scans:
+        raise MissingSequenceError(
+            f"layout {layout.name} finds no {sequence} scan, only {', '.join(sorted(found[0].files.sequences))}",
+            file=cohort,
+            hint="choose another sequence",
+        )
+    return ScanList(scans, sequence)
 
 
 def listing_of(cohort: str | Path | ScanList) -> ScanList | None:

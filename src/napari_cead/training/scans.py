@@ -31,6 +31,7 @@ from ..patients.formats import is_image, is_picture, is_scan_file, stem
 from ..patients.layouts import folders_below, picture_sequence
 from ..patients.marks import kind_of
 from .sources import shows
+from .splits import Part
 
 _MASK_FOLDERS = {
     **{f"{alias}{plural}": MASK for alias in ALIASES[MASK] for plural in ("", "s")},
@@ -51,6 +52,8 @@ class ScanSource:
         brain_mask: Brain mask, or None.
         healthy: Whether the user declares that the scan shows no lesion, so that it needs no lesion mask.
         sequence: The sequence according to the name, or None.
+        laid_out: The patient's files as a layout names them, or None; never written into a list.
+        part: The patient's part of the layout's fixed split, or None.
     """
 
     name: str
@@ -59,6 +62,8 @@ class ScanSource:
     brain_mask: Path | None = None
     healthy: bool = False
     sequence: str | None = None
+    laid_out: PatientFiles | None = None
+    part: Part | None = None
 
     def __fspath__(self) -> str:
         return str(self.scan)
@@ -71,6 +76,8 @@ class ScanSource:
         Raises:
             PatientError: If there is no scan, or not of that sequence.
         """
+        if self.laid_out is not None:
+            return replace(self.laid_out, sequences={sequence: self.scan}, mask=self.lesion_mask)
         if self.scan.is_file() and (is_image(self.scan) or is_picture(self.scan)):
             kind: Literal["nifti", "picture"] = "nifti" if is_image(self.scan) else "picture"
             return PatientFiles(self.name, kind, {sequence: self.scan}, self.lesion_mask)

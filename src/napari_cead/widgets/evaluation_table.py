@@ -24,6 +24,9 @@ COLUMNS = columns(
 )
 """The columns beside the model."""
 
+MORE = columns("dice_ceiling", "aupro", "lesionwise_dice", "lesionwise_hd95", "healthy_above")
+"""Further figures, in a row's tooltip."""
+
 MODEL_TIP = (
     "One row a model, in italics a baseline without a network; its tooltip has score, rule and intervals"
 )
@@ -106,6 +109,11 @@ class ResultRow:
             self.title,
             self.made_by,
             *(f"{column.name} {column.cell(self.values)}" for column in COLUMNS[:2]),
+            *(
+                f"{column.title} {column.cell(self.values)}"
+                for column in MORE
+                if column.text(self.values) != UNDEFINED
+            ),
             f"settings chosen by {chosen}" if chosen != UNDEFINED else "",
             f"{OPTIMISTIC.capitalize()}." if self.optimistic else "",
             f"Too good: the model was trained on {self.trained_on} of these patients."

@@ -27,7 +27,7 @@ from ..detection import MAP_OPTIONS, SCORES
 from ..detection.params import PostprocessParams
 from ..exploring import DEFAULT_MODEL
 from ..patients import SEQUENCES
-from ..zoo import list_models
+from ..zoo import PAPER_EXTRA, list_models, missing_models
 from .axis_row import AxisRow
 from .compare_panel import ComparePanel
 from .controls import SettingRow, SwitchRow, keep_place, row, scrolled
@@ -188,6 +188,10 @@ class ExploreForm(QWidget):
             self.state_or_progress.addWidget(part)
         self.state_or_progress.setFixedHeight(self.run.native.sizeHint().height())
         column.addLayout(_beside(self.model.native, self.score.native, stretch=(3, 2)))
+        if missing := missing_models():
+            self.model.native.setToolTip(
+                f"{tip('model')}. Not installed: {', '.join(missing)}. {PAPER_EXTRA}"
+            )
         self.model.changed.connect(self.describe_model)
         self.describe_model()
         column.addWidget(self.model_says)

@@ -14,7 +14,7 @@ from ..atomic import atomic_path
 from ..contributions.layers import to_layer_data
 from ..errors import ModelNotFoundError
 from ..patients import load_patient
-from ..zoo import find_models
+from ..zoo import find_model, find_models
 from .explore import ExploreWidget
 
 
@@ -39,6 +39,7 @@ def explore(
         CeadError: If a patient or model cannot be used.
     """
     if model is not None and model not in find_models():
+        find_model(model)  # says what to install if it is one of the paper's
         names = ", ".join(find_models())
         raise ModelNotFoundError("there is no model of this name", file=model, hint=f"choose one of {names}")
     patients = [load_patient(path) for path in paths]

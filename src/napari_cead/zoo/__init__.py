@@ -11,12 +11,14 @@ from .card import (
 )
 from .finding import (
     DEFAULT_MODEL,
+    PAPER_EXTRA,
     ModelInfo,
     damaged_models,
     find_model,
     find_models,
     list_models,
     load_model,
+    missing_models,
     models_folder,
 )
 from .installing import check_name, export_model, install_model
@@ -28,6 +30,7 @@ from .storage import Detector, check_model, save_model
 __all__ = [
     "CARD_FILE",
     "DEFAULT_MODEL",
+    "PAPER_EXTRA",
     "Detector",
     "LoadedModels",
     "ModelCard",
@@ -45,6 +48,7 @@ __all__ = [
     "list_models",
     "load_card",
     "load_model",
+    "missing_models",
     "models_folder",
     "note_model",
     "pick_device",

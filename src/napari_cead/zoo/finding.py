@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from platformdirs import user_data_dir
 
-from ..errors import CeadError, ModelError, ModelNotFoundError
-from ..resources import sample_data
+from ..errors import ModelError, ModelNotFoundError
+from ..models.specs import MODEL_NAMES
+from ..resources import bundled_models
 from .archive import is_archive
 from .card import CARD_FILE, HUB_CARD_FILE, WEIGHTS_FILE, ModelCard, card_file, load_card
 from .storage import Detector, load_folder
@@ -26,6 +26,9 @@ Where = Literal["bundled", "installed"]
 
 DEFAULT_MODEL = "ce-unet"
 """The model of a new dock, and of a detection that names none."""
+
+PAPER_EXTRA = 'pip install "napari-cead[paper]"'
+"""Installs all of the paper's models that the program itself does not hold."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +71,20 @@ def models_folder() -> Path:
 
 
 def bundled_names() -> set[str]:
-    """Return the names of the bundled models."""
+    """Return the names of the bundled models, and those of the paper's that are bundled with a package of their own."""
     return {
         folder.name
-        for where, root in _roots()
-        if where == "bundled" and root.is_dir()
+        for root in bundled_models()
+        if root.is_dir()
         for folder in root.iterdir()
-        if folder.is_dir()
-    }
+        if folder.is_dir() and not folder.name.startswith(("_", "."))
+    } | {*MODEL_NAMES}
+
+
+def missing_models() -> tuple[str, ...]:
+    """Return the names of the paper's models that are not here: see ``PAPER_EXTRA``."""
+    roots = [root for _, root in _roots()]
+    return tuple(name for name in MODEL_NAMES if not any((root / name).is_dir() for root in roots))
 
 
 def find_models() -> dict[str, Path]:
@@ -129,6 +138,12 @@ def find_model(name_or_folder: str | Path) -> Path:
         raise ModelNotFoundError(
             "this file is not a model", file=path, hint=f"give a folder with {CARD_FILE} and {WEIGHTS_FILE}"
         )
+    if name_or_folder in MODEL_NAMES:
+        raise ModelNotFoundError(
+            "this model of the paper is in a package of its own, which is not installed",
+            file=name_or_folder,
+            hint=f"run: {PAPER_EXTRA}",
+        )
     names = ", ".join(find_models()) or "none"
     raise ModelNotFoundError(
         "there is no model of this name and no such folder",
@@ -156,8 +171,8 @@ def load_model(name_or_folder: str | Path, device: str | torch.device = "auto") 
 def _roots() -> Iterator[tuple[Where, Path]]:
     """Yield the folders of models, the one with priority first."""
     yield "installed", models_folder()
-    with suppress(CeadError):
-        yield "bundled", sample_data() / "models"
+    for folder in bundled_models():
+        yield "bundled", folder
 
 
 @dataclass
@@ -175,12 +190,12 @@ def _scan() -> dict[str, _Found]:
     found: dict[str, _Found] = {}
     for where, root in _roots():
         try:
-            folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+            folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(("_", ".")))
         except OSError:  # none installed yet
             continue
         for folder in folders:
             if folder.name in found:
-                found[folder.name].hides_bundled = True
+                found[folder.name].hides_bundled = found[folder.name].where == "installed"
                 continue
             card: ModelCard | ModelError
             try:

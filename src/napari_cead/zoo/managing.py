@@ -13,7 +13,7 @@ from pathlib import Path
 from ..atomic import to_json, write_text
 from ..errors import ModelError, ModelNotFoundError, OutputError, ParameterError
 from .card import MODEL_FILES, ModelCard, card_file, load_card, warn_of_remarks
-from .finding import bundled_names, find_model, find_models, models_folder
+from .finding import bundled_names, find_models, models_folder
 from .installing import check_name
 
 LONGEST_NOTES = 10_000
@@ -167,7 +167,7 @@ def _names() -> list[str]:
 
 def _uncovered(name: str) -> Path | None:
     """Return the bundled model that a name refers to again."""
-    return find_model(name) if name in bundled_names() else None
+    return find_models().get(name)
 
 
 def _write(folder: Path, card: ModelCard) -> None:

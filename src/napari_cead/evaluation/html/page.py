@@ -13,15 +13,18 @@ import numpy as np
 from ...detection.rules import RULES, is_optimistic
 from ...errors import extra
 from ...wording import counted, number
-from ..columns import AVERAGES, FROC, Column, Values, columns, lesion_values, row_values
+from ..columns import AVERAGES, FROC, MIXTURE, Column, Values, columns, lesion_values, row_values
+from ..groups import by_group
+from ..leading import leading_rule
 from ..paper import PAPER_NOTE
 from ..results import Evaluation, Row, SlicePicture
 from ..rules import QUANTILE, QUANTILE_OF_DENOISERS
 from ..seen import mark_of, not_known
+from ..table import GROUP, mixture_about
 from .charts import Chart, Line, curve_chart, point_chart
 from .pictures import DETECTED_COLOR, REFERENCE_COLOR, color_stops, panels
 from .rows import Labels, best_values, value_of
-from .summary import best_row, headline, headline_rule, sentences, tiles
+from .summary import best_row, headline, sentences, tiles
 
 FIGURES = columns(
     "paper",
@@ -31,11 +34,21 @@ FIGURES = columns(
 """The columns of the first table of a rule."""
 
 MORE = columns(
-    *("lesion_precision", "precision", "recall", "hd95", "detected_ml", "auroc", "auprc", "froc_mean")
+    *("lesion_precision", "precision", "recall", "hd95", "lesionwise_dice", "lesionwise_hd95"),
+    *("detected_ml", "healthy_above"),
 )
 """The columns of the second: both together would be wider than a screen."""
 
-RANKING = columns(*FROC)
+RANKING = columns("auroc", "auprc", "aupro", "dice_ceiling", "froc_mean")
+"""The columns of the maps themselves, whatever the rule."""
+
+FROC_POINTS = columns(*FROC)
+
+MIXED = columns("paper", *(f"mixture_{name}" for name in MIXTURE), "mixture_range")
+"""The columns of the averages in a published mixture of slices."""
+
+GROUPED = columns(*GROUP)
+
 QUALITY = columns("psnr", "psnr_brain", "ssim")
 
 LESIONS: tuple[Column, ...] = (
@@ -97,7 +110,7 @@ def html_report(evaluation: Evaluation) -> str:
 def _values(evaluation: Evaluation) -> dict[str, Any]:
     """Return the values for the template."""
     labels = Labels(evaluation)
-    rule = headline_rule(labels)
+    rule = leading_rule(evaluation)
     stops = color_stops()
     return {
         "evaluation": evaluation,
@@ -117,12 +130,18 @@ def _values(evaluation: Evaluation) -> dict[str, Any]:
         "columns": FIGURES,
         "more": MORE,
         "ranking": RANKING,
+        "froc_points": FROC_POINTS,
+        "mixed": MIXED,
+        "mixture_about": mixture_about(evaluation),
+        "grouped": GROUPED,
+        "groups": _groups(evaluation, labels, rule),
         "quality": QUALITY,
         "best": best_row(labels, rule),
         "people": _people(labels, rule),
         "lesion_columns": LESIONS,
         "methods": _methods(evaluation, labels),
-        "froc": _froc(evaluation, labels),
+        "maps": _maps(evaluation, labels),
+        "froc": any(row.froc for row in evaluation.rows),
         "twin_kinds": [*dict.fromkeys(item.kind for item in evaluation.twins)],
         "paper_note": PAPER_NOTE,
         "curves": _curves(evaluation, labels),
@@ -142,9 +161,13 @@ def _methods(evaluation: Evaluation, labels: Labels) -> list[tuple[str, str]]:
     return list(found.items())
 
 
-def _froc(evaluation: Evaluation, labels: Labels) -> list[tuple[str, str, bool, Values]]:
+def _maps(evaluation: Evaluation, labels: Labels) -> list[tuple[str, str, bool, Values]]:
     """Return name, detail, whether it is a baseline, and the values of each map, whatever the rule."""
-    found = {(row.model, row.score, row.sequence): row for row in evaluation.rows if row.froc}
+    found: dict[tuple[str, str | None, str], Row] = {}
+    for row in evaluation.rows:
+        key = row.model, row.score, row.sequence
+        if row.score is not None and (key not in found or row.froc):
+            found[key] = row
     return [
         (
             row.model,
@@ -154,6 +177,28 @@ def _froc(evaluation: Evaluation, labels: Labels) -> list[tuple[str, str, bool, 
         )
         for row in found.values()
     ]
+
+
+def _groups(
+    evaluation: Evaluation, labels: Labels, rule: str
+) -> list[tuple[str, list[tuple[str, str, str, bool, Values]]]]:
+    """Return the figures of each group under the best model and the best baseline of a rule, by what is known.
+
+    Each has the group, the model, its detail, whether it is a baseline, and the values.
+    """
+    best = best_row(labels, rule)
+    if best is None:
+        return []
+    raw = labels.best_baseline(rule, best.sequence)
+    wanted = {(row.model, row.score, row.rule, row.sequence) for row in (best, raw) if row is not None}
+    found: dict[str, list[tuple[str, str, str, bool, Values]]] = {}
+    for what, group, row in by_group(evaluation):
+        if (row.model, row.score, row.rule, row.sequence) in wanted:
+            detail = labels.detail(row.model, row.score, row.sequence)
+            found.setdefault(what, []).append(
+                (group, row.model, detail, labels.baseline(row), row_values(evaluation, row))
+            )
+    return list(found.items())
 
 
 def _people(labels: Labels, rule: str) -> list[tuple[str, str, Sequence[Values]]]:

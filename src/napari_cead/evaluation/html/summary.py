@@ -8,25 +8,13 @@ from dataclasses import dataclass
 
 from ...metrics import Interval, averages, bootstrap_difference
 from ...wording import counted, number
+from ..leading import leading_rule
 from ..results import Evaluation, Row
-from ..rules import rule_order
 from ..seen import mark_of
 from ..table import few_choosers
 from .rows import Labels, value_of
 
 AVERAGE = "dice_patient"
-
-
-def headline_rule(labels: Labels) -> str:
-    """Return the rule of the summary, which the page opens with: the first that gave any model a figure.
-
-    That is `validation` only if enough patients chose: see :func:`~napari_cead.evaluation.rules.rule_order`.
-    """
-    rules = labels.rules()
-    for rule in sorted(rules, key=(*rule_order(labels.choosers), "none").index):
-        if any(not labels.baseline(row) and row.averages for row in labels.of_rule(rule)):
-            return rule
-    return rules[0]
 
 
 def best_row(labels: Labels, rule: str, sequence: str | None = None) -> Row | None:
@@ -43,7 +31,7 @@ def best_row(labels: Labels, rule: str, sequence: str | None = None) -> Row | No
 
 def sentences(evaluation: Evaluation, labels: Labels) -> list[str]:
     """Return the summary: for each sequence, the best model beside the best baseline."""
-    rule = headline_rule(labels)
+    rule = leading_rule(evaluation)
     found = [_of_sequence(evaluation, labels, rule, sequence) for sequence in labels.sequences]
     found = [text for text in found if text] or ["No model has a figure under any rule."]
     return [*found, few] if (few := few_choosers(evaluation)) else found
@@ -105,7 +93,7 @@ def headline(evaluation: Evaluation, labels: Labels) -> str:
     Empty without figures of both, and if they are too good: chosen on the reported patients, or of a model that was
     trained on some.
     """
-    best = best_row(labels, headline_rule(labels))
+    best = best_row(labels, leading_rule(evaluation))
     raw = None if best is None else labels.best_baseline(best.rule, best.sequence)
     if best is None or raw is None or best.optimistic or best.trained_on or not best.lesion_patients:
         return ""

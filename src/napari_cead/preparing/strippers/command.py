@@ -21,6 +21,12 @@ from .running import run_tool, scan_file
 INPUT, OUTPUT = "{input}", "{output}"
 
 
+def words_of(text: str, *, windows: bool) -> list[str]:
+    """Return the words of a command. On Windows a backslash is part of a path, and quotes hold a word together."""
+    words = shlex.split(text, posix=not windows)
+    return [word.strip('"') for word in words] if windows else words
+
+
 class CommandStripper:
     """Runs a program of the user's; no shell is involved.
 
@@ -38,7 +44,7 @@ class CommandStripper:
         self.name = name
         try:
             text = name.removeprefix(COMMAND)
-            self._words = shlex.split(text, posix=os.name != "nt")
+            self._words = words_of(text, windows=os.name == "nt")
         except ValueError as error:
             raise ParameterError(
                 f"the command cannot be split into words ({error})", file=name, hint="check its quotes"

@@ -1,0 +1,32 @@
+"""What `dask worker --preload` loads before a worker of `cluster.py`: a journal of its scans, and a slow disk.
+
+Python announces each file that it opens or puts in place. Below the shared folder this waits as long as a file server
+would take to answer and to send or receive the bytes.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+SHARED, JOURNAL = os.environ["CLUSTER_SHARED"], Path(os.environ["CLUSTER_JOURNAL"])
+ANSWER_S, BYTES_PER_S = float(os.environ["CLUSTER_ANSWER_S"]), float(os.environ["CLUSTER_BYTES_PER_S"])
+
+
+def wait(event, arguments):
+    """Wait for the disk, and write down a scan whose result is in place."""
+    if event not in ("open", "os.rename", "os.scandir", "os.listdir", "os.mkdir"):
+        return
+    path = arguments[0]
+    if not isinstance(path, str | os.PathLike) or not str(path).startswith(SHARED):
+        return
+    if ANSWER_S:
+        moved = event == "os.rename" or (event == "open" and arguments[1] in ("r", "rb"))
+        size = Path(path).stat().st_size if moved and Path(path).is_file() else 0
+        time.sleep(ANSWER_S + size / BYTES_PER_S)
+    if event == "os.rename" and str(arguments[1]).endswith("detection.json"):
+        with (JOURNAL / f"{os.getpid()}.txt").open("a") as stream:
+            stream.write(f"{time.time()} {Path(arguments[1]).parent.name}\n")
+
+
+sys.addaudithook(wait)

@@ -1,0 +1,1 @@
+"""Model folders for napari-cead, which finds them here. There is no code."""
