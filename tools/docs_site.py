@@ -34,6 +34,9 @@ PICTURE = re.compile(r"!\[([^\]]*)\]\(([\w./-]+)\.png\)")
 LINK = re.compile(r"(?<!!)\[([^\]\n]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 
 
+ROLE = re.compile(r":(?:func|class|meth|mod|attr|data|exc):<code>~?(?:[\w.]+\.)?([\w]+)</code>")
+"""A reference of a docstring, as Sphinx writes it."""
+
 SHIM = "https://unpkg.com/iframe-worker/shim"
 OWN_SHIM = "assets/iframe-worker.js"
 """Lets the search work in pages opened from the disk; the theme would fetch it from the network."""
@@ -201,8 +204,8 @@ def _table(head: str, rows: Iterable[Iterable[str]]) -> Iterable[str]:
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:
-    """Fetch nothing from the network."""
-    return _own_shim(output, page.file.dest_uri)
+    """Fetch nothing from the network, and show what docstrings point at by its own name."""
+    return _own_shim(ROLE.sub(r"<code>\1</code>", output), page.file.dest_uri)
 
 
 def on_post_template(output: str, template_name: str, **_: Any) -> str:
