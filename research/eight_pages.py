@@ -66,7 +66,8 @@ LIMITS = f"""## Limits
 
 ## Make it again
 
-```sh
+<!-- not run: needs the public data -->
+```bash
 {COMMAND} --bundle
 ```
 
@@ -293,7 +294,8 @@ def _verdict(found: Found) -> list[str]:
         "",
         *table(("", "data", "map at its best", "by seed", "AP", "by seed"), rows),
         "",
-        "```sh",
+        "<!-- not run: needs the public data -->",
+        "```bash",
         COMMAND,
         "```",
         "",

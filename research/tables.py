@@ -24,7 +24,7 @@ LONGEST = 8
 FOLDER = "tables"
 """Folder of the CSV files of the pages of a folder."""
 
-ASIDE = re.compile(rf"^\[.+\]\(({FOLDER}/[\w.-]+\.csv)\)")
+ASIDE = re.compile(rf"^(?:- (.+): )?\[.+\]\(({FOLDER}/[\w.-]+\.csv)\)$")
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -96,7 +96,13 @@ def aside(lines: Iterable[str], page: Path) -> list[str]:
             csv.writer(text, lineterminator="\n").writerows(_plain(row) for row in (rows[0], *rows[2:]))
             (page.parent / FOLDER).mkdir(exist_ok=True)
             write_text(page.parent / FOLDER / f"{name}.csv", text.getvalue())
-            shown.append(f"[{len(rows) - 2} rows as CSV]({FOLDER}/{name}.csv)")
+            link = f"[{len(rows) - 2} rows as CSV]({FOLDER}/{name}.csv)"
+            if shown[-2:] == [f"### {heading}", ""]:  # nothing but a table: a line of a list
+                del shown[-2:]
+                link = f"- {heading}: {link}"
+                if shown[-2:-1] and shown[-2].startswith("- ") and ASIDE.match(shown[-2]):
+                    del shown[-1:]
+            shown.append(link)
         else:
             shown += rows
         rows = []
@@ -110,7 +116,8 @@ def whole(page: Path) -> str:
     lines: list[str] = []
     for line in page.read_text(encoding="utf-8").splitlines():
         if found := ASIDE.match(line):
-            with (page.parent / found[1]).open(encoding="utf-8", newline="") as stream:
+            lines += [f"### {found[1]}", ""] if found[1] else []
+            with (page.parent / found[2]).open(encoding="utf-8", newline="") as stream:
                 head, *rows = csv.reader(stream)
             lines += table(head, rows)
         else:

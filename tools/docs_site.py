@@ -28,8 +28,14 @@ VERBS = (
     *(("models", verb) for verb in ("list", "show", "install", "export")),
     *(("runs", verb) for verb in ("list", "status", "tail", "stop", "resume")),
 )
+PICTURE = re.compile(r"!\[([^\]]*)\]\(([\w./-]+)\.png\)")
+"""A picture; beside it may lie one of the light theme, ``NAME-light.png``."""
+
 LINK = re.compile(r"(?<!!)\[([^\]\n]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 
+
+ROLE = re.compile(r":(?:func|class|meth|mod|attr|data|exc):<code>~?(?:[\w.]+\.)?([\w]+)</code>")
+"""A reference of a docstring, as Sphinx writes it."""
 
 SHIM = "https://unpkg.com/iframe-worker/shim"
 OWN_SHIM = "assets/iframe-worker.js"
@@ -52,7 +58,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Point links at pages of the site; a link to a file that is no page becomes its text."""
+    """Point links at pages of the site, and show pictures in the theme; a link to no page becomes its text."""
     here = page.file.src_uri
     base = posixpath.dirname(ORIGINS.get(here, f"docs/{here}"))
 
@@ -68,7 +74,13 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
             return text if (ROOT / place).exists() else found[0]
         return f"[{text}]({posixpath.relpath(to, posixpath.dirname(here) or '.')}{anchor})"
 
-    return LINK.sub(linked, markdown)
+    def in_both_themes(found: re.Match[str]) -> str:
+        light = f"{found[2]}-light.png"
+        if not (ROOT / posixpath.normpath(posixpath.join(base, light))).exists():
+            return found[0]
+        return f"![{found[1]}]({light}#only-light)![{found[1]}]({found[2]}.png#only-dark)"
+
+    return LINK.sub(linked, PICTURE.sub(in_both_themes, markdown))
 
 
 def command_line() -> Iterable[str]:
@@ -192,8 +204,8 @@ def _table(head: str, rows: Iterable[Iterable[str]]) -> Iterable[str]:
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:
-    """Fetch nothing from the network."""
-    return _own_shim(output, page.file.dest_uri)
+    """Fetch nothing from the network, and show what docstrings point at by its own name."""
+    return _own_shim(ROLE.sub(r"<code>\1</code>", output), page.file.dest_uri)
 
 
 def on_post_template(output: str, template_name: str, **_: Any) -> str:

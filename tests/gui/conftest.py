@@ -23,10 +23,10 @@ from npe2._pytest_plugin import TestPluginManager
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtWidgets import QApplication
+from shared_dock import SharedDock
 
 from napari_cead.contributions import default_reader
 from scans import patient_in
-from shared_dock import SharedDock
 
 if sys.platform == "linux" and not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
     collect_ignore_glob = ["test_*.py"]
