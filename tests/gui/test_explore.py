@@ -18,6 +18,7 @@ import napari_cead as cead
 from napari_cead.contributions.layers import tag_of
 from napari_cead.errors import Cancelled
 from napari_cead.exploring import Session
+from patience import PATIENCE
 from scans import brain_of, make_brain
 
 SHARES_DOCK = True
@@ -271,7 +272,7 @@ def test_the_window_is_alive_while_the_network_runs(widget, patient_folder, qtbo
     alive = threading.Event()
 
     def waits(*arguments, **keywords):
-        assert alive.wait(10), "the event loop stood still"
+        assert alive.wait(10 * PATIENCE), "the event loop stood still"
         return run(*arguments, **keywords)
 
     monkeypatch.setattr("napari_cead.exploring.session.run", waits)
