@@ -18,7 +18,8 @@ def wait(event, arguments):
     if event not in ("open", "os.rename", "os.scandir", "os.listdir", "os.mkdir"):
         return
     path = arguments[0]
-    if not isinstance(path, str | os.PathLike) or not str(path).startswith(SHARED):
+    shared = isinstance(path, str | os.PathLike) and str(path).startswith(SHARED)
+    if not shared or str(path).startswith(str(JOURNAL)):
         return
     if ANSWER_S:
         moved = event == "os.rename" or (event == "open" and arguments[1] in ("r", "rb"))
@@ -29,4 +30,6 @@ def wait(event, arguments):
             stream.write(f"{time.time()} {Path(arguments[1]).parent.name}\n")
 
 
-sys.addaudithook(wait)
+if not hasattr(sys, "waits_for_disk"):  # Dask loads it more than once
+    sys.waits_for_disk = True
+    sys.addaudithook(wait)

@@ -79,6 +79,13 @@ def test_a_network_has_its_own_options_loss_and_recipe(plugin):
         ModelSpec.model_validate(small.model_dump() | {"options": {"slope": 7}})
 
 
+def test_a_design_without_options_has_the_defaults_of_its_family(plugin):
+    full = spec("shallow", "paper")
+    assert full.options.slope == 0.1 and spec("shallow", "small").options.slope == 0.2
+    small = full.model_copy(update={"feature_maps": (4, 4), "image_size": 32})
+    assert build(small)(torch.zeros(1, 1, 32, 32)).reconstruction.shape == (1, 1, 32, 32)
+
+
 def test_a_corruption_stands_beside_the_others(plugin):
     stripes = training_settings("shallow").corruption
     images = torch.rand(4, 1, 32, 32)

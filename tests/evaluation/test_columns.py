@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from napari_cead.evaluation.report import described, results_csv
 from napari_cead.evaluation.results import Evaluation, Row
 from napari_cead.metrics import FALSE_POSITIVES, PatientCounts
 from napari_cead.widgets.evaluation_table import COLUMNS as OF_DOCK
+from napari_cead.widgets.evaluation_table import read_results
 
 
 @pytest.fixture
@@ -67,3 +69,13 @@ def test_a_row_that_is_too_good_says_so(evaluation):
     (rule,) = columns("rule")
     values = row_values(evaluation, evaluation.rows[0]) | {"rule": "oracle", "optimistic": True}
     assert rule.text(values | {"trained_on_patients": 2}) == "oracle (optimistic) (trained on 2 of 3)"
+
+
+def test_the_docks_tooltip_holds_the_further_figures_that_there_are(evaluation, tmp_path):
+    row = replace(evaluation.rows[0], aupro=0.25, lesionwise_hd95=12.34, healthy_above=0.0123)
+    file = tmp_path / "results.json"
+    file.write_text(to_json(described(replace(evaluation, rows=(row,)))))
+    (shown,) = read_results(file).rows
+    lines = shown.tip.splitlines()
+    assert {"AUPRO 0.250", "lesion-wise HD95 (mm) 12.3", "healthy above (%) 1.23"} <= set(lines)
+    assert not any(line.startswith("Dice ceiling") for line in lines)

@@ -583,6 +583,15 @@ def in_folds(untouched, model, tmp_path_factory):
     return evaluate(untouched, [model], out, **options), out
 
 
+def test_pictures_of_folds_are_of_the_slices_that_the_figures_say(untouched, in_folds):
+    assert in_folds[0].pictures
+    for item in in_folds[0].pictures:
+        reference = cead.load_patient(untouched / item.patient).lesion_mask
+        np.testing.assert_array_equal(item.reference, reference[item.slice])
+        assert item.reference.any()
+        assert item.dice == pytest.approx(cead.dice(item.mask, item.reference))
+
+
 def test_unlabelled_patients_have_no_place_in_the_folds(cohort, in_folds, tmp_path, quiet):
     for name in NAMES[:3]:
         shutil.copytree(cohort / name, cohort / f"{name}b")

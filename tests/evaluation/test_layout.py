@@ -55,7 +55,9 @@ def test_the_publishers_training_patients_choose_and_its_test_patients_are_repor
         "test": ("Singapore-51", "Utrecht-1", "Utrecht-3"),
     }
     assert evaluation.split_name == "layout wmh2017" and not evaluation.skipped
-    assert any(text.startswith("layout wmh2017 (WMH") for text in evaluation.warnings)
+    assert any(
+        text.startswith("files are read by layout wmh2017, that of WMH") for text in evaluation.warnings
+    )
     assert not any("no split" in text for text in evaluation.warnings)
     stored = json.loads((out / "results.json").read_text())
     assert (stored["layout"], stored["mixture"]) == ("wmh2017", None)

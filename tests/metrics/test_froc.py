@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from napari_cead.metrics import match_lesions
-from napari_cead.metrics.froc import FALSE_POSITIVES, candidates, froc
+from napari_cead.metrics.froc import FALSE_POSITIVES, _first, candidates, froc
 
 
 def brute_force(cohort, at, share):
@@ -132,3 +132,15 @@ def test_without_lesions_or_patients_there_is_no_sensitivity():
     assert froc([nothing]) == (0.0,) * len(FALSE_POSITIVES)
     with pytest.raises(ValueError, match="differ in shape"):
         candidates(np.zeros((8, 8)), np.zeros((8, 7)))
+
+
+@pytest.mark.parametrize("count", [1000, 2**55], ids=["in one number", "too large for that"])
+def test_the_first_meeting_of_each_pair_of_hills(count):
+    rng = np.random.default_rng(0)
+    pair, when = rng.integers(0, 300, 900), rng.permutation(900)
+    expected: dict[int, int] = {}
+    for one, time in zip(pair.tolist(), when.tolist(), strict=True):
+        expected[one] = min(time, expected.get(one, time))
+    pairs, first = _first(pair, when, count)
+    assert dict(zip(pairs.tolist(), first.tolist(), strict=True)) == expected
+    assert len(pairs) == len(expected)

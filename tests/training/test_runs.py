@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from napari_cead.errors import RunError
+from napari_cead.errors import ParameterError, RunError
 from napari_cead.training import RunFolder, train
+from napari_cead.training.option_parsing import read_corruption
 from napari_cead.training.run_info import look
 from patience import PATIENCE
 from small_stores import same, settings, weights
@@ -90,6 +91,23 @@ def test_a_damaged_run_is_named_in_one_sentence(small_store, tmp_path, which, da
     with pytest.raises(RunError) as error:
         train(settings(epochs=2), small_store, tmp_path / "run", resume=True)
     assert file.name in str(error.value) and "\n" not in str(error.value) and "damaged" in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["patches", "smooth"])
+def test_a_run_with_a_corruption_that_is_gone_says_so(tmp_path, kind):
+    run = RunFolder(tmp_path / "run")
+    run.create(settings(epochs=1), tmp_path / "store", "0" * 64, ())
+    values = json.loads((run.path / "run.json").read_text())
+    parts = [{"share": 1.0, "corruption": {"kind": kind}}]
+    values["settings"]["corruption"] = {"kind": "mixture", "parts": parts}
+    (run.path / "run.json").write_text(json.dumps(values))
+    with pytest.raises(
+        RunError, match=f"'{kind}', which napari-cead no longer has.*start a new run"
+    ) as refused:
+        run.plan()
+    assert "install" not in str(refused.value)
+    with pytest.raises(ParameterError, match=f"no longer has the corruption '{kind}'"):
+        read_corruption(json.dumps({"kind": kind}))
 
 
 @pytest.mark.parametrize("version", [True, 1.0, "1", 2, None, "x" * 5000])

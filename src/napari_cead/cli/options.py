@@ -48,8 +48,8 @@ LayoutOption = Annotated[
     str | None,
     typer.Option(
         "--layout",
-        help="Layout of a published data set, by name (docs/data-sets.md) or as a YAML file (default: names are read "
-        "as they are).",
+        help="Layout of a published data set, by name (docs/how-to/data-sets.md) or as a YAML file (default: names are "
+        "read as they are).",
     ),
 ]
 Workers = Annotated[

@@ -70,10 +70,13 @@ def make(
         _cross_validate(making, folders)
     elif folders and recipe.preset == "paper":
         cohort, split = cohort_of(folders)
+        if recipe.layout is not None:  # its patterns begin at the folder of the data set
+            cohort = recipe.data
         evaluate_models(
             cohort,
             [str(folder) for folder in folders],
             recipe.out / "evaluation",
+            layout=recipe.layout,
             split=split,
             device=recipe.device,
         )

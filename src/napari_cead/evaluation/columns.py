@@ -183,7 +183,7 @@ COLUMNS: tuple[Column, ...] = (
     ),
     _average("precision", "share of the detected voxels that are lesion, all patients together"),
     _average("recall", "share of the lesion voxels that are detected, all patients together"),
-    Column("patients", write=lambda row: str(row["patients"])),
+    Column("patients", "patients", "number of reported patients", write=lambda row: str(row["patients"])),
     Column("lesion_patients"),
     Column(
         "lesion_sensitivity",

@@ -102,7 +102,8 @@ class ModelSpec(BaseModel):
     size: Size = "custom"
     image_size: int = Field(default=IMAGE_SIZE, ge=1, le=4096)
     unet: UNetOptions | None = None
-    options: SerializeAsAny[BaseModel] | None = None
+    # Also where a design gives none: the family's defaults then.
+    options: SerializeAsAny[BaseModel] | None = Field(default=None, validate_default=True)
     package: str | None = Field(default=None, max_length=128)
 
     @field_validator("options", mode="before")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NAMED",
     "PAPER",
+    "REMOVED",
     "SCANNERS",
     "BiasField",
     "CoarseNoise",
@@ -52,6 +53,11 @@ def _of_its_kind(value: Any) -> Any:
         return Mixture.model_validate(value)
     if not isinstance(kind, str):
         raise ValueError("a corruption needs a kind")
+    if kind in REMOVED and kind not in CORRUPTIONS:
+        raise ValueError(
+            f"napari-cead no longer has the corruption {kind!r}, so a run with it cannot be resumed; use one of "
+            f"{', '.join(CORRUPTIONS.names)} in a new one"
+        )
     return type(CORRUPTIONS.find(kind)).model_validate(value)
 
 
@@ -81,6 +87,9 @@ class Share(BaseModel):
 
 
 MIXTURE = "mixture"
+
+REMOVED = ("patches", "smooth")
+"""Kinds of earlier versions. Runs with them are on disks, and cannot be resumed."""
 
 
 class Mixture(CorruptionKind):

@@ -173,8 +173,8 @@ class Recipe(BaseModel):
     )
     layout: str | None = Field(
         None,
-        description="If DATA is a published data set: the name of its layout, or a YAML file (docs/data-sets.md); its "
-        "fixed split is used.",
+        description="If DATA is a published data set: the name of its layout, or a YAML file "
+        "(docs/how-to/data-sets.md); its fixed split is used.",
     )
     assume_healthy: bool = _basic(
         "Treat all slices of patients without a lesion mask as healthy.", default=False

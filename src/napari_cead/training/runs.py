@@ -36,7 +36,7 @@ from ..json_files import NEWER, Saved, from_saved, shown, unknown_keys, warn_of
 from ..models.networks import absent_network
 from ..models.specs import ModelSpec
 from .belonging import belongs
-from .corruption import absent_kind
+from .corruption import REMOVED, absent_kind
 from .events import EventFile
 from .folder_lock import alone_in
 from .run_files import (
@@ -198,6 +198,13 @@ class RunFolder:
             if absent := absent_network(values["settings"]["spec"]):
                 raise RunError(absent[0], file=file, hint=absent[1])
             if (kind := absent_kind(values["settings"].get("corruption"))) is not None:
+                if kind in REMOVED:
+                    raise RunError(
+                        f"it was trained with the corruption {shown(kind)}, which napari-cead no longer has, so it "
+                        "cannot be resumed",
+                        file=file,
+                        hint="start a new run with another --corruption, with --init-from if this one left a model",
+                    )
                 raise RunError(
                     f"its corruption {shown(kind)} comes from a package that is not installed, or not usable",
                     file=file,

@@ -34,7 +34,8 @@ def sentences(evaluation: Evaluation, labels: Labels) -> list[str]:
     rule = leading_rule(evaluation)
     found = [_of_sequence(evaluation, labels, rule, sequence) for sequence in labels.sequences]
     found = [text for text in found if text] or ["No model has a figure under any rule."]
-    return [*found, few] if (few := few_choosers(evaluation)) else found
+    few = few_choosers(evaluation).replace("`", "")  # written for Markdown
+    return [*found, few] if few else found
 
 
 def _of_sequence(evaluation: Evaluation, labels: Labels, rule: str, sequence: str) -> str:

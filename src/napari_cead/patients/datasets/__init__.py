@@ -277,7 +277,7 @@ class Layout(BaseModel):
     def said(self) -> str:
         """What is said once when it is used."""
         doubt = f"{'' if self.certain else 'not certain: '}{self.doubt}" if self.doubt else ""
-        return f"layout {self.name} ({self.title})" + (f": {doubt}" if doubt else "")
+        return f"files are read by layout {self.name}, that of {self.title}" + (f": {doubt}" if doubt else "")
 
 
 def _below(top: Path) -> Iterator[tuple[str, Path]]:
@@ -326,13 +326,13 @@ def _read(file: Path) -> Layout:
             raise ValueError("it is no mapping")
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise ParameterError(
-            f"the layout cannot be read ({why(error)})", file=file, hint="see docs/data-sets.md"
+            f"the layout cannot be read ({why(error)})", file=file, hint="see docs/how-to/data-sets.md"
         ) from None
     try:
         layout = Layout.model_validate(values)
     except ValidationError as error:
         raise ParameterError(
-            first_wrong(error, "the layout"), file=file, hint="see docs/data-sets.md"
+            first_wrong(error, "the layout"), file=file, hint="see docs/how-to/data-sets.md"
         ) from None
     layout._name = file.stem
     return layout
