@@ -16,6 +16,7 @@ from napari_cead.exploring.analysis_state import AnalysisState, Settings
 from napari_cead.exploring.history import History
 from napari_cead.widgets.docks import docks_in
 from napari_cead.widgets.explore import ExploreWidget
+from napari_cead.widgets.live import VOLUME_AFTER_MS
 
 WIDEST = 16_777_215
 """Qt's limit: no limit."""
@@ -120,6 +121,7 @@ class SharedDock:
         session._show(opened[-1].analysis.key)
         session.analyses_changed.emit(session.analyses)
         dock.live.moved = False
+        dock.live._volume_timer.setInterval(VOLUME_AFTER_MS)
         viewer.dims.ndisplay, viewer.dims.order = 2, self._order
         viewer.dims.set_point(range(viewer.dims.ndim), self._point)
         for layer, looks in zip(self._layers, self._looks, strict=True):

@@ -177,8 +177,9 @@ def windows(plugins_of_file):
     opened: list[napari.Viewer] = []
 
     def viewer() -> napari.Viewer:
-        if not (opened and hasattr(opened[-1].window, "_qt_window")):  # none yet, or a test has closed it
+        if not opened:
             init_qactions.cache_clear()
+        if not (opened and hasattr(opened[-1].window, "_qt_window")):  # none yet, or a test has closed it
             opened.append(napari.Viewer(show=True, show_welcome_screen=False))
         return opened[-1]
 
