@@ -1,12 +1,13 @@
 """The eight, the default and the maps without a network on fresh phantoms with BrainMetShare's metastases.
 
-    python research/metastases.py --work WORK --out docs/explanation/results-metastases.md [--workers 2]
+    python research/metastases.py --work WORK --out OUT --json JSON [--workers 2]
 
 makes, each step only if it has not been done yet:
 
     WORK/cohort    30 synthetic patients, whole volumes: ``napari-cead phantom --metastases brainmetshare``
     WORK/results   ``napari-cead evaluate``: the first 8 patients choose the settings, the other 22 are reported
-    OUT            the page: what the cohort holds, and each model's volumes under each rule
+    OUT            the page: what the cohort holds, and each model's volumes under each rule, with its suggested score
+    JSON           all rows, both scores, with intervals
 
 A command that was broken off goes on where it was. All figures are of whole volumes: Dice per patient, lesions found,
 millilitres. Whoever has the real set runs the second command on it and gets the same table.
@@ -19,6 +20,7 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -32,7 +34,7 @@ from napari_cead.zoo.finding import DEFAULT_MODEL
 
 SEED = 5150
 VALIDATION = 8
-RULES = ("validation", "healthy-quantile", "oracle")
+RULES = ("healthy-quantile", "validation", "oracle")
 GROUPS = ((1, 3), (4, 10), (11, 999))
 
 COLUMNS = {
@@ -51,11 +53,31 @@ COLUMNS = {
 INTRODUCTION = """# Metastases as in BrainMetShare, on phantoms
 
 Synthetic patients with metastases in number and size as published for BrainMetShare (Grøvik et al. 2020,
-doi:10.1002/jmri.26766), oedema as in Schneider et al. 2017 (doi:10.1371/journal.pone.0177217), on anatomies that no
-model was trained on. **Research software, not a medical device.** Results on phantoms say nothing about people. All
-figures are of whole volumes; see [metrics.md](../reference/metrics.md). In brackets: 95 % bootstrap intervals over
-patients.
+doi:10.1002/jmri.26766), oedema as in Schneider et al. 2017 (doi:10.1371/journal.pone.0177217). They are new draws of
+the same template that phantoms in the training of these models come from, which makes it easier for them.
+**Research software, not a medical device.** Results on phantoms say nothing about people, and these are not
+BrainMetShare.
+
+All figures are of whole FLAIR volumes ([metrics](../reference/metrics.md)), each model with its suggested score. In
+brackets: 95 % bootstrap intervals over patients. Few patients chose, so `healthy-quantile` is the rule to compare by.
+Names that begin with `flair-` are maps without a network.
 """
+
+ABOUT = {
+    "healthy-quantile": "The threshold that healthy tissue of the choosing patients seldom exceeds; no masks needed.",
+    "validation": "Threshold and morphology chosen on the masks of the choosing patients.",
+    "oracle": "Chosen on the reported patients themselves: a bound, not a result.",
+}
+
+SUMMED = (
+    "lesion_precision",
+    "froc_mean",
+    "auroc",
+    "sensitivity_lt5",
+    "sensitivity_5_10",
+    "sensitivity_10_20",
+)
+"""Further figures of the JSON."""
 
 
 def make_cohort(folder: Path, patients: int, shape: tuple[int, int, int]) -> list[Path]:
@@ -102,20 +124,44 @@ def cell(row: Mapping[str, str], name: str) -> str:
     return f"{shown} [{float(low):.3g}, {float(high):.3g}]" if low and high else shown
 
 
+def read_rows(results: Path) -> list[dict[str, str]]:
+    """Return the rows of an evaluation."""
+    with (results / "results.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def as_json(results: Path, cohort: str, shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Return all rows with their intervals."""
+    kept = [*COLUMNS, "rule", "patients", "lesion_patients", "chosen_on", "chosen_by", "threshold", *SUMMED]
+    kept += [f"{name}_{end}" for name in COLUMNS for end in ("low", "high")]
+
+    def value(text: str) -> str | float | None:
+        try:
+            return round(float(text), 6)
+        except ValueError:
+            return text or None
+
+    rows = [{name: value(row[name]) for name in kept if name in row} for row in read_rows(results)]
+    return {"phantoms": True, "seed": SEED, "shape": shape, "cohort": cohort, "rows": rows}
+
+
 def page(results: Path, cohort: str, shape: tuple[int, int, int]) -> str:
     """Return the page."""
-    with (results / "results.csv").open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_rows(results)
+    suggested: dict[str, str] = {}
+    for row in rows:
+        suggested.setdefault(row["model"], row["score"])
     lines = [
         INTRODUCTION,
-        f"Reported: {cohort} Made by `research/metastases.py`, seed {SEED}, {' × '.join(map(str, shape))} voxels.",
+        f"Reported: {cohort} Made by `research/metastases.py`, seed {SEED}, {' × '.join(map(str, shape))} voxels. All "
+        "rows: `research/metastases.json`.",
     ]
     for rule in RULES:
-        chosen = [row for row in rows if row["rule"] == rule]
+        chosen = [row for row in rows if row["rule"] == rule and suggested[row["model"]] == row["score"]]
         if not chosen:
             continue
         chosen.sort(key=lambda row: -float(row["dice_patient"] or -1))
-        lines += ["", f"## `{rule}`", "", "| " + " | ".join(COLUMNS.values()) + " |"]
+        lines += ["", f"## `{rule}`", "", ABOUT[rule], "", "| " + " | ".join(COLUMNS.values()) + " |"]
         lines.append("| --- | --- |" + " ---: |" * (len(COLUMNS) - 2))
         lines += ["| " + " | ".join(cell(row, name) for name in COLUMNS) + " |" for row in chosen]
     return "\n".join(lines) + "\n"
@@ -127,6 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="the page")
+    parser.add_argument("--json", type=Path, help="all rows")
     parser.add_argument("--patients", type=int, default=30)
     parser.add_argument("--models", nargs="*", default=[*MODEL_NAMES, DEFAULT_MODEL])
     parser.add_argument(
@@ -150,7 +197,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             workers=options.workers,
         )
     few = min(VALIDATION, options.patients // 3)
-    write_text(options.out, page(results, described(patients[few:]), shape))
+    holds = described(patients[few:])
+    write_text(options.out, page(results, holds, shape))
+    if options.json is not None:
+        write_text(options.json, json.dumps(as_json(results, holds, shape), indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,13 +4,106 @@ from __future__ import annotations
 
 import numpy as np
 from qtpy.QtCore import QPoint, QPointF, QRect, Qt
-from qtpy.QtWidgets import QSlider, QStyle, QStyleOptionSlider, QStyleOptionViewItem
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QLineEdit,
+    QPlainTextEdit,
+    QScrollBar,
+    QSlider,
+    QStyle,
+    QStyleOptionSlider,
+    QStyleOptionViewItem,
+    QTabBar,
+    QTextEdit,
+    QWidget,
+)
 
 import napari_cead as cead
 from napari_cead.contributions.layers import tag_of
 from scans import brain_of
 
 LEFT = Qt.MouseButton.LeftButton
+
+CONTROLS = (
+    QAbstractButton,
+    QAbstractItemView,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QComboBox,
+    QLineEdit,
+    QPlainTextEdit,
+    QTabBar,
+    QTextEdit,
+)
+"""What a user can press, move or type into."""
+
+
+def controls_of(dock):
+    """The visible controls of a dock, but for those that are a part of another one, and text that is only read."""
+    found = [
+        part
+        for part in dock.findChildren(QWidget)
+        if isinstance(part, CONTROLS)
+        and part.isVisible()
+        and not isinstance(part, QScrollBar)
+        and not (isinstance(part, QPlainTextEdit | QTextEdit) and part.isReadOnly())
+    ]
+    return [part for part in found if not any(isinstance(above, CONTROLS) for above in _above(part, dock))]
+
+
+def name_of(control):
+    """What a control is called, for a message."""
+    text = control.text() if isinstance(control, QAbstractButton) else ""
+    return control.accessibleName() or text or type(control).__name__
+
+
+def _above(part, dock):
+    while (part := part.parent()) is not None and part is not dock:
+        yield part
+
+
+class Still:
+    """Watches that no control of a dock moves up or down, whatever appears.
+
+    Args:
+        dock: The dock.
+    """
+
+    def __init__(self, dock):
+        self.dock, self.looks = dock, 0
+        self.scrolled()
+
+    def _places(self):
+        QApplication.processEvents()
+        return {part: part.mapTo(self.dock, QPoint(0, 0)).y() for part in controls_of(self.dock)}
+
+    def scrolled(self):
+        """The user has scrolled or folded: from now on the places are these."""
+        self.places = self._places()
+
+    def look(self):
+        """Compare the places of all controls with those that they had when they were first seen."""
+        now = self._places()
+        moved = [
+            (name_of(part), self.places[part], y) for part, y in now.items() if y != self.places.get(part, y)
+        ]
+        assert not moved, moved
+        self.places = now | self.places
+        self.looks += 1
+
+    def while_waiting(self, qtbot, condition):
+        """Look again and again until a condition holds."""
+
+        def look():
+            self.look()
+            return condition()
+
+        qtbot.waitUntil(look)
 
 
 def layers_of(widget, role, key=None):

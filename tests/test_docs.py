@@ -137,6 +137,21 @@ def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path):
     assert loading == []
 
 
+def test_data_are_named_by_a_word_and_not_by_a_folder_beside_the_repository():
+    """A reader lays DATA out with research/lay_out.py, wherever they like."""
+    root = DOCS.parent
+    places = [
+        root / name
+        for name in ("docs", "src", "tools", "benchmarks", "research", "README.md", "CONTRIBUTING.md")
+    ]
+    files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place])]
+    texts = [file for file in files if file.suffix in {".md", ".py", ".yml", ".toml", ".csv"}]
+    named = [
+        file for file in texts if re.search(r"\.\./shared|shared/data", file.read_text(encoding="utf-8"))
+    ]
+    assert len(texts) > 300 and named == []
+
+
 def test_the_pages_on_adding_show_the_example_package_as_it_is():
     pages = sorted((DOCS / "how-to").glob("adding-*.md"))
     page = "".join(page.read_text(encoding="utf-8") for page in pages)

@@ -197,6 +197,8 @@ def evaluating(folder: Path, home: Path) -> None:
     take("evaluate")
     dock.start.native.click()
     until(lambda: dock.results_in is not None)
+    dock.tabs.setCurrentWidget(dock.results)
+    dock.notice.clear()
     take("evaluate-results")
     viewer.close()
 

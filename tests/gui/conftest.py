@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from contextlib import contextmanager
+from functools import lru_cache, partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -23,17 +24,16 @@ from npe2._pytest_plugin import TestPluginManager
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtWidgets import QApplication
-from shared_dock import SharedDock
+from vispy.gloo import glir
+from vispy.visuals.shaders import Function
 
 from napari_cead.contributions import default_reader
+from patience import PATIENCE
 from scans import patient_in
+from shared_dock import SharedDock
 
 if sys.platform == "linux" and not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
     collect_ignore_glob = ["test_*.py"]
-
-
-PATIENCE = float(os.environ.get("NAPARI_CEAD_TEST_PATIENCE", "1"))
-"""How many times as long as usual to wait before giving up: more than 1 on a machine that does much else."""
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +61,18 @@ def _quick_collections():
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _shaders_are_read_once():
+    """Keep what vispy makes of the text of a shader: it reads the same ones anew for each layer."""
+    clean = lru_cache(maxsize=None)(partial(Function._clean_code, None))
+    converted = lru_cache(maxsize=None)(glir._convert_desktop_shader)
+    with (
+        patch.object(Function, "_clean_code", lambda self, code: clean(code)),
+        patch.object(glir, "_convert_desktop_shader", converted),
+    ):
+        yield
 
 
 @pytest.fixture
@@ -165,8 +177,9 @@ def windows(plugins_of_file):
     opened: list[napari.Viewer] = []
 
     def viewer() -> napari.Viewer:
-        if not (opened and hasattr(opened[-1].window, "_qt_window")):  # none yet, or a test has closed it
+        if not opened:
             init_qactions.cache_clear()
+        if not (opened and hasattr(opened[-1].window, "_qt_window")):  # none yet, or a test has closed it
             opened.append(napari.Viewer(show=True, show_welcome_screen=False))
         return opened[-1]
 
@@ -263,7 +276,7 @@ def after(dock_of_file, qtbot, request):
         if not shares_dock(request):
             return lead()
         dock = dock_of_file.at(name, lead)
-        qtbot.waitUntil(lambda: not dock.busy)
+        qtbot.waitUntil(lambda: not dock.running and not dock.live.busy)
         return dock
 
     return begin

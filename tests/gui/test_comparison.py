@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
 
 from dock_driving import (
     click,
@@ -128,7 +130,47 @@ def test_one_analysis_cannot_stand_beside_another(detected, qtbot):
 def test_a_click_shows_them_side_by_side_in_the_same_place(side):
     assert_tiles(side, FIRST, SECOND)
     names = [layer.name for layer in side.viewer.layers if layer.visible and tag_of(layer).role == "tile"]
-    assert names[0] == "tiny"
+    assert re.fullmatch(r"Dice 0\.\d{3} · tiny", names[0])
+
+
+def test_each_tile_is_titled_with_its_own_dice(side, qtbot, monkeypatch):
+    def titles():
+        return {
+            tag_of(layer).analysis: layer.name
+            for layer in side.viewer.layers
+            if tag_of(layer).role == "tile" and layer.name_overlay.visible
+        }
+
+    def expected():
+        return {
+            one.key: f"Dice {one.dice:.3f} · {one.key[0]}"
+            for one in side.session.analyses
+            if one.dice is not None
+        }
+
+    settle(qtbot, side)
+    assert titles() == expected() and len(titles()) == 2
+    before = titles()
+    drag(qtbot, side.threshold, 0.3)
+    settle(qtbot, side)
+    assert titles() == expected() != before
+    assert titles()[FIRST] == before[FIRST], "the sliders belong to the second one"
+
+
+def test_the_button_says_that_the_layers_are_being_made(two, qtbot, monkeypatch):
+    said = []
+    made = two.layers.side_by_side
+    monkeypatch.setattr(
+        two.layers,
+        "side_by_side",
+        lambda *given: (
+            said.append((two.comparison.side_by_side.text(), QApplication.overrideCursor())) or made(*given)
+        ),
+    )
+    click(qtbot, two.comparison.side_by_side)
+    (text, cursor), *_ = said
+    assert text == "Making the layers…" and cursor is not None
+    assert two.comparison.side_by_side.text() == "Side by side" and QApplication.overrideCursor() is None
 
 
 def test_side_by_side_nothing_is_written_over_the_names_of_the_tiles(side, qtbot):
@@ -152,7 +194,8 @@ def test_two_scores_of_one_model_are_named_by_their_scores(detected, qtbot):
     settle(qtbot, detected)
     press(qtbot, detected, Qt.Key.Key_Q)
     assert_tiles(detected, FIRST, ("tiny", "squared"))
-    assert [detected.viewer.layers[i].name for i in (0, 4)] == ["tiny · intensity", "tiny · squared"]
+    titles = [detected.viewer.layers[i].name.split(" · ", 1)[1] for i in (0, 4)]
+    assert titles == ["tiny · intensity", "tiny · squared"]
 
 
 def test_all_is_as_before_when_it_is_over(two, qtbot):

@@ -13,7 +13,7 @@ from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QFileDialog
 
-from dock_driving import LEFT, click, click_tick
+from dock_driving import LEFT, Still, click, click_tick
 from napari_cead.errors import OutputError
 from napari_cead.widgets import EvaluateWidget, evaluation_process
 from napari_cead.widgets.docks import docks_in
@@ -66,6 +66,7 @@ say('{"done": 2, "total": 2}')
 (out / "results.json").write_text(RESULTS)
 """
 )
+SLOW = DONE.replace("say('warning", "time.sleep(0.3)\nsay('warning")
 POLITE = """
 import signal
 def end(*_):
@@ -142,6 +143,14 @@ def ended(dock, qtbot):
     qtbot.waitUntil(lambda: not dock.process.running)
 
 
+def look_at_results(dock, qtbot):
+    """Press the button that the message at the end has."""
+    (button,) = dock.notice.buttons
+    assert button.text() == "Show the results"
+    click(qtbot, button)
+    assert dock.tabs.currentWidget() is dock.results and not dock.notice.buttons
+
+
 def choose(box, start, qtbot):
     """Choose the entry of a list that starts so, by keyboard."""
     box.setFocus()
@@ -164,7 +173,7 @@ def test_it_says_what_is_missing_and_takes_a_dropped_folder(dock, cohort, tmp_pa
     drop(dock, cohort)
     assert dock.cohort.value == str(cohort)
     assert dock.out.value == str(tmp_path / "a cohort_evaluation")
-    assert dock.start.enabled and dock.problem.isHidden()
+    assert dock.start.enabled and dock.problem.text() == ""
     assert not dock.no_split.isHidden()
     split = tmp_path / "split.json"
     split.write_text("{}")
@@ -290,7 +299,7 @@ def test_an_evaluation_ends_with_a_table_and_its_report(chosen, acting, tmp_path
     ended(chosen, qtbot)
     assert chosen.messages.toPlainText() == "warning: Mets_009 has no lesion mask"
     assert chosen.state.text() == "Finished: the results are in the tab Results."
-    assert chosen.tabs.currentIndex() == 1
+    look_at_results(chosen, qtbot)
     assert cells(chosen) == [
         ["tiny", "0.512", "0.610", "0.750", "0.440", "12.3"],
         ["flair-threshold", "0.200", "0.610", "0.750", "0.440", "12.3"],
@@ -410,17 +419,51 @@ def test_a_check_lists_what_does_not_fit_and_does_not_keep_from_starting(chosen,
     click(qtbot, chosen.check.native)
     assert chosen.start.enabled
     qtbot.waitUntil(lambda: not chosen.job.running)
-    assert chosen.checked.text() == "2 patients, 2 with a lesion mask. 1 finding."
-    assert chosen.findings.isVisibleTo(chosen)
+    assert chosen.checked.text() == "2 patients, 2 with a lesion mask. 1 finding: see the tab."
+    tabs, tab = chosen.tabs, chosen.tabs.indexOf(chosen.findings)
+    assert (tabs.tabText(tab), tabs.isTabEnabled(tab)) == ("Findings 1", True)
     patient, what, sentence = (chosen.findings.item(0, column).text() for column in range(3))
     assert (patient, what) == ("Mets_002", "unreadable") and sentence
     assert str(cohort / "Mets_002" / "flair.nii.gz") in chosen.findings.item(0, 0).toolTip()
     chosen.cohort.value = str(cohort / "Mets_001")
-    assert chosen.findings.isHidden()
+    assert (tabs.tabText(tab), tabs.isTabEnabled(tab)) == ("Findings", False)
     click(qtbot, chosen.check.native)
     qtbot.waitUntil(lambda: not chosen.job.running)
     assert chosen.checked.text() == "1 patient, 1 with a lesion mask. Nothing to mend."
-    assert chosen.findings.isHidden()
+    assert not tabs.isTabEnabled(tab)
+
+
+def test_nothing_moves_through_a_whole_evaluation(chosen, cohort, acting, notified, qtbot):
+    """Neither a check, findings, progress, words and results, nor a warning of napari's."""
+    chosen.viewer.window.resize(1366, 768)
+    QApplication.processEvents()
+    still = Still(chosen)
+    acting(SLOW)
+    click(qtbot, chosen.check.native)
+    still.while_waiting(qtbot, lambda: not chosen.job.running and chosen.checked.text() != "")
+    chosen.maps.value = str(cohort / "gone")
+    still.look()
+    assert chosen.problem.text()
+    chosen.maps.value = ""
+    drop(chosen, cohort / "Mets_002" / "flair.nii.gz")
+    still.look()
+    assert notified and chosen.notice.words.text().startswith("flair.nii.gz")
+    chosen.notice.clear()
+    click(qtbot, chosen.start.native)
+    still.scrolled()
+    still.while_waiting(qtbot, lambda: chosen.process.running and chosen.progress.value() == 1)
+    still.while_waiting(qtbot, lambda: not chosen.process.running)
+    still.look()
+    assert chosen.messages.isVisible() and chosen.tabs.currentIndex() == 0 and chosen.notice.buttons
+    click(qtbot, chosen.start.native)  # once more, with the words of the first one there
+    still.while_waiting(qtbot, lambda: not chosen.process.running)
+    look_at_results(chosen, qtbot)
+    still = Still(chosen)
+    chosen.show_results(chosen.results_in)
+    still.look()
+    drop(chosen, cohort / "Mets_002" / "flair.nii.gz")
+    still.look()
+    assert still.looks > 1
 
 
 def test_the_dock_needs_no_more_than_its_width(viewer, chosen, acting, qtbot):
@@ -428,6 +471,7 @@ def test_the_dock_needs_no_more_than_its_width(viewer, chosen, acting, qtbot):
     acting(DONE)
     click(qtbot, chosen.start.native)
     ended(chosen, qtbot)
+    look_at_results(chosen, qtbot)
     chosen.table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
     frame = chosen.parent()
     viewer.window._qt_window.resizeDocks([frame], [400], Qt.Orientation.Horizontal)

@@ -18,6 +18,7 @@ import napari_cead as cead
 from napari_cead.contributions.layers import tag_of
 from napari_cead.errors import Cancelled
 from napari_cead.exploring import Session
+from patience import PATIENCE
 from scans import brain_of, make_brain
 
 SHARES_DOCK = True
@@ -239,6 +240,49 @@ def test_a_stroke_of_the_mouse_on_the_canvas_counts(detected, qtbot):
     np.testing.assert_array_equal(layer.data > 0, detected.session.mask)
 
 
+def test_brush_and_eraser_are_a_click_away(detected, qtbot):
+    layer = layer_of(detected, "detected mask")
+    detected.viewer.layers.selection.active = layer_of(detected, "sequence")
+    for button, mode in ((detected.paint, "paint"), (detected.erase, "erase"), (detected.erase, "pan_zoom")):
+        qtbot.mouseClick(button.native, Qt.MouseButton.LeftButton)
+        assert layer.mode == mode and detected.viewer.layers.selection.active is layer
+
+
+@pytest.mark.parametrize("pause", [5, 150])
+def test_the_first_stroke_after_a_run_is_painted_from_end_to_end(widget, patient_folder, qtbot, pause):
+    """Also if its first pieces were taken into account, and the figures are on their way, while it goes on."""
+    widget.patient.value = patient_folder
+    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget.running)
+    widget.score.value = "intensity"
+    qtbot.mouseClick(widget.run.native, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: widget.session.analysis is not None and not widget.running)
+    layer = layer_of(widget, "detected mask")
+    qtbot.mouseClick(widget.paint.native, Qt.MouseButton.LeftButton)
+    layer.brush_size = 2
+    widget.viewer.camera.center = (
+        0,
+        4 * 0.95,
+        10 * 0.9,
+    )  # at the edge of the slice, where nothing is detected
+    canvas = widget.viewer.window._qt_viewer.canvas.native
+    qtbot.wait(20)
+    row, step = canvas.height() // 2, 20
+    xs = range(canvas.width() // 2 - 4 * step, canvas.width() // 2 + 5 * step, step)
+    qtbot.mouseMove(canvas, QPoint(xs[0], row))
+    qtbot.mousePress(canvas, Qt.MouseButton.LeftButton, pos=QPoint(xs[0], row))
+    z, places = widget.layers.current_slice(), []
+    for x in xs:
+        qtbot.mouseMove(canvas, QPoint(x, row))
+        places.append(layer.world_to_data(widget.viewer.cursor.position)[-2:])
+        qtbot.wait(pause)
+    qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=QPoint(xs[-1], row))
+    qtbot.waitUntil(lambda: settled(widget) and widget.session.analysis.corrections is not None)
+    assert len({tuple(np.round(place)) for place in places}) > 5
+    for y, x in places:
+        assert widget.session.mask[z, round(y), round(x)], (y, x)
+    np.testing.assert_array_equal(layer.data > 0, widget.session.mask)
+
+
 def test_cancel_ends_the_run_and_the_widget_stays_usable(widget, patient_folder, qtbot, monkeypatch):
     def slow(patient, detector, *, on_progress, should_stop, **others):
         for step in range(1000):  # a network that takes its time
@@ -271,7 +315,7 @@ def test_the_window_is_alive_while_the_network_runs(widget, patient_folder, qtbo
     alive = threading.Event()
 
     def waits(*arguments, **keywords):
-        assert alive.wait(10), "the event loop stood still"
+        assert alive.wait(10 * PATIENCE), "the event loop stood still"
         return run(*arguments, **keywords)
 
     monkeypatch.setattr("napari_cead.exploring.session.run", waits)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import napari_cead as cead
 from dock_driving import click, settle
+from patience import PATIENCE
 
 OPENING = """
 import importlib.abc, sys, threading
@@ -54,7 +55,7 @@ def test_the_window_never_waits_for_pytorch(installed_model, patient_folder, tmp
         },
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=200 * PATIENCE,
         check=False,
     )
     assert "fine" in ended.stdout, ended.stderr[-2000:]

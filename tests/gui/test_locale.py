@@ -13,6 +13,7 @@ import pytest
 import SimpleITK as sitk
 
 from enhanced import write_enhanced
+from patience import PATIENCE
 from scanners import itk_image
 from scans import make_brain, write_nifti
 
@@ -61,7 +62,7 @@ def test_voxel_sizes_are_the_same_under_a_comma(tmp_path):
         env={**os.environ, "LC_ALL": COMMA, "LANG": COMMA, "NAPARI_CONFIG": str(tmp_path / "settings.yaml")},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=240 * PATIENCE,
     )
     line = next((line for line in done.stdout.splitlines() if line.startswith("FOUND ")), None)
     assert line is not None, done.stderr[-2000:]

@@ -18,6 +18,7 @@ from napari_cead.errors import ModelError
 from napari_cead.exploring.queue import RunSettings
 from napari_cead.widgets.queue_panel import QueuePanel
 from napari_cead.widgets.queue_table import COLUMNS
+from patience import PATIENCE
 
 
 @pytest.fixture
@@ -243,7 +244,7 @@ def held(monkeypatch):
     real, go_on = module.load_patient, threading.Event()
 
     def load(*args, **kwargs):
-        assert go_on.wait(20)
+        assert go_on.wait(20 * PATIENCE)
         return real(*args, **kwargs)
 
     monkeypatch.setattr(module, "load_patient", load)
@@ -373,7 +374,9 @@ print("ended well")
 @pytest.mark.parametrize("state", [pytest.param("busy", marks=pytest.mark.slow), "running"])
 def test_napari_closed_during_a_run_ends_without_a_hang(cohort, model_folder, tmp_path, state):
     command = [sys.executable, "-c", QUIT_DURING_A_RUN, model_folder, cohort, tmp_path / "out", state]
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, timeout=120 * PATIENCE
+    )
     assert done.returncode == 0, done.stderr
     assert "ended well" in done.stdout
     assert "Traceback" not in done.stderr

@@ -26,6 +26,7 @@ from napari_cead.errors import CeadError
 from napari_cead.widgets.explore import ExploreWidget
 from napari_cead.widgets.preferences import Preferences
 from napari_cead.zoo import Detector
+from patience import PATIENCE
 from scans import brain_of
 
 SHARES_DOCK = True
@@ -62,7 +63,7 @@ def network(monkeypatch):
         network.passes += 1
         if network.passes > network.free:
             network.held.set()
-            assert network.gate.wait(30)
+            assert network.gate.wait(30 * PATIENCE)
         if network.error is not None:
             raise network.error
         return through(detector, batch)
@@ -970,7 +971,7 @@ def run_script(tmp_path, script, *arguments, **environment):
         | environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=120 * PATIENCE,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr[-3000:]

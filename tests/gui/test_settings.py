@@ -14,6 +14,7 @@ import napari_cead as cead
 from dock_driving import click, drag, expected_mask, layers_of, press, run, settle, shown_mask
 from napari_cead.detection import MapOptions, available_scores
 from napari_cead.zoo import find_model, load_card
+from patience import PATIENCE
 from scans import brain_of
 
 SHARES_DOCK = True
@@ -207,7 +208,7 @@ def test_what_is_moved_during_a_run_is_in_the_result(ready, qtbot, monkeypatch):
 
     def slow(*arguments, **keywords):
         started.set()
-        assert go_on.wait(20)
+        assert go_on.wait(20 * PATIENCE)
         return run_network(*arguments, **keywords)
 
     monkeypatch.setattr(module, "run", slow)
@@ -230,7 +231,7 @@ def test_a_slider_dragged_while_the_map_is_made_anew_stays_where_it_is(ready, qt
     def slow(self, *arguments):
         if threading.current_thread() is not threading.main_thread():
             started.set()
-            assert go_on.wait(20)
+            assert go_on.wait(20 * PATIENCE)
         return make(self, *arguments)
 
     with monkeypatch.context() as patch:
@@ -374,7 +375,7 @@ def test_cancelling_the_first_run_leaves_no_layers(installed_vae, widget, patien
         def some(made, indices):
             on_slices(made, indices)
             arrived.set()
-            stopped.wait(20)
+            stopped.wait(20 * PATIENCE)
 
         return run_network(
             *arguments, on_slices=some, should_stop=should_stop, **(keywords | {"batch_size": 2})

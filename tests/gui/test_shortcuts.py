@@ -111,7 +111,7 @@ def test_what_is_typed_stays_typed(viewer, dock, qtbot):
     for widget in (dock.line, dock.text):
         widget.setFocus()
         for shortcut in SHORTCUTS:
-            if shortcut.key != "F1":
+            if shortcut.key not in ("F1", "F6"):  # which type nothing
                 press(qtbot, widget, shortcut)
     assert dock.done == []
     assert dock.line.text().lower() == dock.text.toPlainText().lower() == "nnkjkjhgwqouurc"

@@ -7,10 +7,12 @@ import shutil
 
 import numpy as np
 import pytest
+from napari.utils.notifications import show_warning
 from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QLabel, QPushButton
 
+from dock_driving import Still
 from napari_cead.evaluation.fine_tuned import Table
 from napari_cead.training import RunFolder
 from napari_cead.training.registry import runs_folder
@@ -238,6 +240,61 @@ def test_nothing_in_the_view_of_a_training_moves_when_rows_and_warnings_appear(d
     # The paused one has no warning, another state, and its button in the same place.
     choose(dock, "another-1", qtbot)
     assert places() == before and view.resume.isEnabled()
+
+
+def test_nothing_moves_through_a_whole_training(viewer, qtbot):
+    """From the first sign of life to the finished model: in no state, with no warning, picture or row."""
+    run = runs_folder() / "long"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text(json.dumps(PLAN))
+    folder = RunFolder(run)
+    begun = {"model": "vae1", "size": "small", "epochs": 40}
+    with folder.locked():  # this process is the one that trains
+        folder.say("start", **begun, epoch=0)
+        _, dock = viewer.window.add_plugin_dock_widget("napari-cead", "Train a model")
+        viewer.window.resize(1366, 768)
+        dock.tabs.setCurrentIndex(1)
+        view = dock.view
+        qtbot.waitUntil(lambda: view.info is not None and view.pause.isVisible())
+        still = Still(dock)
+
+        def say(event, seen, **values):
+            folder.say(event, **values)
+            still.while_waiting(qtbot, seen)
+
+        say("preparing", lambda: view.bar.format().startswith("preparing"), done=1, total=4)
+        step = {"epoch": 1, "step": 3, "steps": 40, "train_loss": 1400.0}
+        say("step", lambda: "Epoch 1" in view.plots.now.text(), **step)
+        (run / PREVIEWS).mkdir()
+        for epoch in range(1, 25):  # from the 12th on it over-fits
+            losses = {"train_loss": 1400.0 - epoch, "validation_loss": 700.0 + 20 * max(0, epoch - 12)}
+            if epoch < 12:
+                picture = Image.fromarray(np.zeros((294, 588), np.uint8))
+                picture.save(run / PREVIEWS / f"epoch-{epoch:04d}.png")
+            best = {"best_epoch": min(epoch, 12), "best_loss": 700.0}
+            folder.say("epoch", epoch=epoch, epochs=40, **losses, **best)
+            if epoch in (1, 12):
+                still.while_waiting(qtbot, lambda done=epoch: f"{done} of 40" in view.bar.format())
+                assert view.strip.caption.text() == f"epoch {min(epoch, 11)}"
+        still.while_waiting(qtbot, lambda: view.advice.text() != "")
+        write_run("another", {"event": "paused"}, epochs=3)
+        still.while_waiting(qtbot, lambda: len(dock.runs.runs) == 2)
+        say("paused", lambda: view.resume.isVisible())
+    with folder.locked():
+        say("start", lambda: view.pause.isVisible(), **begun, epoch=24)
+        say(
+            "error",
+            lambda: view.words.isVisible() or view.resume.isVisible(),
+            message="the disk is full " * 20,
+        )
+    show_warning("Something is odd. " * 20)
+    still.look()
+    with folder.locked():
+        say("start", lambda: view.pause.isVisible(), **begun, epoch=24)
+        say("calibrating", lambda: view.bar.format().startswith("calibrating"), done=1, total=4)
+        folder.say("installed", name="long")
+        say("done", lambda: view.info.state == "finished", folder="")
+    assert still.looks > 10
 
 
 def test_the_axes_of_a_run_without_epochs_are_not_those_of_the_run_before(qtbot):

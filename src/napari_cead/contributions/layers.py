@@ -29,11 +29,13 @@ Role = Literal[
 ]
 LayerData = tuple[NDArray[Any], dict[str, Any], Literal["image", "labels"]]
 
-# Okabe and Ito's palette, suitable for colour-blind readers.
+# Okabe and Ito's palette, and a dark red: clearly different on every grey, also for colour-blind readers
+# (magenta looks like the blue of the outline to those who do not see green).
 LESION_COLOR = "#56b4e9"
 DETECTED_COLOR = "#e69f00"
-BRAIN_COLOR = "#009e73"
-ANOMALY_RGB = (1.0, 0.0, 1.0)
+BRAIN_COLOR = "#0072b2"
+ANOMALY_RGB = (0.7, 0.0, 0.0)
+OUTLINE_OPACITY, AREA_OPACITY, MAP_OPACITY = 0.9, 0.55, 0.8
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +117,7 @@ def labels_style(role: Role) -> dict[str, Any]:
     style: dict[str, Any] = {
         "name": role,
         "colormap": DirectLabelColormap(color_dict={0: "transparent", None: color}),
-        "opacity": 0.9 if role == "lesion mask" else 0.55,
+        "opacity": OUTLINE_OPACITY if role in ("lesion mask", "brain mask") else AREA_OPACITY,
     }
     return style
 
@@ -127,5 +129,5 @@ def image_style(role: Role) -> Mapping[str, Any]:
 
         # Clear to opaque, not added to the scan: on a bright lesion, where it matters, a sum would be plain white.
         colormap = Colormap([(*ANOMALY_RGB, 0.0), (*ANOMALY_RGB, 1.0)], name="anomaly")
-        return {"name": role, "colormap": colormap, "blending": "translucent", "opacity": 0.8}
+        return {"name": role, "colormap": colormap, "blending": "translucent", "opacity": MAP_OPACITY}
     return {"name": role, "colormap": "gray", "contrast_limits": (0.0, 1.0), "visible": False}

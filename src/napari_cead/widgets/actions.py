@@ -12,7 +12,11 @@ from .shortcuts import BIG_STEP, SMALL_STEP
 
 
 def actions(
-    form: ExploreForm, layers: LayerView, compare: Comparison, show_help: Callable[[], object]
+    form: ExploreForm,
+    layers: LayerView,
+    compare: Comparison,
+    go_to_and_fro: Callable[[], object],
+    show_help: Callable[[], object],
 ) -> dict[str, Callable[[], object]]:
     """Return the function of every shortcut.
 
@@ -20,6 +24,7 @@ def actions(
         form: The controls.
         layers: The layers.
         compare: Side by side.
+        go_to_and_fro: Moves the focus between canvas and dock.
         show_help: Shows the help.
     """
 
@@ -54,5 +59,6 @@ def actions(
         "redo": form.redo.native.click,
         "run": form.run.native.click,
         "cancel": form.cancel.native.click,
+        "go_to_and_fro": go_to_and_fro,
         "help": show_help,
     }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
+    QApplication,
     QHBoxLayout,
     QHeaderView,
     QLabel,
@@ -19,10 +21,11 @@ from qtpy.QtWidgets import (
 
 from ..exploring import Analysis, Figures, Key
 from ..wording import UNDEFINED, number
-from .texts import tip
+from .texts import tip, title
 
 COLUMNS = ("Model · score", "Threshold", "Dice", "Precision", "Recall", "Found", "False", "mL")
 EMPTY = "Run two models, or one with two scores: their results stand here and can be shown side by side."
+LAYING_OUT = "Making the layers…"
 
 
 class ComparisonTable(QAbstractTableModel):
@@ -170,18 +173,18 @@ class ComparePanel(QWidget):
         self.view.setToolTip(tip("compare"))
         self.empty = QLabel(EMPTY)
         self.empty.setWordWrap(True)
-        self.side_by_side = QPushButton("Side by side")
+        self.side_by_side = QPushButton(title("side_by_side"))
         self.side_by_side.setCheckable(True)
         self.side_by_side.setToolTip(tip("side_by_side"))
-        self.forget = QPushButton("Forget")
+        self.forget = QPushButton(title("forget"))
         self.forget.setToolTip(tip("forget"))
         buttons = QHBoxLayout()
         buttons.addWidget(self.side_by_side, 2)
         buttons.addWidget(self.forget, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 4, 0, 0)
-        column.addWidget(self.empty)
         column.addWidget(self.view)
+        column.addWidget(self.empty)  # below the table, which stays where it is when this goes
         column.addLayout(buttons)
         self.view.selectionModel().currentRowChanged.connect(self._row_chosen)
         self.table.ticked.connect(self._ticked)
@@ -203,6 +206,19 @@ class ComparePanel(QWidget):
         self.view.setVisible(bool(analyses))
         self.side_by_side.setEnabled(self.side_by_side.isChecked() or len(self.table.chosen) > 1)
         self.forget.setEnabled(len(analyses) > 1)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Show on the button and by the pointer that the window makes layers, which can take seconds."""
+        button = self.side_by_side
+        QApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)
+        button.setText(LAYING_OUT)
+        button.repaint()
+        try:
+            yield
+        finally:
+            button.setText(title("side_by_side"))
+            QApplication.restoreOverrideCursor()
 
     def _row_chosen(self, now: QModelIndex, before: QModelIndex) -> None:
         if now.isValid():

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from qtpy.QtCore import QObject, QTimer
 
 from ..exploring import Analysis, Key, Session
+from ..wording import number
 from .compare_panel import ComparePanel
 from .curve_and_figures import Insight
+from .figures_view import PENDING
 from .layer_view import LayerView
 from .live import LiveMask
 
@@ -107,14 +109,37 @@ class Comparison(QObject):
         self.panel.set_rows(now, known, current)
         if analyses is not None and self.active and current is not None:
             self._tile(now)
+        self.write_dice()
 
     def _shown(self, on: bool) -> None:
         self.settle()  # layers come and go: what was painted or moved must have arrived
         analysis = self.session.analysis
-        if on:
-            self._tile(self.session.analyses)
-        else:
-            self.layers.one_by_one(analysis)
+        with self.panel.working():
+            if on:
+                self._tile(self.session.analyses)
+            else:
+                self.layers.one_by_one(analysis)
+        self.write_dice()
+
+    def write_dice(self, settled: bool | None = None) -> None:
+        """Write the Dice of the volume into the title of every tile.
+
+        Args:
+            settled: Whether the mask of the volume matches the sliders; None: as the session says.
+        """
+        tiles, current = self.layers.tiles, self.session.analysis
+        if tiles is None:
+            return
+        behind = not (self.session.settled if settled is None else settled)
+        for one in self.session.analyses:
+            figures = self.insight.figures_of(one)
+            if one.reconstruction.patient.lesion_mask is None:
+                dice = ""
+            elif figures is None or (behind and one is current):
+                dice = PENDING
+            else:
+                dice = number(figures.dice)
+            tiles.write_dice(one.key, dice)
 
     def _tile(self, analyses: Sequence[Analysis]) -> None:
         current = self.session.analysis

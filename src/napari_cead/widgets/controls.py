@@ -8,6 +8,7 @@ from magicgui.widgets import CheckBox, FloatSlider, PushButton, Slider
 from qtpy.QtCore import QLocale, QSignalBlocker, QSize, Qt
 from qtpy.QtGui import QIcon, QPixmap
 from qtpy.QtWidgets import (
+    QApplication,
     QDoubleSpinBox,
     QGridLayout,
     QGroupBox,
@@ -21,6 +22,7 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from ..detection.settings import Parameter
+from .keyboard import can_hold_focus
 
 FINEST = 0.001
 """Step of sliders of fractions: fine enough for a suggested threshold."""
@@ -226,10 +228,23 @@ def push_button(text: str, tip: str) -> PushButton:
     return made
 
 
+class ScrollArea(QScrollArea):
+    """An area that follows the keyboard's focus, but stays where it is if a control with the focus is disabled."""
+
+    def focusNextPrevChild(self, forward: bool) -> bool:
+        """Move the focus, and scroll to where it is if that was asked for by a key."""
+        before, place = QApplication.focusWidget(), self.verticalScrollBar().value()
+        moved = bool(super().focusNextPrevChild(forward))
+        if not can_hold_focus(before):
+            self.verticalScrollBar().setValue(place)
+        return moved
+
+
 def scrolled(inner: QWidget) -> QScrollArea:
     """Return a widget in an area that scrolls when the dock is too small for it."""
-    scroll = QScrollArea()
+    scroll = ScrollArea()
     scroll.setWidget(inner)
     scroll.setWidgetResizable(True)
     scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+    scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # it follows the focus of what is in it
     return scroll

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QListWidgetItem
 
 from ..contributions.failures import show_failure
 from ..errors import CeadError
-from ..patients.integrity import CohortCheck, check_cohort
+from ..patients.integrity import CohortCheck, Finding, check_cohort
 from ..training.launching import command_line, words_of
 from ..wording import counted
 from ..zoo import list_models
@@ -69,6 +69,7 @@ class EvaluateWidget(EvaluateForm):
         self._unusable = False
         self.refresh_models()
         self._connect()
+        self._forget_check()
         self.update_enabled()
         scroll_with_wheel(self)
 
@@ -176,8 +177,8 @@ class EvaluateWidget(EvaluateForm):
     def update_enabled(self) -> None:
         """Enable what is possible now."""
         running, problem = self.process.running, self.problem_now()
-        self.problem.setText(problem)
-        self.problem.setVisible(bool(problem) and not running)
+        self.problem.setText("" if running else problem)
+        self.problem.setToolTip(self.problem.text())
         self.start.enabled = not problem and not running
         self.stop.enabled = running and not self.process.stopping
         cohort = _absolute(self.cohort.value)
@@ -217,8 +218,7 @@ class EvaluateWidget(EvaluateForm):
 
     def _cohort_chosen(self) -> None:
         """Suggest a folder for the results, unless the user has named one."""
-        self.checked.hide()
-        self.findings.hide()
+        self._forget_check()
         cohort = _absolute(self.cohort.value)
         suggested = "" if cohort is None else str(cohort.with_name(f"{cohort.name}{OUT_SUFFIX}"))
         if self.out.value == self._suggested_out:
@@ -272,8 +272,7 @@ class EvaluateWidget(EvaluateForm):
             )
 
         if job.start(work, self._show_check):
-            self.checked.hide()
-            self.findings.hide()
+            self._forget_check()
             self.checking.setRange(0, 0)
             self.checking.show()
             self.update_enabled()
@@ -286,11 +285,19 @@ class EvaluateWidget(EvaluateForm):
         if check.cohort != _absolute(self.cohort.value):
             return  # another cohort was chosen meanwhile
         number, labelled, findings = len(check.patients), check.labelled, check.findings
-        said = f"{counted(len(findings), 'finding')}." if findings else "Nothing to mend."
+        said = f"{counted(len(findings), 'finding')}: see the tab." if findings else "Nothing to mend."
         self.checked.setText(f"{counted(number, 'patient')}, {labelled} with a lesion mask. {said}")
-        self.checked.show()
+        self._list_findings(findings)
+
+    def _forget_check(self) -> None:
+        self.checked.setText("")
+        self._list_findings(())
+
+    def _list_findings(self, findings: Sequence[Finding]) -> None:
         self.findings.show_findings(findings)
-        self.findings.setVisible(bool(findings))
+        tab = self.tabs.indexOf(self.findings)
+        self.tabs.setTabText(tab, f"Findings {len(findings)}" if findings else "Findings")
+        self.tabs.setTabEnabled(tab, bool(findings))
 
     def _check_ended(self) -> None:
         self.checking.hide()
@@ -310,23 +317,19 @@ class EvaluateWidget(EvaluateForm):
         self.messages.hide()
         self.progress.setRange(0, 0)
         self.progress.show()
-        self._tell("Running…")
+        self.state.setText("Running…")
         self.update_enabled()
 
     def stop_evaluation(self) -> None:
         """Ask the process to end."""
         self.process.stop()
         if self.process.running:
-            self._tell("Stopping…")
+            self.state.setText("Stopping…")
         self.update_enabled()
 
     def _progressed(self, done: int, total: int) -> None:
         self.progress.setRange(0, total)
         self.progress.setValue(done)
-
-    def _tell(self, state: str) -> None:
-        self.state.setText(state)
-        self.state.show()
 
     def _say(self, line: str) -> None:
         self.messages.appendPlainText(line)
@@ -334,12 +337,17 @@ class EvaluateWidget(EvaluateForm):
 
     def _ended(self, outcome: Outcome) -> None:
         self.progress.hide()
-        self._tell(STATES[outcome.state])
+        self.state.setText(STATES[outcome.state])
         if outcome.words:
             self._say(outcome.words)
         self.update_enabled()
         if outcome.state == "finished" and self._out_now is not None:
             self.show_results(self._out_now)
+            self.notice.show_message(
+                "The evaluation has finished.",
+                "info",
+                ("Show the results", lambda: self.tabs.setCurrentWidget(self.results)),
+            )
 
     # -- results -------------------------------------------------------------------------------------------
 
@@ -358,7 +366,6 @@ class EvaluateWidget(EvaluateForm):
         self.details.setVisible(bool(results.details))
         self.open_folder.enabled = True
         self.open_report.enabled = (folder / REPORT).is_file()
-        self.tabs.setCurrentIndex(1)
 
     def _open(self, name: str) -> None:
         if self.results_in is None:

@@ -21,9 +21,10 @@ from qtpy.QtWidgets import (
 )
 
 from ..patients import SEQUENCES
-from .controls import folded, keep_place, push_button, row, scrolled, section
+from .controls import Lines, folded, keep_place, push_button, row, scrolled, section
 from .evaluation_table import ResultTable
 from .findings_table import FindingsTable
+from .keyboard import KeyboardDock
 from .messages import Messages
 from .preferences import DEVICES
 
@@ -34,14 +35,14 @@ MOST_MESSAGES = 500
 """Number of lines kept of the output of the process."""
 
 
-class EvaluateForm(QWidget):
+class EvaluateForm(KeyboardDock):
     """Every control of the Evaluate dock, without behaviour.
 
     Attributes:
         viewer: The napari viewer.
         cohort: Folder of patients; ``choose_cohort`` asks for it.
         sequence: Sequence to use, or ``AUTOMATIC``.
-        check: Checks the cohort; ``checked`` and ``findings`` show the result.
+        check: Checks the cohort; ``checked`` sums up, and ``findings``, a tab of their own, list the result.
         models: Models with a tick each; ``tick_all`` and ``tick_none`` set them.
         maps: Folder of the score maps of another method; ``choose_maps`` asks for it.
         split: Split file or slice store; ``choose_split`` and ``choose_store`` ask for it.
@@ -51,8 +52,8 @@ class EvaluateForm(QWidget):
         scheduler: Address of a Dask scheduler, empty without one.
         start: Starts the evaluation; ``stop`` ends it.
         command: The command that Start runs; ``copy`` copies it.
-        messages: Output of the process.
-        table: The results; ``details`` lists the skipped patients with reasons.
+        messages: Output of the process; ``notice`` shows napari's notifications.
+        results: The tab with the results; ``table`` has them, and ``details`` lists the skipped patients with reasons.
         open_report: Opens the report; ``open_folder`` the folder.
     """
 
@@ -62,11 +63,15 @@ class EvaluateForm(QWidget):
         super().__init__()
         self.tabs = QTabWidget()
         self.tabs.addTab(scrolled(self._build_evaluation()), "Evaluation")
-        self.tabs.addTab(self._build_results(), "Results")
+        self.findings = FindingsTable()
+        self.tabs.addTab(self.findings, "Findings")
+        self.results = self._build_results()
+        self.tabs.addTab(self.results, "Results")
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self.tabs)
-        outer.addWidget(Messages())
+        self.notice = Messages()
+        outer.addWidget(self.notice)
         self.setMinimumWidth(400)
         self.setAcceptDrops(True)
 
@@ -104,11 +109,8 @@ class EvaluateForm(QWidget):
         self.checking = QProgressBar()
         self.checking.setAccessibleName("Patients checked")
         keep_place(self.checking).hide()
-        self.checked = _label()
-        self.checked.hide()
-        self.findings = FindingsTable()
-        self.findings.hide()
-        for part in (self.check.native, self.checking, self.checked, self.findings):
+        self.checked = Lines(2)
+        for part in (self.check.native, self.checking, self.checked):
             grid.addWidget(part, grid.rowCount(), 0, 1, 3)
 
     def _build_models(self, column: QVBoxLayout) -> None:
@@ -150,7 +152,7 @@ class EvaluateForm(QWidget):
             "Without a split all patients are reported. The figures of a model are optimistic where it was "
             "trained on some of them."
         )
-        grid.addWidget(self.no_split, grid.rowCount(), 0, 1, 3)
+        grid.addWidget(keep_place(self.no_split), grid.rowCount(), 0, 1, 3)
         self.folds = SpinBox(value=0, min=0, max=100)
         none = _beside(self.folds.native, QLabel("0: none"))
         row(
@@ -180,7 +182,7 @@ class EvaluateForm(QWidget):
 
     def _build_start(self, column: QVBoxLayout) -> None:
         grid = section("Start", column)
-        self.problem = _label()
+        self.problem = Lines(2)
         self.start = push_button("Start", "Evaluate in a process of its own; napari stays free")
         self.stop = push_button("Stop", "End the process; Start goes on where it stopped")
         buttons = QHBoxLayout()
@@ -190,11 +192,10 @@ class EvaluateForm(QWidget):
         self.progress.setAccessibleName("Progress of the evaluation")
         self.progress.setFormat("%v of %m")
         keep_place(self.progress).hide()
-        self.state = _label()
-        self.state.hide()
+        self.state = Lines(2)
         self.messages = _text("What the evaluation says", 70)
         self.messages.setMaximumBlockCount(MOST_MESSAGES)
-        self.messages.hide()
+        keep_place(self.messages).hide()
         self.command = _text("The command that Start runs", 84)
         self.copy = push_button("Copy", "Copy the command")
         shown = QWidget()
@@ -215,7 +216,7 @@ class EvaluateForm(QWidget):
         self.summary = _label("Nothing has been evaluated yet.")
         self.table = ResultTable()
         self.details = _text("Warnings, and patients that were skipped", 90)
-        self.details.hide()
+        keep_place(self.details).hide()
         self.open_report = push_button("Open the report", "Show report.html in the browser")
         self.open_folder = push_button("Open the folder", "Show the folder of the results")
         buttons = QHBoxLayout()
@@ -223,6 +224,7 @@ class EvaluateForm(QWidget):
             button.enabled = False
             buttons.addWidget(button.native)
         column.addWidget(self.summary)
+        column.addLayout(buttons)  # above what grows: no message moves them
         choices = QGridLayout()
         choices.setColumnStretch(1, 1)
         for title, box, tip in (
@@ -234,7 +236,6 @@ class EvaluateForm(QWidget):
         column.addLayout(choices)
         column.addWidget(self.table, 1)
         column.addWidget(self.details)
-        column.addLayout(buttons)
         return inner
 
 

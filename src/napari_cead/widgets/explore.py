@@ -18,7 +18,7 @@ from .canvas_notes import CanvasNotes
 from .comparison import Comparison
 from .curve_and_figures import Insight
 from .dock_lifetime import let_go, when_gone
-from .docks import docks_in, session_in
+from .docks import bare, docks_in, session_in
 from .dropping import Drops
 from .explore_form import ExploreForm
 from .help import HelpDialog
@@ -106,12 +106,14 @@ class ExploreWidget(ExploreForm):
         self.compare.settle = self._settle_now
         self.comparison.side_by_side.toggled.connect(lambda: self._show_figures())
         self.queue = QueuePanel(self.runner.queue_settings, lambda: self.running, self)
-        self.tabs.insertTab(self.tabs.indexOf(self.more), self.queue, "Queue")
+        self.add_tab("queue", self.queue, self.tabs.indexOf(self.more))
         self.orientation = Orientation(napari_viewer, self, preferences().convention)
         self.scale_bar = ScaleBar(napari_viewer, self)
         self.cuts = ThreeViews(self, self.layers, self.orientation)
         self.shortcuts = Shortcuts(
-            napari_viewer, self, actions(self, self.layers, self.compare, self.show_help)
+            napari_viewer,
+            self,
+            actions(self, self.layers, self.compare, self.go_to_and_fro, self.show_help),
         )
         view_row = ViewRow(self.orientation, self.show_help, self)
         self.view_row.addWidget(view_row)
@@ -159,6 +161,8 @@ class ExploreWidget(ExploreForm):
         self.use_suggested.changed.connect(self.runner.use_suggested)
         self.undo.changed.connect(self._undo)
         self.redo.changed.connect(self._redo)
+        self.paint.changed.connect(lambda: self._take_tool("paint"))
+        self.erase.changed.connect(lambda: self._take_tool("erase"))
         self.discard.changed.connect(self.session.discard_corrections)
         self.plot.threshold_chosen.connect(self._threshold_chosen)
         self.lesions.jumped.connect(self.layers.go_to)
@@ -415,11 +419,13 @@ class ExploreWidget(ExploreForm):
         self.patient.enabled = self.sequence.enabled = not running
         self.use_layers.enabled = self.score.enabled = self.model.enabled = not running
         self.export.enabled = not running and analysis is not None
+        self.paint.enabled = self.erase.enabled = self.export.enabled
         self.discard.enabled = analysis is not None and analysis.corrections is not None
         self.discard.native.setVisible(self.discard.enabled)
         self.preparing.update_enabled()
         if not running:
             self.run_progress.rest(analysis is not None)
+            self.give_focus_back(self.run.native)
 
     def _update_undo(self) -> None:
         self.undo.enabled = not self.running and self.session.can_undo
@@ -441,9 +447,26 @@ class ExploreWidget(ExploreForm):
             self.live.settle_now()
             self.work.start(step)
 
+    def _take_tool(self, mode: str) -> None:
+        """Take a tool of napari to the detected mask, or put it down if it is the one in hand."""
+        layer = self.layers.layer("detected mask")
+        if layer is None:
+            return
+        in_hand = self.viewer.layers.selection.active is layer and layer.mode == mode
+        self.viewer.layers.selection.active = layer
+        layer.visible = True
+        layer.mode = "pan_zoom" if in_hand else mode
+
     def _settle_now(self) -> None:
         self.live.settle_now()
         self.runner.settle_options()
+
+    def go_to_and_fro(self) -> None:
+        """Move the keyboard's focus from the canvas, or wherever it is, to this dock; from here to the canvas."""
+        if self.isAncestorOf(QApplication.focusWidget()):
+            bare(self.viewer).window._qt_viewer.canvas.native.setFocus()
+        else:
+            self.go_here(self.run.native if self.session.patient is not None else self.open_more)
 
     def show_help(self) -> None:
         """Show keys and terms."""

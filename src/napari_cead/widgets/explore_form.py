@@ -32,6 +32,7 @@ from .axis_row import AxisRow
 from .compare_panel import ComparePanel
 from .controls import SettingRow, SwitchRow, keep_place, row, scrolled
 from .figures_view import FiguresView
+from .keyboard import KeyboardDock
 from .lesion_list import LesionList
 from .messages import Messages
 from .model_watch import ModelWatch
@@ -43,13 +44,16 @@ from .threshold_plot import ThresholdPlot
 NO_PATIENT = "Drop a folder or scan anywhere in this window"
 """Placeholder of the patient's name."""
 
+NARROW = "QPushButton { padding: 4px 6px; min-width: 0; }"
+"""Style of buttons of which three have to fit into 300 pixels."""
+
 TOOLTIP = Qt.ItemDataRole.ToolTipRole
 
 AS_NAMED = "as named"
 """Entry of the list of sequences that reads the sequence from the layer's name."""
 
 
-class ExploreForm(QWidget):
+class ExploreForm(KeyboardDock):
     """Every control of the Explore dock, without behaviour.
 
     Attributes:
@@ -82,7 +86,7 @@ class ExploreForm(QWidget):
         figures: The other figures.
         volume_label: Detected volume, as text.
         notes: Assumptions of the displayed result.
-        discard: Discards corrections.
+        paint: Takes napari's brush to the detected mask; ``erase`` its eraser; ``discard`` discards corrections.
         export: Asks for a folder to export to; ``restore`` asks for settings that were exported.
         lesions: The lesion list.
         comparison: The analyses of the patient.
@@ -278,7 +282,7 @@ class ExploreForm(QWidget):
             getattr(self, name).native.setToolTip(tip(name))
         row = (self.undo.native, self.redo.native, self.use_suggested.native)
         for button in row:
-            button.setStyleSheet("QPushButton { padding: 4px 6px; min-width: 0; }")  # 300 px have to do
+            button.setStyleSheet(NARROW)
         column.addLayout(_beside(*row, stretch=(0, 0, 1)))
         self.keep = QCheckBox(title("keep"))
         self.keep.setToolTip(tip("keep"))
@@ -316,13 +320,18 @@ class ExploreForm(QWidget):
         column.setContentsMargins(4, 4, 4, 4)
         self.figures = FiguresView()
         column.addWidget(self.figures)
-        self.discard, self.export, self.restore = (
-            PushButton(text=title(name), enabled=False) for name in ("discard", "export", "restore")
+        names = ("export", "restore", "paint", "erase", "discard")
+        self.export, self.restore, self.paint, self.erase, self.discard = (
+            PushButton(text=title(name), enabled=False) for name in names
         )
-        for name, button in (("discard", self.discard), ("export", self.export), ("restore", self.restore)):
-            button.native.setToolTip(tip(name))
+        for name in names:
+            getattr(self, name).native.setToolTip(tip(name))
+        for button in (self.paint, self.erase, self.discard):
+            button.native.setStyleSheet(NARROW)
         column.addLayout(_beside(self.export.native, self.restore.native))
-        column.addWidget(self.discard.native)
+        column.addLayout(
+            _beside(self.paint.native, self.erase.native, self.discard.native, stretch=(1, 1, 2))
+        )
         keep_place(self.discard.native).hide()  # until there are corrections
         self.notes = QLabel()
         self.notes.setWordWrap(True)
@@ -335,11 +344,27 @@ class ExploreForm(QWidget):
         self.lesions = LesionList()
         self.comparison = ComparePanel()
         self.tabs = QTabWidget()
-        self.tabs.addTab(self._build_result(), "Result")
-        self.tabs.addTab(self.lesions, "Lesions")
-        self.tabs.addTab(self.comparison, "Compare")
-        self.tabs.addTab(self.more, "More")
+        self.tabs.tabBar().setAccessibleName("Result, lesions, comparison, queue and more")
+        parts = {
+            "result": self._build_result(),
+            "lesion_list": self.lesions,
+            "compare": self.comparison,
+            "more": self.more,
+        }
+        for name, part in parts.items():
+            self.add_tab(name, part, self.tabs.count())
         column.addWidget(self.tabs)
+
+    def add_tab(self, name: str, part: QWidget, place: int) -> None:
+        """Add a tab.
+
+        Args:
+            name: Its name in the table of texts.
+            part: Its content.
+            place: Its place among the tabs.
+        """
+        self.tabs.insertTab(place, part, title(name))
+        self.tabs.setTabToolTip(place, tip(name))
 
 
 def _wrapped(text: str) -> str:

@@ -38,7 +38,6 @@ class FindingsTable(QTableWidget):
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setTabKeyNavigation(False)
         self.setWordWrap(True)
-        self.setFixedHeight(170)
         self.setAccessibleName("What does not fit in the cohort")
 
     def show_findings(self, findings: Sequence[Finding]) -> None:

@@ -8,20 +8,34 @@ from html import escape
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QTextBrowser, QVBoxLayout, QWidget
 
-from ..contributions.layers import DETECTED_COLOR, LESION_COLOR
+from ..contributions.layers import ANOMALY_RGB, BRAIN_COLOR, DETECTED_COLOR, LESION_COLOR
 from ..detection import MapOptions, PostprocessParams
+from ..detection.rules import RULES
 from .shortcuts import NAPARI_SHORTCUTS, SHORTCUTS, Shortcut
 from .texts import texts
 
-_EXPLAINED = (
-    "dice",
-    "precision",
-    "recall",
-    "keep",
-    "three_views",
-    "save_figure",
-    "convention",
-)
+_SLIDERS = tuple(row.name for row in PostprocessParams.parameters() if row.slider and row.kind is not bool)
+_SWITCHES = tuple(row.name for row in PostprocessParams.parameters() if row.slider and row.kind is bool)
+
+TERMS = {
+    "Patient": (
+        *("open_more", "patient", "choose_folder", "choose_file", "recent", "sequence", "about"),
+        *("image_layer", "declared", "reference_layer", "use_layers"),
+        *("strip", "strip_from", "register", "even", "use_brain"),
+    ),
+    "Model": ("model", "run", "cancel", "progress"),
+    "Settings": (*_SLIDERS, "threshold_plot", "dice_plot", "undo", "redo", "use_suggested"),
+    "Result": (
+        *("dice", "volume", "precision", "recall", "lesions_found", "false_components"),
+        *("export", "restore", "paint", "erase", "discard"),
+    ),
+    "Tabs": ("result", "lesion_list", "compare", "side_by_side", "forget", "queue", "more"),
+    "More": (
+        *("cut", "convention", "three_views", "save_figure"),
+        *(*MapOptions.names(), *_SWITCHES, "keep", "reset"),
+    ),
+}
+"""What is on screen, from top to bottom, by the names in the table of texts."""
 
 
 class HelpDialog(QDialog):
@@ -47,27 +61,34 @@ class HelpDialog(QDialog):
 
 
 def help_html(shortcuts: Iterable[Shortcut] = SHORTCUTS) -> str:
-    """Return the help as HTML; its colours are the theme's, but for the two swatches.
+    """Return the help as HTML; its colours are the theme's, but for the swatches.
 
     Args:
         shortcuts: The bound keys.
     """
     said = texts()
     scores = said["score"].tip.splitlines()
-    sliders = [row.name for row in PostprocessParams.parameters() if row.slider and row.kind is not bool]
-    terms = ("model", *MapOptions.names(), *sliders, *_EXPLAINED)
+    colors = (
+        (LESION_COLOR, "outline: lesion mask of the reference"),
+        (DETECTED_COLOR, "area: detected mask, with what you paint"),
+        (_hex(ANOMALY_RGB), "anomaly map, the stronger the more anomalous"),
+        (BRAIN_COLOR, "outline: brain mask, after stripping the skull"),
+    )
     return "".join(
         [
             "<h3>Keys</h3>",
             _table((shortcut.label, shortcut.text) for shortcut in shortcuts),
+            "<p>Tab and Shift+Tab go from control to control, Space presses a button, arrows move a slider.</p>",
             "<p>Of napari:</p>",
             _table((shortcut.label, shortcut.text) for shortcut in NAPARI_SHORTCUTS),
             "<h3>Colours</h3>",
-            f"<p>{_swatch(LESION_COLOR)} outline: lesion mask of the reference<br>"
-            f"{_swatch(DETECTED_COLOR)} area: detected mask<br>"
-            "magenta: anomaly map, the stronger the more anomalous</p>",
-            "<h3>Terms</h3>",
-            _table((said[name].title, said[name].tip) for name in terms),
+            f"<p>{'<br>'.join(f'{_swatch(color)} {escape(text)}' for color, text in colors)}</p>",
+            *(
+                f"<h3>{heading}</h3>{_table((said[name].title, said[name].tip) for name in names)}"
+                for heading, names in TERMS.items()
+            ),
+            "<h3>Marks in the plot</h3>",
+            _table((f"{rule.character} {rule.name}", rule.title) for rule in RULES),
             f"<h3>Scores</h3><p>{escape(scores[0])}:</p>",
             _table(line.split(": ", 1) for line in scores[1:]),
             f"<p>{escape(said['research_only'].title)}</p>",
@@ -83,6 +104,10 @@ def _table(rows: Iterable[Iterable[str]]) -> str:
             f"<td>{escape(text)}</td></tr>"
         )
     return f"<table cellspacing='3'>{''.join(lines)}</table>"
+
+
+def _hex(rgb: Iterable[float]) -> str:
+    return "#" + "".join(f"{round(255 * part):02x}" for part in rgb)
 
 
 def _swatch(color: str) -> str:

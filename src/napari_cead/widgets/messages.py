@@ -8,7 +8,16 @@ from typing import Any
 
 from napari.utils.notifications import Notification, notification_manager
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from .jobs import on_main
 from .texts import title
@@ -40,6 +49,7 @@ class Messages(QFrame):
         self.words = QLabel()
         self.words.setWordWrap(True)
         self.words.setMinimumWidth(1)
+        self.words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.words.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.buttons: list[QPushButton] = []
         self._text, self._shown_at = "", 0.0
@@ -48,14 +58,15 @@ class Messages(QFrame):
         self._close.setToolTip("Close the message")
         self._close.setAccessibleName("Close the message")
         self._close.clicked.connect(self.clear)
-        line = QHBoxLayout()
-        line.addWidget(self.words, 1)
-        line.addWidget(self._close, 0, Qt.AlignmentFlag.AlignTop)
         self._actions = QHBoxLayout()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(6, 3, 6, 3)
-        column.addLayout(line)
+        column = QVBoxLayout()
+        column.addWidget(self.words)
         column.addLayout(self._actions)
+        line = QHBoxLayout(self)
+        line.setContentsMargins(6, 3, 6, 3)
+        line.addLayout(column, 1)
+        # At the bottom, in the same place however long the message is.
+        line.addWidget(self._close, 0, Qt.AlignmentFlag.AlignBottom)
         self._show = on_main(self._show_notification)
         notification_manager.notification_ready.connect(self._notified)
         self.clear()
@@ -72,7 +83,8 @@ class Messages(QFrame):
         """
         now = time.monotonic()
         if self._text and now - self._shown_at < TOGETHER_S:  # several messages about one step
-            text, actions = f"{self._text}\n{text}", (*self._kept, *actions)
+            lines = dict.fromkeys((*self._text.splitlines(), *text.splitlines()))  # each said once
+            text, actions = "\n".join(lines), tuple((dict(self._kept) | dict(actions)).items())
         self.clear()
         self._text, self._kept, self._shown_at = text, actions, now
         self.words.setEnabled(True)

@@ -24,7 +24,7 @@ class PreviewStrip(QWidget):
     Attributes:
         slider: Index of the displayed strip; at its end it follows the newest one.
         caption: The epoch of the strip.
-        note: Why there is no strip of the last epochs, if there is none.
+        note: Why there is no strip, or none of the last epochs.
     """
 
     def __init__(self) -> None:
@@ -44,6 +44,7 @@ class PreviewStrip(QWidget):
             rows.setRowStretch(row, 1)
         rows.addWidget(self.picture, 0, 1, len(ROWS), 1)
         self.caption, self.note = QLabel(), Lines(2)
+        self.caption.setMinimumWidth(self.fontMetrics().horizontalAdvance("epoch 0000"))
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setAccessibleName("Epoch of the picture")
         self.slider.valueChanged.connect(lambda _: self._show())
@@ -77,12 +78,16 @@ class PreviewStrip(QWidget):
         if newest or not same:
             self.slider.setValue(max(0, len(files) - 1))
         self.slider.blockSignals(False)
-        self.setVisible(bool(files))
+        self.slider.setEnabled(len(files) > 1)
+        self.setVisible(folder is not None)  # a training without a picture keeps the place of the first one
         self._show()
 
     def _show(self) -> None:
         if not self._files:
-            self._shown = None
+            self._shown, self.picture.pixmap = None, QPixmap()
+            self.picture.update()
+            self.caption.setText("")
+            self._show_note()
             return
         file = self._files[min(self.slider.value(), len(self._files) - 1)]
         if file != self._shown:
@@ -96,6 +101,9 @@ class PreviewStrip(QWidget):
 
     def _show_note(self) -> None:
         """Explain why the newest strip is not of the last epoch."""
+        if not self._files:
+            self.note.setText("No picture yet: the first one comes with the first epochs.")
+            return
         newest = _epoch(self._files[-1])
         late = f"The newest picture is of epoch {newest}, {self._done} are done: drawing must not slow the training"
         self.note.setText(late if newest < self._done else "")

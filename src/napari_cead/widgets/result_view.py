@@ -30,7 +30,7 @@ class ResultView:
         session: The session.
         layers: Its layers.
         insight: Source of the figures of the volume.
-        compare: Side by side, the canvas shows no Dice.
+        compare: Side by side, each tile shows its own Dice.
     """
 
     def __init__(
@@ -76,7 +76,8 @@ class ResultView:
         of_volume = _volume_dice(analysis) if settled else PENDING
         form.dice_label.value = f"slice {of_slice} · volume {of_volume}"
         both = f"Dice\nslice {of_slice}\nvolume {of_volume}"  # short lines leave the letter above to itself
-        # Side by side, the corner belongs to the name of the first tile, and the table has every Dice.
+        # Side by side, the corner belongs to the title of the first tile, and every title has its Dice.
+        self.compare.write_dice(settled)
         alone = patient.lesion_mask is not None and not self.compare.active
         self.on_canvas.write(both if alone else "")
         form.volume_label.value = (

@@ -104,6 +104,8 @@ class RunView(QWidget):
         self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         shown = scrolled(notes)  # what it says takes as much room as it likes, and moves nothing
         shown.setFixedHeight(NOTE_LINES * self.fontMetrics().lineSpacing())
+        shown.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # the arrow keys scroll it
+        shown.setAccessibleName("What is said about the training")
         self.bar = QProgressBar()
         self.bar.setAccessibleName("Progress of the training")
         self.pause = _button("Pause", "Write a checkpoint and end the process; GPU memory is free then")
@@ -130,7 +132,8 @@ class RunView(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(buttons)
         command = folded("The command", self.command)
-        for widget in (self.bar, shown, self.plots, self.strip, self.words, command):
+        # What a crashed process said last comes last: it moves nothing.
+        for widget in (self.bar, shown, self.plots, self.strip, command, self.words):
             column.addWidget(widget)
         self.pause.clicked.connect(lambda: self._act(self.manager.pause))
         self.resume.clicked.connect(lambda: self._act(self.manager.resume))

@@ -48,6 +48,7 @@ SHORTCUTS: tuple[Shortcut, ...] = (
     Shortcut("redo", "Shift-U", "Redo it"),
     Shortcut("run", "Shift-R", "Run the model"),
     Shortcut("cancel", "Shift-C", "Cancel the run"),
+    Shortcut("go_to_and_fro", "F6", "Go from the picture to this dock, and back"),
     Shortcut("help", "F1", "Show this help"),
 )
 """All shortcuts. napari gives a layer's own keys precedence, so none of these is a key that napari uses."""

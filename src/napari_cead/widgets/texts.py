@@ -69,20 +69,16 @@ TEXTS: Mapping[str, Text] = {
     "run": Text("Run", "Reconstruct the patient, from the slice on show outwards"),
     "cancel": Text("Cancel", "Stop after the slices under way; what is done stays on show"),
     "progress": Text("Progress", "Slices done"),
-    "queue": Text(
-        "Queue…", "Choose patients that are detected and saved one after another in the background"
-    ),
     # Settings
     "threshold_plot": Text(
-        "Anomalies",
+        "Plot: voxels",
         "How many voxels of the brain have which anomaly, healthy and lesion in two colours, on a log scale; "
         "the line is the threshold",
     ),
     "dice_plot": Text(
-        "Dice over threshold",
+        "Plot: Dice",
         "Dice of the whole volume at every threshold, raw and after post-processing; click to set the threshold",
     ),
-    "rule": Text("Rule", "Where the settings come from"),
     "reset": Text("Reset", "Go back to the defaults, with the threshold that the model suggests"),
     "use_suggested": Text(
         "Use suggested settings",
@@ -91,7 +87,7 @@ TEXTS: Mapping[str, Text] = {
     ),
     "keep": Text(
         "Keep settings for the next patient",
-        "Otherwise each patient starts with the settings that the model suggests",
+        "Otherwise each patient starts with the defaults and the threshold that the model suggests",
     ),
     "undo": Text("Undo", "Take back the last change of settings"),
     "redo": Text("Redo", "Make the change of settings again"),
@@ -102,11 +98,8 @@ TEXTS: Mapping[str, Text] = {
     "lesions_found": Text("Lesions found", "Reference lesions that the detected mask touches, of all"),
     "false_components": Text("False components", "Parts of the detected mask that touch no reference lesion"),
     "volume": Text("Detected", "Volume of the detected mask", "mL"),
-    "lesion_list": Text(
-        "Lesions", "Reference lesions and detected components in 3-D; select one to go to its centre"
-    ),
-    "next_lesion": Text("Next", "Go to the next lesion"),
-    "previous_lesion": Text("Previous", "Go to the previous lesion"),
+    "paint": Text("Paint", "Take napari's brush to paint into the detected mask; once more to put it down"),
+    "erase": Text("Erase", "Take napari's eraser to the detected mask; once more to put it down"),
     "discard": Text("Discard corrections", "Go back to the mask that the sliders give"),
     "export": Text(
         "Export…",
@@ -116,12 +109,19 @@ TEXTS: Mapping[str, Text] = {
     "restore": Text(
         "Restore settings…", "Take model, score and settings from a settings.json that was exported"
     ),
-    # View
+    # Tabs
+    "result": Text("Result", "Figures of slice and volume, export and restore"),
+    "lesion_list": Text(
+        "Lesions", "Reference lesions and detected components in 3-D; select one to go to its centre"
+    ),
     "compare": Text(
         "Compare",
         "Analyses of this patient by model and score, each with its own settings; select one to move its sliders, "
         "tick those to see side by side",
     ),
+    "queue": Text("Queue", "Choose patients that are detected and saved one after another in the background"),
+    "more": Text("More", "Direction of view, figures, map options, and what is rarely needed"),
+    # View
     "side_by_side": Text("Side by side", "Show what is compared in a grid, or on top of each other"),
     "forget": Text("Forget", "Drop the selected analysis; the one that the sliders belong to stays"),
     "cut": Text("Cut", "Axial, coronal or sagittal slices, with anterior or superior up"),

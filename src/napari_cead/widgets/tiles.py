@@ -16,6 +16,10 @@ from .batches import batched
 MakeLayers = Callable[[Patient, Callable[[Layer, Role], None], str], AnalysisLayers]
 
 
+TITLE_PT = 8
+"""Size of the titles: one stands beside the colour bar of its tile."""
+
+
 class Tiles:
     """Tiles of the grid: the scan, the anomaly map, the detected mask, and the outline of the lesions in each.
 
@@ -34,6 +38,7 @@ class Tiles:
         self._clearing = False
         viewer.layers.events.removed.connect(self._layer_removed)
         self._tiles: dict[Key, AnalysisLayers] = {}
+        self._titles: dict[Key, tuple[str, Layer]] = {}
         self._copies: list[Layer] = []
         self._members: list[Layer] = []
         self._source: tuple[Layer | None, ...] = ()
@@ -112,6 +117,16 @@ class Tiles:
             self._tiles[analysis.key].show(analysis, reconstruction=False)
             self._choose(analysis.key)
 
+    def write_dice(self, key: Key, dice: str) -> None:
+        """Write the Dice of an analysis before the name of its tile; empty: there is nothing to compare with."""
+        if key in self._titles:
+            name, scan = self._titles[key]
+            title = (
+                f"Dice {dice} · {name}" if dice else name
+            )  # the colour bar may hide the end of a long name
+            if scan.name != title:
+                scan.name = title
+
     def remove(self) -> None:
         """Take the tiles away and show what was there before."""
         self.viewer.layers.events.removed.disconnect(self._layer_removed)
@@ -146,7 +161,8 @@ class Tiles:
         )
         self._copies.append(copy)
         insert(copy)
-        copy.name_overlay.visible = True
+        copy.name_overlay.visible, copy.name_overlay.font_size = True, TITLE_PT
+        self._titles[analysis.key] = name, copy
         tile = self._make(patient, insert, f" · {name}")
         tile.show(analysis, reconstruction=False)
         self._tiles[analysis.key] = tile
@@ -191,7 +207,7 @@ class Tiles:
         finally:
             self._clearing = False
         self._hidden = [layer for layer in self._hidden if layer in self.viewer.layers]
-        self._tiles, self._copies, self._members, self._current = {}, [], [], None
+        self._tiles, self._titles, self._copies, self._members, self._current = {}, {}, [], [], None
 
 
 def _placement(layer: Layer) -> dict[str, Any]:

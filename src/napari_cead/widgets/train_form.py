@@ -22,6 +22,7 @@ from ..patients import SEQUENCES
 from ..training.store_index import StoreSettings
 from ..zoo import list_models
 from .controls import Lines, folded, keep_place, push_button, row, scrolled, section
+from .keyboard import KeyboardDock
 from .messages import Messages
 from .preparation_banner import PreparationBanner
 from .recipe_rows import RecipeRows
@@ -40,7 +41,7 @@ def base_models() -> list[str]:
     return [info.name for info in list_models() if NETWORKS.find(info.family).trainable]
 
 
-class TrainForm(QWidget):
+class TrainForm(KeyboardDock):
     """Every control of the Train dock, without behaviour.
 
     Attributes:
