@@ -30,7 +30,6 @@ from napari_cead.zoo import Detector
 from patience import PATIENCE
 from scans import brain_of
 
-SHARES_DOCK = True
 ROLES = ("sequence", "lesion mask", "reconstruction", "anomaly map", "detected mask")
 
 
