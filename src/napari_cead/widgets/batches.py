@@ -49,9 +49,8 @@ def active_kept(viewer: Any) -> Iterator[None]:
     if active is None:
         yield
         return
-    layers._activate_on_insert = (
-        False  # without it only the time is lost: the layer before is chosen again below
-    )
+    # napari's own switch. If it goes, only time is lost: the layer before is chosen again below.
+    layers._activate_on_insert = False
     try:
         yield
     finally:
