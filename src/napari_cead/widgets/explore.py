@@ -452,8 +452,9 @@ class ExploreWidget(ExploreForm):
         layer = self.layers.layer("detected mask")
         if layer is None:
             return
-        in_hand = self.viewer.layers.selection.active is layer and layer.mode == mode
-        self.viewer.layers.selection.active = layer
+        selection = bare(self.viewer).layers.selection  # a proxy would give another object than the layer
+        in_hand = selection.active is bare(layer) and layer.mode == mode
+        selection.active = bare(layer)
         layer.visible = True
         layer.mode = "pan_zoom" if in_hand else mode
 
