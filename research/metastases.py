@@ -152,7 +152,7 @@ def is_free(row: Mapping[str, str]) -> str:
 
 def is_paper(row: Mapping[str, str]) -> str:
     """Return what to call one of the paper's eight designs; empty for anything else."""
-    return "of the paper's eight" if row["model"] in MODEL_NAMES[:8] else ""
+    return "of the paper's eight" if row["model"] in MODEL_NAMES else ""
 
 
 def is_other(row: Mapping[str, str]) -> str:
