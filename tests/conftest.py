@@ -29,7 +29,7 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
-    if not config.getoption("timeout", None):
+    if config.pluginmanager.hasplugin("timeout") and not config.getoption("timeout"):
         config.option.timeout = PATIENCE * float(config.getini("timeout"))
     config.stash[OUTCOMES] = []
 

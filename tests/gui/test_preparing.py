@@ -13,7 +13,6 @@ from napari_cead.patients import Patient, load_patient, save_volume
 from napari_cead.widgets import preparing
 from scans import write_nifti
 
-SHARES_VIEWER = True
 pytestmark = pytest.mark.skipif(
     os.name == "nt", reason="the stand-in for a stripper is a script with a shebang"
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from qtpy.QtCore import QObject, QPoint, Qt
+from qtpy.QtCore import QObject, QPoint, Qt, QTimer
 from qtpy.QtWidgets import QApplication, QSlider, QStyle, QStyleOptionSlider, QTabWidget
 
 import napari_cead as cead
@@ -29,7 +30,6 @@ from napari_cead.zoo import Detector
 from patience import PATIENCE
 from scans import brain_of
 
-SHARES_DOCK = True
 ROLES = ("sequence", "lesion mask", "reconstruction", "anomaly map", "detected mask")
 
 
@@ -707,6 +707,32 @@ def test_slices_are_shown_scrolled_and_cut_while_the_network_runs(widget, networ
     network.gate.set()
     settle(widget, qtbot)
     assert widget.threshold.value == pytest.approx(0.85)
+    assert_on_screen(widget)
+
+
+def test_the_window_goes_on_between_the_layers_of_a_run(widget, network, patient_folder, qtbot):
+    widget.session.open(patient_folder)
+    qtbot.waitUntil(lambda: widget.sequence.value is not None)
+    active, came = widget.viewer.layers.selection.active, []
+    turns = QTimer(interval=0)
+    turns.timeout.connect(lambda: came.append("a turn of the event loop"))
+
+    def inserted(event):
+        came.append(tag_of(event.value).role)
+
+    widget.viewer.layers.events.inserted.connect(inserted)
+    turns.start()
+    network.hold_after(1)
+    widget.run.native.click()
+    qtbot.waitUntil(network.held.is_set)
+    qtbot.waitUntil(lambda: layer_of(widget, "detected mask") is not None)
+    turns.stop()
+    made = [came.index(role) for role in ("reconstruction", "anomaly map", "detected mask")]
+    assert made == sorted(made)
+    assert all(later - earlier > 1 for earlier, later in itertools.pairwise(made))
+    assert widget.viewer.layers.selection.active == active
+    network.gate.set()
+    settle(widget, qtbot)
     assert_on_screen(widget)
 
 

@@ -349,7 +349,6 @@ def test_start_runs_the_shown_command_in_a_process_of_its_own(chosen, qtbot, mon
     started = []
     start = chosen.manager.start
     monkeypatch.setattr(chosen.manager, "start", lambda recipe: started.append(recipe) or start(recipe))
-    from_scratch(chosen, qtbot)
     chosen.rows.controls["epochs"].value, chosen.name.value = 1, "mine"
     shown = chosen.command.text()
     chosen.start.native.click()
@@ -446,17 +445,9 @@ def test_a_killed_training_says_so_and_goes_on(chosen, qtbot):
     assert "mine" in find_models()
 
 
-def from_scratch(dock, qtbot):
-    """Choose a training that needs little: the base model and its large slices are not the point."""
-    dock.base.value, dock.design.value = "from scratch", "ae"
-    qtbot.waitUntil(lambda: not dock.finder.job.running)  # the scans are judged anew
-
-
 def started(dock, qtbot):
     """Begin a training that lasts, and wait for its second epoch."""
-    from_scratch(dock, qtbot)
     dock.rows.controls["epochs"].value, dock.name.value = 10_000, "mine"
-    qtbot.waitUntil(dock.start.native.isEnabled)
     dock.start.native.click()
     qtbot.waitUntil(lambda: dock.view.info is not None and dock.view.info.epoch >= 1, timeout=60_000)
 

@@ -25,7 +25,14 @@ def _here(host):
         address = ipaddress.ip_address(_text(host).partition("%")[0])
     except ValueError:
         return False
-    return address.is_loopback or address.is_unspecified
+    if address.is_loopback or address.is_unspecified:
+        return True
+    with socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6) as probe:
+        try:  # nobody can listen at an address of another machine
+            probe.bind((str(address), 0))
+        except OSError:
+            return False
+    return True
 
 
 def _note(host):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +51,7 @@ class AnalysisLayers:
         self._placement, self._flat, self._insert = placement, flat, insert
         self._on_painted = on_painted
         self._layers: dict[Role, Layer] = {}
+        self._without_bar: Image | None = None
         self._key: Key | None = None
         self._streaming: Streaming | None = None
         self._writing = False
@@ -60,6 +62,10 @@ class AnalysisLayers:
         # A brush stroke comes in many pieces: look once it rests.
         self._compare_timer = QTimer(singleShot=True, interval=LOOK_AFTER_MS)
         self._compare_timer.timeout.connect(self._compare)
+        # A new layer takes napari a tenth of a second: of a run they come one by one, and the window draws in between.
+        self._to_come: deque[Callable[[], object]] = deque()
+        self._come_timer = QTimer(singleShot=True, interval=0)
+        self._come_timer.timeout.connect(self._come)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -84,11 +90,12 @@ class AnalysisLayers:
             reconstruction: Whether to show the reconstruction as well.
         """
         self._key, self._streaming = analysis.key, None
+        self._to_come.clear()
         if reconstruction:
             self._image("reconstruction", analysis.reconstructed)
-        anomaly = self._image("anomaly map", analysis.anomaly_map)
         brain = analysis.reconstruction.stack.brain
-        anomaly.contrast_limits = _limits(analysis.anomaly_map, brain)
+        self._image("anomaly map", analysis.anomaly_map, _limits(analysis.anomaly_map, brain))
+        self._show_bar()
         self.write_volume(analysis.mask)
 
     def show_arrived(
@@ -106,17 +113,31 @@ class AnalysisLayers:
             self._streaming, self._key = streaming, (streaming.model, streaming.score)
             self._compare_timer.stop()
             self._buffer[:] = self._shown[:] = 0
-            self._image("reconstruction", streaming.reconstruction)
-            anomaly = self._image("anomaly map", streaming.anomaly_map)
-            anomaly.contrast_limits = _limits(streaming.anomaly_map, streaming.brain)
+            limits = _limits(streaming.anomaly_map, streaming.brain)
+            self._to_come.clear()
+            self._to_come += (
+                lambda: self._image("reconstruction", streaming.reconstruction),
+                lambda: self._image("anomaly map", streaming.anomaly_map, limits),
+                lambda: self._refresh(self._mask_layer(), settled=False),
+                self._show_bar,
+            )
+            self._come_timer.start()
         cut = indices[
             streaming.scored[indices] | (indices == z)
         ]  # the window computes the visible slice at most
         self._buffer[cut] = self._shown[cut] = streaming.masks(cut, params)
-        self._mask_layer()
+        if self._to_come:  # each shows what there is when it comes
+            return
         if z is not None and z in indices:
             for layer in self.layers:
                 self._refresh(layer, settled=False)
+
+    def _come(self) -> None:
+        """Create the next layer of a run."""
+        if self._to_come:
+            self._to_come.popleft()()
+        if self._to_come:
+            self._come_timer.start()
 
     def write_volume(self, mask: NDArray[np.bool_]) -> None:
         """Show the mask (Z, Y, X) of the whole volume."""
@@ -141,6 +162,7 @@ class AnalysisLayers:
     def leave(self) -> None:
         """Leave the layers to the viewer as they are, and stop watching them."""
         self._compare_timer.stop()
+        self._to_come.clear()
         layer = self._layers.get("detected mask")
         if layer is not None:
             for emitter in _touches(layer):
@@ -154,7 +176,9 @@ class AnalysisLayers:
                 self.viewer.layers.remove(layer)
         self._layers = {}
 
-    def _image(self, role: Role, volume: NDArray[np.float32]) -> Image:
+    def _image(
+        self, role: Role, volume: NDArray[np.float32], limits: tuple[float, float] | None = None
+    ) -> None:
         data = volume[0] if self._flat else volume
         layer = self._layers.get(role)
         if isinstance(layer, Image) and layer in self.viewer.layers:
@@ -163,15 +187,25 @@ class AnalysisLayers:
             else:
                 layer.data = data
             layer.metadata[KEY] = self._tag(role)
-            return layer
+            if limits is not None:
+                layer.contrast_limits = limits
+            return
         style = dict(image_style(role))
         style["name"] = f"{style['name']}{self.suffix}"
+        if limits is not None:  # given, napari need not look for them in the whole volume
+            style["contrast_limits"] = limits
         layer = Image(data, **style, **self._placement, metadata={KEY: self._tag(role)})
         if role == "anomaly map":
-            show_color_bar(layer)
+            layer.contrast_limits_range = (0.0, max(1.0, layer.contrast_limits[1]))
+            self._without_bar = layer
         self._layers[role] = layer
         self._insert(layer, role)
-        return layer
+
+    def _show_bar(self) -> None:
+        """Show the colour bar of a new anomaly map: it takes napari as long as the layer itself."""
+        if self._without_bar is not None:
+            show_color_bar(self._without_bar)
+        self._without_bar = None
 
     def _mask_layer(self) -> Labels:
         role: Role = "detected mask"
@@ -239,9 +273,9 @@ def _touches(layer: Layer) -> tuple[Any, ...]:
 def _limits(anomaly_map: NDArray[np.float32], inside: NDArray[np.bool_]) -> tuple[float, float]:
     """Colour only high values: half of the brain is below its median, and would tint the scan.
 
-    A quarter of the voxels is enough: the window waits for this.
+    A ninth of the voxels is enough: the window waits for this.
     """
-    values = anomaly_map[:, ::2, ::2][inside[:, ::2, ::2]]
+    values = anomaly_map[:, ::3, ::3][inside[:, ::3, ::3]]
     if not values.size:
         return 0.0, 1.0
     low, high = np.percentile(values, (75, 99.9))

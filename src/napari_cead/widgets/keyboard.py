@@ -46,18 +46,19 @@ class KeyboardDock(QWidget):
         """Give the focus back to the control that lost it when it was disabled or hidden, unless it has moved on since.
 
         Args:
-            instead: Gets it if the control cannot have it now.
+            instead: Gets it if the control is hidden now.
         """
         if self._taken is None:
             return
         (before, after), self._taken = self._taken, None
         if after is not QApplication.focusWidget() or not self.isActiveWindow():
             return
-        wanted = before if can_hold_focus(before) else instead
-        if wanted.isEnabled():
+        if not isalive(before) or not before.isVisible():
+            before = instead
+        if before.isEnabled():
             ringed = self.ring is not None
-            wanted.setFocus(Qt.FocusReason.OtherFocusReason)
-            self._show_ring(wanted if ringed else None)
+            before.setFocus(Qt.FocusReason.OtherFocusReason)
+            self._show_ring(before if ringed else None)
 
     def go_here(self, first: QWidget) -> None:
         """Give the focus to the control that had it last in this dock.
@@ -81,6 +82,7 @@ class KeyboardDock(QWidget):
     def _show_ring(self, control: QWidget | None) -> None:
         old, self.ring = self.ring, None
         if old is not None and isalive(old):  # its parent may have gone
+            old.control.removeEventFilter(old)
             old.hide()
             old.deleteLater()
         if control is not None and self.isAncestorOf(control):

@@ -17,7 +17,7 @@ from ..errors import UnsupportedError
 from ..exploring import Analysis, Key, Session, Streaming
 from ..patients import Patient
 from .analysis_layers import AnalysisLayers
-from .batches import batched
+from .batches import active_kept, batched
 from .docks import bare
 from .tiles import Tiles
 
@@ -413,10 +413,8 @@ class LayerView:
 
     def _insert(self, layer: Layer, role: Role) -> None:
         """Put a derived layer above this patient's scans and, where that stands above them, below its reference."""
-        active = self.viewer.layers.selection.active
-        self.viewer.layers.insert(self._above_scans(), layer)
-        if active is not None and active in self.viewer.layers:
-            self.viewer.layers.selection.active = active
+        with active_kept(self.viewer):
+            self.viewer.layers.insert(self._above_scans(), layer)
 
     def _above_scans(self) -> int:
         """Return the position of a derived layer. Layers of other patients may lie anywhere in between."""

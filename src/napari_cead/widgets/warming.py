@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 from qtpy.QtCore import QObject, QTimer
 
 from .jobs import Job
 
+_SLOW = ("pandas", "torch")  # napari needs pandas for its first labels layer, the lesion mask of a patient
+
 
 def warm_up(parent: QObject) -> None:
-    """Import PyTorch and the detection in a thread, once the window has been painted.
+    """Import PyTorch, pandas and the detection in a thread, once the window has been painted.
 
     The first run finds them imported, or waits for them in its own thread; the window never waits.
 
     Args:
         parent: Owner of the job.
     """
-    if "torch" in sys.modules:
+    if all(name in sys.modules for name in _SLOW):
         return
     job = Job(parent)
     painted = QTimer(job, singleShot=True, interval=0)
@@ -26,6 +29,7 @@ def warm_up(parent: QObject) -> None:
 
 
 def _import() -> None:
-    import torch  # noqa: F401
+    for name in _SLOW:
+        import_module(name)
 
     from ..detection import pipeline  # noqa: F401
