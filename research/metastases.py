@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +145,27 @@ def as_json(results: Path, cohort: str, shape: tuple[int, int, int]) -> dict[str
     return {"phantoms": True, "seed": SEED, "shape": shape, "cohort": cohort, "rows": rows}
 
 
+def is_free(row: Mapping[str, str]) -> str:
+    """Return what to call a map without a network; empty for a model."""
+    return "without a network" if row["model"].startswith("flair-") else ""
+
+
+def is_paper(row: Mapping[str, str]) -> str:
+    """Return what to call one of the paper's eight designs; empty for anything else."""
+    return "of the paper's eight" if row["model"] in MODEL_NAMES else ""
+
+
+def is_other(row: Mapping[str, str]) -> str:
+    """Return what to call any other model; empty for anything else."""
+    return "" if is_free(row) or is_paper(row) else "of the other models"
+
+
+def found_in(rows: Sequence[Mapping[str, str]], kind: Callable[[Mapping[str, str]], str]) -> str:
+    """Return the best row of a kind in words; rows are sorted, the best first."""
+    row = next((row for row in rows if kind(row) and row["dice_patient"]), None)
+    return "" if row is None else f"`{row['model']}` {kind(row)} {float(row['dice_patient']):.3f}"
+
+
 def page(results: Path, cohort: str, shape: tuple[int, int, int]) -> str:
     """Return the page."""
     rows = read_rows(results)
@@ -161,7 +182,14 @@ def page(results: Path, cohort: str, shape: tuple[int, int, int]) -> str:
         if not chosen:
             continue
         chosen.sort(key=lambda row: -float(row["dice_patient"] or -1))
-        lines += ["", f"## `{rule}`", "", ABOUT[rule], "", "| " + " | ".join(COLUMNS.values()) + " |"]
+        best = (found_in(chosen, kind) for kind in (is_free, is_paper, is_other))
+        lines += [
+            "",
+            f"## `{rule}`",
+            "",
+            f"{ABOUT[rule]} Best Dice of a patient: {'; '.join(filter(None, best))}.",
+        ]
+        lines += ["", "| " + " | ".join(COLUMNS.values()) + " |"]
         lines.append("| --- | --- |" + " ---: |" * (len(COLUMNS) - 2))
         lines += ["| " + " | ".join(cell(row, name) for name in COLUMNS) + " |" for row in chosen]
     return "\n".join(lines) + "\n"
