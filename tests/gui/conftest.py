@@ -236,7 +236,7 @@ def clear(viewer) -> None:
     viewer.window.remove_dock_widget("all")
     viewer.layers.clear()
     viewer.dims.ndisplay = 2
-    for part in (viewer.dims, viewer.scene.camera, viewer.canvas.grid):
+    for part in (viewer.dims, viewer.scene.camera, viewer.canvas.grid, viewer.canvas.overlays.scale_bar):
         part.reset()
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
     QApplication.processEvents()

@@ -14,7 +14,6 @@ from dock_driving import click, layers_of, press, run, settle
 from napari_cead.exploring.kept import KeptCorrections
 from napari_cead.patients.marks import kind_of
 
-SHARES_VIEWER = True
 PREFIX = "Mets_001_tiny_"
 
 
