@@ -242,14 +242,15 @@ def test_a_stroke_of_the_mouse_on_the_canvas_counts(detected, qtbot):
 
 def test_brush_and_eraser_are_a_click_away(detected, qtbot):
     layer = layer_of(detected, "detected mask")
-    detected.viewer.layers.selection.active = layer_of(detected, "sequence")
+    detected.viewer.layers.selection.active = detected.viewer.layers["flair"]
     for button, mode in ((detected.paint, "paint"), (detected.erase, "erase"), (detected.erase, "pan_zoom")):
         qtbot.mouseClick(button.native, Qt.MouseButton.LeftButton)
         assert layer.mode == mode and detected.viewer.layers.selection.active.name == layer.name
 
 
-def test_the_first_stroke_after_a_run_is_painted_from_end_to_end(widget, patient_folder, qtbot):
-    """Its first pieces are taken into account, and the figures are on their way, while it goes on."""
+@pytest.mark.parametrize("pause", [5, 150])
+def test_the_first_stroke_after_a_run_is_painted_from_end_to_end(widget, patient_folder, qtbot, pause):
+    """Also if its first pieces were taken into account, and the figures are on their way, while it goes on."""
     widget.patient.value = patient_folder
     qtbot.waitUntil(lambda: widget.session.patient is not None and not widget.running)
     widget.score.value = "intensity"
@@ -273,12 +274,15 @@ def test_the_first_stroke_after_a_run_is_painted_from_end_to_end(widget, patient
     for x in xs:
         qtbot.mouseMove(canvas, QPoint(x, row))
         places.append(layer.world_to_data(widget.viewer.cursor.position)[-2:])
-        qtbot.wait(150)
+        qtbot.wait(pause)
     qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=QPoint(xs[-1], row))
-    qtbot.waitUntil(lambda: settled(widget) and widget.session.analysis.corrections is not None)
     assert len({tuple(np.round(place)) for place in places}) > 5
+    # The last pieces are taken into account a moment after the button is up.
+    qtbot.waitUntil(lambda: all(widget.session.mask[z, round(y), round(x)] for y, x in places))
+    qtbot.waitUntil(lambda: settled(widget))
     for y, x in places:
         assert widget.session.mask[z, round(y), round(x)], (y, x)
+        assert layer.data[z, round(y), round(x)], (y, x)
     np.testing.assert_array_equal(layer.data > 0, widget.session.mask)
 
 

@@ -10,8 +10,6 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QScrollArea
 from dock_driving import controls_of, name_of, settle
 from napari_cead.widgets.docks import bare
 
-SHARES_VIEWER = True
-
 TAB, BACK, SPACE, ENTER = Qt.Key.Key_Tab, Qt.Key.Key_Backtab, Qt.Key.Key_Space, Qt.Key.Key_Return
 PLAIN, SHIFT = Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier
 
@@ -196,3 +194,24 @@ def test_the_ring_is_seen_and_only_for_the_keyboard(detected, qtbot, keys):
     qtbot.mouseClick(detected.rows["area_fraction"].handle, Qt.MouseButton.LeftButton)
     assert detected.ring is None
     settle(qtbot, detected)
+
+
+@pytest.mark.parametrize("name", ["Train a model", "Evaluate a cohort"])
+def test_tab_reaches_every_control_of_the_other_docks(viewer, installed_model, qtbot, keys, name):
+    _, dock = viewer.window.add_plugin_dock_widget("napari-cead", name)
+    viewer.window.resize(1366, 600)
+    active(viewer, qtbot)
+    for page in range(dock.tabs.count()):
+        if not dock.tabs.isTabEnabled(page):
+            continue
+        dock.tabs.setCurrentIndex(page)
+        dock.go_here(dock.tabs.tabBar())
+        dock.tabs.tabBar().setFocus(Qt.FocusReason.TabFocusReason)
+        dock.go_here(dock.tabs.tabBar())
+        reached = walk(keys, dock, TAB)
+        missing = [
+            part
+            for part in controls_of(dock)
+            if part.isEnabled() and part not in reached and not _holds(part, reached)
+        ]
+        assert [name_of(part) for part in missing] == []
