@@ -467,10 +467,14 @@ def test_a_reference_of_another_shape_is_a_notification(widget, qtbot, notified)
     assert widget.session.patient is not None
 
 
-def test_run_without_a_patient_says_what_to_do(widget, qtbot, notified):
+def test_run_without_a_patient_says_what_to_do_until_it_is_done(widget, patient_folder, qtbot, notified):
     widget.run.native.click()
     assert "Open a patient first" in notified[0][1]
     assert not widget.job.running
+    widget.messages.show_message(notified[0][1], "warning")  # as napari hands it on
+    widget.patient.value = patient_folder
+    qtbot.waitUntil(lambda: widget.session.patient is not None and not widget.running)
+    assert "Open a patient first" not in widget.messages.words.text()
 
 
 def test_export_writes_what_is_shown(detected, tmp_path, qtbot, notified):

@@ -97,7 +97,8 @@ def test_whatever_is_dropped_is_taken_by_the_dock_and_no_dialog_asks(
 ):
     viewer, pixels = widget.viewer, np.round(make_brain()[0].T).astype(np.int16)
     welcome = canvas_of(viewer)._welcome_widget
-    drop(welcome if welcome.isVisible() else canvas_of(viewer), patient_folder)
+    drop(welcome, patient_folder)
+    assert welcome.property("drag") is False, "the highlight of the drag ends with it"
     opened(qtbot, widget, "Mets_001")
     single = write_nifti(tmp_path / "anna_flair.nii.gz", pixels, AFFINE)
     slices = write_dicom(tmp_path / "berta", pixels, AFFINE)

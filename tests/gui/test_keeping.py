@@ -84,6 +84,23 @@ def test_corrections_that_were_exported_are_not_asked_about(detected, patient_fo
     assert opened_again(detected, patient_folder, qtbot) is None
 
 
+def test_corrections_that_came_from_an_export_are_not_asked_about(detected, patient_folder, tmp_path, qtbot):
+    paint(detected, qtbot)
+    detected.export_to(tmp_path / "out")
+    settle(qtbot, detected)
+    click(qtbot, detected.discard.native)
+    settle(qtbot, detected)
+    detected.restore_from(tmp_path / "out")
+    settle(qtbot, detected)
+    qtbot.waitUntil(lambda: not detected.keeping.busy)
+    assert detected.session.analysis.corrections is not None
+    assert kept(detected) is None
+    (layer,) = layers_of(detected, "detected mask")
+    layer.selected_label = 1
+    layer.paint((detected.layers.current_slice(), 5, 5), 1)  # a new stroke is kept
+    qtbot.waitUntil(lambda: not detected.keeping.busy and kept(detected) is not None)
+
+
 @pytest.mark.parametrize("how", ["button", "key"])
 def test_discarding_corrections_is_undone(detected, qtbot, how):
     where = paint(detected, qtbot)

@@ -9,8 +9,12 @@ from napari.utils.shortcuts import default_shortcuts
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QPushButton, QSlider, QTextEdit, QVBoxLayout, QWidget
 
+from napari_cead.exploring.lesions import LesionRow, LesionTable
+from napari_cead.widgets.compare_panel import ComparePanel
 from napari_cead.widgets.controls import NumberBox
 from napari_cead.widgets.help import HelpDialog
+from napari_cead.widgets.lesion_list import LesionList
+from napari_cead.widgets.queue_table import QueueTable
 from napari_cead.widgets.shortcuts import NAPARI_SHORTCUTS, SHORTCUTS, Shortcuts
 
 SHARES_VIEWER = True
@@ -105,6 +109,25 @@ def test_keys_work_in_the_dock_where_nothing_is_typed(viewer, dock, qtbot):
         for shortcut in SHORTCUTS:
             press(qtbot, widget, shortcut)
         assert dock.done == [shortcut.action for shortcut in SHORTCUTS]
+
+
+@pytest.mark.parametrize("table", ["lesions", "analyses", "queue"])
+def test_keys_work_where_a_row_is_selected(viewer, dock, qtbot, table):
+    tables = {"lesions": LesionList, "analyses": ComparePanel, "queue": QueueTable}
+    widget = tables[table]()
+    dock.layout().addWidget(widget)
+    if table == "lesions":
+        widget.set_rows(LesionTable((LesionRow(1, 90.0, True, 9.0, (5, 5, 6)),), (), None))
+        widget.reference.view.selectRow(0)
+    view = {
+        "lesions": lambda: widget.reference.view,
+        "analyses": lambda: widget.view,
+        "queue": lambda: widget,
+    }[table]()
+    view.setFocus()
+    for shortcut in SHORTCUTS:
+        press(qtbot, view, shortcut)
+    assert dock.done == [shortcut.action for shortcut in SHORTCUTS]
 
 
 def test_what_is_typed_stays_typed(viewer, dock, qtbot):

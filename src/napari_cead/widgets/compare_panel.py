@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from ..exploring import Analysis, Figures, Key
 from ..wording import UNDEFINED, number
+from .keyboard import leave_letters
 from .texts import tip, title
 
 COLUMNS = ("Model · score", "Threshold", "Dice", "Precision", "Recall", "Found", "False", "mL")
@@ -166,6 +167,7 @@ class ComparePanel(QWidget):
         self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        leave_letters(self.view)
         self.view.verticalHeader().setVisible(False)
         self.view.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.view.setMinimumHeight(110)

@@ -8,7 +8,7 @@ from typing import Any
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtGui import QDropEvent
+from qtpy.QtGui import QDragLeaveEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QLineEdit, QWidget
 
 from ..contributions.reader import get_reader
@@ -61,6 +61,8 @@ class Drops(QObject):
             if not _for_us(paths):
                 return False
             event.acceptProposedAction()
+            # napari ends the highlight of its welcome screen at a drop, which it does not see, or when the drag leaves.
+            QApplication.sendEvent(watched, QDragLeaveEvent())
             self._take(paths)
             return True
         if watched is not self.parent() or not paths:

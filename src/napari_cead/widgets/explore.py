@@ -420,8 +420,9 @@ class ExploreWidget(ExploreForm):
         self.use_layers.enabled = self.score.enabled = self.model.enabled = not running
         self.export.enabled = not running and analysis is not None
         self.paint.enabled = self.erase.enabled = self.export.enabled
-        self.discard.enabled = analysis is not None and analysis.corrections is not None
-        self.discard.native.setVisible(self.discard.enabled)
+        corrected = analysis is not None and analysis.corrections is not None
+        self.discard.enabled = not running and corrected
+        self.discard.native.setVisible(corrected)
         self.preparing.update_enabled()
         if not running:
             self.run_progress.rest(analysis is not None)

@@ -82,7 +82,11 @@ class Keeping(QObject):
             self._timer.start()
 
     def exported(self) -> None:
-        """The corrections were exported: nothing needs to be kept."""
+        """The corrections were exported, or restored from an export: nothing needs to be kept."""
+        analysis = self.session.analysis
+        self._seen = (
+            None if analysis is None else analysis.corrections
+        )  # they are not written when they are shown
         if self.session.patient is not None:
             self._due = self.session.patient, None
             self._write_now()

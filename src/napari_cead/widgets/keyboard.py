@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtGui import QPainter, QPalette, QPen
-from qtpy.QtWidgets import QApplication, QScrollArea, QWidget
+from qtpy.QtGui import QKeyEvent, QPainter, QPalette, QPen
+from qtpy.QtWidgets import QAbstractItemView, QApplication, QScrollArea, QWidget
 
 RING_WIDTH = 2
 """Pixels."""
@@ -92,6 +92,23 @@ class KeyboardDock(QWidget):
 def can_hold_focus(control: QWidget | None) -> bool:
     """Return whether the focus moves on from a control because that was asked for, not because the control went."""
     return control is None or (isalive(control) and control.isEnabled() and control.isVisible())
+
+
+def leave_letters(view: QAbstractItemView) -> None:
+    """Leave letters that are pressed on a table to the shortcuts: Qt's tables take them to look for a row."""
+    view.installEventFilter(_Letters(view))
+
+
+class _Letters(QObject):
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if (
+            not isinstance(event, QKeyEvent)
+            or event.type() != QEvent.Type.KeyPress
+            or not event.text().isalpha()
+        ):
+            return False
+        event.ignore()  # Qt hands an ignored key to the parent
+        return True
 
 
 def _scroll_to(control: QWidget) -> None:

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from ..exploring.lesions import DetectionRow, LesionRow, LesionTable, Position
+from .keyboard import leave_letters
 
 Row = LesionRow | DetectionRow
 
@@ -259,6 +260,7 @@ class _View(QTableView):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setTabKeyNavigation(False)  # Tab goes on to the next control
+        leave_letters(self)
         self.setShowGrid(False)
         self.setWordWrap(False)
         self.verticalHeader().setVisible(False)

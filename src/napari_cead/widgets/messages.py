@@ -110,6 +110,11 @@ class Messages(QFrame):
         self.words.setToolTip("")
         self.words.setEnabled(False)
 
+    def withdraw(self, text: str) -> None:
+        """Close the message if it is this one, which no longer holds."""
+        if self._text == text:
+            self.clear()
+
     def _act(self, act: Callable[[], object]) -> None:
         self.clear()
         act()

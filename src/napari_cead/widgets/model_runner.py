@@ -30,6 +30,7 @@ from .layer_view import LayerView
 from .live import LiveMask
 from .preferences import preferences
 from .result_view import settings_text
+from .texts import OPEN_FIRST
 from .work import Work
 
 OPTIONS_AFTER_MS = 150
@@ -77,7 +78,7 @@ class ModelRunner(QObject):
         if self.work.running:
             return
         if self.session.patient is None:
-            show_warning("Open a patient first: choose a folder or file, or drop one onto the viewer.")
+            show_warning(OPEN_FIRST)
             return
         model, score, job = form.model.value, form.score.value, self.work.job
         if not model:

@@ -37,7 +37,7 @@ from .explore_form import AS_NAMED, ExploreForm
 from .layer_view import DERIVED, LayerView, same
 from .preparing import Preparing
 from .recent import recent, remember
-from .texts import title
+from .texts import OPEN_FIRST, title
 from .work import Work
 
 LINK = "#3d8fd1"
@@ -151,6 +151,7 @@ class PatientSource(QObject):
 
     def patient_changed(self, patient: Patient) -> None:
         """Keep the previous patient within reach: in the list of recent ones, and in a message."""
+        self.form.messages.withdraw(OPEN_FIRST)
         before, self._before = self._before, patient
         if (place := self._opening or _whence(patient)) is not None:
             remember(place)

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableW
 
 from ..exploring.queue import QueueItem
 from ..wording import number
+from .keyboard import leave_letters
 
 COLUMNS = ("Patient", "State", "Dice", "mL")
 
@@ -53,6 +54,7 @@ class QueueTable(QTableWidget):
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setTabKeyNavigation(False)
+        leave_letters(self)
         self.setWordWrap(False)
         self.setShowGrid(False)
         self.setAcceptDrops(True)

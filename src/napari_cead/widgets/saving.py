@@ -92,6 +92,7 @@ class Saving(QObject):
                 self.session.analysis is not None
             ):  # it may be the one on show, with another model chosen meanwhile
                 self.runner.show(self.session.analysis)
+            self.keeping.exported()
             _tell(notes)
 
         self.work.start(work, restored)

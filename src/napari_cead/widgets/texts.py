@@ -11,6 +11,9 @@ from ..detection.scores import SCORES
 from ..detection.settings import Parameter
 from .anatomy import Convention
 
+OPEN_FIRST = "Open a patient first: choose a folder or file, or drop one onto the viewer."
+"""What Run says without a patient."""
+
 
 @dataclass(frozen=True)
 class Text:
@@ -89,14 +92,17 @@ TEXTS: Mapping[str, Text] = {
         "Keep settings for the next patient",
         "Otherwise each patient starts with the defaults and the threshold that the model suggests",
     ),
-    "undo": Text("Undo", "Take back the last change of settings"),
+    "undo": Text("Undo", "Take back the last change of settings; Ctrl+Z on the picture takes back a stroke"),
     "redo": Text("Redo", "Make the change of settings again"),
     # Result
     "dice": Text("Dice", "2TP / (2TP + FP + FN); – where there is nothing to compare with"),
     "precision": Text("Precision", "TP / (TP + FP): how much of the detected mask is lesion"),
     "recall": Text("Recall", "TP / (TP + FN): how much of the lesions is detected"),
     "lesions_found": Text("Lesions found", "Reference lesions that the detected mask touches, of all"),
-    "false_components": Text("False components", "Parts of the detected mask that touch no reference lesion"),
+    "false_components": Text(
+        "False components",
+        "Parts of the detected mask that touch no reference lesion, in the slice and in 3-D",
+    ),
     "volume": Text("Detected", "Volume of the detected mask", "mL"),
     "paint": Text("Paint", "Take napari's brush to paint into the detected mask; once more to put it down"),
     "erase": Text("Erase", "Take napari's eraser to the detected mask; once more to put it down"),
