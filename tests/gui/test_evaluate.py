@@ -11,7 +11,7 @@ import psutil
 import pytest
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QApplication, QFileDialog
+from qtpy.QtWidgets import QApplication, QFileDialog, QScrollArea
 
 from dock_driving import LEFT, Still, click, click_tick
 from napari_cead.errors import OutputError
@@ -433,6 +433,14 @@ def test_a_check_lists_what_does_not_fit_and_does_not_keep_from_starting(chosen,
     assert not tabs.isTabEnabled(tab)
 
 
+def scroll_to(control):
+    """Scroll as a user does who wants to press a control."""
+    area = control.parent()
+    while not isinstance(area, QScrollArea):
+        area = area.parent()
+    area.ensureWidgetVisible(control)
+
+
 def test_nothing_moves_through_a_whole_evaluation(chosen, cohort, acting, notified, qtbot):
     """Neither a check, findings, progress, words and results, nor a warning of napari's."""
     chosen.viewer.window.resize(1366, 768)
@@ -449,12 +457,15 @@ def test_nothing_moves_through_a_whole_evaluation(chosen, cohort, acting, notifi
     still.look()
     assert notified and chosen.notice.words.text().startswith("flair.nii.gz")
     chosen.notice.clear()
-    click(qtbot, chosen.start.native)
+    scroll_to(chosen.start.native)
     still.scrolled()
+    click(qtbot, chosen.start.native)
     still.while_waiting(qtbot, lambda: chosen.process.running and chosen.progress.value() == 1)
     still.while_waiting(qtbot, lambda: not chosen.process.running)
     still.look()
     assert chosen.messages.isVisible() and chosen.tabs.currentIndex() == 0 and chosen.notice.buttons
+    scroll_to(chosen.start.native)
+    still.scrolled()
     click(qtbot, chosen.start.native)  # once more, with the words of the first one there
     still.while_waiting(qtbot, lambda: not chosen.process.running)
     look_at_results(chosen, qtbot)

@@ -179,8 +179,13 @@ class EvaluateWidget(EvaluateForm):
         running, problem = self.process.running, self.problem_now()
         self.problem.setText("" if running else problem)
         self.problem.setToolTip(self.problem.text())
-        self.start.enabled = not problem and not running
-        self.stop.enabled = running and not self.process.stopping
+        buttons = {self.start: not problem and not running, self.stop: running and not self.process.stopping}
+        for button, on in sorted(buttons.items(), key=lambda item: not item[1]):
+            if (
+                not on and self.window().focusWidget() is button.native
+            ):  # Qt scrolls to what it gives the focus to
+                next((other.native for other, use in buttons.items() if use), self).setFocus()
+            button.enabled = on
         cohort = _absolute(self.cohort.value)
         self.check.enabled = cohort is not None and cohort.is_dir() and not self.job.running
         self.workers.enabled = not self.scheduler.value.strip()
