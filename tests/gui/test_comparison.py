@@ -151,7 +151,7 @@ def test_each_tile_is_titled_with_its_own_dice(side, qtbot, monkeypatch):
     settle(qtbot, side)
     assert titles() == expected() and len(titles()) == 2
     before = titles()
-    drag(qtbot, side.threshold, 0.3)
+    drag(qtbot, side.threshold, 0.85)
     settle(qtbot, side)
     assert titles() == expected() != before
     assert titles()[FIRST] == before[FIRST], "the sliders belong to the second one"
