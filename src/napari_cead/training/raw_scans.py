@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+
 from ..errors import PatientError
 from ..patients import Prepared
 from ..patients.loading import read_files
@@ -70,3 +74,28 @@ def other_sequences(source: ScanSource, sequence: str) -> tuple[str, ...]:
     except PatientError:
         return ()
     return tuple(name for name in files.sequences if name != sequence)
+
+
+def on_one_grid(source: ScanSource, sequence: str) -> bool:
+    """Whether a scan, its lesion mask and the other sequences have one grid by their headers, as after registration.
+
+    PNG slices state no place and count as on one grid. What NiBabel does not open (DICOM, zips) counts as not.
+
+    Args:
+        source: The scan.
+        sequence: What it shows.
+    """
+    try:
+        files = whole_visit(source.files(sequence), sequence, source.scan)
+        if files.kind in ("png", "picture"):
+            return True
+        wanted = nib.load(source.scan)
+        beside = [
+            nib.load(path) for path in {*files.sequences.values(), source.lesion_mask} if path is not None
+        ]
+    except (PatientError, OSError, ImageFileError):
+        return False
+    return all(
+        image.shape[:3] == wanted.shape[:3] and np.allclose(image.affine, wanted.affine, atol=1e-3)
+        for image in beside
+    )

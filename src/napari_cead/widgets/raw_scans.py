@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject
 from ..errors import CeadError
 from ..preparing import DEFAULT_STRIPPER, N4, RAW, RIGID, SAME, Preparation
 from ..training.inspection import ScanReport
-from ..training.raw_scans import other_sequences, prepared_source
+from ..training.raw_scans import on_one_grid, other_sequences, prepared_source
 from ..training.scans import ScanSource
 from .jobs import on_main
 
@@ -37,6 +37,7 @@ class RawScans(QObject):
         """The requested preparation of each scan, by its place."""
         self._given: dict[Path, ScanSource] = {}
         self._beside: dict[Path, tuple[str, ...]] = {}
+        self._registered: dict[Path, bool] = {}
         self._made: set[Path] = set()
         self._tell_failure = on_main(self._show_failure)
         self.banner.strip.changed.connect(self.strip)
@@ -55,6 +56,7 @@ class RawScans(QObject):
     def look_beside(self, source: ScanSource, sequence: str) -> None:
         """Find the other sequences of a patient beside a scan. Safe in any thread."""
         self._beside[source.scan] = other_sequences(source, sequence)
+        self._registered[source.scan] = on_one_grid(source, sequence)
 
     def show(self) -> None:
         """Show the needs of the scans."""
@@ -92,13 +94,17 @@ class RawScans(QObject):
         return self._beside.get(self.given(report.source).scan, ())
 
     def _loose(self) -> list[ScanReport]:
-        """Return the scans that registration may change: there is a lesion mask, or the brain of another sequence."""
+        """Return the scans that registration may change.
+
+        There is a lesion mask, or the brain of another sequence, and the headers do not show one grid for all.
+        """
         found = []
         for report in self.finder.model.reports:
             source = self.given(report.source)
             done = self.wanted.get(source.scan, RAW)
             masked = report.source.lesion_mask is not None or done.strip_from != SAME
-            if masked and done.register != RIGID and self._others(report):
+            apart = self._others(report) and not self._registered.get(source.scan, True)
+            if masked and done.register != RIGID and apart:
                 found.append(report)
         return found
 
