@@ -24,7 +24,16 @@ from napari_cead.patients.phantom import write_cohort
 from napari_cead.widgets import EvaluateWidget, ExploreWidget, TrainWidget
 from napari_cead.widgets.launch import wait_until
 
-PATIENCE = 300.0
+PATIENCE = 1200.0
+
+
+def in_both_themes(viewer: napari.Viewer, folder: Path, name: str) -> None:
+    """Save ``NAME.png`` and, in the light theme, ``NAME-light.png``."""
+    for theme, suffix in (("light", "-light"), ("dark", "")):
+        viewer.theme = theme
+        wait_until(lambda: False, 1.0)
+        with atomic_path(folder / f"{name}{suffix}.png") as temporary:
+            viewer.window.screenshot(str(temporary), flash=False, canvas_only=False)
 
 
 class Photographer:
@@ -72,10 +81,9 @@ class Photographer:
         bar.setValue(round(share * bar.maximum()))
 
     def take(self, name: str) -> None:
-        """Save a picture of the window."""
+        """Save pictures of the window, in the dark and in the light theme."""
         self.settle()
-        with atomic_path(self.folder / f"{name}.png") as temporary:
-            self.viewer.window.screenshot(str(temporary), flash=False, canvas_only=False)
+        in_both_themes(self.viewer, self.folder, name)
 
 
 def exploring(folder: Path) -> None:
@@ -84,10 +92,6 @@ def exploring(folder: Path) -> None:
     dock, viewer = here.dock, here.viewer
     here.run("ce-unet", "fused")
     here.take("explore")
-
-    viewer.theme = "light"
-    here.take("explore-light")
-    viewer.theme = "dark"
 
     here.scroll(1.0)
     dock.tabs.setCurrentWidget(dock.lesions)
@@ -135,8 +139,7 @@ def training(folder: Path, home: Path) -> None:
         if top is not None:
             area.verticalScrollBar().setValue(top.mapTo(area.widget(), QPoint(0, 0)).y())
             wait_until(lambda: False, 0.5)
-        with atomic_path(folder / f"{name}.png") as temporary:
-            viewer.window.screenshot(str(temporary), flash=False, canvas_only=False)
+        in_both_themes(viewer, folder, name)
 
     def until(condition: Callable[[], bool]) -> None:
         if not wait_until(condition, PATIENCE):
@@ -179,8 +182,7 @@ def evaluating(folder: Path, home: Path) -> None:
 
     def take(name: str) -> None:
         wait_until(lambda: False, 1.0)
-        with atomic_path(folder / f"{name}.png") as temporary:
-            viewer.window.screenshot(str(temporary), flash=False, canvas_only=False)
+        in_both_themes(viewer, folder, name)
 
     def until(condition: Callable[[], bool]) -> None:
         if not wait_until(condition, 4 * PATIENCE):
