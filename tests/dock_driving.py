@@ -140,6 +140,9 @@ def choose_folder(qtbot, widget, folder):
     (dialog,) = [one for one in widget.findChildren(FolderDialog) if one.isVisible()]
     qtbot.waitExposed(dialog)
     name = dialog.findChild(QLineEdit, "fileNameEdit")
+    dialog.activateWindow()
+    name.setFocus()
+    qtbot.waitUntil(name.hasFocus)  # without it, Qt replaces the text by the row that it selects
     name.clear()
     QApplication.clipboard().setText(str(folder))
     qtbot.keyClick(name, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)

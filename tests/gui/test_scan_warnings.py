@@ -38,10 +38,9 @@ def test_a_background_is_not_worth_a_message_where_the_skull_is_to_be_stripped(
     widget, tmp_path, qtbot, notified
 ):
     rng = np.random.default_rng(0)
-    faint = [rng.normal(0, 0.002, make_stripped().shape) for _ in range(2)]
     for name, scan in (("brain", make_stripped()), ("head", add_head(make_stripped()))):
-        level = float(np.median(scan[scan > 0]))
-        noisy = np.hypot(scan + level * faint[0], level * faint[1])
+        real, imaginary = rng.normal(0, 0.002 * np.median(scan[scan > 0]), (2, *scan.shape))
+        noisy = np.hypot(scan + real, imaginary)
         write_nifti(tmp_path / name / "flair.nii.gz", noisy.T, np.diag([0.94, 0.94, 3, 1]))
         opened(widget, qtbot, tmp_path / name)
         qtbot.waitUntil(lambda name=name: widget.session.patient.name == name and not widget.preparing.busy)
