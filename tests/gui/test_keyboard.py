@@ -132,6 +132,9 @@ def test_from_a_folder_to_an_export(widget, patient_folder, tmp_path, qtbot, key
     go_to(keys, widget.export.native)
     keys(SPACE)
     choose_folder(qtbot, widget, out)
+    window = bare(viewer).window._qt_window  # as a window manager does when a dialog closes
+    window.activateWindow()
+    qtbot.waitUntil(lambda: QApplication.activeWindow() is window)
     qtbot.waitUntil(lambda: not widget.running and any(out.glob("*mask.nii.gz")))
     # Back to the picture, whose slices the arrows change.
     keys(Qt.Key.Key_F6)
