@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QApplication,
     QComboBox,
+    QDialogButtonBox,
     QLineEdit,
     QPlainTextEdit,
     QScrollBar,
@@ -25,6 +26,7 @@ from qtpy.QtWidgets import (
 
 import napari_cead as cead
 from napari_cead.contributions.layers import tag_of
+from napari_cead.widgets.folder_dialog import FolderDialog
 from scans import brain_of
 
 LEFT = Qt.MouseButton.LeftButton
@@ -125,6 +127,28 @@ def settle(qtbot, widget):
             and (widget.session.analysis is None or "…" not in widget.dice_label.value)
         )
     )
+
+
+def export(qtbot, widget, folder):
+    """Press Export, paste a folder that need not exist into the dialog, and press its button."""
+    click(qtbot, widget.export.native)
+    choose_folder(qtbot, widget, folder)
+
+
+def choose_folder(qtbot, widget, folder):
+    """Paste a folder into the open dialog of Export and press its button."""
+    (dialog,) = [one for one in widget.findChildren(FolderDialog) if one.isVisible()]
+    qtbot.waitExposed(dialog)
+    name = dialog.findChild(QLineEdit, "fileNameEdit")
+    dialog.activateWindow()
+    name.setFocus()
+    qtbot.waitUntil(name.hasFocus)  # without it, Qt replaces the text by the row that it selects
+    name.clear()
+    QApplication.clipboard().setText(str(folder))
+    qtbot.keyClick(name, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
+    assert name.text() == str(folder)
+    qtbot.mouseClick(dialog.findChild(QDialogButtonBox).buttons()[0], LEFT)
+    qtbot.waitUntil(lambda: not dialog.isVisible())
 
 
 def run(qtbot, widget, model=None, score=None):

@@ -162,6 +162,16 @@ def test_without_a_verb_there_is_help(call):
         assert out.count("\n") > 5
 
 
+@pytest.mark.parametrize("verb", [[], ["models"], ["runs"]])
+def test_no_verb_is_cut_short_in_the_help(call, monkeypatch, verb):
+    monkeypatch.setenv("COLUMNS", "80")
+    status, out, _ = call(*verb, "--help")
+    assert status == 0
+    assert "Commands:" in out
+    verbs = out.partition("Commands:")[2].splitlines()
+    assert [line for line in verbs if line.endswith("...")] == []
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no /dev/full")
 def test_a_full_disk_behind_standard_output_is_one_line():
     with open("/dev/full", "w") as full:

@@ -34,6 +34,18 @@ def test_models_are_listed_as_objects_with_names(call):
     assert json.loads(out)["spec"]["family"] == "vae"
 
 
+def test_the_list_has_a_short_sentence_for_each_model_and_show_the_rest(call):
+    whole = {one["name"]: one["description"] for one in json.loads(call("list", "--json")[1])}
+    status, out, _ = call("list")
+    assert status == 0
+    listed = dict(line.split("  bundled    ") for line in out.splitlines() if "  bundled    " in line)
+    assert [name.strip() for name in listed] == list(whole)
+    for name, about in listed.items():
+        assert 10 < len(about) <= 120, name
+        assert whole[name.strip()].startswith(about), name
+    assert whole["ce-unet"] in call("show", "ce-unet")[1]
+
+
 def test_the_list_tells_where_a_model_is_from_and_what_is_wrong_with_one(call, model_folder):
     zoo.install_model(model_folder, "ce-vae1", replace=True)
     broken = zoo.install_model(model_folder, "a-broken-one-with-a-long-name")

@@ -124,3 +124,38 @@ def test_restoring_with_a_model_that_was_calibrated_anew_says_so(session, export
     fresh = Session()
     fresh.open(patient_folder)
     assert any("calibrated anew" in note for note in fresh.restore(exported, device="cpu"))
+
+
+def test_the_network_does_not_run_again_for_an_analysis_that_is_still_there(session, exported, monkeypatch):
+    wanted, params, options = session.mask, session.params, session.options
+    session.discard_corrections()
+    session.set(threshold=0.9)
+    session.set_options(smoothing_mm=0.0)
+
+    def never(*_, **__):
+        raise AssertionError("the network ran")
+
+    monkeypatch.setattr("napari_cead.exploring.session.run", never)
+    assert session.restore(exported, device="cpu") == ()
+    assert (session.params, session.options) == (params, options)
+    np.testing.assert_array_equal(session.mask, wanted)
+    assert session.analysis.key == ("tiny-vae", "kl-gradient")
+
+
+def test_a_brain_that_is_there_is_not_prepared_again(session, tmp_path, monkeypatch):
+    brain = session.patient.volume() > 0
+    brain[:3] = False
+    session.use_brain(brain)
+    session.detect("ce-vae1", device="cpu")
+    session.export(tmp_path / "within")
+    session.set(threshold=0.9)
+    patient, wanted = session.patient, session.analysis.key
+
+    def never(*_, **__):
+        raise AssertionError("it was prepared again, or the network ran again")
+
+    for name in ("run", "prepare_patient"):
+        monkeypatch.setattr(f"napari_cead.exploring.session.{name}", never)
+    session.restore(tmp_path / "within", device="cpu")
+    assert session.patient is patient and session.analysis.key == wanted
+    assert session.params.threshold != 0.9

@@ -9,7 +9,9 @@ import textwrap
 from pathlib import Path
 
 import napari_cead as cead
-from dock_driving import click, settle
+from dock_driving import click, run, settle
+from napari_cead.widgets.launch import explore
+from napari_cead.widgets.patient_source import PatientSource
 from patience import PATIENCE
 
 OPENING = """
@@ -61,6 +63,38 @@ def test_the_window_never_waits_for_imports(installed_model, patient_folder, tmp
     assert "fine" in ended.stdout, ended.stderr[-2000:]
 
 
+def test_all_that_takes_time_is_named(detected, patient_folder, qtbot):
+    said = []
+    detected.work.began.connect(lambda _: said.append(detected.progress.native.text()))
+    detected.patient.value = patient_folder.parent / "nowhere"
+    settle(qtbot, detected)
+    detected.patient.value = patient_folder
+    settle(qtbot, detected)
+    run(qtbot, detected)
+    detected.threshold.value = 0.61
+    settle(qtbot, detected)
+    click(qtbot, detected.undo.native)
+    settle(qtbot, detected)
+    assert said == ["Loading nowhere…", f"Loading {patient_folder.name}…", "Loading the model…", "Undoing…"]
+
+
+def test_the_window_says_at_once_which_patient_it_loads(viewer, patient_folder, monkeypatch):
+    """`napari-cead open`: what the dock says as the first layer is made."""
+    seen = []
+
+    def look(self, patient):
+        seen.append(self.form.about.text())
+        show(self, patient)
+
+    show = PatientSource.use
+    monkeypatch.setattr(PatientSource, "use", look)
+    monkeypatch.setattr("napari.Viewer", lambda **_: viewer)
+    monkeypatch.setattr("napari.run", lambda: None)
+    widget = explore([patient_folder])
+    assert seen == [f"Loading {widget.session.patient.name}…"]
+    assert widget.about.text().startswith(widget.session.patient.name)
+
+
 def test_a_run_says_what_it_does(widget, patient_folder, qtbot):
     widget.patient.value = patient_folder
     settle(qtbot, widget)
@@ -70,7 +104,7 @@ def test_a_run_says_what_it_does(widget, patient_folder, qtbot):
     bar.valueChanged.connect(lambda _: texts.append(bar.text()))
     widget.job.staged.connect(lambda _: texts.append(bar.text()))
     click(qtbot, widget.run.native)
-    assert bar.text() == "Working…", "from the first moment"
+    assert bar.text() == "Loading the model…", "from the first moment"
     settle(qtbot, widget)
     assert stages == ["Loading the model", "Preparing the slices", "Making the mask"]
     assert "Loading the model…" in texts

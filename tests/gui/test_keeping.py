@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from threading import Event
 
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QMessageBox
+from qtpy.QtWidgets import QMessageBox
 
 import napari_cead as cead
-from dock_driving import click, layers_of, press, run, settle
+from dock_driving import click, export, layers_of, press, run, settle
 from napari_cead.exploring.kept import KeptCorrections
 from napari_cead.patients.marks import kind_of
 
@@ -121,11 +122,9 @@ def test_discarding_corrections_is_undone(detected, qtbot, how):
 def test_export_carries_patient_and_model_and_asks_before_it_replaces(
     detected, tmp_path, qtbot, monkeypatch, notified
 ):
-    out, answers = tmp_path / "out", []
-    out.mkdir()
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(out))
+    out, answers = tmp_path / "new" / "out", []  # neither is there yet
     monkeypatch.setattr(QMessageBox, "question", lambda *asked: answers.pop())
-    click(qtbot, detected.export.native)  # nothing to replace: nobody is asked
+    export(qtbot, detected, out)  # nothing to replace: nobody is asked
     settle(qtbot, detected)
     names = {file.name for file in out.iterdir()}
     assert {f"{PREFIX}{name}" for name in ("mask.nii.gz", "anomaly_map.nii.gz", "settings.json")} <= names
@@ -135,15 +134,35 @@ def test_export_carries_patient_and_model_and_asks_before_it_replaces(
     detected.threshold.value = 0.62
     settle(qtbot, detected)
     answers.append(QMessageBox.StandardButton.No)
-    click(qtbot, detected.export.native)
+    export(qtbot, detected, out)
     settle(qtbot, detected)
     assert not answers
     assert (out / f"{PREFIX}settings.json").read_bytes() == before
     answers.append(QMessageBox.StandardButton.Yes)
-    click(qtbot, detected.export.native)
+    export(qtbot, detected, out)
     settle(qtbot, detected)
     saved = json.loads((out / f"{PREFIX}settings.json").read_text())
     assert saved["params"]["threshold"] == pytest.approx(0.62)
+
+
+def test_an_export_is_told_on_the_button_and_nothing_moves(detected, tmp_path, qtbot, monkeypatch):
+    button, go_on, write = detected.export.native, Event(), detected.session.export
+    before = button.geometry(), detected.restore.native.geometry()
+
+    def slow(*folder, **prefix):
+        go_on.wait(20)
+        return write(*folder, **prefix)
+
+    monkeypatch.setattr(detected.session, "export", slow)
+    export(qtbot, detected, tmp_path / "out")
+    qtbot.waitUntil(lambda: button.text() == "Exporting…")
+    assert not button.isEnabled()
+    assert detected.progress.native.text().startswith("Exporting…")
+    assert (button.geometry(), detected.restore.native.geometry()) == before
+    go_on.set()
+    settle(qtbot, detected)
+    assert button.text() == "Export…" and button.isEnabled()
+    assert list((tmp_path / "out").glob("*mask.nii.gz"))
 
 
 def test_an_export_is_known_again_for_what_it_is(detected, tmp_path, qtbot):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QApplication, QFileDialog, QScrollArea
+from qtpy.QtWidgets import QApplication, QScrollArea
 
-from dock_driving import controls_of, name_of, settle
+from dock_driving import choose_folder, controls_of, name_of, settle
 from napari_cead.widgets.docks import bare
 
 TAB, BACK, SPACE, ENTER = Qt.Key.Key_Tab, Qt.Key.Key_Backtab, Qt.Key.Key_Space, Qt.Key.Key_Return
@@ -74,7 +74,7 @@ def go_to(keys, control, key=TAB):
     raise AssertionError(f"{name_of(control)} is not reached")
 
 
-def test_from_a_folder_to_an_export(widget, patient_folder, tmp_path, qtbot, keys, monkeypatch):
+def test_from_a_folder_to_an_export(widget, patient_folder, tmp_path, qtbot, keys):
     viewer = widget.viewer
     viewer.window.resize(1366, 768)
     active(viewer, qtbot)
@@ -129,10 +129,12 @@ def test_from_a_folder_to_an_export(widget, patient_folder, tmp_path, qtbot, key
     settle(qtbot, widget)
     # Export.
     out = tmp_path / "out"
-    out.mkdir()
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_, **__: str(out))
     go_to(keys, widget.export.native)
     keys(SPACE)
+    choose_folder(qtbot, widget, out)
+    window = bare(viewer).window._qt_window  # as a window manager does when a dialog closes
+    window.activateWindow()
+    qtbot.waitUntil(lambda: QApplication.activeWindow() is window)
     qtbot.waitUntil(lambda: not widget.running and any(out.glob("*mask.nii.gz")))
     # Back to the picture, whose slices the arrows change.
     keys(Qt.Key.Key_F6)

@@ -34,6 +34,22 @@ def test_a_skull_stands_in_the_banner_and_below_the_result_and_nothing_pops_up(
     assert not told(notified, "not skull-stripped")
 
 
+def test_a_background_is_not_worth_a_message_where_the_skull_is_to_be_stripped(
+    widget, tmp_path, qtbot, notified
+):
+    rng = np.random.default_rng(0)
+    for name, scan in (("brain", make_stripped()), ("head", add_head(make_stripped()))):
+        real, imaginary = rng.normal(0, 0.002 * np.median(scan[scan > 0]), (2, *scan.shape))
+        noisy = np.hypot(scan + real, imaginary)
+        write_nifti(tmp_path / name / "flair.nii.gz", noisy.T, np.diag([0.94, 0.94, 3, 1]))
+        opened(widget, qtbot, tmp_path / name)
+        qtbot.waitUntil(lambda name=name: widget.session.patient.name == name and not widget.preparing.busy)
+        assert any("not exactly 0" in note for note in widget.session.patient.warnings), name
+        qtbot.wait(50)
+        assert len(told(notified, "the background is not exactly 0")) == 1, name
+    assert "not skull-stripped" in widget.banner.words.text().lower()
+
+
 def test_another_contrast_is_told_by_the_run_and_a_background_by_opening(widget, tmp_path, qtbot, notified):
     volume = make_stripped(contrast="t2") - 1024
     write_nifti(tmp_path / "t2" / "flair.nii.gz", volume.T, np.diag([0.94, 0.94, 3, 1]))

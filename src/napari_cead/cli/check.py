@@ -37,7 +37,9 @@ def check(
     strip_from: StripFrom = "same",
     json: Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")] = False,
 ) -> int:
-    """Report missing, unreadable or inconsistent files in a cohort: exit status 0 clean, 2 findings.
+    """Report missing, unreadable or inconsistent files in a cohort.
+
+    The exit status is 0 if there are none, and 2 if there are.
 
     --strip auto lists the scans that a run would strip, and whether it can; a named stripper runs on each scan, and its
     mask is kept for the run.

@@ -94,7 +94,9 @@ def detect(
     scheduler: Scheduler = None,
     json: Annotated[bool, typer.Option("--json", help="Print detection.json.")] = False,
 ) -> None:
-    """Write anomaly map, reconstruction and mask (NIfTI, source grid) and detection.json.
+    """Write anomaly map, reconstruction and mask of patients.
+
+    They are NIfTI files on the grid of the scan; detection.json says how they were made.
 
     For several patients, each has a folder in OUT, and --workers share the work; after an interruption, the same
     command continues.

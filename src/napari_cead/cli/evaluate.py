@@ -100,9 +100,9 @@ def evaluate(
         Progress, typer.Option("--progress", help="bar, or json: a line on stderr for each step.")
     ] = Progress.BAR,
 ) -> None:
-    """Measure models on a cohort with lesion masks, beside baselines without a network.
+    """Measure models on a cohort with lesion masks.
 
-    After an interruption, the same command continues.
+    Baselines without a network are measured beside them. After an interruption, the same command continues.
     """
     from ..detection import SCORES
 

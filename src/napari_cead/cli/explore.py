@@ -18,7 +18,10 @@ def demo(
         Path | None, typer.Option(help="Save a screenshot of the window here and exit.")
     ] = None,
 ) -> None:
-    """Open napari with the sample patient, run the default model and show the Explore dock."""
+    """Open napari with a sample patient and run the default model.
+
+    The result is in the Explore dock.
+    """
     from .. import resources
     from ..exploring import DEFAULT_MODEL
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +18,9 @@ from .options import Device, Yes
 if TYPE_CHECKING:
     from ..zoo import ModelCard, ModelInfo
 
+SHORT = 120
+"""Most characters of a description in the list."""
+
 models_app = typer.Typer(help="The bundled and installed models.", invoke_without_command=True)
 
 
@@ -26,7 +31,10 @@ def _models(context: typer.Context) -> None:
 
 @models_app.command("list")
 def models_list(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the models with their origin, and the faults of those that cannot be run."""
+    """List the models with their origin and faults.
+
+    A sentence stands for each; `models show` has the rest.
+    """
     from ..zoo import PAPER_EXTRA, list_models, missing_models
 
     infos = list_models(damaged=True)
@@ -41,8 +49,13 @@ def models_list(json: Annotated[bool, typer.Option("--json", help="Print JSON.")
 
 
 def _about(info: ModelInfo) -> str:
-    about = info.description if info.problem is None else f"cannot be used: {info.problem}"
+    about = _in_short(info.description) if info.problem is None else f"cannot be used: {info.problem}"
     return about + (" (hides the bundled model of this name)" if info.hides_bundled else "")
+
+
+def _in_short(description: str) -> str:
+    """Return what a description begins with, up to the first full stop or colon."""
+    return shorten(re.split(r"[.:;](?:\s|$)", description, maxsplit=1)[0], SHORT, placeholder="…")
 
 
 @models_app.command("show")
@@ -122,7 +135,10 @@ def models_rename(model: Installed, name: Annotated[str, typer.Argument(help="It
 def models_note(
     model: Installed, text: Annotated[str, typer.Argument(help='Text for its card; "" removes it.')]
 ) -> None:
-    """Write notes on the card of an installed model; exports leave them out by default."""
+    """Write notes on the card of an installed model.
+
+    Exports leave them out by default.
+    """
     from ..zoo import note_model
 
     card = note_model(model, text)
@@ -155,7 +171,10 @@ def models_ensemble(
         bool, typer.Option("--replace", help="Replace an installed model of that name.")
     ] = False,
 ) -> None:
-    """Make a model of several: the median of their reconstructions and lesion probabilities."""
+    """Make one model of several.
+
+    It gives the median of their reconstructions and lesion probabilities.
+    """
     from tempfile import TemporaryDirectory
 
     from ..evaluation.ensembling import make_ensemble
@@ -180,7 +199,10 @@ def models_compare(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     device: Device = "auto",
 ) -> None:
-    """Compare a model before and after fine-tuning on held-out healthy slices, and on a patient."""
+    """Compare a model before and after fine-tuning.
+
+    It is measured on held-out healthy slices, and on a patient.
+    """
     from ..evaluation.before_after import compare
     from ..evaluation.fine_tuned import tables
     from ..evaluation.table import aligned

@@ -41,7 +41,10 @@ def phantom(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same patients.")] = 0,
 ) -> None:
-    """Write a cohort of synthetic patients on real human anatomy (ICBM-152), with lesion masks."""
+    """Write a cohort of synthetic patients, with lesion masks.
+
+    Their anatomy is that of real people (ICBM-152).
+    """
     from ..patients.phantom import write_cohort
 
     with progress("patients") as on_progress:

@@ -10,7 +10,10 @@ from .console import print_json
 
 
 def plugins(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List networks, corruptions, scores, steps, rules, formats, strippers and loggers, and what other packages add."""
+    """List what there is of each kind, and what other packages add.
+
+    The kinds are networks, corruptions, scores, steps, rules, formats, strippers and loggers.
+    """
     from .. import detection, models, patients, preparing, training  # noqa: F401  # each registers its kinds
     from ..detection import rules, scores, steps  # noqa: F401
     from ..models import networks  # noqa: F401

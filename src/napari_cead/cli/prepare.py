@@ -66,7 +66,10 @@ def prepare(
         ),
     ] = False,
 ) -> None:
-    """Turn a cohort (a folder, or a scan list in JSON) into a store of slices for training, split by patient."""
+    """Turn a cohort into a store of slices for training.
+
+    The cohort is a folder, or a scan list in JSON. It is split by patient.
+    """
     if split not in ("patient", "slice"):
         for name in sorted(typed(context) & {"seed", "validation", "test"}):
             refuse(f"--{name}", f"with a split file ({split}), which says where each patient belongs")

@@ -106,7 +106,10 @@ def runs_stop(
     yes: Yes = False,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait until it has stopped.")] = 60.0,
 ) -> None:
-    """Pause a run: it writes a checkpoint and ends, and can be resumed later."""
+    """Pause a run, so that it can be resumed later.
+
+    It writes a checkpoint and ends.
+    """
     from ..training.manager import RunManager
 
     if finish and discard:

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 
 def _train(context: typer.Context, recipe: Recipe, detach: bool, dry_run: bool) -> None:
-    """Train or fine-tune on healthy slices; the resulting model can be used at once."""
+    """Train or fine-tune a model on healthy slices.
+
+    The resulting model can be used at once.
+    """
     make(recipe, typed(context), detach=detach, dry_run=dry_run)
 
 

@@ -29,7 +29,14 @@ from .analysis import Analysis, Key
 from .analysis_state import AnalysisState, Settings, carried_over
 from .history import History
 from .session_settings import SessionSettings
-from .settings_file import check_same_patient, export_analysis, load_brain, load_corrections, read_settings
+from .settings_file import (
+    SavedSettings,
+    check_same_patient,
+    export_analysis,
+    load_brain,
+    load_corrections,
+    read_settings,
+)
 from .streaming import Streaming
 
 MOST_ANALYSES = 12
@@ -169,7 +176,7 @@ class Session(SessionSettings):
             sequence: As ``Preparation.strip_from``.
             **how: As for `prepare`.
         """
-        return self.prepare(self._done.replace(strip=stripper, strip_from=sequence), **how)
+        return self.prepare(_done_to(self._patient).replace(strip=stripper, strip_from=sequence), **how)
 
     def use_brain(self, brain: NDArray[Any], **how: Any) -> Patient:
         """Use a hand-drawn or hand-corrected brain mask (Z, Y, X) for the current patient.
@@ -178,7 +185,7 @@ class Session(SessionSettings):
             brain: Above 0 is brain.
             **how: As for `prepare`.
         """
-        return self.prepare(self._done, brain=brain, **how)
+        return self.prepare(_done_to(self._patient), brain=brain, **how)
 
     def even_out(self, **how: Any) -> Patient:
         """Correct the bias field of the current patient's scan; a stripped skull stays stripped.
@@ -186,7 +193,7 @@ class Session(SessionSettings):
         Args:
             **how: As for `prepare`.
         """
-        return self._stripped_as_now(self._done.replace(bias_field=N4), **how)
+        return self._stripped_as_now(_done_to(self._patient).replace(bias_field=N4), **how)
 
     def register(self, **how: Any) -> Patient:
         """Move the current patient's other sequences onto the one that detection uses; all else is done again.
@@ -194,7 +201,7 @@ class Session(SessionSettings):
         Args:
             **how: As for `prepare`.
         """
-        return self._stripped_as_now(self._done.replace(register=RIGID), **how)
+        return self._stripped_as_now(_done_to(self._patient).replace(register=RIGID), **how)
 
     def _stripped_as_now(self, wanted: Preparation, **how: Any) -> Patient:
         done = None if self._patient is None else self._patient.prepared
@@ -204,16 +211,6 @@ class Session(SessionSettings):
             return self.prepare(wanted, brain=done.brain_mask, **how)
         asked = Preparation.from_saved(done.asked)
         return self.prepare(wanted.replace(strip=asked.strip, strip_from=asked.strip_from), **how)
-
-    @property
-    def _done(self) -> Preparation:
-        """What was done to the current patient, but for its skull."""
-        done = None if self._patient is None else self._patient.prepared
-        if done is None:
-            return RAW
-        return RAW.replace(
-            bias_field=N4 if done.corrected else NEVER, register=RIGID if done.moves else NEVER
-        )
 
     # -- detection -----------------------------------------------------------------------------------------
 
@@ -463,6 +460,20 @@ class Session(SessionSettings):
             prefix=prefix,
         )
 
+    def _return_to(self, settings: SavedSettings, device: str, should_stop: Stop | None) -> Analysis | None:
+        """Bring the analysis that was saved to the saved settings; None if it is not there any more."""
+        saved = (settings.sha256, settings.calibration, settings.batch_size, settings.score)
+        for opened in list(self._opened.values()):
+            made, score = opened.analysis.reconstruction, opened.analysis.score
+            on_device = device in ("auto", made.device, made.device.partition(":")[0])
+            if on_device and saved == (made.sha256, made.calibration, made.batch_size, score):
+                if should_stop is not None and should_stop():
+                    raise Cancelled
+                self._show(opened.analysis.key)
+                self._go_to(opened, Settings(settings.params, settings.options))
+                return self.analysis
+        return None
+
     def restore(
         self,
         path: str | Path,
@@ -473,6 +484,8 @@ class Session(SessionSettings):
         should_stop: Stop | None = None,
     ) -> tuple[str, ...]:
         """Apply the settings of an export: model, score, parameters, map options and corrections.
+
+        An analysis of this model and score that is still there is used; the network does not run again.
 
         Args:
             path: ``settings.json``, ``detection.json``, or the folder that holds it.
@@ -497,10 +510,10 @@ class Session(SessionSettings):
         wanted = RAW.replace(
             bias_field=N4 if settings.evened else NEVER, register=RIGID if settings.registered else NEVER
         )
-        if brain is not None or not wanted.nothing or patient.prepared is not None:
+        if not _prepared_so(patient, wanted, brain):
             patient = self.prepare(wanted, brain=brain, should_stop=should_stop)
         corrections = load_corrections(settings, patient)
-        analysis = self.detect(
+        analysis = self._return_to(settings, device, should_stop) or self.detect(
             self._loaded.folder_of(settings.sha256) or settings.model,
             settings.score,
             settings.params,
@@ -520,6 +533,22 @@ class Session(SessionSettings):
                 f"{settings.model} was calibrated anew since the settings were saved: the map differs"
             )
         return tuple(notes)
+
+
+def _done_to(patient: Patient | None) -> Preparation:
+    """What was done to a patient, but for its skull."""
+    done = None if patient is None else patient.prepared
+    if done is None:
+        return RAW
+    return RAW.replace(bias_field=N4 if done.corrected else NEVER, register=RIGID if done.moves else NEVER)
+
+
+def _prepared_so(patient: Patient, wanted: Preparation, brain: NDArray[Any] | None) -> bool:
+    """Whether a patient is prepared in this way already, within this brain."""
+    mask = None if patient.prepared is None else patient.prepared.brain_mask
+    if brain is None or mask is None:
+        return brain is mask and _done_to(patient) == wanted
+    return _done_to(patient) == wanted and np.array_equal(np.asarray(brain) > 0, mask)
 
 
 def _nobody(stage: str) -> None:

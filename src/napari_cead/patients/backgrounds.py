@@ -15,6 +15,9 @@ from scipy import ndimage
 
 from .brain import largest_piece
 
+NOT_QUITE_ZERO = "the background is not exactly 0"
+"""What the note of `still_background` begins with."""
+
 FILLED = 0.5
 """Share of the slices' border that a constant has to fill to be the background."""
 STATED = 0.1
@@ -166,9 +169,8 @@ def still_background(volume: NDArray[np.float32]) -> tuple[NDArray[np.float32] |
     low, high = float(volume[ripple].min()), float(volume[ripple].max())
     result = np.where(ripple, np.float32(0), volume)
     return result, (
-        f"the background is not exactly 0: {count:,} voxels beside the brain hold {low:.3g} to {high:.3g}, as splines "
-        f"or faint noise leave them; they count as 0, and as brain what is joined above {faint:.3g} "
-        f"({FAINT_SIGNED if signed else FAINT:.0%} of the brain's level)"
+        f"{NOT_QUITE_ZERO}: {count:,} voxels beside the brain hold faint values ({low:.3g} to {high:.3g}), "
+        "which count as 0"
     )
 
 

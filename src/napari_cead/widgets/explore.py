@@ -359,8 +359,8 @@ class ExploreWidget(ExploreForm):
         self.live.stop()
         self.insight.stop()
 
-    def _work_began(self) -> None:
-        self.run_progress.begin()
+    def _work_began(self, stage: str) -> None:
+        self.run_progress.begin(stage)
         self._update_enabled()
 
     def _stop_all(self) -> None:
@@ -438,15 +438,15 @@ class ExploreWidget(ExploreForm):
         self.threshold.value = threshold
 
     def _undo(self) -> None:
-        self._step(self.session.undo)
+        self._step(self.session.undo, "Undoing")
 
     def _redo(self) -> None:
-        self._step(self.session.redo)
+        self._step(self.session.redo, "Redoing")
 
-    def _step(self, step: Callable[[], Any]) -> None:
+    def _step(self, step: Callable[[], Any], stage: str) -> None:
         if not self.running:
             self.live.settle_now()
-            self.work.start(step)
+            self.work.start(step, stage=stage)
 
     def _take_tool(self, mode: str) -> None:
         """Take a tool of napari to the detected mask, or put it down if it is the one in hand."""

@@ -8,8 +8,9 @@ from typing import Any
 
 from magicgui.widgets import ComboBox, FileEdit, Label, ProgressBar, PushButton, create_widget
 from napari.layers import Image, Labels
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEventLoop, Qt
 from qtpy.QtWidgets import (
+    QApplication,
     QCheckBox,
     QComboBox,
     QGridLayout,
@@ -203,6 +204,11 @@ class ExploreForm(KeyboardDock):
         column.addLayout(
             _beside(self.run.native, self.cancel.native, self.state_or_progress, stretch=(1, 1, 2))
         )
+
+    def say_loading(self, name: str) -> None:
+        """Say at once which patient is being loaded, in the place of its name; for loading on this thread."""
+        self.about.setText(f"Loading {name}…")
+        QApplication.processEvents(QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents)
 
     def show_rule(self, text: str) -> None:
         """Show the origin of the settings."""

@@ -46,6 +46,8 @@ def explore(
     viewer = napari.Viewer(title="napari-cead", show=True)
     viewer.window.resize(1500, 940)
     _, widget = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
+    if patients:  # their layers take seconds, during which the window takes no keys
+        widget.say_loading(patients[0].name)
     if model is not None:
         widget.model.value = model
     for patient in patients[1:]:
@@ -53,6 +55,7 @@ def explore(
             viewer.add_layer(Layer.create(data, keywords, kind))
     QApplication.processEvents()  # the dock takes the newest patient; then the first one is chosen
     if patients:
+        widget.preparing.judge(patients[0])
         widget.use_patient(patients[0])
     if run:
         widget.run.native.click()

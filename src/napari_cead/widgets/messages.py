@@ -1,4 +1,4 @@
-"""The newest message in full, below a dock: a toast over the canvas is cut short and disappears."""
+"""The newest message in full, below a dock, in the place of napari's toast, which is cut short and disappears."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from napari.utils.notifications import Notification, notification_manager
-from qtpy.QtCore import Qt
+from napari._qt.dialogs.qt_notification import NapariQtNotification
+from napari.utils.notifications import ErrorNotification, Notification, notification_manager
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -129,6 +130,19 @@ class Messages(QFrame):
             severity if severity in COLORS else "info",
             *((name, _bound(act, self)) for name, act in notification.actions),
         )
+        has_traceback = isinstance(notification, ErrorNotification)  # in its toast alone
+        if self.isVisible() and not has_traceback:
+            # Later, because napari may make its toast only after this.
+            QTimer.singleShot(0, lambda: _close_toasts(notification.message))
+
+
+def _close_toasts(message: str) -> None:
+    """Close napari's own toasts with a message."""
+    shown = NapariQtNotification._instances
+    for toast in [toast for toast in shown if toast.message.text() == message]:
+        shown.remove(toast)
+        toast.hide()
+        toast.deleteLater()  # its method close would take the keyboard's focus to the canvas
 
 
 def _bound(act: Callable[[Any], object], widget: QWidget) -> Callable[[], object]:

@@ -103,7 +103,7 @@ class ModelRunner(QObject):
                     should_stop=job.stopping,
                 )
 
-        self.work.start(work, self._tell)
+        self.work.start(work, self._tell, stage="Loading the model")
 
     def queue_settings(self) -> RunSettings:
         """Return the settings for the queue: those of the dock.
@@ -260,7 +260,7 @@ class ModelRunner(QObject):
             with spared_core():
                 return self.session.set_score(score, on_progress=job.report, should_stop=job.stopping)
 
-        self.work.start(work)
+        self.work.start(work, stage=f"Computing {score}")
 
     def _options_chosen(self) -> None:
         wanted = self.wanted_options()
@@ -272,7 +272,9 @@ class ModelRunner(QObject):
             self._options_timer.start()
         else:
             self.live.settle_now()
-            self.work.start(lambda: self.session.set_options(**wanted.model_dump()))
+            self.work.start(
+                lambda: self.session.set_options(**wanted.model_dump()), stage="Computing the map"
+            )
 
     def _tell(self, analysis: Analysis) -> None:
         """Tell what is odd. That slices are brought to the model's pixels is not: it stands below the result."""

@@ -30,6 +30,7 @@ from ..patients import (
     preferred_sequence,
 )
 from ..patients.aliases import split_name
+from ..patients.backgrounds import NOT_QUITE_ZERO
 from ..patients.formats import dialog_filter, is_image
 from ..patients.grid import Grid
 from ..patients.marks import kind_of
@@ -101,7 +102,11 @@ class PatientSource(QObject):
             self.work.job.stop()
             return
         self._opening = path
-        self.work.start(lambda: self._load(place), lambda loaded: self._loaded(loaded, place))
+        self.work.start(
+            lambda: self._load(place),
+            lambda loaded: self._loaded(loaded, place),
+            stage=f"Loading {path.name}",
+        )
 
     def take(self, paths: Sequence[Path]) -> None:
         """Open dropped paths: one patient in one or several files, the first of many patients; results as layers."""
@@ -249,6 +254,9 @@ class PatientSource(QObject):
         if patient is not None and self._told_about is not patient.grid:
             self._told_about, self._told = patient.grid, set()
         fresh = [note for note in notes if note not in self._told]
+        if self.preparing.needs.strip or (patient and patient.prepared and patient.prepared.stripper):
+            # The banner offers to strip the skull, and then nothing is left beside the brain.
+            fresh = [note for note in fresh if NOT_QUITE_ZERO not in note]
         self._told.update(fresh)
         return fresh
 
@@ -298,7 +306,8 @@ class PatientSource(QObject):
     def _show_hint(self) -> None:
         """Say what else there is; the offer to become napari's reader stands until it is taken."""
         offer = (
-            f'Without this dock napari asks for a reader. <a style="color:{LINK}" href="reader">{ALWAYS}</a>'
+            "While this dock is closed, napari asks which reader to use. "
+            f'<a style="color:{LINK}" href="reader">{ALWAYS}</a>'
         )
         self.form.hint.setText("" if is_reader() else offer)
         self.form.hint.setVisible(not is_reader())

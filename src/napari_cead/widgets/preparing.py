@@ -136,23 +136,29 @@ class Preparing(QObject):
         chosen = self.banner.strip_from.value
         sequence = SAME if patient is None or chosen in (None, patient.sequence) else str(chosen)
         self._start(
+            "Stripping the skull",
             lambda: self.session.strip(
                 DEFAULT_STRIPPER,
                 sequence,
                 device=preferences().device,
                 on_progress=job.report,
                 should_stop=job.stopping,
-            )
+            ),
         )
 
     def register(self) -> None:
         """Move the other sequences onto the one that detection uses, in a thread."""
         job = self.work.job
-        self._start(lambda: self.session.register(on_progress=job.report, should_stop=job.stopping))
+        self._start(
+            "Moving the sequences",
+            lambda: self.session.register(on_progress=job.report, should_stop=job.stopping),
+        )
 
     def even_out(self) -> None:
         """Correct the bias field of the patient's scan, in a thread."""
-        self._start(lambda: self.session.even_out(should_stop=self.work.job.stopping))
+        self._start(
+            "Correcting the bias field", lambda: self.session.even_out(should_stop=self.work.job.stopping)
+        )
 
     def use_brain(self) -> None:
         """Use the brain mask in the viewer, in a thread."""
@@ -162,16 +168,19 @@ class Preparing(QObject):
             return
         data = np.asarray(layer.data) > 0
         brain = data[None] if data.ndim == 2 else data
-        self._start(lambda: self.session.use_brain(brain, should_stop=self.work.job.stopping))
+        self._start(
+            "Using the brain mask",
+            lambda: self.session.use_brain(brain, should_stop=self.work.job.stopping),
+        )
 
-    def _start(self, work: Any) -> None:
+    def _start(self, stage: str, work: Any) -> None:
         def spared() -> Any:
             with spared_core():
                 return work()
 
         if not self.work.running:
             self._pause()
-            self.work.start(spared)
+            self.work.start(spared, stage=stage)
 
 
 def _sentence(clause: str) -> str:

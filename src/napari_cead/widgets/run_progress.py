@@ -32,7 +32,7 @@ class RunProgress(QObject):
         self._ticks.timeout.connect(self._tick)
         self.rest(done=False)
 
-    def begin(self, stage: str = "Working", unit: str = "Step") -> None:
+    def begin(self, stage: str, unit: str = "Step") -> None:
         """Show a new stage of unknown duration.
 
         Args:

@@ -15,13 +15,18 @@ from ..exploring import Session
 from ..exploring.settings_file import SETTINGS_FILE
 from .explore_form import ExploreForm
 from .figure import caption, save_figure
+from .folder_dialog import FolderDialog
 from .jobs import spared_core
 from .keeping import Keeping
 from .layer_view import LayerView
 from .live import LiveMask
 from .model_runner import ModelRunner
 from .preferences import preferences
+from .texts import title
 from .work import Work
+
+EXPORTING = "Exporting…"
+"""Text of the button Export meanwhile."""
 
 
 class Saving(QObject):
@@ -52,6 +57,7 @@ class Saving(QObject):
         self.work, self.runner, self.keeping = work, runner, keeping
         form.export.changed.connect(self._ask_where_to_export)
         form.restore.changed.connect(self._ask_what_to_restore)
+        work.job.ended.connect(self._job_ended)
         form.save_figure.clicked.connect(self._ask_where_to_save_figure)
 
     def export_to(self, folder: Path) -> None:
@@ -63,7 +69,17 @@ class Saving(QObject):
             self.keeping.exported()
             show_info(f"Saved mask, map and settings in {folder}: {prefix}*")
 
-        self.work.start(lambda: self.session.export(folder, prefix=prefix), saved, changes_session=False)
+        if self.work.start(
+            lambda: self.session.export(folder, prefix=prefix),
+            saved,
+            stage="Exporting",
+            changes_session=False,
+        ):
+            # The progress bar may be scrolled out of sight; the button was just pressed.
+            self.form.export.text = EXPORTING
+
+    def _job_ended(self) -> None:
+        self.form.export.text = title("export")
 
     def _prefix(self) -> str:
         """Return the prefix of the file names: patient and model."""
@@ -95,7 +111,7 @@ class Saving(QObject):
             self.keeping.exported()
             _tell(notes)
 
-        self.work.start(work, restored)
+        self.work.start(work, restored, stage="Restoring the settings")
 
     def save_figure(self, path: Path) -> None:
         """Save the canvas as a figure, with a message at the end."""
@@ -123,9 +139,14 @@ class Saving(QObject):
             self.save_figure(Path(chosen))
 
     def _ask_where_to_export(self) -> None:
-        chosen = QFileDialog.getExistingDirectory(self.form, "Export to folder")
-        if chosen and self._may_replace(Path(chosen)):
-            self.export_to(Path(chosen))
+        dialog = FolderDialog(self.form, "Export to folder", "Export")
+        dialog.accepted.connect(lambda: self._folder_chosen(dialog.folder))
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def _folder_chosen(self, folder: Path) -> None:
+        if self._may_replace(folder):
+            self.export_to(folder)
 
     def _may_replace(self, folder: Path) -> bool:
         """Ask before results of the same patient and model are replaced."""

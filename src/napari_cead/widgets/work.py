@@ -15,7 +15,7 @@ class Work(QObject):
     """Runs, opening, preparing, exports and undo: whatever blocks the dock while a thread does it.
 
     Signals:
-        began: Emitted when work has begun.
+        began: Emitted with its stage when work has begun.
 
     Attributes:
         job: Its thread, with the functions that report progress and tell whether to stop.
@@ -26,7 +26,7 @@ class Work(QObject):
         parent: Owner.
     """
 
-    began = Signal()
+    began = Signal(str)
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
@@ -45,20 +45,26 @@ class Work(QObject):
         work: Callable[[], Any],
         on_done: Callable[[Any], None] | None = None,
         *,
+        stage: str,
         changes_session: bool = True,
-    ) -> None:
+    ) -> bool:
         """Do ``work`` in a thread, then ``on_done`` with its result; a warning if something is running.
 
         Args:
             work: The work.
             on_done: Called on the main thread with the result.
+            stage: What is done, in a few words.
             changes_session: Whether it changes the session.
+
+        Returns:
+            Whether it was started.
         """
         if self.running or not self.job.start(self.first(work), on_done):
             show_warning("Something is still running: wait for it or press Cancel.")
-            return
+            return False
         self.changes_session = changes_session
-        self.began.emit()
+        self.began.emit(stage)
+        return True
 
     def _ended(self) -> None:
         self.changes_session = False
