@@ -43,7 +43,7 @@ class PreviewStrip(QWidget):
             rows.addWidget(QLabel(text), row, 0)
             rows.setRowStretch(row, 1)
         rows.addWidget(self.picture, 0, 1, len(ROWS), 1)
-        self.caption, self.note = QLabel(), Lines(2)
+        self.caption, self.note = Lines(1), Lines(2)
         self.caption.setMinimumWidth(self.fontMetrics().horizontalAdvance("epoch 0000"))
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setAccessibleName("Epoch of the picture")

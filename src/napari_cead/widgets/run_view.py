@@ -8,7 +8,7 @@ from typing import Any
 
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtGui import QTextCursor
+from qtpy.QtGui import QResizeEvent, QTextCursor
 from qtpy.QtWidgets import (
     QApplication,
     QGridLayout,
@@ -47,6 +47,15 @@ STATES = {
     "crashed": "Crashed",
     "damaged": "Damaged",
 }
+
+
+class LastWords(QPlainTextEdit):
+    """What a crashed process said last; its end is in sight at any size."""
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Go to the end again: a new width breaks the lines anew."""
+        super().resizeEvent(event)
+        self.verticalScrollBar().setValue(self.verticalScrollBar().maximum())
 
 
 class RunView(QWidget):
@@ -121,7 +130,7 @@ class RunView(QWidget):
                 for button in either:
                     buttons.addWidget(button, line, place)
         self.plots, self.strip = TrainingPlots(), PreviewStrip()
-        self.words = QPlainTextEdit()
+        self.words = LastWords()
         self.words.setReadOnly(True)
         self.words.setMaximumHeight(140)
         self.words.setAccessibleName("Last words of the process")

@@ -10,7 +10,7 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from ..contributions.layers import DETECTED_COLOR, LESION_COLOR
 from ..models import NETWORKS
@@ -87,7 +87,7 @@ class TrainingPlots(QWidget):
         line.addWidget(self.what, 1)
         line.addWidget(self.log)
         line.addWidget(self.smooth)
-        self.legend = QLabel()
+        self.legend = Lines(1)
         self.legend.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.legend.setToolTip(
             "With context encoding, the training loss has a second term, of the slices with squares cut out: it lies "
