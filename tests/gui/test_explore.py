@@ -246,6 +246,30 @@ def test_brush_and_eraser_are_a_click_away(detected, qtbot):
     for button, mode in ((detected.paint, "paint"), (detected.erase, "erase"), (detected.erase, "pan_zoom")):
         qtbot.mouseClick(button.native, Qt.MouseButton.LeftButton)
         assert layer.mode == mode and detected.viewer.layers.selection.active.name == layer.name
+        tools_in_hand(detected, mode)
+
+
+def tools_in_hand(dock, mode):
+    """Assert that Paint and Erase show which of them, if any, is in hand."""
+    checked = {name for name in ("paint", "erase") if getattr(dock, name).native.isChecked()}
+    assert checked == ({mode} & {"paint", "erase"})
+
+
+def test_paint_and_erase_show_the_tool_that_was_taken_or_put_down_in_napari(detected, qtbot):
+    layer = layer_of(detected, "detected mask")
+    layers = detected.viewer.layers
+    layer.mode = "pan_zoom"
+    qtbot.mouseClick(detected.paint.native, Qt.MouseButton.LeftButton)
+    canvas = detected.viewer.window._qt_viewer.canvas.native
+    for key, mode in ((Qt.Key.Key_1, "erase"), (Qt.Key.Key_2, "paint"), (Qt.Key.Key_5, "pick")):
+        qtbot.keyClick(canvas, key)
+        assert layer.mode == mode
+        tools_in_hand(detected, mode)
+    layer.mode = "paint"
+    layers.selection.active = layers["flair"]  # the mouse no longer paints
+    tools_in_hand(detected, "pan_zoom")
+    layers.selection.active = layer
+    tools_in_hand(detected, "paint")
 
 
 @pytest.mark.parametrize("pause", [5, 150])

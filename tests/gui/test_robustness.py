@@ -232,7 +232,12 @@ def test_a_closed_dock_reacts_to_nothing_any_more(detected, qtbot, monkeypatch):
             session.mask_changed,
             session.slices_arrived,
         )
-        emitters = (viewer.dims.events.current_step, viewer.layers.events.removed, viewer.events.theme)
+        emitters = (
+            viewer.dims.events.current_step,
+            viewer.layers.events.removed,
+            viewer.layers.selection.events.active,
+            viewer.events.theme,
+        )
         mask = layer_of(detected, "detected mask")
         return (
             *(len(event) for event in events),

@@ -86,7 +86,8 @@ class ExploreForm(KeyboardDock):
         figures: The other figures.
         volume_label: Detected volume, as text.
         notes: Assumptions of the displayed result.
-        paint: Takes napari's brush to the detected mask; ``erase`` its eraser; ``discard`` discards corrections.
+        paint: Takes napari's brush to the detected mask; ``erase`` its eraser; each is checked while its tool is in
+            hand. ``discard`` discards corrections.
         export: Asks for a folder to export to; ``restore`` asks for settings that were exported.
         lesions: The lesion list.
         comparison: The analyses of the patient.
