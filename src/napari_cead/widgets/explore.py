@@ -409,9 +409,13 @@ class ExploreWidget(ExploreForm):
         self._update_undo()
         self.restore.enabled = not running and self.session.patient is not None
         self.comparison.setEnabled(not running)
+        if running:  # before Run goes, so that its keyboard focus finds Cancel
+            self.cancel.native.show()
+            self.cancel.enabled = True
         self.run.enabled = not running
-        self.cancel.enabled = running
-        self.cancel.native.setVisible(running)
+        if not running:
+            self.cancel.enabled = False
+            self.cancel.native.hide()
         self.state_or_progress.setCurrentWidget(self.progress.native if running else self.state)
         self._say_what_is_shown()
         if analysis is not None:
