@@ -77,7 +77,7 @@ class ExploreForm(KeyboardDock):
         option_rows: Slider and number box of every map option, by its name.
         rows: Slider and number box of every setting, by its name; ``switches`` has the check boxes.
         plot: Histogram and Dice curves under the threshold.
-        undo: Undoes a change of settings; ``redo`` repeats it.
+        undo: Undoes a change of settings or a stroke; ``redo`` repeats it.
         three_views: Shows the three cuts below the canvas; ``save_figure`` asks where to save the canvas as a figure.
         keep: Whether settings carry over to the next patient.
         reset: Goes back to the defaults with the model's threshold; ``use_suggested`` takes all that the model
