@@ -171,7 +171,8 @@ class AnalysisLayers:
         if layer is not None:
             for emitter in _touches(layer):
                 emitter.disconnect(self._touched)
-            layer.mouse_drag_callbacks.remove(self._pressed)
+            if self._pressed in layer.mouse_drag_callbacks:  # or it was left before
+                layer.mouse_drag_callbacks.remove(self._pressed)
 
     def remove(self) -> None:
         """Take the layers out of the viewer."""
