@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 from magicgui.widgets import CheckBox, FloatSlider, PushButton, Slider
@@ -21,7 +22,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
+from superqt import QCollapsible, QElidingLabel
 
 from ..detection.settings import Parameter
 from .keyboard import can_hold_focus
@@ -240,6 +241,49 @@ class Lines(QLabel):
     def minimumSizeHint(self) -> QSize:
         """Return the least size: a long word must not widen the dock."""
         return QSize(1, self.sizeHint().height())
+
+
+class ElidedLines(QElidingLabel):
+    """A label of some lines, whatever it says; its tooltip holds the whole text if not more.
+
+    Args:
+        count: Number of lines.
+        text: The text at the start.
+    """
+
+    def __init__(self, count: int, text: str = "") -> None:
+        super().__init__()
+        self._count = count
+        self.setEllipsesWidth(12)  # pixels; with fewer Qt may wrap the last word with its "…" out of sight
+        self.setWordWrap(True)
+        self.setAlignment(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        self.setText(text)
+
+    def setText(self, text: str) -> None:
+        """Show a text, which its tooltip repeats."""
+        super().setText(text)
+        self.setToolTip(wrapped(text))
+
+    def sizeHint(self) -> QSize:
+        """Return the size: it follows the font that the window gives."""
+        return QSize(self.fontMetrics().horizontalAdvance(self.text()), self._height())
+
+    def minimumSizeHint(self) -> QSize:
+        """Return the least size: a long text must not widen the dock."""
+        return QSize(1, self._height())
+
+    def heightForWidth(self, width: int) -> int:
+        """Return the height, the same at any width."""
+        return self._height()
+
+    def _height(self) -> int:
+        return self._count * self.fontMetrics().height()
+
+
+def wrapped(text: str) -> str:
+    """Return a tooltip that breaks its lines: Qt does so with rich text alone."""
+    return f"<qt>{escape(text)}</qt>" if text else ""
 
 
 def row(grid: QGridLayout, title: str, control: QWidget, tip: str = "") -> None:
