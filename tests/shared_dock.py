@@ -147,4 +147,4 @@ def _looks(layer: Any) -> dict[str, Any]:
 def _fresh(state: AnalysisState) -> AnalysisState:
     """Return an analysis as it is after a run: nothing to undo."""
     now = state.analysis
-    return AnalysisState(now, state.stages, History(Settings(now.params, now.options)))
+    return AnalysisState(now, state.stages, History(Settings.of(now)))

@@ -330,9 +330,47 @@ def test_discarded_corrections_come_back_by_undo_and_settings_after_them_first(s
     assert session.mask[where].all()
     session.discard_corrections()
     again = painted_in(session)
-    session.undo()  # painted anew: what was discarded before is not mixed in
-    assert session.mask[again].all()
+    session.undo()  # the stroke; what was discarded before is not mixed in
+    assert session.analysis.corrections is None
+    session.undo()
+    assert session.mask[again].all() and session.params.threshold == 0.3
+    session.undo()
+    assert session.params.threshold != 0.3 and session.mask[again].all()
+    session.undo()
+    assert session.analysis.corrections is None and not session.can_undo
+    for _ in range(4):
+        session.redo()
+    assert session.mask[again].all() and not session.can_redo
+
+
+def test_a_stroke_undone_elsewhere_is_that_stroke_undone(session):
+    """As napari does by Ctrl+Z: it changes the painted mask itself."""
+    session.set(threshold=0.3)
+    before = session.mask.copy()
+    where, gesture = painted_in(session), object()
+    stroke = session.mask.copy()
+    session.undo()
+    session.correct(stroke, gesture=gesture)
+    session.correct(before, gesture=gesture)
+    assert session.analysis.corrections is None and session.can_redo
+    session.correct(stroke, gesture=gesture)
+    assert session.mask[where].all() and not session.can_redo
+    session.undo()
+    session.undo()
     assert session.params.threshold != 0.3
+
+
+def test_pieces_of_a_stroke_are_one_step(session):
+    before, gesture = session.mask.copy(), object()
+    painted = before.copy()
+    for x in (2, 3, 4):
+        painted[5, 2, x] = True
+        session.correct(painted, gesture=gesture)
+    session.undo()
+    np.testing.assert_array_equal(session.mask, before)
+    assert not session.can_undo
+    session.redo()
+    np.testing.assert_array_equal(session.mask, painted)
 
 
 def test_kept_corrections_wait_for_the_first_detection(patient_folder, model_folder):

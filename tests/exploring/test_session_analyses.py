@@ -254,6 +254,8 @@ def test_the_patient_before_comes_back_with_all_that_was_made_of_it(session, vae
     np.testing.assert_array_equal(session.mask, wanted)
     assert passes["repair"] == computed, "nothing is computed again"
     session.undo()
+    assert session.analysis.corrections is None and session.params.threshold == 0.61
+    session.undo()
     assert session.params.threshold != 0.61
     session.use(other)
     assert session.analysis is None
@@ -375,11 +377,11 @@ def test_undo_and_redo_settings_options_and_gestures(session):
     assert not session.can_redo
 
 
-def test_undo_leaves_the_painting(session):
-    session.set(threshold=0.8)
+def test_undo_of_a_setting_leaves_what_was_painted_before(session):
     painted = session.mask.copy()
     painted[6, :3, :3] = True
     session.correct(painted)
+    session.set(threshold=0.8)
     session.undo()
     expected = cut(session)
     expected[6, :3, :3] = True

@@ -240,12 +240,85 @@ def test_a_stroke_of_the_mouse_on_the_canvas_counts(detected, qtbot):
     np.testing.assert_array_equal(layer.data > 0, detected.session.mask)
 
 
+def stroke(dock, qtbot, row):
+    """Paint with the mouse at the edge of the slice, where nothing is detected; returns when it counts."""
+    canvas = dock.viewer.window._qt_viewer.canvas.native
+    dock.viewer.camera.center = (0, row * 0.95, 4 * 0.9)
+    qtbot.wait(50)
+    start, before = QPoint(canvas.width() // 2, canvas.height() // 2), dock.session.mask
+    qtbot.mouseMove(canvas, start)
+    qtbot.mousePress(canvas, Qt.MouseButton.LeftButton, pos=start)
+    for step in (4, 8):
+        qtbot.mouseMove(canvas, start + QPoint(step, 0))
+        qtbot.wait(100)  # the first piece counts before the next one comes
+    qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=start + QPoint(8, 0))
+    qtbot.waitUntil(lambda: not np.array_equal(dock.session.mask, before))
+    qtbot.wait(100)
+    qtbot.waitUntil(lambda: settled(dock))
+    return dock.session.mask.copy()
+
+
+def test_undo_and_redo_take_strokes_in_turn_with_settings(detected, qtbot):
+    layer, session = layer_of(detected, "detected mask"), detected.session
+    qtbot.mouseClick(detected.paint.native, Qt.MouseButton.LeftButton)
+    layer.brush_size = 2
+    plain, threshold = session.mask.copy(), session.params.threshold
+    first = stroke(detected, qtbot, 4)
+    drag(qtbot, detected.threshold, 0.6, steps=5)
+    qtbot.waitUntil(lambda: settled(detected))
+    moved, chosen = session.mask.copy(), session.params.threshold
+    second = stroke(detected, qtbot, 8)
+    assert moved.sum() < second.sum()
+    canvas = detected.viewer.window._qt_viewer.canvas.native
+    undo = lambda: qtbot.mouseClick(detected.undo.native, Qt.MouseButton.LeftButton)  # noqa: E731
+    redo = lambda: qtbot.keyClick(canvas, Qt.Key.Key_U, Qt.KeyboardModifier.ShiftModifier)  # noqa: E731
+    for step, mask, value in (
+        (undo, moved, chosen),
+        (redo, second, chosen),
+        (layer.undo, moved, chosen),  # Ctrl+Z on the picture
+        (redo, second, chosen),
+        (undo, moved, chosen),
+        (undo, first, threshold),
+        (lambda: qtbot.keyClick(canvas, Qt.Key.Key_U), plain, threshold),
+    ):
+        step()
+        qtbot.waitUntil(lambda mask=mask: np.array_equal(session.mask, mask) and settled(detected))
+        qtbot.waitUntil(lambda: not detected.running)
+        np.testing.assert_array_equal(layer.data > 0, mask)
+        assert session.params.threshold == detected.threshold.value == pytest.approx(value, abs=5e-4)
+    assert session.analysis.corrections is None and not detected.undo.enabled and detected.redo.enabled
+
+
 def test_brush_and_eraser_are_a_click_away(detected, qtbot):
     layer = layer_of(detected, "detected mask")
     detected.viewer.layers.selection.active = detected.viewer.layers["flair"]
     for button, mode in ((detected.paint, "paint"), (detected.erase, "erase"), (detected.erase, "pan_zoom")):
         qtbot.mouseClick(button.native, Qt.MouseButton.LeftButton)
         assert layer.mode == mode and detected.viewer.layers.selection.active.name == layer.name
+        tools_in_hand(detected, mode)
+
+
+def tools_in_hand(dock, mode):
+    """Assert that Paint and Erase show which of them, if any, is in hand."""
+    checked = {name for name in ("paint", "erase") if getattr(dock, name).native.isChecked()}
+    assert checked == ({mode} & {"paint", "erase"})
+
+
+def test_paint_and_erase_show_the_tool_that_was_taken_or_put_down_in_napari(detected, qtbot):
+    layer = layer_of(detected, "detected mask")
+    layers = detected.viewer.layers
+    layer.mode = "pan_zoom"
+    qtbot.mouseClick(detected.paint.native, Qt.MouseButton.LeftButton)
+    canvas = detected.viewer.window._qt_viewer.canvas.native
+    for key, mode in ((Qt.Key.Key_1, "erase"), (Qt.Key.Key_2, "paint"), (Qt.Key.Key_5, "pick")):
+        qtbot.keyClick(canvas, key)
+        assert layer.mode == mode
+        tools_in_hand(detected, mode)
+    layer.mode = "paint"
+    layers.selection.active = layers["flair"]  # the mouse no longer paints
+    tools_in_hand(detected, "pan_zoom")
+    layers.selection.active = layer
+    tools_in_hand(detected, "paint")
 
 
 @pytest.mark.parametrize("pause", [5, 150])

@@ -407,6 +407,26 @@ def test_a_model_that_is_chosen_and_not_run_says_so(detected, installed_vae, qtb
     assert detected.dice_label.native.isEnabled()
 
 
+def test_long_texts_have_two_lines_and_are_whole_in_their_tooltips(detected, qtbot):
+    """Whatever they say, nothing moves."""
+    long = "Default settings, suggested threshold: best on validation patients"
+    labels = detected.about, detected.model_says, detected.rule
+    said = [(label, label.text(), label.toolTip()) for label in labels]
+    before = [detected.run.native.mapTo(detected, QPoint(0, 0)), *(label.height() for label in labels)]
+    for text in (20 * f"{long} ", "short", ""):
+        for label in labels:
+            label.setText(text)
+            assert text in label.toolTip() and label.height() >= 2 * label.fontMetrics().height()
+        qtbot.wait(10)
+        assert [
+            detected.run.native.mapTo(detected, QPoint(0, 0)),
+            *(label.height() for label in labels),
+        ] == before
+    for label, text, whole in said:
+        label.setText(text)
+        label.setToolTip(whole)
+
+
 def test_each_model_says_what_it_is(widget):
     box = widget.model.native
     tips = {

@@ -102,6 +102,8 @@ def test_from_a_folder_to_an_export(widget, patient_folder, tmp_path, qtbot, key
     # Run.
     go_to(keys, widget.run.native)
     keys(SPACE)
+    assert widget.running and widget.cancel.native.hasFocus(), "what can be pressed next"
+    assert widget.ring is not None and widget.ring.control is widget.cancel.native
     qtbot.waitUntil(lambda: widget.session.analysis is not None)
     settle(qtbot, widget)
     assert widget.session.analysis.key == ("tiny", "intensity")

@@ -150,6 +150,32 @@ def test_a_window_has_one_pace(label):
     assert Frames.of(label) is Frames.of(label)
 
 
+@pytest.mark.parametrize("name", ["threshold", "closing_radius", "area_fraction", "dilation_radius"])
+def test_a_press_in_the_groove_goes_there_and_drags_from_there_in_one_step(detected, qtbot, name):
+    row = detected.rows[name]
+    handle, steps = row.handle, detected.session._now().history
+    before = row.slider.value
+    span = handle.maximum() - handle.minimum()
+    left = handle.value() > (handle.minimum() + handle.maximum()) / 2
+    row_y, presses = grip(handle).y(), []
+    far, farther = (0.3, 0.1) if left else (0.7, 0.9)
+    for share, event in ((far, qtbot.mousePress), (farther, qtbot.mouseMove), (farther, qtbot.mouseRelease)):
+        place = QPoint(round(share * handle.width()), row_y)
+        event(handle, *(() if event == qtbot.mouseMove else (Qt.MouseButton.LeftButton,)), pos=place)
+        # The handle is as near to the mouse as its steps allow; its ends lie half a handle from those of the groove.
+        step = max(1, handle.width() / max(1, span))
+        presses.append(abs(grip(handle).x() - place.x()) <= step + 2)
+        assert handle.isSliderDown() == (event != qtbot.mouseRelease)
+    assert all(presses)
+    assert row.slider.value != before
+    assert steps.step == 1, "press and drag are undone together"
+    qtbot.waitUntil(lambda: settled(detected))
+    assert getattr(detected.session.params, name) == row.slider.value
+    detected.undo.native.click()
+    qtbot.waitUntil(lambda: settled(detected) and not detected.running)
+    assert row.slider.value == pytest.approx(before, abs=5e-4)
+
+
 def test_a_drag_is_drawn_in_frames_and_ends_on_the_last_value(detected, qtbot):
     canvas = detected.viewer.window._qt_viewer.canvas.native
     drawn = []

@@ -232,7 +232,12 @@ def test_a_closed_dock_reacts_to_nothing_any_more(detected, qtbot, monkeypatch):
             session.mask_changed,
             session.slices_arrived,
         )
-        emitters = (viewer.dims.events.current_step, viewer.layers.events.removed, viewer.events.theme)
+        emitters = (
+            viewer.dims.events.current_step,
+            viewer.layers.events.removed,
+            viewer.layers.selection.events.active,
+            viewer.events.theme,
+        )
         mask = layer_of(detected, "detected mask")
         return (
             *(len(event) for event in events),
@@ -247,7 +252,7 @@ def test_a_closed_dock_reacts_to_nothing_any_more(detected, qtbot, monkeypatch):
         settle(dock, qtbot)
     assert listeners() == with_one
     painted, correct = [], session.correct
-    monkeypatch.setattr(session, "correct", lambda mask: (painted.append(1), correct(mask)))
+    monkeypatch.setattr(session, "correct", lambda mask, **how: (painted.append(1), correct(mask, **how)))
     viewer.dims.set_point(0, 3.0)
     paint(dock)
     qtbot.waitUntil(lambda: session.analysis.corrections is not None and settled(dock))

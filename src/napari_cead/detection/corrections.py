@@ -70,6 +70,36 @@ class Corrections:
         return np.asarray(ADDED * self.added + REMOVED * self.removed.astype(np.uint8), dtype=np.uint8)
 
 
+@dataclass(frozen=True)
+class Packed:
+    """Corrections as the indices of their voxels: a history keeps many of them, and compares them.
+
+    Attributes:
+        shape: (Z, Y, X).
+        added: Flat indices of the voxels painted in, as bytes.
+        removed: Those of the voxels erased.
+    """
+
+    shape: tuple[int, ...]
+    added: bytes = field(repr=False)
+    removed: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, corrections: Corrections) -> Packed:
+        """Pack corrections."""
+        added, removed = (np.flatnonzero(one).tobytes() for one in (corrections.added, corrections.removed))
+        return cls(corrections.added.shape, added, removed)
+
+    def corrections(self) -> Corrections:
+        """Return the corrections."""
+        return Corrections(self._mask(self.added), self._mask(self.removed))
+
+    def _mask(self, indices: bytes) -> Mask:
+        mask = np.zeros(self.shape, dtype=bool)
+        mask.flat[np.frombuffer(indices, dtype=np.intp)] = True
+        return mask
+
+
 def read_corrections(path: str | Path, patient: Patient) -> Corrections:
     """Read corrections that were exported for a patient.
 

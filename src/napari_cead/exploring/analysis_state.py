@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..detection import MapOptions, PostprocessParams, Reconstruction
 from ..detection.choosing import Suggested, Whence
-from ..detection.corrections import Corrections
+from ..detection.corrections import Corrections, Packed
 from ..detection.postprocessing import StagedPostprocessor
 from ..detection.scores import score_of
 from .analysis import Analysis
@@ -18,10 +18,17 @@ from .history import History
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings that can be undone: those of the post-processing and of the map."""
+    """What can be undone: the settings of the post-processing and of the map, and what was painted."""
 
     params: PostprocessParams
     options: MapOptions
+    painted: Packed | None = None
+
+    @classmethod
+    def of(cls, analysis: Analysis) -> Settings:
+        """Return those of an analysis."""
+        painted = analysis.corrections
+        return cls(analysis.params, analysis.options, None if painted is None else Packed.of(painted))
 
 
 @dataclass(eq=False)
@@ -31,24 +38,14 @@ class AnalysisState:
     Attributes:
         analysis: The current state.
         stages: Post-processing of its map.
-        history: Settings for undo and redo.
+        history: Settings and corrections for undo and redo.
         used: When it last became the current one; larger is later.
-        discarded: What was painted before it was discarded, and the step of the history at which that was.
     """
 
     analysis: Analysis
     stages: StagedPostprocessor = field(repr=False)
     history: History[Settings] = field(repr=False)
     used: int = 0
-    discarded: tuple[Corrections, int] | None = field(default=None, repr=False)
-
-    @property
-    def last_discarded(self) -> Corrections | None:
-        """What was painted and discarded, if nothing else was done since; what was painted since counts more."""
-        if self.discarded is None or self.analysis.corrections is not None:
-            return None
-        corrections, step = self.discarded
-        return corrections if step == self.history.step else None
 
     @classmethod
     def of(
@@ -93,7 +90,7 @@ class AnalysisState:
             corrections=corrections,
             score_from=score_from,
         )
-        return cls(analysis, stages, History(Settings(params, options)))
+        return cls(analysis, stages, History(Settings.of(analysis)))
 
     def with_options(self, options: MapOptions, params: PostprocessParams) -> AnalysisState:
         """Return the same analysis with its map computed anew."""

@@ -1,4 +1,4 @@
-"""Undo and redo of settings."""
+"""Undo and redo of settings and strokes."""
 
 from __future__ import annotations
 
@@ -37,11 +37,6 @@ class History(Generic[T]):
         """Whether there is a later state."""
         return self._now + 1 < len(self._states)
 
-    @property
-    def step(self) -> int:
-        """How many steps lie before the current state."""
-        return self._now
-
     def record(self, state: T, gesture: object = None) -> None:
         """Add a state after the current one; undone states are forgotten.
 
@@ -62,6 +57,19 @@ class History(Generic[T]):
         del self._states[:-LONGEST]
         self._now = len(self._states) - 1
         self._gesture = gesture
+
+    def amend(self, state: T) -> None:
+        """Let the current state be another one, without a step."""
+        self._states[self._now] = state
+
+    def revisit(self, state: T) -> bool:
+        """Go one state back or forward if that one is equal to ``state``; return whether there is one."""
+        for step in (-1, 1):
+            place = self._now + step
+            if 0 <= place < len(self._states) and self._states[place] == state:
+                self._go(step)
+                return True
+        return False
 
     def undo(self) -> T:
         """Go one state back, if there is one, and return it."""

@@ -406,6 +406,7 @@ class Session(SessionSettings):
                         corrections=analysis.corrections if now is None else now.analysis.corrections,
                     )
                     self._waiting = None
+                    opened.history = History(Settings.of(opened.analysis))
                     if key in self._opened:
                         past = self._opened.pop(key).history
                         past.record(opened.history.now)
@@ -417,7 +418,6 @@ class Session(SessionSettings):
                 opened = opened.with_options(options, params)
             else:
                 opened.analysis = analysis.change(params, opened.stages.volume(params))
-            opened.history = History(Settings(params, options))
         self._show(key)
         self._forget_oldest()
         self.analyses_changed.emit(self.analyses)
@@ -524,7 +524,7 @@ class Session(SessionSettings):
             on_progress=on_progress,
             should_stop=should_stop,
         )
-        self._paint(lambda analysis: replace(analysis, corrections=corrections))
+        self._paint(lambda analysis: replace(analysis, corrections=corrections), History.amend)
         made = analysis.reconstruction
         if made.sha256 != settings.sha256:
             notes.append(f"{settings.model} has other weights than when the settings were saved")

@@ -15,6 +15,7 @@ from ..errors import Cancelled, NotReadyError
 from ..progress import Stop
 from .analysis import Analysis
 from .analysis_state import AnalysisState, Settings
+from .history import History
 from .state import Mask, SessionState
 
 
@@ -60,7 +61,8 @@ class SessionSettings(SessionState):
             self._take(params)
             opened = self._now()
             if opened is not None:
-                opened.history.record(Settings(params, opened.analysis.options), gesture)
+                now = replace(opened.history.now, params=params, options=opened.analysis.options)
+                opened.history.record(now, gesture)
         self.params_changed.emit(params)
         return params
 
@@ -116,31 +118,37 @@ class SessionSettings(SessionState):
         return self.set(**wanted.model_dump())
 
     def undo(self) -> PostprocessParams:
-        """Go back to the settings before the last change, if there are any; or bring back what was just discarded."""
-        opened = self._now()
-        if opened is not None and (discarded := opened.last_discarded) is not None:
-            opened.discarded = None
-            self._paint(lambda analysis: replace(analysis, corrections=discarded))
-            return self._params
-        return self._params if opened is None else self._go_to(opened, opened.history.undo())
+        """Go back to before the last change of settings or stroke of the brush, if there is any."""
+        return self._step(History.undo)
 
     def redo(self) -> PostprocessParams:
         """Redo the last undone change, if there is one."""
-        opened = self._now()
-        return self._params if opened is None else self._go_to(opened, opened.history.redo())
+        return self._step(History.redo)
 
-    def _go_to(self, opened: AnalysisState, settings: Settings) -> PostprocessParams:
-        # Recording the current state of the history changes nothing there.
-        if settings.options == opened.analysis.options:
-            return self.set(**settings.params.model_dump())
+    def _step(self, step: Callable[[History[Settings]], Settings]) -> PostprocessParams:
         with self._lock:
-            if self._now() is not opened:
-                raise Cancelled
-            self._take(settings.params)
-            self._options = settings.options
+            opened = self._now()
+            if opened is None:
+                return self._params
+            before, settings = opened.history.now, step(opened.history)
+            params, painted = settings.params, settings.painted
+            if painted != before.painted:
+                corrections = None if painted is None else painted.corrections()
+                opened.analysis = replace(opened.analysis, corrections=corrections)
+            same_map = settings.options == opened.analysis.options
+            stroke = same_map and params == self._params == opened.analysis.params
+            if not same_map:
+                self._take(params)
+                self._options = settings.options
+        # Recording the current state of the history changes nothing there.
+        if stroke:
+            self.mask_changed.emit(opened.analysis)
+            return params
+        if same_map:
+            return self.set(**params.model_dump())
         self._tell_settings()
         self._remake(opened, settings.options)
-        return settings.params
+        return params
 
     def _remake(self, opened: AnalysisState, options: MapOptions) -> None:
         """Compute the map of an analysis anew; other changes made meanwhile are kept."""
@@ -156,7 +164,7 @@ class SessionSettings(SessionState):
                         fresh.analysis, reconstruction=now.reconstruction, corrections=now.corrections
                     )
                     opened.stages = fresh.stages
-                    opened.history.record(Settings(params, options))
+                    opened.history.record(replace(opened.history.now, params=params, options=options))
                     key = now.key
                     break
             fresh.analysis = fresh.analysis.change(params, fresh.stages.volume(params))
@@ -178,13 +186,22 @@ class SessionSettings(SessionState):
 
     # -- corrections ---------------------------------------------------------------------------------------
 
-    def correct(self, painted: NDArray[Any]) -> None:
+    def correct(self, painted: NDArray[Any], *, gesture: object = None) -> None:
         """Use the mask as the user painted it; the differences stay corrected when sliders move.
 
         Args:
             painted: (Z, Y, X), above 0 is lesion.
+            gesture: Pieces of one stroke have the same, and are undone in one step. What comes with the gesture of the
+                last stroke, and equals what was there before it or after it, is that stroke undone or redone by
+                napari, and no step of its own.
         """
-        self._paint(lambda analysis: analysis.paint(np.asarray(painted) > 0))
+
+        def record(history: History[Settings], state: Settings) -> None:
+            known, self._stroke = gesture is not None and gesture is self._stroke, gesture
+            if not (known and history.revisit(state)):
+                history.record(state, gesture)
+
+        self._paint(lambda analysis: analysis.paint(np.asarray(painted) > 0), record)
 
     def bring_back(self, corrections: Corrections) -> None:
         """Take corrections of the patient that were kept: now if there is a mask, else with the first detection.
@@ -200,17 +217,18 @@ class SessionSettings(SessionState):
 
     def discard_corrections(self) -> None:
         """Go back to the mask that the settings give; `undo` brings the corrections back."""
-        opened = self._now()
-        if opened is None:
-            return
-        if opened.analysis.corrections is not None:
-            opened.discarded = opened.analysis.corrections, opened.history.step
-        self._paint(lambda analysis: replace(analysis, corrections=None))
+        if self._now() is not None:
+            self._paint(lambda analysis: replace(analysis, corrections=None))
 
-    def _paint(self, change: Callable[[Analysis], Analysis]) -> None:
+    def _paint(
+        self,
+        change: Callable[[Analysis], Analysis],
+        record: Callable[[History[Settings], Settings], object] = History.record,
+    ) -> None:
         with self._lock:
             opened = self._now()
             if opened is None:
                 raise NotReadyError("there is no detected mask yet", hint="run a model first")
             opened.analysis = analysis = change(opened.analysis)
+            record(opened.history, replace(Settings.of(analysis), params=self._params))
         self.mask_changed.emit(analysis)

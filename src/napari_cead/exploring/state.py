@@ -51,6 +51,7 @@ class SessionState:
         self._options = MapOptions()
         self._streaming: Streaming | None = None
         self._waiting: Corrections | None = None  # for the first detection of the patient
+        self._stroke: object = None  # gesture of the last one
         self._uses = 0
 
     # -- reading -------------------------------------------------------------------------------------------
@@ -129,13 +130,13 @@ class SessionState:
 
     @property
     def can_undo(self) -> bool:
-        """Whether there are earlier settings of the current analysis, or corrections that were just discarded."""
+        """Whether there are earlier settings or corrections of the current analysis."""
         opened = self._now()
-        return opened is not None and (opened.history.can_undo or opened.last_discarded is not None)
+        return opened is not None and opened.history.can_undo
 
     @property
     def can_redo(self) -> bool:
-        """Whether there are undone settings of the current analysis."""
+        """Whether there are undone changes of the current analysis."""
         opened = self._now()
         return opened is not None and opened.history.can_redo
 
@@ -152,9 +153,7 @@ class SessionState:
             analysis = opened.analysis
             self._uses += 1
             opened.used = self._uses
-            opened.history.record(
-                Settings(analysis.params, analysis.options)
-            )  # what never got a mask is past
+            opened.history.record(Settings.of(analysis))  # what never got a mask is past
             self._current, self._options = key, analysis.options
             self._take(analysis.params)
         self._tell_settings()

@@ -34,6 +34,9 @@ class AnalysisLayers:
         insert: Puts a new layer into the viewer, given its role.
         on_painted: Called when the user changed the detected mask by hand.
         suffix: What to append to the names of the layers.
+
+    Attributes:
+        gesture: Another object for every press of the mouse on the detected mask; None before the first.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class AnalysisLayers:
         self._key: Key | None = None
         self._streaming: Streaming | None = None
         self._writing = False
+        self.gesture: object = None
         # One buffer, written in place: replacing a layer's data costs more than drawing it.
         self._buffer: NDArray[np.uint8] = np.zeros(patient.shape, np.uint8)
         self._data = self._buffer[0] if flat else self._buffer
@@ -167,6 +171,8 @@ class AnalysisLayers:
         if layer is not None:
             for emitter in _touches(layer):
                 emitter.disconnect(self._touched)
+            if self._pressed in layer.mouse_drag_callbacks:  # or it was left before
+                layer.mouse_drag_callbacks.remove(self._pressed)
 
     def remove(self) -> None:
         """Take the layers out of the viewer."""
@@ -226,6 +232,7 @@ class AnalysisLayers:
         layer.brush_size = 3
         for emitter in _touches(layer):
             emitter.connect(self._touched)
+        layer.mouse_drag_callbacks.append(self._pressed)
         self._layers[role] = layer
         self._insert(layer, role)
         return layer
@@ -239,6 +246,10 @@ class AnalysisLayers:
             layer.refresh(extent=False, thumbnail=settled, highlight=False)
         finally:
             self._writing = False
+
+    def _pressed(self, layer: Layer, event: Any) -> None:
+        self.flush_painting()  # the stroke before is a step of its own
+        self.gesture = object()
 
     def _touched(self, event: Any) -> None:
         if not self._writing:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 from magicgui.widgets import CheckBox, FloatSlider, PushButton, Slider
-from qtpy.QtCore import QLocale, QSignalBlocker, QSize, Qt
-from qtpy.QtGui import QIcon, QPixmap
+from qtpy.QtCore import QEvent, QLocale, QObject, QPointF, QRect, QSignalBlocker, QSize, Qt
+from qtpy.QtGui import QIcon, QMouseEvent, QPixmap
 from qtpy.QtWidgets import (
     QApplication,
     QDoubleSpinBox,
@@ -16,10 +17,12 @@ from qtpy.QtWidgets import (
     QScrollArea,
     QSizePolicy,
     QSlider,
+    QStyle,
+    QStyleOptionSlider,
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
+from superqt import QCollapsible, QElidingLabel
 
 from ..detection.settings import Parameter
 from .keyboard import can_hold_focus
@@ -71,9 +74,8 @@ class SettingRow:
         )
         self.handle: QSlider = self.slider.native.findChild(QSlider)
         span = self.handle.maximum() - self.handle.minimum()
-        self.handle.setPageStep(
-            max(1, span // 10)
-        )  # a click beside the handle, or Page Up: seen, and not too far
+        self.handle.setPageStep(max(1, span // 10))  # by Page Up: seen, and not too far
+        _GoesThere(self.handle)
         self.title = QLabel(parameter.title)
         self.box = NumberBox()
         self.box.setDecimals(0 if whole else 1 if parameter.percent else 2 if parameter.unit else 3)
@@ -117,6 +119,60 @@ class SettingRow:
     def _typed(self, shown: float) -> None:
         value = shown / self._factor
         self.slider.value = int(value) if isinstance(self.slider, Slider) else value
+
+
+class _GoesThere(QObject):
+    """Moves the handle of a slider to where its groove is pressed; Qt's own way is one page in that direction.
+
+    Qt's `SH_Slider_AbsoluteSetButtons` would also move a handle that is pressed beside its middle.
+    """
+
+    def __init__(self, slider: QSlider) -> None:
+        super().__init__(slider)
+        slider.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Move the handle below the mouse, which then drags it."""
+        if (
+            event.type() != QEvent.Type.MouseButtonPress
+            or not isinstance(event, QMouseEvent)
+            or event.button() != Qt.MouseButton.LeftButton
+            or not isinstance(watched, QSlider)
+        ):
+            return False
+        option, style = QStyleOptionSlider(), watched.style()
+        watched.initStyleOption(option)
+        control = QStyle.ComplexControl.CC_Slider
+
+        def part(name: QStyle.SubControl) -> QRect:
+            return style.subControlRect(control, option, name, watched)
+
+        groove, grip = part(QStyle.SubControl.SC_SliderGroove), part(QStyle.SubControl.SC_SliderHandle)
+        place = event.position().toPoint()
+        if grip.contains(place):
+            return False
+        value = QStyle.sliderValueFromPosition(
+            watched.minimum(),
+            watched.maximum(),
+            place.x() - groove.left() - grip.width() // 2,
+            groove.width() - grip.width(),
+            option.upsideDown,
+        )
+        watched.setSliderDown(True)  # first: this begins a gesture, which is undone in one step
+        watched.setSliderPosition(value)
+        watched.initStyleOption(option)
+        # Whole numbers may leave the handle beside the mouse: Qt takes it as if it was pressed.
+        centre = QPointF(part(QStyle.SubControl.SC_SliderHandle).center())
+        pressed = QMouseEvent(
+            event.type(),
+            centre,
+            QPointF(watched.mapToGlobal(centre.toPoint())),
+            event.button(),
+            event.buttons(),
+            event.modifiers(),
+        )
+        QApplication.sendEvent(watched, pressed)
+        return True
 
 
 class SwitchRow:
@@ -185,6 +241,49 @@ class Lines(QLabel):
     def minimumSizeHint(self) -> QSize:
         """Return the least size: a long word must not widen the dock."""
         return QSize(1, self.sizeHint().height())
+
+
+class ElidedLines(QElidingLabel):
+    """A label of some lines, whatever it says; its tooltip holds the whole text if not more.
+
+    Args:
+        count: Number of lines.
+        text: The text at the start.
+    """
+
+    def __init__(self, count: int, text: str = "") -> None:
+        super().__init__()
+        self._count = count
+        self.setEllipsesWidth(12)  # pixels; with fewer Qt may wrap the last word with its "…" out of sight
+        self.setWordWrap(True)
+        self.setAlignment(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        self.setText(text)
+
+    def setText(self, text: str) -> None:
+        """Show a text, which its tooltip repeats."""
+        super().setText(text)
+        self.setToolTip(wrapped(text))
+
+    def sizeHint(self) -> QSize:
+        """Return the size: it follows the font that the window gives."""
+        return QSize(self.fontMetrics().horizontalAdvance(self.text()), self._height())
+
+    def minimumSizeHint(self) -> QSize:
+        """Return the least size: a long text must not widen the dock."""
+        return QSize(1, self._height())
+
+    def heightForWidth(self, width: int) -> int:
+        """Return the height, the same at any width."""
+        return self._height()
+
+    def _height(self) -> int:
+        return self._count * self.fontMetrics().height()
+
+
+def wrapped(text: str) -> str:
+    """Return a tooltip that breaks its lines: Qt does so with rich text alone."""
+    return f"<qt>{escape(text)}</qt>" if text else ""
 
 
 def row(grid: QGridLayout, title: str, control: QWidget, tip: str = "") -> None:

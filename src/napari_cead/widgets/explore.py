@@ -39,6 +39,7 @@ from .shortcuts import Shortcuts
 from .thread_relay import Relay
 from .three_views import ThreeViews
 from .threshold_plot import is_dark
+from .tools import Tools
 from .view_row import ViewRow
 from .warming import warm_up
 from .wheel import scroll_with_wheel
@@ -110,6 +111,7 @@ class ExploreWidget(ExploreForm):
         self.orientation = Orientation(napari_viewer, self, preferences().convention)
         self.scale_bar = ScaleBar(napari_viewer, self)
         self.cuts = ThreeViews(self, self.layers, self.orientation)
+        self.tools = Tools(self, napari_viewer, self.layers)
         self.shortcuts = Shortcuts(
             napari_viewer,
             self,
@@ -161,8 +163,6 @@ class ExploreWidget(ExploreForm):
         self.use_suggested.changed.connect(self.runner.use_suggested)
         self.undo.changed.connect(self._undo)
         self.redo.changed.connect(self._redo)
-        self.paint.changed.connect(lambda: self._take_tool("paint"))
-        self.erase.changed.connect(lambda: self._take_tool("erase"))
         self.discard.changed.connect(self.session.discard_corrections)
         self.plot.threshold_chosen.connect(self._threshold_chosen)
         self.lesions.jumped.connect(self.layers.go_to)
@@ -409,9 +409,13 @@ class ExploreWidget(ExploreForm):
         self._update_undo()
         self.restore.enabled = not running and self.session.patient is not None
         self.comparison.setEnabled(not running)
+        if running:  # before Run goes, so that its keyboard focus finds Cancel
+            self.cancel.native.show()
+            self.cancel.enabled = True
         self.run.enabled = not running
-        self.cancel.enabled = running
-        self.cancel.native.setVisible(running)
+        if not running:
+            self.cancel.enabled = False
+            self.cancel.native.hide()
         self.state_or_progress.setCurrentWidget(self.progress.native if running else self.state)
         self._say_what_is_shown()
         if analysis is not None:
@@ -421,6 +425,7 @@ class ExploreWidget(ExploreForm):
         self.export.enabled = not running and analysis is not None
         self.paint.enabled = self.erase.enabled = self.export.enabled
         corrected = analysis is not None and analysis.corrections is not None
+        self.tools.show()
         self.discard.enabled = not running and corrected
         self.discard.native.setVisible(corrected)
         self.preparing.update_enabled()
@@ -447,17 +452,6 @@ class ExploreWidget(ExploreForm):
         if not self.running:
             self.live.settle_now()
             self.work.start(step, stage=stage)
-
-    def _take_tool(self, mode: str) -> None:
-        """Take a tool of napari to the detected mask, or put it down if it is the one in hand."""
-        layer = self.layers.layer("detected mask")
-        if layer is None:
-            return
-        selection = bare(self.viewer).layers.selection  # a proxy would give another object than the layer
-        in_hand = selection.active is bare(layer) and layer.mode == mode
-        selection.active = bare(layer)
-        layer.visible = True
-        layer.mode = "pan_zoom" if in_hand else mode
 
     def _settle_now(self) -> None:
         self.live.settle_now()
@@ -492,6 +486,7 @@ class ExploreWidget(ExploreForm):
         # In this order: pending changes reach the session, then the layers stay as they are.
         self.runner.settle_options()
         self.live.leave()
+        self.tools.stop()
         self.layers.leave()
         self.source.stop()
         self.setEnabled(False)

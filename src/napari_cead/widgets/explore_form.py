@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 from magicgui.widgets import ComboBox, FileEdit, Label, ProgressBar, PushButton, create_widget
@@ -31,7 +30,7 @@ from ..patients import SEQUENCES
 from ..zoo import PAPER_EXTRA, list_models, missing_models
 from .axis_row import AxisRow
 from .compare_panel import ComparePanel
-from .controls import SettingRow, SwitchRow, keep_place, row, scrolled
+from .controls import ElidedLines, SettingRow, SwitchRow, keep_place, row, scrolled, wrapped
 from .figures_view import FiguresView
 from .keyboard import KeyboardDock
 from .lesion_list import LesionList
@@ -78,7 +77,7 @@ class ExploreForm(KeyboardDock):
         option_rows: Slider and number box of every map option, by its name.
         rows: Slider and number box of every setting, by its name; ``switches`` has the check boxes.
         plot: Histogram and Dice curves under the threshold.
-        undo: Undoes a change of settings; ``redo`` repeats it.
+        undo: Undoes a change of settings or a stroke; ``redo`` repeats it.
         three_views: Shows the three cuts below the canvas; ``save_figure`` asks where to save the canvas as a figure.
         keep: Whether settings carry over to the next patient.
         reset: Goes back to the defaults with the model's threshold; ``use_suggested`` takes all that the model
@@ -87,7 +86,8 @@ class ExploreForm(KeyboardDock):
         figures: The other figures.
         volume_label: Detected volume, as text.
         notes: Assumptions of the displayed result.
-        paint: Takes napari's brush to the detected mask; ``erase`` its eraser; ``discard`` discards corrections.
+        paint: Takes napari's brush to the detected mask; ``erase`` its eraser; each is checked while its tool is in
+            hand. ``discard`` discards corrections.
         export: Asks for a folder to export to; ``restore`` asks for settings that were exported.
         lesions: The lesion list.
         comparison: The analyses of the patient.
@@ -122,8 +122,7 @@ class ExploreForm(KeyboardDock):
         self.setMinimumWidth(300)
 
     def _build_patient(self, column: QVBoxLayout) -> None:
-        self.about = QElidingLabel(NO_PATIENT)
-        self.about.setToolTip(tip("about"))
+        self.about = ElidedLines(2, NO_PATIENT)
         self.open_more = QPushButton(title("open_more"), checkable=True, checked=True)
         self.open_more.setToolTip(tip("open_more"))
         column.addLayout(_beside(self.about, self.open_more))
@@ -179,7 +178,7 @@ class ExploreForm(KeyboardDock):
             box.native.setMinimumContentsLength(7)
             box.native.setToolTip(tip(name))
             box.native.setAccessibleName(title(name))
-        self.model_says = QElidingLabel()
+        self.model_says = ElidedLines(2)
         self.run = PushButton(text=title("run"))
         self.run.native.setToolTip(tip("run"))
         self.cancel = PushButton(text=title("cancel"), enabled=False)
@@ -213,7 +212,6 @@ class ExploreForm(KeyboardDock):
     def show_rule(self, text: str) -> None:
         """Show the origin of the settings."""
         self.rule.setText(text)
-        self.rule.setToolTip(text)
 
     def refresh_models(self) -> None:
         """Offer the current models; the selected one stays selected, also under a new name."""
@@ -234,10 +232,9 @@ class ExploreForm(KeyboardDock):
         """Describe the selected model; each entry of the list does so in its tooltip."""
         box = self.model.native
         for index, info in enumerate(map(self._models_known.get, self.model.choices)):
-            box.setItemData(index, "" if info is None else _wrapped(info.description), TOOLTIP)
+            box.setItemData(index, "" if info is None else wrapped(info.description), TOOLTIP)
         chosen = self._models_known.get(self.model.value)
         self.model_says.setText("" if chosen is None else chosen.description)
-        self.model_says.setToolTip("" if chosen is None else _wrapped(chosen.description))
 
     def _build_settings(self, column: QVBoxLayout) -> None:
         self.dice_label = Label(value="–")
@@ -262,7 +259,7 @@ class ExploreForm(KeyboardDock):
         self.switches: dict[str, SwitchRow] = {}
         self.plot = ThresholdPlot()
         self.plot.hide()  # until there is something to show
-        self.rule = QElidingLabel("")
+        self.rule = ElidedLines(2)
         rest = self._build_more()
         for parameter in PostprocessParams.parameters():
             if not parameter.slider:
@@ -371,11 +368,6 @@ class ExploreForm(KeyboardDock):
         """
         self.tabs.insertTab(place, part, title(name))
         self.tabs.setTabToolTip(place, tip(name))
-
-
-def _wrapped(text: str) -> str:
-    """Return a tooltip that breaks its lines: Qt does so with rich text alone."""
-    return f"<qt>{escape(text)}</qt>"
 
 
 def _beside(*parts: QWidget, stretch: Sequence[int] = ()) -> QHBoxLayout:

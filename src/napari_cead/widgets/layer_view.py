@@ -267,6 +267,12 @@ class LayerView:
         current = self._current_layers()
         return None if current is None else current.painted
 
+    @property
+    def gesture(self) -> object:
+        """What the strokes of one press of the mouse have in common."""
+        current = self._current_layers()
+        return None if current is None else current.gesture
+
     def layer(self, role: Role) -> Layer | None:
         """Return the layer of the current analysis with this role, or None."""
         current = self._current_layers()

@@ -228,7 +228,7 @@ class LiveMask(QObject):
                 return
             painted = self.session.mask.astype(stroke.dtype)
             painted[z] = stroke[z]
-        self.session.correct(painted)
+        self.session.correct(painted, gesture=self.layers.gesture)
 
     def go_to(self, wanted: PostprocessParams) -> None:
         """Apply these settings, which the user did not choose, as a step of their own."""

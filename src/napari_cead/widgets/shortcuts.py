@@ -44,7 +44,7 @@ SHORTCUTS: tuple[Shortcut, ...] = (
     Shortcut("toggle_reconstruction", "W", "Swap scan and reconstruction"),
     Shortcut("side_by_side", "Q", "Side by side, on or off"),
     Shortcut("three_views", "Shift-O", "Axial, coronal and sagittal at once, on or off"),
-    Shortcut("undo", "U", "Undo a change of settings"),
+    Shortcut("undo", "U", "Undo a change of settings or a stroke"),
     Shortcut("redo", "Shift-U", "Redo it"),
     Shortcut("run", "Shift-R", "Run the model"),
     Shortcut("cancel", "Shift-C", "Cancel the run"),

@@ -92,8 +92,11 @@ TEXTS: Mapping[str, Text] = {
         "Keep settings for the next patient",
         "Otherwise each patient starts with the defaults and the threshold that the model suggests",
     ),
-    "undo": Text("Undo", "Take back the last change of settings; Ctrl+Z on the picture takes back a stroke"),
-    "redo": Text("Redo", "Make the change of settings again"),
+    "undo": Text(
+        "Undo",
+        "Take back the last change of settings or stroke of the brush; Ctrl+Z on the picture takes back strokes alone",
+    ),
+    "redo": Text("Redo", "Make the change or the stroke again"),
     # Result
     "dice": Text("Dice", "2TP / (2TP + FP + FN); – where there is nothing to compare with"),
     "precision": Text("Precision", "TP / (TP + FP): how much of the detected mask is lesion"),
