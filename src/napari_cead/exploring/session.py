@@ -470,7 +470,7 @@ class Session(SessionSettings):
                 if should_stop is not None and should_stop():
                     raise Cancelled
                 self._show(opened.analysis.key)
-                self._go_to(opened, Settings(settings.params, settings.options))
+                self._go_to(opened, settings.params, settings.options)
                 return self.analysis
         return None
 

@@ -150,6 +150,19 @@ class SessionSettings(SessionState):
         self._remake(opened, settings.options)
         return params
 
+    def _go_to(self, opened: AnalysisState, params: PostprocessParams, options: MapOptions) -> None:
+        """Bring an analysis to settings, as one change."""
+        if options == opened.analysis.options:
+            self.set(**params.model_dump())
+            return
+        with self._lock:
+            if self._now() is not opened:
+                raise Cancelled
+            self._take(params)
+            self._options = options
+        self._tell_settings()
+        self._remake(opened, options)
+
     def _remake(self, opened: AnalysisState, options: MapOptions) -> None:
         """Compute the map of an analysis anew; other changes made meanwhile are kept."""
         fresh = opened.with_options(options, self._params)

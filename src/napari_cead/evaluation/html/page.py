@@ -166,7 +166,7 @@ def _maps(evaluation: Evaluation, labels: Labels) -> list[tuple[str, str, bool, 
     found: dict[tuple[str, str | None, str], Row] = {}
     for row in evaluation.rows:
         key = row.model, row.score, row.sequence
-        if row.score is not None and (key not in found or row.froc):
+        if row.score is not None and (key not in found or row.froc or found[key].averages is None):
             found[key] = row
     return [
         (
