@@ -30,9 +30,9 @@ class KeyboardDock(QWidget):
         Qt calls this for Tab and Shift+Tab, and when the control with the focus is disabled or hidden: then the ring
         appears only if it was there before.
         """
-        before, ringed = QApplication.focusWidget(), self.ring is not None
+        before, ringed = self.window().focusWidget(), self.ring is not None
         moved = bool(super().focusNextPrevChild(forward))
-        now = QApplication.focusWidget()
+        now = self.window().focusWidget()
         asked_for = can_hold_focus(before)
         if asked_for:
             self._taken = None
@@ -51,7 +51,7 @@ class KeyboardDock(QWidget):
         if self._taken is None:
             return
         (before, after), self._taken = self._taken, None
-        if after is not QApplication.focusWidget() or not self.isActiveWindow():
+        if after is not self.window().focusWidget():
             return
         if not isalive(before) or not before.isVisible():
             before = instead

@@ -140,12 +140,13 @@ class Saving(QObject):
 
     def _ask_where_to_export(self) -> None:
         dialog = FolderDialog(self.form, "Export to folder", "Export")
-        dialog.accepted.connect(lambda: self._folder_chosen(dialog.folder))
+        dialog.finished.connect(lambda result: self._folder_chosen(dialog.folder if result else None))
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()
 
-    def _folder_chosen(self, folder: Path) -> None:
-        if self._may_replace(folder):
+    def _folder_chosen(self, folder: Path | None) -> None:
+        self.form.export.native.setFocus()  # the dialog had it; the export takes it on, and gives it back
+        if folder is not None and self._may_replace(folder):
             self.export_to(folder)
 
     def _may_replace(self, folder: Path) -> bool:
