@@ -153,7 +153,11 @@ def test_nothing_in_the_package_can_run_what_a_file_says():
     assert found <= {*((file, "torch.load") for file in loading), *named}
     for file in with_yaml:
         source = (root / file).read_text(encoding="utf-8")
-        assert set(re.findall(r"\byaml\.\w+", source)) <= {"yaml.safe_load", "yaml.safe_dump", "yaml.YAMLError"}
+        assert set(re.findall(r"\byaml\.\w+", source)) <= {
+            "yaml.safe_load",
+            "yaml.safe_dump",
+            "yaml.YAMLError",
+        }
     for file in loading:
         source = (root / file).read_text(encoding="utf-8")
         assert source.count("torch.load(") == source.count("weights_only=True") == 1

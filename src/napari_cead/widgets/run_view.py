@@ -128,6 +128,8 @@ class RunView(QWidget):
         for line, columns in enumerate(places):
             for place, either in enumerate(columns):
                 for button in either:
+                    # Else one that has not been on show yet is higher, for want of the window's style.
+                    button.setFixedHeight(self.fontMetrics().lineSpacing() + 8)
                     buttons.addWidget(button, line, place)
         self.plots, self.strip = TrainingPlots(), PreviewStrip()
         self.words = LastWords()
