@@ -278,7 +278,7 @@ class ElidedLines(QElidingLabel):
         return self._height()
 
     def _height(self) -> int:
-        return self._count * self.fontMetrics().height()
+        return self._count * self.fontMetrics().lineSpacing() + 4
 
 
 def wrapped(text: str) -> str:
