@@ -201,6 +201,9 @@ def test_a_dock_that_was_closed_is_there_again_with_everything(detected, qtbot, 
     assert again.discard.enabled
     assert_on_screen(again)
     again.undo.native.click()
+    qtbot.waitUntil(lambda: not session.analysis.corrections and settled(again))
+    assert session.options.smoothing_mm == pytest.approx(1.2), "the stroke was the last step"
+    again.undo.native.click()
     qtbot.waitUntil(lambda: session.options.smoothing_mm == 0 and settled(again))
     again.undo.native.click()
     qtbot.waitUntil(lambda: session.params.threshold != params.threshold and settled(again))
