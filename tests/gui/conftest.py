@@ -27,6 +27,7 @@ from qtpy.QtWidgets import QApplication
 from vispy.gloo import glir
 from vispy.visuals.shaders import Function
 
+from dock_driving import run, settle
 from napari_cead.contributions import default_reader
 from patience import PATIENCE
 from scans import patient_in
@@ -254,6 +255,22 @@ def widget(viewer, installed_model, qtbot, dock_of_file, request):
     qtbot.waitUntil(lambda: not widget.job.running and not widget.live.busy, timeout=20_000)
     if shares_dock(request):
         dock_of_file.rest(qtbot)
+
+
+@pytest.fixture
+def ready(installed_vae, widget, scan_folder, after, qtbot):
+    """The dock after a run of the VAE with the residual; its card names two rules for this score."""
+
+    def run_it():
+        widget.patient.value = scan_folder
+        settle(qtbot, widget)
+        run(qtbot, widget, "tiny-vae", "residual")
+        return widget
+
+    dock = after("ready", run_it)
+    settle(qtbot, dock)
+    yield dock
+    settle(qtbot, dock)
 
 
 @pytest.fixture

@@ -28,22 +28,6 @@ EVERYWHERE = np.ones((3, 3, 3), int)
 SHARES_DOCK = True
 
 
-@pytest.fixture
-def looking(installed_vae, widget, scan_folder, after, qtbot):
-    """The dock after a run of the VAE, whose card names two rules for this score."""
-
-    def run_it():
-        widget.patient.value = scan_folder
-        settle(qtbot, widget)
-        run(qtbot, widget, "tiny-vae", "residual")
-        return widget
-
-    dock = after("looking", run_it)
-    settle(qtbot, dock)
-    yield dock
-    settle(qtbot, dock)
-
-
 def marks(widget):
     return {mark.rule: mark for mark in widget.plot._marks}
 
@@ -92,53 +76,53 @@ def assert_plot_is_of(widget, analysis):
     assert shown["now"].threshold == widget.plot.current == pytest.approx(widget.threshold.value, abs=5e-4)
 
 
-def test_the_plot_shows_the_map_and_every_rule(looking, qtbot):
-    assert set(marks(looking)) == {"validation", "healthy-quantile", "oracle (this patient)", "now"}
-    assert_plot_is_of(looking, looking.session.analysis)
+def test_the_plot_shows_the_map_and_every_rule(ready, qtbot):
+    assert set(marks(ready)) == {"validation", "healthy-quantile", "oracle (this patient)", "now"}
+    assert_plot_is_of(ready, ready.session.analysis)
 
 
-def test_the_plot_follows_slider_score_and_choice(looking, qtbot):
-    drag(qtbot, looking.dilation_radius, 0.1, steps=3)
-    settle(qtbot, looking)
-    assert_plot_is_of(looking, looking.session.analysis)
-    looking.score.value = "intensity"
-    settle(qtbot, looking)
-    assert set(marks(looking)) == {"default", "oracle (this patient)", "now"}
-    assert_plot_is_of(looking, looking.session.analysis)
-    looking.score.value = "residual"
-    settle(qtbot, looking)
-    assert_plot_is_of(looking, looking.session.analysis)
+def test_the_plot_follows_slider_score_and_choice(ready, qtbot):
+    drag(qtbot, ready.dilation_radius, 0.1, steps=3)
+    settle(qtbot, ready)
+    assert_plot_is_of(ready, ready.session.analysis)
+    ready.score.value = "intensity"
+    settle(qtbot, ready)
+    assert set(marks(ready)) == {"default", "oracle (this patient)", "now"}
+    assert_plot_is_of(ready, ready.session.analysis)
+    ready.score.value = "residual"
+    settle(qtbot, ready)
+    assert_plot_is_of(ready, ready.session.analysis)
 
 
-def test_the_curve_has_a_point_wherever_the_slider_stands(looking, qtbot):
-    looking.threshold.value = 0.777
-    settle(qtbot, looking)
-    assert_plot_is_of(looking, looking.session.analysis)
+def test_the_curve_has_a_point_wherever_the_slider_stands(ready, qtbot):
+    ready.threshold.value = 0.777
+    settle(qtbot, ready)
+    assert_plot_is_of(ready, ready.session.analysis)
 
 
 @pytest.mark.parametrize("threshold", [0.62, 0.9])
-def test_a_click_on_the_plot_moves_slider_and_mask(looking, qtbot, threshold):
-    click_plot(qtbot, looking, threshold)
-    settle(qtbot, looking)
-    assert looking.threshold.value == pytest.approx(threshold, abs=0.02)
-    (mask,) = layers_of(looking, "detected mask")
-    np.testing.assert_array_equal(shown_mask(mask), expected_mask(looking))
-    assert looking.plot.current == pytest.approx(looking.session.params.threshold)
-    looking.undo.native.click()
-    settle(qtbot, looking)
-    assert looking.plot.current == pytest.approx(0.7)
+def test_a_click_on_the_plot_moves_slider_and_mask(ready, qtbot, threshold):
+    click_plot(qtbot, ready, threshold)
+    settle(qtbot, ready)
+    assert ready.threshold.value == pytest.approx(threshold, abs=0.02)
+    (mask,) = layers_of(ready, "detected mask")
+    np.testing.assert_array_equal(shown_mask(mask), expected_mask(ready))
+    assert ready.plot.current == pytest.approx(ready.session.params.threshold)
+    ready.undo.native.click()
+    settle(qtbot, ready)
+    assert ready.plot.current == pytest.approx(0.7)
 
 
-def test_a_slider_that_comes_back_at_once_leaves_nothing_unfinished(looking, qtbot):
-    before = looking.threshold.value
-    looking.dilation_radius.value = 3
-    settle(qtbot, looking)
+def test_a_slider_that_comes_back_at_once_leaves_nothing_unfinished(ready, qtbot):
+    before = ready.threshold.value
+    ready.dilation_radius.value = 3
+    settle(qtbot, ready)
     for value in (0.9, before):
-        looking.threshold.value = value
-    settle(qtbot, looking)
-    assert "…" not in looking.figures.text("precision", "volume")
-    assert_plot_is_of(looking, looking.session.analysis)
-    assert_figures(looking)
+        ready.threshold.value = value
+    settle(qtbot, ready)
+    assert "…" not in ready.figures.text("precision", "volume")
+    assert_plot_is_of(ready, ready.session.analysis)
+    assert_figures(ready)
 
 
 # -- figures -----------------------------------------------------------------------------------------------
@@ -288,13 +272,13 @@ def test_keys_go_to_the_next_and_the_previous_lesion(scattered, qtbot):
     assert scattered.layers.current_slice() == scattered.lesions.detected.model.rows[0].position[0]
 
 
-def test_the_list_belongs_to_the_analysis_that_was_chosen(looking, qtbot):
-    run(qtbot, looking, score="intensity")
-    drag(qtbot, looking.threshold, 0.8, steps=3)
-    settle(qtbot, looking)
-    for analysis in looking.session.analyses:
-        looking.compare.select(analysis.key)
-        settle(qtbot, looking)
+def test_the_list_belongs_to_the_analysis_that_was_chosen(ready, qtbot):
+    run(qtbot, ready, score="intensity")
+    drag(qtbot, ready.threshold, 0.8, steps=3)
+    settle(qtbot, ready)
+    for analysis in ready.session.analyses:
+        ready.compare.select(analysis.key)
+        settle(qtbot, ready)
         _, count = ndimage.label(analysis.mask, EVERYWHERE)
-        assert len(looking.lesions.detected.model.rows) == count
-        assert_figures(looking)
+        assert len(ready.lesions.detected.model.rows) == count
+        assert_figures(ready)

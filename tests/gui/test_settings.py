@@ -20,22 +20,6 @@ from scans import brain_of
 SHARES_DOCK = True
 
 
-@pytest.fixture
-def ready(installed_vae, widget, scan_folder, after, qtbot):
-    """The dock after a run of the VAE with the residual."""
-
-    def run_it():
-        widget.patient.value = scan_folder
-        settle(qtbot, widget)
-        run(qtbot, widget, "tiny-vae", "residual")
-        return widget
-
-    dock = after("ready", run_it)
-    settle(qtbot, dock)
-    yield dock
-    settle(qtbot, dock)
-
-
 def assert_follows(widget):
     (mask,) = layers_of(widget, "detected mask")
     np.testing.assert_array_equal(shown_mask(mask), expected_mask(widget))
