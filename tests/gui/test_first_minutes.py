@@ -9,10 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from napari._qt.dialogs.qt_notification import NapariQtNotification
 from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
 from napari.settings import get_settings
-from napari.utils.notifications import notification_manager, show_warning
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QWheelEvent
 from qtpy.QtWidgets import (
@@ -516,33 +514,6 @@ def test_an_error_stands_in_full_in_the_dock_with_its_button(widget, tmp_path, q
     qtbot.waitUntil(lambda: "flair.nii.gz" in widget.messages.words.text() and not widget.running)
     assert "copy the file again" in widget.messages.words.text(), "the remedy as well"
     assert [button.text() for button in widget.messages.buttons] == ["Details…"]
-
-
-def toasts():
-    return [toast.message.text() for toast in NapariQtNotification._instances if toast.isVisible()]
-
-
-def test_a_message_is_shown_once_in_the_dock_or_as_a_toast(widget, qtbot):
-    show_toast = NapariQtNotification.show_notification  # which napari connects where its own loop runs
-    notification_manager.notification_ready.connect(show_toast)
-    try:
-        widget.opening.setFocus()
-        focus = QApplication.focusWidget()
-        show_warning("Something is odd.")
-        assert "Something is odd." in widget.messages.words.text()
-        qtbot.waitUntil(lambda: not toasts())
-        assert QApplication.focusWidget() is focus
-        dock = widget.parentWidget()
-        dock.hide()
-        show_warning("Nobody sees the dock.")
-        qtbot.wait(50)
-        assert toasts() == ["Nobody sees the dock."]
-        dock.show()
-    finally:
-        notification_manager.notification_ready.disconnect(show_toast)
-        for toast in list(NapariQtNotification._instances):
-            toast.close()
-        widget.messages.clear()
 
 
 def test_the_offer_to_become_the_reader_says_when_napari_asks(widget, readers):

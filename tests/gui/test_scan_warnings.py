@@ -1,6 +1,9 @@
 """What makes a map doubtful is told in the dock, once."""
 
 import numpy as np
+from napari._qt.dialogs.qt_notification import NapariQtNotification
+from napari.utils.notifications import notification_manager, show_warning
+from qtpy.QtWidgets import QApplication
 
 from heads import add_head, make_stripped
 from scans import write_nifti
@@ -60,3 +63,30 @@ def test_another_contrast_is_told_by_the_run_and_a_background_by_opening(widget,
     qtbot.waitUntil(lambda: len(told(notified, "the intensities look like T2")) == 1)
     ran(widget, qtbot)
     assert len(told(notified, "look like T2")) == len(told(notified, "background is -1024")) == 1
+
+
+def toasts():
+    return [toast.message.text() for toast in NapariQtNotification._instances if toast.isVisible()]
+
+
+def test_a_message_is_shown_once_in_the_dock_or_as_a_toast(widget, qtbot):
+    show_toast = NapariQtNotification.show_notification  # which napari connects where its own loop runs
+    notification_manager.notification_ready.connect(show_toast)
+    try:
+        widget.opening.setFocus()
+        focus = QApplication.focusWidget()
+        show_warning("Something is odd.")
+        assert "Something is odd." in widget.messages.words.text()
+        qtbot.waitUntil(lambda: not toasts())
+        assert QApplication.focusWidget() is focus
+        dock = widget.parentWidget()
+        dock.hide()
+        show_warning("Nobody sees the dock.")
+        qtbot.wait(50)
+        assert toasts() == ["Nobody sees the dock."]
+        dock.show()
+    finally:
+        notification_manager.notification_ready.disconnect(show_toast)
+        for toast in list(NapariQtNotification._instances):
+            toast.close()
+        widget.messages.clear()
