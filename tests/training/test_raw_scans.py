@@ -24,3 +24,15 @@ def test_a_patient_on_one_grid_is_not_said_to_need_registration(tmp_path, other,
     (source,) = find_scans([tmp_path], "flair")
     assert other_sequences(source, "flair") == ("t1_gd",)
     assert on_one_grid(source, "flair") is one
+
+
+@pytest.mark.parametrize(
+    "left", [0, 20, 200], ids=["nothing", "a piece of the packed header", "half a packed header"]
+)
+def test_a_damaged_file_beside_a_scan_is_no_traceback(tmp_path, left):
+    patient = tmp_path / "Mets_001"
+    write_nifti(patient / "flair.nii.gz", np.ones((8, 9, 4), np.float32), AFFINE)
+    other = write_nifti(patient / "t1_gd.nii.gz", np.random.default_rng(0).random((8, 9, 4)), AFFINE)
+    (source,) = find_scans([tmp_path], "flair")
+    other.write_bytes(other.read_bytes()[:left])
+    assert on_one_grid(source, "flair") is False

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 
 from ..errors import PatientError
 from ..patients import Prepared
@@ -79,7 +78,7 @@ def other_sequences(source: ScanSource, sequence: str) -> tuple[str, ...]:
 def on_one_grid(source: ScanSource, sequence: str) -> bool:
     """Whether a scan, its lesion mask and the other sequences have one grid by their headers, as after registration.
 
-    PNG slices state no place and count as on one grid. What NiBabel does not open (DICOM, zips) counts as not.
+    PNG slices state no place and count as on one grid. What NiBabel does not open (DICOM, zips, damaged) counts as not.
 
     Args:
         source: The scan.
@@ -93,9 +92,9 @@ def on_one_grid(source: ScanSource, sequence: str) -> bool:
         beside = [
             nib.load(path) for path in {*files.sequences.values(), source.lesion_mask} if path is not None
         ]
-    except (PatientError, OSError, ImageFileError):
+        return all(
+            image.shape[:3] == wanted.shape[:3] and np.allclose(image.affine, wanted.affine, atol=1e-3)
+            for image in beside
+        )
+    except Exception:  # untrusted bytes: NiBabel may raise anything; reading the files says what is wrong
         return False
-    return all(
-        image.shape[:3] == wanted.shape[:3] and np.allclose(image.affine, wanted.affine, atol=1e-3)
-        for image in beside
-    )

@@ -254,9 +254,9 @@ class ElidedLines(QElidingLabel):
     def __init__(self, count: int, text: str = "") -> None:
         super().__init__()
         self._count = count
-        self.setEllipsesWidth(12)  # pixels; with fewer Qt may wrap the last word with its "…" out of sight
+        self.setEllipsesWidth(30)  # pixels; with fewer Qt may wrap the last word with its "…" out of sight
         self.setWordWrap(True)
-        self.setAlignment(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft)
+        self.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.setText(text)
 

@@ -44,7 +44,8 @@ def explore(
         raise ModelNotFoundError("there is no model of this name", file=model, hint=f"choose one of {names}")
     patients = [load_patient(path) for path in paths]
     viewer = napari.Viewer(title="napari-cead", show=True)
-    viewer.window.resize(1500, 940)
+    room = QApplication.primaryScreen().availableSize()
+    viewer.window.resize(min(1500, room.width()), min(940, room.height()))
     _, widget = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
     if patients:  # their layers take seconds, during which the window takes no keys
         widget.say_loading(patients[0].name)
