@@ -278,7 +278,7 @@ class ElidedLines(QElidingLabel):
         return self._height()
 
     def _height(self) -> int:
-        return self._count * self.fontMetrics().lineSpacing() + 4
+        return self._count * (self.fontMetrics().lineSpacing() + 1) + 6  # Qt sets them a little apart
 
 
 def wrapped(text: str) -> str:
