@@ -107,8 +107,15 @@ def test_a_real_drag_moves_layers_and_both_dice(detected, qtbot):
     for name in ("closing_radius", "area_fraction", "dilation_radius"):
         getattr(detected, name).value = 0  # so that every threshold has a mask of its own
     qtbot.waitUntil(lambda: settled(detected))
-    seen, before = set(), detected.threshold.value
-    drag(qtbot, detected.threshold, 0.85, each=lambda: seen.add(detected.dice_label.value))
+    seen, before, z = set(), detected.threshold.value, detected.layers.current_slice()
+    reference = detected.session.patient.lesion_mask[z]
+
+    def followed():
+        expected = f"slice {cead.dice(expected_mask(detected)[z], reference):.3f}"
+        qtbot.waitUntil(lambda: detected.dice_label.value.startswith(expected))
+        seen.add(expected)
+
+    drag(qtbot, detected.threshold, 0.85, steps=10, each=followed)
     qtbot.waitUntil(lambda: settled(detected))
     assert detected.threshold.value == pytest.approx(0.85, abs=0.03)
     assert before == pytest.approx(0.2)

@@ -3,7 +3,6 @@
 import numpy as np
 from napari._qt.dialogs.qt_notification import NapariQtNotification
 from napari.utils.notifications import notification_manager, show_warning
-from qtpy.QtWidgets import QApplication
 
 from heads import add_head, make_stripped
 from scans import write_nifti
@@ -74,16 +73,16 @@ def test_a_message_is_shown_once_in_the_dock_or_as_a_toast(widget, qtbot):
     notification_manager.notification_ready.connect(show_toast)
     try:
         widget.opening.setFocus()
-        focus = QApplication.focusWidget()
+        focus = widget.window().focusWidget()
+        assert focus is not None
         show_warning("Something is odd.")
         assert "Something is odd." in widget.messages.words.text()
         qtbot.waitUntil(lambda: not toasts())
-        assert QApplication.focusWidget() is focus
+        assert widget.window().focusWidget() is focus
         dock = widget.parentWidget()
         dock.hide()
         show_warning("Nobody sees the dock.")
-        qtbot.wait(50)
-        assert toasts() == ["Nobody sees the dock."]
+        qtbot.waitUntil(lambda: toasts() == ["Nobody sees the dock."])
         dock.show()
     finally:
         notification_manager.notification_ready.disconnect(show_toast)
