@@ -166,7 +166,7 @@ def test_a_slider_moved_away_and_back_leaves_the_mask_as_it_was(detected, qtbot)
     layer, before = layer_of(detected, "detected mask"), detected.threshold.value
     shown = layer.data.copy()
     detected.threshold.value = 0.97
-    assert not np.array_equal(layer.data, shown), "the visible slice followed at once"
+    qtbot.waitUntil(lambda: not np.array_equal(layer.data, shown))
     detected.threshold.value = before
     qtbot.waitUntil(lambda: settled(detected))
     np.testing.assert_array_equal(layer.data, shown)
