@@ -3,6 +3,7 @@
 import numpy as np
 from napari._qt.dialogs.qt_notification import NapariQtNotification
 from napari.utils.notifications import notification_manager, show_warning
+from qtpy.compat import isalive
 
 from heads import add_head, make_stripped
 from scans import write_nifti
@@ -65,7 +66,8 @@ def test_another_contrast_is_told_by_the_run_and_a_background_by_opening(widget,
 
 
 def toasts():
-    return [toast.message.text() for toast in NapariQtNotification._instances if toast.isVisible()]
+    there = (toast for toast in list(NapariQtNotification._instances) if isalive(toast))
+    return [toast.message.text() for toast in there if toast.isVisible()]
 
 
 def test_a_message_is_shown_once_in_the_dock_or_as_a_toast(widget, qtbot):
@@ -86,6 +88,6 @@ def test_a_message_is_shown_once_in_the_dock_or_as_a_toast(widget, qtbot):
         dock.show()
     finally:
         notification_manager.notification_ready.disconnect(show_toast)
-        for toast in list(NapariQtNotification._instances):
+        for toast in filter(isalive, list(NapariQtNotification._instances)):
             toast.close()
         widget.messages.clear()
