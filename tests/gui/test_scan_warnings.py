@@ -4,6 +4,7 @@ import numpy as np
 from napari._qt.dialogs.qt_notification import NapariQtNotification
 from napari.utils.notifications import notification_manager, show_warning
 from qtpy.compat import isalive
+from qtpy.QtWidgets import QWidget
 
 from heads import add_head, make_stripped
 from scans import write_nifti
@@ -73,6 +74,10 @@ def toasts():
 def test_a_message_is_shown_once_in_the_dock_or_as_a_toast(widget, qtbot):
     show_toast = NapariQtNotification.show_notification  # which napari connects where its own loop runs
     notification_manager.notification_ready.connect(show_toast)
+    gone = NapariQtNotification("Something is odd.", "warning", parent=(window := QWidget()))
+    NapariQtNotification._instances.append(gone)
+    window.deleteLater()
+    qtbot.waitUntil(lambda: not isalive(gone))
     try:
         widget.opening.setFocus()
         focus = widget.window().focusWidget()
@@ -90,4 +95,5 @@ def test_a_message_is_shown_once_in_the_dock_or_as_a_toast(widget, qtbot):
         notification_manager.notification_ready.disconnect(show_toast)
         for toast in filter(isalive, list(NapariQtNotification._instances)):
             toast.close()
+        NapariQtNotification._instances.clear()
         widget.messages.clear()

@@ -8,6 +8,7 @@ from typing import Any
 
 from napari._qt.dialogs.qt_notification import NapariQtNotification
 from napari.utils.notifications import ErrorNotification, Notification, notification_manager
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QFrame,
@@ -139,7 +140,8 @@ class Messages(QFrame):
 def _close_toasts(message: str) -> None:
     """Close napari's own toasts with a message."""
     shown = NapariQtNotification._instances
-    for toast in [toast for toast in shown if toast.message.text() == message]:
+    # Those of a window that is closed are in the list still.
+    for toast in [toast for toast in shown if isalive(toast) and toast.message.text() == message]:
         shown.remove(toast)
         toast.hide()
         toast.deleteLater()  # its method close would take the keyboard's focus to the canvas
