@@ -132,21 +132,22 @@ def block(results: Results) -> list[str]:
         "and one MS patient (all slices). No model was trained on them. Not BrainMetShare.",
         f"- **Training data** of the eight: lesion-free slices of {_train_patients(results)} other stroke patients; "
         f"size `small`, {_epochs(results)} epochs, one training and one seed each. `ce-unet` is the bundled model.",
-        "- The eight have seen **one axial level** (MNI z = +18 mm), that of the stroke slices; the MS patient has all. "
-        "`ce-unet` was trained on phantoms of all levels too.",
+        "- The eight have seen **one axial level** (MNI z = +18 mm), that of the stroke slices; the MS patient has "
+        "all. `ce-unet` was trained on phantoms of all levels too.",
         f"- **False positives** were counted on all {free} lesion-free slices, **which models were trained or "
         f"calibrated on**, and on the {strict} of them with almost no bright tissue.",
         "- **raw**: the map cut at the threshold, over the voxels of the brain. **post-processed**: with the paper's "
         "defaults (closing 2, area opening 60 %, dilation 1), over all voxels.",
         "- Rule **`validation`**: five folds over the stroke patients, the same in every row, each under the threshold "
-        "with the highest `dice_pooled` of the other four. The MS patient and the lesion-free slices are under the best "
-        "threshold for all stroke patients.",
+        "with the highest `dice_pooled` of the other four. The MS patient and the lesion-free slices are under the "
+        "best threshold for all stroke patients.",
         "- Rule **`oracle`** (optimistic): the best threshold for the very scans that are reported. Rule "
         f"**`healthy-quantile`**: the threshold on the model's card, below which {100 * QUANTILE:g} % of the brain of "
         f"its healthy validation slices lie, of `ce-unet` {100 * QUANTILE_OF_DENOISERS:g} %.",
         "- In brackets: 95 % bootstrap intervals over patients (1,000 resamples; ratios and differences paired). AUPRC "
         "and AUROC are over the voxels of all patients; they have no interval where the bins of the resamples blur "
-        f"them. Ratios are to `{BASELINE}` under the same rule, the strongest baseline without a network on the strokes.",
+        f"them. Ratios are to `{BASELINE}` under the same rule, the strongest baseline without a network on the "
+        "strokes.",
         "- The score `intensity` of the eight is `flair-threshold`, that of `ce-unet` raw FLAIR scaled by its tissue, "
         "at 1.5 mm.",
     ]
