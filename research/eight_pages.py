@@ -231,7 +231,10 @@ def _results(found: Found) -> str:
     counts = sorted({len(seeds) for seeds in trained.values()})
     said = "once" if counts[-1] == 1 else f"with {' or '.join(map(str, counts))} seeds"
     lines = [INTRODUCTION.format(times=said), "## Figures", ""]
-    lines += ["[One table](../reference/models.md#the-bundled-models) has each map at its best. All figures:", ""]
+    lines += [
+        "[One table](../reference/models.md#the-bundled-models) has each map at its best. All figures:",
+        "",
+    ]
     for part, title in TITLES.items():
         free = {figure: strongest(found, part, figure) for figure in ("best", "AP", "Dice, as it comes")}
         rows = [
