@@ -126,7 +126,7 @@ def block(results: Results) -> list[str]:
         baseline[STRICT]["slices"],
     )
     lines = [
-        f"Made by `{COMMAND}`, which writes all rows and averages to FOLDER/table.md.",
+        f"Made by `{COMMAND}`; all rows and averages are in FOLDER/table.md.",
         "",
         f"- **Test data**: {patients} stroke patients with one FLAIR slice each, in which an infarct is outlined, "
         "and one MS patient (all slices). No model was trained on them. Not BrainMetShare.",
@@ -134,8 +134,8 @@ def block(results: Results) -> list[str]:
         f"size `small`, {_epochs(results)} epochs, one training and one seed each. `ce-unet` is the bundled model.",
         "- The eight have seen **one axial level** (MNI z = +18 mm), that of the stroke slices; the MS patient has "
         "all. `ce-unet` was trained on phantoms of all levels too.",
-        f"- **False positives** were counted on all {free} lesion-free slices, **which models were trained or "
-        f"calibrated on**, and on the {strict} of them with almost no bright tissue.",
+        f"- **False positives** are of all {free} lesion-free slices, **which models were trained or calibrated on**, "
+        f"and of the {strict} of them with almost no bright tissue.",
         "- **raw**: the map cut at the threshold, over the voxels of the brain. **post-processed**: with the paper's "
         "defaults (closing 2, area opening 60 %, dilation 1), over all voxels.",
         "- Rule **`validation`**: five folds over the stroke patients, the same in every row, each under the threshold "
