@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_cead.evaluation.baselines import BASELINES
 from napari_cead.metrics import PatientCounts, averages, bootstrap, bootstrap_difference
+from tables import listing
 
 from .cells import Figures, lines_of, model_cell, number, percent, score_cell
 from .choosing import best, per_patient
@@ -116,10 +117,7 @@ def block(free: Sequence[Entry], models: Sequence[Entry], page: str) -> list[str
         "### Above the strongest baseline",
         "",
         "The figure minus that of the strongest baseline of its column under the same rule: "
-        + ", ".join(
-            f"{title} `{strongest[key].name}` {strongest[key].figure(*key)['value']:.3f}"
-            for key, title in COLUMNS.items()
-        )
+        + listing(sorted({f"`{entry.name}`" for entry in strongest.values()}))
         + ". Paired 95 % intervals where the maps were at hand: not of the eight. Of each model the paper's score, and "
         "the one with the highest `dice_pooled`, raw.",
         "",
