@@ -155,8 +155,9 @@ def _row(
 
 def _strongest(results: Results, part: str, key: str, lower: bool = False) -> str:
     """Return the map without a network that has the best mean."""
-    found, choose = results["parts"][part], min if lower else max
-    return choose(results["without a network"], key=lambda name: found[name][key]["mean"])
+    names: Sequence[str] = results["without a network"]
+    ranked = sorted(names, key=lambda name: results["parts"][part][name][key]["mean"], reverse=not lower)
+    return ranked[0]
 
 
 def _column(name: str) -> str:
