@@ -13,7 +13,7 @@ from napari_cead.models.specs import MODEL_NAMES
 from napari_cead.patients import Patient
 from napari_cead.zoo import ModelCard, load_model
 from pictures import draw_examples, examples, loss_curve
-from tables import between_markers, listing, number, signed, table
+from tables import aside, between_markers, listing, number, signed, table
 
 GENERATED = "<!-- written by research/eight.py: changes by hand are lost -->"
 COMMAND = "python research/eight.py --data DATA --work DIR"
@@ -38,20 +38,18 @@ INTRODUCTION = f"""# The paper's eight on all axial levels
 
 {GENERATED}
 
-The eight designs of the paper at size `small`, each trained {{times}}, on lesion-free slices of all axial
-levels: phantoms, volumes of elderly adults (NiChart) and slices of stroke patients (SOOP), the bright spots
-of both painted over. The bundled models are those of seed 0. {NOT_A_DEVICE}
+The paper's eight designs at size `small`, each trained {{times}} on lesion-free slices of all axial levels:
+phantoms, elderly adults (NiChart) and stroke patients (SOOP), the bright spots of the real ones painted over.
+The models of seed 0 are [bundled](../reference/models.md#the-bundled-models). {NOT_A_DEVICE}
 
-- **Map at its best**: the Dice of the map alone, above the one threshold that is best for all scans of the
-  row, which nobody would know (optimistic). **AP**: average precision over the voxels of a scan. **As it
-  comes**: what `napari_cead.detect` gives with no setting touched; 1 % of the healthy validation voxels
-  exceed its threshold.
-- All are means over scans, and over seeds (lowest and highest seed in brackets). The last row is the
-  strongest map without a network, figure by figure.
-- *Paper* is the Dice that Paolini, Boracchi and Matteucci print, on BrainMetShare. It is of other data, and
-  the paper does not say which average it is: it cannot be compared with the other columns.
-- The data are described on [the page of results](results.md#data-and-method). The phantoms are of the
-  training's generator.
+- **Map at its best**: the Dice above the one threshold that is best for all scans of the row (optimistic).
+  **AP**: average precision over the voxels of a scan. **As it comes**: what `napari_cead.detect` gives with no
+  setting touched; 1 % of the healthy validation voxels exceed its threshold.
+- All are means over scans and seeds (lowest and highest seed in brackets). The last row has the strongest map
+  without a network, figure by figure.
+- *paper* is the Dice that Paolini, Boracchi and Matteucci print, on BrainMetShare, without saying which average
+  it is: it cannot be compared with the other columns.
+- [The data](results.md#data-and-method). The phantoms are of the training's generator.
 """
 
 EXAMPLE = """Slices of the phantom `{example}`, the same on every card, chosen without looking at any model.
@@ -75,12 +73,12 @@ The weights are the same bit for bit only with the same versions, device, precis
 """
 
 ALONE = """ **There is one
-training of each: the intervals are over scans alone, and another seed may differ by as much.**"""
+training of each: intervals are over scans alone, and another seed may differ by as much.**"""
 
 COMPARED = """## Does context encoding help?
 
 With it minus without it, on the same scans, with the same seeds. In brackets: the middle 95 % of a bootstrap
-that draws scans *and* seeds, where there are 20 scans or more. Nothing is corrected for multiplicity.{alone}
+over scans *and* seeds, where there are 20 scans or more. Nothing is corrected for multiplicity.{alone}
 """
 
 Found = Mapping[str, Any]
@@ -113,7 +111,7 @@ def write_pages(found: Found, models: Path, runs: Path, patient: Patient, docs: 
         write_text(page, _card(detector.card, found, patient.name))
         written += [curve, drawn, page]
     page = docs / "explanation" / "results-eight.md"
-    write_text(page, _results(found))
+    write_text(page, "\n".join(aside(_results(found).splitlines(), page)) + "\n")
     overview = docs / "reference" / "models.md"
     lines = _overview(found, cards)
     write_text(overview, between_markers(overview.read_text(encoding="utf-8"), "bundled", lines))
@@ -232,12 +230,16 @@ def _results(found: Found) -> str:
     trained = {name: seeds_of(found, name) for name in MODEL_NAMES}
     counts = sorted({len(seeds) for seeds in trained.values()})
     said = "once" if counts[-1] == 1 else f"with {' or '.join(map(str, counts))} seeds"
-    lines = [INTRODUCTION.format(times=said)]
+    lines = [INTRODUCTION.format(times=said), "## Figures", ""]
+    lines += [
+        "[One table](../reference/models.md#the-bundled-models) has each map at its best. All figures:",
+        "",
+    ]
     for part, title in TITLES.items():
         free = {figure: strongest(found, part, figure) for figure in ("best", "AP", "Dice, as it comes")}
         rows = [
             (
-                f"[`{name}`](../reference/models/{name}.md)",
+                f"`{name}`",
                 number(PAPER[name]),
                 *(_spread(over_seeds(found, name, part, figure)) for figure in free),
             )
@@ -246,9 +248,9 @@ def _results(found: Found) -> str:
         rows.append(
             ("without a network", "–", *(f"{number(value)} `{name}`" for name, value in free.values()))
         )
-        lines += [f"## {title[0].upper()}{title[1:]}", ""]
-        lines += [*table(("model", "*paper*", "map at its best", "AP", "as it comes"), rows), ""]
-    lines += ["## Healthy scans", "", "mL marked as it comes: it should be none.", ""]
+        lines += [f"### {title[0].upper()}{title[1:]}", ""]
+        lines += [*table(("model", "paper", "map at its best", "AP", "as it comes"), rows), ""]
+    lines += ["### Healthy scans: mL marked as it comes", ""]
     rows = []
     for name in [*MODEL_NAMES, *(each for each in found["maps"] if ".seed" not in each)]:
         if ".seed" in name or name not in MODEL_NAMES:
@@ -279,7 +281,7 @@ def _verdict(found: Found) -> list[str]:
                 ways.add("" if not ends or ends[0] <= 0 <= ends[1] else "raises" if ends[0] > 0 else "lowers")
             if len(ways) == 1 and (way := ways.pop()):
                 shown.setdefault((way, title), []).append(f"`{plain}`")
-            rows.append((f"`ce-{plain}` − `{plain}`" if part == "test-strokes" else "", title, *cells))
+            rows.append((f"`ce-{plain}` − `{plain}`", title, *cells))
     several = any(len(verdict["seeds"]) > 1 for verdict in found["context encoding"].values())
     said = [f"it {way} both figures of {listing(names)} ({title})" for (way, title), names in shown.items()]
     words = "; ".join(said or ["no difference of both figures is shown"])
@@ -292,7 +294,7 @@ def _verdict(found: Found) -> list[str]:
         COMPARED.format(alone="" if several else ALONE),
         f"**{words}**",
         "",
-        *table(("", "data", "map at its best", "by seed", "AP", "by seed"), rows),
+        *table(("pair", "data", "map at its best", "by seed", "AP", "by seed"), rows),
         "",
         "<!-- not run: needs the public data -->",
         "```bash",

@@ -6,7 +6,8 @@ makes, each step only if it has not been done yet:
 
     WORK/cohort    30 synthetic patients, whole volumes: ``napari-cead phantom --metastases brainmetshare``
     WORK/results   ``napari-cead evaluate``: the first 8 patients choose the settings, the other 22 are reported
-    OUT            the page: what the cohort holds, and each model's volumes under each rule, with its suggested score
+    OUT            the page: what the cohort holds, and each model's volumes under each rule, with its suggested score;
+                   long tables are CSV files beside it
     JSON           all rows, both scores, with intervals
 
 A command that was broken off goes on where it was. All figures are of whole volumes: Dice per patient, lesions found,
@@ -31,6 +32,7 @@ from napari_cead.evaluation.comparison import evaluate
 from napari_cead.models import MODEL_NAMES
 from napari_cead.patients.phantom import write_cohort
 from napari_cead.zoo.finding import DEFAULT_MODEL
+from tables import aside
 
 SEED = 5150
 VALIDATION = 8
@@ -54,13 +56,13 @@ INTRODUCTION = """# Metastases as in BrainMetShare, on phantoms
 
 Synthetic patients with metastases in number and size as published for BrainMetShare (Grøvik et al. 2020,
 doi:10.1002/jmri.26766), oedema as in Schneider et al. 2017 (doi:10.1371/journal.pone.0177217). They are new draws of
-the same template that phantoms in the training of these models come from, which makes it easier for them.
-**Research software, not a medical device.** Results on phantoms say nothing about people, and these are not
-BrainMetShare.
+the template behind the training phantoms of these models, which makes it easier for them.
+**Research software, not a medical device. These are not BrainMetShare, and results on phantoms say nothing about
+people.**
 
-All figures are of whole FLAIR volumes ([metrics](../reference/metrics.md)), each model with its suggested score. In
-brackets: 95 % bootstrap intervals over patients. Few patients chose, so `healthy-quantile` is the rule to compare by.
-Names that begin with `flair-` are maps without a network.
+Figures are of whole FLAIR volumes ([metrics](../reference/metrics.md)), each model with its suggested score; brackets
+are 95 % bootstrap intervals over patients. Few patients chose: compare by `healthy-quantile`. Names with `flair-` are
+maps without a network.
 """
 
 ABOUT = {
@@ -163,7 +165,7 @@ def is_other(row: Mapping[str, str]) -> str:
 def found_in(rows: Sequence[Mapping[str, str]], kind: Callable[[Mapping[str, str]], str]) -> str:
     """Return the best row of a kind in words; rows are sorted, the best first."""
     row = next((row for row in rows if kind(row) and row["dice_patient"]), None)
-    return "" if row is None else f"`{row['model']}` {kind(row)} {float(row['dice_patient']):.3f}"
+    return "" if row is None else f"`{row['model']}` {kind(row)} {cell(row, 'dice_patient')}"
 
 
 def page(results: Path, cohort: str, shape: tuple[int, int, int]) -> str:
@@ -226,7 +228,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     few = min(VALIDATION, options.patients // 3)
     holds = described(patients[few:])
-    write_text(options.out, page(results, holds, shape))
+    lines = page(results, holds, shape).splitlines()
+    write_text(options.out, "\n".join(aside(lines, options.out)) + "\n")
     if options.json is not None:
         write_text(options.json, json.dumps(as_json(results, holds, shape), indent=1) + "\n")
 

@@ -25,7 +25,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "3 mm": ("flair-tissue-smooth 3mm-2d", "flair-tissue-smooth 3mm-3d"),
     "asymmetry": ("flair-asymmetry",),
 }
-"""Columns of the maps without a network; of two maps in one column the better one of the row is shown."""
+"""Maps without a network as they are called; of two maps in one column the better one of the row is shown."""
 
 SEEING: Mapping[str, str] = {
     "test-strokes": "The other {} strokes (chose nothing)",
@@ -115,7 +115,7 @@ def _with_interval(figure: Figures, digits: int = 3, signed: bool = False, scale
 def _lesions(results: Results) -> list[str]:
     """Return the table of what is found."""
     models, rows = _models(results), []
-    head = ["", *models.values(), *COLUMNS, f"{models['model']} − strongest"]
+    head = ["", *models.values(), "strongest without a network", f"{models['model']} − strongest"]
     for part, title in SEEING.items():
         if part not in results["parts"] or part == "phantoms":  # they have a figure of their own
             continue
@@ -142,34 +142,43 @@ def _said(setting: str) -> str:
 def _row(
     results: Results, part: str, title: str, key: str, lower: bool = False, percent: bool = False
 ) -> list[str]:
-    """Return a row of means: the models, the maps without a network with the strongest in bold, and the difference."""
+    """Return a row of means: the models, the strongest map without a network, and the difference."""
     found = results["parts"][part]
     digits, scale = (0, 100.0) if percent else (3, 1.0)
-    choose = min if lower else max
     cells = [_with_interval(found[name][key], digits, scale=scale) for name in _models(results)]
-    free = {name: found[name][key]["mean"] for name in results["without a network"]}
-    strongest = choose(free, key=lambda name: free[name])
-    for names in COLUMNS.values():
-        name = choose(names, key=lambda each: free[each])
-        text = _number(scale * free[name], digits)
-        # Bold are all that read alike, not the first of them alone.
-        cells.append(f"**{text}**" if text == _number(scale * free[strongest], digits) else text)
+    strongest = _strongest(results, part, key, lower)
+    cells.append(f"{_number(scale * found[strongest][key]['mean'], digits)} ({_column(strongest)})")
     gap = results["differences"][part][strongest][key]
     cells.append(_with_interval(gap, digits, signed=True, scale=scale))
     return [title + (" (%)" if percent else ""), *cells]
 
 
-def _found_row(results: Results, part: str) -> list[str]:
-    """Return a row of lesions found and false detections per scan, with the suggested settings."""
-    found = results["parts"][part]
+def _strongest(results: Results, part: str, key: str, lower: bool = False) -> str:
+    """Return the map without a network that has the best mean."""
+    names: Sequence[str] = results["without a network"]
+    ranked = sorted(names, key=lambda name: results["parts"][part][name][key]["mean"], reverse=not lower)
+    return ranked[0]
 
-    def cell(names: Sequence[str]) -> str:
-        each = max((found[name] for name in names), key=lambda one: one[f"found, {FULL}"])
+
+def _column(name: str) -> str:
+    return next(title for title, names in COLUMNS.items() if name in names)
+
+
+def _found_row(results: Results, part: str) -> list[str]:
+    """Return a row of lesions found and false detections per scan, with the suggested settings.
+
+    The map without a network is the one with the highest Dice under these settings.
+    """
+    found = results["parts"][part]
+    strongest = _strongest(results, part, f"Dice, {FULL}")
+
+    def cell(name: str) -> str:
+        each = found[name]
         return f"{each[f'found, {FULL}']}, {_number(each[f'false, {FULL}']['mean'], 1)}"
 
     lesions = found["model"]["lesions"]
     title = f"of {lesions} lesions found, false detections per scan, `suggested`"
-    return [title, *(cell([name]) for name in _models(results)), *map(cell, COLUMNS.values()), ""]
+    return [title, *map(cell, _models(results)), f"{cell(strongest)} ({_column(strongest)})", ""]
 
 
 def _elsewhere(results: Results) -> list[str]:

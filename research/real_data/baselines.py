@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_cead.evaluation.baselines import BASELINES
 from napari_cead.metrics import PatientCounts, averages, bootstrap, bootstrap_difference
+from tables import listing
 
 from .cells import Figures, lines_of, model_cell, number, percent, score_cell
 from .choosing import best, per_patient
@@ -101,16 +102,13 @@ def block(free: Sequence[Entry], models: Sequence[Entry], page: str) -> list[str
     )
     return [
         "Made by `python research/real.py --data DATA --out FOLDER --only measure table --models ce-unet --docs "
-        "docs/explanation/results-detail.md --block baselines`, on the same patients, folds and rules as the tables "
-        "below.",
+        "docs/explanation/results-detail.md --block baselines`, on the patients, folds and rules of the tables above.",
         "",
-        *(f"- `{name}`: {baseline.method}." for name, baseline in TITLES.items()),
-        "- `nothing`: nothing is ever detected; all its Dice are 0.",
+        "- [What the baselines are](../reference/metrics.md#baselines-without-a-network).",
         f"- Of the four sizes of `flair-tissue-smooth`, `{taken}` stands for it: the highest `dice_patient` of the 109 "
         f"validation patients, post-processed ({sizes}; in plane and in 3-D are the same on single slices). "
         "`dice_pooled` would choose ever larger sizes.",
-        "- AUPRC and AUROC are exact, from the order of all voxels. FROC: mean of the lesions found at 1/8 to 8 false "
-        "positives per patient, without post-processing.",
+        "- AUPRC and AUROC are exact, from the order of all voxels.",
         "",
         *_figures([*free, *models], chosen),
         "",
@@ -119,12 +117,9 @@ def block(free: Sequence[Entry], models: Sequence[Entry], page: str) -> list[str
         "### Above the strongest baseline",
         "",
         "The figure minus that of the strongest baseline of its column under the same rule: "
-        + ", ".join(
-            f"{title} `{strongest[key].name}` {strongest[key].figure(*key)['value']:.3f}"
-            for key, title in COLUMNS.items()
-        )
-        + ". Paired 95 % intervals where the maps were at hand; of the eight only their figures below were. Of each "
-        "model the paper's score, and the one with the highest `dice_pooled`, raw.",
+        + listing(sorted({f"`{entry.name}`" for entry in strongest.values()}))
+        + ". Paired 95 % intervals where the maps were at hand: not of the eight. Of each model the paper's score, and "
+        "the one with the highest `dice_pooled`, raw.",
         "",
         *_above(strongest, models, page),
         "",

@@ -126,31 +126,30 @@ def block(results: Results) -> list[str]:
         baseline[STRICT]["slices"],
     )
     lines = [
-        f"Made by `{COMMAND}`, which writes all rows and averages to FOLDER/table.md.",
+        f"Made by `{COMMAND}`; all rows and averages are in FOLDER/table.md.",
         "",
         f"- **Test data**: {patients} stroke patients with one FLAIR slice each, in which an infarct is outlined, "
-        "and one MS patient (all slices). No model was trained on any of them. Not BrainMetShare.",
+        "and one MS patient (all slices). No model was trained on them. Not BrainMetShare.",
         f"- **Training data** of the eight: lesion-free slices of {_train_patients(results)} other stroke patients; "
         f"size `small`, {_epochs(results)} epochs, one training and one seed each. `ce-unet` is the bundled model.",
-        "- The eight have seen **one axial level** (MNI z = +18 mm), that of the stroke slices. The MS patient has all "
-        "levels, most of them unlike anything they were trained on. `ce-unet` was trained on phantoms of all levels "
-        "too.",
-        f"- **False positives** were counted on all {free} lesion-free slices, **which models were trained or "
-        f"calibrated on**, and on the {strict} of them with almost no bright tissue.",
+        "- The eight have seen **one axial level** (MNI z = +18 mm), that of the stroke slices; the MS patient has "
+        "all. `ce-unet` was trained on phantoms of all levels too.",
+        f"- **False positives** are of all {free} lesion-free slices, **which models were trained or calibrated on**, "
+        f"and of the {strict} of them with almost no bright tissue.",
         "- **raw**: the map cut at the threshold, over the voxels of the brain. **post-processed**: with the paper's "
         "defaults (closing 2, area opening 60 %, dilation 1), over all voxels.",
-        "- Rule **`validation`**: five folds over the stroke patients, each under the threshold with the highest "
-        "`dice_pooled` of the other four; the same folds in every row, baselines included. The MS patient and the "
-        "lesion-free slices are under the best threshold for all stroke patients.",
+        "- Rule **`validation`**: five folds over the stroke patients, the same in every row, each under the threshold "
+        "with the highest `dice_pooled` of the other four. The MS patient and the lesion-free slices are under the "
+        "best threshold for all stroke patients.",
         "- Rule **`oracle`** (optimistic): the best threshold for the very scans that are reported. Rule "
         f"**`healthy-quantile`**: the threshold on the model's card, below which {100 * QUANTILE:g} % of the brain of "
         f"its healthy validation slices lie, of `ce-unet` {100 * QUANTILE_OF_DENOISERS:g} %.",
-        "- In brackets: 95 % bootstrap intervals over patients (1,000 resamples; those of ratios and differences are "
-        "paired). The MS patient is one patient and has none. AUPRC and AUROC are over the voxels of all patients; "
-        "they have no interval where the bins of the resamples blur them. "
-        f"Ratios are to `{BASELINE}` under the same rule, the strongest baseline without a network on the strokes.",
-        "- The score `intensity` of the eight is `flair-threshold`: they scale images alike. That of `ce-unet` is raw "
-        "FLAIR scaled by its tissue, at 1.5 mm.",
+        "- In brackets: 95 % bootstrap intervals over patients (1,000 resamples; ratios and differences paired). AUPRC "
+        "and AUROC are over the voxels of all patients; they have no interval where the bins of the resamples blur "
+        f"them. Ratios are to `{BASELINE}` under the same rule, the strongest baseline without a network on the "
+        "strokes.",
+        "- The score `intensity` of the eight is `flair-threshold`, that of `ce-unet` raw FLAIR scaled by its tissue, "
+        "at 1.5 mm.",
     ]
     if results.missing:
         lines += ["- **Not measured yet**: " + ", ".join(f"`{name}`" for name in results.missing) + "."]
@@ -349,10 +348,9 @@ def _twins(results: Results, every: bool = False) -> list[str]:
     patients = results.differences[0]["patients"]
     return [
         "The figure of the model minus that of its twin, trained alike but without context encoding, over the "
-        f"{patients} stroke patients; paired intervals. An interval that holds 0 leaves open which is better. They "
-        "are over patients alone, of one training each: two seeds of `ce-unet` differ by 0.007 on strokes and by 0.018 "
-        "on the MS patient ([levers](levers.md#training)), so that differences of 0.01 to 0.02 may be noise of "
-        "training, whatever their interval. None of these figures is corrected for multiplicity.",
+        f"{patients} stroke patients; paired intervals, over patients alone, of one training each. Two seeds of "
+        "`ce-unet` differ by 0.007 on strokes and by 0.018 on the MS patient ([levers](levers.md#training)): "
+        "differences of 0.01 to 0.02 may be noise of training. Nothing is corrected for multiplicity.",
         "",
         *lines_of(("model", "twin", "score", *columns), rows),
     ]

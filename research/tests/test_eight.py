@@ -59,7 +59,7 @@ def test_the_page_has_every_design_beside_the_strongest_map_and_says_what_is_sho
     verdict["test-strokes"] = {"best": gap, "AP": gap}
     found["context encoding"]["ae"] = {"seeds": [0, 1]} | verdict
     page = eight_pages._results(found)
-    assert page.count("| [`ce-vae2`](../reference/models/ce-vae2.md) | 0.326 | 0.105 (0.100–0.110) |") == 4
+    assert page.count("| `ce-vae2` | 0.326 | 0.105 (0.100–0.110) |") == 4
     assert page.count("0.300 `flair-strong`") == 12
     assert (
         "**It lowers both figures of `ae` (435 strokes, one slice each). Elsewhere nothing is shown.**"
