@@ -229,7 +229,7 @@ def test_the_rows_are_the_labels_of_scipy(scattered):
         assert row.found == (lesion & mask).any()
     labels, count = ndimage.label(mask, EVERYWHERE)
     rows = scattered.lesions.detected.model.rows
-    assert len(rows) == count > 3
+    assert len(rows) == count > 3, (session.params, session.analysis.key, values.max())
     for row in rows:
         component = labels == labels[row.position]
         assert labels[row.position] > 0
