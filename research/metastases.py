@@ -5,7 +5,7 @@
 makes, each step only if it has not been done yet:
 
     WORK/cohort    30 synthetic patients, whole volumes: ``napari-cead phantom --metastases brainmetshare``
-    WORK/results   ``napari-cead evaluate``: the first 8 patients choose the settings, the other 22 are reported
+    WORK/results   ``napari-cead evaluate --folds 5``: all 30 are reported, each with settings chosen on the other folds
     OUT            the page: what the cohort holds, and each model's volumes under each rule, with its suggested score;
                    long tables are CSV files beside it
     JSON           all rows, both scores, with intervals
@@ -35,7 +35,7 @@ from napari_cead.zoo.finding import DEFAULT_MODEL
 from tables import aside
 
 SEED = 5150
-VALIDATION = 8
+FOLDS = 5
 RULES = ("healthy-quantile", "validation", "oracle")
 GROUPS = ((1, 3), (4, 10), (11, 999))
 
@@ -61,13 +61,12 @@ the template behind the training phantoms of these models, which makes it easier
 people.**
 
 Figures are of whole FLAIR volumes ([metrics](../reference/metrics.md)), each model with its suggested score; brackets
-are 95 % bootstrap intervals over patients. Few patients chose: compare by `healthy-quantile`. Names with `flair-` are
-maps without a network.
+are 95 % bootstrap intervals over patients. Names with `flair-` are maps without a network.
 """
 
 ABOUT = {
-    "healthy-quantile": "The threshold that healthy tissue of the choosing patients seldom exceeds; no masks needed.",
-    "validation": "Threshold and morphology chosen on the masks of the choosing patients.",
+    "healthy-quantile": "The threshold that healthy tissue of the other folds' patients seldom exceeds.",
+    "validation": "Threshold and morphology chosen on the masks of the other folds' patients.",
     "oracle": "Chosen on the reported patients themselves: a bound, not a result.",
 }
 
@@ -83,16 +82,11 @@ SUMMED = (
 
 
 def make_cohort(folder: Path, patients: int, shape: tuple[int, int, int]) -> list[Path]:
-    """Write the patients that are not there yet, and the split; return all."""
+    """Write the patients that are not there yet; return all."""
     train = folder / "train"
     if len(list(train.glob("Mets_*"))) != patients:
         write_cohort(folder, patients, seed=SEED, shape=shape, metastases="brainmetshare")
-    found = sorted(train.glob("Mets_*"))
-    names = [place.name for place in found]
-    few = min(VALIDATION, patients // 3)
-    split = {"train": [], "validation": names[:few], "test": names[few:]}
-    write_text(folder / "split.json", json.dumps(split, indent=1))
-    return found
+    return sorted(train.glob("Mets_*"))
 
 
 def described(patients: Sequence[Path]) -> str:
@@ -211,8 +205,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args(arguments)
-    if options.patients < 3:
-        parser.error("at least 3 patients are needed: one third of them chooses the settings")
+    if options.patients < 2:
+        parser.error("at least 2 patients are needed: each fold's settings are chosen on the others")
     cohort, shape = options.work / "cohort", tuple(options.shape)
     patients = make_cohort(cohort, options.patients, shape)
     results = options.work / "results"
@@ -221,13 +215,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             cohort,
             options.models,
             results,
-            split=cohort / "split.json",
+            folds=min(FOLDS, options.patients),
             rules=RULES,
             device="cpu",
             workers=options.workers,
         )
-    few = min(VALIDATION, options.patients // 3)
-    holds = described(patients[few:])
+    holds = described(patients)
     lines = page(results, holds, shape).splitlines()
     write_text(options.out, "\n".join(aside(lines, options.out)) + "\n")
     if options.json is not None:

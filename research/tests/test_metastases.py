@@ -17,7 +17,7 @@ def test_the_page_has_each_rule_with_the_model_and_the_baselines(tmp_path, model
     arguments = [str(part) for part in (*command, "--shape", 30, 48, 48)]
     metastases.main(arguments)
     text = out.read_text(encoding="utf-8")
-    assert "Reported: 2 patients" in text and "mL in all" in text
+    assert "Reported: 3 patients" in text and "mL in all" in text
     with (tmp_path / "work" / "results" / "results.csv").open(newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if row["rule"] == "oracle"]
     best = max(rows, key=lambda row: float(row["dice_patient"] or -1))
