@@ -339,9 +339,11 @@ def test_progress_rises_to_the_end(run_once):
     run_once(on_progress=lambda *step: seen.append(step), scores=("residual",))
     done = [step[0] for step in seen]
     assert done == sorted(done)
-    steps = 5 * (SUBJECTS + 1)  # five patients: a look by the model and by each baseline, and a search
-    assert seen[-1] == (steps, steps)
-    assert len({total for _, total in seen}) == 1
+    # Five patients: a look by the model and by each baseline, two passes of a search, and those that are reported once
+    # more for the bound. The last steps are no leap.
+    (total,) = {total for _, total in seen}
+    assert total >= 5 * SUBJECTS * 3
+    assert done[-1] == total and done[-1] - done[-2] <= total / 5
 
 
 def test_a_stop_leaves_no_results(run_once, tmp_path):

@@ -87,7 +87,7 @@ def search_all(
         also: Additional settings to try.
         rules: Names of the rules that choose by lesion masks; the one of the highest ``dice_patient`` always does.
         tasks: Runs the work.
-        steps: Progress: each patient is a step.
+        steps: Progress: each patient is two steps, one for each pass, under each model and score.
         should_stop: Called between patients.
     """
     choosing = [rule for rule in RULES if rule.by_lesions and (rule.name in rules or rule.name == BY_DICE)]
@@ -99,7 +99,7 @@ def search_all(
     }
     first = _dice(files, {key: one.coarse for key, one in searches.items()}, tasks, steps, should_stop)
     fine = {key: one.fine(first[key]) for key, one in searches.items()}
-    second = _dice(files, fine, tasks, None, should_stop)
+    second = _dice(files, fine, tasks, steps, should_stop)
     return {key: one.result(first[key], fine[key], second[key]) for key, one in searches.items()}
 
 
@@ -107,20 +107,20 @@ def _dice(
     files: Files,
     grids: Mapping[Key, Sequence[PostprocessParams]],
     tasks: Tasks,
-    steps: Steps | None,
+    steps: Steps,
     should_stop: Stop | None,
 ) -> dict[Key, Measured]:
     """Return the Dice of the labelled patients of every model and score at its settings."""
-    by_patient: dict[str, dict[Path, tuple[PostprocessParams, ...]]] = {}
-    for key, cases in files.items():
-        for name, file in cases if grids[key] else ():
-            by_patient.setdefault(name, {})[file] = tuple(grids[key])
-    jobs = [GridJob(name, found) for name, found in by_patient.items()]
+    jobs = [
+        GridJob(name, file, tuple(grids[key]))
+        for key, cases in files.items()
+        for name, file in (cases if grids[key] else ())
+    ]
     measured: dict[Path, tuple[bool, list[float]]] = {}
     for number, found in tasks.each(search_grid, jobs, should_stop):
-        measured |= whole(found, jobs[number].name)
-        if steps is not None:
-            steps.advance()
+        if (dice := whole(found, jobs[number].name)) is not None:
+            measured[jobs[number].file] = dice
+        steps.advance()
     return {
         key: [
             (name, measured[file][0], np.array(measured[file][1])) for name, file in cases if file in measured

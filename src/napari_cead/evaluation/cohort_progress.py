@@ -70,7 +70,10 @@ class Cohort:
 
 
 class Steps:
-    """Progress of an evaluation: each patient is one step under each model, and one more under each of its scores.
+    """Progress of an evaluation.
+
+    Each patient is one step under each model, and under each of its scores one in each of the two passes of a search
+    and one for the figures that are counted afterwards.
 
     Args:
         total: Total steps.

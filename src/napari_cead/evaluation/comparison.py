@@ -273,15 +273,20 @@ class _Part:
         self.folder = Path()
 
     def steps(self, rules: Sequence[str], in_folds: bool) -> int:
-        """Return the number of progress steps: each patient under each model, and in each search."""
+        """Return the number of steps, as `Steps` counts them, if no search can be left out."""
         validation, test = (len(self.cohort.part(part)) for part in ("validation", "test"))
         found = [RULES.find(rule) for rule in rules]
+        every = sum(len(subject.scores) for subject in self.subjects)
+        # Baselines keep one of their scores, which is chosen first.
+        kept = sum(1 if subject.baseline else len(subject.scores) for subject in self.subjects)
+        passes = 2
         if in_folds:
-            return test * (len(self.subjects) + any(rule.by_lesions for rule in found))
-        bound = any(rule.optimistic for rule in found)
-        searched = any(rule.by_lesions and not rule.optimistic for rule in found)
-        looks = validation * any(not rule.optimistic for rule in found) + test
-        return looks * len(self.subjects) + validation * searched + test * bound
+            searched = passes * any(rule.by_lesions for rule in found)
+            return test * (len(self.subjects) + (searched + 1) * kept)
+        looks = test + validation * any(not rule.optimistic for rule in found)
+        chosen = every * any(rule.by_lesions and not rule.optimistic for rule in found)
+        bound = kept * any(rule.optimistic for rule in found)
+        return looks * len(self.subjects) + validation * passes * chosen + test * (passes + 1) * bound
 
     def run(
         self,

@@ -171,8 +171,7 @@ class Pass:
             self._settle({})
         if self.plan.folds:
             files, tag, chosen, found = self._choose_in_folds()
-            outcomes, histograms, _ = self._gathered(tag)
-            figures = self._counted(files, chosen)
+            outcomes, histograms, figures = self._gathered(tag)
         else:
             chosen = self._choose_on_validation()
             settings: dict[int, dict[str, dict[str, PostprocessParams]]] = defaultdict(dict)
@@ -186,8 +185,17 @@ class Pass:
             files = self._measure("test", settings, oracle, tag)
             outcomes, histograms, figures = self._gathered(tag)
             found = self._search(files, [self._names(files)], chosen) if oracle else {}
-        if self.plan.rules_that(optimistic=True):
-            self._bound(files, found, chosen, figures)
+        if bounds := [rule.name for rule in self.plan.rules_that(optimistic=True)]:
+            self._bound(bounds, found, chosen)
+        counted = self.plan.rules if self.plan.folds else bounds
+        figures |= self._counted(
+            files,
+            {
+                key: {rule: by_rule[rule] for rule in counted if rule in by_rule}
+                for key, by_rule in chosen.items()
+            },
+        )
+        self._or_better(bounds, found, chosen, figures)
         for number, score in self.keys:
             key = number, score
             outcomes[number].cases[score] = dict(files[key])
@@ -414,16 +422,11 @@ class Pass:
 
     def _bound(
         self,
-        files: Files,
+        bounds: Sequence[str],
         found: Mapping[Key, Searched],
-        chosen: dict[Key, dict[str, Chosen]],
-        figures: _Figures,
+        chosen: Mapping[Key, dict[str, Chosen]],
     ) -> None:
-        """Take the best settings of all reported patients, or another rule's choice if that is even better.
-
-        It can be: every fold has settings of its own, and the search has the same for all.
-        """
-        bounds = [rule.name for rule in self.plan.rules_that(optimistic=True)]
+        """Take the best settings of all reported patients."""
         for key in self.keys:
             for bound in bounds:
                 best = found[key].choices[bound][-1]
@@ -432,9 +435,18 @@ class Pass:
                     if best is None
                     else Chosen((best.params,), REPORTED, found[key].patients[-1], (best.edge,), OPTIMISTIC)
                 )
-        of_bounds = {key: {bound: chosen[key][bound] for bound in bounds} for key in self.keys}
-        for place, own in self._counted(files, of_bounds).items():
-            figures[place] = own
+
+    def _or_better(
+        self,
+        bounds: Sequence[str],
+        found: Mapping[Key, Searched],
+        chosen: Mapping[Key, dict[str, Chosen]],
+        figures: _Figures,
+    ) -> None:
+        """Take another rule's choice as a bound if that is even better.
+
+        It can be: every fold has settings of its own, and the search has the same for all.
+        """
         for key in self.keys:
             for bound in bounds:
                 if not chosen[key][bound].params:
@@ -452,26 +464,21 @@ class Pass:
 
     def _counted(self, files: Files, chosen: Mapping[Key, Mapping[str, Chosen]]) -> _Figures:
         """Return the figures of each reported patient with the rules' choices for it."""
-        wanted: dict[str, dict[Path, dict[str, PostprocessParams]]] = {}
+        jobs: list[tuple[str, Key, dict[str, PostprocessParams], CountJob]] = []
         for key, by_rule in chosen.items():
             for name, file in files[key]:
-                wanted.setdefault(name, {})[file] = {
-                    rule: choice.at(self.plan.folds.get(name, 0))
-                    for rule, choice in by_rule.items()
-                    if choice.params
-                }
-        jobs = [
-            CountJob(name, {file: tuple(by_rule.values()) for file, by_rule in own.items()})
-            for name, own in wanted.items()
-        ]
-        counted: dict[Path, dict[PostprocessParams, PatientFigures]] = {}
-        for number, result in self.tasks.each(count_at, jobs, self.should_stop):
-            counted |= whole(result, jobs[number].name)
+                fold = self.plan.folds.get(name, 0)
+                settings = {rule: choice.at(fold) for rule, choice in by_rule.items() if choice.params}
+                if settings:
+                    jobs.append((name, key, settings, CountJob(name, file, tuple(settings.values()))))
+        counted: dict[int, dict[PostprocessParams, PatientFigures]] = {}
+        for number, result in self.tasks.each(count_at, [job for *_, job in jobs], self.should_stop):
+            counted[number] = whole(result, jobs[number][0])
+            self.steps.advance()
         figures: _Figures = defaultdict(list)
-        for key, cases in files.items():
-            for name, file in cases:
-                for rule, params in wanted[name][file].items():
-                    figures[(*key, rule)].append(counted[file][params])
+        for number, (_, key, settings, _) in enumerate(jobs):
+            for rule, params in settings.items():
+                figures[(*key, rule)].append(counted[number][params])
         return figures
 
     @staticmethod

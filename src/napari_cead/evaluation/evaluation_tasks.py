@@ -136,34 +136,34 @@ def measure_group(job: MeasureJob) -> dict[int, str]:
 
 @dataclass(frozen=True)
 class GridJob:
-    """Dice of one patient's cases at many settings.
+    """Dice of one patient's case at many settings.
 
     Attributes:
         name: Name of the patient.
-        grids: File of a case to the settings.
+        file: File of the case.
+        grid: The settings.
     """
 
     name: str
-    grids: Mapping[Path, tuple[PostprocessParams, ...]]
+    file: Path
+    grid: tuple[PostprocessParams, ...]
 
 
-def search_grid(job: GridJob) -> dict[Path, tuple[bool, list[float]]]:
-    """Return, for every case with a reference, whether it has a lesion and its Dice with each of the settings.
+def search_grid(job: GridJob) -> tuple[bool, list[float]] | None:
+    """Return whether a case has a lesion, and its Dice with each of the settings; None without a reference.
 
     The results are stored beside the case.
     """
-    found = {}
-    for file, grid in job.grids.items():
-        searched = _searched(file, grid)
-        if searched.exists():
-            lesion, dice = json.loads(searched.read_text(encoding="utf-8"))
-            found[file] = bool(lesion), [np.nan if value is None else value for value in dice]
-            continue
-        case = Case.load(file, job.name)
-        if case.reference is not None:
-            found[file] = case.has_lesion, case.dice(grid).tolist()
-            write_text(searched, json.dumps([found[file][0], [_strict(value) for value in found[file][1]]]))
-    return found
+    searched = _searched(job.file, job.grid)
+    if searched.exists():
+        lesion, dice = json.loads(searched.read_text(encoding="utf-8"))
+        return bool(lesion), [np.nan if value is None else value for value in dice]
+    case = Case.load(job.file, job.name)
+    if case.reference is None:
+        return None
+    values = case.dice(job.grid).tolist()
+    write_text(searched, json.dumps([case.has_lesion, [_strict(value) for value in values]]))
+    return case.has_lesion, values
 
 
 def _searched(file: Path, grid: tuple[PostprocessParams, ...]) -> Path:
@@ -178,20 +178,22 @@ def _strict(value: float) -> float | None:
 
 @dataclass(frozen=True)
 class CountJob:
-    """Figures of one patient's cases with some settings each.
+    """Figures of one patient's case with some settings.
 
     Attributes:
         name: Name of the patient.
-        settings: File of a case to the settings.
+        file: File of the case.
+        settings: The settings.
     """
 
     name: str
-    settings: Mapping[Path, tuple[PostprocessParams, ...]]
+    file: Path
+    settings: tuple[PostprocessParams, ...]
 
 
-def count_at(job: CountJob) -> dict[Path, dict[PostprocessParams, PatientFigures]]:
-    """Return the figures of every case at its settings."""
-    return {file: Case.load(file, job.name).figures(settings) for file, settings in job.settings.items()}
+def count_at(job: CountJob) -> dict[PostprocessParams, PatientFigures]:
+    """Return the figures of a case at each of the settings."""
+    return Case.load(job.file, job.name).figures(job.settings)
 
 
 _loaded = LoadedModels()
