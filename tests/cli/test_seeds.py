@@ -30,6 +30,8 @@ def test_seeds_make_models_and_their_ensemble_and_resume(call, cohort, store, tm
     status, out, err = call(*arguments)
     assert (status, err) == (0, "")
     assert "run 2 of 2" in out
+    first, second = (line for line in out.splitlines() if line.startswith("epoch 1/1: "))
+    assert first.endswith("for all runs") and "for all runs" not in second
     cards = {name: load_card(folder) for name, folder in find_models().items() if name.startswith("mine.")}
     assert set(cards) == {"mine.seed0", "mine.seed1", "mine.ensemble"}
     assert [cards[f"mine.seed{seed}"].training["seed"] for seed in (0, 1)] == [0, 1]

@@ -45,8 +45,8 @@ class StepBar(QProgressBar):
             self._shown, self._pace = str(shown), Pace()
         self._pace.count(done, total)
         self.setRange(0, max(total, 1))
-        self.setValue(done)
         self.setFormat(self._shown + _left(self._pace))
+        self.setValue(done)
 
 
 def _left(pace: Pace) -> str:
