@@ -82,8 +82,10 @@ def test_what_is_foreseen_is_what_is_prepared(tmp_path):
         )
         assert found.parts == {patient.name: patient.parts[0] for patient in made.patients}
         assert found.left_out == len(made.skipped) == 1 - assume_healthy
-        stored = {part: sum(len(one.numbers) for one in made.patients_of(part)) for part in found.slices}
-        assert found.slices == stored  # with those that hold lesion
+        # No slice is stored that was not foreseen; those at the ends of a scan may be without brain.
+        for part, slices in found.slices.items():
+            stored = made.patients_of(part)
+            assert sum(len(one.numbers) for one in stored) <= slices == 6 * len(stored)
 
 
 def test_thin_slices_beyond_the_brain_are_not_foreseen(tmp_path):
