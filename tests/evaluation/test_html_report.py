@@ -138,7 +138,7 @@ def test_averages_over_seeds_stand_in_the_page(evaluation, page):
     shown = html_report(replace(evaluation, over_seeds=seeds))
     Reader(shown)
     assert "<h3>Over seeds</h3>" in shown and "ce-vae1 (3 seeds)" in shown
-    assert shown.count("0.457 ± 0.012 [0.310, 0.620]") == len(AVERAGES)
+    assert shown.count("0.457 ± 0.012<small>[0.310, 0.620]</small>") == len(AVERAGES)
 
 
 class Reader(HTMLParser):

@@ -164,7 +164,8 @@ def show_evaluation(found: Evaluation, out: Path) -> None:
     for each in found.over_seeds:
         if each.average in ("dice_patient", "dice_pooled"):
             typer.echo(
-                f"{each.model} ({each.seeds} seeds) {each.rule} {each.score}: {each.average} {over_seeds_text(each)} "
+                f"{each.model} ({each.seeds} seeds) {each.rule} {each.score}: {each.average} "
+                f"{' '.join(filter(None, over_seeds_text(each)))} "
                 "over seeds and patients"
             )
     reported = len(found.parts["test"])

@@ -135,8 +135,13 @@ SEEDS_ABOUT = (
 )
 
 
-def over_seeds_table(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
-    """Return titles and rows of the averages over seeds, one row per model, score and rule; no rows without seeds."""
+def over_seeds_table(
+    evaluation: Evaluation,
+) -> tuple[list[str], list[tuple[list[str], list[tuple[str, str]]]]]:
+    """Return the averages over seeds: titles, and for each model, score and rule what it is, and figures and intervals.
+
+    There are no rows without seeds.
+    """
     found: dict[tuple[str, ...], dict[str, OverSeeds]] = {}
     for each in evaluation.over_seeds:
         key = (
@@ -147,18 +152,18 @@ def over_seeds_table(evaluation: Evaluation) -> tuple[list[str], list[list[str]]
         )
         found.setdefault(key, {})[each.average] = each
     titles = ["model", "score", "rule", *_sequence(evaluation, "sequence"), *AVERAGES]
-    return titles, [[*key, *(over_seeds_text(own[name]) for name in AVERAGES)] for key, own in found.items()]
+    return titles, [([*key], [over_seeds_text(own[name]) for name in AVERAGES]) for key, own in found.items()]
 
 
-def over_seeds_text(found: OverSeeds) -> str:
-    """Return an average over seeds in words."""
-    shown = f"{number(found.mean)} ± {number(found.deviation)}", span(found.interval)
-    return " ".join(filter(None, shown))
+def over_seeds_text(found: OverSeeds) -> tuple[str, str]:
+    """Return an average over seeds and its interval in words."""
+    return f"{number(found.mean)} ± {number(found.deviation)}", span(found.interval)
 
 
 def _over_seeds(evaluation: Evaluation) -> list[str]:
     titles, rows = over_seeds_table(evaluation)
-    return [SEEDS_ABOUT, "", *_lines(titles, rows)] if rows else []
+    lines = ([*key, *(" ".join(filter(None, cell)) for cell in cells)] for key, cells in rows)
+    return [SEEDS_ABOUT, "", *_lines(titles, lines)] if rows else []
 
 
 def _ranking(evaluation: Evaluation) -> list[str]:
