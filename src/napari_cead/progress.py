@@ -1,7 +1,8 @@
-"""What long functions report to, and ask whether to go on."""
+"""What long functions report to, and ask whether to go on; and how long the rest takes."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -10,3 +11,38 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 Stop: TypeAlias = Callable[[], bool]
 """Called several times a second; true ends the work with `Cancelled`."""
+
+SURE_AFTER_S = 1.0
+"""Shortest time from which the time left is estimated."""
+
+
+class Pace:
+    """How fast counted work goes. Steps that were done before the first count are no measure of it.
+
+    Args:
+        clock: Seconds, never going back; None: the system's.
+    """
+
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        self._clock = clock or time.monotonic
+        self._first: tuple[int, float] | None = None
+        self._done = self._total = 0
+
+    def begin(self) -> None:
+        """Say that the work begins now, with its first step."""
+        self._first, self._done, self._total = (0, self._clock()), 0, 0
+
+    def count(self, done: int, total: int) -> None:
+        """Record the progress. Another total, or fewer steps than before, is other work."""
+        if self._first is None or done < self._done or (self._total and total != self._total):
+            self._first = done, self._clock()
+        self._done, self._total = done, total
+
+    @property
+    def left(self) -> float | None:
+        """Seconds left at the pace so far; None while there is none, and at the end."""
+        before, since = self._first or (0, 0.0)
+        passed = self._clock() - since
+        if self._first is None or not before < self._done < self._total or passed < SURE_AFTER_S:
+            return None
+        return passed / (self._done - before) * (self._total - self._done)

@@ -130,7 +130,17 @@ def test_json_progress_stays_json_alone(monkeypatch, capsys):
     monkeypatch.setattr(console, "Heartbeat", Quiet)
     with console.progress("evaluating", console.Progress.JSON) as on_progress:
         on_progress(1, 3)
-    assert json.loads(capsys.readouterr().err) == {"done": 1, "total": 3}
+    assert json.loads(capsys.readouterr().err) == {"done": 1, "total": 3, "left_s": None}
+
+
+def test_json_progress_says_the_seconds_left(monkeypatch, capsys):
+    now = [10.0]
+    monkeypatch.setattr("napari_cead.progress.time.monotonic", lambda: now[0])
+    with console.progress("evaluating", console.Progress.JSON) as on_progress:
+        for done in range(3):
+            on_progress(done, 4)
+            now[0] += 2.5
+    assert [json.loads(line)["left_s"] for line in capsys.readouterr().err.splitlines()] == [None, 7.5, 5.0]
 
 
 def test_a_training_tells_its_steps_and_its_own_estimate(monkeypatch, capsys):
@@ -142,6 +152,24 @@ def test_a_training_tells_its_steps_and_its_own_estimate(monkeypatch, capsys):
     assert lines[0].startswith("training ae: 0/20, ")
     assert lines[1].startswith("training ae: 3/20, ")
     assert lines[1].endswith("about 2 min left")
+
+
+def test_a_training_of_several_says_how_long_all_of_them_take(monkeypatch, capsys):
+    monkeypatch.setattr(training_progress, "Heartbeat", Quiet)
+    with TrainingProgress(to_come=2) as shown:
+        shown({"event": "start", "model": "ae", "epoch": 0, "epochs": 4, "steps_per_epoch": 5})
+        shown({"event": "step", "step": 5, "seconds_left": 900.0})
+        figures = {"train_loss": 1.0, "validation_loss": 2.0, "slices_per_second": 3.0}
+        shown({"event": "epoch", "epoch": 1, "epochs": 4, "step": 5, "seconds": 300.0, **figures})
+        shown({"event": "epoch", "epoch": 4, "epochs": 4, "step": 20, "seconds": 1200.0, **figures})
+    told = capsys.readouterr()
+    # 15 minutes are left of this one, and 20 take each of the other two.
+    line = told.err.splitlines()[1]
+    assert line.startswith("training ae, about 55 min for all runs: 5/20, ")
+    assert line.endswith("about 15 min left")
+    first, last = told.out.splitlines()
+    assert first.endswith(", about 15 min left, about 55 min for all runs")
+    assert last.endswith("3 slices/s, about 40 min for all runs")
 
 
 def test_the_progress_of_several_processes_can_be_sent_to_the_first_of_them(monkeypatch, capsys):

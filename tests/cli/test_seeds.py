@@ -6,6 +6,7 @@ import statistics
 
 import pytest
 
+from napari_cead.widgets.evaluation_table import read_results
 from napari_cead.zoo import find_models, load_card
 from small_stores import write_patients
 
@@ -29,6 +30,8 @@ def test_seeds_make_models_and_their_ensemble_and_resume(call, cohort, store, tm
     status, out, err = call(*arguments)
     assert (status, err) == (0, "")
     assert "run 2 of 2" in out
+    first, second = (line for line in out.splitlines() if line.startswith("epoch 1/1: "))
+    assert first.endswith("for all runs") and "for all runs" not in second
     cards = {name: load_card(folder) for name, folder in find_models().items() if name.startswith("mine.")}
     assert set(cards) == {"mine.seed0", "mine.seed1", "mine.ensemble"}
     assert [cards[f"mine.seed{seed}"].training["seed"] for seed in (0, 1)] == [0, 1]
@@ -67,6 +70,17 @@ def test_seeds_make_models_and_their_ensemble_and_resume(call, cohort, store, tm
     assert len(values) == 2 and one["model"] == "mine" and one["seeds"] == "2"
     assert float(one["mean"]) == pytest.approx(statistics.fmean(values))
     assert float(one["sd"]) == pytest.approx(statistics.stdev(values))
+    shown = f"{statistics.fmean(values):.3f} ± {statistics.stdev(values):.3f}"
+    table = (tmp_path / "results" / "table.md").read_text("utf-8").split("## Over seeds")[1].split("\n## ")[0]
+    (line,) = [line for line in table.splitlines() if f"| {one['score']} | oracle (optimistic) |" in line]
+    assert line.startswith("| mine (2 seeds) |") and shown in line
+    assert "<h3>Over seeds</h3>" in (tmp_path / "results" / "report.html").read_text("utf-8")
+    row = next(
+        row
+        for row in read_results(tmp_path / "results" / "results.json").rows
+        if (row.model, row.rule, row.score) == ("mine.seed1", "oracle", one["score"])
+    )
+    assert f"dice_pooled {shown}" in row.tip and "over 2 seeds: " in row.tip
 
 
 def test_an_ensemble_of_installed_models(call, store, tmp_path):

@@ -616,12 +616,18 @@ def test_every_fold_has_the_settings_that_the_others_chose(untouched, model, in_
             found = row(evaluation, name, score, rule)
             assert (found.chosen_on, found.chosen_by) == ("other folds", 4)
             assert [item.name for item in found.patients] == list(NAMES)
+            above = healthy = 0
             for patient in found.patients:
                 fold = next(at for at, names in enumerate(evaluation.folds) if patient.name in names)
                 result = cead.detect(
                     cead.load_patient(untouched / patient.name), detector, found.settings[fold], score
                 )
                 assert patient.as_dict()["dice"] == pytest.approx(result.dice, nan_ok=True)
+                inside = result.brain & ~result.patient.lesion_mask
+                above += np.count_nonzero(result.anomaly_map[inside] > found.settings[fold].threshold)
+                healthy += np.count_nonzero(inside)
+            # What each patient's own fold lets through, although the thresholds differ.
+            assert found.healthy_above == pytest.approx(above / healthy)
     split = {"validation": [n for n in NAMES if n not in evaluation.folds[0]], "test": evaluation.folds[0]}
     (tmp_path / "split.json").write_text(json.dumps(split))
     alone = evaluate(

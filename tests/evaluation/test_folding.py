@@ -1,17 +1,21 @@
 """Cross-validation: the stores of the folds, and models trained and measured on them as one job."""
 
 import csv
+import math
 
 import numpy as np
 import pytest
 
+import napari_cead as cead
 from napari_cead.cli import run
 from napari_cead.errors import ParameterError
-from napari_cead.evaluation.folding import check_folds, fold_stores
-from napari_cead.training import RunFolder, SliceStore
+from napari_cead.evaluation import evaluate
+from napari_cead.evaluation.finishing import finish
+from napari_cead.evaluation.folding import Folded, check_folds, cross_validate, fold_stores
+from napari_cead.training import RunFolder, SliceStore, train
 from napari_cead.training.preparation import prepare
 from napari_cead.zoo import find_models
-from small_stores import SIZE, write_patients
+from small_stores import SIZE, settings, write_patients
 
 PARTS = ("train", "validation", "test")
 
@@ -41,6 +45,55 @@ def test_each_patient_is_reported_in_one_fold_and_validates_in_another(tmp_path)
         fold_stores(store, tmp_path / "more", 6)
     with pytest.raises(ParameterError, match="2 folds leave none to train on"):
         check_folds(2)
+
+
+@pytest.fixture(scope="module")
+def crossed(tmp_path_factory):
+    """A cross-validation of three small models, its models by fold, and the patients."""
+    root = tmp_path_factory.mktemp("crossed")
+    cohort = write_patients(root / "cohort", 4)
+    store = prepare(cohort, root / "store", image_size=SIZE, validation=0.25, test=0)
+    stores = fold_stores(store, root / "folds", 3)
+    models = [
+        finish(train(settings(epochs=1, seed=fold), each, root / f"mine.fold{fold}").run, device="cpu")
+        for fold, each in enumerate(stores)
+    ]
+    folded = [Folded("mine", fold, model) for fold, model in enumerate(models)]
+    return cross_validate(folded, stores, root / "out", device="cpu"), models, cohort
+
+
+def test_the_maps_of_baselines_are_ranked_as_in_one_evaluation_of_all_patients(crossed, tmp_path):
+    found, _, cohort = crossed
+    plain = evaluate(cohort, [], tmp_path / "plain", rules=["oracle"], report=False)
+    for model in ("flair-threshold", "flair-tissue", "flair-asymmetry"):
+        (together,) = [row for row in found.rows if (row.model, row.rule) == (model, "oracle")]
+        (expected,) = [row for row in plain.rows if row.model == model]
+        assert sorted(each.name for each in together.patients) == [each.name for each in expected.patients]
+        assert not math.isnan(expected.auroc)
+        for name in ("auroc", "average_precision", "aupro", "dice_ceiling", "froc", "healthy_voxels"):
+            assert getattr(together, name) == pytest.approx(getattr(expected, name))
+    # A baseline that lets each fold choose its smoothing is one row for all patients.
+    (smooth,) = [row for row in found.rows if (row.model, row.rule) == ("flair-tissue-smooth", "oracle")]
+    assert len(smooth.patients) == 4
+
+
+def test_networks_of_several_folds_have_no_common_scale_but_let_healthy_voxels_through(crossed):
+    found, models, cohort = crossed
+    rows = [row for row in found.rows if row.model == "mine" and row.rule == "healthy-quantile"]
+    assert rows
+    for row in rows:
+        assert all(map(math.isnan, (row.auroc, row.average_precision, row.aupro, row.dice_ceiling)))
+        assert row.froc == ()
+        above = healthy = 0
+        for fold, names in enumerate(found.folds):
+            detector = cead.load_model(models[fold], device="cpu")
+            threshold = row.settings[fold if len(row.settings) > 1 else 0].threshold
+            for name in names:
+                made = cead.detect(cead.load_patient(cohort / name), detector, score=row.score)
+                inside = made.brain & ~made.patient.lesion_mask
+                above += np.count_nonzero(made.anomaly_map[inside] > threshold)
+                healthy += np.count_nonzero(inside)
+        assert (row.healthy_above, row.healthy_voxels) == (pytest.approx(above / healthy), healthy)
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ from napari_cead.evaluation.results import (
     Evaluation,
     LesionRecord,
     ModelSummary,
+    OverSeeds,
     PatientFigures,
     Row,
     SkippedPatient,
@@ -126,6 +127,18 @@ def evaluation():
 @pytest.fixture(scope="module")
 def page(evaluation):
     return html_report(evaluation)
+
+
+def test_averages_over_seeds_stand_in_the_page(evaluation, page):
+    assert "Over seeds" not in page
+    seeds = tuple(
+        OverSeeds("ce-vae1", "residual", "validation", "flair", name, 0.4567, 0.0123, (0.31, 0.62), 3, 4)
+        for name in AVERAGES
+    )
+    shown = html_report(replace(evaluation, over_seeds=seeds))
+    Reader(shown)
+    assert "<h3>Over seeds</h3>" in shown and "ce-vae1 (3 seeds)" in shown
+    assert shown.count("0.457 ± 0.012<small>[0.310, 0.620]</small>") == len(AVERAGES)
 
 
 class Reader(HTMLParser):

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import mannwhitneyu
 
 import napari_cead as cead
-from napari_cead.evaluation.ranking import RankCounts, pooled, ranked, ranking
+from napari_cead.evaluation.ranking import Pool, RankCounts, pooled, ranking
 from napari_cead.metrics import aupro, auroc, average_precision, candidates, froc
 
 
@@ -22,6 +22,13 @@ def cohort(top=1.0, levels=0, patients=4, seed=0):
             values = np.round(values / top * levels) / levels * top
         values[rng.random(lesion.shape) < 0.05] = 0
         yield values.astype(np.float32), lesion, rng.random(lesion.shape) < 0.9
+
+
+def pool_of(people):
+    pool = Pool()
+    for person in people:
+        pool.add(RankCounts.of(*person), candidates(*person))
+    return pool
 
 
 @pytest.mark.parametrize("levels", [0, 255, 7])
@@ -74,14 +81,14 @@ def test_what_is_not_brain_does_not_count_and_what_is_missing_is_undefined():
 
 def test_ranking_and_froc_come_from_one_look_at_each_patient():
     people = list(cohort())
-    found = ranked((RankCounts.of(*person), candidates(*person)) for person in people)
+    found = pool_of(people).ranked()
     assert (found.auroc, found.average_precision) == ranking(pooled(RankCounts.of(*one) for one in people))
     assert found.froc == froc(candidates(*person) for person in people)
 
 
 def test_ceiling_overlap_and_share_above_a_threshold_are_those_of_all_voxels_at_once():
     people = list(cohort(levels=99))
-    found = ranked((RankCounts.of(*person), candidates(*person)) for person in people)
+    found = pool_of(people).ranked()
     scores = np.concatenate([values[brain] for values, _, brain in people])
     lesion = np.concatenate([reference[brain] for _, reference, brain in people])
     dice = [cead.dice(scores > threshold, lesion) for threshold in [0, *np.unique(scores)[:-1]]]
@@ -90,6 +97,7 @@ def test_ceiling_overlap_and_share_above_a_threshold_are_those_of_all_voxels_at_
     apart = [[np.concatenate([each, np.zeros_like(each[:1])]) for each in person] for person in people]
     assert found.aupro == pytest.approx(aupro(*map(np.concatenate, zip(*apart, strict=True))), abs=1e-9)
     for threshold in (0, 0.1, 1 / 3, 0.7, 1):
-        assert found.healthy_above(threshold) == np.mean(scores[~lesion] > np.float32(threshold))
-    nothing = ranked([])
-    assert all(map(math.isnan, (nothing.dice_ceiling, nothing.aupro, nothing.healthy_above(0.5))))
+        above = sum(RankCounts.of(*person).healthy_above(threshold) for person in people)
+        assert above == np.count_nonzero(scores[~lesion] > np.float32(threshold))
+    nothing = pool_of([]).ranked()
+    assert all(map(math.isnan, (nothing.dice_ceiling, nothing.aupro)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 
@@ -76,6 +77,9 @@ signal.signal(signal.SIGINT, end)
 say('{"done": 3, "total": 8}')
 while True: time.sleep(0.05)
 """
+STEADY = POLITE.replace(
+    "while True", 'time.sleep(0.1)\nsay(\'{"done": 4, "total": 8, "left_s": 0.4}\')\nwhile True'
+)
 DEAF = """
 import signal, subprocess
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -333,6 +337,16 @@ def test_an_evaluation_ends_with_a_table_and_its_report(chosen, acting, tmp_path
     qtbot.mouseClick(header.viewport(), LEFT, pos=place)
     second = [row[1].split("\n")[0] for row in cells(chosen)]
     assert first in (second[::-1], ["–", "0.200", "0.512"]) and first != second
+
+
+def test_the_bar_says_how_long_the_rest_takes_and_moves_nothing(chosen, acting, qtbot, monkeypatch):
+    monkeypatch.setattr("napari_cead.progress.SURE_AFTER_S", 0)
+    acting(STEADY)
+    started(chosen, qtbot)
+    still = Still(chosen)
+    still.while_waiting(qtbot, lambda: chosen.progress.value() == 4)
+    assert re.fullmatch(r"4 of 8 · \d+ (s|min) left", chosen.progress.text())
+    still.look()
 
 
 def test_stop_ends_it_politely_and_start_goes_on(chosen, acting, tmp_path, qtbot):

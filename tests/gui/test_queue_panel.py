@@ -92,7 +92,10 @@ def centre(table, row, column=0):
     return table.visualItemRect(table.item(row, column)).center()
 
 
-def test_a_dropped_cohort_runs_and_is_told_about(panel, qtbot, cohort, settings, notified):
+def test_a_dropped_cohort_runs_and_is_told_about(panel, qtbot, cohort, settings, notified, monkeypatch):
+    monkeypatch.setattr("napari_cead.progress.SURE_AFTER_S", 0)
+    said = []
+    panel.progress.valueChanged.connect(lambda *_: said.append(panel.progress.text()))
     assert not panel.start.isEnabled()
     assert not panel.cancel.isEnabled()
     fill(qtbot, panel, cohort)
@@ -116,6 +119,7 @@ def test_a_dropped_cohort_runs_and_is_told_about(panel, qtbot, cohort, settings,
     assert str(cohort / "b") in panel.table.item(1, 0).toolTip()
     assert broken[1] in panel.table.item(1, 0).toolTip()
     assert (panel.progress.value(), panel.progress.maximum()) == (3, 3)
+    assert any(text.endswith(" left") for text in said) and panel.progress.text() == "100%"
     assert panel.status.text() == "2 done, 1 failed, 0 to do"
     assert ("info", f"Queue finished: 2 done, 1 failed; results in {panel.out}") in notified
     assert (panel.out / "a" / "mask.nii.gz").is_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -22,6 +23,7 @@ from napari_cead.errors import RunError
 from napari_cead.exploring import DEFAULT_MODEL
 from napari_cead.models import NETWORKS, ModelSpec, build
 from napari_cead.options_file import CONFIG_FILE
+from napari_cead.training.cost import Cost
 from napari_cead.training.inspection import inspect
 from napari_cead.training.launching import command_line
 from napari_cead.training.recipe import read_recipe
@@ -202,6 +204,52 @@ def test_start_does_not_move_when_a_row_a_warning_or_the_banner_appears(dock, co
     assert dock.banner.isVisibleTo(dock) and dock.problem.text() and place() == before
 
 
+def test_looking_at_scans_says_how_long_it_takes(dock, cohort, qtbot, monkeypatch):
+    monkeypatch.setattr("napari_cead.progress.SURE_AFTER_S", 0)
+    said = []
+    dock.looking.valueChanged.connect(lambda *_: said.append(dock.looking.text()))
+    dock.finder.add([cohort])
+    qtbot.waitUntil(lambda: len(dock.scans.scans.reports) == 3 and not dock.finder.job.running)
+    assert any(re.fullmatch(r"[12] of 3 · \d+ (s|min) left", text) for text in said)
+
+
+def test_a_long_training_at_full_size_says_below_start_what_it_takes(chosen, qtbot, monkeypatch):
+    measured = []
+
+    def cost_of(settings, hardware, spacing, *, most=None):
+        measured.append(settings.spec.size)
+        return Cost(
+            "cpu", 81_000_000, 60.0 if settings.spec.size == "paper" else 0.5, 0.0, 0, 3, settings.epochs
+        )
+
+    for module in ("cost", "announcing"):
+        monkeypatch.setattr(f"napari_cead.training.{module}.cost_of", cost_of)
+
+    def places():
+        QApplication.processEvents()
+        return [
+            part.mapTo(chosen.tabs, part.rect().topLeft())
+            for part in (chosen.start.native, chosen.copy.native)
+        ]
+
+    before = places()
+    chosen.rows.controls["device"].value = "cpu"
+    chosen.base.value, chosen.design.value = "from scratch", "ae"
+    chosen.context.value = False
+    assert chosen.cost.text() == ""
+    chosen.size.value = "paper"
+    qtbot.waitUntil(lambda: chosen.cost.text().startswith("ae at full size"), timeout=10_000)
+    assert "(81 million weights) takes about" in chosen.cost.text()
+    assert re.search(
+        r"per epoch on this processor, .* for 200; with size small \(16 epochs\) about", chosen.cost.text()
+    )
+    assert measured == ["paper", "small"] and places() == before
+    chosen.rows.controls["epochs"].value = 100
+    assert " for 100; " in chosen.cost.text() and len(measured) == 2
+    chosen.size.value = "small"
+    assert chosen.cost.text() == "" and places() == before
+
+
 def test_the_rows_of_the_design_show_that_of_the_base_model(dock):
     dock.base.value, dock.design.value, dock.size.value = "from scratch", "vae2", "paper"
     dock.base.value = "ce-vae1"
@@ -377,9 +425,13 @@ def test_what_comes_out_is_compared_renamed_noted_exported_and_deleted(
     # Compared with the model it came from, on its validation slices and on a patient with a mask.
     assert view.before.currentText() == "ce-unet"
     view.add_folder(cohort / "Mets_000")
+    monkeypatch.setattr("napari_cead.progress.SURE_AFTER_S", 0)
+    said = []
+    view.bar.valueChanged.connect(lambda *_: said.append(view.bar.text()))
     qtbot.mouseClick(view.compare, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: view.found is not None and not view.job.running, timeout=60_000)
     assert (view.found.before, view.found.after, view.found.patient) == ("ce-unet", "mine", "Mets_000")
+    assert any(text.endswith(" left") for text in said)
     assert "Dice of the volume" in view.verdict.text()
     for shown in ("residual in the brain", "dice_patient", "flair-threshold"):
         assert shown in view.figures.toPlainText()

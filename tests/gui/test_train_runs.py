@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -295,6 +296,29 @@ def test_nothing_moves_through_a_whole_training(viewer, qtbot):
         folder.say("installed", name="long")
         say("done", lambda: view.info.state == "finished", folder="")
     assert still.looks > 10
+
+
+def test_the_time_left_is_said_before_and_after_the_training_too(viewer, qtbot, monkeypatch):
+    monkeypatch.setattr("napari_cead.progress.SURE_AFTER_S", 0)
+    run = runs_folder() / "long"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text(json.dumps(PLAN))
+    folder = RunFolder(run)
+    with folder.locked():
+        folder.say("preparing", done=1, total=8)
+        _, dock = viewer.window.add_plugin_dock_widget("napari-cead", "Train a model")
+        dock.tabs.setCurrentIndex(1)
+        bar = dock.view.bar
+        qtbot.waitUntil(lambda: bar.value() == 1)
+        still = Still(dock)
+        for phase in ("preparing", "calibrating"):
+            for done in (2, 4):
+                folder.say(phase, done=done, total=8)
+                still.while_waiting(
+                    qtbot, lambda phase=phase, done=done: bar.text().startswith(f"{phase} {100 * done // 8}%")
+                )
+            assert re.fullmatch(rf"{phase} 50% · \d+ (s|min) left", bar.text())
+        folder.say("paused")
 
 
 def test_the_axes_of_a_run_without_epochs_are_not_those_of_the_run_before(qtbot):

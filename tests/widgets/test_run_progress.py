@@ -6,7 +6,7 @@ import pytest
 from qtpy.QtWidgets import QProgressBar
 
 from napari_cead.widgets import run_progress
-from napari_cead.widgets.run_progress import RunProgress
+from napari_cead.widgets.run_progress import RunProgress, StepBar
 
 
 @pytest.fixture
@@ -48,3 +48,37 @@ def test_slices_are_counted_and_the_time_left_is_said(progress, clock):
     progress.rest(done=True)
     assert progress.bar.text() == ""
     assert progress.bar.value() == progress.bar.maximum()
+
+
+def test_a_bar_of_steps_says_the_time_left_in_the_same_room(qtbot, clock):
+    bar = StepBar("Progress of the evaluation")
+    qtbot.addWidget(bar)
+    size = bar.sizeHint(), bar.minimumSizeHint()
+    bar.begin()
+    assert (bar.minimum(), bar.maximum()) == (0, 0)
+    bar.count(3, 8)
+    assert bar.text() == "3 of 8"
+    clock[0] += 4
+    bar.count(4, 8)
+    assert bar.text() == "4 of 8 · 16 s left"
+    assert (bar.sizeHint(), bar.minimumSizeHint()) == size
+    bar.count(8, 8)
+    assert bar.text() == "8 of 8"
+    bar.begin()
+    clock[0] += 60
+    bar.count(1, 8)
+    assert bar.text() == "1 of 8", "what was before does not count"
+
+
+def test_another_stage_has_its_own_words_and_pace(qtbot, clock):
+    bar = StepBar("Progress of the training")
+    qtbot.addWidget(bar)
+    bar.count(1, 4, "preparing %p%")
+    clock[0] += 10
+    bar.count(2, 4, "preparing %p%")
+    assert bar.text() == "preparing 50% · 20 s left"
+    bar.count(2, 4, "calibrating %p%")
+    assert bar.text() == "calibrating 50%"
+    clock[0] += 2
+    bar.count(3, 4, "calibrating %p%")
+    assert bar.text() == "calibrating 75% · 2 s left"

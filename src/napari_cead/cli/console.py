@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any, NoReturn
 import typer
 
 from ..errors import ParameterError
+from ..progress import Pace
 from .heartbeat import Heartbeat
 
 
@@ -83,7 +85,14 @@ def print_json(value: Any) -> None:
 def progress(what: str, shown: Progress = Progress.BAR) -> Iterator[Callable[[int, int], None]]:
     """Yield an ``on_progress`` callback: a bar on a terminal, else a line now and then; or lines of JSON on stderr."""
     if shown is Progress.JSON:
-        yield lambda done, total: typer.echo(f'{{"done": {done}, "total": {total}}}', err=True)
+        pace = Pace()
+
+        def tell(done: int, total: int) -> None:
+            pace.count(done, total)
+            left = None if pace.left is None else round(pace.left, 1)
+            typer.echo(json.dumps({"done": done, "total": total, "left_s": left}), err=True)
+
+        yield tell
         return
     if not sys.stderr.isatty():
         with Heartbeat(what) as heartbeat:

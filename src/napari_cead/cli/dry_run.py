@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ..wording import duration
+from ..errors import CeadError
+from ..wording import counted, duration
 
 if TYPE_CHECKING:
     from ..evaluation.making import Making
+    from ..training.announcing import Slices
     from ..training.cost import Cost
+    from ..training.foreseeing import Foreseen
     from ..training.recipe import Recipe
-    from ..training.settings import Hardware, TrainingSettings
+    from ..training.settings import TrainingSettings
     from ..training.store import SliceStore
-
-LONG = 3600.0
-"""A training on a processor that takes longer than this many seconds is announced before it begins."""
 
 SOME = 1000
 """Slices of an epoch whose time is given while the real number is not known."""
@@ -25,10 +25,9 @@ def described(making: Making) -> Iterator[str]:
     """Yield the data, split, settings, memory and time of a planned training; nothing is written.
 
     Raises:
+        CeadError: If there are no patients.
         OutOfMemoryError: If not even one slice fits into memory.
     """
-    from ..patients import find_patients
-    from ..patients.datasets import find_layout
     from ..training.cost import cost_of
 
     recipe, store = making.recipe, making.store
@@ -36,76 +35,117 @@ def described(making: Making) -> Iterator[str]:
     if store is not None:
         how = {"patient": "by patient", "slice": "by slice", "file": "from a file"}[store.split_kind]
         yield f"split {how}: {store.summary()}"
-    elif recipe.data.is_dir():
-        if recipe.layout is not None:
-            count = len(find_layout(recipe.layout).patients(recipe.data))
-            yield f"{count} patients of layout {recipe.layout}, prepared with its fixed split before the training"
-        else:
-            count = sum(1 for _ in find_patients(recipe.data))
-            yield f"{count} patients, prepared and split by patient before the training"
+        slices = slices_of(making, store)
     else:
-        yield "a list of scans, prepared and split by patient before the training"
+        found = _foreseen(making)
+        kind = f"fixed split of layout {recipe.layout}" if recipe.layout else "split by patient"
+        yield (
+            f"{counted(len(found.parts), 'patient')} by the names of the files, prepared before the training; "
+            f"{found.left_out} left out"
+        )
+        yield f"{kind}: {found.summary}"
+        slices = _slices_in(found)
+        if slices is not None:
+            yield (
+                f"about {slices[0]:,} training and {slices[1]:,} validation slices (an estimate; those with lesion are "
+                "still among them)"
+            )
     for settings in making.plans:
         spec = settings.spec
-        found = cost_of(
+        cost = cost_of(
             settings,
             recipe.hardware,
             making.wanted.spacing,
-            most=None if store is None else len(store.healthy_rows("train")),
+            most=None if slices is None else slices[0],
         )
         yield ""
         pixels = f"slices of {spec.image_size} x {spec.image_size} pixels"
-        yield f"{spec.name} (size {spec.size}): {found.weights / 1e6:.1f} million weights, {pixels}"
+        yield f"{spec.name} (size {spec.size}): {cost.weights / 1e6:.1f} million weights, {pixels}"
         yield f"settings (all of them: --print-config): {', '.join(_shown(recipe.resolved(settings)))}"
-        yield f"memory: {_memory(found)}"
-        updates = f"{found.updates} update{'' if found.updates == 1 else 's'}"
-        yield f"time on {found.device}, measured with {updates}: {_time(found, store)}"
+        yield f"memory: {_memory(cost)}"
+        updates = f"{cost.updates} update{'' if cost.updates == 1 else 's'}"
+        yield f"time on {cost.device}, measured with {updates}: {_time(cost, slices, estimated=store is None)}"
     yield ""
     yield "nothing was started (--dry-run)"
 
 
-def announced(settings: TrainingSettings, store: SliceStore, hardware: Hardware, tuned: bool) -> str | None:
-    """Return a sentence about a training at full size that takes very long on a processor; None: it does not.
+def announced(making: Making, store: SliceStore | None) -> list[str] | None:
+    """Return sentences about trainings at full size that take very long on a processor.
 
     Args:
-        settings: The training.
-        store: Its slices.
-        hardware: Its hardware.
-        tuned: Whether it starts from a model, whose size it has.
+        making: The planned trainings; what has begun is not announced again.
+        store: Their slices; None: they have to be prepared first.
+
+    Returns:
+        The sentences, none if nothing takes long; None if the number of slices cannot be estimated yet.
 
     Raises:
         OutOfMemoryError: If not even one slice fits into memory.
     """
-    from ..devices import pick_device
-    from ..models.networks import find_design
-    from ..models.specs import spec
+    from ..training.announcing import LONG, in_words, is_costly, smaller
     from ..training.cost import cost_of
-    from ..training.presets import training_settings
+    from ..training.runs import RunFolder
 
-    own = settings.spec
-    if pick_device(hardware.device).type != "cpu" or own.size != "paper":
+    recipe, spacing = making.recipe, making.wanted.spacing
+    hardware = recipe.hardware
+    runs: dict[str, list[TrainingSettings]] = {}  # those that differ only by their seed or fold cost the same
+    for run in making.runs:
+        folder = RunFolder(run.recipe.out)
+        if is_costly(run.settings, hardware) and not (folder.has_checkpoint() or folder.model.exists()):
+            key = run.settings.model_copy(update={"seed": 0}).model_dump_json()
+            runs.setdefault(key, []).append(run.settings)
+    if not runs:
+        return []
+    try:
+        slices = slices_of(making, store)
+    except CeadError:  # the preparation says what is wrong
         return None
-    spacing, counts = (
-        store.settings.spacing,
-        [len(store.healthy_rows(part)) for part in ("train", "validation")],
-    )
-    found = cost_of(settings, hardware, spacing, most=counts[0])
-    if found.total(*counts) < LONG:
+    if slices is None:
         return None
-    text = (
-        f"{own.name} at full size ({found.weights / 1e6:.0f} million weights) takes about "
-        f"{duration(found.epoch(*counts))} per epoch on this processor, {duration(found.total(*counts))} for "
-        f"{settings.epochs}"
-    )
-    if tuned or find_design(own.name)[1].small is None:
-        return f"{text}; use a GPU, or fewer --epochs"
-    small = settings.model_copy(update={"spec": spec(own.name, "small", own.image_size)})
-    least = cost_of(small, hardware, spacing, most=counts[0])
-    preset = training_settings(own.name, preset="small", image_size=own.image_size)
-    return (
-        f"{text}; with --size small about {duration(least.total(*counts))}, with --preset small "
-        f"({preset.epochs} epochs) about {duration(preset.epochs * least.epoch(*counts))}"
-    )
+    costs = {key: cost_of(own[0], hardware, spacing, most=slices[0]) for key, own in runs.items()}
+    total = sum(costs[key].total(*slices) * len(own) for key, own in runs.items())
+    if total < LONG:
+        return []
+    said = []
+    for key, (settings, *_) in runs.items():
+        text = in_words(settings, costs[key], slices)
+        small = None if recipe.init_from else smaller(settings, hardware, spacing, most=slices[0])
+        said.append(
+            f"{text}; use a GPU, or fewer --epochs"
+            if small is None
+            else f"{text}; with --size small about {duration(small.cost.total(*slices))}, "
+            f"with --preset small {small.preset(slices)}"
+        )
+    if (count := sum(map(len, runs.values()))) > 1:
+        said.append(f"all {count} trainings one after the other take about {duration(total)}")
+    return said
+
+
+def slices_of(making: Making, store: SliceStore | None) -> Slices | None:
+    """Return the number of training and validation slices of a job; estimated before they are prepared.
+
+    Args:
+        making: The job.
+        store: Its slices; None: they have to be prepared first.
+
+    Returns:
+        The numbers; None if they cannot be estimated.
+    """
+    if store is not None:
+        return len(store.healthy_rows("train")), len(store.healthy_rows("validation"))
+    return _slices_in(_foreseen(making))
+
+
+def _foreseen(making: Making) -> Foreseen:
+    from ..training.foreseeing import foresee
+
+    recipe = making.recipe
+    return foresee(recipe.data, recipe.sequence, assume_healthy=recipe.assume_healthy, layout=recipe.layout)
+
+
+def _slices_in(found: Foreseen) -> Slices | None:
+    usable = found.slices is not None and found.slices["train"]
+    return (found.slices["train"], found.slices["validation"]) if found.slices and usable else None
 
 
 def _shown(recipe: Recipe) -> Iterator[str]:
@@ -127,11 +167,11 @@ def _memory(found: Cost) -> str:
     return f"about {found.memory / 2**30:.1f} of {where} {free / 2**30:.0f} GiB"
 
 
-def _time(found: Cost, store: SliceStore | None) -> str:
-    if store is None:
-        return f"about {duration(found.total(SOME, 0))} for {found.epochs} epochs of {SOME:,} slices each"
-    counts = [len(store.healthy_rows(part)) for part in ("train", "validation")]
+def _time(cost: Cost, slices: Slices | None, *, estimated: bool) -> str:
+    if slices is None:
+        return f"about {duration(cost.total(SOME, 0))} for {cost.epochs} epochs of {SOME:,} slices each"
+    most = "at most about" if estimated else "about"
     return (
-        f"about {duration(found.epoch(*counts))} per epoch, {duration(found.total(*counts))} for {found.epochs} "
-        "epochs, without the preparation and calibration"
+        f"{most} {duration(cost.epoch(*slices))} per epoch, {duration(cost.total(*slices))} for {cost.epochs} "
+        f"epochs, without the preparation and calibration{' (an estimate)' if estimated else ''}"
     )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ParameterError, printable
-from ..wording import number
 from .config import configurable
 from .console import Progress, progress
 from .options import (
@@ -154,8 +153,7 @@ def evaluate_models(
 
 def show_evaluation(found: Evaluation, out: Path) -> None:
     """Print a line per model, rule and score."""
-    from ..evaluation.seeds import over_seeds
-    from ..evaluation.table import printed
+    from ..evaluation.table import over_seeds_text, printed
 
     for text in found.warnings:
         typer.echo(f"warning: {text}", err=True)
@@ -163,12 +161,12 @@ def show_evaluation(found: Evaluation, out: Path) -> None:
         typer.echo(f"skipped: {item.name}: {item.reason}", err=True)
     for line in printed(found):
         typer.echo(printable(line))
-    for each in over_seeds(found.rows, found.resamples, found.seed):
+    for each in found.over_seeds:
         if each.average in ("dice_patient", "dice_pooled"):
-            low, high = each.interval or (None, None)
             typer.echo(
-                f"{each.model} ({each.seeds} seeds) {each.rule} {each.score}: {each.average} {number(each.mean)} "
-                f"± {number(each.deviation)}, [{number(low)}, {number(high)}] over seeds and patients"
+                f"{each.model} ({each.seeds} seeds) {each.rule} {each.score}: {each.average} "
+                f"{' '.join(filter(None, over_seeds_text(each)))} "
+                "over seeds and patients"
             )
     reported = len(found.parts["test"])
     typer.echo(f"{reported} patients reported, {len(found.skipped)} skipped; see {out / 'report.html'}")

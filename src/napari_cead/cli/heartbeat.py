@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import typer
 
+from ..progress import Pace
 from ..wording import duration
 
 INTERVAL = 30.0
@@ -43,7 +44,7 @@ class Heartbeat:
         self._wait = self._ended.wait if wait is None else wait
         self._lock = threading.Lock()
         self._began = self._said = clock()
-        self._first: tuple[int, float] | None = None
+        self._pace = Pace(clock)
         self._done = self._total = 0
         self._left: float | None = None
         self._thread: threading.Thread | None = None
@@ -68,8 +69,7 @@ class Heartbeat:
             stage: The current stage; None: the same as before.
         """
         with self._lock:
-            if self._first is None or done < self._done or total != self._total:
-                self._first = (done, self._clock())
+            self._pace.count(done, total)
             self.stage = stage or self.stage
             self._done, self._total, self._left = done, total, left
         self.tick()
@@ -93,17 +93,10 @@ class Heartbeat:
     def _line(self, now: float) -> str:
         parts = [f"{self._done}/{self._total}"] if self._total else []
         parts.append(f"{duration(now - self._began)} so far")
-        left = self._left if self._left is not None else self._from_pace(now)
+        left = self._pace.left if self._left is None else self._left
         if left is not None:
             parts.append(f"about {duration(left)} left")
         return f"{self.stage}: {', '.join(parts)}"
-
-    def _from_pace(self, now: float) -> float | None:
-        """Return the seconds left at the pace so far; None if no step took measurable time."""
-        if self._first is None or self._done <= self._first[0]:
-            return None
-        done, since = self._first
-        return (now - since) / (self._done - done) * (self._total - self._done)
 
 
 def _on_stderr(line: str) -> None:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ..progress import Progress, Stop
     from ..training.events import Listener
     from ..training.run_info import RunInfo
-    from ..training.settings import Hardware, TrainingSettings
     from ..training.store import SliceStore
 
 
@@ -47,6 +46,7 @@ def make(
         dry_run: Whether to print what it would do, and start nothing.
     """
     from ..evaluation.making import cohort_of, is_one, make_models, plan
+    from ..training.engine import rank_of_launcher
     from ..training.manager import RunManager
     from ..training.requests import Discarded, Paused
 
@@ -59,6 +59,9 @@ def make(
         for line in described(making):
             typer.echo(line)
         return
+    # What takes long is said before the preparation, and here where another process does the work.
+    if (detach or making.store is None) and not rank_of_launcher():
+        watch.begins(making, making.store)
     if detach:
         say_started(RunManager().start(making.recipe))
         return
@@ -167,15 +170,17 @@ def _watch() -> Watch:
     from .training_progress import TrainingProgress, graceful
 
     class Shown(Watch):
+        announced = False
+
         def say(self, text: str, *, warning: bool = False) -> None:
             typer.echo(text, err=warning)
 
-        def begins(
-            self, settings: TrainingSettings, store: SliceStore, hardware: Hardware, tuned: bool
-        ) -> None:
-            text = announced(settings, store, hardware, tuned)
-            if text is not None:
-                typer.echo(f"note: {text}", err=True)
+        def begins(self, making: Making, store: SliceStore | None) -> None:
+            if not self.announced:
+                said = announced(making, store)
+                self.announced = said is not None
+                for text in said or ():
+                    self.say(f"note: {text}", warning=True)
 
         @contextmanager
         def progress(self, what: str) -> Iterator[Progress]:
@@ -184,7 +189,7 @@ def _watch() -> Watch:
 
         @contextmanager
         def training(self, alone: bool) -> Iterator[tuple[Listener, Stop | None]]:
-            with TrainingProgress(alone) as shown, graceful(alone) as should_stop:
+            with TrainingProgress(alone, self.to_come) as shown, graceful(alone) as should_stop:
                 yield shown, should_stop
 
     return Shown()

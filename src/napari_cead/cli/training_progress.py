@@ -44,14 +44,16 @@ class TrainingProgress:
 
     Args:
         alone: Whether this is the only process.
+        to_come: Trainings that follow; they are taken to last as long as this one.
     """
 
-    def __init__(self, alone: bool = True) -> None:
-        self.alone = alone
+    def __init__(self, alone: bool = True, to_come: int = 0) -> None:
+        self.alone, self.to_come = alone, to_come
         self.bar: Any = None
         self.task: Any = None
         self.heartbeat: Heartbeat | None = None
         self.steps = 0
+        self.model = ""
 
     def __enter__(self) -> TrainingProgress:
         if self.alone and not sys.stderr.isatty():
@@ -79,8 +81,10 @@ class TrainingProgress:
                     figure.brief.format(event[figure.name]) for figure in figures if figure.name in event
                 )
                 used = "".join(f", {words}" for words in brief)
-                if (left := event["epochs"] - event["epoch"]) > 0:
-                    used += f", about {duration(left * event['seconds'] / event['epoch'])} left"
+                each, left = event["seconds"] / event["epoch"], event["epochs"] - event["epoch"]
+                if left > 0:
+                    used += f", about {duration(left * each)} left"
+                used += self._of_all(each, left, event["epochs"])
                 typer.echo(
                     f"epoch {event['epoch']}/{event['epochs']}: training loss {event['train_loss']:.5g}, "
                     f"validation loss {event['validation_loss']:.5g}, {event['slices_per_second']:.0f} slices/s{used}"
@@ -89,7 +93,12 @@ class TrainingProgress:
         if kind == "start":
             self._start(event)
         elif kind == "step" and self.bar is not None:
-            self.bar.update(self.task, completed=event["step"], loss=f"{event['train_loss']:.5g}")
+            self.bar.update(
+                self.task,
+                completed=event["step"],
+                loss=f"{event['train_loss']:.5g}",
+                description=self.model + self._of_steps(event),
+            )
         elif kind == "epoch" and self.bar is not None:
             self.bar.update(
                 self.task,
@@ -99,6 +108,22 @@ class TrainingProgress:
                 validation=f"{event['validation_loss']:.5g}",
             )
 
+    def _of_all(self, each: float, left: int, whole: int) -> str:
+        """Return the time left of this training and those to come, in words; empty if none is to come.
+
+        Args:
+            each: Seconds of a step or an epoch.
+            left: How many of them are left.
+            whole: How many a training has.
+        """
+        seconds = each * (left + self.to_come * whole)
+        return f", about {duration(seconds)} for all runs" if self.to_come else ""
+
+    def _of_steps(self, event: dict[str, Any]) -> str:
+        left = self.steps - event["step"]
+        known = event.get("seconds_left") is not None and left > 0
+        return self._of_all(event["seconds_left"] / left, left, self.steps) if known else ""
+
     def _beat(self, event: dict[str, Any]) -> None:
         """Pass the training's progress to the heartbeat."""
         if self.heartbeat is None and event["event"] == "start":  # in a separate process
@@ -106,17 +131,21 @@ class TrainingProgress:
         if self.heartbeat is None:
             return
         if event["event"] == "start":
-            self.steps = event["epochs"] * event["steps_per_epoch"]
-            self.heartbeat(
-                event["epoch"] * event["steps_per_epoch"], self.steps, stage=f"training {event['model']}"
-            )
+            self._begin(event)
+            self.heartbeat(event["epoch"] * event["steps_per_epoch"], self.steps, stage=self.model)
         elif event["event"] in ("step", "epoch"):
-            self.heartbeat(event["step"], self.steps, event.get("seconds_left"))
+            stage = self.model + self._of_steps(event)
+            self.heartbeat(event["step"], self.steps, event.get("seconds_left"), stage=stage)
+
+    def _begin(self, event: dict[str, Any]) -> None:
+        self.steps = event["epochs"] * event["steps_per_epoch"]
+        self.model = f"training {event['model']}"
 
     def _start(self, event: dict[str, Any]) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+        self._begin(event)
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -128,8 +157,8 @@ class TrainingProgress:
             console=Console(stderr=True),
         )
         self.task = self.bar.add_task(
-            event["model"],
-            total=event["epochs"] * event["steps_per_epoch"],
+            self.model,
+            total=self.steps,
             completed=event["epoch"] * event["steps_per_epoch"],
             epoch=f"{event['epoch']}/{event['epochs']}",
             loss="–",

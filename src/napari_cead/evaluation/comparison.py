@@ -42,11 +42,11 @@ from .figures import PatientFigures
 from .groups import groups_of
 from .maps import ARCHITECTURE, SCORE, ScoreMaps, find_maps
 from .paired_comparison import compare_twins
-from .ranking import RankCounts
+from .ranking import Pools, RankCounts
 from .report import write_report
 from .results import NOTHING, Evaluation, ModelSummary, Row, SlicePicture, choosers
 from .rules import QUANTILE, quantile_of
-from .seeds import over_seeds, write_seeds
+from .seeds import over_seeds
 from .seen import trained_on_warnings
 from .splits import Split, folds_of, split_cohort
 
@@ -82,6 +82,7 @@ def evaluate(
     preparation: Preparation = RAW,
     layout: Layout | str | Path | None = None,
     should_stop: Stop | None = None,
+    pools: Pools | None = None,
 ) -> Evaluation:
     """Evaluate models on a cohort beside baselines without a network, and write the results.
 
@@ -131,6 +132,8 @@ def evaluate(
             ``split`` and ``folds`` its fixed split counts. None: names are read as they are.
         on_progress: Called with (steps done, total steps).
         should_stop: Called between patients.
+        pools: The maps of the baselines are added here too, by name, score and sequence, so that several evaluations
+            have figures by rank together.
 
     Returns:
         The results. Unusable patients are listed in them and never end an evaluation.
@@ -188,6 +191,7 @@ def evaluate(
                         resamples=resamples,
                         assume_healthy=part.split.assume_healthy,
                         folds=fold,
+                        pools=pools,
                     )
                     part.run(chosen, plan, folder / part.split.sequence, crew, steps, should_stop)
                     if not part.outcomes[BASELINE].nothing:
@@ -254,9 +258,9 @@ def evaluate(
             layout=first.split.layout,
             mixture=None if known is None else known.mixture,
             groups=groups,
+            over_seeds=over_seeds(rows, resamples, seed),
         )
     write_report(evaluation, out, every_rule=every_rule)
-    write_seeds(over_seeds(rows, resamples, seed), Path(out))
     if report:
         from .html import html_report
 

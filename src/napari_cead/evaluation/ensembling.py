@@ -35,7 +35,7 @@ def make_ensemble(
     on_progress: Progress | None = None,
     should_stop: Stop | None = None,
 ) -> Path:
-    """Write the model folder of an ensemble: the median of its members' outputs, with settings chosen for it.
+    """Write the model folder of an ensemble: the median of its members' outputs, not maps, with settings chosen for it.
 
     It holds the members' weights, so that it does not depend on them. See
     :class:`~napari_cead.models.ensemble.Ensemble`.

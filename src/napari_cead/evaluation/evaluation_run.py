@@ -46,7 +46,7 @@ from .choosing import (
 from .cohort_progress import Cohort, Steps
 from .evaluation_tasks import CountJob, MeasureJob, SubjectSpec, count_at, measure_group
 from .measuring import Measured
-from .ranking import Ranked, ranked
+from .ranking import Pool, Pools, Ranked
 from .records import read_marks, read_record
 from .results import Curve, PatientFigures, Row
 from .searching import Searched
@@ -66,6 +66,7 @@ class Plan:
         assume_healthy: Whether slices of unlabelled validation patients count as healthy.
         folds: By name, the fold of each reported patient: those of the other folds choose for it. Empty: the validation
             patients choose.
+        pools: Where the maps of the baselines are added too; None: nowhere.
     """
 
     sequence: str
@@ -75,6 +76,7 @@ class Plan:
     resamples: int
     assume_healthy: bool = False
     folds: Mapping[str, int] = field(default_factory=dict)
+    pools: Pools | None = None
 
     def rules_that(self, *, optimistic: bool, by_lesions: bool | None = None) -> tuple[Rule, ...]:
         """Return those of the rules that choose on the reported patients or not, by lesion masks or not."""
@@ -199,10 +201,14 @@ class Pass:
         for number, score in self.keys:
             key = number, score
             outcomes[number].cases[score] = dict(files[key])
-            records = [self._record(member, number, tag) for member in self.cohort.part("test")]
-            ranks = ranked(read_marks(file, score) for file in records if file.exists())
+            ranks, above, healthy = self._ranked(number, score, chosen[key], tag)
             outcomes[number].rows += [
-                self._row(number, score, rule, chosen[key][rule], figures, ranks) for rule in self.plan.rules
+                replace(
+                    self._row(number, score, rule, chosen[key][rule], figures, ranks),
+                    healthy_above=above[rule] / healthy if rule in above and healthy else NAN,
+                    healthy_voxels=healthy,
+                )
+                for rule in self.plan.rules
             ]
             outcomes[number].curves.append(
                 self._curve(number, score, histograms[key], found[key].curve if key in found else ())
@@ -487,6 +493,27 @@ class Pass:
 
     # -- rows --------------------------------------------------------------------------------------------------
 
+    def _ranked(
+        self, number: int, score: str, chosen: Mapping[str, Chosen], tag: str
+    ) -> tuple[Ranked, dict[str, int], int]:
+        """Return the threshold-free figures, and the healthy voxels above each patient's threshold by rule, and all."""
+        spec, plan = self.subjects[number], self.plan
+        above = {rule: 0 for rule, choice in chosen.items() if choice.params}
+        pools = [Pool()]
+        if plan.pools is not None and spec.baseline:
+            pools.append(plan.pools.setdefault((spec.name, score, plan.sequence), Pool()))
+        for member in self.cohort.part("test"):
+            file = self._record(member, number, tag)
+            if not file.exists():
+                continue
+            counts, candidates = read_marks(file, score)
+            for pool in pools:
+                pool.add(counts, candidates)
+            for rule in above:
+                threshold = chosen[rule].at(plan.folds.get(member.name, 0)).threshold
+                above[rule] += counts.healthy_above(threshold)
+        return pools[0].ranked(), above, int(pools[0].counts.healthy.sum())
+
     def _row(
         self,
         number: int,
@@ -519,9 +546,6 @@ class Pass:
             ranking=(ranks.auroc, ranks.average_precision),
             dice_ceiling=ranks.dice_ceiling,
             aupro=ranks.aupro,
-            healthy_above=ranks.healthy_above(choice.at(0).threshold)
-            if len(set(choice.params)) == 1
-            else NAN,
             froc=ranks.froc,
             method=method,
             resamples=plan.resamples,

@@ -183,7 +183,7 @@ def tables(found: BeforeAfter) -> tuple[Table, ...]:
     return tuple(table for table in made if table.rows)
 
 
-_OF_DENOISERS = {"better": "closer", "worse": "further", "unclear": "unclear"}
+_OF_DENOISERS = {"better": "changes less", "worse": "changes more", "unclear": "unclear"}
 """Words for a model that may change a slice without being worse."""
 
 

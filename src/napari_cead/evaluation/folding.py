@@ -10,15 +10,16 @@ from pathlib import Path
 
 from ..atomic import make_folder, write_text
 from ..errors import OutputError, ParameterError
+from ..metrics.overlap import NAN
 from ..progress import Progress, Stop
 from ..training.splits import PARTS, Part
 from ..training.store import SliceStore
 from ..training.store_index import INDEX_FILE, StoreIndex, group_name, read_index, write_index
 from ..zoo import load_card
 from .comparison import evaluate
+from .ranking import Pool, Pools, Ranked
 from .report import write_report
 from .results import Evaluation, Row
-from .seeds import over_seeds, write_seeds
 from .splits import folds_of
 
 FEWEST_FOLDS = 3
@@ -139,8 +140,9 @@ def cross_validate(
     """Measure each model on the patients of its fold, and write the results of all patients together.
 
     Settings are chosen on the validation patients of each fold, which the model was not trained on either. Each patient
-    is reported once. Figures by rank (AUROC, average precision, FROC) are those of one map, so there are none for
-    several models.
+    is reported once. The figures by rank (AUROC, average precision, AUPRO, Dice ceiling, FROC) put one threshold to all
+    patients, and the models of two folds do not share a scale of scores: only the baselines have them, whose maps do
+    not depend on the fold. The healthy share above the threshold is that of each patient's own fold.
 
     Args:
         models: The models by fold.
@@ -159,6 +161,7 @@ def cross_validate(
     """
     cohort = Path(os.path.commonpath([patient.source for patient in stores[0].patients]))
     found = []
+    pools: Pools = {}
     for fold, store in enumerate(stores):
         own = [each.model for each in models if each.fold == fold]
 
@@ -177,11 +180,11 @@ def cross_validate(
                 report=False,
                 on_progress=progress,
                 should_stop=should_stop,
+                pools=pools,
             )
         )
-    evaluation = _pooled(found, {load_card(each.model).name: each.base for each in models})
+    evaluation = _pooled(found, {load_card(each.model).name: each.base for each in models}, pools)
     write_report(evaluation, out)
-    write_seeds(over_seeds(evaluation.rows, evaluation.resamples, seed), Path(out))
     if report:
         from .html import html_report
 
@@ -189,14 +192,19 @@ def cross_validate(
     return evaluation
 
 
-def _pooled(folds: Sequence[Evaluation], bases: Mapping[str, str]) -> Evaluation:
+def _pooled(
+    folds: Sequence[Evaluation], bases: Mapping[str, str], pools: Mapping[tuple[str, str, str], Pool]
+) -> Evaluation:
     """Return the figures of all folds together."""
     first = folds[0]
     groups: dict[tuple[str, str | None, str, str], list[Row]] = {}
     for each in folds:
         for row in each.rows:
-            key = (bases.get(row.model, row.model), row.score, row.rule, row.sequence)
+            # The validation patients of a fold choose one score of a baseline: the choice is part of the method.
+            score = row.score if row.model in bases else None
+            key = (bases.get(row.model, row.model), score, row.rule, row.sequence)
             groups.setdefault(key, []).append(row)
+    ranks = {key: pool.ranked() for key, pool in pools.items()}
     names = {part: [name for each in folds for name in each.parts[part]] for part in PARTS}
     note = (
         f"cross-validation in {len(folds)} folds: each patient is reported once, under the models that were neither "
@@ -206,7 +214,7 @@ def _pooled(folds: Sequence[Evaluation], bases: Mapping[str, str]) -> Evaluation
     return replace(
         first,
         split=None,
-        rows=tuple(_together(name, rows, first) for (name, *_), rows in groups.items()),
+        rows=tuple(_together(name, rows, first, ranks) for (name, *_), rows in groups.items()),
         models=tuple(model for each in folds for model in each.models),
         parts={"train": (), "validation": (), "test": tuple(names["test"])},
         skipped=tuple(dict.fromkeys(item for each in folds for item in each.skipped)),
@@ -218,14 +226,27 @@ def _pooled(folds: Sequence[Evaluation], bases: Mapping[str, str]) -> Evaluation
     )
 
 
-def _together(name: str, rows: Sequence[Row], first: Evaluation) -> Row:
-    """Return the row of all folds of one model, score and rule."""
+def _together(
+    name: str, rows: Sequence[Row], first: Evaluation, ranks: Mapping[tuple[str, str, str], Ranked]
+) -> Row:
+    """Return the row of all folds of one model, score and rule; ``ranks`` are the figures by rank of one map."""
     one = rows[0]
+    scores = [*dict.fromkeys(row.score for row in rows if row.score)]
+    if len(scores) > 1:
+        score = ", ".join(scores)
+        one = replace(
+            one,
+            score=score,
+            method=f"{one.method.split(';')[0]}; {score}, as each fold's validation patients chose",
+        )
     if not all(row.averages is not None for row in rows):
         note = next(row.note for row in rows if row.averages is None)
         return Row(name, one.score, one.rule, None, note=note, sequence=one.sequence, method=one.method)
     choosers = [row.chosen_by for row in rows if row.chosen_by is not None]
     settings = tuple(row.params for row in rows if row.params is not None)
+    found = ranks.get((name, one.score or "", one.sequence))
+    healthy = sum(row.healthy_voxels for row in rows)
+    above = sum(row.healthy_above * row.healthy_voxels for row in rows if row.healthy_voxels)
     return Row.of(
         name,
         one.score,
@@ -237,6 +258,12 @@ def _together(name: str, rows: Sequence[Row], first: Evaluation) -> Row:
         edge=next((row.edge for row in rows if row.edge), ""),
         folds=settings if len(set(settings)) > 1 else (),
         note=one.note,
+        ranking=(NAN, NAN) if found is None else (found.auroc, found.average_precision),
+        dice_ceiling=NAN if found is None else found.dice_ceiling,
+        aupro=NAN if found is None else found.aupro,
+        froc=() if found is None else found.froc,
+        healthy_above=above / healthy if healthy else NAN,
+        healthy_voxels=healthy,
         method=one.method,
         sequence=one.sequence,
         resamples=first.resamples,

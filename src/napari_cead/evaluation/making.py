@@ -29,7 +29,7 @@ from ..training.recipe import Recipe
 from ..training.run_files import STORE
 from ..training.runs import RunFolder
 from ..training.session import Relay, Session, attended, undone_if_refused
-from ..training.settings import Hardware, TrainingSettings
+from ..training.settings import TrainingSettings
 from ..training.store import SliceStore
 from ..training.store_index import earlier_index
 from ..zoo import Preprocessing, check_name, find_model, find_models, load_card
@@ -57,13 +57,19 @@ PARTS = {
 
 
 class Watch:
-    """Follows the making of a model; this class is silent. Subclasses show more."""
+    """Follows the making of a model; this class is silent. Subclasses show more.
+
+    Attributes:
+        to_come: Trainings that follow the one that begins.
+    """
+
+    to_come = 0
 
     def say(self, text: str, *, warning: bool = False) -> None:
         """Show a sentence to the user."""
 
-    def begins(self, settings: TrainingSettings, store: SliceStore, hardware: Hardware, tuned: bool) -> None:
-        """Hear of a training before its first update; ``tuned`` says whether it starts from a model."""
+    def begins(self, making: Making, store: SliceStore | None) -> None:
+        """Hear of the trainings before the first one begins; None: their slices are not prepared yet."""
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Progress]:
@@ -263,6 +269,8 @@ def make_models(making: Making, watch: Watch) -> list[Path]:
     with _watched(making.runs[0]) if alone else nullcontext() as session:
         with nullcontext() if making.store else undone_if_refused(recipe.out):
             store = making.store or _prepared(making, session, watch)
+        if not rank_of_launcher():
+            watch.begins(making, store)
         stores = fold_stores_of(making, store)
         for number, planned in enumerate(making.runs, start=1):
             run = planned.recipe.out
@@ -274,6 +282,7 @@ def make_models(making: Making, watch: Watch) -> list[Path]:
                 continue
             if not alone:
                 watch.say(f"{run}: run {number} of {len(making.runs)}")
+            watch.to_come = sum(not (later.recipe.out / "model").exists() for later in making.runs[number:])
             try:
                 data = None if planned.fold is None else slices.path
                 with nullcontext(session) if alone else _watched(planned, data) as own:
@@ -344,8 +353,6 @@ def _make(planned: Planned, store: SliceStore, session: Session | None, watch: W
     if session is None and recipe.events is not None:
         files = (EventFile(recipe.events),)
     alone = hardware.devices * hardware.num_nodes == 1
-    if session is not None and not session.run.has_checkpoint():
-        watch.begins(settings, store, hardware, recipe.init_from is not None)
     with watch.training(alone) as (listener, should_stop):
         try:
             run_training(

@@ -9,8 +9,8 @@ scores, are below 1e-5 on the maps of this package.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, MutableMapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,10 @@ class RankCounts:
         overlap: Any = np.bincount(bins[lesion], weights=share, minlength=_BINS)[found]
         return cls(found, of_lesion, voxels - of_lesion, overlap, np.array(regions))
 
+    def healthy_above(self, threshold: float) -> int:
+        """Return the number of voxels outside lesions that are above a threshold."""
+        return int(self.healthy[self.bins > _bins_of(np.array([threshold], np.float32))[0]].sum())
+
 
 def _bins_of(scores: NDArray[np.float32]) -> NDArray[np.int64]:
     high = scores > 0.5
@@ -79,7 +83,6 @@ class Ranked:
             lesion voxels.
         aupro: Area under the per-region overlap, see `metrics.aupro`.
         froc: Sensitivity at each of `metrics.FALSE_POSITIVES`; NaN without lesions.
-        counts: The voxels of the cohort by score.
     """
 
     auroc: float
@@ -87,31 +90,41 @@ class Ranked:
     dice_ceiling: float
     aupro: float
     froc: tuple[float, ...]
-    counts: ScoreHistograms
-
-    def healthy_above(self, threshold: float) -> float:
-        """Return the share of the voxels outside lesions that are above a threshold; NaN without any."""
-        healthy = self.counts.healthy
-        above = healthy[int(_bins_of(np.array([threshold], np.float32))[0]) + 1 :].sum()
-        return int(above) / total if (total := int(healthy.sum())) else NAN
 
 
-def ranked(cohort: Iterable[tuple[RankCounts, Candidates]]) -> Ranked:
-    """Return the figures of a cohort from the counts of each patient."""
-    candidates: list[Candidates] = []
-    overlap, regions = np.zeros(_BINS), []
+@dataclass(eq=False)
+class Pool:
+    """The maps of patients added up, as far as their threshold-free figures need them; one method made them all.
 
-    def counts() -> Iterator[RankCounts]:
-        for own, marked in cohort:
-            candidates.append(marked)
-            overlap[own.bins] += own.overlap
-            regions.append(int(own.regions))
-            yield own
+    Attributes:
+        counts: The voxels by score.
+        overlap: By score, the sum over the lesion voxels of the share that a voxel is of its lesion.
+        regions: Number of lesions inside the brains.
+        candidates: The FROC candidates of each patient.
+    """
 
-    found = pooled(counts())
-    ceiling = float(found.dice().max()) if found.lesion.any() else NAN
-    per_region = area_of_overlap(overlap, found.healthy, sum(regions))
-    return Ranked(*ranking(found), ceiling, per_region, froc(candidates), found)
+    counts: ScoreHistograms = field(default_factory=lambda: pooled(()))
+    overlap: NDArray[np.float64] = field(default_factory=lambda: np.zeros(_BINS))
+    regions: int = 0
+    candidates: list[Candidates] = field(default_factory=list)
+
+    def add(self, counts: RankCounts, candidates: Candidates) -> None:
+        """Add a patient."""
+        self.counts.lesion[counts.bins] += counts.lesion
+        self.counts.healthy[counts.bins] += counts.healthy
+        self.overlap[counts.bins] += counts.overlap
+        self.regions += int(counts.regions)
+        self.candidates.append(candidates)
+
+    def ranked(self) -> Ranked:
+        """Return the figures of all patients together."""
+        ceiling = float(self.counts.dice().max()) if self.counts.lesion.any() else NAN
+        per_region = area_of_overlap(self.overlap, self.counts.healthy, self.regions)
+        return Ranked(*ranking(self.counts), ceiling, per_region, froc(self.candidates))
+
+
+Pools = MutableMapping[tuple[str, str, str], Pool]
+"""By name, score and sequence."""
 
 
 def pooled(cohort: Iterable[RankCounts]) -> ScoreHistograms:

@@ -16,6 +16,7 @@ from .groups import by_group
 from .leading import leading_rows
 from .paper import PAPER_DICE, PAPER_NOTE
 from .results import SCHEMA_VERSION, Evaluation
+from .seeds import seeds_csv
 from .table import table
 
 
@@ -29,7 +30,7 @@ def write_report(evaluation: Evaluation, out: str | Path, *, every_rule: bool = 
 
     Returns:
         ``results.json``, ``results.csv``, ``per_patient.csv``, ``per_lesion.csv``, ``table.md``; ``by_group.csv`` if
-        groups of patients are known.
+        groups of patients are known, ``seeds.csv`` if models differ only by their seed.
 
     Raises:
         OutputError: If they cannot be written.
@@ -42,6 +43,7 @@ def write_report(evaluation: Evaluation, out: str | Path, *, every_rule: bool = 
         "per_lesion.csv": per_lesion_csv(evaluation, every_rule=every_rule),
         "table.md": table(evaluation),
         **({"by_group.csv": by_group_csv(evaluation, every_rule=every_rule)} if evaluation.groups else {}),
+        **({"seeds.csv": seeds_csv(evaluation.over_seeds)} if evaluation.over_seeds else {}),
     }
     for name, text in reversed(texts.items()):  # results.json last: with it, all are there
         write_text(folder / name, text)
@@ -71,6 +73,7 @@ def described(evaluation: Evaluation) -> dict[str, Any]:
                 {**row_values(evaluation, row), "per_patient": [_patient(item) for item in row.patients]}
                 for row in evaluation.rows
             ],
+            "over_seeds": [asdict(each) for each in evaluation.over_seeds],
             "twins": [asdict(pair) for pair in evaluation.twins],
             "curves": [asdict(curve) for curve in evaluation.curves],
             "paper": {"dice": dict(PAPER_DICE), "note": PAPER_NOTE},

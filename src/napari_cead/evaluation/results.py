@@ -26,6 +26,7 @@ __all__ = [
     "Evaluation",
     "LesionRecord",
     "ModelSummary",
+    "OverSeeds",
     "PatientFigures",
     "Row",
     "SizeStratum",
@@ -39,7 +40,8 @@ SCHEMA_VERSION = 2
 
 Later files also have ``chosen_by``, ``edge``, ``folds``, ``method``, ``lesion_f1``, ``froc``, ``froc_mean``,
 ``healthy_patients``, ``healthy_ml``, ``dice_ceiling``, ``aupro``, ``lesionwise_dice``, ``lesionwise_hd95`` and
-``healthy_above``, ``layout``, ``mixture`` and ``groups``; a reader that looks keys up by name can ignore them."""
+``healthy_above``, ``healthy_voxels``, ``layout``, ``mixture``, ``groups`` and ``over_seeds``; a reader that looks keys
+up by name can ignore them."""
 
 NOTHING = "nothing"
 """Name of the baseline that detects nothing."""
@@ -85,8 +87,9 @@ class Row:
         lesionwise_hd95: The same of the lesion-wise HD95 in mm.
         dice_ceiling: Highest ``dice_pooled`` under one threshold without post-processing, whatever the rule.
         aupro: Area under the per-region overlap, whatever the rule; see `metrics.aupro`.
-        healthy_above: Share of the brain voxels of all patients outside lesions that are above the threshold, before
-            post-processing; NaN if folds have several thresholds.
+        healthy_above: Share of the brain voxels of all patients outside lesions that are above the threshold, that of
+            the patient's own fold, before post-processing.
+        healthy_voxels: Number of these voxels.
         folds: The settings of each fold; empty without folds, or if a card chose.
     """
 
@@ -121,6 +124,7 @@ class Row:
     dice_ceiling: float = NAN
     aupro: float = NAN
     healthy_above: float = NAN
+    healthy_voxels: int = 0
     folds: tuple[PostprocessParams, ...] = ()
 
     @property
@@ -272,6 +276,35 @@ class Twins:
 
 
 @dataclass(frozen=True)
+class OverSeeds:
+    """One average of the models ``NAME.seedN`` under one score and rule.
+
+    Attributes:
+        model: ``NAME``.
+        score: Anomaly score.
+        rule: The rule that chose the settings of each.
+        sequence: The sequence given to them.
+        average: Name of the average.
+        mean: Mean over the seeds.
+        deviation: Standard deviation over the seeds (n - 1).
+        interval: 95 % bootstrap interval of the mean over seeds and patients; None if undefined.
+        seeds: Number of seeds.
+        patients: Patients that all of them have.
+    """
+
+    model: str
+    score: str
+    rule: str
+    sequence: str
+    average: str
+    mean: float
+    deviation: float
+    interval: Interval | None
+    seeds: int
+    patients: int
+
+
+@dataclass(frozen=True)
 class Curve:
     """Dice of one model, score and sequence over the threshold, for the reported patients.
 
@@ -398,6 +431,7 @@ class Evaluation:
         layout: Name of the layout whose fixed split was used; else empty.
         mixture: Lesion to healthy slices of a published test set, in which the averages are given too; None without.
         groups: What is known of the reported patients (``"site"``, ``"age"``): each one's group by its name.
+        over_seeds: Averages over models that differ only by their seed.
     """
 
     cohort: Path
@@ -421,6 +455,7 @@ class Evaluation:
     layout: str = ""
     mixture: tuple[int, int] | None = None
     groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    over_seeds: tuple[OverSeeds, ...] = ()
 
     @property
     def split_name(self) -> str:

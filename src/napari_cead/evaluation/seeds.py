@@ -8,45 +8,11 @@ import re
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
-from ..atomic import write_text
-from ..metrics import INTERVALS, Interval, averages, bootstrap_seeds
-from .results import Row
-
-SEEDS_FILE = "seeds.csv"
+from ..metrics import INTERVALS, averages, bootstrap_seeds
+from .results import OverSeeds, Row
 
 _NAME = re.compile(r"(?P<base>.+)\.seed\d+")
-
-
-@dataclass(frozen=True)
-class OverSeeds:
-    """One average of the models ``NAME.seedN`` under one score and rule.
-
-    Attributes:
-        model: ``NAME``.
-        score: Anomaly score.
-        rule: The rule that chose the settings of each.
-        sequence: The sequence given to them.
-        average: Name of the average.
-        mean: Mean over the seeds.
-        deviation: Standard deviation over the seeds (n - 1).
-        interval: 95 % bootstrap interval of the mean over seeds and patients; None if undefined.
-        seeds: Number of seeds.
-        patients: Patients that all of them have.
-    """
-
-    model: str
-    score: str
-    rule: str
-    sequence: str
-    average: str
-    mean: float
-    deviation: float
-    interval: Interval | None
-    seeds: int
-    patients: int
 
 
 def over_seeds(rows: Sequence[Row], resamples: int = 1000, seed: int = 0) -> tuple[OverSeeds, ...]:
@@ -87,14 +53,8 @@ def _of(key: tuple[str, str, str, str], rows: Sequence[Row], resamples: int, see
     ]
 
 
-def write_seeds(found: Sequence[OverSeeds], out: Path) -> None:
-    """Write ``seeds.csv``, if there is anything to write.
-
-    Raises:
-        OutputError: If it cannot be written.
-    """
-    if not found:
-        return
+def seeds_csv(found: Sequence[OverSeeds]) -> str:
+    """Return one line per average, model, score and rule; undefined figures are empty."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(
@@ -107,4 +67,4 @@ def write_seeds(found: Sequence[OverSeeds], out: Path) -> None:
             + ["" if value != value else value for value in (each.mean, each.deviation)]
             + [low, high, each.seeds, each.patients]
         )
-    write_text(out / SEEDS_FILE, text.getvalue())
+    return text.getvalue()

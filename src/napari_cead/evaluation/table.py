@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from ..detection.rules import RULES, VALIDATION, is_optimistic
 from ..metrics import INTERVALS
 from ..wording import UNDEFINED, counted, number, span
-from .columns import FROC, MIXTURE, Column, columns, plain, row_values
+from .columns import AVERAGES, FROC, MIXTURE, Column, columns, plain, row_values
 from .groups import by_group
 from .lesion_sizes import SIZES
 from .paired_comparison import TWIN_AVERAGES
 from .paper import PAPER_NOTE
-from .results import Evaluation, Row, Twins
+from .results import Evaluation, OverSeeds, Row, Twins
 from .rules import FEW
 from .seen import not_known
 
@@ -29,6 +29,7 @@ def table(evaluation: Evaluation) -> str:
         "",
         f"Column *paper*: {PAPER_NOTE}",
         *_section("Baselines", _baselines(evaluation)),
+        *_section("Over seeds", _over_seeds(evaluation)),
         *_section("Models", _models(evaluation)),
         *_section("Ranking", _ranking(evaluation)),
         *_section("Lesions by size", _sizes(evaluation)),
@@ -126,6 +127,43 @@ def _baselines(evaluation: Evaluation) -> list[str]:
         "",
         *(f"- `{model}` ({score}): {method}." for (model, score), method in methods.items()),
     ]
+
+
+SEEDS_ABOUT = (
+    "Models that differ only by the seed of their training: mean ± standard deviation over the seeds, and in brackets "
+    "the 95 % bootstrap interval of the mean over seeds and patients. All averages: `seeds.csv`."
+)
+
+
+def over_seeds_table(
+    evaluation: Evaluation,
+) -> tuple[list[str], list[tuple[list[str], list[tuple[str, str]]]]]:
+    """Return the averages over seeds: titles, and for each model, score and rule what it is, and figures and intervals.
+
+    There are no rows without seeds.
+    """
+    found: dict[tuple[str, ...], dict[str, OverSeeds]] = {}
+    for each in evaluation.over_seeds:
+        key = (
+            f"{each.model} ({each.seeds} seeds)",
+            each.score or UNDEFINED,
+            each.rule + (" (optimistic)" if is_optimistic(each.rule) else ""),
+            *_sequence(evaluation, each.sequence),
+        )
+        found.setdefault(key, {})[each.average] = each
+    titles = ["model", "score", "rule", *_sequence(evaluation, "sequence"), *AVERAGES]
+    return titles, [([*key], [over_seeds_text(own[name]) for name in AVERAGES]) for key, own in found.items()]
+
+
+def over_seeds_text(found: OverSeeds) -> tuple[str, str]:
+    """Return an average over seeds and its interval in words."""
+    return f"{number(found.mean)} ± {number(found.deviation)}", span(found.interval)
+
+
+def _over_seeds(evaluation: Evaluation) -> list[str]:
+    titles, rows = over_seeds_table(evaluation)
+    lines = ([*key, *(" ".join(filter(None, cell)) for cell in cells)] for key, cells in rows)
+    return [SEEDS_ABOUT, "", *_lines(titles, lines)] if rows else []
 
 
 def _ranking(evaluation: Evaluation) -> list[str]:

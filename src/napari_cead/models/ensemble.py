@@ -26,9 +26,10 @@ class EnsembleOptions(BaseModel):
 class Ensemble(nn.Module):
     """Members that see the same image; each pixel of the output is the median of theirs.
 
-    The median of an even number is the mean of the two in the middle. A score that grows (or falls) with the
-    reconstruction or with the probability of a lesion is then the median of the members' scores: all that look at one
-    side of the residual, and the lesion probability. The residual itself, which is symmetric, is that of the median.
+    The median of an even number is the mean of the two in the middle. Of an odd number, a score of each pixel that
+    grows (or falls) with the output is the median of the members' scores: the positive residual, and the probability
+    of a lesion. Any other score is that of the median: one that is symmetric, as the residual, or that looks at
+    neighbours or at statistics, which the ensemble has of its own.
 
     Args:
         spec: The members' specs.

@@ -49,7 +49,8 @@ class Recipe(BaseModel):
     freeze_encoder: bool = Field(False, title="Keep the encoder", description="Train only the decoder.")
     seed: int | None = Field(None, description="Seed of all random numbers (default: 0).")
     seeds: str | None = _basic(
-        "Train once with each of these seeds (0,1,2) into OUT/NAME.seed0, …, then make their ensemble.",
+        "Train once with each of these seeds (0,1,2) into OUT/NAME.seed0, …, then make their ensemble: the median of "
+        "their outputs, not of their anomaly maps.",
         default=None,
     )
     folds: Annotated[int, Field(ge=3)] | None = Field(

@@ -18,7 +18,6 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QGroupBox,
     QLabel,
-    QProgressBar,
     QPushButton,
     QTextEdit,
     QWidget,
@@ -27,6 +26,7 @@ from qtpy.QtWidgets import (
 from ..patients import Patient
 from ..zoo import list_models
 from .jobs import Job, spared_core
+from .run_progress import StepBar
 
 if TYPE_CHECKING:
     from ..evaluation.fine_tuned import BeforeAfter, Example, Table
@@ -72,8 +72,7 @@ class BeforeAfterView(QGroupBox):
             "Run both models on the validation slices, and on the patient if one is chosen"
         )
         self.cancel = QPushButton("Cancel")
-        self.bar = QProgressBar()
-        self.bar.setAccessibleName("Progress of the comparison")
+        self.bar = StepBar("Progress of the comparison", "%p%")
         self.verdict, self.figures, self.remarks = QLabel(), Figures(), QLabel()
         for label in (self.verdict, self.remarks):
             label.setWordWrap(True)
@@ -107,7 +106,7 @@ class BeforeAfterView(QGroupBox):
         self.compare.clicked.connect(self.start)
         self.cancel.clicked.connect(self.job.stop)
         self.patient.activated.connect(lambda _: self._patient_chosen())
-        self.job.progressed.connect(self._progressed)
+        self.job.progressed.connect(self.bar.count)
         self.job.ended.connect(self._update_enabled)
         self._update_enabled()
         self._show(None)
@@ -185,7 +184,7 @@ class BeforeAfterView(QGroupBox):
                 self._show(found)
 
         if self.job.start(work, done):
-            self.bar.setRange(0, 0)
+            self.bar.begin()
         self._update_enabled()
 
     def use_device(self, device: str) -> None:
@@ -216,10 +215,6 @@ class BeforeAfterView(QGroupBox):
         self.before.clear()
         self.before.addItems(names)
         self.before.setCurrentIndex(max(0, self.before.findText(parent)))
-
-    def _progressed(self, done: int, total: int) -> None:
-        self.bar.setRange(0, total)
-        self.bar.setValue(done)
 
     def _update_enabled(self) -> None:
         running = self.job.running

@@ -95,12 +95,12 @@ class EvaluateWidget(EvaluateForm):
         self.tick_all.changed.connect(lambda: self._tick(True))
         self.tick_none.changed.connect(lambda: self._tick(False))
         self.check.changed.connect(self.check_now)
-        self.job.progressed.connect(self._checked_so_far)
+        self.job.progressed.connect(self.checking.count)
         self.job.ended.connect(self._check_ended)
         self.start.changed.connect(self.start_evaluation)
         self.stop.changed.connect(self.stop_evaluation)
         self.copy.changed.connect(self._copy)
-        self.process.progressed.connect(self._progressed)
+        self.process.progressed.connect(self.progress.count)
         self.process.said.connect(self._say)
         self.process.ended.connect(self._ended)
         self.open_report.changed.connect(lambda: self._open(REPORT))
@@ -278,13 +278,9 @@ class EvaluateWidget(EvaluateForm):
 
         if job.start(work, self._show_check):
             self._forget_check()
-            self.checking.setRange(0, 0)
+            self.checking.begin()
             self.checking.show()
             self.update_enabled()
-
-    def _checked_so_far(self, done: int, total: int) -> None:
-        self.checking.setRange(0, total)
-        self.checking.setValue(done)
 
     def _show_check(self, check: CohortCheck) -> None:
         if check.cohort != _absolute(self.cohort.value):
@@ -320,7 +316,7 @@ class EvaluateWidget(EvaluateForm):
         self._out_now = _absolute(self.out.value)
         self.messages.clear()
         self.messages.hide()
-        self.progress.setRange(0, 0)
+        self.progress.begin()
         self.progress.show()
         self.state.setText("Running…")
         self.update_enabled()
@@ -331,10 +327,6 @@ class EvaluateWidget(EvaluateForm):
         if self.process.running:
             self.state.setText("Stopping…")
         self.update_enabled()
-
-    def _progressed(self, done: int, total: int) -> None:
-        self.progress.setRange(0, total)
-        self.progress.setValue(done)
 
     def _say(self, line: str) -> None:
         self.messages.appendPlainText(line)

@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QListWidget,
     QPlainTextEdit,
-    QProgressBar,
     QTabWidget,
     QVBoxLayout,
     QWidget,
@@ -27,6 +26,7 @@ from .findings_table import FindingsTable
 from .keyboard import KeyboardDock
 from .messages import Messages
 from .preferences import DEVICES
+from .run_progress import StepBar
 
 AUTOMATIC = "automatic"
 """Entry of the list of sequences that leaves the choice to the command."""
@@ -106,8 +106,7 @@ class EvaluateForm(KeyboardDock):
         self.check = push_button(
             "Check the cohort", "Read every file and list what is missing, broken or does not fit together"
         )
-        self.checking = QProgressBar()
-        self.checking.setAccessibleName("Patients checked")
+        self.checking = StepBar("Patients checked")
         keep_place(self.checking).hide()
         self.checked = Lines(2)
         for part in (self.check.native, self.checking, self.checked):
@@ -188,9 +187,7 @@ class EvaluateForm(KeyboardDock):
         buttons = QHBoxLayout()
         for button in (self.start, self.stop):
             buttons.addWidget(button.native)
-        self.progress = QProgressBar()
-        self.progress.setAccessibleName("Progress of the evaluation")
-        self.progress.setFormat("%v of %m")
+        self.progress = StepBar("Progress of the evaluation")
         keep_place(self.progress).hide()
         self.state = Lines(2)
         self.messages = _text("What the evaluation says", 70)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from qtpy.QtWidgets import QAbstractItemView, QComboBox, QHeaderView, QTableWidg
 from ..errors import OutputError
 from ..evaluation.columns import Values, columns
 from ..json_files import read_json, version_of
-from ..wording import UNDEFINED, counted
+from ..wording import UNDEFINED, counted, number, span
 
 RESULTS = "results.json"
 REPORT = "report.html"
@@ -50,11 +51,13 @@ class ResultRow:
         values: The row by name, as in the file.
         baseline: Whether it is a baseline without a network.
         sequence: Sequence, if several were evaluated; else empty.
+        over_seeds: The averages over the seeds of its training; empty without other seeds.
     """
 
     values: Values
     baseline: bool
     sequence: str
+    over_seeds: str = ""
 
     @property
     def model(self) -> str:
@@ -114,6 +117,7 @@ class ResultRow:
                 for column in MORE
                 if column.text(self.values) != UNDEFINED
             ),
+            self.over_seeds,
             f"settings chosen by {chosen}" if chosen != UNDEFINED else "",
             f"{OPTIMISTIC.capitalize()}." if self.optimistic else "",
             f"Too good: the model was trained on {self.trained_on} of these patients."
@@ -166,7 +170,8 @@ def read_results(file: Path) -> Results:
             raise OutputError("the results are of another version", file=file, hint="update napari-cead")
         models = {str(model["name"]) for model in values["models"]}
         several = len({row.get("sequence") for row in values["rows"]}) > 1
-        rows = tuple(_row(row, models, several) for row in values["rows"])
+        seeds = values.get("over_seeds", ())
+        rows = tuple(_row(row, models, several, seeds) for row in values["rows"])
         return Results(
             rows,
             max((int(row.get("patients") or 0) for row in values["rows"]), default=0),
@@ -179,13 +184,29 @@ def read_results(file: Path) -> Results:
         raise OutputError("the results are damaged", file=file, hint="start the evaluation again") from error
 
 
-def _row(values: Values, models: set[str], several: bool) -> ResultRow:
-    row = ResultRow(
-        values, values["model"] not in models, str(values.get("sequence") or "") if several else ""
-    )
+def _row(values: Values, models: set[str], several: bool, seeds: Sequence[Values]) -> ResultRow:
+    sequence = str(values.get("sequence") or "") if several else ""
+    row = ResultRow(values, values["model"] not in models, sequence, _over_seeds(values, seeds))
     # Damage is found here, not in the window.
     _ = row.rule, row.tip, [column.cell(values) for column in COLUMNS]
     return row
+
+
+def _over_seeds(row: Values, seeds: Sequence[Values]) -> str:
+    """Return the averages over the seeds that a row's model is one of, in words; empty if it is of none."""
+    base = str(row["model"]).rpartition(".seed")[0]
+    own = [
+        each
+        for each in seeds
+        if (each["model"], each["score"], each["rule"], each["sequence"])
+        == (base, row.get("score") or "", row["rule"], row.get("sequence"))
+        and each["average"] in [column.name for column in COLUMNS[:2]]
+    ]
+    figures = [
+        f"{each['average']} {number(each['mean'])} ± {number(each['deviation'])} {span(each['interval'])}".strip()
+        for each in own
+    ]
+    return f"over {own[0]['seeds']} seeds: {', '.join(figures)}" if own else ""
 
 
 class _Cell(QTableWidgetItem):
@@ -217,16 +238,16 @@ class ResultTable(QTableWidget):
             box.setAccessibleName(name)
             box.currentIndexChanged.connect(self._show)
         self.setHorizontalHeaderLabels(["Model", *(column.narrow or column.title for column in COLUMNS)])
-        for number, tip in enumerate((MODEL_TIP, *(f"{column.title}: {column.tip}" for column in COLUMNS))):
-            self.horizontalHeaderItem(number).setToolTip(tip)
+        for place, tip in enumerate((MODEL_TIP, *(f"{column.title}: {column.tip}" for column in COLUMNS))):
+            self.horizontalHeaderItem(place).setToolTip(tip)
         self.verticalHeader().hide()
         self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header = self.horizontalHeader()
         header.setMinimumSectionSize(30)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        for number, widest in enumerate(WIDEST, start=1):
-            self.setColumnWidth(number, self.fontMetrics().horizontalAdvance(widest) + PADDING)
+        for place, widest in enumerate(WIDEST, start=1):
+            self.setColumnWidth(place, self.fontMetrics().horizontalAdvance(widest) + PADDING)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
@@ -269,11 +290,11 @@ class ResultTable(QTableWidget):
         self.setSortingEnabled(False)
         self.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.DescendingOrder)
         self.setRowCount(len(shown))
-        for number, row in enumerate(shown):
-            self._fill(number, row)
+        for place, row in enumerate(shown):
+            self._fill(place, row)
         self.setSortingEnabled(True)
 
-    def _fill(self, number: int, row: ResultRow) -> None:
+    def _fill(self, line: int, row: ResultRow) -> None:
         cells = [QTableWidgetItem(row.title)]
         cells += [_Cell(column.text(row.values), column.value(row.values)) for column in COLUMNS]
         for place, cell in enumerate(cells):
@@ -281,4 +302,4 @@ class ResultTable(QTableWidget):
             font = cell.font()
             font.setItalic(row.baseline)
             cell.setFont(font)
-            self.setItem(number, place, cell)
+            self.setItem(line, place, cell)

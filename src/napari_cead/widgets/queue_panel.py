@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QLabel,
     QMenu,
-    QProgressBar,
     QPushButton,
     QSizePolicy,
     QVBoxLayout,
@@ -28,6 +27,7 @@ from ..exploring.queue import DetectionQueue, QueueItem, QueueResult, RunSetting
 from ..patients.formats import dialog_filter
 from .jobs import Job, on_main, spared_core
 from .queue_table import QueueTable
+from .run_progress import StepBar
 
 LOOK_EVERY_S = 0.05
 """How often a queue that lets the window's run go first looks whether it has ended."""
@@ -118,9 +118,7 @@ class QueuePanel(QWidget):
             "Start", "Run all that wait, or failed or were cancelled before, with the settings shown above"
         )
         self.cancel = _button("Cancel", "Stop after the slices under way; the patients left wait")
-        self.progress = QProgressBar()
-        self.progress.setRange(0, 1)
-        self.progress.setAccessibleName("Progress of the queue")
+        self.progress = StepBar("Progress of the queue", "%p%")
         self.running_with, self.status = QLabel(), QLabel()
         for label in (self.running_with, self.status):
             label.setWordWrap(True)
@@ -192,8 +190,7 @@ class QueuePanel(QWidget):
 
     def _progressed(self, done: int, total: int) -> None:
         if self._job.running:
-            self.progress.setRange(0, total)
-            self.progress.setValue(done)
+            self.progress.count(done, total)
 
     # -- adding and removing -------------------------------------------------------------------------------
 
@@ -280,7 +277,7 @@ class QueuePanel(QWidget):
         job.start(work, self._tell)
         self.running_with.setText(f"Runs with: {settings.line}")
         self.running_with.setVisible(True)
-        self.progress.setRange(0, 0)  # busy until the first slices are done
+        self.progress.begin()  # busy until the first slices are done
         self._say("Starting…")
         self._update_enabled()
 
@@ -325,8 +322,8 @@ class QueuePanel(QWidget):
         if not running:
             done = sum(item.state == "done" for item in items)
             failed = sum(item.state == "failed" for item in items)
-            self.progress.setRange(0, max(len(items), 1))
-            self.progress.setValue(done + failed)
+            self.progress.begin()
+            self.progress.count(done + failed, len(items))
             self._say(f"{done} done, {failed} failed, {len(items) - done - failed} to do" if items else "")
             if self._adding.running:
                 self._say("Looking for patients…")

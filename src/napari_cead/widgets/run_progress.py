@@ -1,4 +1,4 @@
-"""The progress bar of a run: stage, progress and time left."""
+"""Progress bars: what is being done, how far it is, and the time left."""
 
 from __future__ import annotations
 
@@ -7,13 +7,50 @@ import time
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QProgressBar
 
+from ..progress import Pace
 from ..wording import duration
 
 TICK_MS = 500
 """Interval of the seconds shown for a stage without steps."""
 
-SURE_AFTER_S = 1.0
-"""Shortest time from which the time left is estimated."""
+
+class StepBar(QProgressBar):
+    """A progress bar of counted steps that says how long the rest takes, in the same room.
+
+    Args:
+        name: What it shows the progress of.
+        shown: What it says before the time left, as for ``QProgressBar.setFormat``.
+    """
+
+    def __init__(self, name: str, shown: str = "%v of %m") -> None:
+        super().__init__()
+        self.setAccessibleName(name)
+        self.setFormat(shown)
+        self._shown, self._pace = shown, Pace()
+
+    def begin(self) -> None:
+        """Show that something is done, of unknown duration."""
+        self._pace = Pace()
+        self.setRange(0, 0)
+
+    def count(self, done: int, total: int, shown: str | None = None) -> None:
+        """Show the number of finished steps.
+
+        Args:
+            done: Steps done.
+            total: All steps.
+            shown: What to say before the time left from now on, if it is another stage.
+        """
+        if shown not in (None, self._shown):
+            self._shown, self._pace = str(shown), Pace()
+        self._pace.count(done, total)
+        self.setRange(0, max(total, 1))
+        self.setFormat(self._shown + _left(self._pace))
+        self.setValue(done)
+
+
+def _left(pace: Pace) -> str:
+    return "" if pace.left is None else f" · {duration(max(1, pace.left))} left"
 
 
 class RunProgress(QObject):
@@ -27,7 +64,7 @@ class RunProgress(QObject):
         super().__init__(bar)
         self.bar = bar
         bar.setTextVisible(True)
-        self._stage, self._unit, self._began = "", "", 0.0
+        self._stage, self._unit, self._began, self._pace = "", "", 0.0, Pace()
         self._ticks = QTimer(self, interval=TICK_MS)
         self._ticks.timeout.connect(self._tick)
         self.rest(done=False)
@@ -40,6 +77,7 @@ class RunProgress(QObject):
             unit: Name of its steps, if it has any.
         """
         self._stage, self._unit, self._began = stage, unit, time.monotonic()
+        self._pace.begin()
         self.bar.setRange(0, 1)
         self.bar.setValue(0)
         self._tick()
@@ -53,12 +91,10 @@ class RunProgress(QObject):
             total: All steps.
         """
         self._ticks.stop()
-        passed, left = time.monotonic() - self._began, ""
-        if 0 < done < total and passed >= SURE_AFTER_S:
-            left = f" · {duration(max(1, passed / done * (total - done)))} left"
+        self._pace.count(done, total)
         self.bar.setRange(0, max(total, 1))
         self.bar.setValue(done)
-        self._say(f"{self._unit} {done} of {total}{left}")
+        self._say(f"{self._unit} {done} of {total}{_left(self._pace)}")
 
     def rest(self, done: bool) -> None:
         """Show nothing: no work is running.

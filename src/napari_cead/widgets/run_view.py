@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QLabel,
     QPlainTextEdit,
-    QProgressBar,
     QPushButton,
     QVBoxLayout,
     QWidget,
@@ -31,6 +30,7 @@ from ..training.training_warnings import advice
 from ..wording import duration
 from .controls import folded, scrolled
 from .preview_strip import PreviewStrip
+from .run_progress import StepBar
 from .training_plots import TrainingPlots, number
 
 LOOK_EVERY_MS = 400
@@ -115,8 +115,7 @@ class RunView(QWidget):
         shown.setFixedHeight(NOTE_LINES * self.fontMetrics().lineSpacing())
         shown.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # the arrow keys scroll it
         shown.setAccessibleName("What is said about the training")
-        self.bar = QProgressBar()
-        self.bar.setAccessibleName("Progress of the training")
+        self.bar = StepBar("Progress of the training")
         self.pause = _button("Pause", "Write a checkpoint and end the process; GPU memory is free then")
         self.resume = _button("Resume", "Go on from the last checkpoint, in a new process")
         self.keep = _button("Stop and keep", "End now and make a model of the best epoch so far")
@@ -160,6 +159,7 @@ class RunView(QWidget):
         self.run, self.info = run, None
         self._tail, self._epochs = None, {}
         self._made_model = self._removing = False
+        self.bar.begin()
         self.plots.show_step(None)
         self.plots.show_epochs(())
         self.strip.show_folder(None)
@@ -254,10 +254,7 @@ class RunView(QWidget):
 
     def _show_progress(self, info: RunInfo) -> None:
         if info.progress is not None and info.phase in ("preparing", "calibrating"):
-            done, total = info.progress
-            self.bar.setRange(0, max(total, 1))
-            self.bar.setValue(done)
-            self.bar.setFormat(f"{info.phase} %p%")
+            self.bar.count(*info.progress, f"{info.phase} %p%")
         elif info.active and not info.epochs:
             self.bar.setRange(0, 0)
         else:

@@ -149,7 +149,7 @@ class ScanFinder(QObject):
             return
         self._how = self.dock.slices
         self.job.start(work, on_done)
-        self.dock.looking.setRange(0, 0)
+        self.dock.looking.begin()
         self.dock.looking.setVisible(True)
         self.dock.update_enabled()
 

@@ -28,6 +28,7 @@ from ..training.store_index import StoreSettings
 from ..zoo import check_name, find_model, find_models, load_card
 from .before_after_view import BeforeAfterView
 from .close_guard import CloseGuard
+from .cost_line import CostLine
 from .dock_lifetime import when_gone
 from .docks import docks_in
 from .finished_model import FinishedModel
@@ -77,6 +78,7 @@ class TrainWidget(TrainForm):
         self.view = RunView(self.manager, lambda question: self.confirm(question))
         self.model_made = FinishedModel(lambda question: self.confirm(question))
         self.before_after = BeforeAfterView(lambda: patients_in(self.viewer))
+        self.costs = CostLine(self.cost)
         for part in (self.view, self.model_made, self.before_after):
             self.follow_column.addWidget(part)
         self.follow_column.addStretch(1)
@@ -100,7 +102,7 @@ class TrainWidget(TrainForm):
             control.changed.connect(lambda *_: self.update_enabled())
         for control in (self.size, self.context):
             control.changed.connect(lambda *_: self._suggest())
-        self.finder.job.progressed.connect(self._looked_at)
+        self.finder.job.progressed.connect(self.looking.count)
         self.runs.chosen.connect(self.view.show_run)
         self.view.changed.connect(self.refresh_runs)
         self.view.gone.connect(self.refresh_runs)
@@ -115,6 +117,7 @@ class TrainWidget(TrainForm):
         theme.connect(self._theme_changed)
         self._theme_changed()
         finder, view, timer, comparison = self.finder, self.view, self._list_timer, self.before_after
+        costs = self.costs
 
         def forget() -> None:
             """Clean up after the dock; trainings continue."""
@@ -122,6 +125,7 @@ class TrainWidget(TrainForm):
             finder.stop()
             view.stop()
             comparison.stop()
+            costs.stop()
             timer.stop()
 
         when_gone(self, forget)
@@ -223,7 +227,9 @@ class TrainWidget(TrainForm):
         self.rows.controls["max_squares"].enabled = self.context.value and twins
         self.rows.controls["freeze_encoder"].enabled = self.base.value != SCRATCH
         out = runs_folder() / (self.name.value.strip() or "local")
-        self.command.setText(command_line(["train", *self.recipe(out).words()]))
+        recipe = self.recipe(out)
+        self.command.setText(command_line(["train", *recipe.words()]))
+        self.costs.show_cost(None if problem else recipe, chosen)
 
     def _base_chosen(self) -> None:
         scratch = self.base.value == SCRATCH
@@ -261,10 +267,6 @@ class TrainWidget(TrainForm):
         except CeadError as error:  # the base model is gone, or has another design
             show_failure(error)
         self.update_enabled()
-
-    def _looked_at(self, done: int, total: int) -> None:
-        self.looking.setRange(0, total)
-        self.looking.setValue(done)
 
     # -- starting and following ----------------------------------------------------------------------------
 

@@ -10,7 +10,6 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
-    QProgressBar,
     QTabWidget,
     QVBoxLayout,
     QWidget,
@@ -26,6 +25,7 @@ from .keyboard import KeyboardDock
 from .messages import Messages
 from .preparation_banner import PreparationBanner
 from .recipe_rows import RecipeRows
+from .run_progress import StepBar
 from .runs_table import RunsTable
 from .scan_table import ScanTable
 
@@ -56,6 +56,7 @@ class TrainForm(KeyboardDock):
         name: Name of the new model.
         rows: The other options of the recipe.
         start: Starts the training.
+        cost: What a training at full size takes on a processor.
         command: The command that Start runs.
         runs: The list of trainings.
     """
@@ -117,9 +118,8 @@ class TrainForm(KeyboardDock):
         listed_column.addWidget(self.scans, 1)
         listed_column.addWidget(self.banner)
         grid.addWidget(listed, grid.rowCount(), 0, 1, 3)
-        self.looking = QProgressBar()
+        self.looking = StepBar("Scans looked at")
         keep_place(self.looking).hide()
-        self.looking.setAccessibleName("Scans looked at")
         grid.addWidget(self.looking, grid.rowCount(), 0, 1, 3)
         self.found = Lines(2, "Choose scans of healthy people, or drop them onto the list.")
         grid.addWidget(self.found, grid.rowCount(), 0, 1, 3)
@@ -184,7 +184,8 @@ class TrainForm(KeyboardDock):
     def _build_start(self, column: QVBoxLayout) -> None:
         grid = section("Start", column)
         self.start = push_button("Start", "Train in a process of its own; napari stays free")
-        self.problem = Lines(2)
+        self.problem, self.cost = Lines(2), Lines(3)
+        self.cost.setAccessibleName("What the training takes")
         self.command = QLabel()
         self.command.setWordWrap(True)
         self.command.setMinimumWidth(1)
@@ -197,6 +198,7 @@ class TrainForm(KeyboardDock):
         shown_column.addWidget(self.copy.native)
         grid.addWidget(self.start.native, grid.rowCount(), 0, 1, 3)
         grid.addWidget(self.problem, grid.rowCount(), 0, 1, 3)
+        grid.addWidget(self.cost, grid.rowCount(), 0, 1, 3)
         grid.addWidget(folded("The command that Start runs", shown), grid.rowCount(), 0, 1, 3)
         note = QLabel("Nothing leaves this computer.")
         note.setEnabled(False)

@@ -20,7 +20,7 @@ from ..paper import PAPER_NOTE
 from ..results import Evaluation, Row, SlicePicture
 from ..rules import QUANTILE, QUANTILE_OF_DENOISERS
 from ..seen import mark_of, not_known
-from ..table import GROUP, mixture_about
+from ..table import GROUP, SEEDS_ABOUT, mixture_about, over_seeds_table
 from .charts import Chart, Line, curve_chart, point_chart
 from .pictures import DETECTED_COLOR, REFERENCE_COLOR, color_stops, panels
 from .rows import Labels, best_values, value_of
@@ -135,6 +135,8 @@ def _values(evaluation: Evaluation) -> dict[str, Any]:
         "mixture_about": mixture_about(evaluation),
         "grouped": GROUPED,
         "groups": _groups(evaluation, labels, rule),
+        "over_seeds": over_seeds_table(evaluation),
+        "over_seeds_about": SEEDS_ABOUT.replace("`", ""),
         "quality": QUALITY,
         "best": best_row(labels, rule),
         "people": _people(labels, rule),
