@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
 
 from ..patients import Patient
 from ..zoo import list_models
+from .controls import keep_place
 from .jobs import Job, spared_core
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class BeforeAfterView(QGroupBox):
         self.cancel = QPushButton("Cancel")
         self.bar = QProgressBar()
         self.bar.setAccessibleName("Progress of the comparison")
+        keep_place(self.bar)
         self.verdict, self.figures, self.remarks = QLabel(), Figures(), QLabel()
         for label in (self.verdict, self.remarks):
             label.setWordWrap(True)
