@@ -60,8 +60,9 @@ def ask_for_folder(
     """
     dialog = FolderDialog(parent, title, accept)
     if start is not None:
-        dialog.setDirectory(str(next(place for place in start.absolute().parents if place.is_dir())))
-        dialog._name.setText(start.name)
+        there = next((place for place in start.absolute().parents if place.is_dir()), start)
+        dialog.setDirectory(str(there))
+        dialog._name.setText(str(start.absolute().relative_to(there)))
     dialog.finished.connect(lambda result: then(dialog.folder if result else None))
     dialog.finished.connect(dialog.deleteLater)
     dialog.open()

@@ -404,7 +404,7 @@ class ThresholdPlot(QWidget):
             dice = "" if mark.dice is None else f"Dice {mark.dice:.3f}"
             name = f'<a style="color:{self._colors.text}" href="{index}">{escape(mark.rule)}</a>'
             rows.append((mark.rule, name, f"{mark.threshold:.3f}", dice))
-        if self.has_dice and all(rule != ORACLE for rule, *_ in rows):
+        if self.has_dice and self._marks and all(rule != ORACLE for rule, *_ in rows):
             rows.append((ORACLE, escape(ORACLE), "…", ""))
         lines = "".join(
             f"<tr><td>{_symbol(rule)[1]}&nbsp;</td><td>{name}</td><td>&nbsp;&nbsp;{threshold}</td>"
