@@ -190,13 +190,16 @@ def test_a_curve_that_is_not_finished_is_dots_and_the_best_mark_has_its_place(pl
     assert len(plot._processed.getData()[0]) == len(PROCESSED.thresholds)
 
 
-def test_the_range_reaches_every_mark(plot):
+def test_the_range_is_that_of_the_model_and_reaches_the_current_threshold(plot):
     plot.set_end(0.5)
-    assert plot.end == 0.6, "there is a mark beyond"
-    plot.set_marks((Mark("validation", 0.97), Mark(NOW, 0.2)))
-    assert plot._counts.viewRange()[0] == pytest.approx([0.0, 0.97])
+    assert plot.end == 0.5 and len(plot._legend.text().split("href")) == 4, (
+        "marks beyond are named all the same"
+    )
+    plot.set_current(0.97)
     assert plot.end == 0.97
+    assert plot._counts.viewRange()[0] == pytest.approx([0.0, 0.97])
     assert plot._dice.viewRange()[0] == pytest.approx(plot._counts.viewRange()[0])
+    plot.set_current(0.2)
     plot.clear()
     assert plot.end == 0.97, "it does not jump when a map goes"
     plot.set_end(0.5, anew=True)
@@ -231,7 +234,11 @@ def test_without_a_reference_there_is_no_dice(plot, scan, chosen, qtbot, dark):
 
 def test_nothing_is_shown_after_clear(plot, chosen, qtbot):
     plot.clear()
-    assert plot._key.text() == plot._legend.text() == "" and not plot.has_dice
+    assert "href" not in plot._legend.text() and not plot.has_dice
+    assert all(
+        len(curve.getData()[0] if curve.getData()[0] is not None else ()) == 0
+        for curve in (plot._healthy, plot._lesion, plot._raw, plot._processed)
+    )
     click(qtbot, plot, place(plot, 0.5))
     assert chosen == [pytest.approx(0.5, abs=0.006)]
 

@@ -433,6 +433,7 @@ class ExploreWidget(ExploreForm):
     def _update_undo(self) -> None:
         self.undo.enabled = not self.running and self.session.can_undo
         self.redo.enabled = not self.running and self.session.can_redo
+        self.redo.native.setVisible(self.session.can_redo)
 
     # -- settings ------------------------------------------------------------------------------------------
 

@@ -18,7 +18,6 @@ from qtpy.QtWidgets import (
     QPushButton,
     QStackedWidget,
     QTabWidget,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -193,7 +192,8 @@ class ExploreForm(KeyboardDock):
         for part in (self.state, self.progress.native):
             self.state_or_progress.addWidget(part)
         self.state_or_progress.setFixedHeight(self.run.native.sizeHint().height())
-        self.three_views = QToolButton(text=title("three_views"), checkable=True)
+        self.three_views = QPushButton(title("three_views"), checkable=True)
+        self.three_views.setStyleSheet(NARROW)
         self.three_views.setToolTip(tip("three_views"))
         self.three_views.setAccessibleName("Three views")
         column.addLayout(_beside(self.model.native, self.score.native, stretch=(3, 2)))
@@ -301,6 +301,7 @@ class ExploreForm(KeyboardDock):
         )
         for name in ("undo", "redo", "reset", "use_suggested"):
             getattr(self, name).native.setToolTip(tip(name))
+        keep_place(self.redo.native).hide()  # until something was undone
         row = (self.undo.native, self.redo.native, self.use_suggested.native)
         for button in row:
             button.setStyleSheet(NARROW)

@@ -122,11 +122,11 @@ class ThresholdPlot(QWidget):
         return self._dice.isVisible()
 
     def set_end(self, end: float, *, anew: bool = False) -> None:
-        """End the axis of thresholds here; it becomes longer for a mark or a threshold beyond.
+        """End the axis of thresholds here; it becomes longer for a threshold beyond.
 
         Args:
             end: See `axis_end`.
-            anew: Also take back what was added for a mark or a threshold.
+            anew: Also take back what was added for a threshold.
         """
         if anew or end != self._least_end:
             self._least_end = end
@@ -223,7 +223,6 @@ class ThresholdPlot(QWidget):
         self._now.setData(now)
         self._now.setVisible(bool(now))
         self._show_flags()
-        self._fit_range()
         self._write_legend()
 
     def clear(self, *, dice: bool = False) -> None:
@@ -309,8 +308,7 @@ class ThresholdPlot(QWidget):
             for item in items:
                 plot.addItem(item, ignoreBounds=True)
 
-        self._key = QLabel()
-        self._legend = QLabel()
+        self._key, self._legend = QLabel(), QLabel()
         self._legend.setTextInteractionFlags(
             Qt.TextInteractionFlag.LinksAccessibleByMouse | Qt.TextInteractionFlag.LinksAccessibleByKeyboard
         )
@@ -319,12 +317,10 @@ class ThresholdPlot(QWidget):
         for label in (self._key, self._legend):
             label.setTextFormat(Qt.TextFormat.RichText)
             label.setWordWrap(True)
+            label.setMinimumWidth(1)  # a narrow dock does not scroll sideways for it
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
-        line = self._legend.fontMetrics().lineSpacing()
-        self._key.setMinimumHeight(line + 2)
-        self._legend.setMinimumHeight(_LEGEND_ROWS * line + 2)
         for widget in (self._view, self._key, self._legend):
             column.addWidget(widget)
         column.addStretch(1)
@@ -366,12 +362,14 @@ class ThresholdPlot(QWidget):
             self._dice.setYRange(0, 1.04 * top, padding=0)
 
     def _fit_range(self, *, anew: bool = False) -> None:
-        """Show from 0 to where the axis is to end, or to the current threshold or a mark if one lies beyond.
+        """Show from 0 to where the axis is to end, or to the current threshold if it lies beyond.
+
+        For a mark beyond, which comes by itself, nothing moves: it is named below the plot.
 
         Args:
             anew: Whether the axis may become shorter.
         """
-        end = min(max(self._least_end, self._current, *(mark.threshold for mark in self._marks)), 1.0)
+        end = min(max(self._least_end, self._current), 1.0)
         if not anew:
             end = max(end, self._end)
         if end != self._end:
@@ -380,11 +378,9 @@ class ThresholdPlot(QWidget):
             self.axis_changed.emit()
 
     def _write_key(self) -> None:
-        if self._histogram is None:
-            self._key.clear()
-            return
+        """Name the colours, also while nothing has them yet: in a narrow dock they need two lines."""
         healthy = f'<span style="color:{self._colors.healthy}">■</span>&nbsp;'
-        if self._histogram.lesion is None:
+        if not self.has_dice and (self._histogram is None or self._histogram.lesion is None):
             parts = [f"{healthy}brain"]
         else:
             parts = [f"{healthy}healthy", f'<span style="color:{LESION_COLOR}">■</span>&nbsp;lesion']
@@ -396,22 +392,23 @@ class ThresholdPlot(QWidget):
         self._key.setText(" &nbsp; ".join(parts))
 
     def _write_legend(self) -> None:
-        """Name the marks. The best one comes last; its row exists from the start, so that nothing moves."""
+        """Name the marks, the best one last. All rows exist from the start, so that nothing moves."""
         rows = []
         for index, mark in enumerate(self._marks):
             if mark.rule == NOW:
                 continue
-            dice = "" if mark.dice is None else f"Dice {mark.dice:.3f}"
-            name = f'<a style="color:{self._colors.text}" href="{index}">{escape(mark.rule)}</a>'
+            dice = "" if mark.dice is None else f"Dice&nbsp;{mark.dice:.3f}"
+            name = f'<a style="color:{self._colors.text}" href="{index}">{_unbroken(mark.rule)}</a>'
             rows.append((mark.rule, name, f"{mark.threshold:.3f}", dice))
         if self.has_dice and self._marks and all(rule != ORACLE for rule, *_ in rows):
-            rows.append((ORACLE, escape(ORACLE), "…", ""))
+            rows.append((ORACLE, _unbroken(ORACLE), "…", ""))
         lines = "".join(
-            f"<tr><td>{_symbol(rule)[1]}&nbsp;</td><td>{name}</td><td>&nbsp;&nbsp;{threshold}</td>"
-            f"<td>&nbsp;&nbsp;{dice}</td></tr>"
+            f"<tr><td>{_symbol(rule)[1]}&nbsp;</td><td>{name}</td><td>&nbsp;{threshold}</td>"
+            f"<td>&nbsp;{dice}</td></tr>"
             for rule, name, threshold, dice in rows
         )
-        self._legend.setText(f"<table cellspacing=0 cellpadding=0>{lines}</table>" if rows else "")
+        free = (_LEGEND_ROWS - len(rows)) * f'<tr><td style="color:transparent">{_OTHER_SYMBOL[1]}</td></tr>'
+        self._legend.setText(f"<table cellspacing=0 cellpadding=0>{lines}{free}</table>")
 
     # -- the mouse -----------------------------------------------------------------------------------------
 
@@ -458,6 +455,10 @@ class ThresholdPlot(QWidget):
                 if distance <= _NEAR:
                     found.append((distance, index))
         return self._marks[min(found)[1]] if found else None
+
+
+def _unbroken(text: str) -> str:
+    return escape(text).replace(" ", "&nbsp;")
 
 
 def _symbol(rule: str) -> tuple[str, str]:
