@@ -100,12 +100,18 @@ class Still:
 
     def while_waiting(self, qtbot, condition):
         """Look again and again until a condition holds."""
+        moved = []
 
         def look():
-            self.look()
+            try:
+                self.look()
+            except AssertionError as error:  # the wait would go on for it
+                moved.append(error)
             return condition()
 
         qtbot.waitUntil(look)
+        if moved:
+            raise moved[0]
 
 
 def layers_of(widget, role, key=None):

@@ -7,7 +7,7 @@ import pytest
 
 import napari_cead as cead
 from napari_cead.detection import save_detection
-from napari_cead.errors import OutputError
+from napari_cead.errors import Cancelled, OutputError
 
 
 @pytest.fixture
@@ -88,3 +88,15 @@ def test_results_never_lie_among_the_patients_own_files(result, patient_folder, 
     with pytest.raises(OutputError, match="among the patient's own files"):
         save_detection(result, patient_folder / where)
     assert sorted(path.name for path in patient_folder.iterdir()) == before
+
+
+def test_stopped_in_the_middle_it_leaves_the_folder_as_it_was(result, tmp_path):
+    asked = iter([False, True])
+    with pytest.raises(Cancelled):
+        save_detection(result, tmp_path / "new" / "out", should_stop=lambda: next(asked))
+    assert not (tmp_path / "new").exists()
+    save_detection(result, tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(Cancelled):
+        save_detection(result, tmp_path / "out", should_stop=lambda: True)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before

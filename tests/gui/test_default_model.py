@@ -73,3 +73,14 @@ def test_another_sequence_than_flair_is_told(dock, patient_folder, qtbot, notifi
     dock.sequence.value = "t1_gd"
     assert run(dock, qtbot).key == ("ce-unet", "fused")
     assert any("ce-unet was trained on flair, this is t1_gd" in message for _, message in notified)
+
+
+def test_the_sample_opens_where_the_default_finds_the_lesion(dock, qtbot):
+    dock.viewer.open_sample("napari-cead", "synthetic_patient")
+    qtbot.waitUntil(lambda: dock.session.patient is not None and not dock.running)
+    z = dock.layers.current_slice()
+    lesion = dock.session.patient.lesion_mask[z]
+    assert lesion.any()
+    found = run(dock, qtbot)
+    assert dock.layers.current_slice() == z and dock.rule.text().startswith("Default settings, suggested")
+    assert cead.dice(found.mask[z], lesion) > 0.5

@@ -14,11 +14,12 @@ from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QScrollArea
 
-from dock_driving import LEFT, Still, click, click_tick
+from dock_driving import LEFT, Still, choose_folder, click, click_tick
 from napari_cead.errors import OutputError
 from napari_cead.widgets import EvaluateWidget, evaluation_process
 from napari_cead.widgets.docks import docks_in
 from napari_cead.widgets.evaluation_table import ResultTable, read_results
+from napari_cead.widgets.folder_dialog import FolderDialog
 from scans import make_brain, write_nifti
 
 AVERAGES = {"dice_patient": 0.5124, "dice_pooled": 0.61}
@@ -190,11 +191,17 @@ def test_folders_are_asked_for(dock, cohort, tmp_path, monkeypatch, qtbot):
         (dock.choose_cohort, dock.cohort, cohort),
         (dock.choose_maps, dock.maps, cohort),
         (dock.choose_store, dock.split, tmp_path),
-        (dock.choose_out, dock.out, tmp_path / "elsewhere"),
     ):
         monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_, path=folder: str(path))
         click(qtbot, button.native)
         assert edit.value == str(folder)
+    click(qtbot, dock.choose_out.native)
+    (dialog,) = dock.findChildren(FolderDialog)
+    assert dialog.folder == cohort.with_name(f"{cohort.name}_evaluation"), (
+        "the suggestion, which is not there"
+    )
+    choose_folder(qtbot, dock, tmp_path / "elsewhere")
+    assert dock.out.value == str(tmp_path / "elsewhere")
     dock.cohort.value = str(tmp_path)
     assert dock.out.value == str(tmp_path / "elsewhere"), "what the user chose stays"
 

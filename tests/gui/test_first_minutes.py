@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import zipfile
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 import tifffile
 from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
 from napari.settings import get_settings
+from PIL import Image
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QWheelEvent
 from qtpy.QtWidgets import (
@@ -19,7 +22,9 @@ from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QApplication,
     QComboBox,
+    QFileDialog,
     QLineEdit,
+    QMessageBox,
     QScrollArea,
     QScrollBar,
     QStyle,
@@ -28,14 +33,18 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from dock_driving import LEFT, click, drag, layers_of, run, settle
+from dock_driving import LEFT, click, drag, export, layers_of, run, settle
 from napari_cead.contributions import default_reader
 from napari_cead.contributions.default_reader import become_reader, is_reader
 from napari_cead.contributions.layers import tag_of
-from napari_cead.widgets import EvaluateWidget, TrainWidget
+from napari_cead.detection import saving
+from napari_cead.exploring import session
+from napari_cead.widgets import EvaluateWidget, TrainWidget, patient_source
 from napari_cead.widgets.docks import bare
 from napari_cead.widgets.figure import caption
 from napari_cead.widgets.recent import recent
+from napari_cead.widgets.texts import tip
+from napari_cead.zoo import models_folder
 from scanners import write_dicom
 from scans import make_brain, write_nifti
 
@@ -282,6 +291,27 @@ def test_after_a_run_all_that_is_needed_is_in_sight_on_a_small_screen(small):
     assert small.layers.layer("anomaly map").colorbar.visible
 
 
+@pytest.mark.parametrize("what", ["message", "banner"])
+def test_it_stays_in_sight_beside_a_message_or_a_banner(small, qtbot, what):
+    if what == "message":
+        small.messages.show_message(
+            "Mets_002 has taken the place of Mets_001.", "info", ("Back to Mets_001", lambda: None)
+        )
+    else:
+        small.banner.show_needs(
+            "The scan is brighter on one side. A model may take that for a lesion.",
+            strip=False,
+            even=True,
+            use_brain=False,
+            register=False,
+        )
+    shown = small.messages if what == "message" else small.banner
+    qtbot.waitUntil(lambda: shown.isVisible() and shown.height() > 30)
+    needed = {"run": small.run, "plot": small.plot, "dice": small.dice_label, "undo": small.undo}
+    needed |= {name: setting.handle for name, setting in small.rows.items()}
+    assert [name for name, part in needed.items() if not in_sight(small, part)] == []
+
+
 def test_no_more_than_twelve_controls_meet_the_eye(small):
     kinds = (QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit, QTabBar)
     found = [
@@ -308,6 +338,7 @@ def test_what_is_not_needed_yet_is_not_there(widget, patient_folder, qtbot):
     drop(canvas_of(widget.viewer), patient_folder)
     opened(qtbot, widget, "Mets_001")
     assert not widget.opening.isVisible(), "one line is left"
+    assert widget.plot.isVisible() and widget.plot._histogram is None, "the axis of the slider, and its place"
     assert not widget.discard.native.isVisible()
     click(qtbot, widget.open_more)
     assert widget.opening.isVisible() and widget.sequence.native.isVisible()
@@ -325,23 +356,98 @@ def places(widget):
     }
 
 
-def test_nothing_moves_while_results_come_and_go(small, qtbot):
-    before, seen = places(small), []
-    slider = small.closing_radius
+def watch(qtbot, look, until):
+    """Look until a condition holds, at whatever passes in between too; return what was seen."""
+    seen = []
+
+    def turn():
+        seen.append(look())
+        return until()
+
+    qtbot.waitUntil(turn)
+    return seen
+
+
+def at_rest(widget):
+    return lambda: not widget.busy and "…" not in widget.plot._legend.text()
+
+
+def moved_while_results_come_and_go(dock, qtbot):
+    """Move a slider, show a message and run again; return the places that differed from those before."""
+    before, seen = places(dock), []
     for value in (5, 0, 3):
-        slider.value = value
-        for _ in range(12):
-            qtbot.wait(30)
-            seen.append(places(small))
-        settle(qtbot, small)
-        seen.append(places(small))
-    small.messages.show_message("Something is odd. " * 20, "warning", ("Mend it", lambda: None))
-    qtbot.wait(50)
-    seen.append(places(small))
-    small.messages.clear()
-    run(qtbot, small)
-    seen.append(places(small))
-    assert all(one == before for one in seen)
+        dock.closing_radius.value = value
+        seen += watch(qtbot, lambda: places(dock), at_rest(dock))
+    dock.messages.show_message("Something is odd. " * 20, "warning", ("Mend it", lambda: None))
+    qtbot.waitUntil(lambda: dock.messages.buttons[0].isVisible())
+    seen.append(places(dock))
+    dock.messages.clear()
+    click(qtbot, dock.run.native)
+    assert dock.running
+    seen += watch(qtbot, lambda: places(dock), at_rest(dock))
+    return [one for one in seen if one != before]
+
+
+def test_nothing_moves_while_results_come_and_go(small, qtbot):
+    assert moved_while_results_come_and_go(small, qtbot) == []
+
+
+@pytest.mark.new_dock
+def test_nothing_moves_for_a_model_that_suggests_two_thresholds(ready, qtbot):
+    ready.viewer.window.resize(1366, 768)
+    settle(qtbot, ready)
+    ready.findChild(QScrollArea).verticalScrollBar().setValue(0)
+    qtbot.waitUntil(at_rest(ready))
+    assert ready.plot._legend.text().count("href") == 3
+    qtbot.waitUntil(lambda: in_sight(ready, ready.undo))
+    assert moved_while_results_come_and_go(ready, qtbot) == []
+
+
+@pytest.fixture
+def installed_fine(vae_folder, npe2pm):
+    """A model that suggests thresholds at the lower end of the scale; ask for it before the dock."""
+    folder = shutil.copytree(vae_folder, models_folder() / "tiny-fine")
+    file = folder / "model.json"
+    card = json.loads(file.read_text())
+    card["name"] = "tiny-fine"
+    for suggestion, threshold in zip(card["suggestions"], (0.03, 0.04, 0.5), strict=True):
+        suggestion["params"]["threshold"] = threshold
+    file.write_text(json.dumps(card))
+    return folder.name
+
+
+@pytest.mark.new_dock
+def test_the_first_run_moves_nothing_and_the_axis_stays_through_all_runs(
+    installed_fine, widget, patient_folder, qtbot
+):
+    """The axis is that of model and score, not of a map that is not there yet."""
+    widget.viewer.window.resize(1366, 768)
+    drop(canvas_of(widget.viewer), patient_folder)
+    opened(qtbot, widget, "Mets_001")
+    widget.model.value = installed_fine
+    widget.score.value = "residual"
+    assert widget.threshold.value == pytest.approx(0.03), "what the run starts with"
+    qtbot.waitUntil(lambda: widget.plot.axis[1] - widget.plot.axis[0] > 100)
+    settle(qtbot, widget)
+
+    def look():
+        return places(widget), widget.plot.end, widget.threshold.max, widget.plot.axis
+
+    for _ in range(5):  # what has just come is laid out
+        QApplication.processEvents()
+    before, seen = look(), []
+    assert before[1:3] == (0.2, 0.2)
+    for _ in range(2):
+        click(qtbot, widget.run.native)
+        assert widget.running
+        seen += watch(qtbot, look, at_rest(widget))
+    assert widget.plot._histogram is not None
+    assert [one for one in seen if one != before] == []
+    # Another score has another axis, at once and for good.
+    widget.score.value = "kl-gradient"
+    assert widget.plot.end == 1.0
+    seen = watch(qtbot, lambda: widget.plot.end, at_rest(widget))
+    assert set(seen) == {1.0}
 
 
 def test_the_slider_is_the_axis_of_the_plot(small, qtbot):
@@ -491,6 +597,93 @@ def test_with_the_focus_the_wheel_changes_a_control(widget, qtbot):
     assert box.value() != before
 
 
+# -- cancelling ------------------------------------------------------------------------------------------------
+
+
+class Held:
+    """Holds a function back until it is let go, so that a test can press Cancel meanwhile."""
+
+    def __init__(self, function):
+        self._function, self.reached, self.go = function, Event(), Event()
+
+    def __call__(self, *arguments, **keywords):
+        self.reached.set()
+        assert self.go.wait(60)
+        return self._function(*arguments, **keywords)
+
+
+def held(monkeypatch, where, name):
+    made = Held(getattr(where, name))
+    monkeypatch.setattr(where, name, made)
+    return made
+
+
+def test_an_export_that_is_cancelled_leaves_nothing_behind(detected, tmp_path, monkeypatch, qtbot):
+    settle(qtbot, detected)
+    writing = held(monkeypatch, saving, "save_volume")
+    folder = tmp_path / "new" / "results"
+    export(qtbot, detected, folder)
+    qtbot.waitUntil(writing.reached.is_set)
+    click(qtbot, detected.cancel.native)
+    writing.go.set()
+    qtbot.waitUntil(lambda: not detected.running)
+    assert not folder.parent.exists()
+    assert detected.export.enabled and detected.export.text == "Export…"
+    export(qtbot, detected, folder)
+    qtbot.waitUntil(lambda: not detected.running)
+    assert (folder / "Mets_001_tiny_settings.json").is_file()
+
+
+def test_an_export_goes_on_to_its_end_when_another_patient_is_dropped(detected, tmp_path, monkeypatch, qtbot):
+    settle(qtbot, detected)
+    writing = held(monkeypatch, saving, "save_volume")
+    export(qtbot, detected, tmp_path / "results")
+    qtbot.waitUntil(writing.reached.is_set)
+    drop(canvas_of(detected.viewer), scan(tmp_path / "next", seed=3))
+    writing.go.set()
+    opened(qtbot, detected, "next")
+    assert (tmp_path / "results" / "Mets_001_tiny_settings.json").is_file()
+
+
+def test_a_patient_whose_loading_is_cancelled_does_not_come(detected, tmp_path, monkeypatch, qtbot):
+    settle(qtbot, detected)
+    before, shown = detected.session.patient, detected.session.analysis
+    loading = held(monkeypatch, patient_source, "load_patient")
+    drop(canvas_of(detected.viewer), scan(tmp_path / "next", seed=3))
+    qtbot.waitUntil(loading.reached.is_set)
+    click(qtbot, detected.cancel.native)
+    loading.go.set()
+    qtbot.waitUntil(lambda: not detected.running)
+    assert detected.session.patient is before and detected.session.analysis is shown
+    assert "Mets_001" in detected.about.text()
+
+
+def test_what_takes_a_moment_and_cannot_be_cancelled_does_not_offer_it(detected, monkeypatch, qtbot):
+    drag(qtbot, detected.threshold, 0.4)
+    settle(qtbot, detected)
+    undoing = held(monkeypatch, detected.session, "undo")
+    click(qtbot, detected.undo.native)
+    qtbot.waitUntil(undoing.reached.is_set)
+    assert detected.running and not detected.cancel.native.isVisible()
+    undoing.go.set()
+    settle(qtbot, detected)
+
+
+def test_what_cancel_says_is_what_a_cancelled_run_does(detected, monkeypatch, qtbot):
+    settle(qtbot, detected)
+    shown = detected.session.analysis.key
+    assert detected.cancel.native.toolTip() == tip("cancel") and "comes back" in tip("cancel")
+    detected.session._cache.clear()
+    making = held(monkeypatch, session, "run")
+    detected.score.value = shown[1]
+    click(qtbot, detected.run.native)
+    qtbot.waitUntil(making.reached.is_set)
+    click(qtbot, detected.cancel.native)
+    making.go.set()
+    settle(qtbot, detected)
+    assert detected.session.analysis.key == shown
+
+
 # -- layers ----------------------------------------------------------------------------------------------------
 
 
@@ -499,10 +692,13 @@ def test_a_layer_that_is_open_is_offered_chosen_and_can_be_declared_flair(widget
     widget.viewer.add_image(volume, name="my scan")
     qtbot.waitUntil(lambda: widget.layers_open.isVisible())
     assert widget.image_layer.native.currentText() == "my scan"
+    click(qtbot, widget.run.native)
+    assert "or press “Use these layers”" in widget.messages.words.text()
     widget.declared.value = "flair"
     click(qtbot, widget.use_layers.native)
     qtbot.waitUntil(lambda: widget.session.patient is not None)
     assert widget.session.patient.sequence == "flair"
+    qtbot.waitUntil(lambda: "Use these layers" not in widget.messages.words.text())
     assert any("1 mm is assumed" in message for _, message in notified)
     assert "1 mm is assumed" in widget.messages.words.text()
 
@@ -524,12 +720,12 @@ def test_the_offer_to_become_the_reader_says_when_napari_asks(widget, readers):
 
 
 def test_three_cuts_through_one_point_are_one_click_away(detected, qtbot):
-    detected.tabs.setCurrentWidget(detected.more)
+    assert in_sight(detected, detected.three_views)
     click(qtbot, detected.three_views)
     cuts = detected.cuts.cuts
     qtbot.waitExposed(cuts)
-    qtbot.wait(100)
     coronal = cuts._parts[1]
+    qtbot.waitUntil(lambda: coronal.box.sceneBoundingRect().width() > 20)
     box = coronal.box.sceneBoundingRect()
     place = cuts.mapFromScene(QPointF(box.center().x() + 10, box.center().y() - 5))
     wanted = coronal.voxel_at(cuts.mapToScene(place))
@@ -545,15 +741,76 @@ def test_three_cuts_through_one_point_are_one_click_away(detected, qtbot):
     assert detected.cuts.cuts is None
 
 
+@pytest.fixture
+def save_as(detected, monkeypatch, qtbot):
+    """Presses Save figure…, and answers with a name and one of the kinds that are offered."""
+
+    def save(path, kind):
+        offered = []
+
+        def answer(parent, title, name, kinds):
+            offered.extend(kinds.split(";;"))
+            return str(path), next(one for one in offered if one.startswith(kind))
+
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", answer)
+        detected.tabs.setCurrentWidget(detected.more)
+        click(qtbot, detected.save_figure)
+
+    return save
+
+
 @pytest.mark.parametrize("ending", ["png", "pdf"])
-def test_a_figure_says_what_it_shows_and_not_whose(detected, tmp_path, qtbot, notified, ending):
+def test_a_figure_says_what_it_shows_and_not_whose(detected, save_as, tmp_path, qtbot, notified, ending):
     settle(qtbot, detected)
-    detected.saving.save_figure(tmp_path / f"figure.{ending}")
+    save_as(tmp_path / "figure.png", ending.upper())  # the name stays as it was offered
+    assert [path.name for path in tmp_path.glob("figure*")] == [f"figure.{ending}"]
     written = (tmp_path / f"figure.{ending}").read_bytes()
     assert written.startswith(b"%PDF" if ending == "pdf" else b"\x89PNG") and len(written) > 5000
     assert [severity for severity, _ in notified] == ["info"]
     words = caption(detected.session.analysis, 6, "x")
     assert words.startswith("tiny, score intensity; threshold 0.")
     assert "Mets" not in words
-    detected.saving.save_figure(tmp_path / "nowhere" / "figure.png")
+    save_as(tmp_path / "typed.pdf", "PNG")
+    assert (tmp_path / "typed.pdf").read_bytes().startswith(b"%PDF"), "an ending that was typed counts"
+    save_as(tmp_path / "nowhere" / "figure.png", "PNG")
     assert notified[-1][0] == "error"
+
+
+def test_a_figure_has_letters_bars_and_dice(detected, save_as, tmp_path, qtbot):
+    settle(qtbot, detected)
+
+    def picture(name):
+        save_as(tmp_path / name, "PNG")
+        return np.asarray(Image.open(tmp_path / name).convert("RGB")).astype(int)
+
+    whole = picture("whole.png")
+    parts = {
+        "scale bar": detected.viewer.canvas.overlays.scale_bar,
+        "colour bar": detected.layers.layer("anomaly map").colorbar,
+        "Dice": detected.on_canvas._overlay,
+        **detected.orientation._overlays,
+    }
+    assert len(parts) == 7
+    missing = []
+    for name, part in parts.items():
+        assert part.visible, name
+        part.visible = False
+        without = picture(f"{name}.png")
+        part.visible = True
+        if not (abs(whole - without).max(axis=2) > 60).sum() > 10:
+            missing.append(name)
+    assert missing == []
+    assert (picture("again.png") == whole).all()
+
+
+def test_a_figure_that_would_replace_another_asks(detected, save_as, tmp_path, monkeypatch):
+    (tmp_path / "figure.pdf").write_bytes(b"mine")
+    asked = []
+
+    def no(parent, title, text):
+        asked.append(text)
+        return QMessageBox.StandardButton.No
+
+    monkeypatch.setattr(QMessageBox, "question", no)
+    save_as(tmp_path / "figure.png", "PDF")
+    assert (tmp_path / "figure.pdf").read_bytes() == b"mine" and "figure.pdf" in asked[0]

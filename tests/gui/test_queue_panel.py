@@ -14,8 +14,10 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QFileDialog
 
 import napari_cead as cead
+from dock_driving import choose_folder
 from napari_cead.errors import ModelError
 from napari_cead.exploring.queue import RunSettings
+from napari_cead.widgets.folder_dialog import FolderDialog
 from napari_cead.widgets.queue_panel import QueuePanel
 from napari_cead.widgets.queue_table import COLUMNS
 from patience import PATIENCE
@@ -146,7 +148,7 @@ def test_a_mended_patient_is_tried_again_and_the_others_are_not(panel, qtbot, co
 
 
 def test_buttons_ask_for_folders_and_files(panel, qtbot, cohort, tmp_path, monkeypatch, notified):
-    answers = iter([str(cohort / "a"), "", str(tmp_path / "elsewhere")])
+    answers = iter([str(cohort / "a"), ""])
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: next(answers))
     monkeypatch.setattr(
         QFileDialog, "getOpenFileNames", lambda *_: ([str(cohort / "c" / "flair.nii.gz")], "")
@@ -158,22 +160,28 @@ def test_buttons_ask_for_folders_and_files(panel, qtbot, cohort, tmp_path, monke
     qtbot.waitUntil(lambda: panel.table.rowCount() == 2)
     assert [row[0] for row in rows(panel)] == ["a", "c"]
     click(qtbot, panel.output)
+    choose_folder(qtbot, panel, tmp_path / "elsewhere")  # which does not exist
     assert panel.out == tmp_path / "elsewhere"
     assert panel.output_label.text() == str(tmp_path / "elsewhere")
     click(qtbot, panel.add_files)
     qtbot.waitUntil(lambda: ("info", "These patients are in the queue already.") in notified)
 
 
-def test_start_asks_for_the_output_folder_if_there_is_none(qtbot, settings, cohort, tmp_path, monkeypatch):
+def test_start_asks_for_the_output_folder_if_there_is_none(qtbot, settings, cohort, tmp_path):
     panel = QueuePanel(lambda: settings, lambda: False)
     qtbot.addWidget(panel)
+    panel.show()
+    qtbot.waitExposed(panel)
     panel.add([cohort / "a"])
     qtbot.waitUntil(lambda: panel.table.rowCount() == 1)
-    answers = iter(["", str(tmp_path / "results")])
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: next(answers))
     click(qtbot, panel.start)
-    assert not panel.running
+    (dialog,) = panel.findChildren(FolderDialog)
+    dialog.reject()
+    assert not panel.running and panel.out is None
+    qtbot.waitUntil(lambda: panel.findChildren(FolderDialog) == [])
     click(qtbot, panel.start)
+    choose_folder(qtbot, panel, tmp_path / "results")
+    assert panel.running
     qtbot.waitUntil(lambda: not panel.running)
     assert (tmp_path / "results" / "a" / "detection.json").is_file()
 

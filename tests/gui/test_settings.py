@@ -99,11 +99,14 @@ def test_before_a_run_reset_is_what_the_chosen_model_starts_with(installed_vae, 
     drag(qtbot, widget.threshold, 0.3, steps=3)
     click(qtbot, widget.reset.native)
     assert widget.threshold.value == pytest.approx(0.7)
+    assert "Threshold 0.700, Closing radius 2 px" in widget.use_suggested.native.toolTip()
     assert widget.rule.text() == "Suggested: best on validation patients"
     widget.score.value = "kl-gradient"
     click(qtbot, widget.reset.native)
     assert (widget.threshold.value, widget.closing_radius.value) == (pytest.approx(0.5), 2)
     assert widget.rule.text() == "Default settings, suggested threshold: best on validation patients"
+    told = widget.use_suggested.native.toolTip()
+    assert "Threshold 0.500, Closing radius 3 px, Area opening 60%, Dilation radius 1 px" in told
     click(qtbot, widget.use_suggested.native)
     assert (widget.threshold.value, widget.closing_radius.value) == (pytest.approx(0.5), 3)
     assert widget.rule.text() == "Suggested: best on validation patients"

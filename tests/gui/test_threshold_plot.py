@@ -11,7 +11,7 @@ from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication, QToolTip
 
 from napari_cead.exploring.curves import NOW, ORACLE, DiceCurve, MapHistogram, Mark, marks, raw_curve
-from napari_cead.widgets.threshold_plot import ThresholdPlot, is_dark
+from napari_cead.widgets.threshold_plot import ThresholdPlot, axis_end, is_dark
 
 PROCESSED = DiceCurve(np.array([0.0, 0.2, 0.4, 0.6, 0.8]), np.array([0.1, 0.2, 0.5, 0.3, 0.0]))
 SUGGESTED = [("validation", 0.6), ("healthy-quantile", 0.2)]
@@ -190,11 +190,27 @@ def test_a_curve_that_is_not_finished_is_dots_and_the_best_mark_has_its_place(pl
     assert len(plot._processed.getData()[0]) == len(PROCESSED.thresholds)
 
 
-def test_the_range_reaches_every_mark(plot):
-    plot.set_marks((Mark("validation", 0.97), Mark(NOW, 0.2)))
-    assert plot._counts.viewRange()[0] == pytest.approx([0.0, 0.97])
+def test_the_range_is_that_of_the_model_and_reaches_the_current_threshold(plot):
+    plot.set_end(0.5)
+    assert plot.end == 0.5 and len(plot._legend.text().split("href")) == 4, (
+        "marks beyond are named all the same"
+    )
+    plot.set_current(0.97)
     assert plot.end == 0.97
+    assert plot._counts.viewRange()[0] == pytest.approx([0.0, 0.97])
     assert plot._dice.viewRange()[0] == pytest.approx(plot._counts.viewRange()[0])
+    plot.set_current(0.2)
+    plot.clear()
+    assert plot.end == 0.97, "it does not jump when a map goes"
+    plot.set_end(0.5, anew=True)
+    assert plot.end == 0.5
+
+
+@pytest.mark.parametrize(
+    ("suggested", "end"), [((), 1.0), ((0.0098,), 0.1), ((0.06, 0.075), 0.5), ((0.27,), 1.0), ((0.98,), 1.0)]
+)
+def test_the_axis_has_room_for_three_times_what_a_model_suggests(suggested, end):
+    assert axis_end(suggested) == end
 
 
 @pytest.mark.parametrize("dark", [True, False])
@@ -218,7 +234,11 @@ def test_without_a_reference_there_is_no_dice(plot, scan, chosen, qtbot, dark):
 
 def test_nothing_is_shown_after_clear(plot, chosen, qtbot):
     plot.clear()
-    assert plot._key.text() == plot._legend.text() == "" and not plot.has_dice
+    assert "href" not in plot._legend.text() and not plot.has_dice
+    assert all(
+        len(curve.getData()[0] if curve.getData()[0] is not None else ()) == 0
+        for curve in (plot._healthy, plot._lesion, plot._raw, plot._processed)
+    )
     click(qtbot, plot, place(plot, 0.5))
     assert chosen == [pytest.approx(0.5, abs=0.006)]
 

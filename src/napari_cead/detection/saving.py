@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from ..atomic import make_folder, strict, to_json, write_text
 from ..checksums import file_sha256
-from ..errors import OutputError, ParameterError, SettingsFileError, why
+from ..errors import Cancelled, OutputError, ParameterError, SettingsFileError, why
 from ..json_files import parse_json, version_of
 from ..metrics import precision, recall, volume_ml
 from ..patients import MASK, Grid, Patient, disk_files, place_of, save_volume
 from ..patients.marks import Kind
 from ..preparing import N4, RAW
+from ..progress import Stop
 from .corrections import Corrections
 from .pipeline import Detection
 from .provenance import device_name, sources, versions
@@ -164,6 +165,7 @@ def save_detection(
     automatic: NDArray[np.bool_] | None = None,
     origin: Origin | None = None,
     prefix: str = "",
+    should_stop: Stop | None = None,
 ) -> dict[str, Any]:
     """Write ``anomaly_map``, ``reconstruction`` and ``mask`` (``.nii.gz``) and a JSON summary.
 
@@ -180,16 +182,19 @@ def save_detection(
         automatic: (Z, Y, X) bool, the mask before the corrections: written as ``mask_automatic`` with them.
         origin: Where the patient was loaded from just now; None finds the files and compares them.
         prefix: Beginning of the names of all files, see `file_prefix`.
+        should_stop: Called between the volumes.
 
     Returns:
         What the JSON file holds.
 
     Raises:
+        Cancelled: If ``should_stop`` returned true. The folder is then as it was.
         OutputError: If the folder cannot be written, is that of the patient's own files, or holds a file of the
             name of a written scan that no detection wrote.
     """
-    check_output(folder, result.patient)
-    target = make_folder(Path(folder).expanduser()).absolute()
+    target = check_output(folder, result.patient).absolute()
+    fresh = [place for place in (target, *target.parents) if not place.exists()]
+    make_folder(target)
     found = origin or find_origin(result.patient)
     json_name = f"{prefix}{json_name}"
     before = _extras_before(target / json_name, prefix)
@@ -208,6 +213,8 @@ def save_detection(
         }
         on_grid = replace(result.patient, grid=grid)
         for name, volume in volumes.items():
+            if should_stop is not None and should_stop():
+                raise Cancelled
             if volume is not None:
                 save_volume(volume, on_grid, aside / f"{prefix}{name}.nii.gz", kind=KINDS[name])
         names = sorted(path.name for path in aside.iterdir())
@@ -225,6 +232,9 @@ def save_detection(
     finally:
         if aside is not None:
             shutil.rmtree(aside, ignore_errors=True)
+        with suppress(OSError):  # once results are in it, it stays
+            for place in fresh:
+                place.rmdir()
     return described
 
 

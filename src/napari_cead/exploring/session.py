@@ -433,7 +433,9 @@ class Session(SessionSettings):
 
     # -- results -------------------------------------------------------------------------------------------
 
-    def export(self, folder: str | Path, *, prefix: str = "") -> Mapping[str, Any]:
+    def export(
+        self, folder: str | Path, *, prefix: str = "", should_stop: Stop | None = None
+    ) -> Mapping[str, Any]:
         """Write mask, anomaly map and reconstruction (NIfTI, source grid) and ``settings.json``.
 
         With corrections, ``mask`` is the corrected one; ``mask_automatic`` and ``corrections`` (1 painted,
@@ -442,12 +444,14 @@ class Session(SessionSettings):
         Args:
             folder: Output folder, made if it does not exist.
             prefix: What the names of all files begin with; the dock takes patient and model.
+            should_stop: Called between the volumes.
 
         Returns:
             The content of ``settings.json``.
 
         Raises:
             CeadError: Before a detection, or if the folder cannot be written.
+            Cancelled: If ``should_stop`` returned true. The folder is then as it was.
         """
         analysis = self.analysis
         if analysis is None:
@@ -458,6 +462,7 @@ class Session(SessionSettings):
             corrections=analysis.corrections,
             automatic=analysis.automatic,
             prefix=prefix,
+            should_stop=should_stop,
         )
 
     def _return_to(self, settings: SavedSettings, device: str, should_stop: Stop | None) -> Analysis | None:

@@ -19,6 +19,7 @@ from ..errors import MaskError, ParameterError, SettingsFileError
 from ..json_files import Saved, first_wrong, from_saved
 from ..patients import MASK, Patient
 from ..patients.brain_masks import brain_on_grid
+from ..progress import Stop
 
 SETTINGS_FILE = "settings.json"
 """The volumes that `export_analysis` writes."""
@@ -33,6 +34,7 @@ def export_analysis(
     corrections: Corrections | None = None,
     automatic: NDArray[np.bool_] | None = None,
     prefix: str = "",
+    should_stop: Stop | None = None,
 ) -> dict[str, Any]:
     """Write mask, anomaly map and reconstruction (NIfTI, source grid), and ``settings.json``.
 
@@ -47,12 +49,14 @@ def export_analysis(
         corrections: The painted corrections.
         automatic: (Z, Y, X) bool, the mask before the corrections; left out without any.
         prefix: What the names of all files begin with.
+        should_stop: Called between the volumes.
 
     Returns:
         The content of ``settings.json``.
 
     Raises:
         OutputError: If the folder cannot be written, or is that of the patient's own files.
+        Cancelled: If ``should_stop`` returned true. The folder is then as it was.
     """
     return save_detection(
         result,
@@ -61,6 +65,7 @@ def export_analysis(
         corrections=corrections,
         automatic=automatic,
         prefix=prefix,
+        should_stop=should_stop,
     )
 
 

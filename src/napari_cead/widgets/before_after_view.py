@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 
 from ..patients import Patient
 from ..zoo import list_models
+from .controls import keep_place
 from .jobs import Job, spared_core
 from .run_progress import StepBar
 
@@ -73,6 +74,7 @@ class BeforeAfterView(QGroupBox):
         )
         self.cancel = QPushButton("Cancel")
         self.bar = StepBar("Progress of the comparison", "%p%")
+        keep_place(self.bar)
         self.verdict, self.figures, self.remarks = QLabel(), Figures(), QLabel()
         for label in (self.verdict, self.remarks):
             label.setWordWrap(True)

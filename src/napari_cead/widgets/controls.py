@@ -9,6 +9,7 @@ from magicgui.widgets import CheckBox, FloatSlider, PushButton, Slider
 from qtpy.QtCore import QEvent, QLocale, QObject, QPointF, QRect, QSignalBlocker, QSize, Qt
 from qtpy.QtGui import QIcon, QMouseEvent, QPixmap
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
     QApplication,
     QDoubleSpinBox,
     QGridLayout,
@@ -334,8 +335,14 @@ class ScrollArea(QScrollArea):
         """Move the focus, and scroll to where it is if that was asked for by a key."""
         before, place = QApplication.focusWidget(), self.verticalScrollBar().value()
         moved = bool(super().focusNextPrevChild(forward))
+        now = self.focusWidget()
         if not can_hold_focus(before):
             self.verticalScrollBar().setValue(place)
+        elif isinstance(now, QAbstractSpinBox) and self.widget().isAncestorOf(now):
+            # Of what takes text, Qt brings the cursor into view and may leave the rest cut off.
+            middle = now.rect().center()
+            at = now.mapTo(self.widget(), middle)
+            self.ensureVisible(at.x(), at.y(), 0, middle.y() + 2)
         return moved
 
 

@@ -19,7 +19,7 @@ from ..progress import Stop
 from .jobs import on_main
 from .latest import Latest
 from .lesion_list import LesionList
-from .threshold_plot import ThresholdPlot
+from .threshold_plot import ThresholdPlot, axis_end
 
 AT_ONCE_MS = 0
 FIGURES_AFTER_MS = 120
@@ -98,9 +98,12 @@ class Insight(QObject):
             self.stop()
             self._listed = None
             self._known, self._curve = {}, None
-            self.plot.clear()
+            patient = self.session.patient
+            reference = None if patient is None else patient.lesion_mask
+            self.plot.clear(dice=reference is not None and bool(reference.any()))
             self.lesions.set_rows(None)
             return
+        self.plot.set_end(axis_end(one.params.threshold for one in analysis.suggestions))
         reference = analysis.reconstruction.patient.lesion_mask
         old_reference = None if before is None else before.reconstruction.patient.lesion_mask
         same_map = before is not None and before.anomaly_map is analysis.anomaly_map

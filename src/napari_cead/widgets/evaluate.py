@@ -21,6 +21,7 @@ from .dock_lifetime import when_gone
 from .evaluate_form import AUTOMATIC, EvaluateForm
 from .evaluation_process import EvaluationProcess, Outcome
 from .evaluation_table import REPORT, RESULTS, read_results
+from .folder_dialog import ask_for_folder
 from .jobs import Job
 from .model_watch import ModelWatch
 from .wheel import scroll_with_wheel
@@ -78,7 +79,7 @@ class EvaluateWidget(EvaluateForm):
         self.choose_maps.changed.connect(lambda: self._ask_folder(self.maps, "Folder of the score maps"))
         self.choose_split.changed.connect(self._ask_split)
         self.choose_store.changed.connect(lambda: self._ask_folder(self.split, "Slice store"))
-        self.choose_out.changed.connect(lambda: self._ask_folder(self.out, "Folder of the results"))
+        self.choose_out.changed.connect(self._ask_for_output)
         self.cohort.changed.connect(self._cohort_chosen)
         for control in (
             self.sequence,
@@ -235,6 +236,13 @@ class EvaluateWidget(EvaluateForm):
         folder = QFileDialog.getExistingDirectory(self, title, edit.value)
         if folder:
             edit.value = str(Path(folder))
+
+    def _ask_for_output(self) -> None:
+        def chosen(folder: Path | None) -> None:
+            if folder is not None:
+                self.out.value = str(folder)
+
+        ask_for_folder(self, "Folder of the results", "Choose", chosen, _absolute(self.out.value))
 
     def _ask_split(self) -> None:
         file, _ = QFileDialog.getOpenFileName(self, "Split file", self.split.value, "Split files (*.json)")

@@ -157,7 +157,6 @@ class ExploreWidget(ExploreForm):
         )
         for choice in (self.model, self.score):
             choice.changed.connect(self._say_what_is_shown)
-        self.run.changed.connect(lambda: self.plot.setVisible(self.running or self.plot.isVisible()))
         self.cancel.changed.connect(self._cancel_clicked)
         self.reset.changed.connect(self.runner.reset)
         self.use_suggested.changed.connect(self.runner.use_suggested)
@@ -248,8 +247,8 @@ class ExploreWidget(ExploreForm):
         self.about.setText(" · ".join(about))
         self.about.setToolTip("\n".join([self.about.text(), *patient.warnings]))
         self.open_more.setChecked(False)
+        self.plot.show()
         if self._patient_shown is not None and not same(self._patient_shown, patient):
-            self.plot.hide()
             self._settings_due = not self.keep.isChecked()
         self._patient_shown = patient
         self._settle_new_patient()
@@ -368,7 +367,7 @@ class ExploreWidget(ExploreForm):
         self.queue.stop()
 
     def _cancel_clicked(self) -> None:
-        self.job.stop()
+        self.work.cancel()
         self.cancel.enabled = False
 
     def _job_ended(self) -> None:
@@ -409,17 +408,15 @@ class ExploreWidget(ExploreForm):
         self._update_undo()
         self.restore.enabled = not running and self.session.patient is not None
         self.comparison.setEnabled(not running)
-        if running:  # before Run goes, so that its keyboard focus finds Cancel
+        if running and self.work.can_cancel:  # before Run goes, so that its keyboard focus finds Cancel
             self.cancel.native.show()
-            self.cancel.enabled = True
+            self.cancel.enabled = not self.job.stopping()
         self.run.enabled = not running
         if not running:
             self.cancel.enabled = False
             self.cancel.native.hide()
         self.state_or_progress.setCurrentWidget(self.progress.native if running else self.state)
         self._say_what_is_shown()
-        if analysis is not None:
-            self.plot.show()
         self.patient.enabled = self.sequence.enabled = not running
         self.use_layers.enabled = self.score.enabled = self.model.enabled = not running
         self.export.enabled = not running and analysis is not None
@@ -436,6 +433,7 @@ class ExploreWidget(ExploreForm):
     def _update_undo(self) -> None:
         self.undo.enabled = not self.running and self.session.can_undo
         self.redo.enabled = not self.running and self.session.can_redo
+        self.redo.native.setVisible(self.session.can_redo)
 
     # -- settings ------------------------------------------------------------------------------------------
 
@@ -451,7 +449,7 @@ class ExploreWidget(ExploreForm):
     def _step(self, step: Callable[[], Any], stage: str) -> None:
         if not self.running:
             self.live.settle_now()
-            self.work.start(step, stage=stage)
+            self.work.start(step, stage=stage, can_cancel=False)
 
     def _settle_now(self) -> None:
         self.live.settle_now()

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 from superqt import QElidingLabel
 
 from ..detection import MAP_OPTIONS, SCORES
+from ..detection.choosing import Suggested
 from ..detection.params import PostprocessParams
 from ..exploring import DEFAULT_MODEL
 from ..patients import SEQUENCES
@@ -38,7 +39,7 @@ from .messages import Messages
 from .model_watch import ModelWatch
 from .preferences import preferences
 from .preparation_banner import PreparationBanner
-from .texts import tip, title
+from .texts import settings_words, tip, title
 from .threshold_plot import ThresholdPlot
 
 NO_PATIENT = "Drop a folder or scan anywhere in this window"
@@ -191,6 +192,10 @@ class ExploreForm(KeyboardDock):
         for part in (self.state, self.progress.native):
             self.state_or_progress.addWidget(part)
         self.state_or_progress.setFixedHeight(self.run.native.sizeHint().height())
+        self.three_views = QPushButton(title("three_views"), checkable=True)
+        self.three_views.setStyleSheet(NARROW)
+        self.three_views.setToolTip(tip("three_views"))
+        self.three_views.setAccessibleName("Three views")
         column.addLayout(_beside(self.model.native, self.score.native, stretch=(3, 2)))
         if missing := missing_models():
             self.model.native.setToolTip(
@@ -201,7 +206,13 @@ class ExploreForm(KeyboardDock):
         column.addWidget(self.model_says)
         keep_place(self.cancel.native).hide()
         column.addLayout(
-            _beside(self.run.native, self.cancel.native, self.state_or_progress, stretch=(1, 1, 2))
+            _beside(
+                self.run.native,
+                self.cancel.native,
+                self.state_or_progress,
+                self.three_views,
+                stretch=(1, 1, 2, 0),
+            )
         )
 
     def say_loading(self, name: str) -> None:
@@ -209,9 +220,16 @@ class ExploreForm(KeyboardDock):
         self.about.setText(f"Loading {name}…")
         QApplication.processEvents(QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents)
 
-    def show_rule(self, text: str) -> None:
-        """Show the origin of the settings."""
+    def show_rule(self, text: str, suggestions: Sequence[Suggested]) -> None:
+        """Show the origin of the settings.
+
+        Args:
+            text: In words.
+            suggestions: What the model suggests; the preferred one is in the tooltip of its button.
+        """
         self.rule.setText(text)
+        values = settings_words(suggestions[0].params)
+        self.use_suggested.native.setToolTip(wrapped(f"{values}. {tip('use_suggested')}"))
 
     def refresh_models(self) -> None:
         """Offer the current models; the selected one stays selected, also under a new name."""
@@ -258,7 +276,7 @@ class ExploreForm(KeyboardDock):
         self.rows: dict[str, SettingRow] = {}
         self.switches: dict[str, SwitchRow] = {}
         self.plot = ThresholdPlot()
-        self.plot.hide()  # until there is something to show
+        self.plot.hide()  # until a patient is open: from then on it has its place
         self.rule = ElidedLines(2)
         rest = self._build_more()
         for parameter in PostprocessParams.parameters():
@@ -283,6 +301,7 @@ class ExploreForm(KeyboardDock):
         )
         for name in ("undo", "redo", "reset", "use_suggested"):
             getattr(self, name).native.setToolTip(tip(name))
+        keep_place(self.redo.native).hide()  # until something was undone
         row = (self.undo.native, self.redo.native, self.use_suggested.native)
         for button in row:
             button.setStyleSheet(NARROW)
@@ -300,11 +319,9 @@ class ExploreForm(KeyboardDock):
         column.setContentsMargins(4, 4, 4, 4)
         self.view_row = QVBoxLayout()
         column.addLayout(self.view_row)
-        self.three_views = QPushButton(title("three_views"), checkable=True)
         self.save_figure = QPushButton(title("save_figure"))
-        for name, button in (("three_views", self.three_views), ("save_figure", self.save_figure)):
-            button.setToolTip(tip(name))
-        column.addLayout(_beside(self.three_views, self.save_figure, stretch=(1, 1)))
+        self.save_figure.setToolTip(tip("save_figure"))
+        column.addWidget(self.save_figure)
         column.addWidget(QLabel("Map options (off in the paper)"))
         options = QGridLayout()  # without a frame: its margins would not fit into a narrow dock
         options.setColumnStretch(1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QFileDialog, QLineEdit, QWidget
@@ -43,3 +44,25 @@ class FolderDialog(QFileDialog):
     def _allow(self, _: str) -> None:
         """Enable the button again, which Qt disables while the typed folder does not exist."""
         self._buttons.button(QDialogButtonBox.StandardButton.Open).setEnabled(True)
+
+
+def ask_for_folder(
+    parent: QWidget, title: str, accept: str, then: Callable[[Path | None], object], start: Path | None = None
+) -> None:
+    """Ask for a folder to write to, while the window stays usable.
+
+    Args:
+        parent: Owner.
+        title: Title of the window.
+        accept: Text of the button that chooses.
+        then: Called with the folder, or with None if none was chosen.
+        start: The folder to begin with, which need not exist.
+    """
+    dialog = FolderDialog(parent, title, accept)
+    if start is not None:
+        there = next((place for place in start.absolute().parents if place.is_dir()), start)
+        dialog.setDirectory(str(there))
+        dialog._name.setText(str(start.absolute().relative_to(there)))
+    dialog.finished.connect(lambda result: then(dialog.folder if result else None))
+    dialog.finished.connect(dialog.deleteLater)
+    dialog.open()

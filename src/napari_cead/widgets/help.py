@@ -23,7 +23,7 @@ TERMS = {
         *("image_layer", "declared", "reference_layer", "use_layers"),
         *("strip", "strip_from", "register", "even", "use_brain"),
     ),
-    "Model": ("model", "run", "cancel", "progress"),
+    "Model": ("model", "run", "cancel", "progress", "three_views"),
     "Settings": (*_SLIDERS, "threshold_plot", "dice_plot", "undo", "redo", "use_suggested"),
     "Result": (
         *("dice", "volume", "precision", "recall", "lesions_found", "false_components"),
@@ -31,7 +31,7 @@ TERMS = {
     ),
     "Tabs": ("result", "lesion_list", "compare", "side_by_side", "forget", "queue", "more"),
     "More": (
-        *("cut", "convention", "three_views", "save_figure"),
+        *("cut", "convention", "save_figure"),
         *(*MapOptions.names(), *_SWITCHES, "keep", "reset"),
     ),
 }

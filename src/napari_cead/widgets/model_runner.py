@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from napari.utils.notifications import show_warning
@@ -14,6 +15,7 @@ from ..detection.choosing import (
     Params,
     Settled,
     Start,
+    Suggested,
     settle,
     settle_by_value,
     suggestions_for,
@@ -22,7 +24,7 @@ from ..detection.choosing import (
 from ..errors import CeadError
 from ..exploring import Analysis, Session
 from ..exploring.queue import RunSettings
-from ..zoo import find_model, load_card
+from ..zoo import ModelCard, find_model, load_card
 from .comparison import Comparison
 from .explore_form import ExploreForm
 from .jobs import spared_core
@@ -30,7 +32,8 @@ from .layer_view import LayerView
 from .live import LiveMask
 from .preferences import preferences
 from .result_view import settings_text
-from .texts import OPEN_FIRST
+from .texts import OPEN_FIRST, OPEN_FIRST_OR_LAYERS
+from .threshold_plot import axis_end
 from .work import Work
 
 OPTIONS_AFTER_MS = 150
@@ -78,12 +81,13 @@ class ModelRunner(QObject):
         if self.work.running:
             return
         if self.session.patient is None:
-            show_warning(OPEN_FIRST)
+            show_warning(OPEN_FIRST if form.layers_open.isHidden() else OPEN_FIRST_OR_LAYERS)
             return
         model, score, job = form.model.value, form.score.value, self.work.job
         if not model:
             show_warning("There is no model to run: reinstall napari-cead or install a model.")
             return
+        self._show_axis()
         params, first, liked = self._own_params(), self.layers.current_slice(), preferences()
         options = self.wanted_options()
         self._options_timer.stop()
@@ -190,8 +194,7 @@ class ModelRunner(QObject):
             return
         if analysis is None:
             self._offer_scores(settled.score)
-            self.session.set(**settled.params.model_dump())
-            form.show_rule(settings_text(suggestions_for(card, settled.score), settled.params))
+            self._show_settled(card, settled)
             return
         if analysis.key[0] == model:  # back again before anything was run
             self._offer_scores(analysis.score)
@@ -222,9 +225,21 @@ class ModelRunner(QObject):
         except CeadError as error:
             show_failure(error)
             return
-        self.session.set(**settled.params.model_dump())
+        self._show_settled(card, settled)
         self.live.moved = start == "suggested"  # a run keeps what was asked for
-        form.show_rule(settings_text(suggestions_for(card, settled.score), settled.params))
+
+    def _show_settled(self, card: ModelCard, settled: Settled) -> None:
+        """Show the settings that the next run will start with, and the axis of its threshold."""
+        suggestions = suggestions_for(card, settled.score)
+        self.session.set(**settled.params.model_dump())
+        self.form.plot.set_end(_end_of(suggestions), anew=True)
+        self.form.show_rule(settings_text(suggestions, settled.params), suggestions)
+
+    def _show_axis(self) -> None:
+        """Let the axis of the threshold be that of the selected model and score, before their map is there."""
+        with suppress(CeadError):  # the run tells
+            card = load_card(find_model(self.form.model.value))
+            self.form.plot.set_end(_end_of(suggestions_for(card, self.form.score.value)))
 
     def _own_params(self) -> Params:
         """Return the displayed settings if the user chose them for this model and score; else None."""
@@ -252,8 +267,15 @@ class ModelRunner(QObject):
 
     def _score_chosen(self, score: str) -> None:
         analysis, job = self.session.analysis, self.work.job
-        if analysis is None or score == analysis.score or self.form.model.value != analysis.key[0]:
+        if analysis is None:
+            if self.live.moved:
+                self._show_axis()
+            else:
+                self.reset()
             return
+        if score == analysis.score or self.form.model.value != analysis.key[0]:
+            return
+        self._show_axis()
         self.live.settle_now()
 
         def work() -> Analysis:
@@ -273,7 +295,9 @@ class ModelRunner(QObject):
         else:
             self.live.settle_now()
             self.work.start(
-                lambda: self.session.set_options(**wanted.model_dump()), stage="Computing the map"
+                lambda: self.session.set_options(**wanted.model_dump()),
+                stage="Computing the map",
+                can_cancel=False,
             )
 
     def _tell(self, analysis: Analysis) -> None:
@@ -283,3 +307,7 @@ class ModelRunner(QObject):
         told = (usual, made.stack.skull.doubt)  # of a skull the banner speaks, and it stands below the result
         if notes := self._untold([note for note in made.warnings if note not in told]):
             show_warning("; ".join(notes))
+
+
+def _end_of(suggestions: Iterable[Suggested]) -> float:
+    return axis_end(one.params.threshold for one in suggestions)

@@ -16,7 +16,7 @@ from ..contributions.choosing import choose_series
 from ..contributions.default_reader import ALWAYS, PLUGIN, become_reader, is_reader
 from ..contributions.failures import show_failure
 from ..contributions.layers import tag_of
-from ..errors import CeadError, CeadWarning
+from ..errors import Cancelled, CeadError, CeadWarning
 from ..exploring import Session
 from ..patients import (
     MASK,
@@ -38,7 +38,7 @@ from .explore_form import AS_NAMED, ExploreForm
 from .layer_view import DERIVED, LayerView, same
 from .preparing import Preparing
 from .recent import recent, remember
-from .texts import OPEN_FIRST, title
+from .texts import OPEN_FIRST, OPEN_FIRST_OR_LAYERS, title
 from .work import Work
 
 LINK = "#3d8fd1"
@@ -156,7 +156,8 @@ class PatientSource(QObject):
 
     def patient_changed(self, patient: Patient) -> None:
         """Keep the previous patient within reach: in the list of recent ones, and in a message."""
-        self.form.messages.withdraw(OPEN_FIRST)
+        for message in (OPEN_FIRST, OPEN_FIRST_OR_LAYERS):
+            self.form.messages.withdraw(message)
         before, self._before = self._before, patient
         if (place := self._opening or _whence(patient)) is not None:
             remember(place)
@@ -246,6 +247,8 @@ class PatientSource(QObject):
                     raise
                 return error
             self.preparing.judge(patient)
+        if self.work.job.stopping():
+            raise Cancelled
         return self.session.use(patient)
 
     def untold(self, notes: Sequence[str]) -> list[str]:

@@ -25,6 +25,7 @@ from superqt import QElidingLabel
 from ..contributions.failures import show_failure
 from ..exploring.queue import DetectionQueue, QueueItem, QueueResult, RunSettings
 from ..patients.formats import dialog_filter
+from .folder_dialog import ask_for_folder
 from .jobs import Job, on_main, spared_core
 from .queue_table import QueueTable
 from .run_progress import StepBar
@@ -248,18 +249,22 @@ class QueuePanel(QWidget):
     # -- running -------------------------------------------------------------------------------------------
 
     def _ask_for_output(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Folder for the results")
-        if folder:
-            self.out = Path(folder)
+        ask_for_folder(self, "Folder for the results", "Choose", self._output_chosen, self._out)
+
+    def _output_chosen(self, folder: Path | None) -> None:
+        if folder is not None:
+            self.out = folder
 
     def _start_clicked(self) -> None:
-        if self._job.running:
-            return
         if self._out is None:
-            self._ask_for_output()
-        out = self._out
-        if out is None:
+            ask_for_folder(self, "Folder for the results", "Start", self._start_in)
+        else:
+            self._start_in(self._out)
+
+    def _start_in(self, out: Path | None) -> None:
+        if out is None or self._job.running:
             return
+        self.out = out
         try:
             settings = self._settings()
         except Exception as error:

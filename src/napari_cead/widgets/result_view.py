@@ -61,7 +61,7 @@ class ResultView:
             form.figures.show_slice(None)
             form.figures.show_volume(None)
             return
-        form.show_rule(settings_text(analysis.suggestions, self.session.params))
+        form.show_rule(settings_text(analysis.suggestions, self.session.params), analysis.suggestions)
         if settled:
             self.insight.go_on()
         patient = analysis.reconstruction.patient

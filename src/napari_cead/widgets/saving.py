@@ -15,7 +15,7 @@ from ..exploring import Session
 from ..exploring.settings_file import SETTINGS_FILE
 from .explore_form import ExploreForm
 from .figure import caption, save_figure
-from .folder_dialog import FolderDialog
+from .folder_dialog import ask_for_folder
 from .jobs import spared_core
 from .keeping import Keeping
 from .layer_view import LayerView
@@ -27,6 +27,9 @@ from .work import Work
 
 EXPORTING = "Exporting…"
 """Text of the button Export meanwhile."""
+
+
+_PDF = "PDF (*.pdf)"
 
 
 class Saving(QObject):
@@ -70,7 +73,7 @@ class Saving(QObject):
             show_info(f"Saved mask, map and settings in {folder}: {prefix}*")
 
         if self.work.start(
-            lambda: self.session.export(folder, prefix=prefix),
+            lambda: self.session.export(folder, prefix=prefix, should_stop=self.work.cancelled),
             saved,
             stage="Exporting",
             changes_session=False,
@@ -132,17 +135,20 @@ class Saving(QObject):
             show_info(f"Saved {path}")
 
     def _ask_where_to_save_figure(self) -> None:
-        chosen, _ = QFileDialog.getSaveFileName(
-            self.form, "Save the canvas as a figure", "figure.png", "PNG (*.png);;PDF (*.pdf)"
+        chosen, kind = QFileDialog.getSaveFileName(
+            self.form, "Save the canvas as a figure", "figure.png", f"PNG (*.png);;{_PDF}"
         )
-        if chosen:
-            self.save_figure(Path(chosen))
+        if not chosen:
+            return
+        asked = path = Path(chosen)
+        # Qt leaves the ending that it offered, whatever kind is chosen.
+        if path.suffix.lower() in ("", ".png"):
+            path = path.with_suffix(".pdf" if kind == _PDF else ".png")
+        if path == asked or not path.exists() or self._replaces(f"{path.name} is there already"):
+            self.save_figure(path)
 
     def _ask_where_to_export(self) -> None:
-        dialog = FolderDialog(self.form, "Export to folder", "Export")
-        dialog.finished.connect(lambda result: self._folder_chosen(dialog.folder if result else None))
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
+        ask_for_folder(self.form, "Export to folder", "Export", self._folder_chosen)
 
     def _folder_chosen(self, folder: Path | None) -> None:
         self.form.export.native.setFocus()  # the dialog had it; the export takes it on, and gives it back
@@ -154,11 +160,12 @@ class Saving(QObject):
         prefix = self._prefix()
         if not (folder / f"{prefix}{SETTINGS_FILE}").exists():
             return True
-        asked = QMessageBox.question(
-            self.form,
-            "Replace results?",
-            f"{folder.name} holds results of this patient and model already ({prefix}mask.nii.gz…). Replace them?",
+        return self._replaces(
+            f"{folder.name} holds results of this patient and model already ({prefix}mask.nii.gz…)"
         )
+
+    def _replaces(self, what: str) -> bool:
+        asked = QMessageBox.question(self.form, "Replace what is there?", f"{what}. Replace it?")
         return bool(asked == QMessageBox.StandardButton.Yes)
 
     def _ask_what_to_restore(self) -> None:

@@ -14,6 +14,11 @@ from .anatomy import Convention
 OPEN_FIRST = "Open a patient first: choose a folder or file, or drop one onto the viewer."
 """What Run says without a patient."""
 
+OPEN_FIRST_OR_LAYERS = (
+    "Open a patient first: choose a folder or file, drop one onto the viewer, or press “Use these layers”."
+)
+"""The same while layers are open that could be used."""
+
 
 @dataclass(frozen=True)
 class Text:
@@ -33,6 +38,23 @@ class Text:
 def of_parameter(parameter: Parameter) -> Text:
     """Return the texts of a setting, which its own table holds."""
     return Text(parameter.title, f"{parameter.description} ({parameter.range})", parameter.unit)
+
+
+def settings_words(params: PostprocessParams) -> str:
+    """Return the values of the sliders in words, in the units that the dock has."""
+    said = []
+    for row in PostprocessParams.parameters():
+        if row.slider and row.kind is not bool:
+            value = getattr(params, row.name)
+            shown = (
+                f"{value:.0%}"
+                if row.percent
+                else f"{value:.3f}"
+                if row.kind is float
+                else f"{value} {row.unit}"
+            )
+            said.append(f"{row.title} {shown}")
+    return ", ".join(said)
 
 
 TEXTS: Mapping[str, Text] = {
@@ -70,7 +92,9 @@ TEXTS: Mapping[str, Text] = {
     # Model
     "model": Text("Model", "Autoencoders trained on healthy slices only"),
     "run": Text("Run", "Reconstruct the patient, from the slice on show outwards"),
-    "cancel": Text("Cancel", "Stop after the slices under way; what is done stays on show"),
+    "cancel": Text(
+        "Cancel", "Stop what is running, after the step under way; what was there before stays or comes back"
+    ),
     "progress": Text("Progress", "Slices done"),
     # Settings
     "threshold_plot": Text(
@@ -135,8 +159,8 @@ TEXTS: Mapping[str, Text] = {
     "forget": Text("Forget", "Drop the selected analysis; the one that the sliders belong to stays"),
     "cut": Text("Cut", "Axial, coronal or sagittal slices, with anterior or superior up"),
     "three_views": Text(
-        "Three views",
-        "Axial, coronal and sagittal cuts through one point, below the canvas; click to go there",
+        "⊞",
+        "Three views: axial, coronal and sagittal cuts through one point, below the canvas; click to go there",
     ),
     "save_figure": Text(
         "Save figure…",

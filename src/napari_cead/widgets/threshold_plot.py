@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -23,7 +23,7 @@ from .controls import FINEST
 from .threshold_canvas import DICE_RANGES, Canvas, CountAxis, DiceAxis
 
 _HEIGHT = 150
-_LEGEND_ROWS = 2  # that have their place whatever is known
+_LEGEND_ROWS = 3  # that have their place whatever is known: two suggestions and the best one
 _AXIS_WIDTH = 38
 _RIGHT = 20  # room for half of the slider's handle above
 _AXIS_HEIGHT = 30
@@ -31,6 +31,9 @@ _LEEWAY = 12  # pixels that the text of a tick may stand out at the end of its a
 _FLAG_HEIGHT = 0.9  # of the histogram's height: where the marks are repeated, above most of the bars
 _NEAR = 7  # pixels: how near to a mark the mouse has to be
 _HISTOGRAM_SHARE = 2, 3  # heights of histogram and Dice
+
+_ENDS = (0.1, 0.2, 0.5, 1.0)
+_ROOM = 3.0  # times the largest suggested threshold: what the axis shows at least
 
 _NOW_SYMBOL, _OTHER_SYMBOL = ("o", "●"), ("s", "■")
 
@@ -55,6 +58,16 @@ def is_dark(theme: str) -> bool:
     return color.lightness() < 128
 
 
+def axis_end(suggested: Iterable[float]) -> float:
+    """Return where the axis of thresholds ends for a model and a score, whatever the map: it is known before a run.
+
+    Args:
+        suggested: Thresholds that the model suggests for the score.
+    """
+    needed = _ROOM * max(suggested, default=1.0)
+    return next((end for end in _ENDS if end >= needed), 1.0)
+
+
 class ThresholdPlot(QWidget):
     """Histogram of the anomaly map and Dice over the threshold, with marks at notable thresholds.
 
@@ -77,7 +90,7 @@ class ThresholdPlot(QWidget):
         self._marks: tuple[Mark, ...] = ()
         self._chosen: float | None = None
         self._current = 0.0
-        self._top = self._dice_top = self._end = 1.0
+        self._top = self._dice_top = self._end = self._least_end = 1.0
         self._build()
         self.set_theme(dark=True)
         self.set_raw_curve(None)
@@ -108,8 +121,19 @@ class ThresholdPlot(QWidget):
         """Whether Dice curves are shown: there is a reference to compare with."""
         return self._dice.isVisible()
 
+    def set_end(self, end: float, *, anew: bool = False) -> None:
+        """End the axis of thresholds here; it becomes longer for a threshold beyond.
+
+        Args:
+            end: See `axis_end`.
+            anew: Also take back what was added for a threshold.
+        """
+        if anew or end != self._least_end:
+            self._least_end = end
+            self._fit_range(anew=True)
+
     def set_histogram(self, histogram: MapHistogram | None) -> None:
-        """Show another map's histogram; None shows an empty plot. The range of thresholds becomes that of the map."""
+        """Show another map's histogram; None shows an empty plot."""
         self._histogram = histogram
         for curve, counts in (
             (self._healthy, None if histogram is None else histogram.healthy),
@@ -125,7 +149,6 @@ class ThresholdPlot(QWidget):
             self._top = float(np.log10(counts.max() + 1.0)) * 1.04 + 0.05
             self._counts.setYRange(0, self._top, padding=0)
         self._show_flags()
-        self._fit_range(anew=True)
         self._write_key()
 
     def set_raw_curve(self, curve: DiceCurve | None) -> None:
@@ -138,13 +161,16 @@ class ThresholdPlot(QWidget):
             self._raw.setData(curve.thresholds[known], curve.dice[known])
             self._dice_top = 0.0
             self._fit_dice(curve.dice[known])
-        self._dice.setVisible(curve is not None)
+        self._show_dice(curve is not None)
+
+    def _show_dice(self, shown: bool) -> None:
+        self._dice.setVisible(shown)
         layout = self._view.ci.layout
-        layout.setRowStretchFactor(1, 0 if curve is None else _HISTOGRAM_SHARE[1])
-        layout.setRowMaximumHeight(1, 0 if curve is None else 10_000)
-        self._counts.getAxis("bottom").setStyle(showValues=curve is None)
-        self._counts.getAxis("bottom").setHeight(4 if curve is not None else _AXIS_HEIGHT)
-        self._counts.setLabel("bottom", "threshold" if curve is None else None)
+        layout.setRowStretchFactor(1, _HISTOGRAM_SHARE[1] if shown else 0)
+        layout.setRowMaximumHeight(1, 10_000 if shown else 0)
+        self._counts.getAxis("bottom").setStyle(showValues=not shown)
+        self._counts.getAxis("bottom").setHeight(4 if shown else _AXIS_HEIGHT)
+        self._counts.setLabel("bottom", None if shown else "threshold")
         self._write_key()
         self._write_legend()
 
@@ -197,14 +223,19 @@ class ThresholdPlot(QWidget):
         self._now.setData(now)
         self._now.setVisible(bool(now))
         self._show_flags()
-        self._fit_range()
         self._write_legend()
 
-    def clear(self) -> None:
-        """Show nothing, as before a detection."""
+    def clear(self, *, dice: bool = False) -> None:
+        """Show the axis alone, as before a detection.
+
+        Args:
+            dice: Whether there will be a Dice, whose place is kept.
+        """
         self.set_marks(())
-        self.set_raw_curve(None)
+        self._raw.clear()
+        self.clear_points()
         self.set_histogram(None)
+        self._show_dice(dice)
 
     def set_theme(self, dark: bool) -> None:
         """Take the colours of a dark or a light theme; see `is_dark`."""
@@ -277,8 +308,7 @@ class ThresholdPlot(QWidget):
             for item in items:
                 plot.addItem(item, ignoreBounds=True)
 
-        self._key = QLabel()
-        self._legend = QLabel()
+        self._key, self._legend = QLabel(), QLabel()
         self._legend.setTextInteractionFlags(
             Qt.TextInteractionFlag.LinksAccessibleByMouse | Qt.TextInteractionFlag.LinksAccessibleByKeyboard
         )
@@ -287,12 +317,10 @@ class ThresholdPlot(QWidget):
         for label in (self._key, self._legend):
             label.setTextFormat(Qt.TextFormat.RichText)
             label.setWordWrap(True)
+            label.setMinimumWidth(1)  # a narrow dock does not scroll sideways for it
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
-        line = self._legend.fontMetrics().lineSpacing()
-        self._key.setMinimumHeight(line + 2)
-        self._legend.setMinimumHeight(_LEGEND_ROWS * line + 2)
         for widget in (self._view, self._key, self._legend):
             column.addWidget(widget)
         column.addStretch(1)
@@ -334,21 +362,14 @@ class ThresholdPlot(QWidget):
             self._dice.setYRange(0, 1.04 * top, padding=0)
 
     def _fit_range(self, *, anew: bool = False) -> None:
-        """Show from 0 to the brightest voxel and the last mark: anything beyond is empty.
+        """Show from 0 to where the axis is to end, or to the current threshold if it lies beyond.
+
+        For a mark beyond, which comes by itself, nothing moves: it is named below the plot.
 
         Args:
-            anew: Whether the axis may become shorter, which it does only with another map.
+            anew: Whether the axis may become shorter.
         """
-        ends = [self._current, *(mark.threshold for mark in self._marks)]
-        if self._histogram is not None:
-            counts = self._histogram.healthy + (
-                0 if self._histogram.lesion is None else self._histogram.lesion
-            )
-            filled = np.flatnonzero(counts)
-            ends.append(float(self._histogram.edges[filled[-1] + 1]) if filled.size else 1.0)
-        else:
-            ends.append(1.0)
-        end = min(max(ends), 1.0) or 1.0
+        end = min(max(self._least_end, self._current), 1.0)
         if not anew:
             end = max(end, self._end)
         if end != self._end:
@@ -357,11 +378,9 @@ class ThresholdPlot(QWidget):
             self.axis_changed.emit()
 
     def _write_key(self) -> None:
-        if self._histogram is None:
-            self._key.clear()
-            return
+        """Name the colours, also while nothing has them yet: in a narrow dock they need two lines."""
         healthy = f'<span style="color:{self._colors.healthy}">■</span>&nbsp;'
-        if self._histogram.lesion is None:
+        if not self.has_dice and (self._histogram is None or self._histogram.lesion is None):
             parts = [f"{healthy}brain"]
         else:
             parts = [f"{healthy}healthy", f'<span style="color:{LESION_COLOR}">■</span>&nbsp;lesion']
@@ -373,22 +392,23 @@ class ThresholdPlot(QWidget):
         self._key.setText(" &nbsp; ".join(parts))
 
     def _write_legend(self) -> None:
-        """Name the marks. The best one comes last; its row exists from the start, so that nothing moves."""
+        """Name the marks, the best one last. All rows exist from the start, so that nothing moves."""
         rows = []
         for index, mark in enumerate(self._marks):
             if mark.rule == NOW:
                 continue
-            dice = "" if mark.dice is None else f"Dice {mark.dice:.3f}"
-            name = f'<a style="color:{self._colors.text}" href="{index}">{escape(mark.rule)}</a>'
+            dice = "" if mark.dice is None else f"Dice&nbsp;{mark.dice:.3f}"
+            name = f'<a style="color:{self._colors.text}" href="{index}">{_unbroken(mark.rule)}</a>'
             rows.append((mark.rule, name, f"{mark.threshold:.3f}", dice))
-        if self.has_dice and all(rule != ORACLE for rule, *_ in rows):
-            rows.append((ORACLE, escape(ORACLE), "…", ""))
+        if self.has_dice and self._marks and all(rule != ORACLE for rule, *_ in rows):
+            rows.append((ORACLE, _unbroken(ORACLE), "…", ""))
         lines = "".join(
-            f"<tr><td>{_symbol(rule)[1]}&nbsp;</td><td>{name}</td><td>&nbsp;&nbsp;{threshold}</td>"
-            f"<td>&nbsp;&nbsp;{dice}</td></tr>"
+            f"<tr><td>{_symbol(rule)[1]}&nbsp;</td><td>{name}</td><td>&nbsp;{threshold}</td>"
+            f"<td>&nbsp;{dice}</td></tr>"
             for rule, name, threshold, dice in rows
         )
-        self._legend.setText(f"<table cellspacing=0 cellpadding=0>{lines}</table>" if rows else "")
+        free = (_LEGEND_ROWS - len(rows)) * f'<tr><td style="color:transparent">{_OTHER_SYMBOL[1]}</td></tr>'
+        self._legend.setText(f"<table cellspacing=0 cellpadding=0>{lines}{free}</table>")
 
     # -- the mouse -----------------------------------------------------------------------------------------
 
@@ -435,6 +455,10 @@ class ThresholdPlot(QWidget):
                 if distance <= _NEAR:
                     found.append((distance, index))
         return self._marks[min(found)[1]] if found else None
+
+
+def _unbroken(text: str) -> str:
+    return escape(text).replace(" ", "&nbsp;")
 
 
 def _symbol(rule: str) -> tuple[str, str]:

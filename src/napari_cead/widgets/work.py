@@ -20,6 +20,7 @@ class Work(QObject):
     Attributes:
         job: Its thread, with the functions that report progress and tell whether to stop.
         changes_session: Whether the current work changes the session.
+        can_cancel: Whether the current work stops when it is asked to; what takes a moment goes on to its end.
         first: Takes the work and returns what is done in its place: what has to come first, and the work.
 
     Args:
@@ -31,7 +32,8 @@ class Work(QObject):
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
         self.job = Job(self)
-        self.changes_session = False
+        self.changes_session, self.can_cancel = False, True
+        self._cancelled = False
         self.first: Callable[[Callable[[], Any]], Callable[[], Any]] = lambda work: work
         self.job.ended.connect(self._ended)
 
@@ -47,6 +49,7 @@ class Work(QObject):
         *,
         stage: str,
         changes_session: bool = True,
+        can_cancel: bool = True,
     ) -> bool:
         """Do ``work`` in a thread, then ``on_done`` with its result; a warning if something is running.
 
@@ -55,16 +58,27 @@ class Work(QObject):
             on_done: Called on the main thread with the result.
             stage: What is done, in a few words.
             changes_session: Whether it changes the session.
+            can_cancel: Whether it asks ``job.stopping`` or `cancelled` on its way.
 
         Returns:
             Whether it was started.
         """
-        if self.running or not self.job.start(self.first(work), on_done):
+        if self.running:
             show_warning("Something is still running: wait for it or press Cancel.")
             return False
-        self.changes_session = changes_session
+        self.changes_session, self.can_cancel, self._cancelled = changes_session, can_cancel, False
+        self.job.start(self.first(work), on_done)
         self.began.emit(stage)
         return True
+
+    def cancel(self) -> None:
+        """Stop the current work because the user asked for it."""
+        self._cancelled = True
+        self.job.stop()
+
+    def cancelled(self) -> bool:
+        """Whether the user asked the current work to stop; that another patient was opened is no reason to."""
+        return self._cancelled
 
     def _ended(self) -> None:
         self.changes_session = False
