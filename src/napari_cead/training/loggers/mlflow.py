@@ -1,4 +1,7 @@
-"""MLflow: files in ``RUN/logs/mlflow``, unless ``MLFLOW_TRACKING_URI`` names another place."""
+"""MLflow: files in ``RUN/logs/mlflow``, unless ``MLFLOW_TRACKING_URI`` names another place.
+
+Its usage data, which it sends by default, are off unless ``MLFLOW_DISABLE_TELEMETRY`` says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +37,8 @@ class MLflow(Logger):
 
     def open(self, run: Path, settings: Mapping[str, Any], epochs_done: int) -> RunLog:
         """Start, or continue, the log of a training."""
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when it is imported
+        os.environ.setdefault("DO_NOT_TRACK", "true")
         from mlflow import MlflowClient  # type: ignore[import-not-found,unused-ignore]
 
         place = os.environ.get("MLFLOW_TRACKING_URI") or self.folder(run).absolute().as_uri()
