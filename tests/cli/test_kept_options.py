@@ -144,7 +144,8 @@ def test_an_evaluation(again, place, store, model_folder):
 
 def test_maps_scores_and_sequences_of_an_evaluation(call, place, model_folder, monkeypatch):
     monkeypatch.chdir(place)
-    assert call("detect", "cohort", "--model", model_folder, "--out", "maps", "--device", "cpu")[0] == 0
+    detect = ("detect", "cohort", "--model", model_folder, "--workers", 1, "--device", "cpu")
+    assert call(*detect, "--out", "maps")[0] == 0
     maps = ("--maps", "theirs=maps,maps", "--maps-pattern", "**/{patient}/anomaly_map.nii.gz")
     given = ("cohort", "--models", "", "--scores", "residual,squared", "--workers", 1, "--device", "cpu")
     assert call("evaluate", *given, *maps, "--out", "ranked")[0] == 0

@@ -44,7 +44,8 @@ from types import SimpleNamespace
 from urllib.request import url2pathname
 from urllib.parse import urlparse
 
-TELLS = os.environ.get("MLFLOW_DISABLE_TELEMETRY"), os.environ.get("DO_NOT_TRACK")
+NAMES = ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK", "MLFLOW_ALLOW_FILE_STORE")
+TELLS = [os.environ.get(name) for name in NAMES]
 
 class MlflowClient:
     def __init__(self, tracking_uri):
@@ -77,8 +78,13 @@ class MlflowClient:
 """
 
 
-QUIET = {"WANDB_ERROR_REPORTING": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-"""What keeps the two from calling home; both look when they are imported."""
+QUIET = {
+    "WANDB_ERROR_REPORTING": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ALLOW_FILE_STORE": "true",
+}
+"""What keeps the two from calling home, and MLflow content with files; both look when they are imported."""
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
+from typer.core import TyperCommand
 
 from ..progress import Progress
 from ..training.recipe_words import filled
@@ -67,7 +68,9 @@ def configurable(
     return decorate
 
 
-def keep(verb: str, out: Path, values: Values, words: Sequence[str] = ()) -> None:
+def keep(
+    verb: Verb, out: Path, values: Values, words: Sequence[str] = (), *, cls: type[TyperCommand] | None = None
+) -> None:
     """Write all options of a verb into the folder of its results, with whole paths, to give them again.
 
     Args:
@@ -75,13 +78,15 @@ def keep(verb: str, out: Path, values: Values, words: Sequence[str] = ()) -> Non
         out: The folder.
         values: The options by name.
         words: Those that are left are as in these words of a command, or at their defaults.
+        cls: The class of its command.
     """
     from ..atomic import write_text
     from ..options_file import CONFIG_FILE
-    from .app import app
 
+    app = typer.Typer(add_completion=False)
+    app.command(verb.__name__, cls=cls)(verb)
     command: Any = typer.main.get_command(app)
-    with command.commands[verb].make_context(verb, [*words], resilient_parsing=True) as context:
+    with command.make_context(verb.__name__, [*words], resilient_parsing=True) as context:
         every = {**context.params, **values}
         text = _text(context, {name: _absolute(value) for name, value in every.items()})
     write_text(out.expanduser() / CONFIG_FILE, text)

@@ -14,7 +14,7 @@ from ..errors import ParameterError
 from ..wording import number
 from .config import configurable, keep, when_begun
 from .console import Side, print_json, progress, refuse
-from .detect_command import given_settings, option_values
+from .detect_command import DetectCommand, given_settings, option_values
 from .options import (
     Bias,
     BiasField,
@@ -142,8 +142,9 @@ def detect(
             _detect_all(one, patient, out, 1 if here else workers, scheduler, json, resolved)
             return
         described = one(patient, mask, out, corrections)
-    # What repeats it is written once: the file holds the options of the command in detection.json.
-    keep("detect", out, {"out": out, "dicom": dicom}, described["command"]["argv"][2:])
+    # What repeats it is found out once: the file holds the options of the command in detection.json.
+    more = {**option_values(one.settled.options), "out": out, "dicom": dicom}
+    keep(detect, out, more, described["command"]["argv"][2:], cls=DetectCommand)
     if json:
         print_json(described)
     else:
@@ -183,7 +184,7 @@ def _detect_all(
             workers=workers,
             scheduler=scheduler,
             on_patient=tell,
-            on_progress=when_begun(lambda: keep("detect", out, options), on_progress),
+            on_progress=when_begun(lambda: keep(detect, out, options, cls=DetectCommand), on_progress),
         )
     if json:
         skipped = [{"patient": str(path), "reason": reason} for path, reason in found.skipped]

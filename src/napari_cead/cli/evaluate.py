@@ -192,7 +192,7 @@ def keep_evaluation(
         "sequence": ",".join(options.get("sequence") or [_sequence_of(options.get("split"))]),
         "progress": shown,
     }
-    keep("evaluate", out, values)
+    keep(evaluate, out, values)
 
 
 def _sequence_of(split: Path | None) -> str:

@@ -115,5 +115,5 @@ def prepare(
             skull_ok=skull_ok,
         )
     named = {name: whole(text) for name, text in (("layout", layout), ("split", split))}
-    keep("prepare", out, {**context.params, **named, "sequence": store.settings.sequence})
+    keep(prepare, out, {**context.params, **named, "sequence": store.settings.sequence})
     typer.echo(f"{out}: {store.summary()}")
