@@ -17,7 +17,7 @@ The parts, in this order (``--parts`` chooses):
 - ``lines``, ``memory``: every line of the package that names something of a GPU. The page lists which ran.
   ``memory`` takes away half of the memory, then all of it.
 - ``patient``: the command ``detect``, from files to files, on both devices.
-- ``two``: two of them at the same time.
+- ``two``: two of them at the same time, and one beside a training.
 - ``detection``, ``speed``, ``compiled``: slices a second at the paper's size against a plain loop, in share of what a
   large product in bf16 reaches.
 """

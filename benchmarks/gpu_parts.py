@@ -571,7 +571,7 @@ def patient(bench: Bench, add: Add) -> None:
 
 @part("Two processes on one device", 40)
 def two(bench: Bench, add: Add) -> None:
-    """Two commands at the same time give what one gives."""
+    """Two commands at the same time give what one gives, and so do a training and a detection."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         start = time.perf_counter()
@@ -606,6 +606,42 @@ def two(bench: Bench, add: Add) -> None:
             said="both maps are bit for bit the lone one" if same else "the maps differ from the lone one",
             ok=same,
         )
+        _training_beside(bench, add, folder, expected)
+
+
+def _training_beside(bench: Bench, add: Add, folder: Path, expected: NDArray[np.float32]) -> None:
+    """Train for an epoch, and again and again as long as a detection runs in another process."""
+    settings = _settings(bench, "ce-vae1", epochs=1)
+    store = _store(bench, folder, settings.spec.image_size)
+    hardware = Hardware(device=str(bench.device), workers=0)
+
+    def loss() -> float:
+        with tempfile.TemporaryDirectory(dir=folder) as run:
+            history = train(settings, store, Path(run) / "run", hardware=hardware).history
+        return float(history[-1]["train_loss"])
+
+    alone, beside = loss(), list[float]()
+    running = subprocess.Popen(
+        _command(bench, folder / "beside", str(bench.device)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not beside or running.poll() is None:
+        beside.append(loss())
+    said = running.communicate()[1]
+    if running.returncode:
+        add(what="a detection beside a training ends well", said=said[-300:], ok=False)
+        return
+    same = np.array_equal(_map(folder / "beside"), expected)
+    difference = max(abs(each - alone) / abs(alone) for each in beside)
+    add(
+        what="a training and a detection at once",
+        epochs=len(beside),
+        difference=difference,
+        said="the map is bit for bit the lone one" if same else "the map differs from the lone one",
+        ok=same and difference <= SAME,
+    )
 
 
 @part("Detection, slices a second", 60)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,15 @@ def write_options(job: str, options: Iterable[tuple[str, str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def read_options(file: Path, names: Collection[str]) -> dict[str, bool | str]:
+def read_options(
+    file: Path, names: Collection[str], former: Mapping[str, str] | None = None
+) -> dict[str, bool | str]:
     """Read the options of a job; those that are null are left out.
 
     Args:
         file: The file.
         names: The existing options.
+        former: Options by the names that they had.
 
     Raises:
         ParameterError: If it cannot be read, is not a mapping, or holds anything else.
@@ -67,6 +70,7 @@ def read_options(file: Path, names: Collection[str]) -> dict[str, bool | str]:
         raise ParameterError(f"the options cannot be read ({why(error)})", file=file, hint=_HINT) from None
     if not isinstance(found, dict):
         raise ParameterError("this file holds no options", file=file, hint=_HINT)
+    found = {(former or {}).get(name, name): value for name, value in found.items()}
     for name, value in found.items():
         if name not in names:
             raise ParameterError(

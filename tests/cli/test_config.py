@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import yaml
@@ -94,15 +95,25 @@ def test_a_file_that_is_not_there_is_named(call, tmp_path):
     assert status == 2 and "no.yaml" in err
 
 
-def test_the_help_shows_what_matters_first_and_the_rest_as_advanced(call):
-    _, text, _ = call("train", "--help")
+@pytest.mark.parametrize("verb", ["train", "evaluate", "detect", "prepare"])
+def test_the_help_shows_ten_options_first_and_the_rest_as_advanced(call, verb):
+    _, text, _ = call(verb, "--help")
     first, advanced = text.split("\nAdvanced:\n")
     first = first.partition("\nOptions:\n")[2]
-    shown = {name for name in Recipe.model_fields if f"  --{name.replace('_', '-')} " in first}
-    assert {"data", "out", "size", "init_from", "epochs", "device"} <= shown and len(shown) <= 10
-    assert "--print-config" in first
-    rest = set(Recipe.model_fields) - shown - {"model"}
-    assert all(f"--{name.replace('_', '-')} " in advanced for name in rest)
+    shown, below = (re.findall(r"^  (--[a-z-]+)", part, re.MULTILINE) for part in (first, advanced))
+    assert len(set(shown) - {"--help"}) == 10
+    assert {"--config", "--print-config", "--out"} <= set(shown)
+    _, text, _ = call(verb, "--print-config")
+    flags = {f"--{name.replace('_', '-')}" for name in yaml.safe_load(text)}
+    assert flags - {"--model", "--cohort", "--patient"} <= {*shown, *below}
+    assert not set(shown) & set(below) and len(below) > 8
+
+
+def test_what_a_training_needs_is_shown_first(call):
+    _, text, _ = call("train", "--help")
+    first, advanced = text.split("\nAdvanced:\n")
+    assert all(f"--{name} " in first for name in ("data", "out", "size", "init-from", "epochs", "device"))
+    assert all(f"--{name} " in advanced for name in ("resume", "seeds", "folds", "detach", "lr"))
 
 
 @pytest.mark.parametrize("verb", ["prepare", "detect", "evaluate"])
@@ -113,3 +124,26 @@ def test_every_long_job_has_such_a_file(call, tmp_path, verb):
     file = tmp_path / "options.yaml"
     file.write_text(text)
     assert call(verb, "--config", file, "--print-config")[1] == text
+
+
+def test_a_file_of_an_earlier_version_still_says_how_progress_is_shown(call, tmp_path):
+    for name in ("progress", "shown"):
+        (tmp_path / "options.yaml").write_text(f"{name}: json\nscores: null\n")
+        status, text, err = call("evaluate", "--config", tmp_path / "options.yaml", "--print-config")
+        assert status == 0, err
+        values = yaml.safe_load(text)
+        assert (values["progress"], values["scores"]) == ("json", "suggested") and "shown" not in values
+
+
+@pytest.mark.parametrize("seeds", [(), ("--seeds", "0,1"), ("--folds", 3)], ids=["one", "seeds", "folds"])
+def test_a_printed_file_of_several_models_holds_what_they_share(call, store, tmp_path, seeds):
+    for known in ((), ("--data", store, "--out", tmp_path / "out")):
+        status, text, err = call("train", "ae,ce-vae1", *known, *seeds, "--beta", 2, "--print-config")
+        assert status == 0, err
+        values = yaml.safe_load(text)
+        assert (values["model"], values["beta"], values["epochs"]) == ("ae,ce-vae1", 2.0, 200)
+        assert values["lr"] == 1e-4 and values["augment"] is True
+        assert json.loads(values["corruption"])["kind"] == "squares"
+        (tmp_path / "run.yaml").write_text(text)
+        assert call("train", "--config", tmp_path / "run.yaml", "--print-config")[1] == text
+    assert not (tmp_path / "out").exists()

@@ -10,13 +10,14 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import yaml
 
 from napari_cead.cli.app import run
 from napari_cead.patients import find_patients
 from napari_cead.patients.formats import nifti
 from scans import make_brain, write_nifti
 
-OUTPUTS = {"anomaly_map.nii.gz", "reconstruction.nii.gz", "mask.nii.gz", "detection.json"}
+OUTPUTS = {"anomaly_map.nii.gz", "reconstruction.nii.gz", "mask.nii.gz", "detection.json", "config.yaml"}
 
 
 @pytest.fixture
@@ -56,6 +57,9 @@ def test_odd_names(detect, patient_folder, tmp_path, name):
     status, error = detect(place, tmp_path / "out" / name)
     assert status == 0, error
     assert {file.name for file in (tmp_path / "out" / name).iterdir()} == OUTPUTS
+    kept = tmp_path / "out" / name / "config.yaml"
+    assert yaml.safe_load(kept.read_text("utf-8"))["patient"] == str(place)
+    assert run(["detect", "--config", str(kept), "--out", str(tmp_path / "again")]) == 0
 
 
 def test_a_name_that_is_too_long_is_one_sentence(detect, patient_folder, tmp_path):

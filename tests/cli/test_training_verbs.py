@@ -391,6 +391,15 @@ def test_a_model_that_an_earlier_version_left_uncalibrated_is_not_taken_for_fini
     assert load_card(file.parent).suggestions
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_finished_run_keeps_its_checkpoint_only_if_asked(call, store, tmp_path, kept):
+    run = tmp_path / "run"
+    asked = ["--keep-checkpoint"] if kept else []
+    assert call("train", "ae", "--data", store, "--out", run, "--no-install", *FAST, *asked)[0] == 0
+    assert bool(list(run.glob("*.checkpoint"))) == (run / "checkpoint.json").exists() == kept
+    assert RunFolder(run).has_checkpoint() == kept and (run / "model" / "model.safetensors").exists()
+
+
 def test_a_run_cannot_go_back_to_fewer_epochs(call, store, tmp_path):
     run = ["train", "ae", "--data", store, "--out", tmp_path / "run", "--no-install", *FAST]
     run.append("--keep-checkpoint")

@@ -453,6 +453,11 @@ class TestNarrowScreens:
                 shown = re.findall(r'data-title="(.*?)"', line)
                 assert shown == titles[len(titles) - len(shown) :]
 
+    @pytest.mark.parametrize("cell", ["tbody th", 'td[data-title="model"]'])
+    def test_a_long_name_breaks_and_hides_no_column(self, page, cell):
+        style = re.search(rf"^(?:.*, )?{re.escape(cell)}(?:, .*)? {{(.*)}}$", page, re.MULTILINE)[1]
+        assert "white-space: normal" in style and "overflow-wrap: anywhere" in style and "max-width" in style
+
 
 class TestSelfContained:
     def test_nothing_is_asked_of_the_network(self, page, reader):

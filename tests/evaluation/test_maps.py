@@ -115,17 +115,16 @@ def test_patients_without_a_map_are_named_before_anything_runs(untouched, split,
     assert not (tmp_path / "out").exists()
 
 
-def test_how_files_are_found(tmp_path):
-    for place in (
-        "a/Mets_1/map.nii.gz",
-        "a/Mets_1/mask.nii.gz",
-        "a/Mets_12-x.nii",
-        "b/s_Mets_1.nii",
-        "b/Mets_12.nii",
-    ):
-        file = tmp_path / place
+def write_maps(folder, *places):
+    for place in places:
+        file = folder / place
         file.parent.mkdir(parents=True, exist_ok=True)
         nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.float32), np.eye(4)), file)
+
+
+def test_how_files_are_found(tmp_path):
+    write_maps(tmp_path / "a", "Mets_1/map.nii.gz", "Mets_1/mask.nii.gz", "Mets_12-x.nii")
+    write_maps(tmp_path / "b", "s_Mets_1.nii", "Mets_12.nii")
     (found,) = find_maps([tmp_path / "b"], ["Mets_1", "Mets_12"])
     assert [file.name for _, file in found.files] == ["s_Mets_1.nii", "Mets_12.nii"]
     with pytest.raises(
@@ -140,6 +139,36 @@ def test_how_files_are_found(tmp_path):
         find_maps([tmp_path / "a", tmp_path / "b" / ".." / "a"], ["Mets_1"])
     with pytest.raises(PatientError, match="no such folder"):
         find_maps([tmp_path / "c"], ["Mets_1"])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("{patient}/m?p.*", "a[1]/map.nii.gz"),
+        ("{patient}/map*", "a[1]/map.nii.gz"),
+        ("fold*/{patient}-*.nii", "fold2/a[1]-x.nii"),
+        ("**/{patient}-x.nii", "fold2/a[1]-x.nii"),
+        ("run[3]/{patient}.nii", "run[3]/a[1].nii"),
+        ("*/{patient}", None),
+        ("fold3/{patient}*", None),
+    ],
+)
+def test_a_pattern_has_wildcards_and_letters_of_a_name_are_none(tmp_path, pattern, found):
+    write_maps(tmp_path, "a[1]/map.nii.gz", "a[1]/mask.nii.gz", "a1/map.nii.gz")
+    write_maps(tmp_path, "fold2/a[1]-x.nii", "fold3/a1-x.nii", "run[3]/a[1].nii", "run3/a1.nii")
+    for place in (pattern, str(tmp_path / pattern)):
+        if found is None:
+            with pytest.raises(PatientError, match="1 of 1 patients have no map here"):
+                find_maps([tmp_path], ["a[1]"], place)
+        else:
+            ((name, file),) = find_maps([tmp_path], ["a[1]"], place)[0].files
+            assert (name, file) == ("a[1]", tmp_path / found)
+
+
+def test_several_files_of_a_pattern_are_refused(tmp_path):
+    write_maps(tmp_path, "Mets_1/map.nii.gz", "Mets_1/mask.nii.gz")
+    with pytest.raises(PatientError, match=r"2 files are called after Mets_1, map\.nii\.gz and mask"):
+        find_maps([tmp_path], ["Mets_1"], "{patient}/*.nii.gz")
 
 
 def test_the_command_line_ranks_them(untouched, split, tmp_path, maps, capsys):

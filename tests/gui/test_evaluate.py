@@ -276,6 +276,20 @@ def test_score_maps_need_no_model(chosen, tmp_path, qtbot):
     assert words[words.index("--maps") + 1] == str(tmp_path) and words[words.index("--models") + 1] == ""
 
 
+def test_score_maps_may_have_any_name(chosen, tmp_path):
+    assert not chosen.maps_pattern.enabled
+    chosen.maps.value = str(tmp_path)
+    assert chosen.maps_pattern.enabled and "--maps-pattern" not in chosen.command.toPlainText()
+    chosen.maps_pattern.value = "fold*/map.nii.gz"
+    assert "{patient}" in chosen.problem.text() and not chosen.start.enabled
+    chosen.maps_pattern.value = "fold*/{patient}.nii.gz"
+    assert chosen.start.enabled and not chosen.problem.text()
+    words = chosen.arguments()
+    assert words[words.index("--maps-pattern") + 1] == "fold*/{patient}.nii.gz"
+    chosen.maps.value = ""
+    assert "--maps-pattern" not in chosen.arguments()
+
+
 def test_folds_are_for_cohorts_without_a_split(chosen, tmp_path):
     assert "--folds" not in chosen.command.toPlainText()
     chosen.folds.value = 1

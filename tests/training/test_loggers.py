@@ -15,6 +15,8 @@ from small_stores import StopAfter, settings
 WANDB = """
 import json, os, pathlib
 
+REPORTS = os.environ.get("WANDB_ERROR_REPORTING")
+
 def Settings(**values):
     return values
 
@@ -37,10 +39,13 @@ def init(**values):
 """
 
 MLFLOW = """
-import json, pathlib
+import json, os, pathlib
 from types import SimpleNamespace
 from urllib.request import url2pathname
 from urllib.parse import urlparse
+
+NAMES = ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK", "MLFLOW_ALLOW_FILE_STORE")
+TELLS = [os.environ.get(name) for name in NAMES]
 
 class MlflowClient:
     def __init__(self, tracking_uri):
@@ -73,6 +78,15 @@ class MlflowClient:
 """
 
 
+QUIET = {
+    "WANDB_ERROR_REPORTING": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ALLOW_FILE_STORE": "true",
+}
+"""What keeps the two from calling home, and MLflow content with files; both look when they are imported."""
+
+
 @pytest.fixture
 def stand_ins(tmp_path, monkeypatch):
     """Programs that write down how they were called, and no way out of this computer."""
@@ -82,8 +96,9 @@ def stand_ins(tmp_path, monkeypatch):
         (folder / "__init__.py").write_text(text)
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.syspath_prepend(tmp_path / "site")
-    for variable in ("WANDB_MODE", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(variable, raising=False)
+    for variable in ("WANDB_MODE", "MLFLOW_TRACKING_URI", *QUIET):
+        monkeypatch.setenv(variable, "")  # so that it is as before in the end
+        monkeypatch.delenv(variable)
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("a connection was opened"))
     yield
     for name in ("wandb", "mlflow"):
@@ -124,6 +139,15 @@ def test_each_logger_gets_the_figures_of_the_log(stand_ins, small_store, tmp_pat
         "r1",
     ]
     assert list((run / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("wanted", [{}, dict.fromkeys(QUIET, "as I say")], ids=["left alone", "chosen"])
+def test_neither_calls_home_unless_the_user_lets_it(stand_ins, small_store, tmp_path, monkeypatch, wanted):
+    for name, value in wanted.items():
+        monkeypatch.setenv(name, value)
+    train(settings(epochs=1), small_store, tmp_path / "ward", loggers="wandb,mlflow")
+    seen = (sys.modules["wandb"].REPORTS, *sys.modules["mlflow"].TELLS)
+    assert seen == tuple((QUIET | wanted).values())
 
 
 def test_a_resumed_training_continues_its_logs(stand_ins, small_store, tmp_path):

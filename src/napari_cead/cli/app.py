@@ -38,8 +38,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-OWN: dict[Any, type[TyperCommand]] = {train: LateHelp, detect: DetectCommand}
-"""Verbs whose help or options other packages add to."""
+OWN: dict[Any, type[TyperCommand]] = {
+    train: LateHelp,
+    prepare: LateHelp,
+    evaluate: LateHelp,
+    detect: DetectCommand,
+}
+"""Verbs with advanced options, or whose help or options other packages add to."""
 
 app.add_typer(models_app, name="models")
 app.add_typer(runs_app, name="runs")

@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
+from typer.core import TyperCommand
 
+from ..progress import Progress
 from ..training.recipe_words import filled
+from .late_help import ADVANCED
 
 OWN = ("config", "print_config")
 NO_SETTINGS = ("help", "json", "resume", "detach", "dry_run", "yes", *OWN)
 """Options for this call only, which do not belong in a file."""
+
+FORMER = {"shown": "progress"}
+"""Names in files that earlier versions wrote, and what they are called now."""
 
 Verb = Callable[..., None]
 Values = Mapping[str, Any]
 
 
 def configurable(
-    resolve: Callable[[Values], Values] | None = None, *, kept: bool = False
+    resolve: Callable[[Values], Values] | None = None, *, first: Collection[str]
 ) -> Callable[[Verb], Verb]:
     """Give a verb the options ``--config`` and ``--print-config``.
 
     Args:
         resolve: Fills in the values that the options leave to a model or a preset.
-        kept: Whether the options are also written into the folder ``--out`` when the verb has finished.
+        first: The options that the help shows first, beside those two; all others stand below them, as advanced.
     """
 
     def decorate(verb: Verb) -> Verb:
         own = inspect.signature(verb, eval_str=True).parameters
         named = inspect.Parameter.KEYWORD_ONLY
-        every = {name: each.replace(kind=named) for name, each in own.items()}
+        every = {
+            name: (each if name in first else _advanced(each)).replace(kind=named)
+            for name, each in own.items()
+        }
         every.setdefault("context", inspect.Parameter("context", named, annotation=typer.Context))
         every["config"] = inspect.Parameter(
             "config", named, annotation=Annotated[Path | None, _CONFIG], default=None
@@ -44,19 +54,11 @@ def configurable(
         def configured(
             *, context: typer.Context, config: Path | None, print_config: bool, **values: Any
         ) -> None:
-            def text() -> str:
-                given = {name: value for name, value in context.params.items() if name not in OWN}
-                return _text(context, given if resolve is None else resolve(given))
-
             if print_config:
-                typer.echo(text(), nl=False)
+                given = {name: value for name, value in context.params.items() if name not in OWN}
+                typer.echo(_text(context, given if resolve is None else resolve(given)), nl=False)
                 return
             verb(**values, **({"context": context} if "context" in own else {}))
-            if kept:
-                from ..atomic import write_text
-                from ..options_file import CONFIG_FILE
-
-                write_text(Path(context.params["out"]).expanduser() / CONFIG_FILE, text())
 
         configured.__name__, configured.__doc__ = verb.__name__, verb.__doc__
         configured.__signature__ = inspect.Signature(list(every.values()))  # type: ignore[attr-defined]
@@ -66,12 +68,66 @@ def configurable(
     return decorate
 
 
+def keep(
+    verb: Verb, out: Path, values: Values, words: Sequence[str] = (), *, cls: type[TyperCommand] | None = None
+) -> None:
+    """Write all options of a verb into the folder of its results, with whole paths, to give them again.
+
+    Args:
+        verb: The verb.
+        out: The folder.
+        values: The options by name.
+        words: Those that are left are as in these words of a command, or at their defaults.
+        cls: The class of its command.
+    """
+    from ..atomic import write_text
+    from ..options_file import CONFIG_FILE
+
+    app = typer.Typer(add_completion=False)
+    app.command(verb.__name__, cls=cls)(verb)
+    command: Any = typer.main.get_command(app)
+    with command.make_context(verb.__name__, [*words], resilient_parsing=True) as context:
+        every = {**context.params, **values}
+        text = _text(context, {name: _absolute(value) for name, value in every.items()})
+    write_text(out.expanduser() / CONFIG_FILE, text)
+
+
+def when_begun(do: Callable[[], None], on_progress: Progress) -> Progress:
+    """Return a progress callback that does something first: nothing was refused then, and the folder is there."""
+    begun = False
+
+    def told(done: int, total: int) -> None:
+        nonlocal begun
+        if not begun:
+            do()
+        begun = True
+        on_progress(done, total)
+
+    return told
+
+
+def whole(text: str | None) -> str | None:
+    """Return the whole path of a file that an option names; anything else as it is."""
+    file = Path(text or "").expanduser()
+    return str(file.absolute()) if text and file.is_file() else text
+
+
+def _advanced(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Return an option that the help shows as advanced; an argument as it is."""
+    kind, *infos = get_args(parameter.annotation) or (parameter.annotation,)
+    if not infos or isinstance(infos[0], typer.models.ArgumentInfo):
+        return parameter
+    info = copy(infos[0])  # other verbs have it too
+    info.rich_help_panel = ADVANCED
+    return parameter.replace(annotation=Annotated[kind, info])
+
+
 def _read(context: typer.Context, file: Path | None) -> Path | None:
     """Use the values of a file as this call's defaults: options on the command line win."""
     if file is not None:
         from ..options_file import read_options
 
-        context.default_map = {**(context.default_map or {}), **read_options(file, _names(context))}
+        context.default_map = {**(context.default_map or {}), **read_options(file, _names(context), FORMER)}
     return file
 
 
@@ -110,3 +166,7 @@ def _text(context: typer.Context, values: Values) -> str:
     return write_options(
         str(context.info_name), ((name, known[name], values.get(name)) for name in _names(context))
     )
+
+
+def _absolute(value: Any) -> Any:
+    return value.expanduser().absolute() if isinstance(value, Path) else value

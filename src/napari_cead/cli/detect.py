@@ -12,9 +12,9 @@ import typer
 
 from ..errors import ParameterError
 from ..wording import number
-from .config import configurable
+from .config import configurable, keep, when_begun
 from .console import Side, print_json, progress, refuse
-from .detect_command import given_settings
+from .detect_command import DetectCommand, given_settings, option_values
 from .options import (
     Bias,
     BiasField,
@@ -43,7 +43,7 @@ class Start(StrEnum):
     SUGGESTED = "suggested"
 
 
-@configurable()
+@configurable(first=("out", "model", "sequence", "mask", "strip", "device", "json"))
 def detect(
     context: typer.Context,
     patient: Annotated[
@@ -138,9 +138,13 @@ def detect(
     with _threads(threads):
         if paths:
             here = threads is not None and workers is None  # the threads are those of this process
-            _detect_all(one, patient, out, 1 if here else workers, scheduler, json)
+            resolved = {**context.params, **one.resolved()}
+            _detect_all(one, patient, out, 1 if here else workers, scheduler, json, resolved)
             return
         described = one(patient, mask, out, corrections)
+    # What repeats it is found out once: the file holds the options of the command in detection.json.
+    more = {**option_values(one.settled.options), "out": out, "dicom": dicom}
+    keep(detect, out, more, described["command"]["argv"][2:], cls=DetectCommand)
     if json:
         print_json(described)
     else:
@@ -148,9 +152,15 @@ def detect(
 
 
 def _detect_all(
-    one: _Detect, cohort: Path, out: Path, workers: int | None, scheduler: str | None, json: bool
+    one: _Detect,
+    cohort: Path,
+    out: Path,
+    workers: int | None,
+    scheduler: str | None,
+    json: bool,
+    options: Mapping[str, Any],
 ) -> None:
-    """Process all patients of a cohort."""
+    """Process all patients of a cohort, and keep the options in the folder of the results."""
     from ..detection.cohort import detect_cohort
     from ..patients import place_below
 
@@ -174,7 +184,7 @@ def _detect_all(
             workers=workers,
             scheduler=scheduler,
             on_patient=tell,
-            on_progress=on_progress,
+            on_progress=when_begun(lambda: keep(detect, out, options, cls=DetectCommand), on_progress),
         )
     if json:
         skipped = [{"patient": str(path), "reason": reason} for path, reason in found.skipped]
@@ -209,6 +219,20 @@ class _Detect:
         self.batch_size = GROUP if batch_size is None else batch_size
         check_batch_size(self.batch_size)
         self.sequence, self.side, self.side_given = sequence, side or Side.LEFT, side is not None
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the options of the command with what was left to the model or the program."""
+        from ..detection.replay import model_argument
+        from ..zoo import find_model
+
+        return {
+            "model": model_argument(self.model, find_model(self.model)),
+            "score": self.settled.score,
+            **option_values(self.settled.params),
+            **option_values(self.settled.options),
+            "batch_size": self.batch_size,
+            "png_first_column": self.side,
+        }
 
     def __call__(self, path: Path, mask: Path | None, out: Path, painted: Path | None) -> dict[str, Any]:
         from ..detection import check_output, save_detection

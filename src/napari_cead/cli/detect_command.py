@@ -7,13 +7,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+
+from .late_help import ADVANCED, LateHelp
 
 if TYPE_CHECKING:
     from ..detection.settings import Parameter, Settings
 
 
-class DetectCommand(TyperCommand):
+class DetectCommand(LateHelp):
     """The command `detect`, with an option for every setting and all scores in its help.
 
     The verb itself takes none of these options: `given_settings` reads them from the context.
@@ -46,6 +47,11 @@ def given_settings(context: typer.Context, settings: type[Settings]) -> dict[str
     return {name: value for name, value in found.items() if value is not None}
 
 
+def option_values(settings: Settings) -> dict[str, Any]:
+    """Return the values of some settings, by the names of their options."""
+    return {_option_name(row): getattr(settings, row.name) for row in settings.parameters()}
+
+
 def _option_name(row: Parameter) -> str:
     return row.flag.removeprefix("--").replace("-", "_")
 
@@ -67,7 +73,11 @@ def _options(rows: tuple[Parameter, ...]) -> tuple[Any, ...]:
     annotations = {
         _option_name(row): Annotated[
             row.kind | None,
-            typer.Option(f"{row.flag}/{row.off_flag}" if row.kind is bool else row.flag, help=_help(row)),
+            typer.Option(
+                f"{row.flag}/{row.off_flag}" if row.kind is bool else row.flag,
+                help=_help(row),
+                rich_help_panel=None if row.name == "threshold" else ADVANCED,
+            ),
         ]
         for row in rows
     }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ParameterError, printable
-from .config import configurable
+from .config import configurable, keep, when_begun, whole
 from .console import Progress, progress
 from .options import (
     Bias,
@@ -30,8 +30,11 @@ from .options import (
 if TYPE_CHECKING:
     from ..evaluation.results import Evaluation
 
+SUGGESTED = "suggested"
+"""The scores of an evaluation that names none."""
 
-@configurable(kept=True)
+
+@configurable(first=("out", "models", "maps", "split", "layout", "folds", "sequence", "device"))
 def evaluate(
     cohort: Cohort,
     out: Annotated[
@@ -52,12 +55,17 @@ def evaluate(
     ] = None,
     maps_pattern: Annotated[
         str | None,
-        typer.Option(help="Place of a map in its folder: {patient}_anomaly.nii.gz, for instance."),
+        typer.Option(
+            help="Place of a map in its folder, such as {patient}_anomaly.nii.gz, or run*/{patient}*.nii; "
+            "* stands for any letters."
+        ),
     ] = None,
     scores: Annotated[
-        str | None,
-        typer.Option(help="all, or scores with commas (default: each model's suggested one, and residual)."),
-    ] = None,
+        str,
+        typer.Option(
+            help=f"{SUGGESTED} (each model's suggested one, and residual), all, or scores with commas."
+        ),
+    ] = SUGGESTED,
     split: Annotated[
         Path | None,
         typer.Option(
@@ -95,8 +103,8 @@ def evaluate(
             help="per_lesion.csv and by_group.csv under every rule, not only under the one that the report opens with.",
         ),
     ] = False,
-    shown: Annotated[
-        Progress, typer.Option("--progress", help="bar, or json: a line on stderr for each step.")
+    progress: Annotated[
+        Progress, typer.Option(help="bar, or json: a line on stderr for each step.")
     ] = Progress.BAR,
 ) -> None:
     """Measure models on a cohort with lesion masks.
@@ -106,7 +114,7 @@ def evaluate(
     from ..detection import SCORES
 
     check_workers(workers, scheduler)
-    wanted = None if scores is None else [name for name in scores.split(",") if name]
+    wanted = None if scores == SUGGESTED else [name for name in scores.split(",") if name]
     evaluate_models(
         cohort,
         "all" if models == "all" else [each for name in models.split(",") if name for each in _meant(name)],
@@ -124,7 +132,7 @@ def evaluate(
         every_rule=every_rule,
         workers=workers,
         scheduler=scheduler,
-        shown=shown,
+        shown=progress,
     )
 
 
@@ -147,8 +155,52 @@ def evaluate_models(
     from ..evaluation import evaluate as run_evaluation
 
     with progress("evaluating", shown) as on_progress:
-        found = run_evaluation(cohort, models, out, on_progress=on_progress, **options)
+        found = run_evaluation(
+            cohort,
+            models,
+            out,
+            on_progress=when_begun(
+                lambda: keep_evaluation(cohort, models, out, shown=shown, **options), on_progress
+            ),
+            **options,
+        )
     show_evaluation(found, out)
+
+
+def keep_evaluation(
+    cohort: Path, models: Any, out: Path, *, shown: Progress = Progress.BAR, **options: Any
+) -> None:
+    """Write the options of an evaluation into its folder, as they are given to :func:`evaluate_models`."""
+    from ..detection.replay import model_argument
+    from ..evaluation.maps import named_folder
+    from ..preparing import RAW
+    from ..zoo import find_model, find_models
+
+    named = [str(model) for model in (find_models() if models == "all" else models)]
+    folders = [(name, folder.absolute()) for name, folder in map(named_folder, options.get("maps") or ())]
+    maps = [str(folder) if folder.name == name else f"{name}={folder}" for name, folder in folders]
+    values = {
+        **options,
+        **options.get("preparation", RAW).as_dict(),
+        "cohort": cohort,
+        "out": out,
+        "models": ",".join(model_argument(name, find_model(name)) for name in named),
+        "maps": ",".join(maps) or None,
+        "scores": SUGGESTED if options.get("scores") is None else ",".join(options["scores"]),
+        "layout": whole(options.get("layout")),
+        "sequence": ",".join(options.get("sequence") or [_sequence_of(options.get("split"))]),
+        "progress": shown,
+    }
+    keep(evaluate, out, values)
+
+
+def _sequence_of(split: Path | None) -> str:
+    """Return the sequence of an evaluation that names none."""
+    from ..training.store import SliceStore
+
+    if split is None or not split.expanduser().is_dir():
+        return "flair"
+    return SliceStore.open(split.expanduser()).settings.sequence
 
 
 def show_evaluation(found: Evaluation, out: Path) -> None:

@@ -15,8 +15,6 @@ from annotated_types import Ge, Le
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from .late_help import ADVANCED
-
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
@@ -24,8 +22,6 @@ def command(
     settings: type[Settings], do: Callable[..., None], *, arguments: tuple[str, ...] = (), **more: Any
 ) -> Callable[..., None]:
     """Return a verb whose options are the fields of a settings class.
-
-    The help shows the fields marked as basic first, the others below them as advanced.
 
     Args:
         settings: The class; a field's description is the help of its option.
@@ -63,14 +59,10 @@ def _parameter(name: str, field: FieldInfo, argument: bool) -> inspect.Parameter
         elif isinstance(limit, Le):
             limits["max"] = limit.le
     flags = (f"{flag}/--no-{flag[2:]}" if optional else flag,) if kind is bool else ()
-    extra = field.json_schema_extra
-    basic = isinstance(extra, dict) and bool(extra.get("basic"))
     info = (
         typer.Argument(help=field.description, **limits)
         if argument
-        else typer.Option(
-            *flags, help=field.description, rich_help_panel=None if basic else ADVANCED, **limits
-        )
+        else typer.Option(*flags, help=field.description, **limits)
     )
     default = inspect.Parameter.empty if field.is_required() else field.default
     return inspect.Parameter(

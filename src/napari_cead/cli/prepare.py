@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .config import configurable
+from .config import configurable, keep, whole
 from .console import Side, progress, refuse, typed
 from .options import (
     AssumeHealthy,
@@ -24,7 +24,7 @@ from .options import (
 )
 
 
-@configurable()
+@configurable(first=("out", "sequence", "assume_healthy", "layout", "split", "seed", "strip", "skull_ok"))
 def prepare(
     context: typer.Context,
     cohort: Cohort,
@@ -114,4 +114,6 @@ def prepare(
             png_first_column=png_first_column.value,
             skull_ok=skull_ok,
         )
+    named = {name: whole(text) for name, text in (("layout", layout), ("split", split))}
+    keep(prepare, out, {**context.params, **named, "sequence": store.settings.sequence})
     typer.echo(f"{out}: {store.summary()}")

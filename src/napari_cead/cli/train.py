@@ -15,7 +15,7 @@ from ..training.recipe import Recipe
 from .config import NO_SETTINGS, configurable
 from .console import progress, typed
 from .dry_run import announced, described
-from .evaluate import evaluate_models, show_evaluation
+from .evaluate import evaluate_models, keep_evaluation, show_evaluation
 from .generated import command
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def make(
 def _cross_validate(making: Making, folders: list[Path]) -> None:
     """Measure the models of the folds, and print a line per model, rule and score."""
     from ..evaluation.folding import Folded, cross_validate
-    from ..evaluation.making import FOLDS
+    from ..evaluation.making import FOLDS, cohort_of
     from ..training.store import SliceStore
 
     out = making.recipe.out
@@ -103,6 +103,11 @@ def _cross_validate(making: Making, folders: list[Path]) -> None:
         found = cross_validate(
             models, stores, out / "evaluation", device=making.recipe.device, on_progress=on_progress
         )
+    cohort, _ = cohort_of(folders)
+    for fold, store in enumerate(stores):
+        own = [each.model for each in models if each.fold == fold]
+        place = out / "evaluation" / f"fold{fold}"
+        keep_evaluation(cohort, own, place, split=store.path, device=making.recipe.device)
     show_evaluation(found, out / "evaluation")
 
 
@@ -117,26 +122,22 @@ def say_started(info: RunInfo) -> None:
 
 def _resolved(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """Fill in the values that a recipe leaves to its model, preset or data, if these are known."""
-    from ..evaluation.making import is_one, plan
-    from ..training.preprocessing import preprocessing_for
-    from ..zoo import find_model, load_card
+    from ..evaluation.making import plan, resolved
 
     options = {name: value for name, value in values.items() if name not in NO_SETTINGS}
-    if values.get("model") is None or not is_one(values["model"]):
+    if values.get("model") is None:
         return options
     known = {name: value for name, value in options.items() if value is not None}
     recipe = Recipe.checked(**{"data": Path("DATA"), "out": Path("OUT"), **known})
-    if "data" in known and "out" in known:
-        settings = plan(recipe).plans[0]
-    else:
-        base = None if recipe.init_from is None else load_card(find_model(recipe.init_from))
-        settings = recipe.settings(base, preprocessing_for(recipe.model, base).image_size)
-    found = recipe.resolved(settings).model_dump()
-    return {**found, **{name: values.get(name) for name in ("data", "out")}}
+    found = plan(recipe).resolved if "data" in known and "out" in known else resolved(recipe)
+    return {**found.model_dump(), **{name: values.get(name) for name in ("data", "out")}}
 
 
 _train.__name__ = "train"
-train = configurable(_resolved)(
+train = configurable(
+    _resolved,
+    first=("data", "out", "preset", "size", "init_from", "epochs", "device", "dry_run"),
+)(
     command(
         Recipe,
         _train,

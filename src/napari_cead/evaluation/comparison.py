@@ -106,7 +106,8 @@ def evaluate(
         maps: Folders with the score maps of other methods, one NIfTI file per patient, by name or each as
             ``NAME=FOLDER`` or just a folder; see :func:`~napari_cead.evaluation.maps.find_maps`. They go through the
             same rules as a model, on the scan's own grid.
-        maps_pattern: Place of a map in its folder, with ``{patient}`` for the name; None: the file with the name in it.
+        maps_pattern: Place of a map in its folder, with ``{patient}`` for the name and ``*`` for any letters; None: the
+            file with the name in it.
         split: Split file with the names of the patients of ``train``, ``validation`` and ``test`` (see
             :func:`~napari_cead.training.splits.read_split`), or a prepared store, whose split it uses. None: all
             patients are reported.

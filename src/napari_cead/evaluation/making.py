@@ -25,9 +25,10 @@ from ..training.events import EventFile, Listener
 from ..training.loggers import loggers_of
 from ..training.preparation import prepare
 from ..training.preprocessing import preprocessing_for, preprocessing_in, store_options
-from ..training.recipe import Recipe
+from ..training.recipe import SETTINGS, Recipe, agreed
 from ..training.run_files import STORE
 from ..training.runs import RunFolder
+from ..training.scan_list import usual_sequence
 from ..training.session import Relay, Session, attended, undone_if_refused
 from ..training.settings import TrainingSettings
 from ..training.store import SliceStore
@@ -45,15 +46,6 @@ LONGEST_BASE = 50
 
 FEW = 5
 """With fewer validation patients, chance decides about the best epoch and the threshold."""
-
-PARTS = {
-    "max_squares": "corruption",
-    "squares_inside_brain": "corruption",
-    "fill": "corruption",
-    "codebook": "codebook_decay",
-    "lr": "learning_rate",
-}
-"""Options whose setting has another name."""
 
 
 class Watch:
@@ -125,10 +117,41 @@ class Making:
         """Whether only one model is trained, in the folder itself."""
         return len(self.runs) == 1 and self.runs[0].recipe.out == self.recipe.out
 
+    @property
+    def resolved(self) -> Recipe:
+        """The recipe with the values of all runs; what differs between models is left to each."""
+        return agreed(self.recipe, map(self.resolved_run, self.runs))
+
+    def resolved_run(self, planned: Planned) -> Recipe:
+        """Return the recipe of one run with every value filled in."""
+        recipe = planned.recipe
+        usual = usual_sequence(recipe.data) if self.store is None else self.store.settings.sequence
+        return recipe.resolved(planned.settings).model_copy(update={"sequence": recipe.sequence or usual})
+
 
 def is_one(model: str) -> bool:
     """Whether a recipe's ``model`` names a single model."""
     return model != "all" and "," not in model
+
+
+def models_of(recipe: Recipe) -> list[str]:
+    """Return the names of the models that a recipe trains."""
+    return list(MODEL_NAMES) if recipe.model == "all" else list(dict.fromkeys(recipe.model.split(",")))
+
+
+def resolved(recipe: Recipe) -> Recipe:
+    """Return a recipe whose data or folder are not known yet, with the values of its models."""
+    base = None if recipe.init_from is None else load_card(find_model(recipe.init_from))
+    names = models_of(recipe)
+    fits = _fitting(recipe.given(), _changed(recipe), names, Watch())
+    size = preprocessing_for(names, base).image_size
+    runs = [recipe.model_copy(update={"model": name, "seeds": None}) for name in names]
+    return agreed(recipe, [run.resolved(run.settings(base, size, fits[run.model])) for run in runs])
+
+
+def _changed(recipe: Recipe) -> set[str]:
+    """Return the names of the fields that differ from their defaults."""
+    return {name for name, field in Recipe.model_fields.items() if getattr(recipe, name) != field.default}
 
 
 def make_model(recipe: Recipe, watch: Watch | None = None) -> Path | None:
@@ -169,14 +192,10 @@ def plan(recipe: Recipe, options: Iterable[str] | None = None, watch: Watch | No
     seeds = seeds_of(recipe)
     if seeds and recipe.folds:
         raise ParameterError("--seeds and --folds exclude each other", hint="do one after the other")
-    names = list(MODEL_NAMES) if recipe.model == "all" else list(dict.fromkeys(recipe.model.split(",")))
+    names = models_of(recipe)
     for each in names:
         spec(each)  # report unknown names before anything else
-    if options is None:
-        options = {
-            name for name, field in Recipe.model_fields.items() if getattr(recipe, name) != field.default
-        }
-    given = set(options)
+    given = _changed(recipe) if options is None else set(options)
     fits = _fitting(recipe.given(), given & set(Recipe.model_fields), names, watch or Watch())
     loggers_of(recipe.loggers)
     if "workers" in given and recipe.slices_on == "device":
@@ -266,7 +285,7 @@ def make_models(making: Making, watch: Watch) -> list[Path]:
     """
     recipe, alone = making.recipe, making.alone
     folders: list[Path] = []
-    with _watched(making.runs[0]) if alone else nullcontext() as session:
+    with _watched(making, making.runs[0]) if alone else nullcontext() as session:
         with nullcontext() if making.store else undone_if_refused(recipe.out):
             store = making.store or _prepared(making, session, watch)
         if not rank_of_launcher():
@@ -285,7 +304,9 @@ def make_models(making: Making, watch: Watch) -> list[Path]:
             watch.to_come = sum(not (later.recipe.out / "model").exists() for later in making.runs[number:])
             try:
                 data = None if planned.fold is None else slices.path
-                with nullcontext(session) if alone else _watched(planned, data) as own:
+                with nullcontext(session) if alone else _watched(making, planned, data) as own:
+                    if own is not None and not alone:
+                        write_text(recipe.out / CONFIG_FILE, making.resolved.anywhere().written())
                     found: Path | None = run / "model"
                     if own is not None and recipe.resume and finished(installed=False):
                         _install(run / "model", watch, own)
@@ -418,12 +439,13 @@ def _install(model: Path, watch: Watch, session: Session | None = None) -> None:
 
 
 @contextmanager
-def _watched(planned: Planned, data: Path | None = None) -> Iterator[Session | None]:
+def _watched(making: Making, planned: Planned, data: Path | None = None) -> Iterator[Session | None]:
     """Hold a run's folder in the launcher's first process, with its recipe in it, every value filled in.
 
     See :func:`~napari_cead.training.session.attended`.
 
     Args:
+        making: The job.
         planned: The run.
         data: Its slices, if they are not those of its recipe.
     """
@@ -435,7 +457,7 @@ def _watched(planned: Planned, data: Path | None = None) -> Iterator[Session | N
     resume = recipe.resume and run.is_dir()
     with attended(RunFolder(run), resume=resume, events=recipe.events) as session:
         own: dict[str, Any] = {"model": planned.settings.spec.name} | ({} if data is None else {"data": data})
-        filled_in = recipe.resolved(planned.settings).model_copy(update=own).anywhere()
+        filled_in = making.resolved_run(planned).model_copy(update=own).anywhere()
         write_text(run / CONFIG_FILE, filled_in.written())
         yield session
 
@@ -502,7 +524,7 @@ def _fitting(
         ParameterError: If an option applies to none of them.
     """
     for option in sorted(options):
-        setting, flag = PARTS.get(option, option), f"--{option.replace('_', '-')}"
+        setting, flag = SETTINGS.get(option, option), f"--{option.replace('_', '-')}"
         useless = [name for name in names if not belongs(setting, spec(name))]
         if len(useless) == len(names):
             raise ParameterError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -91,8 +92,8 @@ def find_maps(
         given: Folders by the name of their method, or folders, each also as ``NAME=FOLDER``; without a name the
             folder's counts.
         patients: Names of the patients, each of which needs a map.
-        pattern: Place of a map in its folder, with ``{patient}`` for the name. None: the NIfTI file anywhere in the
-            folder whose path has the patient's name in it.
+        pattern: Place of a map in its folder, with ``{patient}`` for the name, ``*`` for any letters, ``?`` for one and
+            ``**`` for any folders. None: the NIfTI file anywhere in the folder whose path has the patient's name in it.
 
     Raises:
         PatientError: If there is no such folder, or there is no map for a patient, or several.
@@ -103,14 +104,15 @@ def find_maps(
             f"the pattern {pattern!r} does not say where the name stands",
             hint="write {patient}_anomaly.nii.gz, say",
         )
-    named = [*given.items()] if isinstance(given, Mapping) else [_named(each) for each in given]
+    named = [*given.items()] if isinstance(given, Mapping) else [named_folder(each) for each in given]
     if len({name for name, _ in named}) < len(named):
         raise ParameterError("two folders of maps have one name", hint="name them: NAME=FOLDER")
     names = tuple(dict.fromkeys(patients))
     return [_found(name, Path(folder).expanduser(), names, pattern) for name, folder in named]
 
 
-def _named(given: str | Path) -> tuple[str, Path]:
+def named_folder(given: str | Path) -> tuple[str, Path]:
+    """Return name and folder of a method, given as ``NAME=FOLDER`` or as its folder."""
     name, sign, folder = str(given).partition("=")
     if sign and name and not Path(given).expanduser().exists():
         return name, Path(folder)
@@ -125,7 +127,9 @@ def _found(name: str, folder: Path, patients: Sequence[str], pattern: str | None
     missing: list[str] = []
     for patient in patients:
         if pattern:
-            found = [file for file in [folder / pattern.replace("{patient}", patient)] if file.is_file()]
+            place = pattern.replace("[", "[[]").replace("{patient}", glob.escape(patient))
+            places = glob.glob(place, root_dir=folder, recursive=True)  # noqa: PTH207  # it may be a whole path
+            found = sorted(folder / name for name in places if (folder / name).is_file())
         else:
             # As a whole word: Mets_001 is not in Mets_0012.nii.gz.
             words = "[/_-]".join(map(re.escape, patient.split("/")))

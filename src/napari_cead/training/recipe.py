@@ -6,6 +6,7 @@ The command line's options, the file that ``--config`` reads, the rows of the Tr
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
     from .settings import Hardware, TrainingSettings
 
 
-def _basic(description: str, **more: Any) -> Any:
-    """Return one of the ten fields that the help shows first."""
-    return Field(description=description, json_schema_extra={"basic": True}, **more)
-
-
 class Recipe(BaseModel):
     """A training from its data to a model. None takes the value of the model, its preset or its base model.
 
@@ -34,31 +30,34 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    model: str = _basic("One of {designs}; several with commas, or all (the paper's eight).")
-    data: Path = _basic(
-        "Slice store; or a folder of patients, which are prepared for the model (with --init-from: for that one)."
+    model: str = Field(description="One of {designs}; several with commas, or all (the paper's eight).")
+    data: Path = Field(
+        description="Slice store; or a folder of patients, which are prepared for the model "
+        "(with --init-from: for that one)."
     )
-    out: Path = _basic("Folder of the run (of the runs, for several models).")
-    preset: Literal["paper", "small"] | None = _basic(
-        "paper: its settings (of designs with a recipe of their own: full size) and, at the end, its evaluation; "
-        "small: the recipe of the eight bundled designs.",
-        default=None,
+    out: Path = Field(description="Folder of the run (of the runs, for several models).")
+    preset: Literal["paper", "small"] | None = Field(
+        None,
+        description="paper: its settings (of designs with a recipe of their own: full size) and, at the end, its "
+        "evaluation; small: the recipe of the eight bundled designs.",
     )
-    size: Literal["paper", "small"] | None = _basic("Size of the network (default: paper).", default=None)
-    init_from: str | None = _basic("Fine-tune this model (name or folder).", default=None)
+    size: Literal["paper", "small"] | None = Field(None, description="Size of the network (default: paper).")
+    init_from: str | None = Field(None, description="Fine-tune this model (name or folder).")
     freeze_encoder: bool = Field(False, title="Keep the encoder", description="Train only the decoder.")
     seed: int | None = Field(None, description="Seed of all random numbers (default: 0).")
-    seeds: str | None = _basic(
-        "Train once with each of these seeds (0,1,2) into OUT/NAME.seed0, …, then make their ensemble: the median of "
-        "their outputs, not of their anomaly maps.",
-        default=None,
+    seeds: str | None = Field(
+        None,
+        description="Train once with each of these seeds (0,1,2) into OUT/NAME.seed0, …, then make their ensemble: the "
+        "median of their outputs, not of their anomaly maps.",
     )
     folds: Annotated[int, Field(ge=3)] | None = Field(
         None,
         description="Cross-validation: train once for each of this many folds of the patients into OUT/NAME.fold0, …, "
         "and evaluate each patient under the model that did not see it.",
     )
-    epochs: int | None = _basic("Passes over the slices (default: 200; 20 with --init-from).", default=None)
+    epochs: int | None = Field(
+        None, description="Passes over the slices (default: 200; 20 with --init-from)."
+    )
     batch_size: int | None = Field(None, description="Slices per update; default 64{but:batch_size}.")
     lr: float | None = Field(
         None,
@@ -141,8 +140,8 @@ class Recipe(BaseModel):
     )
     precision: str | None = Field(None, description="auto (bf16 if the device supports it), 32 or bf16.")
     compile: bool = Field(False, description="Compile the network (torch.compile).")
-    resume: bool = _basic("Continue from the last checkpoint in OUT.", default=False)
-    device: str = _basic("auto, cpu, cuda, cuda:N or mps.", default="auto")
+    resume: bool = Field(False, description="Continue from the last checkpoint in OUT.")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     devices: Annotated[int, Field(ge=1)] = Field(1, description="Devices per machine.")
     num_nodes: Annotated[int, Field(ge=1)] = Field(
         1, description="Machines (start them with torchrun or SLURM)."
@@ -177,8 +176,8 @@ class Recipe(BaseModel):
         description="If DATA is a published data set: the name of its layout, or a YAML file "
         "(docs/how-to/data-sets.md); its fixed split is used.",
     )
-    assume_healthy: bool = _basic(
-        "Treat all slices of patients without a lesion mask as healthy.", default=False
+    assume_healthy: bool = Field(
+        False, description="Treat all slices of patients without a lesion mask as healthy."
     )
 
     @classmethod
@@ -332,11 +331,12 @@ class Recipe(BaseModel):
         """Return the recipe with every setting written out, so that another version's defaults change nothing."""
         from .belonging import belongs
 
-        values = {
-            name: getattr(settings, "learning_rate" if name == "lr" else name)
-            for name in type(self).model_fields
-            if (name == "lr" or hasattr(settings, name)) and belongs(name, settings.spec)
-        }
+        values: dict[str, Any] = {}
+        for name, field in type(self).model_fields.items():
+            if not belongs(SETTINGS.get(name, name), settings.spec):  # given for other models of the same job
+                values[name] = field.default
+            elif name == "lr" or hasattr(settings, name):
+                values[name] = getattr(settings, "learning_rate" if name == "lr" else name)
         if self.seeds is not None:
             values["seed"] = None
         augmentation = settings.augmentation
@@ -370,6 +370,33 @@ def read_recipe(file: Path) -> Recipe:
 def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
+
+def agreed(recipe: Recipe, runs: Iterable[Recipe]) -> Recipe:
+    """Return the recipe of a job with the values that all its runs have; what differs is left to each model.
+
+    Args:
+        recipe: As it was given.
+        runs: The complete recipes of the runs. A value that a model has no use for is not counted.
+    """
+    every, found = list(runs), dict[str, Any]()
+    for name, field in Recipe.model_fields.items():
+        values = {getattr(run, name) for run in every} - {field.default}
+        if len(values) < 2:
+            found[name] = values.pop() if values else field.default
+    own = {"model", "out", "name", "seeds", "folds"} | ({"seed"} if recipe.seeds is not None else set())
+    if "corruption" not in found:
+        own |= {name for name, setting in SETTINGS.items() if setting == "corruption"}
+    return recipe.model_copy(update={name: value for name, value in found.items() if name not in own})
+
+
+SETTINGS = {
+    "max_squares": "corruption",
+    "squares_inside_brain": "corruption",
+    "fill": "corruption",
+    "codebook": "codebook_decay",
+    "lr": "learning_rate",
+}
+"""Options whose setting has another name."""
 
 EMA = 0.99
 """Decay of a codebook that follows moving averages."""

@@ -205,6 +205,16 @@ def laid_out(cohort: str | Path, layout: Layout, sequence: str = "flair") -> Sca
     return ScanList(scans, sequence)
 
 
+def usual_sequence(cohort: str | Path | ScanList) -> str:
+    """Return the sequence of a cohort for which none is named: that of the scan list, or FLAIR.
+
+    Raises:
+        StoreError: If the file is not a scan list.
+    """
+    listing = listing_of(cohort)
+    return "flair" if listing is None else listing.sequence
+
+
 def listing_of(cohort: str | Path | ScanList) -> ScanList | None:
     """Return the scan list that a cohort is given as, or None for a folder.
 

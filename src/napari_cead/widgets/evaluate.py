@@ -84,6 +84,7 @@ class EvaluateWidget(EvaluateForm):
         for control in (
             self.sequence,
             self.maps,
+            self.maps_pattern,
             self.split,
             self.folds,
             self.out,
@@ -124,6 +125,10 @@ class EvaluateWidget(EvaluateForm):
         items = (self.models.item(row) for row in range(self.models.count()))
         return [item.text() for item in items if item.checkState() == Qt.CheckState.Checked]
 
+    @property
+    def _pattern(self) -> str:
+        return str(self.maps_pattern.value).strip()
+
     def arguments(self) -> list[str]:
         """Return the arguments of ``napari-cead``."""
         chosen = self.chosen_models
@@ -134,6 +139,7 @@ class EvaluateWidget(EvaluateForm):
             "models": ALL if everything else ",".join(chosen),
             "out": str(out or "DIR"),
             "maps": _absolute(self.maps.value),
+            "maps_pattern": (self._pattern or None) if self.maps.value.strip() else None,
             "split": _absolute(self.split.value),
             "folds": self.folds.value if self.folds.value and not self.split.value.strip() else None,
             "sequence": None if self.sequence.value == AUTOMATIC else self.sequence.value,
@@ -161,6 +167,8 @@ class EvaluateWidget(EvaluateForm):
             return "Tick at least one model, or choose a folder of score maps."
         if maps is not None and not maps.is_dir():
             return "The folder of the score maps is not there."
+        if maps is not None and self._pattern and "{patient}" not in self._pattern:
+            return "The names of the score maps need {patient}: {patient}_anomaly.nii.gz, say."
         if split is not None and not split.exists():
             return "The split is not there: choose a split file or a slice store, or leave it empty."
         if split is None and self.folds.value == 1:
@@ -189,6 +197,7 @@ class EvaluateWidget(EvaluateForm):
             button.enabled = on
         cohort = _absolute(self.cohort.value)
         self.check.enabled = cohort is not None and cohort.is_dir() and not self.job.running
+        self.maps_pattern.enabled = bool(self.maps.value.strip())
         self.workers.enabled = not self.scheduler.value.strip()
         self.no_split.setVisible(not self.split.value.strip())
         self.folds.enabled = not self.split.value.strip()

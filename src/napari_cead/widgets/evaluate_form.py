@@ -45,6 +45,7 @@ class EvaluateForm(KeyboardDock):
         check: Checks the cohort; ``checked`` sums up, and ``findings``, a tab of their own, list the result.
         models: Models with a tick each; ``tick_all`` and ``tick_none`` set them.
         maps: Folder of the score maps of another method; ``choose_maps`` asks for it.
+        maps_pattern: Place of a patient's map in that folder; empty: the file with the patient's name in it.
         split: Split file or slice store; ``choose_split`` and ``choose_store`` ask for it.
         out: Folder of the results; ``choose_out`` asks for it.
         device: Where the networks run.
@@ -134,6 +135,14 @@ class EvaluateForm(KeyboardDock):
             "Score maps",
             _line(self.maps, self.choose_maps),
             "Anomaly maps of another method to rank beside the models: one NIfTI file per patient, with its name in it",
+        )
+        self.maps_pattern = _path("{patient}_anomaly.nii.gz")
+        row(
+            grid,
+            "Named",
+            self.maps_pattern.native,
+            "Where a patient's map lies in that folder, with {patient} for the name and * for any letters; empty: the "
+            "file with the name in it",
         )
 
     def _build_settings(self, column: QVBoxLayout) -> None:

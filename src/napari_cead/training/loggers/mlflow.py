@@ -1,4 +1,7 @@
-"""MLflow: files in ``RUN/logs/mlflow``, unless ``MLFLOW_TRACKING_URI`` names another place."""
+"""MLflow: files in ``RUN/logs/mlflow``, unless ``MLFLOW_TRACKING_URI`` names another place.
+
+Its usage data, which it sends by default, are off unless ``MLFLOW_DISABLE_TELEMETRY`` says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,9 @@ from typing import Any
 from ._logger import Logger, RunLog
 
 EXPERIMENT = "napari-cead"
+QUIET = ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK", "MLFLOW_ALLOW_FILE_STORE")
+"""No usage data; and files, which its newer versions refuse without the last one."""
+
 TAG = "napari_cead_run"
 """Tag by which a resumed run is found again."""
 
@@ -34,6 +40,8 @@ class MLflow(Logger):
 
     def open(self, run: Path, settings: Mapping[str, Any], epochs_done: int) -> RunLog:
         """Start, or continue, the log of a training."""
+        for name in QUIET:  # they are read when it is imported
+            os.environ.setdefault(name, "true")
         from mlflow import MlflowClient  # type: ignore[import-not-found,unused-ignore]
 
         place = os.environ.get("MLFLOW_TRACKING_URI") or self.folder(run).absolute().as_uri()

@@ -1,4 +1,7 @@
-"""Weights & Biases: offline files in ``RUN/logs/wandb``, unless ``WANDB_MODE`` says otherwise."""
+"""Weights & Biases: offline files in ``RUN/logs/wandb``, unless ``WANDB_MODE`` says otherwise.
+
+Its reports of errors, which it sends even offline, are off unless ``WANDB_ERROR_REPORTING`` says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,7 @@ class WeightsAndBiases(Logger):
 
     def open(self, run: Path, settings: Mapping[str, Any], epochs_done: int) -> RunLog:
         """Start, or continue, the log of a training."""
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # read when it is imported
         import wandb  # type: ignore[import-not-found,unused-ignore]
 
         return _Run(
