@@ -1,0 +1,45 @@
+"""What is in sight after a run, on screens of three sizes."""
+
+from __future__ import annotations
+
+import pytest
+from qtpy.QtCore import QPoint, QRect
+from qtpy.QtWidgets import QScrollArea
+
+from dock_driving import settle
+
+SIZES = [(1366, 768), (1600, 1000), (2560, 1440)]
+
+
+def whole(part):
+    """Whether nothing cuts a part: no edge of the window, nor what would have to be scrolled."""
+    part = getattr(part, "native", part)
+    return part.isVisible() and part.visibleRegion().boundingRect() == part.rect()
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "{}x{}".format(*size))
+def test_after_a_run_all_that_is_needed_is_whole_beside_a_large_picture(detected, qtbot, size):
+    window = detected.viewer.window
+    before = window._qt_window.size()
+    window.resize(*size)
+    qtbot.waitUntil(lambda: window._qt_window.width() == size[0])
+    settle(qtbot, detected)
+    detected.findChild(QScrollArea).verticalScrollBar().setValue(0)
+    needed = {
+        "patient": detected.about,
+        "model": detected.model,
+        "run": detected.run,
+        **{name: setting.handle for name, setting in detected.rows.items()},
+        "plot": detected.plot,
+        "dice": detected.dice_label,
+        "volume": detected.volume_label,
+        "undo": detected.undo,
+    }
+    qtbot.waitUntil(lambda: all(map(whole, needed.values())))
+    canvas = window._qt_viewer.canvas.native
+    assert canvas.width() >= 0.45 * size[0] and canvas.height() >= 0.6 * size[1]
+    frame = QRect(QPoint(0, 0), window._qt_window.size())
+    for part in needed.values():
+        part = getattr(part, "native", part)
+        assert frame.contains(QRect(part.mapTo(window._qt_window, QPoint(0, 0)), part.size()))
+    window.resize(before.width(), before.height())
