@@ -313,13 +313,10 @@ def _is_volume(mask: NDArray[np.bool_]) -> bool:
 
 def _bulk(values: Values) -> float:
     """Return the upper end of the bulk of a volume's evidence, whatever lesions lie beyond it."""
-    values = np.sort(
-        values
-    )  # once: what is up to a limit is then a part of it, and its quantile found quickly
     limit = FIRST * float(np.quantile(values, 0.75))
     bulk = limit
     for _ in range(8):
-        bulk = float(np.quantile(values[: np.searchsorted(values, values.dtype.type(limit), "right")], BULK))
+        bulk = float(np.quantile(values[values <= limit], BULK))
         if abs(LIMIT * bulk - limit) < 1e-4:
             break
         limit = LIMIT * bulk
