@@ -13,13 +13,16 @@ process, all threads together: what else the computer does hardly counts.
 * ``baseline``: the same volume by the plain loop, one slice after the other through the network as PyTorch builds it,
   in the same window without a dock: ``import torch``, loading the model, the loop, map and mask.
 
-How smoothly the window runs meanwhile, of the cold run, the warm one and one that is cancelled: a timer of 10 ms ticks
-in the window, and ``window_ms`` is the most that the window's own thread computed between two ticks, drawing included
-(with the software's OpenGL that is most of it); ``over_33`` and ``over_50`` are how many of the ``ticks`` came after
-more than so many milliseconds. ``held_ms`` (Linux) is the longest time that a third thread could not run while the
-run's thread computed: what that does without giving the interpreter away. Ticks are counted until the window rests. The
-time of ``ours`` includes what the window draws, that of the baseline nothing, so that ``ratio`` is what a user pays for
-seeing the slices arrive.
+``first_within_targets`` compares ``dock_s`` and ``first_s`` with the targets, ``whole_within_targets`` ``dock_s`` and
+``whole_s``.
+
+How smoothly the window runs meanwhile, of a cold run, a warm one and one that is cancelled; in another process, because
+measuring it takes time, too: a timer of 10 ms ticks in the window, and ``window_ms`` is the most that the window's own
+thread computed between two ticks, drawing included (with the software's OpenGL that is most of it); ``over_33`` and
+``over_50`` are how many of the ``ticks`` came after more than so many milliseconds. ``held_ms`` (Linux) is the longest
+time that a third thread could not run while the run's thread computed: what that does without giving the interpreter
+away. Ticks are counted until the window rests. The time of ``ours`` includes what the window draws, that of the
+baseline nothing, so that ``ratio`` is what a user pays for seeing the slices arrive.
 """
 
 from __future__ import annotations
@@ -119,7 +122,8 @@ def rest(dock: Any, seconds: float = 0.5) -> None:
     until(lambda: time.perf_counter() > end)
 
 
-def ours() -> dict[str, Any]:
+def ours(smoothness: bool = False) -> dict[str, Any]:
+    """Measure what the two runs cost or, with a third one that is cancelled, how smoothly the window runs."""
     import napari
 
     from napari_cead.contributions.layers import tag_of
@@ -132,6 +136,7 @@ def ours() -> dict[str, Any]:
     start, thread = time.process_time(), time.thread_time()
     _, dock = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
     found: dict[str, Any] = {"dock_s": time.thread_time() - thread}
+    smooth: dict[str, Any] = {}
 
     def added(event: Any) -> None:
         tag = tag_of(event.value)
@@ -147,23 +152,29 @@ def ours() -> dict[str, Any]:
         rest(dock)
         first.clear()
         shown.clear()
-        ticks = Ticks()
+        ticks = Ticks() if smoothness else None
         dock.run.native.click()
         until(lambda: dock.session.analysis is not None and not dock.running)
         found |= {f"{name}_first_s": first[0] - start, f"{name}_whole_s": time.process_time() - start}
         found[f"{name}_shown_s"] = shown[0] - start
         rest(dock)
-        found |= {f"{name}_{key}": value for key, value in ticks.stop().items()}
-    dock.use_patient(volume())
-    rest(dock)
-    ticks = Ticks()
-    dock.run.native.click()
-    until(lambda: dock.session.streaming is not None)
-    dock.cancel.native.click()
-    rest(dock)
-    found |= {f"cancel_{key}": value for key, value in ticks.stop().items()}
+        if ticks is not None:
+            smooth |= {f"{name}_{key}": value for key, value in ticks.stop().items()}
+    if smoothness:
+        dock.use_patient(volume())
+        rest(dock)
+        ticks = Ticks()
+        dock.run.native.click()
+        until(lambda: dock.session.streaming is not None)
+        dock.cancel.native.click()
+        rest(dock)
+        smooth |= {f"cancel_{key}": value for key, value in ticks.stop().items()}
     viewer.close()
-    return found
+    return smooth if smoothness else found
+
+
+def smoothness() -> dict[str, Any]:
+    return ours(smoothness=True)
 
 
 def baseline() -> dict[str, Any]:
@@ -217,32 +228,40 @@ def child(kind: str) -> dict[str, Any]:
     return found
 
 
+CHILDREN = {"ours": ours, "smoothness": smoothness, "baseline": baseline}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--child", choices=("ours", "baseline"), help=argparse.SUPPRESS)
+    parser.add_argument("--child", choices=tuple(CHILDREN), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if sys.platform == "linux" and not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
         raise SystemExit("error: there is no display: run it under xvfb-run")
     if arguments.child:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            print(json.dumps(ours() if arguments.child == "ours" else baseline()), flush=True)
+            print(json.dumps(CHILDREN[arguments.child]()), flush=True)
         return
-    runs = [(child("ours"), child("baseline")) for _ in range(arguments.repeats)]
-    best = {key: min(one[key] for one, _ in runs) for key in runs[0][0]}
-    plain = {key: min(other[key] for _, other in runs) for key in runs[0][1]}
+    runs = [[child(kind) for kind in CHILDREN] for _ in range(arguments.repeats)]
+    best, smooth, plain = (
+        {key: min(one[key] for one in found) for key in found[0]} for found in zip(*runs, strict=True)
+    )
     line = {
         "what": f"first mask of {' x '.join(map(str, SHAPE))} voxels, CPU seconds",
         **{key: round(value, 3) for key, value in best.items()},
+        **{key: round(value, 3) for key, value in smooth.items()},
         **{f"baseline_{key}": round(value, 3) for key, value in plain.items()},
         "cold_ratio": round(plain["cold_whole_s"] / best["cold_whole_s"], 2),
         "warm_ratio": round(plain["warm_whole_s"] / best["warm_whole_s"], 2),
-        "within_targets": best["dock_s"] <= DOCK_TARGET_S
-        and best["cold_first_s"] <= COLD_TARGET_S
-        and best["warm_first_s"] <= WARM_TARGET_S,
+        **{
+            f"{part}_within_targets": best["dock_s"] <= DOCK_TARGET_S
+            and best[f"cold_{part}_s"] <= COLD_TARGET_S
+            and best[f"warm_{part}_s"] <= WARM_TARGET_S
+            for part in ("first", "whole")
+        },
         "cores": os.cpu_count(),
     }
     print(json.dumps(line), flush=True)

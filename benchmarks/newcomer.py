@@ -21,8 +21,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -33,10 +32,20 @@ import numpy as np
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QFileDialog, QSlider, QStyle, QStyleOptionSlider, QWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QDialogButtonBox,
+    QFileDialog,
+    QLineEdit,
+    QSlider,
+    QStyle,
+    QStyleOptionSlider,
+    QWidget,
+)
 
 from harness import parser, say
 from napari_cead import resources
+from napari_cead.widgets.folder_dialog import FolderDialog
 from napari_cead.widgets.launch import wait_until
 
 LEFT = Qt.MouseButton.LeftButton
@@ -127,35 +136,36 @@ class Newcomer:
             raise SystemExit("error: the slider moved nothing")
 
     def correct(self) -> None:
-        """Choose the mask in the list of layers and its brush, and paint a stroke."""
-        layer = self.dock.layers.layer("detected mask")
-        rows = self.window.layers
-        for row in range(rows.model().rowCount()):
-            index = rows.model().index(row, 0)
-            if index.data() == layer.name:
-                rows.scrollTo(index)
-                self.clicks += 1
-                QTest.mouseClick(rows.viewport(), LEFT, pos=rows.visualRect(index).center())
-        if self.viewer.layers.selection.active is not layer:
-            raise SystemExit("error: the mask is not the selected layer")
-        self.click(self.window.controls.widgets[layer].paint_button)
+        """Press Paint, and paint a stroke."""
+        self.show_result()
+        self.click(self.dock.paint.native)
         canvas = self.window.canvas.native
         middle = QPoint(canvas.width() // 2, canvas.height() // 2)
         self.drag(canvas, middle, middle + QPoint(30, 0), steps=10)
-        self.settle()
-        if self.dock.session.analysis.corrections is None:
+        if not wait_until(lambda: self.dock.session.analysis.corrections is not None, PATIENCE_S):
             raise SystemExit("error: the stroke did not count")
+        self.settle()
 
     def export(self, folder: Path) -> None:
+        """Press Export, type a folder into the dialog, and press its button."""
         self.show_result()
-        with self.dialog("getExistingDirectory", str(folder)):
-            self.click(self.dock.export.native)
+        self.click(self.dock.export.native)
+        (dialog,) = [one for one in self.dock.findChildren(FolderDialog) if one.isVisible()]
+        name = dialog.findChild(QLineEdit, "fileNameEdit")
+        dialog.activateWindow()
+        name.setFocus()
+        if not wait_until(name.hasFocus, PATIENCE_S):  # or Qt replaces the text by the row that it selects
+            raise SystemExit("error: nothing can be typed into the dialog")
+        self.clicks += 1
+        name.setText(str(folder))
+        self.click(dialog.findChild(QDialogButtonBox).buttons()[0])
         self.settle()
 
     def restore(self, folder: Path) -> None:
         self.show_result()
         (settings,) = folder.glob("*settings.json")
-        with self.dialog("getOpenFileName", (str(settings), "")):
+        self.clicks += 2
+        with patch.object(QFileDialog, "getOpenFileName", lambda *_: (str(settings), "")):
             self.click(self.dock.restore.native)
         self.settle()
 
@@ -164,13 +174,6 @@ class Newcomer:
             tabs = self.dock.tabs
             self.clicks += 1
             QTest.mouseClick(tabs.tabBar(), LEFT, pos=tabs.tabBar().tabRect(0).center())
-
-    @contextmanager
-    def dialog(self, name: str, answer: Any) -> Iterator[None]:
-        """Answer a file dialog: choose, accept."""
-        self.clicks += 2
-        with patch.object(QFileDialog, name, lambda *_: answer):
-            yield
 
 
 class Stopwatch:
@@ -222,7 +225,7 @@ def main() -> None:
     ):
         warnings.simplefilter("ignore")
         os.environ["NAPARI_CEAD_HOME"] = kept  # neither models of the user's nor corrections that were kept
-        folder = Path(out)
+        folder = Path(out) / "results"
         one = Newcomer(arguments.size, arguments.theme)
         watch.time(one, "open the dock", one.open_dock)
         watch.time(one, "drop the patient", lambda: one.open_patient(arguments.patient))

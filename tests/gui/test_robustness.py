@@ -733,9 +733,11 @@ def test_the_window_goes_on_between_the_layers_of_a_run(widget, network, patient
     network.hold_after(1)
     widget.run.native.click()
     qtbot.waitUntil(network.held.is_set)
-    qtbot.waitUntil(lambda: layer_of(widget, "detected mask") is not None)
+    qtbot.waitUntil(lambda: layer_of(widget, "reconstruction") is not None)
     turns.stop()
-    made = [came.index(role) for role in ("reconstruction", "anomaly map", "detected mask")]
+    made = [
+        came.index(role) for role in ("anomaly map", "detected mask", "reconstruction")
+    ]  # hidden ones last
     assert made == sorted(made)
     assert all(later - earlier > 1 for earlier, later in itertools.pairwise(made))
     assert widget.viewer.layers.selection.active == active

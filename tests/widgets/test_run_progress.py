@@ -3,7 +3,8 @@
 import re
 
 import pytest
-from qtpy.QtWidgets import QProgressBar
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtWidgets import QApplication, QProgressBar
 
 from napari_cead.widgets import run_progress
 from napari_cead.widgets.run_progress import RunProgress, StepBar
@@ -82,3 +83,44 @@ def test_another_stage_has_its_own_words_and_pace(qtbot, clock):
     clock[0] += 2
     bar.count(3, 4, "calibrating %p%")
     assert bar.text() == "calibrating 75% · 2 s left"
+
+
+def test_a_step_that_comes_too_soon_to_be_drawn_is_drawn_a_moment_later(progress, qtbot):
+    progress.begin("Preparing the slices", "Slice")
+    progress.count(8, 121)
+    assert progress.bar.text() == "Preparing the slices…"
+    qtbot.waitUntil(lambda: progress.bar.text() == "Slice 8 of 121")
+
+
+def test_steps_in_quick_succession_are_drawn_together(clock, qtbot, monkeypatch):
+    monkeypatch.setattr(run_progress, "TICK_MS", 60_000)
+    bar = QProgressBar()
+    qtbot.addWidget(bar)
+    progress, drawn = RunProgress(bar), Drawings(bar)
+    bar.show()
+    qtbot.waitExposed(bar)
+    progress.begin("Preparing the slices", "Slice")
+    QApplication.processEvents()
+    drawn.count = 0
+    for done in range(8, 121, 8):
+        clock[0] += 0.01
+        progress.count(done, 121)
+        QApplication.processEvents()
+    assert drawn.count == 0
+    progress.count(121, 121)
+    assert bar.text() == "Slice 121 of 121", "the last one does not wait"
+    QApplication.processEvents()
+    assert drawn.count == 1
+
+
+class Drawings(QObject):
+    """Counts how often a widget is drawn."""
+
+    def __init__(self, widget):
+        super().__init__(widget)
+        self.count = 0
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched, event):
+        self.count += event.type() == QEvent.Type.Paint
+        return False

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..metrics.overlap import bounding_box
-from .smoothing import smoothed_in_brain, widely
+from .smoothing import smoothed_in_brain, weight_of, widely
 from .symmetry import mirrored
 
 Values = NDArray[np.float32]
@@ -101,7 +101,7 @@ class Seen:
         """
         if self.lesion is None:
             return self.image
-        brain = self.image > 0
+        brain = self.brain
         calm = (self.smooth(self.lesion, SMOOTH_MM) < SUSPECT) & (self.repair > 0)  # a slice may be to come
         parts = (self.image * calm, self.repair * calm, brain.astype(np.float32))
         shown, repaired, weight = widely(parts, self.spacing, COIL_MM)
@@ -111,7 +111,18 @@ class Seen:
 
     def smooth(self, values: Values, sigma_mm: float) -> Values:
         """Smooth values inside the brain, through the slices too."""
-        return smoothed_in_brain(values, self.image > 0, self.spacing, sigma_mm)
+        if sigma_mm not in self._weights:  # several kinds of evidence have the same sigma
+            self._weights[sigma_mm] = weight_of(self.brain, self.spacing, sigma_mm)
+        return smoothed_in_brain(values, self.brain, self.spacing, sigma_mm, weight=self._weights[sigma_mm])
+
+    @cached_property
+    def brain(self) -> NDArray[np.bool_]:
+        """(Z, Y, X) bool."""
+        return np.asarray(self.image > 0)
+
+    @cached_property
+    def _weights(self) -> dict[float, Values]:
+        return {}
 
 
 @dataclass(frozen=True)
@@ -166,7 +177,7 @@ def asymmetry(image: Values, brain: NDArray[np.bool_], axis: int) -> Values:
 
 
 def _asymmetry(of: Seen) -> Values:
-    return of.smooth(asymmetry(of.even, of.image > 0, of.midline), 3.0)
+    return of.smooth(asymmetry(of.even, of.brain, of.midline), 3.0)
 
 
 KINDS: Mapping[str, Kind] = {
@@ -275,12 +286,11 @@ def fused(scan: Seen, tables: Mapping[str, Sequence[float]]) -> Values:
         tables: By kind, what healthy tissue gives.
     """
     result = np.zeros_like(scan.image)
-    inside = scan.image > 0
-    if not inside.any():
+    if not scan.brain.any():
         return result
-    box = bounding_box(inside)
+    box = bounding_box(scan.brain)
     cut = scan.cut(box)
-    brain = cut.image > 0
+    brain = cut.brain
     total = _together({name: KINDS[name].compute(cut)[brain] for name in tables if name in KINDS}, tables)
     if LEVEL in tables and _is_volume(brain):
         own = max(_bulk(total), 1e-3)

@@ -23,6 +23,7 @@ def smoothed_in_brain(
     sigma_mm: float,
     *,
     through: bool = True,
+    weight: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Return values smoothed by a Gaussian, from voxels of the brain alone, 0 outside it.
 
@@ -32,15 +33,35 @@ def smoothed_in_brain(
         spacing: Size of a voxel (z, y, x) in mm.
         sigma_mm: Sigma in mm.
         through: Whether to smooth through the slices too; a single slice has none beside it.
+        weight: What `weight_of` gives for the same brain, spacing and sigma, if it is known.
     """
-    inside = brain.astype(np.float32)
-    sigma = [sigma_mm / size for size in spacing]
-    if not through or len(values) == 1:
-        sigma[0] = 0.0
-    total, weight = _gaussian(values * inside, sigma), _gaussian(inside, sigma)
-    result = np.zeros_like(inside)
+    if weight is None:
+        weight = weight_of(brain, spacing, sigma_mm, through=through)
+    total = _gaussian(values * brain, _sigma(len(values), spacing, sigma_mm, through))
+    result = np.zeros_like(weight)
     np.divide(total, weight, out=result, where=brain)
     return result
+
+
+def weight_of(
+    brain: NDArray[np.bool_], spacing: tuple[float, float, float], sigma_mm: float, *, through: bool = True
+) -> NDArray[np.float32]:
+    """Return how much brain a Gaussian finds around each voxel (Z, Y, X): what smoothed values are divided by.
+
+    Args:
+        brain: (Z, Y, X) bool.
+        spacing: Size of a voxel (z, y, x) in mm.
+        sigma_mm: Sigma in mm.
+        through: Whether to smooth through the slices too.
+    """
+    return _gaussian(brain.astype(np.float32), _sigma(len(brain), spacing, sigma_mm, through))
+
+
+def _sigma(depth: int, spacing: tuple[float, float, float], sigma_mm: float, through: bool) -> list[float]:
+    sigma = [sigma_mm / size for size in spacing]
+    if not through or depth == 1:
+        sigma[0] = 0.0
+    return sigma
 
 
 def widely(

@@ -63,6 +63,8 @@ class KeptCorrections:
 
     def find(self, patient: Patient) -> Kept | None:
         """Return the kept corrections of a patient; None if there are none or they are unreadable."""
+        if next(self._files(), None) is None:
+            return None  # without reading the whole scan, which takes its checksum
         file = self._file(patient)
         with suppress(OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, CeadError):
             with zipfile.ZipFile(file) as archive, archive.open("labels.npy") as stream:

@@ -16,6 +16,7 @@ from ..patients.bias_field import LEAST_SLICES as LEAST_TO_EVEN
 from ..patients.brain import brain_mask
 from ..patients.brain_masks import brain_on_grid
 from ..patients.formats import is_image
+from ..patients.once import once
 from ..progress import Progress, Stop
 from ..slices import looks_skull_stripped, unevenness
 from .registration import Registered, registered
@@ -139,7 +140,7 @@ def needs_strip(patient: Patient) -> str:
     """Return why the scan that detection uses needs skull stripping, in one clause; empty if it does not."""
     if patient.prepared is not None and patient.prepared.brain_mask is not None:
         return ""
-    verdict = looks_skull_stripped(patient.volume(), patient.spacing)
+    verdict = once(looks_skull_stripped, patient.volume(), patient.spacing)
     return "" if verdict.brain_only else verdict.sentence
 
 
@@ -153,7 +154,7 @@ def needs_even(patient: Patient) -> str:
     volume = patient.volume()
     if len(volume) < LEAST_TO_EVEN or needs_strip(patient):
         return ""
-    return unevenness(np.maximum(volume, 0), brain_mask(volume))
+    return unevenness(np.maximum(volume, 0), once(brain_mask, volume))
 
 
 def needs_register(patient: Patient) -> str:

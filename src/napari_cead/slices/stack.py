@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..errors import IntensityError, PatientError
 from ..patients import Patient
 from ..patients.brain import brain_mask
+from ..patients.once import once
 from .geometry import SliceGeometry
 from .intensity import IntensityScaling, scale_intensity
 from .skull import SkullVerdict, looks_skull_stripped
@@ -67,7 +68,7 @@ def slice_stack(
         PatientError: If there is no such sequence, or no brain with positive intensities in it.
     """
     volume = patient.volume(sequence)
-    brain = brain_mask(volume)
+    brain = once(brain_mask, volume).copy()
     _check_contrast(volume[brain], patient.name)
     try:
         scaled = scale_intensity(volume, brain, scaling)
@@ -80,7 +81,7 @@ def slice_stack(
             f"{below:.0%} of the brain's values are negative and count as 0, as if there were no signal: give the scan "
             "without z-scores or other shifts"
         )
-    skull = looks_skull_stripped(volume, patient.spacing)
+    skull = once(looks_skull_stripped, volume, patient.spacing)
     if skull.doubt:
         notes.append(skull.doubt)
     if lost := geometry.cut_off(brain):

@@ -95,12 +95,12 @@ class AnalysisLayers:
         """
         self._key, self._streaming = analysis.key, None
         self._to_come.clear()
-        if reconstruction:
-            self._image("reconstruction", analysis.reconstructed)
         brain = analysis.reconstruction.stack.brain
         self._image("anomaly map", analysis.anomaly_map, _limits(analysis.anomaly_map, brain))
         self._show_bar()
         self.write_volume(analysis.mask)
+        if reconstruction:  # last: it is hidden
+            self._image("reconstruction", analysis.reconstructed)
 
     def show_arrived(
         self, streaming: Streaming, indices: NDArray[np.int64], params: PostprocessParams, z: int | None
@@ -120,10 +120,10 @@ class AnalysisLayers:
             limits = _limits(streaming.anomaly_map, streaming.brain)
             self._to_come.clear()
             self._to_come += (
-                lambda: self._image("reconstruction", streaming.reconstruction),
                 lambda: self._image("anomaly map", streaming.anomaly_map, limits),
                 lambda: self._refresh(self._mask_layer(), settled=False),
                 self._show_bar,
+                lambda: self._image("reconstruction", streaming.reconstruction),
             )
             self._come_timer.start()
         cut = indices[

@@ -63,17 +63,22 @@ class Insight(QObject):
         self._map_work = Latest(self, AT_ONCE_MS)
         self._curve_work = Latest(self, CURVE_AFTER_MS)
         self._figure_work = Latest(self, FIGURES_AFTER_MS)
+        self._remark_work = Latest(self, FIGURES_AFTER_MS)
         self._tell_points = on_main(self._points_arrived)
 
     @property
     def busy(self) -> bool:
         """Whether something is still being computed."""
-        return self._map_work.busy or self._curve_work.busy or self._figure_work.busy
+        return any(work.busy for work in self._works)
 
     def stop(self) -> None:
         """Stop all computations."""
-        for work in (self._map_work, self._curve_work, self._figure_work):
+        for work in self._works:
             work.stop()
+
+    @property
+    def _works(self) -> tuple[Latest, ...]:
+        return self._map_work, self._curve_work, self._figure_work, self._remark_work
 
     def hold(self) -> None:
         """Leave the cores to a moving slider until `follow` or `go_on`."""
@@ -200,13 +205,21 @@ class Insight(QObject):
             marks(analysis.params.threshold, suggested, self._curve, finished=self._curve is not None)
         )
 
-    def _show_map(
-        self, analysis: Analysis, histogram: MapHistogram, raw: DiceCurve | None, remark: str | None
-    ) -> None:
-        if self._analysis is not None and self._analysis.anomaly_map is analysis.anomaly_map:
+    def _show_map(self, analysis: Analysis, histogram: MapHistogram, raw: DiceCurve | None) -> None:
+        if self._same_map(analysis):
             self.plot.set_histogram(histogram)
             self.plot.set_raw_curve(raw)
+            # It takes two maps of the volume: last, when mask and plot are there.
+            self._remark_work.ask(
+                lambda stop: better_without(analysis), lambda remark: self._show_remark(analysis, remark)
+            )
+
+    def _show_remark(self, analysis: Analysis, remark: str | None) -> None:
+        if self._same_map(analysis):
             self.remark_ready.emit(analysis, remark or "")
+
+    def _same_map(self, analysis: Analysis) -> bool:
+        return self._analysis is not None and self._analysis.anomaly_map is analysis.anomaly_map
 
     def _show_figures(
         self,
@@ -225,14 +238,11 @@ class Insight(QObject):
         self.figures_ready.emit(analysis)
 
 
-def _look(
-    analysis: Analysis, reference: NDArray[np.bool_] | None
-) -> tuple[MapHistogram, DiceCurve | None, str | None]:
+def _look(analysis: Analysis, reference: NDArray[np.bool_] | None) -> tuple[MapHistogram, DiceCurve | None]:
     brain = analysis.reconstruction.stack.brain
     return (
         MapHistogram.of(analysis.anomaly_map, brain, reference),
         raw_curve(analysis.anomaly_map, reference),
-        better_without(analysis),
     )
 
 

@@ -128,7 +128,7 @@ class ExploreWidget(ExploreForm):
         self.source.look()
         self._update_enabled()
         scroll_with_wheel(self)
-        warm_up(self)
+        self.warming = warm_up(self)
 
     @property
     def running(self) -> bool:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import napari
 from napari.layers import Layer
+from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QApplication
 
 from ..atomic import atomic_path
-from ..contributions.layers import to_layer_data
+from ..contributions.layers import LayerData, to_layer_data
 from ..errors import ModelNotFoundError
-from ..patients import load_patient
+from ..patients import Patient, load_patient
 from ..zoo import find_model, find_models
 from .explore import ExploreWidget
+
+WAIT_MS = 50
+"""Interval of looking whether everything is imported."""
 
 
 def explore(
@@ -47,22 +53,16 @@ def explore(
     room = QApplication.primaryScreen().availableSize()
     viewer.window.resize(min(1500, room.width()), min(940, room.height()))
     _, widget = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
-    if patients:  # their layers take seconds, during which the window takes no keys
+    if patients:
         widget.say_loading(patients[0].name)
     if model is not None:
         widget.model.value = model
-    for patient in patients[1:]:
-        for data, keywords, kind in to_layer_data(patient):
-            viewer.add_layer(Layer.create(data, keywords, kind))
-    QApplication.processEvents()  # the dock takes the newest patient; then the first one is chosen
-    if patients:
-        widget.preparing.judge(patients[0])
-        widget.use_patient(patients[0])
-    if run:
-        widget.run.native.click()
+    QApplication.processEvents()  # the window is drawn, and says what it loads
+    opening = _Opening(viewer, widget, patients, run)
     if screenshot is None:
         napari.run()
         return widget
+    wait_until(lambda: not opening.steps, timeout)
     wait_until(lambda: not run or (widget.session.analysis is not None and not widget.busy), timeout)
     texts = [widget.dice_label.native, widget.volume_label.native]
     wait_until(lambda: all(text.width() >= text.sizeHint().width() for text in texts), 10.0)
@@ -71,6 +71,56 @@ def explore(
         viewer.window.screenshot(str(temporary), flash=False, canvas_only=False)
     viewer.close()
     return widget
+
+
+class _Opening(QObject):
+    """Opens patients from the event loop, a layer at a time, the first scan first: in between the window takes keys.
+
+    Attributes:
+        steps: What is left to do.
+
+    Args:
+        viewer: The napari viewer.
+        widget: The dock.
+        patients: The patients; the first one is explored.
+        run: Whether to run the model then.
+    """
+
+    def __init__(
+        self, viewer: napari.Viewer, widget: ExploreWidget, patients: Sequence[Patient], run: bool
+    ) -> None:
+        super().__init__(widget)
+        self._viewer, self._widget = viewer, widget
+        self.steps: deque[Callable[[], object]] = deque()
+        if patients:
+            parts = to_layer_data(patients[0])
+            scan = parts.pop(len(patients[0].sequences) - 1)
+            self.steps.append(lambda: self._open(scan, *patients))
+            self.steps += [partial(widget.layers.add_part, patients[0], part) for part in parts]
+        if run:
+            self.steps.append(widget.run.native.click)
+        self._turns = QTimer(self, singleShot=True)
+        self._turns.timeout.connect(self._take)
+        self._turns.start(0)
+
+    def _take(self) -> None:
+        if self._widget.session.patient is not None and self._widget.warming.running:
+            self._turns.start(WAIT_MS)  # the first labels layer, and a run, would wait for what is imported
+        elif self.steps:
+            try:
+                self.steps.popleft()()
+            finally:
+                self._turns.start(0)
+
+    def _open(self, scan: LayerData, first: Patient, *others: Patient) -> None:
+        for patient in others:
+            for made in to_layer_data(patient):
+                self._viewer.add_layer(Layer.create(*made))
+        if others:
+            QApplication.processEvents()  # the dock takes the newest patient; then the first one is chosen
+        self._widget.preparing.judge(first)
+        self._viewer.add_layer(Layer.create(*scan))
+        self._widget.use_patient(first)
 
 
 def wait_until(condition: Callable[[], bool], timeout: float) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from numpy.typing import NDArray
 
-from ..contributions.layers import KEY, Role, Tag, labels_style, place, tag_of, to_layer_data
+from ..contributions.layers import KEY, LayerData, Role, Tag, labels_style, place, tag_of, to_layer_data
 from ..detection import PostprocessParams
 from ..errors import UnsupportedError
 from ..exploring import Analysis, Key, Session, Streaming
@@ -98,6 +98,25 @@ class LayerView:
             if layer is not None:
                 layer.visible = name == patient.sequence
                 self._place(layer, patient, name)
+        self._claim(patient)
+        self._show_brain(patient)
+        if self._base is not None:
+            self.viewer.layers.selection.active = self._base
+
+    def add_part(self, patient: Patient, made: LayerData) -> None:
+        """Add a layer to the patient on show, who lacks it: a sequence below the scan, the lesion mask on top."""
+        base, layers = self._base, self.viewer.layers
+        if base is None or base not in layers or not same(_tag(base).patient, patient):
+            return  # another patient has come meanwhile
+        sequence = made[1]["metadata"][KEY].role == "sequence"
+        layer = Layer.create(*made)
+        with active_kept(self.viewer):
+            layers.insert(layers.index(base) if sequence else len(layers), layer)
+        self._made.append(layer)
+        self._claim(patient)
+
+    def _claim(self, patient: Patient) -> None:
+        """Make what is in the viewer of a patient that of the session."""
         for layer in self.viewer.layers:
             tag = tag_of(layer)
             if tag is not None and same(tag.patient, patient):
@@ -106,12 +125,9 @@ class LayerView:
                 if re.fullmatch(rf"{re.escape(plain)} \[\d+\]", layer.name):
                     layer.name = plain  # napari numbered it beside the old patient's, which has gone
         reference = self.find("lesion mask", patient)
-        self._show_brain(patient)
         if isinstance(reference, Labels):
             self._place_mask(reference, patient)
             reference.contour = 1  # an outline leaves room for the fill of the detected mask
-        if self._base is not None:
-            self.viewer.layers.selection.active = self._base
 
     def brain_layer(self) -> Layer | None:
         """Return the layer of the brain mask that the session's patient was stripped with, or None."""
@@ -418,9 +434,14 @@ class LayerView:
         return z if 0 <= z < base.data.shape[0] else None
 
     def _insert(self, layer: Layer, role: Role) -> None:
-        """Put a derived layer above this patient's scans and, where that stands above them, below its reference."""
+        """Put a derived layer above this patient's scans and, where that stands above them, below its reference.
+
+        The reconstruction, which comes last, goes below the anomaly map.
+        """
+        above = self.layer("anomaly map") if role == "reconstruction" else None
+        position = self._above_scans() if above is None else self.viewer.layers.index(above)
         with active_kept(self.viewer):
-            self.viewer.layers.insert(self._above_scans(), layer)
+            self.viewer.layers.insert(position, layer)
 
     def _above_scans(self) -> int:
         """Return the position of a derived layer. Layers of other patients may lie anywhere in between."""

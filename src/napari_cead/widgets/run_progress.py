@@ -53,6 +53,9 @@ def _left(pace: Pace) -> str:
     return "" if pace.left is None else f" · {duration(max(1, pace.left))} left"
 
 
+_Shown = tuple[int, int, str]  # value, maximum, text
+
+
 class RunProgress(QObject):
     """Shows the progress of the current work in a progress bar.
 
@@ -65,6 +68,9 @@ class RunProgress(QObject):
         self.bar = bar
         bar.setTextVisible(True)
         self._stage, self._unit, self._began, self._pace = "", "", 0.0, Pace()
+        self._counted: _Shown | None = None
+        self._shown: _Shown | None = None
+        self._shown_at = 0.0
         self._ticks = QTimer(self, interval=TICK_MS)
         self._ticks.timeout.connect(self._tick)
         self.rest(done=False)
@@ -78,23 +84,21 @@ class RunProgress(QObject):
         """
         self._stage, self._unit, self._began = stage, unit, time.monotonic()
         self._pace.begin()
-        self.bar.setRange(0, 1)
-        self.bar.setValue(0)
+        self._counted = None
         self._tick()
         self._ticks.start()
 
     def count(self, done: int, total: int) -> None:
-        """Show the number of finished steps.
+        """Show the number of finished steps, at most once a tick and at the end: the window is composed anew for it.
 
         Args:
             done: Steps done.
             total: All steps.
         """
-        self._ticks.stop()
         self._pace.count(done, total)
-        self.bar.setRange(0, max(total, 1))
-        self.bar.setValue(done)
-        self._say(f"{self._unit} {done} of {total}{_left(self._pace)}")
+        self._counted = done, max(total, 1), f"{self._unit} {done} of {total}{_left(self._pace)}"
+        if done == total or time.monotonic() - self._shown_at >= TICK_MS / 1000:
+            self._tick()
 
     def rest(self, done: bool) -> None:
         """Show nothing: no work is running.
@@ -103,14 +107,23 @@ class RunProgress(QObject):
             done: Whether there is a result.
         """
         self._ticks.stop()
-        self.bar.setRange(0, 1)
-        self.bar.setValue(int(done))
-        self._say("")
+        self._show(int(done), 1, "")
 
     def _tick(self) -> None:
+        if self._counted is not None:
+            self._show(*self._counted)
+            return
         passed = int(time.monotonic() - self._began)
-        self._say(f"{self._stage}…" + (f" {duration(passed)}" if passed else ""))
+        self._show(0, 1, f"{self._stage}…" + (f" {duration(passed)}" if passed else ""))
 
-    def _say(self, text: str) -> None:
+    def _show(self, value: int, maximum: int, text: str) -> None:
+        self._shown_at = time.monotonic()
+        if (value, maximum, text) == self._shown:
+            return
+        self._shown = value, maximum, text
+        self.bar.setUpdatesEnabled(False)  # or Qt draws a new value at once, and then its text
+        self.bar.setRange(0, maximum)
+        self.bar.setValue(value)
         self.bar.setFormat(text)
         self.bar.setAccessibleDescription(text)
+        self.bar.setUpdatesEnabled(True)

@@ -12,20 +12,23 @@ from .jobs import Job
 _SLOW = ("pandas", "torch")  # napari needs pandas for its first labels layer, the lesion mask of a patient
 
 
-def warm_up(parent: QObject) -> None:
+def warm_up(parent: QObject) -> Job:
     """Import PyTorch, pandas and the detection in a thread, once the window has been painted.
 
     The first run finds them imported, or waits for them in its own thread; the window never waits.
 
     Args:
         parent: Owner of the job.
+
+    Returns:
+        The job, which has nothing to do if all is imported.
     """
-    if all(name in sys.modules for name in _SLOW):
-        return
     job = Job(parent)
-    painted = QTimer(job, singleShot=True, interval=0)
-    painted.timeout.connect(lambda: job.start(_import))
-    painted.start()
+    if not all(name in sys.modules for name in _SLOW):
+        painted = QTimer(job, singleShot=True, interval=0)
+        painted.timeout.connect(lambda: job.start(_import))
+        painted.start()
+    return job
 
 
 def _import() -> None:
