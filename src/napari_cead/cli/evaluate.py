@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ParameterError, printable
+from ..wording import counted
 from .config import configurable
 from .console import Progress, progress
 from .options import (
@@ -169,4 +170,6 @@ def show_evaluation(found: Evaluation, out: Path) -> None:
                 "over seeds and patients"
             )
     reported = len(found.parts["test"])
-    typer.echo(f"{reported} patients reported, {len(found.skipped)} skipped; see {out / 'report.html'}")
+    typer.echo(
+        f"{counted(reported, 'patient')} reported, {len(found.skipped)} skipped; see {out / 'report.html'}"
+    )
