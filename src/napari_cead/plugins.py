@@ -63,6 +63,7 @@ class Registry(Generic[Thing]):
         folder: Package of this kind's own files, usually ``__package__``.
         check: Returns a missing part of a thing of another package, one clause; None if it is complete.
         order: Sorts this package's own things; by default they come by file and within it.
+        sets: Names that stand for several things together, listed after the others.
     """
 
     def __init__(
@@ -73,8 +74,9 @@ class Registry(Generic[Thing]):
         check: Callable[[Any], str | None],
         *,
         order: Callable[[Thing], Any] | None = None,
+        sets: tuple[str, ...] = (),
     ) -> None:
-        self.kind, self.what = kind, what
+        self.kind, self.what, self.sets = kind, what, sets
         self._folder, self._check, self._order = folder, check, order
         _REGISTRIES.append(self)
 
@@ -135,6 +137,11 @@ class Registry(Generic[Thing]):
     def names(self) -> tuple[str, ...]:
         """The names of all usable things."""
         return tuple(self.all)
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """All names that a user may give."""
+        return (*self.names, *self.sets)
 
     def __iter__(self) -> Iterator[Thing]:
         return iter(self.all.values())

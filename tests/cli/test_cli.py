@@ -55,6 +55,15 @@ def test_flags_change_the_suggestion_and_json_is_printed(call, patient_folder, m
     assert facts["params"] == params
 
 
+def test_without_a_reference_no_dice_is_printed(call, patient_folder, model_folder, tmp_path):
+    detect = ["detect", patient_folder, "--model", model_folder, "--out", tmp_path / "o"]
+    assert "Dice 0." in call(*detect)[1]
+    for file in patient_folder.glob("*seg*"):
+        file.unlink()
+    printed = call(*detect)[1]
+    assert "mL detected" in printed and "Dice" not in printed
+
+
 def test_detect_takes_a_mask_and_another_sequence(call, patient_folder, model_folder, tmp_path):
     mask = write_nifti(tmp_path / "m.nii.gz", np.ones((50, 60, 12), np.uint8), np.diag([0.9, 0.95, 1.5, 1]))
     status, out, err = call(
@@ -73,7 +82,7 @@ def test_a_cohort_is_gone_through_and_the_broken_are_listed(call, patient_folder
     (cohort / "train" / "Mets_002" / "flair.nii.gz").write_bytes(b"broken")
     status, out, err = call("detect", cohort, "--model", model_folder, "--out", tmp_path / "o")
     assert status == 0
-    assert "1 patients done, 1 skipped" in out
+    assert "1 patient done, 1 skipped" in out
     assert "skipped:" in err
     assert "Mets_002" in err
     assert (tmp_path / "o" / "train" / "Mets_001" / "mask.nii.gz").is_file()

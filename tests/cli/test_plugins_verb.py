@@ -23,6 +23,12 @@ def test_every_kind_is_listed(call):
     assert "fused" in kinds["scores"] and "nifti" in kinds["formats"] and "deepbet" in kinds["strippers"]
 
 
+def test_the_corruptions_listed_are_those_that_a_training_takes(call):
+    listed = json.loads(call("plugins", "--json")[1])["kinds"]["corruptions"]
+    err = call("train", "dae", "--data", "store", "--out", "run", "--corruption", "none-such")[2]
+    assert "scanners" in listed and f"use one of {', '.join(listed)}, or a JSON file" in " ".join(err.split())
+
+
 def test_what_another_package_adds_is_listed_with_its_package(call, plugin):
     status, out, _ = call("plugins")
     assert status == 0

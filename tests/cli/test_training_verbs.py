@@ -127,7 +127,7 @@ def test_the_papers_preset_prepares_trains_and_evaluates(call, tmp_path):
     assert {"dice_pooled", "dice_patient", "dice_lesion_slices", "dice_all_slices", "rule"} < set(rows[0])
     assert "dice_patient" in printed
     few = len(SliceStore.open(out / "store").patients_of("validation"))
-    assert 0 < few < 5 and "which are few: check its masks" in printed
+    assert 0 < few < 5 and "too few to trust the threshold: check the masks" in printed
 
 
 def test_denoisers_are_trained_and_detect_by_their_names(call, cohort, tmp_path):

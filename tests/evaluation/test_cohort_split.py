@@ -28,7 +28,7 @@ def test_a_file_assigns_patients_by_name_and_says_what_does_not_fit(cohort, spli
     assert names(found, "validation") == ["Mets_002"]
     assert names(found, "test") == ["Mets_004", "Mets_005", "Mets_006"]
     assert found.unassigned == (("Mets_777", cohort / "Mets_777"),)
-    assert found.warnings == ("1 patients of the split are not in the cohort: Mets_003",)
+    assert found.warnings == ("1 patient of the split is not in the cohort: Mets_003",)
 
 
 def test_a_store_gives_its_split_sequence_and_spacing(cohort, split, tmp_path):

@@ -128,6 +128,7 @@ def test_a_store_has_the_fixed_split_of_the_layout(wmh, tmp_path):
 def test_training_starts_from_a_layout(wmh, tmp_path, capsys):
     options = ["--data", str(wmh), "--out", str(tmp_path / "run"), "--size", "small", "--dry-run"]
     assert run(["train", "ae", *options, "--layout", "wmh2017"]) == 0
-    assert "5 patients of layout wmh2017" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "5 patients by the names of the files" in said and "fixed split of layout wmh2017: " in said
     assert run(["train", "ae", *options, "--layout", "mslub"]) == 2
     assert "no file here is called as in layout mslub" in capsys.readouterr().err

@@ -28,7 +28,7 @@ def test_auto_strips_what_has_a_skull_and_says_so(patient, default, stripped):
     assert np.array_equal(made.prepared.brain_mask, stripped != 0)
     assert np.array_equal(made.volume() != 0, (stripped != 0) & (patient.volume() != 0))
     assert not made.volume("t1_pre")[stripped == 0].any()
-    assert any("the skull was stripped by command:" in note for note in made.warnings)
+    assert any("as under a scalp; the skull was stripped by command:" in note for note in made.warnings)
     assert made.prepared.asked == Preparation().as_dict()
     assert made.prepared.changed
     assert needs_strip(made) == ""

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 import napari_cead as cead
+from heads import add_head, make_stripped
 from napari_cead.errors import PatientError
 from napari_cead.patients import Patient
 from napari_cead.slices import slice_stack
@@ -62,6 +63,13 @@ def test_a_constant_brain_is_an_error():
     volume = np.where(make_brain()[0] > 0, 7, 0)
     with pytest.raises(PatientError, match=r"same intensity \(7\) everywhere"):
         slice_stack(patient_of(volume))
+
+
+def test_what_is_larger_than_the_image_is_the_brain_or_the_head():
+    brain = make_stripped()
+    for volume, what in ((brain, "brain"), (add_head(brain), "head")):
+        stack = slice_stack(patient_of(volume), size=32)
+        assert any(note.startswith(f"the {what} is larger than the model's image") for note in stack.warnings)
 
 
 def test_a_background_of_noise_is_said():

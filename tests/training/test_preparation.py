@@ -202,9 +202,7 @@ def test_a_patient_keeps_its_name_when_another_of_that_name_comes(cohort, tmp_pa
 
 def test_an_unlabelled_patient_is_left_out_and_said(cohort, tmp_path):
     add_patient(cohort / "test" / "Mets_900", 90, mask=False)
-    with pytest.warns(
-        CeadWarning, match="1 patients left out: no lesion mask, and unlabelled is not healthy"
-    ):
+    with pytest.warns(CeadWarning, match="1 patient left out: no lesion mask, and unlabelled is not healthy"):
         store = prepare(cohort, tmp_path / "s")
     assert len(store.patients) == 4
     (skipped,) = store.skipped

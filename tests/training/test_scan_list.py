@@ -120,7 +120,7 @@ def test_the_same_list_gives_the_same_store_without_reading_again(sources, tmp_p
 
 def test_only_what_the_list_says_is_healthy_is(sources, tmp_path):
     unsaid = [dataclasses.replace(sources[0], healthy=False), *sources[1:]]
-    with pytest.warns(CeadWarning, match='1 patients left out: .*"healthy": true'):
+    with pytest.warns(CeadWarning, match='1 patient left out: .*"healthy": true'):
         store = prepare(ScanList(tuple(unsaid)), tmp_path / "store", **OPTIONS)
     assert [skipped.source for skipped in store.skipped] == [str(sources[0].scan)]
     first = prepare(ScanList(tuple(unsaid)), tmp_path / "b", assume_healthy=True, **OPTIONS)

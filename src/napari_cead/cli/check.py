@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..wording import counted
 from .console import print_json, progress
 from .options import (
     Bias,
@@ -74,7 +75,8 @@ def _print(report: CohortCheck) -> None:
             typer.echo(f"{finding.patient}: {finding.code}: {finding.file}: {finding.sentence}")
     patients = len(report.patients)
     typer.echo(
-        f"{patients} patients, {report.labelled} with a lesion mask, {patients - report.labelled} unlabelled; "
+        f"{counted(patients, 'patient')}, {report.labelled} with a lesion mask, "
+        f"{patients - report.labelled} unlabelled; "
         f"expected of each: {', '.join(report.expected) or 'nothing'}"
     )
     needs = Counter(need for patient in report.patients for need in patient.needs)

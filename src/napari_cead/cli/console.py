@@ -13,6 +13,7 @@ import typer
 
 from ..errors import ParameterError
 from ..progress import Pace
+from ..wording import UNDEFINED, number
 from .heartbeat import Heartbeat
 
 
@@ -34,6 +35,12 @@ def help_without_verb(context: typer.Context) -> None:
     """Print the help if the verb is missing."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+
+
+def figures(dice: float | None, volume_ml: float) -> str:
+    """Return the figures of a mask in words, without the Dice where it is undefined: there is no reference."""
+    found = number(dice)
+    return ("" if found == UNDEFINED else f"Dice {found} (volume), ") + f"{volume_ml:.2f} mL detected"
 
 
 def typed(context: typer.Context) -> frozenset[str]:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..errors import ParameterError
-from ..wording import number
+from ..wording import counted, number
 from .config import configurable, keep, when_begun
-from .console import Side, print_json, progress, refuse
+from .console import Side, figures, print_json, progress, refuse
 from .detect_command import DetectCommand, given_settings, option_values
 from .options import (
     Bias,
@@ -191,7 +191,7 @@ def _detect_all(
         print_json({"schema_version": 1, "results": found.results, "skipped": skipped})
     else:
         again = f", {found.kept} of them before" if found.kept else ""
-        typer.echo(f"{len(found.results)} patients done{again}, {len(found.skipped)} skipped")
+        typer.echo(f"{counted(len(found.results), 'patient')} done{again}, {len(found.skipped)} skipped")
 
 
 class _Detect:
@@ -347,5 +347,5 @@ def _line(described: Mapping[str, Any], out: Path) -> str:
 
     return (
         f"{described['patient']}: {described['model']}, {settings_line(described)}: "
-        f"Dice {number(described['dice'])} (volume), {described['volume_ml']:.2f} mL detected; {out}"
+        f"{figures(described['dice'], described['volume_ml'])}; {out}"
     )

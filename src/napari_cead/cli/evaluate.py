@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ParameterError, printable
+from ..wording import counted
 from .config import configurable, keep, when_begun, whole
 from .console import Progress, progress
 from .options import (
@@ -221,4 +222,6 @@ def show_evaluation(found: Evaluation, out: Path) -> None:
                 "over seeds and patients"
             )
     reported = len(found.parts["test"])
-    typer.echo(f"{reported} patients reported, {len(found.skipped)} skipped; see {out / 'report.html'}")
+    typer.echo(
+        f"{counted(reported, 'patient')} reported, {len(found.skipped)} skipped; see {out / 'report.html'}"
+    )

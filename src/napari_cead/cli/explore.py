@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..errors import CeadError, OutputError
-from ..wording import number
+from .console import figures
 
 
 def demo(
@@ -54,6 +54,7 @@ def _explore(paths: list[Path], model: str | None, screenshot: Path | None) -> N
         from ..widgets.launch import explore
     from ..detection.choosing import settings_line
     from ..detection.saving import described_settings
+    from ..metrics import volume_ml
 
     widget = explore(paths, model, run=model is not None, screenshot=screenshot)
     analysis = widget.session.analysis
@@ -61,7 +62,7 @@ def _explore(paths: list[Path], model: str | None, screenshot: Path | None) -> N
         result = analysis.detection()
         typer.echo(
             f"{result.patient.name}: {result.model}, {settings_line(described_settings(result))}: "
-            f"Dice {number(result.dice)} (volume), {widget.session.volume_ml:.2f} mL detected; {screenshot}"
+            f"{figures(result.dice, volume_ml(result.mask, result.patient.spacing))}; {screenshot}"
         )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import printable
+from ..wording import counted
 from .console import confirm, help_without_verb, print_json, progress
 from .options import Device, Yes
 
@@ -229,7 +230,7 @@ def _describe(card: ModelCard, folder: Path) -> Iterator[str]:
     yield f"in {folder}"
     for title, key in (("Network", "spec"), ("Input", "preprocessing"), ("Training", "training")):
         yield from _section(title, values[key])
-    scans = [f"{len(training.patients)} patients" for training in card.trained_on] or ["not known"]
+    scans = [counted(len(training.patients), "patient") for training in card.trained_on] or ["not known"]
     yield from _section(
         "Recognised training scans (its own first, then those of its parents)", {"marked": ", ".join(scans)}
     )

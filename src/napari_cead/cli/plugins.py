@@ -27,13 +27,13 @@ def plugins(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
         print_json(
             {
                 "schema_version": 1,
-                "kinds": {each.kind: list(each.names) for each in found},
+                "kinds": {each.kind: list(each.listed) for each in found},
                 "packages": [vars(origin) for each in found for origin in each.origins],
             }
         )
         return
     for each in found:
-        typer.echo(f"{each.kind:<12}{', '.join(each.names)}")
+        typer.echo(f"{each.kind:<12}{', '.join(each.listed)}")
         for origin in each.origins:
             state = "" if origin.reason is None else f" cannot be used: {origin.reason}"
             typer.echo(f"{'':<12}{origin.name}, of {origin.package}{state}")

@@ -17,6 +17,7 @@ from ..training.preprocessing import preprocessing_in
 from ..training.runs import Plan, RunFolder
 from ..training.settings import TrainingSettings
 from ..training.store import SliceStore
+from ..wording import counted
 from ..zoo import (
     CARD_FILE,
     ModelCard,
@@ -292,13 +293,11 @@ def install(folder: Path, name: str | None = None) -> Path:
 
 
 def _description(plan: Plan, store: SliceStore) -> str:
-    spec, patients = plan.settings.spec, len(store.patients_of("train"))
+    spec, patients = plan.settings.spec, counted(len(store.patients_of("train")), "patient")
     size = "" if spec.size == "custom" else f" (size {spec.size})"
     # Only `parents` names the base model: exports leave that out.
     how = "fine-tuned" if plan.parents else "trained"
-    return (
-        f"{spec.name.upper()}{size} {how} on healthy {store.settings.sequence} slices of {patients} patients"
-    )
+    return f"{spec.name.upper()}{size} {how} on healthy {store.settings.sequence} slices of {patients}"
 
 
 def _summary(plan: Plan, store: SliceStore, checkpoint: dict[str, Any]) -> dict[str, Any]:

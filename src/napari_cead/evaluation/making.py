@@ -33,6 +33,7 @@ from ..training.session import Relay, Session, attended, undone_if_refused
 from ..training.settings import TrainingSettings
 from ..training.store import SliceStore
 from ..training.store_index import earlier_index
+from ..wording import counted
 from ..zoo import Preprocessing, check_name, find_model, find_models, load_card
 from .ensembling import FEWEST, is_ensemble_of, make_ensemble
 from .finishing import default_name, finish, install, is_finished, kept_settings
@@ -395,8 +396,8 @@ def _make(planned: Planned, store: SliceStore, session: Session | None, watch: W
     if rank_of_launcher() or session is None:
         return None
     count = len(store.patients_of("validation"))
-    few = ", which are few: check its masks before you trust its threshold" if 0 < count < FEW else ""
-    watch.say(f"{run}: trained; calibrating on {count} validation patient{'' if count == 1 else 's'}{few}")
+    few = ", too few to trust the threshold: check the masks first" if 0 < count < FEW else ""
+    watch.say(f"{run}: trained; calibrating on {counted(count, 'validation patient')}{few}")
     with watch.progress("calibrating") as on_progress, session.stoppable():
         model = finish(
             run,

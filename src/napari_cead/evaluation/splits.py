@@ -16,6 +16,7 @@ from ..patients.places import is_zip
 from ..preparing import RAW, Preparation
 from ..training.sources import shows, unique_names
 from ..training.splits import PARTS, Part, read_split
+from ..wording import counted
 
 if TYPE_CHECKING:
     from ..patients.datasets import LaidOut, Layout
@@ -262,4 +263,5 @@ def _missing(names: Iterable[str]) -> tuple[str, ...]:
     if not found:
         return ()
     some = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
-    return (f"{len(found)} patients of the split are not in the cohort: {some}",)
+    verb = "is" if len(found) == 1 else "are"
+    return (f"{counted(len(found), 'patient')} of the split {verb} not in the cohort: {some}",)

@@ -69,15 +69,15 @@ def _head(evaluation: Evaluation) -> list[str]:
     bounds = " and ".join(f"`{rule.name}`" for rule in RULES if rule.optimistic)
     return [
         f"Cohort `{_cell(evaluation.cohort.name)}`, sequence{'s' if len(sequences) > 1 else ''} "
-        f"{', '.join(sequences)}: {reported} patients reported, "
+        f"{', '.join(sequences)}: {counted(reported, 'patient')} reported, "
         f"{lesions} of them with lesions; "
         + (
             f"{len(evaluation.folds)} folds, each with settings that the others chose "
             if evaluation.folds
-            else f"{parts.get('validation', 0)} validation patients "
+            else f"{counted(parts.get('validation', 0), 'validation patient')} "
         )
         + (f"(split `{_cell(evaluation.split_name)}`)" if evaluation.split_name else "(no split)")
-        + f"; {len(evaluation.skipped)} patients skipped.",
+        + f"; {counted(len(evaluation.skipped), 'patient')} skipped.",
         "",
         "`dice_patient` is the mean over patients of the Dice of the volume, `dice_pooled` the Dice of all voxels, "
         "`dice_lesion_slices` the mean over slices that hold lesion; `dice_all_slices` counts slices without lesion "

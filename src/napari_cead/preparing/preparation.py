@@ -289,6 +289,6 @@ def _brain(
             hint=f"{error.hint}; or give --strip FILE (a brain mask), or --strip never",
         ) from error
     where = "" if found.sequence == raw.sequence else f" in {found.sequence}"
-    told = f"the skull was stripped by {found.stripper}{where}" + (f" ({why})" if why else "")
+    told = (f"{why}; " if why else "") + f"the skull was stripped by {found.stripper}{where}"
     facts = {"version": found.version, "device": found.device, "found_in": found.sequence}
     return found.mask, found.stripper, facts, [f"{told}: {found.millilitres:.0f} mL of brain", *found.doubts]

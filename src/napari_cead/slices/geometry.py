@@ -47,6 +47,7 @@ class SliceGeometry:
         spacing: tuple[float, float, float],
         model_spacing: tuple[float, float] = (0.94, 0.94),
         size: int = 196,
+        what: str = "brain",
     ) -> SliceGeometry:
         """Centre the bounding box of the brain in the slice with the most brain, as in the paper.
 
@@ -55,6 +56,7 @@ class SliceGeometry:
             spacing: Patient (z, y, x) in mm.
             model_spacing: In-plane (y, x) in mm of the model's training slices.
             size: Side of the model's image in pixels.
+            what: What the reason calls it, for a scan that shows a whole head.
         """
         rows, columns = np.asarray(brain.any(axis=(0, 2))), np.asarray(brain.any(axis=(0, 1)))
         most = brain[int(brain.sum(axis=(1, 2)).argmax())]
@@ -77,7 +79,7 @@ class SliceGeometry:
         if need > size:
             shrink = size / need
             zoom = (zoom[0] * shrink, zoom[1] * shrink)
-            reason = f"the brain is larger than the model's image, shrunk in plane to {shrink:.0%}" + (
+            reason = f"the {what} is larger than the model's image, shrunk in plane to {shrink:.0%}" + (
                 f" ({reason})" if reason else ""
             )
         offset = (size - 1) / 2

@@ -74,14 +74,16 @@ def slice_stack(
         scaled = scale_intensity(volume, brain, scaling)
     except PatientError as error:
         raise error.at(patient.name) from error
-    geometry = SliceGeometry.fit(brain, patient.spacing, model_spacing, size)
+    skull = once(looks_skull_stripped, volume, patient.spacing)
+    geometry = SliceGeometry.fit(
+        brain, patient.spacing, model_spacing, size, "brain" if skull.stripped else "head"
+    )
     notes = [geometry.reason] if geometry.reason else []
     if (below := _negative(volume, brain)) > MANY_NEGATIVE:
         notes.append(
             f"{below:.0%} of the brain's values are negative and count as 0, as if there were no signal: give the scan "
             "without z-scores or other shifts"
         )
-    skull = once(looks_skull_stripped, volume, patient.spacing)
     if skull.doubt:
         notes.append(skull.doubt)
     if lost := geometry.cut_off(brain):

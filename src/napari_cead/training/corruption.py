@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny
 
 from ..errors import ParameterError
-from .corruptions import CORRUPTIONS, Corrupted, CorruptionKind, Spacing
+from .corruptions import CORRUPTIONS, MIXTURE, Corrupted, CorruptionKind, Spacing
 from .corruptions.bias_field import BiasField
 from .corruptions.coarse import CoarseNoise
 from .corruptions.gaussian import GaussianNoise
@@ -85,8 +85,6 @@ class Share(BaseModel):
     share: float = Field(gt=0, le=1)
     corruption: Annotated[SerializeAsAny[CorruptionKind], BeforeValidator(_simple)]
 
-
-MIXTURE = "mixture"
 
 REMOVED = ("patches", "smooth")
 """Kinds of earlier versions. Runs with them are on disks, and cannot be resumed."""
@@ -191,7 +189,7 @@ NAMED: AnyMapping[str, Mixture] = {"scanners": SCANNERS}
 
 def corruption_names() -> tuple[str, ...]:
     """Return the names of the corruptions that need no further description."""
-    return (*CORRUPTIONS.names, *NAMED)
+    return CORRUPTIONS.listed
 
 
 def absent_kind(saved: Any) -> str | None:

@@ -23,6 +23,7 @@ from ..patients.loading import read_files
 from ..patients.notes import NO_ORIENTATION, Note
 from ..progress import Stop
 from ..slices import FAMILY, SliceStack, guess_contrast, slice_stack, unevenness
+from ..wording import counted
 from .duplicate_scans import alike, signature
 from .scans import ScanSource
 from .sources import fingerprint, source_files
@@ -360,14 +361,17 @@ def _lesions(seen: _Seen) -> Iterator[ScanWarning]:
     mask = seen.patient.lesion_mask
     if mask is not None:
         lesions = int(mask.any(axis=(1, 2)).sum())
-        yield ScanWarning("lesion-mask", f"has a lesion mask: {lesions} slices with lesion are left out")
+        yield ScanWarning(
+            "lesion-mask",
+            f"has a lesion mask: {counted(lesions, 'slice')} with lesion {'is' if lesions == 1 else 'are'} left out",
+        )
 
 
 def _slices(seen: _Seen) -> Iterator[ScanWarning]:
     if seen.slices == 0:
         yield ScanWarning("no-slices", "no slice has enough brain and no lesion", True)
     elif seen.slices < FEW_SLICES and seen.patient.shape[0] > 1:
-        yield ScanWarning("few-slices", f"only {seen.slices} slices can be used")
+        yield ScanWarning("few-slices", f"only {counted(seen.slices, 'slice')} can be used")
 
 
 def _orientation(seen: _Seen) -> Iterator[ScanWarning]:

@@ -19,6 +19,7 @@ from ..patients.loading import read_files
 from ..patients.notes import code_of
 from ..progress import Progress, Stop
 from ..slices import IntensityScaling, slice_marks, slice_stack
+from ..wording import counted
 from .scan_list import ScanList, laid_out, listing_of
 from .scans import ScanSource
 from .sources import fingerprint, patients_in, source_files, stamp, unique_names
@@ -433,7 +434,7 @@ class _Preparation:
         ]
         if self.unlabelled:
             hint = _ASSUME if listed is None else _SAY_HEALTHY
-            notes.append(f"{self.unlabelled} patients left out: {_NO_MASK}; {hint}")
+            notes.append(f"{counted(self.unlabelled, 'patient')} left out: {_NO_MASK}; {hint}")
         if store.split_kind == "slice":
             notes.append(
                 "slices of one patient lie in training and in validation: they leak, and every figure comes out too "

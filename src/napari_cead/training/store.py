@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 
 from ..errors import CeadWarning, OutputError, ParameterError, StoreDamagedError, StoreError, extra, why
 from ..json_files import read_json
+from ..wording import counted
 from .splits import Part
 from .store_arrays import open_array
 from .store_index import (
@@ -150,10 +151,11 @@ class SliceStore:
     def summary(self) -> str:
         """Return the content of the store in one line."""
         parts = ", ".join(
-            f"{part}: {len(self.patients_of(part))} patients, {len(self.healthy_rows(part))} healthy slices"
+            f"{part}: {counted(len(self.patients_of(part)), 'patient')}, "
+            f"{counted(len(self.healthy_rows(part)), 'healthy slice')}"
             for part in ("train", "validation", "test")
         )
-        return f"{parts}; {len(self.skipped)} patients left out"
+        return f"{parts}; {counted(len(self.skipped), 'patient')} left out"
 
     def patients_of(self, part: Part) -> tuple[StoredPatient, ...]:
         """Return the patients with at least one slice in that part."""

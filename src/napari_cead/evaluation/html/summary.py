@@ -149,12 +149,17 @@ def tiles(evaluation: Evaluation, rows: Sequence[Row]) -> list[tuple[str, str]]:
     reported = max((row.averages.patients for row in rows if row.averages), default=0)
     lesions = max((sum(patient.lesions for patient in row.patients) for row in rows), default=0)
     return [
-        (str(reported), "patients reported"),
+        _tile(reported, "patient", " reported"),
         (str(max((row.lesion_patients for row in rows), default=0)), "of them with lesions"),
-        (str(lesions), "lesions"),
-        (str(len(evaluation.folds)), "folds")
+        _tile(lesions, "lesion"),
+        _tile(len(evaluation.folds), "fold")
         if evaluation.folds
-        else (str(len(evaluation.parts.get("validation", ()))), "validation patients"),
-        (str(len(evaluation.skipped)), "patients skipped"),
-        (str(len(evaluation.models)), "models"),
+        else _tile(len(evaluation.parts.get("validation", ())), "validation patient"),
+        _tile(len(evaluation.skipped), "patient", " skipped"),
+        _tile(len(evaluation.models), "model"),
     ]
+
+
+def _tile(count: int, what: str, more: str = "") -> tuple[str, str]:
+    figure, _, label = counted(count, what).partition(" ")
+    return figure, label + more

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 Spacing = tuple[float, float]
 """Size of a pixel (y, x) in mm."""
 
-RESERVED = frozenset({"mixture", "scanners"})
-"""Names of corruptions made of several kinds."""
+MIXTURE = "mixture"
+"""Name of a corruption made of several kinds, which the user describes."""
 
 LARGEST_ASPECT = 1.6
 """Largest ratio of a blob's axes, unless its kind says otherwise."""
@@ -99,8 +99,10 @@ def ordered(values: tuple[float, float], low: float, high: float, what: str) -> 
 def _lacking(thing: Any) -> str | None:
     if not isinstance(thing, CorruptionKind):
         return "it is no CorruptionKind"
-    return "its name is that of a mixture" if thing.name in RESERVED else None
+    return "its name is that of a mixture" if thing.name in (MIXTURE, *CORRUPTIONS.sets) else None
 
 
-CORRUPTIONS: Registry[CorruptionKind] = Registry("corruptions", "corruption", __name__, _lacking)
+CORRUPTIONS: Registry[CorruptionKind] = Registry(
+    "corruptions", "corruption", __name__, _lacking, sets=("scanners",)
+)
 """All kinds of corruption by name, each with its default settings."""
