@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..errors import ParameterError
-from ..wording import counted, number
+from ..wording import counted
 from .config import configurable, keep, when_begun
 from .console import Side, figures, print_json, progress, refuse
 from .detect_command import DetectCommand, given_settings, option_values
