@@ -230,6 +230,7 @@ class ExploreWidget(ExploreForm):
         if patient is not self.session.patient:
             return
         self.compare.leave()
+        self.runner.withdraw_notes()
         with self.sequence.changed.blocked():
             self.sequence.choices = list(patient.sequences)
             self.sequence.value = patient.sequence
