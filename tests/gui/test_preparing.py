@@ -7,7 +7,6 @@ import threading
 
 import numpy as np
 import pytest
-
 from qtpy.QtWidgets import QLabel
 
 from dock_driving import click

@@ -22,14 +22,20 @@ def test_what_is_shown_fits_and_what_is_not_is_told_by_an_ellipsis(qtbot, text, 
     for width in range(150, 900, 7):
         label.setFixedSize(width, label.heightForWidth(width))
         shown = QLabel.text(label)
-        needed = label.fontMetrics().boundingRect(
-            QRect(0, 0, width, 1000), Qt.TextFlag.TextWordWrap, shown
-        )
+        needed = label.fontMetrics().boundingRect(QRect(0, 0, width, 1000), Qt.TextFlag.TextWordWrap, shown)
         assert needed.height() <= label.height(), (width, shown)
         whole = "".join(shown.split()) == "".join(text.split())
         assert whole or shown.endswith("…"), (width, shown)
         told.add(whole)
     assert text is not WORDS or told == {True, False}, "some widths hold the text, and others do not"
+
+
+def test_a_short_text_has_no_empty_line_below_it(qtbot):
+    label = ElidedLines(2, "Your settings")
+    qtbot.addWidget(label)
+    label.resize(300, 40)
+    label.show()
+    assert QLabel.text(label) == "Your settings"
 
 
 def test_a_short_text_takes_fewer_lines_if_it_may(qtbot):

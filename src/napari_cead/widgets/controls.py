@@ -282,7 +282,7 @@ class ElidedLines(QElidingLabel):
         width = self.width() - _LEEWAY
         lines = self.wrapText(self.text(), width, self.font())
         rest = self.fontMetrics().elidedText("".join(lines[self._count - 1 :]), self.elideMode(), width)
-        return "\n".join(line.rstrip() for line in (*lines[: self._count - 1], rest))
+        return "\n".join(line.rstrip() for line in (*lines[: self._count - 1], rest)).rstrip()
 
     def sizeHint(self) -> QSize:
         """Return the size: it follows the font that the window gives."""

@@ -38,7 +38,9 @@ def tab_where_low(dock: QWidget, kind: type[QWidget]) -> None:
     frame = dock.parentWidget()
     while frame is not None and not isinstance(frame, QDockWidget):
         frame = frame.parentWidget()
-    window = None if frame is None else frame.parentWidget()
+    if frame is None:
+        return
+    window = frame.parentWidget()
     if not isinstance(window, QMainWindow) or frame.isFloating() or window.tabifiedDockWidgets(frame):
         return
     for other in window.findChildren(QDockWidget):
