@@ -130,6 +130,7 @@ def settle(qtbot, widget):
             and not widget.live.busy
             and not widget.insight.busy
             and not widget.runner.options_waiting
+            and not widget.comparison.laying_out
             and (widget.session.analysis is None or "…" not in widget.dice_label.value)
         )
     )

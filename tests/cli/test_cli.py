@@ -163,6 +163,24 @@ def test_output_among_the_patients_files_is_refused_before_the_run(call, patient
     assert (patient_folder / "seg.nii.gz").read_bytes() == before
 
 
+def test_the_result_of_another_model_or_patient_is_not_replaced(
+    call, patient_folder, model_folder, vae_folder, tmp_path
+):
+    out, other = tmp_path / "out", tmp_path / "other"
+    shutil.copytree(patient_folder, other)
+    assert call("detect", patient_folder, "--model", model_folder, "--out", out)[0] == 0
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    for patient, model in ((patient_folder, vae_folder), (other, model_folder)):
+        status, _, err = call("detect", patient, "--model", model, "--out", out)
+        assert status == 2
+        assert f"the result of {model_folder.name} for {patient_folder.name} lies here" in err
+        assert f"that of {model.name} for {patient.name} would replace it" in err
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+    threshold = ("--threshold", "0.9")
+    assert call("detect", patient_folder, "--model", model_folder, "--out", out, *threshold)[0] == 0
+    assert (out / "mask.nii.gz").read_bytes() != before["mask.nii.gz"], "the same one is made anew"
+
+
 def test_without_a_verb_there_is_help(call):
     for arguments in ([], ["models"]):
         status, out, err = call(*arguments)

@@ -8,6 +8,7 @@ import pytest
 import napari_cead as cead
 from napari_cead.detection.cohort import detect_cohort
 from napari_cead.detection.options import MapOptions
+from napari_cead.errors import OutputError
 from napari_cead.exploring.queue import DetectionQueue, RunSettings
 from napari_cead.zoo import LoadedModels
 
@@ -87,6 +88,14 @@ def test_a_queue_keeps_what_is_there_and_a_cohort_has_the_same_results(cohort, m
     assert run(options=MapOptions(smoothing_mm=1.0)).out == first.out.with_name("a-2")
     (result,) = detect_cohort(cohort, model, tmp_path / "out", OWN, "residual", device="cpu").results
     assert (result["dice"], result["volume_ml"]) == (first.dice, first.volume_ml)
+
+
+def test_the_results_of_another_model_are_not_replaced(cohort, model, vae_folder, tmp_path):
+    detect_cohort(cohort, model, tmp_path / "out", OWN, "intensity", device="cpu")
+    before = (tmp_path / "out" / "a" / "detection.json").read_bytes()
+    with pytest.raises(OutputError, match="the result of tiny for a lies here"):
+        detect_cohort(cohort, vae_folder, tmp_path / "out", OWN, "intensity", device="cpu")
+    assert (tmp_path / "out" / "a" / "detection.json").read_bytes() == before
 
 
 def test_a_model_stays_loaded_until_it_changes_or_another_is_wanted(model, vae_folder):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import shutil
+import threading
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QPointF, Qt
+from qtpy.QtGui import QKeyEvent, QMouseEvent
 from qtpy.QtWidgets import QApplication
 
 from dock_driving import (
+    LEFT,
     click,
     click_cell,
     click_tick,
@@ -23,9 +26,13 @@ from dock_driving import (
     shown_mask,
 )
 from napari_cead.contributions.layers import tag_of
+from napari_cead.exploring import MapHistogram
+from napari_cead.widgets import curve_and_figures
 from napari_cead.zoo import find_model, load_card
 
 SHARES_DOCK = True
+
+NO_KEY = Qt.KeyboardModifier.NoModifier
 
 FIRST, SECOND, THIRD = ("tiny", "intensity"), ("tiny-vae", "intensity"), ("tiny-vae", "squared")
 
@@ -170,7 +177,43 @@ def test_the_button_says_that_the_layers_are_being_made(two, qtbot, monkeypatch)
     click(qtbot, two.comparison.side_by_side)
     (text, cursor), *_ = said
     assert text == "Making the layers…" and cursor is not None
-    assert two.comparison.side_by_side.text() == "Side by side" and QApplication.overrideCursor() is None
+    qtbot.waitUntil(lambda: two.comparison.side_by_side.text() == "Side by side")
+    assert QApplication.overrideCursor() is None
+
+
+@pytest.mark.parametrize("again", ["click", "key"])
+def test_a_second_click_meanwhile_does_not_undo_it(two, qtbot, monkeypatch, again):
+    button, made = two.comparison.side_by_side, two.layers.side_by_side
+
+    def slowly(*given):
+        """Make the layers while the impatient press again: Qt hands that out afterwards."""
+        middle = QPointF(button.rect().center())
+        if again == "key":
+            events = [
+                QKeyEvent(kind, Qt.Key.Key_Space, NO_KEY)
+                for kind in (QEvent.Type.KeyPress, QEvent.Type.KeyRelease)
+            ]
+        else:
+            events = [
+                QMouseEvent(kind, middle, QPointF(button.mapToGlobal(middle.toPoint())), LEFT, held, NO_KEY)
+                for kind, held in (
+                    (QEvent.Type.MouseButtonPress, LEFT),
+                    (QEvent.Type.MouseButtonRelease, Qt.MouseButton.NoButton),
+                )
+            ]
+        for event in events:
+            QApplication.postEvent(button, event)
+        return made(*given)
+
+    monkeypatch.setattr(two.layers, "side_by_side", slowly)
+    click(qtbot, button)
+    assert button.text() == "Making the layers…"
+    qtbot.waitUntil(lambda: button.text() == "Side by side")
+    settle(qtbot, two)
+    assert_tiles(two, FIRST, SECOND)
+    click(qtbot, button)
+    settle(qtbot, two)
+    assert not button.isChecked(), "from now on a click counts again"
 
 
 def test_side_by_side_nothing_is_written_over_the_names_of_the_tiles(side, qtbot):
@@ -208,6 +251,7 @@ def test_all_is_as_before_when_it_is_over(two, qtbot):
     assert viewer.canvas.grid.enabled
     assert visible(two) != before
     assert viewer.scene.camera.zoom == pytest.approx(7.5 / 2)
+    settle(qtbot, two)
     press(qtbot, two, Qt.Key.Key_Q)
     assert not viewer.canvas.grid.enabled
     assert viewer.canvas.grid.stride == 3
@@ -261,6 +305,40 @@ def test_choosing_a_row_while_a_slider_is_still_on_its_way(two, qtbot):
         np.testing.assert_array_equal(analysis.mask, expected_mask(two, analysis))
     (mask,) = layers_of(two, "detected mask")
     np.testing.assert_array_equal(shown_mask(mask), two.session.analyses[0].mask)
+
+
+@pytest.mark.parametrize("by", ["row", "score"])
+def test_the_plot_is_blank_until_the_other_map_has_been_looked_at(two, qtbot, monkeypatch, by):
+    look, go_on = curve_and_figures._look, threading.Event()
+    monkeypatch.setattr(curve_and_figures, "_look", lambda *asked: go_on.wait() and look(*asked))
+    before, plot = two.session.analysis.key, two.plot
+    assert drawn(plot._healthy) and drawn(plot._raw)
+    if by == "row":
+        click_cell(qtbot, two.comparison.view, 0, 2)
+    else:
+        two.score.native.setFocus()
+        qtbot.keyClick(two.score.native, Qt.Key.Key_Down)
+    try:
+        qtbot.waitUntil(lambda: two.session.analysis.key != before and not two.running)
+        assert not drawn(plot._healthy) and not drawn(plot._lesion) and not drawn(plot._raw)
+        assert plot.has_dice, "its place is kept"
+        suggested = {one.params.threshold for one in two.session.analysis.suggestions}
+        qtbot.waitUntil(lambda: suggested <= {mark.threshold for mark in plot._marks})
+    finally:
+        go_on.set()
+    settle(qtbot, two)
+    now = two.session.analysis
+    expected = MapHistogram.of(
+        now.anomaly_map, now.reconstruction.stack.brain, two.session.patient.lesion_mask
+    )
+    np.testing.assert_array_equal(plot._histogram.healthy, expected.healthy)
+    assert drawn(plot._healthy) and drawn(plot._raw)
+
+
+def drawn(curve):
+    """Whether a curve of the plot has points."""
+    x, _ = curve.getData()
+    return x is not None and len(x) > 0
 
 
 def test_the_model_box_switches_too(two, qtbot):

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QApplication, QFileDialog, QScrollArea
+from qtpy.QtWidgets import QApplication, QFileDialog, QScrollArea, QTabBar
 
 from dock_driving import LEFT, Still, choose_folder, click, click_tick
 from napari_cead.errors import OutputError
@@ -595,3 +595,26 @@ def test_the_real_command_measures_a_model(viewer, dock, tmp_path, qtbot):
     assert {"tiny", "flair-threshold", "nothing"} <= models
     assert dock.summary.text() == "2 patients reported, 0 skipped."
     assert dock.open_report.enabled
+
+
+@pytest.mark.parametrize("height", [768, 3000])
+def test_a_dock_of_ours_beside_another_one_is_tabbed_where_the_window_is_too_low(viewer, qtbot, height):
+    window = viewer.window._qt_window
+    window.setMinimumHeight(height)  # also where the screen is lower
+    window.resize(1366, height)
+    frames = []
+    for name in ("Explore anomalies", "Evaluate a cohort", "Train a model"):
+        frame, dock = viewer.window.add_plugin_dock_widget("napari-cead", name)
+        frames.append(frame)
+        qtbot.waitUntil(dock.isVisible)
+    explore, evaluate, train = frames
+    if height == 768:
+        qtbot.waitUntil(lambda: set(window.tabifiedDockWidgets(explore)) == {evaluate, train})
+        qtbot.waitUntil(lambda: not train.visibleRegion().isEmpty())
+        assert explore.visibleRegion().isEmpty() and evaluate.visibleRegion().isEmpty()
+        (bar,) = [bar for bar in window.findChildren(QTabBar) if bar.tabText(0).startswith("Explore")]
+        qtbot.mouseClick(bar, LEFT, pos=bar.tabRect(0).center())
+        qtbot.waitUntil(lambda: not explore.visibleRegion().isEmpty())
+    else:
+        qtbot.wait(50)
+        assert window.tabifiedDockWidgets(explore) == []

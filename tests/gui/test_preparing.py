@@ -3,14 +3,19 @@
 import os
 import stat
 import sys
+import threading
 
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QLabel
 
+from dock_driving import click
 from heads import add_head, make_stripped
 from made_up import FLAIR, T1, brain_of_head, head
+from napari_cead.exploring import session as session_module
 from napari_cead.patients import Patient, load_patient, save_volume
 from napari_cead.widgets import preparing
+from napari_cead.widgets.preparation_banner import PreparationBanner
 from scans import write_nifti
 
 pytestmark = pytest.mark.skipif(
@@ -102,6 +107,54 @@ def test_a_skull_is_stripped_repaired_and_written_with_the_results(
     assert np.array_equal(session.patient.prepared.brain_mask, repaired > 0)
     assert np.array_equal(session.mask, mask)
     qtbot.waitUntil(lambda: settled(widget), timeout=LONG)
+
+
+def test_a_skull_can_be_stripped_during_a_run_which_then_ends(widget, raw, brain, qtbot, monkeypatch):
+    banner, session, slow = widget.banner, widget.session, threading.Event()
+    run = session_module.run
+    monkeypatch.setattr(session_module, "run", lambda *given, **named: slow.wait() and run(*given, **named))
+    widget.patient.value = raw
+    qtbot.waitUntil(lambda: settled(widget) and banner.strip.native.isVisible(), timeout=LONG)
+    click(qtbot, widget.run.native)
+    try:
+        assert widget.running
+        click(qtbot, banner.strip.native)
+        assert not banner.strip.native.isEnabled(), "it was heard"
+    finally:
+        slow.set()
+    qtbot.waitUntil(lambda: settled(widget) and session.patient.prepared is not None, timeout=LONG)
+    assert np.array_equal(session.patient.prepared.brain_mask, brain != 0)
+    assert session.analysis is None, "the run of the head is void"
+
+
+def test_the_notice_of_a_run_goes_with_its_scan(widget, raw, qtbot, monkeypatch):
+    widget.patient.value = raw
+    qtbot.waitUntil(lambda: settled(widget) and widget.banner.strip.native.isVisible(), timeout=LONG)
+    monkeypatch.setattr(widget.runner, "_untold", lambda notes: ["shrunk in plane to 75%"])
+    click(qtbot, widget.run.native)
+    qtbot.waitUntil(
+        lambda: settled(widget) and widget.messages.words.text() == "shrunk in plane to 75%", timeout=LONG
+    )
+    click(qtbot, widget.banner.strip.native)
+    qtbot.waitUntil(lambda: settled(widget) and widget.session.patient.prepared is not None, timeout=LONG)
+    assert "shrunk" not in widget.messages.words.text()
+
+
+def test_the_banner_leaves_the_dock_its_room(qtbot):
+    banner = PreparationBanner()
+    qtbot.addWidget(banner)
+    banner.resize(320, 400)
+    banner.show_needs("One sentence.", strip=True, even=False)
+    banner.show()
+    qtbot.waitExposed(banner)
+    short = banner.sizeHint().height()
+    words = "A sentence with what a scan needs before a model can make sense of it. " * 12
+    banner.show_needs(words, strip=True, even=True, register=True)
+    line = banner.words.fontMetrics().lineSpacing()
+    assert banner.heightForWidth(320) <= short + 4 * line
+    qtbot.waitUntil(lambda: banner.words.height() >= 4 * line)
+    assert QLabel.text(banner.words).endswith("…")
+    assert banner.words.text() == words and words.strip() in banner.words.toolTip()
 
 
 def test_another_patient_takes_the_layer_away(widget, viewer, raw, brain, qtbot):

@@ -240,6 +240,7 @@ class _Detect:
         from ..detection.corrections import corrected, read_corrections
         from ..detection.dicom_seg import check_dicom
         from ..detection.replay import Origin
+        from ..detection.saving import check_no_other
         from ..patients import is_pictures, load_patient
         from ..preparing import prepare_patient
         from ..zoo import load_model
@@ -256,6 +257,7 @@ class _Detect:
             if self.side_given and not is_pictures(loaded.files[loaded.sequence]):
                 refuse("--png-first-column", f"for {path}, which is not a PNG and states its own orientation")
             check_output(out, loaded)
+            check_no_other(out, loaded.name, detector.name)
             if self.dicom:
                 check_dicom(loaded)
             patient = prepare_patient(loaded, self.preparation, device=self.device, on_progress=on_progress)

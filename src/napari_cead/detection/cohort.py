@@ -27,7 +27,7 @@ from .provenance import sources, versions
 from .reconstruct import GROUP, check_batch_size
 from .replay import Origin
 from .run_settings import RunSettings
-from .saving import check_output, save_detection
+from .saving import check_no_other, check_output, save_detection
 
 DESCRIPTION = "dataset_description.json"
 TABLE = "detections.tsv"
@@ -258,6 +258,7 @@ def detect_one(
     before = _answer(place, wanted)
     if before is not None and all((place / f"{name}.nii.gz").is_file() for name in VOLUMES):
         return Detected(place, before, kept=True)
+    check_no_other(place, patient.name, detector.name)
     if should_stop is not None and should_stop():
         raise Cancelled
     result = detect(

@@ -91,6 +91,25 @@ def check_output(folder: str | Path, patient: Patient) -> Path:
     return target
 
 
+def check_no_other(folder: str | Path, patient: str, model: str) -> None:
+    """Refuse a folder with the result of another patient or model, which a new one would replace.
+
+    Raises:
+        OutputError: If there is one.
+    """
+    try:
+        there = read_summary(Path(folder).expanduser() / "detection.json")
+    except ParameterError:
+        return
+    before = there.get("patient"), there.get("model")
+    if before != (patient, model):
+        raise OutputError(
+            f"the result of {before[1]} for {before[0]} lies here, and that of {model} for {patient} would replace it",
+            file=folder,
+            hint="choose another output folder",
+        )
+
+
 def _own(place: Path) -> set[Path]:
     """Return the folders that hold a patient's own files. A zip keeps its files to itself."""
     found = place_of(place)

@@ -6,7 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSignalBlocker, Qt, Signal
+from qtpy.QtCore import (
+    QAbstractTableModel,
+    QEvent,
+    QModelIndex,
+    QObject,
+    QSignalBlocker,
+    Qt,
+    QTimer,
+    Signal,
+)
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QApplication,
@@ -192,7 +201,15 @@ class ComparePanel(QWidget):
         self.table.ticked.connect(self._ticked)
         self.side_by_side.toggled.connect(self.shown)
         self.forget.clicked.connect(self._forget_clicked)
+        self._deaf = _Deaf(self.side_by_side)
+        self._hears_again = QTimer(self, singleShot=True, interval=0)
+        self._hears_again.timeout.connect(self._hear_again)
         self.set_rows((), {}, None)
+
+    @property
+    def laying_out(self) -> bool:
+        """Whether the layers are being made."""
+        return self._deaf.working
 
     def set_rows(
         self, analyses: Sequence[Analysis], figures: Mapping[Key, Figures], current: Key | None
@@ -211,16 +228,25 @@ class ComparePanel(QWidget):
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Show on the button and by the pointer that the window makes layers, which can take seconds."""
+        """Show on the button and by the pointer that the window makes layers, which can take seconds.
+
+        What is pressed on the button meanwhile reaches it afterwards, and does not count.
+        """
         button = self.side_by_side
         QApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)
         button.setText(LAYING_OUT)
         button.repaint()
+        self._deaf.working = True
         try:
             yield
         finally:
-            button.setText(title("side_by_side"))
             QApplication.restoreOverrideCursor()
+            self._hears_again.start()
+
+    def _hear_again(self) -> None:
+        QApplication.processEvents()  # what was pressed meanwhile
+        self._deaf.working = False
+        self.side_by_side.setText(title("side_by_side"))
 
     def _row_chosen(self, now: QModelIndex, before: QModelIndex) -> None:
         if now.isValid():
@@ -240,6 +266,27 @@ class ComparePanel(QWidget):
         index = self.view.currentIndex()
         if index.isValid():
             self.forgotten.emit(self.table.key(index.row()))
+
+
+class _Deaf(QObject):
+    """Keeps presses from a button while its work is done."""
+
+    pressed = (
+        QEvent.Type.MouseButtonPress,
+        QEvent.Type.MouseButtonRelease,
+        QEvent.Type.MouseButtonDblClick,
+        QEvent.Type.KeyPress,
+        QEvent.Type.KeyRelease,
+    )
+
+    def __init__(self, button: QPushButton) -> None:
+        super().__init__(button)
+        self.working = False
+        button.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Drop them."""
+        return self.working and event.type() in self.pressed
 
 
 def found(figures: Figures) -> str:

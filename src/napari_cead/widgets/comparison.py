@@ -76,7 +76,7 @@ class Comparison(QObject):
 
     def toggle(self) -> None:
         """Switch between side by side and one at a time."""
-        if self.panel.side_by_side.isEnabled():
+        if self.panel.side_by_side.isEnabled() and not self.panel.laying_out:
             self.panel.side_by_side.toggle()
 
     def leave(self) -> None:

@@ -35,6 +35,9 @@ FINEST = 0.001
 BOX_WIDTH = 92
 """Pixels: room for the longest value between napari's minus and plus buttons, and no more."""
 
+_LEEWAY = 4
+"""Pixels by which a line is shorter than its label, so that Qt breaks it no further."""
+
 
 class NumberBox(QDoubleSpinBox):
     """A number box that takes a decimal comma as well as a point."""
@@ -250,12 +253,14 @@ class ElidedLines(QElidingLabel):
     Args:
         count: Number of lines.
         text: The text at the start.
+        fewer: Whether a short text has fewer lines.
     """
 
-    def __init__(self, count: int, text: str = "") -> None:
+    _count, _fewer = 1, False
+
+    def __init__(self, count: int, text: str = "", *, fewer: bool = False) -> None:
         super().__init__()
-        self._count = count
-        self.setEllipsesWidth(30)  # pixels; with fewer Qt may wrap the last word with its "…" out of sight
+        self._count, self._fewer = count, fewer
         self.setWordWrap(True)
         self.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
@@ -266,20 +271,37 @@ class ElidedLines(QElidingLabel):
         super().setText(text)
         self.setToolTip(wrapped(text))
 
+    def changeEvent(self, event: QEvent) -> None:
+        """Break the lines anew in another font."""
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
+            QLabel.setText(self, self._elidedText())
+
+    def _elidedText(self) -> str:
+        # Where the lines end is said to Qt: left to itself it may break them elsewhere, with the "…" out of sight.
+        width = self.width() - _LEEWAY
+        lines = self.wrapText(self.text(), width, self.font())
+        rest = self.fontMetrics().elidedText("".join(lines[self._count - 1 :]), self.elideMode(), width)
+        return "\n".join(line.rstrip() for line in (*lines[: self._count - 1], rest)).rstrip()
+
     def sizeHint(self) -> QSize:
         """Return the size: it follows the font that the window gives."""
         return QSize(self.fontMetrics().horizontalAdvance(self.text()), self._height())
 
     def minimumSizeHint(self) -> QSize:
         """Return the least size: a long text must not widen the dock."""
-        return QSize(1, self._height())
+        return QSize(1, self.heightForWidth(self.width()))
 
     def heightForWidth(self, width: int) -> int:
-        """Return the height, the same at any width."""
-        return self._height()
+        """Return the height, the same at any width unless a short text has fewer lines."""
+        if not self._fewer:
+            return self._height()
+        needed = len(self.wrapText(self.text(), width - _LEEWAY, self.font()))
+        return self._height(min(self._count, max(1, needed)))
 
-    def _height(self) -> int:
-        return self._count * (self.fontMetrics().lineSpacing() + 1) + 6  # Qt sets them a little apart
+    def _height(self, count: int | None = None) -> int:
+        # Qt sets them a little apart.
+        return (count or self._count) * (self.fontMetrics().lineSpacing() + 1) + 6
 
 
 def wrapped(text: str) -> str:

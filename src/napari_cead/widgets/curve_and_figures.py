@@ -114,6 +114,7 @@ class Insight(QObject):
         same_map = before is not None and before.anomaly_map is analysis.anomaly_map
         same_map = same_map and old_reference is reference
         if not same_map:
+            self.plot.await_map(dice=reference is not None and bool(reference.any()))
             self._map_work.ask(
                 lambda stop: _look(analysis, reference), lambda found: self._show_map(analysis, *found)
             )

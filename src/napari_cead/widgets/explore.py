@@ -137,8 +137,9 @@ class ExploreWidget(ExploreForm):
 
     @property
     def busy(self) -> bool:
-        """Whether anything is pending: a run, a mask, a curve or a figure."""
-        return self.running or self.live.busy or self.insight.busy or self.preparing.busy
+        """Whether anything is pending: a run, a mask, a curve, a figure or layers."""
+        working = self.running or self.live.busy or self.insight.busy or self.preparing.busy
+        return working or self.comparison.laying_out
 
     # -- wiring --------------------------------------------------------------------------------------------
 
@@ -229,6 +230,7 @@ class ExploreWidget(ExploreForm):
         if patient is not self.session.patient:
             return
         self.compare.leave()
+        self.runner.withdraw_notes()
         with self.sequence.changed.blocked():
             self.sequence.choices = list(patient.sequences)
             self.sequence.value = patient.sequence

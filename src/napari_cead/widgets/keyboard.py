@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from qtpy.compat import isalive
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtGui import QKeyEvent, QPainter, QPalette, QPen
 from qtpy.QtWidgets import QAbstractItemView, QApplication, QScrollArea, QWidget
+
+from .docks import tab_where_low
 
 RING_WIDTH = 2
 """Pixels."""
@@ -22,7 +26,17 @@ class KeyboardDock(QWidget):
         super().__init__()
         self.ring: Ring | None = None
         self._taken: tuple[QWidget, QWidget | None] | None = None
+        self._place = QTimer(self, singleShot=True, interval=0)
+        self._place.timeout.connect(lambda: tab_where_low(self, KeyboardDock))
+        self._placed = False
         QApplication.instance().focusChanged.connect(self._focus_changed)
+
+    def showEvent(self, event: Any) -> None:
+        """Find a place beside the other docks, once."""
+        super().showEvent(event)
+        if not self._placed:
+            self._placed = True
+            self._place.start()
 
     def focusNextPrevChild(self, forward: bool) -> bool:
         """Move the focus, and show where it is.

@@ -66,6 +66,7 @@ class ModelRunner(QObject):
         super().__init__(form)
         self.form, self.session, self.layers, self.live = form, session, layers, live
         self.compare, self.work, self._untold = compare, work, untold
+        self._noted = ""
         work.first = self.after_options
         form.model.changed.connect(self.model_chosen)
         form.score.changed.connect(self._score_chosen)
@@ -107,7 +108,7 @@ class ModelRunner(QObject):
                     should_stop=job.stopping,
                 )
 
-        self.work.start(work, self._tell, stage="Loading the model")
+        self.work.start(work, self._tell, stage="Loading the model", gives_way=True)
 
     def queue_settings(self) -> RunSettings:
         """Return the settings for the queue: those of the dock.
@@ -306,7 +307,12 @@ class ModelRunner(QObject):
         usual = "" if made.stack.geometry.shrunk else made.stack.geometry.reason
         told = (usual, made.stack.skull.doubt)  # of a skull the banner speaks, and it stands below the result
         if notes := self._untold([note for note in made.warnings if note not in told]):
-            show_warning("; ".join(notes))
+            self._noted = "; ".join(notes)
+            show_warning(self._noted)
+
+    def withdraw_notes(self) -> None:
+        """Close the message about the last run: the scan is another one now."""
+        self.form.messages.withdraw(self._noted)
 
 
 def _end_of(suggestions: Iterable[Suggested]) -> float:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from magicgui.widgets import ComboBox, PushButton
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout
 
+from .controls import ElidedLines
 from .texts import tip, title
 
 NEEDED = "#e69f00"
 """Colour of the frame while something is needed."""
+
+LINES = 4
+"""Largest number of lines: the dock above gives the room for them. The tooltip has all."""
 
 
 class PreparationBanner(QFrame):
@@ -30,8 +34,7 @@ class PreparationBanner(QFrame):
         self.setObjectName("preparation")
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 6, 6, 6)
-        self.words = QLabel()
-        self.words.setWordWrap(True)
+        self.words = ElidedLines(LINES, fewer=True)
         column.addWidget(self.words)
         names = ("strip", "register", "even", "use_brain")
         self.strip, self.register, self.even, self.use_brain = (

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, QTimer
 
 from ..exploring import Session
 from ..patients import Patient
@@ -54,6 +54,10 @@ class Preparing(QObject):
         self._patient: Patient | None = None
         self._judged: tuple[Patient, str] | None = None
         self.needs = Needs("", "")
+        self._next: Callable[[], None] | None = None
+        self._once_over = QTimer(self, singleShot=True, interval=0)  # after all others have seen the end
+        self._once_over.timeout.connect(self._start_next)
+        work.job.ended.connect(self._once_over.start)
         self.banner.strip.changed.connect(self.strip)
         self.banner.register.changed.connect(self.register)
         self.banner.even.changed.connect(self.even_out)
@@ -66,6 +70,7 @@ class Preparing(QObject):
 
     def stop(self) -> None:
         """Stop checking."""
+        self._next = None
         self._looking.stop()
 
     def judge(self, patient: Patient) -> None:
@@ -126,9 +131,9 @@ class Preparing(QObject):
         self.update_enabled()
 
     def update_enabled(self) -> None:
-        """Disable the buttons while something runs."""
+        """Disable the buttons while something runs, but for a run of a model, which a press ends."""
         for button in self.banner.buttons:
-            button.enabled = not self.work.running
+            button.enabled = not self.work.running or (self.work.gives_way and self._next is None)
 
     def strip(self) -> None:
         """Strip the skull of the patient, in a thread."""
@@ -178,9 +183,22 @@ class Preparing(QObject):
             with spared_core():
                 return work()
 
-        if not self.work.running:
-            self._pause()
-            self.work.start(spared, stage=stage)
+        def start() -> None:
+            if not self.work.running:
+                self._pause()
+                self.work.start(spared, stage=stage)
+
+        if self.work.running and self.work.gives_way:
+            self._next = start
+            self.work.cancel()
+            self.update_enabled()
+        else:
+            start()
+
+    def _start_next(self) -> None:
+        following, self._next = self._next, None
+        if following is not None:
+            following()
 
 
 def _sentence(clause: str) -> str:

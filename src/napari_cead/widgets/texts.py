@@ -72,7 +72,7 @@ TEXTS: Mapping[str, Text] = {
     "about": Text("About", "Name, size in voxels and voxel size of the patient"),
     "strip": Text(
         "Strip the skull",
-        "Find the brain and leave out everything else; on this computer, in about half a minute",
+        "Find the brain and leave out everything else; on this computer, in about half a minute. A run is cancelled",
     ),
     "strip_from": Text(
         "Brain from", "The sequence in which the brain is looked for; deepbet has learnt on T1"

@@ -232,6 +232,14 @@ class ThresholdPlot(QWidget):
             dice: Whether there will be a Dice, whose place is kept.
         """
         self.set_marks(())
+        self.await_map(dice=dice)
+
+    def await_map(self, *, dice: bool) -> None:
+        """Show nothing of the map before, until that of another one is known.
+
+        Args:
+            dice: See `clear`.
+        """
         self._raw.clear()
         self.clear_points()
         self.set_histogram(None)

@@ -20,6 +20,7 @@ class Work(QObject):
     Attributes:
         job: Its thread, with the functions that report progress and tell whether to stop.
         changes_session: Whether the current work changes the session.
+        gives_way: Whether preparing the scan may take the place of the current work, whose result would be void by it.
         can_cancel: Whether the current work stops when it is asked to; what takes a moment goes on to its end.
         first: Takes the work and returns what is done in its place: what has to come first, and the work.
 
@@ -32,7 +33,7 @@ class Work(QObject):
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
         self.job = Job(self)
-        self.changes_session, self.can_cancel = False, True
+        self.changes_session, self.can_cancel, self.gives_way = False, True, False
         self._cancelled = False
         self.first: Callable[[Callable[[], Any]], Callable[[], Any]] = lambda work: work
         self.job.ended.connect(self._ended)
@@ -50,6 +51,7 @@ class Work(QObject):
         stage: str,
         changes_session: bool = True,
         can_cancel: bool = True,
+        gives_way: bool = False,
     ) -> bool:
         """Do ``work`` in a thread, then ``on_done`` with its result; a warning if something is running.
 
@@ -59,6 +61,7 @@ class Work(QObject):
             stage: What is done, in a few words.
             changes_session: Whether it changes the session.
             can_cancel: Whether it asks ``job.stopping`` or `cancelled` on its way.
+            gives_way: Whether preparing the scan may take its place.
 
         Returns:
             Whether it was started.
@@ -67,6 +70,7 @@ class Work(QObject):
             show_warning("Something is still running: wait for it or press Cancel.")
             return False
         self.changes_session, self.can_cancel, self._cancelled = changes_session, can_cancel, False
+        self.gives_way = gives_way
         self.job.start(self.first(work), on_done)
         self.began.emit(stage)
         return True
@@ -81,4 +85,4 @@ class Work(QObject):
         return self._cancelled
 
     def _ended(self) -> None:
-        self.changes_session = False
+        self.changes_session = self.gives_way = False
