@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
     QFileDialog,
+    QLabel,
     QLineEdit,
     QMessageBox,
     QScrollArea,
@@ -39,6 +40,7 @@ from napari_cead.contributions.default_reader import become_reader, is_reader
 from napari_cead.contributions.layers import tag_of
 from napari_cead.detection import saving
 from napari_cead.exploring import session
+from napari_cead.patients import load_patient
 from napari_cead.widgets import EvaluateWidget, TrainWidget, patient_source
 from napari_cead.widgets.docks import bare
 from napari_cead.widgets.figure import caption
@@ -310,6 +312,15 @@ def test_it_stays_in_sight_beside_a_message_or_a_banner(small, qtbot, what):
     needed = {"run": small.run, "plot": small.plot, "dice": small.dice_label, "undo": small.undo}
     needed |= {name: setting.handle for name, setting in small.rows.items()}
     assert [name for name, part in needed.items() if not in_sight(small, part)] == []
+
+
+def test_the_boxes_of_model_and_score_have_their_names_beside_them(small):
+    for box in (small.model.native, small.score.native):
+        (label,) = [label for label in small.findChildren(QLabel) if label.buddy() is box]
+        assert label.text() == box.accessibleName() and in_sight(small, label)
+        assert label.width() >= label.sizeHint().width(), "in full"
+        assert label.geometry().right() < box.geometry().left()
+        assert abs(label.geometry().center().y() - box.geometry().center().y()) <= 2
 
 
 def test_no_more_than_twelve_controls_meet_the_eye(small):
@@ -814,3 +825,44 @@ def test_a_figure_that_would_replace_another_asks(detected, save_as, tmp_path, m
     monkeypatch.setattr(QMessageBox, "question", no)
     save_as(tmp_path / "figure.png", "PDF")
     assert (tmp_path / "figure.pdf").read_bytes() == b"mine" and "figure.pdf" in asked[0]
+
+
+@pytest.mark.new_dock
+def test_the_caption_of_the_threshold_follows_before_a_run(widget, patient_folder, qtbot):
+    widget.patient.value = patient_folder
+    settle(qtbot, widget)
+    start = widget.rule.text()
+    assert start not in ("", "Your settings")
+    drag(qtbot, widget.threshold, 0.7, steps=3)
+    assert widget.rule.text() == "Your settings"
+    widget.tabs.setCurrentWidget(widget.more)
+    click(qtbot, widget.reset.native)
+    assert widget.rule.text() == start
+
+
+@pytest.mark.new_dock
+def test_the_caption_is_that_of_restored_settings_from_their_first_moment(
+    ready, scan_folder, monkeypatch, qtbot, tmp_path
+):
+    click(qtbot, ready.use_suggested.native)
+    drag(qtbot, ready.closing_radius, 0.9, steps=3)
+    settle(qtbot, ready)
+    export(qtbot, ready, tmp_path / "out")
+    settle(qtbot, ready)
+    ready.tabs.setCurrentWidget(ready.more)
+    click(qtbot, ready.reset.native)
+    settle(qtbot, ready)
+    ready.use_patient(load_patient(scan_folder))
+    qtbot.waitUntil(lambda: ready.session.analysis is None)
+    settle(qtbot, ready)
+    assert ready.rule.text() != "Your settings"
+    run, go_on = session.run, Event()
+    monkeypatch.setattr(session, "run", lambda *given, **named: go_on.wait() and run(*given, **named))
+    ready.restore_from(tmp_path / "out")
+    try:
+        qtbot.waitUntil(lambda: ready.rule.text() == "Your settings")
+        assert ready.running
+    finally:
+        go_on.set()
+    settle(qtbot, ready)
+    assert ready.rule.text() == "Your settings"

@@ -284,6 +284,8 @@ class ExploreWidget(ExploreForm):
         if self.session.analysis is None or not self.session.settled:
             self.insight.hold()
         self.insight.show_wanted(self.session.params)
+        if self.session.analysis is None:
+            self.runner.say_origin()
         self._cut_arrived()
         self._update_undo()
 

@@ -196,7 +196,12 @@ class ExploreForm(KeyboardDock):
         self.three_views.setStyleSheet(NARROW)
         self.three_views.setToolTip(tip("three_views"))
         self.three_views.setAccessibleName("Three views")
-        column.addLayout(_beside(self.model.native, self.score.native, stretch=(3, 2)))
+        names = [QLabel(title(name)) for name in ("model", "score")]
+        for label, box in zip(names, (self.model.native, self.score.native), strict=True):
+            label.setBuddy(box)
+        column.addLayout(
+            _beside(names[0], self.model.native, names[1], self.score.native, stretch=(0, 3, 0, 2))
+        )
         if missing := missing_models():
             self.model.native.setToolTip(
                 f"{tip('model')}. Not installed: {', '.join(missing)}. {PAPER_EXTRA}"
@@ -278,6 +283,7 @@ class ExploreForm(KeyboardDock):
         self.plot = ThresholdPlot()
         self.plot.hide()  # until a patient is open: from then on it has its place
         self.rule = ElidedLines(2)
+        self.rule.setAlignment(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft)
         rest = self._build_more()
         for parameter in PostprocessParams.parameters():
             if not parameter.slider:

@@ -236,6 +236,13 @@ class ModelRunner(QObject):
         self.form.plot.set_end(_end_of(suggestions), anew=True)
         self.form.show_rule(settings_text(suggestions, settled.params), suggestions)
 
+    def say_origin(self) -> None:
+        """Say where the displayed settings come from while there is no analysis to say it."""
+        with suppress(CeadError):  # the run tells
+            card = load_card(find_model(self.form.model.value))
+            suggestions = suggestions_for(card, self.form.score.value)
+            self.form.show_rule(settings_text(suggestions, self.session.params), suggestions)
+
     def _show_axis(self) -> None:
         """Let the axis of the threshold be that of the selected model and score, before their map is there."""
         with suppress(CeadError):  # the run tells
