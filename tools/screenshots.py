@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -209,12 +210,16 @@ def main(folder: Path, which: Sequence[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if "exploring" in which:
         exploring(folder)
-    with tempfile.TemporaryDirectory() as name:
-        os.environ["NAPARI_CEAD_HOME"] = name  # the user's own models and trainings stay out of the pictures
+    home = Path(tempfile.gettempdir(), "napari-cead")  # seen in the pictures
+    home.mkdir()
+    try:
+        os.environ["NAPARI_CEAD_HOME"] = str(home)  # the user's own models and trainings stay out of the pictures
         if "training" in which:
-            training(folder, Path(name))
+            training(folder, home)
         if "evaluating" in which:
-            evaluating(folder, Path(name))
+            evaluating(folder, home)
+    finally:
+        shutil.rmtree(home)
 
 
 if __name__ == "__main__":
