@@ -213,7 +213,8 @@ def main(folder: Path, which: Sequence[str]) -> None:
     home = Path(tempfile.gettempdir(), "napari-cead")  # seen in the pictures
     home.mkdir()
     try:
-        os.environ["NAPARI_CEAD_HOME"] = str(home)  # the user's own models and trainings stay out of the pictures
+        # The user's own models and trainings stay out of the pictures.
+        os.environ["NAPARI_CEAD_HOME"] = str(home)
         if "training" in which:
             training(folder, home)
         if "evaluating" in which:
