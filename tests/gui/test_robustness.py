@@ -864,6 +864,9 @@ def show_tab(dock, page):
 
 def test_in_a_narrow_dock_nothing_is_cut_off_in_either_theme(detected, qtbot):
     settle(detected, qtbot)
+    detected.session.set(threshold=0.5)
+    detected.undo.native.click()  # so that Redo is there
+    settle(detected, qtbot)
     detected.setFixedWidth(300)
     for theme in ("light", "dark"):
         detected.viewer.theme = theme

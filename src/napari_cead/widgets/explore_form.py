@@ -199,6 +199,7 @@ class ExploreForm(KeyboardDock):
         names = [QLabel(title(name)) for name in ("model", "score")]
         for label, box in zip(names, (self.model.native, self.score.native), strict=True):
             label.setBuddy(box)
+            box.setMinimumWidth(60)  # a narrow dock cuts the names in the boxes, not the dock
         column.addLayout(
             _beside(names[0], self.model.native, names[1], self.score.native, stretch=(0, 3, 0, 2))
         )
