@@ -35,7 +35,7 @@ FINEST = 0.001
 BOX_WIDTH = 92
 """Pixels: room for the longest value between napari's minus and plus buttons, and no more."""
 
-_LEEWAY = 4
+_LEEWAY = 12
 """Pixels by which a line is shorter than its label, so that Qt breaks it no further."""
 
 
