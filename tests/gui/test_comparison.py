@@ -342,9 +342,10 @@ def drawn(curve):
 
 
 def test_the_model_box_switches_too(two, qtbot):
-    two.model.value = "tiny"
     settle(qtbot, two)
-    assert two.session.analysis.key == FIRST
+    two.model.value = "tiny"
+    qtbot.waitUntil(lambda: two.session.analysis.key == FIRST)
+    settle(qtbot, two)
     assert two.comparison.view.currentIndex().row() == 0
     assert rows(two)[0][0].startswith("▸")
 
@@ -375,13 +376,18 @@ def test_a_stroke_right_before_the_switch_is_not_lost(two, qtbot):
 
 
 def test_ticks_say_what_is_shown(side, qtbot):
+    def tiles():
+        return {tag_of(layer).analysis for layer in layers_of(side, "tile")}
+
     zoom = side.viewer.scene.camera.zoom
     run(qtbot, side, score="squared")
-    assert {tag_of(layer).analysis for layer in layers_of(side, "tile")} == {FIRST, SECOND, THIRD}
+    qtbot.waitUntil(lambda: tiles() == {FIRST, SECOND, THIRD})
+    settle(qtbot, side)
     click_tick(qtbot, side.comparison.view, 1)
+    qtbot.waitUntil(lambda: tiles() == {FIRST, THIRD})
     settle(qtbot, side)
     assert_tiles(side, FIRST, THIRD)
-    assert side.viewer.scene.camera.zoom == pytest.approx(zoom)
+    qtbot.waitUntil(lambda: side.viewer.scene.camera.zoom == pytest.approx(zoom))
     click_tick(qtbot, side.comparison.view, 0)
     settle(qtbot, side)
     qtbot.waitUntil(lambda: not side.comparison.side_by_side.isChecked())
