@@ -196,12 +196,12 @@ class ExploreForm(KeyboardDock):
         self.three_views.setStyleSheet(NARROW)
         self.three_views.setToolTip(tip("three_views"))
         self.three_views.setAccessibleName("Three views")
-        names = [QLabel(title(name)) for name in ("model", "score")]
-        for label, box in zip(names, (self.model.native, self.score.native), strict=True):
-            label.setBuddy(box)
+        captions: list[QLabel] = [QLabel(title(name)) for name in ("model", "score")]
+        for caption, box in zip(captions, (self.model.native, self.score.native), strict=True):
+            caption.setBuddy(box)
             box.setMinimumWidth(60)  # a narrow dock cuts the names in the boxes, not the dock
         column.addLayout(
-            _beside(names[0], self.model.native, names[1], self.score.native, stretch=(0, 3, 0, 2))
+            _beside(captions[0], self.model.native, captions[1], self.score.native, stretch=(0, 3, 0, 2))
         )
         if missing := missing_models():
             self.model.native.setToolTip(
