@@ -2,14 +2,12 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-import napari_cead as cead
-from patience import PATIENCE
+from own_process import run_script
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -20,18 +18,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_the_script_goes_the_whole_way(patient_folder, tmp_path):
-    done = subprocess.run(
-        [sys.executable, BENCHMARKS / "newcomer.py", "--patient", patient_folder],
-        env=os.environ
-        | {
-            "NAPARI_CONFIG": str(tmp_path / "napari.yaml"),
-            "PYTHONPATH": str(Path(cead.__file__).parents[1]),
-        },
-        capture_output=True,
-        text=True,
-        timeout=200 * PATIENCE,
-        check=False,
-    )
+    done = run_script(tmp_path, BENCHMARKS / "newcomer.py", "--patient", patient_folder)
     assert done.returncode == 0, done.stderr[-2000:]
     # Without a terminal napari prints its messages, too.
     *steps, whole = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import os
-import subprocess
-import sys
 import textwrap
-from pathlib import Path
 
 from qtpy.QtCore import QTimer
 
-import napari_cead as cead
 from dock_driving import click, run, settle
 from napari_cead.contributions.layers import tag_of
 from napari_cead.widgets.launch import explore
 from napari_cead.widgets.patient_source import PatientSource
-from patience import PATIENCE
+from own_process import run_script
 
 OPENING = """
 import importlib.abc, sys, threading, time
@@ -57,18 +52,7 @@ print("fine")
 def test_the_window_never_waits_for_imports(installed_model, patient_folder, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(OPENING))
-    ended = subprocess.run(
-        [sys.executable, script, patient_folder],
-        env=os.environ
-        | {
-            "NAPARI_CONFIG": str(tmp_path / "napari.yaml"),
-            "PYTHONPATH": str(Path(cead.__file__).parents[1]),
-        },
-        capture_output=True,
-        text=True,
-        timeout=200 * PATIENCE,
-        check=False,
-    )
+    ended = run_script(tmp_path, script, patient_folder)
     assert "fine" in ended.stdout, ended.stderr[-2000:]
 
 

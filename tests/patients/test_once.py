@@ -36,6 +36,15 @@ def test_a_volume_that_was_changed_in_place_is_asked_again(counted):
     assert once(counted, np.asfortranarray(volume)[::-1], 1) == 61.0
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_volume_that_was_turned_in_place_is_asked_again(axis):
+    volume = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
+    assert once(np.ndarray.item, volume, 0) == 0
+    turned = np.flip(volume, axis).copy()
+    volume[:] = turned
+    assert once(np.ndarray.item, volume, 0) == turned[0, 0, 0] > 0
+
+
 def test_nothing_is_kept_of_a_volume_that_has_gone(counted):
     before = len(module._known)
     volume = np.ones((3, 4, 5), np.float32)
