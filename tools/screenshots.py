@@ -191,7 +191,7 @@ def evaluating(folder: Path, home: Path) -> None:
 
     dock.cohort.value, dock.split.value = str(cohort), str(split)
     dock.check.native.click()
-    until(lambda: dock.findings.rowCount() > 0 and not dock.job.running)
+    until(lambda: bool(dock.findings.content.rows) and not dock.job.running)
     dock.tick_none.native.click()
     for row in range(dock.models.count()):
         if dock.models.item(row).text() in ("ae", "ce-ae"):

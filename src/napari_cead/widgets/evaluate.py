@@ -312,7 +312,7 @@ class EvaluateWidget(EvaluateForm):
         self._list_findings(())
 
     def _list_findings(self, findings: Sequence[Finding]) -> None:
-        self.findings.show_findings(findings)
+        self.findings.show_rows(findings)
         tab = self.tabs.indexOf(self.findings)
         self.tabs.setTabText(tab, f"Findings {len(findings)}" if findings else "Findings")
         self.tabs.setTabEnabled(tab, bool(findings))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QPoint, Qt, Signal
+from qtpy.QtCore import QModelIndex, QPoint, Qt, Signal
 from qtpy.QtWidgets import (
     QApplication,
     QFileDialog,
@@ -148,8 +148,8 @@ class QueuePanel(QWidget):
         self._tell_paused = on_main(self._pause_changed)
         self.table.dropped.connect(self.add)
         self.table.remove_wanted.connect(self._remove_clicked)
-        self.table.itemSelectionChanged.connect(self._update_enabled)
-        self.table.cellDoubleClicked.connect(self._double_clicked)
+        self.table.picked.connect(self._update_enabled)
+        self.table.doubleClicked.connect(self._double_clicked)
         self.table.customContextMenuRequested.connect(self._show_menu)
         self.add_folder.clicked.connect(self._ask_for_folder)
         self.add_files.clicked.connect(self._ask_for_files)
@@ -222,22 +222,23 @@ class QueuePanel(QWidget):
         self._add_next()
 
     def _remove_clicked(self) -> None:
-        chosen = self.table.chosen()
-        if chosen:
+        if chosen := self._chosen():
             self.queue.remove(chosen)
         else:
             self.queue.clear_done()
 
-    def _double_clicked(self, row: int, _column: int) -> None:
-        path = self.table.path_of(row)
-        if path is not None:
-            self.open_requested.emit(path)
+    def _chosen(self) -> list[Path]:
+        return [item.path for item in self.table.selected_rows]
+
+    def _double_clicked(self, index: QModelIndex) -> None:
+        self.open_requested.emit(self.table.content.rows[index.row()].path)
 
     def _show_menu(self, where: QPoint) -> None:
-        path = self.table.path_of(self.table.rowAt(where.y()))
-        if path is None:
+        place = self.table.rowAt(where.y())
+        if place < 0:
             return
-        chosen = self.table.chosen() or [path]
+        path = self.table.content.rows[place].path
+        chosen = self._chosen() or [path]
         menu = QMenu(self)
         menu.addAction("Open", lambda: self.open_requested.emit(path))
         menu.addAction("Run again", lambda: self.queue.retry(chosen))
@@ -323,7 +324,7 @@ class QueuePanel(QWidget):
         )
         self.cancel.setEnabled(running and not self._job.stopping())
         self.output.setEnabled(not running)
-        self.remove.setEnabled(bool(self.table.chosen()) or any(item.state == "done" for item in items))
+        self.remove.setEnabled(bool(self.table.places) or any(item.state == "done" for item in items))
         if not running:
             done = sum(item.state == "done" for item in items)
             failed = sum(item.state == "failed" for item in items)

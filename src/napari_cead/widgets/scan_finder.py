@@ -50,7 +50,7 @@ class ScanFinder(QObject):
         dock.add_layers.changed.connect(self._take_layers)
         dock.clear.changed.connect(self._clear)
         dock.scans.dropped.connect(self.add)
-        dock.scans.remove_wanted.connect(lambda: self.model.remove(dock.scans.rows))
+        dock.scans.remove_wanted.connect(lambda: self.model.remove(dock.scans.places))
         dock.brain_mask.changed.connect(self._ask_for_brain_mask)
         dock.brain_layer.changed.connect(self._take_brain_layer)
         self.job.ended.connect(self._ended)
@@ -214,7 +214,7 @@ class ScanFinder(QObject):
     # -- brain masks ---------------------------------------------------------------------------------------
 
     def _chosen(self) -> list[ScanReport]:
-        reports = [self.model.reports[row] for row in self.dock.scans.rows]
+        reports = [self.model.reports[row] for row in self.dock.scans.places]
         if not reports:
             show_warning("Select a scan in the list first.")
         return reports
