@@ -225,7 +225,7 @@ def test_nothing_in_the_view_of_a_training_moves_when_rows_and_warnings_appear(d
     def places():
         QApplication.processEvents()
         parts = (view.resume, view.keep, view.discard, view.bar, view.plots.what, view.plots.view)
-        return [part.mapTo(dock.follow, part.rect().topLeft()) for part in parts]
+        return [part.mapTo(dock.tabs.widget(1).widget(), part.rect().topLeft()) for part in parts]
 
     before = places()
     for number in range(8):

@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QLabel,
     QMenu,
-    QPushButton,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -25,6 +24,7 @@ from superqt import QElidingLabel
 from ..contributions.failures import show_failure
 from ..exploring.queue import DetectionQueue, QueueItem, QueueResult, RunSettings
 from ..patients.formats import dialog_filter
+from .controls import plain_button
 from .folder_dialog import ask_for_folder
 from .jobs import Job, on_main, spared_core
 from .queue_table import QueueTable
@@ -105,20 +105,20 @@ class QueuePanel(QWidget):
     def _build(self) -> None:
         self.table = QueueTable()
         self.table.setMinimumHeight(110)
-        self.add_folder = _button("Add folder…", "A patient's folder, or a folder that holds patients")
-        self.add_files = _button("Add files…", "Scans: NIfTI, or PNG slices")
-        self.remove = _button(
+        self.add_folder = plain_button("Add folder…", "A patient's folder, or a folder that holds patients")
+        self.add_files = plain_button("Add files…", "Scans: NIfTI, or PNG slices")
+        self.remove = plain_button(
             "Remove", "Take the selected patients out of the list (Delete); without a selection, those done"
         )
-        self.output = _button("Output folder…", "One folder per patient is made in it, and queue.json")
+        self.output = plain_button("Output folder…", "One folder per patient is made in it, and queue.json")
         self.output_label = QElidingLabel("not chosen yet")
         self.output_label.setElideMode(Qt.TextElideMode.ElideMiddle)
         self.output_label.setMinimumWidth(40)
         self.output_label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.start = _button(
+        self.start = plain_button(
             "Start", "Run all that wait, or failed or were cancelled before, with the settings shown above"
         )
-        self.cancel = _button("Cancel", "Stop after the slices under way; the patients left wait")
+        self.cancel = plain_button("Cancel", "Stop after the slices under way; the patients left wait")
         self.progress = StepBar("Progress of the queue", "%p%")
         self.running_with, self.status = QLabel(), QLabel()
         for label in (self.running_with, self.status):
@@ -338,9 +338,3 @@ class QueuePanel(QWidget):
         """Stop everything when the panel closes."""
         self.stop()
         super().closeEvent(event)
-
-
-def _button(text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tip)
-    return button
