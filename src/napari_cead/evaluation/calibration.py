@@ -32,12 +32,12 @@ from ..detection.scores import (
     lacks,
     suits,
 )
-from ..detection.symmetry import midline
 from ..detection.thresholds import ScoreHistograms
 from ..errors import Cancelled
 from ..metrics import ImageQuality
 from ..progress import Progress, Stop
 from ..slices import brain_mask
+from ..slices.symmetry import midline
 from ..zoo import Detector, Suggestion
 from .candidates import MORPHOLOGIES
 from .cases import BINS, Case

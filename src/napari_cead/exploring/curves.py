@@ -23,7 +23,7 @@ from ..detection.steps import reach
 from ..detection.thresholds import ScoreHistograms
 from ..errors import Cancelled
 from ..metrics import Counts
-from ..metrics.overlap import as_mask
+from ..metrics.overlap import as_mask, bounding_box
 from ..progress import Stop
 
 NOW = "now"
@@ -317,10 +317,8 @@ class _Volume:
         beyond = reach((params,))
         above: NDArray[np.bool_] = np.any(anomaly_map > 0, axis=0)
         box = tuple(
-            slice(max(int(hit[0]) - beyond, 0), int(hit[-1]) + beyond + 1)
-            if (hit := np.flatnonzero(above.any(axis=axis))).size
-            else slice(0, 1)
-            for axis in (1, 0)
+            slice(max(side.start - beyond, 0), side.stop + beyond) if side.stop else slice(0, 1)
+            for side in bounding_box(above)
         )
         inside = np.ascontiguousarray(anomaly_map[:, box[0], box[1]])
         return cls(
