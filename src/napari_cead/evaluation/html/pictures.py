@@ -80,12 +80,12 @@ def color_stops(number: int = 9) -> tuple[str, ...]:
 
 def _brain_box(images: Sequence[NDArray[np.float32] | NDArray[np.bool_]]) -> tuple[slice, slice]:
     shown = np.any([image > 0 for image in images], axis=0)
-    rows, columns = bounding_box(shown if shown.any() else np.ones_like(shown))
-    return _wider(rows), _wider(columns)
-
-
-def _wider(side: slice) -> slice:
-    return slice(max(side.start - _MARGIN, 0), side.stop + _MARGIN)
+    box = bounding_box(shown if shown.any() else np.ones_like(shown))
+    rows, columns = (
+        slice(max(side.start - _MARGIN, 0), min(side.stop + _MARGIN, length))
+        for side, length in zip(box, shown.shape, strict=True)
+    )
+    return rows, columns
 
 
 def _levels(image: NDArray[np.float32]) -> NDArray[np.uint8]:
