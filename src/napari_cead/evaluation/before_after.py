@@ -15,7 +15,7 @@ from ..detection.provenance import versions
 from ..detection.rules import HEALTHY, ORACLE
 from ..errors import ParameterError, PatientError
 from ..patients import Patient, load_patient
-from ..progress import Progress, Stop
+from ..progress import Progress, Stop, tell
 from ..training.splits import Part
 from ..training.store import SliceStore
 from ..zoo import Detector, ModelCard, load_model
@@ -99,8 +99,7 @@ def compare(
     total = steps + _SHARE_OF_PATIENT * (person is not None)
 
     def of_patient(done: int, of: int) -> None:
-        if on_progress is not None:
-            on_progress(steps + _SHARE_OF_PATIENT * done // of, total)
+        tell(on_progress, steps + _SHARE_OF_PATIENT * done // of, total)
 
     cards = {
         which: {
@@ -121,8 +120,7 @@ def compare(
             rows = tuple(_rows(person, models, _local_settings(found, models), of_patient, should_stop))
         finally:
             let_models_go()
-    if on_progress is not None:
-        on_progress(total, total)
+    tell(on_progress, total, total)
     evaluation = Evaluation(
         cohort=slices.path,
         sequence=slices.settings.sequence,

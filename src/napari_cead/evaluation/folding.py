@@ -11,7 +11,7 @@ from pathlib import Path
 from ..atomic import make_folder, write_text
 from ..errors import OutputError, ParameterError
 from ..metrics.overlap import NAN
-from ..progress import Progress, Stop
+from ..progress import Progress, Stop, tell
 from ..training.splits import PARTS, Part
 from ..training.store import SliceStore
 from ..training.store_index import INDEX_FILE, StoreIndex, group_name, read_index, write_index
@@ -166,8 +166,7 @@ def cross_validate(
         own = [each.model for each in models if each.fold == fold]
 
         def progress(done: int, total: int, before: int = fold) -> None:
-            if on_progress is not None:
-                on_progress(before * total + done, len(stores) * total)
+            tell(on_progress, before * total + done, len(stores) * total)
 
         found.append(
             evaluate(

@@ -21,10 +21,9 @@ from ..detection import PostprocessParams, postprocess
 from ..detection.postprocessing import threads_for
 from ..detection.steps import reach
 from ..detection.thresholds import ScoreHistograms
-from ..errors import Cancelled
 from ..metrics import Counts
 from ..metrics.overlap import as_mask, bounding_box
-from ..progress import Stop
+from ..progress import Stop, check_stop
 
 NOW = "now"
 """Rule of the mark at the current threshold."""
@@ -342,8 +341,7 @@ class _Volume:
         params = self.params.replace(threshold=threshold)
         tp = detected = 0
         for z in np.flatnonzero(self.peaks > threshold):
-            if should_stop is not None and should_stop():
-                raise Cancelled
+            check_stop(should_stop)
             brain = None if self.brain is None else self.brain[z]
             mask = postprocess(self.anomaly_map[z], params, self.spacing, brain)
             detected += int(np.count_nonzero(mask))

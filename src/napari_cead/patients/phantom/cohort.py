@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...atomic import make_folder
-from ...errors import Cancelled, OutputError, ParameterError
-from ...progress import Progress, Stop
+from ...errors import OutputError, ParameterError
+from ...progress import Progress, Stop, check_stop, tell
 from .anatomy import tissue_maps
 from .metastases import metastases_called
 from .patient import SHAPE, PhantomPatient, make_patient
@@ -88,12 +88,10 @@ def write_cohort(
         raise OutputError("the folder exists already", file=taken[0], hint="choose an empty output folder")
     folders: list[Path] = []
     for number in range(1, patients + 1):
-        if should_stop is not None and should_stop():
-            raise Cancelled
+        check_stop(should_stop)
         patient = make_patient(seed, number, lesions, shape, varied=varied, metastases=metastases)
         folders.append(_write_folder(train / patient.name, patient, write))
-        if on_progress is not None:
-            on_progress(number, patients)
+        tell(on_progress, number, patients)
     return folders
 
 

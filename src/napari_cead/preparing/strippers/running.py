@@ -13,7 +13,7 @@ from typing import IO, TypeVar
 
 from ...errors import Cancelled, PatientError
 from ...patients.saving import write_volume
-from ...progress import Stop
+from ...progress import Stop, check_stop
 from .extractor import HeadScan
 
 T = TypeVar("T")
@@ -102,8 +102,7 @@ def run_tool(
     last = ""
     try:
         while True:
-            if should_stop is not None and should_stop():
-                raise Cancelled
+            check_stop(should_stop)
             try:
                 line = lines.get(timeout=_LOOK)
             except queue.Empty:
