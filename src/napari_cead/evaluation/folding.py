@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..atomic import make_folder, write_text
-from ..errors import OutputError, ParameterError
+from ..errors import OutputError, ParameterError, disk_errors
 from ..metrics.overlap import NAN
 from ..progress import Progress, Stop, tell
 from ..training.splits import PARTS, Part
@@ -102,16 +102,11 @@ def _fold_store(
             )
         return before
     make_folder(folder)
-    try:
+    hint = "choose an --out that can be written and has space left"
+    with disk_errors(OutputError, "the folds cannot be written", folder, hint):
         for patient in index.patients:
             group = group_name(patient.name, patient.fingerprint, index.settings)
             shutil.copytree(store.path / group, folder / group, copy_function=_linked, dirs_exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"the folds cannot be written ({error.strerror or error})",
-            file=folder,
-            hint="choose an --out that can be written and has space left",
-        ) from error
     write_index(folder, wanted)
     return SliceStore.open(folder)
 

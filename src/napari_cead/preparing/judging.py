@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from ..errors import MaskError
 from ..metrics.overlap import bounding_box
+from ..patients.brain import largest_component
 from ..slices.symmetry import midline, mirrored
 from .strippers import HeadScan
 
@@ -202,13 +203,7 @@ def head_of(volume: NDArray[np.float32]) -> NDArray[np.bool_]:
     if not top > 0:
         return np.zeros(volume.shape, bool)
     bright = volume > _SURFACE * top
-    filled = np.stack([ndimage.binary_fill_holes(each) for each in bright])
-    labels, count = ndimage.label(filled)
-    if count <= 1:
-        return filled
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return np.asarray(labels == sizes.argmax())
+    return largest_component(np.stack([ndimage.binary_fill_holes(each) for each in bright]))
 
 
 def scalp_share(

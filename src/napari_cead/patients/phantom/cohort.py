@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...atomic import make_folder
-from ...errors import OutputError, ParameterError
+from ...errors import OutputError, ParameterError, disk_errors
 from ...progress import Progress, Stop, check_stop, tell
 from .anatomy import tissue_maps
 from .metastases import metastases_called
@@ -102,15 +102,10 @@ def _write_folder(
     mark = uuid4().hex[:8]
     new = target.with_name(f".part-{target.name}-{mark}")
     try:
-        new.mkdir()
-        write(patient, new)
-        new.rename(target)
-    except OSError as error:
-        raise OutputError(
-            f"the patient cannot be written ({error.strerror or error})",
-            file=target,
-            hint="choose a folder that can be written and has space left",
-        ) from error
+        with disk_errors(OutputError, "the patient cannot be written", target):
+            new.mkdir()
+            write(patient, new)
+            new.rename(target)
     finally:
         shutil.rmtree(new, ignore_errors=True)
     return target

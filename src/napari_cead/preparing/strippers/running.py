@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TypeVar
 
-from ...errors import Cancelled, PatientError
+from ...errors import Cancelled, PatientError, disk_errors
 from ...patients.saving import write_volume
 from ...progress import Stop, check_stop
 from .extractor import HeadScan
@@ -82,7 +82,7 @@ def run_tool(
         PatientError: If it cannot be started, or fails; the sentence ends with its last line.
         Cancelled: If ``should_stop`` returned true.
     """
-    try:
+    with disk_errors(PatientError, f"{what} cannot be started", source, how_to_install or hint):
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -92,10 +92,6 @@ def run_tool(
             encoding="utf-8",
             errors="replace",
         )
-    except OSError as error:
-        raise PatientError(
-            f"{what} cannot be started ({error.strerror or error})", file=source, hint=how_to_install or hint
-        ) from error
     lines: queue.Queue[str | None] = queue.Queue()
     reader = threading.Thread(target=_read, args=(process.stdout, lines), daemon=True)
     reader.start()
