@@ -21,7 +21,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from .errors import CeadWarning, shortened
 
@@ -40,11 +46,25 @@ def read_json(file: str | Path, most: int = LARGEST) -> Any:
         OSError: If the file cannot be read.
         ValueError: If it is too large or not strict JSON.
     """
+    return parse_json(read_bytes(file, most))
+
+
+def read_bytes(file: str | Path, most: int) -> bytes:
+    """Read a file that may be of any size.
+
+    Args:
+        file: The file.
+        most: Largest size in bytes; larger files are not read.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is too large.
+    """
     with Path(file).open("rb") as stream:
         content = stream.read(most + 1)
     if len(content) > most:
-        raise ValueError(f"the file has more than {most:,} bytes")
-    return parse_json(content)
+        raise ValueError(f"the file is too large: it has more than {most:,} bytes")
+    return content
 
 
 def parse_json(content: bytes | str) -> Any:
@@ -97,7 +117,13 @@ class Saved(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     UNWRITTEN: ClassVar[frozenset[str]] = frozenset()
-    """Fields that are written only if they say something, so that their absence gives no note."""
+    """Fields that are written only if they say something: earlier versions can read the file, and their absence gives
+    no note."""
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_used(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = serialize(self)
+        return {name: value for name, value in values.items() if value or name not in self.UNWRITTEN}
 
 
 def from_saved(kind: type[Model], values: Any, *, strict: bool = False) -> tuple[Model, tuple[str, ...]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ParameterError, why
+from .json_files import read_bytes
 
 CONFIG_FILE = "config.yaml"
 """Name of the file kept beside a result."""
@@ -57,11 +58,7 @@ def read_options(
     import yaml
 
     try:
-        with file.open("rb") as stream:
-            content = stream.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            raise ValueError(f"it has more than {LARGEST:,} bytes")
-        found = yaml.safe_load(content.decode("utf-8-sig"))
+        found = yaml.safe_load(read_bytes(file, LARGEST).decode("utf-8-sig"))
     except yaml.YAMLError as error:
         place = getattr(error, "problem_mark", None)
         where = "" if place is None else f", line {place.line + 1}"

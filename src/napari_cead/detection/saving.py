@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..atomic import make_folder, strict, to_json, write_text
 from ..checksums import file_sha256
 from ..errors import OutputError, ParameterError, SettingsFileError, why
-from ..json_files import parse_json, version_of
+from ..json_files import read_json, version_of
 from ..metrics import precision, recall, volume_ml
 from ..patients import MASK, Grid, Patient, disk_files, place_of, save_volume
 from ..patients.marks import Kind
@@ -264,18 +264,13 @@ def read_summary(path: str | Path) -> dict[str, Any]:
     """
     file = Path(path)
     try:
-        with file.open("rb") as stream:
-            content = stream.read(_LARGEST_JSON + 1)
+        values = read_json(file, _LARGEST_JSON)
     except FileNotFoundError:
         raise SettingsFileError("there is no such file", file=file, hint=_MEND_READ) from None
     except OSError as error:
         raise SettingsFileError(
             f"the file cannot be read ({error.strerror})", file=file, hint=_MEND_READ
         ) from error
-    if len(content) > _LARGEST_JSON:
-        raise SettingsFileError("the file is too large to hold settings", file=file, hint=_MEND_READ)
-    try:
-        values = parse_json(content)
     except ValueError as error:
         raise SettingsFileError(
             f"this is not valid JSON ({why(error)})", file=file, hint=_MEND_READ

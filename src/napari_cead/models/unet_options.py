@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
+
+from ..json_files import Saved
 
 WORKING_SIZE = 128
 """Side of the images that the named U-Nets work on in pixels: that of Kascenas et al. 2022."""
 
 
-class UNetOptions(BaseModel):
+class UNetOptions(Saved):
     """Options beside the fields of `ModelSpec`.
 
     Attributes:
@@ -24,8 +26,6 @@ class UNetOptions(BaseModel):
             (after DRAEM, Zavrtanik et al. 2021): no real lesion is needed.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"predicts_lesion"})
 
     working_size: int = Field(default=WORKING_SIZE, ge=0, le=4096)
@@ -35,11 +35,3 @@ class UNetOptions(BaseModel):
     stem: Literal[1, 2, 4] = 1
     enlarging: Literal["bilinear", "nearest"] = "bilinear"
     predicts_lesion: bool = False
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_not_used(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values: dict[str, Any] = serialize(self)
-        for name in self.UNWRITTEN:  # so that versions without a second head can read the spec
-            if not values.get(name):
-                values.pop(name, None)
-        return values

@@ -249,10 +249,7 @@ class RunFolder:
             self._write(plan.model_copy(update={"changed": changed}))
 
     def _write(self, plan: Plan) -> None:
-        values = plan.model_dump(mode="json")
-        if not plan.changed:  # versions without this field can read it
-            del values["changed"]
-        write_text(self.path / "run.json", to_json(values))
+        write_text(self.path / "run.json", to_json(plan.model_dump(mode="json")))
 
     def say(self, event: str, **values: Any) -> None:
         """Write down what happened, and the state of the run after it.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QTabWidget, QWidget
 
 from ..patients.integrity import CohortCheck, check_cohort
 from ..wording import counted
-from .controls import Lines, keep_place, push_button
+from .controls import Lines, keep_place, push_button, stacked
 from .findings_table import FindingsTable
 from .jobs import Job
 from .run_progress import StepBar
@@ -40,10 +40,7 @@ class CheckPart(QWidget):
         )
         self.bar, self.summary = StepBar("Patients checked"), Lines(2)
         keep_place(self.bar).hide()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        for part in (self.button.native, self.bar, self.summary):
-            column.addWidget(part)
+        stacked(self, self.button.native, self.bar, self.summary)
         self.button.changed.connect(lambda: self.start())
         self.job.progressed.connect(self.bar.count)
         self.job.ended.connect(self._ended)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qtpy.QtWidgets import QApplication, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QWidget
 
 from ..training.launching import command_line
-from .controls import push_button, read_only
+from .controls import push_button, read_only, stacked
 
 HEIGHT = 84
 """Pixels of the text."""
@@ -28,10 +28,7 @@ class CommandBox(QWidget):
         self._shown = read_only(name, HEIGHT)
         self.copy = push_button("Copy", "Copy the command")
         self.copy.changed.connect(lambda: copy_text(self.text()))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self._shown)
-        column.addWidget(self.copy.native)
+        stacked(self, self._shown, self.copy.native)
 
     def text(self) -> str:
         """Return the command."""

@@ -360,6 +360,15 @@ def plain_button(text: str, tip: str) -> QPushButton:
     return made
 
 
+def stacked(inside: QWidget, *parts: QWidget, margin: int = 0) -> QVBoxLayout:
+    """Put controls below each other into a widget, and return the column."""
+    column = QVBoxLayout(inside)
+    column.setContentsMargins(margin, margin, margin, margin)
+    for part in parts:
+        column.addWidget(part)
+    return column
+
+
 def beside(first: QWidget, *others: QWidget) -> QWidget:
     """Return a control, which gets the room, with others beside it."""
     line = QWidget()

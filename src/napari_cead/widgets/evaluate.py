@@ -8,12 +8,12 @@ from typing import Any
 
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QListWidgetItem, QTabWidget, QVBoxLayout
+from qtpy.QtWidgets import QFileDialog, QListWidgetItem, QTabWidget
 
 from ..training.launching import words_of
 from ..zoo import list_models
 from .cohort_check import CheckPart
-from .controls import scrolled
+from .controls import scrolled, stacked
 from .dock_lifetime import when_gone
 from .evaluate_form import AUTOMATIC, EvaluateForm
 from .evaluation_process import EvaluationProcess, Outcome
@@ -70,10 +70,7 @@ class EvaluateWidget(KeyboardDock):
         self.check = CheckPart(self._to_check, self.tabs)
         self.form.cohort_grid.addWidget(self.check, self.form.cohort_grid.rowCount(), 0, 1, 3)
         self.tabs.addTab(self.results, "Results")
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(self.tabs)
-        outer.addWidget(self.notice)
+        stacked(self, self.tabs, self.notice)
         self.setMinimumWidth(400)
         self.setAcceptDrops(True)
         self.refresh_models()

@@ -17,6 +17,7 @@ from .controls import (
     read_only,
     row,
     section,
+    stacked,
     wrapping,
 )
 from .preferences import DEVICES
@@ -50,8 +51,7 @@ class EvaluateForm(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(4, 4, 4, 4)
+        column = stacked(self, margin=4)
         self.cohort_grid = self._build_cohort(column)
         self._build_models(column)
         self._build_settings(column)
@@ -148,8 +148,7 @@ class EvaluateForm(QWidget):
         at_once = beside(self.workers.native, QLabel("0: as the machine allows"))
         row(grid, "Workers", at_once, "Processes at the same time")
         rest = QWidget()
-        column_of_rest = QVBoxLayout(rest)
-        column_of_rest.setContentsMargins(0, 0, 0, 0)
+        column_of_rest = stacked(rest)
         self.scheduler = _path("tcp://host:8786")
         self.scheduler.native.setAccessibleName("Scheduler")
         title = wrapping("Address of a Dask scheduler: its workers do the work, and see the same folders.")

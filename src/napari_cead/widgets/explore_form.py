@@ -31,7 +31,7 @@ from ..patients import SEQUENCES
 from ..zoo import PAPER_EXTRA, list_models, missing_models
 from .axis_row import AxisRow
 from .compare_panel import ComparePanel
-from .controls import ElidedLines, SettingRow, SwitchRow, keep_place, row, scrolled, wrapped
+from .controls import ElidedLines, SettingRow, SwitchRow, keep_place, row, scrolled, stacked, wrapped
 from .figures_view import FiguresView
 from .keyboard import KeyboardDock
 from .lesion_list import LesionList
@@ -101,8 +101,7 @@ class ExploreForm(KeyboardDock):
 
     def _build(self) -> None:
         inner = QWidget()
-        self.column = column = QVBoxLayout(inner)
-        column.setContentsMargins(4, 4, 4, 4)
+        self.column = column = stacked(inner, margin=4)
         column.setSpacing(4)
         self._build_patient(column)
         self._build_model(column)
@@ -111,8 +110,7 @@ class ExploreForm(KeyboardDock):
         column.addStretch(1)
         scroll = scrolled(inner)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
+        outer = stacked(self)
         outer.setSpacing(0)
         outer.addWidget(scroll)
         # Below the scroll area, so that a message moves nothing.
@@ -322,8 +320,7 @@ class ExploreForm(KeyboardDock):
     def _build_more(self) -> QGridLayout:
         """Build the rarely needed controls, including settings without a slider."""
         self.more = QWidget()
-        column = QVBoxLayout(self.more)
-        column.setContentsMargins(4, 4, 4, 4)
+        column = stacked(self.more, margin=4)
         self.view_row = QVBoxLayout()
         column.addLayout(self.view_row)
         self.save_figure = QPushButton(title("save_figure"))
@@ -343,8 +340,7 @@ class ExploreForm(KeyboardDock):
 
     def _build_result(self) -> QWidget:
         inside = QWidget()
-        column = QVBoxLayout(inside)
-        column.setContentsMargins(4, 4, 4, 4)
+        column = stacked(inside, margin=4)
         self.figures = FiguresView()
         column.addWidget(self.figures)
         names = ("export", "restore", "paint", "erase", "discard")

@@ -7,9 +7,10 @@ from typing import Any
 
 from qtpy.QtCore import QModelIndex, Qt, Signal
 from qtpy.QtGui import QKeyEvent, QMouseEvent
-from qtpy.QtWidgets import QLabel, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QStackedWidget, QTabWidget, QWidget
 
 from ..exploring.lesions import DetectionRow, LesionRow, LesionTable, Position
+from .controls import stacked
 from .row_table import Column, RowModel, RowTable
 
 Row = LesionRow | DetectionRow
@@ -111,9 +112,7 @@ class LesionList(QWidget):
             self.tabs.addTab(table, "")
             table.jumped.connect(self.jumped)
         self.tabs.setMinimumHeight(_HEIGHT)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.tabs)
+        stacked(self, self.tabs)
         self.set_rows(None)
 
     def set_rows(self, table: LesionTable | None) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from magicgui.widgets import ComboBox, PushButton
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout
+from qtpy.QtWidgets import QFrame, QHBoxLayout
 
-from .controls import ElidedLines
+from .controls import ElidedLines, stacked
 from .texts import tip, title
 
 NEEDED = "#e69f00"
@@ -32,8 +32,7 @@ class PreparationBanner(QFrame):
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("preparation")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(6, 6, 6, 6)
+        column = stacked(self, margin=6)
         self.words = ElidedLines(LINES, fewer=True)
         column.addWidget(self.words)
         names = ("strip", "register", "even", "use_brain")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from qtpy.QtCore import QPoint, QRect, Qt
 from qtpy.QtGui import QPainter, QPixmap
-from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSlider, QWidget
 
-from .controls import Lines
+from .controls import Lines, stacked
 
 ROWS = ("input", "recon-\nstruction", "residual")
 """The rows of a strip, as in ``training.preview.strip``."""
@@ -51,8 +51,7 @@ class PreviewStrip(QWidget):
         line = QHBoxLayout()
         line.addWidget(self.caption)
         line.addWidget(self.slider, 1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
+        column = stacked(self)
         column.addLayout(rows)
         column.addLayout(line)
         column.addWidget(self.note)

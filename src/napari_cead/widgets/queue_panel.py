@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QMenu,
     QSizePolicy,
-    QVBoxLayout,
     QWidget,
 )
 from superqt import QElidingLabel
@@ -24,7 +23,7 @@ from superqt import QElidingLabel
 from ..contributions.failures import show_failure
 from ..exploring.queue import DetectionQueue, QueueItem, QueueResult, RunSettings
 from ..patients.formats import dialog_filter
-from .controls import plain_button
+from .controls import plain_button, stacked
 from .folder_dialog import ask_for_folder
 from .jobs import Job, on_main, spared_core
 from .queue_table import QueueTable
@@ -133,9 +132,7 @@ class QueuePanel(QWidget):
         grid.addWidget(self.output_label, 1, 1, 1, 2)
         grid.addWidget(self.start, 2, 0, 1, 2)
         grid.addWidget(self.cancel, 2, 2)
-        column_layout = QVBoxLayout(self)
-        column_layout.setContentsMargins(4, 4, 4, 4)
-        column_layout.addWidget(self.table)
+        column_layout = stacked(self, self.table, margin=4)
         column_layout.addLayout(grid)
         for widget in (self.progress, self.running_with, self.status):
             column_layout.addWidget(widget)

@@ -8,11 +8,11 @@ from pathlib import Path
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QWidget
 
 from ..contributions.failures import show_failure
 from ..errors import CeadError
-from .controls import keep_place, push_button, read_only, row, wrapping
+from .controls import keep_place, push_button, read_only, row, stacked, wrapping
 from .evaluation_table import REPORT, RESULTS, ResultTable, read_results
 
 
@@ -50,9 +50,7 @@ class ResultsTab(QWidget):
         ):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             row(choices, title, box, tip)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(4, 4, 4, 4)
-        column.addWidget(self.summary)
+        column = stacked(self, self.summary, margin=4)
         column.addLayout(buttons)  # above what grows: no message moves them
         column.addLayout(choices)
         column.addWidget(self.table, 1)

@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QPlainTextEdit,
     QPushButton,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -28,7 +27,7 @@ from ..training.run_info import RunInfo
 from ..training.training_warnings import advice
 from ..wording import duration
 from .command_box import copy_text
-from .controls import folded, plain_button, scrolled
+from .controls import folded, plain_button, scrolled, stacked
 from .preview_strip import PreviewStrip
 from .run_progress import StepBar
 from .training_plots import TrainingPlots, number
@@ -103,8 +102,7 @@ class RunView(QWidget):
     def _build(self) -> None:
         self.title, self.state, self.details, self.advice = QLabel(), QLabel(), QLabel(), QLabel()
         notes = QWidget()
-        notes_column = QVBoxLayout(notes)
-        notes_column.setContentsMargins(0, 0, 0, 0)
+        notes_column = stacked(notes)
         for label in (self.title, self.state, self.details, self.advice):
             label.setWordWrap(True)
             label.setMinimumWidth(1)
@@ -140,8 +138,7 @@ class RunView(QWidget):
         self.command = QLabel()
         self.command.setWordWrap(True)
         self.command.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
+        column = stacked(self)
         column.addLayout(buttons)
         command = folded("The command", self.command)
         # What a crashed process said last comes last: it moves nothing.

@@ -13,13 +13,13 @@ from napari.utils.theme import get_theme
 from numpy.typing import ArrayLike, NDArray
 from qtpy.QtCore import QPointF, Qt, Signal
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QWidget
 
 from ..contributions.layers import DETECTED_COLOR, LESION_COLOR
 from ..detection.rules import ORACLE as BEST
 from ..detection.rules import RULES
 from ..exploring.curves import NOW, ORACLE, DiceCurve, MapHistogram, Mark
-from .controls import FINEST
+from .controls import FINEST, stacked
 from .threshold_canvas import DICE_RANGES, Canvas, CountAxis, DiceAxis
 
 _HEIGHT = 150
@@ -326,8 +326,7 @@ class ThresholdPlot(QWidget):
             label.setTextFormat(Qt.TextFormat.RichText)
             label.setWordWrap(True)
             label.setMinimumWidth(1)  # a narrow dock does not scroll sideways for it
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
+        column = stacked(self)
         column.setSpacing(2)
         for widget in (self._view, self._key, self._legend):
             column.addWidget(widget)

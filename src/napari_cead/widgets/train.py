@@ -10,7 +10,7 @@ from typing import Any
 
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QApplication, QMessageBox, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QMessageBox, QTabWidget, QWidget
 
 from ..contributions.failures import show_failure
 from ..errors import CeadError
@@ -27,7 +27,7 @@ from ..training.store_index import StoreSettings
 from ..zoo import check_name, find_model, find_models, load_card
 from .before_after_view import BeforeAfterView
 from .close_guard import CloseGuard
-from .controls import scrolled
+from .controls import scrolled, stacked
 from .cost_line import CostLine
 from .dock_lifetime import when_gone
 from .docks import docks_in
@@ -86,18 +86,12 @@ class TrainWidget(KeyboardDock):
         self.before_after = BeforeAfterView(lambda: patients_in(self.viewer))
         self.costs = CostLine(self.form.cost)
         follow = QWidget()
-        follow_column = QVBoxLayout(follow)
-        follow_column.setContentsMargins(4, 4, 4, 4)
-        for part in (self.runs, self.view, self.model_made, self.before_after):
-            follow_column.addWidget(part)
+        follow_column = stacked(follow, self.runs, self.view, self.model_made, self.before_after, margin=4)
         follow_column.addStretch(1)
         self.tabs = QTabWidget()
         self.tabs.addTab(scrolled(self.form), "New training")
         self.tabs.addTab(scrolled(follow), "Trainings")
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(self.tabs)
-        outer.addWidget(Messages())
+        stacked(self, self.tabs, Messages())
         self.setMinimumWidth(400)
         self._chosen_design: dict[str, str] | None = None
         self._list_timer = QTimer(self, interval=LIST_EVERY_MS)

@@ -10,7 +10,7 @@ from ..models import NETWORKS, design_names
 from ..patients import SEQUENCES
 from ..zoo import list_models
 from .command_box import CommandBox
-from .controls import Lines, folded, keep_place, push_button, row, section
+from .controls import Lines, folded, keep_place, push_button, row, section, stacked
 from .preparation_banner import PreparationBanner
 from .recipe_rows import RecipeRows
 from .run_progress import StepBar
@@ -48,8 +48,7 @@ class TrainForm(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(4, 4, 4, 4)
+        column = stacked(self, margin=4)
         self._build_scans(column)
         self._build_settings(column)
         self._build_start(column)
@@ -70,8 +69,7 @@ class TrainForm(QWidget):
         self.scans, self.banner = ScanTable(), PreparationBanner()
         listed = QWidget()  # the banner takes its room from the list, so that nothing below moves
         listed.setFixedHeight(LIST_HEIGHT)
-        listed_column = QVBoxLayout(listed)
-        listed_column.setContentsMargins(0, 0, 0, 0)
+        listed_column = stacked(listed)
         listed_column.addWidget(self.scans, 1)
         listed_column.addWidget(self.banner)
         grid.addWidget(listed, grid.rowCount(), 0, 1, 3)

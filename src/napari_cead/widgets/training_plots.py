@@ -10,11 +10,11 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QWidget
 
 from ..contributions.layers import DETECTED_COLOR, LESION_COLOR
 from ..models import NETWORKS
-from .controls import Lines
+from .controls import Lines, stacked
 
 Epochs = Sequence[Mapping[str, Any]]
 
@@ -104,8 +104,7 @@ class TrainingPlots(QWidget):
             self.view.getAxis(side).enableAutoSIPrefix(False)
         self.view.plotItem.layout.setContentsMargins(NUDGE, 1, 1, NUDGE)
         self.now = Lines(2)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
+        column = stacked(self)
         column.addLayout(line)
         column.addWidget(self.legend)
         column.addWidget(self.view)

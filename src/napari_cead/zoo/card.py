@@ -12,9 +12,7 @@ from pydantic import (
     Field,
     FiniteFloat,
     PrivateAttr,
-    SerializerFunctionWrapHandler,
     ValidationError,
-    model_serializer,
     model_validator,
 )
 
@@ -184,14 +182,6 @@ class ModelCard(Saved):
                 f"the network takes {self.spec.image_size}"
             )
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_not_used(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values: dict[str, Any] = serialize(self)
-        for name in self.UNWRITTEN:  # versions without these fields can read the card
-            if not values.get(name):
-                values.pop(name, None)
-        return values
 
 
 def warn_of_remarks(card: ModelCard) -> None:

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from ...errors import ParameterError, PatientError, PatientNotFoundError, why
-from ...json_files import first_wrong
+from ...json_files import first_wrong, read_bytes
 from ..aliases import MASK, SEQUENCES
 from ..cases import PatientFiles
 from ..formats import is_image
@@ -317,11 +317,7 @@ def _read(file: Path) -> Layout:
     import yaml  # type: ignore[import-untyped]
 
     try:
-        with file.open("rb") as stream:
-            content = stream.read(_LARGEST + 1)
-        if len(content) > _LARGEST:
-            raise ValueError(f"it has more than {_LARGEST:,} bytes")
-        values: Any = yaml.safe_load(content)
+        values: Any = yaml.safe_load(read_bytes(file, _LARGEST))
         if not isinstance(values, dict):
             raise ValueError("it is no mapping")
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
