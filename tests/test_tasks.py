@@ -57,7 +57,7 @@ def test_outcomes_and_failures(where, request):
         1: 1,
         2: Failure("Mets_002: it is broken; mend it"),
         3: Failure("flair.nii.gz: No such file or directory"),
-        4: Failure("unexpected ValueError: odd"),
+        4: Failure("unexpected ValueError: odd; please report this"),
         5: 25,
     }
 

@@ -6,6 +6,7 @@ Only the items and the results go through the scheduler, and they are small; vol
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import time
@@ -33,6 +34,8 @@ ANSWERS = 15
 
 AHEAD = 4
 """Number of tasks per worker in the scheduler at a time: it would have to manage 50,000 at once."""
+
+_log = logging.getLogger(__name__)
 
 _DIED = object()
 _FATAL = f"it ended {DEATHS} workers one after the other, for lack of memory or by a crash"
@@ -87,7 +90,7 @@ class Here:
         """See :class:`Tasks`."""
         for number, item in enumerate(items):
             check_stop(should_stop)
-            yield number, _tried(function, item)
+            yield number, tried(function, item)
 
 
 class Cluster:
@@ -144,7 +147,7 @@ class Cluster:
             while True:
                 room = (AHEAD * self.workers if most is None else most) - len(running)
                 for number, item in islice(waiting, max(room, 0)):
-                    future = self._client.submit(_tried, function, item, pure=False)
+                    future = self._client.submit(tried, function, item, pure=False)
                     running[future] = number
                     future.add_done_callback(done.put)
                 if not running:
@@ -277,7 +280,13 @@ def _gpus(device: str) -> list[str]:
     return names[:count]
 
 
-def _tried(function: Callable[[Any], Any], item: Any) -> Any:
+def tried(function: Callable[[Any], Any], item: Any) -> Any:
+    """Return the function's result, or a :class:`Failure`.
+
+    Raises:
+        Cancelled: If the function raised it.
+        OutputError: If the function raised it.
+    """
     try:
         return function(item)
     except (Cancelled, OutputError):  # a full disk is not the patient's fault: it ends the work
@@ -288,10 +297,11 @@ def _tried(function: Callable[[Any], Any], item: Any) -> Any:
         return Failure("there is not enough memory for it")
     except OSError as error:
         return Failure(f"{error.filename or 'a file'}: {error.strerror or error}")
-    except (
-        Exception
-    ) as error:  # one strange patient must not end a night's work, but must not be hidden either
-        return Failure(f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+    except Exception as error:
+        # One strange patient must not end a night's work, but must not be hidden either.
+        _log.exception("a job failed")
+        words = " ".join(str(error).split())[:200]
+        return Failure(f"unexpected {type(error).__name__}: {words}; please report this")
 
 
 def _outcome(future: Any) -> Any:

@@ -300,7 +300,7 @@ def test_an_unexpected_error_is_one_patients_failure(cohort, settings, tmp_path,
     assert queue.run(settings, tmp_path / "out").failed == 1
     assert states(queue) == {"a": "failed", "c": "done"}
     assert queue.items[0].reason.endswith(
-        "unexpected ZeroDivisionError: a bug in two lines; please report this with the log"
+        "unexpected ZeroDivisionError: a bug in two lines; please report this"
     )
 
 

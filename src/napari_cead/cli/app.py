@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -58,6 +59,8 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             # Windows gives pipes an old encoding that lacks many letters; JSON in a pipe is UTF-8 in any case.
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
+    # A fault of ours in one patient of many is a line of the results, not a traceback.
+    logging.getLogger(__package__.partition(".")[0]).addHandler(logging.NullHandler())
     sys.exit(run(sys.argv[1:]))
 
 

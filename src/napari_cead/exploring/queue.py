@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -15,12 +14,13 @@ from psygnal import Signal
 from ..atomic import make_folder, to_json, write_text
 from ..detection.cohort import DetectJob, detect_one, let_model_go, model_for_all
 from ..detection.run_settings import RunSettings
-from ..errors import Cancelled, CeadError, NotReadyError, OutputError, PatientError
+from ..errors import Cancelled, NotReadyError, OutputError, PatientError
 from ..json_files import read_json
 from ..patients import find_files, find_patients, is_patient
 from ..patients.places import is_zip
 from ..preparing import Preparation
 from ..progress import Progress, Stop
+from ..tasks import Failure, tried
 from .queue_items import QueueItem, QueueResult
 
 __all__ = ["PER_PATIENT", "RECORD_FILE", "DetectionQueue", "QueueItem", "QueueResult", "RunSettings"]
@@ -32,8 +32,6 @@ RECORD_FILE = "queue.json"
 
 PER_PATIENT = 1000
 """Progress steps per patient."""
-
-_log = logging.getLogger(__name__)
 
 
 class DetectionQueue:
@@ -232,26 +230,14 @@ class _Run:
     def _guarded(self, item: QueueItem, model: Path) -> QueueItem:
         """Run one patient; a fault of its own does not end the queue."""
         try:
-            return self._one(item, model)
-        except OutputError:
-            self.queue._set(item.again())
-            raise
+            found = tried(lambda one: self._one(one, model), item)
         except Cancelled:
             return replace(item, state="cancelled")
-        except CeadError as error:
-            return replace(item, state="failed", reason=str(error))
-        except Exception as error:
-            # A night's work must not end on one strange file; the log has the details for a bug report.
-            _log.exception("the queue could not run %s", item.path)
-            reason = CeadError(
-                f"unexpected {type(error).__name__}: {error}",
-                file=item.path,
-                hint="please report this with the log",
-            )
-            return replace(item, state="failed", reason=str(reason))
-        except BaseException:
+        except BaseException:  # the results cannot be written, or the program ends
             self.queue._set(item.again())
             raise
+        failed = isinstance(found, Failure)
+        return replace(item, state="failed", reason=found.reason) if failed else found
 
     def _one(self, item: QueueItem, model: Path) -> QueueItem:
         began, self._waited = time.perf_counter(), 0.0
