@@ -96,13 +96,11 @@ class CohortDetection:
 
     Attributes:
         results: The ``detection.json`` of each patient that could be used, in the order of their paths.
-        folders: The folder of each of them.
         skipped: Patient and reason of all others.
         kept: Number of existing results that were reused.
     """
 
     results: tuple[Mapping[str, Any], ...]
-    folders: tuple[Path, ...]
     skipped: tuple[tuple[Path, str], ...]
     kept: int = 0
 
@@ -198,7 +196,6 @@ def detect_cohort(
     done = [one for _, one in sorted(found.items()) if isinstance(one, Detected)]
     return CohortDetection(
         results=tuple(one.described for one in done),
-        folders=tuple(one.folder for one in done),
         skipped=tuple(
             (jobs[number].path, result.reason)
             for number, result in sorted(found.items())

@@ -46,14 +46,12 @@ class SkullVerdict:
     Attributes:
         stripped: Whether the scan looks skull-stripped.
         score: Share in [0, 1] of the outline (median over slices) with a dark gap under it.
-        probability: Probability of a skull, a smooth function of the score: 0.5 at ``LIMIT``.
         filled_border: Share of the slices' border pixels that are not 0.
         sentence: The finding, for the user.
     """
 
     stripped: bool
     score: float
-    probability: float
     filled_border: float
     sentence: str
 
@@ -104,8 +102,7 @@ def looks_skull_stripped(
         sentence = f"the background is not 0 ({filled:.0%} of the slices' border)"
     else:
         sentence = "looks skull-stripped"
-    probability = 1 / (1 + math.exp(-(score - LIMIT) / 0.05))
-    return SkullVerdict(stripped, round(score, 4), round(probability, 4), round(filled, 4), sentence)
+    return SkullVerdict(stripped, round(score, 4), round(filled, 4), sentence)
 
 
 def _profiles(volume: NDArray[Any], ratio: float) -> NDArray[np.float32] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, field, replace
@@ -26,7 +26,6 @@ from ..slices import FAMILY, SliceStack, guess_contrast, slice_stack, unevenness
 from ..wording import counted
 from .duplicate_scans import alike, signature
 from .scans import ScanSource
-from .sources import fingerprint, source_files
 from .store_index import StoreSettings
 
 WarningCode = Literal[
@@ -43,7 +42,6 @@ WarningCode = Literal[
     "no-slices",
     "spacing",
     "orientation",
-    "seen",
     "uneven",
     "note",
 ]
@@ -90,7 +88,6 @@ class ScanReport:
         slices: Number of slices for training: enough brain, no lesion.
         thumbnail: (H, W) uint8 of the fullest slice, radiological view; (0, 0) if it cannot be read.
         warnings: The warnings.
-        fingerprint: Of the files, as a slice store keeps it; empty if they cannot be read.
         signature: Coarse picture for finding duplicates.
         given: The original source, None if nothing was corrected.
     """
@@ -101,7 +98,6 @@ class ScanReport:
     slices: int = 0
     thumbnail: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.uint8))
     warnings: tuple[ScanWarning, ...] = ()
-    fingerprint: str = ""
     signature: NDArray[np.float32] | None = field(default=None, repr=False)
     given: ScanSource | None = None
 
@@ -137,7 +133,6 @@ def inspect(
     *,
     sequence: str = "flair",
     known: Sequence[ScanReport] = (),
-    seen: Mapping[str, str] | None = None,
     settings: StoreSettings | None = None,
 ) -> ScanReport:
     """Read one scan and judge it. Every problem is a warning, never an exception.
@@ -146,7 +141,6 @@ def inspect(
         source: The scan.
         sequence: The model's sequence.
         known: Earlier reports to find duplicates among.
-        seen: Fingerprint of a scan to its earlier use in training, for instance the patients of the base model's store.
         settings: Settings for preparing slices; None: the default.
     """
     how = settings or StoreSettings(sequence=sequence)
@@ -166,11 +160,8 @@ def inspect(
     if patient.lesion_mask is not None:
         usable &= ~np.asarray(patient.lesion_mask.any(axis=(1, 2)))[stack.occupied]
     count = int(usable.sum())
-    digest = _fingerprint(source, how.sequence)
     scan = _Seen(source, patient, stack, count)
     notes += [warning for check in CHECKS for warning in check(scan)]
-    if seen and digest in seen:
-        notes.append(ScanWarning("seen", f"already seen in training: {seen[digest]}"))
     report = ScanReport(
         source,
         patient.shape,
@@ -178,7 +169,6 @@ def inspect(
         count,
         _thumbnail(stack),
         tuple(notes),
-        digest,
         signature(stack.scaled, stack.brain),
         given,
     )
@@ -192,7 +182,6 @@ def inspect_all(
     *,
     sequence: str = "flair",
     known: Sequence[ScanReport] = (),
-    seen: Mapping[str, str] | None = None,
     settings: StoreSettings | None = None,
     workers: int = _WORKERS,
 ) -> list[ScanReport]:
@@ -204,7 +193,6 @@ def inspect_all(
         should_stop: Called ten times a second.
         sequence: The model's sequence.
         known: See :func:`inspect`.
-        seen: See :func:`inspect`.
         settings: See :func:`inspect`.
         workers: Scans in memory at once.
 
@@ -214,10 +202,7 @@ def inspect_all(
     reports: list[ScanReport] = []
     waiting = list(sources)
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        tasks = [
-            pool.submit(inspect, source, sequence=sequence, seen=seen, settings=settings)
-            for source in waiting
-        ]
+        tasks = [pool.submit(inspect, source, sequence=sequence, settings=settings) for source in waiting]
         try:
             for task in tasks:
                 report = _compared(_wait(task, should_stop), [*known, *reports])
@@ -407,13 +392,6 @@ def _compared(report: ScanReport, known: Sequence[ScanReport]) -> ScanReport:
             warning = ScanWarning("duplicate", f"the same scan as {other.source.name}", True)
             return replace(report, warnings=(*report.warnings, warning))
     return report
-
-
-def _fingerprint(source: ScanSource, sequence: str) -> str:
-    try:
-        return fingerprint(source_files(source.files(sequence), sequence, source.scan))
-    except PatientError:
-        return ""
 
 
 def _thumbnail(stack: SliceStack) -> NDArray[np.uint8]:

@@ -21,14 +21,12 @@ class Lesion:
         core: Weight in [0, 1] of the enhancing tumour with what it encloses.
         necrosis: Share of the core that is dead tissue, [0, 1].
         oedema: Weight in [0, 1] of the swollen white matter around (not within) the core.
-        diameter: Nominal diameter of the core in mm.
     """
 
     box: tuple[slice, slice, slice]
     core: Array
     necrosis: Array
     oedema: Array
-    diameter: float
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,7 @@ def _make(
     if swelling > 0:
         oedema = _oedema(rng, axes, centre, radius, swelling, ground.within(box), (extent, middle))
         oedema *= (1 - core) * brain
-    return Lesion(box, core, necrosis.astype(np.float32), oedema, diameter)
+    return Lesion(box, core, necrosis.astype(np.float32), oedema)
 
 
 def _oedema(
