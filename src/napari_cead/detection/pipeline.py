@@ -161,9 +161,7 @@ class Reconstruction(Made):
             return (self,)
         return tuple(replace(self, slices=made, ingredients=rest) for made, rest in found)
 
-    def _raw_map(
-        self, score: str, chosen: slice | NDArray[np.int64], alone: bool
-    ) -> NDArray[np.float32]:
+    def _raw_map(self, score: str, chosen: slice | NDArray[np.int64], alone: bool) -> NDArray[np.float32]:
         if looks_through(score):
             return self._volume_map(score, chosen, alone)
         values = anomaly_score(
