@@ -330,7 +330,7 @@ def ensemble(request, detector, tmp_path_factory):
         module = deepcopy(detector.module)
         with torch.no_grad():
             for weights in module.parameters():
-                weights.add_(0.2 * weights.abs().mean() * torch.randn_like(weights))
+                weights.add_(1.0 * weights.abs().mean() * torch.randn_like(weights))
         card = detector.card.model_copy(update={"name": f"m{seed}"})
         members.append(cead.load_model(save_model(module, card, root / f"m{seed}"), "cpu"))
     folder = ensemble_of(root / "ours", [member.folder for member in members])
