@@ -188,6 +188,11 @@ def scroll_to(qtbot, inside):
         qtbot.wait(1)
 
 
+def tip(cell):
+    """Return the tooltip of a cell of a table."""
+    return cell.data(Qt.ItemDataRole.ToolTipRole)
+
+
 def click_cell(qtbot, view, row, column):
     """Click a cell of a table."""
     index = view.model().index(row, column)

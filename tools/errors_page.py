@@ -20,6 +20,9 @@ WARNING = "CeadWarning"
 NOTES = {"notes", "warnings", "note", "found"}
 """Names under which the source gathers warnings that travel with a patient or a result."""
 
+DISK = "disk_errors"
+"""The function that turns errors of the system into ours: kind, what failed, file, and what to do."""
+
 HEAD = """# Errors and warnings
 
 Written by `make docs-errors` from the source. `…` stands for what is filled in.
@@ -69,6 +72,13 @@ class Raised:
     reason: str
     hint: str
     module: str
+
+
+def _room() -> str:
+    """Return the usual advice of that function."""
+    from napari_cead.errors import ROOM
+
+    return ROOM
 
 
 def kinds() -> list[Kind]:
@@ -136,12 +146,37 @@ def raised() -> list[Raised]:
     found = []
     for module, tree, known in modules():
         for node in ast.walk(tree):
-            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+                continue
+            if node.func.id == DISK:
+                near = known | _local(tree, node)
+                kind, said, _, *hints = node.args
+                hint = words(hints[0], near) if hints else _room()
+                found.append(Raised(ast.unparse(kind), f"{words(said, near)} (…)", hint, module))
+                continue
+            if node.func.id not in names:
                 continue
             given = {keyword.arg: keyword.value for keyword in node.keywords}
             reason = words(node.args[0], known) if node.args else ""
             found.append(Raised(node.func.id, reason, words(given.get("hint"), known), module))
     return found
+
+
+def _local(tree: ast.Module, node: ast.AST) -> dict[str, ast.expr]:
+    """Return the strings that the function around a node gives names to."""
+    around = [
+        each
+        for each in ast.walk(tree)
+        if isinstance(each, ast.FunctionDef) and each.lineno <= node.lineno <= (each.end_lineno or 0)
+    ]
+    return {
+        item.targets[0].id: item.value
+        for function in around
+        for item in ast.walk(function)
+        if isinstance(item, ast.Assign)
+        and isinstance(item.targets[0], ast.Name)
+        and isinstance(item.value, ast.Constant | ast.JoinedStr)
+    }
 
 
 def warned() -> list[tuple[str, str]]:

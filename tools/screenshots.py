@@ -147,13 +147,13 @@ def training(folder: Path, home: Path) -> None:
             raise SystemExit("error: the training did not get where the picture is to be taken")
 
     dock.finder.add([scans])
-    until(lambda: len(dock.scans.scans.reports) == 14 and not dock.finder.job.running)
+    until(lambda: len(dock.form.scans.scans.reports) == 14 and not dock.finder.job.running)
     for row in range(14):
-        index = dock.scans.scans.index(row, 0)
-        dock.scans.scans.setData(index, Qt.CheckState.Checked.value, Qt.ItemDataRole.CheckStateRole)
-    dock.rows.controls["epochs"].value = 12
+        index = dock.form.scans.scans.index(row, 0)
+        dock.form.scans.scans.setData(index, Qt.CheckState.Checked.value, Qt.ItemDataRole.CheckStateRole)
+    dock.form.rows.controls["epochs"].value = 12
     take("train")
-    dock.start.native.click()
+    dock.form.start.native.click()
     until(lambda: dock.view.info is not None and dock.view.info.epoch >= 6)
     take("train-running")
     until(lambda: dock.view.info is not None and dock.view.info.state == "finished")
@@ -189,17 +189,17 @@ def evaluating(folder: Path, home: Path) -> None:
         if not wait_until(condition, 4 * PATIENCE):
             raise SystemExit("error: the evaluation did not get where the picture is to be taken")
 
-    dock.cohort.value, dock.split.value = str(cohort), str(split)
-    dock.check.native.click()
-    until(lambda: dock.findings.rowCount() > 0 and not dock.job.running)
-    dock.tick_none.native.click()
-    for row in range(dock.models.count()):
-        if dock.models.item(row).text() in ("ae", "ce-ae"):
-            dock.models.item(row).setCheckState(Qt.CheckState.Checked)
-    dock.workers.value = 1
+    dock.form.cohort.value, dock.form.split.value = str(cohort), str(split)
+    dock.check.button.native.click()
+    until(lambda: bool(dock.check.findings.content.rows) and not dock.check.job.running)
+    dock.form.tick_none.native.click()
+    for row in range(dock.form.models.count()):
+        if dock.form.models.item(row).text() in ("ae", "ce-ae"):
+            dock.form.models.item(row).setCheckState(Qt.CheckState.Checked)
+    dock.form.workers.value = 1
     take("evaluate")
-    dock.start.native.click()
-    until(lambda: dock.results_in is not None)
+    dock.form.start.native.click()
+    until(lambda: dock.results.folder is not None)
     dock.tabs.setCurrentWidget(dock.results)
     dock.notice.clear()
     take("evaluate-results")

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .errors import OutputError
+from .errors import OutputError, disk_errors
 
 PATIENCE_S = (0.01, 0.03, 0.1, 0.3, 1.0) if os.name == "nt" else ()
 """Pauses between tries to replace a file: Windows refuses while another program, or a virus scanner, reads it."""
@@ -25,14 +25,8 @@ def make_folder(path: str | Path) -> Path:
         OutputError: If it cannot be created.
     """
     folder = Path(path)
-    try:
+    with disk_errors(OutputError, "the folder cannot be created", folder, "choose another output folder"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"the folder cannot be created ({error.strerror})",
-            file=folder,
-            hint="choose another output folder",
-        ) from error
     return folder
 
 
@@ -47,24 +41,20 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     target = Path(path)
     temporary: Path | None = None
+    hint = "choose a folder that exists, can be written and has space left"
     try:
-        handle, name = tempfile.mkstemp(
-            dir=target.parent, prefix=".part-", suffix="".join(target.suffixes[-2:])
-        )
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        # mkstemp makes files private; give the result the permissions of a plain open().
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        _replace(temporary, target)
-    except OSError as error:
-        raise OutputError(
-            f"the file cannot be written ({error.strerror or error})",
-            file=target,
-            hint="choose a folder that exists, can be written and has space left",
-        ) from error
+        with disk_errors(OutputError, "the file cannot be written", target, hint):
+            handle, name = tempfile.mkstemp(
+                dir=target.parent, prefix=".part-", suffix="".join(target.suffixes[-2:])
+            )
+            os.close(handle)
+            temporary = Path(name)
+            yield temporary
+            # mkstemp makes files private; give the result the permissions of a plain open().
+            mask = os.umask(0)
+            os.umask(mask)
+            temporary.chmod(0o666 & ~mask)
+            _replace(temporary, target)
     finally:
         if temporary is not None:
             with suppress(OSError):

@@ -250,6 +250,28 @@ def extra(name: str, what: str) -> Iterator[None]:
         ) from error
 
 
+ROOM = "choose a folder that can be written and has space left"
+"""The usual advice if something cannot be written."""
+
+
+@contextmanager
+def disk_errors(
+    kind: type[CeadError], said: str, file: str | Path | None, hint: str | None = ROOM
+) -> Iterator[None]:
+    """Turn an ``OSError`` inside the block into one sentence.
+
+    Args:
+        kind: The kind of the error.
+        said: What failed; the reason of the system follows in brackets.
+        file: What it is about.
+        hint: What to do about it.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{said} ({error.strerror or error})", file=file, hint=hint) from error
+
+
 def details(error: BaseException) -> str:
     """Return the details behind the sentence of an error, for a curious user or a bug report.
 

@@ -6,11 +6,26 @@ import time
 from collections.abc import Callable
 from typing import TypeAlias
 
+from .errors import Cancelled
+
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with (steps done, total steps)."""
 
 Stop: TypeAlias = Callable[[], bool]
 """Called several times a second; true ends the work with `Cancelled`."""
+
+
+def check_stop(should_stop: Stop | None) -> None:
+    """Raise `Cancelled` if the work is to stop."""
+    if should_stop is not None and should_stop():
+        raise Cancelled
+
+
+def tell(on_progress: Progress | None, done: int, total: int) -> None:
+    """Tell the progress to whoever listens."""
+    if on_progress is not None:
+        on_progress(done, total)
+
 
 SURE_AFTER_S = 1.0
 """Shortest time from which the time left is estimated."""

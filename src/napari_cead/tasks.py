@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import psutil
 
 from .errors import Cancelled, CeadError, CeadWarning, OutputError, ParameterError, extra, why
-from .progress import Stop
+from .progress import Stop, check_stop
 
 DEATHS = 3
 """Number of workers that a task may kill before it is given up, for instance a patient that needs too much memory."""
@@ -86,8 +86,7 @@ class Here:
     ) -> Iterator[tuple[int, Any]]:
         """See :class:`Tasks`."""
         for number, item in enumerate(items):
-            if should_stop is not None and should_stop():
-                raise Cancelled
+            check_stop(should_stop)
             yield number, _tried(function, item)
 
 
@@ -150,8 +149,7 @@ class Cluster:
                     future.add_done_callback(done.put)
                 if not running:
                     return
-                if should_stop is not None and should_stop():
-                    raise Cancelled
+                check_stop(should_stop)
                 try:
                     future = done.get(timeout=_LOOK)
                 except Empty:

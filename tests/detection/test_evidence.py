@@ -18,7 +18,7 @@ from napari_cead.detection.evidence import (
     rarity,
 )
 from napari_cead.detection.smoothing import smoothed_in_brain, widely
-from napari_cead.detection.symmetry import midline, mirrored
+from napari_cead.slices.symmetry import midline, mirrored
 
 SPACING = (3.0, 1.0, 1.5)
 

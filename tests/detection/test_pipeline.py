@@ -10,10 +10,10 @@ from napari_cead.detection import MapOptions, run, suggested
 from napari_cead.detection.cache import ReconstructionCache
 from napari_cead.detection.evidence import Seen, fused
 from napari_cead.detection.reconstruct import GROUP
-from napari_cead.detection.symmetry import midline
 from napari_cead.errors import Cancelled, ParameterError
 from napari_cead.patients import Patient
 from napari_cead.slices import slice_stack
+from napari_cead.slices.symmetry import midline
 from napari_cead.zoo import Preprocessing, Suggestion, save_model
 from scans import brain_of, make_brain
 from small_stores import CE_VAE, SIZE

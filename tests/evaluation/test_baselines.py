@@ -8,9 +8,9 @@ from skimage.filters import gaussian
 
 import napari_cead as cead
 from napari_cead.detection.smoothing import smoothed_in_brain
-from napari_cead.detection.symmetry import midline, mirrored
 from napari_cead.evaluation import evaluate
 from napari_cead.evaluation.baselines import ASYMMETRY_MM, BASELINES
+from napari_cead.slices.symmetry import midline, mirrored
 from napari_cead.zoo import Preprocessing, load_card, load_model, save_model
 from scans import make_brain
 

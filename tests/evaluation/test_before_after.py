@@ -179,6 +179,26 @@ def test_a_patient_with_lesions_is_measured_by_the_same_rules(found, models, coh
     assert found.rows[-1].model == "nothing" and dice(found.rows[-1]) == 0
 
 
+def test_a_row_has_the_figures_that_it_has_in_an_evaluation(found, models, cohort, place):
+    alone = shutil.copytree(cohort / "Mets_006", place / "alone" / "Mets_006").parent
+    evaluation = evaluate(alone, models, place / "alone-out", report=False, device="cpu")
+    summaries = {summary.sha256: summary.name for summary in evaluation.models}
+    compared = 0
+    for before, sha256 in zip(
+        (found.before, found.after), (load_card(m).sha256 for m in models), strict=True
+    ):
+        for row in found.rows:
+            for other in evaluation.rows:
+                same = (other.model, other.score, other.params) == (summaries[sha256], row.score, row.params)
+                if row.model == before and same:
+                    assert (row.averages, row.detected_ml) == (other.averages, other.detected_ml)
+                    assert (row.lesion_f1, row.hd95) == pytest.approx(
+                        (other.lesion_f1, other.hd95), nan_ok=True
+                    )
+                    compared += 1
+    assert compared >= 2
+
+
 def test_the_settings_of_raw_intensity_are_from_the_local_scans(found, store):
     pictures = store.healthy_slices("validation")
     threshold = next(row for row in found.rows if row.model == "flair-threshold").params.threshold

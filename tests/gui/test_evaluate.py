@@ -14,7 +14,7 @@ from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QScrollArea, QTabBar
 
-from dock_driving import LEFT, Still, choose_folder, click, click_tick
+from dock_driving import LEFT, Still, choose_folder, click, click_tick, tip
 from napari_cead.errors import OutputError
 from napari_cead.widgets import EvaluateWidget, evaluation_process
 from napari_cead.widgets.docks import docks_in
@@ -106,7 +106,7 @@ def cohort(patient_folder, tmp_path):
 @pytest.fixture
 def dock(viewer, installed_model, qtbot):
     _, dock = viewer.window.add_plugin_dock_widget("napari-cead", "Evaluate a cohort")
-    process, job = dock.process, dock.job
+    process, job = dock.process, dock.check.job
     yield dock
     process.stop()
     qtbot.waitUntil(lambda: not process.running and not job.running)
@@ -114,7 +114,7 @@ def dock(viewer, installed_model, qtbot):
 
 @pytest.fixture
 def chosen(dock, cohort):
-    dock.cohort.value = str(cohort)
+    dock.form.cohort.value = str(cohort)
     return dock
 
 
@@ -140,8 +140,8 @@ def drop(widget, *paths):
 
 
 def started(dock, qtbot):
-    click(qtbot, dock.start.native)
-    qtbot.waitUntil(lambda: dock.progress.value() == 3)
+    click(qtbot, dock.form.start.native)
+    qtbot.waitUntil(lambda: dock.form.progress.value() == 3)
 
 
 def ended(dock, qtbot):
@@ -165,45 +165,45 @@ def choose(box, start, qtbot):
 
 
 def cells(dock):
-    table = dock.table
+    table = dock.results.table
     return [
-        [table.item(row, column).text() for column in range(table.columnCount())]
-        for row in range(table.rowCount())
+        [table.cell(row, column).data() for column in range(table.model().columnCount())]
+        for row in range(table.model().rowCount())
     ]
 
 
 def test_it_says_what_is_missing_and_takes_a_dropped_folder(dock, cohort, tmp_path):
-    assert dock.problem.text() == "Choose a folder of patients with lesion masks, or drop it here."
-    assert not dock.start.enabled and not dock.check.enabled
+    assert dock.form.problem.text() == "Choose a folder of patients with lesion masks, or drop it here."
+    assert not dock.form.start.enabled and not dock.check.button.enabled
     drop(dock, cohort)
-    assert dock.cohort.value == str(cohort)
-    assert dock.out.value == str(tmp_path / "a cohort_evaluation")
-    assert dock.start.enabled and dock.problem.text() == ""
-    assert not dock.no_split.isHidden()
+    assert dock.form.cohort.value == str(cohort)
+    assert dock.form.out.value == str(tmp_path / "a cohort_evaluation")
+    assert dock.form.start.enabled and dock.form.problem.text() == ""
+    assert not dock.form.no_split.isHidden()
     split = tmp_path / "split.json"
     split.write_text("{}")
     drop(dock, split)
-    assert dock.split.value == str(split) and dock.no_split.isHidden()
+    assert dock.form.split.value == str(split) and dock.form.no_split.isHidden()
 
 
 def test_folders_are_asked_for(dock, cohort, tmp_path, monkeypatch, qtbot):
     for button, edit, folder in (
-        (dock.choose_cohort, dock.cohort, cohort),
-        (dock.choose_maps, dock.maps, cohort),
-        (dock.choose_store, dock.split, tmp_path),
+        (dock.form.choose_cohort, dock.form.cohort, cohort),
+        (dock.form.choose_maps, dock.form.maps, cohort),
+        (dock.form.choose_store, dock.form.split, tmp_path),
     ):
         monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_, path=folder: str(path))
         click(qtbot, button.native)
         assert edit.value == str(folder)
-    click(qtbot, dock.choose_out.native)
+    click(qtbot, dock.form.choose_out.native)
     (dialog,) = dock.findChildren(FolderDialog)
     assert dialog.folder == cohort.with_name(f"{cohort.name}_evaluation"), (
         "the suggestion, which is not there"
     )
     choose_folder(qtbot, dock, tmp_path / "elsewhere")
-    assert dock.out.value == str(tmp_path / "elsewhere")
-    dock.cohort.value = str(tmp_path)
-    assert dock.out.value == str(tmp_path / "elsewhere"), "what the user chose stays"
+    assert dock.form.out.value == str(tmp_path / "elsewhere")
+    dock.form.cohort.value = str(tmp_path)
+    assert dock.form.out.value == str(tmp_path / "elsewhere"), "what the user chose stays"
 
 
 @pytest.mark.parametrize(
@@ -224,83 +224,86 @@ def test_folders_are_asked_for(dock, cohort, tmp_path, monkeypatch, qtbot):
 )
 def test_what_cannot_be_is_refused_before_the_start(chosen, cohort, field, value, problem):
     (cohort.parent / "a file").touch()
-    getattr(chosen, field).value = value.format(cohort=cohort)
-    assert chosen.problem.text() == problem
-    assert chosen.problem.isVisibleTo(chosen) and not chosen.start.enabled
+    getattr(chosen.form, field).value = value.format(cohort=cohort)
+    assert chosen.form.problem.text() == problem
+    assert chosen.form.problem.isVisibleTo(chosen) and not chosen.form.start.enabled
 
 
 def test_ticks_choose_the_models(chosen, qtbot):
-    names = [chosen.models.item(row).text() for row in range(chosen.models.count())]
+    names = [chosen.form.models.item(row).text() for row in range(chosen.form.models.count())]
     assert "tiny" in names and "ce-vae1" in names
-    assert chosen.chosen_models == names
-    assert "--models all" in chosen.command.toPlainText()
-    click(qtbot, chosen.tick_none.native)
-    assert chosen.problem.text() == "Tick at least one model, or choose a folder of score maps."
-    click_tick(qtbot, chosen.models, names.index("tiny"))
-    assert "--models tiny " in chosen.command.toPlainText()
+    assert chosen.form.chosen_models == names
+    assert "--models all" in chosen.form.command.text()
+    click(qtbot, chosen.form.tick_none.native)
+    assert chosen.form.problem.text() == "Tick at least one model, or choose a folder of score maps."
+    click_tick(qtbot, chosen.form.models, names.index("tiny"))
+    assert "--models tiny " in chosen.form.command.text()
     chosen.refresh_models()
-    assert chosen.chosen_models == ["tiny"]
-    click(qtbot, chosen.tick_all.native)
-    assert chosen.chosen_models == names
+    assert chosen.form.chosen_models == ["tiny"]
+    click(qtbot, chosen.form.tick_all.native)
+    assert chosen.form.chosen_models == names
 
 
 def test_the_command_that_is_shown_is_the_one_that_runs(chosen, cohort, acting, tmp_path, qtbot):
     acting(DONE)
-    chosen.sequence.value, chosen.device.value, chosen.workers.value = "t1_gd", "cpu", 2
-    shown = chosen.command.toPlainText()
+    chosen.form.sequence.value, chosen.form.device.value, chosen.form.workers.value = "t1_gd", "cpu", 2
+    shown = chosen.form.command.text()
     out = tmp_path / "a cohort_evaluation"
     assert shown == (
         f"napari-cead evaluate '{cohort}' --models all --out '{out}' --sequence t1_gd --device cpu --workers 2"
     )
-    click(qtbot, chosen.start.native)
+    click(qtbot, chosen.form.start.native)
     ended(chosen, qtbot)
     words = json.loads((out / "arguments.json").read_text())
     assert words == [*chosen.arguments(), "--progress", "json"]
     chosen.tabs.setCurrentIndex(0)
-    chosen.scheduler.value = "tcp://host:8786"
-    assert not chosen.workers.enabled
-    assert chosen.command.toPlainText().endswith("--device cpu --scheduler tcp://host:8786")
-    chosen.copy.changed.emit(True)
-    assert QApplication.clipboard().text() == chosen.command.toPlainText()
+    chosen.form.scheduler.value = "tcp://host:8786"
+    assert not chosen.form.workers.enabled
+    assert chosen.form.command.text().endswith("--device cpu --scheduler tcp://host:8786")
+    chosen.form.command.copy.changed.emit(True)
+    assert QApplication.clipboard().text() == chosen.form.command.text()
 
 
 def test_score_maps_need_no_model(chosen, tmp_path, qtbot):
-    assert "--maps" not in chosen.command.toPlainText()
-    click(qtbot, chosen.tick_none.native)
-    assert chosen.problem.text() == "Tick at least one model, or choose a folder of score maps."
-    chosen.maps.value = str(tmp_path / "gone")
-    assert chosen.problem.text() == "The folder of the score maps is not there." and not chosen.start.enabled
-    chosen.maps.value = str(tmp_path)
-    assert chosen.start.enabled
+    assert "--maps" not in chosen.form.command.text()
+    click(qtbot, chosen.form.tick_none.native)
+    assert chosen.form.problem.text() == "Tick at least one model, or choose a folder of score maps."
+    chosen.form.maps.value = str(tmp_path / "gone")
+    assert (
+        chosen.form.problem.text() == "The folder of the score maps is not there."
+        and not chosen.form.start.enabled
+    )
+    chosen.form.maps.value = str(tmp_path)
+    assert chosen.form.start.enabled
     words = chosen.arguments()
     assert words[words.index("--maps") + 1] == str(tmp_path) and words[words.index("--models") + 1] == ""
 
 
 def test_score_maps_may_have_any_name(chosen, tmp_path):
-    assert not chosen.maps_pattern.enabled
-    chosen.maps.value = str(tmp_path)
-    assert chosen.maps_pattern.enabled and "--maps-pattern" not in chosen.command.toPlainText()
-    chosen.maps_pattern.value = "fold*/map.nii.gz"
-    assert "{patient}" in chosen.problem.text() and not chosen.start.enabled
-    chosen.maps_pattern.value = "fold*/{patient}.nii.gz"
-    assert chosen.start.enabled and not chosen.problem.text()
+    assert not chosen.form.maps_pattern.enabled
+    chosen.form.maps.value = str(tmp_path)
+    assert chosen.form.maps_pattern.enabled and "--maps-pattern" not in chosen.form.command.text()
+    chosen.form.maps_pattern.value = "fold*/map.nii.gz"
+    assert "{patient}" in chosen.form.problem.text() and not chosen.form.start.enabled
+    chosen.form.maps_pattern.value = "fold*/{patient}.nii.gz"
+    assert chosen.form.start.enabled and not chosen.form.problem.text()
     words = chosen.arguments()
     assert words[words.index("--maps-pattern") + 1] == "fold*/{patient}.nii.gz"
-    chosen.maps.value = ""
+    chosen.form.maps.value = ""
     assert "--maps-pattern" not in chosen.arguments()
 
 
 def test_folds_are_for_cohorts_without_a_split(chosen, tmp_path):
-    assert "--folds" not in chosen.command.toPlainText()
-    chosen.folds.value = 1
-    assert chosen.problem.text().startswith("Folds are at least two")
-    chosen.folds.value = 5
-    assert " --folds 5 " in chosen.command.toPlainText()
-    assert chosen.start.enabled
+    assert "--folds" not in chosen.form.command.text()
+    chosen.form.folds.value = 1
+    assert chosen.form.problem.text().startswith("Folds are at least two")
+    chosen.form.folds.value = 5
+    assert " --folds 5 " in chosen.form.command.text()
+    assert chosen.form.start.enabled
     (tmp_path / "split.json").write_text("{}")
-    chosen.split.value = str(tmp_path / "split.json")
-    assert not chosen.folds.enabled
-    assert "--folds" not in chosen.command.toPlainText()
+    chosen.form.split.value = str(tmp_path / "split.json")
+    assert not chosen.form.folds.enabled
+    assert "--folds" not in chosen.form.command.text()
 
 
 def test_the_table_says_how_many_patients_chose(chosen, acting, qtbot, tmp_path):
@@ -309,49 +312,51 @@ def test_the_table_says_how_many_patients_chose(chosen, acting, qtbot, tmp_path)
         result_row("tiny", "oracle", chosen_on="reported patients", chosen_by=1),
     ]
     (tmp_path / "results.json").write_text(json.dumps(RESULTS | {"rows": rows}))
-    chosen.table.show_results(read_results(tmp_path / "results.json"))
-    assert "rule validation (3 patients, edge)" in chosen.table.item(0, 0).toolTip()
-    assert "3 validation patients, at the edge: highest threshold tried" in chosen.table.item(0, 0).toolTip()
-    choose(chosen.table.rule, "oracle", qtbot)
-    assert "rule oracle (1 patient)" in chosen.table.item(0, 0).toolTip()
+    chosen.results.table.show_results(read_results(tmp_path / "results.json"))
+    assert "rule validation (3 patients, edge)" in tip(chosen.results.table.cell(0, 0))
+    assert "3 validation patients, at the edge: highest threshold tried" in tip(
+        chosen.results.table.cell(0, 0)
+    )
+    choose(chosen.results.table.rule, "oracle", qtbot)
+    assert "rule oracle (1 patient)" in tip(chosen.results.table.cell(0, 0))
 
 
 def test_an_evaluation_ends_with_a_table_and_its_report(chosen, acting, tmp_path, qtbot):
     acting(DONE)
-    click(qtbot, chosen.start.native)
-    assert chosen.process.running and not chosen.start.enabled and chosen.stop.enabled
-    assert chosen.progress.isVisibleTo(chosen)
+    click(qtbot, chosen.form.start.native)
+    assert chosen.process.running and not chosen.form.start.enabled and chosen.form.stop.enabled
+    assert chosen.form.progress.isVisibleTo(chosen)
     ended(chosen, qtbot)
-    assert chosen.messages.toPlainText() == "warning: Mets_009 has no lesion mask"
-    assert chosen.state.text() == "Finished: the results are in the tab Results."
+    assert chosen.form.messages.toPlainText() == "warning: Mets_009 has no lesion mask"
+    assert chosen.form.state.text() == "Finished: the results are in the tab Results."
     look_at_results(chosen, qtbot)
     assert cells(chosen) == [
         ["tiny", "0.512", "0.610", "0.750", "0.440", "12.3"],
         ["flair-threshold", "0.200", "0.610", "0.750", "0.440", "12.3"],
         ["nothing", "–", "0.000", "0.750", "0.440", "12.3"],
     ], "one line a model"
-    assert "optimistic" not in chosen.table.item(0, 0).toolTip().lower()
-    assert "one patient has no brain" in chosen.table.item(1, 3).toolTip()
-    assert "dice_patient 0.512 [0.400, 0.600]" in chosen.table.item(0, 0).toolTip()
-    assert "dice_pooled 0.610 [0.550, 0.660]" in chosen.table.item(0, 0).toolTip()
-    assert len({chosen.table.rowHeight(row) for row in range(3)}) == 1
-    choose(chosen.table.rule, "oracle", qtbot)
+    assert "optimistic" not in tip(chosen.results.table.cell(0, 0)).lower()
+    assert "one patient has no brain" in tip(chosen.results.table.cell(1, 3))
+    assert "dice_patient 0.512 [0.400, 0.600]" in tip(chosen.results.table.cell(0, 0))
+    assert "dice_pooled 0.610 [0.550, 0.660]" in tip(chosen.results.table.cell(0, 0))
+    assert len({chosen.results.table.rowHeight(row) for row in range(3)}) == 1
+    choose(chosen.results.table.rule, "oracle", qtbot)
     assert [row[:2] for row in cells(chosen)] == [["tiny", "0.700"], ["nothing", "–"]]
-    assert "Optimistic" in chosen.table.item(0, 0).toolTip()
-    assert "optimistic" in chosen.table.rule.currentText()
-    choose(chosen.table.rule, "validation", qtbot)
-    assert chosen.summary.text() == "2 patients reported, 1 skipped."
-    assert chosen.details.toPlainText().splitlines() == [
+    assert "Optimistic" in tip(chosen.results.table.cell(0, 0))
+    assert "optimistic" in chosen.results.table.rule.currentText()
+    choose(chosen.results.table.rule, "validation", qtbot)
+    assert chosen.results.summary.text() == "2 patients reported, 1 skipped."
+    assert chosen.results.details.toPlainText().splitlines() == [
         "Warning: no split was given",
         "Mets_009 skipped: there is no lesion mask",
     ]
     opened = []
-    chosen.open_url = lambda url: opened.append(url.toLocalFile()) or True
-    click(qtbot, chosen.open_report.native)
-    click(qtbot, chosen.open_folder.native)
+    chosen.results.open_url = lambda url: opened.append(url.toLocalFile()) or True
+    click(qtbot, chosen.results.open_report.native)
+    click(qtbot, chosen.results.open_folder.native)
     out = tmp_path / "a cohort_evaluation"
     assert [path.rstrip("/") for path in opened] == [str(out / "report.html"), str(out)]
-    header = chosen.table.horizontalHeader()
+    header = chosen.results.table.horizontalHeader()
     place = QPoint(header.sectionViewportPosition(1) + 20, header.height() // 2)
     qtbot.mouseClick(header.viewport(), LEFT, pos=place)
     first = [row[1].split("\n")[0] for row in cells(chosen)]
@@ -365,25 +370,25 @@ def test_the_bar_says_how_long_the_rest_takes_and_moves_nothing(chosen, acting, 
     acting(STEADY)
     started(chosen, qtbot)
     still = Still(chosen)
-    still.while_waiting(qtbot, lambda: chosen.progress.value() == 4)
-    assert re.fullmatch(r"4 of 8 · \d+ (s|min) left", chosen.progress.text())
+    still.while_waiting(qtbot, lambda: chosen.form.progress.value() == 4)
+    assert re.fullmatch(r"4 of 8 · \d+ (s|min) left", chosen.form.progress.text())
     still.look()
 
 
 def test_stop_ends_it_politely_and_start_goes_on(chosen, acting, tmp_path, qtbot):
     acting(POLITE)
     started(chosen, qtbot)
-    assert chosen.progress.maximum() == 8
-    click(qtbot, chosen.stop.native)
-    assert chosen.state.text() == "Stopping…" and not chosen.stop.enabled
+    assert chosen.form.progress.maximum() == 8
+    click(qtbot, chosen.form.stop.native)
+    assert chosen.form.state.text() == "Stopping…" and not chosen.form.stop.enabled
     ended(chosen, qtbot)
     assert (tmp_path / "a cohort_evaluation" / "ended").read_text() == "politely"
-    assert chosen.state.text() == "Stopped. Start goes on where it stopped."
-    assert chosen.progress.isHidden() and not chosen.messages.isVisibleTo(chosen)
+    assert chosen.form.state.text() == "Stopped. Start goes on where it stopped."
+    assert chosen.form.progress.isHidden() and not chosen.form.messages.isVisibleTo(chosen)
     acting(DONE)
-    click(qtbot, chosen.start.native)
+    click(qtbot, chosen.form.start.native)
     ended(chosen, qtbot)
-    assert chosen.table.rowCount() == 3
+    assert chosen.results.table.model().rowCount() == 3
 
 
 def test_a_process_that_does_not_hear_is_killed_with_its_children(
@@ -393,9 +398,9 @@ def test_a_process_that_does_not_hear_is_killed_with_its_children(
     chosen.process._grace.setInterval(200)
     started(chosen, qtbot)
     child = psutil.Process(int((tmp_path / "a cohort_evaluation" / "child").read_text()))
-    click(qtbot, chosen.stop.native)
+    click(qtbot, chosen.form.stop.native)
     ended(chosen, qtbot)
-    assert chosen.state.text() == "Stopped. Start goes on where it stopped."
+    assert chosen.form.state.text() == "Stopped. Start goes on where it stopped."
     qtbot.waitUntil(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
 
@@ -421,20 +426,20 @@ def test_a_process_that_does_not_hear_is_killed_with_its_children(
 )
 def test_what_went_wrong_is_said(chosen, acting, qtbot, script, state, message):
     acting(script)
-    click(qtbot, chosen.start.native)
+    click(qtbot, chosen.form.start.native)
     ended(chosen, qtbot)
-    assert chosen.state.text() == state
-    assert chosen.messages.toPlainText().splitlines()[-1] == message
-    assert chosen.messages.isVisibleTo(chosen)
-    assert chosen.start.enabled and not chosen.open_report.enabled
+    assert chosen.form.state.text() == state
+    assert chosen.form.messages.toPlainText().splitlines()[-1] == message
+    assert chosen.form.messages.isVisibleTo(chosen)
+    assert chosen.form.start.enabled and not chosen.results.open_report.enabled
 
 
 def test_a_program_that_cannot_be_started_is_said(chosen, tmp_path, monkeypatch, qtbot):
     monkeypatch.setattr(evaluation_process, "program", lambda: [str(tmp_path / "no-such-program")])
-    click(qtbot, chosen.start.native)
+    click(qtbot, chosen.form.start.native)
     ended(chosen, qtbot)
-    assert "cannot be started" in chosen.messages.toPlainText()
-    assert chosen.start.enabled
+    assert "cannot be started" in chosen.form.messages.toPlainText()
+    assert chosen.form.start.enabled
 
 
 @pytest.mark.parametrize("how", ["dock", "window"])
@@ -451,20 +456,20 @@ def test_it_ends_politely_with_the_dock(chosen, viewer, acting, tmp_path, qtbot,
 
 
 def test_a_check_lists_what_does_not_fit_and_does_not_keep_from_starting(chosen, cohort, qtbot):
-    click(qtbot, chosen.check.native)
-    assert chosen.start.enabled
-    qtbot.waitUntil(lambda: not chosen.job.running)
-    assert chosen.checked.text() == "2 patients, 2 with a lesion mask. 1 finding: see the tab."
-    tabs, tab = chosen.tabs, chosen.tabs.indexOf(chosen.findings)
+    click(qtbot, chosen.check.button.native)
+    assert chosen.form.start.enabled
+    qtbot.waitUntil(lambda: not chosen.check.job.running)
+    assert chosen.check.summary.text() == "2 patients, 2 with a lesion mask. 1 finding: see the tab."
+    tabs, tab = chosen.tabs, chosen.tabs.indexOf(chosen.check.findings)
     assert (tabs.tabText(tab), tabs.isTabEnabled(tab)) == ("Findings 1", True)
-    patient, what, sentence = (chosen.findings.item(0, column).text() for column in range(3))
+    patient, what, sentence = (chosen.check.findings.cell(0, column).data() for column in range(3))
     assert (patient, what) == ("Mets_002", "unreadable") and sentence
-    assert str(cohort / "Mets_002" / "flair.nii.gz") in chosen.findings.item(0, 0).toolTip()
-    chosen.cohort.value = str(cohort / "Mets_001")
+    assert str(cohort / "Mets_002" / "flair.nii.gz") in tip(chosen.check.findings.cell(0, 0))
+    chosen.form.cohort.value = str(cohort / "Mets_001")
     assert (tabs.tabText(tab), tabs.isTabEnabled(tab)) == ("Findings", False)
-    click(qtbot, chosen.check.native)
-    qtbot.waitUntil(lambda: not chosen.job.running)
-    assert chosen.checked.text() == "1 patient, 1 with a lesion mask. Nothing to mend."
+    click(qtbot, chosen.check.button.native)
+    qtbot.waitUntil(lambda: not chosen.check.job.running)
+    assert chosen.check.summary.text() == "1 patient, 1 with a lesion mask. Nothing to mend."
     assert not tabs.isTabEnabled(tab)
 
 
@@ -482,30 +487,30 @@ def test_nothing_moves_through_a_whole_evaluation(chosen, cohort, acting, notifi
     QApplication.processEvents()
     still = Still(chosen)
     acting(SLOW)
-    click(qtbot, chosen.check.native)
-    still.while_waiting(qtbot, lambda: not chosen.job.running and chosen.checked.text() != "")
-    chosen.maps.value = str(cohort / "gone")
+    click(qtbot, chosen.check.button.native)
+    still.while_waiting(qtbot, lambda: not chosen.check.job.running and chosen.check.summary.text() != "")
+    chosen.form.maps.value = str(cohort / "gone")
     still.look()
-    assert chosen.problem.text()
-    chosen.maps.value = ""
+    assert chosen.form.problem.text()
+    chosen.form.maps.value = ""
     drop(chosen, cohort / "Mets_002" / "flair.nii.gz")
     still.look()
     assert notified and chosen.notice.words.text().startswith("flair.nii.gz")
     chosen.notice.clear()
-    scroll_to(chosen.start.native)
+    scroll_to(chosen.form.start.native)
     still.scrolled()
-    click(qtbot, chosen.start.native)
-    still.while_waiting(qtbot, lambda: chosen.process.running and chosen.progress.value() == 1)
+    click(qtbot, chosen.form.start.native)
+    still.while_waiting(qtbot, lambda: chosen.process.running and chosen.form.progress.value() == 1)
     still.while_waiting(qtbot, lambda: not chosen.process.running)
     still.look()
-    assert chosen.messages.isVisible() and chosen.tabs.currentIndex() == 0 and chosen.notice.buttons
-    scroll_to(chosen.start.native)
+    assert chosen.form.messages.isVisible() and chosen.tabs.currentIndex() == 0 and chosen.notice.buttons
+    scroll_to(chosen.form.start.native)
     still.scrolled()
-    click(qtbot, chosen.start.native)  # once more, with the words of the first one there
+    click(qtbot, chosen.form.start.native)  # once more, with the words of the first one there
     still.while_waiting(qtbot, lambda: not chosen.process.running)
     look_at_results(chosen, qtbot)
     still = Still(chosen)
-    chosen.show_results(chosen.results_in)
+    chosen.results.show_folder(chosen.results.folder)
     still.look()
     drop(chosen, cohort / "Mets_002" / "flair.nii.gz")
     still.look()
@@ -515,24 +520,24 @@ def test_nothing_moves_through_a_whole_evaluation(chosen, cohort, acting, notifi
 def test_the_dock_needs_no_more_than_its_width(viewer, chosen, acting, qtbot):
     """Nothing is wider than the narrowest dock, and no figure is cut off."""
     acting(DONE)
-    click(qtbot, chosen.start.native)
+    click(qtbot, chosen.form.start.native)
     ended(chosen, qtbot)
     look_at_results(chosen, qtbot)
-    chosen.table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
+    chosen.results.table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
     frame = chosen.parent()
     viewer.window._qt_window.resizeDocks([frame], [400], Qt.Orientation.Horizontal)
     qtbot.waitUntil(lambda: chosen.width() <= 410)
     assert chosen.tabs.widget(0).horizontalScrollBar().maximum() == 0
-    assert chosen.table.horizontalScrollBar().maximum() == 0
-    table = chosen.table
+    assert chosen.results.table.horizontalScrollBar().maximum() == 0
+    table = chosen.results.table
     assert table.fontMetrics().horizontalAdvance("flair-tissue-smooth") < table.columnWidth(0)
-    for row in range(table.rowCount()):
-        for column in range(table.columnCount()):
+    for row in range(table.model().rowCount()):
+        for column in range(table.model().columnCount()):
             wide = max(
                 table.fontMetrics().horizontalAdvance(line)
-                for line in table.item(row, column).text().split("\n")
+                for line in table.cell(row, column).data().split("\n")
             )
-            assert wide < table.columnWidth(column), table.item(row, column).text()
+            assert wide < table.columnWidth(column), table.cell(row, column).data()
 
 
 @pytest.mark.parametrize(
@@ -568,8 +573,8 @@ def test_rows_of_patients_that_were_trained_on_are_marked(qtbot, tmp_path):
     table = ResultTable()
     qtbot.addWidget(table)
     table.show_results(results)
-    assert "the model was trained on 2 of these patients" in table.item(0, 0).toolTip()
-    assert "trained on" not in table.item(1, 0).toolTip()
+    assert "the model was trained on 2 of these patients" in tip(table.cell(0, 0))
+    assert "trained on" not in tip(table.cell(1, 0))
 
 
 @pytest.mark.slow
@@ -584,17 +589,17 @@ def test_the_real_command_measures_a_model(viewer, dock, tmp_path, qtbot):
                 np.diag([0.9, 0.95, 1.5, 1]),
             )
     assert docks_in(viewer, EvaluateWidget) == [dock]
-    dock.cohort.value, dock.device.value, dock.workers.value = str(tmp_path / "real"), "cpu", 1
-    click(qtbot, dock.tick_none.native)
-    names = [dock.models.item(row).text() for row in range(dock.models.count())]
-    click_tick(qtbot, dock.models, names.index("tiny"))
-    click(qtbot, dock.start.native)
+    dock.form.cohort.value, dock.form.device.value, dock.form.workers.value = str(tmp_path / "real"), "cpu", 1
+    click(qtbot, dock.form.tick_none.native)
+    names = [dock.form.models.item(row).text() for row in range(dock.form.models.count())]
+    click_tick(qtbot, dock.form.models, names.index("tiny"))
+    click(qtbot, dock.form.start.native)
     qtbot.waitUntil(lambda: not dock.process.running, timeout=240_000)
-    assert dock.state.text().startswith("Finished"), dock.messages.toPlainText()
+    assert dock.form.state.text().startswith("Finished"), dock.form.messages.toPlainText()
     models = {row.model for row in read_results(tmp_path / "real_evaluation" / "results.json").rows}
     assert {"tiny", "flair-threshold", "nothing"} <= models
-    assert dock.summary.text() == "2 patients reported, 0 skipped."
-    assert dock.open_report.enabled
+    assert dock.results.summary.text() == "2 patients reported, 0 skipped."
+    assert dock.results.open_report.enabled
 
 
 @pytest.mark.parametrize("height", [768, 3000])

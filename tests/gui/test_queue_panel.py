@@ -14,7 +14,7 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QFileDialog
 
 import napari_cead as cead
-from dock_driving import choose_folder
+from dock_driving import choose_folder, tip
 from napari_cead.errors import ModelError
 from napari_cead.exploring.queue import RunSettings
 from napari_cead.widgets.folder_dialog import FolderDialog
@@ -80,18 +80,19 @@ def drop(table, *paths):
 
 def fill(qtbot, panel, *paths):
     drop(panel.table, *paths)
-    qtbot.waitUntil(lambda: panel.table.rowCount() > 0 and not panel.running)
+    qtbot.waitUntil(lambda: panel.table.model().rowCount() > 0 and not panel.running)
 
 
 def rows(panel):
     table = panel.table
     return [
-        [table.item(row, column).text() for column in range(len(COLUMNS))] for row in range(table.rowCount())
+        [table.cell(row, column).data() for column in range(len(COLUMNS))]
+        for row in range(table.model().rowCount())
     ]
 
 
 def centre(table, row, column=0):
-    return table.visualItemRect(table.item(row, column)).center()
+    return table.visualRect(table.cell(row, column)).center()
 
 
 def test_a_dropped_cohort_runs_and_is_told_about(panel, qtbot, cohort, settings, notified, monkeypatch):
@@ -118,8 +119,8 @@ def test_a_dropped_cohort_runs_and_is_told_about(panel, qtbot, cohort, settings,
     assert broken[1].startswith("failed: ")
     assert "cannot be read" in broken[1]
     assert panel.table.columnSpan(1, 1) == 3
-    assert str(cohort / "b") in panel.table.item(1, 0).toolTip()
-    assert broken[1] in panel.table.item(1, 0).toolTip()
+    assert str(cohort / "b") in tip(panel.table.cell(1, 0))
+    assert broken[1] in tip(panel.table.cell(1, 0))
     assert (panel.progress.value(), panel.progress.maximum()) == (3, 3)
     assert any(text.endswith(" left") for text in said) and panel.progress.text() == "100%"
     assert panel.status.text() == "2 done, 1 failed, 0 to do"
@@ -154,10 +155,10 @@ def test_buttons_ask_for_folders_and_files(panel, qtbot, cohort, tmp_path, monke
         QFileDialog, "getOpenFileNames", lambda *_: ([str(cohort / "c" / "flair.nii.gz")], "")
     )
     click(qtbot, panel.add_folder)
-    qtbot.waitUntil(lambda: panel.table.rowCount() == 1)
+    qtbot.waitUntil(lambda: panel.table.model().rowCount() == 1)
     click(qtbot, panel.add_folder)  # closed without an answer
     click(qtbot, panel.add_files)
-    qtbot.waitUntil(lambda: panel.table.rowCount() == 2)
+    qtbot.waitUntil(lambda: panel.table.model().rowCount() == 2)
     assert [row[0] for row in rows(panel)] == ["a", "c"]
     click(qtbot, panel.output)
     choose_folder(qtbot, panel, tmp_path / "elsewhere")  # which does not exist
@@ -173,7 +174,7 @@ def test_start_asks_for_the_output_folder_if_there_is_none(qtbot, settings, coho
     panel.show()
     qtbot.waitExposed(panel)
     panel.add([cohort / "a"])
-    qtbot.waitUntil(lambda: panel.table.rowCount() == 1)
+    qtbot.waitUntil(lambda: panel.table.model().rowCount() == 1)
     click(qtbot, panel.start)
     (dialog,) = panel.findChildren(FolderDialog)
     dialog.reject()
@@ -189,7 +190,7 @@ def test_start_asks_for_the_output_folder_if_there_is_none(qtbot, settings, coho
 def test_what_is_no_patient_is_one_sentence(panel, qtbot, tmp_path, cohort, notified):
     (tmp_path / "empty").mkdir()
     drop(panel.table, tmp_path / "empty", cohort / "a")
-    qtbot.waitUntil(lambda: len(notified) > 0 and panel.table.rowCount() == 1)
+    qtbot.waitUntil(lambda: len(notified) > 0 and panel.table.model().rowCount() == 1)
     [(severity, message)] = notified
     assert severity == "error"
     assert "the folder is empty" in message
@@ -282,7 +283,7 @@ def test_patients_can_be_added_while_it_runs(panel, qtbot, cohort, monkeypatch):
     click(qtbot, panel.start)
     qtbot.waitUntil(lambda: rows(panel)[0][1] == "running…")
     drop(panel.table, cohort / "c")
-    qtbot.waitUntil(lambda: panel.table.rowCount() == 2)
+    qtbot.waitUntil(lambda: panel.table.model().rowCount() == 2)
     assert panel.cancel.isEnabled()
     assert not panel.output.isEnabled()
     go_on.set()
@@ -298,7 +299,7 @@ def test_settings_that_cannot_be_had_are_one_sentence(qtbot, cohort, tmp_path, n
     qtbot.addWidget(panel)
     panel.out = tmp_path / "out"
     panel.add([cohort / "a"])
-    qtbot.waitUntil(lambda: panel.table.rowCount() == 1)
+    qtbot.waitUntil(lambda: panel.table.model().rowCount() == 1)
     click(qtbot, panel.start)
     assert ("error", "there is no model; install one") in notified
     assert not panel.running
@@ -343,7 +344,7 @@ def test_nothing_is_cut_off_in_a_narrow_dock(panel, qtbot, cohort):
         assert panel.rect().contains(button.geometry())
     table = panel.table
     for column, text in enumerate(rows(panel)[0]):
-        cell = table.visualItemRect(table.item(0, column))
+        cell = table.visualRect(table.cell(0, column))
         assert table.viewport().rect().contains(cell)
         assert cell.width() > table.fontMetrics().horizontalAdvance(text)
 
@@ -369,7 +370,7 @@ def quit_when_running():
         viewer.close()
 
 def start_when_filled():
-    if panel.table.rowCount() == 2 and panel.start.isEnabled():
+    if panel.table.model().rowCount() == 2 and panel.start.isEnabled():
         filled.stop()
         panel.start.click()
         timer.start(1)

@@ -569,7 +569,7 @@ def test_another_patient_during_a_run(detected, network, patient_folder, tmp_pat
         detected.viewer.open(str(second), plugin="napari-cead")
     else:
         detected.queue.add([second])
-        qtbot.waitUntil(lambda: detected.queue.table.rowCount() == 1)
+        qtbot.waitUntil(lambda: detected.queue.table.model().rowCount() == 1)
         detected.queue.table.cellDoubleClicked.emit(0, 0)
     qtbot.wait(50)
     passes = network.passes

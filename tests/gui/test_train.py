@@ -82,62 +82,66 @@ def guard_of(viewer):
 def chosen(dock, cohort, qtbot):
     """The dock with three scans, all ticked."""
     dock.finder.add([cohort])
-    qtbot.waitUntil(lambda: len(dock.scans.scans.reports) == 3 and not dock.finder.job.running)
+    qtbot.waitUntil(lambda: len(dock.form.scans.scans.reports) == 3 and not dock.finder.job.running)
     for row in range(3):
-        model = dock.scans.scans
+        model = dock.form.scans.scans
         model.setData(model.index(row, 0), Qt.CheckState.Checked.value, Qt.ItemDataRole.CheckStateRole)
     return dock
 
 
 def test_without_scans_it_says_what_is_missing(dock):
-    assert not dock.start.enabled
-    assert dock.problem.text() == "Tick at least 2 scans: one to learn from, one to validate on."
+    assert not dock.form.start.enabled
+    assert dock.form.problem.text() == "Tick at least 2 scans: one to learn from, one to validate on."
 
 
 def test_scans_are_listed_with_what_they_are(chosen):
-    reports = chosen.scans.scans.reports
+    reports = chosen.form.scans.scans.reports
     assert [report.source.name for report in reports] == ["Mets_000", "Mets_001", "Mets_002"]
-    lines = chosen.scans.scans.index(0, 1).data().splitlines()
+    lines = chosen.form.scans.scans.index(0, 1).data().splitlines()
     z, y, x = reports[0].shape
     assert lines[0] == "Mets_000"
     assert lines[1].startswith(f"{x} × {y} × {z}, 0.9 × 0.95 × 1.5 mm, {reports[0].slices} usable slices")
     assert any("has a lesion mask" in line for line in lines[2:])
-    assert chosen.found.text().startswith("3 of 3 scans ticked")
-    assert chosen.start.enabled
+    assert chosen.form.found.text().startswith("3 of 3 scans ticked")
+    assert chosen.form.start.enabled
 
 
 def test_a_click_on_the_tick_takes_a_scan_out(chosen, qtbot):
-    index = chosen.scans.scans.index(1, 0)
-    place = chosen.scans.visualRect(index)
+    index = chosen.form.scans.scans.index(1, 0)
+    place = chosen.form.scans.visualRect(index)
     qtbot.mouseClick(
-        chosen.scans.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(place.left() + 10, place.center().y())
+        chosen.form.scans.viewport(),
+        Qt.MouseButton.LeftButton,
+        pos=QPoint(place.left() + 10, place.center().y()),
     )
-    assert [report.source.name for report in chosen.scans.scans.chosen] == ["Mets_000", "Mets_002"]
-    assert chosen.found.text().startswith("2 of 3")
+    assert [report.source.name for report in chosen.form.scans.scans.chosen] == ["Mets_000", "Mets_002"]
+    assert chosen.form.found.text().startswith("2 of 3")
 
 
 def test_a_skull_cannot_be_ticked_until_there_is_a_brain_mask(dock, tmp_path, qtbot):
     def click(row):
-        place = dock.scans.visualRect(dock.scans.scans.index(row, 0))
+        place = dock.form.scans.visualRect(dock.form.scans.scans.index(row, 0))
         button = Qt.MouseButton.LeftButton
-        qtbot.mouseClick(dock.scans.viewport(), button, pos=QPoint(place.left() + 10, place.center().y()))
+        qtbot.mouseClick(
+            dock.form.scans.viewport(), button, pos=QPoint(place.left() + 10, place.center().y())
+        )
 
     def names():
-        return [report.source.name for report in dock.scans.scans.chosen]
+        return [report.source.name for report in dock.form.scans.scans.chosen]
 
     brain, spacing = make_stripped(), np.diag([2.0, 2.0, 4.0, 1.0])
     head = write_nifti(tmp_path / "head.nii.gz", np.transpose(add_head(brain), (2, 1, 0)), spacing)
     other = make_stripped(seed=1, contrast="t2")
     other = write_nifti(tmp_path / "other.nii.gz", np.transpose(other, (2, 1, 0)), spacing)
     dock.finder.add([head, other])
-    qtbot.waitUntil(lambda: len(dock.scans.scans.reports) == 2 and not dock.finder.job.running)
+    qtbot.waitUntil(lambda: len(dock.form.scans.scans.reports) == 2 and not dock.finder.job.running)
     assert names() == []
     click(0)
     click(1)
     assert names() == ["other"]  # another contrast is for the user to judge, a skull is not
     inside = np.pad(brain != 0, ((0, 0), (14, 14), (14, 14))).astype(np.uint8)
     mask = write_nifti(tmp_path / "inside.nii.gz", np.transpose(inside, (2, 1, 0)), spacing)
-    dock.finder.give_brain_mask(dock.scans.scans.reports[0], mask)
+    dock.finder.give_brain_mask(dock.form.scans.scans.reports[0], mask)
     qtbot.waitUntil(lambda: names() == ["head", "other"])
     click(0)
     assert names() == ["other"]
@@ -146,44 +150,44 @@ def test_a_skull_cannot_be_ticked_until_there_is_a_brain_mask(dock, tmp_path, qt
 def test_a_scan_that_is_in_the_list_already_is_a_duplicate_under_any_name(chosen, cohort, tmp_path, qtbot):
     other = shutil.copy2(cohort / "Mets_000" / "flair.nii.gz", tmp_path / "again_flair.nii.gz")
     chosen.finder.add([tmp_path / "gone", Path(other)])
-    qtbot.waitUntil(lambda: len(chosen.scans.scans.reports) == 4 and not chosen.finder.job.running)
-    report = chosen.scans.scans.reports[3]
+    qtbot.waitUntil(lambda: len(chosen.form.scans.scans.reports) == 4 and not chosen.finder.job.running)
+    report = chosen.form.scans.scans.reports[3]
     assert report.reasons == ("the same scan as Mets_000",)
-    assert report not in chosen.scans.scans.chosen
+    assert report not in chosen.form.scans.scans.chosen
 
 
 def test_a_place_that_is_not_there_spoils_no_other(dock, cohort, qtbot, notified):
     dock.finder.add([cohort / "gone", cohort])
-    qtbot.waitUntil(lambda: len(dock.scans.scans.reports) == 3 and not dock.finder.job.running)
+    qtbot.waitUntil(lambda: len(dock.form.scans.scans.reports) == 3 and not dock.finder.job.running)
     assert notified == [("warning", f"{cohort / 'gone'}: there is no such file or folder.")]
 
 
 def test_delete_takes_the_selected_scans_out(chosen, qtbot):
-    chosen.scans.selectRow(1)
-    qtbot.keyClick(chosen.scans, Qt.Key.Key_Delete)
-    assert [report.source.name for report in chosen.scans.scans.reports] == ["Mets_000", "Mets_002"]
-    assert chosen.found.text().startswith("2 of 2")
+    chosen.form.scans.selectRow(1)
+    qtbot.keyClick(chosen.form.scans, Qt.Key.Key_Delete)
+    assert [report.source.name for report in chosen.form.scans.scans.reports] == ["Mets_000", "Mets_002"]
+    assert chosen.form.found.text().startswith("2 of 2")
 
 
 @pytest.mark.parametrize(
     ("typed", "rate"), [("1e-4", "0.0001"), ("0,002", "0.002"), ("5", None), ("x", None)]
 )
 def test_a_learning_rate_is_typed_as_people_write_it(chosen, qtbot, typed, rate):
-    chosen.rows.controls["lr"].native.selectAll()
-    qtbot.keyClicks(chosen.rows.controls["lr"].native, typed)
-    assert chosen.start.enabled == (rate is not None)
+    chosen.form.rows.controls["lr"].native.selectAll()
+    qtbot.keyClicks(chosen.form.rows.controls["lr"].native, typed)
+    assert chosen.form.start.enabled == (rate is not None)
     if rate is None:
-        assert chosen.problem.text().startswith("The learning rate has to be a number above 0")
+        assert chosen.form.problem.text().startswith("The learning rate has to be a number above 0")
     else:
-        assert f"--lr {rate} " in chosen.command.text()
+        assert f"--lr {rate} " in chosen.form.command.text()
 
 
 def test_a_name_is_asked_for_and_a_long_one_does_not_widen_the_dock(chosen):
     width = chosen.width()
-    chosen.name.value = " "
-    assert chosen.problem.text() == "Give the new model a name."
-    chosen.name.value = "n" * 300
-    assert chosen.problem.text().startswith("The name is too long: use up to 64 letters")
+    chosen.form.name.value = " "
+    assert chosen.form.problem.text() == "Give the new model a name."
+    chosen.form.name.value = "n" * 300
+    assert chosen.form.problem.text().startswith("The name is too long: use up to 64 letters")
     QApplication.processEvents()
     assert chosen.width() == width
 
@@ -191,26 +195,28 @@ def test_a_name_is_asked_for_and_a_long_one_does_not_widen_the_dock(chosen):
 def test_start_does_not_move_when_a_row_a_warning_or_the_banner_appears(dock, cohort, qtbot):
     def place():
         QApplication.processEvents()
-        button = dock.start.native
+        button = dock.form.start.native
         return button.mapTo(dock.tabs, button.rect().topLeft())
 
     before = place()
     dock.finder.add([cohort])
-    assert dock.looking.isVisibleTo(dock) and place() == before
-    qtbot.waitUntil(lambda: len(dock.scans.scans.reports) == 3 and not dock.finder.job.running)
+    assert dock.form.looking.isVisibleTo(dock) and place() == before
+    qtbot.waitUntil(lambda: len(dock.form.scans.scans.reports) == 3 and not dock.finder.job.running)
     assert place() == before
-    dock.banner.show_needs("3 scans have a skull, which has to be stripped first.", strip=True, even=True)
-    dock.name.value = "n" * 300
-    dock.base.value = "from scratch"
-    assert dock.banner.isVisibleTo(dock) and dock.problem.text() and place() == before
+    dock.form.banner.show_needs(
+        "3 scans have a skull, which has to be stripped first.", strip=True, even=True
+    )
+    dock.form.name.value = "n" * 300
+    dock.form.base.value = "from scratch"
+    assert dock.form.banner.isVisibleTo(dock) and dock.form.problem.text() and place() == before
 
 
 def test_looking_at_scans_says_how_long_it_takes(dock, cohort, qtbot, monkeypatch):
     monkeypatch.setattr("napari_cead.progress.SURE_AFTER_S", 0)
     said = []
-    dock.looking.valueChanged.connect(lambda *_: said.append(dock.looking.text()))
+    dock.form.looking.valueChanged.connect(lambda *_: said.append(dock.form.looking.text()))
     dock.finder.add([cohort])
-    qtbot.waitUntil(lambda: len(dock.scans.scans.reports) == 3 and not dock.finder.job.running)
+    qtbot.waitUntil(lambda: len(dock.form.scans.scans.reports) == 3 and not dock.finder.job.running)
     assert any(re.fullmatch(r"[12] of 3 · \d+ (s|min) left", text) for text in said)
 
 
@@ -230,33 +236,42 @@ def test_a_long_training_at_full_size_says_below_start_what_it_takes(chosen, qtb
         QApplication.processEvents()
         return [
             part.mapTo(chosen.tabs, part.rect().topLeft())
-            for part in (chosen.start.native, chosen.copy.native)
+            for part in (chosen.form.start.native, chosen.form.command.copy.native)
         ]
 
     before = places()
-    chosen.rows.controls["device"].value = "cpu"
-    chosen.base.value, chosen.design.value = "from scratch", "ae"
-    chosen.context.value = False
-    assert chosen.cost.text() == ""
-    chosen.size.value = "paper"
-    qtbot.waitUntil(lambda: chosen.cost.text().startswith("ae at full size"), timeout=10_000)
-    assert "(81 million weights) takes about" in chosen.cost.text()
+    chosen.form.rows.controls["device"].value = "cpu"
+    chosen.form.base.value, chosen.form.design.value = "from scratch", "ae"
+    chosen.form.context.value = False
+    assert chosen.form.cost.text() == ""
+    chosen.form.size.value = "paper"
+    qtbot.waitUntil(lambda: chosen.form.cost.text().startswith("ae at full size"), timeout=10_000)
+    assert "(81 million weights) takes about" in chosen.form.cost.text()
     assert re.search(
-        r"per epoch on this processor, .* for 200; with size small \(16 epochs\) about", chosen.cost.text()
+        r"per epoch on this processor, .* for 200; with size small \(16 epochs\) about",
+        chosen.form.cost.text(),
     )
     assert measured == ["paper", "small"] and places() == before
-    chosen.rows.controls["epochs"].value = 100
-    assert " for 100; " in chosen.cost.text() and len(measured) == 2
-    chosen.size.value = "small"
-    assert chosen.cost.text() == "" and places() == before
+    chosen.form.rows.controls["epochs"].value = 100
+    assert " for 100; " in chosen.form.cost.text() and len(measured) == 2
+    chosen.form.size.value = "small"
+    assert chosen.form.cost.text() == "" and places() == before
 
 
 def test_the_rows_of_the_design_show_that_of_the_base_model(dock):
-    dock.base.value, dock.design.value, dock.size.value = "from scratch", "vae2", "paper"
-    dock.base.value = "ce-vae1"
-    assert (dock.design.value, dock.size.value, dock.design.native.isEnabled()) == ("ce-vae1", "small", False)
-    dock.base.value = "from scratch"
-    assert (dock.design.value, dock.size.value, dock.design.native.isEnabled()) == ("vae2", "paper", True)
+    dock.form.base.value, dock.form.design.value, dock.form.size.value = "from scratch", "vae2", "paper"
+    dock.form.base.value = "ce-vae1"
+    assert (dock.form.design.value, dock.form.size.value, dock.form.design.native.isEnabled()) == (
+        "ce-vae1",
+        "small",
+        False,
+    )
+    dock.form.base.value = "from scratch"
+    assert (dock.form.design.value, dock.form.size.value, dock.form.design.native.isEnabled()) == (
+        "vae2",
+        "paper",
+        True,
+    )
 
 
 def test_explore_follows_a_model_that_gets_another_name(viewer, installed_model, qtbot):
@@ -269,34 +284,38 @@ def test_explore_follows_a_model_that_gets_another_name(viewer, installed_model,
 
 
 def test_a_taken_name_is_refused_before_the_start(chosen):
-    chosen.name.value = "ce-vae1"
-    assert chosen.problem.text() == "There is a model called ce-vae1 already: choose another name."
-    assert not chosen.start.enabled
+    chosen.form.name.value = "ce-vae1"
+    assert chosen.form.problem.text() == "There is a model called ce-vae1 already: choose another name."
+    assert not chosen.form.start.enabled
 
 
 def test_context_encoding_chooses_the_twin_from_scratch(chosen):
-    chosen.base.value, chosen.design.value = "from scratch", "vae2"
-    chosen.context.value = False
+    chosen.form.base.value, chosen.form.design.value = "from scratch", "vae2"
+    chosen.form.context.value = False
     assert chosen.model == "vae2"
-    assert not chosen.rows.controls["max_squares"].enabled
-    chosen.context.value = True
+    assert not chosen.form.rows.controls["max_squares"].enabled
+    chosen.form.context.value = True
     assert chosen.model == "ce-vae2"
-    assert "napari-cead train ce-vae2" in chosen.command.text()
-    assert "--init-from" not in chosen.command.text()
+    assert "napari-cead train ce-vae2" in chosen.form.command.text()
+    assert "--init-from" not in chosen.form.command.text()
 
 
 def test_only_an_encoder_that_has_learned_something_can_be_kept(chosen):
-    chosen.base.value = "vae1"
-    chosen.rows.controls["freeze_encoder"].value = True
-    assert chosen.rows.controls["freeze_encoder"].enabled and "--freeze-encoder" in chosen.command.text()
-    chosen.base.value = "from scratch"
+    chosen.form.base.value = "vae1"
+    chosen.form.rows.controls["freeze_encoder"].value = True
     assert (
-        not chosen.rows.controls["freeze_encoder"].enabled and "--freeze-encoder" not in chosen.command.text()
+        chosen.form.rows.controls["freeze_encoder"].enabled
+        and "--freeze-encoder" in chosen.form.command.text()
+    )
+    chosen.form.base.value = "from scratch"
+    assert (
+        not chosen.form.rows.controls["freeze_encoder"].enabled
+        and "--freeze-encoder" not in chosen.form.command.text()
     )
 
 
 def test_what_to_do_first_is_said_in_full(dock, qtbot):
-    label = dock.found
+    label = dock.form.found
 
     def whole():
         room = QRect(0, 0, label.width(), 1000)
@@ -307,39 +326,43 @@ def test_what_to_do_first_is_said_in_full(dock, qtbot):
 
 
 def test_a_denoiser_comes_with_settings_and_corruptions_of_its_own(chosen):
-    chosen.base.value, chosen.design.value = "from scratch", "dae"
+    chosen.form.base.value, chosen.form.design.value = "from scratch", "dae"
     assert shown(chosen) == ("0.001", 16, "linear")
-    assert not chosen.context.enabled and not chosen.rows.controls["max_squares"].enabled
-    words = chosen.command.text()
+    assert not chosen.form.context.enabled and not chosen.form.rows.controls["max_squares"].enabled
+    words = chosen.form.command.text()
     assert "napari-cead train dae " in words and "--max-squares" not in words and "--schedule" not in words
-    chosen.rows.controls["batch_size"].value = 12
-    chosen.design.value = "ce-unet"
-    assert "napari-cead train ce-unet " in chosen.command.text()
-    chosen.design.value = "ce-vae1"
-    assert chosen.context.enabled and chosen.rows.controls["max_squares"].enabled and chosen.context.value
+    chosen.form.rows.controls["batch_size"].value = 12
+    chosen.form.design.value = "ce-unet"
+    assert "napari-cead train ce-unet " in chosen.form.command.text()
+    chosen.form.design.value = "ce-vae1"
+    assert (
+        chosen.form.context.enabled
+        and chosen.form.rows.controls["max_squares"].enabled
+        and chosen.form.context.value
+    )
     # What the user chose stays.
     assert shown(chosen) == ("0.002", 12, "one-cycle")
-    assert "--batch-size 12" in chosen.command.text()
+    assert "--batch-size 12" in chosen.form.command.text()
 
 
 def shown(dock):
-    return tuple(dock.rows.controls[name].value for name in ("lr", "batch_size", "schedule"))
+    return tuple(dock.form.rows.controls[name].value for name in ("lr", "batch_size", "schedule"))
 
 
 @pytest.mark.parametrize("start", ["ce-unet", "vae1", "dae small", "ce-vq-vae small", "ae paper"])
 def test_the_dock_has_the_defaults_of_the_command_that_it_shows(dock, start, capsys):
     if " " in start:
-        dock.base.value = "from scratch"
-        dock.design.value, dock.size.value = start.split()
-        dock.context.value = start.startswith("ce-")
+        dock.form.base.value = "from scratch"
+        dock.form.design.value, dock.form.size.value = start.split()
+        dock.form.context.value = start.startswith("ce-")
     else:
-        dock.base.value = start
-    words = shlex.split(dock.command.text())[1:]
+        dock.form.base.value = start
+    words = shlex.split(dock.form.command.text())[1:]
     del words[words.index("--data") : words.index("--data") + 4]  # there are no scans yet
     assert run_command([*words, "--print-config"]) == 0
     resolved = yaml.safe_load(capsys.readouterr().out)
     assert not {"--epochs", "--lr", "--batch-size", "--schedule", "--seed"} & set(words)
-    for name, control in dock.rows.controls.items():
+    for name, control in dock.form.rows.controls.items():
         value = resolved[name]
         if name == "lr":
             assert float(control.value) == pytest.approx(value)
@@ -357,50 +380,50 @@ def test_an_ensemble_is_not_offered_to_be_fine_tuned(chosen):
     card = ModelCard(name="ours", spec=spec, preprocessing=Preprocessing(image_size=20))
     save_model(build(spec), card, models_folder() / "ours")
     chosen.refresh_base_models()
-    assert "ours" in find_models() and "ours" not in chosen.base.choices
-    assert "ce-unet" in chosen.base.choices
+    assert "ours" in find_models() and "ours" not in chosen.form.base.choices
+    assert "ce-unet" in chosen.form.base.choices
 
 
 def test_the_size_decides_the_suggested_settings(chosen):
-    epochs = chosen.rows.controls["epochs"]
-    chosen.base.value, chosen.design.value = "from scratch", "ae"
-    assert (epochs.value, "--preset small" in chosen.command.text()) == (16, True)
-    chosen.size.value = "paper"
-    assert epochs.value == 200 and "--size paper" in chosen.command.text()
+    epochs = chosen.form.rows.controls["epochs"]
+    chosen.form.base.value, chosen.form.design.value = "from scratch", "ae"
+    assert (epochs.value, "--preset small" in chosen.form.command.text()) == (16, True)
+    chosen.form.size.value = "paper"
+    assert epochs.value == 200 and "--size paper" in chosen.form.command.text()
 
 
 def test_another_base_has_the_scans_judged_as_its_slices_are(chosen, qtbot):
     def pictures(**preparation):
         settings = StoreSettings(**preparation)
-        reports = chosen.scans.scans.reports
+        reports = chosen.form.scans.scans.reports
         return [inspect(report.source, settings=settings).signature for report in reports]
 
     def shown():
-        return [report.signature for report in chosen.scans.scans.reports]
+        return [report.signature for report in chosen.form.scans.scans.reports]
 
-    ticked = chosen.scans.scans.index(1, 0)
-    chosen.scans.scans.setData(ticked, Qt.CheckState.Unchecked.value, Qt.ItemDataRole.CheckStateRole)
-    assert chosen.base.value == "ce-unet"
+    ticked = chosen.form.scans.scans.index(1, 0)
+    chosen.form.scans.scans.setData(ticked, Qt.CheckState.Unchecked.value, Qt.ItemDataRole.CheckStateRole)
+    assert chosen.form.base.value == "ce-unet"
     ours = {"intensity": "volume-tissue", "spacing": (1.0, 1.0), "image_size": 192}
     assert np.array_equal(shown(), pictures(**ours)) and not np.array_equal(shown(), pictures())
-    chosen.base.value = "vae1"
-    assert not chosen.start.enabled and chosen.problem.text() == "Scans are being looked at…"
+    chosen.form.base.value = "vae1"
+    assert not chosen.form.start.enabled and chosen.form.problem.text() == "Scans are being looked at…"
     qtbot.waitUntil(lambda: not chosen.finder.job.running)
     assert np.array_equal(shown(), pictures())
-    chosen.base.value, chosen.design.value = "from scratch", "ce-unet"
+    chosen.form.base.value, chosen.form.design.value = "from scratch", "ce-unet"
     qtbot.waitUntil(lambda: not chosen.finder.job.running)
     assert np.array_equal(shown(), pictures(**ours))
     # What the user has unticked stays so.
-    assert [report.source.name for report in chosen.scans.scans.chosen] == ["Mets_000", "Mets_002"]
+    assert [report.source.name for report in chosen.form.scans.scans.chosen] == ["Mets_000", "Mets_002"]
 
 
 def test_start_runs_the_shown_command_in_a_process_of_its_own(chosen, qtbot, monkeypatch):
     started = []
     start = chosen.manager.start
     monkeypatch.setattr(chosen.manager, "start", lambda recipe: started.append(recipe) or start(recipe))
-    chosen.rows.controls["epochs"].value, chosen.name.value = 1, "mine"
-    shown = chosen.command.text()
-    chosen.start.native.click()
+    chosen.form.rows.controls["epochs"].value, chosen.form.name.value = 1, "mine"
+    shown = chosen.form.command.text()
+    chosen.form.start.native.click()
     assert shown == command_line(["train", *started[0].words()]) and "--epochs 1" in shown
     run = chosen.view.run
     assert read_recipe(run / CONFIG_FILE) == started[0]
@@ -474,9 +497,9 @@ def test_what_comes_out_is_compared_renamed_noted_exported_and_deleted(
 
 def finished(dock, qtbot):
     """Train one epoch, as ``mine``."""
-    dock.rows.controls["epochs"].value, dock.name.value = 1, "mine"
-    qtbot.waitUntil(dock.start.native.isEnabled)  # another base judges the scans anew
-    dock.start.native.click()
+    dock.form.rows.controls["epochs"].value, dock.form.name.value = 1, "mine"
+    qtbot.waitUntil(dock.form.start.native.isEnabled)  # another base judges the scans anew
+    dock.form.start.native.click()
     ended(dock, qtbot, "finished")
 
 
@@ -503,8 +526,8 @@ def test_a_killed_training_says_so_and_goes_on(chosen, qtbot):
 
 def started(dock, qtbot):
     """Begin a training that lasts, and wait for its second epoch."""
-    dock.rows.controls["epochs"].value, dock.name.value = 10_000, "mine"
-    dock.start.native.click()
+    dock.form.rows.controls["epochs"].value, dock.form.name.value = 10_000, "mine"
+    dock.form.start.native.click()
     qtbot.waitUntil(lambda: dock.view.info is not None and dock.view.info.epoch >= 1, timeout=60_000)
 
 
@@ -562,18 +585,18 @@ def test_a_start_that_fails_leaves_nothing_behind(chosen, monkeypatch, notified)
         raise RunError("the process cannot be started", file="python", hint="install it again")
 
     monkeypatch.setattr(chosen.manager, "start", broken)
-    chosen.name.value = "mine"
-    chosen.start.native.click()
+    chosen.form.name.value = "mine"
+    chosen.form.start.native.click()
     assert any("cannot be started" in message for _, message in notified)
     assert not (runs_folder() / "mine").exists()
 
 
 def test_context_encoding_can_be_taken_on_by_a_model_without_it(chosen, qtbot):
-    chosen.base.value = "vae1"
-    assert not chosen.context.value
-    chosen.context.value = True
-    chosen.rows.controls["max_squares"].value = 3
-    assert "train ce-vae1" in chosen.command.text() and "--init-from vae1" in chosen.command.text()
+    chosen.form.base.value = "vae1"
+    assert not chosen.form.context.value
+    chosen.form.context.value = True
+    chosen.form.rows.controls["max_squares"].value = 3
+    assert "train ce-vae1" in chosen.form.command.text() and "--init-from vae1" in chosen.form.command.text()
     finished(chosen, qtbot)
     assert chosen.view.info.model == "ce-vae1"
     assert [parent.name for parent in load_card(find_model("mine")).parents] == ["vae1"]

@@ -54,7 +54,7 @@ def codes(report):
 
 
 def test_raw_scans_are_stripped_and_evened_from_the_window(dock, scans, qtbot):
-    model, banner = dock.scans.scans, dock.banner
+    model, banner = dock.form.scans.scans, dock.form.banner
 
     def named(name):
         return next(report for report in model.reports if report.source.name.startswith(name))
@@ -87,15 +87,15 @@ def test_raw_scans_are_stripped_and_evened_from_the_window(dock, scans, qtbot):
     dock.finder.add([scans])
     qtbot.waitUntil(settled, timeout=LONG)
     assert len(model.reports) == 3, "the scan that was evened out is still the one that was given"
-    dock.healthy.value = True
+    dock.form.healthy.value = True
     assert len(model.chosen) == 3
-    assert dock.start.enabled, dock.problem.text()
+    assert dock.form.start.enabled, dock.form.problem.text()
 
 
 def test_a_stripper_that_fails_is_said_and_the_others_go_on(dock, scans, qtbot, monkeypatch, notified):
     monkeypatch.setattr(raw_scans, "DEFAULT_STRIPPER", "command:no-such-program {input} {output}")
     dock.finder.add([scans])
-    banner = dock.banner
+    banner = dock.form.banner
     qtbot.waitUntil(lambda: banner.strip.native.isVisible() and not dock.finder.job.running, timeout=LONG)
     banner.strip.native.click()
     qtbot.waitUntil(

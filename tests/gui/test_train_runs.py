@@ -70,7 +70,7 @@ def dock(viewer, qtbot):
 def choose(dock, name, qtbot):
     """Click on a training in the list."""
     row = [info.name for info in dock.runs.runs].index(name)
-    place = dock.runs.visualItemRect(dock.runs.item(row, 0)).center()
+    place = dock.runs.visualRect(dock.runs.cell(row, 0)).center()
     qtbot.mouseClick(dock.runs.viewport(), Qt.MouseButton.LeftButton, pos=place)
     qtbot.waitUntil(lambda: dock.view.info is not None and dock.view.info.name == name)
 
@@ -117,12 +117,12 @@ def test_bar_list_and_line_tell_the_same_epoch(dock, qtbot):
     choose(dock, "broken", qtbot)
     row = [info.name for info in dock.runs.runs].index("broken")
     assert dock.view.bar.format() == "12 of 40 epochs done"
-    assert dock.runs.item(row, 2).text() == "12/40"
+    assert dock.runs.cell(row, 2).data() == "12/40"
     folder = RunFolder(dock.view.run)
     folder.say("epoch", epoch=13, epochs=40, train_loss=1387.0, validation_loss=687.0)
     folder.say("error", message="the disk is full")
     qtbot.waitUntil(lambda: dock.view.bar.format() == "13 of 40 epochs done")
-    assert dock.runs.item(row, 2).text() == "13/40"
+    assert dock.runs.cell(row, 2).data() == "13/40"
 
 
 def test_a_row_takes_what_is_newer(qtbot):
@@ -131,7 +131,7 @@ def test_a_row_takes_what_is_newer(qtbot):
     old = look(write_run("mine", {"event": "paused"}, epochs=3))
     table.show_runs([old, RunInfo(old.path.with_name("other"), "other", "paused")])
     table.update_run(look_again := RunInfo(old.path, "mine", "paused", epoch=9, epochs=40))
-    assert [table.item(row, 2).text() for row in range(2)] == ["9/40", ""]
+    assert [table.cell(row, 2).data() for row in range(2)] == ["9/40", ""]
     assert table.runs[0] == look_again
 
 
@@ -225,7 +225,7 @@ def test_nothing_in_the_view_of_a_training_moves_when_rows_and_warnings_appear(d
     def places():
         QApplication.processEvents()
         parts = (view.resume, view.keep, view.discard, view.bar, view.plots.what, view.plots.view)
-        return [part.mapTo(dock.follow, part.rect().topLeft()) for part in parts]
+        return [part.mapTo(dock.tabs.widget(1).widget(), part.rect().topLeft()) for part in parts]
 
     before = places()
     for number in range(8):

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..atomic import make_folder, strict, to_json, write_text
-from ..errors import Cancelled, CeadWarning, ParameterError, PatientNotFoundError
+from ..errors import CeadWarning, ParameterError, PatientNotFoundError
 from ..json_files import read_json
 from ..patients import PNG_SPACING, Patient, find_patients, load_patient, place_below, place_name
 from ..preparing import RAW, Preparation
-from ..progress import Progress, Stop
+from ..progress import Progress, Stop, check_stop, tell
 from ..tasks import Failure, tasks
 from ..zoo import Detector, LoadedModels, load_card
 from .choosing import Params, Settled, settle
@@ -191,8 +191,7 @@ def detect_cohort(
                 if on_patient is not None:
                     failed = isinstance(outcome, Failure)
                     on_patient(jobs[number].path, outcome.reason if failed else outcome.described)
-                if on_progress is not None:
-                    on_progress(len(found), len(jobs))
+                tell(on_progress, len(found), len(jobs))
     finally:
         let_model_go()
         _write_table(target, jobs, found)
@@ -259,8 +258,7 @@ def detect_one(
     if before is not None and all((place / f"{name}.nii.gz").is_file() for name in VOLUMES):
         return Detected(place, before, kept=True)
     check_no_other(place, patient.name, detector.name)
-    if should_stop is not None and should_stop():
-        raise Cancelled
+    check_stop(should_stop)
     result = detect(
         patient,
         detector,

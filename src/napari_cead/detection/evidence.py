@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..metrics.overlap import bounding_box
+from ..slices.symmetry import mirrored
 from .smoothing import smoothed_in_brain, weight_of, widely
-from .symmetry import mirrored
 
 Values = NDArray[np.float32]
 
@@ -72,7 +72,7 @@ class Seen:
         repair: What the network makes of it, 0 outside the brain.
         lesion: The network's probability of a lesion; None if it does not say it.
         spacing: Size of a voxel (z, y, x) in mm.
-        midline: Twice the column of the brain's midline, see :func:`~napari_cead.detection.symmetry.midline`.
+        midline: Twice the column of the brain's midline, see :func:`~napari_cead.slices.symmetry.midline`.
     """
 
     image: Values
@@ -169,7 +169,7 @@ def asymmetry(image: Values, brain: NDArray[np.bool_], axis: int) -> Values:
     Args:
         image: (Z, Y, X), the median of the tissue at 0.5, 0 outside the brain.
         brain: (Z, Y, X) bool.
-        axis: As :func:`~napari_cead.detection.symmetry.midline` gives it.
+        axis: As :func:`~napari_cead.slices.symmetry.midline` gives it.
     """
     other, there = mirrored(image, axis), mirrored(brain, axis)
     above_other = np.where(there, np.maximum(image - other, np.float32(0)), np.float32(0))

@@ -17,6 +17,7 @@ from ..patients import Patient
 from ..preparing import Preparation, prepare_patient
 from ..progress import Progress, Stop
 from ..slices import SliceStack, slice_stack
+from ..slices.symmetry import midline
 from ..zoo import Detector
 from .cache import ReconstructionCache
 from .choosing import Params, Settled, Whence, remarks, settle, threshold_doubt
@@ -29,7 +30,6 @@ from .provenance import preparation, threads_on
 from .reconstruct import GROUP, NetworkPasses, check_batch_size, reconstruct
 from .scan_warnings import contrast_doubt, evenness_doubt
 from .scores import anomaly_score, check_score, computed_for, looks_through, score_of
-from .symmetry import midline
 
 AS_IT_IS = MapOptions()
 """The unprocessed map of the score."""

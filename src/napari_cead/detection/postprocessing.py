@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import Cancelled, ParameterError
-from ..progress import Stop
+from ..errors import ParameterError
+from ..progress import Stop, check_stop
 from .params import PostprocessParams
 from .steps import Slice, Step, chain, settings_in_order
 from .steps._patch import Patch
@@ -243,8 +243,7 @@ def _for_each(
 
     def chunk(start: int) -> None:
         for z in range(start, min(start + _CHUNK, count)):
-            if should_stop is not None and should_stop():
-                raise Cancelled
+            check_stop(should_stop)
             job(z)
 
     starts = range(0, count, _CHUNK)

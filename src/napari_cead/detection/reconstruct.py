@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..devices import is_out_of_memory
-from ..errors import Cancelled, OutOfMemoryError, ParameterError
-from ..progress import Progress, Stop
+from ..errors import OutOfMemoryError, ParameterError
+from ..progress import Progress, Stop, check_stop, tell
 from ..slices import SliceStack
 from ..zoo import Detector
 from .cache import Cached, ReconstructionCache, cache_keys
@@ -251,15 +251,13 @@ class _Run:
         for indices in order:
             if self.only is not None and not set(self.only).intersection(indices.tolist()):
                 continue
-            if self.should_stop is not None and self.should_stop():
-                raise Cancelled
+            check_stop(self.should_stop)
             if missing and not self._pass(attempt.detector, missing, arrays, indices, done):
                 return None
             done += len(indices)
             if self.on_group is not None:
                 self.on_group(passes, indices)
-            if self.on_progress is not None:
-                self.on_progress(done, len(occupied))
+            tell(self.on_progress, done, len(occupied))
         return passes
 
     def _pass(
@@ -274,10 +272,8 @@ class _Run:
         step = detector.at_once(len(indices))
         for start in range(0, len(indices), step):
             if start:
-                if self.on_progress is not None:
-                    self.on_progress(done + start, len(self.stack.occupied))
-                if self.should_stop is not None and self.should_stop():
-                    raise Cancelled
+                tell(self.on_progress, done + start, len(self.stack.occupied))
+                check_stop(self.should_stop)
             part = indices[start : start + step]
             if not _fits(detector, missing, self.stack.images[part], results, part):
                 return False

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from ..atomic import make_folder, strict, to_json, write_text
 from ..checksums import file_sha256
-from ..errors import Cancelled, OutputError, ParameterError, SettingsFileError, why
+from ..errors import OutputError, ParameterError, SettingsFileError, why
 from ..json_files import parse_json, version_of
 from ..metrics import precision, recall, volume_ml
 from ..patients import MASK, Grid, Patient, disk_files, place_of, save_volume
 from ..patients.marks import Kind
 from ..preparing import N4, RAW
-from ..progress import Stop
+from ..progress import Stop, check_stop
 from .corrections import Corrections
 from .pipeline import Detection
 from .provenance import device_name, sources, versions
@@ -232,8 +232,7 @@ def save_detection(
         }
         on_grid = replace(result.patient, grid=grid)
         for name, volume in volumes.items():
-            if should_stop is not None and should_stop():
-                raise Cancelled
+            check_stop(should_stop)
             if volume is not None:
                 save_volume(volume, on_grid, aside / f"{prefix}{name}.nii.gz", kind=KINDS[name])
         names = sorted(path.name for path in aside.iterdir())

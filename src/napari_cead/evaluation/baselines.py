@@ -18,9 +18,9 @@ from ..detection import PostprocessParams
 from ..detection.evidence import asymmetry
 from ..detection.rules import HEALTHY
 from ..detection.smoothing import smoothed_in_brain
-from ..detection.symmetry import midline
 from ..patients import Patient
 from ..slices import IntensityScaling, SliceStack, slice_stack
+from ..slices.symmetry import midline
 from ..wording import counted
 from ..zoo import Preprocessing
 

@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..detection import (
-    PostprocessParams,
-    Reconstruction,
-    available_scores,
-    postprocess,
-    run,
-    suggested,
-)
+from ..detection import PostprocessParams, available_scores, suggested
 from ..detection.choosing import Suggested, settle
 from ..detection.provenance import versions
 from ..detection.rules import HEALTHY, ORACLE
 from ..errors import ParameterError, PatientError
 from ..patients import Patient, load_patient
-from ..progress import Progress, Stop
+from ..progress import Progress, Stop, tell
 from ..training.splits import Part
 from ..training.store import SliceStore
-from ..zoo import Detector, load_model
-from .baselines import BASELINES, INTENSITY, Seen
+from ..zoo import Detector, ModelCard, load_model
+from .baselines import BASELINES, INTENSITY, Baseline
 from .calibration import in_groups
-from .cases import Case, figures_of
 from .choosing import CARD, FIXED, REPORTED, on_card
+from .evaluation_tasks import let_models_go
 from .fine_tuned import DEFAULT, BeforeAfter, Example, LocalThreshold
 from .healthy_slices import HealthySlices, compared_scores, look
+from .measuring import Subject, measure
 from .results import NOTHING, Evaluation, ModelSummary, Row
 from .rules import QUANTILE, quantile_of, search, threshold_of_healthy
+from .splits import Member
 
 EXAMPLES = 4
 """Number of example slices: from the most improved to the most worsened one, evenly by rank."""
@@ -50,8 +44,8 @@ FEW = 5
 
 _SHARE_OF_PATIENT = 10  # steps of the progress
 
-Choice = tuple[str, str, PostprocessParams]
-"""A rule, the data that it chose by, and the settings."""
+Choice = tuple[str, str, PostprocessParams, str]
+"""A rule, the data that it chose by, the settings, and a note."""
 
 
 def compare(
@@ -105,8 +99,7 @@ def compare(
     total = steps + _SHARE_OF_PATIENT * (person is not None)
 
     def of_patient(done: int, of: int) -> None:
-        if on_progress is not None:
-            on_progress(steps + _SHARE_OF_PATIENT * done // of, total)
+        tell(on_progress, steps + _SHARE_OF_PATIENT * done // of, total)
 
     cards = {
         which: {
@@ -123,9 +116,11 @@ def compare(
     )
     rows: tuple[Row, ...] = ()
     if person is not None:
-        rows = tuple(_rows(person, models, _local_settings(found, models), of_patient, should_stop))
-    if on_progress is not None:
-        on_progress(total, total)
+        try:
+            rows = tuple(_rows(person, models, _local_settings(found, models), of_patient, should_stop))
+        finally:
+            let_models_go()
+    tell(on_progress, total, total)
     evaluation = Evaluation(
         cohort=slices.path,
         sequence=slices.settings.sequence,
@@ -257,96 +252,67 @@ def _rows(
     on_progress: Progress,
     should_stop: Stop | None,
 ) -> Iterator[Row]:
-    """Yield the rows of both models, then of the baselines, on one patient, as `evaluate` would.
+    """Yield the rows of both models, then of the baselines, on one patient, measured as in `evaluate`.
 
     Each model runs under the scores that any of them suggests, if it supports them. Its settings are those on its
     card, those of rule `healthy-quantile` on the local scans, and those of rule `oracle`. Baselines have the last two;
     without measurements on the local scans, fixed settings replace the former.
     """
-    scores = dict.fromkeys(suggested(model.card)[0] for model in models.values())
-    for place, (name, model) in enumerate(models.items()):
-        own = tuple(score for score in scores if score in available_scores(model.card))
-        made = run(
-            patient,
-            model,
-            score=own,
-            on_progress=_share(on_progress, place, len(models)),
-            should_stop=should_stop,
-        )
-        default = settle(model.card)
-        for score in own:
-            suggestions = [item for item in model.card.suggestions if item.score == score]
-            chosen = [(item.rule, CARD, Suggested.of(item).params) for item in suggestions]
-            chosen = chosen or [("default", CARD, PostprocessParams())]
-            usual = None
-            if score == default.score:
-                other = (default.rule, CARD_THRESHOLD, default.params)
-                usual = next((one for one in chosen if one[2] == default.params), other)
-                chosen = [usual, *(one for one in chosen if one != usual)]
-            chosen += _unless_known(local.get((name, score)), chosen)
-            for row in _of_map(name, score, made, patient, chosen, should_stop):
-                is_usual = usual == (row.rule, row.chosen_on, row.params)
-                yield replace(row, note=DEFAULT) if is_usual else row
+    sequence = patient.sequence
+    wanted = dict.fromkeys(suggested(model.card)[0] for model in models.values())
+    subjects = [
+        Subject(name, tuple(score for score in wanted if score in available_scores(model.card)), model)
+        for name, model in models.items()
+    ]
+    subjects += [Subject(one.title(sequence), (one.default,), one) for one in BASELINES.values()]
     # The local scans were measured as the models see them: this fits the baseline with the same scaling.
     scaling = next(iter(models.values())).card.preprocessing.intensity
-    for baseline in BASELINES.values():
-        score, title = baseline.default, baseline.title(patient.sequence)
-        same = (baseline.scaling, score) == (scaling, INTENSITY)
-        chosen = _unless_known(local.get((INTENSITY, INTENSITY)), []) if same else []
-        fixed = baseline.settings(score, HEALTHY, patient.sequence)
-        if not chosen and fixed is not None:
-            chosen = [(HEALTHY, FIXED, fixed)]
-        yield from _of_map(title, score, baseline.seen(patient), patient, chosen, should_stop)
-    assert patient.lesion_mask is not None
-    empty = np.zeros_like(patient.lesion_mask)
-    yield _row(NOTHING, None, ("none", "", None), patient, empty, made.stack.brain)
+    # A reported patient's ranks are not needed.
+    member, nothing = Member(patient.name, Path(), "validation"), None
+    for done, subject in enumerate(subjects, start=1):
+        measured = measure(subject, member, patient, {}, should_stop=should_stop)
+        nothing = measured.nothing or nothing
+        for score, case in measured.cases.items():
+            own = local.get((subject.name, score))
+            if isinstance(subject.maker, Detector):
+                chosen = _on_card(subject.maker.card, score)
+                known = any((rule, params) == (HEALTHY, own) for rule, _, params, _ in chosen)
+                chosen += [] if own is None or known else [(HEALTHY, LOCAL, own, "")]
+            else:
+                assert isinstance(subject.maker, Baseline)
+                same = (subject.maker.scaling, score) == (scaling, INTENSITY)
+                fitted = local.get((INTENSITY, INTENSITY)) if same else None
+                fixed = subject.maker.settings(score, HEALTHY, sequence)
+                params = fitted or fixed
+                chosen = [] if params is None else [(HEALTHY, LOCAL if fitted else FIXED, params, "")]
+            # Since it also tries the choices of the other rules, it is a bound.
+            best = search([case], also=[params for _, _, params, _ in chosen], should_stop=should_stop)
+            chosen += [] if best is None else [(ORACLE, REPORTED, best.params, "")]
+            figures = case.figures(params for _, _, params, _ in chosen)
+            for rule, chosen_on, params, note in chosen:
+                yield Row.of(
+                    *(subject.name, score, rule, params, [figures[params]]),
+                    chosen_on=chosen_on,
+                    sequence=sequence,
+                    note=note,
+                )
+        on_progress(done, len(subjects))
+    assert nothing is not None  # a baseline has measured it
+    yield Row.of(NOTHING, None, "none", None, [nothing], sequence=sequence)
 
 
-def _share(on_progress: Progress, place: int, parts: int) -> Progress:
-    return lambda done, total: on_progress(place * total + done, parts * total)
-
-
-def _unless_known(params: PostprocessParams | None, known: Sequence[Choice]) -> list[Choice]:
-    """Return the settings chosen on local scans, unless the card has the same."""
-    if params is None or any((rule, same) == (HEALTHY, params) for rule, _, same in known):
-        return []
-    return [(HEALTHY, LOCAL, params)]
-
-
-def _of_map(
-    name: str,
-    score: str,
-    made: Reconstruction | Seen,
-    patient: Patient,
-    chosen: Sequence[Choice],
-    should_stop: Stop | None,
-) -> Iterator[Row]:
-    """Yield the rows of one map, the oracle last."""
-    brain, anomaly_map = made.stack.brain, made.anomaly_map(score)
-    none_healthy = np.zeros(len(brain), dtype=np.bool_)
-    case = Case.of(patient.name, anomaly_map, patient.lesion_mask, brain, patient.spacing, none_healthy)
-    # Since it also tries the choices of the other rules, it is a bound.
-    best = search([case], also=[params for *_, params in chosen], should_stop=should_stop)
-    oracle = [] if best is None else [(ORACLE, REPORTED, best.params)]
-    for choice in (*chosen, *oracle):
-        mask = postprocess(anomaly_map, choice[2], patient.spacing, brain)
-        yield _row(name, score, choice, patient, mask, brain)
-
-
-def _row(
-    name: str,
-    score: str | None,
-    choice: tuple[str, str, PostprocessParams | None],
-    patient: Patient,
-    mask: NDArray[np.bool_],
-    brain: NDArray[np.bool_],
-) -> Row:
-    rule, chosen_on, params = choice
-    reference = patient.lesion_mask
-    assert reference is not None
-    shown = np.asarray(brain.any(axis=(1, 2)))
-    figures = figures_of(patient.name, mask, reference, shown, patient.spacing, distances=False)
-    return Row.of(name, score, rule, params, [figures], chosen_on=chosen_on, sequence=patient.sequence)
+def _on_card(card: ModelCard, score: str) -> list[Choice]:
+    """Return the settings on a model's card for a score, its default ones first, with that note."""
+    suggestions = [item for item in card.suggestions if item.score == score]
+    found = [(item.rule, CARD, Suggested.of(item).params, "") for item in suggestions]
+    found = found or [("default", CARD, PostprocessParams(), "")]
+    default = settle(card)
+    if score != default.score:
+        return found
+    usual = next(
+        (one for one in found if one[2] == default.params), (default.rule, CARD_THRESHOLD, default.params, "")
+    )
+    return [(*usual[:3], DEFAULT), *(one for one in found if one != usual)]
 
 
 def _remarks(

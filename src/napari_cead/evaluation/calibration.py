@@ -34,12 +34,11 @@ from ..detection.scores import (
     lacks,
     suits,
 )
-from ..detection.symmetry import midline
 from ..detection.thresholds import ScoreHistograms
-from ..errors import Cancelled
 from ..metrics import ImageQuality
-from ..progress import Progress, Stop
+from ..progress import Progress, Stop, check_stop, tell
 from ..slices import brain_mask
+from ..slices.symmetry import midline
 from ..zoo import Detector, Suggestion
 from .candidates import MORPHOLOGIES
 from .cases import BINS, Case
@@ -167,8 +166,7 @@ def calibrate(
                 healthy_values[score] += found.case(score).healthy
             else:
                 healthy_values[score] += _healthy_values(score, calm, brain)
-        if on_progress is not None:
-            on_progress(done, total)
+        tell(on_progress, done, total)
 
     maps = statistics.maps()
     scales: dict[str, float] = {}
@@ -190,8 +188,7 @@ def calibrate(
             if score not in scales:
                 healthy_values.setdefault(score, ScoreHistograms.empty(BINS))
                 healthy_values[score] += cases[score][-1].healthy
-        if on_progress is not None:
-            on_progress(len(names) + done, total)
+        tell(on_progress, len(names) + done, total)
 
     by_lesions = [rule for rule in reported_rules() if rule.by_lesions]
     chosen: dict[str, dict[str, Choice | None]] = {rule.name: {} for rule in by_lesions}
@@ -395,8 +392,7 @@ def in_groups(
 
     made: list[NDArray[np.float32]] = []
     for start in range(0, len(images), GROUP):
-        if should_stop is not None and should_stop():
-            raise Cancelled
+        check_stop(should_stop)
         found = network(torch.from_numpy(images[start : start + GROUP])[:, None])
         given = found if isinstance(found, tuple) else (found,)
         made = made or [np.empty_like(images) for _ in given]

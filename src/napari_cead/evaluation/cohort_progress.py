@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from ..errors import CeadError
 from ..patients import find_files
-from ..progress import Progress
+from ..progress import Progress, tell
 from ..training.splits import Part
 from .measuring import UNLABELLED
 from .results import SkippedPatient
@@ -86,8 +86,7 @@ class Steps:
     def advance(self, steps: int = 1) -> None:
         """Advance by some steps."""
         self._done = min(self._done + steps, self._total)
-        if self._on_progress is not None:
-            self._on_progress(self._done, self._total)
+        tell(self._on_progress, self._done, self._total)
 
     def each(self) -> Progress:
         """Return a callback that advances by one step per call."""

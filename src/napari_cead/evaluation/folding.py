@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..atomic import make_folder, write_text
-from ..errors import OutputError, ParameterError
+from ..errors import OutputError, ParameterError, disk_errors
 from ..metrics.overlap import NAN
-from ..progress import Progress, Stop
+from ..progress import Progress, Stop, tell
 from ..training.splits import PARTS, Part
 from ..training.store import SliceStore
 from ..training.store_index import INDEX_FILE, StoreIndex, group_name, read_index, write_index
@@ -102,16 +102,11 @@ def _fold_store(
             )
         return before
     make_folder(folder)
-    try:
+    hint = "choose an --out that can be written and has space left"
+    with disk_errors(OutputError, "the folds cannot be written", folder, hint):
         for patient in index.patients:
             group = group_name(patient.name, patient.fingerprint, index.settings)
             shutil.copytree(store.path / group, folder / group, copy_function=_linked, dirs_exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"the folds cannot be written ({error.strerror or error})",
-            file=folder,
-            hint="choose an --out that can be written and has space left",
-        ) from error
     write_index(folder, wanted)
     return SliceStore.open(folder)
 
@@ -166,8 +161,7 @@ def cross_validate(
         own = [each.model for each in models if each.fold == fold]
 
         def progress(done: int, total: int, before: int = fold) -> None:
-            if on_progress is not None:
-                on_progress(before * total + done, len(stores) * total)
+            tell(on_progress, before * total + done, len(stores) * total)
 
         found.append(
             evaluate(

@@ -13,7 +13,7 @@ from ..detection.members import members
 from ..detection.scores import RECONSTRUCTION, Evidence
 from ..detection.thresholds import ScoreHistograms
 from ..metrics import ImageQuality, Interval, bootstrap_ratio
-from ..progress import Progress, Stop
+from ..progress import Progress, Stop, tell
 from ..slices import brain_mask
 from ..training.splits import Part
 from ..training.store import SliceStore
@@ -209,8 +209,7 @@ def look(
                 if score in thresholds[name]:
                     above = int(np.count_nonzero(anomaly[brain] > thresholds[name][score]))
                     looked.above[score] = looked.above.get(score, 0) + above
-        if on_progress is not None:
-            on_progress(done, len(wanted))
+        tell(on_progress, done, len(wanted))
     return found
 
 

@@ -21,10 +21,9 @@ from ..detection import PostprocessParams, postprocess
 from ..detection.postprocessing import threads_for
 from ..detection.steps import reach
 from ..detection.thresholds import ScoreHistograms
-from ..errors import Cancelled
 from ..metrics import Counts
-from ..metrics.overlap import as_mask
-from ..progress import Stop
+from ..metrics.overlap import as_mask, bounding_box
+from ..progress import Stop, check_stop
 
 NOW = "now"
 """Rule of the mark at the current threshold."""
@@ -317,10 +316,8 @@ class _Volume:
         beyond = reach((params,))
         above: NDArray[np.bool_] = np.any(anomaly_map > 0, axis=0)
         box = tuple(
-            slice(max(int(hit[0]) - beyond, 0), int(hit[-1]) + beyond + 1)
-            if (hit := np.flatnonzero(above.any(axis=axis))).size
-            else slice(0, 1)
-            for axis in (1, 0)
+            slice(max(side.start - beyond, 0), side.stop + beyond) if side.stop else slice(0, 1)
+            for side in bounding_box(above)
         )
         inside = np.ascontiguousarray(anomaly_map[:, box[0], box[1]])
         return cls(
@@ -344,8 +341,7 @@ class _Volume:
         params = self.params.replace(threshold=threshold)
         tp = detected = 0
         for z in np.flatnonzero(self.peaks > threshold):
-            if should_stop is not None and should_stop():
-                raise Cancelled
+            check_stop(should_stop)
             brain = None if self.brain is None else self.brain[z]
             mask = postprocess(self.anomaly_map[z], params, self.spacing, brain)
             detected += int(np.count_nonzero(mask))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..metrics import Counts, LesionMatch, confusion, match_lesions
-from ..metrics.overlap import as_mask, as_masks
+from ..metrics.overlap import as_mask, as_masks, bounding_box
 
 
 @dataclass(frozen=True)
@@ -119,12 +119,9 @@ def _voxel_ml(spacing: Sequence[float]) -> float:
 
 def _touched(mask: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, int]:
     """Return the number of 8-connected components of a mask (Y, X), and how many of them touch the other mask."""
-    rows = np.flatnonzero(mask.any(axis=1))
-    if rows.size == 0:
+    box = bounding_box(mask)
+    if not box[0].stop:
         return 0, 0
-    top, bottom = int(rows[0]), int(rows[-1]) + 1
-    columns = np.flatnonzero(mask[top:bottom].any(axis=0))
-    box = np.s_[top:bottom, int(columns[0]) : int(columns[-1]) + 1]
     count, labels = cv2.connectedComponents(
         np.ascontiguousarray(mask[box]).view(np.uint8), connectivity=8, ltype=cv2.CV_32S
     )

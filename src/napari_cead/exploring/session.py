@@ -23,7 +23,7 @@ from ..detection.scores import looks_through, score_of
 from ..errors import Cancelled, NotReadyError
 from ..patients import Patient, load_patient
 from ..preparing import GIVEN, N4, NEVER, RAW, RIGID, SAME, Preparation, prepare_patient
-from ..progress import Progress, Stop
+from ..progress import Progress, Stop, check_stop
 from ..zoo import DEFAULT_MODEL, LoadedModels
 from .analysis import Analysis, Key
 from .analysis_state import AnalysisState, Settings, carried_over
@@ -292,8 +292,7 @@ class Session(SessionSettings):
                 ),
                 on_slices=arrived,
             )
-            if should_stop is not None and should_stop():  # called during the last batch
-                raise Cancelled
+            check_stop(should_stop)  # called during the last batch
             tell("Making the mask")
             opened = AnalysisState.of(
                 made,
@@ -472,8 +471,7 @@ class Session(SessionSettings):
             made, score = opened.analysis.reconstruction, opened.analysis.score
             on_device = device in ("auto", made.device, made.device.partition(":")[0])
             if on_device and saved == (made.sha256, made.calibration, made.batch_size, score):
-                if should_stop is not None and should_stop():
-                    raise Cancelled
+                check_stop(should_stop)
                 self._show(opened.analysis.key)
                 self._go_to(opened, settings.params, settings.options)
                 return self.analysis

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from ..errors import PatientError, PatientNotFoundError, UnreadableError, UnsupportedError, why
+from ..errors import PatientError, PatientNotFoundError, UnreadableError, UnsupportedError, disk_errors, why
 from .dicom import SeriesError
 from .formats import format_of
 from .places import Place, is_zip, split
@@ -219,13 +219,9 @@ def outside(error: PatientError, folder: Path, file: Path) -> PatientError:
 
 
 def _members(file: Path) -> dict[str, zipfile.ZipInfo]:
-    try:
+    with disk_errors(UnreadableError, "cannot be read", file, "check its permissions"):
         state = file.stat()
         return _listed(file, state.st_size, state.st_mtime_ns)
-    except OSError as error:
-        raise UnreadableError(
-            f"cannot be read ({error.strerror or error})", file=file, hint="check its permissions"
-        ) from error
 
 
 @lru_cache(maxsize=32)

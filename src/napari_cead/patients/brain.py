@@ -35,11 +35,17 @@ def largest_piece(inside: NDArray[np.bool_], *, faces_only: bool = False) -> NDA
         return inside
     box = bounding_box(inside)
     result = np.zeros_like(inside)
-    result[box] = _fill_holes(_largest(inside[box], faces_only))
+    result[box] = _fill_holes(largest_component(inside[box], faces_only=faces_only))
     return result
 
 
-def _largest(mask: NDArray[np.bool_], faces_only: bool) -> NDArray[np.bool_]:
+def largest_component(mask: NDArray[np.bool_], *, faces_only: bool = True) -> NDArray[np.bool_]:
+    """Return the largest connected component of a mask.
+
+    Args:
+        mask: (Z, Y, X) bool.
+        faces_only: As for :func:`largest_piece`.
+    """
     labels, count = ndimage.label(mask, structure=None if faces_only else np.ones((3, 3, 3)))
     if count <= 1:
         return mask

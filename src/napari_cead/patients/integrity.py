@@ -12,8 +12,8 @@ from typing import Any, Literal, Protocol, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import Cancelled, MaskError, PatientError, PatientNotFoundError
-from ..progress import Progress, Stop
+from ..errors import MaskError, PatientError, PatientNotFoundError
+from ..progress import Progress, Stop, check_stop, tell
 from .aliases import MASK, MASK_FOLDERS, SEQUENCES, read_name
 from .cases import PatientFiles
 from .datasets import Layout
@@ -235,11 +235,9 @@ def check_cohort(
         ]
         try:
             for done, task in enumerate(tasks, start=1):
-                if should_stop is not None and should_stop():
-                    raise Cancelled
+                check_stop(should_stop)
                 patients.append(task.result())
-                if on_progress is not None:
-                    on_progress(done, len(tasks))
+                tell(on_progress, done, len(tasks))
         finally:
             for task in tasks:
                 task.cancel()

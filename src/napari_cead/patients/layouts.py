@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import PatientError, PatientNotFoundError, UnreadableError, UnsupportedError
+from ..errors import PatientError, PatientNotFoundError, UnreadableError, UnsupportedError, disk_errors
 from .aliases import ALIASES, BRAIN_MASK, MASK, NO_SCANS, PNG_FOLDERS, SEQUENCES, read_name
 from .archives import joined, outline
 from .bids import OTHER_FOLDERS, is_dataset, mask_of, name_of, parse, scans_of, session_of
@@ -46,7 +46,7 @@ def find_files(path: str | Path | Place | PatientFiles, sequence: str = "flair")
         return path
     place = place_of(path)
     where = place.file
-    try:
+    with disk_errors(UnreadableError, "cannot be read", where, "check its permissions"):
         if place.zipped:
             return find_in_zip(where, place.inside, sequence)
         if place.series:
@@ -57,10 +57,6 @@ def find_files(path: str | Path | Place | PatientFiles, sequence: str = "flair")
             return _single(where, sequence)
         if where.parent.is_dir() and (case := cases(where.parent, where.name).get(where.name)) is not None:
             return case
-    except OSError as error:
-        raise UnreadableError(
-            f"cannot be read ({error.strerror})", file=where, hint="check its permissions"
-        ) from error
     raise PatientNotFoundError("there is no such file or folder", file=where, hint="check the path")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from ..errors import GeometryError, OutOfMemoryError, UnreadableError
+from ..errors import GeometryError, OutOfMemoryError, UnreadableError, disk_errors
 
 MAX_VOXELS = 2**30
 """Most voxels of a volume: ten times those of a scan of 512 x 512 x 400."""
@@ -51,12 +51,8 @@ def check_held(needed: int, file: Path, *, packed: bool) -> None:
     Raises:
         PatientError: If it is too short, or unreadable.
     """
-    try:
+    with disk_errors(UnreadableError, "the file cannot be read", file, "check the disk"):
         length = file.stat().st_size
-    except OSError as error:
-        raise UnreadableError(
-            f"the file cannot be read ({error.strerror or error})", file=file, hint="check the disk"
-        ) from error
     if needed > length * (INFLATION if packed else 1):
         raise UnreadableError(
             f"the header declares {needed:,} bytes of data, more than this file of {length:,} bytes can hold",

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..errors import MaskError
+from ..metrics.overlap import bounding_box
+from ..patients.brain import largest_component
+from ..slices.symmetry import midline, mirrored
 from .strippers import HeadScan
 
 LEAST_ML, MOST_ML = 100.0, 2300.0
@@ -59,7 +62,6 @@ EVEN_SHARE = 0.05
 within 5 % of the median. MRI: 22 % and more."""
 
 _SURFACE = 0.1  # of the bright end of the scan: what is darker is air
-_CENTRES = (0.35, 0.65)  # where the middle of a head lies, as a share of the image
 _LARGE_MM = 60.0  # columns of brain that are long enough to tell where its front is
 
 
@@ -180,13 +182,10 @@ def _shown(volume: NDArray[np.float32]) -> list[tuple[int, int]]:
 
     Where the air is exactly 0, nobody can tell: then it is the whole volume.
     """
-    found = []
-    for axis in range(3):
-        occupied = np.flatnonzero(volume.any(axis=tuple(other for other in range(3) if other != axis)))
-        found.append((int(occupied[0]), int(occupied[-1]) + 1))
-    inner = volume[tuple(slice(*each) for each in found)]
+    box = bounding_box(volume != 0)
+    inner = volume[box]
     noisy = np.count_nonzero(inner) > _NOISY * inner.size
-    return found if noisy else [(0, size) for size in volume.shape]
+    return [(side.start, side.stop) for side in box] if noisy else [(0, size) for size in volume.shape]
 
 
 _NOISY = 0.95  # of the voxels that are not 0: the air is measured
@@ -195,11 +194,7 @@ _ENDS = (("bottom", "top"), ("front", "back"), ("right", "left"))
 
 def _sizes(mask: NDArray[np.bool_], spacing: tuple[float, float, float]) -> list[float]:
     """Return how high, long and wide a mask is, in mm."""
-    found = []
-    for axis, size in enumerate(spacing):
-        occupied = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        found.append(float(occupied[-1] + 1 - occupied[0]) * size)
-    return found
+    return [(side.stop - side.start) * size for side, size in zip(bounding_box(mask), spacing, strict=True)]
 
 
 def head_of(volume: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -208,13 +203,7 @@ def head_of(volume: NDArray[np.float32]) -> NDArray[np.bool_]:
     if not top > 0:
         return np.zeros(volume.shape, bool)
     bright = volume > _SURFACE * top
-    filled = np.stack([ndimage.binary_fill_holes(each) for each in bright])
-    labels, count = ndimage.label(filled)
-    if count <= 1:
-        return filled
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return np.asarray(labels == sizes.argmax())
+    return largest_component(np.stack([ndimage.binary_fill_holes(each) for each in bright]))
 
 
 def scalp_share(
@@ -235,42 +224,26 @@ def scalp_share(
 
 def cut_off(mask: NDArray[np.bool_]) -> str:
     """Return which part of a mask is much smaller than its mirrored part, in words; empty if none is."""
-    mirrored, centre = _mirrored(mask)
-    z, y = (np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2)))
-    right = np.arange(mask.shape[2]) < centre  # column 0 is the patient's right
+    axis = midline(mask)
+    across = mirrored(mask, axis)
+    z, y, _ = bounding_box(mask)
+    right = 2 * np.arange(mask.shape[2]) < axis  # column 0 is the patient's right
     worst, name = SIDE_SHARE, ""
     for low, level in enumerate(("lower", "upper")):
         levels = _part(z, low, 2)
         for place, part in enumerate(("front", "middle", "back")):
             rows = _part(y, place, 3)
             one = int(np.count_nonzero(mask[levels, rows][..., right]))
-            other = int(np.count_nonzero(mirrored[levels, rows][..., right]))
+            other = int(np.count_nonzero(across[levels, rows][..., right]))
             share = min(one, other) / max(one, other, 1)
             if share < worst:
                 worst, name = share, f"{level} {part} on the {'right' if one < other else 'left'}"
     return name
 
 
-def _part(occupied: NDArray[np.int64], index: int, parts: int) -> slice:
-    first, length = int(occupied[0]), int(occupied[-1]) + 1 - int(occupied[0])
-    return slice(first + length * index // parts, first + length * (index + 1) // parts)
-
-
-def _mirrored(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], float]:
-    """Return the mask mirrored at the plane at which it fits itself best, and where that is in columns."""
-    small = mask[:: max(1, mask.shape[0] // 16), :: max(1, mask.shape[1] // 64)]
-    width = mask.shape[2]
-    doubled = range(int(_CENTRES[0] * 2 * width), int(_CENTRES[1] * 2 * width) + 1)
-    best = max(doubled, key=lambda twice: int(np.count_nonzero(small & _flipped(small, twice))))
-    return _flipped(mask, best), best / 2
-
-
-def _flipped(mask: NDArray[np.bool_], twice: int) -> NDArray[np.bool_]:
-    source = twice - np.arange(mask.shape[2])
-    inside = (source >= 0) & (source < mask.shape[2])
-    flipped = np.zeros_like(mask)
-    flipped[..., inside] = mask[..., source[inside]]
-    return flipped
+def _part(side: slice, index: int, parts: int) -> slice:
+    length = side.stop - side.start
+    return slice(side.start + length * index // parts, side.start + length * (index + 1) // parts)
 
 
 def front_gap(

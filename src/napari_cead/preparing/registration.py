@@ -21,7 +21,7 @@ from ..errors import Cancelled, GeometryError
 from ..patients import MASK, Grid, Patient
 from ..patients.resampling import resample
 from ..patients.volumes import Volume, clean_intensities
-from ..progress import Progress, Stop
+from ..progress import Progress, Stop, tell
 from .judging import head_of
 from .kept import keep_move, kept_move, move_key
 
@@ -127,8 +127,7 @@ def registered(
         return Registered(patient, notes=("there is no other sequence to register",))
     sequences, moves, notes = dict(patient.sequences), {}, []
     for done, name in enumerate(others):
-        if on_progress is not None:
-            on_progress(done, len(others))
+        tell(on_progress, done, len(others))
         own, key = _own(patient, name), move_key(_own(patient, name), fixed)
         if (kept := kept_move(key)) is None:
             place = str(patient.files.get(name, patient.name))
@@ -142,8 +141,7 @@ def registered(
         notes.append(_said(name, patient.sequence, move))
     lesion_mask, said = _mask_moved(patient, moves)
     notes += said
-    if on_progress is not None:
-        on_progress(len(others), len(others))
+    tell(on_progress, len(others), len(others))
     made = replace(patient, sequences=sequences, lesion_mask=lesion_mask)
     return Registered(made, moves, tuple(notes))
 

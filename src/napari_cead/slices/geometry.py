@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..metrics.overlap import bounding_box
+
 RESAMPLE_BEYOND = 0.10
 """In-plane voxel sizes that differ from the model's by more than this share are resampled."""
 
@@ -190,15 +192,15 @@ class SliceGeometry:
 
 
 def _middle(occupied: NDArray[np.bool_]) -> float:
-    where = np.flatnonzero(occupied)
-    return (int(where[0]) + int(where[-1])) / 2
+    (side,) = bounding_box(occupied)
+    return float(side.start + side.stop - 1) / 2
 
 
 def _reach(occupied: NDArray[np.bool_], middle: float) -> float:
     """Distance in pixels from the centre to the outer edge of the farthest occupied pixel."""
-    where = np.flatnonzero(occupied)
+    (side,) = bounding_box(occupied)
     # The start is rounded to whole pixels, so count whole pixels on the farther side.
-    return max(middle - int(where[0]), int(where[-1]) - middle) + 0.5
+    return float(max(middle - side.start, side.stop - 1 - middle)) + 0.5
 
 
 def _triangle(positions: NDArray[np.float64], length: int, width: float) -> NDArray[np.float64]:

@@ -13,6 +13,8 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from ..metrics.overlap import bounding_box
+
 CELLS = 16
 """Parts of a slice along each axis."""
 
@@ -48,10 +50,7 @@ def _mark(image: NDArray[np.float32]) -> str:
     contrast = np.nan_to_num(values - background, nan=0.0, posinf=0.0, neginf=0.0)
     strength = np.abs(contrast)
     shown = strength > EDGE * float(np.quantile(strength, 0.995))
-    rows, columns = (np.flatnonzero(shown.any(axis=axis)) for axis in (1, 0))
-    if not len(rows):
-        return ""
-    cut = contrast[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    cut = contrast[bounding_box(shown)]
     if min(cut.shape) < CELLS:
         return ""
     # The smaller of the slice and its mirror image: it does not matter which side a picture shows left.

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ..metrics.overlap import bounding_box
+
 RAYS = 72
 SLICES = 16
 HEAD_RADIUS = 80
@@ -143,12 +145,8 @@ def _brain_level(volume: NDArray[np.float32]) -> float | None:
     if not top > 0:
         return None
     rough = volume > 0.1 * top
-    box = []
-    for axis in range(3):
-        where = np.flatnonzero(rough.any(axis=tuple(other for other in range(3) if other != axis)))
-        length = int(where[-1] - where[0] + 1)
-        box.append(slice(int(where[0]) + length // 4, int(where[0]) + length - length // 4))
-    core = volume[tuple(box)]
+    quarters = [(side, (side.stop - side.start) // 4) for side in bounding_box(rough)]
+    core = volume[tuple(slice(side.start + quarter, side.stop - quarter) for side, quarter in quarters)]
     core = core[core > 0.05 * top]
     return float(np.median(core)) if core.size else None
 
@@ -156,11 +154,9 @@ def _brain_level(volume: NDArray[np.float32]) -> float | None:
 def _rays(image: NDArray[np.float32], level: float, ratio: float) -> NDArray[np.float32] | None:
     """Return the (RAYS, DEPTH) profiles of one slice, in units of the image."""
     head = _without_specks(image > _OUTLINE * level)
-    rows, columns = np.flatnonzero(head.any(axis=1)), np.flatnonzero(head.any(axis=0))
-    if not len(rows):
-        return None
-    centre = (rows[0] + rows[-1]) / 2, (columns[0] + columns[-1]) / 2
-    half = (rows[-1] - rows[0] + 1) / 2, (columns[-1] - columns[0] + 1) / 2
+    rows, columns = bounding_box(head)
+    centre = (rows.start + rows.stop - 1) / 2, (columns.start + columns.stop - 1) / 2
+    half = (rows.stop - rows.start) / 2, (columns.stop - columns.start) / 2
     if min(half) < _LEAST_PIXELS:
         return None
     radius = math.sqrt(half[0] * ratio * half[1])  # in columns

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..metrics.overlap import bounding_box
+
 SAME = 0.012
 """Mean difference of two signatures of the same scan: rounding to 8 bits stays below, another brain is far above."""
 
@@ -25,11 +27,7 @@ def signature(scaled: NDArray[np.float32], brain: NDArray[np.bool_]) -> NDArray[
     Returns:
         (8, 32, 32); (1, 32, 32) for a single slice.
     """
-    box = []
-    for axis in range(3):
-        where = np.flatnonzero(brain.any(axis=tuple(other for other in range(3) if other != axis)))
-        box.append(slice(int(where[0]), int(where[-1]) + 1))
-    inside = scaled[tuple(box)]
+    inside = scaled[bounding_box(brain)]
     count = 1 if brain.shape[0] == 1 else _SLABS
     edges = np.linspace(0, len(inside), count + 1)
     slabs = [

@@ -42,7 +42,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..atomic import strict
-from ..errors import OutputError
+from ..errors import OutputError, disk_errors
 
 Event = dict[str, Any]
 """See the table above."""
@@ -85,15 +85,10 @@ class EventFile:
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
-        try:
-            with self.path.open("ab+") as stream:
-                yield stream
-        except OSError as error:
-            raise OutputError(
-                f"the events cannot be written ({error.strerror or error})",
-                file=self.path,
-                hint="choose another --events",
-            ) from error
+        hint = "choose another --events"
+        told = disk_errors(OutputError, "the events cannot be written", self.path, hint)
+        with told, self.path.open("ab+") as stream:
+            yield stream
 
 
 def _ends_within_a_line(stream: Any) -> bool:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import Cancelled, MaskError, PatientError
+from ..errors import MaskError, PatientError
 from ..patients import Patient, is_pictures, within_brain
 from ..patients.aliases import LESION, words_of
 from ..patients.bias_field import LEAST_SLICES as LEAST_TO_EVEN
@@ -21,7 +21,7 @@ from ..patients.brain import brain_mask
 from ..patients.lesion_masks import FOLLOWS, MOST_OUTSIDE, NO_LESIONS, outside, unlike_lesions
 from ..patients.loading import read_files
 from ..patients.notes import NO_ORIENTATION, Note
-from ..progress import Stop
+from ..progress import Stop, check_stop
 from ..slices import FAMILY, SliceStack, guess_contrast, slice_stack, unevenness
 from ..wording import counted
 from .duplicate_scans import alike, signature
@@ -232,8 +232,7 @@ def inspect_all(
 
 def _wait(task: Future[ScanReport], should_stop: Stop | None) -> ScanReport:
     while True:
-        if should_stop is not None and should_stop():
-            raise Cancelled
+        check_stop(should_stop)
         try:
             return task.result(timeout=_LOOK)
         except NotYet:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import make_folder, write_text
-from ..errors import RunError, RunNotFoundError
+from ..errors import RunError, RunNotFoundError, disk_errors
 from ..options_file import CONFIG_FILE
 from .recipe import Recipe, read_recipe
 from .requests import clear
@@ -78,22 +78,17 @@ def launch(
     options = {"config": run / CONFIG_FILE, "out": run, "resume": resume, **(changes or {})}
     arguments = ["train", *words_of(options)]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
-    try:
-        with (run / OUTPUT_FILE).open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "napari_cead", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                **_detached(),
-            )
-    except OSError as error:
-        raise RunError(
-            f"the training process cannot be started ({error.strerror or error})",
-            file=run,
-            hint=f"run it in a terminal: {command_line(arguments)}",
-        ) from error
+    hint = f"run it in a terminal: {command_line(arguments)}"
+    started = disk_errors(RunError, "the training process cannot be started", run, hint)
+    with started, (run / OUTPUT_FILE).open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "napari_cead", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            **_detached(),
+        )
     status = read_status(run) or RunInfo(run, run.name, "paused", model=recipe.model, data=str(recipe.data))
     if status.pid != process.pid:  # it has not taken over yet
         write_status(status.by(process.pid, "starting"))

@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from ..errors import OutputError, RunBusyError, RunError, RunNotFoundError
+from ..errors import OutputError, RunBusyError, RunError, RunNotFoundError, disk_errors
 from ..json_files import read_json
 from ..zoo.finding import models_folder
 from . import launching, requests
@@ -262,14 +262,9 @@ class RunManager:
         made, there = _sha256(info.path / "model"), _sha256(folder)
         if made is None or made != there:
             return
-        try:
+        hint = "close what uses it and try again"
+        with disk_errors(OutputError, "the model cannot be removed", folder, hint):
             shutil.rmtree(folder)
-        except OSError as error:
-            raise OutputError(
-                f"the model cannot be removed ({error.strerror or error})",
-                file=folder,
-                hint="close what uses it and try again",
-            ) from error
 
     def _reap(self) -> None:
         """Reap ended processes of ours, so that they do not linger as zombies."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from ..errors import Cancelled, CeadWarning, ParameterError, PatientError, SplitError, StoreError
+from ..errors import CeadWarning, ParameterError, PatientError, SplitError, StoreError
 from ..json_files import first_wrong
 from ..patients import PNG_SPACING, SEQUENCES, Patient, find_files, load_patient
 from ..patients.datasets import Layout, find_layout
@@ -17,7 +17,7 @@ from ..patients.formats import Side
 from ..patients.lesion_masks import FOLLOWS
 from ..patients.loading import read_files
 from ..patients.notes import code_of
-from ..progress import Progress, Stop
+from ..progress import Progress, Stop, check_stop, tell
 from ..slices import IntensityScaling, slice_marks, slice_stack
 from ..wording import counted
 from .scan_list import ScanList, laid_out, listing_of
@@ -183,11 +183,9 @@ def prepare(
             )
         work = _Preparation(folder, settings, old, wanted, listed if kind == "file" else None)
         for done, (name, source) in enumerate(names.items()):
-            if should_stop is not None and should_stop():
-                raise Cancelled
+            check_stop(should_stop)
             work.add(name, source)
-            if on_progress is not None:
-                on_progress(done + 1, len(names))
+            tell(on_progress, done + 1, len(names))
         return work.finish(root, None if listing is None else listing.summary())
 
 

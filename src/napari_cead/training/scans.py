@@ -11,7 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from ..errors import CeadError, MissingSequenceError, PatientError, PatientNotFoundError, UnreadableError
+from ..errors import (
+    CeadError,
+    MissingSequenceError,
+    PatientError,
+    PatientNotFoundError,
+    UnreadableError,
+    disk_errors,
+)
 from ..patients import (
     BRAIN_MASK,
     MASK,
@@ -114,13 +121,9 @@ def find_scans(path: str | Path | Iterable[str | Path], sequence: str = "flair")
     found: dict[Path, ScanSource] = {}
     for each in places:
         root = Path(each).expanduser().absolute()
-        try:
+        with disk_errors(UnreadableError, "cannot be read", root, "check its permissions"):
             for source in sorted(_at(root, sequence), key=lambda source: str(source.scan)):
                 found.setdefault(source.scan.resolve(), source)
-        except OSError as error:
-            raise UnreadableError(
-                f"cannot be read ({error.strerror})", file=root, hint="check its permissions"
-            ) from error
     return _with_unique_names(list(found.values()))
 
 

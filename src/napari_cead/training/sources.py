@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from ..checksums import add_file
-from ..errors import MissingSequenceError, StoreError, UnreadableError
+from ..errors import MissingSequenceError, StoreError, UnreadableError, disk_errors
 from ..patients import (
     BRAIN_MASK,
     MASK,
@@ -98,13 +98,9 @@ def fingerprint(sources: list[tuple[str, Path]], *, healthy: bool = False) -> st
     """
     digest = hashlib.sha256()
     for role, file in sources:
-        try:
+        with disk_errors(UnreadableError, "cannot be read", file, "check its permissions"):
             digest.update(f"{role} {file.stat().st_size}\n".encode())
             add_file(digest, file)
-        except OSError as error:
-            raise UnreadableError(
-                f"cannot be read ({error.strerror})", file=file, hint="check its permissions"
-            ) from error
     if healthy:
         digest.update(b"healthy\n")
     return digest.hexdigest()
@@ -118,12 +114,8 @@ def stamp(sources: list[tuple[str, Path]], *, healthy: bool = False) -> str:
     """
     digest = hashlib.sha256()
     for role, file in sources:
-        try:
+        with disk_errors(UnreadableError, "cannot be read", file, "check its permissions"):
             state = file.stat()
-        except OSError as error:
-            raise UnreadableError(
-                f"cannot be read ({error.strerror})", file=file, hint="check its permissions"
-            ) from error
         digest.update(f"{role} {file} {state.st_size} {state.st_mtime_ns}\n".encode())
     if healthy:
         digest.update(b"healthy\n")

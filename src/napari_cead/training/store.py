@@ -17,7 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from ..errors import CeadWarning, OutputError, ParameterError, StoreDamagedError, StoreError, extra, why
+from ..errors import (
+    CeadWarning,
+    OutputError,
+    ParameterError,
+    StoreDamagedError,
+    StoreError,
+    disk_errors,
+    extra,
+    why,
+)
 from ..json_files import read_json
 from ..wording import counted
 from .splits import Part
@@ -323,30 +332,25 @@ def write_patient(
     temporary = folder / f"{TEMPORARY}{target.name}"
     attributes = {"schema_version": SCHEMA_VERSION, "patient": _RECORD.dump_python(patient, mode="json")}
     try:
-        group = zarr.open_group(temporary, mode="w", zarr_format=3, attributes=attributes)
-        for kind, stack in (("images", images), ("masks", masks)):
-            if stack is not None:
-                group.create_array(
-                    kind,
-                    data=stack,
-                    chunks=(min(_CHUNK, len(stack)), *stack.shape[1:]),
-                    # The checksum is compared first: Blosc reads past the end of a truncated chunk.
-                    compressors=[
-                        zarr.codecs.BloscCodec(cname="zstd", clevel=5, shuffle="noshuffle"),
-                        zarr.codecs.Crc32cCodec(),
-                    ],
-                    chunk_key_encoding={"name": "v2", "separator": "."},  # files, not folders of folders
-                    config={"write_empty_chunks": True},  # a missing chunk is a lost one
-                )
-        if target.exists():
-            shutil.rmtree(target)
-        temporary.rename(target)
-    except OSError as error:
-        raise OutputError(
-            f"the slices of {patient.name} cannot be written ({error.strerror or error})",
-            file=folder,
-            hint="choose a folder that can be written and has space left",
-        ) from error
+        with disk_errors(OutputError, f"the slices of {patient.name} cannot be written", folder):
+            group = zarr.open_group(temporary, mode="w", zarr_format=3, attributes=attributes)
+            for kind, stack in (("images", images), ("masks", masks)):
+                if stack is not None:
+                    group.create_array(
+                        kind,
+                        data=stack,
+                        chunks=(min(_CHUNK, len(stack)), *stack.shape[1:]),
+                        # The checksum is compared first: Blosc reads past the end of a truncated chunk.
+                        compressors=[
+                            zarr.codecs.BloscCodec(cname="zstd", clevel=5, shuffle="noshuffle"),
+                            zarr.codecs.Crc32cCodec(),
+                        ],
+                        chunk_key_encoding={"name": "v2", "separator": "."},  # files, not folders of folders
+                        config={"write_empty_chunks": True},  # a missing chunk is a lost one
+                    )
+            if target.exists():
+                shutil.rmtree(target)
+            temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -2,157 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
-from qtpy.QtCore import (
-    QAbstractTableModel,
-    QEvent,
-    QModelIndex,
-    QObject,
-    QSignalBlocker,
-    Qt,
-    QTimer,
-    Signal,
-)
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QApplication,
-    QHBoxLayout,
-    QHeaderView,
-    QLabel,
-    QPushButton,
-    QTableView,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from qtpy.QtWidgets import QApplication, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ..exploring import Analysis, Figures, Key
 from ..wording import UNDEFINED, number
-from .keyboard import leave_letters
+from .row_table import RIGHT, Column, RowModel, RowTable
 from .texts import tip, title
 
-COLUMNS = ("Model · score", "Threshold", "Dice", "Precision", "Recall", "Found", "False", "mL")
 EMPTY = "Run two models, or one with two scores: their results stand here and can be shown side by side."
 LAYING_OUT = "Making the layers…"
 
 
-class ComparisonTable(QAbstractTableModel):
-    """Analyses as rows; those ticked in the first column are shown side by side.
+class ComparisonTable(RowModel):
+    """Analyses as rows; those ticked in the first column are shown side by side."""
 
-    Signals:
-        ticked: Emitted when the user ticks or unticks a row.
-    """
-
-    ticked = Signal()
-
-    def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
-        self._analyses: tuple[Analysis, ...] = ()
+    def __init__(self) -> None:
         self._figures: Mapping[Key, Figures] = {}
         self._left_out: set[Key] = set()
         self._current: Key | None = None
+        columns = (
+            Column("Model · score", self._name, width=""),
+            Column("Threshold", lambda one: f"{one.params.threshold:.3f}", width="", align=RIGHT),
+            self._figure("Dice", lambda figures: number(figures.dice)),
+            self._figure("Precision", lambda figures: number(figures.precision)),
+            self._figure("Recall", lambda figures: number(figures.recall)),
+            self._figure("Found", found),
+            self._figure("False", lambda figures: number(figures.false_components, 0)),
+            self._figure("mL", lambda figures: f"{figures.volume_ml:.2f}"),
+        )
+        super().__init__(columns, key=lambda analysis: analysis.key)
 
     @property
     def chosen(self) -> tuple[Analysis, ...]:
         """The analyses whose box is ticked."""
-        return tuple(analysis for analysis in self._analyses if analysis.key not in self._left_out)
+        return tuple(filter(self.tick, self.rows))
 
-    def key(self, row: int) -> Key:
-        """Return the analysis of a row."""
-        return self._analyses[row].key
-
-    def row(self, key: Key) -> int | None:
-        """Return the row of an analysis, or None."""
-        return next((row for row, analysis in enumerate(self._analyses) if analysis.key == key), None)
-
-    def set_rows(
-        self, analyses: Sequence[Analysis], figures: Mapping[Key, Figures], current: Key | None
-    ) -> None:
-        """Show these analyses.
+    def know(self, figures: Mapping[Key, Figures], current: Key | None) -> None:
+        """Take what the rows that are set next show.
 
         Args:
-            analyses: One row each.
             figures: Figures of the volume, of those that are known yet.
-            current: The one that the sliders belong to.
+            current: The analysis that the sliders belong to.
         """
-        same = [analysis.key for analysis in analyses] == [analysis.key for analysis in self._analyses]
-        if not same:
-            self.beginResetModel()
-        self._analyses, self._figures, self._current = tuple(analyses), dict(figures), current
-        if same:
-            if analyses:
-                self.dataChanged.emit(self.index(0, 0), self.index(len(analyses) - 1, len(COLUMNS) - 1))
-        else:
-            self.endResetModel()
+        self._figures, self._current = dict(figures), current
 
-    def rowCount(self, parent: Any = None) -> int:
-        """Return the number of analyses."""
-        return 0 if parent is not None and parent.isValid() else len(self._analyses)
+    def tick(self, row: Analysis) -> bool:
+        """Return whether an analysis is shown side by side with others."""
+        return row.key not in self._left_out
 
-    def columnCount(self, parent: Any = None) -> int:
-        """Return the number of columns."""
-        return 0 if parent is not None and parent.isValid() else len(COLUMNS)
+    def set_tick(self, row: Analysis, on: bool) -> None:
+        """Show an analysis side by side with others, or not."""
+        (self._left_out.discard if on else self._left_out.add)(row.key)
 
-    def headerData(
-        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
-    ) -> Any:
-        """Return a column's title."""
-        if role == Qt.ItemDataRole.DisplayRole and orientation == Qt.Orientation.Horizontal:
-            return COLUMNS[section]
-        return None
+    def tip(self, row: Analysis, column: Column) -> str:
+        """Return what made an analysis."""
+        current = " (the sliders belong to it)" if row.key == self._current else ""
+        return f"{' · '.join(row.key)}, settings: {row.rule}{current}"
 
-    def flags(self, index: QModelIndex) -> Qt.ItemFlag:
-        """The first column can be ticked."""
-        flags = super().flags(index)
-        return flags | Qt.ItemFlag.ItemIsUserCheckable if index.column() == 0 else flags
+    def _name(self, row: Analysis) -> str:
+        mark = "▸ " if row.key == self._current else ""
+        painted = " ✎" if row.corrections is not None else ""
+        return f"{mark}{' · '.join(row.key)}{painted}"
 
-    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Return the text, tick, weight or alignment of a cell."""
-        analysis = self._analyses[index.row()]
-        first = index.column() == 0
-        if role == Qt.ItemDataRole.CheckStateRole and first:
-            shown = analysis.key not in self._left_out
-            return Qt.CheckState.Checked if shown else Qt.CheckState.Unchecked
-        if role == Qt.ItemDataRole.DisplayRole:
-            return self._texts(analysis)[index.column()]
-        if role == Qt.ItemDataRole.ToolTipRole:
-            current = " (the sliders belong to it)" if analysis.key == self._current else ""
-            return f"{' · '.join(analysis.key)}, settings: {analysis.rule}{current}"
-        if role == Qt.ItemDataRole.TextAlignmentRole and not first:
-            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-        return None
+    def _figure(self, title: str, write: Callable[[Figures], str]) -> Column:
+        def text(row: Analysis) -> str:
+            figures = self._figures.get(row.key)
+            return "…" if figures is None else write(figures)
 
-    def setData(self, index: QModelIndex, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
-        """Tick or untick an analysis."""
-        if role != Qt.ItemDataRole.CheckStateRole or index.column() != 0:
-            return False
-        key = self._analyses[index.row()].key
-        if Qt.CheckState(value) == Qt.CheckState.Checked:
-            self._left_out.discard(key)
-        else:
-            self._left_out.add(key)
-        self.dataChanged.emit(index, index)
-        self.ticked.emit()
-        return True
-
-    def _texts(self, analysis: Analysis) -> tuple[str, ...]:
-        mark = "▸ " if analysis.key == self._current else ""
-        painted = " ✎" if analysis.corrections is not None else ""
-        start = (f"{mark}{' · '.join(analysis.key)}{painted}", f"{analysis.params.threshold:.3f}")
-        figures = self._figures.get(analysis.key)
-        if figures is None:
-            return (*start, *("…",) * (len(COLUMNS) - 2))
-        return (
-            *start,
-            number(figures.dice),
-            number(figures.precision),
-            number(figures.recall),
-            found(figures),
-            number(figures.false_components, 0),
-            f"{figures.volume_ml:.2f}",
-        )
+        return Column(title, text, width="", align=RIGHT)
 
 
 class ComparePanel(QWidget):
@@ -170,17 +91,9 @@ class ComparePanel(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.table = ComparisonTable(self)
-        self.view = QTableView()
-        self.view.setModel(self.table)
-        self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        leave_letters(self.view)
-        self.view.verticalHeader().setVisible(False)
-        self.view.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.table = ComparisonTable()
+        self.view = RowTable(self.table, "Analyses of this patient", several=False)
         self.view.setMinimumHeight(110)
-        self.view.setAccessibleName("Analyses of this patient")
         self.view.setToolTip(tip("compare"))
         self.empty = QLabel(EMPTY)
         self.empty.setWordWrap(True)
@@ -197,7 +110,7 @@ class ComparePanel(QWidget):
         column.addWidget(self.view)
         column.addWidget(self.empty)  # below the table, which stays where it is when this goes
         column.addLayout(buttons)
-        self.view.selectionModel().currentRowChanged.connect(self._row_chosen)
+        self.view.picked.connect(self._row_chosen)
         self.table.ticked.connect(self._ticked)
         self.side_by_side.toggled.connect(self.shown)
         self.forget.clicked.connect(self._forget_clicked)
@@ -214,13 +127,9 @@ class ComparePanel(QWidget):
     def set_rows(
         self, analyses: Sequence[Analysis], figures: Mapping[Key, Figures], current: Key | None
     ) -> None:
-        """Show these analyses; see ``ComparisonTable.set_rows``."""
-        blocker = QSignalBlocker(self.view.selectionModel())
-        self.table.set_rows(analyses, figures, current)
-        row = None if current is None else self.table.row(current)
-        if row is not None:
-            self.view.selectRow(row)
-        blocker.unblock()
+        """Show these analyses; see `ComparisonTable.know`."""
+        self.table.know(figures, current)
+        self.view.show_rows(analyses, None if current is None else [current])
         self.empty.setVisible(len(analyses) < 2)
         self.view.setVisible(bool(analyses))
         self.side_by_side.setEnabled(self.side_by_side.isChecked() or len(self.table.chosen) > 1)
@@ -248,9 +157,9 @@ class ComparePanel(QWidget):
         self._deaf.working = False
         self.side_by_side.setText(title("side_by_side"))
 
-    def _row_chosen(self, now: QModelIndex, before: QModelIndex) -> None:
-        if now.isValid():
-            self.selected.emit(self.table.key(now.row()))
+    def _row_chosen(self) -> None:
+        for analysis in self.view.selected_rows:
+            self.selected.emit(analysis.key)
 
     def _ticked(self) -> None:
         enough = len(self.table.chosen) > 1
@@ -263,9 +172,8 @@ class ComparePanel(QWidget):
                 self.side_by_side.setEnabled(False)
 
     def _forget_clicked(self) -> None:
-        index = self.view.currentIndex()
-        if index.isValid():
-            self.forgotten.emit(self.table.key(index.row()))
+        for analysis in self.view.selected_rows:
+            self.forgotten.emit(analysis.key)
 
 
 class _Deaf(QObject):

@@ -7,14 +7,17 @@ from typing import Any
 
 from magicgui.widgets import CheckBox, FloatSlider, PushButton, Slider
 from qtpy.QtCore import QEvent, QLocale, QObject, QPointF, QRect, QSignalBlocker, QSize, Qt
-from qtpy.QtGui import QIcon, QMouseEvent, QPixmap
+from qtpy.QtGui import QIcon, QMouseEvent, QPixmap, QTextOption
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QApplication,
     QDoubleSpinBox,
     QGridLayout,
     QGroupBox,
+    QHBoxLayout,
     QLabel,
+    QPlainTextEdit,
+    QPushButton,
     QScrollArea,
     QSizePolicy,
     QSlider,
@@ -344,10 +347,54 @@ def folded(title: str, inside: QWidget) -> QCollapsible:
 
 
 def push_button(text: str, tip: str) -> PushButton:
-    """Return a button with a tooltip."""
+    """Return a button with a tooltip, as a widget of magicgui."""
     made = PushButton(text=text)
     made.native.setToolTip(tip)
     return made
+
+
+def plain_button(text: str, tip: str) -> QPushButton:
+    """Return a button of Qt with a tooltip."""
+    made = QPushButton(text)
+    made.setToolTip(tip)
+    return made
+
+
+def beside(first: QWidget, *others: QWidget) -> QWidget:
+    """Return a control, which gets the room, with others beside it."""
+    line = QWidget()
+    inside = QHBoxLayout(line)
+    inside.setContentsMargins(0, 0, 0, 0)
+    inside.addWidget(first, 1)
+    for other in others:
+        inside.addWidget(other)
+    line.setFocusProxy(first)
+    return line
+
+
+def wrapping(text: str = "") -> QLabel:
+    """Return a label of as many lines as its text needs."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setMinimumWidth(1)  # a long word must not widen the dock
+    return label
+
+
+def read_only(name: str, height: int) -> QPlainTextEdit:
+    """Return text to read and copy in which the longest path finds room.
+
+    Args:
+        name: Name for screen readers.
+        height: Pixels.
+    """
+    text = QPlainTextEdit()
+    text.setReadOnly(True)
+    text.setWordWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
+    text.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    text.setTabChangesFocus(True)
+    text.setFixedHeight(height)
+    text.setAccessibleName(name)
+    return text
 
 
 class ScrollArea(QScrollArea):

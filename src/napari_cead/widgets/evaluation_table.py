@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtWidgets import QAbstractItemView, QComboBox, QHeaderView, QTableWidget, QTableWidgetItem
+from qtpy.QtWidgets import QComboBox
 
 from ..errors import OutputError
+from ..evaluation.columns import Column as Figure
 from ..evaluation.columns import Values, columns
 from ..json_files import read_json, version_of
 from ..wording import UNDEFINED, counted, number, span
+from .row_table import RIGHT, Column, RowModel, RowTable
 
 RESULTS = "results.json"
 REPORT = "report.html"
@@ -33,9 +35,6 @@ MODEL_TIP = (
 )
 WIDEST = ("patient", "pooled", "Lesions", "0.000", "patient")
 """The widest texts of the columns."""
-
-PADDING = 10
-"""Pixels around the text of a cell."""
 
 OWN = "suggested by each model"
 """Entry of the list of scores that shows each model's own."""
@@ -209,20 +208,34 @@ def _over_seeds(row: Values, seeds: Sequence[Values]) -> str:
     return f"over {own[0]['seeds']} seeds: {', '.join(figures)}" if own else ""
 
 
-class _Cell(QTableWidgetItem):
-    """A figure, sorted as a number; undefined ones come below all others."""
+def _figure(column: Figure, widest: str) -> Column:
+    def value(row: ResultRow) -> float:
+        found = column.value(row.values)
+        return -1.0 if found is None else float(found)  # an undefined figure comes below all others
 
-    def __init__(self, text: str, value: float | None) -> None:
-        super().__init__(text)
-        self.value = -1.0 if value is None else value
-        self.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+    return Column(
+        column.narrow or column.title,
+        lambda row: column.text(row.values),
+        f"{column.title}: {column.tip}",
+        value,
+        widest,
+        RIGHT,
+    )
 
-    def __lt__(self, other: QTableWidgetItem) -> bool:
-        """Compare the figures."""
-        return isinstance(other, _Cell) and self.value < other.value
+
+class _Rows(RowModel):
+    def __init__(self) -> None:
+        model = Column("Model", lambda row: row.title, MODEL_TIP, lambda row: row.title)
+        super().__init__((model, *map(_figure, COLUMNS, WIDEST)))
+
+    def tip(self, row: ResultRow, column: Column) -> str:
+        return row.tip
+
+    def italic(self, row: ResultRow) -> bool:
+        return row.baseline
 
 
-class ResultTable(QTableWidget):
+class ResultTable(RowTable):
     """The figures of an evaluation, one row per model; a click on a column's title sorts by it.
 
     Attributes:
@@ -231,30 +244,16 @@ class ResultTable(QTableWidget):
     """
 
     def __init__(self) -> None:
-        super().__init__(0, 1 + len(COLUMNS))
+        super().__init__(_Rows(), "Results of the evaluation")
         self._results: Results | None = None
         self.rule, self.score = QComboBox(), QComboBox()
         for box, name in ((self.rule, "Rule"), (self.score, "Score")):
             box.setAccessibleName(name)
             box.currentIndexChanged.connect(self._show)
-        self.setHorizontalHeaderLabels(["Model", *(column.narrow or column.title for column in COLUMNS)])
-        for place, tip in enumerate((MODEL_TIP, *(f"{column.title}: {column.tip}" for column in COLUMNS))):
-            self.horizontalHeaderItem(place).setToolTip(tip)
-        self.verticalHeader().hide()
-        self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header = self.horizontalHeader()
-        header.setMinimumSectionSize(30)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        for place, widest in enumerate(WIDEST, start=1):
-            self.setColumnWidth(place, self.fontMetrics().horizontalAdvance(widest) + PADDING)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.setTabKeyNavigation(False)
+        self._unsorted()
+        self.setSortingEnabled(True)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setMinimumHeight(240)
-        self.setAccessibleName("Results of the evaluation")
 
     def show_results(self, results: Results | None) -> None:
         """Show the rows of these results, in their order; None empties the table."""
@@ -287,19 +286,8 @@ class ResultTable(QTableWidget):
             for row in rows
             if row.rule in (rule, "none") and (row.baseline or row.score == (score or own[row.model]))
         ]
-        self.setSortingEnabled(False)
-        self.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.DescendingOrder)
-        self.setRowCount(len(shown))
-        for place, row in enumerate(shown):
-            self._fill(place, row)
-        self.setSortingEnabled(True)
+        self._unsorted()
+        self.show_rows(shown, [])
 
-    def _fill(self, line: int, row: ResultRow) -> None:
-        cells = [QTableWidgetItem(row.title)]
-        cells += [_Cell(column.text(row.values), column.value(row.values)) for column in COLUMNS]
-        for place, cell in enumerate(cells):
-            cell.setToolTip(row.tip)
-            font = cell.font()
-            font.setItalic(row.baseline)
-            cell.setFont(font)
-            self.setItem(line, place, cell)
+    def _unsorted(self) -> None:
+        self.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.DescendingOrder)

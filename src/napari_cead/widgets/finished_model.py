@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLineEdit,
-    QPushButton,
     QTextEdit,
 )
 
@@ -24,6 +23,7 @@ from ..errors import CeadError
 from ..zoo import export_model, find_model, load_card
 from ..zoo.managing import note_model, remove_model, rename_model
 from ..zoo.privacy import withheld
+from .controls import plain_button
 from .jobs import Job
 
 FORMATS = "Model archive (*.zip);;Model folder (*)"
@@ -55,16 +55,16 @@ class FinishedModel(QGroupBox):
         self.job = Job(self)
         self.title = QLineEdit()
         self.title.setAccessibleName("Name of the model")
-        self.rename = _button("Rename", "Give the model another name")
+        self.rename = plain_button("Rename", "Give the model another name")
         self.notes = QTextEdit()
         self.notes.setMaximumHeight(64)
         self.notes.setPlaceholderText("Scanner, protocol, purpose…")
         self.notes.setAccessibleName("Notes on the model")
         self.notes.setTabChangesFocus(True)
-        self.save_notes = _button("Save notes", "Keep the notes with the model, on this computer")
-        self.export = _button("Export…", "Write the model to a file or folder, to give it to others")
+        self.save_notes = plain_button("Save notes", "Keep the notes with the model, on this computer")
+        self.export = plain_button("Export…", "Write the model to a file or folder, to give it to others")
         self.with_names = QCheckBox("with notes and names")
-        self.delete = _button(
+        self.delete = plain_button(
             "Delete model…", "Remove the model from this computer, for good; its training stays"
         )
         grid = QGridLayout(self)
@@ -171,9 +171,3 @@ class FinishedModel(QGroupBox):
             return
         self.show_model(None)
         self.changed.emit()
-
-
-def _button(text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tip)
-    return button

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, Qt, Signal
+from qtpy.QtCore import QModelIndex, Qt, Signal
 from qtpy.QtGui import QKeyEvent, QMouseEvent
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QHeaderView,
-    QLabel,
-    QStackedWidget,
-    QTableView,
-    QTabWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QLabel, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
 from ..exploring.lesions import DetectionRow, LesionRow, LesionTable, Position
-from .keyboard import leave_letters
+from .row_table import Column, RowModel, RowTable
 
 Row = LesionRow | DetectionRow
 
@@ -29,26 +19,7 @@ NEAR = 5
 
 _HEIGHT = 190
 _LOOKED_AT = 60  # rows that tell how wide a column has to be
-_SORT_ROLE = Qt.ItemDataRole.UserRole
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table.
-
-    Attributes:
-        title: Name and unit, on two lines.
-        tip: What it is.
-        value: What to sort by.
-        text: What to show.
-        fixed: Whether it is just as wide as its texts.
-    """
-
-    title: str
-    tip: str
-    value: Callable[[Any], float]
-    text: Callable[[Any], str]
-    fixed: bool = False
+_CENTER = Qt.AlignmentFlag.AlignCenter
 
 
 def _found(row: LesionRow) -> str:
@@ -59,28 +30,32 @@ def _true(row: DetectionRow) -> str:
     return "–" if row.true is None else "✓ true" if row.true else "✗ false"
 
 
-_NUMBER = Column("#", "Number of the component", lambda row: row.id, lambda row: str(row.id), fixed=True)
-_VOLUME = Column(
+def _column(title: str, tip: str, value: Any, text: Any, *, fixed: bool = False) -> Column:
+    return Column(title, text, tip, value, "" if fixed else None, _CENTER)
+
+
+_NUMBER = _column("#", "Number of the component", lambda row: row.id, lambda row: str(row.id), fixed=True)
+_VOLUME = _column(
     "Volume\nmL", "Volume in mL", lambda row: row.volume_mm3, lambda row: f"{row.volume_mm3 / 1000:.3f}"
 )
 
 LESION_COLUMNS: tuple[Column, ...] = (
     _NUMBER,
     _VOLUME,
-    Column(
+    _column(
         "Found",
         "Found if the detected mask touches the lesion, else missed",
         lambda row: row.found,
         _found,
         fixed=True,
     ),
-    Column(
+    _column(
         "Overlap\nmL",
         "Detected volume of the lesion in mL",
         lambda row: row.overlap_mm3,
         lambda row: f"{row.overlap_mm3 / 1000:.3f}",
     ),
-    Column(
+    _column(
         "Overlap\n%",
         "Share of the lesion that is detected",
         lambda row: row.overlap_percent,
@@ -91,20 +66,20 @@ LESION_COLUMNS: tuple[Column, ...] = (
 DETECTION_COLUMNS: tuple[Column, ...] = (
     _NUMBER,
     _VOLUME,
-    Column(
+    _column(
         "Mean\nscore",
         "Mean of the anomaly map over the component",
         lambda row: row.mean_score,
         lambda row: f"{row.mean_score:.3f}",
     ),
-    Column(
+    _column(
         "True",
         "True if the component touches a lesion, else false; – without a lesion mask",
         lambda row: -1 if row.true is None else row.true,
         _true,
         fixed=True,
     ),
-    Column(
+    _column(
         "Slice\nz",
         "The slice where it is largest",
         lambda row: row.position[0],
@@ -176,6 +151,12 @@ class LesionList(QWidget):
         return self.reference if self.tabs.currentIndex() == 0 else self.detected
 
 
+class _Components(RowModel):
+    def tip(self, row: Row, column: Column) -> str:
+        z, y, x = row.position
+        return f"{column.tip}; at z {z}, y {y}, x {x}"
+
+
 class _Table(QStackedWidget):
     """One table, or a word on why there is none.
 
@@ -187,36 +168,24 @@ class _Table(QStackedWidget):
 
     def __init__(self, name: str, columns: Sequence[Column]) -> None:
         super().__init__()
-        self._quiet = False
-        self.model = RowModel(columns)
-        self.view = _View()
-        self.view.setModel(self.model)
-        self.view.fit([index for index, column in enumerate(columns) if column.fixed])
-        self.view.setAccessibleName(name)
+        self.model = _Components(columns)
+        self.view = _View(self.model, name)
         self.empty = QLabel()
-        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.empty.setAlignment(_CENTER)
         self.addWidget(self.empty)
         self.addWidget(self.view)
-        self.view.sortByColumn(_BY_VOLUME, Qt.SortOrder.DescendingOrder)
-        self.view.setSortingEnabled(True)
-        self.view.selectionModel().selectionChanged.connect(self._jump)
+        self.view.picked.connect(self._jump)
         self.view.asked.connect(self._jump)
 
     @property
     def selected(self) -> Row | None:
         """The selected row."""
-        rows = self.view.selectionModel().selectedRows()
-        return self.model.rows[rows[0].row()] if rows else None
+        return next(iter(self.view.selected_rows), None)
 
     def set_rows(self, rows: Sequence[Row], why_empty: str) -> None:
         """Show other rows."""
-        before = self.selected
-        self._quiet = True
-        self.model.set_rows(rows)
-        again = None if before is None else nearest(self.model.rows, before.position)
-        if again is not None:
-            self._select(again)
-        self._quiet = False
+        again = None if self.selected is None else nearest(rows, self.selected.position)
+        self.view.show_rows(rows, [] if again is None else [id(rows[again])])
         self.empty.setText(why_empty)
         self.setCurrentWidget(self.view if rows else self.empty)
 
@@ -225,28 +194,21 @@ class _Table(QStackedWidget):
         count = len(self.model.rows)
         if not count:
             return
-        rows = self.view.selectionModel().selectedRows()
-        here = rows[0].row() if rows else -1 if by > 0 else 0
+        places = self.view.places
+        here = places[0] if places else -1 if by > 0 else 0
         there = (here + by) % count
-        if rows and there == here:
+        if places and there == here:
             self._jump()
         else:
-            self._select(there)
+            self.view.select(there)
 
-    def _select(self, row: int) -> None:
-        flags = QItemSelectionModel.SelectionFlag
-        self.view.selectionModel().setCurrentIndex(
-            self.model.index(row, 0), flags.ClearAndSelect | flags.Rows
-        )
-
-    def _jump(self, *_: Any) -> None:
-        row = self.selected
-        if row is not None and not self._quiet:
-            self.jumped.emit(*row.position)
+    def _jump(self) -> None:
+        if self.selected is not None:
+            self.jumped.emit(*self.selected.position)
 
 
-class _View(QTableView):
-    """A table of rows, not of cells.
+class _View(RowTable):
+    """A table whose selected row can be asked for once more.
 
     Signals:
         asked: The selected row was clicked or Enter was pressed on it.
@@ -254,31 +216,17 @@ class _View(QTableView):
 
     asked = Signal()
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setTabKeyNavigation(False)  # Tab goes on to the next control
-        leave_letters(self)
+    def __init__(self, content: RowModel, name: str) -> None:
+        super().__init__(content, name, several=False)
         self.setShowGrid(False)
-        self.setWordWrap(False)
-        self.verticalHeader().setVisible(False)
         self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
-        header = self.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        header.setHighlightSections(False)
-        header.setMinimumSectionSize(24)
-        header.setResizeContentsPrecision(_LOOKED_AT)
-
-    def fit(self, sections: Sequence[int]) -> None:
-        """Make these columns as wide as they need; the others share the rest."""
-        for section in sections:
-            self.horizontalHeader().setSectionResizeMode(section, QHeaderView.ResizeMode.ResizeToContents)
+        self.horizontalHeader().setResizeContentsPrecision(_LOOKED_AT)
+        self.sortByColumn(_BY_VOLUME, Qt.SortOrder.DescendingOrder)
+        self.setSortingEnabled(True)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """Tell of a press on the row that is selected already; any other press selects."""
-        before = {index.row() for index in self.selectionModel().selectedRows()}
+        before = self.places
         super().mousePressEvent(event)
         row = self.indexAt(event.position().toPoint()).row()
         if event.button() == Qt.MouseButton.LeftButton and row in before:
@@ -294,80 +242,6 @@ class _View(QTableView):
             self.asked.emit()
         elif current.isValid():  # the keyboard came here and nothing was chosen yet
             self.selectRow(current.row())
-
-
-class RowModel(QAbstractTableModel):
-    """Rows under columns, sorted by one of them.
-
-    Attributes:
-        rows: The rows in the order shown.
-    """
-
-    def __init__(self, columns: Sequence[Column]) -> None:
-        super().__init__()
-        self.columns = tuple(columns)
-        self.rows: list[Row] = []
-        self._sorted_by, self._descending = _BY_VOLUME, True
-
-    def set_rows(self, rows: Sequence[Row]) -> None:
-        """Show other rows, in the order last asked for."""
-        self.beginResetModel()
-        self.rows = self._in_order(rows)
-        self.endResetModel()
-
-    def rowCount(self, parent: QModelIndex | None = None) -> int:
-        """Return the number of rows."""
-        return 0 if parent is not None and parent.isValid() else len(self.rows)
-
-    def columnCount(self, parent: QModelIndex | None = None) -> int:
-        """Return the number of columns."""
-        return 0 if parent is not None and parent.isValid() else len(self.columns)
-
-    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Return the text of a cell, or the number behind it."""
-        column = self.columns[index.column()]
-        if role == Qt.ItemDataRole.DisplayRole:
-            return column.text(self.rows[index.row()])
-        if role == _SORT_ROLE:
-            return column.value(self.rows[index.row()])
-        if role == Qt.ItemDataRole.ToolTipRole:
-            z, y, x = self.rows[index.row()].position
-            return f"{column.tip}; at z {z}, y {y}, x {x}"
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            return Qt.AlignmentFlag.AlignCenter
-        return None
-
-    def headerData(
-        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
-    ) -> Any:
-        """Return title and unit of a column."""
-        if orientation != Qt.Orientation.Horizontal:
-            return None
-        if role == Qt.ItemDataRole.DisplayRole:
-            return self.columns[section].title
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return f"{self.columns[section].tip}. Click to sort."
-        return None
-
-    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        """Sort by the numbers behind a column; the selection moves along."""
-        self.layoutAboutToBeChanged.emit()
-        before = self.persistentIndexList()
-        held = [self.rows[index.row()] for index in before]
-        self._sorted_by, self._descending = column, order == Qt.SortOrder.DescendingOrder
-        self.rows = self._in_order(self.rows)
-        place = {id(row): number for number, row in enumerate(self.rows)}
-        self.changePersistentIndexList(
-            before,
-            [self.index(place[id(row)], index.column()) for row, index in zip(held, before, strict=True)],
-        )
-        self.layoutChanged.emit()
-
-    def _in_order(self, rows: Sequence[Row]) -> list[Row]:
-        if not 0 <= self._sorted_by < len(self.columns):
-            return list(rows)
-        value = self.columns[self._sorted_by].value
-        return sorted(rows, key=value, reverse=self._descending)
 
 
 def nearest(rows: Sequence[Row], position: Position) -> int | None:

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QPoint, Qt, Signal
+from qtpy.QtCore import QModelIndex, QPoint, Qt, Signal
 from qtpy.QtWidgets import (
     QApplication,
     QFileDialog,
     QGridLayout,
     QLabel,
     QMenu,
-    QPushButton,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -25,6 +24,7 @@ from superqt import QElidingLabel
 from ..contributions.failures import show_failure
 from ..exploring.queue import DetectionQueue, QueueItem, QueueResult, RunSettings
 from ..patients.formats import dialog_filter
+from .controls import plain_button
 from .folder_dialog import ask_for_folder
 from .jobs import Job, on_main, spared_core
 from .queue_table import QueueTable
@@ -105,20 +105,20 @@ class QueuePanel(QWidget):
     def _build(self) -> None:
         self.table = QueueTable()
         self.table.setMinimumHeight(110)
-        self.add_folder = _button("Add folder…", "A patient's folder, or a folder that holds patients")
-        self.add_files = _button("Add files…", "Scans: NIfTI, or PNG slices")
-        self.remove = _button(
+        self.add_folder = plain_button("Add folder…", "A patient's folder, or a folder that holds patients")
+        self.add_files = plain_button("Add files…", "Scans: NIfTI, or PNG slices")
+        self.remove = plain_button(
             "Remove", "Take the selected patients out of the list (Delete); without a selection, those done"
         )
-        self.output = _button("Output folder…", "One folder per patient is made in it, and queue.json")
+        self.output = plain_button("Output folder…", "One folder per patient is made in it, and queue.json")
         self.output_label = QElidingLabel("not chosen yet")
         self.output_label.setElideMode(Qt.TextElideMode.ElideMiddle)
         self.output_label.setMinimumWidth(40)
         self.output_label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.start = _button(
+        self.start = plain_button(
             "Start", "Run all that wait, or failed or were cancelled before, with the settings shown above"
         )
-        self.cancel = _button("Cancel", "Stop after the slices under way; the patients left wait")
+        self.cancel = plain_button("Cancel", "Stop after the slices under way; the patients left wait")
         self.progress = StepBar("Progress of the queue", "%p%")
         self.running_with, self.status = QLabel(), QLabel()
         for label in (self.running_with, self.status):
@@ -148,8 +148,8 @@ class QueuePanel(QWidget):
         self._tell_paused = on_main(self._pause_changed)
         self.table.dropped.connect(self.add)
         self.table.remove_wanted.connect(self._remove_clicked)
-        self.table.itemSelectionChanged.connect(self._update_enabled)
-        self.table.cellDoubleClicked.connect(self._double_clicked)
+        self.table.picked.connect(self._update_enabled)
+        self.table.doubleClicked.connect(self._double_clicked)
         self.table.customContextMenuRequested.connect(self._show_menu)
         self.add_folder.clicked.connect(self._ask_for_folder)
         self.add_files.clicked.connect(self._ask_for_files)
@@ -222,22 +222,23 @@ class QueuePanel(QWidget):
         self._add_next()
 
     def _remove_clicked(self) -> None:
-        chosen = self.table.chosen()
-        if chosen:
+        if chosen := self._chosen():
             self.queue.remove(chosen)
         else:
             self.queue.clear_done()
 
-    def _double_clicked(self, row: int, _column: int) -> None:
-        path = self.table.path_of(row)
-        if path is not None:
-            self.open_requested.emit(path)
+    def _chosen(self) -> list[Path]:
+        return [item.path for item in self.table.selected_rows]
+
+    def _double_clicked(self, index: QModelIndex) -> None:
+        self.open_requested.emit(self.table.content.rows[index.row()].path)
 
     def _show_menu(self, where: QPoint) -> None:
-        path = self.table.path_of(self.table.rowAt(where.y()))
-        if path is None:
+        place = self.table.rowAt(where.y())
+        if place < 0:
             return
-        chosen = self.table.chosen() or [path]
+        path = self.table.content.rows[place].path
+        chosen = self._chosen() or [path]
         menu = QMenu(self)
         menu.addAction("Open", lambda: self.open_requested.emit(path))
         menu.addAction("Run again", lambda: self.queue.retry(chosen))
@@ -323,7 +324,7 @@ class QueuePanel(QWidget):
         )
         self.cancel.setEnabled(running and not self._job.stopping())
         self.output.setEnabled(not running)
-        self.remove.setEnabled(bool(self.table.chosen()) or any(item.state == "done" for item in items))
+        self.remove.setEnabled(bool(self.table.places) or any(item.state == "done" for item in items))
         if not running:
             done = sum(item.state == "done" for item in items)
             failed = sum(item.state == "failed" for item in items)
@@ -337,9 +338,3 @@ class QueuePanel(QWidget):
         """Stop everything when the panel closes."""
         self.stop()
         super().closeEvent(event)
-
-
-def _button(text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tip)
-    return button

@@ -32,7 +32,7 @@ class RawScans(QObject):
 
     def __init__(self, finder: ScanFinder) -> None:
         super().__init__(finder)
-        self.finder, self.dock, self.banner = finder, finder.dock, finder.dock.banner
+        self.finder, self.form, self.banner = finder, finder.form, finder.form.banner
         self.wanted: dict[Path, Preparation] = {}
         """The requested preparation of each scan, by its place."""
         self._given: dict[Path, ScanSource] = {}
@@ -43,7 +43,7 @@ class RawScans(QObject):
         self.banner.strip.changed.connect(self.strip)
         self.banner.even.changed.connect(self.even_out)
         self.banner.register.changed.connect(self.register)
-        for changed in (self.dock.scans.scans.ticked, finder.job.ended):
+        for changed in (self.form.scans.scans.ticked, finder.job.ended):
             changed.connect(self.show)
 
     def _show_failure(self, message: str) -> None:
@@ -63,7 +63,7 @@ class RawScans(QObject):
         reports = self.finder.model.reports
         skulls, uneven, loose = _with(reports, _SKULL), _with(reports, _UNEVEN), self._loose()
         beside = (name for report in reports for name in self._others(report))
-        names = list(dict.fromkeys((self.dock.sequence.value, *beside)))
+        names = list(dict.fromkeys((self.form.sequence.value, *beside)))
         self.banner.offer_sequences(names, names[0])
         parts = []
         if skulls:
@@ -79,7 +79,7 @@ class RawScans(QObject):
     def strip(self) -> None:
         """Strip the scans that show a skull."""
         chosen = self.banner.strip_from.value
-        source = SAME if chosen in (None, self.dock.sequence.value) else str(chosen)
+        source = SAME if chosen in (None, self.form.sequence.value) else str(chosen)
         self._prepare(_with(self.finder.model.reports, _SKULL), strip=DEFAULT_STRIPPER, strip_from=source)
 
     def even_out(self) -> None:
@@ -109,8 +109,8 @@ class RawScans(QObject):
         return found
 
     def _prepare(self, reports: Sequence[ScanReport], **changes: str) -> None:
-        finder, job, sequence = self.finder, self.finder.job, self.dock.sequence.value
-        device, sources = self.dock.rows.controls["device"].value, [report.source for report in reports]
+        finder, job, sequence = self.finder, self.finder.job, self.form.sequence.value
+        device, sources = self.form.rows.controls["device"].value, [report.source for report in reports]
 
         def work() -> None:
             for done, source in enumerate(sources):

@@ -10,7 +10,6 @@ from napari.utils.notifications import show_warning
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QResizeEvent, QTextCursor
 from qtpy.QtWidgets import (
-    QApplication,
     QGridLayout,
     QLabel,
     QPlainTextEdit,
@@ -28,7 +27,8 @@ from ..training.manager import RunManager
 from ..training.run_info import RunInfo
 from ..training.training_warnings import advice
 from ..wording import duration
-from .controls import folded, scrolled
+from .command_box import copy_text
+from .controls import folded, plain_button, scrolled
 from .preview_strip import PreviewStrip
 from .run_progress import StepBar
 from .training_plots import TrainingPlots, number
@@ -116,12 +116,14 @@ class RunView(QWidget):
         shown.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # the arrow keys scroll it
         shown.setAccessibleName("What is said about the training")
         self.bar = StepBar("Progress of the training")
-        self.pause = _button("Pause", "Write a checkpoint and end the process; GPU memory is free then")
-        self.resume = _button("Resume", "Go on from the last checkpoint, in a new process")
-        self.keep = _button("Stop and keep", "End now and make a model of the best epoch so far")
-        self.discard = _button("Stop and discard", "End now and remove the run with everything it has made")
-        self.use = _button("Use in Explore", "Choose the finished model in the Explore dock")
-        self.copy = _button("Copy command", "The command that this training is, for a terminal")
+        self.pause = plain_button("Pause", "Write a checkpoint and end the process; GPU memory is free then")
+        self.resume = plain_button("Resume", "Go on from the last checkpoint, in a new process")
+        self.keep = plain_button("Stop and keep", "End now and make a model of the best epoch so far")
+        self.discard = plain_button(
+            "Stop and discard", "End now and remove the run with everything it has made"
+        )
+        self.use = plain_button("Use in Explore", "Choose the finished model in the Explore dock")
+        self.copy = plain_button("Copy command", "The command that this training is, for a terminal")
         buttons = QGridLayout()
         places = (((self.pause, self.resume), (self.keep, self.use)), ((self.discard,), (self.copy,)))
         for line, columns in enumerate(places):
@@ -150,7 +152,7 @@ class RunView(QWidget):
         self.keep.clicked.connect(lambda: self._act(self.manager.finish))
         self.discard.clicked.connect(self._discard_clicked)
         self.use.clicked.connect(self._use_clicked)
-        self.copy.clicked.connect(self._copy_clicked)
+        self.copy.clicked.connect(lambda: copy_text(self.command.text()))
 
     # -- following -----------------------------------------------------------------------------------------
 
@@ -317,11 +319,6 @@ class RunView(QWidget):
         if self.info is not None and self.info.installed is not None:
             self.use_requested.emit(self.info.installed)
 
-    def _copy_clicked(self) -> None:
-        clipboard = QApplication.clipboard()
-        if clipboard is not None:
-            clipboard.setText(self.command.text())
-
 
 def _state(info: RunInfo) -> str:
     if info.asked is not None:
@@ -365,9 +362,3 @@ def _details(info: RunInfo, *, deleted: bool) -> str:
     if info.active and info.pid:
         parts.append(f"process {info.pid}")
     return " · ".join(parts)
-
-
-def _button(text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tip)
-    return button

@@ -6,15 +6,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
 from ..training.run_info import RunInfo
+from .row_table import Column, RowModel, RowTable
 from .training_plots import number
 
-COLUMNS = ("Training", "State", "Epochs", "Best loss")
+COLUMNS = (
+    Column("Training", lambda run: run.name),
+    Column("State", lambda run: run.phase or run.state if run.active else run.state, width=""),
+    Column("Epochs", lambda run: f"{run.epoch}/{run.epochs}" if run.epochs else "", width=""),
+    Column("Best loss", lambda run: number(run.best_loss) if run.best_epoch else "", width=""),
+)
 
 
-class RunsTable(QTableWidget):
+class _Trainings(RowModel):
+    def __init__(self) -> None:
+        super().__init__(COLUMNS, key=lambda run: run.path)
+
+    def tip(self, row: RunInfo, column: Column) -> str:
+        return f"{row.path}\n{row.error or ''}".strip()
+
+
+class RunsTable(RowTable):
     """Trainings of this machine, the running ones first.
 
     Signals:
@@ -24,30 +37,14 @@ class RunsTable(QTableWidget):
     chosen = Signal(object)
 
     def __init__(self) -> None:
-        super().__init__(0, len(COLUMNS))
-        self._runs: tuple[RunInfo, ...] = ()
-        self.setHorizontalHeaderLabels(COLUMNS)
-        self.verticalHeader().hide()
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        header = self.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        super().__init__(_Trainings(), "Trainings", several=False)
         self.setFixedHeight(150)  # what lies below it stays where it is
-        self.setAccessibleName("Trainings")
-        self.itemSelectionChanged.connect(self._selected)
+        self.picked.connect(self._picked)
 
     @property
     def runs(self) -> tuple[RunInfo, ...]:
         """The listed trainings."""
-        return self._runs
-
-    @property
-    def current(self) -> Path | None:
-        """The selected training."""
-        rows = {index.row() for index in self.selectedIndexes()}
-        return self._runs[min(rows)].path if rows else None
+        return tuple(self.content.rows)
 
     def show_runs(self, runs: Sequence[RunInfo], current: Path | None = None) -> None:
         """Show these trainings.
@@ -56,40 +53,13 @@ class RunsTable(QTableWidget):
             runs: In the order to show.
             current: The one to select; None: the one that is selected.
         """
-        wanted = current or self.current
-        self.blockSignals(True)
-        self._runs = tuple(runs)
-        self.setRowCount(len(runs))
-        for row, info in enumerate(runs):
-            self._fill(row, info)
-        self.clearSelection()
-        for row, info in enumerate(runs):
-            if info.path == wanted:
-                self.selectRow(row)
-        self.blockSignals(False)
+        self.show_rows(runs, None if current is None else [current])
 
     def update_run(self, info: RunInfo | None) -> None:
         """Show the current state of one training, like the view beside the table."""
-        for row, listed in enumerate(self._runs):
-            if info is not None and listed.path == info.path:
-                self._runs = (*self._runs[:row], info, *self._runs[row + 1 :])
-                self._fill(row, info)
+        if info is not None:
+            self.content.update(info)
 
-    def _fill(self, row: int, info: RunInfo) -> None:
-        texts = (
-            info.name,
-            info.phase or info.state if info.active else info.state,
-            f"{info.epoch}/{info.epochs}" if info.epochs else "",
-            number(info.best_loss) if info.best_epoch else "",
-        )
-        for column, text in enumerate(texts):
-            item = self.item(row, column)
-            if item is None:
-                item = QTableWidgetItem()
-                self.setItem(row, column, item)
-            item.setText(text)
-            item.setToolTip(f"{info.path}\n{info.error or ''}".strip())
-
-    def _selected(self) -> None:
-        if self.current is not None:
-            self.chosen.emit(self.current)
+    def _picked(self) -> None:
+        for run in self.selected_rows:
+            self.chosen.emit(run.path)

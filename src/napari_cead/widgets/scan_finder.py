@@ -34,25 +34,35 @@ class ScanFinder(QObject):
     """Finds and judges scans in a thread and puts them into the table.
 
     Args:
-        dock: The dock.
+        form: The form with the table.
+        viewer: The napari viewer.
+        slices: Returns the preparation of the slices for the requested training.
+        update: Enables what is possible now.
     """
 
-    def __init__(self, dock: TrainForm) -> None:
-        super().__init__(dock)
-        self.dock, self.model = dock, dock.scans.scans
+    def __init__(
+        self,
+        form: TrainForm,
+        viewer: Any,
+        slices: Callable[[], StoreSettings],
+        update: Callable[[], None],
+    ) -> None:
+        super().__init__(form)
+        self.form, self.model, self._viewer = form, form.scans.scans, viewer
+        self._slices, self._update = slices, update
         self.job = Job(self)
         self._how: StoreSettings | None = None
         self._kept: tempfile.TemporaryDirectory[str] | None = None
         self.raw = RawScans(self)
         self._tell = on_main(self._take)
-        dock.add_folder.changed.connect(self._ask_for_folder)
-        dock.add_files.changed.connect(self._ask_for_files)
-        dock.add_layers.changed.connect(self._take_layers)
-        dock.clear.changed.connect(self._clear)
-        dock.scans.dropped.connect(self.add)
-        dock.scans.remove_wanted.connect(lambda: self.model.remove(dock.scans.rows))
-        dock.brain_mask.changed.connect(self._ask_for_brain_mask)
-        dock.brain_layer.changed.connect(self._take_brain_layer)
+        form.add_folder.changed.connect(self._ask_for_folder)
+        form.add_files.changed.connect(self._ask_for_files)
+        form.add_layers.changed.connect(self._take_layers)
+        form.clear.changed.connect(self._clear)
+        form.scans.dropped.connect(self.add)
+        form.scans.remove_wanted.connect(lambda: self.model.remove(form.scans.places))
+        form.brain_mask.changed.connect(self._ask_for_brain_mask)
+        form.brain_layer.changed.connect(self._take_brain_layer)
         self.job.ended.connect(self._ended)
 
     @property
@@ -86,7 +96,7 @@ class ScanFinder(QObject):
 
     def add(self, paths: Sequence[Path]) -> None:
         """Find the scans in folders and files, and judge them; an unreadable place affects no other."""
-        sequence = self.dock.sequence.value
+        sequence = self.form.sequence.value
         known = {self.raw.given(report.source).scan for report in self.model.reports}
         readable: list[Path] = []
         for path in paths:
@@ -108,7 +118,7 @@ class ScanFinder(QObject):
         """Judge all scans again if the preparation of their slices has changed."""
         if self._how is None or not self.model.reports or self.job.running:
             return  # what is under way ends with this
-        if store_options(self._how) != store_options(self.dock.slices):
+        if store_options(self._how) != store_options(self._slices()):
             sources = [report.again for report in self.model.reports]
             self.start(lambda: self._judge(sources))
 
@@ -117,7 +127,7 @@ class ScanFinder(QObject):
         self.start(lambda: self._judge(sources), self._tell_if_none)
 
     def _judge(self, sources: Sequence[ScanSource]) -> int:
-        total, done, sequence = len(sources), 0, self.dock.sequence.value
+        total, done, sequence = len(sources), 0, self.form.sequence.value
 
         def report(judged: ScanReport) -> None:
             nonlocal done
@@ -147,11 +157,11 @@ class ScanFinder(QObject):
         if self.job.running:
             show_warning("Scans are being looked at: wait a moment.")
             return
-        self._how = self.dock.slices
+        self._how = self._slices()
         self.job.start(work, on_done)
-        self.dock.looking.begin()
-        self.dock.looking.setVisible(True)
-        self.dock.update_enabled()
+        self.form.looking.begin()
+        self.form.looking.setVisible(True)
+        self._update()
 
     def _take(self, report: ScanReport) -> None:
         place = self.raw.given(report.source).scan
@@ -162,8 +172,8 @@ class ScanFinder(QObject):
             self.model.add(report)
 
     def _ended(self) -> None:
-        self.dock.looking.setVisible(False)
-        self.dock.update_enabled()
+        self.form.looking.setVisible(False)
+        self._update()
         if not self.job.stopping():
             self.judge_anew()
 
@@ -174,12 +184,12 @@ class ScanFinder(QObject):
     # -- asking --------------------------------------------------------------------------------------------
 
     def _ask_for_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self.dock, "Scans to train on")
+        folder = QFileDialog.getExistingDirectory(self.form, "Scans to train on")
         if folder:
             self.add([Path(folder)])
 
     def _ask_for_files(self) -> None:
-        files, _ = QFileDialog.getOpenFileNames(self.dock, "Scans to train on", "", dialog_filter())
+        files, _ = QFileDialog.getOpenFileNames(self.form, "Scans to train on", "", dialog_filter())
         if files:
             self.add([Path(file) for file in files])
 
@@ -189,7 +199,7 @@ class ScanFinder(QObject):
 
     def _take_layers(self) -> None:
         """Take the selected image layers, one scan each."""
-        chosen = [layer for layer in self.dock.viewer.layers.selection if isinstance(layer, Image)]
+        chosen = [layer for layer in self._viewer.layers.selection if isinstance(layer, Image)]
         if not chosen:
             show_warning("Select image layers in napari's layer list first.")
             return
@@ -207,14 +217,14 @@ class ScanFinder(QObject):
         file = patient.files.get(patient.sequence)
         if file is not None and patient.files:
             return ScanSource(patient.name, file, patient.files.get("seg"), sequence=patient.sequence)
-        sequence = self.dock.sequence.value
+        sequence = self.form.sequence.value
         renamed = replace(patient, sequence=sequence, sequences={sequence: patient.volume()})
         return save_scan(renamed, self.folder)
 
     # -- brain masks ---------------------------------------------------------------------------------------
 
     def _chosen(self) -> list[ScanReport]:
-        reports = [self.model.reports[row] for row in self.dock.scans.rows]
+        reports = [self.model.reports[row] for row in self.form.scans.places]
         if not reports:
             show_warning("Select a scan in the list first.")
         return reports
@@ -224,7 +234,7 @@ class ScanFinder(QObject):
         if not reports:
             return
         file, _ = QFileDialog.getOpenFileName(
-            self.dock, f"Brain mask of {reports[0].source.name}", "", dialog_filter()
+            self.form, f"Brain mask of {reports[0].source.name}", "", dialog_filter()
         )
         if file:
             self.give_brain_mask(reports[0], Path(file))
@@ -242,7 +252,7 @@ class ScanFinder(QObject):
 
     def _take_brain_layer(self) -> None:
         reports = self._chosen()
-        layer = self.dock.viewer.layers.selection.active
+        layer = self._viewer.layers.selection.active
         if not reports:
             return
         if not isinstance(layer, Labels):

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, Qt, Signal
+from qtpy.QtCore import QSize
 from qtpy.QtGui import QImage, QPixmap
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from qtpy.QtWidgets import QHeaderView
 
 from ..training.inspection import ScanReport
 from ..training.scans import ScanSource
+from .row_table import Column, DropTable, RowModel
 
-COLUMNS = ("Scan", "What it is")
 HEIGHT = 56
 """Pixels of a picture."""
 BOX = 34
@@ -22,171 +20,90 @@ BOX = 34
 _UNTICKED = "QTableView::indicator:unchecked { border: 1px solid #8a8f98; width: 12px; height: 12px; }"
 
 
-class ScanModel(QAbstractTableModel):
-    """Judged scans as rows; ticked scans are trained on.
+@dataclass(eq=False)
+class _Scan:
+    report: ScanReport
+    ticked: bool
+    picture: QPixmap = field(init=False)
 
-    Signals:
-        ticked: A tick was changed.
-    """
+    def __post_init__(self) -> None:
+        self.picture = _picture(self.report)
 
-    ticked = Signal()
 
-    def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
-        self._reports: list[ScanReport] = []
-        self._ticks: list[bool] = []
-        self._pictures: list[QPixmap] = []
+COLUMNS = (Column("Scan", lambda scan: ""), Column("What it is", lambda scan: _text(scan.report)))
+
+
+class ScanModel(RowModel):
+    """Judged scans as rows; ticked scans are trained on."""
+
+    def __init__(self) -> None:
+        super().__init__(COLUMNS)
 
     @property
     def reports(self) -> tuple[ScanReport, ...]:
         """All judged scans."""
-        return tuple(self._reports)
+        return tuple(scan.report for scan in self.rows)
 
     @property
     def chosen(self) -> tuple[ScanReport, ...]:
         """The ticked scans."""
-        pairs = zip(self._reports, self._ticks, strict=True)
-        return tuple(report for report, tick in pairs if tick)
+        return tuple(scan.report for scan in self.rows if scan.ticked)
 
     def add(self, report: ScanReport) -> None:
         """Add a scan, ticked if it has no problems."""
-        row = len(self._reports)
-        self.beginInsertRows(QModelIndex(), row, row)
-        self._reports.append(report)
-        self._ticks.append(report.usable)
-        self._pictures.append(_picture(report))
-        self.endInsertRows()
+        self.append(_Scan(report, report.usable))
         self.ticked.emit()
 
-    def replace(self, row: int, report: ScanReport) -> None:
+    def replace(self, place: int, report: ScanReport) -> None:
         """Show a scan that was judged again, for instance with a brain mask. The tick stays if the verdict does."""
-        if report.usable != self._reports[row].usable:
-            self._ticks[row] = report.usable
-        self._ticks[row] &= report.choosable
-        self._reports[row] = report
-        self._pictures[row] = _picture(report)
-        self.dataChanged.emit(self.index(row, 0), self.index(row, len(COLUMNS) - 1))
+        old = self.rows[place]
+        ticked = old.ticked if report.usable == old.report.usable else report.usable
+        self.put(place, _Scan(report, ticked and report.choosable))
         self.ticked.emit()
 
-    def remove(self, rows: Sequence[int]) -> None:
+    def remove(self, places: Iterable[int]) -> None:
         """Remove some scans."""
-        self.beginResetModel()
-        for row in sorted(rows, reverse=True):
-            del self._reports[row], self._ticks[row], self._pictures[row]
-        self.endResetModel()
+        gone = set(places)
+        self.set_rows(scan for place, scan in enumerate(self.rows) if place not in gone)
         self.ticked.emit()
 
     def clear(self) -> None:
         """Remove all scans."""
-        self.beginResetModel()
-        self._reports, self._ticks, self._pictures = [], [], []
-        self.endResetModel()
-        self.ticked.emit()
+        self.remove(range(len(self.rows)))
 
-    def rowCount(self, parent: Any = None) -> int:
-        """Return the number of scans."""
-        return 0 if parent is not None and parent.isValid() else len(self._reports)
+    def tip(self, row: _Scan, column: Column) -> str:
+        """Return the file of a scan and its problems."""
+        report = row.report
+        return "\n".join([str(report.source.scan), *(note.sentence for note in report.warnings)])
 
-    def columnCount(self, parent: Any = None) -> int:
-        """Return the number of columns."""
-        return 0 if parent is not None and parent.isValid() else len(COLUMNS)
+    def tick(self, row: _Scan) -> bool:
+        """Return whether a scan is trained on."""
+        return row.ticked
 
-    def headerData(
-        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
-    ) -> Any:
-        """Return a column's title."""
-        if role == Qt.ItemDataRole.DisplayRole and orientation == Qt.Orientation.Horizontal:
-            return COLUMNS[section]
-        return None
+    def can_tick(self, row: _Scan) -> bool:
+        """Return whether a scan can be trained on."""
+        return row.report.choosable
 
-    def flags(self, index: QModelIndex) -> Qt.ItemFlag:
-        """The first column can be ticked, unless the scan cannot be trained on."""
-        flags = super().flags(index)
-        if index.column() == 0 and self._reports[index.row()].choosable:
-            return flags | Qt.ItemFlag.ItemIsUserCheckable
-        return flags
+    def set_tick(self, row: _Scan, on: bool) -> None:
+        """Train on a scan or not."""
+        row.ticked = on
 
-    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Return the text, picture, tick or tooltip of a cell."""
-        row, column = index.row(), index.column()
-        report = self._reports[row]
-        if column == 0:
-            if role == Qt.ItemDataRole.CheckStateRole:
-                return Qt.CheckState.Checked if self._ticks[row] else Qt.CheckState.Unchecked
-            if role == Qt.ItemDataRole.DecorationRole and not self._pictures[row].isNull():
-                return self._pictures[row]
-        if column == 1 and role == Qt.ItemDataRole.DisplayRole:
-            return _text(report)
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return "\n".join([str(report.source.scan), *(note.sentence for note in report.warnings)])
-        return None
-
-    def setData(self, index: QModelIndex, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
-        """Tick or untick a scan."""
-        if role != Qt.ItemDataRole.CheckStateRole or not self.flags(index) & Qt.ItemFlag.ItemIsUserCheckable:
-            return False
-        self._ticks[index.row()] = Qt.CheckState(value) == Qt.CheckState.Checked
-        self.dataChanged.emit(index, index)
-        self.ticked.emit()
-        return True
+    def picture(self, row: _Scan) -> QPixmap | None:
+        """Return the picture of a scan."""
+        return None if row.picture.isNull() else row.picture
 
 
-class ScanTable(QTableView):
-    """The table of scans. Folders and files can be dropped onto it.
-
-    Signals:
-        dropped: Paths that were dropped.
-        remove_wanted: The Delete key was pressed.
-    """
-
-    dropped = Signal(list)
-    remove_wanted = Signal()
+class ScanTable(DropTable):
+    """The table of scans."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.scans = ScanModel(self)
-        self.setModel(self.scans)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.verticalHeader().setVisible(False)
-        self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header = self.horizontalHeader()
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
-        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        self.scans = ScanModel()
+        super().__init__(self.scans, "Scans to train on", wrap=True)
+        self.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
         self.setColumnWidth(0, HEIGHT + BOX)
         self.setIconSize(QSize(HEIGHT, HEIGHT))
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setStyleSheet(_UNTICKED)
-        self.setWordWrap(True)
         self.setMinimumHeight(120)
-        self.setAcceptDrops(True)
-        self.setAccessibleName("Scans to train on")
-
-    @property
-    def rows(self) -> list[int]:
-        """The selected rows."""
-        return sorted({index.row() for index in self.selectionModel().selectedRows()})
-
-    def keyPressEvent(self, event: Any) -> None:
-        """Remove the selected scans on Delete."""
-        if event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
-            self.remove_wanted.emit()
-        else:
-            super().keyPressEvent(event)
-
-    def dragEnterEvent(self, event: Any) -> None:
-        """Accept drags from a file manager."""
-        if event.mimeData().hasUrls():
-            event.acceptProposedAction()
-
-    dragMoveEvent = dragEnterEvent
-
-    def dropEvent(self, event: Any) -> None:
-        """Signal the dropped paths."""
-        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
-        event.acceptProposedAction()
-        if paths:
-            self.dropped.emit(paths)
 
 
 def sources(reports: Sequence[ScanReport], *, healthy: bool) -> list[ScanSource]:

@@ -10,13 +10,12 @@ from typing import Any
 
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QApplication, QMessageBox
+from qtpy.QtWidgets import QApplication, QMessageBox, QTabWidget, QVBoxLayout, QWidget
 
 from ..contributions.failures import show_failure
 from ..errors import CeadError
 from ..models.networks import all_designs, with_context
 from ..models.specs import ModelSpec
-from ..training.launching import command_line
 from ..training.manager import RunManager
 from ..training.preprocessing import preprocessing_for, store_options
 from ..training.recipe import Recipe
@@ -28,13 +27,17 @@ from ..training.store_index import StoreSettings
 from ..zoo import check_name, find_model, find_models, load_card
 from .before_after_view import BeforeAfterView
 from .close_guard import CloseGuard
+from .controls import scrolled
 from .cost_line import CostLine
 from .dock_lifetime import when_gone
 from .docks import docks_in
 from .finished_model import FinishedModel
+from .keyboard import KeyboardDock
 from .layer_view import patients_in
+from .messages import Messages
 from .model_watch import ModelWatch
 from .run_view import RunView
+from .runs_table import RunsTable
 from .scan_finder import ScanFinder
 from .scan_table import sources
 from .threshold_plot import is_dark
@@ -51,13 +54,15 @@ FEWEST_SCANS = 2
 """One scan for training and one for validation."""
 
 
-class TrainWidget(TrainForm):
+class TrainWidget(KeyboardDock):
     """Choose scans, start a training, watch it, and use its model.
 
     A training is the command ``napari-cead train`` in another process: it continues when napari is closed, and any dock
     opened later finds it.
 
     Attributes:
+        form: What is asked for.
+        runs: The list of trainings.
         manager: Knows all trainings of this machine.
         finder: Brings scans into the list.
         view: Follows the selected training.
@@ -74,14 +79,26 @@ class TrainWidget(TrainForm):
         self.viewer = napari_viewer
         self.manager = RunManager()
         self.confirm: Callable[[str], bool] = self._ask
-        self.finder = ScanFinder(self)
+        self.form, self.runs = TrainForm(), RunsTable()
+        self.finder = ScanFinder(self.form, napari_viewer, lambda: self.slices, self.update_enabled)
         self.view = RunView(self.manager, lambda question: self.confirm(question))
         self.model_made = FinishedModel(lambda question: self.confirm(question))
         self.before_after = BeforeAfterView(lambda: patients_in(self.viewer))
-        self.costs = CostLine(self.cost)
-        for part in (self.view, self.model_made, self.before_after):
-            self.follow_column.addWidget(part)
-        self.follow_column.addStretch(1)
+        self.costs = CostLine(self.form.cost)
+        follow = QWidget()
+        follow_column = QVBoxLayout(follow)
+        follow_column.setContentsMargins(4, 4, 4, 4)
+        for part in (self.runs, self.view, self.model_made, self.before_after):
+            follow_column.addWidget(part)
+        follow_column.addStretch(1)
+        self.tabs = QTabWidget()
+        self.tabs.addTab(scrolled(self.form), "New training")
+        self.tabs.addTab(scrolled(follow), "Trainings")
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(self.tabs)
+        outer.addWidget(Messages())
+        self.setMinimumWidth(400)
         self._chosen_design: dict[str, str] | None = None
         self._list_timer = QTimer(self, interval=LIST_EVERY_MS)
         self._connect()
@@ -93,16 +110,16 @@ class TrainWidget(TrainForm):
         scroll_with_wheel(self)
 
     def _connect(self) -> None:
-        self.start.changed.connect(self.start_training)
-        self.copy.changed.connect(lambda: _clipboard(self.command.text()))
-        self.base.changed.connect(self._base_chosen)
-        self.design.changed.connect(self._base_chosen)
-        self.scans.scans.ticked.connect(self.update_enabled)
-        for control in (self.healthy, self.name, *self.rows.controls.values()):
+        form = self.form
+        form.start.changed.connect(self.start_training)
+        form.base.changed.connect(self._base_chosen)
+        form.design.changed.connect(self._base_chosen)
+        form.scans.scans.ticked.connect(self.update_enabled)
+        for control in (form.healthy, form.name, *form.rows.controls.values()):
             control.changed.connect(lambda *_: self.update_enabled())
-        for control in (self.size, self.context):
+        for control in (form.size, form.context):
             control.changed.connect(lambda *_: self._suggest())
-        self.finder.job.progressed.connect(self.looking.count)
+        self.finder.job.progressed.connect(form.looking.count)
         self.runs.chosen.connect(self.view.show_run)
         self.view.changed.connect(self.refresh_runs)
         self.view.gone.connect(self.refresh_runs)
@@ -142,21 +159,23 @@ class TrainWidget(TrainForm):
     @property
     def model(self) -> str:
         """The design that is trained."""
-        scratch = self.base.value == SCRATCH
-        name = str(self.design.value if scratch else load_card(find_model(self.base.value)).spec.name)
-        return with_context(name, bool(self.context.value))
+        form = self.form
+        scratch = form.base.value == SCRATCH
+        name = str(form.design.value if scratch else load_card(find_model(form.base.value)).spec.name)
+        return with_context(name, bool(form.context.value))
 
     @property
     def slices(self) -> StoreSettings:
         """Preparation of the slices: that of the base model, or else the design's."""
-        scratch = self.base.value == SCRATCH
+        form = self.form
+        scratch = form.base.value == SCRATCH
         try:
             wanted = preprocessing_for(
-                self.model, None if scratch else load_card(find_model(self.base.value))
+                self.model, None if scratch else load_card(find_model(form.base.value))
             )
         except CeadError:  # the base model is gone; the start of the training reports it
-            return StoreSettings(sequence=self.sequence.value)
-        return StoreSettings(sequence=self.sequence.value, **store_options(wanted))
+            return StoreSettings(sequence=form.sequence.value)
+        return StoreSettings(sequence=form.sequence.value, **store_options(wanted))
 
     def recipe(self, out: Path) -> Recipe:
         """Return the recipe of the requested training; what the user left alone is decided as in the command line.
@@ -164,37 +183,39 @@ class TrainWidget(TrainForm):
         Args:
             out: The run's folder, which has the scan list.
         """
-        given = self.rows.given
+        given = self.form.rows.given
         if math.isnan(given.get("lr", 0)):
             del given["lr"]
         return Recipe.checked(
             model=self.model,
             data=out / SCANS_FILE,
             out=out,
-            name=self.name.value.strip() or None,
+            name=self.form.name.value.strip() or None,
             **self._start(),
             **given,
         )
 
     def _start(self) -> dict[str, Any]:
         """Return where the training starts from. ``small`` stands for the preset: it is what a processor can do."""
-        if self.base.value != SCRATCH:
-            return {"init_from": self.base.value}
-        return {"preset": "small"} if self.size.value == "small" else {"size": self.size.value}
+        form = self.form
+        if form.base.value != SCRATCH:
+            return {"init_from": form.base.value}
+        return {"preset": "small"} if form.size.value == "small" else {"size": form.size.value}
 
     def problem_now(self) -> str:
         """Return the reason why a training cannot start yet; empty if it can."""
-        chosen = self.scans.scans.chosen
+        form = self.form
+        chosen = form.scans.scans.chosen
         if self.finder.job.running:
             return "Scans are being looked at…"
         if len(chosen) < FEWEST_SCANS:
             return f"Tick at least {FEWEST_SCANS} scans: one to learn from, one to validate on."
         unlabelled = sum(report.source.lesion_mask is None for report in chosen)
-        if unlabelled and not self.healthy.value:
+        if unlabelled and not form.healthy.value:
             return f"{unlabelled} scans have no lesion mask: say that they are healthy, or untick them."
-        if math.isnan(self.rows.learning_rate):
+        if math.isnan(form.rows.learning_rate):
             return "The learning rate has to be a number above 0 and at most 1, for instance 2e-4."
-        return self._problem_of_name(self.name.value.strip())
+        return self._problem_of_name(form.name.value.strip())
 
     def _problem_of_name(self, name: str) -> str:
         if not name:
@@ -211,43 +232,45 @@ class TrainWidget(TrainForm):
 
     def update_enabled(self) -> None:
         """Enable what is possible now."""
-        chosen = self.scans.scans.chosen
-        every = self.scans.scans.reports
+        form = self.form
+        chosen = form.scans.scans.chosen
+        every = form.scans.scans.reports
         if every:
             slices = sum(report.slices for report in chosen)
-            self.found.setText(f"{len(chosen)} of {len(every)} scans ticked, {slices} usable slices")
+            form.found.setText(f"{len(chosen)} of {len(every)} scans ticked, {slices} usable slices")
         else:
-            self.found.setText("Choose scans of healthy people, or drop them onto the list.")
+            form.found.setText("Choose scans of healthy people, or drop them onto the list.")
         problem = self.problem_now()
-        self.problem.setText(problem)
-        self.problem.setToolTip(problem)
-        self.start.enabled = not problem
+        form.problem.setText(problem)
+        form.problem.setToolTip(problem)
+        form.start.enabled = not problem
         twins = self.model not in (designs := all_designs()) or designs[self.model][1].twin
-        self.context.enabled = twins
-        self.rows.controls["max_squares"].enabled = self.context.value and twins
-        self.rows.controls["freeze_encoder"].enabled = self.base.value != SCRATCH
-        out = runs_folder() / (self.name.value.strip() or "local")
+        form.context.enabled = twins
+        form.rows.controls["max_squares"].enabled = form.context.value and twins
+        form.rows.controls["freeze_encoder"].enabled = form.base.value != SCRATCH
+        out = runs_folder() / (form.name.value.strip() or "local")
         recipe = self.recipe(out)
-        self.command.setText(command_line(["train", *recipe.words()]))
+        form.command.show_words(["train", *recipe.words()])
         self.costs.show_cost(None if problem else recipe, chosen)
 
     def _base_chosen(self) -> None:
-        scratch = self.base.value == SCRATCH
-        self.scratch.setEnabled(scratch)
+        form = self.form
+        scratch = form.base.value == SCRATCH
+        form.scratch.setEnabled(scratch)
         try:
-            spec = None if scratch else load_card(find_model(self.base.value)).spec
+            spec = None if scratch else load_card(find_model(form.base.value)).spec
         except CeadError as error:
             show_failure(error)
             return
-        with self.context.changed.blocked(), self.design.changed.blocked(), self.size.changed.blocked():
+        with form.context.changed.blocked(), form.design.changed.blocked(), form.size.changed.blocked():
             self._show_design(spec)
-            self.context.value = (self.design.value if spec is None else spec.name).startswith("ce-")
+            form.context.value = (form.design.value if spec is None else spec.name).startswith("ce-")
         self._suggest()
         self.finder.judge_anew()
 
     def _show_design(self, spec: ModelSpec | None) -> None:
         """Show the design of the base model; None: the one that was chosen before there was one."""
-        controls = {"name": self.design, "size": self.size}
+        controls = {"name": self.form.design, "size": self.form.size}
         if self._chosen_design is None and spec is not None:
             self._chosen_design = {name: control.value for name, control in controls.items()}
         shown = self._chosen_design or {} if spec is None else {"name": spec.name, "size": spec.size}
@@ -263,7 +286,7 @@ class TrainWidget(TrainForm):
         try:
             base = load_card(find_model(start["init_from"])) if "init_from" in start else None
             usual = Recipe.checked(model=self.model, data=Path(SCANS_FILE), out=Path(), **start)
-            self.rows.suggest(usual.settings(base))
+            self.form.rows.suggest(usual.settings(base))
         except CeadError as error:  # the base model is gone, or has another design
             show_failure(error)
         self.update_enabled()
@@ -272,14 +295,15 @@ class TrainWidget(TrainForm):
 
     def start_training(self) -> None:
         """Write the scan list into a new run's folder and start the training there."""
+        form = self.form
         if self.problem_now():
             return
-        run = self.manager.new_folder(self.name.value.strip())
+        run = self.manager.new_folder(form.name.value.strip())
         try:
             run.mkdir(parents=True)
-            chosen = sources(self.scans.scans.chosen, healthy=self.healthy.value)
+            chosen = sources(form.scans.scans.chosen, healthy=form.healthy.value)
             kept = [self.finder.keep(source, run / SCANS) for source in chosen]
-            write_scan_list(run / SCANS_FILE, kept, self.sequence.value)
+            write_scan_list(run / SCANS_FILE, kept, form.sequence.value)
             info = self.manager.start(self.recipe(run))
         except (CeadError, OSError) as error:
             with suppress(CeadError, OSError):  # a refused start leaves nothing behind
@@ -308,7 +332,7 @@ class TrainWidget(TrainForm):
         if info is None or not finished:
             self.before_after.show_run(None)
             return
-        self.before_after.use_device(self.rows.controls["device"].value)
+        self.before_after.use_device(self.form.rows.controls["device"].value)
         self.before_after.show_run(info.path, info.installed or "", Path(info.data), info.parent or "")
 
     def use_in_explore(self, name: str) -> None:
@@ -330,12 +354,13 @@ class TrainWidget(TrainForm):
 
     def refresh_base_models(self) -> None:
         """Offer the current models."""
-        with self.base.changed.blocked():
-            chosen = self.base.value
-            self.base.choices = [*base_models(), SCRATCH]
-            if chosen in self.base.choices:
-                self.base.value = chosen
-        if self.base.value != chosen:  # it is gone
+        form = self.form
+        with form.base.changed.blocked():
+            chosen = form.base.value
+            form.base.choices = [*base_models(), SCRATCH]
+            if chosen in form.base.choices:
+                form.base.value = chosen
+        if form.base.value != chosen:  # it is gone
             self._base_chosen()
         self.update_enabled()
 
@@ -348,9 +373,3 @@ class TrainWidget(TrainForm):
     def _ask(self, question: str) -> bool:
         answer = QMessageBox.question(self, "napari-cead", question)
         return bool(answer == QMessageBox.StandardButton.Yes)
-
-
-def _clipboard(text: str) -> None:
-    clipboard = QApplication.clipboard()
-    if clipboard is not None:
-        clipboard.setText(text)

