@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from qtpy.QtCore import (
+    QAbstractItemModel,
     QAbstractTableModel,
     QEvent,
     QModelIndex,
@@ -30,10 +31,35 @@ from qtpy.QtWidgets import (
 
 from ..exploring import Analysis, Figures, Key
 from ..wording import UNDEFINED, number
+from .controls import wrapped
 from .keyboard import leave_letters
 from .texts import tip, title
 
-COLUMNS = ("Model · score", "Threshold", "Dice", "Precision", "Recall", "Found", "False", "mL")
+
+
+class Column(NamedTuple):
+    """A column: its heading, which is short, its tooltip, and the widest text that it has to hold."""
+
+    heading: str
+    tip: str
+    widest: str = "0.000"
+
+
+COLUMNS = (
+    Column("Model, score", tip("compare"), ""),
+    Column("Thresh.", "Threshold"),
+    Column("Dice", tip("dice")),
+    Column("Prec.", f"Precision: {tip('precision')}"),
+    Column("Recall", tip("recall")),
+    Column("Found", f"{title('lesions_found')}: {tip('lesions_found')}", "00/00"),
+    Column("False", f"{title('false_components')}: {tip('false_components')}", "000"),
+    Column("mL", tip("volume"), "000.00"),
+)
+"""All of them fit into a dock of 480 pixels."""
+
+PADDING = 10
+"""Pixels around the text of a cell."""
+
 EMPTY = "Run two models, or one with two scores: their results stand here and can be shown side by side."
 LAYING_OUT = "Making the layers…"
 
@@ -98,9 +124,12 @@ class ComparisonTable(QAbstractTableModel):
     def headerData(
         self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
     ) -> Any:
-        """Return a column's title."""
-        if role == Qt.ItemDataRole.DisplayRole and orientation == Qt.Orientation.Horizontal:
-            return COLUMNS[section]
+        """Return a column's heading, or its tooltip."""
+        if orientation == Qt.Orientation.Horizontal:
+            if role == Qt.ItemDataRole.DisplayRole:
+                return COLUMNS[section].heading
+            if role == Qt.ItemDataRole.ToolTipRole:
+                return wrapped(COLUMNS[section].tip)
         return None
 
     def flags(self, index: QModelIndex) -> Qt.ItemFlag:
@@ -140,7 +169,8 @@ class ComparisonTable(QAbstractTableModel):
     def _texts(self, analysis: Analysis) -> tuple[str, ...]:
         mark = "▸ " if analysis.key == self._current else ""
         painted = " ✎" if analysis.corrections is not None else ""
-        start = (f"{mark}{' · '.join(analysis.key)}{painted}", f"{analysis.params.threshold:.3f}")
+        name = "\n".join(analysis.key)  # in two lines: none of the figures is pushed out of sight
+        start = (f"{mark}{name}{painted}", f"{analysis.params.threshold:.3f}")
         figures = self._figures.get(analysis.key)
         if figures is None:
             return (*start, *("…",) * (len(COLUMNS) - 2))
@@ -149,10 +179,35 @@ class ComparisonTable(QAbstractTableModel):
             number(figures.dice),
             number(figures.precision),
             number(figures.recall),
-            found(figures),
+            found(figures).replace(" of ", "/"),
             number(figures.false_components, 0),
             f"{figures.volume_ml:.2f}",
         )
+
+
+class _View(QTableView):
+    """Gives each figure the room of its widest text, and the names the rest: no figure that comes moves another."""
+
+    def setModel(self, model: QAbstractItemModel | None) -> None:
+        """Show a table."""
+        super().setModel(model)
+        self._fit()
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Fit the columns to another font."""
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange) and self.model() is not None:
+            self._fit()
+
+    def _fit(self) -> None:
+        metrics, header = self.fontMetrics(), self.horizontalHeader()
+        header.setMinimumSectionSize(24)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        for place, column in enumerate(COLUMNS[1:], start=1):
+            widest = max(map(metrics.horizontalAdvance, (column.heading, column.widest)))
+            header.resizeSection(place, widest + PADDING)
+        self.verticalHeader().setDefaultSectionSize(2 * metrics.lineSpacing() + 6)
 
 
 class ComparePanel(QWidget):
@@ -171,14 +226,13 @@ class ComparePanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.table = ComparisonTable(self)
-        self.view = QTableView()
+        self.view = _View()
         self.view.setModel(self.table)
         self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         leave_letters(self.view)
         self.view.verticalHeader().setVisible(False)
-        self.view.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.view.setMinimumHeight(110)
         self.view.setAccessibleName("Analyses of this patient")
         self.view.setToolTip(tip("compare"))
