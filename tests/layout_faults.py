@@ -1,4 +1,4 @@
-"""Finding in a window what a look at its picture would: text that is cut, controls that overlap, needless scroll bars."""
+"""Finding in a window what its picture would show: text that is cut, controls that overlap, needless scroll bars."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import itertools
 
 from qtpy.QtCore import QPoint, QRect
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QAbstractScrollArea,
     QAbstractSpinBox,
     QCheckBox,
@@ -16,10 +15,11 @@ from qtpy.QtWidgets import (
     QScrollArea,
     QScrollBar,
     QStyle,
+    QStyleOptionButton,
     QStyleOptionComboBox,
+    QStyleOptionSpinBox,
     QTabBar,
     QTableView,
-    QTableWidget,
     QToolButton,
     QWidget,
 )
@@ -53,6 +53,13 @@ def _faults_of(part: QWidget) -> list[str]:
         needed = max(map(metrics.horizontalAdvance, part.text().split("\n")))
         if part.text() and needed > part.width() - 4:
             found.append(f"cut: {needed} of {part.width()} pixels")
+        if isinstance(part, QPushButton) and part.text():
+            option = QStyleOptionButton()
+            part.initStyleOption(option)
+            inside = QStyle.SubElement.SE_PushButtonContents
+            high = part.style().subElementRect(inside, option, part).height()
+            if metrics.ascent() + metrics.descent() > high + 1:
+                found.append(f"cut above or below: {metrics.ascent() + metrics.descent()} of {high} pixels")
     elif isinstance(part, QLabel) and not isinstance(part, (QElidingLabel, ElidedLines)) and part.text():
         if part.wordWrap():
             if part.heightForWidth(part.width()) > part.height() + 2:
@@ -67,7 +74,10 @@ def _faults_of(part: QWidget) -> list[str]:
         if metrics.horizontalAdvance(part.currentText()) > room:
             found.append(f"cut: “{part.currentText()}” in {room} pixels")
     elif isinstance(part, QAbstractSpinBox):
-        room = part.lineEdit().width() - 4
+        spin = QStyleOptionSpinBox()
+        part.initStyleOption(spin)
+        control, field = QStyle.ComplexControl.CC_SpinBox, QStyle.SubControl.SC_SpinBoxEditField
+        room = part.style().subControlRect(control, spin, field, part).width() - 4
         if metrics.horizontalAdvance(part.text()) > room:
             found.append(f"cut: “{part.text()}” in {room} pixels")
     elif isinstance(part, QTabBar):
@@ -125,13 +135,22 @@ def _beyond(dock: QWidget) -> list[str]:
     found = []
     for part in controls_of(dock):
         parent = part.parentWidget()
-        if parent is not None and part.geometry().right() > parent.width() and not part.visibleRegion().isEmpty():
+        if (
+            parent is not None
+            and part.geometry().right() > parent.width()
+            and not part.visibleRegion().isEmpty()
+        ):
             found.append(f"{described(part)} goes {part.geometry().right() - parent.width()} pixels beyond")
     return found
 
 
 def _place(part: QWidget, dock: QWidget) -> QRect:
-    return QRect(part.mapTo(dock, QPoint(0, 0)), part.size())
+    """The part of a widget that is in sight but for what lies above it."""
+    place, above = QRect(part.mapTo(dock, QPoint(0, 0)), part.size()), part.parentWidget()
+    while above is not None and above is not dock:
+        place = place.intersected(QRect(above.mapTo(dock, QPoint(0, 0)), above.size()))
+        above = above.parentWidget()
+    return place
 
 
 def _between(part: QWidget, dock: QWidget):
@@ -140,7 +159,3 @@ def _between(part: QWidget, dock: QWidget):
         if isinstance(above, CONTROLS) and not isinstance(above, QScrollBar):
             yield above
         above = above.parentWidget()
-
-
-__all__ = ["described", "faults"]
-_ = (QAbstractItemView, QTableWidget)

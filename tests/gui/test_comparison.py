@@ -31,7 +31,7 @@ from napari_cead.detection import SCORES
 from napari_cead.exploring import MapHistogram
 from napari_cead.widgets import curve_and_figures
 from napari_cead.widgets.compare_panel import COLUMNS
-from napari_cead.zoo import find_model, load_card
+from napari_cead.zoo import find_model, list_models, load_card
 
 SHARES_DOCK = True
 
@@ -141,8 +141,13 @@ def test_no_column_is_hidden_or_cut_in_a_dock_of_480_pixels(two, qtbot):
     for column, (_, _, widest) in enumerate(COLUMNS):
         texts = [header.model().headerData(column, Qt.Orientation.Horizontal), widest]
         texts += [model.index(row, column).data() for row in range(model.rowCount())]
-        if column == 0:  # a tick, and the mark of the one that the sliders belong to
-            texts = ["▸ ce-vq-vae", *(f"▸ {score.name}" for score in SCORES)]
+        if (
+            column == 0
+        ):  # a tick, and the mark of the one that the sliders belong to; a name may be broken at a hyphen
+            names = "\n".join(
+                [*(f"▸ {info.name}" for info in list_models()), *(score.name for score in SCORES)]
+            )
+            texts = names.replace("-", "-\n").split("\n")
         room = header.sectionSize(column) - (24 if column == 0 else 4)
         for line in "\n".join(texts).split("\n"):
             assert view.fontMetrics().horizontalAdvance(line) <= room, (line, room)

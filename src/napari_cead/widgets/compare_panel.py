@@ -36,7 +36,6 @@ from .keyboard import leave_letters
 from .texts import tip, title
 
 
-
 class Column(NamedTuple):
     """A column: its heading, which is short, its tooltip, and the widest text that it has to hold."""
 
@@ -47,7 +46,7 @@ class Column(NamedTuple):
 
 COLUMNS = (
     Column("Model, score", tip("compare"), ""),
-    Column("Thresh.", "Threshold"),
+    Column("Thr.", "Threshold"),
     Column("Dice", tip("dice")),
     Column("Prec.", f"Precision: {tip('precision')}"),
     Column("Recall", tip("recall")),
@@ -57,7 +56,7 @@ COLUMNS = (
 )
 """All of them fit into a dock of 480 pixels."""
 
-PADDING = 10
+PADDING = 8
 """Pixels around the text of a cell."""
 
 EMPTY = "Run two models, or one with two scores: their results stand here and can be shown side by side."
@@ -202,12 +201,15 @@ class _View(QTableView):
     def _fit(self) -> None:
         metrics, header = self.fontMetrics(), self.horizontalHeader()
         header.setMinimumSectionSize(24)
+        header.setHighlightSections(False)  # bold headings would be wider
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         for place, column in enumerate(COLUMNS[1:], start=1):
             widest = max(map(metrics.horizontalAdvance, (column.heading, column.widest)))
             header.resizeSection(place, widest + PADDING)
-        self.verticalHeader().setDefaultSectionSize(2 * metrics.lineSpacing() + 6)
+        self.verticalHeader().setSectionResizeMode(
+            QHeaderView.ResizeMode.ResizeToContents
+        )  # a long name is broken
 
 
 class ComparePanel(QWidget):

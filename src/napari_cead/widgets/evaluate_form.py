@@ -6,7 +6,7 @@ from typing import Any
 
 from magicgui.widgets import ComboBox, LineEdit, PushButton, SpinBox
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QTextOption
+from qtpy.QtGui import QResizeEvent, QTextOption
 from qtpy.QtWidgets import (
     QComboBox,
     QGridLayout,
@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from ..patients import SEQUENCES
-from .controls import Lines, folded, keep_place, push_button, row, scrolled, section
+from .controls import Lines, folded, keep_place, list_height, push_button, row, scrolled, section
 from .evaluation_table import ResultTable
 from .findings_table import FindingsTable
 from .keyboard import KeyboardDock
@@ -33,6 +33,9 @@ AUTOMATIC = "automatic"
 
 MOST_MESSAGES = 500
 """Number of lines kept of the output of the process."""
+
+MODELS_HEIGHT = 130
+"""Least height of the list of models, in pixels."""
 
 
 class EvaluateForm(KeyboardDock):
@@ -76,6 +79,11 @@ class EvaluateForm(KeyboardDock):
         self.setMinimumWidth(400)
         self.setAcceptDrops(True)
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Give the list of models its share of the dock's height."""
+        super().resizeEvent(event)
+        self.models.setFixedHeight(list_height(MODELS_HEIGHT, self))
+
     def _build_evaluation(self) -> QWidget:
         inner = QWidget()
         column = QVBoxLayout(inner)
@@ -116,7 +124,6 @@ class EvaluateForm(KeyboardDock):
     def _build_models(self, column: QVBoxLayout) -> None:
         grid = section("Models", column)
         self.models = QListWidget()
-        self.models.setFixedHeight(130)
         self.models.setAccessibleName("Models to evaluate")
         self.models.setStyleSheet(
             "QListWidget::indicator:unchecked { border: 1px solid #8a8f98; width: 12px; height: 12px; }"

@@ -244,6 +244,7 @@ class ResultTable(QTableWidget):
         self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header = self.horizontalHeader()
         header.setMinimumSectionSize(30)
+        header.setHighlightSections(False)  # bold headings would be wider
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         for place, widest in enumerate(WIDEST, start=1):

@@ -100,14 +100,14 @@ def _drawn(viewer: Any, width: int, dpi: int) -> np.ndarray[Any, np.dtype[np.uin
     viewer = bare(viewer)
     rows, columns = viewer.canvas.size
     ratio = viewer.window._qt_viewer.devicePixelRatio()
-    with _sized_for_paper(viewer, _PRINTED * dpi / 96 / ratio):
+    with _sized_for_paper(viewer, _PRINTED * dpi / 96 / ratio, width / ratio / columns):
         size = (round(width * rows / columns), width)
         return np.ascontiguousarray(viewer.screenshot(size=size, canvas_only=True, flash=False))
 
 
 @contextmanager
-def _sized_for_paper(viewer: Any, factor: float) -> Iterator[None]:
-    """Enlarge words and bars on the canvas: napari measures them in pixels, whatever the size of the canvas."""
+def _sized_for_paper(viewer: Any, words: float, zoom: float) -> Iterator[None]:
+    """Enlarge the scene by a factor, and words and bars by another: napari measures them in pixels of any canvas."""
     before: list[tuple[Any, str, Any]] = []
 
     def change(part: Any, name: str, value: Any) -> None:
@@ -118,17 +118,19 @@ def _sized_for_paper(viewer: Any, factor: float) -> Iterator[None]:
     for layer in viewer.layers:
         overlays += layer._overlays.values()
     try:
+        # In this order: napari measures its scale bar anew with the zoom and the letters, not with the length.
+        change(viewer.scene.camera, "zoom", viewer.scene.camera.zoom * zoom)
+        bar = viewer.canvas.overlays.scale_bar
+        if bar.length is None:
+            fifth = viewer.canvas.size[1] / 5 / before[0][2]
+            change(bar, "length", _round_length(fifth))
         for overlay in overlays:
             if not overlay.visible or not hasattr(overlay, "font_size"):
                 continue
-            change(overlay, "font_size", overlay.font_size * factor)
+            change(overlay, "font_size", overlay.font_size * words)
             if hasattr(overlay, "tick_length"):  # a colour bar
-                change(overlay, "tick_length", overlay.tick_length * factor)
-                change(overlay, "size", tuple(side * factor for side in overlay.size))
-        bar = viewer.canvas.overlays.scale_bar
-        if bar.length is None:
-            fifth = viewer.canvas.size[1] / 5 / viewer.scene.camera.zoom
-            change(bar, "length", _round_length(fifth))
+                change(overlay, "tick_length", overlay.tick_length * words)
+                change(overlay, "size", tuple(side * words for side in overlay.size))
         yield
     finally:
         for part, name, value in reversed(before):

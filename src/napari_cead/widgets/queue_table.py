@@ -46,6 +46,7 @@ class QueueTable(QTableWidget):
         self.verticalHeader().hide()
         header = self.horizontalHeader()
         header.setMinimumSectionSize(30)
+        header.setHighlightSections(False)  # bold headings would be wider
         # Not by content: a reason, which spans three columns, would make its own as wide as itself.
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         for column, widest in WIDEST.items():

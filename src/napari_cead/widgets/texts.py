@@ -168,7 +168,9 @@ TEXTS: Mapping[str, Text] = {
         "the patient is not named",
     ),
     "figure_width": Text(
-        "Width of the figure", "Width on paper, 85 mm for a column of most journals and 170 mm for a page", "mm"
+        "Width of the figure",
+        "Width on paper, 85 mm for a column of most journals and 170 mm for a page",
+        "mm",
     ),
     "figure_dpi": Text(
         "Resolution of the figure", "Dots per inch on paper; the canvas is drawn anew with so many"

@@ -6,6 +6,7 @@ from typing import Any
 
 from magicgui.widgets import CheckBox, ComboBox, LineEdit
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
@@ -20,7 +21,7 @@ from ..models import NETWORKS, design_names
 from ..patients import SEQUENCES
 from ..training.store_index import StoreSettings
 from ..zoo import list_models
-from .controls import Lines, folded, keep_place, push_button, row, scrolled, section
+from .controls import Lines, folded, keep_place, list_height, push_button, row, scrolled, section
 from .keyboard import KeyboardDock
 from .messages import Messages
 from .preparation_banner import PreparationBanner
@@ -33,7 +34,7 @@ SCRATCH = "from scratch"
 """Entry of the list of base models for none."""
 
 LIST_HEIGHT = 260
-"""Pixels of the list of scans and the banner below it."""
+"""Least height of the list of scans with the banner below it, in pixels."""
 
 
 def base_models() -> list[str]:
@@ -88,6 +89,11 @@ class TrainForm(KeyboardDock):
         """Enable what is possible now."""
         raise NotImplementedError
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Give the list of scans its share of the dock's height."""
+        super().resizeEvent(event)
+        self.listed.setFixedHeight(list_height(LIST_HEIGHT, self))
+
     def _build_training(self) -> QWidget:
         inner = QWidget()
         column = QVBoxLayout(inner)
@@ -111,8 +117,9 @@ class TrainForm(KeyboardDock):
             line.addWidget(button.native)
         grid.addLayout(line, grid.rowCount(), 0, 1, 3)
         self.scans, self.banner = ScanTable(), PreparationBanner()
-        listed = QWidget()  # the banner takes its room from the list, so that nothing below moves
-        listed.setFixedHeight(LIST_HEIGHT)
+        self.listed = listed = (
+            QWidget()
+        )  # the banner takes its room from the list, so that nothing below moves
         listed_column = QVBoxLayout(listed)
         listed_column.setContentsMargins(0, 0, 0, 0)
         listed_column.addWidget(self.scans, 1)
