@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from napari_cead.detection.symmetry import midline
 from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
@@ -12,7 +13,6 @@ from model_folders import ensemble_of, network, two_heads
 from napari_cead.detection import SCORES, anomaly_score, available_scores
 from napari_cead.detection.evidence import KINDS, SHARES, Seen
 from napari_cead.detection.scores import Evidence
-from napari_cead.detection.symmetry import midline
 from napari_cead.errors import Cancelled
 from napari_cead.evaluation import calibrate, calibration
 from napari_cead.evaluation.rules import QUANTILE

@@ -10,6 +10,7 @@ from typing import Any
 
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QTimer
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QApplication, QMessageBox, QTabWidget, QVBoxLayout, QWidget
 
 from ..contributions.failures import show_failure
@@ -27,7 +28,7 @@ from ..training.store_index import StoreSettings
 from ..zoo import check_name, find_model, find_models, load_card
 from .before_after_view import BeforeAfterView
 from .close_guard import CloseGuard
-from .controls import scrolled
+from .controls import list_height, scrolled
 from .cost_line import CostLine
 from .dock_lifetime import when_gone
 from .docks import docks_in
@@ -41,7 +42,7 @@ from .runs_table import RunsTable
 from .scan_finder import ScanFinder
 from .scan_table import sources
 from .threshold_plot import is_dark
-from .train_form import SCRATCH, TrainForm, base_models
+from .train_form import LIST_HEIGHT, SCRATCH, TrainForm, base_models
 from .wheel import scroll_with_wheel
 
 LIST_EVERY_MS = 2000
@@ -108,6 +109,11 @@ class TrainWidget(KeyboardDock):
         if any(info.active for info in self.runs.runs):
             self.tabs.setCurrentIndex(1)
         scroll_with_wheel(self)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Give the list of scans its share of the dock's height."""
+        super().resizeEvent(event)
+        self.form.listed.setFixedHeight(list_height(LIST_HEIGHT, self))
 
     def _connect(self) -> None:
         form = self.form

@@ -20,7 +20,7 @@ SCRATCH = "from scratch"
 """Entry of the list of base models for none."""
 
 LIST_HEIGHT = 260
-"""Pixels of the list of scans and the banner below it."""
+"""Least height of the list of scans with the banner below it, in pixels."""
 
 
 def base_models() -> list[str]:
@@ -68,8 +68,9 @@ class TrainForm(QWidget):
             line.addWidget(button.native)
         grid.addLayout(line, grid.rowCount(), 0, 1, 3)
         self.scans, self.banner = ScanTable(), PreparationBanner()
-        listed = QWidget()  # the banner takes its room from the list, so that nothing below moves
-        listed.setFixedHeight(LIST_HEIGHT)
+        self.listed = listed = (
+            QWidget()
+        )  # the banner takes its room from the list, so that nothing below moves
         listed_column = QVBoxLayout(listed)
         listed_column.setContentsMargins(0, 0, 0, 0)
         listed_column.addWidget(self.scans, 1)
