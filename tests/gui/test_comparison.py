@@ -30,7 +30,6 @@ from napari_cead.contributions.layers import tag_of
 from napari_cead.detection import SCORES
 from napari_cead.exploring import MapHistogram
 from napari_cead.widgets import curve_and_figures
-from napari_cead.widgets.compare_panel import COLUMNS
 from napari_cead.zoo import find_model, list_models, load_card
 
 SHARES_DOCK = True
@@ -138,7 +137,7 @@ def test_no_column_is_hidden_or_cut_in_a_dock_of_480_pixels(two, qtbot):
     assert view.horizontalScrollBar().maximum() == 0
     assert view.visibleRegion().boundingRect().width() == view.width()
     places = [header.sectionPosition(column) for column in range(model.columnCount())]
-    for column, (_, _, widest) in enumerate(COLUMNS):
+    for column, widest in enumerate(each.width or "" for each in model.columns):
         texts = [header.model().headerData(column, Qt.Orientation.Horizontal), widest]
         texts += [model.index(row, column).data() for row in range(model.rowCount())]
         if (
