@@ -93,8 +93,9 @@ def calibrate(
 
     Memory: the slices of one patient; four bytes for each brain voxel of the validation patients and each searched
     score (about 8 MB for a patient of 150 slices and a score); and a sixteenth of the healthy brain voxels for the
-    scores that need scaling (about 3 MB). The scale of some searched scores of denoisers is known only after all
-    patients: then each patient passes through the network twice.
+    scores that need scaling (about 3 MB). Of an ensemble the first and the last count for each member. The scale of
+    some searched scores of denoisers is known only after all patients: then each patient passes through the network
+    twice.
 
     Args:
         detector: The model, as it will be used.
@@ -405,8 +406,13 @@ def passed(
     images: NDArray[np.float32], detector: Detector, should_stop: Stop | None
 ) -> dict[str, NDArray[np.float32]]:
     """Return all that one pass of a model gives of slices (N, S, S), by the names of the ingredients."""
-    found = in_groups(images, lambda batch: tuple(one_pass(detector, batch).values()), should_stop)
-    return dict(zip((one.name for one in given_by(detector.card)), found, strict=True))
+    names = [one.name for one in given_by(detector.card)]
+
+    def network(batch: Tensor) -> tuple[Tensor, ...]:
+        found = one_pass(detector, batch)
+        return tuple(found[name] for name in names)
+
+    return dict(zip(names, in_groups(images, network, should_stop), strict=True))
 
 
 def median_score(score: str, calm: Sequence[Evidence]) -> NDArray[np.float32]:
