@@ -86,7 +86,7 @@ def test_the_train_dock_is_whole(viewer, qtbot, size):
     def run(row):
         def page():
             dock.tabs.setCurrentIndex(1)
-            place = dock.runs.visualItemRect(dock.runs.item(row, 0)).center()
+            place = dock.runs.visualRect(dock.runs.cell(row, 0)).center()
             qtbot.mouseClick(dock.runs.viewport(), Qt.MouseButton.LeftButton, pos=place)
             qtbot.waitUntil(lambda: dock.view.info == dock.runs.runs[row])
 
@@ -95,7 +95,7 @@ def test_the_train_dock_is_whole(viewer, qtbot, size):
     assert_faultless(dock, size, qtbot, [turn_to(dock.tabs, 0), run(0), run(1)])
     if size == SIZES[-1]:
         dock.tabs.setCurrentIndex(0)
-        assert whole(dock.start) and dock.tabs.widget(0).verticalScrollBar().maximum() == 0
+        assert whole(dock.form.start) and dock.tabs.widget(0).verticalScrollBar().maximum() == 0
 
 
 def test_the_evaluate_dock_is_whole(viewer, installed_model, tmp_path, qtbot, size):
@@ -108,14 +108,14 @@ def test_the_evaluate_dock_is_whole(viewer, installed_model, tmp_path, qtbot, si
     results = RESULTS | {"rows": rows, "models": [{"name": name} for name in models]}
     (tmp_path / "results.json").write_text(json.dumps(results))
     _, dock = viewer.window.add_plugin_dock_widget("napari-cead", "Evaluate a cohort")
-    dock.cohort.value = str(tmp_path)
-    dock.show_results(tmp_path)
+    dock.form.cohort.value = str(tmp_path)
+    dock.results.show_folder(tmp_path)
     last = dock.tabs.indexOf(dock.results)
     assert_faultless(dock, size, qtbot, [turn_to(dock.tabs, 0), turn_to(dock.tabs, last)])
     if size == SIZES[-1]:
         dock.tabs.setCurrentIndex(0)
-        assert whole(dock.start) and dock.tabs.widget(0).verticalScrollBar().maximum() == 0
-        assert dock.models.verticalScrollBar().maximum() == 0, "there is room for all"
+        assert whole(dock.form.start) and dock.tabs.widget(0).verticalScrollBar().maximum() == 0
+        assert dock.form.models.verticalScrollBar().maximum() == 0, "there is room for all"
 
 
 def test_a_fault_is_found(qtbot):

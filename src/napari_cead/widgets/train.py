@@ -123,7 +123,7 @@ class TrainWidget(KeyboardDock):
         form.scans.scans.ticked.connect(self.update_enabled)
         for control in (form.healthy, form.name, *form.rows.controls.values()):
             control.changed.connect(lambda *_: self.update_enabled())
-        for control in (form.size, form.context):
+        for control in (form.network_size, form.context):
             control.changed.connect(lambda *_: self._suggest())
         self.finder.job.progressed.connect(form.looking.count)
         self.runs.chosen.connect(self.view.show_run)
@@ -206,7 +206,9 @@ class TrainWidget(KeyboardDock):
         form = self.form
         if form.base.value != SCRATCH:
             return {"init_from": form.base.value}
-        return {"preset": "small"} if form.size.value == "small" else {"size": form.size.value}
+        return (
+            {"preset": "small"} if form.network_size.value == "small" else {"size": form.network_size.value}
+        )
 
     def problem_now(self) -> str:
         """Return the reason why a training cannot start yet; empty if it can."""
@@ -268,7 +270,11 @@ class TrainWidget(KeyboardDock):
         except CeadError as error:
             show_failure(error)
             return
-        with form.context.changed.blocked(), form.design.changed.blocked(), form.size.changed.blocked():
+        with (
+            form.context.changed.blocked(),
+            form.design.changed.blocked(),
+            form.network_size.changed.blocked(),
+        ):
             self._show_design(spec)
             form.context.value = (form.design.value if spec is None else spec.name).startswith("ce-")
         self._suggest()
@@ -276,7 +282,7 @@ class TrainWidget(KeyboardDock):
 
     def _show_design(self, spec: ModelSpec | None) -> None:
         """Show the design of the base model; None: the one that was chosen before there was one."""
-        controls = {"name": self.form.design, "size": self.form.size}
+        controls = {"name": self.form.design, "size": self.form.network_size}
         if self._chosen_design is None and spec is not None:
             self._chosen_design = {name: control.value for name, control in controls.items()}
         shown = self._chosen_design or {} if spec is None else {"name": spec.name, "size": spec.size}

@@ -107,7 +107,7 @@ class TrainForm(QWidget):
         self.design = ComboBox(choices=list(design_names()))
         if DEFAULT_MODEL in self.design.choices:
             self.design.value = DEFAULT_MODEL
-        self.size = ComboBox(choices=["small", "paper"], value="small")
+        self.network_size = ComboBox(choices=["small", "paper"], value="small")
         self.name = LineEdit(value="local")
         self.context = CheckBox(text="on", value=True)
         row(grid, "Start from", self.base.native, "The model that is fine-tuned")
@@ -120,7 +120,7 @@ class TrainForm(QWidget):
             self.design.native,
             "One of the paper's eight designs, a denoiser (dae, ce-unet), or a network of another package",
         )
-        row(inside, "Size", self.size.native, "small trains on a processor; paper wants a GPU")
+        row(inside, "Size", self.network_size.native, "small trains on a processor; paper wants a GPU")
         grid.addWidget(self.scratch, grid.rowCount(), 0, 1, 3)
         row(grid, "Name", self.name.native, "What the new model is called")
         self.rows = RecipeRows()
