@@ -25,9 +25,11 @@ def wait(event, arguments):
         moved = event == "os.rename" or (event == "open" and arguments[1] in ("r", "rb"))
         size = Path(path).stat().st_size if moved and Path(path).is_file() else 0
         time.sleep(ANSWER_S + size / BYTES_PER_S)
-    if event == "os.rename" and str(arguments[1]).endswith("detection.json"):
-        with (JOURNAL / f"{os.getpid()}.txt").open("a") as stream:
-            stream.write(f"{time.time()} {Path(arguments[1]).parent.name}\n")
+    if event == "os.rename" and (made := Path(str(arguments[1]))).name == "detection.json":
+        scan = made.parent.name
+        if not scan.startswith("."):  # written to a hidden folder first
+            with (JOURNAL / f"{os.getpid()}.txt").open("a") as stream:
+                stream.write(f"{time.time()} {scan}\n")
 
 
 if not hasattr(sys, "waits_for_disk"):  # Dask loads it more than once

@@ -7,7 +7,7 @@ makes, each step only if it has not been done yet:
     DIR/phantoms, DIR/clean, DIR/store   the data of ``bundle_ce_unet.py``, on the paper's grid (196 x 196 of 0.94 mm)
     DIR/runs/NAME.seedN                  a training: preset ``small``, 12 epochs
     DIR/results/NAME.seedN               its figures, per scan, through the product's own interface
-    research/eight.json                  the figures of every training that has ended, and the verdict
+    research/eight.json                  the figures of every training that has ended, here or before, and the verdict
     sample_data/models, docs/            with --bundle: the models of seed 0, their cards, the tables
 
 Seed 0 of all designs comes first. A command that was broken off goes on where it was when it is given again.
@@ -55,6 +55,7 @@ AUGMENTATION = {"scale": 0.06, "rotation": 6, "shift": 0.02}
 PARTS = ("test-strokes", "ms", "hyperintensities", "phantoms")
 CALM = ("free", "healthy")
 COMPARED = ("best", "AP", "Dice, as it comes")
+PER_SCAN = "per scan"
 
 DESCRIPTION = (
     "{title} (size small) trained on {slices:,} lesion-free FLAIR slices of all axial levels: {phantoms} phantoms "
@@ -95,33 +96,45 @@ def train_one(model: str, seed: int, options: argparse.Namespace, work: Path) ->
 def gather(out: Path, seeds: Sequence[int], work: Path) -> dict[str, Any]:
     """Return the figures of every training that has ended, those of the maps without a network, and the verdict."""
     found: dict[str, Any] = {"maps": {}, "context encoding": {}}
-    kept: dict[tuple[str, int], dict[str, Mapping[str, Any]]] = {}
+    file = Path(__file__).with_suffix(".json")
+    before = json.loads(file.read_text(encoding="utf-8"))["maps"] if file.is_file() else {}
+    seeds = sorted({*seeds, *(int(name.split(".seed")[1]) for name in before if ".seed" in name)})
     for model in MODEL_NAMES:
         for seed in seeds:
-            folder = work / f"seed{seed}" / "models" / model
-            if not folder.is_dir():
-                continue
-            subject = Model.load(f"{model}.seed{seed}", str(folder))
-            parts = {part: load(out, subject, part) for part in (*PARTS, *CALM)}
-            if all(parts.values()):
-                kept[model, seed] = {part: arrays for part, arrays in parts.items() if arrays is not None}
-                found["maps"][subject.name] = {"sha256": subject.detector.card.sha256, "score": subject.score}
-                found["maps"][subject.name] |= _figures(kept[model, seed])
+            name, folder = f"{model}.seed{seed}", work / f"seed{seed}" / "models" / model
+            entry = before.get(name, {})
+            if folder.is_dir():
+                subject = Model.load(name, str(folder))
+                parts = {part: load(out, subject, part) for part in (*PARTS, *CALM)}
+                if all(parts.values()):
+                    measured = {part: arrays for part, arrays in parts.items() if arrays is not None}
+                    entry = {"sha256": subject.detector.card.sha256, "score": subject.score}
+                    entry |= _figures(measured)
+                    entry[PER_SCAN] = {part: per_scan(measured[part]) for part in PARTS}
+            if entry:
+                found["maps"][name] = entry
     # The maps without a network were measured on the same scans by results.py.
     earlier = json.loads(Path(__file__).with_name("results.json").read_text(encoding="utf-8"))
     for name in earlier["without a network"]:
         found["maps"][name] = {part: earlier["parts"][part][name] for part in (*PARTS, *CALM)}
+    kept = {name: entry[PER_SCAN] for name, entry in found["maps"].items() if PER_SCAN in entry}
     for plain in (name for name in MODEL_NAMES if not name.startswith("ce-")):
-        both = [seed for seed in seeds if (plain, seed) in kept and (f"ce-{plain}", seed) in kept]
+        both = [seed for seed in seeds if {f"{plain}.seed{seed}", f"ce-{plain}.seed{seed}"} <= set(kept)]
         if both:
             found["context encoding"][plain] = {"seeds": both} | {
                 part: verdict(
-                    [kept[f"ce-{plain}", seed][part] for seed in both],
-                    [kept[plain, seed][part] for seed in both],
+                    [kept[f"ce-{plain}.seed{seed}"][part] for seed in both],
+                    [kept[f"{plain}.seed{seed}"][part] for seed in both],
                 )
                 for part in PARTS
             }
     return found
+
+
+def per_scan(arrays: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Return the figures that are compared, one number per scan; they stay when the training is gone."""
+    values = per_patient(arrays)
+    return {name: values[name].round(5).tolist() for name in COMPARED}
 
 
 def _figures(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -132,16 +145,13 @@ def verdict(encoded: Sequence[Mapping[str, Any]], plain: Sequence[Mapping[str, A
     """Return context encoding minus none, by figure: the mean, its 95 % interval, and the mean of each seed.
 
     Args:
-        encoded: By seed, the figures per scan.
+        encoded: By seed, the figures of `per_scan`.
         plain: The same seeds and scans.
     """
     found = {}
     for name in COMPARED:
         gaps: NDArray[np.float64] = np.stack(
-            [
-                per_patient(one)[name] - per_patient(other)[name]
-                for one, other in zip(encoded, plain, strict=True)
-            ]
+            [np.subtract(one[name], other[name]) for one, other in zip(encoded, plain, strict=True)]
         )
         seeds, scans = gaps.shape
         draw = np.random.default_rng(0)

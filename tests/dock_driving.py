@@ -70,7 +70,7 @@ def _above(part, dock):
 
 
 class Still:
-    """Watches that no control of a dock moves up or down, whatever appears.
+    """Watches that no control of a dock moves on the screen, whatever appears.
 
     Args:
         dock: The dock.
@@ -82,7 +82,8 @@ class Still:
 
     def _places(self):
         QApplication.processEvents()
-        return {part: part.mapTo(self.dock, QPoint(0, 0)).y() for part in controls_of(self.dock)}
+        corners = {part: part.mapToGlobal(QPoint(0, 0)) for part in controls_of(self.dock)}
+        return {part: (corner.x(), corner.y()) for part, corner in corners.items()}
 
     def scrolled(self):
         """The user has scrolled or folded: from now on the places are these."""
@@ -92,7 +93,9 @@ class Still:
         """Compare the places of all controls with those that they had when they were first seen."""
         now = self._places()
         moved = [
-            (name_of(part), self.places[part], y) for part, y in now.items() if y != self.places.get(part, y)
+            (name_of(part), self.places[part], at)
+            for part, at in now.items()
+            if at != self.places.get(part, at)
         ]
         assert not moved, moved
         self.places = now | self.places

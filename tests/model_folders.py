@@ -6,6 +6,7 @@ import torch
 from napari_cead import zoo
 from napari_cead.detection.evidence import KINDS, SHARES
 from napari_cead.models import ModelSpec, UNetOptions, build
+from napari_cead.models.networks import NETWORKS
 
 SPEC = ModelSpec(name="tiny", family="vae", feature_maps=(4, 8), latent=5, coord_conv=True, image_size=20)
 WEIGHTS, CARD = "model.safetensors", "model.json"
@@ -49,3 +50,16 @@ def two_heads(folder, seed=1, **more):
     wanted = zoo.Preprocessing(image_size=64, intensity="volume-tissue", spacing=(0.94, 0.94))
     made = zoo.ModelCard(name=folder.name, spec=spec, preprocessing=wanted, tails=tails, **more)
     return zoo.save_model(module, made, folder)
+
+
+def ensemble_of(folder, members, statistics=None, **more):
+    """An ensemble of model folders, with the card of the first but for its name, architecture and what is given."""
+    models = [zoo.load_model(str(member), "cpu") for member in members]
+    first = models[0].card
+    family = NETWORKS.find("denoiser-ensemble" if first.spec.denoising else "ensemble")
+    spec = ModelSpec(**family.spec_of([model.card.spec for model in models]))
+    module = build(spec)
+    for place, model in zip(module.members, models, strict=True):
+        place.load_state_dict(model.module.state_dict())
+    update = {"name": folder.name, "spec": spec, "statistics": ()} | more
+    return zoo.save_model(module, first.model_copy(update=update), folder, statistics=statistics)

@@ -12,7 +12,7 @@ from patience import PATIENCE
 
 
 def run_script(home: Path, script: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a Python script with this package, and return what it printed and how it ended.
+    """Run a Python script with this package and the helpers of the tests, and return what it printed and how it ended.
 
     Args:
         home: Folder for napari's settings.
@@ -22,7 +22,10 @@ def run_script(home: Path, script: Path, *arguments: object) -> subprocess.Compl
     return subprocess.run(
         [sys.executable, script, *map(str, arguments)],
         env=os.environ
-        | {"NAPARI_CONFIG": str(home / "napari.yaml"), "PYTHONPATH": str(Path(cead.__file__).parents[1])},
+        | {
+            "NAPARI_CONFIG": str(home / "napari.yaml"),
+            "PYTHONPATH": os.pathsep.join(map(str, (Path(cead.__file__).parents[1], Path(__file__).parent))),
+        },
         capture_output=True,
         text=True,
         timeout=200 * PATIENCE,

@@ -10,13 +10,13 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import napari_cead as cead
-from model_folders import one_sentence
+from model_folders import ensemble_of, one_sentence
 from napari_cead.errors import Cancelled, ParameterError, PatientError
 from napari_cead.evaluation import evaluate
 from napari_cead.evaluation.before_after import EXAMPLES, WHITE, compare
 from napari_cead.evaluation.fine_tuned import DEFAULT, dice, tables
 from napari_cead.evaluation.finishing import finish
-from napari_cead.evaluation.healthy_slices import Paired
+from napari_cead.evaluation.healthy_slices import Paired, look
 from napari_cead.training import prepare, train
 from napari_cead.zoo import load_card
 from small_stores import SIZE, settings, write_patients
@@ -95,6 +95,31 @@ def test_a_denoiser_is_not_called_worse_for_changing_more(store, denoiser_folder
         assert "reconstructs these scans" not in found.verdict
         (row,) = (row for row in tables(found)[0].rows if "residual" in row[0].lower())
         assert row[-1] == word
+
+
+def test_healthy_maps_of_an_ensemble_are_the_median_of_its_members_maps(models, store, tmp_path):
+    base = cead.load_model(models[0], device="cpu")
+    whole = cead.load_model(ensemble_of(tmp_path / "ours", models), device="cpu")
+    images, first, second = (
+        np.stack(values)
+        for values in zip(
+            *(
+                (image, one, other)
+                for (_, image, one), (_, _, other) in zip(
+                    *(slice_by_slice(model, store) for model in models), strict=True
+                )
+            ),
+            strict=True,
+        )
+    )
+    thresholds = {"residual": 0.05, "squared": 0.01}
+    found = look(base, whole, store, "validation", {"before": {}, "after": thresholds}).after.above
+    for (score, threshold), power in zip(thresholds.items(), (1, 2), strict=True):
+        middle = (np.abs(images - first) ** power + np.abs(images - second) ** power) / 2
+        of_outputs = np.abs(images - (first + second) / 2) ** power
+        above, other = (np.count_nonzero(each[images > 0] > threshold) for each in (middle, of_outputs))
+        assert found[score] == pytest.approx(above, abs=2)
+        assert abs(above - other) > 5, "the score of the median of the outputs is another one"
 
 
 def test_the_interval_draws_whole_patients():

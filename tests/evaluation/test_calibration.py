@@ -1,14 +1,17 @@
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from napari_cead.detection.symmetry import midline
 from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import napari_cead as cead
-from model_folders import network
+from model_folders import ensemble_of, network, two_heads
 from napari_cead.detection import SCORES, anomaly_score, available_scores
+from napari_cead.detection.evidence import KINDS, SHARES, Seen
 from napari_cead.detection.scores import Evidence
 from napari_cead.errors import Cancelled
 from napari_cead.evaluation import calibrate, calibration
@@ -316,6 +319,117 @@ def test_a_denoiser_detects_with_the_mean_of_both_sides(store, denoiser, untouch
     torch.testing.assert_close(denoiser.reconstruct(batch), expected)
     result = cead.detect(cead.load_patient(untouched / "Mets_002"), denoiser)
     assert result.preparation["mirror_average"] is True
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def ensemble(request, detector, tmp_path_factory):
+    """The fixture's model beside worse ones; returns the members, too."""
+    root, members = tmp_path_factory.mktemp("ensemble"), [detector]
+    for seed in range(1, request.param):
+        torch.manual_seed(seed)
+        module = deepcopy(detector.module)
+        with torch.no_grad():
+            for weights in module.parameters():
+                weights.add_(1.0 * weights.abs().mean() * torch.randn_like(weights))
+        card = detector.card.model_copy(update={"name": f"m{seed}"})
+        members.append(cead.load_model(save_model(module, card, root / f"m{seed}"), "cpu"))
+    folder = ensemble_of(root / "ours", [member.folder for member in members])
+    return cead.load_model(folder, "cpu"), members
+
+
+def test_what_healthy_tissue_gives_an_ensemble_is_that_of_all_members(store, ensemble):
+    whole, members = ensemble
+    found = calibrate(whole, store).statistics
+    images = healthy(store, whole)[0]
+    residual = np.concatenate([np.abs(images - healthy(store, member)[1]) for member in members])
+    brain = np.concatenate([images > 0] * len(members))
+    count, first, second = (
+        ndimage.gaussian_filter(plane.astype(float), SMOOTHING, mode="constant")
+        for plane in (brain.sum(0), (residual * brain).sum(0), (residual.astype(float) ** 2 * brain).sum(0))
+    )
+    known = count >= len(members)
+    mean = first[known] / count[known]
+    std = np.maximum(np.sqrt(np.maximum(second[known] / count[known] - mean**2, 0)), MIN_STD)
+    np.testing.assert_allclose(found["residual_mean"].numpy()[known], mean, atol=1e-5)
+    np.testing.assert_allclose(found["residual_std"].numpy()[known], std, atol=1e-4)
+
+
+def test_scales_and_thresholds_of_an_ensemble_are_those_of_the_median_of_its_members_maps(
+    store, ensemble, monkeypatch
+):
+    monkeypatch.setattr(calibration, "_SAMPLE", 1)
+    whole, members = ensemble
+    found = calibrate(whole, store)
+    each = [raw_scores(store, member, found.statistics) for member in members]
+    assert list(found.score_scales) == list(each[0])
+    maps = {"squared": []}
+    for images, made in (healthy(store, member) for member in members):
+        maps["squared"].append(((images - made) ** 2)[images > 0])
+    for name in each[0]:
+        raw = [one[name] for one in each]
+        headroom = 10 if name in BRIGHT else 4
+        scale = found.score_scales[name]
+        assert scale == pytest.approx(headroom * np.quantile(np.median(raw, axis=0), QUANTILE), rel=1e-3)
+        maps[name] = [np.clip(values / scale, 0, 1) for values in raw]
+    for name, values in maps.items():
+        middle, threshold = np.median(values, axis=0), healthy_threshold(found, name)
+        assert (middle > threshold).mean() <= 1 - QUANTILE
+        assert (middle > threshold - 2 / 1024).mean() > 1 - QUANTILE
+
+
+def test_the_dice_of_an_ensemble_is_that_of_the_median_of_its_members_maps(store, ensemble):
+    whole, members = ensemble
+    found = calibrate(whole, store)
+    for item in found.suggestions[:2]:
+        values = []
+        for name in ("Mets_002", "Mets_003"):
+            stored = store.slices(name)
+            images = stored.images.astype(np.float32) / 255
+            batch = torch.from_numpy(images)[:, None]
+            maps = [
+                anomaly_score(item.score, images, member.reconstruct(batch)[:, 0].numpy())
+                for member in members
+            ]
+            params = cead.PostprocessParams(**item.params)
+            anomaly_map = np.median(maps, axis=0) * (images > 0)
+            mask = cead.postprocess(anomaly_map, params, stored.patient.spacing, brain_mask(stored.images))
+            values.append(cead.dice(mask, stored.masks))
+        assert found.figures["validation_dice_patient"][item.score] == pytest.approx(
+            np.mean(values), abs=1e-9
+        )
+
+
+def test_tables_of_an_ensemble_hold_the_values_of_all_members(untouched, split, tmp_path):
+    store = prepare(
+        untouched,
+        tmp_path / "store",
+        split=split,
+        image_size=64,
+        min_brain=0.05,
+        intensity="volume-tissue",
+    )
+    members = [two_heads(tmp_path / f"m{seed}", seed) for seed in (1, 2, 3)]
+    whole = cead.load_model(ensemble_of(tmp_path / "ours", members), "cpu")
+    found = calibrate(whole, store).tails
+    usable = store.healthy_rows("validation")
+    values = {"lesion": [], "brightness": [], "asymmetry": []}
+    for folder in members:
+        model = cead.load_model(folder, "cpu")
+        for patient in store.patients_of("validation"):
+            stored = store.slices(patient.name)
+            images, brain = stored.images.astype(np.float32) / 255, brain_mask(stored.images)
+            made, lesion = (each[:, 0].numpy() for each in model.repair(torch.from_numpy(images)[:, None]))
+            scan = Seen(images, made, lesion, patient.spacing, midline(brain))
+            here = usable[usable[:, 0] == store.patients.index(patient), 1]
+            for name, parts in values.items():
+                parts.append(KINDS[name].compute(scan)[here][brain[here]])
+    assert set(found) >= set(values)
+    for name, parts in values.items():
+        for share in (0.5, 0.1, 0.01):
+            expected = np.quantile(np.concatenate(parts), 1 - share)
+            place = int(np.argmin(np.abs(SHARES - share)))
+            # Each member shows every third voxel.
+            assert found[name][place] == pytest.approx(expected, rel=0.05, abs=1e-3), (name, share)
 
 
 def test_progress_and_stop(store, detector):

@@ -1,5 +1,7 @@
 """Ensembles: several trained models as one that is used like any other."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from pydantic import ValidationError
 
 import napari_cead as cead
 from model_folders import two_heads
-from napari_cead.detection.scores import anomaly_score
+from napari_cead.detection import available_scores
 from napari_cead.errors import CeadError, ModelError, ParameterError
 from napari_cead.evaluation.ensembling import is_ensemble_of, make_ensemble
 from napari_cead.evaluation.finishing import finish
@@ -17,7 +19,15 @@ from napari_cead.models.networks import NETWORKS
 from napari_cead.training import train
 from napari_cead.training.engine import check_start
 from napari_cead.training.preparation import prepare
-from napari_cead.zoo import check_model, export_model, install_model, load_card, load_model
+from napari_cead.zoo import (
+    ModelCard,
+    check_model,
+    export_model,
+    install_model,
+    load_card,
+    load_model,
+    save_model,
+)
 from napari_cead.zoo.recognising import was_trained_on
 from small_stores import AE, CE_VAE, SIZE, UNET, settings, write_patients
 
@@ -57,24 +67,32 @@ def test_each_pixel_is_the_median_of_the_members(members, ensemble):
     np.testing.assert_allclose(found, np.median(expected, axis=0), atol=1e-6)
 
 
-def test_the_map_of_bright_lesions_is_the_median_of_the_members_maps(members, ensemble):
-    image = BATCH.numpy()
-    maps = [anomaly_score("positive-residual", image, made) for made in made_by(members)]
-    found = anomaly_score("positive-residual", image, load_model(ensemble, "cpu").reconstruct(BATCH).numpy())
-    np.testing.assert_allclose(found, np.median(maps, axis=0), atol=1e-6)
+def test_under_every_score_the_map_is_the_median_of_the_members_maps(store, members, ensemble):
+    patient, whole = cead.load_patient(store.patients[0].source), load_model(ensemble, "cpu")
+    own = {name: getattr(whole.card, name) for name in ("score_scales", "statistics", "tails")}
+    alone = [load_model(member, "cpu") for member in members]
+    alone = [
+        replace(each, card=each.card.model_copy(update=own), statistics=whole.statistics) for each in alone
+    ]
+    assert {"squared", "median-residual", "residual-z"} <= set(available_scores(whole.card))
+    for score in available_scores(whole.card):
+        maps = [cead.detect(patient, each, score=score).anomaly_map for each in alone]
+        found = cead.detect(patient, whole, score=score).anomaly_map
+        np.testing.assert_array_equal(found, np.median(maps, axis=0), err_msg=score)
 
 
-def test_explore_shows_the_median_of_the_members_maps(store, members, ensemble):
+@pytest.mark.parametrize("score", ["positive-residual", "squared"])
+def test_explore_shows_the_median_of_the_members_maps(store, members, ensemble, score):
     place = store.patients[0].source
     session = Session()
     session.open(place)
-    session.detect(ensemble, "positive-residual", device="cpu")
+    session.detect(ensemble, score, device="cpu")
     patient = cead.load_patient(place)
     maps = [
-        cead.detect(patient, cead.load_model(member, device="cpu"), score="positive-residual").anomaly_map
+        cead.detect(patient, cead.load_model(member, device="cpu"), score=score).anomaly_map
         for member in members
     ]
-    np.testing.assert_allclose(session.anomaly_map, np.median(maps, axis=0), atol=1e-5)
+    np.testing.assert_array_equal(session.anomaly_map, np.median(maps, axis=0))
 
 
 def test_an_even_number_of_members_takes_the_mean_of_the_two_in_the_middle(store, members, tmp_path):
@@ -108,6 +126,21 @@ def test_a_finished_one_is_known_again(store, members, ensemble, tmp_path):
     assert not is_ensemble_of(ensemble, members[:2], store)
     assert not is_ensemble_of(members[0], members, store)
     assert not is_ensemble_of(tmp_path / "none", members, store)
+
+
+def test_one_of_version_0_2_0_is_made_again(store, members, ensemble, tmp_path):
+    """The median of outputs is another model than the median of maps."""
+    card = load_card(ensemble)
+    values = card.model_dump(mode="json")
+    del values["spec"]["options"]["median"]
+    model = load_model(ensemble, "cpu")
+    old = save_model(
+        model.module, ModelCard.model_validate(values), tmp_path / "old", statistics=model.statistics
+    )
+    assert load_card(old).calibration != card.calibration
+    assert not is_ensemble_of(old, members, store)
+    found = load_model(old, "cpu").reconstruct(BATCH)
+    torch.testing.assert_close(found, model.reconstruct(BATCH))
 
 
 def test_what_does_not_belong_together_is_refused(store, members, ensemble, tmp_path):

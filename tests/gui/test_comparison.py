@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QKeyEvent, QMouseEvent
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QDockWidget
 
 from dock_driving import (
     LEFT,
@@ -22,13 +22,15 @@ from dock_driving import (
     layers_of,
     press,
     run,
+    scroll_to,
     settle,
     shown_mask,
 )
 from napari_cead.contributions.layers import tag_of
+from napari_cead.detection import SCORES
 from napari_cead.exploring import MapHistogram
 from napari_cead.widgets import curve_and_figures
-from napari_cead.zoo import find_model, load_card
+from napari_cead.zoo import find_model, list_models, load_card
 
 SHARES_DOCK = True
 
@@ -112,7 +114,7 @@ def assert_tiles(widget, *keys):
 def test_the_table_says_what_each_analysis_gives(two):
     first, second = two.session.analyses
     for row, analysis in zip(rows(two), (first, second), strict=True):
-        assert row[0] == ("▸ " if analysis is second else "") + " · ".join(analysis.key)
+        assert row[0] == ("▸ " if analysis is second else "") + "\n".join(analysis.key)
         assert row[1] == f"{analysis.params.threshold:.3f}"
         assert row[2] == f"{analysis.dice:.3f}"
         detected, reference = analysis.mask, two.session.patient.lesion_mask
@@ -120,6 +122,39 @@ def test_the_table_says_what_each_analysis_gives(two):
         assert row[4] == f"{(detected & reference).sum() / reference.sum():.3f}"
         assert row[7] == f"{detected.sum() * np.prod(two.session.patient.spacing) / 1000:.2f}"
     assert first.params.threshold != second.params.threshold
+
+
+def test_no_column_is_hidden_or_cut_in_a_dock_of_480_pixels(two, qtbot):
+    """Not while figures are computed either, nor with the longest names of a model and a score that we bring."""
+    window, view = two.viewer.window._qt_window, two.comparison.view
+    frame = next(frame for frame in window.findChildren(QDockWidget) if frame.isAncestorOf(two))
+    window.resizeDocks([frame], [480], Qt.Orientation.Horizontal)
+    qtbot.waitUntil(lambda: two.width() <= 480)
+    settle(qtbot, two)
+    scroll_to(qtbot, view)
+    header, model = view.horizontalHeader(), view.model()
+    qtbot.waitUntil(lambda: header.length() <= view.viewport().width())
+    assert view.horizontalScrollBar().maximum() == 0
+    assert view.visibleRegion().boundingRect().width() == view.width()
+    places = [header.sectionPosition(column) for column in range(model.columnCount())]
+    for column, widest in enumerate(each.width or "" for each in model.columns):
+        texts = [header.model().headerData(column, Qt.Orientation.Horizontal), widest]
+        texts += [model.index(row, column).data() for row in range(model.rowCount())]
+        if (
+            column == 0
+        ):  # a tick, and the mark of the one that the sliders belong to; a name may be broken at a hyphen
+            names = "\n".join(
+                [*(f"▸ {info.name}" for info in list_models()), *(score.name for score in SCORES)]
+            )
+            texts = names.replace("-", "-\n").split("\n")
+        room = header.sectionSize(column) - (24 if column == 0 else 4)
+        for line in "\n".join(texts).split("\n"):
+            assert view.fontMetrics().horizontalAdvance(line) <= room, (line, room)
+        assert header.model().headerData(column, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole)
+    two.comparison.set_rows(two.session.analyses, {}, None)  # all of them pending
+    assert model.index(0, 2).data() == "…"
+    assert [header.sectionPosition(column) for column in range(model.columnCount())] == places
+    two.compare.refresh()
 
 
 def test_one_analysis_cannot_stand_beside_another(detected, qtbot):

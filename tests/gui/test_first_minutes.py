@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -812,6 +813,91 @@ def test_a_figure_has_letters_bars_and_dice(detected, save_as, tmp_path, qtbot):
             missing.append(name)
     assert missing == []
     assert (picture("again.png") == whole).all()
+
+
+def choose_paper(qtbot, dock, width, dpi):
+    """Type a width, and choose a resolution by keys."""
+    dock.tabs.setCurrentWidget(dock.more)
+    dock.figure_width.selectAll()
+    qtbot.keyClicks(dock.figure_width, str(width))
+    qtbot.keyClick(dock.figure_width, Qt.Key.Key_Return)
+    for _ in range(dock.figure_dpi.count()):
+        if dock.figure_dpi.currentText() != f"{dpi} dpi":
+            at_end = dock.figure_dpi.currentIndex() == dock.figure_dpi.count() - 1
+            qtbot.keyClick(dock.figure_dpi, Qt.Key.Key_Home if at_end else Qt.Key.Key_Down)
+
+
+def test_a_figure_has_the_pixels_of_the_paper_and_each_voxel_is_where_it_belongs(
+    detected, save_as, tmp_path, qtbot
+):
+    settle(qtbot, detected)
+    viewer = detected.viewer
+    assert (detected.figure_width.value(), detected.figure_dpi.currentData()) == (170, 300), "at first"
+    scan = layers_of(detected, "sequence")[-1]
+    for layer in viewer.layers:
+        layer.visible = layer is scan
+    bar = viewer.canvas.overlays.scale_bar
+    camera, letters = (
+        viewer.scene.camera,
+        {mark.font_size for mark in detected.orientation._overlays.values()},
+    )
+    before = viewer.screenshot(canvas_only=True, flash=False)
+    center, zoom = camera.center[-2:], camera.zoom
+    for width, dpi in ((85, 150), (120, 600)):
+        choose_paper(qtbot, detected, width, dpi)
+        save_as(tmp_path / f"{dpi}.png", "PNG")
+        made = Image.open(tmp_path / f"{dpi}.png")
+        assert made.width == pytest.approx(width / 25.4 * dpi, abs=1)
+        assert made.info["dpi"][0] == pytest.approx(dpi, abs=0.1)
+        larger = made.width / before.shape[1]
+        rows, columns = round(before.shape[0] * larger), made.width
+        pixels = np.asarray(made.convert("L")).astype(float)[:rows]
+        # Where the middle of each pixel lies in the slice.
+        y = center[0] + (np.arange(rows) + 0.5 - rows / 2) / (zoom * larger)
+        x = center[1] + (np.arange(columns) + 0.5 - columns / 2) / (zoom * larger)
+        y, x = (np.round(at / size) for at, size in zip((y, x), scan.scale[1:], strict=True))
+        data = scan.data[detected.layers.current_slice()]
+        inside = [
+            np.flatnonzero((at >= 4) & (at < size - 4)) for at, size in zip((y, x), data.shape, strict=True)
+        ]
+        low, high = scan.contrast_limits
+        voxels = data[np.ix_(y[inside[0]].astype(int), x[inside[1]].astype(int))]
+        wanted = 255 * np.clip((voxels - low) / (high - low), 0, 1)
+        wrong = abs(pixels[np.ix_(*inside)] - wanted) > 4
+        assert wanted.std() > 20 and wrong.mean() < 0.05, (dpi, wrong.mean())
+    assert {mark.font_size for mark in detected.orientation._overlays.values()} == letters
+    assert (camera.zoom, camera.center[-2:], bar.length) == (zoom, center, None)
+    settle(qtbot, detected)
+    assert (viewer.screenshot(canvas_only=True, flash=False) == before).all(), "the window is as it was"
+    for layer in viewer.layers:
+        layer.visible = tag_of(layer).role != "reconstruction"
+
+
+def test_letters_and_bars_of_a_figure_are_as_large_at_any_resolution(detected, save_as, tmp_path, qtbot):
+    settle(qtbot, detected)
+    heights = {}
+    for dpi in (150, 600):
+        choose_paper(qtbot, detected, 85, dpi)
+        save_as(tmp_path / f"{dpi}.png", "PNG")
+        pixels = np.asarray(Image.open(tmp_path / f"{dpi}.png").convert("L"))
+        corner = pixels[: len(pixels) // 6, : pixels.shape[1] // 4]  # the Dice
+        rows = np.flatnonzero((corner > 200).any(axis=1))
+        heights[dpi] = (rows[-1] - rows[0]) / dpi * 72
+    assert heights[150] == pytest.approx(heights[600], rel=0.1)
+    assert 14 < heights[600] < 36, "points, of two or three lines"
+
+
+def test_a_pdf_has_the_size_of_the_paper_its_pixels_as_they_are_and_its_caption_as_text(
+    detected, save_as, tmp_path, qtbot
+):
+    settle(qtbot, detected)
+    choose_paper(qtbot, detected, 85, 300)
+    save_as(tmp_path / "figure.pdf", "PDF")
+    written = (tmp_path / "figure.pdf").read_bytes()
+    box = re.search(rb"/MediaBox \[([\d. ]+)\]", written).group(1).split()
+    assert float(box[2]) == pytest.approx(85 / 25.4 * 72, abs=0.5)
+    assert b"/DCTDecode" not in written and b"/Subtype /Image" in written
+    assert b"/Font" in written and b"FontFile2" in written
 
 
 def test_a_figure_that_would_replace_another_asks(detected, save_as, tmp_path, monkeypatch):

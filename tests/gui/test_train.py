@@ -244,7 +244,7 @@ def test_a_long_training_at_full_size_says_below_start_what_it_takes(chosen, qtb
     chosen.form.base.value, chosen.form.design.value = "from scratch", "ae"
     chosen.form.context.value = False
     assert chosen.form.cost.text() == ""
-    chosen.form.size.value = "paper"
+    chosen.form.network_size.value = "paper"
     qtbot.waitUntil(lambda: chosen.form.cost.text().startswith("ae at full size"), timeout=10_000)
     assert "(81 million weights) takes about" in chosen.form.cost.text()
     assert re.search(
@@ -254,20 +254,24 @@ def test_a_long_training_at_full_size_says_below_start_what_it_takes(chosen, qtb
     assert measured == ["paper", "small"] and places() == before
     chosen.form.rows.controls["epochs"].value = 100
     assert " for 100; " in chosen.form.cost.text() and len(measured) == 2
-    chosen.form.size.value = "small"
+    chosen.form.network_size.value = "small"
     assert chosen.form.cost.text() == "" and places() == before
 
 
 def test_the_rows_of_the_design_show_that_of_the_base_model(dock):
-    dock.form.base.value, dock.form.design.value, dock.form.size.value = "from scratch", "vae2", "paper"
+    dock.form.base.value, dock.form.design.value, dock.form.network_size.value = (
+        "from scratch",
+        "vae2",
+        "paper",
+    )
     dock.form.base.value = "ce-vae1"
-    assert (dock.form.design.value, dock.form.size.value, dock.form.design.native.isEnabled()) == (
+    assert (dock.form.design.value, dock.form.network_size.value, dock.form.design.native.isEnabled()) == (
         "ce-vae1",
         "small",
         False,
     )
     dock.form.base.value = "from scratch"
-    assert (dock.form.design.value, dock.form.size.value, dock.form.design.native.isEnabled()) == (
+    assert (dock.form.design.value, dock.form.network_size.value, dock.form.design.native.isEnabled()) == (
         "vae2",
         "paper",
         True,
@@ -353,7 +357,7 @@ def shown(dock):
 def test_the_dock_has_the_defaults_of_the_command_that_it_shows(dock, start, capsys):
     if " " in start:
         dock.form.base.value = "from scratch"
-        dock.form.design.value, dock.form.size.value = start.split()
+        dock.form.design.value, dock.form.network_size.value = start.split()
         dock.form.context.value = start.startswith("ce-")
     else:
         dock.form.base.value = start
@@ -388,7 +392,7 @@ def test_the_size_decides_the_suggested_settings(chosen):
     epochs = chosen.form.rows.controls["epochs"]
     chosen.form.base.value, chosen.form.design.value = "from scratch", "ae"
     assert (epochs.value, "--preset small" in chosen.form.command.text()) == (16, True)
-    chosen.form.size.value = "paper"
+    chosen.form.network_size.value = "paper"
     assert epochs.value == 200 and "--size paper" in chosen.form.command.text()
 
 

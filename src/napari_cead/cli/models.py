@@ -174,7 +174,7 @@ def models_ensemble(
 ) -> None:
     """Make one model of several.
 
-    It gives the median of their reconstructions and lesion probabilities.
+    Its anomaly map is the median of their maps.
     """
     from tempfile import TemporaryDirectory
 

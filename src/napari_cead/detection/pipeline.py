@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -22,6 +22,7 @@ from ..zoo import Detector
 from .cache import ReconstructionCache
 from .choosing import Params, Settled, Whence, remarks, settle, threshold_doubt
 from .evidence import REACH_MM
+from .members import differs, median, members
 from .options import MapOptions
 from .params import PostprocessParams
 from .postprocessing import postprocess
@@ -76,7 +77,8 @@ class Reconstruction(Made):
         slices: (Z, S, S) float32 reconstruction on the model grid.
         score_scales: The model's constants by score name.
         ingredients: What else scores are made from, by name (``"gradient"``, ``"lesion"``), (Z, S, S) float32 on the
-            model grid: what the network says beside the reconstruction, and what a score needed.
+            model grid: what the network says beside the reconstruction, what the members of an ensemble say
+            (:mod:`~napari_cead.detection.members`), and what a score needed.
         statistics: The model's maps (S, S) float32 of healthy statistics by name.
         tails: By kind of evidence, the values of healthy tissue.
         from_cache: Whether it came from the cache, without a run of the network.
@@ -147,9 +149,21 @@ class Reconstruction(Made):
     def _map(
         self, score: str, chosen: slice | NDArray[np.int64], options: MapOptions, alone: bool = False
     ) -> NDArray[np.float32]:
-        brain = self.stack.brain[chosen]
+        parts = self._members if differs(score) else (self,)
+        found = median([one._raw_map(score, chosen, alone) for one in parts])
+        return options.apply(found, self.stack.brain[chosen], self.patient.spacing)
+
+    @cached_property
+    def _members(self) -> tuple[Reconstruction, ...]:
+        """The members of an ensemble, each as if it were alone; else this. They share its arrays."""
+        found = members(self.slices, self.ingredients)
+        if len(found) == 1:
+            return (self,)
+        return tuple(replace(self, slices=made, ingredients=rest) for made, rest in found)
+
+    def _raw_map(self, score: str, chosen: slice | NDArray[np.int64], alone: bool) -> NDArray[np.float32]:
         if looks_through(score):
-            return options.apply(self._volume_map(score, chosen, alone), brain, self.patient.spacing)
+            return self._volume_map(score, chosen, alone)
         values = anomaly_score(
             score,
             self.stack.images[chosen],
@@ -162,8 +176,8 @@ class Reconstruction(Made):
         )
         # Scored on the model grid: resampling first would turn its blur into residual.
         anomaly_map = self.stack.geometry.to_patient(values)
-        np.copyto(anomaly_map, 0, where=~brain)
-        return options.apply(anomaly_map, brain, self.patient.spacing)
+        np.copyto(anomaly_map, 0, where=~self.stack.brain[chosen])
+        return anomaly_map
 
     @cached_property
     def _midline(self) -> int:

@@ -15,7 +15,8 @@ from ..progress import Progress, Stop, check_stop, tell
 from ..slices import SliceStack
 from ..zoo import Detector
 from .cache import Cached, ReconstructionCache, cache_keys
-from .scores import LESION, RECONSTRUCTION, Ingredient
+from .members import given_by, one_pass
+from .scores import RECONSTRUCTION, Ingredient
 
 if TYPE_CHECKING:
     import torch
@@ -48,9 +49,6 @@ class NetworkPasses:
     from_cache: bool = False
     warnings: tuple[str, ...] = ()
 
-
-_OF_PASS = (RECONSTRUCTION, LESION)
-"""What one pass gives, in the order of `Detector.repair`."""
 
 OnGroup = Callable[[NetworkPasses, NDArray[np.int64]], None]
 
@@ -131,8 +129,7 @@ def reconstruct(
 
     check_batch_size(batch_size)
     # A model without a checksum was never saved: nothing tells it from another one.
-    of_pass = tuple(one for one in _OF_PASS if one.had_by(detector.card))
-    wanted = {one.name: one for one in (*of_pass, *ingredients)}
+    wanted = {one.name: one for one in (*given_by(detector.card), *ingredients)}
     place, threads = str(detector.device), torch.get_num_threads()
     keys = (
         cache_keys(stack, _fingerprint(detector), place, batch_size, threads, wanted)
@@ -294,13 +291,12 @@ def _fits(
     import torch
 
     batch = torch.from_numpy(images)[:, None]
-    found: dict[str, Tensor | None] = {}
+    found: dict[str, Tensor] = {}
     try:
         if any(one.compute is None for one in missing):
-            found = dict(zip((one.name for one in _OF_PASS), detector.repair(batch), strict=True))
+            found = one_pass(detector, batch)
         for one in missing:
-            values = found.get(one.name) if one.compute is None else one.compute(detector, batch)
-            assert values is not None
+            values = found[one.name] if one.compute is None else one.compute(detector, batch)
             results[one.name][indices] = values[:, 0].float().cpu().numpy()
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
@@ -311,7 +307,8 @@ def _fits(
 
 def _fingerprint(detector: Detector) -> str:
     """Return what tells apart models that make different things of the same slices."""
-    return detector.sha256 + ("-mirror-average" if detector.card.mirror_average else "")
+    card = detector.card
+    return f"{detector.sha256}-{card.spec.voices}" + ("-mirror-average" if card.mirror_average else "")
 
 
 def _alike(one: Cached, other: Cached) -> bool:

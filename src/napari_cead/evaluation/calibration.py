@@ -7,8 +7,8 @@ slices.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,12 @@ from ..atomic import strict
 from ..detection import SCORES, PostprocessParams, anomaly_score
 from ..detection.choosing import Suggested
 from ..detection.evidence import Seen, Tails, kinds_of
+from ..detection.members import differs, given_by, median, members, one_pass
 from ..detection.reconstruct import GROUP
 from ..detection.rules import VALIDATION, Choice, reported_rules
 from ..detection.scores import (
     LESION,
+    RECONSTRUCTION,
     TAILS,
     Evidence,
     Ingredient,
@@ -86,10 +88,14 @@ def calibrate(
 ) -> Calibration:
     """Measure a trained model on the validation slices of its store.
 
+    Of an ensemble, what healthy tissue gives (statistics, tables) is that of all members together; whatever is of a
+    map (scales, thresholds), of the median of their maps.
+
     Memory: the slices of one patient; four bytes for each brain voxel of the validation patients and each searched
     score (about 8 MB for a patient of 150 slices and a score); and a sixteenth of the healthy brain voxels for the
-    scores that need scaling (about 3 MB). The scale of some searched scores of denoisers is known only after all
-    patients: then each patient passes through the network twice.
+    scores that need scaling (about 3 MB). Of an ensemble the first and the last count for each member. The scale of
+    some searched scores of denoisers is known only after all patients: then each patient passes through the network
+    twice.
 
     Args:
         detector: The model, as it will be used.
@@ -129,7 +135,7 @@ def calibrate(
     statistics = HealthyStatistics(store.settings.image_size)
     quality = ImageQuality.empty()
     cases: dict[str, list[Case]] = {score: [] for score in searched}
-    samples = _Samples(usable_scores)
+    samples = [_Samples(usable_scores) for _ in range(detector.card.spec.voices)]
     rare = any(TAILS in score.ingredients for score in searched_scores)
     tails = Tails(kinds_of(LESION.had_by(detector.card))) if rare else None
     healthy_values: dict[str, ScoreHistograms] = {
@@ -141,22 +147,17 @@ def calibrate(
     for done, name in enumerate(names, start=1):
         found = _Looked.at(store, name, detector, index, usable, everywhere, should_stop)
         healthy, brain = found.healthy, found.brain[found.healthy]
-        calm = Evidence(
-            found.images[healthy],
-            found.made[healthy],
-            {
-                **{one: values[healthy] for one, values in found.ingredients.items()},
-                **_computed(on_healthy, detector, found.images[healthy], should_stop),
-            },
-            spacing=found.spacing[1:],
-        )
+        more = _computed(on_healthy, detector, found.images[healthy], should_stop)
+        calm = [each.calm(more) for each in found.members]
 
-        if tails is not None:
-            source = Path(found.found.patient.source).parent
-            tails.add(found.seen, healthy[:, None, None] & found.brain, str(source))
-        statistics.add(calm.image, calm.reconstruction, brain)
-        quality += ImageQuality.of(calm.image, calm.reconstruction, brain)
-        samples.add(calm, brain)
+        for turn, each in enumerate(found.members):
+            if tails is not None:
+                source = Path(found.found.patient.source).parent
+                here = healthy[:, None, None] & found.brain
+                tails.add(each.seen, _every(here, len(calm), turn), str(source))
+            statistics.add(calm[turn].image, calm[turn].reconstruction, brain)
+            samples[turn].add(calm[turn], brain)
+        quality += ImageQuality.of(found.images[healthy], found.made[healthy], brain)
         for score in at_once:
             cases[score].append(found.case(score))
         for score in healthy_values:
@@ -170,11 +171,12 @@ def calibrate(
 
     maps = statistics.maps()
     scales: dict[str, float] = {}
-    for score, values in samples.scores(maps):
-        quantile = float(np.quantile(values, QUANTILE))
+    for found_by in zip(*(each.scores(maps) for each in samples), strict=True):
+        score, values = found_by[0][0], [values for _, values in found_by]
+        quantile = float(np.quantile(median(values), QUANTILE))
         if quantile > 0:
             scales[score] = SCORES.find(score).headroom * quantile
-            scaled = np.clip(values / np.float32(scales[score]), 0, 1)
+            scaled = median([np.clip(each / np.float32(scales[score]), 0, 1) for each in values])
             healthy_values[score] = ScoreHistograms.of(scaled, np.zeros(scaled.shape, np.bool_), bins=BINS)
     tables = {} if tails is None else tails.table()
     known = [
@@ -263,11 +265,9 @@ class _Looked:
     ) -> _Looked:
         found = store.slices(name)
         images = found.images.astype(np.float32) / np.float32(255)
-        made, *more = in_groups(images, detector.repair, should_stop)
-        ingredients = {
-            **({LESION.name: more[0]} if more else {}),
-            **_computed(computed, detector, images, should_stop),
-        }
+        ingredients = passed(images, detector, should_stop)
+        made = ingredients.pop(RECONSTRUCTION.name)
+        ingredients |= _computed(computed, detector, images, should_stop)
         healthy = np.zeros(len(images), dtype=np.bool_)
         healthy[usable[usable[:, 0] == index[name], 1]] = True
         part = np.array([where == "validation" for where in found.patient.parts])
@@ -277,6 +277,22 @@ class _Looked:
     @property
     def spacing(self) -> tuple[float, float, float]:
         return self.found.patient.spacing
+
+    @cached_property
+    def members(self) -> tuple[_Looked, ...]:
+        """The members of an ensemble, each as if it were alone; of one network itself."""
+        found = members(self.made, self.ingredients)
+        return tuple(replace(self, made=made, ingredients=rest) for made, rest in found)
+
+    def calm(self, more: Mapping[str, NDArray[np.float32]]) -> Evidence:
+        """Return the healthy slices as the inputs of a score.
+
+        Args:
+            more: What was computed of these alone, by name.
+        """
+        at = self.healthy
+        own = {name: values[at] for name, values in self.ingredients.items()}
+        return Evidence(self.images[at], self.made[at], {**own, **more}, spacing=self.spacing[1:])
 
     @property
     def seen(self) -> Seen:
@@ -291,16 +307,22 @@ class _Looked:
         tails: Mapping[str, Sequence[float]] | None = None,
     ) -> Case:
         """Return the data of the patient for a search under a score."""
-        values = anomaly_score(
-            score,
-            self.images,
-            self.made,
-            scales,
-            ingredients=self.ingredients,
-            spacing=self.spacing[1:],
-            depth=self.spacing[0],
-            midline=midline(self.brain),
-            tails=tails,
+        axis = midline(self.brain)
+        values = median(
+            [
+                anomaly_score(
+                    score,
+                    self.images,
+                    each.made,
+                    scales,
+                    ingredients=each.ingredients,
+                    spacing=self.spacing[1:],
+                    depth=self.spacing[0],
+                    midline=axis,
+                    tails=tails,
+                )
+                for each in self.members[: None if differs(score) else 1]
+            ]
         )
         values, part = np.where(self.brain, values, np.float32(0)), self.part
         reference = None if self.found.masks is None else self.found.masks[part]
@@ -363,7 +385,7 @@ class _Samples:
 
 def in_groups(
     images: NDArray[np.float32],
-    network: Callable[[Tensor], Tensor | tuple[Tensor | None, ...]],
+    network: Callable[[Tensor], Tensor | tuple[Tensor, ...]],
     should_stop: Stop | None,
 ) -> list[NDArray[np.float32]]:
     """Pass (N, S, S) slices through a network in the batches of a detection; return each of its outputs."""
@@ -373,11 +395,45 @@ def in_groups(
     for start in range(0, len(images), GROUP):
         check_stop(should_stop)
         found = network(torch.from_numpy(images[start : start + GROUP])[:, None])
-        given = [values for values in (found if isinstance(found, tuple) else (found,)) if values is not None]
+        given = found if isinstance(found, tuple) else (found,)
         made = made or [np.empty_like(images) for _ in given]
         for result, values in zip(made, given, strict=True):
             result[start : start + GROUP] = values[:, 0].float().cpu().numpy()
     return made or [np.empty_like(images)]
+
+
+def passed(
+    images: NDArray[np.float32], detector: Detector, should_stop: Stop | None
+) -> dict[str, NDArray[np.float32]]:
+    """Return all that one pass of a model gives of slices (N, S, S), by the names of the ingredients."""
+    names = [one.name for one in given_by(detector.card)]
+
+    def network(batch: Tensor) -> tuple[Tensor, ...]:
+        found = one_pass(detector, batch)
+        return tuple(found[name] for name in names)
+
+    return dict(zip(names, in_groups(images, network, should_stop), strict=True))
+
+
+def median_score(score: str, calm: Sequence[Evidence]) -> NDArray[np.float32]:
+    """Return the median of what a score without a constant gives for each member."""
+    return median(
+        [
+            anomaly_score(
+                score, one.image, one.reconstruction, ingredients=one.ingredients, spacing=one.spacing
+            )
+            for one in calm[: None if differs(score) else 1]
+        ]
+    )
+
+
+def _every(mask: NDArray[np.bool_], step: int, first: int) -> NDArray[np.bool_]:
+    """Return every so many voxels of a mask: members take turns, so that a table of theirs is no larger."""
+    if step == 1:
+        return mask
+    result = np.zeros_like(mask)
+    result.ravel()[np.flatnonzero(mask)[first::step]] = True
+    return result
 
 
 def _computed(
@@ -394,11 +450,9 @@ def _computed(
     }
 
 
-def _healthy_values(score: str, calm: Evidence, brain: NDArray[np.bool_]) -> ScoreHistograms:
+def _healthy_values(score: str, calm: Sequence[Evidence], brain: NDArray[np.bool_]) -> ScoreHistograms:
     """Return the histogram of a score that needs no scaling over the brain pixels of healthy slices."""
-    values = anomaly_score(
-        score, calm.image, calm.reconstruction, ingredients=calm.ingredients, spacing=calm.spacing
-    )
+    values = median_score(score, calm)
     return ScoreHistograms.of(values, np.zeros(values.shape, np.bool_), brain, BINS)
 
 

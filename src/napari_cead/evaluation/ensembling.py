@@ -35,10 +35,10 @@ def make_ensemble(
     on_progress: Progress | None = None,
     should_stop: Stop | None = None,
 ) -> Path:
-    """Write the model folder of an ensemble: the median of its members' outputs, not maps, with settings chosen for it.
+    """Write the model folder of an ensemble: the median of its members' anomaly maps, with settings chosen for it.
 
-    It holds the members' weights, so that it does not depend on them. See
-    :class:`~napari_cead.models.ensemble.Ensemble`.
+    It holds the members' weights, so that it does not depend on them. Their statistics, scales and tables do not
+    count: it has its own (:func:`~napari_cead.evaluation.calibration.calibrate`), under which each member gives a map.
 
     Args:
         models: Names or folders of the members.
@@ -85,7 +85,7 @@ def make_ensemble(
     whole = ModelCard(
         name=name,
         spec=network.spec,
-        description=f"Ensemble of {len(cards)} models, the median of their outputs: {first.description}",
+        description=f"Ensemble of {len(cards)} models, the median of their anomaly maps: {first.description}",
         preprocessing=first.preprocessing,
         training={
             "patients": len(slices.patients_of("train")),
@@ -125,7 +125,7 @@ def is_ensemble_of(folder: Path, models: Sequence[Path], store: SliceStore) -> b
     return (
         "calibration" in card.training
         and card.training.get("data_fingerprint") == store.fingerprint
-        and len(getattr(card.spec.options, "members", ())) == len(members)
+        and card.spec.voices == len(members)
         and all(member.sha256 in parents for member in members)
     )
 

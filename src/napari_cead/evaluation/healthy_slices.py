@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..detection import SCORES, anomaly_score, available_scores
+from ..detection import SCORES, available_scores
+from ..detection.members import members
+from ..detection.scores import RECONSTRUCTION, Evidence
 from ..detection.thresholds import ScoreHistograms
 from ..metrics import ImageQuality, Interval, bootstrap_ratio
 from ..progress import Progress, Stop, tell
@@ -16,7 +18,7 @@ from ..slices import brain_mask
 from ..training.splits import Part
 from ..training.store import SliceStore
 from ..zoo import Detector
-from .calibration import in_groups
+from .calibration import median_score, passed
 from .cases import BINS
 
 MEASURES: Mapping[str, bool] = {"residual": False, "psnr": True, "psnr_brain": True, "ssim": True}
@@ -195,11 +197,13 @@ def look(
         found.voxels += int(np.count_nonzero(brain))
         found.intensity += _histogram(images, brain)
         for name, detector, looked in (("before", before, found.before), ("after", after, found.after)):
-            (made,) = in_groups(images, detector.reconstruct, should_stop)
+            given = passed(images, detector, should_stop)
+            made, spacing = given.pop(RECONSTRUCTION.name), stored.patient.spacing[1:]
+            seen = [Evidence(images, own, more, spacing=spacing) for own, more in members(made, given)]
             for figure, values in _figures(images, made, brain).items():
                 looked.figures[figure].append(values)
             for score in scores:
-                anomaly = anomaly_score(score, images, made, spacing=stored.patient.spacing[1:])
+                anomaly = median_score(score, seen)
                 histogram = looked.histograms.get(score, ScoreHistograms.empty(BINS))
                 looked.histograms[score] = histogram + _histogram(anomaly, brain)
                 if score in thresholds[name]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor, nn
 
 from .building import build
@@ -16,20 +18,28 @@ class EnsembleOptions(BaseModel):
 
     Attributes:
         members: Their architectures, in the order of their weights.
+        median: What the median is taken of: the members' anomaly maps; or their outputs, before any score, as in
+            ensembles of version 0.2.0, whose settings were chosen for that.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     members: tuple[ModelSpec, ...] = Field(min_length=2, max_length=64)
+    median: Literal["outputs", "maps"] = "outputs"
+
+    @model_serializer(mode="wrap")
+    def _as_it_was(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = serialize(self)
+        if self.median == "outputs":  # so that the checksum of an older card stays
+            del values["median"]
+        return values
 
 
 class Ensemble(nn.Module):
     """Members that see the same image; each pixel of the output is the median of theirs.
 
-    The median of an even number is the mean of the two in the middle. Of an odd number, a score of each pixel that
-    grows (or falls) with the output is the median of the members' scores: the positive residual, and the probability
-    of a lesion. Any other score is that of the median: one that is symmetric, as the residual, or that looks at
-    neighbours or at statistics, which the ensemble has of its own.
+    The median of an even number is the mean of the two in the middle. A detection takes the members one by one
+    (:func:`~napari_cead.zoo.storage.repaired_by_each`): its anomaly map is the median of their maps.
 
     Args:
         spec: The members' specs.

@@ -162,6 +162,10 @@ class NetworkFamily:
         """Whether a network also predicts where lesions are: its output is a ``LesionOutput``."""
         return False
 
+    def voices(self, spec: ModelSpec) -> int:
+        """Return how many networks give an anomaly map each, whose median is the model's: its ``members`` then."""
+        return 1
+
     def mirrors(self, spec: ModelSpec) -> bool:
         """Whether the mean with the reconstruction of the mirror image is better than the reconstruction alone."""
         return False

@@ -176,6 +176,11 @@ class ModelSpec(BaseModel):
         return self.network.predicts_lesion(self)
 
     @property
+    def voices(self) -> int:
+        """How many networks give an anomaly map each, whose median is the model's: more than one in an ensemble."""
+        return self.network.voices(self)
+
+    @property
     def corrupts(self) -> bool:
         """Whether training corrupts images: beside the clean ones (context encoding), or in their place."""
         return self.context_encoding or self.denoising

@@ -48,7 +48,7 @@ class Recipe(BaseModel):
     seeds: str | None = Field(
         None,
         description="Train once with each of these seeds (0,1,2) into OUT/NAME.seed0, …, then make their ensemble: the "
-        "median of their outputs, not of their anomaly maps.",
+        "median of their anomaly maps.",
     )
     folds: Annotated[int, Field(ge=3)] | None = Field(
         None,

@@ -25,14 +25,28 @@ class ComparisonTable(RowModel):
         self._left_out: set[Key] = set()
         self._current: Key | None = None
         columns = (
-            Column("Model · score", self._name, width=""),
-            Column("Threshold", lambda one: f"{one.params.threshold:.3f}", width="", align=RIGHT),
-            self._figure("Dice", lambda figures: number(figures.dice)),
-            self._figure("Precision", lambda figures: number(figures.precision)),
-            self._figure("Recall", lambda figures: number(figures.recall)),
-            self._figure("Found", found),
-            self._figure("False", lambda figures: number(figures.false_components, 0)),
-            self._figure("mL", lambda figures: f"{figures.volume_ml:.2f}"),
+            Column("Model, score", self._name, tip("compare")),
+            Column(
+                "Thr.", lambda one: f"{one.params.threshold:.3f}", "Threshold", width="0.000", align=RIGHT
+            ),
+            self._figure("Dice", lambda figures: number(figures.dice), tip("dice")),
+            self._figure(
+                "Prec.", lambda figures: number(figures.precision), f"Precision: {tip('precision')}"
+            ),
+            self._figure("Recall", lambda figures: number(figures.recall), tip("recall")),
+            self._figure(
+                "Found",
+                lambda figures: found(figures).replace(" of ", "/"),
+                f"{title('lesions_found')}: {tip('lesions_found')}",
+                "00/00",
+            ),
+            self._figure(
+                "False",
+                lambda figures: number(figures.false_components, 0),
+                f"{title('false_components')}: {tip('false_components')}",
+                "000",
+            ),
+            self._figure("mL", lambda figures: f"{figures.volume_ml:.2f}", tip("volume"), "000.00"),
         )
         super().__init__(columns, key=lambda analysis: analysis.key)
 
@@ -66,14 +80,17 @@ class ComparisonTable(RowModel):
     def _name(self, row: Analysis) -> str:
         mark = "▸ " if row.key == self._current else ""
         painted = " ✎" if row.corrections is not None else ""
-        return f"{mark}{' · '.join(row.key)}{painted}"
+        name = "\n".join(row.key)  # in two lines: none of the figures is pushed out of sight
+        return f"{mark}{name}{painted}"
 
-    def _figure(self, title: str, write: Callable[[Figures], str]) -> Column:
+    def _figure(
+        self, heading: str, write: Callable[[Figures], str], tip: str, width: str = "0.000"
+    ) -> Column:
         def text(row: Analysis) -> str:
             figures = self._figures.get(row.key)
             return "…" if figures is None else write(figures)
 
-        return Column(title, text, width="", align=RIGHT)
+        return Column(heading, text, tip, width=width, align=RIGHT)
 
 
 class ComparePanel(QWidget):
@@ -92,7 +109,7 @@ class ComparePanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.table = ComparisonTable()
-        self.view = RowTable(self.table, "Analyses of this patient", several=False)
+        self.view = RowTable(self.table, "Analyses of this patient", several=False, wrap=True)
         self.view.setMinimumHeight(110)
         self.view.setToolTip(tip("compare"))
         self.empty = QLabel(EMPTY)

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
     QSlider,
     QStyle,
     QStyleOptionSlider,
+    QStyleOptionSpinBox,
     QVBoxLayout,
     QWidget,
 )
@@ -35,8 +36,11 @@ FINEST = 0.001
 """Step of sliders of fractions: fine enough for a suggested threshold."""
 
 
-BOX_WIDTH = 92
-"""Pixels: room for the longest value between napari's minus and plus buttons, and no more."""
+_AROUND_VALUE = 8
+"""Pixels around the value in a number box, within its buttons."""
+
+_REST = 640
+"""Height of a dock, in pixels, of which a list gets no part."""
 
 _LEEWAY = 12
 """Pixels by which a line is shorter than its label, so that Qt breaks it no further."""
@@ -48,6 +52,21 @@ class NumberBox(QDoubleSpinBox):
     def __init__(self) -> None:
         super().__init__()
         self.setLocale(QLocale.c())
+
+    def sizeHint(self) -> QSize:
+        """Return the size: room for the longest value between napari's buttons, in the window's font, and no more."""
+        self.ensurePolished()
+        ends = (f"{self.textFromValue(end)}{self.suffix()}" for end in (self.minimum(), self.maximum()))
+        option = QStyleOptionSpinBox()
+        self.initStyleOption(option)
+        field = self.style().subControlRect(
+            QStyle.ComplexControl.CC_SpinBox, option, QStyle.SubControl.SC_SpinBoxEditField, self
+        )
+        buttons = self.width() - field.width()
+        longest = max(map(self.fontMetrics().horizontalAdvance, ends))
+        return QSize(longest + buttons + _AROUND_VALUE, super().sizeHint().height())
+
+    minimumSizeHint = sizeHint
 
     def validate(self, text: str, position: int) -> Any:
         """Validate the input, with a comma read as a point."""
@@ -91,7 +110,6 @@ class SettingRow:
         self.box.setSuffix(f" {parameter.unit}" if parameter.unit else "")
         self.box.setKeyboardTracking(False)
         self.box.setAlignment(Qt.AlignmentFlag.AlignRight)
-        self.box.setFixedWidth(BOX_WIDTH)
         tip = f"{parameter.description} ({parameter.range})"
         for widget in (self.title, self.slider.native, self.box):
             widget.setToolTip(tip)
@@ -212,6 +230,14 @@ def section(title: str, parent_layout: QVBoxLayout) -> QGridLayout:
     grid.setVerticalSpacing(6)
     parent_layout.addWidget(group)
     return grid
+
+
+def list_height(least: int, dock: QWidget) -> int:
+    """Return the height of a list in a dock: more than the least where the dock is high enough to show all the rest.
+
+    It depends on the dock alone, so that nothing in the dock moves what lies below the list.
+    """
+    return max(least, (dock.height() - _REST) // 2)
 
 
 def keep_place(control: QWidget) -> QWidget:

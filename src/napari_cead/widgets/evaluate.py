@@ -8,14 +8,15 @@ from typing import Any
 
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QFileDialog, QListWidgetItem, QTabWidget
 
 from ..training.launching import words_of
 from ..zoo import list_models
 from .cohort_check import CheckPart
-from .controls import scrolled, stacked
+from .controls import list_height, scrolled, stacked
 from .dock_lifetime import when_gone
-from .evaluate_form import AUTOMATIC, EvaluateForm
+from .evaluate_form import AUTOMATIC, MODELS_HEIGHT, EvaluateForm
 from .evaluation_process import EvaluationProcess, Outcome
 from .folder_dialog import ask_for_folder
 from .keyboard import KeyboardDock
@@ -77,6 +78,11 @@ class EvaluateWidget(KeyboardDock):
         self._connect()
         self.update_enabled()
         scroll_with_wheel(self)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Give the list of models its share of the dock's height."""
+        super().resizeEvent(event)
+        self.form.models.setFixedHeight(list_height(MODELS_HEIGHT, self))
 
     def _connect(self) -> None:
         form = self.form

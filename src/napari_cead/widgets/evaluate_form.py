@@ -29,6 +29,9 @@ AUTOMATIC = "automatic"
 MOST_MESSAGES = 500
 """Number of lines kept of the output of the process."""
 
+MODELS_HEIGHT = 130
+"""Least height of the list of models, in pixels."""
+
 
 class EvaluateForm(QWidget):
     """What the user says about an evaluation, and its progress; without behaviour.
@@ -86,7 +89,6 @@ class EvaluateForm(QWidget):
     def _build_models(self, column: QVBoxLayout) -> None:
         grid = section("Models", column)
         self.models = QListWidget()
-        self.models.setFixedHeight(130)
         self.models.setAccessibleName("Models to evaluate")
         self.models.setStyleSheet(
             "QListWidget::indicator:unchecked { border: 1px solid #8a8f98; width: 12px; height: 12px; }"

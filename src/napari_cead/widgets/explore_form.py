@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QSpinBox,
     QStackedWidget,
     QTabWidget,
     QVBoxLayout,
@@ -32,6 +33,7 @@ from ..zoo import PAPER_EXTRA, list_models, missing_models
 from .axis_row import AxisRow
 from .compare_panel import ComparePanel
 from .controls import ElidedLines, SettingRow, SwitchRow, keep_place, row, scrolled, stacked, wrapped
+from .figure import DPI, RESOLUTIONS, WIDTH_MM, WIDTHS_MM
 from .figures_view import FiguresView
 from .keyboard import KeyboardDock
 from .lesion_list import LesionList
@@ -79,7 +81,8 @@ class ExploreForm(KeyboardDock):
         rows: Slider and number box of every setting, by its name; ``switches`` has the check boxes.
         plot: Histogram and Dice curves under the threshold.
         undo: Undoes a change of settings or a stroke; ``redo`` repeats it.
-        three_views: Shows the three cuts below the canvas; ``save_figure`` asks where to save the canvas as a figure.
+        three_views: Shows the three cuts below the canvas; ``save_figure`` asks where to save the canvas as a figure,
+            with ``figure_width`` and ``figure_dpi``.
         keep: Whether settings carry over to the next patient.
         reset: Goes back to the defaults with the model's threshold; ``use_suggested`` takes all that the model
             suggests; ``rule`` says where the settings come from.
@@ -325,7 +328,18 @@ class ExploreForm(KeyboardDock):
         column.addLayout(self.view_row)
         self.save_figure = QPushButton(title("save_figure"))
         self.save_figure.setToolTip(tip("save_figure"))
-        column.addWidget(self.save_figure)
+        self.save_figure.setStyleSheet(NARROW)
+        self.figure_width, self.figure_dpi = QSpinBox(), QComboBox()
+        self.figure_width.setRange(*WIDTHS_MM)
+        self.figure_width.setValue(WIDTH_MM)
+        self.figure_width.setSuffix(" mm")
+        for dpi in RESOLUTIONS:
+            self.figure_dpi.addItem(f"{dpi} dpi", dpi)
+        self.figure_dpi.setCurrentIndex(RESOLUTIONS.index(DPI))
+        for part, name in ((self.figure_width, "figure_width"), (self.figure_dpi, "figure_dpi")):
+            part.setToolTip(tip(name))
+            part.setAccessibleName(title(name))
+        column.addLayout(_beside(self.save_figure, self.figure_width, self.figure_dpi))
         column.addWidget(QLabel("Map options (off in the paper)"))
         options = QGridLayout()  # without a frame: its margins would not fit into a narrow dock
         options.setColumnStretch(1, 1)

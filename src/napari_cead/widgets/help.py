@@ -31,7 +31,7 @@ TERMS = {
     ),
     "Tabs": ("result", "lesion_list", "compare", "side_by_side", "forget", "queue", "more"),
     "More": (
-        *("cut", "convention", "save_figure"),
+        *("cut", "convention", "save_figure", "figure_width", "figure_dpi"),
         *(*MapOptions.names(), *_SWITCHES, "keep", "reset"),
     ),
 }

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, Qt, Signal
+from qtpy.QtCore import QAbstractTableModel, QEvent, QItemSelectionModel, QModelIndex, Qt, Signal
 from qtpy.QtGui import QFont, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
+from .controls import wrapped
 from .keyboard import leave_letters
 
 LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
-PADDING = 10
+PADDING = 8
 """Pixels around the text of a cell."""
 
 NARROWEST = 24
@@ -32,7 +33,8 @@ class Column:
         text: Writes the cell of a row.
         tip: What it means, shown at its title.
         value: What to sort by; None: it cannot be sorted by.
-        width: The widest text that has to fit; empty: as wide as its texts; None: it shares the room that is left.
+        width: The widest text that has to fit beside the title; empty: as wide as its texts; None: it shares the room
+            that is left.
         align: Where the text stands in a cell.
     """
 
@@ -177,7 +179,7 @@ class RowModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return column.title
         if role == Qt.ItemDataRole.ToolTipRole and column.tip:
-            return column.tip if column.value is None else f"{column.tip}. Click to sort."
+            return wrapped(column.tip if column.value is None else f"{column.tip}. Click to sort.")
         return None
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
@@ -241,9 +243,22 @@ class RowTable(QTableView):
             header.setSectionResizeMode(
                 place, QHeaderView.ResizeMode.Stretch if column.width is None else mode
             )
-            if column.width:
-                self.setColumnWidth(place, self.fontMetrics().horizontalAdvance(column.width) + PADDING)
+        self._fit()
         self.selectionModel().selectionChanged.connect(self._selection_changed)
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Fit the columns to another font."""
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange) and self.model() is not None:
+            self._fit()
+
+    def _fit(self) -> None:
+        width = self.fontMetrics().horizontalAdvance
+        for place, column in enumerate(self.content.columns):
+            if column.width:
+                self.setColumnWidth(
+                    place, max(map(width, (column.width, *column.title.split("\n")))) + PADDING
+                )
 
     @property
     def places(self) -> list[int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QResizeEvent, QTextCursor
 from qtpy.QtWidgets import (
     QGridLayout,
@@ -27,7 +27,7 @@ from ..training.run_info import RunInfo
 from ..training.training_warnings import advice
 from ..wording import duration
 from .command_box import copy_text
-from .controls import folded, plain_button, scrolled, stacked
+from .controls import folded, scrolled, stacked
 from .preview_strip import PreviewStrip
 from .run_progress import StepBar
 from .training_plots import TrainingPlots, number
@@ -114,21 +114,17 @@ class RunView(QWidget):
         shown.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # the arrow keys scroll it
         shown.setAccessibleName("What is said about the training")
         self.bar = StepBar("Progress of the training")
-        self.pause = plain_button("Pause", "Write a checkpoint and end the process; GPU memory is free then")
-        self.resume = plain_button("Resume", "Go on from the last checkpoint, in a new process")
-        self.keep = plain_button("Stop and keep", "End now and make a model of the best epoch so far")
-        self.discard = plain_button(
-            "Stop and discard", "End now and remove the run with everything it has made"
-        )
-        self.use = plain_button("Use in Explore", "Choose the finished model in the Explore dock")
-        self.copy = plain_button("Copy command", "The command that this training is, for a terminal")
+        self.pause = _Button("Pause", "Write a checkpoint and end the process; GPU memory is free then")
+        self.resume = _Button("Resume", "Go on from the last checkpoint, in a new process")
+        self.keep = _Button("Stop and keep", "End now and make a model of the best epoch so far")
+        self.discard = _Button("Stop and discard", "End now and remove the run with everything it has made")
+        self.use = _Button("Use in Explore", "Choose the finished model in the Explore dock")
+        self.copy = _Button("Copy command", "The command that this training is, for a terminal")
         buttons = QGridLayout()
         places = (((self.pause, self.resume), (self.keep, self.use)), ((self.discard,), (self.copy,)))
         for line, columns in enumerate(places):
             for place, either in enumerate(columns):
                 for button in either:
-                    # Else one that has not been on show yet is higher, for want of the window's style.
-                    button.setFixedHeight(self.fontMetrics().lineSpacing() + 8)
                     buttons.addWidget(button, line, place)
         self.plots, self.strip = TrainingPlots(), PreviewStrip()
         self.words = LastWords()
@@ -359,3 +355,18 @@ def _details(info: RunInfo, *, deleted: bool) -> str:
     if info.active and info.pid:
         parts.append(f"process {info.pid}")
     return " · ".join(parts)
+
+
+class _Button(QPushButton):
+    """A button as high as the others in its place, whether it has been on show yet or not."""
+
+    def __init__(self, text: str, tip: str) -> None:
+        super().__init__(text)
+        self.setToolTip(tip)
+
+    def sizeHint(self) -> QSize:
+        """Return the size: it follows the font that the window gives."""
+        self.ensurePolished()
+        return QSize(super().sizeHint().width(), self.fontMetrics().lineSpacing() + 12)
+
+    minimumSizeHint = sizeHint

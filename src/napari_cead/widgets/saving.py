@@ -128,7 +128,8 @@ class Saving(QObject):
                 "" if reference is None else self.form.dice_label.value,
             )
         try:
-            save_figure(self.layers.viewer, path, words)
+            width, dpi = self.form.figure_width.value(), self.form.figure_dpi.currentData()
+            save_figure(self.layers.viewer, path, words, width_mm=width, dpi=dpi)
         except CeadError as error:
             show_failure(error)
         else:

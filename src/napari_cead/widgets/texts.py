@@ -167,6 +167,14 @@ TEXTS: Mapping[str, Text] = {
         "Save the canvas as PNG or PDF with its letters, bars and Dice, and below it model and settings; "
         "the patient is not named",
     ),
+    "figure_width": Text(
+        "Width of the figure",
+        "Width on paper, 85 mm for a column of most journals and 170 mm for a page",
+        "mm",
+    ),
+    "figure_dpi": Text(
+        "Resolution of the figure", "Dots per inch on paper; the canvas is drawn anew with so many"
+    ),
     "convention": Text(
         "Convention",
         "Radiological: the patient's right is on the left of the picture. Neurological: on the right. "

@@ -10,6 +10,7 @@ from typing import Any
 
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QTimer
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QApplication, QMessageBox, QTabWidget, QWidget
 
 from ..contributions.failures import show_failure
@@ -27,7 +28,7 @@ from ..training.store_index import StoreSettings
 from ..zoo import check_name, find_model, find_models, load_card
 from .before_after_view import BeforeAfterView
 from .close_guard import CloseGuard
-from .controls import scrolled, stacked
+from .controls import list_height, scrolled, stacked
 from .cost_line import CostLine
 from .dock_lifetime import when_gone
 from .docks import docks_in
@@ -41,7 +42,7 @@ from .runs_table import RunsTable
 from .scan_finder import ScanFinder
 from .scan_table import sources
 from .threshold_plot import is_dark
-from .train_form import SCRATCH, TrainForm, base_models
+from .train_form import LIST_HEIGHT, SCRATCH, TrainForm, base_models
 from .wheel import scroll_with_wheel
 
 LIST_EVERY_MS = 2000
@@ -103,6 +104,11 @@ class TrainWidget(KeyboardDock):
             self.tabs.setCurrentIndex(1)
         scroll_with_wheel(self)
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Give the list of scans its share of the dock's height."""
+        super().resizeEvent(event)
+        self.form.listed.setFixedHeight(list_height(LIST_HEIGHT, self))
+
     def _connect(self) -> None:
         form = self.form
         form.start.changed.connect(self.start_training)
@@ -111,7 +117,7 @@ class TrainWidget(KeyboardDock):
         form.scans.scans.ticked.connect(self.update_enabled)
         for control in (form.healthy, form.name, *form.rows.controls.values()):
             control.changed.connect(lambda *_: self.update_enabled())
-        for control in (form.size, form.context):
+        for control in (form.network_size, form.context):
             control.changed.connect(lambda *_: self._suggest())
         self.finder.job.progressed.connect(form.looking.count)
         self.runs.chosen.connect(self.view.show_run)
@@ -194,7 +200,9 @@ class TrainWidget(KeyboardDock):
         form = self.form
         if form.base.value != SCRATCH:
             return {"init_from": form.base.value}
-        return {"preset": "small"} if form.size.value == "small" else {"size": form.size.value}
+        return (
+            {"preset": "small"} if form.network_size.value == "small" else {"size": form.network_size.value}
+        )
 
     def problem_now(self) -> str:
         """Return the reason why a training cannot start yet; empty if it can."""
@@ -256,7 +264,11 @@ class TrainWidget(KeyboardDock):
         except CeadError as error:
             show_failure(error)
             return
-        with form.context.changed.blocked(), form.design.changed.blocked(), form.size.changed.blocked():
+        with (
+            form.context.changed.blocked(),
+            form.design.changed.blocked(),
+            form.network_size.changed.blocked(),
+        ):
             self._show_design(spec)
             form.context.value = (form.design.value if spec is None else spec.name).startswith("ce-")
         self._suggest()
@@ -264,7 +276,7 @@ class TrainWidget(KeyboardDock):
 
     def _show_design(self, spec: ModelSpec | None) -> None:
         """Show the design of the base model; None: the one that was chosen before there was one."""
-        controls = {"name": self.form.design, "size": self.form.size}
+        controls = {"name": self.form.design, "size": self.form.network_size}
         if self._chosen_design is None and spec is not None:
             self._chosen_design = {name: control.value for name, control in controls.items()}
         shown = self._chosen_design or {} if spec is None else {"name": spec.name, "size": spec.size}

@@ -20,7 +20,7 @@ SCRATCH = "from scratch"
 """Entry of the list of base models for none."""
 
 LIST_HEIGHT = 260
-"""Pixels of the list of scans and the banner below it."""
+"""Least height of the list of scans with the banner below it, in pixels."""
 
 
 def base_models() -> list[str]:
@@ -67,8 +67,8 @@ class TrainForm(QWidget):
             line.addWidget(button.native)
         grid.addLayout(line, grid.rowCount(), 0, 1, 3)
         self.scans, self.banner = ScanTable(), PreparationBanner()
-        listed = QWidget()  # the banner takes its room from the list, so that nothing below moves
-        listed.setFixedHeight(LIST_HEIGHT)
+        # The banner takes its room from the list, so that nothing below moves.
+        self.listed = listed = QWidget()
         listed_column = stacked(listed)
         listed_column.addWidget(self.scans, 1)
         listed_column.addWidget(self.banner)
@@ -104,7 +104,7 @@ class TrainForm(QWidget):
         self.design = ComboBox(choices=list(design_names()))
         if DEFAULT_MODEL in self.design.choices:
             self.design.value = DEFAULT_MODEL
-        self.size = ComboBox(choices=["small", "paper"], value="small")
+        self.network_size = ComboBox(choices=["small", "paper"], value="small")
         self.name = LineEdit(value="local")
         self.context = CheckBox(text="on", value=True)
         row(grid, "Start from", self.base.native, "The model that is fine-tuned")
@@ -117,7 +117,7 @@ class TrainForm(QWidget):
             self.design.native,
             "One of the paper's eight designs, a denoiser (dae, ce-unet), or a network of another package",
         )
-        row(inside, "Size", self.size.native, "small trains on a processor; paper wants a GPU")
+        row(inside, "Size", self.network_size.native, "small trains on a processor; paper wants a GPU")
         grid.addWidget(self.scratch, grid.rowCount(), 0, 1, 3)
         row(grid, "Name", self.name.native, "What the new model is called")
         self.rows = RecipeRows()

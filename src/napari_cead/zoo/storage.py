@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from ..atomic import make_folder, to_json
 from ..checksums import file_sha256
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 IN_CACHE = 8
 """Batch size of a U-Net on a CPU."""
+
+Repaired: TypeAlias = "tuple[Tensor, Tensor | None]"
+"""A reconstruction and the probability of a lesion; None: the network does not say it."""
 
 
 @dataclass(frozen=True)
@@ -90,15 +93,28 @@ class Detector:
         Raises:
             ParameterError: If the shape is not the model's.
         """
+        return joined(self.repair_each(batch))
+
+    def repair_each(self, batch: Tensor) -> list[Repaired]:
+        """Return the result of :meth:`repair` of each network whose map counts: an ensemble's members as if alone.
+
+        Args:
+            batch: (N, 1, S, S), intensities in [0, 1], on any device.
+
+        Returns:
+            What `repair` returns, once for each of ``card.spec.voices``.
+
+        Raises:
+            ParameterError: If the shape is not the model's.
+        """
         import torch
 
         with torch.no_grad(), _repeatable(self.device):
             made = [
-                repaired(self.module, part.to(self.device, torch.float32), self.card)
+                repaired_by_each(self.module, part.to(self.device, torch.float32), self.card)
                 for part in torch.split(batch, self.at_once(len(batch)))
             ]
-        lesions = [lesion for _, lesion in made if lesion is not None]
-        return torch.cat([part for part, _ in made]), torch.cat(lesions) if lesions else None
+        return [_in_a_row(parts) for parts in zip(*made, strict=True)]
 
     def at_once(self, slices: int) -> int:
         """Return how many of a number of slices pass through the network together."""
@@ -157,8 +173,35 @@ class Detector:
         return replace(self, module=_laid_out(module, place), device=place, statistics=statistics)
 
 
-def repaired(network: nn.Module, images: Tensor, card: ModelCard) -> tuple[Tensor, Tensor | None]:
+def repaired(network: nn.Module, images: Tensor, card: ModelCard) -> Repaired:
     """Return a network's output for images (N, 1, S, S), as its card says; see :meth:`Detector.repair`."""
+    return joined(repaired_by_each(network, images, card))
+
+
+def repaired_by_each(network: nn.Module, images: Tensor, card: ModelCard) -> list[Repaired]:
+    """Return the output of each network whose map counts; see :meth:`Detector.repair_each`."""
+    networks = cast("nn.ModuleList", network.members) if card.spec.voices > 1 else (network,)
+    return [_repaired(one, images, card) for one in networks]
+
+
+def joined(each: Sequence[Repaired]) -> Repaired:
+    """Return the median of what networks made of the same images; what one alone made as it is."""
+    if len(each) == 1:
+        return each[0]
+    from ..models.ensemble import median
+
+    lesions = [lesion for _, lesion in each if lesion is not None]
+    return median([made for made, _ in each]), median(lesions) if lesions else None
+
+
+def _in_a_row(parts: Sequence[Repaired]) -> Repaired:
+    import torch
+
+    lesions = [lesion for _, lesion in parts if lesion is not None]
+    return torch.cat([made for made, _ in parts]), torch.cat(lesions) if lesions else None
+
+
+def _repaired(network: nn.Module, images: Tensor, card: ModelCard) -> Repaired:
     made, lesion = _once(network, images)
     if card.mirror_average:
         other, seen = _once(network, images.flip(-1))
@@ -169,7 +212,7 @@ def repaired(network: nn.Module, images: Tensor, card: ModelCard) -> tuple[Tenso
     return (made * brain if card.spec.denoising else made), lesion
 
 
-def _once(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor | None]:
+def _once(network: nn.Module, images: Tensor) -> Repaired:
     from ..models.outputs import LesionOutput
 
     output = network(images, sample=False)

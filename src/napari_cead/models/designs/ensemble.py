@@ -1,4 +1,4 @@
-"""Ensembles: several networks for the same slices, whose outputs are joined by their median."""
+"""Ensembles: several networks for the same slices, whose anomaly maps are joined by their median."""
 
 from __future__ import annotations
 
@@ -64,6 +64,10 @@ class Ensembles(NetworkFamily):
         """As its members do."""
         return any(member.predicts_lesion for member in self.members(spec))
 
+    def voices(self, spec: ModelSpec) -> int:
+        """All members, but in an ensemble of their outputs."""
+        return len(self.members(spec)) if getattr(spec.options, "median", "") == "maps" else 1
+
     def build(self, spec: ModelSpec) -> nn.Module:
         """Return an :class:`~napari_cead.models.ensemble.Ensemble`."""
         from ..ensemble import Ensemble
@@ -79,7 +83,7 @@ class Ensembles(NetworkFamily):
             "feature_maps": first.feature_maps,
             "latent": 0,
             "image_size": first.image_size,
-            "options": {"members": members},
+            "options": {"members": members, "median": "maps"},
         }
 
 
