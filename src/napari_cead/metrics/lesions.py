@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .components import Mask, Voxels, as_voxels
+from .components import Mask, as_voxels
 from .overlap import NAN
 
 _RANK = {2: {4: 1, 8: 2}, 3: {6: 1, 18: 2, 26: 3}}  # neighbours -> number of axes in which they may differ
@@ -36,14 +36,12 @@ class Component:
         id: Number from 1, in the order in which a scan along x, then y, then z first meets the components.
         volume_mm3: Volume in mm³ (area in mm² in 2-D).
         overlap_mm3: Volume shared with the other mask.
-        centroid: Centre (z, y, x) or (y, x) in voxels of the array; of a bent component it may lie outside.
         matches: Numbers of the components of the other mask that it overlaps.
     """
 
     id: int
     volume_mm3: float
     overlap_mm3: float
-    centroid: tuple[float, ...]
     matches: tuple[int, ...]
 
     @property
@@ -154,13 +152,12 @@ def match_lesions(
     )
     found, by = np.divmod(pairs, width)
     return LesionMatch(
-        _components(lesions, lesion_labels, lesion_count, found, by, shared, voxel),
-        _components(detections, detection_labels, detection_count, by, found, shared, voxel),
+        _components(lesion_labels, lesion_count, found, by, shared, voxel),
+        _components(detection_labels, detection_count, by, found, shared, voxel),
     )
 
 
 def _components(
-    voxels: Voxels,
     labels: NDArray[np.integer[Any]],
     count: int,
     own: NDArray[np.integer[Any]],
@@ -170,7 +167,6 @@ def _components(
 ) -> tuple[Component, ...]:
     """Describe ``count`` labelled components; ``own[i]`` shares ``shared[i]`` voxels with ``other[i]``."""
     sizes = np.bincount(labels, minlength=count + 1)
-    sums = [np.bincount(labels, weights=axis, minlength=count + 1) for axis in voxels.axes]
     overlaps = np.bincount(own, weights=shared, minlength=count + 1)
     matches: dict[int, list[int]] = {}
     for number, match in zip(own.tolist(), other.tolist(), strict=True):
@@ -180,7 +176,6 @@ def _components(
             id=number,
             volume_mm3=float(sizes[number] * voxel),
             overlap_mm3=float(overlaps[number] * voxel),
-            centroid=tuple(float(total[number] / sizes[number]) for total in sums),
             matches=tuple(matches.get(number, ())),
         )
         for number in range(1, count + 1)
