@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QApplication, QHBoxLayout, QLabel, QPushButton, QVBox
 
 from ..exploring import Analysis, Figures, Key
 from ..wording import UNDEFINED, number
-from .row_table import RIGHT, Column, RowModel, RowTable
+from .row_table import RIGHT, RowColumn, RowModel, RowTable
 from .texts import tip, title
 
 EMPTY = "Run two models, or one with two scores: their results stand here and can be shown side by side."
@@ -25,8 +25,8 @@ class ComparisonTable(RowModel):
         self._left_out: set[Key] = set()
         self._current: Key | None = None
         columns = (
-            Column("Model, score", self._name, tip("compare")),
-            Column(
+            RowColumn("Model, score", self._name, tip("compare")),
+            RowColumn(
                 "Thr.", lambda one: f"{one.params.threshold:.3f}", "Threshold", width="0.000", align=RIGHT
             ),
             self._figure("Dice", lambda figures: number(figures.dice), tip("dice")),
@@ -72,7 +72,7 @@ class ComparisonTable(RowModel):
         """Show an analysis side by side with others, or not."""
         (self._left_out.discard if on else self._left_out.add)(row.key)
 
-    def tip(self, row: Analysis, column: Column) -> str:
+    def tip(self, row: Analysis, column: RowColumn) -> str:
         """Return what made an analysis."""
         current = " (the sliders belong to it)" if row.key == self._current else ""
         return f"{' · '.join(row.key)}, settings: {row.rule}{current}"
@@ -85,12 +85,12 @@ class ComparisonTable(RowModel):
 
     def _figure(
         self, heading: str, write: Callable[[Figures], str], tip: str, width: str = "0.000"
-    ) -> Column:
+    ) -> RowColumn:
         def text(row: Analysis) -> str:
             figures = self._figures.get(row.key)
             return "…" if figures is None else write(figures)
 
-        return Column(heading, text, tip, width=width, align=RIGHT)
+        return RowColumn(heading, text, tip, width=width, align=RIGHT)
 
 
 class ComparePanel(QWidget):

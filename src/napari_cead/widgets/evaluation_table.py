@@ -11,11 +11,10 @@ from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QComboBox
 
 from ..errors import OutputError
-from ..evaluation.columns import Column as Figure
-from ..evaluation.columns import Values, columns
+from ..evaluation.columns import Column, Values, columns
 from ..json_files import read_json, version_of
 from ..wording import UNDEFINED, counted, number, span
-from .row_table import RIGHT, Column, RowModel, RowTable
+from .row_table import RIGHT, RowColumn, RowModel, RowTable
 
 RESULTS = "results.json"
 REPORT = "report.html"
@@ -208,12 +207,12 @@ def _over_seeds(row: Values, seeds: Sequence[Values]) -> str:
     return f"over {own[0]['seeds']} seeds: {', '.join(figures)}" if own else ""
 
 
-def _figure(column: Figure, widest: str) -> Column:
+def _figure(column: Column, widest: str) -> RowColumn:
     def value(row: ResultRow) -> float:
         found = column.value(row.values)
         return -1.0 if found is None else float(found)  # an undefined figure comes below all others
 
-    return Column(
+    return RowColumn(
         column.narrow or column.title,
         lambda row: column.text(row.values),
         f"{column.title}: {column.tip}",
@@ -225,10 +224,10 @@ def _figure(column: Figure, widest: str) -> Column:
 
 class _Rows(RowModel):
     def __init__(self) -> None:
-        model = Column("Model", lambda row: row.title, MODEL_TIP, lambda row: row.title)
+        model = RowColumn("Model", lambda row: row.title, MODEL_TIP, lambda row: row.title)
         super().__init__((model, *map(_figure, COLUMNS, WIDEST)))
 
-    def tip(self, row: ResultRow, column: Column) -> str:
+    def tip(self, row: ResultRow, column: RowColumn) -> str:
         return row.tip
 
     def italic(self, row: ResultRow) -> bool:

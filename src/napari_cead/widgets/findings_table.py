@@ -5,13 +5,13 @@ from __future__ import annotations
 from qtpy.QtCore import Qt
 
 from ..patients.integrity import CODES, Finding
-from .row_table import Column, RowModel, RowTable
+from .row_table import RowColumn, RowModel, RowTable
 
 _TOP = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop
 
 
 class _Findings(RowModel):
-    def tip(self, row: Finding, column: Column) -> str:
+    def tip(self, row: Finding, column: RowColumn) -> str:
         return f"{row.patient}\n{row.file}\n{row.sentence}"
 
 
@@ -22,9 +22,9 @@ class FindingsTable(RowTable):
         # A code may be broken at its hyphens.
         longest = max((word for code in CODES for word in code.replace("-", "- ").split()), key=len)
         columns = (
-            Column("Patient", lambda finding: finding.patient, width=longest, align=_TOP),
-            Column("What", lambda finding: finding.code, width=longest, align=_TOP),
-            Column("Sentence", lambda finding: finding.sentence, align=_TOP),
+            RowColumn("Patient", lambda finding: finding.patient, width=longest, align=_TOP),
+            RowColumn("What", lambda finding: finding.code, width=longest, align=_TOP),
+            RowColumn("Sentence", lambda finding: finding.sentence, align=_TOP),
         )
         super().__init__(_Findings(columns), "What does not fit in the cohort", wrap=True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QLabel, QStackedWidget, QTabWidget, QWidget
 
 from ..exploring.lesions import DetectionRow, LesionRow, LesionTable, Position
 from .controls import stacked
-from .row_table import Column, RowModel, RowTable
+from .row_table import RowColumn, RowModel, RowTable
 
 Row = LesionRow | DetectionRow
 
@@ -31,8 +31,8 @@ def _true(row: DetectionRow) -> str:
     return "–" if row.true is None else "✓ true" if row.true else "✗ false"
 
 
-def _column(title: str, tip: str, value: Any, text: Any, *, fixed: bool = False) -> Column:
-    return Column(title, text, tip, value, "" if fixed else None, _CENTER)
+def _column(title: str, tip: str, value: Any, text: Any, *, fixed: bool = False) -> RowColumn:
+    return RowColumn(title, text, tip, value, "" if fixed else None, _CENTER)
 
 
 _NUMBER = _column("#", "Number of the component", lambda row: row.id, lambda row: str(row.id), fixed=True)
@@ -40,7 +40,7 @@ _VOLUME = _column(
     "Volume\nmL", "Volume in mL", lambda row: row.volume_mm3, lambda row: f"{row.volume_mm3 / 1000:.3f}"
 )
 
-LESION_COLUMNS: tuple[Column, ...] = (
+LESION_COLUMNS: tuple[RowColumn, ...] = (
     _NUMBER,
     _VOLUME,
     _column(
@@ -64,7 +64,7 @@ LESION_COLUMNS: tuple[Column, ...] = (
     ),
 )
 
-DETECTION_COLUMNS: tuple[Column, ...] = (
+DETECTION_COLUMNS: tuple[RowColumn, ...] = (
     _NUMBER,
     _VOLUME,
     _column(
@@ -151,7 +151,7 @@ class LesionList(QWidget):
 
 
 class _Components(RowModel):
-    def tip(self, row: Row, column: Column) -> str:
+    def tip(self, row: Row, column: RowColumn) -> str:
         z, y, x = row.position
         return f"{column.tip}; at z {z}, y {y}, x {x}"
 
@@ -165,7 +165,7 @@ class _Table(QStackedWidget):
 
     jumped = Signal(int, int, int)
 
-    def __init__(self, name: str, columns: Sequence[Column]) -> None:
+    def __init__(self, name: str, columns: Sequence[RowColumn]) -> None:
         super().__init__()
         self.model = _Components(columns)
         self.view = _View(self.model, name)

@@ -10,7 +10,7 @@ from qtpy.QtGui import QPainter
 
 from ..exploring.queue import QueueItem
 from ..wording import number
-from .row_table import RIGHT, Column, DropTable, RowModel
+from .row_table import RIGHT, DropTable, RowColumn, RowModel
 
 SHOWN = {"running": "running…"}
 """States that read otherwise in the list."""
@@ -25,11 +25,11 @@ def _if_done(write: Any) -> Any:
 
 
 COLUMNS = (
-    Column("Patient", lambda item: item.name),
+    RowColumn("Patient", lambda item: item.name),
     # Not by content: a reason, which spans three columns, would make its own as wide as itself.
-    Column("State", _state, width="cancelled"),
-    Column("Dice", _if_done(lambda item: number(item.dice)), width="0.000", align=RIGHT),
-    Column("mL", _if_done(lambda item: f"{item.volume_ml:.2f}"), width="000.00", align=RIGHT),
+    RowColumn("State", _state, width="cancelled"),
+    RowColumn("Dice", _if_done(lambda item: number(item.dice)), width="0.000", align=RIGHT),
+    RowColumn("mL", _if_done(lambda item: f"{item.volume_ml:.2f}"), width="000.00", align=RIGHT),
 )
 
 
@@ -37,7 +37,7 @@ class _Patients(RowModel):
     def __init__(self) -> None:
         super().__init__(COLUMNS, key=lambda item: item.path)
 
-    def tip(self, row: QueueItem, column: Column) -> str:
+    def tip(self, row: QueueItem, column: RowColumn) -> str:
         return "\n".join([str(row.path), row.line, *row.warnings])
 
 

@@ -25,7 +25,7 @@ NARROWEST = 24
 
 
 @dataclass(frozen=True)
-class Column:
+class RowColumn:
     """A column of a table.
 
     Attributes:
@@ -62,13 +62,13 @@ class RowModel(QAbstractTableModel):
 
     ticked = Signal()
 
-    def __init__(self, columns: Sequence[Column], key: Callable[[Any], Hashable] = id) -> None:
+    def __init__(self, columns: Sequence[RowColumn], key: Callable[[Any], Hashable] = id) -> None:
         super().__init__()
         self.columns, self.key = tuple(columns), key
         self.rows: list[Any] = []
         self._sorted_by, self._descending = -1, False
 
-    def tip(self, row: Any, column: Column) -> str:
+    def tip(self, row: Any, column: RowColumn) -> str:
         """Return the tooltip of a cell."""
         return ""
 

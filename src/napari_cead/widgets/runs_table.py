@@ -8,14 +8,14 @@ from pathlib import Path
 from qtpy.QtCore import Signal
 
 from ..training.run_info import RunInfo
-from .row_table import Column, RowModel, RowTable
+from .row_table import RowColumn, RowModel, RowTable
 from .training_plots import number
 
 COLUMNS = (
-    Column("Training", lambda run: run.name),
-    Column("State", lambda run: run.phase or run.state if run.active else run.state, width=""),
-    Column("Epochs", lambda run: f"{run.epoch}/{run.epochs}" if run.epochs else "", width=""),
-    Column("Best loss", lambda run: number(run.best_loss) if run.best_epoch else "", width=""),
+    RowColumn("Training", lambda run: run.name),
+    RowColumn("State", lambda run: run.phase or run.state if run.active else run.state, width=""),
+    RowColumn("Epochs", lambda run: f"{run.epoch}/{run.epochs}" if run.epochs else "", width=""),
+    RowColumn("Best loss", lambda run: number(run.best_loss) if run.best_epoch else "", width=""),
 )
 
 
@@ -23,7 +23,7 @@ class _Trainings(RowModel):
     def __init__(self) -> None:
         super().__init__(COLUMNS, key=lambda run: run.path)
 
-    def tip(self, row: RunInfo, column: Column) -> str:
+    def tip(self, row: RunInfo, column: RowColumn) -> str:
         return f"{row.path}\n{row.error or ''}".strip()
 
 

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QHeaderView
 
 from ..training.inspection import ScanReport
 from ..training.scans import ScanSource
-from .row_table import Column, DropTable, RowModel
+from .row_table import DropTable, RowColumn, RowModel
 
 HEIGHT = 56
 """Pixels of a picture."""
@@ -30,7 +30,7 @@ class _Scan:
         self.picture = _picture(self.report)
 
 
-COLUMNS = (Column("Scan", lambda scan: ""), Column("What it is", lambda scan: _text(scan.report)))
+COLUMNS = (RowColumn("Scan", lambda scan: ""), RowColumn("What it is", lambda scan: _text(scan.report)))
 
 
 class ScanModel(RowModel):
@@ -71,7 +71,7 @@ class ScanModel(RowModel):
         """Remove all scans."""
         self.remove(range(len(self.rows)))
 
-    def tip(self, row: _Scan, column: Column) -> str:
+    def tip(self, row: _Scan, column: RowColumn) -> str:
         """Return the file of a scan and its problems."""
         report = row.report
         return "\n".join([str(report.source.scan), *(note.sentence for note in report.warnings)])
