@@ -13,11 +13,14 @@ from .overlap import dice_of
 INTERVALS = ("dice_pooled", "dice_patient", "dice_lesion_slices", "dice_all_slices", "precision", "recall")
 """The averages for which `bootstrap` gives intervals, by their names in `Averages`."""
 
+LEVEL = 0.95
+"""Share of the resamples that lie inside an interval."""
+
 Interval = tuple[float, float]
 
 
 def bootstrap(
-    counts: Sequence[PatientCounts], resamples: int = 1000, seed: int = 0, level: float = 0.95
+    counts: Sequence[PatientCounts], resamples: int = 1000, seed: int = 0
 ) -> dict[str, Interval | None]:
     """Return percentile bootstrap intervals of the averages over a cohort (Efron 1979).
 
@@ -32,19 +35,18 @@ def bootstrap(
         counts: Counts of each patient.
         resamples: Number of resamples.
         seed: Seed of the draws.
-        level: Share of the resamples that lie inside the interval.
 
     Returns:
         (low, high) by name of the average, in the order of `INTERVALS`.
 
     Raises:
-        ValueError: If ``resamples`` is below 1 or ``level`` not between 0 and 1.
+        ValueError: If ``resamples`` is below 1.
     """
-    _check(resamples, level)
+    _check(resamples)
     if len(counts) < 2:
         return dict.fromkeys(INTERVALS)
     found = _averages(_drawn(len(counts), resamples, seed), counts)
-    return {name: _interval(found[name], level) for name in INTERVALS}
+    return {name: _interval(found[name]) for name in INTERVALS}
 
 
 def bootstrap_difference(
@@ -52,7 +54,6 @@ def bootstrap_difference(
     second: Sequence[PatientCounts],
     resamples: int = 1000,
     seed: int = 0,
-    level: float = 0.95,
 ) -> dict[str, Interval | None]:
     """Return paired percentile bootstrap intervals of the averages under one detector minus those under another.
 
@@ -66,26 +67,25 @@ def bootstrap_difference(
         second: Counts of the same patients, in the same order, under the second.
         resamples: Number of resamples.
         seed: Seed of the draws.
-        level: Share of the resamples that lie inside the interval.
 
     Returns:
         (low, high) of ``first - second`` by name of the average, in the order of `INTERVALS`.
 
     Raises:
-        ValueError: If the numbers of patients differ, ``resamples`` is below 1 or ``level`` not between 0 and 1.
+        ValueError: If the numbers of patients differ or ``resamples`` is below 1.
     """
-    _check(resamples, level)
+    _check(resamples)
     if len(first) != len(second):
         raise ValueError(f"a paired bootstrap needs the same patients, not {len(first)} and {len(second)}")
     if len(first) < 2:
         return dict.fromkeys(INTERVALS)
     drawn = _drawn(len(first), resamples, seed)
     one, other = _averages(drawn, first), _averages(drawn, second)
-    return {name: _interval(one[name] - other[name], level) for name in INTERVALS}
+    return {name: _interval(one[name] - other[name]) for name in INTERVALS}
 
 
 def bootstrap_seeds(
-    cohorts: Sequence[Sequence[PatientCounts]], resamples: int = 1000, seed: int = 0, level: float = 0.95
+    cohorts: Sequence[Sequence[PatientCounts]], resamples: int = 1000, seed: int = 0
 ) -> dict[str, Interval | None]:
     """Return percentile bootstrap intervals of the mean, over training seeds, of the averages over a cohort.
 
@@ -99,15 +99,14 @@ def bootstrap_seeds(
         cohorts: For each seed the counts of the same patients, in the same order.
         resamples: Number of resamples.
         seed: Seed of the draws.
-        level: Share of the resamples that lie inside the interval.
 
     Returns:
         (low, high) by name of the average, in the order of `INTERVALS`; None with fewer than two seeds or patients.
 
     Raises:
-        ValueError: If the numbers of patients differ, ``resamples`` is below 1 or ``level`` not between 0 and 1.
+        ValueError: If the numbers of patients differ or ``resamples`` is below 1.
     """
-    _check(resamples, level)
+    _check(resamples)
     if len({len(cohort) for cohort in cohorts}) > 1:
         raise ValueError("every seed needs the same patients")
     if len(cohorts) < 2 or len(cohorts[0]) < 2:
@@ -118,7 +117,7 @@ def bootstrap_seeds(
     intervals = {}
     for name in INTERVALS:
         values = np.stack([each[name] for each in found], axis=1)
-        intervals[name] = _interval(np.where(times > 0, times * values, 0).sum(axis=1), level)
+        intervals[name] = _interval(np.where(times > 0, times * values, 0).sum(axis=1))
     return intervals
 
 
@@ -127,7 +126,6 @@ def bootstrap_ratio(
     wholes: Sequence[float],
     resamples: int = 1000,
     seed: int = 0,
-    level: float = 0.95,
 ) -> Interval | None:
     """Return the percentile bootstrap interval of ``sum(parts) / sum(wholes)`` over patients, drawn as by `bootstrap`.
 
@@ -139,24 +137,22 @@ def bootstrap_ratio(
         wholes: Each patient's contribution to the denominator, for instance the lesions.
         resamples: Number of resamples.
         seed: Seed of the draws.
-        level: Share of the resamples that lie inside the interval.
 
     Raises:
-        ValueError: If the numbers of parts and wholes differ, ``resamples`` is below 1 or ``level`` not between 0
-            and 1.
+        ValueError: If the numbers of parts and wholes differ or ``resamples`` is below 1.
     """
-    _check(resamples, level)
+    _check(resamples)
     if len(parts) != len(wholes):
         raise ValueError(f"a ratio needs as many parts as wholes, not {len(parts)} and {len(wholes)}")
     if sum(whole > 0 for whole in wholes) < 2:
         return None
     part, whole = (_drawn(len(wholes), resamples, seed) @ np.array([parts, wholes], dtype=np.float64).T).T
-    return _interval(_ratio(part, whole), level)
+    return _interval(_ratio(part, whole))
 
 
-def _check(resamples: int, level: float) -> None:
-    if resamples < 1 or not 0 < level < 1:
-        raise ValueError(f"a bootstrap needs resamples and a level in (0, 1), not {resamples} and {level}")
+def _check(resamples: int) -> None:
+    if resamples < 1:
+        raise ValueError(f"a bootstrap needs at least one resample, not {resamples}")
 
 
 def _drawn(patients: int, resamples: int, seed: int) -> NDArray[np.float64]:
@@ -205,9 +201,9 @@ def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.
     return result
 
 
-def _interval(values: NDArray[np.float64], level: float) -> Interval | None:
+def _interval(values: NDArray[np.float64]) -> Interval | None:
     defined = values[~np.isnan(values)]
     if not defined.size:
         return None
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
