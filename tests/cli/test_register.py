@@ -123,7 +123,7 @@ def test_what_makes_no_sense_is_one_line(visit, model_folder, tmp_path, capsys, 
     ("volume", "said"),
     [
         (ct, "a CT by its values"),
-        # test_judging.py judges these as well; here deepbet's networks look for the brain.
+        # test_mask_doubts.py judges these as well; here deepbet's networks look for the brain.
         pytest.param(angiogram, "an angiogram", marks=pytest.mark.slow),
         pytest.param(knee, "cut through the brain", marks=pytest.mark.slow),
         (lambda: head()[:45], "cut through the brain: it ends inside it at the top"),

@@ -49,7 +49,7 @@ def check(
 
     from ..patients.datasets import find_layout
     from ..patients.integrity import check_cohort
-    from ..preparing.checking import readiness
+    from ..preparing.readiness import readiness
 
     known = None if layout is None else find_layout(layout)
     ready = partial(readiness, preparation(strip, bias_field, register, strip_from, several=True))

@@ -22,8 +22,8 @@ from ..patients import MASK, Grid, Patient
 from ..patients.resampling import resample
 from ..patients.volumes import Volume, clean_intensities
 from ..progress import Progress, Stop, tell
-from .judging import head_of
 from .kept import keep_move, kept_move, move_key
+from .mask_doubts import head_of
 
 FINE_MM = 2.0
 """Voxels of the finer of the two grids on which scans are compared."""

@@ -16,8 +16,8 @@ from ..patients.resampling import resample
 from ..patients.volumes import Volume
 from ..progress import Progress, Stop
 from ..slices import looks_skull_stripped
-from .judging import judge
 from .kept import keep_mask, kept_mask, key_of
+from .mask_doubts import doubts_about
 from .strippers import DEFAULT_STRIPPER, HeadScan, find_stripper
 
 LEAST_SLICES = 8
@@ -148,7 +148,7 @@ def _scan_of(patient: Patient, name: str, own: Volume) -> HeadScan:
 
 def _judged(mask: NDArray[np.bool_], scan: HeadScan, what: str) -> tuple[str, ...]:
     skull = not looks_skull_stripped(scan.volume, scan.spacing).stripped
-    return judge(mask, scan, what, skull=skull)
+    return doubts_about(mask, scan, what, skull=skull)
 
 
 def _brought(

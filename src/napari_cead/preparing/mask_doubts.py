@@ -65,7 +65,9 @@ _SURFACE = 0.1  # of the bright end of the scan: what is darker is air
 _LARGE_MM = 60.0  # columns of brain that are long enough to tell where its front is
 
 
-def judge(mask: NDArray[np.bool_], scan: HeadScan, what: str, *, skull: bool = True) -> tuple[str, ...]:
+def doubts_about(
+    mask: NDArray[np.bool_], scan: HeadScan, what: str, *, skull: bool = True
+) -> tuple[str, ...]:
     """Return the doubts about a brain mask, each in one clause.
 
     Args:

@@ -6,7 +6,7 @@ from napari_cead.errors import MaskError
 from napari_cead.patients import Patient, load_patient
 from napari_cead.patients.reading import read_place
 from napari_cead.preparing import HeadScan
-from napari_cead.preparing.judging import cut_off, judge
+from napari_cead.preparing.mask_doubts import cut_off, doubts_about
 
 SCALP = {"Subj11", "Subj12", "Subj15", "Subj16", "Subj19"}
 """Of the seven with scalp at the vertex those in which it is more than a few voxels."""
@@ -17,7 +17,9 @@ def scan_of(patient):
 
 
 def judged(volume, mask):
-    return judge(mask, scan_of(Patient.from_arrays({"flair": volume}, spacing=SPACING, name="made up")), "it")
+    return doubts_about(
+        mask, scan_of(Patient.from_arrays({"flair": volume}, spacing=SPACING, name="made up")), "it"
+    )
 
 
 def test_a_made_up_head_is_a_head():
@@ -88,7 +90,7 @@ def test_slices_that_were_left_empty_are_not_the_scan():
 
 
 def test_a_good_mask_raises_no_doubt(patient, stripped):
-    assert judge(stripped != 0, scan_of(patient), "it") == ()
+    assert doubts_about(stripped != 0, scan_of(patient), "it") == ()
 
 
 @pytest.mark.parametrize(
@@ -103,12 +105,12 @@ def test_a_good_mask_raises_no_doubt(patient, stripped):
 )
 def test_what_cannot_be_a_brain_is_refused(patient, stripped, make, said):
     with pytest.raises(MaskError, match=said):
-        judge(make(stripped != 0), scan_of(patient), "it")
+        doubts_about(make(stripped != 0), scan_of(patient), "it")
 
 
 def test_the_whole_head_is_no_brain(patient):
     with pytest.raises(MaskError, match="of the head for the brain"):
-        judge(patient.volume() > 0, scan_of(patient), "it")
+        doubts_about(patient.volume() > 0, scan_of(patient), "it")
 
 
 def test_a_lobe_that_is_cut_off_is_named_with_its_side(patient, stripped):
@@ -116,7 +118,7 @@ def test_a_lobe_that_is_cut_off_is_named_with_its_side(patient, stripped):
     middle, front = brain.shape[2] // 2, brain.shape[1] // 2 - 15
     right = brain.copy()
     right[10:, :front, :middle] = False  # row 0 is anterior, column 0 the patient's right
-    (doubt,) = judge(right, scan_of(patient), "it")
+    (doubt,) = doubts_about(right, scan_of(patient), "it")
     assert "upper front on the right" in doubt
     left = brain.copy()
     left[:10, front + 40 :, middle:] = False
@@ -126,9 +128,9 @@ def test_a_lobe_that_is_cut_off_is_named_with_its_side(patient, stripped):
 def test_both_frontal_lobes_cut_off(head, stripped):
     large = Patient.from_arrays({"flair": head}, spacing=(8, 2, 2))
     brain = stripped != 0
-    assert judge(brain, scan_of(large), "it") == ()
+    assert doubts_about(brain, scan_of(large), "it") == ()
     brain[:, :48] = False
-    assert any("frontal lobes" in doubt for doubt in judge(brain, scan_of(large), "it"))
+    assert any("frontal lobes" in doubt for doubt in doubts_about(brain, scan_of(large), "it"))
 
 
 @pytest.mark.parametrize("place", ["nichart", "visits"])
@@ -139,7 +141,7 @@ def test_masks_of_real_scans(real_data, quiet, place):
         if not scan.is_file():
             continue
         patient = load_patient(scan, only=True)
-        doubts = judge(read_place(file).data > 0, scan_of(patient), "it")
+        doubts = doubts_about(read_place(file).data > 0, scan_of(patient), "it")
         assert all("vertex" in doubt for doubt in doubts), (file, doubts)
         seen |= {file.parent.name} if doubts else set()
     assert seen == (SCALP if place == "nichart" else set())
