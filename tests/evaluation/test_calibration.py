@@ -4,7 +4,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from napari_cead.detection.symmetry import midline
 from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
@@ -18,6 +17,7 @@ from napari_cead.evaluation import calibrate, calibration
 from napari_cead.evaluation.rules import QUANTILE
 from napari_cead.evaluation.statistics import MIN_STD, SMOOTHING
 from napari_cead.patients.brain import brain_mask
+from napari_cead.slices.symmetry import midline
 from napari_cead.training import prepare
 from napari_cead.zoo import ModelCard, Preprocessing, save_model
 from small_stores import CE_VAE, SIZE
