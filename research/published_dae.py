@@ -24,7 +24,7 @@ from scipy import ndimage
 import napari_cead as cead
 from lever_parts.tables import table
 from napari_cead.atomic import write_text
-from napari_cead.detection.options import smoothed
+from napari_cead.detection.smoothing import smoothed_in_brain
 from napari_cead.metrics import average_precision
 from napari_cead.patients import Patient
 from napari_cead.slices import brain_mask
@@ -53,8 +53,9 @@ def of_flair(scaling: IntensityScaling, sigma_mm: float = 0.0) -> Callable[[Pati
     def make(patient: Patient) -> Map:
         brain = brain_mask(patient.volume())
         values = scale_intensity(patient.volume(), brain, scaling)
-        sigma = (sigma_mm / patient.spacing[1], sigma_mm / patient.spacing[2])
-        return smoothed(values, brain, sigma) if sigma_mm else values
+        if not sigma_mm:
+            return values
+        return smoothed_in_brain(values, brain, patient.spacing, sigma_mm, through=False)
 
     return make
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_cead.detection.evidence import TISSUE
-from napari_cead.detection.options import eroded, smoothed
+from napari_cead.detection.options import eroded
 from napari_cead.detection.reconstruct import GROUP
 from napari_cead.detection.scores import GRADIENT, SCORES, Evidence
+from napari_cead.detection.smoothing import smoothed_in_brain
 from napari_cead.slices import scale_intensity
 from napari_cead.slices.geometry import SliceGeometry
 from napari_cead.slices.intensity import LIQUID, IntensityScaling
@@ -81,13 +82,17 @@ def without_rim(brain: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
     return eroded(brain, pixels) if pixels else brain
 
 
+PIXELS = (1.0, 1.0, 1.0)
+"""Sizes of voxels, so that a sigma is in pixels."""
+
+
 def liquid_of(image: Maps, brain: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return what is liquid in slices (N, Y, X): dark where the image is smoothed by a Gaussian of one pixel."""
     found = np.zeros_like(brain)
     for one, inside, where in zip(image, brain, found, strict=True):
         if not inside.any():
             continue
-        soft = smoothed(np.clip(one, 0, 1)[None], inside[None], (1, 1))[0]
+        soft = smoothed_in_brain(np.clip(one, 0, 1)[None], inside[None], PIXELS, 1, through=False)[0]
         labels, count = ndimage.label(inside & (soft < LIQUID * np.median(one[inside])))
         large = np.bincount(labels.ravel(), minlength=count + 1) >= SPECK
         large[0] = False
@@ -118,9 +123,8 @@ def soft(maps: Maps, brain: NDArray[np.bool_], sigma: float) -> Maps:
     """Smooth maps of any range within the brain."""
     low, top = float(maps.min()), float(maps.max())
     span = max(top - low, 1e-12)
-    return np.where(brain, smoothed((maps - low) / span, brain, (sigma, sigma)) * span + low, 0).astype(
-        np.float32
-    )
+    smooth = smoothed_in_brain((maps - low) / span, brain, PIXELS, sigma, through=False)
+    return np.where(brain, smooth * span + low, 0).astype(np.float32)
 
 
 class Bench:
