@@ -14,6 +14,7 @@ import pytest
 import tifffile
 from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
 from napari.settings import get_settings
+from napari.utils.notifications import show_warning
 from PIL import Image
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QWheelEvent
@@ -35,11 +36,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from dock_driving import LEFT, click, drag, export, layers_of, run, settle
+from dock_driving import LEFT, Still, click, drag, export, layers_of, run, settle
 from napari_cead.contributions import default_reader
 from napari_cead.contributions.default_reader import become_reader, is_reader
 from napari_cead.contributions.layers import tag_of
 from napari_cead.detection import saving
+from napari_cead.errors import Cancelled, PatientError
 from napari_cead.exploring import session
 from napari_cead.patients import load_patient
 from napari_cead.widgets import EvaluateWidget, TrainWidget, patient_source
@@ -402,6 +404,47 @@ def moved_while_results_come_and_go(dock, qtbot):
 
 def test_nothing_moves_while_results_come_and_go(small, qtbot):
     assert moved_while_results_come_and_go(small, qtbot) == []
+
+
+def test_no_control_moves_while_a_run_starts_warns_is_cancelled_fails_and_finishes(small, qtbot, monkeypatch):
+    """Neither across nor down, on the screen: Run, Cancel, and every slider and box."""
+    still, run, go_on = Still(small), session.run, Event()
+
+    def held_up(*given, **named):
+        assert go_on.wait(60)
+        raise_if_cancelled(named)
+        return run(*given, **named)
+
+    def raise_if_cancelled(named):
+        if named["should_stop"]():
+            raise Cancelled
+
+    def broken(*given, **named):
+        raise PatientError("the scan is empty", file="flair.nii.gz", hint="copy the file again")
+
+    monkeypatch.setattr(session, "run", held_up)
+    for end in ("cancel", "finish"):
+        small.session._cache.clear()
+        go_on.clear()
+        click(qtbot, small.run.native)
+        still.while_waiting(qtbot, small.cancel.native.isVisible)
+        show_warning("Something is odd. " * 20)
+        still.while_waiting(qtbot, lambda: "odd" in small.messages.words.text())
+        if end == "cancel":
+            click(qtbot, small.cancel.native)
+        go_on.set()
+        still.while_waiting(qtbot, at_rest(small))
+    monkeypatch.setattr(session, "run", broken)
+    small.session._cache.clear()
+    click(qtbot, small.run.native)
+    still.while_waiting(
+        qtbot, lambda: at_rest(small)() and "copy the file again" in small.messages.words.text()
+    )
+    small.messages.clear()
+    still.look()
+    assert {small.run.native, small.cancel.native, *(row.box for row in small.rows.values())} <= set(
+        still.places
+    )
 
 
 @pytest.mark.new_dock
