@@ -409,12 +409,7 @@ def test_nothing_moves_when_it_goes_wrong_or_is_stopped(chosen, acting, qtbot, s
     chosen.viewer.window.resize(1366, 768)
     scroll_to(chosen.start.native)
     still = Still(chosen)
-    acting(
-        {
-            "refused": "say('error: there are no patients'); sys.exit(2)",
-            "crashed": "raise ValueError('a bug')",
-        }.get(how, POLITE)
-    )
+    acting(script)
     click(qtbot, chosen.start.native)
     if script is POLITE:
         still.while_waiting(qtbot, lambda: chosen.progress.value() == 3)
