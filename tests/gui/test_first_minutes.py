@@ -326,28 +326,54 @@ def test_the_boxes_of_model_and_score_have_their_names_beside_them(small):
         assert abs(label.geometry().center().y() - box.geometry().center().y()) <= 2
 
 
-def test_no_more_than_twelve_controls_meet_the_eye(small):
+def meeting_the_eye(dock):
+    """Names of the controls that are seen without scrolling."""
     kinds = (QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit, QTabBar)
     found = [
         part
-        for part in small.findChildren(QWidget)
-        if isinstance(part, kinds) and not isinstance(part, QScrollBar) and in_sight(small, part)
+        for part in dock.findChildren(QWidget)
+        if isinstance(part, kinds) and not isinstance(part, QScrollBar) and in_sight(dock, part)
     ]
     # A slider with its number box is one control; so is whatever lies inside another one.
-    boxes = {setting.box for setting in small.rows.values()}
+    boxes = {setting.box for setting in dock.rows.values()}
     outer = [
         part
         for part in found
         if part not in boxes
         and not any(other is not part and other.isAncestorOf(part) for other in (*found, *boxes))
     ]
-    names = [part.accessibleName() or type(part).__name__ for part in outer]
-    assert len(outer) <= 12, names
+    return [part.accessibleName() or type(part).__name__ for part in outer]
+
+
+def test_no_more_than_twelve_controls_meet_the_eye(small):
+    assert len(meeting_the_eye(small)) <= 12, meeting_the_eye(small)
+
+
+@pytest.mark.new_dock
+@pytest.mark.parametrize("size", [(1366, 768), (1600, 1000)])
+def test_no_more_than_twelve_meet_it_at_first_and_what_comes_moves_nothing(
+    installed_vae, widget, patient_folder, qtbot, size
+):
+    """Without a patient there is nothing to undo, to restore, to look at from three sides or to paint into."""
+    window = widget.window()
+    window.resize(*size)
+    qtbot.waitUntil(lambda: (window.width(), window.height()) == size)
+    assert len(meeting_the_eye(widget)) <= 12, meeting_the_eye(widget)
+    drop(canvas_of(widget.viewer), patient_folder)
+    opened(qtbot, widget, "Mets_001")
+    settle(qtbot, widget)
+    assert widget.undo.native.isVisible() and widget.three_views.isVisible()
+    assert not widget.export.native.isVisible() and not widget.paint.native.isVisible()
+    still = Still(widget)
+    click(qtbot, widget.run.native)
+    still.while_waiting(qtbot, lambda: at_rest(widget)() and widget.export.native.isVisible())
+    assert widget.paint.native.isVisible() and widget.restore.native.isVisible()
 
 
 def test_what_is_not_needed_yet_is_not_there(widget, patient_folder, qtbot):
     assert not widget.plot.isVisible() and not widget.progress.native.isVisible()
     assert not widget.cancel.native.isVisible() and not widget.layers_open.isVisible()
+    assert not widget.recent.isVisible() and not widget.sequence.native.isVisible()
     assert widget.opening.isVisible()
     drop(canvas_of(widget.viewer), patient_folder)
     opened(qtbot, widget, "Mets_001")
@@ -407,7 +433,11 @@ def test_nothing_moves_while_results_come_and_go(small, qtbot):
 
 
 def test_no_control_moves_while_a_run_starts_warns_is_cancelled_fails_and_finishes(small, qtbot, monkeypatch):
-    """Neither across nor down, on the screen: Run, Cancel, and every slider and box."""
+    """Neither across nor down, on the screen: Run, Cancel, every slider and box, and the buttons of the banner."""
+    small.banner.show_needs(
+        "The scan is brighter on one side.", strip=False, even=True, use_brain=False, register=False
+    )
+    qtbot.waitUntil(lambda: small.banner.height() > 30)
     still, run, go_on = Still(small), session.run, Event()
 
     def held_up(*given, **named):
