@@ -181,7 +181,7 @@ class Newcomer:
         self.settle()
 
     def show_result(self) -> None:
-        if not self.dock.export.native.isVisible():
+        if self.dock.tabs.currentIndex() != 0:
             tabs = self.dock.tabs
             self.clicks += 1
             QTest.mouseClick(tabs.tabBar(), LEFT, pos=tabs.tabBar().tabRect(0).center())
