@@ -21,9 +21,15 @@ from numpy.typing import NDArray
 from .params import PostprocessParams
 from .postprocessing import StagedPostprocessor
 from .steps import chain
-from .steps._patch import areas_of, disk
+from .steps._patch import disk
 
 _PLAIN = PostprocessParams()
+
+_SHIFT = 15
+"""Binary digits of a float32 that are left out where values are looked up."""
+
+_KEYS = 1 << (31 - _SHIFT)
+"""Number of leading digits that positive values can have."""
 
 
 def overlaps(
@@ -81,20 +87,17 @@ class _Tall:
     ) -> None:
         self.thresholds = np.unique(np.array([params.threshold for params in grid], np.float32))
         self._room = max(1, *(max(params.closing_radius, params.dilation_radius) for params in grid))
+        levels = _levels_of(anomaly_map, self.thresholds)
         # The brightest slice first: those with anything above a threshold are the beginning of the tall image.
-        highest = np.array([np.fmax.reduce(pixels, axis=None, initial=0) for pixels in anomaly_map])
-        shown = np.argsort(-highest, kind="stable")
-        shown = shown[highest[shown] > self.thresholds[0]]
-        self._levels_in = np.searchsorted(self.thresholds, highest[shown])
-        values = anomaly_map[shown]
-        above = values > self.thresholds[0]
-        levels = np.zeros(values.shape, np.uint8 if len(self.thresholds) < 256 else np.uint16)
-        levels[above] = np.searchsorted(self.thresholds, values[above])
-        self._levels, frame = self._below(levels), np.ones(values.shape, np.uint8)
+        highest = np.array([pixels.max(initial=0) for pixels in levels])
+        shown = np.argsort(-highest.astype(np.int64), kind="stable")
+        shown = shown[highest[shown] > 0]
+        self._levels_in = highest[shown]
+        self._levels, frame = self._below(levels[shown]), np.ones((len(shown), *levels.shape[1:]), np.uint8)
         self._allowed = {True: self._below(brain[shown].view(np.uint8)), False: self._below(frame)}
         self._lesion = np.flatnonzero(self._below(reference[shown].view(np.uint8)))
         self._canvas = np.zeros(self._levels.shape, np.uint8)
-        self._height = values.shape[1] + 2 * self._room + 1
+        self._height = levels.shape[1] + 2 * self._room + 1
 
     def _below(self, volume: NDArray[Any]) -> NDArray[Any]:
         """Return the slices of a volume as one tall image."""
@@ -122,41 +125,72 @@ class _Tall:
     def _at(
         self, above: NDArray[np.uint8], slices: int, grid: Sequence[PostprocessParams], pixel_area: float
     ) -> Any:
-        # Outer contours enclose the filled components, see `steps._patch`.
-        contours, _ = cv2.findContours(above, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        steps = np.fromiter(map(len, contours), np.int64, len(contours))
-        place = np.fromiter((contour[0, 0, 1] for contour in contours), np.int64, len(contours))
-        place //= self._height
-        # The longest outline of a slice has at least the area of its own, which most components are far from: n steps
-        # enclose at most n² / 8 + n / 2 + 1 pixels, those of a diamond. Their areas need not be known.
-        longest = np.zeros(slices, np.int64)
-        order = np.argsort(steps, kind="stable")
-        longest[place[order]] = order
-        enough = areas_of([contours[index] for index in longest.tolist()]) * min(
-            params.area_fraction for params in grid
-        )
-        some = np.flatnonzero(steps**2 / 8 + steps / 2 + 1 >= enough[place])
-        contours, place = [contours[index] for index in some.tolist()], place[some]
-        areas = areas_of(contours)
+        # Outer contours enclose the filled components, see `steps._patch`; corners alone make shorter ones.
+        contours, _ = cv2.findContours(above, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        if not contours:
+            yield from ((params, (0, 0)) for params in grid)
+            return
+        areas, place = self._areas(contours)
         largest = np.zeros(slices, np.int64)
         np.maximum.at(largest, place, areas)
+        canvas, drawn = self._canvas[: len(above)], None
         known: dict[Any, tuple[int, int]] = {}
-        for params in grid:
-            dropped = (areas < params.area_fraction * largest[place]) | (
-                areas * pixel_area < params.min_area_mm2
+        # The fewest components first: the next settings only add some.
+        for params in sorted(grid, key=lambda one: (one.area_fraction, one.min_area_mm2), reverse=True):
+            kept = (areas >= params.area_fraction * largest[place]) & (
+                areas * pixel_area >= params.min_area_mm2
             )
-            kept = np.flatnonzero(~dropped)
             key = kept.tobytes(), params.dilation_radius, params.inside_brain
             if key not in known:
-                known[key] = self._drawn([contours[index] for index in kept.tolist()], params, len(above))
+                if drawn is None or (drawn & ~kept).any():
+                    canvas[:] = 0
+                    drawn = np.zeros_like(kept)
+                more = np.flatnonzero(kept & ~drawn).tolist()
+                cv2.drawContours(canvas, [contours[index] for index in more], -1, 1, cv2.FILLED)
+                drawn = kept
+                known[key] = self._counts(canvas, params)
             yield params, known[key]
 
-    def _drawn(self, kept: Sequence[Any], params: PostprocessParams, rows: int) -> tuple[int, int]:
-        mask, allowed = self._canvas[:rows], self._allowed[params.inside_brain][:rows]
-        mask[:] = 0
-        cv2.drawContours(mask, kept, -1, 1, cv2.FILLED)
+    def _areas(self, contours: Sequence[NDArray[np.int32]]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+        """Return the pixels on or inside of outer contours, given by their corners, and their slices."""
+        corners = np.fromiter(map(len, contours), np.int64, len(contours))
+        last = np.cumsum(corners) - 1
+        first = last - corners + 1
+        x, y = np.ascontiguousarray(np.concatenate(contours)[:, 0].T)
+        right, down = np.empty_like(x), np.empty_like(y)
+        for axis, step in ((x, right), (y, down)):
+            np.subtract(axis[1:], axis[:-1], out=step[:-1])
+            step[last] = axis[first] - axis[last]
+        # Pick's theorem as in `steps._patch.areas_of`: twice the area, and the steps along the contour.
+        twice = np.add.reduceat((2 * x + right) * down, first, dtype=np.int64)
+        steps = np.add.reduceat(np.maximum(np.abs(right), np.abs(down)), first, dtype=np.int64)
+        return (np.abs(twice) + np.maximum(steps, 1)) // 2 + 1, y[first] // self._height
+
+    def _counts(self, mask: NDArray[np.uint8], params: PostprocessParams) -> tuple[int, int]:
         if params.dilation_radius:
             mask = cv2.dilate(mask, disk(params.dilation_radius))
-        mask = cv2.bitwise_and(mask, allowed, dst=mask)
+        mask = cv2.bitwise_and(mask, self._allowed[params.inside_brain][: len(mask)])
         lesion = self._lesion[: np.searchsorted(self._lesion, mask.size)]
         return cv2.countNonZero(mask), int(np.count_nonzero(mask.reshape(-1)[lesion]))
+
+
+def _levels_of(volume: NDArray[np.float32], thresholds: NDArray[np.float32]) -> NDArray[Any]:
+    """Return how many of the thresholds, ascending and at least 0, each voxel exceeds; NaN exceeds none."""
+    kind = np.uint8 if len(thresholds) < np.iinfo(np.uint8).max else np.uint16
+    levels = np.zeros(volume.shape, kind)
+    above = volume > thresholds[0]
+    values = volume[above]
+    # To look a value up by its leading digits takes a fifth of a search among the thresholds. Only where a threshold
+    # has the same leading digits it has to be compared: most often with that one.
+    keys = (values.view(np.uint32) >> _SHIFT).astype(np.intp)
+    ends = (thresholds.view(np.uint32) >> _SHIFT).astype(np.intp)
+    table = np.repeat(
+        np.arange(len(thresholds) + 1, dtype=kind), np.diff(ends, prepend=0, append=_KEYS)
+    )
+    unclear = np.iinfo(kind).max
+    table[ends] = unclear
+    found = table[keys]
+    where = np.flatnonzero(found == unclear)
+    found[where] = np.searchsorted(thresholds, values[where])
+    levels[above] = found
+    return levels

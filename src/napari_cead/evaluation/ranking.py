@@ -51,25 +51,25 @@ class RankCounts:
         cls, anomaly_map: NDArray[np.float32], reference: NDArray[np.bool_], brain: NDArray[np.bool_]
     ) -> RankCounts:
         """Count the voxels of the brain of one anomaly map in [0, 1]; NaN ranks lowest."""
-        scores = np.nan_to_num(anomaly_map[brain].astype(np.float32, copy=False), nan=0).clip(0, 1)
-        lesion, bins = reference[brain], _bins_of(scores)
-        voxels = np.bincount(bins, minlength=_BINS)
-        found = np.flatnonzero(voxels)
-        of_lesion, voxels = np.bincount(bins[lesion], minlength=_BINS)[found], voxels[found]
+        lesion, bins = reference[brain], _bins_of(anomaly_map[brain].astype(np.float32, copy=False))
+        found, voxels = np.unique(bins, return_counts=True)
+        ill = np.searchsorted(found, bins[lesion])
+        of_lesion = np.bincount(ill, minlength=len(found))
         share, regions = shares(reference & brain)
-        overlap: Any = np.bincount(bins[lesion], weights=share, minlength=_BINS)[found]
-        return cls(found, of_lesion, voxels - of_lesion, overlap, np.array(regions))
+        overlap: Any = np.bincount(ill, weights=share, minlength=len(found))
+        return cls(found.astype(np.int64), of_lesion, voxels - of_lesion, overlap, np.array(regions))
 
     def healthy_above(self, threshold: float) -> int:
         """Return the number of voxels outside lesions that are above a threshold."""
         return int(self.healthy[self.bins > _bins_of(np.array([threshold], np.float32))[0]].sum())
 
 
-def _bins_of(scores: NDArray[np.float32]) -> NDArray[np.int64]:
+def _bins_of(scores: NDArray[np.float32]) -> NDArray[np.int32]:
+    scores = np.nan_to_num(scores, nan=0).clip(0, 1)
     high = scores > 0.5
     near = np.abs(np.where(high, 1 - scores, scores))  # exact; abs, because -0 has a sign bit
-    bins = np.maximum((near.view(np.uint32) >> _DROPPED).astype(np.int64) - _LOWEST + 1, 0)
-    return np.where(high, _BINS - 1 - bins, bins)
+    bins = np.maximum((near.view(np.uint32) >> _DROPPED).view(np.int32) - np.int32(_LOWEST - 1), 0)
+    return np.where(high, np.int32(_BINS - 1) - bins, bins)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,9 +118,13 @@ class Pool:
 
     def ranked(self) -> Ranked:
         """Return the figures of all patients together."""
-        ceiling = float(self.counts.dice().max()) if self.counts.lesion.any() else NAN
-        per_region = area_of_overlap(self.overlap, self.counts.healthy, self.regions)
-        return Ranked(*ranking(self.counts), ceiling, per_region, froc(self.candidates))
+        # Most bins are empty. The lowest stays: thresholds begin above it.
+        some = np.union1d(0, np.flatnonzero(self.counts.lesion | self.counts.healthy))
+        counts = ScoreHistograms(self.counts.lesion[some], self.counts.healthy[some])
+        ceiling = float(counts.dice().max()) if counts.lesion.any() else NAN
+        places = _BINS - 1 - some
+        per_region = area_of_overlap(self.overlap[some], counts.healthy, self.regions, places)
+        return Ranked(*ranking(counts), ceiling, per_region, froc(self.candidates))
 
 
 Pools = MutableMapping[tuple[str, str, str], Pool]
