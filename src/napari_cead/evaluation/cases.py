@@ -126,9 +126,13 @@ class Case:
         frame = self._around(radius)
         return np.pad(volume, frame), np.pad(brain, frame), np.pad(self.reference, frame)
 
-    def whole(self) -> NDArray[np.float32]:
-        """Return the map (Z, Y, X) of the whole slices, 0 outside the brain."""
-        return np.pad(self._volume()[0], self._around(max(self.room)))
+    def whole(self) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return the map, the brain and the reference (Z, Y, X) of the whole slices; the map is 0 outside the brain.
+
+        Raises:
+            ValueError: If the patient is unlabelled.
+        """
+        return self.frame(max(self.room))
 
     def _volume(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return the map and the brain as they were cropped."""
