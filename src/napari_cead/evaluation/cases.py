@@ -88,8 +88,9 @@ class Case:
             inside = inside if other is None else np.asarray(inside | other)
         rows, columns = (_range(np.asarray(inside.any(axis=axes))) for axes in ((0, 2), (0, 1)))
         box = slice(None), rows, columns
-        cut, calm = brain[box], anomaly_map[healthy_slices]
+        cut = brain[box]
         values = anomaly_map[box][cut].astype(np.float32, copy=False)
+        calm = values[np.repeat(healthy_slices, np.count_nonzero(cut, axis=(1, 2)))]
         depth, height, width = cut.shape
         _, tall, wide = brain.shape
         return cls(
@@ -101,7 +102,7 @@ class Case:
             reference=None if reference is None else np.ascontiguousarray(reference[box]),
             brain_slices=np.asarray(cut.any(axis=(1, 2))),
             spacing=spacing,
-            healthy=ScoreHistograms.of(calm, np.zeros(calm.shape, np.bool_), brain[healthy_slices], BINS),
+            healthy=ScoreHistograms.of(calm, np.zeros(calm.shape, np.bool_), bins=BINS),
             spread=Spread.of(values),
             ignored=None if ignored is None else np.ascontiguousarray(ignored[box]),
         )

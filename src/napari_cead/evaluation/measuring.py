@@ -175,7 +175,7 @@ def measure(
         figures[score] = {}
         if reference is not None:
             values, inside, lesion = case.frame(0)
-            histograms[score] = ScoreHistograms.of(values, lesion, inside, BINS)
+            histograms[score] = ScoreHistograms.of(case.values, lesion[inside], bins=BINS)
             if member.part == "test":
                 ranks[score] = RankCounts.of(values, lesion, inside)
                 marks[score] = candidates(values, lesion, inside)
