@@ -23,6 +23,10 @@ thread computed between two ticks, drawing included (with the software's OpenGL 
 time that a third thread could not run while the run's thread computed: what that does without giving the interpreter
 away. Ticks are counted until the window rests. The time of ``ours`` includes what the window draws, that of the
 baseline nothing, so that ``ratio`` is what a user pays for seeing the slices arrive.
+
+A run makes three layers and a colour bar, each in a turn of the event loop of its own, and these are its long turns.
+``napari_layer_ms`` is the longest turn when napari makes the same by itself in the same window (``viewer.add_image``,
+``add_labels``), of the first time and a second one; ``napari_over_33`` how many such turns it has.
 """
 
 from __future__ import annotations
@@ -177,6 +181,42 @@ def smoothness() -> dict[str, Any]:
     return ours(smoothness=True)
 
 
+def layers() -> dict[str, Any]:
+    """Measure what napari takes for layers as a run has them, made by itself in a window with the dock and a scan."""
+    import napari
+
+    from napari_cead.widgets.canvas_notes import show_color_bar
+
+    viewer = napari.Viewer()
+    _, dock = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")
+    dock.use_patient(volume())
+    rest(dock)
+    found: dict[str, Any] = {}
+    array, mask = np.random.default_rng(0).random(SHAPE, np.float32), np.ones(SHAPE, np.uint8)
+    limits: dict[str, Any] = {"contrast_limits": (0.0, 1.0), "blending": "translucent", "opacity": 0.8}
+    turns = {
+        "image": lambda: viewer.add_image(array, **limits),
+        "labels": lambda: viewer.add_labels(mask),
+        "bar": lambda: show_color_bar(viewer.layers[-2]),
+        "hidden_image": lambda: viewer.add_image(array, visible=False, **limits),
+    }
+    for name in ("cold", "warm"):
+        over = 0
+        for part, turn in turns.items():
+            ticks = Ticks()
+            turn()
+            rest(dock, 0.3)
+            measured = ticks.stop()
+            found[f"{name}_napari_{part}_ms"] = measured["window_ms"]
+            over += int(measured["over_33"])
+        found[f"{name}_napari_layer_ms"] = max(found[f"{name}_napari_{part}_ms"] for part in turns)
+        found[f"{name}_napari_over_33"] = over
+        del viewer.layers[-3:]
+        rest(dock)
+    viewer.close()
+    return found
+
+
 def baseline() -> dict[str, Any]:
     import napari
 
@@ -228,7 +268,7 @@ def child(kind: str) -> dict[str, Any]:
     return found
 
 
-CHILDREN = {"ours": ours, "smoothness": smoothness, "baseline": baseline}
+CHILDREN = {"ours": ours, "smoothness": smoothness, "layers": layers, "baseline": baseline}
 
 
 def main() -> None:
@@ -246,13 +286,14 @@ def main() -> None:
             print(json.dumps(CHILDREN[arguments.child]()), flush=True)
         return
     runs = [[child(kind) for kind in CHILDREN] for _ in range(arguments.repeats)]
-    best, smooth, plain = (
+    best, smooth, bare, plain = (
         {key: min(one[key] for one in found) for key in found[0]} for found in zip(*runs, strict=True)
     )
     line = {
         "what": f"first mask of {' x '.join(map(str, SHAPE))} voxels, CPU seconds",
         **{key: round(value, 3) for key, value in best.items()},
         **{key: round(value, 3) for key, value in smooth.items()},
+        **{key: round(value, 3) for key, value in bare.items()},
         **{f"baseline_{key}": round(value, 3) for key, value in plain.items()},
         "cold_ratio": round(plain["cold_whole_s"] / best["cold_whole_s"], 2),
         "warm_ratio": round(plain["warm_whole_s"] / best["warm_whole_s"], 2),

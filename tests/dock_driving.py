@@ -101,7 +101,7 @@ class Still:
         self.places = now | self.places
         self.looks += 1
 
-    def while_waiting(self, qtbot, condition):
+    def while_waiting(self, qtbot, condition, timeout=20_000):
         """Look again and again until a condition holds."""
         moved = []
 
@@ -112,7 +112,7 @@ class Still:
                 moved.append(error)
             return condition()
 
-        qtbot.waitUntil(look)
+        qtbot.waitUntil(look, timeout=timeout)
         if moved:
             raise moved[0]
 

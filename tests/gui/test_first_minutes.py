@@ -14,6 +14,7 @@ import pytest
 import tifffile
 from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
 from napari.settings import get_settings
+from napari.utils.notifications import show_warning
 from PIL import Image
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QWheelEvent
@@ -35,11 +36,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from dock_driving import LEFT, click, drag, export, layers_of, run, settle
+from dock_driving import LEFT, Still, click, drag, export, layers_of, run, settle
 from napari_cead.contributions import default_reader
 from napari_cead.contributions.default_reader import become_reader, is_reader
 from napari_cead.contributions.layers import tag_of
 from napari_cead.detection import saving
+from napari_cead.errors import Cancelled, PatientError
 from napari_cead.exploring import session
 from napari_cead.patients import load_patient
 from napari_cead.widgets import EvaluateWidget, TrainWidget, patient_source
@@ -324,28 +326,54 @@ def test_the_boxes_of_model_and_score_have_their_names_beside_them(small):
         assert abs(label.geometry().center().y() - box.geometry().center().y()) <= 2
 
 
-def test_no_more_than_twelve_controls_meet_the_eye(small):
+def meeting_the_eye(dock):
+    """Names of the controls that are seen without scrolling."""
     kinds = (QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit, QTabBar)
     found = [
         part
-        for part in small.findChildren(QWidget)
-        if isinstance(part, kinds) and not isinstance(part, QScrollBar) and in_sight(small, part)
+        for part in dock.findChildren(QWidget)
+        if isinstance(part, kinds) and not isinstance(part, QScrollBar) and in_sight(dock, part)
     ]
     # A slider with its number box is one control; so is whatever lies inside another one.
-    boxes = {setting.box for setting in small.rows.values()}
+    boxes = {setting.box for setting in dock.rows.values()}
     outer = [
         part
         for part in found
         if part not in boxes
         and not any(other is not part and other.isAncestorOf(part) for other in (*found, *boxes))
     ]
-    names = [part.accessibleName() or type(part).__name__ for part in outer]
-    assert len(outer) <= 12, names
+    return [part.accessibleName() or type(part).__name__ for part in outer]
+
+
+def test_no_more_than_twelve_controls_meet_the_eye(small):
+    assert len(meeting_the_eye(small)) <= 12, meeting_the_eye(small)
+
+
+@pytest.mark.new_dock
+@pytest.mark.parametrize("size", [(1366, 768), (1600, 1000)])
+def test_no_more_than_twelve_meet_it_at_first_and_what_comes_moves_nothing(
+    installed_vae, widget, patient_folder, qtbot, size
+):
+    """Without a patient there is nothing to undo, to restore, to look at from three sides or to paint into."""
+    window = widget.window()
+    window.resize(*size)
+    qtbot.waitUntil(lambda: (window.width(), window.height()) == size)
+    assert len(meeting_the_eye(widget)) <= 12, meeting_the_eye(widget)
+    drop(canvas_of(widget.viewer), patient_folder)
+    opened(qtbot, widget, "Mets_001")
+    settle(qtbot, widget)
+    assert widget.undo.native.isVisible() and widget.three_views.isVisible()
+    assert not widget.export.native.isVisible() and not widget.paint.native.isVisible()
+    still = Still(widget)
+    click(qtbot, widget.run.native)
+    still.while_waiting(qtbot, lambda: at_rest(widget)() and widget.export.native.isVisible())
+    assert widget.paint.native.isVisible() and widget.restore.native.isVisible()
 
 
 def test_what_is_not_needed_yet_is_not_there(widget, patient_folder, qtbot):
     assert not widget.plot.isVisible() and not widget.progress.native.isVisible()
     assert not widget.cancel.native.isVisible() and not widget.layers_open.isVisible()
+    assert not widget.recent.isVisible() and not widget.sequence.native.isVisible()
     assert widget.opening.isVisible()
     drop(canvas_of(widget.viewer), patient_folder)
     opened(qtbot, widget, "Mets_001")
@@ -402,6 +430,51 @@ def moved_while_results_come_and_go(dock, qtbot):
 
 def test_nothing_moves_while_results_come_and_go(small, qtbot):
     assert moved_while_results_come_and_go(small, qtbot) == []
+
+
+def test_no_control_moves_while_a_run_starts_warns_is_cancelled_fails_and_finishes(small, qtbot, monkeypatch):
+    """Neither across nor down, on the screen: Run, Cancel, every slider and box, and the buttons of the banner."""
+    small.banner.show_needs(
+        "The scan is brighter on one side.", strip=False, even=True, use_brain=False, register=False
+    )
+    qtbot.waitUntil(lambda: small.banner.height() > 30)
+    still, run, go_on = Still(small), session.run, Event()
+
+    def held_up(*given, **named):
+        assert go_on.wait(60)
+        raise_if_cancelled(named)
+        return run(*given, **named)
+
+    def raise_if_cancelled(named):
+        if named["should_stop"]():
+            raise Cancelled
+
+    def broken(*given, **named):
+        raise PatientError("the scan is empty", file="flair.nii.gz", hint="copy the file again")
+
+    monkeypatch.setattr(session, "run", held_up)
+    for end in ("cancel", "finish"):
+        small.session._cache.clear()
+        go_on.clear()
+        click(qtbot, small.run.native)
+        still.while_waiting(qtbot, small.cancel.native.isVisible)
+        show_warning("Something is odd. " * 20)
+        still.while_waiting(qtbot, lambda: "odd" in small.messages.words.text())
+        if end == "cancel":
+            click(qtbot, small.cancel.native)
+        go_on.set()
+        still.while_waiting(qtbot, at_rest(small))
+    monkeypatch.setattr(session, "run", broken)
+    small.session._cache.clear()
+    click(qtbot, small.run.native)
+    still.while_waiting(
+        qtbot, lambda: at_rest(small)() and "copy the file again" in small.messages.words.text()
+    )
+    small.messages.clear()
+    still.look()
+    assert {small.run.native, small.cancel.native, *(row.box for row in small.rows.values())} <= set(
+        still.places
+    )
 
 
 @pytest.mark.new_dock

@@ -14,7 +14,7 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QFileDialog
 
 import napari_cead as cead
-from dock_driving import choose_folder, tip
+from dock_driving import Still, choose_folder, tip
 from napari_cead.errors import ModelError
 from napari_cead.exploring.queue import RunSettings
 from napari_cead.widgets.folder_dialog import FolderDialog
@@ -99,14 +99,16 @@ def test_a_dropped_cohort_runs_and_is_told_about(panel, qtbot, cohort, settings,
     monkeypatch.setattr("napari_cead.progress.SURE_AFTER_S", 0)
     said = []
     panel.progress.valueChanged.connect(lambda *_: said.append(panel.progress.text()))
-    assert not panel.start.isEnabled()
-    assert not panel.cancel.isEnabled()
+    assert not panel.start.isEnabled() and not panel.cancel.isEnabled()
+    assert not panel.progress.isVisible(), "nothing has run yet"
+    still = Still(panel)
     fill(qtbot, panel, cohort)
     assert rows(panel) == [[name, "waiting", "", ""] for name in "abc"]
     click(qtbot, panel.start)
     assert panel.running_with.text() == "Runs with: " + settings.line
-    assert "threshold 0.75" in panel.running_with.text()
-    qtbot.waitUntil(lambda: not panel.running)
+    assert "threshold 0.75" in panel.running_with.text() and panel.progress.isVisible()
+    still.while_waiting(qtbot, lambda: not panel.running)
+    still.look()
 
     first, broken, last = rows(panel)
     direct = cead.detect(

@@ -434,8 +434,11 @@ def test_start_runs_the_shown_command_in_a_process_of_its_own(chosen, qtbot, mon
     listed = json.loads((run / "scans.json").read_text())
     assert [scan["name"] for scan in listed["scans"]] == ["Mets_000", "Mets_001", "Mets_002"]
     assert chosen.tabs.currentIndex() == 1
-    qtbot.waitUntil(
-        lambda: chosen.view.info is not None and chosen.view.info.state not in ACTIVE, timeout=150_000
+    still = Still(chosen)
+    still.while_waiting(
+        qtbot,
+        lambda: chosen.view.info is not None and chosen.view.info.state not in ACTIVE,
+        timeout=150_000,
     )
     assert chosen.view.info.state == "finished", chosen.view.info
     assert chosen.view.info.installed == "mine"

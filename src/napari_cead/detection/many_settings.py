@@ -1,4 +1,4 @@
-"""Size and overlap of the masks of one map under many settings: a search needs these, and never the masks themselves.
+"""The masks of one map under many settings, or their size and overlap alone, which is all that a search needs.
 
 The masks are those of :func:`~napari_cead.detection.postprocess`, voxel for voxel. What makes it fast:
 
@@ -11,7 +11,7 @@ The masks are those of :func:`~napari_cead.detection.postprocess`, voxel for vox
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -19,11 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .params import PostprocessParams
-from .postprocessing import StagedPostprocessor
+from .postprocessing import StagedPostprocessor, postprocess
 from .steps import chain
-from .steps._patch import areas_of, disk
+from .steps._patch import disk
 
 _PLAIN = PostprocessParams()
+
+_SHIFT = 15
+"""Binary digits of a float32 that are left out where values are looked up."""
+
+_KEYS = 1 << (31 - _SHIFT)
+"""Number of leading digits that positive values can have."""
 
 
 def overlaps(
@@ -45,28 +51,56 @@ def overlaps(
     Returns:
         (n, 2): for each of the settings, the voxels of its mask, and those of them in the reference.
     """
-    counts = np.zeros((len(grid), 2), np.int64)
-    together: dict[int, dict[PostprocessParams, list[int]]] = defaultdict(lambda: defaultdict(list))
-    alone: list[int] = []
-    for index, params in enumerate(grid):
-        # Steps of other packages take one slice at a time.
-        if chain(params) is chain(_PLAIN):
-            together[params.closing_radius][params].append(index)
-        else:
-            alone.append(index)
+    found: dict[PostprocessParams, tuple[int, int]] = {}
+    together, alone = _apart(grid)
     if together:
-        tall = _Tall(
-            anomaly_map, reference, brain, [grid[index] for index in set(range(len(grid))) - {*alone}]
-        )
-        for radius, same in together.items():
-            for params, found in tall.counted(radius, list(same), float(spacing[-2]) * float(spacing[-1])):
-                counts[same[params]] = found
+        tall = _Tall(anomaly_map, brain, together, spacing)
+        lesion = np.flatnonzero(tall.below(reference.view(np.uint8)))
+        for same, mask in tall.masks():
+            within = mask.reshape(-1)[lesion[: np.searchsorted(lesion, mask.size)]]
+            counts = cv2.countNonZero(mask) if mask.size else 0, int(np.count_nonzero(within))
+            found |= dict.fromkeys(same, counts)
     if alone:
         stages = StagedPostprocessor(anomaly_map, spacing, brain, workers=1)
-        for index in sorted(alone, key=lambda one: (grid[one].threshold, grid[one].closing_radius)):
-            mask = stages.volume(grid[index])
-            counts[index] = np.count_nonzero(mask), np.count_nonzero(mask & reference)
-    return counts
+        for params in sorted(alone, key=lambda one: (one.threshold, one.closing_radius)):
+            volume = stages.volume(params)
+            found[params] = int(np.count_nonzero(volume)), int(np.count_nonzero(volume & reference))
+    return np.array([found[params] for params in grid], np.int64).reshape(-1, 2)
+
+
+def masks_of(
+    anomaly_map: NDArray[np.float32],
+    brain: NDArray[np.bool_],
+    grid: Sequence[PostprocessParams],
+    spacing: Sequence[float] = (1.0, 1.0, 1.0),
+) -> Iterator[tuple[PostprocessParams, NDArray[np.bool_]]]:
+    """Yield each of some settings once, with the mask (Z, Y, X), in any order.
+
+    Args:
+        anomaly_map: As for `overlaps`.
+        brain: As for `overlaps`.
+        grid: The settings.
+        spacing: Size of a voxel (z, y, x) in mm.
+    """
+    together, alone = _apart(grid)
+    if together:
+        tall = _Tall(anomaly_map, brain, together, spacing)
+        for same, mask in tall.masks():
+            volume = tall.volume(mask)
+            yield from ((params, volume) for params in same)
+    for params in alone:
+        yield params, postprocess(anomaly_map, params, spacing, brain, workers=1)
+
+
+def _apart(
+    grid: Sequence[PostprocessParams],
+) -> tuple[list[PostprocessParams], list[PostprocessParams]]:
+    """Return each of the settings once: those of the paper's steps, and those with steps of other packages.
+
+    Such steps take one slice at a time.
+    """
+    plain = {params: chain(params) is chain(_PLAIN) for params in grid}
+    return [params for params in plain if plain[params]], [params for params in plain if not plain[params]]
 
 
 class _Tall:
@@ -75,88 +109,127 @@ class _Tall:
     def __init__(
         self,
         anomaly_map: NDArray[np.float32],
-        reference: NDArray[np.bool_],
         brain: NDArray[np.bool_],
         grid: Sequence[PostprocessParams],
+        spacing: Sequence[float],
     ) -> None:
+        self._grid, self._pixel_area = grid, float(spacing[-2]) * float(spacing[-1])
         self.thresholds = np.unique(np.array([params.threshold for params in grid], np.float32))
         self._room = max(1, *(max(params.closing_radius, params.dilation_radius) for params in grid))
+        levels = _levels_of(anomaly_map, self.thresholds)
         # The brightest slice first: those with anything above a threshold are the beginning of the tall image.
-        highest = np.array([np.fmax.reduce(pixels, axis=None, initial=0) for pixels in anomaly_map])
-        shown = np.argsort(-highest, kind="stable")
-        shown = shown[highest[shown] > self.thresholds[0]]
-        self._levels_in = np.searchsorted(self.thresholds, highest[shown])
-        values = anomaly_map[shown]
-        above = values > self.thresholds[0]
-        levels = np.zeros(values.shape, np.uint8 if len(self.thresholds) < 256 else np.uint16)
-        levels[above] = np.searchsorted(self.thresholds, values[above])
-        self._levels, frame = self._below(levels), np.ones(values.shape, np.uint8)
-        self._allowed = {True: self._below(brain[shown].view(np.uint8)), False: self._below(frame)}
-        self._lesion = np.flatnonzero(self._below(reference[shown].view(np.uint8)))
+        highest = np.array([pixels.max(initial=0) for pixels in levels])
+        shown = np.argsort(-highest.astype(np.int64), kind="stable")
+        self._shown = shown[highest[shown] > 0]
+        self._shape, self._levels_in = levels.shape, highest[self._shown]
+        self._levels, self._brain = self.below(levels), self.below(brain.view(np.uint8))
+        self._frame = None if all(params.inside_brain for params in grid) else self.below(np.ones_like(levels))
         self._canvas = np.zeros(self._levels.shape, np.uint8)
-        self._height = values.shape[1] + 2 * self._room + 1
+        self._height = levels.shape[1] + 2 * self._room + 1
 
-    def _below(self, volume: NDArray[Any]) -> NDArray[Any]:
-        """Return the slices of a volume as one tall image."""
+    def below(self, volume: NDArray[Any]) -> NDArray[Any]:
+        """Return the slices of a volume (Z, Y, X) with anything above a threshold as one tall image."""
         room = self._room
         # One row more between two slices than twice the radius: their closings would meet in between.
-        padded = np.pad(volume, ((0, 0), (room, room + 1), (room, room)))
+        padded = np.pad(volume[self._shown], ((0, 0), (room, room + 1), (room, room)))
         return padded.reshape(-1, padded.shape[2])
 
-    def counted(self, radius: int, grid: Sequence[PostprocessParams], pixel_area: float) -> Any:
-        """Yield settings of one closing radius, each with the voxels of its mask and of mask and reference."""
-        closed = self._levels
-        if radius and closed.size:
-            closed = cv2.morphologyEx(
-                closed, cv2.MORPH_CLOSE, disk(radius), borderType=cv2.BORDER_CONSTANT, borderValue=0
-            )
-        by_level: dict[int, list[PostprocessParams]] = defaultdict(list)
-        for params in grid:
-            by_level[int(np.searchsorted(self.thresholds, np.float32(params.threshold)))].append(params)
-        for level, own in by_level.items():
-            slices = int(np.count_nonzero(self._levels_in > level))
-            if slices:
+    def volume(self, mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Return the volume (Z, Y, X) of the beginning of a tall image, false elsewhere."""
+        room, (_, height, width) = self._room, self._shape
+        found = np.zeros(self._shape, np.bool_)
+        slices = mask.reshape(-1, self._height, width + 2 * room)[:, room : room + height, room : room + width]
+        found[self._shown[: len(slices)]] = slices.view(np.bool_)
+        return found
+
+    def masks(self) -> Iterator[tuple[list[PostprocessParams], NDArray[np.uint8]]]:
+        """Yield settings that have one mask, with the beginning of it as a tall image; the rest is empty."""
+        by_radius: dict[int, dict[int, list[PostprocessParams]]] = defaultdict(lambda: defaultdict(list))
+        for params in self._grid:
+            level = int(np.searchsorted(self.thresholds, np.float32(params.threshold)))
+            by_radius[params.closing_radius][level].append(params)
+        for radius, by_level in by_radius.items():
+            closed = self._levels
+            if radius and closed.size:
+                closed = cv2.morphologyEx(
+                    closed, cv2.MORPH_CLOSE, disk(radius), borderType=cv2.BORDER_CONSTANT, borderValue=0
+                )
+            for level, own in by_level.items():
+                slices = int(np.count_nonzero(self._levels_in > level))
                 above = (closed[: slices * self._height] > level).view(np.uint8)
-                yield from self._at(above, slices, own, pixel_area)
+                yield from self._at(above, own)
 
     def _at(
-        self, above: NDArray[np.uint8], slices: int, grid: Sequence[PostprocessParams], pixel_area: float
-    ) -> Any:
-        # Outer contours enclose the filled components, see `steps._patch`.
-        contours, _ = cv2.findContours(above, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        steps = np.fromiter(map(len, contours), np.int64, len(contours))
-        place = np.fromiter((contour[0, 0, 1] for contour in contours), np.int64, len(contours))
-        place //= self._height
-        # The longest outline of a slice has at least the area of its own, which most components are far from: n steps
-        # enclose at most n² / 8 + n / 2 + 1 pixels, those of a diamond. Their areas need not be known.
-        longest = np.zeros(slices, np.int64)
-        order = np.argsort(steps, kind="stable")
-        longest[place[order]] = order
-        enough = areas_of([contours[index] for index in longest.tolist()]) * min(
-            params.area_fraction for params in grid
-        )
-        some = np.flatnonzero(steps**2 / 8 + steps / 2 + 1 >= enough[place])
-        contours, place = [contours[index] for index in some.tolist()], place[some]
-        areas = areas_of(contours)
-        largest = np.zeros(slices, np.int64)
+        self, above: NDArray[np.uint8], grid: Sequence[PostprocessParams]
+    ) -> Iterator[tuple[list[PostprocessParams], NDArray[np.uint8]]]:
+        if not above.size:
+            yield [*grid], above
+            return
+        # Outer contours enclose the filled components, see `steps._patch`; corners alone make shorter ones.
+        contours, _ = cv2.findContours(above, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        areas, place = self._areas(contours)
+        largest = np.zeros(len(above) // self._height, np.int64)
         np.maximum.at(largest, place, areas)
-        known: dict[Any, tuple[int, int]] = {}
-        for params in grid:
-            dropped = (areas < params.area_fraction * largest[place]) | (
-                areas * pixel_area < params.min_area_mm2
+        same: dict[Any, tuple[NDArray[np.bool_], list[PostprocessParams]]] = {}
+        # The fewest components first: the next settings only add some.
+        for params in sorted(grid, key=lambda one: (one.area_fraction, one.min_area_mm2), reverse=True):
+            kept = (areas >= params.area_fraction * largest[place]) & (
+                areas * self._pixel_area >= params.min_area_mm2
             )
-            kept = np.flatnonzero(~dropped)
             key = kept.tobytes(), params.dilation_radius, params.inside_brain
-            if key not in known:
-                known[key] = self._drawn([contours[index] for index in kept.tolist()], params, len(above))
-            yield params, known[key]
+            same.setdefault(key, (kept, []))[1].append(params)
+        canvas, drawn = self._canvas[: len(above)], np.zeros_like(place, np.bool_)
+        canvas[:] = 0
+        for kept, own in same.values():
+            if (drawn & ~kept).any():
+                canvas[:] = 0
+                drawn = np.zeros_like(kept)
+            more = [contours[index] for index in np.flatnonzero(kept & ~drawn).tolist()]
+            cv2.drawContours(canvas, more, -1, 1, cv2.FILLED)
+            drawn = kept
+            yield own, self._grown(canvas, own[0])
 
-    def _drawn(self, kept: Sequence[Any], params: PostprocessParams, rows: int) -> tuple[int, int]:
-        mask, allowed = self._canvas[:rows], self._allowed[params.inside_brain][:rows]
-        mask[:] = 0
-        cv2.drawContours(mask, kept, -1, 1, cv2.FILLED)
+    def _grown(self, mask: NDArray[np.uint8], params: PostprocessParams) -> NDArray[np.uint8]:
+        """Return a mask dilated, and cut at the brain."""
+        allowed = self._brain if params.inside_brain else self._frame
+        assert allowed is not None
         if params.dilation_radius:
             mask = cv2.dilate(mask, disk(params.dilation_radius))
-        mask = cv2.bitwise_and(mask, allowed, dst=mask)
-        lesion = self._lesion[: np.searchsorted(self._lesion, mask.size)]
-        return cv2.countNonZero(mask), int(np.count_nonzero(mask.reshape(-1)[lesion]))
+        return cv2.bitwise_and(mask, allowed[: len(mask)])
+
+    def _areas(self, contours: Sequence[NDArray[np.int32]]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+        """Return the pixels on or inside of outer contours, given by their corners, and their slices."""
+        corners = np.fromiter(map(len, contours), np.int64, len(contours))
+        last = np.cumsum(corners) - 1
+        first = last - corners + 1
+        x, y = np.ascontiguousarray(np.concatenate(contours)[:, 0].T)
+        right, down = np.empty_like(x), np.empty_like(y)
+        for axis, step in ((x, right), (y, down)):
+            np.subtract(axis[1:], axis[:-1], out=step[:-1])
+            step[last] = axis[first] - axis[last]
+        # Pick's theorem as in `steps._patch.areas_of`: twice the area, and the steps along the contour.
+        twice = np.add.reduceat((2 * x + right) * down, first, dtype=np.int64)
+        steps = np.add.reduceat(np.maximum(np.abs(right), np.abs(down)), first, dtype=np.int64)
+        return (np.abs(twice) + np.maximum(steps, 1)) // 2 + 1, y[first] // self._height
+
+
+def _levels_of(volume: NDArray[np.float32], thresholds: NDArray[np.float32]) -> NDArray[Any]:
+    """Return how many of the thresholds, ascending and at least 0, each voxel exceeds; NaN exceeds none."""
+    kind = np.uint8 if len(thresholds) < np.iinfo(np.uint8).max else np.uint16
+    levels = np.zeros(volume.shape, kind)
+    above = volume > thresholds[0]
+    values = volume[above]
+    # To look a value up by its leading digits takes a fifth of a search among the thresholds. Only where a threshold
+    # has the same leading digits it has to be compared: most often with that one.
+    keys = (values.view(np.uint32) >> _SHIFT).astype(np.intp)
+    ends = (thresholds.view(np.uint32) >> _SHIFT).astype(np.intp)
+    table = np.repeat(
+        np.arange(len(thresholds) + 1, dtype=kind), np.diff(ends, prepend=0, append=_KEYS)
+    )
+    unclear = np.iinfo(kind).max
+    table[ends] = unclear
+    found = table[keys]
+    where = np.flatnonzero(found == unclear)
+    found[where] = np.searchsorted(thresholds, values[where])
+    levels[above] = found
+    return levels

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 from ..patients import Patient
 from ..slices import FAMILY, ContrastFigures, SliceStack, contrast_figures, unevenness
 from ..zoo import ModelCard
@@ -10,12 +12,18 @@ from ..zoo.card import ContrastRange
 SKEWNESS_MARGIN, RIM_MARGIN = 0.5, 0.05
 """Beyond the range of the training patients; or half of that range, if it is more."""
 
+# Found out once for a patient's slices, which many models may take.
+_uneven: WeakKeyDictionary[SliceStack, str] = WeakKeyDictionary()
+_contrasts: WeakKeyDictionary[SliceStack, ContrastFigures | None] = WeakKeyDictionary()
+
 
 def evenness_doubt(stack: SliceStack) -> str | None:
     """Say in one clause that one side of a scan is brighter, which is taken for an anomaly; None if none is."""
     if not stack.skull.brain_only:
         return None
-    uneven = unevenness(stack.scaled, stack.brain)
+    if stack not in _uneven:
+        _uneven[stack] = unevenness(stack.scaled, stack.brain)
+    uneven = _uneven[stack]
     if not uneven:
         return None
     return (
@@ -41,7 +49,9 @@ def contrast_doubt(patient: Patient, stack: SliceStack, card: ModelCard) -> str 
         return f"{card.name} was trained on {wanted}, this is {patient.sequence}"
     if not stack.skull.brain_only:
         return None  # the intensities are those of the scalp, too; that is told by itself
-    figures = contrast_figures(stack.scaled, stack.brain, patient.spacing)
+    if stack not in _contrasts:
+        _contrasts[stack] = contrast_figures(stack.scaled, stack.brain, patient.spacing)
+    figures = _contrasts[stack]
     if figures is None or (family is not None and figures.guess == family):
         return None
     known = card.contrast

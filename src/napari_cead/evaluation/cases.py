@@ -10,8 +10,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..detection import PostprocessParams, postprocess
-from ..detection.many_settings import overlaps
+from ..detection import PostprocessParams
+from ..detection.many_settings import masks_of, overlaps
 from ..detection.steps import reach
 from ..detection.thresholds import ScoreHistograms
 from ..metrics import LesionWise, PatientCounts, hd95, lesionwise, match_lesions, volume_ml
@@ -88,8 +88,9 @@ class Case:
             inside = inside if other is None else np.asarray(inside | other)
         rows, columns = (_range(np.asarray(inside.any(axis=axes))) for axes in ((0, 2), (0, 1)))
         box = slice(None), rows, columns
-        cut, calm = brain[box], anomaly_map[healthy_slices]
+        cut = brain[box]
         values = anomaly_map[box][cut].astype(np.float32, copy=False)
+        calm = values[np.repeat(healthy_slices, np.count_nonzero(cut, axis=(1, 2)))]
         depth, height, width = cut.shape
         _, tall, wide = brain.shape
         return cls(
@@ -101,7 +102,7 @@ class Case:
             reference=None if reference is None else np.ascontiguousarray(reference[box]),
             brain_slices=np.asarray(cut.any(axis=(1, 2))),
             spacing=spacing,
-            healthy=ScoreHistograms.of(calm, np.zeros(calm.shape, np.bool_), brain[healthy_slices], BINS),
+            healthy=ScoreHistograms.of(calm, np.zeros(calm.shape, np.bool_), bins=BINS),
             spread=Spread.of(values),
             ignored=None if ignored is None else np.ascontiguousarray(ignored[box]),
         )
@@ -126,9 +127,13 @@ class Case:
         frame = self._around(radius)
         return np.pad(volume, frame), np.pad(brain, frame), np.pad(self.reference, frame)
 
-    def whole(self) -> NDArray[np.float32]:
-        """Return the map (Z, Y, X) of the whole slices, 0 outside the brain."""
-        return np.pad(self._volume()[0], self._around(max(self.room)))
+    def whole(self) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return the map, the brain and the reference (Z, Y, X) of the whole slices; the map is 0 outside the brain.
+
+        Raises:
+            ValueError: If the patient is unlabelled.
+        """
+        return self.frame(max(self.room))
 
     def _volume(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return the map and the brain as they were cropped."""
@@ -141,14 +146,15 @@ class Case:
         top, bottom, left, right = (min(radius, room) for room in self.room)
         return (0, 0), (top, bottom), (left, right)
 
-    def _masks(self, grid: Sequence[PostprocessParams]) -> Iterator[NDArray[np.bool_]]:
-        """Yield the detected mask at each of the settings, in the frame of their reach."""
+    def _masks(
+        self, grid: Sequence[PostprocessParams]
+    ) -> Iterator[tuple[PostprocessParams, NDArray[np.bool_]]]:
+        """Yield each of the settings with the detected mask, in the frame of their reach."""
         radius = reach(grid)
         anomaly_map, brain, _ = self.frame(radius)
         counted = None if self.ignored is None else ~np.pad(self.ignored, self._around(radius))
-        for params in grid:
-            mask = postprocess(anomaly_map, params, self.spacing, brain, workers=1)
-            yield mask if counted is None else mask & counted
+        for params, mask in masks_of(anomaly_map, brain, grid, self.spacing):
+            yield params, mask if counted is None else mask & counted
 
     def figures(self, settings: Iterable[PostprocessParams]) -> dict[PostprocessParams, PatientFigures]:
         """Return the figures at each of some settings.
@@ -161,7 +167,7 @@ class Case:
             return {}
         _, _, reference = self.frame(reach(grid))
         found, lesions = {}, Voxels(reference)
-        for params, mask in zip(grid, self._masks(grid), strict=True):
+        for params, mask in self._masks(grid):
             found[params] = figures_of(self.name, mask, lesions, self.brain_slices, self.spacing)
         return found
 
@@ -175,9 +181,11 @@ class Case:
         if self.ignored is None:
             detected, found = overlaps(anomaly_map, reference, brain, grid, self.spacing).T
         else:  # `overlaps` counts everywhere
-            masks = self._masks(grid)
-            pairs = [(np.count_nonzero(mask), np.count_nonzero(mask & reference)) for mask in masks]
-            detected, found = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+            pairs = {
+                params: (np.count_nonzero(mask), np.count_nonzero(mask & reference))
+                for params, mask in self._masks(grid)
+            }
+            detected, found = np.array([pairs[params] for params in grid], np.int64).reshape(-1, 2).T
         total = detected + np.count_nonzero(reference)
         dice = np.full(len(grid), np.nan)
         np.divide(2 * found, total, out=dice, where=total > 0)

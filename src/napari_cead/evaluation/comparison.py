@@ -193,6 +193,7 @@ def evaluate(
                         assume_healthy=part.split.assume_healthy,
                         folds=fold,
                         pools=pools,
+                        pictures=report,
                     )
                     part.run(chosen, plan, folder / part.split.sequence, crew, steps, should_stop)
                     if not part.outcomes[BASELINE].nothing:

@@ -67,6 +67,7 @@ class Plan:
         folds: By name, the fold of each reported patient: those of the other folds choose for it. Empty: the validation
             patients choose.
         pools: Where the maps of the baselines are added too; None: nowhere.
+        pictures: Whether pictures of slices will be taken.
     """
 
     sequence: str
@@ -77,6 +78,7 @@ class Plan:
     assume_healthy: bool = False
     folds: Mapping[str, int] = field(default_factory=dict)
     pools: Pools | None = None
+    pictures: bool = False
 
     def rules_that(self, *, optimistic: bool, by_lesions: bool | None = None) -> tuple[Rule, ...]:
         """Return those of the rules that choose on the reported patients or not, by lesion masks or not."""
@@ -273,6 +275,8 @@ class Pass:
             assume_healthy=plan.assume_healthy and member.part == "validation",
             folder=self.folder / self._place(member),
             tag=tag,
+            # Of a part of the slices, and where something is ignored, pictures look at the whole patient again.
+            pictures=plan.pictures and member.part == "test" and member.slices is None,
         )
 
     def _place(self, member: Member) -> str:

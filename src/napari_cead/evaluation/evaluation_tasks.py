@@ -66,6 +66,7 @@ class MeasureJob:
         assume_healthy: Whether an unlabelled patient counts as healthy.
         folder: Folder for the files ``NUMBER-TAG.json`` and ``NUMBER-SCORE.npz``.
         tag: Distinguishes the records of one measurement from those of another.
+        pictures: Whether to store the slices with lesion for pictures.
     """
 
     member: Member
@@ -77,6 +78,7 @@ class MeasureJob:
     assume_healthy: bool
     folder: Path
     tag: str
+    pictures: bool = False
 
     def record(self, number: int) -> Path:
         """Return the file of the measurements under a model."""
@@ -90,6 +92,11 @@ class MeasureJob:
 def case_file(folder: Path, number: int, score: str) -> Path:
     """Return the file of a patient's case under a model and score."""
     return folder / f"{number}-{score}.npz"
+
+
+def shown_file(case: Path) -> Path:
+    """Return the file of the slices with lesion beside the cases of the same patient and model."""
+    return case.with_name(f"{case.name.partition('-')[0]}.slices.npz")
 
 
 def measure_group(job: MeasureJob) -> dict[int, str]:
@@ -123,6 +130,7 @@ def measure_group(job: MeasureJob) -> dict[int, str]:
                 patient,
                 job.settings.get(number, {}),
                 keep_cases=job.keep_cases,
+                pictures=job.pictures,
             )
         except (PatientError, ModelError, ParameterError) as error:
             failed[number] = str(error)
@@ -130,6 +138,10 @@ def measure_group(job: MeasureJob) -> dict[int, str]:
         for score, case in found.cases.items():
             with atomic_path(job.case(number, score)) as temporary, temporary.open("wb") as stream:
                 case.save(stream)
+        if found.shown:
+            file = shown_file(job.case(number, spec.scores[0]))
+            with atomic_path(file) as temporary, temporary.open("wb") as stream:
+                np.savez(stream, allow_pickle=False, **found.shown)
         write_record(job.record(number), found)
     return failed
 

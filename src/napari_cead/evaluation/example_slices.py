@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from ..tasks import Failure, Tasks
 from ..zoo import Detector
 from .baselines import stack_of
 from .cases import Case
-from .evaluation_tasks import SubjectSpec, loaded_subject
+from .evaluation_tasks import SubjectSpec, loaded_subject, shown_file
 from .measuring import load_member
 from .results import Row, SlicePicture
 from .rules import rule_order
@@ -171,7 +171,7 @@ def take_pictures(
 
 
 def take(job: PictureJob) -> None:
-    """Keep the slices of one patient to show: only these are reconstructed again.
+    """Keep the slices of one patient to show, as they were measured, or else reconstructed once more.
 
     Raises:
         PatientError: If the patient can no longer be used.
@@ -179,25 +179,48 @@ def take(job: PictureJob) -> None:
     """
     if job.file.exists():
         return
+    rows = [wanted.slice for wanted in job.slices]
+    kept = job.case.exists() and shown_file(job.case).exists()
+    slices = _kept(job, rows) if kept else _again(job, rows)
+    with atomic_path(job.file) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **slices)
+
+
+def _kept(job: PictureJob, rows: Sequence[int]) -> dict[str, NDArray[Any]]:
+    """Return slices as they were measured."""
+    case = Case.load(job.case, job.member.name)
+    maps, brains, references = case.whole()
+    anomaly_map = maps[rows]
+    slices = {
+        "anomaly_map": anomaly_map,
+        "mask": postprocess(anomaly_map, job.params, case.spacing, brains[rows]),
+        "reference": references[rows],
+    }
+    with np.load(shown_file(job.case), allow_pickle=False) as stored:
+        every = brains[stored["slices"]]
+        places = np.searchsorted(stored["slices"], rows)
+        for name in ("input", "reconstruction"):
+            volume = np.zeros(every.shape, np.float32)
+            volume[every] = stored[name]
+            slices[name] = volume[places]
+    return slices
+
+
+def _again(job: PictureJob, rows: Sequence[int]) -> dict[str, NDArray[Any]]:
+    """Return slices, detected once more: they were not kept where only some slices were measured, or parts of them."""
     patient = load_member(job.member, job.sequence, png_spacing=job.png_spacing)
     detector = loaded_subject(job.subject, (job.subject,)).maker
     assert isinstance(detector, Detector) and patient.lesion_mask is not None  # as all that is reported
-    stack, rows = stack_of(patient, detector.card.preprocessing), [wanted.slice for wanted in job.slices]
-    if job.member.slices is None and job.case.exists():
-        made = run(patient, detector, stack=stack, only=rows)
-        anomaly_map = Case.load(job.case, job.member.name).whole()[rows]
-    else:
-        made = run(patient, detector, score=job.score, stack=stack)
-        anomaly_map = made.anomaly_map(job.score)[rows]
-    slices = {
+    stack = stack_of(patient, detector.card.preprocessing)
+    made = run(patient, detector, score=job.score, stack=stack)
+    anomaly_map = made.anomaly_map(job.score)[rows]
+    return {
         "input": stack.scaled[rows],
         "reconstruction": made.volume_slices(rows),
         "anomaly_map": anomaly_map,
         "mask": postprocess(anomaly_map, job.params, patient.spacing, stack.brain[rows]),
         "reference": patient.lesion_mask[rows],
     }
-    with atomic_path(job.file) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, **slices)
 
 
 def _read(job: PictureJob) -> list[SlicePicture]:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,8 @@ class Measured:
         quality: PSNR and SSIM of the healthy slices; none without a network.
         warnings: Assumptions made along the way.
         trained_on: Whether the model was trained on this scan; None if its card does not say.
+        shown: The slices with lesion for pictures, if they are wanted and a network made them: the numbers ``slices``
+            (n,), and ``input`` and ``reconstruction`` at the voxels of their brain.
     """
 
     figures: Mapping[str, Mapping[str, PatientFigures]]
@@ -76,6 +79,7 @@ class Measured:
     ranks: Mapping[str, RankCounts] = field(default_factory=dict)
     candidates: Mapping[str, Candidates] = field(default_factory=dict)
     trained_on: bool | None = None
+    shown: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def load_member(
@@ -121,6 +125,7 @@ def measure(
     settings: Settings,
     *,
     keep_cases: bool = True,
+    pictures: bool = False,
     should_stop: Stop | None = None,
 ) -> Measured:
     """Detect in one patient and count.
@@ -131,6 +136,7 @@ def measure(
         patient: The same, loaded.
         settings: By score and rule, the settings of the counts.
         keep_cases: Whether to return cases for a rule that has yet to choose.
+        pictures: Whether to return the slices with lesion.
         should_stop: Called between batches of slices.
 
     Raises:
@@ -169,7 +175,7 @@ def measure(
         figures[score] = {}
         if reference is not None:
             values, inside, lesion = case.frame(0)
-            histograms[score] = ScoreHistograms.of(values, lesion, inside, BINS)
+            histograms[score] = ScoreHistograms.of(case.values, lesion[inside], bins=BINS)
             if member.part == "test":
                 ranks[score] = RankCounts.of(values, lesion, inside)
                 marks[score] = candidates(values, lesion, inside)
@@ -179,10 +185,19 @@ def measure(
         if keep_cases:
             cases[score] = case
     nothing = quality = None
+    kept: dict[str, NDArray[Any]] = {}
     if isinstance(made, Reconstruction):
         brain_on_model = made.stack.geometry.labels_to_model(made.stack.brain)[chosen]
         images, slices = made.stack.images[chosen][healthy], made.slices[chosen][healthy]
         quality = ImageQuality.of(images, slices, brain_on_model[healthy])
+        if pictures and reference is not None and ignored is None:
+            rows = np.flatnonzero(reference.any(axis=(1, 2)))
+            inside = brain[rows]
+            kept = {
+                "slices": rows,
+                "input": made.stack.scaled[chosen][rows][inside],
+                "reconstruction": made.volume_slices(np.arange(len(made.slices))[chosen][rows])[inside],
+            }
     elif reference is not None:
         shown = np.asarray(brain.any(axis=(1, 2)))
         nothing = figures_of(member.name, np.zeros_like(reference), reference, shown, patient.spacing)
@@ -191,7 +206,7 @@ def measure(
     if isinstance(subject.maker, Detector):
         seen = was_trained_on(subject.maker.card, marks_of(patient))
     quality = quality or ImageQuality.empty()
-    return Measured(figures, nothing, histograms, cases, quality, notes, ranks, marks, seen)
+    return Measured(figures, nothing, histograms, cases, quality, notes, ranks, marks, seen, kept)
 
 
 @lru_cache(maxsize=1)  # the same under every model

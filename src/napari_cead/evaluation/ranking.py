@@ -33,16 +33,18 @@ class RankCounts:
     """Number of lesion and other voxels of one patient with each score.
 
     Attributes:
-        bins: (B,) numbers of the bins that are not empty, increasing.
-        lesion: (B,) lesion voxels in each.
-        healthy: (B,) other voxels in each.
-        overlap: (B,) the sum over the lesion voxels in each of the share that a voxel is of its lesion.
+        bins: (B,) int32 numbers of the bins that are not empty, increasing.
+        healthy: (B,) int32 voxels outside lesions in each.
+        ill: (L,) int32 numbers of the bins with lesion voxels, increasing.
+        lesion: (L,) lesion voxels in each.
+        overlap: (L,) the sum over the lesion voxels in each of the share that a voxel is of its lesion.
         regions: Number of lesions inside the brain.
     """
 
-    bins: NDArray[np.int64]
+    bins: NDArray[np.int32]
+    healthy: NDArray[np.int32]
+    ill: NDArray[np.int32]
     lesion: NDArray[np.int64]
-    healthy: NDArray[np.int64]
     overlap: NDArray[np.float64]
     regions: NDArray[np.int64]
 
@@ -51,25 +53,25 @@ class RankCounts:
         cls, anomaly_map: NDArray[np.float32], reference: NDArray[np.bool_], brain: NDArray[np.bool_]
     ) -> RankCounts:
         """Count the voxels of the brain of one anomaly map in [0, 1]; NaN ranks lowest."""
-        scores = np.nan_to_num(anomaly_map[brain].astype(np.float32, copy=False), nan=0).clip(0, 1)
-        lesion, bins = reference[brain], _bins_of(scores)
-        voxels = np.bincount(bins, minlength=_BINS)
-        found = np.flatnonzero(voxels)
-        of_lesion, voxels = np.bincount(bins[lesion], minlength=_BINS)[found], voxels[found]
+        lesion, every = reference[brain], _bins_of(anomaly_map[brain].astype(np.float32, copy=False))
+        bins, voxels = np.unique(every, return_counts=True)
+        ill, place, hit = np.unique(every[lesion], return_inverse=True, return_counts=True)
+        voxels[np.searchsorted(bins, ill)] -= hit
         share, regions = shares(reference & brain)
-        overlap: Any = np.bincount(bins[lesion], weights=share, minlength=_BINS)[found]
-        return cls(found, of_lesion, voxels - of_lesion, overlap, np.array(regions))
+        overlap: Any = np.bincount(place, weights=share, minlength=len(ill))
+        return cls(bins, voxels.astype(np.int32), ill, hit, overlap, np.array(regions))
 
     def healthy_above(self, threshold: float) -> int:
         """Return the number of voxels outside lesions that are above a threshold."""
         return int(self.healthy[self.bins > _bins_of(np.array([threshold], np.float32))[0]].sum())
 
 
-def _bins_of(scores: NDArray[np.float32]) -> NDArray[np.int64]:
+def _bins_of(scores: NDArray[np.float32]) -> NDArray[np.int32]:
+    scores = np.nan_to_num(scores, nan=0).clip(0, 1)
     high = scores > 0.5
     near = np.abs(np.where(high, 1 - scores, scores))  # exact; abs, because -0 has a sign bit
-    bins = np.maximum((near.view(np.uint32) >> _DROPPED).astype(np.int64) - _LOWEST + 1, 0)
-    return np.where(high, _BINS - 1 - bins, bins)
+    bins = np.maximum((near.view(np.uint32) >> _DROPPED).view(np.int32) - np.int32(_LOWEST - 1), 0)
+    return np.where(high, np.int32(_BINS - 1) - bins, bins)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,17 +112,23 @@ class Pool:
 
     def add(self, counts: RankCounts, candidates: Candidates) -> None:
         """Add a patient."""
-        self.counts.lesion[counts.bins] += counts.lesion
+        self.counts.lesion[counts.ill] += counts.lesion
         self.counts.healthy[counts.bins] += counts.healthy
-        self.overlap[counts.bins] += counts.overlap
+        self.overlap[counts.ill] += counts.overlap
         self.regions += int(counts.regions)
         self.candidates.append(candidates)
 
     def ranked(self) -> Ranked:
         """Return the figures of all patients together."""
-        ceiling = float(self.counts.dice().max()) if self.counts.lesion.any() else NAN
-        per_region = area_of_overlap(self.overlap, self.counts.healthy, self.regions)
-        return Ranked(*ranking(self.counts), ceiling, per_region, froc(self.candidates))
+        # Many bins are empty. The lowest stays: thresholds begin above it.
+        filled = (self.counts.lesion | self.counts.healthy) > 0
+        filled[0] = True
+        some = np.flatnonzero(filled)
+        counts = ScoreHistograms(self.counts.lesion[some], self.counts.healthy[some])
+        ceiling = float(counts.dice().max()) if counts.lesion.any() else NAN
+        places = _BINS - 1 - some
+        per_region = area_of_overlap(self.overlap[some], counts.healthy, self.regions, places)
+        return Ranked(*ranking(counts), ceiling, per_region, froc(self.candidates))
 
 
 Pools = MutableMapping[tuple[str, str, str], Pool]
@@ -131,7 +139,7 @@ def pooled(cohort: Iterable[RankCounts]) -> ScoreHistograms:
     """Add up the counts of patients; the memory does not grow with their number."""
     lesion, healthy = np.zeros(_BINS, np.int64), np.zeros(_BINS, np.int64)
     for patient in cohort:
-        lesion[patient.bins] += patient.lesion
+        lesion[patient.ill] += patient.lesion
         healthy[patient.bins] += patient.healthy
     return ScoreHistograms(lesion, healthy)
 

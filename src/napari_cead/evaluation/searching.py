@@ -73,7 +73,8 @@ class Search:
         self.coarse = coarse_grid(self._thresholds, also, morphologies)
 
     def fine(self, first: Measured) -> list[PostprocessParams]:
-        """Return the settings of the second pass, around what each rule would choose after the first."""
+        """Return the settings of the second pass, around what each rule would choose after the first; none of it again."""
+        tried = {*self.coarse}
         found: dict[PostprocessParams, None] = {}
         for group in self._groups:
             if dice := _of(first, group):
@@ -82,7 +83,7 @@ class Search:
                     if choice is not None:
                         near = fine_thresholds(self._spread, self._thresholds, choice.params.threshold)
                         found |= {choice.params.replace(threshold=value): None for value in near}
-        return list(found)
+        return [params for params in found if params not in tried]
 
     def result(self, first: Measured, fine: Sequence[PostprocessParams], second: Measured) -> Searched:
         """Return what the rules choose from both passes."""

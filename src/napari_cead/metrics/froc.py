@@ -71,7 +71,8 @@ def candidates(
     box = bounding_box(lesion)
     labels, count = ndimage.label(lesion[box], np.ones((3,) * lesion.ndim))
     highest = np.zeros(count + 1, np.float32)
-    np.maximum.at(highest, labels[kept[box]], scores[box][kept[box]])
+    shown = lesion[box] & kept[box]
+    np.maximum.at(highest, labels[shown], scores[box][shown])
 
     voxels = Voxels(kept)
     values = scores.flat[voxels.places]
@@ -143,20 +144,22 @@ def _untouched(voxels: Voxels, order: NDArray[np.int64], hit: NDArray[np.bool_])
     pairs = [*voxels.neighbours(voxels.mask.ndim)]
     highest = rank.copy()
     for one, other in pairs:
-        highest[one] = np.minimum(highest[one], rank[other])
-        highest[other] = np.minimum(highest[other], rank[one])
+        here, there = rank[one], rank[other]
+        highest[one] = np.minimum(highest[one], there)
+        highest[other] = np.minimum(highest[other], here)
     top = highest[order]
     while not np.array_equal(further := top[top], top):
         top = further
-    tops = np.flatnonzero(top == np.arange(count))
-    hill, lesion = np.searchsorted(tops, top)[rank], len(tops)
+    begins = top == np.arange(count)
+    tops = np.flatnonzero(begins)
+    hill, lesion = (np.cumsum(begins) - 1)[top][rank], len(tops)
 
     # Hills meet at the lower of two neighbours; a hill meets the lesions at its highest lesion voxel.
     meetings = [(hill[hit], np.full(np.count_nonzero(hit), lesion), rank[hit])]
     for one, other in pairs:
-        apart = hill[one] != hill[other]
-        one, other = one[apart], other[apart]
-        meetings.append((hill[one], hill[other], np.maximum(rank[one], rank[other])))
+        here, there = hill[one], hill[other]
+        apart = np.flatnonzero(here != there)
+        meetings.append((here[apart], there[apart], np.maximum(rank[one[apart]], rank[other[apart]])))
     one, other, when = (np.concatenate(column) for column in zip(*meetings, strict=True))
     pair, when = _first(np.minimum(one, other) * (lesion + 1) + np.maximum(one, other), when, max(count, 1))
     graph = coo_array((when + 1.0, np.divmod(pair, lesion + 1)), (lesion + 1,) * 2)  # 0 would be no edge

@@ -84,7 +84,7 @@ def lesionwise(mask: Mask, reference: Mask, spacing: Sequence[float]) -> LesionW
     grown_voxels = Voxels(grown)
     group_at = np.zeros(grown.size, np.int32)
     group_at[grown_voxels.places], groups = grown_voxels.labels(3)
-    group = group_at[lesion_at]
+    group, surface = group_at[lesion_at], detections.points[detections.on_surface]
     belongs = np.zeros(count + 1, np.bool_)
     scores: list[tuple[float, float]] = []
     missed = 0
@@ -101,7 +101,9 @@ def lesionwise(mask: Mask, reference: Mask, spacing: Sequence[float]) -> LesionW
             continue
         tp, found = int(np.count_nonzero(detection_at[own])), int(sizes[near].sum())
         # No two components share a face: the surface of some of them is their part of the whole surface.
-        one = detections.points[np.isin(labels, near) & detections.on_surface]
+        wanted = np.zeros(count + 1, np.bool_)
+        wanted[near] = True
+        one = surface[wanted[labels[detections.on_surface]]]
         other = lesions.points[(group == index) & lesions.on_surface]
         dice = Counts(tp, found - tp, len(own) - tp).dice()
         scores.append((dice, surface_distance(one, other, spacing)))

@@ -104,13 +104,20 @@ def shares(lesion: NDArray[np.bool_]) -> tuple[NDArray[np.float64], int]:
     return 1 / np.bincount(own, minlength=count + 1)[own], count
 
 
-def area_of_overlap(overlap: NDArray[np.float64], healthy: NDArray[np.int64], regions: int) -> float:
+def area_of_overlap(
+    overlap: NDArray[np.float64],
+    healthy: NDArray[np.int64],
+    regions: int,
+    places: NDArray[np.int64] | None = None,
+) -> float:
     """Return `aupro` from counts by score.
 
     Args:
         overlap: For each score, ascending, the sum of the `shares` of the lesion voxels that have it.
         healthy: For each score, the other voxels.
         regions: Number of lesions.
+        places: The numbers of these scores, counted down from the highest possible one, if there are other scores that
+            no voxel has: the last bits of the area are those of all scores. None: there are no others.
     """
     total = int(healthy.sum())
     if not regions or not total:
@@ -119,7 +126,12 @@ def area_of_overlap(overlap: NDArray[np.float64], healthy: NDArray[np.int64], re
     found = np.concatenate([[0.0], np.cumsum(overlap[::-1]) / regions])
     below = rate < LIMIT
     x, y = np.append(rate[below], LIMIT), np.append(found[below], np.interp(LIMIT, rate, found))
-    return float(np.sum(np.diff(x) * (y[1:] + y[:-1])) / 2 / LIMIT)
+    parts = np.diff(x) * (y[1:] + y[:-1])
+    if places is not None:
+        own = places[::-1][: len(parts)]
+        parts, few = np.zeros(own[-1] + 1), parts
+        parts[own] = few
+    return float(np.sum(parts) / 2 / LIMIT)
 
 
 def _split(

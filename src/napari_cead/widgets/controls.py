@@ -338,8 +338,8 @@ def wrapped(text: str) -> str:
     return f"<qt>{escape(text)}</qt>" if text else ""
 
 
-def row(grid: QGridLayout, title: str, control: QWidget, tip: str = "") -> None:
-    """Add a control with its title to a section."""
+def row(grid: QGridLayout, title: str, control: QWidget, tip: str = "") -> QLabel:
+    """Add a control with its title to a section; return the title."""
     label = QLabel(title)
     label.setBuddy(control)
     label.setToolTip(tip)
@@ -348,6 +348,7 @@ def row(grid: QGridLayout, title: str, control: QWidget, tip: str = "") -> None:
     position = grid.rowCount()
     grid.addWidget(label, position, 0)
     grid.addWidget(control, position, 1, 1, 2)
+    return label
 
 
 def folded(title: str, inside: QWidget) -> QCollapsible:

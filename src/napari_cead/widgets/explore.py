@@ -428,7 +428,9 @@ class ExploreWidget(ExploreForm):
         corrected = analysis is not None and analysis.corrections is not None
         self.tools.show()
         self.discard.enabled = not running and corrected
-        self.discard.native.setVisible(corrected)
+        self.show_usable(
+            patient=self.session.patient is not None, result=analysis is not None, corrected=corrected
+        )
         self.preparing.update_enabled()
         if not running:
             self.run_progress.rest(analysis is not None)
@@ -464,7 +466,8 @@ class ExploreWidget(ExploreForm):
         if self.isAncestorOf(QApplication.focusWidget()):
             bare(self.viewer).window._qt_viewer.canvas.native.setFocus()
         else:
-            self.go_here(self.run.native if self.session.patient is not None else self.open_more)
+            first = self.run if self.session.patient is not None else self.patient.line_edit
+            self.go_here(first.native)
 
     def show_help(self) -> None:
         """Show keys and terms."""

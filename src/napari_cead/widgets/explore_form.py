@@ -116,18 +116,18 @@ class ExploreForm(KeyboardDock):
         outer = stacked(self)
         outer.setSpacing(0)
         outer.addWidget(scroll)
-        # Below the scroll area, so that a message moves nothing.
+        # Below the scroll area, so that a message moves nothing; lowest the banner, which stays while messages come.
         self.banner = PreparationBanner()
         self.messages = Messages()
-        outer.addWidget(self.banner)
         outer.addWidget(self.messages)
+        outer.addWidget(self.banner)
         self.setMinimumWidth(300)
 
     def _build_patient(self, column: QVBoxLayout) -> None:
         self.about = ElidedLines(2, NO_PATIENT)
         self.open_more = QPushButton(title("open_more"), checkable=True, checked=True)
         self.open_more.setToolTip(tip("open_more"))
-        column.addLayout(_beside(self.about, self.open_more))
+        column.addLayout(_beside(self.about, keep_place(self.open_more)))
 
         self.opening = QWidget()
         grid = QGridLayout(self.opening)
@@ -145,8 +145,8 @@ class ExploreForm(KeyboardDock):
         self.hint.setWordWrap(True)
         grid.addWidget(self.hint, 0, 0, 1, 3)
         row(grid, title("patient"), self.patient.native, tip("patient"))
-        row(grid, title("recent"), self.recent, tip("recent"))
-        row(grid, title("sequence"), self.sequence.native, tip("sequence"))
+        self.recent_label = row(grid, title("recent"), self.recent, tip("recent"))
+        self.sequence_label = row(grid, title("sequence"), self.sequence.native, tip("sequence"))
 
         self.image_layer = create_widget(annotation=Image, options={"nullable": True})
         self.declared = ComboBox(choices=(AS_NAMED, *SEQUENCES))
@@ -197,6 +197,7 @@ class ExploreForm(KeyboardDock):
         self.three_views.setStyleSheet(NARROW)
         self.three_views.setToolTip(tip("three_views"))
         self.three_views.setAccessibleName("Three views")
+        keep_place(self.three_views)
         captions: list[QLabel] = [QLabel(title(name)) for name in ("model", "score")]
         for caption, box in zip(captions, (self.model.native, self.score.native), strict=True):
             caption.setBuddy(box)
@@ -221,6 +222,22 @@ class ExploreForm(KeyboardDock):
                 stretch=(1, 1, 2, 0),
             )
         )
+
+    def show_usable(self, *, patient: bool, result: bool, corrected: bool) -> None:
+        """Show what can be used by now; what cannot leaves its place empty.
+
+        Args:
+            patient: Whether a patient is open.
+            result: Whether there is a mask.
+            corrected: Whether it has corrections.
+        """
+        for part in (self.open_more, self.three_views, self.undo.native, self.restore.native):
+            part.setVisible(patient)
+        for part in (self.sequence_label, self.sequence.native):
+            part.setVisible(patient)
+        for part in (self.export.native, self.paint.native, self.erase.native):
+            part.setVisible(result)
+        self.discard.native.setVisible(corrected)
 
     def say_loading(self, name: str) -> None:
         """Say at once which patient is being loaded, in the place of its name; for loading on this thread."""
@@ -309,6 +326,7 @@ class ExploreForm(KeyboardDock):
         )
         for name in ("undo", "redo", "reset", "use_suggested"):
             getattr(self, name).native.setToolTip(tip(name))
+        keep_place(self.undo.native)
         keep_place(self.redo.native).hide()  # until something was undone
         row = (self.undo.native, self.redo.native, self.use_suggested.native)
         for button in row:
@@ -369,7 +387,8 @@ class ExploreForm(KeyboardDock):
         column.addLayout(
             _beside(self.paint.native, self.erase.native, self.discard.native, stretch=(1, 1, 2))
         )
-        keep_place(self.discard.native).hide()  # until there are corrections
+        for name in names:
+            keep_place(getattr(self, name).native)
         self.notes = QLabel()
         self.notes.setWordWrap(True)
         self.notes.setVisible(False)

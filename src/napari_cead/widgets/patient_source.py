@@ -299,7 +299,8 @@ class PatientSource(QObject):
         for path in recent():
             box.addItem(f"{path.parent.name}/{path.name}", path)
             box.setItemData(box.count() - 1, str(path), Qt.ItemDataRole.ToolTipRole)
-        box.setEnabled(box.count() > 1)
+        for part in (box, self.form.recent_label):
+            part.setVisible(box.count() > 1)
 
     def _recent_chosen(self, index: int) -> None:
         path = self.form.recent.itemData(index)

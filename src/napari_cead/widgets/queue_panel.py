@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QApplication,
     QFileDialog,
     QGridLayout,
-    QLabel,
     QMenu,
     QSizePolicy,
     QWidget,
@@ -23,7 +22,7 @@ from superqt import QElidingLabel
 from ..contributions.failures import show_failure
 from ..exploring.queue import DetectionQueue, QueueItem, QueueResult, RunSettings
 from ..patients.formats import dialog_filter
-from .controls import plain_button, stacked
+from .controls import ElidedLines, keep_place, plain_button, stacked
 from .folder_dialog import ask_for_folder
 from .jobs import Job, on_main, spared_core
 from .queue_table import QueueTable
@@ -119,10 +118,8 @@ class QueuePanel(QWidget):
         )
         self.cancel = plain_button("Cancel", "Stop after the slices under way; the patients left wait")
         self.progress = StepBar("Progress of the queue", "%p%")
-        self.running_with, self.status = QLabel(), QLabel()
-        for label in (self.running_with, self.status):
-            label.setWordWrap(True)
-            label.setVisible(False)
+        keep_place(self.progress).hide()  # until something has run
+        self.running_with, self.status = ElidedLines(2), ElidedLines(1)
 
         grid = QGridLayout()
         grid.setContentsMargins(0, 0, 0, 0)
@@ -184,7 +181,7 @@ class QueuePanel(QWidget):
 
     def _pause_changed(self, paused: bool) -> None:
         if self._job.running:
-            self._say("Waiting for the run in the window") if paused else self._say_where()
+            self.status.setText("Waiting for the run in the window") if paused else self._say_where()
 
     def _progressed(self, done: int, total: int) -> None:
         if self._job.running:
@@ -279,9 +276,9 @@ class QueuePanel(QWidget):
 
         job.start(work, self._tell)
         self.running_with.setText(f"Runs with: {settings.line}")
-        self.running_with.setVisible(True)
+        self.progress.show()
         self.progress.begin()  # busy until the first slices are done
-        self._say("Starting…")
+        self.status.setText("Starting…")
         self._update_enabled()
 
     def _let_go_first(self) -> None:
@@ -296,23 +293,19 @@ class QueuePanel(QWidget):
     def _cancel_clicked(self) -> None:
         self._job.stop()
         self.cancel.setEnabled(False)
-        self._say("Stopping after the slices under way…")
+        self.status.setText("Stopping after the slices under way…")
 
     def _tell(self, result: QueueResult) -> None:
         left = f", {result.waiting} left" if result.cancelled else ""
         end = "cancelled" if result.cancelled else "finished"
         show_info(f"Queue {end}: {result.done} done, {result.failed} failed{left}; results in {result.out}")
 
-    def _say(self, text: str) -> None:
-        self.status.setText(text)
-        self.status.setVisible(bool(text))
-
     def _say_where(self) -> None:
         if self._job.running and not self._job.stopping():
             ended = sum(item.state in ("done", "failed") for item in self.queue.items)
             now = next((item.name for item in self.queue.items if item.state == "running"), None)
             if now is not None:
-                self._say(f"{now} ({ended + 1} of {len(self.queue.items)})")
+                self.status.setText(f"{now} ({ended + 1} of {len(self.queue.items)})")
 
     def _update_enabled(self) -> None:
         items, running = self.queue.items, self._job.running
@@ -327,9 +320,12 @@ class QueuePanel(QWidget):
             failed = sum(item.state == "failed" for item in items)
             self.progress.begin()
             self.progress.count(done + failed, len(items))
-            self._say(f"{done} done, {failed} failed, {len(items) - done - failed} to do" if items else "")
+            self.progress.setVisible(done + failed > 0)
+            self.status.setText(
+                f"{done} done, {failed} failed, {len(items) - done - failed} to do" if items else ""
+            )
             if self._adding.running:
-                self._say("Looking for patients…")
+                self.status.setText("Looking for patients…")
 
     def closeEvent(self, event: Any) -> None:
         """Stop everything when the panel closes."""
