@@ -11,17 +11,23 @@ Prints one line of JSON for each measurement:
   their definition on whole volumes, with SciPy, in the same run. The figures are compared.
 - ``evaluation``: a whole evaluation of the model beside the baselines without a network, in CPU-seconds of a core, all
   together and for each patient and method; ``detection_cpu_s`` is the network's part for one patient.
+- ``beside``: with ``--beside CHECKOUT``, an evaluation of several models in two folds on the command line, in
+  CPU-seconds with all imports. The baseline is the other checkout, in the same run. The tables are compared by cells.
 - ``scheduler``: many tasks that do nothing, on the embedded cluster: what the scheduler costs for each.
 - ``plan``: the above, for 50,000 patients.
 
     python benchmarks/cohort.py                      # some minutes
     python benchmarks/cohort.py --tasks 50000 --patients 0   # the scheduler alone
+    git worktree add ../before HEAD~99 && python benchmarks/cohort.py --beside ../before --workers --tasks 0
 """
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -32,7 +38,7 @@ import numpy as np
 import psutil
 from scipy import ndimage
 
-from harness import parser, say, take_turns
+from harness import ROOT, parser, say, take_turns
 from napari_cead.detection import PostprocessParams, postprocess, run, suggested
 from napari_cead.detection.cohort import detect_cohort
 from napari_cead.detection.postprocessing import StagedPostprocessor
@@ -52,6 +58,9 @@ from napari_cead.zoo import load_model
 
 SCANS = 50_000
 """Patients of the plan: the size of the imaging arm of UK Biobank."""
+
+NINE = "ae,vae1,vae2,vq-vae,ce-ae,ce-vae1,ce-vae2,ce-vq-vae,ce-unet"
+"""The paper's eight and the default."""
 
 
 class Memory:
@@ -247,6 +256,51 @@ def evaluation(cohort: Path, model: str, folder: Path) -> None:
     )
 
 
+def beside(cohort: Path, models: str, other: Path, folder: Path) -> None:
+    """Measure a whole evaluation on the command line, that of another checkout first."""
+    command = [
+        sys.executable,
+        "-m",
+        "napari_cead",
+        "evaluate",
+        str(cohort),
+        "--models",
+        models,
+        "--folds",
+        "2",
+    ]
+    command += ["--workers", "1", "--device", "cpu", "--out"]
+    tables, seconds = [], []
+    for number, checkout in enumerate((other.resolve(), ROOT)):
+        out, before = folder / f"beside-{number}", os.times()
+        subprocess.run(
+            [*command, str(out)],
+            env=os.environ | {"PYTHONPATH": str(checkout / "src")},
+            cwd=checkout,
+            check=True,
+            capture_output=True,
+        )
+        after = os.times()
+        seconds.append(sum(after[2:4]) - sum(before[2:4]))  # of the children, user and system
+        with (out / "results.csv").open(encoding="utf-8") as stream:
+            tables.append([*csv.DictReader(stream)])
+    columns = tables[0][0].keys() & tables[1][0].keys()
+    same = sum(old[name] == new[name] for old, new in zip(*tables, strict=True) for name in columns) / (
+        len(tables[0]) * len(columns)
+    )
+    patients, several = len([*find_patients(cohort)]), len(models.split(","))
+    report(
+        "beside",
+        models=several,
+        patients=patients,
+        other_cpu_s=round(seconds[0], 1),
+        ours_cpu_s=round(seconds[1], 1),
+        ours_cpu_s_per_patient_and_model=round(seconds[1] / patients / several, 2),
+        ratio=round(seconds[0] / seconds[1], 2),
+        same_cells=round(same, 4),
+    )
+
+
 def search(path: Path, model: str) -> None:
     """Time the search of settings on the maps of one patient; check that the figures are the same."""
     detector, member = load_model(model, "cpu"), Member(path.name, path, "test")
@@ -299,6 +353,10 @@ def main() -> None:
     options.add_argument("--evaluated", type=int, default=4, help="patients of the evaluation; 0: none")
     options.add_argument("--workers", type=int, nargs="*", default=[1, 2, 4], help="none: no detections")
     options.add_argument("--model", default="ce-vae1")
+    options.add_argument(
+        "--beside", type=Path, help="another checkout, whose evaluation is the baseline of ours"
+    )
+    options.add_argument("--models", default=NINE, help="models of that evaluation, with commas")
     options.add_argument("--tasks", type=int, default=5000, help="tasks that do nothing; 0: none")
     arguments = options.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -314,6 +372,8 @@ def main() -> None:
                 (folder / "evaluated" / patient.name).symlink_to(patient)
             if arguments.evaluated:
                 evaluation(folder / "evaluated", arguments.model, folder)
+                if arguments.beside:
+                    beside(folder / "evaluated", arguments.models, arguments.beside, folder)
             lines = fits(detections(folder / "phantoms", counts, arguments.workers, arguments.model, folder))
     if arguments.tasks:
         overhead = scheduler(arguments.tasks)

@@ -8,7 +8,7 @@ from scipy import ndimage
 from skimage.morphology import disk
 
 from napari_cead import PostprocessParams
-from napari_cead.detection.many_settings import overlaps
+from napari_cead.detection.many_settings import masks_of, overlaps
 
 SPACING = (3.0, 0.9, 0.8)
 
@@ -123,3 +123,33 @@ def test_more_thresholds_than_eight_bits_count():
 def test_no_settings_have_no_counts():
     some = np.ones((1, 4, 4), bool)
     assert overlaps(some.astype(np.float32), some, some, []).shape == (0, 2)
+
+
+@pytest.mark.parametrize("make", MAPS)
+def test_same_masks_as_one_by_one(make):
+    shape = (4, 17, 23)
+    rng = np.random.default_rng([7, MAPS.index(make)])
+    anomaly_map, brain = make(rng, shape).astype(np.float32), rng.random(shape) < 0.8
+    grid = [*some_settings(rng, anomaly_map.ravel())]
+    found = dict(masks_of(anomaly_map, brain, [*grid, *grid[:3]], SPACING))
+    assert found.keys() == {*grid}
+    for params, mask in found.items():
+        for pixels, inside, own in zip(anomaly_map, brain, mask, strict=True):
+            np.testing.assert_array_equal(own, by_definition(pixels, params, inside))
+
+
+def test_values_beside_thresholds_and_thresholds_beside_each_other():
+    """Thresholds one digit apart, the values of which share their leading digits with them."""
+    exact = np.array([0, 1e-45, 1e-9, 0.1, 1 / 3, 0.5, 1], np.float32)
+    steps = [np.nextafter(exact, np.float32(side)) for side in (-1, 2)]
+    values = np.unique(np.concatenate([exact, *steps, [-1, -0.0, np.inf, np.nan]]).astype(np.float32))
+    grid = [
+        PostprocessParams(threshold=float(value), closing_radius=0, area_fraction=0, dilation_radius=0)
+        for value in values
+        if 0 <= value <= 1
+    ]
+    anomaly_map = values.reshape(-1, 1, 1)  # each alone in its slice
+    every = np.ones(anomaly_map.shape, bool)
+    found = overlaps(anomaly_map, every, every, grid)
+    for params, (detected, _) in zip(grid, found, strict=True):
+        assert detected == np.count_nonzero(values > np.float32(params.threshold))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import napari_cead as cead
+from napari_cead.detection import run, scan_warnings
 from napari_cead.detection.scan_warnings import evenness_doubt
 from napari_cead.patients import Patient
 from napari_cead.slices import slice_stack
@@ -43,3 +44,17 @@ def test_a_detection_tells_it_and_the_correction_mends_it(model_folder):
     corrected = cead.detect(cead.correct_bias_field(patient), detector).warnings
     assert not any("brighter than" in text for text in corrected)
     assert "bias field of flair taken out by N4" in corrected
+
+
+def test_what_slices_tell_is_found_out_once_for_all_models(model_folder, monkeypatch):
+    asked = []
+    for name in ("unevenness", "contrast_figures"):
+        real = getattr(scan_warnings, name)
+        monkeypatch.setattr(
+            scan_warnings, name, lambda *args, name=name, real=real: asked.append(name) or real(*args)
+        )
+    detector, patient = cead.load_model(model_folder, "cpu"), patient_with(lambda y, x: 1 + 0.2 * x)
+    stack = slice_stack(patient)
+    first, again = (run(patient, detector, stack=stack).warnings for _ in range(2))
+    assert first == again and any("brighter than the right" in text for text in first)
+    assert sorted(asked) == ["contrast_figures", "unevenness"]

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 import napari_cead as cead
-from napari_cead.detection.rules import edge_of
+from napari_cead.detection.rules import RULES, VALIDATION, edge_of
 from napari_cead.evaluation.candidates import (
+    BETWEEN,
     COARSE,
     MORPHOLOGIES,
     Spread,
@@ -12,6 +13,7 @@ from napari_cead.evaluation.candidates import (
     fine_thresholds,
     merged,
 )
+from napari_cead.evaluation.searching import Search
 
 MAPS = {
     "uniform": lambda noise: noise,
@@ -97,3 +99,12 @@ def test_ends_of_what_was_tried():
         "highest",
         "highest",
     ]
+
+
+def test_what_was_tried_in_the_first_pass_is_not_tried_in_the_second():
+    one = Search(Spread.of(values("uniform")), [{"p"}], [RULES.find(VALIDATION)])
+    best = one.coarse[COARSE // 2]
+    fine = one.fine([("p", True, np.array([float(params == best) for params in one.coarse]))])
+    assert len(fine) > BETWEEN
+    assert not {*fine} & {*one.coarse}
+    assert {params.replace(threshold=best.threshold) for params in fine} == {best}

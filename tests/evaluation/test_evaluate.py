@@ -14,7 +14,7 @@ from model_folders import network
 from napari_cead.atomic import strict
 from napari_cead.detection import run
 from napari_cead.errors import Cancelled, ModelError, ParameterError, PatientError
-from napari_cead.evaluation import RULES, evaluate, evaluation_tasks
+from napari_cead.evaluation import RULES, evaluate, evaluation_tasks, example_slices
 from napari_cead.evaluation.baselines import BASELINES
 from napari_cead.evaluation.cases import Case
 from napari_cead.evaluation.comparison import KEPT
@@ -468,6 +468,22 @@ def test_pictures_are_of_the_slices_that_the_figures_say(cohort, model, whole, q
         np.testing.assert_allclose(item.input, result.input[z], atol=1e-6)
         assert item.reference.any()
         assert item.dice == pytest.approx(cead.dice(result.mask[z], patient.lesion_mask[z]))
+
+
+def test_pictures_come_from_what_was_measured_and_are_the_same_without_it(
+    cohort, split, model, whole, tmp_path, monkeypatch, quiet
+):
+    def pictures(out):
+        return evaluate(cohort, [model], tmp_path / out, split=split, device="cpu", resamples=50).pictures
+
+    monkeypatch.setattr(example_slices, "load_member", lambda *args, **options: pytest.fail("looked again"))
+    kept = pictures("kept")
+    monkeypatch.undo()
+    monkeypatch.setattr(example_slices, "shown_file", lambda case: case.with_name("gone.npz"))
+    for one, other, first in zip(kept, pictures("again"), whole[0].pictures, strict=True):
+        for name in ("input", "reconstruction", "anomaly_map", "mask", "reference"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+            np.testing.assert_array_equal(getattr(one, name), getattr(first, name))
 
 
 def test_wrong_use_is_said_before_anything_runs(cohort, run_once, tmp_path):

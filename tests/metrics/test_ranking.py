@@ -6,6 +6,7 @@ from scipy import ndimage
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from napari_cead.metrics import aupro, auroc, average_precision
+from napari_cead.metrics.ranking import area_of_overlap
 
 CASES = {
     "distinct": lambda rng, lesion: rng.random(lesion.shape),
@@ -118,3 +119,16 @@ def test_a_small_lesion_counts_as_much_as_a_large_one():
     scores[reference > 0] = 1
     scores[0, 30, 30] = 0  # the small one is not found until all is
     assert aupro(scores, reference) == pytest.approx(0.5 + 0.5 * 0.15)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_scores_that_no_voxel_has_change_no_digit_of_the_area(seed):
+    rng = np.random.default_rng(seed)
+    scores = int(rng.integers(3, 3000))
+    healthy = np.where(rng.random(scores) < rng.random(), rng.integers(0, 9, scores), 0)
+    healthy[0] = rng.choice([0, 5, 100 * scores])  # most voxels may have the lowest
+    overlap = np.where(rng.random(scores) < 0.3 * rng.random(), rng.random(scores), 0)
+    some = np.union1d(0, np.flatnonzero(healthy + overlap))
+    full = area_of_overlap(overlap, healthy, 3)
+    few = area_of_overlap(overlap[some], healthy[some], 3, scores - 1 - some)
+    np.testing.assert_equal(few, full)

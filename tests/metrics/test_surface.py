@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from napari_cead.metrics import hd95
+from napari_cead.metrics import hd95, surface
 
 
 def by_definition(mask, reference, spacing):
@@ -108,3 +108,19 @@ def test_nonsense_is_refused():
         hd95(np.ones((2, 3, 3)), np.ones((2, 3, 3)), (1, 1))
     with pytest.raises(ValueError, match="dimensions"):
         hd95(np.ones(3), np.ones(3), (1,))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_not_to_look_up_every_voxel_changes_no_digit(seed, monkeypatch):
+    """Against the percentile of all distances, each to all others, however few are looked up one by one."""
+    monkeypatch.setattr(surface, "FEW", int(np.random.default_rng(seed).integers(1, 40)))
+    rng = np.random.default_rng(seed)
+    axes, spacing = int(rng.integers(2, 4)), rng.choice([0.5, 0.94, 1.0, 3.0], 3)
+    here, there = (
+        np.unique(rng.integers(0, int(rng.integers(3, 60)), (int(rng.integers(1, 700)), axes)), axis=0)
+        + rng.integers(0, 30, axes)
+        for _ in range(2)
+    )
+    squares = (((here[:, None] - there[None]) * spacing[-axes:]) ** 2).sum(axis=2)
+    expected = max(np.percentile(np.sqrt(squares.min(axis=axis)), surface.PERCENTILE) for axis in (0, 1))
+    assert surface.surface_distance(here, there, spacing) == pytest.approx(expected, rel=1e-14)

@@ -123,7 +123,9 @@ class _Tall:
         self._shown = shown[highest[shown] > 0]
         self._shape, self._levels_in = levels.shape, highest[self._shown]
         self._levels, self._brain = self.below(levels), self.below(brain.view(np.uint8))
-        self._frame = None if all(params.inside_brain for params in grid) else self.below(np.ones_like(levels))
+        self._frame = (
+            None if all(params.inside_brain for params in grid) else self.below(np.ones_like(levels))
+        )
         self._canvas = np.zeros(self._levels.shape, np.uint8)
         self._height = levels.shape[1] + 2 * self._room + 1
 
@@ -138,7 +140,9 @@ class _Tall:
         """Return the volume (Z, Y, X) of the beginning of a tall image, false elsewhere."""
         room, (_, height, width) = self._room, self._shape
         found = np.zeros(self._shape, np.bool_)
-        slices = mask.reshape(-1, self._height, width + 2 * room)[:, room : room + height, room : room + width]
+        slices = mask.reshape(-1, self._height, width + 2 * room)[
+            :, room : room + height, room : room + width
+        ]
         found[self._shown[: len(slices)]] = slices.view(np.bool_)
         return found
 
@@ -195,7 +199,7 @@ class _Tall:
         assert allowed is not None
         if params.dilation_radius:
             mask = cv2.dilate(mask, disk(params.dilation_radius))
-        return cv2.bitwise_and(mask, allowed[: len(mask)])
+        return np.asarray(cv2.bitwise_and(mask, allowed[: len(mask)]), np.uint8)
 
     def _areas(self, contours: Sequence[NDArray[np.int32]]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
         """Return the pixels on or inside of outer contours, given by their corners, and their slices."""
@@ -223,9 +227,7 @@ def _levels_of(volume: NDArray[np.float32], thresholds: NDArray[np.float32]) -> 
     # has the same leading digits it has to be compared: most often with that one.
     keys = (values.view(np.uint32) >> _SHIFT).astype(np.intp)
     ends = (thresholds.view(np.uint32) >> _SHIFT).astype(np.intp)
-    table = np.repeat(
-        np.arange(len(thresholds) + 1, dtype=kind), np.diff(ends, prepend=0, append=_KEYS)
-    )
+    table = np.repeat(np.arange(len(thresholds) + 1, dtype=kind), np.diff(ends, prepend=0, append=_KEYS))
     unclear = np.iinfo(kind).max
     table[ends] = unclear
     found = table[keys]

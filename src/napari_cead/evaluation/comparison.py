@@ -94,7 +94,7 @@ def evaluate(
     scan's own grid, independent of the models; one more detector finds nothing.
 
     Patients are measured one by one, here or by the workers of a cluster, each under a group of models, and the
-    measurements go to files in ``out`` at once (about 8 MB of disk for each patient of 150 slices under each model and
+    measurements go to files in ``out`` at once (about 15 MB of disk for each patient of 150 slices under each model and
     score). After any interruption, a call with the same arguments continues from there; the files are removed at the
     end. Results do not depend on the workers or the order of the work.
 

@@ -71,7 +71,7 @@ def _bins_of(scores: NDArray[np.float32]) -> NDArray[np.int32]:
     high = scores > 0.5
     near = np.abs(np.where(high, 1 - scores, scores))  # exact; abs, because -0 has a sign bit
     bins = np.maximum((near.view(np.uint32) >> _DROPPED).view(np.int32) - np.int32(_LOWEST - 1), 0)
-    return np.where(high, np.int32(_BINS - 1) - bins, bins)
+    return np.asarray(np.where(high, np.int32(_BINS - 1) - bins, bins), np.int32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,7 +73,7 @@ class Search:
         self.coarse = coarse_grid(self._thresholds, also, morphologies)
 
     def fine(self, first: Measured) -> list[PostprocessParams]:
-        """Return the settings of the second pass, around what each rule would choose after the first; none of it again."""
+        """Return the settings of the second pass, around what each rule would choose; none is tried again."""
         tried = {*self.coarse}
         found: dict[PostprocessParams, None] = {}
         for group in self._groups:
