@@ -105,6 +105,7 @@ class RunView(QWidget):
         notes = QWidget()
         notes_column = QVBoxLayout(notes)
         notes_column.setContentsMargins(0, 0, 0, 0)
+        notes_column.setSpacing(2)
         for label in (self.title, self.state, self.details, self.advice):
             label.setWordWrap(True)
             label.setMinimumWidth(1)
