@@ -89,8 +89,11 @@ def _faults_of(part: QWidget) -> list[str]:
         ]
     elif isinstance(part, QTableView):
         found += _faults_of_table(part)
-    elif isinstance(part, QScrollArea) and part.horizontalScrollBar().maximum() > 0:
-        found.append(f"scrolls sideways by {part.horizontalScrollBar().maximum()} pixels")
+    elif isinstance(part, QScrollArea):
+        if part.horizontalScrollBar().maximum() > 0:
+            found.append(f"scrolls sideways by {part.horizontalScrollBar().maximum()} pixels")
+        if 0 < part.verticalScrollBar().maximum() < metrics.lineSpacing():
+            found.append(f"scrolls by {part.verticalScrollBar().maximum()} pixels, which is no line")
     if isinstance(part, (QPushButton, QComboBox, QAbstractSpinBox)):
         lines = part.height() / metrics.lineSpacing()
         if not SMALLEST <= lines <= HIGHEST:

@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QScrollArea
+from qtpy.QtWidgets import QApplication, QDockWidget, QScrollArea
 
 from dock_driving import settle
 from layout_faults import faults
@@ -92,7 +92,13 @@ def test_the_train_dock_is_whole(viewer, qtbot, size):
 
         return page
 
-    assert_faultless(dock, size, qtbot, [turn_to(dock.tabs, 0), run(0), run(1)])
+    frame = next(
+        frame for frame in viewer.window._qt_window.findChildren(QDockWidget) if frame.isAncestorOf(dock)
+    )
+    for width in (400, 520):
+        viewer.window._qt_window.resizeDocks([frame], [width], Qt.Orientation.Horizontal)
+        qtbot.wait(50)
+        assert_faultless(dock, size, qtbot, [turn_to(dock.tabs, 0), run(0), run(1)])
     if size == SIZES[-1]:
         dock.tabs.setCurrentIndex(0)
         assert whole(dock.form.start) and dock.tabs.widget(0).verticalScrollBar().maximum() == 0

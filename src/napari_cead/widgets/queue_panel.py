@@ -102,7 +102,7 @@ class QueuePanel(QWidget):
 
     def _build(self) -> None:
         self.table = QueueTable()
-        self.table.setMinimumHeight(110)
+        self.table.setMinimumHeight(90)
         self.add_folder = plain_button("Add folder…", "A patient's folder, or a folder that holds patients")
         self.add_files = plain_button("Add files…", "Scans: NIfTI, or PNG slices")
         self.remove = plain_button(

@@ -103,6 +103,7 @@ class RunView(QWidget):
         self.title, self.state, self.details, self.advice = QLabel(), QLabel(), QLabel(), QLabel()
         notes = QWidget()
         notes_column = stacked(notes)
+        notes_column.setSpacing(2)
         for label in (self.title, self.state, self.details, self.advice):
             label.setWordWrap(True)
             label.setMinimumWidth(1)
