@@ -18,7 +18,7 @@ Prints one line of JSON for each measurement:
 
     python benchmarks/cohort.py                      # some minutes
     python benchmarks/cohort.py --tasks 50000 --patients 0   # the scheduler alone
-    git worktree add ../before HEAD~99 && python benchmarks/cohort.py --beside ../before --workers --tasks 0
+    git worktree add ../before COMMIT && python benchmarks/cohort.py --beside ../before --workers --tasks 0
 """
 
 from __future__ import annotations
@@ -283,11 +283,11 @@ def beside(cohort: Path, models: str, other: Path, folder: Path) -> None:
         after = os.times()
         seconds.append(sum(after[2:4]) - sum(before[2:4]))  # of the children, user and system
         with (out / "results.csv").open(encoding="utf-8") as stream:
-            tables.append([*csv.DictReader(stream)])
-    columns = tables[0][0].keys() & tables[1][0].keys()
-    same = sum(old[name] == new[name] for old, new in zip(*tables, strict=True) for name in columns) / (
-        len(tables[0]) * len(columns)
-    )
+            rows = [*csv.DictReader(stream)]
+            tables.append({(row["model"], row["rule"], row["score"]): row for row in rows})
+    # An older version may lack a row or a column.
+    pairs = [(row, tables[1][key]) for key, row in tables[0].items() if key in tables[1]]
+    cells = [old[name] == new[name] for old, new in pairs for name in old.keys() & new.keys()]
     patients, several = len([*find_patients(cohort)]), len(models.split(","))
     report(
         "beside",
@@ -297,7 +297,7 @@ def beside(cohort: Path, models: str, other: Path, folder: Path) -> None:
         ours_cpu_s=round(seconds[1], 1),
         ours_cpu_s_per_patient_and_model=round(seconds[1] / patients / several, 2),
         ratio=round(seconds[0] / seconds[1], 2),
-        same_cells=round(same, 4),
+        same_cells=round(sum(cells) / len(cells), 4),
     )
 
 
