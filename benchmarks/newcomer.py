@@ -14,7 +14,7 @@ mouse events of Qt, each step until all that it starts has settled. One JSON lin
 At the end the restored mask has to equal the exported one, voxel for voxel.
 
 The first steps as they were at first (by hand, another patient, a busy computer), and as this script has them (the
-sample patient, a window of 1366 x 768 pixels, two cores of which others use one):
+sample patient, a window of 1366 x 768 pixels, two cores that others use as well):
 
 =====================  ======================================  ================================================
 step                   at first                                now
