@@ -39,20 +39,20 @@ import psutil
 from scipy import ndimage
 
 from harness import ROOT, parser, say, take_turns
+from napari_cead.calibration.candidates import coarse_grid, coarse_thresholds
+from napari_cead.calibration.cases import Case, figures_of
 from napari_cead.detection import PostprocessParams, postprocess, run, suggested
 from napari_cead.detection.cohort import detect_cohort
 from napari_cead.detection.postprocessing import StagedPostprocessor
 from napari_cead.detection.steps import reach
 from napari_cead.evaluation import evaluate
-from napari_cead.evaluation.candidates import coarse_grid, coarse_thresholds
-from napari_cead.evaluation.cases import Case, figures_of
 from napari_cead.evaluation.measuring import Subject, load_member, measure
-from napari_cead.evaluation.results import NOTHING
-from napari_cead.evaluation.splits import Member
 from napari_cead.metrics import dice as cead_dice
 from napari_cead.metrics.lesionwise import PENALTY_MM, SMALLEST_MM3
 from napari_cead.patients import find_patients, load_patient
-from napari_cead.patients.phantom import write_cohort
+from napari_cead.phantom import write_cohort
+from napari_cead.report.results import NOTHING
+from napari_cead.store.cohort_split import Member
 from napari_cead.tasks import tasks
 from napari_cead.zoo import load_model
 

@@ -64,7 +64,7 @@ def volume(other: bool = False) -> Any:
 
 
 def until(condition: Any) -> None:
-    from napari_cead.widgets.launch import wait_until
+    from napari_cead.widgets.explore.launch import wait_until
 
     if not wait_until(condition, PATIENCE_S):
         raise SystemExit("error: the window did not get there in time")
@@ -185,7 +185,7 @@ def layers() -> dict[str, Any]:
     """Measure what napari takes for layers as a run has them, made by itself in a window with the dock and a scan."""
     import napari
 
-    from napari_cead.widgets.canvas_notes import show_color_bar
+    from napari_cead.widgets.canvas.canvas_notes import show_color_bar
 
     viewer = napari.Viewer()
     _, dock = viewer.window.add_plugin_dock_widget("napari-cead", "Explore anomalies")

@@ -271,8 +271,8 @@ def _uses(bench: Bench, folder: Path) -> dict[str, Callable[[], Any]]:
         return f"a worker per GPU: {[_environment(1, gpu) for gpu in found] or 'none'}"
 
     def corruptions() -> str:
+        from napari_cead.corruption.mixtures import corrupt, corruption_called, corruption_names
         from napari_cead.training import Augmentation, augment
-        from napari_cead.training.corruption import corrupt, corruption_called, corruption_names
 
         images = bench.slices(2).to(device)
         source = torch.Generator(device).manual_seed(0)

@@ -39,7 +39,7 @@ from qtpy.QtWidgets import QApplication, QSlider, QStyle, QStyleOptionSlider
 
 from harness import parser, say
 from napari_cead import PostprocessParams, dice, load_patient, postprocess, resources
-from napari_cead.widgets.launch import wait_until
+from napari_cead.widgets.explore.launch import wait_until
 
 EVENT_S = 0.012
 PATIENCE_S = 30.0

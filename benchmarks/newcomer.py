@@ -56,8 +56,8 @@ from qtpy.QtWidgets import (
 
 from harness import parser, say
 from napari_cead import resources
-from napari_cead.widgets.folder_dialog import FolderDialog
-from napari_cead.widgets.launch import wait_until
+from napari_cead.widgets.common.folder_dialog import FolderDialog
+from napari_cead.widgets.explore.launch import wait_until
 
 LEFT = Qt.MouseButton.LeftButton
 PATIENCE_S = 300.0

@@ -76,7 +76,7 @@ def loaded(data: Path, scan: str) -> tuple[Patient, NDArray[np.bool_]]:
     """Return a scan with its skull, and where its brain is."""
     from napari_cead.patients import Patient, load_patient
     from napari_cead.patients.brain_masks import brain_on_grid
-    from napari_cead.patients.phantom import make_patient
+    from napari_cead.phantom import make_patient
 
     if scan in PHANTOMS:
         made = make_patient(21, PHANTOMS[scan], lesions=4, shape=(75, 256, 256), varied=True)

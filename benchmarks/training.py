@@ -44,6 +44,8 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness import SAMPLE, parser, say
+from napari_cead.corruption.augmenting import augment
+from napari_cead.corruption.mixtures import corrupt
 from napari_cead.devices import pick_device
 from napari_cead.models import MODEL_NAMES, build
 from napari_cead.models.outputs import Output
@@ -51,15 +53,13 @@ from napari_cead.models.vae import VariationalOutput
 from napari_cead.models.vqvae import QuantisedOutput
 from napari_cead.patients import load_patient
 from napari_cead.slices import slice_stack
+from napari_cead.store.index import HEALTHY, Split, StoreIndex, StoreSettings, write_index
+from napari_cead.store.store import StoredPatient, write_patient
 from napari_cead.training import Augmentation, ContextEncoding, Hardware, SliceStore, TrainingSettings, train
-from napari_cead.training.augmenting import augment
 from napari_cead.training.batches import as_images
-from napari_cead.training.corruption import corrupt
 from napari_cead.training.engine import precision_of
 from napari_cead.training.network import Objective, initial_network
 from napari_cead.training.presets import training_settings
-from napari_cead.training.store import StoredPatient, write_patient
-from napari_cead.training.store_index import HEALTHY, Split, StoreIndex, StoreSettings, write_index
 
 PAPER_SLICES, PAPER_EPOCHS = 5450, 200
 VALIDATION = 8

@@ -30,7 +30,7 @@ from bundle_model import ROOT, Bundle, ended, make, say
 from clean import clean_nichart, clean_soop
 from napari_cead.atomic import make_folder, write_text
 from napari_cead.cli.console import progress
-from napari_cead.patients.phantom import write_cohort
+from napari_cead.phantom import write_cohort
 from napari_cead.training import SliceStore, prepare
 from napari_cead.zoo import Suggestion
 from protocol import CALIBRATING

@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import Any
 
 from napari_cead.atomic import make_folder
+from napari_cead.calibration.finishing import finish
 from napari_cead.cli.console import progress
 from napari_cead.cli.training_progress import TrainingProgress, graceful
 from napari_cead.errors import Cancelled, CeadError, CeadWarning, ModelError, ParameterError, RunError
-from napari_cead.evaluation.finishing import finish
 from napari_cead.models.specs import DESIGN_NAMES
 from napari_cead.training import Hardware, RunFolder, SliceStore, TrainingSettings, train
 from napari_cead.training.presets import training_settings

@@ -31,7 +31,7 @@ PARTS = ("strokes", "ms", "hyperintensities", "phantoms", "free", "healthy", "ca
 
 def scans(part: str, data: Path, work: Path) -> Iterator[Patient]:
     """Give the patients of a part of the protocol."""
-    from napari_cead.patients.phantom import write_cohort
+    from napari_cead.phantom import write_cohort
 
     if part in ("strokes", "test-strokes"):
         files = sorted((data / "soop_axial" / "lesion" / "flair").glob("*.png"))

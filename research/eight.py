@@ -67,7 +67,7 @@ DESCRIPTION = (
 
 def train_one(model: str, seed: int, options: argparse.Namespace, work: Path) -> Path:
     """Train and finish one design with one seed; return its folder."""
-    from napari_cead.training.augmentation import Augmentation
+    from napari_cead.corruption.augmentation import Augmentation
 
     store = make_store(options.data, work, GRID)
     sources = [Path(patient.source).parts for patient in store.patients_of("train")]

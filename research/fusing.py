@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from napari_cead.detection.baselines import BASELINES
 from napari_cead.detection.smoothing import smoothed_in_brain
-from napari_cead.evaluation.baselines import BASELINES
 
 
 @dataclass(frozen=True, eq=False)

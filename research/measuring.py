@@ -22,10 +22,10 @@ from scipy import ndimage
 import napari_cead as cead
 from channels import scans
 from napari_cead.atomic import atomic_path, write_text
+from napari_cead.calibration.cases import Case
+from napari_cead.calibration.rules import search
+from napari_cead.detection.baselines import BASELINES, Baseline, let_patient_go
 from napari_cead.detection.choosing import settle
-from napari_cead.evaluation.baselines import BASELINES, Baseline, let_patient_go
-from napari_cead.evaluation.cases import Case
-from napari_cead.evaluation.rules import search
 from napari_cead.metrics import average_precision, candidates, confusion, match_lesions, volume_ml
 from napari_cead.patients import Patient
 from protocol import CALIBRATING

@@ -30,7 +30,7 @@ from napari_cead import load_patient
 from napari_cead.atomic import write_text
 from napari_cead.evaluation.comparison import evaluate
 from napari_cead.models import MODEL_NAMES
-from napari_cead.patients.phantom import write_cohort
+from napari_cead.phantom import write_cohort
 from napari_cead.zoo.finding import DEFAULT_MODEL
 from tables import aside
 

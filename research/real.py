@@ -27,10 +27,10 @@ from pathlib import Path
 
 from napari_cead.atomic import write_text
 from napari_cead.detection import available_scores
+from napari_cead.detection.baselines import BASELINES, INTENSITY
 from napari_cead.errors import CeadError, StoreError
-from napari_cead.evaluation.baselines import BASELINES, INTENSITY
 from napari_cead.evaluation.measuring import Subject
-from napari_cead.training.store import SliceStore
+from napari_cead.store.store import SliceStore
 from napari_cead.zoo import CARD_FILE, load_model
 from real_data import baselines, figures, healthy, report, scans
 from real_data.measuring import measure_model

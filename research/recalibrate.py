@@ -11,9 +11,9 @@ import argparse
 from pathlib import Path
 
 import napari_cead as cead
+from napari_cead.calibration.calibration import calibrate
+from napari_cead.calibration.rules import quantile_of
 from napari_cead.cli.console import progress
-from napari_cead.evaluation.calibration import calibrate
-from napari_cead.evaluation.rules import quantile_of
 from napari_cead.training import SliceStore
 from napari_cead.zoo import save_model
 

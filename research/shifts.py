@@ -30,10 +30,10 @@ from scipy import ndimage
 import napari_cead as cead
 from lever_parts.tables import table
 from napari_cead.atomic import write_text
+from napari_cead.calibration.cases import BINS
 from napari_cead.detection import suggested
+from napari_cead.detection.baselines import BASELINES, let_patient_go
 from napari_cead.detection.thresholds import ScoreHistograms
-from napari_cead.evaluation.baselines import BASELINES, let_patient_go
-from napari_cead.evaluation.cases import BINS
 from napari_cead.evaluation.ranking import ranking
 from napari_cead.patients import Patient
 from napari_cead.slices import brain_mask

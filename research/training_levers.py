@@ -28,11 +28,13 @@ import torch
 import napari_cead as cead
 from lever_parts.tables import table
 from napari_cead.atomic import write_text
+from napari_cead.calibration.cases import BINS
+from napari_cead.calibration.finishing import finish
+from napari_cead.corruption.mixtures import GaussianNoise, Mixture, Share, SimulatedLesions
 from napari_cead.detection.thresholds import ScoreHistograms
-from napari_cead.evaluation.cases import BINS
-from napari_cead.evaluation.finishing import finish
 from napari_cead.evaluation.ranking import ranking
-from napari_cead.patients.phantom import write_cohort
+from napari_cead.phantom import write_cohort
+from napari_cead.runs.run_folder import RunFolder
 from napari_cead.slices import brain_mask
 from napari_cead.training import (
     Augmentation,
@@ -44,9 +46,7 @@ from napari_cead.training import (
     prepare,
     train,
 )
-from napari_cead.training.corruption import GaussianNoise, Mixture, Share, SimulatedLesions
 from napari_cead.training.presets import training_settings
-from napari_cead.training.runs import RunFolder
 from real_data.choosing import by_fold, dice_pooled, raw_counts
 from real_data.scans import MS, STROKE, Scans, folds, load_scans, validation_names
 

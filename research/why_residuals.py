@@ -44,7 +44,7 @@ from napari_cead import load_model, load_patient
 from napari_cead.detection import run
 from napari_cead.errors import CeadWarning
 from napari_cead.patients import Patient, find_patients
-from napari_cead.patients.phantom import make_patient
+from napari_cead.phantom import make_patient
 from napari_cead.slices import brain_mask
 from napari_cead.slices.intensity import scale_intensity
 from residual_measures import Prepared, Tally, prepare

@@ -26,7 +26,7 @@ from qtpy.QtWidgets import (
 
 import napari_cead as cead
 from napari_cead.contributions.layers import tag_of
-from napari_cead.widgets.folder_dialog import FolderDialog
+from napari_cead.widgets.common.folder_dialog import FolderDialog
 from scans import brain_of
 
 LEFT = Qt.MouseButton.LeftButton

@@ -26,7 +26,7 @@ from qtpy.QtWidgets import (
 from superqt import QElidingLabel
 
 from dock_driving import CONTROLS, controls_of, name_of
-from napari_cead.widgets.controls import ElidedLines
+from napari_cead.widgets.common.controls import ElidedLines
 
 SMALLEST, HIGHEST = 0.9, 3.2
 """Of a button or box, in lines of its text."""

@@ -14,9 +14,9 @@ from qtpy.QtWidgets import QScrollArea
 from napari_cead.contributions.layers import tag_of
 from napari_cead.exploring.analysis_state import AnalysisState, Settings
 from napari_cead.exploring.history import History
-from napari_cead.widgets.docks import docks_in
-from napari_cead.widgets.explore import ExploreWidget
-from napari_cead.widgets.live import VOLUME_AFTER_MS
+from napari_cead.widgets.common.docks import docks_in
+from napari_cead.widgets.explore.dock import ExploreWidget
+from napari_cead.widgets.explore.live import VOLUME_AFTER_MS
 
 WIDEST = 16_777_215
 """Qt's limit: no limit."""

@@ -1,11 +1,12 @@
 """Small slice stores for the tests, and what processes of a test run."""
 
 import numpy as np
+import pytest
 import torch
 
 from napari_cead.models import ModelSpec, UNetOptions
+from napari_cead.runs.training_settings import TrainingSettings
 from napari_cead.training.loop import Loop
-from napari_cead.training.settings import TrainingSettings
 from scans import make_brain, write_nifti
 
 SIZE = 40
@@ -83,3 +84,12 @@ class StopAfter:
     def __call__(self):
         self.left -= 1
         return self.left < 0
+
+
+@pytest.fixture(scope="session")
+def small_store(tmp_path_factory):
+    from napari_cead.store.prepare import prepare
+
+    folder = tmp_path_factory.mktemp("small")
+    cohort = write_patients(folder / "cohort")
+    return prepare(cohort, folder / "store", image_size=SIZE, validation=0.25, test=0)

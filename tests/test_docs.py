@@ -13,11 +13,11 @@ import pytest
 import yaml
 
 import napari_cead
+from napari_cead.calibration.rules import QUANTILE
 from napari_cead.detection import SCORES
 from napari_cead.detection.reconstruct import GROUP
-from napari_cead.evaluation.rules import QUANTILE
 from napari_cead.patients.integrity import Code
-from napari_cead.widgets.shortcuts import SHORTCUTS
+from napari_cead.widgets.explore.shortcuts import SHORTCUTS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), *(DOCS.parent / f"{name}.md" for name in ("README", "CONTRIBUTING"))])

@@ -18,8 +18,8 @@ from napari_cead.atomic import write_text
 from napari_cead.errors import OutputError
 from napari_cead.models.specs import spec
 from napari_cead.preparing.strippers.command import words_of
+from napari_cead.runs.training_settings import Hardware, TrainingSettings
 from napari_cead.training import engine
-from napari_cead.training.settings import Hardware, TrainingSettings
 
 SOURCE = Path(napari_cead.__file__).parent
 

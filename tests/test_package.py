@@ -20,8 +20,8 @@ STEPS = {
     "import napari_cead.models; napari_cead.models.spec('ae')": TORCH,
     "import napari_cead.zoo; assert 'mine' in [model.name for model in napari_cead.zoo.list_models()]": TORCH,
     "from napari_cead.detection import available_scores, MAP_OPTIONS, ReconstructionCache": TORCH,
-    "import napari_cead.training.store, napari_cead.training.preparation": TORCH,
-    "import napari_cead.evaluation.html": {"matplotlib"},
+    "import napari_cead.store.store, napari_cead.store.prepare": TORCH,
+    "import napari_cead.report.html": {"matplotlib"},
     "import napari_cead.patients, napari_cead.slices, napari_cead.training, napari_cead.exploring": WINDOWS,
     "import torch, napari_cead.detection.pipeline, napari_cead.training.engine, napari_cead.exploring": WINDOWS,
 }

@@ -11,11 +11,11 @@ import torch
 
 from napari_cead import plugins, zoo
 from napari_cead.cli import run
+from napari_cead.corruption.mixtures import Mixture, Share, corrupt
 from napari_cead.errors import ModelError, ParameterError, RunError
 from napari_cead.models import ModelSpec, build, design_names, spec
+from napari_cead.store.prepare import prepare
 from napari_cead.training import CoarseNoise, RunFolder, TrainingSettings
-from napari_cead.training.corruption import Mixture, Share, corrupt
-from napari_cead.training.preparation import prepare
 from napari_cead.training.presets import training_settings
 from small_stores import write_patients
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
+from napari_cead.runs.registry import runs_folder
 from napari_cead.training import RunFolder
-from napari_cead.training.registry import runs_folder
 
 PLAN = {
     "schema_version": 1,

@@ -141,7 +141,7 @@ def _default(value: Any) -> str:
 
 def columns() -> Iterable[str]:
     """Return the columns of the tables of an evaluation as a page."""
-    from napari_cead.evaluation.columns import COLUMNS
+    from napari_cead.report.columns import COLUMNS
 
     words = "Generated from the program. [Metrics](metrics.md) defines the figures and their empty cases."
     yield from ("# Columns of an evaluation", "", words, "")
@@ -151,13 +151,13 @@ def columns() -> Iterable[str]:
 
 def kinds() -> Iterable[str]:
     """Return what there is of each kind that packages can add to."""
+    from napari_cead.corruption.kinds import CORRUPTIONS
     from napari_cead.detection import SCORES
     from napari_cead.detection.rules import RULES
     from napari_cead.detection.steps import STEPS
     from napari_cead.models.networks import NETWORKS, all_designs
     from napari_cead.patients.formats import FORMATS
     from napari_cead.preparing.strippers.registry import STRIPPERS
-    from napari_cead.training.corruptions import CORRUPTIONS
     from napari_cead.training.loggers import LOGGERS
 
     def told(thing: Any) -> str:

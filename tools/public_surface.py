@@ -94,15 +94,15 @@ def _members(kind: type) -> Iterator[tuple[str, Any]]:
 
 def files() -> dict[str, list[str]]:
     """Return the keys of the saved files."""
+    from napari_cead.runs.run_info import RunInfo
+    from napari_cead.store.index import StoreIndex
     from napari_cead.training.recipe import Recipe
-    from napari_cead.training.run_info import RunInfo
-    from napari_cead.training.store_index import StoreIndex
     from napari_cead.zoo import ModelCard
 
     saving = "detection/saving.py"
     return {
         "detection.json": sorted(_keys(saving, "summary") | _keys(saving, "described_settings")),
-        "results.json": sorted(_keys("evaluation/report.py", "described")),
+        "results.json": sorted(_keys("report/report.py", "described")),
         "model.json": sorted({"schema_version", *ModelCard.model_fields}),
         "config.yaml of train": sorted(Recipe.model_fields),
         "status.json": sorted({"schema_version", *RunInfo.__dataclass_fields__}),
@@ -123,7 +123,7 @@ def _keys(file: str, function: str) -> set[str]:
 def columns() -> dict[str, list[str]]:
     """Return the columns of the tables, in their order."""
     from napari_cead.detection.cohort import COLUMNS as DETECTED
-    from napari_cead.evaluation.columns import COLUMNS, LESION
+    from napari_cead.report.columns import COLUMNS, LESION
 
     return {
         "results.csv": [column.name for column in COLUMNS],
@@ -147,10 +147,10 @@ def codes() -> list[str]:
 
 def names() -> dict[str, list[str]]:
     """Return the names of this package's own networks, scores, steps, …"""
+    import napari_cead.corruption.kinds
     import napari_cead.detection.rules
     import napari_cead.patients.formats
     import napari_cead.preparing.strippers
-    import napari_cead.training.corruptions
     import napari_cead.training.loggers  # noqa: F401 - all kinds register when they are imported
     from napari_cead.models.networks import own_designs
     from napari_cead.plugins import registries

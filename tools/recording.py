@@ -22,7 +22,7 @@ from qtpy.QtWidgets import QSlider, QStyle, QStyleOptionSlider, QWidget
 
 from napari_cead import resources
 from napari_cead.atomic import atomic_path
-from napari_cead.widgets.launch import wait_until
+from napari_cead.widgets.explore.launch import wait_until
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from newcomer import PATIENCE_S, Newcomer

@@ -21,9 +21,9 @@ from qtpy.QtWidgets import QScrollArea, QWidget
 from napari_cead import resources
 from napari_cead.atomic import atomic_path
 from napari_cead.patients import find_patients, load_patient
-from napari_cead.patients.phantom import write_cohort
+from napari_cead.phantom import write_cohort
 from napari_cead.widgets import EvaluateWidget, ExploreWidget, TrainWidget
-from napari_cead.widgets.launch import wait_until
+from napari_cead.widgets.explore.launch import wait_until
 
 PATIENCE = 1200.0
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_cead.evaluation.baselines import BASELINES
+from napari_cead.detection.baselines import BASELINES
 from napari_cead.metrics import PatientCounts, averages, bootstrap, bootstrap_difference
 from tables import listing
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from napari_cead.evaluation.baselines import BASELINES
+from napari_cead.detection.baselines import BASELINES
 
 from .figures import NOTHING
 from .scans import FREE, MS, STROKE

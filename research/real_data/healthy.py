@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from napari_cead.detection import PostprocessParams
+from napari_cead.detection.baselines import Baseline
 from napari_cead.detection.choosing import Suggested
-from napari_cead.evaluation.baselines import Baseline
 from napari_cead.zoo import ModelCard
 
 

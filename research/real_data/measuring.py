@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_cead.calibration.cases import BINS
 from napari_cead.detection import PostprocessParams, Reconstruction, postprocess
+from napari_cead.detection.baselines import Baseline, Seen
 from napari_cead.detection.postprocessing import StagedPostprocessor
 from napari_cead.detection.thresholds import ScoreHistograms
-from napari_cead.evaluation.baselines import Baseline, Seen
-from napari_cead.evaluation.cases import BINS
 from napari_cead.evaluation.measuring import Subject, reconstruction_of
 from napari_cead.metrics import auroc, average_precision, froc, match_lesions
 from napari_cead.metrics import candidates as marks_of

@@ -9,8 +9,8 @@ from typing import Any
 
 from napari_cead import __version__
 from napari_cead.atomic import to_json, write_text
+from napari_cead.calibration.rules import QUANTILE, QUANTILE_OF_DENOISERS
 from napari_cead.detection import suggested
-from napari_cead.evaluation.rules import QUANTILE, QUANTILE_OF_DENOISERS
 from napari_cead.zoo import ModelCard
 from tables import aside
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import bundle_model as tool
-from napari_cead.training.preparation import prepare
+from napari_cead.store.prepare import prepare
 from napari_cead.zoo import check_model
 from small_stores import SIZE, write_patients
 

@@ -12,11 +12,11 @@ from PIL import Image
 
 from napari_cead import zoo
 from napari_cead.detection import PostprocessParams, detect, postprocess
+from napari_cead.detection.baselines import BASELINES
 from napari_cead.detection.thresholds import ScoreHistograms
-from napari_cead.evaluation.baselines import BASELINES
 from napari_cead.metrics import PatientCounts, auroc, average_precision, averages, bootstrap, match_lesions
 from napari_cead.models import build
-from napari_cead.training.preparation import prepare
+from napari_cead.store.prepare import prepare
 from scans import brain_of, make_brain, write_nifti
 from small_stores import AE, SIZE
 from tables import whole as with_tables

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 import shifts
 from napari_cead import load_model
-from napari_cead.evaluation.baselines import BASELINES
+from napari_cead.detection.baselines import BASELINES
 from napari_cead.patients import Patient
 from scans import make_brain
 

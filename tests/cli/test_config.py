@@ -18,7 +18,7 @@ FAST = ("--preset", "small", "--epochs", 1, "--batch-size", 4, "--device", "cpu"
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    from napari_cead.training.preparation import prepare
+    from napari_cead.store.prepare import prepare
 
     cohort = write_patients(tmp_path_factory.mktemp("cohort") / "train", 3, (6, 120, 110)).parent
     return prepare(cohort, cohort.parent / "store", min_brain=0.05).path

@@ -12,11 +12,11 @@ from napari_cead.errors import Cancelled
 from napari_cead.evaluation.making import plan
 from napari_cead.models import build
 from napari_cead.models.building import parameter_count
+from napari_cead.runs.run_info import RunInfo
+from napari_cead.runs.training_settings import Hardware
 from napari_cead.training.cost import Cost, cost_of
 from napari_cead.training.presets import training_settings
 from napari_cead.training.recipe import Recipe
-from napari_cead.training.run_info import RunInfo
-from napari_cead.training.settings import Hardware
 from napari_cead.wording import duration
 from scans import write_nifti
 from small_stores import write_patients
@@ -24,7 +24,7 @@ from small_stores import write_patients
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    from napari_cead.training.preparation import prepare
+    from napari_cead.store.prepare import prepare
 
     cohort = write_patients(tmp_path_factory.mktemp("data") / "train", 4, (6, 120, 110))
     return prepare(cohort, cohort.parent / "store", min_brain=0.05)
@@ -70,8 +70,8 @@ def test_a_dry_run_on_patients_prepares_none(call, store, tmp_path):
 
 
 def test_what_is_foreseen_is_what_is_prepared(tmp_path):
-    from napari_cead.training.foreseeing import foresee
-    from napari_cead.training.preparation import prepare
+    from napari_cead.store.foreseeing import foresee
+    from napari_cead.store.prepare import prepare
 
     cohort = write_patients(tmp_path / "train", 9, (6, 120, 110))
     (cohort / "Mets_003" / "seg.nii.gz").unlink()
@@ -89,7 +89,7 @@ def test_what_is_foreseen_is_what_is_prepared(tmp_path):
 
 
 def test_thin_slices_beyond_the_brain_are_not_foreseen(tmp_path):
-    from napari_cead.training.foreseeing import BRAIN_MM, foresee
+    from napari_cead.store.foreseeing import BRAIN_MM, foresee
 
     for number in range(3):
         place = tmp_path / f"Mets_00{number}"
@@ -101,7 +101,7 @@ def test_thin_slices_beyond_the_brain_are_not_foreseen(tmp_path):
 
 
 def test_headers_that_tell_nothing_leave_the_time_per_slice(call, store, tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_cead.training.foreseeing.read_header", lambda path: None)
+    monkeypatch.setattr("napari_cead.store.foreseeing.read_header", lambda path: None)
     status, out, err = call(
         *("train", "ae", "--data", store.path.parent / "train", "--out", tmp_path / "out"),
         *("--size", "small", "--batch-size", 2, "--device", "cpu", "--dry-run"),

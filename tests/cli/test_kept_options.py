@@ -30,7 +30,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(place):
-    from napari_cead.training.preparation import prepare
+    from napari_cead.store.prepare import prepare
 
     return prepare(place / "cohort", place / "store", min_brain=0.05).path
 

@@ -5,8 +5,8 @@ from functools import partial
 import nibabel as nib
 import pytest
 
-from napari_cead.patients import phantom
-from napari_cead.patients.phantom.metastases import METASTASES
+from napari_cead import phantom
+from napari_cead.phantom.metastases import METASTASES
 
 
 @pytest.mark.parametrize("lesions", [0, 2])

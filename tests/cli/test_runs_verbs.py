@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
+from napari_cead.runs.events import EventTail
+from napari_cead.runs.requests import ask, asked
 from napari_cead.training import RunFolder
-from napari_cead.training.events import EventTail
 from napari_cead.training.launching import recipe_of
-from napari_cead.training.requests import ask, asked
 from napari_cead.zoo import find_models
 from small_stores import write_patients
 
@@ -24,7 +24,7 @@ def cohort(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(cohort):
-    from napari_cead.training.preparation import prepare
+    from napari_cead.store.prepare import prepare
 
     return prepare(cohort, cohort.parent / "store", min_brain=0.05).path
 

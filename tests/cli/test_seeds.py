@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 
-from napari_cead.widgets.evaluation_table import read_results
+from napari_cead.widgets.evaluate.evaluation_table import read_results
 from napari_cead.zoo import find_models, load_card
 from small_stores import write_patients
 
@@ -20,7 +20,7 @@ def cohort(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(cohort):
-    from napari_cead.training.preparation import prepare
+    from napari_cead.store.prepare import prepare
 
     return prepare(cohort, cohort.parent / "store", min_brain=0.05).path
 

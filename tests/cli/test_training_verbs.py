@@ -8,8 +8,8 @@ import shutil
 import pytest
 import torch
 
+from napari_cead.corruption.mixtures import SCANNERS
 from napari_cead.training import CoarseNoise, RunFolder, SliceStore
-from napari_cead.training.corruption import SCANNERS
 from napari_cead.zoo import find_models, load_card, models_folder
 from small_stores import write_patients
 
@@ -23,7 +23,7 @@ def cohort(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(cohort):
-    from napari_cead.training.preparation import prepare
+    from napari_cead.store.prepare import prepare
 
     return prepare(cohort, cohort.parent / "store", min_brain=0.05).path
 
@@ -338,7 +338,7 @@ def test_a_refused_start_in_the_background_is_refused_here(call, store, tmp_path
 def test_resuming_several_finishes_a_model_whose_calibration_was_interrupted(
     call, store, tmp_path, monkeypatch
 ):
-    from napari_cead.evaluation import finishing
+    from napari_cead.calibration import finishing
 
     arguments = ["train", "ae,vae1", "--data", store, "--out", tmp_path / "runs", *FAST, "--keep-checkpoint"]
     calibrate, calls = finishing.calibrate, []

@@ -11,12 +11,12 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import napari_cead as cead
 from model_folders import ensemble_of, one_sentence
+from napari_cead.calibration.finishing import finish
+from napari_cead.calibration.healthy_slices import Paired, look
 from napari_cead.errors import Cancelled, ParameterError, PatientError
 from napari_cead.evaluation import evaluate
 from napari_cead.evaluation.before_after import EXAMPLES, WHITE, compare
 from napari_cead.evaluation.fine_tuned import DEFAULT, dice, tables
-from napari_cead.evaluation.finishing import finish
-from napari_cead.evaluation.healthy_slices import Paired, look
 from napari_cead.training import prepare, train
 from napari_cead.zoo import load_card
 from small_stores import SIZE, settings, write_patients

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 import napari_cead as cead
+from napari_cead.calibration.candidates import MORPHOLOGIES
+from napari_cead.calibration.cases import Case
+from napari_cead.calibration.rules import search
 from napari_cead.detection.rules import HEALTHY, RULES, VALIDATION
-from napari_cead.evaluation.candidates import MORPHOLOGIES
-from napari_cead.evaluation.cases import Case
 from napari_cead.evaluation.choosing import (
     FOLDS,
     Chosen,
@@ -15,12 +16,11 @@ from napari_cead.evaluation.choosing import (
     search_all,
 )
 from napari_cead.evaluation.cohort_progress import Steps
-from napari_cead.evaluation.columns import columns
-from napari_cead.evaluation.results import PatientFigures, chosen_by
-from napari_cead.evaluation.rules import search
-from napari_cead.evaluation.splits import folds_of
 from napari_cead.metrics import PatientCounts
 from napari_cead.models import spec
+from napari_cead.report.columns import columns
+from napari_cead.report.results import PatientFigures, chosen_by
+from napari_cead.store.cohort_split import folds_of
 from napari_cead.tasks import Here
 from napari_cead.zoo import ModelCard, Suggestion
 

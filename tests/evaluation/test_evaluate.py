@@ -12,11 +12,11 @@ import pytest
 import napari_cead as cead
 from model_folders import network
 from napari_cead.atomic import strict
+from napari_cead.calibration.cases import Case
 from napari_cead.detection import run
+from napari_cead.detection.baselines import BASELINES
 from napari_cead.errors import Cancelled, ModelError, ParameterError, PatientError
 from napari_cead.evaluation import RULES, evaluate, evaluation_tasks, example_slices
-from napari_cead.evaluation.baselines import BASELINES
-from napari_cead.evaluation.cases import Case
 from napari_cead.evaluation.comparison import KEPT
 from napari_cead.metrics import ImageQuality, auroc, average_precision, candidates, froc, lesion_f1
 from napari_cead.training import prepare

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import napari_cead as cead
+from napari_cead.calibration.finishing import finish
 from napari_cead.cli import run
 from napari_cead.errors import ParameterError
 from napari_cead.evaluation import evaluate
-from napari_cead.evaluation.finishing import finish
 from napari_cead.evaluation.folding import Folded, check_folds, cross_validate, fold_stores
+from napari_cead.store.prepare import prepare
 from napari_cead.training import RunFolder, SliceStore, train
-from napari_cead.training.preparation import prepare
 from napari_cead.zoo import find_models
 from small_stores import SIZE, settings, write_patients
 

@@ -10,7 +10,7 @@ from napari_cead.cli.app import run
 from napari_cead.errors import ParameterError
 from napari_cead.evaluation import evaluate
 from napari_cead.patients.datasets import find_layout
-from napari_cead.training.preparation import prepare
+from napari_cead.store.prepare import prepare
 from scans import make_brain, write_nifti
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -120,7 +120,7 @@ def test_a_store_has_the_fixed_split_of_the_layout(wmh, tmp_path):
         ill = dict(zip(patient.numbers, patient.labels, strict=True))
         assert ill[1] == ill[2] != ill[3]  # the other pathology is not healthy
     with pytest.raises(ParameterError, match="a layout is about a folder"):
-        from napari_cead.training.scan_list import ScanList
+        from napari_cead.store.scan_list import ScanList
 
         prepare(ScanList(()), tmp_path / "store2", layout=find_layout(mine))
 

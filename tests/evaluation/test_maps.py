@@ -11,9 +11,9 @@ import pytest
 
 import napari_cead as cead
 from napari_cead.cli.app import run
+from napari_cead.detection.baselines import BASELINES
 from napari_cead.errors import ParameterError, PatientError
 from napari_cead.evaluation import evaluate
-from napari_cead.evaluation.baselines import BASELINES
 from napari_cead.evaluation.maps import find_maps
 
 pytestmark = pytest.mark.usefixtures("quiet")

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import napari_cead as cead
+from napari_cead.calibration.rules import rule_order
 from napari_cead.detection.rules import RULES, Candidates, title_of
 from napari_cead.detection.thresholds import ScoreHistograms
 from napari_cead.evaluation import calibrate, evaluate
-from napari_cead.evaluation.rules import rule_order
-from napari_cead.evaluation.table import few_choosers
+from napari_cead.report.table import few_choosers
 from napari_cead.training import prepare
 from small_stores import SIZE
 

@@ -34,15 +34,15 @@ from napari_cead.exploring.settings_file import (
 from napari_cead.models import ModelSpec, build
 from napari_cead.patients import find_patients
 from napari_cead.patients.integrity import check_cohort
+from napari_cead.runs.events import EventTail
+from napari_cead.runs.run_folder import RunFolder
+from napari_cead.runs.run_info import look, read_history
+from napari_cead.runs.training_settings import TrainingSettings
 from napari_cead.slices import slice_stack
-from napari_cead.training.events import EventTail
-from napari_cead.training.preparation import prepare
-from napari_cead.training.run_info import look, read_history
-from napari_cead.training.runs import RunFolder
-from napari_cead.training.scan_list import read_scan_list
-from napari_cead.training.settings import TrainingSettings
-from napari_cead.training.splits import read_split
-from napari_cead.training.store import SliceStore
+from napari_cead.store.parts import read_split
+from napari_cead.store.prepare import prepare
+from napari_cead.store.scan_list import read_scan_list
+from napari_cead.store.store import SliceStore
 from napari_cead.zoo import ModelCard, Preprocessing, install_model, list_models, save_model
 from napari_cead.zoo.storage import check_model
 from scanners import itk_image

@@ -29,7 +29,7 @@ from dock_driving import (
 from napari_cead.contributions.layers import tag_of
 from napari_cead.detection import SCORES
 from napari_cead.exploring import MapHistogram
-from napari_cead.widgets import curve_and_figures
+from napari_cead.widgets.explore import curve_and_figures
 from napari_cead.zoo import find_model, list_models, load_card
 
 SHARES_DOCK = True

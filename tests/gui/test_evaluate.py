@@ -16,10 +16,11 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QScrollArea, QTabBar
 
 from dock_driving import LEFT, Still, choose_folder, click, click_tick, tip
 from napari_cead.errors import OutputError
-from napari_cead.widgets import EvaluateWidget, evaluation_process
-from napari_cead.widgets.docks import docks_in
-from napari_cead.widgets.evaluation_table import ResultTable, read_results
-from napari_cead.widgets.folder_dialog import FolderDialog
+from napari_cead.widgets import EvaluateWidget
+from napari_cead.widgets.common.docks import docks_in
+from napari_cead.widgets.common.folder_dialog import FolderDialog
+from napari_cead.widgets.evaluate import evaluation_process
+from napari_cead.widgets.evaluate.evaluation_table import ResultTable, read_results
 from scans import make_brain, write_nifti
 from written_results import RESULTS, result_row
 

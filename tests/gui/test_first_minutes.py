@@ -44,11 +44,12 @@ from napari_cead.detection import saving
 from napari_cead.errors import Cancelled, PatientError
 from napari_cead.exploring import session
 from napari_cead.patients import load_patient
-from napari_cead.widgets import EvaluateWidget, TrainWidget, patient_source
-from napari_cead.widgets.docks import bare
-from napari_cead.widgets.figure import caption
-from napari_cead.widgets.recent import recent
-from napari_cead.widgets.texts import tip
+from napari_cead.widgets import EvaluateWidget, TrainWidget
+from napari_cead.widgets.canvas.figure import caption
+from napari_cead.widgets.common.docks import bare
+from napari_cead.widgets.common.texts import tip
+from napari_cead.widgets.explore import patient_source
+from napari_cead.widgets.explore.recent import recent
 from napari_cead.zoo import models_folder
 from scanners import write_dicom
 from scans import make_brain, write_nifti

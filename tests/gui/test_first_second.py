@@ -9,8 +9,8 @@ from qtpy.QtCore import QTimer
 
 from dock_driving import click, run, settle
 from napari_cead.contributions.layers import tag_of
-from napari_cead.widgets.launch import explore
-from napari_cead.widgets.patient_source import PatientSource
+from napari_cead.widgets.explore.launch import explore
+from napari_cead.widgets.explore.patient_source import PatientSource
 from own_process import run_script
 
 OPENING = """
@@ -28,7 +28,7 @@ class Watch(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Watch())
 import napari
 from qtpy.QtWidgets import QApplication
-from napari_cead.widgets.launch import wait_until
+from napari_cead.widgets.explore.launch import wait_until
 
 start = time.thread_time()
 viewer = napari.Viewer()

@@ -8,7 +8,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication, QScrollArea
 
 from dock_driving import choose_folder, controls_of, name_of, settle
-from napari_cead.widgets.docks import bare
+from napari_cead.widgets.common.docks import bare
 
 TAB, BACK, SPACE, ENTER = Qt.Key.Key_Tab, Qt.Key.Key_Backtab, Qt.Key.Key_Space, Qt.Key.Key_Return
 PLAIN, SHIFT = Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier

@@ -7,7 +7,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QWidget
 
 from napari_cead.exploring.lesions import DetectionRow, LesionRow, LesionTable
-from napari_cead.widgets.lesion_list import LesionList
+from napari_cead.widgets.explore.lesion_list import LesionList
 
 REFERENCE = (
     LesionRow(2, 1200.0, True, 300.0, (5, 50, 60)),

@@ -11,8 +11,8 @@ from qtpy.QtWidgets import QLabel, QStyle, QStyleOptionSlider
 
 import napari_cead as cead
 from napari_cead.contributions.layers import tag_of
-from napari_cead.widgets import frames
-from napari_cead.widgets.frames import NEVER, Frames
+from napari_cead.widgets.canvas import frames
+from napari_cead.widgets.canvas.frames import NEVER, Frames
 from scans import brain_of
 
 SHARES_DOCK = True

@@ -10,7 +10,7 @@ from qtpy.QtGui import QDropEvent
 import napari_cead as cead
 from napari_cead.contributions.layers import tag_of
 from napari_cead.widgets import ExploreWidget
-from napari_cead.widgets.menus import explore
+from napari_cead.widgets.explore.menus import explore
 
 
 def drop(viewer, *paths):

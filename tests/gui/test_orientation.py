@@ -14,11 +14,11 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_cead.contributions.layers import to_layer_data
 from napari_cead.errors import CeadWarning
 from napari_cead.patients import load_patient
-from napari_cead.widgets.anatomy import CONVENTIONS, CUTS, Marks
-from napari_cead.widgets.orientation import Orientation
-from napari_cead.widgets.preferences import preferences
-from napari_cead.widgets.scale_bar import ScaleBar
-from napari_cead.widgets.view_row import ViewRow
+from napari_cead.widgets.canvas.orientation import Orientation
+from napari_cead.widgets.canvas.scale_bar import ScaleBar
+from napari_cead.widgets.canvas.view_row import ViewRow
+from napari_cead.widgets.common.anatomy import CONVENTIONS, CUTS, Marks
+from napari_cead.widgets.common.preferences import preferences
 from scans import write_nifti
 
 SHARES_VIEWER = True

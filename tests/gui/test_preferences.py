@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from qtpy.QtWidgets import QComboBox, QLineEdit, QSpinBox
 
-from napari_cead.widgets.preferences import Preferences, preferences
+from napari_cead.widgets.common.preferences import Preferences, preferences
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from heads import add_head, make_stripped
 from made_up import FLAIR, T1, brain_of_head, head
 from napari_cead.exploring import session as session_module
 from napari_cead.patients import Patient, load_patient, save_volume
-from napari_cead.widgets import preparing
-from napari_cead.widgets.preparation_banner import PreparationBanner
+from napari_cead.widgets.common.preparation_banner import PreparationBanner
+from napari_cead.widgets.explore import preparing
 from scans import write_nifti
 
 pytestmark = pytest.mark.skipif(

@@ -17,9 +17,9 @@ import napari_cead as cead
 from dock_driving import Still, choose_folder, tip
 from napari_cead.errors import ModelError
 from napari_cead.exploring.queue import RunSettings
-from napari_cead.widgets.folder_dialog import FolderDialog
-from napari_cead.widgets.queue_panel import QueuePanel
-from napari_cead.widgets.queue_table import COLUMNS
+from napari_cead.widgets.common.folder_dialog import FolderDialog
+from napari_cead.widgets.explore.queue_panel import QueuePanel
+from napari_cead.widgets.explore.queue_table import COLUMNS
 from patience import PATIENCE
 
 
@@ -357,7 +357,7 @@ from pathlib import Path
 import napari
 from qtpy.QtCore import QTimer
 from napari_cead.exploring.queue import RunSettings
-from napari_cead.widgets.queue_panel import QueuePanel
+from napari_cead.widgets.explore.queue_panel import QueuePanel
 
 model, cohort, out, busy = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4] == "busy"
 viewer = napari.Viewer()

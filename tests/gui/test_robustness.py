@@ -24,8 +24,8 @@ from qtpy.QtWidgets import QApplication, QSlider, QStyle, QStyleOptionSlider, QT
 import napari_cead as cead
 from napari_cead.contributions.layers import tag_of
 from napari_cead.errors import CeadError
-from napari_cead.widgets.explore import ExploreWidget
-from napari_cead.widgets.preferences import Preferences
+from napari_cead.widgets.common.preferences import Preferences
+from napari_cead.widgets.explore.dock import ExploreWidget
 from napari_cead.zoo import Detector
 from patience import PATIENCE
 from scans import brain_of
@@ -70,7 +70,7 @@ def network(monkeypatch):
 
     monkeypatch.setattr(Detector, "repair", repair)
     monkeypatch.setattr(
-        "napari_cead.widgets.model_runner.preferences",
+        "napari_cead.widgets.explore.model_runner.preferences",
         lambda: Preferences(device="cpu", batch_size=network.batch_size),
     )
     yield network
@@ -920,8 +920,8 @@ import napari
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QTabWidget, QSlider
-from napari_cead.widgets.explore import ExploreWidget
-from napari_cead.widgets.launch import wait_until
+from napari_cead.widgets.explore.dock import ExploreWidget
+from napari_cead.widgets.explore.launch import wait_until
 from napari_cead.zoo import Detector
 
 what, folder, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
@@ -956,7 +956,7 @@ if what == "run":
     Detector.repair = slowly(Detector.repair, 0.5)
     dock.run.native.click()
 elif what == "curve":
-    import napari_cead.widgets.curve_and_figures as insight
+    import napari_cead.widgets.explore.curve_and_figures as insight
 
     curve = insight.processed_curve
 
@@ -1039,8 +1039,8 @@ PICTURE = """
 import sys
 import napari
 from qtpy.QtWidgets import QApplication, QTabWidget
-from napari_cead.widgets.explore import ExploreWidget
-from napari_cead.widgets.launch import wait_until
+from napari_cead.widgets.explore.dock import ExploreWidget
+from napari_cead.widgets.explore.launch import wait_until
 
 viewer = napari.Viewer()
 dock = ExploreWidget(viewer)

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QApplication, QDockWidget, QScrollArea
 
 from dock_driving import settle
 from layout_faults import faults
-from napari_cead.widgets.compare_panel import ComparePanel
+from napari_cead.widgets.explore.compare_panel import ComparePanel
 from own_process import run_script
 from written_results import RESULTS, result_row
 from written_runs import write_run
@@ -143,7 +143,7 @@ FINE = """
 import json, sys
 import napari
 from layout_faults import faults
-from napari_cead.widgets.launch import wait_until
+from napari_cead.widgets.explore.launch import wait_until
 
 viewer = napari.Viewer()
 viewer.window.resize(1366, 768)

@@ -10,12 +10,12 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QPushButton, QSlider, QTextEdit, QVBoxLayout, QWidget
 
 from napari_cead.exploring.lesions import LesionRow, LesionTable
-from napari_cead.widgets.compare_panel import ComparePanel
-from napari_cead.widgets.controls import NumberBox
-from napari_cead.widgets.help import HelpDialog
-from napari_cead.widgets.lesion_list import LesionList
-from napari_cead.widgets.queue_table import QueueTable
-from napari_cead.widgets.shortcuts import NAPARI_SHORTCUTS, SHORTCUTS, Shortcuts
+from napari_cead.widgets.common.controls import NumberBox
+from napari_cead.widgets.explore.compare_panel import ComparePanel
+from napari_cead.widgets.explore.help import HelpDialog
+from napari_cead.widgets.explore.lesion_list import LesionList
+from napari_cead.widgets.explore.queue_table import QueueTable
+from napari_cead.widgets.explore.shortcuts import NAPARI_SHORTCUTS, SHORTCUTS, Shortcuts
 
 SHARES_VIEWER = True
 LAYERS = ("image", "labels", "points", "shapes")

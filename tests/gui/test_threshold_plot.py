@@ -11,7 +11,7 @@ from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication, QToolTip
 
 from napari_cead.exploring.curves import NOW, ORACLE, DiceCurve, MapHistogram, Mark, marks, raw_curve
-from napari_cead.widgets.threshold_plot import ThresholdPlot, axis_end, is_dark
+from napari_cead.widgets.explore.threshold_plot import ThresholdPlot, axis_end, is_dark
 
 PROCESSED = DiceCurve(np.array([0.0, 0.2, 0.4, 0.6, 0.8]), np.array([0.1, 0.2, 0.5, 0.3, 0.0]))
 SUGGESTED = [("validation", 0.6), ("healthy-quantile", 0.2)]

@@ -24,14 +24,14 @@ from napari_cead.errors import RunError
 from napari_cead.exploring import DEFAULT_MODEL
 from napari_cead.models import NETWORKS, ModelSpec, build
 from napari_cead.options_file import CONFIG_FILE
+from napari_cead.runs.registry import runs_folder
+from napari_cead.runs.run_info import ACTIVE, RunInfo
+from napari_cead.store.index import StoreSettings
+from napari_cead.store.inspection import inspect
 from napari_cead.training.cost import Cost
-from napari_cead.training.inspection import inspect
 from napari_cead.training.launching import command_line
 from napari_cead.training.recipe import read_recipe
-from napari_cead.training.registry import runs_folder
-from napari_cead.training.run_info import ACTIVE, RunInfo
-from napari_cead.training.store_index import StoreSettings
-from napari_cead.widgets.close_guard import CloseGuard
+from napari_cead.widgets.train.close_guard import CloseGuard
 from napari_cead.zoo import (
     ModelCard,
     Preprocessing,
@@ -611,6 +611,6 @@ def test_context_encoding_can_be_taken_on_by_a_model_without_it(chosen, qtbot):
 
 def explore_docks(viewer):
     from napari_cead.widgets import ExploreWidget
-    from napari_cead.widgets.docks import docks_in
+    from napari_cead.widgets.common.docks import docks_in
 
     return docks_in(viewer, ExploreWidget)

@@ -9,7 +9,7 @@ import pytest
 
 from heads import add_head, make_stripped
 from napari_cead.patients import load_patient, save_volume
-from napari_cead.widgets import raw_scans
+from napari_cead.widgets.train import raw_scans
 from scans import write_nifti
 
 pytestmark = pytest.mark.skipif(

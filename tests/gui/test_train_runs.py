@@ -15,16 +15,16 @@ from qtpy.QtWidgets import QApplication, QLabel, QPushButton
 
 from dock_driving import Still
 from napari_cead.evaluation.fine_tuned import Table
+from napari_cead.runs.registry import runs_folder
+from napari_cead.runs.run_files import PREVIEWS
+from napari_cead.runs.run_info import RunInfo, look
 from napari_cead.training import RunFolder
-from napari_cead.training.registry import runs_folder
-from napari_cead.training.run_files import PREVIEWS
-from napari_cead.training.run_info import RunInfo, look
-from napari_cead.widgets.before_after_view import Figures
-from napari_cead.widgets.close_guard import CloseGuard
-from napari_cead.widgets.finished_model import FinishedModel
-from napari_cead.widgets.preview_strip import HEIGHT, PreviewStrip
-from napari_cead.widgets.runs_table import RunsTable
-from napari_cead.widgets.training_plots import PlainAxis, TrainingPlots
+from napari_cead.widgets.train.before_after_view import Figures
+from napari_cead.widgets.train.close_guard import CloseGuard
+from napari_cead.widgets.train.finished_model import FinishedModel
+from napari_cead.widgets.train.preview_strip import HEIGHT, PreviewStrip
+from napari_cead.widgets.train.runs_table import RunsTable
+from napari_cead.widgets.train.training_plots import PlainAxis, TrainingPlots
 from written_runs import PLAN, entry, write_run
 
 

@@ -18,7 +18,7 @@ from napari_cead.patients.integrity import check_cohort
 from napari_cead.patients.places import ZIP
 from napari_cead.plugins import Origin
 from napari_cead.preparing import Preparation
-from napari_cead.training.scans import find_scans
+from napari_cead.store.scans import find_scans
 from scans import make_brain
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,10 +10,10 @@ from scipy import ndimage
 import napari_cead as cead
 from napari_cead.errors import CeadWarning, MaskError
 from napari_cead.evaluation.measuring import load_member
-from napari_cead.evaluation.splits import Member
 from napari_cead.patients import Patient
 from napari_cead.patients.integrity import check_cohort
 from napari_cead.patients.lesion_masks import unlike_lesions
+from napari_cead.store.cohort_split import Member
 from napari_cead.training import prepare
 from scans import make_brain
 

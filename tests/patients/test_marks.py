@@ -15,7 +15,7 @@ from napari_cead.errors import CeadWarning, PatientError
 from napari_cead.patients import find_files, find_patients
 from napari_cead.patients.integrity import check_cohort
 from napari_cead.patients.marks import kind_of
-from napari_cead.training.scans import find_scans
+from napari_cead.store.scans import find_scans
 from scans import make_brain, write_nifti
 
 INTENTS = {

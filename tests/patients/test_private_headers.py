@@ -13,7 +13,7 @@ from napari_cead.contributions.reader import get_reader
 from napari_cead.contributions.writer import write_image, write_labels
 from napari_cead.detection import save_detection
 from napari_cead.detection.corrections import Corrections
-from napari_cead.training.scans import save_scan
+from napari_cead.store.scans import save_scan
 from scanners import itk_affine, itk_image, rotation, write_dicom
 from scans import make_brain
 

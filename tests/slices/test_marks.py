@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from napari_cead import load_patient
-from napari_cead.patients.phantom import write_cohort
+from napari_cead.phantom import write_cohort
 from napari_cead.slices import slice_marks
 from napari_cead.slices.marks import keyed
 from scans import make_brain, write_nifti

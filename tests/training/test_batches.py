@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from napari_cead.store.prepare import prepare
+from napari_cead.store.store import SliceStore
 from napari_cead.training.batches import (
     DeviceBatches,
     LoaderBatches,
@@ -10,8 +12,6 @@ from napari_cead.training.batches import (
     chances,
     order_of,
 )
-from napari_cead.training.preparation import prepare
-from napari_cead.training.store import SliceStore
 from small_stores import SIZE, write_patients
 
 CPU = torch.device("cpu")

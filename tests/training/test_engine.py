@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
+from napari_cead.corruption.mixtures import SCANNERS, CoarseNoise, Mixture, Share, SimulatedLesions
 from napari_cead.errors import Cancelled, ModelError, OutputError, ParameterError, RunError, StoreError
 from napari_cead.models import build
+from napari_cead.store.prepare import prepare
 from napari_cead.training import Hardware, RunFolder, train, updating
-from napari_cead.training.corruption import SCANNERS, CoarseNoise, Mixture, Share, SimulatedLesions
 from napari_cead.training.network import initial_network
-from napari_cead.training.preparation import prepare
 from napari_cead.zoo import ModelCard, Preprocessing, save_model
 from small_stores import AE, CE_VAE, CE_VQ, SIZE, UNET, StopAfter, same, settings, weights, write_patients
 

@@ -6,10 +6,10 @@ import warnings
 import pytest
 
 from napari_cead.errors import CeadWarning, RunError, StoreError
+from napari_cead.runs.run_folder import RunFolder
+from napari_cead.store.index import INDEX_FILE, StoreSettings, read_index
+from napari_cead.store.store import SliceStore
 from napari_cead.training import prepare
-from napari_cead.training.runs import RunFolder
-from napari_cead.training.store import SliceStore
-from napari_cead.training.store_index import INDEX_FILE, StoreSettings, read_index
 from small_stores import SIZE, settings, write_patients
 
 

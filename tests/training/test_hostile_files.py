@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from napari_cead.errors import CeadError, StoreError
+from napari_cead.runs.registry import registry_file
+from napari_cead.runs.requests import asked
+from napari_cead.runs.run_folder import RunFolder
+from napari_cead.runs.run_info import look, read_status
+from napari_cead.store.parts import read_split
+from napari_cead.store.scan_list import read_scan_list
+from napari_cead.store.store import SliceStore
 from napari_cead.training.launching import recipe_of
-from napari_cead.training.registry import registry_file
-from napari_cead.training.requests import asked
-from napari_cead.training.run_info import look, read_status
-from napari_cead.training.runs import RunFolder
-from napari_cead.training.scan_list import read_scan_list
-from napari_cead.training.splits import read_split
-from napari_cead.training.store import SliceStore
 
 DEEP = b"[" * 100_000
 HOSTILE = [
@@ -148,7 +148,7 @@ def test_lists_of_scans_and_patients(tmp_path, content):
 
 
 def test_the_list_of_runs(tmp_path):
-    from napari_cead.training.registry import known_runs
+    from napari_cead.runs.registry import known_runs
 
     for content in HOSTILE:
         registry_file().parent.mkdir(parents=True, exist_ok=True)

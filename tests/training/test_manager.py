@@ -17,7 +17,7 @@ OPTIONS = {"size": "small", "epochs": 100_000, "batch_size": 4, "device": "cpu",
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    from napari_cead.training.preparation import prepare
+    from napari_cead.store.prepare import prepare
 
     folder = tmp_path_factory.mktemp("store")
     cohort = write_patients(folder / "cohort", 5, (6, 120, 110))

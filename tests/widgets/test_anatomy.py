@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from napari_cead.widgets.anatomy import CONVENTIONS, CUTS, marks, order_of, orientation
+from napari_cead.widgets.common.anatomy import CONVENTIONS, CUTS, marks, order_of, orientation
 
 TOWARDS_VIEWER = {"towards": 1, "away": -1}
 UP = {"up": 1, "down": -1}

@@ -3,7 +3,7 @@
 import pytest
 from qtpy.QtWidgets import QLabel
 
-from napari_cead.widgets.controls import ElidedLines
+from napari_cead.widgets.common.controls import ElidedLines
 from napari_cead.zoo import list_models
 
 WORDS = "Trained on 295 lesion-free slices of healthy-looking anatomy, of 26 scans from twelve-odd hospitals"

@@ -9,8 +9,8 @@ from pathlib import Path
 from qtpy.QtCore import QTimer
 
 import napari_cead as cead
-from napari_cead.widgets import behind
-from napari_cead.widgets.behind import import_behind
+from napari_cead.widgets.common import behind
+from napari_cead.widgets.common.behind import import_behind
 from patience import PATIENCE
 
 SCRIPT = """

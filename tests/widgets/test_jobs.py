@@ -11,7 +11,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QObject
 
 from napari_cead.errors import Cancelled, CeadError
-from napari_cead.widgets.jobs import Job, on_main
+from napari_cead.widgets.common.jobs import Job, on_main
 
 
 class Owner:

@@ -8,8 +8,8 @@ import pytest
 
 from napari_cead.errors import CeadWarning
 from napari_cead.exploring import DEFAULT_MODEL
-from napari_cead.widgets.anatomy import CONVENTIONS
-from napari_cead.widgets.preferences import (
+from napari_cead.widgets.common.anatomy import CONVENTIONS
+from napari_cead.widgets.common.preferences import (
     DEVICES,
     MAX_BATCH,
     PAGE,

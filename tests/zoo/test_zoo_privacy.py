@@ -11,12 +11,12 @@ import pytest
 
 from model_folders import CARD, WEIGHTS, card, network, save
 from napari_cead import zoo
+from napari_cead.calibration.finishing import finish, install
+from napari_cead.corruption.mixtures import PAPER, SCANNERS, CoarseNoise
 from napari_cead.detection.provenance import versions
-from napari_cead.evaluation.finishing import finish, install
 from napari_cead.models.specs import ModelSpec, spec
+from napari_cead.runs.training_settings import TrainingSettings
 from napari_cead.training import prepare, train
-from napari_cead.training.corruption import PAPER, SCANNERS, CoarseNoise
-from napari_cead.training.settings import TrainingSettings
 from napari_cead.zoo.privacy import ANOTHER, mentions_text, models_in, summary_parts
 from napari_cead.zoo.summary import PUBLIC, Versions, privacy_of
 from small_stores import SIZE, settings, write_patients

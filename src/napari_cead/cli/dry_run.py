@@ -10,12 +10,12 @@ from ..wording import counted, duration
 
 if TYPE_CHECKING:
     from ..evaluation.making import Making
+    from ..runs.training_settings import TrainingSettings
+    from ..store.foreseeing import Foreseen
+    from ..store.store import SliceStore
     from ..training.announcing import Slices
     from ..training.cost import Cost
-    from ..training.foreseeing import Foreseen
     from ..training.recipe import Recipe
-    from ..training.settings import TrainingSettings
-    from ..training.store import SliceStore
 
 SOME = 1000
 """Slices of an epoch whose time is given while the real number is not known."""
@@ -82,9 +82,9 @@ def announced(making: Making, store: SliceStore | None) -> list[str] | None:
     Raises:
         OutOfMemoryError: If not even one slice fits into memory.
     """
+    from ..runs.run_folder import RunFolder
     from ..training.announcing import LONG, in_words, is_costly, smaller
     from ..training.cost import cost_of
-    from ..training.runs import RunFolder
 
     recipe, spacing = making.recipe, making.wanted.spacing
     hardware = recipe.hardware
@@ -137,7 +137,7 @@ def slices_of(making: Making, store: SliceStore | None) -> Slices | None:
 
 
 def _foreseen(making: Making) -> Foreseen:
-    from ..training.foreseeing import foresee
+    from ..store.foreseeing import foresee
 
     recipe = making.recipe
     return foresee(recipe.data, recipe.sequence, assume_healthy=recipe.assume_healthy, layout=recipe.layout)

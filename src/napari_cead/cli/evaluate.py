@@ -29,7 +29,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..evaluation.results import Evaluation
+    from ..report.results import Evaluation
 
 SUGGESTED = "suggested"
 """The scores of an evaluation that names none."""
@@ -197,7 +197,7 @@ def keep_evaluation(
 
 def _sequence_of(split: Path | None) -> str:
     """Return the sequence of an evaluation that names none."""
-    from ..training.store import SliceStore
+    from ..store.store import SliceStore
 
     if split is None or not split.expanduser().is_dir():
         return "flair"
@@ -206,7 +206,7 @@ def _sequence_of(split: Path | None) -> str:
 
 def show_evaluation(found: Evaluation, out: Path) -> None:
     """Print a line per model, rule and score."""
-    from ..evaluation.table import over_seeds_text, printed
+    from ..report.table import over_seeds_text, printed
 
     for text in found.warnings:
         typer.echo(f"warning: {text}", err=True)

@@ -51,7 +51,7 @@ def _explore(paths: list[Path], model: str | None, screenshot: Path | None) -> N
     from ..errors import extra
 
     with extra("qt", "A napari window"):
-        from ..widgets.launch import explore
+        from ..widgets.explore.launch import explore
     from ..detection.choosing import settings_line
     from ..detection.saving import described_settings
     from ..metrics import volume_ml

@@ -178,7 +178,7 @@ def models_ensemble(
     """
     from tempfile import TemporaryDirectory
 
-    from ..evaluation.ensembling import make_ensemble
+    from ..calibration.ensembling import make_ensemble
     from ..zoo import install_model
     from ..zoo.installing import free_place
 
@@ -206,7 +206,7 @@ def models_compare(
     """
     from ..evaluation.before_after import compare
     from ..evaluation.fine_tuned import tables
-    from ..evaluation.table import aligned
+    from ..report.table import aligned
 
     with progress("comparing") as on_progress:
         found = compare(before, after, data, patient=patient, device=device, on_progress=on_progress)

@@ -45,7 +45,7 @@ def phantom(
 
     Their anatomy is that of real people (ICBM-152).
     """
-    from ..patients.phantom import write_cohort
+    from ..phantom import write_cohort
 
     with progress("patients") as on_progress:
         written = write_cohort(

@@ -15,12 +15,13 @@ def plugins(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
     The kinds are networks, corruptions, scores, steps, rules, formats, strippers and loggers.
     """
     from .. import detection, models, patients, preparing, training  # noqa: F401  # each registers its kinds
+    from ..corruption import kinds as corruptions  # noqa: F401
     from ..detection import rules, scores, steps  # noqa: F401
     from ..models import networks  # noqa: F401
     from ..patients import formats  # noqa: F401
     from ..plugins import registries
     from ..preparing import strippers  # noqa: F401
-    from ..training import corruptions, loggers  # noqa: F401
+    from ..training import loggers  # noqa: F401
 
     found = registries()
     if json:

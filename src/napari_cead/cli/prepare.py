@@ -91,7 +91,7 @@ def prepare(
 
         with progress("raw scans") as on_progress:
             source = prepared_listing(cohort, sequence, wanted, on_progress)
-    from ..training.preparation import prepare as run_prepare
+    from ..store.prepare import prepare as run_prepare
 
     scaling: Any = intensity  # an unknown one is refused with one sentence
 

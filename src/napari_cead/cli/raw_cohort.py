@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..preparing import Preparation
-    from ..training.scan_list import ScanList
+    from ..store.scan_list import ScanList
 
 
 def prepared_listing(
@@ -39,10 +39,10 @@ def prepared_listing(
     from ..errors import CeadError, CeadWarning, PatientError
     from ..patients import find_files
     from ..preparing import NEVER
-    from ..training.raw_scans import prepared_source
-    from ..training.scan_list import ScanList, listing_of
-    from ..training.scans import ScanSource
-    from ..training.sources import patients_in, unique_names
+    from ..store.raw_scans import prepared_source
+    from ..store.scan_list import ScanList, listing_of
+    from ..store.scans import ScanSource
+    from ..store.sources import patients_in, unique_names
 
     listing = listing_of(cohort)
     wanted = sequence or (listing.sequence if listing is not None else "flair")

@@ -18,7 +18,7 @@ from .options import Yes
 from .train import make, say_started
 
 if TYPE_CHECKING:
-    from ..training.run_info import RunInfo
+    from ..runs.run_info import RunInfo
 
 runs_app = typer.Typer(help="The running, waiting and finished trainings.", invoke_without_command=True)
 

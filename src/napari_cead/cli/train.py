@@ -21,9 +21,9 @@ from .generated import command
 if TYPE_CHECKING:
     from ..evaluation.making import Making, Watch
     from ..progress import Progress, Stop
-    from ..training.events import Listener
-    from ..training.run_info import RunInfo
-    from ..training.store import SliceStore
+    from ..runs.events import Listener
+    from ..runs.run_info import RunInfo
+    from ..store.store import SliceStore
 
 
 def _train(context: typer.Context, recipe: Recipe, detach: bool, dry_run: bool) -> None:
@@ -46,9 +46,9 @@ def make(
         dry_run: Whether to print what it would do, and start nothing.
     """
     from ..evaluation.making import cohort_of, is_one, make_models, plan
+    from ..runs.requests import Discarded, Paused
     from ..training.engine import rank_of_launcher
     from ..training.manager import RunManager
-    from ..training.requests import Discarded, Paused
 
     alone = is_one(recipe.model) and recipe.seeds is None and recipe.folds is None
     if detach and not alone:
@@ -92,7 +92,7 @@ def _cross_validate(making: Making, folders: list[Path]) -> None:
     """Measure the models of the folds, and print a line per model, rule and score."""
     from ..evaluation.folding import Folded, cross_validate
     from ..evaluation.making import FOLDS, cohort_of
-    from ..training.store import SliceStore
+    from ..store.store import SliceStore
 
     out = making.recipe.out
     models = [

@@ -1,21 +1,21 @@
-"""Comparing models on a cohort, the threshold rules, and the calibration of a newly trained model."""
+"""Comparing models on a cohort: measuring, choosing settings, folds, before and after a fine-tuning."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..calibration.calibration import calibrate
+    from ..calibration.rules import choose
     from ..detection.rules import RULES
-    from .calibration import calibrate
     from .comparison import evaluate
-    from .rules import choose
 
 __all__ = ["RULES", "calibrate", "choose", "evaluate"]
 
 # These need torch or OpenCV, which the table of verbs must not import.
 _HOMES = {
     "RULES": ".detection.rules",
-    "calibrate": "calibration",
-    "choose": "rules",
+    "calibrate": ".calibration.calibration",
+    "choose": ".calibration.rules",
     "evaluate": "comparison",
 }
 

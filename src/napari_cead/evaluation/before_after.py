@@ -9,26 +9,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..calibration.calibration import in_groups
+from ..calibration.healthy_slices import HealthySlices, compared_scores, look
+from ..calibration.rules import QUANTILE, quantile_of, search, threshold_of_healthy
 from ..detection import PostprocessParams, available_scores, suggested
+from ..detection.baselines import BASELINES, INTENSITY, Baseline
 from ..detection.choosing import Suggested, settle
 from ..detection.provenance import versions
 from ..detection.rules import HEALTHY, ORACLE
 from ..errors import ParameterError, PatientError
 from ..patients import Patient, load_patient
 from ..progress import Progress, Stop, tell
-from ..training.splits import Part
-from ..training.store import SliceStore
+from ..report.results import NOTHING, Evaluation, ModelSummary, Row
+from ..store.cohort_split import Member
+from ..store.parts import Part
+from ..store.store import SliceStore
 from ..zoo import Detector, ModelCard, load_model
-from .baselines import BASELINES, INTENSITY, Baseline
-from .calibration import in_groups
 from .choosing import CARD, FIXED, REPORTED, on_card
 from .evaluation_tasks import let_models_go
 from .fine_tuned import DEFAULT, BeforeAfter, Example, LocalThreshold
-from .healthy_slices import HealthySlices, compared_scores, look
 from .measuring import Subject, measure
-from .results import NOTHING, Evaluation, ModelSummary, Row
-from .rules import QUANTILE, quantile_of, search, threshold_of_healthy
-from .splits import Member
 
 EXAMPLES = 4
 """Number of example slices: from the most improved to the most worsened one, evenly by rank."""

@@ -9,6 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..calibration.candidates import Spread
+from ..calibration.cases import BINS, healthy_in, spread_in
+from ..calibration.rules import threshold_of_healthy
+from ..calibration.searching import Measured, Search, Searched
 from ..detection import PostprocessParams
 from ..detection.choosing import Suggested
 from ..detection.rules import RULES, Edge, Rule, is_optimistic
@@ -17,15 +21,11 @@ from ..detection.thresholds import ScoreHistograms
 from ..errors import PatientError
 from ..metrics import averages
 from ..progress import Stop
+from ..report.results import PatientFigures
 from ..tasks import Failure, Tasks
 from ..zoo import ModelCard
-from .candidates import Spread
-from .cases import BINS, healthy_in, spread_in
 from .cohort_progress import Steps
 from .evaluation_tasks import GridJob, search_grid
-from .results import PatientFigures
-from .rules import threshold_of_healthy
-from .searching import Measured, Search, Searched
 
 Key = tuple[int, str]
 """Number of a subject, and a score."""

@@ -7,10 +7,10 @@ from collections import defaultdict
 from ..errors import CeadError
 from ..patients import find_files
 from ..progress import Progress, tell
-from ..training.splits import Part
+from ..report.results import SkippedPatient
+from ..store.cohort_split import Member, Split
+from ..store.parts import Part
 from .measuring import UNLABELLED
-from .results import SkippedPatient
-from .splits import Member, Split
 
 
 class Cohort:

@@ -13,17 +13,27 @@ from pathlib import Path
 from typing import Literal
 
 from ..atomic import make_folder, to_json, write_text
+from ..calibration.rules import QUANTILE, quantile_of
 from ..detection import SCORES, PostprocessParams, available_scores, check_score, suggested
+from ..detection.baselines import BASELINES
 from ..detection.provenance import versions
 from ..detection.rules import RULES
 from ..devices import pick_device
 from ..errors import OutputError, ParameterError, PatientError, extra
 from ..metrics import ImageQuality
+from ..metrics.patient_figures import PatientFigures
 from ..patients.datasets import Layout, find_layout
 from ..preparing import RAW, Preparation
 from ..progress import Progress, Stop
+from ..report.groups import groups_of
+from ..report.paired_comparison import compare_twins
+from ..report.report import write_report
+from ..report.results import NOTHING, Evaluation, ModelSummary, Row, SlicePicture, choosers
+from ..report.seeds import over_seeds
+from ..report.seen import trained_on_warnings
+from ..store.cohort_split import Split, folds_of, split_cohort
+from ..store.parts import PARTS
 from ..tasks import Tasks, tasks
-from ..training.splits import PARTS
 from ..zoo import (
     PAPER_EXTRA,
     ModelCard,
@@ -33,22 +43,12 @@ from ..zoo import (
     load_card,
     missing_models,
 )
-from .baselines import BASELINES
 from .cohort_progress import Cohort, Steps
 from .evaluation_run import BASELINE, Outcome, Pass, Plan
 from .evaluation_tasks import SubjectSpec, let_models_go
 from .example_slices import picture_jobs, take_pictures
-from .figures import PatientFigures
-from .groups import groups_of
 from .maps import ARCHITECTURE, SCORE, ScoreMaps, find_maps
-from .paired_comparison import compare_twins
 from .ranking import Pools, RankCounts
-from .report import write_report
-from .results import NOTHING, Evaluation, ModelSummary, Row, SlicePicture, choosers
-from .rules import QUANTILE, quantile_of
-from .seeds import over_seeds
-from .seen import trained_on_warnings
-from .splits import Split, folds_of, split_cohort
 
 KEPT = ".evaluation"
 """Folder of the measurements in the output folder; removed at the end."""
@@ -90,7 +90,7 @@ def evaluate(
     validation patients (`healthy-quantile`, `validation`), never on the reported ones, except by `oracle`, which is
     optimistic and says so. Without validation patients the first two are those on the model's card; if the card has
     none either, the row stays empty. With ``folds`` the reported patients choose for each other: those of the other
-    folds for each fold. The baselines (:mod:`~napari_cead.evaluation.baselines`) go through the same rules on the
+    folds for each fold. The baselines (:mod:`~napari_cead.detection.baselines`) go through the same rules on the
     scan's own grid, independent of the models; one more detector finds nothing.
 
     Patients are measured one by one, here or by the workers of a cluster, each under a group of models, and the
@@ -109,7 +109,7 @@ def evaluate(
         maps_pattern: Place of a map in its folder, with ``{patient}`` for the name and ``*`` for any letters; None: the
             file with the name in it.
         split: Split file with the names of the patients of ``train``, ``validation`` and ``test`` (see
-            :func:`~napari_cead.training.splits.read_split`), or a prepared store, whose split it uses. None: all
+            :func:`~napari_cead.store.parts.read_split`), or a prepared store, whose split it uses. None: all
             patients are reported.
         scores: Anomaly scores, each with the models that support it; None: each model's suggested one, and
             ``residual``, that of the paper.
@@ -117,7 +117,7 @@ def evaluate(
         sequence: Sequence to use, or several: each has rows of its own; None: that of the store, else FLAIR.
         png_spacing: (z, y, x) in mm of PNG slices; None: that of the store, else the default.
         quantile: Share of the healthy brain voxels below the threshold of `healthy-quantile`; None: 0.99, for
-            denoisers 0.997, or what their cards say (see :func:`~napari_cead.evaluation.rules.quantile_of`).
+            denoisers 0.997, or what their cards say (see :func:`~napari_cead.calibration.rules.quantile_of`).
         device: See :func:`~napari_cead.devices.pick_device`.
         seed: Seed of the bootstrap, and of the folds.
         resamples: Resamples of the bootstrap.
@@ -264,7 +264,7 @@ def evaluate(
         )
     write_report(evaluation, out, every_rule=every_rule)
     if report:
-        from .html import html_report
+        from ..report.html import html_report
 
         write_text(Path(out) / "report.html", html_report(evaluation))
     return evaluation

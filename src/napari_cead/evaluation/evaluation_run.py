@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import to_json
+from ..calibration.cases import BINS
+from ..calibration.searching import Searched
 from ..detection import PostprocessParams
+from ..detection.baselines import BASELINES
 from ..detection.rules import RULES, Rule
 from ..detection.thresholds import ScoreHistograms
 from ..errors import CeadError
@@ -19,12 +22,12 @@ from ..metrics import ImageQuality
 from ..metrics.overlap import NAN
 from ..patients import find_files
 from ..progress import Stop
+from ..report.results import Curve, PatientFigures, Row
+from ..store.cohort_split import Member
+from ..store.parts import Part
+from ..store.sources import source_files, stamp
 from ..tasks import Failure, Tasks
-from ..training.sources import source_files, stamp
-from ..training.splits import Part
 from ..zoo import ModelCard
-from .baselines import BASELINES
-from .cases import BINS
 from .choosing import (
     FIXED,
     FOLDS,
@@ -48,9 +51,6 @@ from .evaluation_tasks import CountJob, MeasureJob, SubjectSpec, count_at, measu
 from .measuring import Measured
 from .ranking import Pool, Pools, Ranked
 from .records import read_marks, read_record
-from .results import Curve, PatientFigures, Row
-from .searching import Searched
-from .splits import Member
 
 
 @dataclass(frozen=True)

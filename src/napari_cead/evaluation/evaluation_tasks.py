@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy as np
 
 from ..atomic import atomic_path, write_text
+from ..calibration.cases import Case
+from ..calibration.rules import QUANTILE
 from ..detection import PostprocessParams
+from ..detection.baselines import BASELINES, let_patient_go
 from ..errors import ModelError, ParameterError, PatientError
+from ..report.results import PatientFigures
+from ..store.cohort_split import Member
 from ..zoo import LoadedModels
-from .baselines import BASELINES, let_patient_go
-from .cases import Case
 from .maps import ScoreMaps
 from .measuring import Settings, Subject, load_member, marks_of, measure
 from .records import write_record
-from .results import PatientFigures
-from .rules import QUANTILE
-from .splits import Member
 
 
 @dataclass(frozen=True)

@@ -11,19 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..atomic import atomic_path
+from ..calibration.cases import Case
+from ..calibration.rules import rule_order
 from ..detection import PostprocessParams, postprocess, run
+from ..detection.baselines import stack_of
 from ..detection.rules import is_optimistic
 from ..metrics.overlap import dice_of
 from ..progress import Stop
+from ..report.results import Row, SlicePicture
+from ..store.cohort_split import Member
 from ..tasks import Failure, Tasks
 from ..zoo import Detector
-from .baselines import stack_of
-from .cases import Case
 from .evaluation_tasks import SubjectSpec, loaded_subject, shown_file
 from .measuring import load_member
-from .results import Row, SlicePicture
-from .rules import rule_order
-from .splits import Member
 
 Kind = Literal["best", "median", "worst"]
 
@@ -94,7 +94,7 @@ def picture_jobs(
         cases: By model, score and patient, the file of the case.
         png_spacing: (z, y, x) in mm of PNG slices.
         folder: Folder for the pictures.
-        choosers: See :func:`~napari_cead.evaluation.rules.rule_order`.
+        choosers: See :func:`~napari_cead.calibration.rules.rule_order`.
         folds: By name, the fold of a patient.
     """
     jobs: list[PictureJob] = []

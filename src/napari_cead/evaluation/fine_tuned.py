@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..atomic import strict
+from ..calibration.healthy_slices import Paired
 from ..detection.rules import HEALTHY
-from ..training.splits import Part
+from ..report.columns import AVERAGES, columns, row_values
+from ..report.results import Evaluation, Row
+from ..store.parts import Part
 from ..wording import UNDEFINED, counted, number, span
-from .columns import AVERAGES, columns, row_values
-from .healthy_slices import Paired
-from .results import Evaluation, Row
 
 SCHEMA_VERSION = 2
 """Version of the JSON; in 2 the rows are those of ``results.json``."""
@@ -89,7 +89,7 @@ class BeforeAfter:
         part: The compared part of the store.
         patients: Patients with healthy slices in the part.
         slices: Healthy slices in the part.
-        figures: By name (see :data:`~napari_cead.evaluation.healthy_slices.MEASURES`), both models and the paired
+        figures: By name (see :data:`~napari_cead.calibration.healthy_slices.MEASURES`), both models and the paired
             difference; empty without healthy slices.
         thresholds: Thresholds by score, that of the model's default score first.
         examples: Example slices.

@@ -12,15 +12,15 @@ from ..atomic import make_folder, write_text
 from ..errors import OutputError, ParameterError, disk_errors
 from ..metrics.overlap import NAN
 from ..progress import Progress, Stop, tell
-from ..training.splits import PARTS, Part
-from ..training.store import SliceStore
-from ..training.store_index import INDEX_FILE, StoreIndex, group_name, read_index, write_index
+from ..report.report import write_report
+from ..report.results import Evaluation, Row
+from ..store.cohort_split import folds_of
+from ..store.index import INDEX_FILE, StoreIndex, group_name, read_index, write_index
+from ..store.parts import PARTS, Part
+from ..store.store import SliceStore
 from ..zoo import load_card
 from .comparison import evaluate
 from .ranking import Pool, Pools, Ranked
-from .report import write_report
-from .results import Evaluation, Row
-from .splits import folds_of
 
 FEWEST_FOLDS = 3
 """One fold is reported, one chooses the settings, and the rest trains."""
@@ -180,7 +180,7 @@ def cross_validate(
     evaluation = _pooled(found, {load_card(each.model).name: each.base for each in models}, pools)
     write_report(evaluation, out)
     if report:
-        from .html import html_report
+        from ..report.html import html_report
 
         write_text(Path(out) / "report.html", html_report(evaluation))
     return evaluation

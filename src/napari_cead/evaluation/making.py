@@ -12,31 +12,31 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import write_text
+from ..calibration.ensembling import FEWEST, is_ensemble_of, make_ensemble
+from ..calibration.finishing import default_name, finish, install, is_finished, kept_settings
 from ..errors import Cancelled, OutputError, ParameterError
 from ..models.specs import MODEL_NAMES, spec
 from ..options_file import CONFIG_FILE
 from ..patients import find_patients
 from ..patients.datasets import find_layout
 from ..progress import Progress, Stop
-from ..training.belonging import belongs, no_use
+from ..runs.belonging import belongs, no_use
+from ..runs.events import EventFile, Listener
+from ..runs.run_files import STORE
+from ..runs.run_folder import RunFolder
+from ..runs.training_settings import TrainingSettings
+from ..store.index import earlier_index
+from ..store.prepare import prepare
+from ..store.preprocessing import preprocessing_for, preprocessing_in, store_options
+from ..store.scan_list import usual_sequence
+from ..store.store import SliceStore
 from ..training.engine import check_resume, check_start, rank_of_launcher
 from ..training.engine import train as run_training
-from ..training.events import EventFile, Listener
 from ..training.loggers import loggers_of
-from ..training.preparation import prepare
-from ..training.preprocessing import preprocessing_for, preprocessing_in, store_options
 from ..training.recipe import SETTINGS, Recipe, agreed
-from ..training.run_files import STORE
-from ..training.runs import RunFolder
-from ..training.scan_list import usual_sequence
 from ..training.session import Relay, Session, attended, undone_if_refused
-from ..training.settings import TrainingSettings
-from ..training.store import SliceStore
-from ..training.store_index import earlier_index
 from ..wording import counted
 from ..zoo import Preprocessing, check_name, find_model, find_models, load_card
-from .ensembling import FEWEST, is_ensemble_of, make_ensemble
-from .finishing import default_name, finish, install, is_finished, kept_settings
 from .folding import fold_stores
 
 FOLDS = "folds"

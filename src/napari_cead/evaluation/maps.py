@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..detection.baselines import Seen, stack_of
 from ..errors import ParameterError, PatientError, shortened
 from ..patients import Patient
 from ..patients.reading import read_place
 from ..patients.volume import Volume
 from ..patients.volumes import onto
 from ..zoo import Preprocessing
-from .baselines import Seen, stack_of
 
 SCORE = "map"
 """Name of the score of a foreign map."""

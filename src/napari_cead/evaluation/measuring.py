@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..calibration.cases import BINS, MIN_BRAIN, Case, figures_of
 from ..detection import PostprocessParams, Reconstruction, run
+from ..detection.baselines import Baseline, Seen, stack_of
 from ..detection.thresholds import ScoreHistograms
 from ..errors import CeadWarning, PatientError
 from ..metrics import Candidates, ImageQuality, candidates
@@ -23,15 +25,13 @@ from ..patients import PNG_SPACING, Patient, load_patient
 from ..patients.notes import code_of
 from ..preparing import prepare_patient
 from ..progress import Stop
+from ..report.results import PatientFigures
 from ..slices import slice_marks
+from ..store.cohort_split import Member
 from ..zoo import Detector
 from ..zoo.recognising import was_trained_on
-from .baselines import Baseline, Seen, stack_of
-from .cases import BINS, MIN_BRAIN, Case, figures_of
 from .maps import ScoreMaps
 from .ranking import RankCounts
-from .results import PatientFigures
-from .splits import Member
 
 Settings = Mapping[str, Mapping[str, PostprocessParams]]
 """By score and rule, the settings of the counts."""

@@ -12,9 +12,9 @@ import numpy as np
 from ..atomic import atomic_path, write_text
 from ..detection.thresholds import ScoreHistograms
 from ..metrics import Candidates, ImageQuality, PatientCounts
+from ..report.results import LesionRecord, PatientFigures
 from .measuring import Measured
 from .ranking import RankCounts
-from .results import LesionRecord, PatientFigures
 
 
 def write_record(file: Path, measured: Measured) -> None:

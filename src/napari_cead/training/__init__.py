@@ -1,6 +1,7 @@
-"""Training: the slice store, context-encoding masks, losses, and the engine.
+"""Training: the engine, the recipe of a training, and starting and following runs.
 
-The names are imported when first used, so that the store can be read and written without torch.
+The public names of the rooms below it are here too. They are imported when first used, so that the store
+can be read and written without torch.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .augmentation import Augmentation
-    from .augmenting import augment
-    from .corruption import (
+    from ..corruption.augmentation import Augmentation
+    from ..corruption.augmenting import augment
+    from ..corruption.mixtures import (
         CoarseNoise,
         ContextEncoding,
         Corrupted,
@@ -19,26 +20,26 @@ if TYPE_CHECKING:
         GaussianNoise,
         Mixture,
     )
+    from ..runs.run_folder import RunFolder
+    from ..runs.training_settings import Hardware, TrainingSettings
+    from ..store.prepare import prepare
+    from ..store.store import SliceStore
     from .engine import train
-    from .preparation import prepare
-    from .runs import RunFolder
-    from .settings import Hardware, TrainingSettings
-    from .store import SliceStore
 
 _HOMES = {
-    "Augmentation": "augmentation",
-    "CoarseNoise": "corruption",
-    "ContextEncoding": "corruption",
-    "Corrupted": "corruptions",
-    "CorruptionKind": "corruptions",
-    "GaussianNoise": "corruption",
-    "Hardware": "settings",
-    "Mixture": "corruption",
-    "RunFolder": "runs",
-    "SliceStore": "store",
-    "TrainingSettings": "settings",
-    "augment": "augmenting",
-    "prepare": "preparation",
+    "Augmentation": ".corruption.augmentation",
+    "CoarseNoise": ".corruption.mixtures",
+    "ContextEncoding": ".corruption.mixtures",
+    "Corrupted": ".corruption.kinds",
+    "CorruptionKind": ".corruption.kinds",
+    "GaussianNoise": ".corruption.mixtures",
+    "Hardware": ".runs.training_settings",
+    "Mixture": ".corruption.mixtures",
+    "RunFolder": ".runs.run_folder",
+    "SliceStore": ".store.store",
+    "TrainingSettings": ".runs.training_settings",
+    "augment": ".corruption.augmenting",
+    "prepare": ".store.prepare",
     "train": "engine",
 }
 

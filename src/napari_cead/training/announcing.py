@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..corruption.kinds import Spacing
 from ..devices import pick_device
 from ..models.networks import find_design
 from ..models.specs import spec
+from ..runs.training_settings import Hardware, TrainingSettings
 from ..wording import duration
-from .corruptions import Spacing
 from .cost import Cost, cost_of
 from .presets import training_settings
-from .settings import Hardware, TrainingSettings
 
 LONG = 3600.0
 """Trainings on a processor that take longer than this many seconds are announced before they begin."""

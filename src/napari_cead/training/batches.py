@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from .store import Part, SliceStore
+from ..store.store import Part, SliceStore
 
 SHARE = 0.5
 """Largest share of the device's free memory for slices."""

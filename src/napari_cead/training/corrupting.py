@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .corruption import corrupt
-from .corruptions import Corrupted, Spacing
-from .settings import TrainingSettings
+from ..corruption.kinds import Corrupted, Spacing
+from ..corruption.mixtures import corrupt
+from ..runs.training_settings import TrainingSettings
 
 
 class Corruptor:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import psutil
 import torch
 
+from ..corruption.kinds import Spacing
 from ..models.building import parameter_count
-from .corruptions import Spacing
+from ..runs.training_settings import Hardware, TrainingSettings
 from .engine import check_start
-from .settings import Hardware, TrainingSettings
 from .updating import Updater
 
 if TYPE_CHECKING:

@@ -35,16 +35,16 @@ from ..errors import (
 )
 from ..models import build
 from ..progress import Stop
+from ..runs.events import EventFile, Listener
+from ..runs.requests import Discarded, Paused, clear
+from ..runs.run_folder import Epoch, RunFolder
+from ..runs.training_settings import Hardware, TrainingSettings
+from ..store.preprocessing import check_prepared
+from ..store.store import SliceStore
 from ..zoo import ModelCard, Parent, find_model, load_card, load_model
-from .events import EventFile, Listener
 from .job import Job
 from .loggers import loggers_of
 from .loop import work
-from .preprocessing import check_prepared
-from .requests import Discarded, Paused, clear
-from .runs import Epoch, RunFolder
-from .settings import Hardware, TrainingSettings
-from .store import SliceStore
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -96,7 +96,7 @@ def train(
         on_event: Called with each event in the process of rank 0; picklable if there are several processes.
         should_stop: Called before each update (with several processes: after each epoch); if true a checkpoint is
             written and ``Cancelled`` raised.
-        requests_since: Requests to this run (:mod:`~napari_cead.training.requests`) before this time, in seconds since
+        requests_since: Requests to this run (:mod:`~napari_cead.runs.requests`) before this time, in seconds since
             1970, are ignored; None: before this call.
         loggers: Names of loggers with commas, beside ``log.csv``; None: TensorBoard, if it is installed.
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from ..progress import Stop
-from .events import Listener
-from .settings import Hardware, TrainingSettings
+from ..runs.events import Listener
+from ..runs.training_settings import Hardware, TrainingSettings
 
 
 class Job(BaseModel):

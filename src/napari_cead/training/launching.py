@@ -13,10 +13,10 @@ from typing import Any
 from ..atomic import make_folder, write_text
 from ..errors import RunError, RunNotFoundError, disk_errors
 from ..options_file import CONFIG_FILE
+from ..runs.requests import clear
+from ..runs.run_files import OUTPUT_FILE, check_folder, read_plan
+from ..runs.run_info import RunInfo, read_status, write_status
 from .recipe import Recipe, read_recipe
-from .requests import clear
-from .run_files import OUTPUT_FILE, check_folder, read_plan
-from .run_info import RunInfo, read_status, write_status
 
 PROGRAM = "napari-cead"
 

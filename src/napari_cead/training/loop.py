@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from ..errors import RunError
+from ..runs.requests import Requests
+from ..runs.run_folder import Epoch, RunFolder
+from ..runs.training_settings import rate
+from ..store.store import SliceStore
 from ..zoo import load_model
 from .batches import batches_of, chances, order_of
 from .job import Asked, Job
 from .network import TERMS
 from .preview import Previews
 from .record import Record
-from .requests import Requests
-from .runs import Epoch, RunFolder
-from .settings import rate
-from .store import SliceStore
 from .updating import Updater
 
 if TYPE_CHECKING:

@@ -20,14 +20,15 @@ import psutil
 
 from ..errors import OutputError, RunBusyError, RunError, RunNotFoundError, disk_errors
 from ..json_files import read_json
+from ..runs import requests
+from ..runs.events import EventTail
+from ..runs.registry import forget, known_runs, remember, runs_folder
+from ..runs.requests import Asked
+from ..runs.run_files import EVENTS_FILE, STORE, is_run, remove_run
+from ..runs.run_info import RunInfo, look, process_of, read_history
 from ..zoo.finding import models_folder
-from . import launching, requests
-from .events import EventTail
+from . import launching
 from .recipe import Recipe
-from .registry import forget, known_runs, remember, runs_folder
-from .requests import Asked
-from .run_files import EVENTS_FILE, STORE, is_run, remove_run
-from .run_info import RunInfo, look, process_of, read_history
 
 # ``list`` is a method below; as a type it is spelled out here.
 Runs = list[RunInfo]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..errors import ModelError, ParameterError
 from ..models import build
 from ..models.losses import LossWeights
-from .settings import TrainingSettings
+from ..runs.training_settings import TrainingSettings
 
 TERMS = ("total", "reconstruction", "latent", "context", "lesion")
 """The losses, in the order in which :class:`Objective` returns them."""

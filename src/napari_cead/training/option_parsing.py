@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from ..corruption.augmentation import Augmentation
+from ..corruption.mixtures import Corruption, CorruptionKind, corruption_called, corruption_names
 from ..errors import ParameterError, why
 from ..json_files import first_wrong, parse_json, read_json
 from ..models.specs import ModelSpec
-from .augmentation import Augmentation
-from .belonging import belongs, no_use
-from .corruption import Corruption, CorruptionKind, corruption_called, corruption_names
+from ..runs.belonging import belongs, no_use
 
 _ANY: TypeAdapter[CorruptionKind] = TypeAdapter(Corruption)
 

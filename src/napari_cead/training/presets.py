@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
+from ..corruption.augmentation import Augmentation
+from ..corruption.mixtures import ContextEncoding, corruption_called
 from ..errors import ParameterError
 from ..models.networks import find_design
 from ..models.specs import ModelSpec, spec
-from .augmentation import Augmentation
-from .belonging import belongs
-from .corruption import ContextEncoding, corruption_called
-from .settings import FINE_TUNING_EPOCHS, FINE_TUNING_RATE, TrainingSettings
+from ..runs.belonging import belongs
+from ..runs.training_settings import FINE_TUNING_EPOCHS, FINE_TUNING_RATE, TrainingSettings
 
 Preset = Literal["paper", "small"]
 

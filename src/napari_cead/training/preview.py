@@ -15,9 +15,9 @@ from torch import nn
 
 from ..atomic import atomic_path, make_folder
 from ..errors import OutputError
+from ..runs.run_files import PREVIEWS
+from ..store.store import SliceStore
 from .batches import as_images
-from .run_files import PREVIEWS
-from .store import SliceStore
 
 COLUMNS = 6
 TILE = 98

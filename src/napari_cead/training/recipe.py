@@ -17,8 +17,8 @@ from ..json_files import first_wrong
 from ..options_file import read_options, write_options
 
 if TYPE_CHECKING:
+    from ..runs.training_settings import Hardware, TrainingSettings
     from ..zoo import ModelCard
-    from .settings import Hardware, TrainingSettings
 
 
 class Recipe(BaseModel):
@@ -230,7 +230,7 @@ class Recipe(BaseModel):
     @property
     def hardware(self) -> Hardware:
         """The hardware to run on."""
-        from .settings import Hardware
+        from ..runs.training_settings import Hardware
 
         return Hardware(
             self.device,
@@ -288,10 +288,10 @@ class Recipe(BaseModel):
             ParameterError: If a value is out of range or does not apply to the design.
         """
         from ..models.specs import spec
+        from ..runs.run_folder import RunFolder
+        from ..runs.training_settings import TrainingSettings
         from .option_parsing import with_shape
         from .presets import training_settings
-        from .runs import RunFolder
-        from .settings import TrainingSettings
 
         changes = {
             name: value
@@ -329,7 +329,7 @@ class Recipe(BaseModel):
 
     def resolved(self, settings: TrainingSettings) -> Recipe:
         """Return the recipe with every setting written out, so that another version's defaults change nothing."""
-        from .belonging import belongs
+        from ..runs.belonging import belongs
 
         values: dict[str, Any] = {}
         for name, field in type(self).model_fields.items():

@@ -13,13 +13,13 @@ def _designs(_: str) -> str:
 
 
 def _corruptions(_: str) -> str:
-    from .corruption import corruption_names
+    from ..corruption.mixtures import corruption_names
 
     return ", ".join(corruption_names())
 
 
 def _owners(setting: str) -> str:
-    from .belonging import listed, owners
+    from ..runs.belonging import listed, owners
 
     return listed(owners(setting))
 

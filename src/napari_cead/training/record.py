@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import why
-from .events import Listener
+from ..runs.events import Listener
+from ..runs.run_folder import Epoch, RunFolder
 from .loggers import LOGGERS, RunLog
-from .runs import Epoch, RunFolder
 
 
 class Record:

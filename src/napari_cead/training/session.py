@@ -11,12 +11,12 @@ import psutil
 
 from ..errors import Cancelled, CeadError, OutputError, RunBusyError
 from ..progress import Progress
-from . import requests
-from .events import Event, EventFile, Listener
-from .registry import forget, remember
-from .requests import Discarded, Paused, Requests
-from .run_files import BEGUN, ENDED, EVENTS_FILE, check_folder, is_run, remove_run
-from .runs import RunFolder
+from ..runs import requests
+from ..runs.events import Event, EventFile, Listener
+from ..runs.registry import forget, remember
+from ..runs.requests import Discarded, Paused, Requests
+from ..runs.run_files import BEGUN, ENDED, EVENTS_FILE, check_folder, is_run, remove_run
+from ..runs.run_folder import RunFolder
 
 INTERVAL = 0.5
 """Shortest time between two progress events, in seconds."""

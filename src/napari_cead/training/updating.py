@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..corruption.augmenting import augment
+from ..corruption.kinds import Spacing
+from ..corruption.mixtures import Corrupted
 from ..devices import is_out_of_memory
 from ..errors import OutOfMemoryError
-from .augmenting import augment
+from ..runs.training_settings import TrainingSettings
 from .corrupting import Corruptor
-from .corruption import Corrupted
-from .corruptions import Spacing
 from .network import TERMS, Objective, initial_network, optimizer_of
-from .settings import TrainingSettings
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

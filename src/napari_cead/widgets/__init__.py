@@ -4,19 +4,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .evaluate import EvaluateWidget
-    from .explore import ExploreWidget
-    from .train import TrainWidget
+    from .evaluate.dock import EvaluateWidget
+    from .explore.dock import ExploreWidget
+    from .train.dock import TrainWidget
 
 __all__ = ["EvaluateWidget", "ExploreWidget", "TrainWidget"]
 
 # napari opens one dock at a time, and the window waits for its imports: none pays for the others'.
-_MODULES = {"EvaluateWidget": "evaluate", "ExploreWidget": "explore", "TrainWidget": "train"}
+_MODULES = {"EvaluateWidget": "evaluate.dock", "ExploreWidget": "explore.dock", "TrainWidget": "train.dock"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        from .behind import import_behind
+        from .common.behind import import_behind
 
         import_behind("napari_cead.exploring", "napari_cead.exploring.queue")
         return getattr(import_module(f".{_MODULES[name]}", __name__), name)

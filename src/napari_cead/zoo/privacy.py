@@ -38,7 +38,7 @@ _DROPPED = object()
 def summary_parts() -> tuple[type[BaseModel], ...]:
     """Return the classes that describe the summary of a training."""
     # The settings of a training are in a later room; they are imported only for an export.
-    return Summary, import_module("napari_cead.training.settings").TrainingSettings
+    return Summary, import_module("napari_cead.runs.training_settings").TrainingSettings
 
 
 def private_card(card: ModelCard) -> ModelCard:

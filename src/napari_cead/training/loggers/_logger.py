@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..run_files import LOGS
+from ...runs.run_files import LOGS
 
 
 class RunLog(Protocol):

@@ -1,0 +1,1 @@
+"""What training does to healthy slices: context encoding, noise, simulated lesions, augmentation."""

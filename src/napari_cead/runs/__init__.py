@@ -1,0 +1,1 @@
+"""A training on disk: its settings, state, events and requests. Needs no torch."""

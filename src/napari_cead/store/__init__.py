@@ -1,0 +1,1 @@
+"""The slice store: from scans to slices on the grid of a model, once, for training."""

@@ -1,0 +1,1 @@
+"""The Evaluate dock: the view of an evaluation."""

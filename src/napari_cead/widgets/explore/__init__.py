@@ -1,0 +1,1 @@
+"""The Explore dock: views of one ``exploring.Session``, and its layers."""

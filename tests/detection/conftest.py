@@ -1,0 +1,3 @@
+from small_cohort import split, untouched
+
+__all__ = ["split", "untouched"]

@@ -1,0 +1,3 @@
+from small_cohort import cohort, denoiser_folder, model, split, untouched
+
+__all__ = ["cohort", "denoiser_folder", "model", "split", "untouched"]
