@@ -8,7 +8,8 @@ makes, each step only if it has not been done yet:
     DIR/runs/NAME.seedN                  a training: preset ``small``, 12 epochs
     DIR/results/NAME.seedN               its figures, per scan, through the product's own interface
     research/eight.json                  the figures of every training that has ended, here or before, and the verdict
-    sample_data/models, docs/            with --bundle: the models of seed 0, their cards, the tables
+    docs/                                the page of results and its tables
+    sample_data/models                   with --bundle: the models of seed 0, and their cards
 
 Seed 0 of all designs comes first. A command that was broken off goes on where it was when it is given again.
 
@@ -31,7 +32,7 @@ from numpy.typing import NDArray
 
 from bundle_ce_unet import make_store
 from bundle_model import ROOT, Bundle, ended, make, say
-from eight_pages import write_pages
+from eight_pages import write_cards, write_results
 from measuring import Model, load, measure
 from napari_cead.atomic import write_text
 from napari_cead.errors import CeadWarning
@@ -178,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", default=",".join(MODEL_NAMES))
     parser.add_argument("--only", choices=("train", "measure"), help="do only this")
     parser.add_argument(
-        "--bundle", action="store_true", help="bundle the models of seed 0 and write their pages"
+        "--bundle", action="store_true", help="bundle the models of seed 0 and write their cards"
     )
     options = parser.parse_args(arguments)
     work: Path = options.work.expanduser().resolve()
@@ -202,15 +203,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         file = Path(__file__).with_suffix(".json")
         write_text(file, json.dumps(gather(out, seeds, work), indent=1) + "\n")
         say(str(file))
+        found, bundled = json.loads(file.read_text(encoding="utf-8")), ROOT / "sample_data" / "models"
+        written = []
         if options.bundle:
             for model in MODEL_NAMES:
-                export_model(work / "seed0" / "models" / model, ROOT / "sample_data" / "models" / model)
+                export_model(work / "seed0" / "models" / model, bundled / model)
             patient = load_patient(work / "criterion_lesions" / "train" / "Mets_005")
-            found = json.loads(file.read_text(encoding="utf-8"))
-            for page in write_pages(
-                found, work / "seed0" / "models", work / "seed0" / "runs", patient, ROOT / "docs"
-            ):
-                say(str(page))
+            runs = work / "seed0" / "runs"
+            written += write_cards(found, work / "seed0" / "models", runs, patient, ROOT / "docs")
+        for page in (*written, *write_results(found, bundled, ROOT / "docs")):
+            say(str(page))
 
     return ended(work_on_it)
 

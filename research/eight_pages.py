@@ -11,7 +11,7 @@ from typing import Any
 from napari_cead.atomic import make_folder, write_text
 from napari_cead.models.specs import MODEL_NAMES
 from napari_cead.patients import Patient
-from napari_cead.zoo import ModelCard, load_model
+from napari_cead.zoo import ModelCard, load_card, load_model
 from pictures import draw_examples, examples, loss_curve
 from tables import aside, between_markers, listing, number, signed, table
 
@@ -84,8 +84,8 @@ over scans *and* seeds, where there are 20 scans or more. Nothing is corrected f
 Found = Mapping[str, Any]
 
 
-def write_pages(found: Found, models: Path, runs: Path, patient: Patient, docs: Path) -> list[Path]:
-    """Write the eight cards, the page of their results, and the table in ``docs/reference/models.md``.
+def write_cards(found: Found, models: Path, runs: Path, patient: Patient, docs: Path) -> list[Path]:
+    """Write the eight cards and their pictures.
 
     Args:
         found: What ``eight.py`` measured.
@@ -96,10 +96,8 @@ def write_pages(found: Found, models: Path, runs: Path, patient: Patient, docs: 
     """
     folder, written = make_folder(docs / "reference" / "models"), []
     chosen = examples(patient)
-    cards = {}
     for name in MODEL_NAMES:
         detector = load_model(models / name, "cpu")
-        cards[name] = detector.card
         with (runs / name / "log.csv").open(encoding="utf-8", newline="") as stream:
             log = [
                 {key: float(value) for key, value in line.items() if value} for line in csv.DictReader(stream)
@@ -110,12 +108,22 @@ def write_pages(found: Found, models: Path, runs: Path, patient: Patient, docs: 
         draw_examples(detector, chosen, drawn)
         write_text(page, _card(detector.card, found, patient.name))
         written += [curve, drawn, page]
-    page = docs / "explanation" / "results-eight.md"
+    return written
+
+
+def write_results(found: Found, models: Path, docs: Path) -> list[Path]:
+    """Write the page of results and the table in ``docs/reference/models.md``.
+
+    Args:
+        found: What ``eight.py`` measured.
+        models: Folder of the models of seed 0.
+        docs: Folder of the documentation.
+    """
+    page, overview = docs / "explanation" / "results-eight.md", docs / "reference" / "models.md"
     write_text(page, "\n".join(aside(_results(found).splitlines(), page)) + "\n")
-    overview = docs / "reference" / "models.md"
-    lines = _overview(found, cards)
+    lines = _overview(found, {name: load_card(models / name) for name in MODEL_NAMES})
     write_text(overview, between_markers(overview.read_text(encoding="utf-8"), "bundled", lines))
-    return [*written, page, overview]
+    return [page, overview]
 
 
 def seeds_of(found: Found, model: str) -> list[int]:
