@@ -413,16 +413,16 @@ def test_what_went_wrong_is_said(chosen, acting, qtbot, script, state, message):
 )
 def test_nothing_moves_when_it_goes_wrong_or_is_stopped(chosen, acting, qtbot, script):
     chosen.viewer.window.resize(1366, 768)
-    scroll_to(chosen.start.native)
+    scroll_to(chosen.form.start.native)
     still = Still(chosen)
     acting(script)
-    click(qtbot, chosen.start.native)
+    click(qtbot, chosen.form.start.native)
     if script is POLITE:
-        still.while_waiting(qtbot, lambda: chosen.progress.value() == 3)
-        click(qtbot, chosen.stop.native)
+        still.while_waiting(qtbot, lambda: chosen.form.progress.value() == 3)
+        click(qtbot, chosen.form.stop.native)
     still.while_waiting(qtbot, lambda: not chosen.process.running)
     still.look()
-    assert chosen.state.text() and chosen.start.enabled
+    assert chosen.form.state.text() and chosen.form.start.enabled
 
 
 def test_a_program_that_cannot_be_started_is_said(chosen, tmp_path, monkeypatch, qtbot):
