@@ -1,3 +1,3 @@
-from small_cohort import split, untouched
+from small_cohort import model, split, untouched
 
-__all__ = ["split", "untouched"]
+__all__ = ["model", "split", "untouched"]
