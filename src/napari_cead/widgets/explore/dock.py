@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ..canvas.scale_bar import ScaleBar
 from ..canvas.view_row import ViewRow
 from ..common.dock_lifetime import let_go, when_gone
 from ..common.docks import bare, docks_in, session_in
+from ..common.jobs import all_of
 from ..common.preferences import preferences
 from ..common.run_progress import RunProgress
 from ..common.thread_relay import Relay
@@ -268,16 +270,20 @@ class ExploreWidget(ExploreForm):
         if analysis is not self.session.analysis:
             return
         self._shown = None if analysis is None else analysis.key
-        self.live.show()
+        notes = () if analysis is None else analysis.reconstruction.warnings
+        show: tuple[Callable[[], None], ...] = ()
         if analysis is not None:
-            self.runner.show(analysis)
-            self.compare.show(analysis)
-            self.notes.setText("\n".join(analysis.reconstruction.warnings))
-        self.notes.setVisible(analysis is not None and bool(self.notes.text()))
-        self.insight.follow(analysis)
-        self.compare.refresh()
-        self._show_figures()
-        self._update_enabled()
+            show = partial(self.runner.show, analysis), partial(self.compare.show, analysis)
+        all_of(
+            self.live.show,
+            *show,
+            partial(self.notes.setText, "\n".join(notes)),
+            partial(self.notes.setVisible, bool(notes)),
+            partial(self.insight.follow, analysis),
+            self.compare.refresh,
+            self._show_figures,
+            self._update_enabled,
+        )
 
     def _params_changed(self, params: PostprocessParams) -> None:
         self.live.show()
