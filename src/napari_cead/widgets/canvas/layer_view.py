@@ -411,9 +411,9 @@ class LayerView:
         self.viewer.scene.camera.center = tuple(shown)
 
     def point(self) -> tuple[int, int, int] | None:
-        """Return the voxel (z, y, x) at the viewer's sliders; None without a scan of three axes."""
+        """Return the voxel (z, y, x) at the viewer's sliders; None without a scan of three axes of the patient."""
         base = self._base
-        if base is None or base.ndim != 3:
+        if base is None or base.ndim != 3 or not self._shows_patient:
             return None
         found = np.round(np.asarray(base.world_to_data(self.viewer.dims.point[-3:]))).astype(int)
         z, y, x = np.clip(found, 0, np.array(base.data.shape) - 1).tolist()
@@ -431,8 +431,13 @@ class LayerView:
         return (0.0, 1.0) if self._base is None else tuple(self._base.contrast_limits)
 
     def current_slice(self) -> int | None:
-        """Return the axial slice on screen; None in 3-D or when the view cuts along another axis."""
+        """Return the axial slice on screen.
+
+        None in 3-D, when the view cuts along another axis, and while the scan on screen is not the patient's yet.
+        """
         base = self._base  # tells where slices lie even if the user has deleted it
+        if not self._shows_patient:
+            return None
         if base is None or base.ndim == 2:
             return 0 if base is not None and self.viewer.dims.ndisplay == 2 else None
         dims = self.viewer.dims
@@ -441,6 +446,13 @@ class LayerView:
             return None
         z = round(float(np.asarray(base.world_to_data(dims.point[-3:]))[0]))
         return z if 0 <= z < base.data.shape[0] else None
+
+    @property
+    def _shows_patient(self) -> bool:
+        """Whether the scan is that of the session's patient, which may be a new one whose layers are to come."""
+        tag = None if self._base is None else tag_of(self._base)
+        patient = self.session.patient
+        return tag is not None and patient is not None and same(tag.patient, patient)
 
     def _insert(self, layer: Layer, role: Role) -> None:
         """Put a derived layer above this patient's scans and, where that stands above them, below its reference.

@@ -231,12 +231,15 @@ class ExploreWidget(ExploreForm):
     def _patient_changed(self, patient: Patient) -> None:
         if patient is not self.session.patient:
             return
-        self.compare.leave()
+        # The dock names the patient of the session even if its picture fails.
+        all_of(self.compare.leave, partial(self.layers.show_patient, patient), partial(self._name, patient))
+
+    def _name(self, patient: Patient) -> None:
+        """Say in the dock which patient it is, and begin with it."""
         self.runner.withdraw_notes()
         with self.sequence.changed.blocked():
             self.sequence.choices = list(patient.sequences)
             self.sequence.value = patient.sequence
-        self.layers.show_patient(patient)
         self.source.patient_changed(patient)
         self.preparing.patient_changed(patient)
         self.orientation.refresh()
