@@ -84,7 +84,7 @@ class Session(SessionSettings):
         """
         with self._lock:
             before, left = self._patient, self._left
-            if before is not None and before.sequences is not patient.sequences:
+            if before is not None and before.grid is not patient.grid:
                 self._left = _Left(before, self._opened)
             self._patient = patient
             self._opened, self._current, self._streaming, self._waiting = {}, None, None, None
