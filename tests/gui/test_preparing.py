@@ -135,6 +135,26 @@ def test_corrections_that_are_brought_back_wait_for_the_stripped_patient(widget,
     assert widget.discard.enabled
 
 
+def test_a_slice_without_brain_is_left_for_one_with_a_result(widget, raw, brain, qtbot):
+    widget.patient.value = raw
+    qtbot.waitUntil(lambda: settled(widget) and widget.banner.strip.native.isVisible(), timeout=LONG)
+    layers = widget.layers
+    assert brain[layers.current_slice()].any()
+    widget.viewer.dims.set_point(0, 0)
+    assert layers.current_slice() == 0 and not brain[0].any()
+    click(qtbot, widget.banner.strip.native)
+    qtbot.waitUntil(lambda: settled(widget) and widget.session.patient.prepared is not None, timeout=LONG)
+    assert brain[layers.current_slice()].any()
+    widget.viewer.dims.set_point(0, 0)
+    run(qtbot, widget, score="intensity")
+    shares = widget.session.mask.sum(axis=(1, 2))
+    assert shares[layers.current_slice()] == shares.max() > 0
+    elsewhere = int(np.flatnonzero(brain.any(axis=(1, 2)))[0])
+    layers.go_to(elsewhere, 50, 50)
+    run(qtbot, widget)
+    assert layers.current_slice() == elsewhere, "where there is brain, the user stays"
+
+
 def test_a_skull_can_be_stripped_during_a_run_which_then_ends(widget, raw, brain, qtbot, monkeypatch):
     banner, session, slow = widget.banner, widget.session, threading.Event()
     run = session_module.run

@@ -25,6 +25,8 @@ from ...detection import PostprocessParams
 from ...errors import UnsupportedError
 from ...exploring import Analysis, Key, Session, Streaming
 from ...patients import Patient
+from ...preparing import GIVEN
+from ...slices import fullest_slice
 from ..common.docks import bare
 from .analysis_layers import AnalysisLayers
 from .batches import active_kept, batched
@@ -161,8 +163,11 @@ class LayerView:
             if mask is not None and same(tag.patient, patient) and old is not None and old.brain_mask is mask:
                 return  # the user's strokes stay
             self.viewer.layers.remove(layer)
-        if mask is None:
+        if made is None or mask is None:
             return
+        z = self.current_slice()
+        if z is not None and not mask[z].any() and made.stripper != GIVEN:
+            self._go_to_lesion(patient)
         shown = Labels(
             mask[0].astype(np.uint8) if self._flat else mask.astype(np.uint8),
             **labels_style("brain mask"),
@@ -251,11 +256,26 @@ class LayerView:
         return patient
 
     def _go_to_lesion(self, patient: Patient) -> None:
-        """Go to the slice with the most lesion, else to the one with the most brain."""
+        """Go to the slice with the most lesion, else to the one with most of the head but for the neck."""
         lesion = patient.lesion_mask
-        seen = lesion if lesion is not None and lesion.any() else patient.volume() > 0
-        z = int(np.count_nonzero(seen, axis=(1, 2)).argmax())
-        self.viewer.dims.set_point(self.viewer.dims.ndim - 3, z * patient.spacing[0])
+        if lesion is not None and lesion.any():
+            self._go_to_slice(_fullest(lesion))
+        else:
+            self._go_to_slice(fullest_slice(patient.volume(), patient.spacing))
+
+    def _go_to_slice(self, z: int) -> None:
+        base = self._base
+        if base is not None and base.ndim == 3:
+            axis = self.viewer.dims.ndim - 3
+            middle = (np.array(base.data.shape) - 1) / 2
+            self.viewer.dims.set_point(axis, base.data_to_world((z, *middle[1:]))[0])
+
+    def leave_empty_slice(self, analysis: Analysis) -> None:
+        """Go to the slice with most of a detection if that on screen holds no brain, and the patient no lesion mask."""
+        made, z = analysis.reconstruction, self.current_slice()
+        if z is None or made.patient.lesion_mask is not None or made.stack.brain[z].any():
+            return
+        self._go_to_slice(_fullest(analysis.mask if analysis.mask.any() else made.stack.brain))
 
     # -- analysis ------------------------------------------------------------------------------------------
 
@@ -489,6 +509,11 @@ class LayerView:
         if self._base is None:
             return place(patient)
         return {name: getattr(self._base, name) for name in _TRANSFORM}
+
+
+def _fullest(mask: NDArray[np.bool_]) -> int:
+    """Return the slice with most of a mask."""
+    return int(np.count_nonzero(mask, axis=(1, 2)).argmax())
 
 
 def same(one: Patient, other: Patient) -> bool:
