@@ -64,6 +64,48 @@ def test_back_and_forth_between_patients_with_more_and_fewer_slices(widget, fold
     assert_shown(widget, "many")
 
 
+def look_at(widget, z, zoom, shift):
+    """Go to a slice and move the camera; return where the viewer looks now."""
+    camera = widget.viewer.scene.camera
+    widget.layers.go_to(z, 20, 25)
+    camera.zoom *= zoom
+    camera.center = tuple(place + shift for place in camera.center)
+    return view_of(widget)
+
+
+def view_of(widget):
+    camera = widget.viewer.scene.camera
+    return [widget.layers.current_slice(), camera.zoom, *camera.center[-2:]]
+
+
+def test_back_lands_on_the_slice_and_the_camera_that_were_left(widget, folder, qtbot):
+    open_and_run(widget, folder("many", 30, 1), qtbot)
+    many = look_at(widget, 27, 2.5, 4)
+    open_and_run(widget, folder("few", 8, 6), qtbot)
+    assert view_of(widget)[1:] != pytest.approx(many[1:]), "a new patient is seen as a whole"
+    few = look_at(widget, 6, 1.5, -3)
+    go_back(widget, "many", qtbot)
+    assert view_of(widget) == pytest.approx(many)
+    many = look_at(widget, 3, 0.8, 1)
+    go_back(widget, "few", qtbot)
+    assert view_of(widget) == pytest.approx(few)
+    go_back(widget, "many", qtbot)
+    assert view_of(widget) == pytest.approx(many)
+    assert_shown(widget, "many")
+
+
+def test_back_from_side_by_side_has_the_camera_of_one(widget, folder, qtbot):
+    open_and_run(widget, folder("many", 30, 1), qtbot)
+    run(qtbot, widget, score="squared")
+    many = look_at(widget, 20, 2, 2)
+    widget.tabs.setCurrentWidget(widget.comparison)
+    click(qtbot, widget.comparison.side_by_side)
+    settle(qtbot, widget)
+    open_and_run(widget, folder("few", 8, 6), qtbot)
+    go_back(widget, "many", qtbot)
+    assert view_of(widget) == pytest.approx(many)
+
+
 def test_the_dock_names_a_patient_whose_picture_fails(widget, folder, qtbot, monkeypatch):
     def fail(patient):
         raise RuntimeError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
@@ -62,6 +62,7 @@ class LayerView:
         self._moved_mask: NDArray[Any] | None = None
         self._shown: list[Patient] = []
         self._replaced: list[Layer] = []
+        self._view: tuple[Patient, _View] | None = None  # of the patient before
 
     # -- finding -------------------------------------------------------------------------------------------
 
@@ -84,10 +85,11 @@ class LayerView:
     def show_patient(self, patient: Patient) -> None:
         """Create the patient's layers, or take existing ones.
 
-        The layers of the previous patient are removed, and restored as they were if it is shown next. Layers that the
-        user opened in napari and that were not shown here, or have no file, are hidden.
+        The layers of the previous patient are removed, and restored as they were if it is shown next, with slice and
+        camera. Layers that the user opened in napari and that were not shown here, or have no file, are hidden.
         """
         new = not any(same(patient, one) for one in self._shown[-1:])
+        before, left = self._view, _View.of(self.viewer)
         with batched(self.viewer):
             self.one_by_one(None)
             self.drop_derived()
@@ -103,6 +105,10 @@ class LayerView:
         if new and (self._base is None or _tag(self._base).session is not self.session):
             self.viewer.reset_view()
             self._go_to_lesion(patient)
+        elif new and before is not None and same(before[0], patient):
+            before[1].restore(self.viewer)
+        if new:
+            self._view = (self._shown[-1], left) if self._shown else None
         self._shown = [*(one for one in self._shown if not same(one, patient)), patient]
         for name in patient.sequences:
             layer = self.find("sequence", patient, name)
@@ -509,6 +515,29 @@ class LayerView:
         if self._base is None:
             return place(patient)
         return {name: getattr(self._base, name) for name in _TRANSFORM}
+
+
+class _View(NamedTuple):
+    """Where a viewer looks."""
+
+    dims: tuple[int, tuple[int, ...]]
+    point: tuple[float, ...]
+    center: tuple[float, ...]
+    zoom: float
+
+    @classmethod
+    def of(cls, viewer: Any) -> _View:
+        """Return where a viewer looks now."""
+        dims, camera = viewer.dims, viewer.scene.camera
+        return cls((dims.ndisplay, dims.order), dims.point, camera.center, camera.zoom)
+
+    def restore(self, viewer: Any) -> None:
+        """Look there again, as far as the cut is the same."""
+        dims, camera = viewer.dims, viewer.scene.camera
+        if len(self.point) == dims.ndim:
+            dims.set_point(range(dims.ndim), self.point)
+        if self.dims == (dims.ndisplay, dims.order):
+            camera.center, camera.zoom = self.center, self.zoom
 
 
 def _fullest(mask: NDArray[np.bool_]) -> int:
