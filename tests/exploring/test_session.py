@@ -388,6 +388,50 @@ def test_kept_corrections_wait_for_the_first_detection(patient_folder, model_fol
     assert session.analysis.corrections is None
 
 
+@pytest.fixture
+def stroke(session):
+    """Three voxels beside the brain, as corrections."""
+    added = np.zeros(session.patient.shape, bool)
+    added[5, 2, 2:5] = True
+    return Corrections(added, np.zeros_like(added))
+
+
+def test_kept_corrections_wait_for_the_prepared_patient_too(patient_folder, model_folder, stroke):
+    session = Session()
+    patient = session.open(patient_folder)
+    session.bring_back(stroke)
+    session.use_brain(patient.volume() > 0)
+    session.detect(model_folder, "intensity", device="cpu")
+    assert session.mask[stroke.added].all()
+
+
+def test_what_was_painted_stays_when_the_patient_is_prepared_again(session, model_folder, stroke):
+    session.bring_back(stroke)
+    brain = session.patient.volume() > 0
+    for _ in range(2):
+        session.use_brain(brain)
+        assert session.analysis is None
+        session.detect(model_folder, "intensity", device="cpu")
+        assert session.mask[stroke.added].all()
+    session.discard_corrections()
+    session.use_brain(brain)
+    session.detect(model_folder, "intensity", device="cpu")
+    assert session.analysis.corrections is None
+    session.bring_back(stroke)
+    session.use(session.patient.select("t1_gd"))
+    session.detect(model_folder, "intensity", device="cpu")
+    assert session.analysis.corrections is None, "they belong to the scan that they were painted on"
+
+
+def test_corrections_that_are_brought_back_during_a_detection_count(session, model_folder, stroke):
+    def once(stage):
+        if session.analysis is None:
+            session.bring_back(stroke)
+
+    session.detect(model_folder, "residual", device="cpu", on_stage=once)
+    assert session.mask[stroke.added].all()
+
+
 def test_a_detection_says_its_stages(session, model_folder):
     stages = []
     session.detect(model_folder, "residual", device="cpu", on_stage=stages.append)

@@ -263,6 +263,29 @@ def test_the_patient_before_comes_back_with_all_that_was_made_of_it(session, vae
     assert session.analysis is None, "another sequence of it"
 
 
+def test_a_patient_that_is_prepared_does_not_take_the_place_of_the_one_before_it(session):
+    patient, analyses = session.patient, session.analyses
+    painted = session.mask.copy()
+    painted[5, 2:4, 2:4] = True
+    session.correct(painted)
+    raw = session.use(cead.Patient.from_arrays({"flair": patient.volume()[:, ::-1]}, spacing=patient.spacing))
+    prepared = session.use_brain(raw.volume() > 0)
+    assert prepared.sequences is not raw.sequences
+    session.use(patient)
+    assert keys(session) == [one.key for one in analyses]
+    np.testing.assert_array_equal(session.mask, painted)
+
+
+def test_the_prepared_patient_comes_back_after_the_one_before_it(session, model_folder):
+    patient = session.patient
+    raw = session.use(cead.Patient.from_arrays({"flair": patient.volume()[:, ::-1]}, spacing=patient.spacing))
+    prepared = session.use_brain(raw.volume() > 0)
+    mask = session.detect(model_folder, "intensity", device="cpu").mask
+    session.use(patient)
+    session.use(prepared)
+    np.testing.assert_array_equal(session.mask, mask)
+
+
 def test_another_model_of_the_same_name_is_computed(session, vae_folder, tmp_path, passes):
     other = save(tmp_path / "tiny-vae", seed=5)
     session.detect(other, "intensity", device="cpu")

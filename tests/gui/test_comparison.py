@@ -29,6 +29,7 @@ from dock_driving import (
 from napari_cead.contributions.layers import tag_of
 from napari_cead.detection import SCORES
 from napari_cead.exploring import MapHistogram
+from napari_cead.widgets.canvas.analysis_layers import AnalysisLayers
 from napari_cead.widgets.explore import curve_and_figures
 from napari_cead.zoo import find_model, list_models, load_card
 
@@ -327,6 +328,65 @@ def test_a_chosen_row_brings_its_own_settings_and_gets_the_sliders(side, qtbot):
     assert side.session.analyses[1] is second, "nothing was done to it"
     assert side.session.analyses[0].params.dilation_radius > first.params.dilation_radius
     assert_tiles(side, FIRST, SECOND)
+
+
+def assert_one(widget, analysis):
+    """Session, sliders, plot, words and picture all are those of this analysis."""
+    assert widget.session.analysis.key == analysis.key
+    assert widget.state.text() == f"Shown: {' · '.join(analysis.key)}"
+    assert (widget.model.value, widget.score.value) == analysis.key
+    assert widget.threshold.value == pytest.approx(analysis.params.threshold, abs=1e-6)
+    assert widget.plot.current == analysis.params.threshold
+    (shown,) = layers_of(widget, "anomaly map")
+    np.testing.assert_array_equal(shown.data, analysis.anomaly_map)
+    (mask,) = layers_of(widget, "detected mask")
+    np.testing.assert_array_equal(shown_mask(mask), analysis.mask)
+
+
+def test_a_threshold_beyond_the_axis_finer_than_a_slider_can_show_is_shown(two, qtbot):
+    click_cell(qtbot, two.comparison.view, 0, 2)
+    two.session.set(threshold=0.6982421875)
+    settle(qtbot, two)
+    click_cell(qtbot, two.comparison.view, 1, 2)
+    two.session.set(threshold=0.05)
+    settle(qtbot, two)
+    two.plot.set_end(0.1, anew=True)  # as for a score whose values are small
+    assert two.threshold.max == pytest.approx(0.1)
+    click_cell(qtbot, two.comparison.view, 0, 2)
+    settle(qtbot, two)
+    assert_one(two, two.session.analyses[0])
+    assert two.session.params.threshold == 0.6982421875
+
+
+def test_what_fails_beside_the_picture_leaves_it_on_the_analysis_of_the_dock(two, qtbot, monkeypatch):
+    def fail(*given):
+        raise TypeError
+
+    with qtbot.captureExceptions() as caught, monkeypatch.context() as broken:
+        broken.setattr(two.insight, "follow", fail)
+        click_cell(qtbot, two.comparison.view, 0, 2)
+    assert [kind for kind, *_ in caught] == [TypeError]
+    two.insight.follow(two.session.analysis)
+    settle(qtbot, two)
+    assert_one(two, two.session.analyses[0])
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_a_picture_that_fails_is_no_picture_of_another_analysis(two, qtbot, monkeypatch, tiled):
+    if tiled:
+        click(qtbot, two.comparison.side_by_side)
+    with qtbot.captureExceptions() as caught, monkeypatch.context() as broken:
+        broken.setattr(AnalysisLayers, "write_volume", None)
+        click_cell(qtbot, two.comparison.view, 0, 2)
+        assert [kind for kind, *_ in caught] == [TypeError]
+        if not tiled:
+            assert not layers_of(two, "anomaly map") and not layers_of(two, "detected mask")
+    settle(qtbot, two)
+    assert two.state.text() == f"Shown: {' · '.join(FIRST)}"
+    assert not two.comparison.side_by_side.isChecked()
+    click_cell(qtbot, two.comparison.view, 1, 2)
+    settle(qtbot, two)
+    assert_one(two, two.session.analyses[1])
 
 
 @pytest.mark.slow  # a race; choosing a row is tested above

@@ -7,9 +7,9 @@ import threading
 
 import numpy as np
 import pytest
-from qtpy.QtWidgets import QLabel
+from qtpy.QtWidgets import QLabel, QMessageBox
 
-from dock_driving import click
+from dock_driving import click, layers_of, run
 from heads import add_head, make_stripped
 from made_up import FLAIR, T1, brain_of_head, head
 from napari_cead.exploring import session as session_module
@@ -107,6 +107,52 @@ def test_a_skull_is_stripped_repaired_and_written_with_the_results(
     assert np.array_equal(session.patient.prepared.brain_mask, repaired > 0)
     assert np.array_equal(session.mask, mask)
     qtbot.waitUntil(lambda: settled(widget), timeout=LONG)
+
+
+def strip_and_run(widget, qtbot):
+    qtbot.waitUntil(lambda: settled(widget) and widget.banner.strip.native.isVisible(), timeout=LONG)
+    click(qtbot, widget.banner.strip.native)
+    qtbot.waitUntil(lambda: settled(widget) and widget.session.patient.prepared is not None, timeout=LONG)
+    run(qtbot, widget, score="intensity")
+
+
+def test_corrections_that_are_brought_back_wait_for_the_stripped_patient(widget, raw, qtbot):
+    session = widget.session
+    widget.patient.value = raw
+    strip_and_run(widget, qtbot)
+    z, place = widget.layers.current_slice(), (slice(3, 6), slice(3, 6))
+    (layer,) = layers_of(widget, "detected mask")
+    layer.brush_size = 3
+    layer.paint((z, 4, 4), 1)
+    qtbot.waitUntil(lambda: session.analysis.corrections is not None and not widget.keeping.busy)
+    stroke = session.analysis.corrections.added
+    session.use(load_patient(raw))  # as after napari was closed
+    qtbot.waitUntil(lambda: widget.keeping.question is not None)
+    click(qtbot, widget.keeping.question.button(QMessageBox.StandardButton.Yes))
+    strip_and_run(widget, qtbot)
+    assert np.array_equal(session.analysis.corrections.added, stroke)
+    assert session.mask[z][place].any()
+    assert widget.discard.enabled
+
+
+def test_a_slice_without_brain_is_left_for_one_with_a_result(widget, raw, brain, qtbot):
+    widget.patient.value = raw
+    qtbot.waitUntil(lambda: settled(widget) and widget.banner.strip.native.isVisible(), timeout=LONG)
+    layers = widget.layers
+    assert brain[layers.current_slice()].any()
+    widget.viewer.dims.set_point(0, 0)
+    assert layers.current_slice() == 0 and not brain[0].any()
+    click(qtbot, widget.banner.strip.native)
+    qtbot.waitUntil(lambda: settled(widget) and widget.session.patient.prepared is not None, timeout=LONG)
+    assert brain[layers.current_slice()].any()
+    widget.viewer.dims.set_point(0, 0)
+    run(qtbot, widget, score="intensity")
+    shares = widget.session.mask.sum(axis=(1, 2))
+    assert shares[layers.current_slice()] == shares.max() > 0
+    elsewhere = int(np.flatnonzero(brain.any(axis=(1, 2)))[0])
+    layers.go_to(elsewhere, 50, 50)
+    run(qtbot, widget)
+    assert layers.current_slice() == elsewhere, "where there is brain, the user stays"
 
 
 def test_a_skull_can_be_stripped_during_a_run_which_then_ends(widget, raw, brain, qtbot, monkeypatch):

@@ -6,7 +6,7 @@ from PIL import Image
 from heads import add_head, make_stripped
 from napari_cead.patients import Patient, load_patient
 from napari_cead.patients.volumes import read_volume
-from napari_cead.slices import looks_skull_stripped, slice_stack
+from napari_cead.slices import fullest_slice, looks_skull_stripped, slice_stack
 from scans import make_brain
 
 
@@ -43,6 +43,24 @@ def test_a_background_that_is_not_0_is_no_skull(level):
     assert not verdict.brain_only
     assert "100%" in verdict.sentence
     assert not looks_skull_stripped(add_head(brain) + level).stripped
+
+
+@pytest.mark.parametrize("level", [0, 100])
+def test_of_a_head_with_neck_and_shoulders_in_noise_the_fullest_slice_is_in_the_brain(level):
+    rng, head = np.random.default_rng(0), add_head(make_stripped())
+    body = np.zeros((26, *head.shape[1:]), np.float32)
+    body[:8, 5:-5, 5:-5] = body[8:10, 30:-30, 30:-30] = 90  # shoulders are wider than the head
+    body[10:] = head
+    scan = np.where(body == 0, np.abs(rng.normal(0, 3, body.shape)), body) + level
+    assert 10 < fullest_slice(scan, (8, 1.5, 1.5)) < 26
+
+
+@pytest.mark.parametrize("margin", [0, 3])
+def test_of_a_stripped_brain_the_fullest_slice_is_that_with_most_of_it(margin):
+    brain = np.pad(make_stripped(), ((margin, margin), (0, 0), (0, 0)))
+    counts = (brain > 0).sum(axis=(1, 2))
+    assert counts[fullest_slice(brain)] >= 0.97 * counts.max()
+    assert fullest_slice(np.zeros((4, 9, 9))) in range(4)
 
 
 def test_noise_around_a_brain_is_no_skull():
@@ -98,3 +116,9 @@ def test_real_slices_of_many(real_data):
 def test_a_template_head_that_fills_its_field_of_view(real_data):
     image = nib.load(real_data / "odd" / "someones_anatomy.nii.gz")
     assert not looks_skull_stripped(np.transpose(image.get_fdata(), (2, 1, 0))).stripped
+
+
+@pytest.mark.parametrize(("name", "brain"), [("Subj01/t1_pre", (60, 90)), ("sample1/flair", (13, 24))])
+def test_a_real_head_with_its_neck_has_its_fullest_slice_in_the_brain(real_data, name, brain):
+    volume = read_volume(real_data / "nichart" / f"{name}.nii.gz")
+    assert fullest_slice(volume.data, volume.grid.spacing) in range(*brain)

@@ -80,14 +80,17 @@ class Session(SessionSettings):
     def use(self, patient: Patient) -> Patient:
         """Make a patient in memory the current one. The analyses of the previous one become void.
 
-        The patient before this one comes back with its analyses, settings and corrections.
+        The patient before this one comes back with its analyses, settings and corrections. The same patient prepared
+        in another way takes the place of itself: its corrections wait for its next detection.
         """
         with self._lock:
             before, left = self._patient, self._left
-            if before is not None and before.sequences is not patient.sequences:
+            if before is not None and before.grid is not patient.grid:
                 self._left = _Left(before, self._opened)
+            prepared = before is not None and before.sequences is not patient.sequences
+            self._waiting = self._corrections() if prepared and self._is_current(patient) else None
             self._patient = patient
-            self._opened, self._current, self._streaming, self._waiting = {}, None, None, None
+            self._opened, self._current, self._streaming = {}, None, None
             if (
                 left is not None
                 and left.patient.sequences is patient.sequences
@@ -140,7 +143,7 @@ class Session(SessionSettings):
         on_progress: Progress | None = None,
         should_stop: Stop | None = None,
     ) -> Patient:
-        """Prepare the current patient from its scans as they were read; its analyses become void.
+        """Prepare the current patient from its scans as they were read; of its analyses the corrections stay.
 
         Args:
             preparation: The preparation, as `napari_cead.prepare_patient` takes it.
@@ -261,7 +264,7 @@ class Session(SessionSettings):
         suggestions = suggestions_for(detector.card, score)
         with self._lock:
             before = self._current
-            corrections = self._waiting if self.analysis is None else self.analysis.corrections
+            self._waiting = self._corrections()
             self._current = None
             self._take(settled.params)
             self._options = options or self._options
@@ -303,7 +306,6 @@ class Session(SessionSettings):
                 reconstructed=streaming.reconstruction,
                 # It is complete only now that all slices have arrived.
                 anomaly_map=None if looks_through(score) else streaming.anomaly_map,
-                corrections=corrections,
                 score_from=whence_score(detector.card, score),
             )
             return self._install(opened, follow=True)
@@ -391,18 +393,18 @@ class Session(SessionSettings):
             analysis = opened.analysis
             made, key = analysis.reconstruction, analysis.key
             with self._lock:
-                patient, now = self._patient, self._now()
+                patient = self._patient
                 if patient is None or not self._is_current(made.patient):
                     raise Cancelled  # a new patient voids it
                 params, options = analysis.params, analysis.options
                 if follow:
                     params, options = self._params, self._options
                 if (params, options) == (analysis.params, analysis.options):
-                    # A new reference or a brush stroke may have come while the network ran.
+                    # A new reference, a brush stroke or kept corrections may have come while the network ran.
                     opened.analysis = replace(
                         analysis,
                         reconstruction=made if made.patient is patient else replace(made, patient=patient),
-                        corrections=analysis.corrections if now is None else now.analysis.corrections,
+                        corrections=self._corrections(),
                     )
                     self._waiting = None
                     opened.history = History(Settings.of(opened.analysis))

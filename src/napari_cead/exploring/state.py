@@ -143,6 +143,11 @@ class SessionState:
     def _now(self) -> AnalysisState | None:
         return None if self._current is None else self._opened.get(self._current)
 
+    def _corrections(self) -> Corrections | None:
+        """Return what was painted, or waits for the first detection."""
+        opened = self._now()
+        return self._waiting if opened is None else opened.analysis.corrections
+
     def _is_current(self, patient: Patient) -> bool:
         now = self._patient
         return now is not None and now.grid is patient.grid and now.sequence == patient.sequence

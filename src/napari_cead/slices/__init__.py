@@ -6,7 +6,7 @@ from .evenness import side_ratios, unevenness
 from .geometry import SliceGeometry
 from .intensity import IntensityScaling, scale_intensity
 from .marks import slice_marks
-from .skull import looks_skull_stripped
+from .skull import fullest_slice, looks_skull_stripped
 from .stack import SliceStack, slice_stack
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "SliceStack",
     "brain_mask",
     "contrast_figures",
+    "fullest_slice",
     "guess_contrast",
     "looks_skull_stripped",
     "scale_intensity",

@@ -31,10 +31,13 @@ DEEP = 0.4
 """A gap is this share darker than the tissue outside and inside it."""
 LIMIT = 0.35
 """A scan with gaps under more than this share of its outline has a skull. See docs/explanation/stripping.md."""
+BELOW_TOP_MM = 65
+"""Slices of an adult's head farther below its top show more of eyes and jaw, and then of neck and shoulders."""
 FILLED_BORDER = 0.5
 """A scan with values other than 0 in more than this share of its slices' border has no background of 0."""
 
 _OUTLINE = 0.25  # of the typical brain intensity
+_TOP = 0.25  # share of the largest slice's area that the highest slice of the head has at least
 _SPECK = 0.005  # share of the head below which a piece is noise
 _LEAST_PIXELS = 8  # radius below which nothing can be seen
 
@@ -105,16 +108,24 @@ def looks_skull_stripped(
     return SkullVerdict(stripped, round(score, 4), round(filled, 4), sentence)
 
 
+def fullest_slice(volume: NDArray[Any], spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> int:
+    """Return the slice with most of a head's upper part, stripped or not, whatever its background is.
+
+    Args:
+        volume: (Z, Y, X) intensities.
+        spacing: (z, y, x) in mm.
+    """
+    small, _ = _above_background(np.asarray(volume))
+    level = _brain_level(small)
+    areas = (small > (0 if level is None else _OUTLINE * level)).sum(axis=(1, 2))
+    top = int(np.flatnonzero(areas >= _TOP * areas.max())[-1])
+    first = max(0, top - round(BELOW_TOP_MM / spacing[0]))
+    return first + int(areas[first : top + 1].argmax())
+
+
 def _profiles(volume: NDArray[Any], ratio: float) -> NDArray[np.float32] | None:
     """Return (slices, RAYS, DEPTH) profiles inwards from the outline, 1 being the typical brain; None if none."""
-    corners = _corners(volume)
-    low, middle, high = np.percentile(corners, [10, 50, 90])
-    step = max(1, volume.shape[1] // 64), max(1, volume.shape[2] // 64)
-    small = np.asarray(volume[:, :: step[0], :: step[1]], dtype=np.float32)
-    # Corners that vary as much as the scan are tissue: the field of view is smaller than the head.
-    reach = float(np.percentile(small, 99)) - middle
-    background = middle if high - low < 0.2 * reach else 0.0
-    small = small - background
+    small, background = _above_background(volume)
     level = _brain_level(small)
     if level is None:
         return None
@@ -124,6 +135,18 @@ def _profiles(volume: NDArray[Any], ratio: float) -> NDArray[np.float32] | None:
     rays = [_rays(np.asarray(volume[index], dtype=np.float32) - background, level, ratio) for index in chosen]
     found = [each for each in rays if each is not None]
     return np.stack(found) / np.float32(level) if found else None
+
+
+def _above_background(volume: NDArray[Any]) -> tuple[NDArray[np.float32], float]:
+    """Return coarse slices less their background, and the background."""
+    corners = _corners(volume)
+    low, middle, high = np.percentile(corners, [10, 50, 90])
+    step = max(1, volume.shape[1] // 64), max(1, volume.shape[2] // 64)
+    small = np.asarray(volume[:, :: step[0], :: step[1]], dtype=np.float32)
+    # Corners that vary as much as the scan are tissue: the field of view is smaller than the head.
+    reach = float(np.percentile(small, 99)) - middle
+    background = middle if high - low < 0.2 * reach else 0.0
+    return small - background, background
 
 
 def _corners(volume: NDArray[Any]) -> NDArray[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
@@ -25,6 +25,8 @@ from ...detection import PostprocessParams
 from ...errors import UnsupportedError
 from ...exploring import Analysis, Key, Session, Streaming
 from ...patients import Patient
+from ...preparing import GIVEN
+from ...slices import fullest_slice
 from ..common.docks import bare
 from .analysis_layers import AnalysisLayers
 from .batches import active_kept, batched
@@ -60,6 +62,7 @@ class LayerView:
         self._moved_mask: NDArray[Any] | None = None
         self._shown: list[Patient] = []
         self._replaced: list[Layer] = []
+        self._view: tuple[Patient, _View] | None = None  # of the patient before
 
     # -- finding -------------------------------------------------------------------------------------------
 
@@ -82,10 +85,11 @@ class LayerView:
     def show_patient(self, patient: Patient) -> None:
         """Create the patient's layers, or take existing ones.
 
-        The layers of the previous patient are removed, and restored as they were if it is shown next. Layers that the
-        user opened in napari and that were not shown here, or have no file, are hidden.
+        The layers of the previous patient are removed, and restored as they were if it is shown next, with slice and
+        camera. Layers that the user opened in napari and that were not shown here, or have no file, are hidden.
         """
         new = not any(same(patient, one) for one in self._shown[-1:])
+        before, left = self._view, _View.of(self.viewer)
         with batched(self.viewer):
             self.one_by_one(None)
             self.drop_derived()
@@ -101,6 +105,10 @@ class LayerView:
         if new and (self._base is None or _tag(self._base).session is not self.session):
             self.viewer.reset_view()
             self._go_to_lesion(patient)
+        elif new and before is not None and same(before[0], patient):
+            before[1].restore(self.viewer)
+        if new:
+            self._view = (self._shown[-1], left) if self._shown else None
         self._shown = [*(one for one in self._shown if not same(one, patient)), patient]
         for name in patient.sequences:
             layer = self.find("sequence", patient, name)
@@ -161,8 +169,11 @@ class LayerView:
             if mask is not None and same(tag.patient, patient) and old is not None and old.brain_mask is mask:
                 return  # the user's strokes stay
             self.viewer.layers.remove(layer)
-        if mask is None:
+        if made is None or mask is None:
             return
+        z = self.current_slice()
+        if z is not None and not mask[z].any() and made.stripper != GIVEN:
+            self._go_to_lesion(patient)
         shown = Labels(
             mask[0].astype(np.uint8) if self._flat else mask.astype(np.uint8),
             **labels_style("brain mask"),
@@ -251,11 +262,26 @@ class LayerView:
         return patient
 
     def _go_to_lesion(self, patient: Patient) -> None:
-        """Go to the slice with the most lesion, else to the one with the most brain."""
+        """Go to the slice with the most lesion, else to the one with most of the head but for the neck."""
         lesion = patient.lesion_mask
-        seen = lesion if lesion is not None and lesion.any() else patient.volume() > 0
-        z = int(np.count_nonzero(seen, axis=(1, 2)).argmax())
-        self.viewer.dims.set_point(self.viewer.dims.ndim - 3, z * patient.spacing[0])
+        if lesion is not None and lesion.any():
+            self._go_to_slice(_fullest(lesion))
+        else:
+            self._go_to_slice(fullest_slice(patient.volume(), patient.spacing))
+
+    def _go_to_slice(self, z: int) -> None:
+        base = self._base
+        if base is not None and base.ndim == 3:
+            axis = self.viewer.dims.ndim - 3
+            middle = (np.array(base.data.shape) - 1) / 2
+            self.viewer.dims.set_point(axis, base.data_to_world((z, *middle[1:]))[0])
+
+    def leave_empty_slice(self, analysis: Analysis) -> None:
+        """Go to the slice with most of a detection if that on screen holds no brain, and the patient no lesion mask."""
+        made, z = analysis.reconstruction, self.current_slice()
+        if z is None or made.patient.lesion_mask is not None or made.stack.brain[z].any():
+            return
+        self._go_to_slice(_fullest(analysis.mask if analysis.mask.any() else made.stack.brain))
 
     # -- analysis ------------------------------------------------------------------------------------------
 
@@ -411,9 +437,9 @@ class LayerView:
         self.viewer.scene.camera.center = tuple(shown)
 
     def point(self) -> tuple[int, int, int] | None:
-        """Return the voxel (z, y, x) at the viewer's sliders; None without a scan of three axes."""
+        """Return the voxel (z, y, x) at the viewer's sliders; None without a scan of three axes of the patient."""
         base = self._base
-        if base is None or base.ndim != 3:
+        if base is None or base.ndim != 3 or not self._shows_patient:
             return None
         found = np.round(np.asarray(base.world_to_data(self.viewer.dims.point[-3:]))).astype(int)
         z, y, x = np.clip(found, 0, np.array(base.data.shape) - 1).tolist()
@@ -431,8 +457,13 @@ class LayerView:
         return (0.0, 1.0) if self._base is None else tuple(self._base.contrast_limits)
 
     def current_slice(self) -> int | None:
-        """Return the axial slice on screen; None in 3-D or when the view cuts along another axis."""
+        """Return the axial slice on screen.
+
+        None in 3-D, when the view cuts along another axis, and while the scan on screen is not the patient's yet.
+        """
         base = self._base  # tells where slices lie even if the user has deleted it
+        if not self._shows_patient:
+            return None
         if base is None or base.ndim == 2:
             return 0 if base is not None and self.viewer.dims.ndisplay == 2 else None
         dims = self.viewer.dims
@@ -441,6 +472,13 @@ class LayerView:
             return None
         z = round(float(np.asarray(base.world_to_data(dims.point[-3:]))[0]))
         return z if 0 <= z < base.data.shape[0] else None
+
+    @property
+    def _shows_patient(self) -> bool:
+        """Whether the scan is that of the session's patient, which may be a new one whose layers are to come."""
+        tag = None if self._base is None else tag_of(self._base)
+        patient = self.session.patient
+        return tag is not None and patient is not None and same(tag.patient, patient)
 
     def _insert(self, layer: Layer, role: Role) -> None:
         """Put a derived layer above this patient's scans and, where that stands above them, below its reference.
@@ -477,6 +515,34 @@ class LayerView:
         if self._base is None:
             return place(patient)
         return {name: getattr(self._base, name) for name in _TRANSFORM}
+
+
+class _View(NamedTuple):
+    """Where a viewer looks."""
+
+    dims: tuple[int, tuple[int, ...]]
+    point: tuple[float, ...]
+    center: tuple[float, ...]
+    zoom: float
+
+    @classmethod
+    def of(cls, viewer: Any) -> _View:
+        """Return where a viewer looks now."""
+        dims, camera = viewer.dims, viewer.scene.camera
+        return cls((dims.ndisplay, dims.order), dims.point, camera.center, camera.zoom)
+
+    def restore(self, viewer: Any) -> None:
+        """Look there again, as far as the cut is the same."""
+        dims, camera = viewer.dims, viewer.scene.camera
+        if len(self.point) == dims.ndim:
+            dims.set_point(range(dims.ndim), self.point)
+        if self.dims == (dims.ndisplay, dims.order):
+            camera.center, camera.zoom = self.center, self.zoom
+
+
+def _fullest(mask: NDArray[np.bool_]) -> int:
+    """Return the slice with most of a mask."""
+    return int(np.count_nonzero(mask, axis=(1, 2)).argmax())
 
 
 def same(one: Patient, other: Patient) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from types import MethodType
 from typing import Any, cast
@@ -133,6 +133,17 @@ def on_main(method: Callable[..., None], unless: Callable[[], bool] | None = Non
             found(*news)
 
     return lambda *news: main.call(deliver, news)
+
+
+def all_of(*steps: Callable[[], object]) -> None:
+    """Take all steps, in this order, whether or not one fails: parts of a window must not show different things.
+
+    Raises:
+        Exception: The last one that a step raised, with those before as its context.
+    """
+    with ExitStack() as stack:
+        for step in reversed(steps):
+            stack.callback(step)
 
 
 class _MainThread(QObject):

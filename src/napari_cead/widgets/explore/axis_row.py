@@ -23,6 +23,7 @@ class GrowingSlider(FloatSlider):
         end: float = self.max  # type: ignore[has-type]
         if value > end:
             self.max = value
+            value = min(value, self.max)  # magicgui cuts a limit off after six decimals
         FloatSlider.value.fset(self, value)
 
 

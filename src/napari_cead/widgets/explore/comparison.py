@@ -88,7 +88,15 @@ class Comparison(QObject):
         self.layers.one_by_one(None)
 
     def show(self, analysis: Analysis) -> None:
-        """Show an analysis that is new, has changed, or was selected."""
+        """Show an analysis that is new, has changed, or was selected; if that fails, no picture of another one."""
+        try:
+            self._picture(analysis)
+        except Exception:
+            self.layers.drop_derived()
+            self._untiled.start()
+            raise
+
+    def _picture(self, analysis: Analysis) -> None:
         if not self.active:
             self.layers.show_analysis(analysis)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ..canvas.scale_bar import ScaleBar
 from ..canvas.view_row import ViewRow
 from ..common.dock_lifetime import let_go, when_gone
 from ..common.docks import bare, docks_in, session_in
+from ..common.jobs import all_of
 from ..common.preferences import preferences
 from ..common.run_progress import RunProgress
 from ..common.thread_relay import Relay
@@ -229,12 +231,15 @@ class ExploreWidget(ExploreForm):
     def _patient_changed(self, patient: Patient) -> None:
         if patient is not self.session.patient:
             return
-        self.compare.leave()
+        # The dock names the patient of the session even if its picture fails.
+        all_of(self.compare.leave, partial(self.layers.show_patient, patient), partial(self._name, patient))
+
+    def _name(self, patient: Patient) -> None:
+        """Say in the dock which patient it is, and begin with it."""
         self.runner.withdraw_notes()
         with self.sequence.changed.blocked():
             self.sequence.choices = list(patient.sequences)
             self.sequence.value = patient.sequence
-        self.layers.show_patient(patient)
         self.source.patient_changed(patient)
         self.preparing.patient_changed(patient)
         self.orientation.refresh()
@@ -268,16 +273,20 @@ class ExploreWidget(ExploreForm):
         if analysis is not self.session.analysis:
             return
         self._shown = None if analysis is None else analysis.key
-        self.live.show()
+        notes = () if analysis is None else analysis.reconstruction.warnings
+        show: tuple[Callable[[], None], ...] = ()
         if analysis is not None:
-            self.runner.show(analysis)
-            self.compare.show(analysis)
-            self.notes.setText("\n".join(analysis.reconstruction.warnings))
-        self.notes.setVisible(analysis is not None and bool(self.notes.text()))
-        self.insight.follow(analysis)
-        self.compare.refresh()
-        self._show_figures()
-        self._update_enabled()
+            show = partial(self.runner.show, analysis), partial(self.compare.show, analysis)
+        all_of(
+            self.live.show,
+            *show,
+            partial(self.notes.setText, "\n".join(notes)),
+            partial(self.notes.setVisible, bool(notes)),
+            partial(self.insight.follow, analysis),
+            self.compare.refresh,
+            self._show_figures,
+            self._update_enabled,
+        )
 
     def _params_changed(self, params: PostprocessParams) -> None:
         self.live.show()

@@ -309,7 +309,11 @@ class ModelRunner(QObject):
             )
 
     def _tell(self, analysis: Analysis) -> None:
-        """Tell what is odd. That slices are brought to the model's pixels is not: it stands below the result."""
+        """Show the result of a run, and tell what is odd.
+
+        That slices are brought to the model's pixels is not: it stands below the result.
+        """
+        self.layers.leave_empty_slice(analysis)
         made = analysis.reconstruction
         usual = "" if made.stack.geometry.shrunk else made.stack.geometry.reason
         told = (usual, made.stack.skull.doubt)  # of a skull the banner speaks, and it stands below the result
