@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from qtpy.QtWidgets import QPushButton
+from napari.utils.notifications import show_warning
 
 from dock_driving import click, layers_of, run, settle, shown_mask
+from napari_cead.widgets.common.messages import TOGETHER_S
 from scans import make_brain, write_nifti
 
 SHARES_VIEWER = True
@@ -34,7 +35,7 @@ def open_and_run(widget, folder, qtbot):
 
 def go_back(widget, name, qtbot):
     """Press the button in the message that brings a patient back."""
-    (button,) = [one for one in widget.messages.findChildren(QPushButton) if one.text() == f"Back to {name}"]
+    (button,) = [one for one in widget.messages.buttons if one.text() == f"Back to {name}"]
     click(qtbot, button)
     settle(qtbot, widget)
 
@@ -117,3 +118,15 @@ def test_the_dock_names_a_patient_whose_picture_fails(widget, folder, qtbot, mon
     assert [kind for kind, *_ in caught] == [RuntimeError]
     assert widget.about.text().startswith("one")
     assert widget.run.enabled
+
+
+def test_a_later_warning_does_not_take_the_way_back(widget, folder, qtbot):
+    open_and_run(widget, folder("first", 12, 1), qtbot)
+    open_and_run(widget, folder("second", 10, 1), qtbot)
+    qtbot.wait(round(1000 * TOGETHER_S) + 100)  # what follows at once stands beside it anyway
+    show_warning("The head is larger than the model's image.")
+    qtbot.waitUntil(lambda: "larger" in widget.messages.words.text())
+    assert "has taken the place" not in widget.messages.words.text()
+    go_back(widget, "first", qtbot)
+    assert_shown(widget, "first")
+    assert [button.text() for button in widget.messages.buttons] == ["Back to second"]

@@ -56,6 +56,7 @@ class Messages(QFrame):
         self.buttons: list[QPushButton] = []
         self._text, self._shown_at = "", 0.0
         self._kept: tuple[tuple[str, Callable[[], object]], ...] = ()
+        self._lasting: tuple[tuple[str, Callable[[], object]], ...] = ()
         self._close = QToolButton(text="×")
         self._close.setToolTip("Close the message")
         self._close.setAccessibleName("Close the message")
@@ -74,7 +75,11 @@ class Messages(QFrame):
         self.clear()
 
     def show_message(
-        self, text: str, severity: str = "info", *actions: tuple[str, Callable[[], object]]
+        self,
+        text: str,
+        severity: str = "info",
+        *actions: tuple[str, Callable[[], object]],
+        lasting: bool = False,
     ) -> None:
         """Show a message.
 
@@ -82,19 +87,24 @@ class Messages(QFrame):
             text: The message.
             severity: ``"error"``, ``"warning"`` or ``"info"``.
             *actions: Text of a button, and its function; each closes the message.
+            lasting: Whether the actions stay below later messages, until a message is closed, an action is taken, or
+                others are lasting.
         """
+        if lasting:
+            self._lasting = actions
         now = time.monotonic()
         if self._text and now - self._shown_at < TOGETHER_S:  # several messages about one step
             lines = dict.fromkeys((*self._text.splitlines(), *text.splitlines()))  # each said once
-            text, actions = "\n".join(lines), tuple((dict(self._kept) | dict(actions)).items())
+            text, actions = "\n".join(lines), (*self._kept, *actions)
+        kept = self._lasting
         self.clear()
-        self._text, self._kept, self._shown_at = text, actions, now
+        self._text, self._kept, self._lasting, self._shown_at = text, actions, kept, now
         self.words.setEnabled(True)
         self.words.setText(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
         self.words.setToolTip(text)
         self.setStyleSheet(f"#messages {{ border: 1px solid {COLORS[severity]}; border-radius: 3px; }}")
         self._close.show()
-        for name, act in actions:
+        for name, act in (dict(actions) | dict(kept)).items():
             button = QPushButton(name)
             button.clicked.connect(lambda _=False, act=act: self._act(act))
             self._actions.addWidget(button)
@@ -105,7 +115,7 @@ class Messages(QFrame):
         for button in self.buttons:
             button.hide()
             button.deleteLater()
-        self.buttons, self._kept, self._text = [], (), ""
+        self.buttons, self._kept, self._lasting, self._text = [], (), (), ""
         self._close.hide()
         self.setStyleSheet("")
         self.words.setText(title("research_only"))

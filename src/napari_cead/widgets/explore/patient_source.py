@@ -168,6 +168,7 @@ class PatientSource(QObject):
             f"{patient.name} has taken the place of {before.name}.",
             "info",
             (f"Back to {before.name}", lambda: self._go_back(before)),
+            lasting=True,
         )
 
     def _go_back(self, patient: Patient) -> None:
