@@ -21,6 +21,7 @@ from napari_cead.widgets.common.docks import docks_in
 from napari_cead.widgets.common.folder_dialog import FolderDialog
 from napari_cead.widgets.evaluate import evaluation_process
 from napari_cead.widgets.evaluate.evaluation_table import ResultTable, read_results
+from layout_faults import faults
 from scans import make_brain, write_nifti
 from written_results import RESULTS, result_row
 
@@ -295,6 +296,33 @@ def test_the_table_says_how_many_patients_chose(chosen, acting, qtbot, tmp_path)
     assert "rule oracle (1 patient)" in tip(chosen.results.table.cell(0, 0))
 
 
+def test_the_table_begins_with_the_rule_that_could_choose_and_says_why_another_could_not(
+    chosen, acting, qtbot
+):
+    nothing = dict.fromkeys(
+        (
+            *("dice_patient", "dice_pooled", "lesion_sensitivity", "lesion_f1"),
+            *("false_positives_per_patient", "patients"),
+        )
+    )
+    rows = [
+        result_row("tiny", **nothing, note="no validation patients with lesions"),
+        result_row("tiny", "healthy-quantile", dice_patient=0.45),
+        result_row("tiny", "oracle", dice_patient=0.7),
+        RESULTS["rows"][-1],
+    ]
+    acting(DONE.replace(json.dumps(RESULTS), json.dumps(RESULTS | {"rows": rows})))
+    click(qtbot, chosen.form.start.native)
+    ended(chosen, qtbot)
+    look_at_results(chosen, qtbot)
+    assert chosen.results.table.rule.currentData() == "healthy-quantile"
+    assert [row[:2] for row in cells(chosen)] == [["tiny", "0.450"], ["nothing", "–"]]
+    assert chosen.results.unable.text() == "No figures by validation: no validation patients with lesions."
+    assert chosen.results.unable.isVisible() and faults(chosen) == []
+    choose(chosen.results.table.rule, "validation", qtbot)
+    assert cells(chosen)[0][1] == "–", "it can still be chosen"
+
+
 def test_an_evaluation_ends_with_a_table_and_its_report(chosen, acting, tmp_path, qtbot):
     acting(DONE)
     click(qtbot, chosen.form.start.native)
@@ -304,6 +332,7 @@ def test_an_evaluation_ends_with_a_table_and_its_report(chosen, acting, tmp_path
     assert chosen.form.messages.toPlainText() == "warning: Mets_009 has no lesion mask"
     assert chosen.form.state.text() == "Finished: the results are in the tab Results."
     look_at_results(chosen, qtbot)
+    assert chosen.results.unable.isHidden(), "every rule could choose"
     assert cells(chosen) == [
         ["tiny", "0.512", "0.610", "0.750", "0.440", "12.3"],
         ["flair-threshold", "0.200", "0.610", "0.750", "0.440", "12.3"],
