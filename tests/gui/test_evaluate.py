@@ -15,13 +15,13 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QScrollArea, QTabBar
 
 from dock_driving import LEFT, Still, choose_folder, click, click_tick, tip
+from layout_faults import faults
 from napari_cead.errors import OutputError
 from napari_cead.widgets import EvaluateWidget
 from napari_cead.widgets.common.docks import docks_in
 from napari_cead.widgets.common.folder_dialog import FolderDialog
 from napari_cead.widgets.evaluate import evaluation_process
 from napari_cead.widgets.evaluate.evaluation_table import ResultTable, read_results
-from layout_faults import faults
 from scans import make_brain, write_nifti
 from written_results import RESULTS, result_row
 
