@@ -862,6 +862,16 @@ def test_a_figure_says_what_it_shows_and_not_whose(detected, save_as, tmp_path, 
     assert notified[-1][0] == "error"
 
 
+def test_the_caption_of_a_figure_says_that_a_mask_was_corrected_by_hand(detected, qtbot):
+    settle(qtbot, detected)
+    assert "fill: detected; " in caption(detected.session.analysis, 6, "x")
+    layer = detected.layers.layer("detected mask")
+    layer.selected_label = 1
+    layer.paint((detected.layers.current_slice(), 5, 5), 1)
+    qtbot.waitUntil(lambda: detected.session.analysis.corrections is not None)
+    assert "fill: detected, corrected by hand; " in caption(detected.session.analysis, 6, "x")
+
+
 def test_a_figure_has_letters_bars_and_dice(detected, save_as, tmp_path, qtbot):
     settle(qtbot, detected)
 
