@@ -862,6 +862,21 @@ def test_a_figure_says_what_it_shows_and_not_whose(detected, save_as, tmp_path, 
     assert notified[-1][0] == "error"
 
 
+def test_what_is_shown_has_the_room_up_to_run(detected, qtbot):
+    settle(qtbot, detected)
+    detected.viewer.window.resize(1366, 768)
+    run(qtbot, detected, "tiny", "positive-residual")
+    settle(qtbot, detected)
+    said = detected.state.text()
+    assert said == "Shown: tiny · positive-residual"
+    gap = detected.state.mapTo(detected, QPoint(0, 0)).x() - detected.run.native.geometry().right()
+    assert 0 <= gap < 20, "beside Run"
+    assert (
+        detected.state.fontMetrics().horizontalAdvance(said.replace("tiny", "ce-unet"))
+        < detected.state.width()
+    )
+
+
 def test_the_caption_of_a_figure_says_that_a_mask_was_corrected_by_hand(detected, qtbot):
     settle(qtbot, detected)
     assert "fill: detected; " in caption(detected.session.analysis, 6, "x")
