@@ -56,6 +56,7 @@ while True: time.sleep(0.05)
 STEADY = POLITE.replace(
     "while True", 'time.sleep(0.1)\nsay(\'{"done": 4, "total": 8, "left_s": 0.4}\')\nwhile True'
 )
+WAITING = POLITE.replace('"done": 3', '"done": 0')
 DEAF = """
 import signal, subprocess
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -207,6 +208,9 @@ def test_what_cannot_be_is_refused_before_the_start(chosen, cohort, field, value
 def test_ticks_choose_the_models(chosen, qtbot):
     names = [chosen.form.models.item(row).text() for row in range(chosen.form.models.count())]
     assert "tiny" in names and "ce-vae1" in names
+    assert chosen.form.chosen_models == ["ce-unet"], "ten take ten times as long"
+    assert "--models ce-unet " in chosen.form.command.text()
+    click(qtbot, chosen.form.tick_all.native)
     assert chosen.form.chosen_models == names
     assert "--models all" in chosen.form.command.text()
     click(qtbot, chosen.form.tick_none.native)
@@ -221,6 +225,7 @@ def test_ticks_choose_the_models(chosen, qtbot):
 
 def test_the_command_that_is_shown_is_the_one_that_runs(chosen, cohort, acting, tmp_path, qtbot):
     acting(DONE)
+    click(qtbot, chosen.form.tick_all.native)
     chosen.form.sequence.value, chosen.form.device.value, chosen.form.workers.value = "t1_gd", "cpu", 2
     shown = chosen.form.command.text()
     out = tmp_path / "a cohort_evaluation"
@@ -374,8 +379,18 @@ def test_the_bar_says_how_long_the_rest_takes_and_moves_nothing(chosen, acting, 
     started(chosen, qtbot)
     still = Still(chosen)
     still.while_waiting(qtbot, lambda: chosen.form.progress.value() == 4)
-    assert re.fullmatch(r"4 of 8 · \d+ (s|min) left", chosen.form.progress.text())
+    assert re.fullmatch(r"Step 4 of 8 · \d+ (s|min) left", chosen.form.progress.text())
     still.look()
+
+
+def test_the_bar_says_from_the_start_what_is_done(chosen, acting, qtbot):
+    acting(WAITING)
+    click(qtbot, chosen.form.start.native)
+    assert re.fullmatch(r"Starting the program…( \d+ s)?", chosen.form.progress.text())
+    stage = r"Step 0 of 8: loading models, preparing the first patient…( \d+ s)?"
+    qtbot.waitUntil(lambda: re.fullmatch(stage, chosen.form.progress.text()) is not None)
+    metrics = chosen.form.progress.fontMetrics()
+    assert metrics.horizontalAdvance(chosen.form.progress.text()) < chosen.form.progress.width()
 
 
 def test_stop_ends_it_politely_and_start_goes_on(chosen, acting, tmp_path, qtbot):
