@@ -15,9 +15,11 @@ from qtpy.QtCore import QPoint, QRect, Qt, QTimer
 from qtpy.QtWidgets import QSlider, QStyle, QStyleOptionSlider
 
 import napari_cead as cead
+from dock_driving import settle
 from napari_cead.contributions.layers import tag_of
 from napari_cead.errors import Cancelled
 from napari_cead.exploring import Session
+from napari_cead.widgets.explore import curve_and_figures
 from patience import PATIENCE
 from scans import brain_of, make_brain
 
@@ -713,3 +715,28 @@ def test_a_click_beside_the_handle_is_a_step_one_can_see(detected, qtbot):
         before = setting.slider.value = 0.3
         qtbot.keyClick(setting.handle, Qt.Key.Key_PageUp)
         assert setting.slider.value == pytest.approx(before + 0.1, abs=0.011)
+
+
+def test_marks_have_their_dice_before_the_curve_is_complete(detected, monkeypatch, qtbot):
+    """The first points of a curve are those of the marks."""
+    settle(qtbot, detected)
+    go_on, curve = threading.Event(), curve_and_figures.processed_curve
+
+    def slow(*given, on_points, also, **named):
+        def points(thresholds, dice):
+            on_points(thresholds, dice)
+            if len(thresholds) > len(set(also)):
+                go_on.wait()
+
+        return curve(*given, on_points=points, also=also, **named)
+
+    monkeypatch.setattr(curve_and_figures, "processed_curve", slow)
+    monkeypatch.setattr(curve_and_figures, "POINTS_EVERY_S", 0.0)
+    detected.closing_radius.value = 3
+    legend = detected.plot._legend
+    wanted = {item.params.threshold for item in detected.session.analysis.suggestions}
+    qtbot.waitUntil(lambda: legend.text().count("Dice") == len(wanted) > 0)
+    assert "…" in legend.text(), "the best one is searched for"
+    go_on.set()
+    settle(qtbot, detected)
+    assert "…" not in legend.text() and legend.text().count("Dice") == len(wanted) + 1
