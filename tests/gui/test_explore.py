@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, QRect, Qt, QTimer
 from qtpy.QtWidgets import QSlider, QStyle, QStyleOptionSlider
+from superqt import QElidingLabel
 
 import napari_cead as cead
 from dock_driving import settle
@@ -740,3 +741,14 @@ def test_marks_have_their_dice_before_the_curve_is_complete(detected, monkeypatc
     go_on.set()
     settle(qtbot, detected)
     assert "…" not in legend.text() and legend.text().count("Dice") == len(wanted) + 1
+
+
+def test_words_of_the_dock_are_for_its_reader(detected, qtbot):
+    """No text of the command line, and no number without its name."""
+    (switch,) = detected.switches.values()
+    assert switch.slider.native.toolTip() and "true or false" not in switch.slider.native.toolTip()
+    detected.viewer.window.resize(1366, 768)
+    settle(qtbot, detected)
+    (name,) = (label for label in detected.findChildren(QElidingLabel) if label.text() == "detected")
+    assert name.width() >= name.fontMetrics().horizontalAdvance("detected"), "whole"
+    assert name.geometry().right() <= detected.volume_label.native.x()

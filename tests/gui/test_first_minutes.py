@@ -826,6 +826,22 @@ def test_the_offer_to_become_the_reader_says_when_napari_asks(widget, readers):
 # -- looking ---------------------------------------------------------------------------------------------------
 
 
+def test_the_three_cuts_have_one_scale_and_are_whole(detected, qtbot):
+    click(qtbot, detected.three_views)
+    cuts = detected.cuts.cuts
+    qtbot.waitExposed(cuts)
+    for size in ((1366, 768), (1600, 1000)):
+        detected.viewer.window.resize(*size)
+        settle(qtbot, detected)
+        qtbot.wait(100)
+        scales = [side for part in cuts._parts for side in part.box.viewPixelSize()]
+        np.testing.assert_allclose(scales, scales[0], rtol=0.01)
+        for part in cuts._parts:
+            whole = part._image.mapRectToScene(part._image.boundingRect())
+            assert part.box.sceneBoundingRect().contains(whole), size
+    click(qtbot, detected.three_views)
+
+
 def test_three_cuts_through_one_point_are_one_click_away(detected, qtbot):
     assert in_sight(detected, detected.three_views)
     click(qtbot, detected.three_views)

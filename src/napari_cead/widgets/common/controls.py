@@ -217,7 +217,7 @@ class SwitchRow:
 
     def __init__(self, parameter: Parameter, grid: QGridLayout, row: int) -> None:
         self.slider = CheckBox(value=bool(parameter.default), text=parameter.title)
-        self.slider.native.setToolTip(f"{parameter.description} ({parameter.range})")
+        self.slider.native.setToolTip(parameter.description)
         self.slider.native.setAccessibleName(parameter.title)
         grid.addWidget(self.slider.native, row, 0, 1, 3)
 

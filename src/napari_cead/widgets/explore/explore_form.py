@@ -300,12 +300,15 @@ class ExploreForm(KeyboardDock):
             label.native.setToolTip(tip(name))
             label.native.setAccessibleName(title(name))
         self.volume_label.native.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        detected = QElidingLabel(title("volume").lower())
+        detected.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         column.addLayout(
             _beside(
                 QElidingLabel(title("dice")),  # the figures beside it come first in a narrow dock
                 self.dice_label.native,
+                detected,
                 self.volume_label.native,
-                stretch=(0, 1, 0),
+                stretch=(0, 2, 1, 0),
             )
         )
         grid = QGridLayout()
