@@ -315,7 +315,7 @@ def test_two_scores_of_one_model_are_named_by_their_scores(detected, qtbot):
     settle(qtbot, detected)
     press(qtbot, detected, Qt.Key.Key_Q)
     assert_tiles(detected, FIRST, ("tiny", "squared"))
-    titles = [detected.viewer.layers[i].name.split(" · ", 1)[1] for i in (0, 4)]
+    titles = [detected.viewer.layers[i].name.replace("\n", " · ").split(" · ", 1)[1] for i in (0, 4)]
     assert titles == ["tiny · intensity", "tiny · squared"]
 
 
