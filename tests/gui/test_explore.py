@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, QRect, Qt, QTimer
-from qtpy.QtWidgets import QSlider, QStyle, QStyleOptionSlider
+from qtpy.QtWidgets import QDockWidget, QSlider, QStyle, QStyleOptionSlider
 from superqt import QElidingLabel
 
 import napari_cead as cead
@@ -747,7 +747,11 @@ def test_words_of_the_dock_are_for_its_reader(detected, qtbot):
     """No text of the command line, and no number without its name."""
     (switch,) = detected.switches.values()
     assert switch.slider.native.toolTip() and "true or false" not in switch.slider.native.toolTip()
-    detected.viewer.window.resize(1366, 768)
+    frame = detected.parentWidget()
+    while not isinstance(frame, QDockWidget):
+        frame = frame.parentWidget()
+    detected.viewer.window._qt_window.resizeDocks([frame], [480], Qt.Orientation.Horizontal)
+    qtbot.waitUntil(lambda: detected.width() >= 450)
     settle(qtbot, detected)
     (name,) = (label for label in detected.findChildren(QElidingLabel) if label.text() == "detected")
     assert name.width() >= name.fontMetrics().horizontalAdvance("detected"), "whole"
