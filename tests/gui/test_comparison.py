@@ -8,6 +8,7 @@ import threading
 
 import numpy as np
 import pytest
+from napari.components.overlays import ColorBarOverlay
 from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QKeyEvent, QMouseEvent
 from qtpy.QtWidgets import QApplication, QDockWidget
@@ -259,6 +260,48 @@ def test_side_by_side_nothing_is_written_over_the_names_of_the_tiles(side, qtbot
     assert side.on_canvas.text.startswith("Dice")
 
 
+def test_the_titles_of_tiles_fit_beside_their_colour_bars(detected, qtbot, tmp_path):
+    """As napari draws them, on a small screen and on paper."""
+    detected.viewer.window.resize(1366, 768)
+    for score in ("positive-residual", "median-residual"):
+        detected.score.value = score
+        settle(qtbot, detected)
+        click(qtbot, detected.run.native)
+        settle(qtbot, detected)
+    click(qtbot, detected.comparison.side_by_side)
+    settle(qtbot, detected)
+    canvas, viewer = detected.viewer.window._qt_viewer.canvas, detected.viewer
+    places = []
+
+    def look(event=None):
+        canvas._update_overlay_canvas_positions()
+        places.append([])
+        width = viewer.canvas.viewbox_size(viewer.layers)[1]
+        for layer in viewer.layers:
+            for overlay, drawn in canvas._layer_overlay_to_visual.get(layer, {}).items():
+                bar = isinstance(overlay, ColorBarOverlay)
+                if layer.visible and overlay.visible and (bar or overlay is layer.name_overlay):
+                    left = drawn.node.transform.translate[0]
+                    places[-1].append((bar, left, left + drawn.x_size, width))
+
+    def names():
+        return [layer.name.split("\n") for layer in layers_of(detected, "tile")[::2]]
+
+    look()
+    before, screen = names(), places[0][0][3]
+    canvas._scene_canvas.events.draw.connect(look, position="last")
+    detected.saving.save_figure(tmp_path / "figure.png")
+    canvas._scene_canvas.events.draw.disconnect(look)
+    paper = [drawn for drawn in places if drawn[0][3] > 1.5 * screen]
+    for drawn in (places[0], paper[-1]):
+        assert sorted(bar for bar, *_ in drawn) == [False] * 3 + [True] * 3
+        for (bar, _, end, width), (other, start, far, _) in zip(drawn[::2], drawn[1::2], strict=True):
+            assert not bar and other and end < start and far <= width
+    assert names() == before, "after the figure as before it"
+    assert [name[-1].split(" · ")[-1][:9] for name in before] == ["intensity", "positive-", "median-re"]
+    assert all(name[0].startswith("Dice 0.") for name in before), "the whole figure"
+
+
 def test_what_a_model_is_belongs_to_the_model_that_is_named(two, qtbot):
     two.tabs.setCurrentWidget(two.comparison)
     for row in range(2):
@@ -273,7 +316,7 @@ def test_two_scores_of_one_model_are_named_by_their_scores(detected, qtbot):
     settle(qtbot, detected)
     press(qtbot, detected, Qt.Key.Key_Q)
     assert_tiles(detected, FIRST, ("tiny", "squared"))
-    titles = [detected.viewer.layers[i].name.split(" · ", 1)[1] for i in (0, 4)]
+    titles = [detected.viewer.layers[i].name.replace("\n", " · ").split(" · ", 1)[1] for i in (0, 4)]
     assert titles == ["tiny · intensity", "tiny · squared"]
 
 

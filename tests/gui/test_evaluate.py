@@ -15,6 +15,7 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QScrollArea, QTabBar
 
 from dock_driving import LEFT, Still, choose_folder, click, click_tick, tip
+from layout_faults import faults
 from napari_cead.errors import OutputError
 from napari_cead.widgets import EvaluateWidget
 from napari_cead.widgets.common.docks import docks_in
@@ -55,6 +56,7 @@ while True: time.sleep(0.05)
 STEADY = POLITE.replace(
     "while True", 'time.sleep(0.1)\nsay(\'{"done": 4, "total": 8, "left_s": 0.4}\')\nwhile True'
 )
+WAITING = POLITE.replace('"done": 3', '"done": 0')
 DEAF = """
 import signal, subprocess
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -206,6 +208,9 @@ def test_what_cannot_be_is_refused_before_the_start(chosen, cohort, field, value
 def test_ticks_choose_the_models(chosen, qtbot):
     names = [chosen.form.models.item(row).text() for row in range(chosen.form.models.count())]
     assert "tiny" in names and "ce-vae1" in names
+    assert chosen.form.chosen_models == ["ce-unet"], "ten take ten times as long"
+    assert "--models ce-unet " in chosen.form.command.text()
+    click(qtbot, chosen.form.tick_all.native)
     assert chosen.form.chosen_models == names
     assert "--models all" in chosen.form.command.text()
     click(qtbot, chosen.form.tick_none.native)
@@ -220,6 +225,7 @@ def test_ticks_choose_the_models(chosen, qtbot):
 
 def test_the_command_that_is_shown_is_the_one_that_runs(chosen, cohort, acting, tmp_path, qtbot):
     acting(DONE)
+    click(qtbot, chosen.form.tick_all.native)
     chosen.form.sequence.value, chosen.form.device.value, chosen.form.workers.value = "t1_gd", "cpu", 2
     shown = chosen.form.command.text()
     out = tmp_path / "a cohort_evaluation"
@@ -295,6 +301,33 @@ def test_the_table_says_how_many_patients_chose(chosen, acting, qtbot, tmp_path)
     assert "rule oracle (1 patient)" in tip(chosen.results.table.cell(0, 0))
 
 
+def test_the_table_begins_with_the_rule_that_could_choose_and_says_why_another_could_not(
+    chosen, acting, qtbot
+):
+    nothing = dict.fromkeys(
+        (
+            *("dice_patient", "dice_pooled", "lesion_sensitivity", "lesion_f1"),
+            *("false_positives_per_patient", "patients"),
+        )
+    )
+    rows = [
+        result_row("tiny", **nothing, note="no validation patients with lesions"),
+        result_row("tiny", "healthy-quantile", dice_patient=0.45),
+        result_row("tiny", "oracle", dice_patient=0.7),
+        RESULTS["rows"][-1],
+    ]
+    acting(DONE.replace(json.dumps(RESULTS), json.dumps(RESULTS | {"rows": rows})))
+    click(qtbot, chosen.form.start.native)
+    ended(chosen, qtbot)
+    look_at_results(chosen, qtbot)
+    assert chosen.results.table.rule.currentData() == "healthy-quantile"
+    assert [row[:2] for row in cells(chosen)] == [["tiny", "0.450"], ["nothing", "–"]]
+    assert chosen.results.unable.text() == "No figures by validation: no validation patients with lesions."
+    assert chosen.results.unable.isVisible() and faults(chosen) == []
+    choose(chosen.results.table.rule, "validation", qtbot)
+    assert cells(chosen)[0][1] == "–", "it can still be chosen"
+
+
 def test_an_evaluation_ends_with_a_table_and_its_report(chosen, acting, tmp_path, qtbot):
     acting(DONE)
     click(qtbot, chosen.form.start.native)
@@ -304,6 +337,7 @@ def test_an_evaluation_ends_with_a_table_and_its_report(chosen, acting, tmp_path
     assert chosen.form.messages.toPlainText() == "warning: Mets_009 has no lesion mask"
     assert chosen.form.state.text() == "Finished: the results are in the tab Results."
     look_at_results(chosen, qtbot)
+    assert chosen.results.unable.isHidden(), "every rule could choose"
     assert cells(chosen) == [
         ["tiny", "0.512", "0.610", "0.750", "0.440", "12.3"],
         ["flair-threshold", "0.200", "0.610", "0.750", "0.440", "12.3"],
@@ -345,8 +379,18 @@ def test_the_bar_says_how_long_the_rest_takes_and_moves_nothing(chosen, acting, 
     started(chosen, qtbot)
     still = Still(chosen)
     still.while_waiting(qtbot, lambda: chosen.form.progress.value() == 4)
-    assert re.fullmatch(r"4 of 8 · \d+ (s|min) left", chosen.form.progress.text())
+    assert re.fullmatch(r"Step 4 of 8 · \d+ (s|min) left", chosen.form.progress.text())
     still.look()
+
+
+def test_the_bar_says_from_the_start_what_is_done(chosen, acting, qtbot):
+    acting(WAITING)
+    click(qtbot, chosen.form.start.native)
+    assert re.fullmatch(r"Starting the program…( \d+ s)?", chosen.form.progress.text())
+    stage = r"Step 0 of 8: loading models, preparing the first patient…( \d+ s)?"
+    qtbot.waitUntil(lambda: re.fullmatch(stage, chosen.form.progress.text()) is not None)
+    metrics = chosen.form.progress.fontMetrics()
+    assert metrics.horizontalAdvance(chosen.form.progress.text()) < chosen.form.progress.width()
 
 
 def test_stop_ends_it_politely_and_start_goes_on(chosen, acting, tmp_path, qtbot):

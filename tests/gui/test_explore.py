@@ -12,12 +12,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, QRect, Qt, QTimer
-from qtpy.QtWidgets import QSlider, QStyle, QStyleOptionSlider
+from qtpy.QtWidgets import QDockWidget, QSlider, QStyle, QStyleOptionSlider
+from superqt import QElidingLabel
 
 import napari_cead as cead
+from dock_driving import settle
 from napari_cead.contributions.layers import tag_of
 from napari_cead.errors import Cancelled
 from napari_cead.exploring import Session
+from napari_cead.widgets.explore import curve_and_figures
 from patience import PATIENCE
 from scans import brain_of, make_brain
 
@@ -713,3 +716,43 @@ def test_a_click_beside_the_handle_is_a_step_one_can_see(detected, qtbot):
         before = setting.slider.value = 0.3
         qtbot.keyClick(setting.handle, Qt.Key.Key_PageUp)
         assert setting.slider.value == pytest.approx(before + 0.1, abs=0.011)
+
+
+def test_marks_have_their_dice_before_the_curve_is_complete(detected, monkeypatch, qtbot):
+    """The first points of a curve are those of the marks."""
+    settle(qtbot, detected)
+    go_on, curve = threading.Event(), curve_and_figures.processed_curve
+
+    def slow(*given, on_points, also, **named):
+        def points(thresholds, dice):
+            on_points(thresholds, dice)
+            if len(thresholds) > len(set(also)):
+                go_on.wait()
+
+        return curve(*given, on_points=points, also=also, **named)
+
+    monkeypatch.setattr(curve_and_figures, "processed_curve", slow)
+    monkeypatch.setattr(curve_and_figures, "POINTS_EVERY_S", 0.0)
+    detected.closing_radius.value = 3
+    legend = detected.plot._legend
+    wanted = {item.params.threshold for item in detected.session.analysis.suggestions}
+    qtbot.waitUntil(lambda: legend.text().count("Dice") == len(wanted) > 0)
+    assert "…" in legend.text(), "the best one is searched for"
+    go_on.set()
+    settle(qtbot, detected)
+    assert "…" not in legend.text() and legend.text().count("Dice") == len(wanted) + 1
+
+
+def test_words_of_the_dock_are_for_its_reader(detected, qtbot):
+    """No text of the command line, and no number without its name."""
+    (switch,) = detected.switches.values()
+    assert switch.slider.native.toolTip() and "true or false" not in switch.slider.native.toolTip()
+    frame = detected.parentWidget()
+    while not isinstance(frame, QDockWidget):
+        frame = frame.parentWidget()
+    detected.viewer.window._qt_window.resizeDocks([frame], [480], Qt.Orientation.Horizontal)
+    qtbot.waitUntil(lambda: detected.width() >= 450)
+    settle(qtbot, detected)
+    (name,) = (label for label in detected.findChildren(QElidingLabel) if label.text() == "detected")
+    assert name.width() >= name.fontMetrics().horizontalAdvance("detected"), "whole"
+    assert name.geometry().right() <= detected.volume_label.native.x()

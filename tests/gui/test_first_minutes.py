@@ -12,9 +12,10 @@ from threading import Event
 import numpy as np
 import pytest
 import tifffile
+from napari._qt.dialogs.qt_notification import NapariQtNotification
 from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
 from napari.settings import get_settings
-from napari.utils.notifications import show_warning
+from napari.utils.notifications import notification_manager, show_warning
 from PIL import Image
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QWheelEvent
@@ -28,6 +29,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QMessageBox,
+    QPushButton,
     QScrollArea,
     QScrollBar,
     QStyle,
@@ -37,6 +39,7 @@ from qtpy.QtWidgets import (
 )
 
 from dock_driving import LEFT, Still, click, drag, export, layers_of, run, settle
+from layout_faults import faults
 from napari_cead.contributions import default_reader
 from napari_cead.contributions.default_reader import become_reader, is_reader
 from napari_cead.contributions.layers import tag_of
@@ -176,13 +179,31 @@ def test_one_click_makes_napari_open_scans_without_the_dock(viewer, readers, wid
     assert list(settings.extension2reader)[-1] == "*.gz"
 
 
-def test_the_first_scan_without_the_dock_comes_with_the_offer(viewer, tmp_path, monkeypatch, notified):
+def test_the_first_scan_without_the_dock_comes_with_the_offer(viewer, tmp_path, monkeypatch, notified, qtbot):
+    """Once, in a notification that lies in the window with its button whole."""
     monkeypatch.setattr(default_reader, "_offered", False)
+    show = NapariQtNotification.show_notification  # which napari connects where its own loop runs
+    notification_manager.notification_ready.connect(show)
+    viewer.window.resize(1366, 768)
     single = write_nifti(tmp_path / "anna_flair.nii.gz", np.round(make_brain()[0].T).astype(np.int16), AFFINE)
-    for _ in range(2):
-        drop(canvas_of(viewer), single)
-    assert [severity for severity, _ in notified] == ["info"], "once"
-    assert "asks for a reader" in notified[0][1]
+    try:
+        for _ in range(2):
+            drop(canvas_of(viewer), single)
+        qtbot.waitUntil(lambda: notified != [])
+        qtbot.waitUntil(lambda: NapariQtNotification._instances != [])
+        assert [severity for severity, _ in notified] == ["info"], "once"
+        (toast,) = NapariQtNotification._instances
+        qtbot.waitUntil(lambda: toast.geom_anim.state() == toast.geom_anim.State.Stopped)
+        assert toast.parent().rect().contains(toast.geometry())
+        (button,) = (each for each in toast.findChildren(QPushButton) if each.text())
+        assert button.visibleRegion().boundingRect() == button.rect()
+        assert faults(toast) == []
+        click(qtbot, button)
+        assert is_reader()
+    finally:
+        notification_manager.notification_ready.disconnect(show)
+        for toast in list(NapariQtNotification._instances):
+            toast.close()
 
 
 def test_a_new_patient_takes_the_place_of_the_old_one_and_goes_back(
@@ -805,6 +826,22 @@ def test_the_offer_to_become_the_reader_says_when_napari_asks(widget, readers):
 # -- looking ---------------------------------------------------------------------------------------------------
 
 
+def test_the_three_cuts_have_one_scale_and_are_whole(detected, qtbot):
+    click(qtbot, detected.three_views)
+    cuts = detected.cuts.cuts
+    qtbot.waitExposed(cuts)
+    for size in ((1366, 768), (1600, 1000)):
+        detected.viewer.window.resize(*size)
+        settle(qtbot, detected)
+        qtbot.wait(100)
+        scales = [side for part in cuts._parts for side in part.box.viewPixelSize()]
+        np.testing.assert_allclose(scales, scales[0], rtol=0.01)
+        for part in cuts._parts:
+            whole = part._image.mapRectToScene(part._image.boundingRect())
+            assert part.box.sceneBoundingRect().contains(whole), size
+    click(qtbot, detected.three_views)
+
+
 def test_three_cuts_through_one_point_are_one_click_away(detected, qtbot):
     assert in_sight(detected, detected.three_views)
     click(qtbot, detected.three_views)
@@ -860,6 +897,31 @@ def test_a_figure_says_what_it_shows_and_not_whose(detected, save_as, tmp_path, 
     assert (tmp_path / "typed.pdf").read_bytes().startswith(b"%PDF"), "an ending that was typed counts"
     save_as(tmp_path / "nowhere" / "figure.png", "PNG")
     assert notified[-1][0] == "error"
+
+
+def test_what_is_shown_has_the_room_up_to_run(detected, qtbot):
+    settle(qtbot, detected)
+    detected.viewer.window.resize(1366, 768)
+    run(qtbot, detected, "tiny", "positive-residual")
+    settle(qtbot, detected)
+    said = detected.state.text()
+    assert said == "Shown: tiny · positive-residual"
+    gap = detected.state.mapTo(detected, QPoint(0, 0)).x() - detected.run.native.geometry().right()
+    assert 0 <= gap < 20, "beside Run"
+    assert (
+        detected.state.fontMetrics().horizontalAdvance(said.replace("tiny", "ce-unet"))
+        < detected.state.width()
+    )
+
+
+def test_the_caption_of_a_figure_says_that_a_mask_was_corrected_by_hand(detected, qtbot):
+    settle(qtbot, detected)
+    assert "fill: detected; " in caption(detected.session.analysis, 6, "x")
+    layer = detected.layers.layer("detected mask")
+    layer.selected_label = 1
+    layer.paint((detected.layers.current_slice(), 5, 5), 1)
+    qtbot.waitUntil(lambda: detected.session.analysis.corrections is not None)
+    assert "fill: detected, corrected by hand; " in caption(detected.session.analysis, 6, "x")
 
 
 def test_a_figure_has_letters_bars_and_dice(detected, save_as, tmp_path, qtbot):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QStyleOptionHeader, QWidget
 
 from napari_cead.exploring.lesions import DetectionRow, LesionRow, LesionTable
 from napari_cead.widgets.explore.lesion_list import LesionList
@@ -209,3 +209,20 @@ def test_empty_tables_say_why(lesions, jumps):
 def test_without_a_reference_components_are_neither_true_nor_false(lesions):
     lesions.set_rows(LesionTable(None, (DetectionRow(1, 5.0, 0.5, None, (0, 0, 0)),), None))
     assert texts(lesions.detected)[0][3] == "–"
+
+
+def test_the_arrow_of_a_title_points_down_while_the_largest_comes_first(lesions, qtbot):
+    header, table = lesions.reference.view.horizontalHeader(), lesions.reference
+    arrows = QStyleOptionHeader.SortIndicator
+
+    def arrow():
+        option = QStyleOptionHeader()
+        header.initStyleOption(option)
+        header.initStyleOptionForIndex(option, 1)
+        return option.sortIndicator
+
+    assert texts(table)[0][1] == "1.200" and arrow() == arrows.SortDown
+    before = header.grab().toImage()
+    click_header(qtbot, table, 1)
+    assert texts(table)[0][1] == "0.008" and arrow() == arrows.SortUp
+    assert header.grab().toImage() != before

@@ -54,6 +54,14 @@ def canvas(plot):
     return plot._view.viewport()
 
 
+def tip_at(qtbot, plot, where):
+    """What is said beside the mouse."""
+    for spot in (where + QPoint(2, 1), where):  # it may lie there already, which is no move
+        qtbot.mouseMove(canvas(plot), spot)
+        QApplication.processEvents()
+    return QToolTip.text()
+
+
 def place(plot, threshold, dice=None):
     """Pixel of a threshold: at a Dice, or in the histogram."""
     item, height = (plot._counts, plot._top / 2) if dice is None else (plot._dice, dice)
@@ -175,6 +183,16 @@ def test_the_dot_on_the_curve_waits_for_its_dice(plot):
     assert not plot._now.isVisible(), "that Dice was of another threshold"
     plot.set_marks((Mark(NOW, 0.41),))
     assert not plot._now.isVisible()
+
+
+def test_marks_beside_a_corrected_mask_say_that_they_are_without_corrections(plot, qtbot):
+    mark = marks(0.3, SUGGESTED, PROCESSED)[0]
+    where = place(plot, mark.threshold, mark.dice)
+    assert "uncorrected" not in plot._legend.text() and "corrections" not in tip_at(qtbot, plot, where)
+    plot.set_marks(marks(0.3, SUGGESTED, PROCESSED), corrected=True)
+    assert plot._legend.text().count(" uncorrected") == 3
+    assert "without your corrections" in plot._legend.toolTip()
+    assert "without your corrections" in tip_at(qtbot, plot, where)
 
 
 def test_a_curve_that_is_not_finished_is_dots_and_the_best_mark_has_its_place(plot):

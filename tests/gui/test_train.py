@@ -258,6 +258,13 @@ def test_a_long_training_at_full_size_says_below_start_what_it_takes(chosen, qtb
     assert chosen.form.cost.text() == "" and places() == before
 
 
+def test_all_controls_of_the_model_begin_at_one_place(dock):
+    form = dock.form
+    controls = (form.base, form.design, form.network_size, form.name, *form.rows.controls.values())
+    places = {part.native.mapTo(form, QPoint(0, 0)).x() for part in controls if part.native.isVisible()}
+    assert len(places) == 1
+
+
 def test_the_rows_of_the_design_show_that_of_the_base_model(dock):
     dock.form.base.value, dock.form.design.value, dock.form.network_size.value = (
         "from scratch",

@@ -11,6 +11,7 @@ import pytest
 from napari.utils.notifications import show_warning
 from PIL import Image
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QPainter, QPicture
 from qtpy.QtWidgets import QApplication, QLabel, QPushButton
 
 from dock_driving import Still
@@ -149,6 +150,31 @@ def test_a_logarithmic_axis_has_plain_numbers(qtbot, low, high, shown):
     axis.setLogMode(y=True)
     (spacing, values), *_ = axis.tickValues(np.log10(low), np.log10(high), 200)
     assert axis.tickStrings(values, 1.0, spacing) == shown
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 5, 7, 40])
+def test_ticks_are_whole_epochs_and_no_number_is_cut(qtbot, epochs):
+    plots = TrainingPlots()
+    qtbot.addWidget(plots)
+    plots.resize(370, 320)
+    plots.show()
+    losses = np.linspace(0.08, 0.072, epochs)
+    plots.show_epochs(
+        [{"epoch": n, "train_loss": a, "validation_loss": a} for n, a in enumerate(losses, start=1)]
+    )
+    qtbot.waitExposed(plots)
+    QApplication.processEvents()
+    for side in ("bottom", "left"):
+        axis = plots.view.getAxis(side)
+        painter = QPainter(picture := QPicture())
+        *_, texts = axis.generateDrawSpecs(painter)
+        painter.end()
+        assert picture is not None and texts
+        if side == "bottom":
+            assert all(re.fullmatch(r"\d+", text) for *_, text in texts)
+        inside = plots.view.mapToScene(plots.view.viewport().rect()).boundingRect()
+        for rect, _, text in texts:
+            assert inside.contains(axis.mapRectToScene(rect)), (side, text)
 
 
 def test_a_strip_names_its_rows_and_says_why_the_last_epochs_have_none(qtbot, tmp_path):

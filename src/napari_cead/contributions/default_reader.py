@@ -16,6 +16,12 @@ ENDINGS = tuple(
 ALWAYS = "Always open scans with napari-cead"
 """Text of the offer."""
 
+SHORT = "Always napari-cead"
+"""The same on a button of napari's notification, which is 400 pixels wide."""
+
+_SETTLED_MS = 500
+"""When the window has made room for the controls of a first layer."""
+
 _offered = False  # once per process, not with every scan
 
 
@@ -41,16 +47,28 @@ def become_reader() -> None:
 
 def offer() -> None:
     """Offer it in a notification, unless it is set already or was offered before."""
-    from napari.utils.notifications import Notification, notification_manager
+    from qtpy.QtCore import QCoreApplication, QTimer
 
     global _offered
     if _offered or is_reader():
         return
     _offered = True
+    if QCoreApplication.instance() is None:
+        return  # nobody looks
+    # napari places a notification by the canvas of that moment, which the first layer is about to make narrower.
+    QTimer.singleShot(_SETTLED_MS, _notify)
+
+
+def _notify() -> None:
+    from napari.utils.notifications import Notification, notification_manager
+
+    class Offer(Notification):
+        source = PLUGIN  # napari's own is so long that the button beside it is cut
+
     notification_manager.dispatch(
-        Notification(
-            "napari asks for a reader each time a scan is dropped onto it. With the Explore dock open it does not.",
+        Offer(
+            "napari asks which reader opens a scan.",
             "info",
-            ((ALWAYS, lambda _: become_reader()),),
+            ((SHORT, lambda _: become_reader()),),
         )
     )

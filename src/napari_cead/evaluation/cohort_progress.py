@@ -83,6 +83,10 @@ class Steps:
     def __init__(self, total: int, on_progress: Progress | None) -> None:
         self._total, self._on_progress, self._done = total, on_progress, 0
 
+    def begin(self) -> None:
+        """Tell the total before the first step, which includes the loading of models and may take a while."""
+        tell(self._on_progress, self._done, self._total)
+
     def advance(self, steps: int = 1) -> None:
         """Advance by some steps."""
         self._done = min(self._done + steps, self._total)

@@ -181,6 +181,7 @@ def evaluate(
     steps = Steps(sum(part.steps(rules, bool(fold)) for part in parts), on_progress)
     rules = tuple(dict.fromkeys(rules))
     with _kept(Path(out), _identity(parts, chosen, foreign, rules, quantile, where, preparation)) as folder:
+        steps.begin()
         try:
             with tasks(workers, scheduler, device=device) as crew:
                 for part in parts:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..calibration.rules import rule_order
 from .results import Evaluation, Row
+
+
+def most_trusted(rules: Collection[str], choosers: int) -> str | None:
+    """Return the first of these rules in the order of trust; None if none of them is known here."""
+    return next((rule for rule in rule_order(choosers) if rule in rules), None)
 
 
 def leading_rule(evaluation: Evaluation) -> str:

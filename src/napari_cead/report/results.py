@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -470,7 +470,23 @@ class Evaluation:
         return choosers(self.rows)
 
 
-def choosers(rows: Sequence[Row]) -> int:
+class Chosen(Protocol):
+    """What a row, also one that was read again, says about the choice of its settings."""
+
+    @property
+    def rule(self) -> str:
+        """Name of the rule."""
+
+    @property
+    def chosen_on(self) -> str:
+        """The data that chose."""
+
+    @property
+    def chosen_by(self) -> int | None:
+        """Number of patients that chose."""
+
+
+def choosers(rows: Sequence[Chosen]) -> int:
     """Return the number of patients that chose settings by their lesion masks: the fewest of all rows concerned.
 
     Validation patients choose nothing if none of them has a lesion, nor do those without a mask: then it is 0, and

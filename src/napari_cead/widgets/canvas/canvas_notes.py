@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from napari.components.overlays import TextOverlay
 from napari.layers import Image
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QFont, QFontMetricsF
 from qtpy.QtWidgets import QWidget
 
 from ..common.dock_lifetime import when_gone
 
 _KEY = "napari_cead_dice"
+
+_FACE, _ENLARGED = "Open Sans", 96 / 72
+"""napari's font on the canvas, and how much larger it is there than Qt's own text of so many points."""
+
+_APART = " · "
 
 
 class CanvasNotes:
@@ -58,3 +66,37 @@ def show_color_bar(layer: Image) -> None:
     bar.size, bar.font_size, bar.color = (12, 110), 9, "white"
     bar.box, bar.box_color = True, (0, 0, 0, 0.7)  # legible in the light theme as well
     bar.visible = True
+
+
+def bar_width(layer: Image) -> float:
+    """Return the pixels that the colour bar of a map takes, with two decimals beside it."""
+    bar = layer.colorbar
+    return float(bar.size[0] + 2 * bar.tick_length) + _width_of("0.00", bar.font_size)
+
+
+def in_lines(parts: Sequence[str], room: float, points: float) -> str:
+    """Return words for the canvas beside each other where they fit, else below; too long a line is cut with an ….
+
+    Args:
+        parts: The words.
+        room: Pixels that a line may take.
+        points: Size of the letters.
+    """
+    lines: list[str] = []
+    for part in parts:
+        if lines and _width_of(f"{lines[-1]}{_APART}{part}", points) <= room:
+            lines[-1] += f"{_APART}{part}"
+        else:
+            lines.append(part)
+    metrics = _metrics(points)
+    return "\n".join(
+        metrics.elidedText(line, Qt.TextElideMode.ElideRight, room / _ENLARGED) for line in lines
+    )
+
+
+def _width_of(text: str, points: float) -> float:
+    return float(_metrics(points).horizontalAdvance(text)) * _ENLARGED
+
+
+def _metrics(points: float) -> QFontMetricsF:
+    return QFontMetricsF(QFont(_FACE, int(points)))

@@ -42,7 +42,7 @@ def caption(analysis: Analysis, z: int | None, dice: str) -> str:
         z: The axial slice; None for any other view.
         dice: Dice as the dock shows it, or empty.
     """
-    params = analysis.params
+    params, by_hand = analysis.params, "" if analysis.corrections is None else ", corrected by hand"
     parts = [
         f"{analysis.key[0]}, score {analysis.key[1]}",
         f"threshold {params.threshold:.3f}",
@@ -51,7 +51,7 @@ def caption(analysis: Analysis, z: int | None, dice: str) -> str:
         f"dilation {params.dilation_radius} px",
         "" if z is None else f"slice {z}",
         f"Dice {dice}" if dice else "",
-        "outline: reference; fill: detected; colours: anomaly map",
+        f"outline: reference; fill: detected{by_hand}; colours: anomaly map",
     ]
     return "; ".join(part for part in parts if part) + "."
 

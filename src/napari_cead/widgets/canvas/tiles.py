@@ -12,6 +12,7 @@ from ...exploring import Analysis, Key
 from ...patients import Patient
 from .analysis_layers import AnalysisLayers
 from .batches import batched
+from .canvas_notes import bar_width, in_lines
 
 MakeLayers = Callable[[Patient, Callable[[Layer, Role], None], str], AnalysisLayers]
 
@@ -37,8 +38,10 @@ class Tiles:
         self._make, self._on_broken = make, on_broken
         self._clearing = False
         viewer.layers.events.removed.connect(self._layer_removed)
+        viewer.canvas.events.size.connect(self._write_titles)
         self._tiles: dict[Key, AnalysisLayers] = {}
-        self._titles: dict[Key, tuple[str, Layer]] = {}
+        self._titles: dict[Key, tuple[tuple[str, ...], Layer]] = {}
+        self._dice: dict[Key, str] = {}
         self._copies: list[Layer] = []
         self._members: list[Layer] = []
         self._source: tuple[Layer | None, ...] = ()
@@ -97,8 +100,8 @@ class Tiles:
             outline = reference if isinstance(reference, Labels) else None
             position = 0
             for analysis in analyses:
-                name = " · ".join(analysis.key) if len(models) < len(analyses) else analysis.key[0]
-                position = self._add(analysis, name, position, scan, outline)
+                names = analysis.key if len(models) < len(analyses) else analysis.key[:1]
+                position = self._add(analysis, names, position, scan, outline)
         self._members = list(self.viewer.layers[:position])
         grid.stride = position // len(analyses)
         grid.spacing = 4
@@ -110,6 +113,7 @@ class Tiles:
             camera.center, camera.zoom = self._view[0], self._view[1] / self._side
         elif before != self._side:
             camera.zoom *= before / self._side
+        self._write_titles()
 
     def show_current(self, analysis: Analysis) -> None:
         """Take over what has changed in an analysis, and make it the one that the sliders belong to."""
@@ -119,17 +123,26 @@ class Tiles:
 
     def write_dice(self, key: Key, dice: str) -> None:
         """Write the Dice of an analysis before the name of its tile; empty: there is nothing to compare with."""
-        if key in self._titles:
-            name, scan = self._titles[key]
-            title = (
-                f"Dice {dice} · {name}" if dice else name
-            )  # the colour bar may hide the end of a long name
+        if self._dice.get(key) != dice:
+            self._dice[key] = dice
+            self._write_titles()
+
+    def _write_titles(self, event: Any = None) -> None:
+        """Write the titles as wide as their tiles are now, beside the colour bars; a figure for paper is a size too."""
+        canvas = self.viewer.canvas
+        padding = canvas.overlay_tiling.padding[0]
+        for key, (names, scan) in self._titles.items():
+            dice = f"Dice {self._dice[key]}" if self._dice.get(key) else ""
+            bar = next((bar_width(layer) for layer in self._tiles[key].layers if isinstance(layer, Image)), 0)
+            room = canvas.viewbox_size(self.viewer.layers)[1] - 3 * padding - bar
+            title = in_lines([part for part in (dice, *names) if part], room, scan.name_overlay.font_size)
             if scan.name != title:
                 scan.name = title
 
     def remove(self) -> None:
         """Take the tiles away and show what was there before."""
         self.viewer.layers.events.removed.disconnect(self._layer_removed)
+        self.viewer.canvas.events.size.disconnect(self._write_titles)
         grid = self.viewer.canvas.grid
         grid.enabled = False
         self._clear()
@@ -144,13 +157,15 @@ class Tiles:
         """Rows or columns of the grid, whichever are more."""
         return max(self.viewer.canvas.grid.actual_shape(self.viewer.layers))
 
-    def _add(self, analysis: Analysis, name: str, position: int, scan: Image, outline: Labels | None) -> int:
+    def _add(
+        self, analysis: Analysis, names: tuple[str, ...], position: int, scan: Image, outline: Labels | None
+    ) -> int:
         def insert(layer: Layer, role: Role | None = None) -> None:
             nonlocal position
             self.viewer.layers.insert(position, layer)
             position += 1
 
-        patient = analysis.reconstruction.patient
+        patient, name = analysis.reconstruction.patient, " · ".join(names)
         copy = Image(
             scan.data,
             name=name,
@@ -162,7 +177,8 @@ class Tiles:
         self._copies.append(copy)
         insert(copy)
         copy.name_overlay.visible, copy.name_overlay.font_size = True, TITLE_PT
-        self._titles[analysis.key] = name, copy
+        copy.name_overlay.events.font_size.connect(self._write_titles)
+        self._titles[analysis.key] = names, copy
         tile = self._make(patient, insert, f" · {name}")
         tile.show(analysis, reconstruction=False)
         self._tiles[analysis.key] = tile
@@ -207,7 +223,8 @@ class Tiles:
         finally:
             self._clearing = False
         self._hidden = [layer for layer in self._hidden if layer in self.viewer.layers]
-        self._tiles, self._titles, self._copies, self._members, self._current = {}, {}, [], [], None
+        self._tiles, self._titles, self._dice = {}, {}, {}
+        self._copies, self._members, self._current = [], [], None
 
 
 def _placement(layer: Layer) -> dict[str, Any]:

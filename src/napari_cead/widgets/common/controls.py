@@ -11,6 +11,7 @@ from qtpy.QtGui import QIcon, QMouseEvent, QPixmap, QTextOption
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QApplication,
+    QComboBox,
     QDoubleSpinBox,
     QGridLayout,
     QGroupBox,
@@ -22,8 +23,10 @@ from qtpy.QtWidgets import (
     QSizePolicy,
     QSlider,
     QStyle,
+    QStyleOptionComboBox,
     QStyleOptionSlider,
     QStyleOptionSpinBox,
+    QStylePainter,
     QVBoxLayout,
     QWidget,
 )
@@ -38,6 +41,9 @@ FINEST = 0.001
 
 _AROUND_VALUE = 8
 """Pixels around the value in a number box, within its buttons."""
+
+_IN_BOX = 4
+"""Pixels of the room for the text in a closed list that the style leaves empty."""
 
 _REST = 640
 """Height of a dock, in pixels, of which a list gets no part."""
@@ -211,7 +217,7 @@ class SwitchRow:
 
     def __init__(self, parameter: Parameter, grid: QGridLayout, row: int) -> None:
         self.slider = CheckBox(value=bool(parameter.default), text=parameter.title)
-        self.slider.native.setToolTip(f"{parameter.description} ({parameter.range})")
+        self.slider.native.setToolTip(parameter.description)
         self.slider.native.setAccessibleName(parameter.title)
         grid.addWidget(self.slider.native, row, 0, 1, 3)
 
@@ -219,6 +225,38 @@ class SwitchRow:
         """Show a value without signalling a change."""
         with self.slider.changed.blocked():
             self.slider.value = value
+
+
+def whole_names(box: QComboBox) -> None:
+    """Let a list be as wide as its longest entry, and end the entry in its box in … where that is too narrow."""
+    _WholeNames(box)
+
+
+class _WholeNames(QObject):
+    def __init__(self, box: QComboBox) -> None:
+        super().__init__(box)
+        box.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Paint the box, and widen its list before it opens."""
+        if not isinstance(watched, QComboBox):
+            return False
+        if event.type() in (QEvent.Type.MouseButtonPress, QEvent.Type.KeyPress):
+            view, style = watched.view(), watched.style()
+            bar = style.pixelMetric(QStyle.PixelMetric.PM_ScrollBarExtent)
+            view.setMinimumWidth(view.sizeHintForColumn(0) + bar + 2 * view.frameWidth())
+        if event.type() != QEvent.Type.Paint:
+            return False
+        painter, option = QStylePainter(watched), QStyleOptionComboBox()
+        watched.initStyleOption(option)
+        control, field = QStyle.ComplexControl.CC_ComboBox, QStyle.SubControl.SC_ComboBoxEditField
+        room = watched.style().subControlRect(control, option, field, watched).width()
+        option.currentText = watched.fontMetrics().elidedText(
+            option.currentText, Qt.TextElideMode.ElideRight, room - _IN_BOX
+        )
+        painter.drawComplexControl(control, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+        return True
 
 
 def section(title: str, parent_layout: QVBoxLayout) -> QGridLayout:

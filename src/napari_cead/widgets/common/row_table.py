@@ -9,7 +9,7 @@ from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QEvent, QItemSelectionModel, QModelIndex, Qt, Signal
 from qtpy.QtGui import QFont, QPixmap
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QStyleOptionHeader, QTableView
 
 from .controls import wrapped
 from .keyboard import leave_letters
@@ -201,6 +201,21 @@ class RowModel(QAbstractTableModel):
         return list(rows) if value is None else sorted(rows, key=value, reverse=self._descending)
 
 
+class _Header(QHeaderView):
+    """The titles; the arrow points to the smaller values, where Qt's own points up while the largest comes first."""
+
+    def __init__(self) -> None:
+        super().__init__(Qt.Orientation.Horizontal)
+        self.setSectionsClickable(True)
+
+    def initStyleOptionForIndex(self, option: QStyleOptionHeader, section: int) -> None:
+        """Turn the arrow."""
+        super().initStyleOptionForIndex(option, section)
+        arrows = QStyleOptionHeader.SortIndicator
+        turned = {arrows.SortUp: arrows.SortDown, arrows.SortDown: arrows.SortUp}
+        option.sortIndicator = turned.get(option.sortIndicator, option.sortIndicator)
+
+
 class RowTable(QTableView):
     """A table in which whole rows are selected and nothing is edited.
 
@@ -222,6 +237,7 @@ class RowTable(QTableView):
     def __init__(self, content: RowModel, name: str, *, several: bool = True, wrap: bool = False) -> None:
         super().__init__()
         self.content, self._quiet = content, False
+        self.setHorizontalHeader(_Header())
         self.setModel(content)
         self.setAccessibleName(name)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)

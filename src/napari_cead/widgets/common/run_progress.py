@@ -61,11 +61,12 @@ class RunProgress(QObject):
 
     Args:
         bar: The bar.
+        at_once: Whether every count is drawn at once: there are few.
     """
 
-    def __init__(self, bar: QProgressBar) -> None:
+    def __init__(self, bar: QProgressBar, *, at_once: bool = False) -> None:
         super().__init__(bar)
-        self.bar = bar
+        self.bar, self._at_once = bar, at_once
         bar.setTextVisible(True)
         self._stage, self._unit, self._began, self._pace = "", "", 0.0, Pace()
         self._counted: _Shown | None = None
@@ -97,7 +98,7 @@ class RunProgress(QObject):
         """
         self._pace.count(done, total)
         self._counted = done, max(total, 1), f"{self._unit} {done} of {total}{_left(self._pace)}"
-        if done == total or time.monotonic() - self._shown_at >= TICK_MS / 1000:
+        if self._at_once or done == total or time.monotonic() - self._shown_at >= TICK_MS / 1000:
             self._tick()
 
     def rest(self, done: bool) -> None:

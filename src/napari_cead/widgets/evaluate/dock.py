@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QFileDialog, QListWidgetItem, QTabWidget
 
+from ...exploring import DEFAULT_MODEL
 from ...training.launching import words_of
 from ...zoo import list_models
 from ..common.controls import list_height, scrolled, stacked
@@ -19,6 +20,7 @@ from ..common.folder_dialog import ask_for_folder
 from ..common.keyboard import KeyboardDock
 from ..common.messages import Messages
 from ..common.model_watch import ModelWatch
+from ..common.preferences import preferences
 from ..common.wheel import scroll_with_wheel
 from .cohort_check import CheckPart
 from .evaluate_form import AUTOMATIC, MODELS_HEIGHT, EvaluateForm
@@ -109,7 +111,7 @@ class EvaluateWidget(KeyboardDock):
         form.tick_none.changed.connect(lambda: self._tick(False))
         form.start.changed.connect(self.start_evaluation)
         form.stop.changed.connect(self.stop_evaluation)
-        self.process.progressed.connect(form.progress.count)
+        self.process.progressed.connect(self._progressed)
         self.process.said.connect(self._say)
         self.process.ended.connect(self._ended)
         ModelWatch(self).changed.connect(self.refresh_models)
@@ -210,14 +212,18 @@ class EvaluateWidget(KeyboardDock):
         form.command.show_words(self.arguments())
 
     def refresh_models(self) -> None:
-        """List the current models; ticks are kept, and new models are ticked."""
+        """List the current models; ticks are kept, and new models are ticked. At first the default model is alone."""
         form = self.form
-        unticked = {form.models.item(row).text() for row in range(form.models.count())}
-        unticked -= set(form.chosen_models)
+        listed = {form.models.item(row).text() for row in range(form.models.count())}
+        unticked = listed - set(form.chosen_models)
         form.models.blockSignals(True)
         form.models.clear()
         every = list_models()
         self._unusable = any(info.problem is not None for info in every)
+        usable = [info.name for info in every if info.problem is None]
+        if not listed and usable:
+            wanted = (preferences().default_model, DEFAULT_MODEL, usable[0])
+            unticked = set(usable) - {next(name for name in wanted if name in usable)}
         for info in every:
             if info.problem is not None:
                 continue
@@ -301,7 +307,7 @@ class EvaluateWidget(KeyboardDock):
         self._out_now = _absolute(form.out.value)
         form.messages.clear()
         form.messages.hide()
-        form.progress.begin()
+        form.run_progress.begin("Starting the program")
         form.progress.show()
         form.state.setText("Running…")
         self.update_enabled()
@@ -313,11 +319,19 @@ class EvaluateWidget(KeyboardDock):
             self.form.state.setText("Stopping…")
         self.update_enabled()
 
+    def _progressed(self, done: int, total: int) -> None:
+        progress = self.form.run_progress
+        if done:
+            progress.count(done, total)
+        else:
+            progress.begin(f"Step 0 of {total}: loading models, preparing the first patient", "Step")
+
     def _say(self, line: str) -> None:
         self.form.messages.appendPlainText(line)
         self.form.messages.show()
 
     def _ended(self, outcome: Outcome) -> None:
+        self.form.run_progress.rest(done=outcome.state == "finished")
         self.form.progress.hide()
         self.form.state.setText(STATES[outcome.state])
         if outcome.words:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from magicgui.widgets import ComboBox, LineEdit, PushButton, SpinBox
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QListWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QListWidget, QProgressBar, QVBoxLayout, QWidget
 
 from ...patients import SEQUENCES
 from ..common.command_box import CommandBox
@@ -21,7 +21,7 @@ from ..common.controls import (
     wrapping,
 )
 from ..common.preferences import DEVICES
-from ..common.run_progress import StepBar
+from ..common.run_progress import RunProgress
 
 AUTOMATIC = "automatic"
 """Entry of the list of sequences that leaves the choice to the command."""
@@ -48,6 +48,7 @@ class EvaluateForm(QWidget):
         workers: Number of processes; 0: as the machine allows.
         scheduler: Address of a Dask scheduler, empty without one.
         start: Starts the evaluation; ``stop`` ends it.
+        progress: What the process does and how far it is; ``run_progress`` writes it.
         command: The command that Start runs.
         messages: Output of the process.
     """
@@ -167,7 +168,9 @@ class EvaluateForm(QWidget):
         buttons = QHBoxLayout()
         for button in (self.start, self.stop):
             buttons.addWidget(button.native)
-        self.progress = StepBar("Progress of the evaluation")
+        self.progress = QProgressBar()
+        self.progress.setAccessibleName("Progress of the evaluation")
+        self.run_progress = RunProgress(self.progress, at_once=True)
         keep_place(self.progress).hide()
         self.state = Lines(2)
         self.messages = read_only("What the evaluation says", 70)

@@ -10,9 +10,12 @@ from typing import Any
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QComboBox
 
+from ...detection.rules import RULES
 from ...errors import OutputError
 from ...json_files import read_json, version_of
 from ...report.columns import Column, Values, columns
+from ...report.leading import most_trusted
+from ...report.results import choosers
 from ...wording import UNDEFINED, counted, number, span
 from ..common.row_table import RIGHT, RowColumn, RowModel, RowTable
 
@@ -73,6 +76,22 @@ class ResultRow:
         return str(self.values["rule"])
 
     @property
+    def chosen_on(self) -> str:
+        """The data that chose the settings."""
+        return str(self.values.get("chosen_on") or "")
+
+    @property
+    def chosen_by(self) -> int | None:
+        """Number of patients that chose the settings, if it is known."""
+        found = self.values.get("chosen_by")
+        return None if found is None else int(found)
+
+    @property
+    def measured(self) -> bool:
+        """Whether it has figures: its rule could choose."""
+        return any(column.value(self.values) is not None for column in COLUMNS)
+
+    @property
     def optimistic(self) -> bool:
         """Whether its settings were chosen on the reported patients."""
         return bool(self.values.get("optimistic"))
@@ -94,9 +113,8 @@ class ResultRow:
         kind = "baseline" if self.baseline else f"score {self.score}"
         if self.rule == "none":
             return kind
-        patients = self.values.get("chosen_by")
         words = (
-            "" if patients is None else counted(patients, "patient"),
+            "" if self.chosen_by is None else counted(self.chosen_by, "patient"),
             "edge" if self.values.get("edge") else "",
         )
         said = ", ".join(filter(None, words))
@@ -186,7 +204,7 @@ def _row(values: Values, models: set[str], several: bool, seeds: Sequence[Values
     sequence = str(values.get("sequence") or "") if several else ""
     row = ResultRow(values, values["model"] not in models, sequence, _over_seeds(values, seeds))
     # Damage is found here, not in the window.
-    _ = row.rule, row.tip, [column.cell(values) for column in COLUMNS]
+    _ = row.rule, row.chosen_by, row.tip, [column.cell(values) for column in COLUMNS]
     return row
 
 
@@ -240,11 +258,13 @@ class ResultTable(RowTable):
     Attributes:
         rule: Chooses the rule of the figures.
         score: Chooses the score of the figures.
+        unable: Which rules could not choose, so that no model has figures under them, and why; empty without one.
     """
 
     def __init__(self) -> None:
         super().__init__(_Rows(), "Results of the evaluation")
         self._results: Results | None = None
+        self.unable = ""
         self.rule, self.score = QComboBox(), QComboBox()
         for box, name in ((self.rule, "Rule"), (self.score, "Score")):
             box.setAccessibleName(name)
@@ -266,10 +286,14 @@ class ResultTable(RowTable):
             for rule in rules:
                 optimistic = all(row.optimistic for row in rows if row.rule == rule)
                 self.rule.addItem(f"{rule} ({OPTIMISTIC})" if optimistic else rule, rule)
-            self.rule.setCurrentIndex(max(0, self.rule.findData("validation")))
+            figured = {row.rule for row in rows if row.measured and not row.baseline}
+            best = most_trusted(figured, choosers(rows))
+            self.rule.setCurrentIndex(max(0, self.rule.findData(best)))
             self.score.addItem(OWN, None)
             for score in scores:
                 self.score.addItem(score, score)
+        missing = [rule for rule in rules if rule not in figured and rule in RULES]
+        self.unable = " ".join(f"No figures by {rule}: {RULES.find(rule).nothing}." for rule in missing)
         self._show()
 
     def _show(self, *_: Any) -> None:

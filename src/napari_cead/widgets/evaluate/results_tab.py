@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QWidget
 
 from ...contributions.failures import show_failure
 from ...errors import CeadError
-from ..common.controls import keep_place, push_button, read_only, row, stacked, wrapping
+from ..common.controls import ElidedLines, keep_place, push_button, read_only, row, stacked, wrapping
 from .evaluation_table import REPORT, RESULTS, ResultTable, read_results
 
 
@@ -23,6 +23,7 @@ class ResultsTab(QWidget):
         summary: How many patients were reported.
         table: The figures.
         details: Warnings, and the skipped patients with reasons.
+        unable: Why models have no figures under a rule.
         open_report: Opens the report; ``open_folder`` the folder.
         folder: The folder of the displayed results, None without any.
         open_url: Opens an address in the desktop's application for it, and returns whether there is one.
@@ -53,6 +54,9 @@ class ResultsTab(QWidget):
         column = stacked(self, self.summary, margin=4)
         column.addLayout(buttons)  # above what grows: no message moves them
         column.addLayout(choices)
+        self.unable = ElidedLines(1, fewer=True)
+        self.unable.hide()
+        column.addWidget(self.unable)
         column.addWidget(self.table, 1)
         column.addWidget(self.details)
 
@@ -65,6 +69,8 @@ class ResultsTab(QWidget):
             return
         self.folder = folder
         self.table.show_results(results)
+        self.unable.setText(self.table.unable)
+        self.unable.setVisible(bool(self.table.unable))
         self.summary.setText(results.summary)
         self.summary.setToolTip(results.details)
         self.details.setPlainText(results.details)

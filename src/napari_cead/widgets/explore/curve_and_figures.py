@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, Signal
 from ...detection import PostprocessParams
 from ...errors import Cancelled
 from ...exploring import Analysis, Figures, Key, LesionTable, MapHistogram, Session
-from ...exploring.curves import DiceCurve, curve_settings, marks, processed_curve, raw_curve
+from ...exploring.curves import DiceCurve, Mark, curve_settings, marks, processed_curve, raw_curve
 from ...exploring.network_free import better_without
 from ...progress import Stop
 from ..common.jobs import on_main
@@ -60,6 +60,7 @@ class Insight(QObject):
         self._held = False
         self._known: dict[float, float] = {}
         self._curve: DiceCurve | None = None
+        self._marked: tuple[tuple[Mark, ...], bool] | None = None
         self._map_work = Latest(self, AT_ONCE_MS)
         self._curve_work = Latest(self, CURVE_AFTER_MS)
         self._figure_work = Latest(self, FIGURES_AFTER_MS)
@@ -182,6 +183,7 @@ class Insight(QObject):
     def _points_arrived(self, analysis: Analysis, thresholds: Any, dice: Any) -> None:
         if self._same_curve(analysis):
             self.plot.set_points(thresholds, dice, finished=False)
+            self._show_marks(DiceCurve(thresholds, dice))  # suggestions come first, the best one last
 
     def _curve_done(self, analysis: Analysis, curve: DiceCurve | None) -> None:
         if curve is not None and self._same_curve(analysis):
@@ -197,14 +199,17 @@ class Insight(QObject):
             and curve_settings(now.params) == curve_settings(analysis.params)
         )
 
-    def _show_marks(self) -> None:
+    def _show_marks(self, growing: DiceCurve | None = None) -> None:
         analysis = self._analysis
         if analysis is None:
             return
         suggested = [(item.rule, item.params.threshold) for item in analysis.suggestions]
-        self.plot.set_marks(
-            marks(analysis.params.threshold, suggested, self._curve, finished=self._curve is not None)
-        )
+        curve = self._curve or growing
+        found = marks(analysis.params.threshold, suggested, curve, finished=self._curve is not None)
+        shown = found, analysis.corrections is not None
+        if growing is None or shown != self._marked:  # it grows ten times a second
+            self._marked = shown
+            self.plot.set_marks(found, corrected=shown[1])
 
     def _show_map(self, analysis: Analysis, histogram: MapHistogram, raw: DiceCurve | None) -> None:
         if self._same_map(analysis):

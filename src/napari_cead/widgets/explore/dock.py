@@ -421,6 +421,8 @@ class ExploreWidget(ExploreForm):
         self._update_undo()
         self.restore.enabled = not running and self.session.patient is not None
         self.comparison.setEnabled(not running)
+        if running:
+            self.state_or_progress.setCurrentWidget(self.under_way)
         if running and self.work.can_cancel:  # before Run goes, so that its keyboard focus finds Cancel
             self.cancel.native.show()
             self.cancel.enabled = not self.job.stopping()
@@ -428,7 +430,7 @@ class ExploreWidget(ExploreForm):
         if not running:
             self.cancel.enabled = False
             self.cancel.native.hide()
-        self.state_or_progress.setCurrentWidget(self.progress.native if running else self.state)
+            self.state_or_progress.setCurrentWidget(self.state)
         self._say_what_is_shown()
         self.patient.enabled = self.sequence.enabled = not running
         self.use_layers.enabled = self.score.enabled = self.model.enabled = not running

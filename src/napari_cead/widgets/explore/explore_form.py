@@ -39,6 +39,7 @@ from ..common.controls import (
     row,
     scrolled,
     stacked,
+    whole_names,
     wrapped,
 )
 from ..common.keyboard import KeyboardDock
@@ -84,7 +85,8 @@ class ExploreForm(KeyboardDock):
         score: Anomaly score.
         run: Starts detection.
         cancel: Stops it.
-        progress: Finished slices; between runs, ``state`` in its place names the displayed analysis.
+        progress: Finished slices. Between runs ``state`` names the displayed analysis in the place of both, which are
+            ``under_way``.
         model_says: Description of the selected model.
         option_rows: Slider and number box of every map option, by its name.
         rows: Slider and number box of every setting, by its name; ``switches`` has the check boxes.
@@ -199,7 +201,11 @@ class ExploreForm(KeyboardDock):
         self.state = QElidingLabel()
         self.state.setAccessibleName("What is shown")
         self.state_or_progress = QStackedWidget()
-        for part in (self.state, self.progress.native):
+        self.under_way = QWidget()
+        line = _beside(self.cancel.native, self.progress.native, stretch=(1, 2))
+        line.setContentsMargins(0, 0, 0, 0)
+        self.under_way.setLayout(line)
+        for part in (self.state, self.under_way):
             self.state_or_progress.addWidget(part)
         self.state_or_progress.setFixedHeight(self.run.native.sizeHint().height())
         self.three_views = QPushButton(title("three_views"), checkable=True)
@@ -211,8 +217,9 @@ class ExploreForm(KeyboardDock):
         for caption, box in zip(captions, (self.model.native, self.score.native), strict=True):
             caption.setBuddy(box)
             box.setMinimumWidth(60)  # a narrow dock cuts the names in the boxes, not the dock
+            whole_names(box)
         column.addLayout(
-            _beside(captions[0], self.model.native, captions[1], self.score.native, stretch=(0, 3, 0, 2))
+            _beside(captions[0], self.model.native, captions[1], self.score.native, stretch=(0, 1, 0, 1))
         )
         if missing := missing_models():
             self.model.native.setToolTip(
@@ -225,10 +232,9 @@ class ExploreForm(KeyboardDock):
         column.addLayout(
             _beside(
                 self.run.native,
-                self.cancel.native,
                 self.state_or_progress,
                 self.three_views,
-                stretch=(1, 1, 2, 0),
+                stretch=(1, 3, 0),
             )
         )
 
@@ -294,12 +300,15 @@ class ExploreForm(KeyboardDock):
             label.native.setToolTip(tip(name))
             label.native.setAccessibleName(title(name))
         self.volume_label.native.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        detected = QElidingLabel(title("volume").lower())
+        detected.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         column.addLayout(
             _beside(
                 QElidingLabel(title("dice")),  # the figures beside it come first in a narrow dock
                 self.dice_label.native,
+                detected,
                 self.volume_label.native,
-                stretch=(0, 1, 0),
+                stretch=(0, 2, 1, 0),
             )
         )
         grid = QGridLayout()

@@ -35,7 +35,13 @@ def _column(title: str, tip: str, value: Any, text: Any, *, fixed: bool = False)
     return RowColumn(title, text, tip, value, "" if fixed else None, _CENTER)
 
 
-_NUMBER = _column("#", "Number of the component", lambda row: row.id, lambda row: str(row.id), fixed=True)
+_NUMBER = _column(
+    "#",
+    "Number of the component, from the first slice to the last: a name, no rank",
+    lambda row: row.id,
+    lambda row: str(row.id),
+    fixed=True,
+)
 _VOLUME = _column(
     "Volume\nmL", "Volume in mL", lambda row: row.volume_mm3, lambda row: f"{row.volume_mm3 / 1000:.3f}"
 )

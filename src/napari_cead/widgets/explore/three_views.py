@@ -21,6 +21,7 @@ from .explore_form import ExploreForm
 
 _LOOK_AFTER_MS = 40
 _HEIGHT = 170
+_AROUND = 1.04  # room around the largest cut
 
 
 class Overlay(NamedTuple):
@@ -155,6 +156,24 @@ class Cuts(pg.GraphicsLayoutWidget):
         """
         for part in self._parts:
             part.show(patient, point, overlays, limits, convention)
+        self._fit()
+
+    def resizeEvent(self, event: Any) -> None:
+        """Fit the cuts to the new size."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Show all cuts at one scale, the largest at which each fits into its box."""
+        shown = [part for part in getattr(self, "_parts", ()) if part.extent is not None]
+        if not shown:
+            return
+        self.ci.layout.activate()
+        scale = max(
+            max(own / room for own, room in zip(part.extent, part.room, strict=True)) for part in shown
+        )
+        for part in shown:
+            part.fit(scale * _AROUND)
 
     def mousePressEvent(self, event: Any) -> None:
         """Go to the place under the mouse."""
@@ -196,6 +215,7 @@ class _Cut:
             box.addItem(item, ignoreBounds=True)
         self._sizes = 1.0, 1.0
         self._shape: tuple[int, int] | None = None
+        self.extent: tuple[float, float] | None = None  # width and height in mm
 
     def show(
         self,
@@ -220,9 +240,7 @@ class _Cut:
         self._image.setRect(QRectF(0, 0, width, height))
         self.box.invertY(down == "down")
         self.box.invertX(right == "left")
-        if ((rows, columns), sizes) != (self._shape, self._sizes):
-            self._shape, self._sizes = (rows, columns), sizes
-            self.box.setRange(QRectF(0, 0, width, height), padding=0.02)
+        self._shape, self._sizes, self.extent = (rows, columns), sizes, (width, height)
         self._lines[0].setValue((point[vertical] + 0.5) * sizes[0])
         self._lines[1].setValue((point[horizontal] + 0.5) * sizes[1])
         known = patient.grid.has_orientation
@@ -235,6 +253,21 @@ class _Cut:
         for item, place, text in zip(self._letters, places, texts, strict=True):
             item.setText(text if known else "")
             item.setPos(*place)
+
+    @property
+    def room(self) -> tuple[float, float]:
+        """Width and height of its box in pixels."""
+        rect = self.box.rect()
+        return max(rect.width(), 1.0), max(rect.height(), 1.0)
+
+    def fit(self, scale: float) -> None:
+        """Show the middle of the cut, at so many mm a pixel."""
+        if self.extent is None:
+            return
+        (width, height), (across, down) = self.extent, (scale * side for side in self.room)
+        self.box.setRange(
+            QRectF((width - across) / 2, (height - down) / 2, across, down), padding=0, disableAutoRange=True
+        )
 
     def voxel_at(self, scene: QPointF) -> tuple[float, float] | None:
         """Return the position of a point on the vertical and horizontal axis, in voxels; None outside."""

@@ -35,6 +35,9 @@ _HISTOGRAM_SHARE = 2, 3  # heights of histogram and Dice
 _ENDS = (0.1, 0.2, 0.5, 1.0)
 _ROOM = 3.0  # times the largest suggested threshold: what the axis shows at least
 
+_CHOOSE = "Choose one of these thresholds"
+_UNCORRECTED = "Their Dice, as that of the curves, is without your corrections"
+
 _NOW_SYMBOL, _OTHER_SYMBOL = ("o", "●"), ("s", "■")
 
 
@@ -88,6 +91,7 @@ class ThresholdPlot(QWidget):
         self._colors = _DARK
         self._histogram: MapHistogram | None = None
         self._marks: tuple[Mark, ...] = ()
+        self._corrected = False
         self._chosen: float | None = None
         self._current = 0.0
         self._top = self._dice_top = self._end = self._least_end = 1.0
@@ -208,9 +212,15 @@ class ThresholdPlot(QWidget):
         if self._now.isVisible():
             self._now.setVisible(False)  # its Dice was that of another threshold
 
-    def set_marks(self, marks: Sequence[Mark]) -> None:
-        """Mark thresholds, each named by its rule below the plot; a mark of rule ``now`` lies on the line."""
-        self._marks = tuple(marks)
+    def set_marks(self, marks: Sequence[Mark], *, corrected: bool = False) -> None:
+        """Mark thresholds, each named by its rule below the plot; a mark of rule ``now`` lies on the line.
+
+        Args:
+            marks: The marks.
+            corrected: Whether the mask on show has corrections, which the Dice of no mark has.
+        """
+        self._marks, self._corrected = tuple(marks), corrected
+        self._legend.setToolTip(f"{_CHOOSE}. {_UNCORRECTED}" if corrected else _CHOOSE)
         spots: list[dict[str, Any]] = []
         now: list[dict[str, Any]] = []
         for mark in self._marks:
@@ -320,7 +330,7 @@ class ThresholdPlot(QWidget):
         self._legend.setTextInteractionFlags(
             Qt.TextInteractionFlag.LinksAccessibleByMouse | Qt.TextInteractionFlag.LinksAccessibleByKeyboard
         )
-        self._legend.setToolTip("Choose one of these thresholds")
+        self._legend.setToolTip(_CHOOSE)
         self._legend.linkActivated.connect(self._link_clicked)
         for label in (self._key, self._legend):
             label.setTextFormat(Qt.TextFormat.RichText)
@@ -405,6 +415,8 @@ class ThresholdPlot(QWidget):
             if mark.rule == NOW:
                 continue
             dice = "" if mark.dice is None else f"Dice&nbsp;{mark.dice:.3f}"
+            if dice and self._corrected:
+                dice += " uncorrected"
             name = f'<a style="color:{self._colors.text}" href="{index}">{_unbroken(mark.rule)}</a>'
             rows.append((mark.rule, name, f"{mark.threshold:.3f}", dice))
         if self.has_dice and self._marks and all(rule != ORACLE for rule, *_ in rows):
@@ -441,6 +453,7 @@ class ThresholdPlot(QWidget):
         mark = self._mark_at(where)
         if mark is not None:
             dice = "" if mark.dice is None else f", Dice {mark.dice:.3f} after post-processing"
+            dice += ", without your corrections" if dice and self._corrected else ""
             note = "; chosen on this very data, hence optimistic" if mark.rule == ORACLE else ""
             return f"{mark.rule}: threshold {mark.threshold:.3f}{dice}{note}"
         return f"Click to set the threshold to {self._threshold_at(where):.3f}"

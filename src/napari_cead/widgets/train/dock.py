@@ -258,7 +258,8 @@ class TrainWidget(KeyboardDock):
     def _base_chosen(self) -> None:
         form = self.form
         scratch = form.base.value == SCRATCH
-        form.scratch.setEnabled(scratch)
+        for part in form.scratch:
+            part.setEnabled(scratch)
         try:
             spec = None if scratch else load_card(find_model(form.base.value)).spec
         except CeadError as error:

@@ -38,7 +38,7 @@ class TrainForm(QWidget):
         healthy: Whether scans without a lesion mask are declared healthy.
         banner: The needs of the scans in the list, with buttons for them.
         brain_mask: Asks for a brain mask of the selected scan; ``brain_layer`` takes a layer.
-        base: Model to fine-tune, or ``SCRATCH``, which trains ``design``.
+        base: Model to fine-tune, or ``SCRATCH``, which trains ``design``; ``scratch`` has the controls for that.
         name: Name of the new model.
         rows: The other options of the recipe.
         start: Starts the training.
@@ -108,17 +108,14 @@ class TrainForm(QWidget):
         self.name = LineEdit(value="local")
         self.context = CheckBox(text="on", value=True)
         row(grid, "Start from", self.base.native, "The model that is fine-tuned")
-        self.scratch = QWidget()
-        inside = QGridLayout(self.scratch)
-        inside.setContentsMargins(0, 0, 0, 0)
-        row(
-            inside,
+        design = row(
+            grid,
             "Design",
             self.design.native,
             "One of the paper's eight designs, a denoiser (dae, ce-unet), or a network of another package",
         )
-        row(inside, "Size", self.network_size.native, "small trains on a processor; paper wants a GPU")
-        grid.addWidget(self.scratch, grid.rowCount(), 0, 1, 3)
+        size = row(grid, "Size", self.network_size.native, "small trains on a processor; paper wants a GPU")
+        self.scratch = (design, self.design.native, size, self.network_size.native)
         row(grid, "Name", self.name.native, "What the new model is called")
         self.rows = RecipeRows()
         self.rows.add(grid, ("epochs", "lr", "batch_size"))

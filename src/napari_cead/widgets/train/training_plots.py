@@ -38,6 +38,10 @@ NUDGE = 5
 """Pixels that pyqtgraph moves the title of an axis out of the plot: room that it is given back."""
 
 
+HALF_LINE = 8
+"""Pixels around the plot for the number of a tick at the very end of an axis."""
+
+
 class PlainAxis(pg.AxisItem):
     """An axis with plain numbers, also where it is logarithmic: 700 and 1000, not 7·10² and 10³."""
 
@@ -52,6 +56,15 @@ class PlainAxis(pg.AxisItem):
     def logTickStrings(self, values: Sequence[float], scale: float, spacing: float) -> list[str]:
         """Return the numbers at ticks, given their logarithms."""
         return [f"{10.0**value * scale:.6g}" for value in values]
+
+
+class EpochAxis(pg.AxisItem):
+    """An axis of epochs: there is none between two."""
+
+    def tickValues(self, low: float, high: float, size: float) -> Any:
+        """Return where ticks are, at whole numbers."""
+        whole = [level for level in super().tickValues(low, high, size) if level[0] >= 1]
+        return whole or [(1, list(range(math.ceil(low), math.floor(high) + 1)))]
 
 
 class TrainingPlots(QWidget):
@@ -93,7 +106,7 @@ class TrainingPlots(QWidget):
             "With context encoding, the training loss has a second term, of the slices with squares cut out: it lies "
             "above the validation loss, which has not"
         )
-        self.view = pg.PlotWidget(axisItems={"left": PlainAxis("left")})
+        self.view = pg.PlotWidget(axisItems={"left": PlainAxis("left"), "bottom": EpochAxis("bottom")})
         self.view.setMinimumHeight(150)
         self.view.setMaximumHeight(240)
         self.view.setMouseEnabled(False, False)
@@ -102,7 +115,7 @@ class TrainingPlots(QWidget):
         self.view.setLabel("bottom", "epoch")
         for side in ("left", "bottom"):
             self.view.getAxis(side).enableAutoSIPrefix(False)
-        self.view.plotItem.layout.setContentsMargins(NUDGE, 1, 1, NUDGE)
+        self.view.plotItem.layout.setContentsMargins(NUDGE, HALF_LINE, HALF_LINE, NUDGE)
         self.now = Lines(2)
         column = stacked(self)
         column.addLayout(line)
