@@ -163,13 +163,18 @@ def test_ticks_are_whole_epochs_and_no_number_is_cut(qtbot, epochs):
         [{"epoch": n, "train_loss": a, "validation_loss": a} for n, a in enumerate(losses, start=1)]
     )
     qtbot.waitExposed(plots)
-    QApplication.processEvents()
-    for side in ("bottom", "left"):
-        axis = plots.view.getAxis(side)
-        painter = QPainter(picture := QPicture())
+
+    def written(axis):
+        """Return the place and the text of each number."""
+        painter = QPainter(picture := QPicture())  # noqa: F841, it has to outlive its painter
         *_, texts = axis.generateDrawSpecs(painter)
         painter.end()
-        assert picture is not None and texts
+        return texts
+
+    for side in ("bottom", "left"):
+        axis = plots.view.getAxis(side)
+        qtbot.waitUntil(lambda axis=axis: bool(written(axis)))
+        texts = written(axis)
         if side == "bottom":
             assert all(re.fullmatch(r"\d+", text) for *_, text in texts)
         inside = plots.view.mapToScene(plots.view.viewport().rect()).boundingRect()
