@@ -132,10 +132,10 @@ def gather(out: Path, seeds: Sequence[int], work: Path) -> dict[str, Any]:
     return found
 
 
-def per_scan(arrays: Mapping[str, Any]) -> dict[str, list[float]]:
-    """Return the figures that are compared, one number per scan; they stay when the training is gone."""
+def per_scan(arrays: Mapping[str, Any]) -> dict[str, str]:
+    """Return the figures that are compared, one number per scan in a line; they stay when the training is gone."""
     values = per_patient(arrays)
-    return {name: values[name].round(5).tolist() for name in COMPARED}
+    return {name: " ".join(f"{value:.5g}" for value in values[name]) for name in COMPARED}
 
 
 def _figures(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -152,7 +152,10 @@ def verdict(encoded: Sequence[Mapping[str, Any]], plain: Sequence[Mapping[str, A
     found = {}
     for name in COMPARED:
         gaps: NDArray[np.float64] = np.stack(
-            [np.subtract(one[name], other[name]) for one, other in zip(encoded, plain, strict=True)]
+            [
+                np.subtract(*(np.array(each[name].split(), np.float64) for each in (one, other)))
+                for one, other in zip(encoded, plain, strict=True)
+            ]
         )
         seeds, scans = gaps.shape
         draw = np.random.default_rng(0)
