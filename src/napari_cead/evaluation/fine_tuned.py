@@ -249,12 +249,12 @@ def _patient(found: BeforeAfter) -> Table:
     shown = columns("threshold", AVERAGES[0], "detected_ml")
     rows = []
     for row in found.rows:
-        marks = (" *" if row.note == DEFAULT else "") + (" (optimistic)" if row.optimistic else "")
+        rule = row.rule + (" *" if row.note == DEFAULT else "")
+        rule += " (optimistic)" if row.optimistic else f", {row.chosen}" if row.chosen else ""
         values = row_values(found.evaluation, row)
-        texts = (column.cell(values) for column in shown)
-        rows.append((row.model, row.score or UNDEFINED, row.rule + marks, *texts))
-    headers = "model", "score", "rule", *(column.title for column in shown)
-    return Table(f"Patient {found.patient} (* {DEFAULT})", headers, tuple(rows), groups=2)
+        rows.append((row.model, row.score or UNDEFINED, rule, *(column.text(values) for column in shown)))
+    headers = "model", "score", "rule, and what it chose by", *(column.title for column in shown)
+    return Table(f"Patient {found.patient} (* {DEFAULT})", headers, tuple(rows), groups=3)
 
 
 def _share(value: float | None) -> str:

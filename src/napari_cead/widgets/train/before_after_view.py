@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from ...patients import Patient
+from ...wording import UNDEFINED
 from ...zoo import list_models
 from ..common.controls import keep_place, plain_button, row, wrapping
 from ..common.jobs import Job, spared_core
@@ -251,7 +252,7 @@ def as_html(table: Table) -> str:
     def cells(values: Sequence[str], kind: str) -> str:
         made = []
         for column, value in enumerate(values[table.groups :]):
-            side = "left" if column == 0 else "right"
+            side = "right" if column else "left"
             made.append(f"<{kind} align='{side}' valign='bottom'>{html.escape(value)}</{kind}>")
         return f"<tr>{''.join(made)}</tr>"
 
@@ -260,7 +261,8 @@ def as_html(table: Table) -> str:
     for values in table.rows:
         if values[: table.groups] != group:
             group = values[: table.groups]
-            lines.append(f"<tr><td colspan='{width}'><i>{html.escape(' · '.join(group))}</i></td></tr>")
+            said = html.escape(" · ".join(part for part in group if part != UNDEFINED))
+            lines.append(f"<tr><td colspan='{width}'><i>{said}</i></td></tr>")
         lines.append(cells(values, "td"))
     body = "".join(lines)
     return f"<p>{html.escape(table.title)}</p><table width='100%' cellspacing='3'>{body}</table>"
