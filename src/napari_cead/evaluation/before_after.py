@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -72,8 +73,8 @@ class _Side:
     detector: Detector
     on_card: Mapping[str, float]
     quality: ImageQuality = field(default_factory=ImageQuality.empty)
-    healthy: dict[str, ScoreHistograms] = field(default_factory=dict)
-    above: dict[str, int] = field(default_factory=dict)
+    healthy: dict[str, ScoreHistograms] = field(default_factory=lambda: defaultdict(_nothing))
+    above: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def of(cls, name: str, detector: Detector) -> _Side:
@@ -95,15 +96,12 @@ class _Side:
         for score in _compared():
             if score in available_scores(self.detector.card):
                 values = median_score(score, seen)
-                histogram = self.healthy.get(score, ScoreHistograms.empty(BINS))
-                self.healthy[score] = histogram + _histogram(values, brain)
-                above = np.count_nonzero(values[brain] > self.on_card.get(score, np.inf))
-                self.above[score] = self.above.get(score, 0) + int(above)
+                self.healthy[score] += _histogram(values, brain)
+                self.above[score] += int((values[brain] > self.on_card.get(score, np.inf)).sum())
 
     def local(self, score: str) -> PostprocessParams | None:
         """Return the choice of rule `healthy-quantile` on the local scans; None if there is none."""
-        histogram = self.healthy.get(score, ScoreHistograms.empty(BINS))
-        return threshold_of_healthy(histogram, quantile_of(self.detector.card))
+        return threshold_of_healthy(self.healthy[score], quantile_of(self.detector.card))
 
     def local_threshold(self, score: str) -> float | None:
         """Return the threshold of that choice."""
@@ -112,8 +110,8 @@ class _Side:
 
     def share_above(self, score: str) -> float | None:
         """Return the share of the healthy local brain above the threshold on the card; None if it is not known."""
-        known = score in self.on_card and score in self.above
-        return self.above[score] / int(self.healthy[score].healthy.sum()) if known else None
+        voxels = int(self.healthy[score].healthy.sum())
+        return self.above[score] / voxels if voxels and score in self.on_card else None
 
     def choices(self, score: str) -> list[Choice]:
         """Return the settings on its card for a score, its default ones first, with that note; then the local ones."""
@@ -138,6 +136,10 @@ class _Side:
 def _compared() -> tuple[str, ...]:
     """Return the scores whose thresholds are compared: they need no scaling, so one means the same for both models."""
     return tuple(sorted(score.name for score in SCORES if score.compared))
+
+
+def _nothing() -> ScoreHistograms:
+    return ScoreHistograms.empty(BINS)
 
 
 def _histogram(values: NDArray[np.float32], brain: NDArray[np.bool_]) -> ScoreHistograms:
@@ -197,7 +199,7 @@ def compare(
     indices = np.unique(usable[:, 0])
     steps = len(indices)
     total = steps + _SHARE_OF_PATIENT * (person is not None)
-    scans = ScoreHistograms.empty(BINS)
+    scans = _nothing()
     for done, index in enumerate(indices, start=1):
         rows = usable[usable[:, 0] == index, 1]
         stored = slices.slices(slices.patients[index].name)
