@@ -21,11 +21,11 @@ from .dicom import (
     series_of,
     usable_series,
 )
+from .findings import Note
 from .formats import accepted, is_image, is_picture
 from .formats.png import NO_NUMBER, pngs_in
 from .marks import MADE, kind_of
 from .nnunet import is_images_folder, is_labels_folder, labels_of, split_case
-from .notes import Note
 from .places import Place, is_zip, place_of, within
 
 

@@ -18,9 +18,9 @@ from ..patients import Patient, is_pictures, within_brain
 from ..patients.aliases import LESION, words_of
 from ..patients.bias_field import LEAST_SLICES as LEAST_TO_EVEN
 from ..patients.brain import brain_mask
+from ..patients.findings import NO_ORIENTATION, Note
 from ..patients.lesion_masks import FOLLOWS, MOST_OUTSIDE, NO_LESIONS, outside, unlike_lesions
 from ..patients.loading import read_files
-from ..patients.notes import NO_ORIENTATION, Note
 from ..progress import Stop, check_stop
 from ..slices import FAMILY, SliceStack, guess_contrast, slice_stack, unevenness
 from ..wording import counted

@@ -13,10 +13,10 @@ from ..errors import CeadWarning, ParameterError, PatientError, SplitError, Stor
 from ..json_files import first_wrong
 from ..patients import PNG_SPACING, SEQUENCES, Patient, find_files, load_patient
 from ..patients.datasets import Layout, find_layout
+from ..patients.findings import code_of
 from ..patients.formats import Side
 from ..patients.lesion_masks import FOLLOWS
 from ..patients.loading import read_files
-from ..patients.notes import code_of
 from ..progress import Progress, Stop, check_stop, tell
 from ..slices import IntensityScaling, slice_marks, slice_stack
 from ..wording import counted

@@ -23,10 +23,10 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from ...errors import GeometryError, PatientNotFoundError, UnreadableError, UnsupportedError, why
+from ..findings import Note
 from ..grid import Grid
 from ..headers import placement
 from ..limits import check_held, check_memory, check_shape
-from ..notes import Note
 from ..repairs import repairs
 from ..volume import Volume
 from ._format import Format
