@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import PatientError, PatientNotFoundError
-from ..progress import Progress, Stop, check_stop, tell
+from ..progress import Progress, Stop, in_threads, tell
 from .aliases import MASK, MASK_FOLDERS, SEQUENCES, read_name
 from .cases import PatientFiles
 from .datasets import Layout
@@ -181,19 +180,13 @@ def check_cohort(
         what = "there are no patients in this folder" if top.is_dir() else "there is no such folder"
         raise PatientNotFoundError(what, file=top, hint="give a folder that holds patients")
     patients: list[CheckedPatient] = []
-    with ThreadPoolExecutor(_PATIENTS) as pool:
-        tasks = [
-            pool.submit(_check, place, sequence or "flair", png_spacing, ready, laid_out.get(place))
-            for place in places
-        ]
-        try:
-            for done, task in enumerate(tasks, start=1):
-                check_stop(should_stop)
-                patients.append(task.result())
-                tell(on_progress, done, len(tasks))
-        finally:
-            for task in tasks:
-                task.cancel()
+
+    def look(place: Path) -> CheckedPatient:
+        return _check(place, sequence or "flair", png_spacing, ready, laid_out.get(place))
+
+    for patient in in_threads(look, places, _PATIENTS, should_stop):
+        patients.append(patient)
+        tell(on_progress, len(patients), len(places))
     expected = _expected(patients, sequence)
     names = Counter(patient.name for patient in patients)
     found = [_among_others(patient, expected, names) for patient in patients]
