@@ -53,12 +53,12 @@ class SliceStack:
 
     @cached_property
     def uneven(self) -> str:
-        """Which side of the brain is clearly brighter, in one clause; empty if none is. It means nothing with a skull."""
+        """Which side of the brain is clearly brighter, in one clause; empty if none is. Not for scans with a skull."""
         return unevenness(self.scaled, self.brain)
 
     @cached_property
     def contrast(self) -> ContrastFigures | None:
-        """Figures of the contrast; None if the slices show too little. They mean nothing with a skull."""
+        """Figures of the contrast; None if the slices show too little. Not for scans with a skull."""
         return contrast_figures(self.scaled, self.brain, self.spacing)
 
 
