@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..errors import PatientError, PatientNotFoundError
+from ..errors import PatientError
 from ..progress import Progress, Stop, in_threads, tell
 from .aliases import MASK, MASK_FOLDERS, SEQUENCES, read_name
 from .cases import PatientFiles
@@ -16,7 +16,7 @@ from .datasets import Layout
 from .findings import CODES, Finding
 from .formats import PNG_SPACING, is_image
 from .judging import Judged, judge
-from .layouts import find_files, find_patients, folders_below
+from .layouts import all_patients, find_files, find_patients, folders_below
 from .marks import kind_of
 from .nnunet import is_labels_folder
 from .places import is_zip
@@ -174,11 +174,12 @@ def check_cohort(
     """
     top = Path(cohort).expanduser()
     laid_out = {} if layout is None else {one.path: one.files for one in layout.patients(top)}
+    strays: list[CheckedPatient] = []
     places = list(laid_out) or list(find_patients(top)) or [top] * (top.is_file() and not is_zip(top))
-    strays = [] if top.is_file() or laid_out else list(_strays(top, places))
-    if not places and not strays:
-        what = "there are no patients in this folder" if top.is_dir() else "there is no such folder"
-        raise PatientNotFoundError(what, file=top, hint="give a folder that holds patients")
+    if not (top.is_file() or laid_out):
+        strays = list(_strays(top, places))
+    if not (places or strays):
+        places = all_patients(top)  # says what is wrong
     patients: list[CheckedPatient] = []
 
     def look(place: Path) -> CheckedPatient:

@@ -168,6 +168,20 @@ def find_patients(cohort: str | Path, *, everything: bool = False) -> Iterator[P
         yield from _pictures(top, [entry.name for entry in top.iterdir()])
 
 
+def all_patients(cohort: str | Path) -> list[Path]:
+    """Return the patients at or below a place; see `find_patients`.
+
+    Raises:
+        PatientNotFoundError: If there is none.
+    """
+    top = Path(cohort).expanduser()
+    found = list(find_patients(top))
+    if not found:
+        what = "there are no patients in this folder" if top.is_dir() else "there is no such folder"
+        raise PatientNotFoundError(what, file=top, hint="give a folder that holds patients")
+    return found
+
+
 def _patients_of(archive: Path) -> list[Path]:
     try:
         return patients_in_zip(archive)
