@@ -37,26 +37,12 @@ def prepared_listing(
         PatientError: If none could be prepared.
     """
     from ..errors import CeadError, CeadWarning, PatientError
-    from ..patients import find_files
     from ..preparing import NEVER
     from ..store.raw_scans import prepared_source
-    from ..store.scan_list import ScanList, listing_of
-    from ..store.scans import ScanSource
-    from ..store.sources import patients_in, unique_names
+    from ..store.scan_list import ScanList, scans_of
 
-    listing = listing_of(cohort)
-    wanted = sequence or (listing.sequence if listing is not None else "flair")
-    if listing is None:
-        root = cohort.expanduser().resolve()
-        sources = []
-        for name, place in unique_names(root, patients_in(root, wanted), None).items():
-            try:
-                mask = find_files(place, wanted).mask
-            except CeadError:
-                mask = None  # preparing the store reports the reason
-            sources.append(ScanSource(name, place, mask))
-    else:
-        sources = list(listing.scans)
+    listing = scans_of(cohort, sequence)
+    wanted, sources = listing.sequence, [scan.listed(listing.sequence) for scan in listing.scans]
     made = []
     for done, source in enumerate(sources, start=1):
         try:

@@ -18,6 +18,7 @@ from ..patients.datasets import Layout
 from ..patients.places import is_zip
 from .index import ScanListSummary
 from .scans import ScanSource
+from .sources import patients_in, unique_names
 
 SCHEMA_VERSION = 1
 
@@ -37,8 +38,15 @@ class ScanList:
     scans: tuple[ScanSource, ...]
     sequence: str = "flair"
 
-    def summary(self) -> ScanListSummary:
-        """Return the list's content in numbers, without names and paths."""
+    @property
+    def found(self) -> bool:
+        """Whether nobody listed the scans: they were found in a folder."""
+        return any(scan.found for scan in self.scans)
+
+    def summary(self) -> ScanListSummary | None:
+        """Return the list's content in numbers, without names and paths; None if nobody listed the scans."""
+        if self.found:
+            return None
         return ScanListSummary(
             len(self.scans),
             sum(scan.healthy for scan in self.scans),
@@ -203,6 +211,42 @@ def laid_out(cohort: str | Path, layout: Layout, sequence: str = "flair") -> Sca
             hint="choose another sequence",
         )
     return ScanList(scans, sequence)
+
+
+def scans_of(
+    cohort: str | Path | ScanList, sequence: str | None = None, layout: Layout | None = None
+) -> ScanList:
+    """Return the scans of a cohort: those of a list, of a layout, or all that are found in a folder.
+
+    Args:
+        cohort: Folder of patients, or a scan list or its file.
+        sequence: The sequence; None: that of the list, or FLAIR.
+        layout: Layout of the folder; None: names are read as they are.
+
+    Raises:
+        ParameterError: If there is no such sequence, or the list is of another one.
+        PatientError: If the layout finds no such scan.
+        StoreError: If there are no patients, or the file is not a scan list.
+    """
+    if layout is None:
+        listing = listing_of(cohort)
+    elif isinstance(cohort, ScanList):
+        raise ParameterError("a layout is about a folder, not a scan list", hint="leave the layout out")
+    else:
+        listing = laid_out(cohort, layout, sequence or "flair")
+    if listing is not None and sequence not in (None, listing.sequence):
+        raise ParameterError(
+            f"the scan list is of {listing.sequence}, not of {sequence}", hint="leave --sequence out"
+        )
+    wanted = sequence or (listing.sequence if listing is not None else "flair")
+    if wanted not in SEQUENCES:
+        raise ParameterError(f"unknown sequence {wanted!r}", hint=f"use one of {', '.join(SEQUENCES)}")
+    if listing is not None:
+        return listing
+    assert not isinstance(cohort, ScanList)
+    root = Path(cohort).expanduser().resolve()
+    names = unique_names(root, patients_in(root, wanted), None)
+    return ScanList(tuple(ScanSource(name, place, found=True) for name, place in names.items()), wanted)
 
 
 def usual_sequence(cohort: str | Path | ScanList) -> str:
