@@ -37,7 +37,7 @@ from ..json_files import NEWER, Saved, from_saved, shown, unknown_keys, warn_of
 from ..models.networks import absent_network
 from ..models.specs import ModelSpec
 from .belonging import belongs
-from .events import EventFile
+from .events import EventFile, Listener
 from .folder_lock import alone_in
 from .run_files import (
     BEGUN,
@@ -103,12 +103,12 @@ class RunFolder:
         path: Its folder.
 
     Attributes:
-        also: Files for its events besides its own.
+        listeners: Called with its events, beside its own file of them.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.also: tuple[EventFile, ...] = ()
+        self.listeners: tuple[Listener, ...] = ()
         self._held = False
 
     @property
@@ -262,9 +262,10 @@ class RunFolder:
             OutputError: If it cannot be written.
         """
         made = {"time": round(time.time(), 3), "event": event, **values}
-        for file in (EventFile(self.path / EVENTS_FILE), *self.also):
-            file(made)
+        EventFile(self.path / EVENTS_FILE)(made)
         write_status(self._status().after(made))
+        for listener in self.listeners:
+            listener(made)
 
     def _status(self) -> RunInfo:
         return read_status(self.path) or RunInfo(self.path, self.path.absolute().name, "paused")

@@ -124,7 +124,7 @@ def train(
         if run.is_over():
             raise _over(run)
     parent = None if init_from is None else _parent(init_from, store)
-    listeners = [listener for listener in (on_event, EventFile(events) if events else None) if listener]
+    listeners = [*run.listeners, *([on_event] if on_event else []), *([EventFile(events)] if events else [])]
     job = Job(
         settings=settings,
         store=store.path,

@@ -54,7 +54,8 @@ class Loop(Updater):
     def __init__(self, fabric: Fabric, job: Job) -> None:
         self.job, settings, device = job, job.settings, fabric.device
         self.folder, store = RunFolder(job.run), SliceStore.open(job.store)
-        self.record = Record(self.folder, job.listeners, fabric.global_rank == 0, job.loggers)
+        self.folder.listeners = job.listeners
+        self.record = Record(self.folder, fabric.global_rank == 0, job.loggers)
         self.data = batches_of(store, "train", device, job.hardware.data, job.hardware.workers)
         self.validation = batches_of(store, "validation", device, job.hardware.data, job.hardware.workers)
         self.batch = min(settings.batch_size, len(self.data))
