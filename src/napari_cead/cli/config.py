@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from ..progress import Progress
-from ..training.recipe_words import filled
+from ..training.recipe import filled
 from .late_help import ADVANCED
 
 OWN = ("config", "print_config")

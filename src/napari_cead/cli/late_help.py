@@ -6,7 +6,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-from ..training.recipe_words import filled
+from ..training.recipe import filled
 
 ADVANCED = "Advanced"
 """Title of the options that most users never need."""

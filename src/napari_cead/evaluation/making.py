@@ -20,11 +20,10 @@ from ..options_file import CONFIG_FILE
 from ..patients import find_patients
 from ..patients.datasets import find_layout
 from ..progress import Progress, Stop
-from ..runs.belonging import belongs, no_use
 from ..runs.events import Listener
 from ..runs.run_files import STORE
 from ..runs.run_folder import RunFolder
-from ..runs.training_settings import TrainingSettings
+from ..runs.training_settings import TrainingSettings, belongs, no_use
 from ..store.index import earlier_index
 from ..store.prepare import prepare
 from ..store.preprocessing import preprocessing_for, preprocessing_in, store_options

@@ -20,7 +20,6 @@ from pydantic import (
     Field,
     SerializeAsAny,
     SerializerFunctionWrapHandler,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_serializer,
@@ -28,7 +27,7 @@ from pydantic import (
 )
 
 from ..errors import ParameterError
-from ..json_files import first_wrong
+from ..json_files import wrong_values
 from .family import NetworkFamily
 from .networks import NETWORKS, find_design, own_designs, package_of
 from .unet_options import UNetOptions
@@ -225,7 +224,5 @@ def spec(name: str, size: str = "paper", image_size: int = IMAGE_SIZE) -> ModelS
     if size not in ("paper", "small"):
         raise ParameterError(f"there is no size called {size!r}", hint="use paper or small")
     values = {"family": family.name, **design.values(size, name)}
-    try:
+    with wrong_values(ParameterError):
         return ModelSpec(name=name, size=size, image_size=image_size, **values)
-    except ValidationError as error:
-        raise ParameterError(first_wrong(error)) from None

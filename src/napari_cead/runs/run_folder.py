@@ -29,30 +29,28 @@ from ..errors import (
     CeadError,
     OutputError,
     RunBusyError,
-    RunDamagedError,
     RunError,
     RunNotFoundError,
 )
-from ..json_files import NEWER, Saved, from_saved, shown, unknown_keys, warn_of
+from ..json_files import Saved, from_saved, shown, warn_of
 from ..models.networks import absent_network
 from ..models.specs import ModelSpec
-from .belonging import belongs
 from .events import EventFile, Listener
 from .folder_lock import alone_in
 from .run_files import (
     BEGUN,
+    CHECKPOINTS,
     EVENTS_FILE,
     PARENT_FILE,
+    PLANS,
     SCHEMA_VERSION,
     STATUS_FILE,
     check_folder,
-    damaged_checkpoint,
-    damaged_plan,
     read_plan,
     read_pointer,
 )
 from .run_info import RunInfo, read_status, write_status
-from .training_settings import TrainingSettings
+from .training_settings import TrainingSettings, belongs
 
 if TYPE_CHECKING:
     from ..zoo import ModelCard, Parent
@@ -213,12 +211,10 @@ class RunFolder:
             plan, notes = from_saved(Plan, {**values, "settings": _used(values["settings"])}, strict=True)
             warn_of(notes, file)
             return plan
-        except (OSError, ValueError, AttributeError, KeyError, TypeError, ValidationError) as error:
-            if isinstance(error, ValidationError) and (unknown := unknown_keys(error)):
-                raise RunDamagedError(
-                    f"{unknown}: not known to this version", file=file, hint=NEWER
-                ) from None
-            raise damaged_plan(file) from error
+        except ValidationError as error:
+            raise PLANS.wrong(error, file) from error
+        except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+            raise PLANS.damaged(file) from error
 
     def parent(self) -> ModelCard | None:
         """Return the card of the model that the run started from; None: from none, or no longer known.
@@ -265,7 +261,7 @@ class RunFolder:
         EventFile(self.path / EVENTS_FILE)(made)
         write_status(self._status().after(made))
         for listener in self.listeners:
-            listener(made)
+            listener({"event": event, **values})
 
     def _status(self) -> RunInfo:
         return read_status(self.path) or RunInfo(self.path, self.path.absolute().name, "paused")
@@ -426,12 +422,12 @@ class RunFolder:
         file = self.path / Path(str(pointer[which])).name
         try:
             if file_sha256(file) != pointer["sha256"].get(file.name):
-                raise damaged_checkpoint(file)
+                raise CHECKPOINTS.damaged(file)
             state: State = torch.load(file, map_location="cpu", weights_only=True)
         except RunError:
             raise
         except Exception as error:
-            raise damaged_checkpoint(file) from error
+            raise CHECKPOINTS.damaged(file) from error
         return state
 
 

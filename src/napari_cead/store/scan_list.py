@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from ..atomic import to_json, write_text
-from ..errors import MissingSequenceError, ParameterError, SplitError, why
-from ..json_files import first_wrong, read_json, version_of
+from ..errors import MissingSequenceError, ParameterError, SplitError
+from ..json_files import FileKind, wrong_values
 from ..patients import SEQUENCES
 from ..patients.datasets import Layout
 from ..patients.places import is_zip
@@ -21,7 +21,7 @@ from .scans import ScanSource
 
 SCHEMA_VERSION = 1
 
-_HINT = "write the list again"
+_LISTS = FileKind("the scan list", SplitError, "write the list again", SCHEMA_VERSION)
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")]
 
 
@@ -117,14 +117,10 @@ def write_scan_list(path: str | Path, scans: Iterable[ScanSource], sequence: str
             for scan in scans
         ],
     }
-    try:
+    with wrong_values(
+        ParameterError, "the scan list", file=path, hint="give each scan a unique name and its path"
+    ):
         _Document.model_validate(content)
-    except ValidationError as error:
-        raise ParameterError(
-            f"this is not a scan list: {first_wrong(error)}",
-            file=path,
-            hint="give each scan a unique name and its path",
-        ) from None
     write_text(path, to_json(content))
     return Path(path)
 
@@ -136,28 +132,12 @@ def read_scan_list(path: str | Path) -> ScanList:
         StoreError: If the file is missing or damaged, of another version, or has invalid content.
     """
     file = Path(path).expanduser()
-    try:
-        values = read_json(file)
-    except OSError as error:
-        raise SplitError(
-            f"the scan list cannot be read ({error.strerror})", file=file, hint="check the path"
-        ) from error
-    except ValueError as error:
-        raise SplitError(f"the scan list is not JSON ({why(error)})", file=file, hint=_HINT) from None
+    values = _LISTS.read(file)
     if not isinstance(values, dict) or "scans" not in values:
-        raise SplitError("this is not a scan list", file=file, hint=_HINT)
-    if (version := version_of(values)) != SCHEMA_VERSION:
-        raise SplitError(
-            f"the scan list has schema version {version}, this program reads {SCHEMA_VERSION}",
-            file=file,
-            hint=_HINT,
-        )
-    try:
+        raise SplitError("this is not a scan list", file=file, hint="write the list again")
+    _LISTS.check_version(values, file)
+    with wrong_values(SplitError, "the scan list", file=file, hint=_LISTS.hint):
         document = _Document.model_validate(values)
-    except ValidationError as error:
-        raise SplitError(
-            f"the scan list cannot be used: {first_wrong(error)}", file=file, hint=_HINT
-        ) from None
 
     def place(value: str | None) -> Path | None:
         return None if value is None else Path(value)

@@ -42,9 +42,8 @@ from ..runs.training_settings import Hardware, TrainingSettings
 from ..store.preprocessing import check_prepared
 from ..store.store import SliceStore
 from ..zoo import ModelCard, Parent, find_model, load_card, load_model
-from .job import Job
 from .loggers import loggers_of
-from .loop import work
+from .loop import Job, work
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
