@@ -184,10 +184,8 @@ class FileKind:
         """
         try:
             content = read_bytes(file, most)
-        except FileNotFoundError as error:
-            raise self.error("there is no such file", file=file, hint=self.hint) from error
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or why(error)
+            reason = (getattr(error, "strerror", None) or why(error)).lower()
             raise self.error(f"{self.what} cannot be read ({reason})", file=file, hint=self.hint) from error
         return self.parse(content, file)
 
