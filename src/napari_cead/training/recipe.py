@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -231,37 +232,26 @@ class Recipe(BaseModel):
         """The hardware to run on."""
         from ..runs.training_settings import Hardware
 
-        return Hardware(
-            self.device,
-            self.devices,
-            self.num_nodes,
-            self.strategy,
-            self.compile,
-            self.slices_on,
-            self.workers,
-            self.checkpoint_minutes,
-        )
+        same = {each.name: getattr(self, each.name) for each in fields(Hardware) if each.name != "data"}
+        return Hardware(data=self.slices_on, **same)
 
     def given(self) -> dict[str, Any]:
         """Return the settings in the recipe, by their names in :class:`TrainingSettings`; None: not given."""
+        from ..runs.training_settings import TrainingSettings
         from .presets import read_augmentation, read_corruption
 
         if self.augment is False and self.augmentation is not None:
             raise ParameterError(
                 "--augmentation does nothing with --no-augment", hint="leave one of them out"
             )
-        same = (
-            *("size", "seed", "epochs", "batch_size", "schedule", "optimizer", "weight_decay", "loss"),
-            *("bright_limit", "emphasis", "small_emphasis", "lesion_weight", "balance", "feature_maps"),
-            *("working_size", "image_size", "beta", "commitment", "clip", "patience", "precision"),
-        )
+        names = ("size", "image_size", "feature_maps", "working_size", *TrainingSettings.model_fields)
         corruption = read_corruption(
             self.corruption,
             squares=None if self.max_squares is None else (1, self.max_squares),
             inside_brain=self.squares_inside_brain or None,
             fill=self.fill,
         )
-        return {name: getattr(self, name) for name in same} | {
+        return {name: getattr(self, name) for name in names if name in type(self).model_fields} | {
             "learning_rate": self.lr,
             "corruption": corruption,
             "augmentation": read_augmentation(self.augmentation),
