@@ -280,7 +280,7 @@ class RunFolder:
         if self._held:
             yield
             return
-        with self._lock():
+        with alone_in(self.path, self._busy, PATIENCE):
             before = read_status(self.path)
             began = self._status().by(os.getpid(), "running")
             write_status(began)
@@ -296,19 +296,12 @@ class RunFolder:
             finally:
                 self._held = False
 
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Hold the lock file. A folder that is otherwise empty in the end is removed."""
-
-        def busy() -> RunBusyError:
-            return RunBusyError(
-                f"{self._status().process} is training here",
-                file=self.path,
-                hint="wait for it, stop it, or choose another --out",
-            )
-
-        with alone_in(self.path, busy, PATIENCE):
-            yield
+    def _busy(self) -> RunBusyError:
+        return RunBusyError(
+            f"{self._status().process} is training here",
+            file=self.path,
+            hint="wait for it, stop it, or choose another --out",
+        )
 
     def _end(self, before: RunInfo | None, began: RunInfo, error: BaseException | None) -> None:
         """Write the state in which a process leaves the run, unless its last event did."""

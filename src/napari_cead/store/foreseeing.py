@@ -15,9 +15,9 @@ from ..patients.datasets import find_layout
 from ..patients.formats.nifti import read_header
 from ..patients.formats.png import slice_files
 from .parts import PARTS, Part, assign_patients
-from .scan_list import laid_out, listing_of
+from .scan_list import Cohort
 from .scans import ScanSource
-from .sources import patients_in, source_files, unique_names
+from .sources import source_files
 
 SEED, VALIDATION, TEST = 0, 0.15, 0.15
 """The split of `prepare` unless it is asked for another."""
@@ -61,15 +61,8 @@ def foresee(
     Raises:
         CeadError: If there are no patients, or the list or layout cannot be read.
     """
-    known = None if layout is None else find_layout(layout)
-    listing = listing_of(data) if known is None else laid_out(data, known, sequence or "flair")
-    sequence = sequence or (listing.sequence if listing is not None else "flair")
-    root = data.expanduser().resolve()
-    sources: dict[str, Path | ScanSource] = (
-        {**unique_names(root, patients_in(root, sequence), None)}
-        if listing is None
-        else {scan.name: scan for scan in listing.scans}
-    )
+    cohort = Cohort.at(data, sequence, None if layout is None else find_layout(layout))
+    sequence, sources = cohort.sequence, cohort.named()
     fixed = any(isinstance(source, ScanSource) and source.part for source in sources.values())
     labelled: dict[str, bool] = {}
     depths: dict[str, int | None] = {}

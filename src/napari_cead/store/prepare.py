@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import CeadWarning, ParameterError, PatientError, SplitError, StoreError
 from ..json_files import wrong_values
-from ..patients import PNG_SPACING, SEQUENCES, Patient, find_files, load_patient
+from ..patients import PNG_SPACING, Patient, find_files, load_patient
 from ..patients.datasets import Layout, find_layout
 from ..patients.formats import Side
 from ..patients.lesion_masks import FOLLOWS
@@ -40,9 +40,9 @@ from .index import (
     write_index,
 )
 from .parts import Part, assign_patients, assign_slices, read_split, write_split
-from .scan_list import ScanList, laid_out, listing_of
+from .scan_list import Cohort, ScanList
 from .scans import ScanSource
-from .sources import fingerprint, patients_in, source_files, stamp, unique_names
+from .sources import fingerprint, source_files, stamp
 from .store import SliceStore, read_patient, require_zarr, write_patient
 
 SPLIT_FILE = "split.json"
@@ -118,21 +118,11 @@ def prepare(
         Cancelled: If ``should_stop`` returned true.
     """
     require_zarr()
-    if layout is None:
-        listing = listing_of(cohort)
-    elif isinstance(cohort, ScanList):
-        raise ParameterError("a layout is about a folder, not a scan list", hint="leave the layout out")
-    else:
-        known = layout if isinstance(layout, Layout) else find_layout(layout)
-        listing = laid_out(cohort, known, sequence or "flair")
+    known = layout if layout is None or isinstance(layout, Layout) else find_layout(layout)
+    found = Cohort.at(cohort, sequence, known)
+    sequence, listing = found.sequence, found.listing
+    if known is not None:
         warnings.warn(known.said, CeadWarning, stacklevel=2)
-    if listing is not None and sequence not in (None, listing.sequence):
-        raise ParameterError(
-            f"the scan list is of {listing.sequence}, not of {sequence}", hint="leave --sequence out"
-        )
-    sequence = sequence or (listing.sequence if listing is not None else "flair")
-    if sequence not in SEQUENCES:
-        raise ParameterError(f"unknown sequence {sequence!r}", hint=f"use one of {', '.join(SEQUENCES)}")
     if not (0 < validation < 1 and 0 <= test < 1 and validation + test < 1):
         raise ParameterError(
             f"parts of {validation:g} for validation and {test:g} for test leave nothing to train on or to validate",
@@ -157,8 +147,6 @@ def prepare(
     listed = {} if kind != "file" else fixed if split == "patient" else read_split(split)
 
     folder = Path(out).expanduser()
-    root = Path("scan list") if isinstance(cohort, ScanList) else Path(cohort).expanduser().resolve()
-    places = [] if listing is not None else patients_in(root, sequence)
     check_folder(folder)
     with locked(folder):
         old = earlier_index(folder)
@@ -167,11 +155,7 @@ def prepare(
         )
         if old is not None:
             check_same_way(folder, old, settings, wanted)
-        names: dict[str, Path | ScanSource] = (
-            {**unique_names(root, places, old)}
-            if listing is None
-            else {source.name: source for source in listing.scans}
-        )
+        names = found.named(old)
         if unknown := sorted(set(listed) - set(names)):
             raise SplitError(
                 f"{unknown[0]} is no patient of this cohort",
@@ -183,7 +167,7 @@ def prepare(
             check_stop(should_stop)
             work.add(name, source)
             tell(on_progress, done + 1, len(names))
-        return work.finish(root, None if listing is None else listing.summary())
+        return work.finish(found.root, None if listing is None else listing.summary())
 
 
 @dataclass(eq=False)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
-from ..errors import PatientError
-from ..patients import Prepared
+from ..errors import CeadError, CeadWarning, PatientError
+from ..patients import Prepared, find_files
 from ..patients.loading import read_files
-from ..preparing import Preparation, prepare_patient
+from ..preparing import NEVER, Preparation, prepare_patient
 from ..preparing.kept import keep_file, keep_scan
 from ..preparing.visits import whole_visit
-from ..progress import Progress, Stop
+from ..progress import Progress, Stop, tell
+from .scan_list import Cohort, ScanList
 from .scans import ScanSource
 
 
@@ -98,3 +102,58 @@ def on_one_grid(source: ScanSource, sequence: str) -> bool:
         )
     except Exception:  # untrusted bytes: NiBabel may raise anything; reading the files says what is wrong
         return False
+
+
+def prepared_listing(
+    cohort: str | Path,
+    sequence: str | None,
+    preparation: Preparation,
+    *,
+    say: Callable[[str], None] = lambda text: None,
+    on_progress: Progress | None = None,
+) -> ScanList:
+    """Return the scans of a cohort, with brain masks for those that need one, to prepare a store from.
+
+    A scan that cannot be prepared as requested stays unchanged in the list if it has its skull, so that preparing the
+    store gives the reason for leaving it out; otherwise it is left out here.
+
+    Args:
+        cohort: Folder of patients, or the JSON file of a scan list.
+        sequence: Sequence to use; None: that of the list, or FLAIR.
+        preparation: The preparation.
+        say: Called with what was done to a scan, or why it could not be done.
+        on_progress: Called with (patients done, total patients).
+
+    Raises:
+        PatientError: If none could be prepared.
+    """
+    found, made = Cohort.at(cohort, sequence), []
+    named = found.named()
+    for done, (name, place) in enumerate(named.items(), start=1):
+        source = place if isinstance(place, ScanSource) else _found(name, place, found.sequence)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CeadWarning)
+                source, prepared = prepared_source(source, found.sequence, preparation)
+            if prepared.changed:
+                say(f"{name}: {'; '.join(prepared.notes)}")
+            made.append(source)
+        except CeadError as error:
+            say(f"warning: {name}: {error}")
+            if preparation.bias_field == preparation.register == NEVER:
+                made.append(source)
+        tell(on_progress, done, len(named))
+    if not made:
+        raise PatientError(
+            "no scan of this cohort could be prepared as requested",
+            file=cohort,
+            hint="see the warnings above",
+        )
+    return ScanList(tuple(made), found.sequence)
+
+
+def _found(name: str, place: Path, sequence: str) -> ScanSource:
+    try:
+        return ScanSource(name, place, find_files(place, sequence).mask)
+    except CeadError:  # preparing the store reports the reason
+        return ScanSource(name, place)

@@ -16,8 +16,9 @@ from ..json_files import FileKind, wrong_values
 from ..patients import SEQUENCES
 from ..patients.datasets import Layout
 from ..patients.places import is_zip
-from .index import ScanListSummary
+from .index import ScanListSummary, StoreIndex
 from .scans import ScanSource
+from .sources import patients_in, unique_names
 
 SCHEMA_VERSION = 1
 
@@ -183,6 +184,68 @@ def laid_out(cohort: str | Path, layout: Layout, sequence: str = "flair") -> Sca
             hint="choose another sequence",
         )
     return ScanList(scans, sequence)
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """What slices are made from: the patients of a folder, or the scans of a list or of a layout.
+
+    Attributes:
+        root: The folder or the list, for error messages.
+        sequence: The sequence to use.
+        listing: The scans; None for a folder without a layout.
+        places: The patients of such a folder.
+    """
+
+    root: Path
+    sequence: str
+    listing: ScanList | None
+    places: tuple[Path, ...] = ()
+
+    @classmethod
+    def at(
+        cls, cohort: str | Path | ScanList, sequence: str | None = None, layout: Layout | None = None
+    ) -> Cohort:
+        """Find what a cohort is made of; only names are read.
+
+        Args:
+            cohort: Folder of patients, a scan list, or its file.
+            sequence: The sequence; None: that of the list, or FLAIR.
+            layout: The layout of the folder.
+
+        Raises:
+            ParameterError: If there is no such sequence, or the list is of another.
+            StoreError: If there are no patients, or the list cannot be read.
+            PatientError: If a layout finds no scan of the sequence.
+        """
+        listing = (
+            listing_of(cohort) if layout is None else laid_out(_path(cohort), layout, sequence or "flair")
+        )
+        if listing is not None and sequence not in (None, listing.sequence):
+            raise ParameterError(
+                f"the scan list is of {listing.sequence}, not of {sequence}", hint="leave --sequence out"
+            )
+        wanted = sequence or ("flair" if listing is None else listing.sequence)
+        if wanted not in SEQUENCES:
+            raise ParameterError(f"unknown sequence {wanted!r}", hint=f"use one of {', '.join(SEQUENCES)}")
+        root = Path("scan list") if isinstance(cohort, ScanList) else Path(cohort).expanduser().resolve()
+        return cls(root, wanted, listing, () if listing is not None else tuple(patients_in(root, wanted)))
+
+    def named(self, old: StoreIndex | None = None) -> dict[str, Path | ScanSource]:
+        """Return the patients or scans by unique names.
+
+        Args:
+            old: The index of an earlier store of them, whose names stay.
+        """
+        if self.listing is not None:
+            return {scan.name: scan for scan in self.listing.scans}
+        return {**unique_names(self.root, list(self.places), old)}
+
+
+def _path(cohort: str | Path | ScanList) -> str | Path:
+    if isinstance(cohort, ScanList):
+        raise ParameterError("a layout is about a folder, not a scan list", hint="leave the layout out")
+    return cohort
 
 
 def usual_sequence(cohort: str | Path | ScanList) -> str:
