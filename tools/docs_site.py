@@ -103,8 +103,7 @@ def help_of(verb: tuple[str, ...]) -> str:
 def settings() -> Iterable[str]:
     """Return every setting of a detection and of a training as a page."""
     from napari_cead.detection import MapOptions, PostprocessParams
-    from napari_cead.training.recipe import Recipe
-    from napari_cead.training.recipe_words import filled
+    from napari_cead.training.recipe import Recipe, filled
 
     yield from (
         "# Settings",

@@ -23,6 +23,17 @@ NOTES = {"notes", "warnings", "note", "found"}
 DISK = "disk_errors"
 """The function that turns errors of the system into ours: kind, what failed, file, and what to do."""
 
+FILES = "FileKind"
+"""The class that reads JSON files: what they are, kind of the error, and what to do."""
+
+OF_FILES = (
+    "{} cannot be read (…)",
+    "{} is not valid JSON (…)",
+    "{} is damaged (…)",
+    "{} has schema version …, this program reads …",
+)
+"""What it says."""
+
 HEAD = """# Errors and warnings
 
 Written by `make docs-errors` from the source. `…` stands for what is filled in.
@@ -153,6 +164,13 @@ def raised() -> list[Raised]:
                 kind, said, _, *hints = node.args
                 hint = words(hints[0], near) if hints else _room()
                 found.append(Raised(ast.unparse(kind), f"{words(said, near)} (…)", hint, module))
+                continue
+            if node.func.id == FILES:
+                what, kind, hint, *version = node.args
+                for each in OF_FILES if version else OF_FILES[:2]:
+                    advice = version[-1] if each is OF_FILES[-1] and len(version) > 1 else hint
+                    said = each.format(words(what, known))
+                    found.append(Raised(ast.unparse(kind), said, words(advice, known), module))
                 continue
             if node.func.id not in names:
                 continue

@@ -18,6 +18,7 @@ import dataclasses
 import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TypeVar
 
@@ -29,7 +30,7 @@ from pydantic import (
     model_serializer,
 )
 
-from .errors import CeadWarning, shortened
+from .errors import CeadError, CeadWarning, shortened, why
 
 LARGEST = 64 << 20
 """Largest size of a JSON file in bytes; those that list every slice of a cohort may be larger."""
@@ -155,6 +156,90 @@ def from_saved(kind: type[Model], values: Any, *, strict: bool = False) -> tuple
         unknown = [_named(place) for place in places]
         made = kind.model_validate_json(json.dumps(values), strict=strict)
     return made, told(dict(_missing(made, values)), unknown)
+
+
+@dataclasses.dataclass(frozen=True)
+class FileKind:
+    """A kind of JSON files, and how its faults are said.
+
+    Attributes:
+        what: What such a file is called, for instance ``"the card"``.
+        error: The kind of error of a file that cannot be used.
+        hint: What to do then.
+        version: The ``schema_version`` that is read; 0: it has none.
+        other: What to do about another one; None: ``hint``.
+    """
+
+    what: str
+    error: type[CeadError]
+    hint: str
+    version: int = 0
+    other: str | None = None
+
+    def read(self, file: Path, most: int = LARGEST) -> Any:
+        """Read the values of a file.
+
+        Raises:
+            CeadError: Of the kind `error`, if it cannot be read, or is no strict JSON.
+        """
+        try:
+            content = read_bytes(file, most)
+        except (OSError, ValueError) as error:
+            reason = (getattr(error, "strerror", None) or why(error)).lower()
+            raise self.error(f"{self.what} cannot be read ({reason})", file=file, hint=self.hint) from error
+        return self.parse(content, file)
+
+    def parse(self, content: bytes, file: Path) -> Any:
+        """Return the values in the content of a file; see `read`."""
+        try:
+            return parse_json(content)
+        except ValueError as error:
+            said = f"{self.what} is not valid JSON ({why(error)})"
+            raise self.error(said, file=file, hint=self.hint) from None
+
+    def damaged(self, file: Path) -> CeadError:
+        """Return the error about a file that is not what was written."""
+        return self.error(f"{self.what} is damaged: it is not what was written", file=file, hint=self.hint)
+
+    def check_version(self, values: Any, file: Path) -> None:
+        """Refuse the values of a file of another version."""
+        if (version := version_of(values)) != self.version:
+            raise self.error(
+                f"{self.what} has schema version {version}, this program reads {self.version}",
+                file=file,
+                hint=self.other or self.hint,
+            )
+
+    def made(self, kind: type[Model], values: Any, file: Path) -> tuple[Model, tuple[str, ...]]:
+        """Return the object of a file's values, and the notes about it, by `from_saved`."""
+        try:
+            return from_saved(kind, values, strict=True)
+        except ValidationError as error:
+            raise self.wrong(error, file) from None
+
+    def wrong(self, error: ValidationError, file: Path) -> CeadError:
+        """Return the error about a file with wrong values."""
+        if unknown := unknown_keys(error):
+            return self.error(f"{unknown}: not known to this version", file=file, hint=NEWER)
+        return self.error(f"{self.what} is damaged ({first_wrong(error)})", file=file, hint=self.hint)
+
+
+@contextmanager
+def wrong_values(
+    kind: type[CeadError], whole: str = "", *, hint: str | None = None, file: str | Path | None = None
+) -> Iterator[None]:
+    """Turn a ``ValidationError`` inside the block, about a user's values, into one sentence.
+
+    Args:
+        kind: The kind of the error.
+        whole: Name for the values if all of them are meant.
+        hint: What to do about it.
+        file: Where they come from.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        raise kind(first_wrong(error, whole), file=file, hint=hint) from None
 
 
 def unknown_keys(error: ValidationError) -> str:

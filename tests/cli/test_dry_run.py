@@ -133,7 +133,7 @@ def slow(monkeypatch):
         return Cost("cpu", weights, 0.5, 0.25, 0, 3, settings.epochs)
 
     monkeypatch.setattr("napari_cead.training.cost.measure", measured)
-    monkeypatch.setattr("napari_cead.training.announcing.LONG", 0.0)
+    monkeypatch.setattr("napari_cead.training.cost.LONG", 0.0)
 
 
 def planned(store, out, model="ae", **more):
@@ -150,7 +150,7 @@ def test_a_long_training_at_full_size_on_a_processor_is_announced_with_a_smaller
         r"per epoch on this processor, .* for 200; with --size small about .*16 epochs\) about", text
     )
     assert dry_run.announced(planned(store.path, tmp_path / "out", size="small"), store) == []
-    monkeypatch.setattr("napari_cead.training.announcing.LONG", 1e12)
+    monkeypatch.setattr("napari_cead.training.cost.LONG", 1e12)
     assert dry_run.announced(planned(store.path, tmp_path / "out"), store) == []
 
 
@@ -173,7 +173,7 @@ def test_several_trainings_are_announced_together(store, slow, tmp_path):
 
 
 def test_a_folder_is_announced_before_its_slices_are_prepared(call, store, slow, tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_cead.training.announcing.is_costly", lambda *_: True)
+    monkeypatch.setattr("napari_cead.training.cost.is_costly", lambda *_: True)
     stages = []
     monkeypatch.setattr(
         "napari_cead.cli.train.typer.echo", lambda text, err=False: stages.append(("said", text))
@@ -191,7 +191,7 @@ def test_a_folder_is_announced_before_its_slices_are_prepared(call, store, slow,
 def test_a_training_in_the_background_is_announced_where_it_is_started(
     call, store, slow, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("napari_cead.training.announcing.is_costly", lambda *_: True)
+    monkeypatch.setattr("napari_cead.training.cost.is_costly", lambda *_: True)
     started = []
     monkeypatch.setattr(
         "napari_cead.training.manager.RunManager.start",
@@ -210,7 +210,7 @@ def _stops(*_, **__):
 def test_the_announcement_comes_before_the_training_and_does_not_stop_it(
     call, store, slow, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("napari_cead.training.announcing.is_costly", lambda *_: True)
+    monkeypatch.setattr("napari_cead.training.cost.is_costly", lambda *_: True)
     arguments = ("train", "ae", "--data", store.path, "--out", tmp_path / "run", "--size", "small")
     arguments += ("--epochs", 2, "--batch-size", 4, "--device", "cpu", "--no-install", "--keep-checkpoint")
     status, out, err = call(*arguments)

@@ -5,7 +5,7 @@ import pickle
 import threading
 from itertools import pairwise
 
-from napari_cead.cli import console, training_progress
+from napari_cead.cli import console
 from napari_cead.cli.heartbeat import INTERVAL, Heartbeat
 from napari_cead.cli.training_progress import TrainingProgress
 
@@ -118,7 +118,7 @@ class Quiet(Heartbeat):
 
 
 def test_all_progress_without_a_terminal_is_told_on_stderr(monkeypatch, capsys):
-    monkeypatch.setattr(console, "Heartbeat", Quiet)
+    monkeypatch.setattr("napari_cead.cli.heartbeat.Heartbeat", Quiet)
     with console.progress("checking") as on_progress:
         on_progress(1, 3)
     told = capsys.readouterr()
@@ -127,7 +127,7 @@ def test_all_progress_without_a_terminal_is_told_on_stderr(monkeypatch, capsys):
 
 
 def test_json_progress_stays_json_alone(monkeypatch, capsys):
-    monkeypatch.setattr(console, "Heartbeat", Quiet)
+    monkeypatch.setattr("napari_cead.cli.heartbeat.Heartbeat", Quiet)
     with console.progress("evaluating", console.Progress.JSON) as on_progress:
         on_progress(1, 3)
     assert json.loads(capsys.readouterr().err) == {"done": 1, "total": 3, "left_s": None}
@@ -144,7 +144,7 @@ def test_json_progress_says_the_seconds_left(monkeypatch, capsys):
 
 
 def test_a_training_tells_its_steps_and_its_own_estimate(monkeypatch, capsys):
-    monkeypatch.setattr(training_progress, "Heartbeat", Quiet)
+    monkeypatch.setattr("napari_cead.cli.heartbeat.Heartbeat", Quiet)
     with TrainingProgress() as shown:
         shown({"event": "start", "model": "ae", "epoch": 0, "epochs": 4, "steps_per_epoch": 5})
         shown({"event": "step", "step": 3, "seconds_left": 90.0})
@@ -155,7 +155,7 @@ def test_a_training_tells_its_steps_and_its_own_estimate(monkeypatch, capsys):
 
 
 def test_a_training_of_several_says_how_long_all_of_them_take(monkeypatch, capsys):
-    monkeypatch.setattr(training_progress, "Heartbeat", Quiet)
+    monkeypatch.setattr("napari_cead.cli.heartbeat.Heartbeat", Quiet)
     with TrainingProgress(to_come=2) as shown:
         shown({"event": "start", "model": "ae", "epoch": 0, "epochs": 4, "steps_per_epoch": 5})
         shown({"event": "step", "step": 5, "seconds_left": 900.0})
@@ -175,7 +175,7 @@ def test_a_training_of_several_says_how_long_all_of_them_take(monkeypatch, capsy
 def test_the_progress_of_several_processes_can_be_sent_to_the_first_of_them(monkeypatch, capsys):
     with TrainingProgress(alone=False) as shown:
         sent = pickle.loads(pickle.dumps(shown))
-    monkeypatch.setattr(training_progress, "Heartbeat", Quiet)
+    monkeypatch.setattr("napari_cead.cli.heartbeat.Heartbeat", Quiet)
     sent({"event": "note", "message": "before it starts"})
     sent({"event": "start", "model": "ae", "epoch": 2, "epochs": 4, "steps_per_epoch": 5})
     assert capsys.readouterr().err.splitlines()[1].startswith("training ae: 10/20, ")

@@ -229,8 +229,7 @@ def test_a_long_training_at_full_size_says_below_start_what_it_takes(chosen, qtb
             "cpu", 81_000_000, 60.0 if settings.spec.size == "paper" else 0.5, 0.0, 0, 3, settings.epochs
         )
 
-    for module in ("cost", "announcing"):
-        monkeypatch.setattr(f"napari_cead.training.{module}.cost_of", cost_of)
+    monkeypatch.setattr("napari_cead.training.cost.cost_of", cost_of)
 
     def places():
         QApplication.processEvents()

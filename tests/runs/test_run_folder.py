@@ -14,7 +14,7 @@ import torch
 from napari_cead.errors import ParameterError, RunError
 from napari_cead.runs.run_info import look
 from napari_cead.training import RunFolder, train
-from napari_cead.training.option_parsing import read_corruption
+from napari_cead.training.presets import read_corruption
 from patience import PATIENCE
 from small_stores import same, settings, weights
 

@@ -9,8 +9,7 @@ from batch_losses import objective
 from napari_cead.errors import ParameterError
 from napari_cead.models import build
 from napari_cead.models.specs import DENOISER_NAMES, MODEL_NAMES, ModelSpec, spec
-from napari_cead.runs.belonging import belongs
-from napari_cead.runs.training_settings import rate
+from napari_cead.runs.training_settings import belongs, rate
 from napari_cead.training import CoarseNoise, ContextEncoding, Mixture, TrainingSettings
 from napari_cead.training.presets import training_settings
 

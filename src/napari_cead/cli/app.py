@@ -17,10 +17,9 @@ from ..errors import Cancelled, CeadError, CeadWarning
 from .check import check
 from .console import help_without_verb, print_json
 from .detect import detect
-from .detect_command import DetectCommand
 from .evaluate import evaluate
 from .explore import demo, open_
-from .late_help import LateHelp
+from .generated import DetectCommand, LateHelp
 from .models import models_app
 from .phantom import phantom
 from .plugins import plugins

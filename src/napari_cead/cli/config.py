@@ -12,8 +12,8 @@ import typer
 from typer.core import TyperCommand
 
 from ..progress import Progress
-from ..training.recipe_words import filled
-from .late_help import ADVANCED
+from ..training.recipe import filled
+from .generated import ADVANCED, option, taking
 
 OWN = ("config", "print_config")
 NO_SETTINGS = ("help", "json", "resume", "detach", "dry_run", "yes", *OWN)
@@ -38,18 +38,13 @@ def configurable(
 
     def decorate(verb: Verb) -> Verb:
         own = inspect.signature(verb, eval_str=True).parameters
-        named = inspect.Parameter.KEYWORD_ONLY
         every = {
-            name: (each if name in first else _advanced(each)).replace(kind=named)
+            name: (each if name in first else _advanced(each)).replace(kind=each.KEYWORD_ONLY)
             for name, each in own.items()
         }
-        every.setdefault("context", inspect.Parameter("context", named, annotation=typer.Context))
-        every["config"] = inspect.Parameter(
-            "config", named, annotation=Annotated[Path | None, _CONFIG], default=None
-        )
-        every["print_config"] = inspect.Parameter(
-            "print_config", named, annotation=Annotated[bool, _PRINT], default=False
-        )
+        every.setdefault("context", option("context", typer.Context, inspect.Parameter.empty))
+        every["config"] = option("config", Annotated[Path | None, _CONFIG])
+        every["print_config"] = option("print_config", Annotated[bool, _PRINT], False)
 
         def configured(
             *, context: typer.Context, config: Path | None, print_config: bool, **values: Any
@@ -60,10 +55,7 @@ def configurable(
                 return
             verb(**values, **({"context": context} if "context" in own else {}))
 
-        configured.__name__, configured.__doc__ = verb.__name__, verb.__doc__
-        configured.__signature__ = inspect.Signature(list(every.values()))  # type: ignore[attr-defined]
-        configured.__annotations__ = {name: each.annotation for name, each in every.items()}
-        return configured
+        return taking(configured, every.values(), verb)
 
     return decorate
 

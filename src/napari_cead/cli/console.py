@@ -14,7 +14,7 @@ import typer
 from ..errors import ParameterError
 from ..progress import Pace
 from ..wording import UNDEFINED, number
-from .heartbeat import Heartbeat
+from .heartbeat import display
 
 
 class Progress(StrEnum):
@@ -101,13 +101,5 @@ def progress(what: str, shown: Progress = Progress.BAR) -> Iterator[Callable[[in
 
         yield tell
         return
-    if not sys.stderr.isatty():
-        with Heartbeat(what) as heartbeat:
-            yield heartbeat
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bars
-
-    with Bars(console=Console(stderr=True), transient=True) as bars:
-        bar = bars.add_task(what, total=None)
-        yield lambda done, total: bars.update(bar, completed=done, total=total)
+    with display(what) as seen:
+        yield seen

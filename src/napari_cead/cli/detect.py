@@ -14,7 +14,7 @@ from ..errors import ParameterError
 from ..wording import counted
 from .config import configurable, keep, when_begun
 from .console import Side, figures, print_json, progress, refuse
-from .detect_command import DetectCommand, given_settings, option_values
+from .generated import DetectCommand, given_settings, option_values
 from .options import (
     Bias,
     BiasField,

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from ..runs.training_settings import TrainingSettings
     from ..store.foreseeing import Foreseen
     from ..store.store import SliceStore
-    from ..training.announcing import Slices
-    from ..training.cost import Cost
+    from ..training.cost import Cost, Slices
     from ..training.recipe import Recipe
 
 SOME = 1000
@@ -83,8 +82,7 @@ def announced(making: Making, store: SliceStore | None) -> list[str] | None:
         OutOfMemoryError: If not even one slice fits into memory.
     """
     from ..runs.run_folder import RunFolder
-    from ..training.announcing import LONG, in_words, is_costly, smaller
-    from ..training.cost import cost_of
+    from ..training.cost import LONG, cost_of, in_words, is_costly, smaller
 
     recipe, spacing = making.recipe, making.wanted.spacing
     hardware = recipe.hardware

@@ -1,7 +1,8 @@
-"""Progress of a long command as plain lines, for output without a terminal: a log, a cluster's queue, a pipe."""
+"""Progress of a long command: a bar on a terminal, else plain lines, for a log, a cluster's queue, or a pipe."""
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -59,7 +60,9 @@ class Heartbeat:
         if self._thread is not None:
             self._thread.join()
 
-    def __call__(self, done: int, total: int, left: float | None = None, stage: str | None = None) -> None:
+    def __call__(
+        self, done: int, total: int, left: float | None = None, stage: str | None = None, figures: str = ""
+    ) -> None:
         """Record the progress.
 
         Args:
@@ -67,6 +70,7 @@ class Heartbeat:
             total: Total steps.
             left: Seconds left, if the work knows better than its pace.
             stage: The current stage; None: the same as before.
+            figures: What a bar says beside itself; lines do not.
         """
         with self._lock:
             self._pace.count(done, total)
@@ -97,6 +101,48 @@ class Heartbeat:
         if left is not None:
             parts.append(f"about {duration(left)} left")
         return f"{self.stage}: {', '.join(parts)}"
+
+
+class Bar:
+    """A bar on the terminal, called as a `Heartbeat` is.
+
+    Args:
+        stage: The current stage.
+        stays: Whether it stays when the work has ended.
+    """
+
+    def __init__(self, stage: str, *, stays: bool = False) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=not stays,
+        )
+        self._bar = self._bars.add_task(stage, total=None, figures="")
+
+    def __enter__(self) -> Bar:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bars.stop()
+
+    def __call__(
+        self, done: int, total: int, left: float | None = None, stage: str | None = None, figures: str = ""
+    ) -> None:
+        """Show the progress; see :meth:`Heartbeat.__call__`. The bar finds out by itself how long the rest takes."""
+        self._bars.update(self._bar, completed=done, total=total, description=stage, figures=figures)
+
+
+def display(stage: str, *, stays: bool = False) -> Bar | Heartbeat:
+    """Return what shows the progress here: a bar on a terminal, else lines now and then."""
+    return Bar(stage, stays=stays) if sys.stderr.isatty() else Heartbeat(stage)
 
 
 def _on_stderr(line: str) -> None:

@@ -87,10 +87,12 @@ def prepare(
             refuse("--skull-ok", "with --strip, which strips every skull")
         if png_first_column is not Side.LEFT:
             refuse("--png-first-column", "with --strip, --bias-field or --register, which are for volumes")
-        from .raw_cohort import prepared_listing
+        from ..store.raw_scans import prepared_listing
 
         with progress("raw scans") as on_progress:
-            source = prepared_listing(cohort, sequence, wanted, on_progress)
+            source = prepared_listing(
+                cohort, sequence, wanted, say=lambda text: typer.echo(text, err=True), on_progress=on_progress
+            )
     from ..store.prepare import prepare as run_prepare
 
     scaling: Any = intensity  # an unknown one is refused with one sentence

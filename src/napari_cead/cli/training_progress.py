@@ -13,7 +13,7 @@ import typer
 
 from ..models import NETWORKS
 from ..wording import duration
-from .heartbeat import Heartbeat
+from .heartbeat import Bar, Heartbeat, display
 
 
 @contextmanager
@@ -49,64 +49,64 @@ class TrainingProgress:
 
     def __init__(self, alone: bool = True, to_come: int = 0) -> None:
         self.alone, self.to_come = alone, to_come
-        self.bar: Any = None
-        self.task: Any = None
-        self.heartbeat: Heartbeat | None = None
-        self.steps = 0
+        self.shown: Bar | Heartbeat | None = None
+        self.steps = self.epochs = 0
         self.model = ""
+        self.losses = {"loss": "–", "validation": "–"}
 
     def __enter__(self) -> TrainingProgress:
-        if self.alone and not sys.stderr.isatty():
-            self.heartbeat = Heartbeat("training").__enter__()
+        if self.alone:
+            self.shown = display("training", stays=True).__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-            self.bar = None
-        if self.heartbeat is not None:
-            self.heartbeat.__exit__(*error)
-            self.heartbeat = None
+        if self.shown is not None:
+            self.shown.__exit__(*error)
+            self.shown = None
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Show an event of the training."""
         kind = event["event"]
         if kind == "note":
             typer.echo(f"note: {event['message']}", err=True)
-        if not sys.stderr.isatty():
-            self._beat(event)
-            if kind == "epoch":
-                figures = [figure for family in NETWORKS for figure in family.figures if figure.brief]
-                brief = (
-                    figure.brief.format(event[figure.name]) for figure in figures if figure.name in event
-                )
-                used = "".join(f", {words}" for words in brief)
-                each, left = event["seconds"] / event["epoch"], event["epochs"] - event["epoch"]
-                if left > 0:
-                    used += f", about {duration(left * each)} left"
-                used += self._of_all(each, left, event["epochs"])
-                typer.echo(
-                    f"epoch {event['epoch']}/{event['epochs']}: training loss {event['train_loss']:.5g}, "
-                    f"validation loss {event['validation_loss']:.5g}, {event['slices_per_second']:.0f} slices/s{used}"
-                )
+        elif kind == "start":
+            if self.shown is None:  # in a separate process
+                self.shown = display("training", stays=True).__enter__()
+            self.epochs = event["epochs"]
+            self.steps = self.epochs * event["steps_per_epoch"]
+            self.model = f"training {event['model']}"
+            self._show(event, event["epoch"] * event["steps_per_epoch"])
+        elif kind in ("step", "epoch"):
+            self._show(event, event["step"])
+            if kind == "epoch" and not sys.stderr.isatty():
+                typer.echo(self._line(event))
+
+    def _show(self, event: dict[str, Any], done: int) -> None:
+        if self.shown is None:
             return
-        if kind == "start":
-            self._start(event)
-        elif kind == "step" and self.bar is not None:
-            self.bar.update(
-                self.task,
-                completed=event["step"],
-                loss=f"{event['train_loss']:.5g}",
-                description=self.model + self._of_steps(event),
-            )
-        elif kind == "epoch" and self.bar is not None:
-            self.bar.update(
-                self.task,
-                completed=event["step"],
-                epoch=f"{event['epoch']}/{event['epochs']}",
-                loss=f"{event['train_loss']:.5g}",
-                validation=f"{event['validation_loss']:.5g}",
-            )
+        for name, value in (("loss", event.get("train_loss")), ("validation", event.get("validation_loss"))):
+            if value is not None:
+                self.losses[name] = f"{value:.5g}"
+        left, of_all = event.get("seconds_left"), ""
+        if left is not None and done < self.steps:
+            of_all = self._of_all(left / (self.steps - done), self.steps - done, self.steps)
+        figures = " · ".join(f"{name} {value}" for name, value in self.losses.items())
+        epoch = f"epoch {event['epoch']}/{self.epochs} · " if "epoch" in event else ""
+        self.shown(done, self.steps, left, stage=self.model + of_all, figures=epoch + figures)
+
+    def _line(self, event: dict[str, Any]) -> str:
+        """Return a finished epoch as a line."""
+        each, left = event["seconds"] / event["epoch"], event["epochs"] - event["epoch"]
+        parts = [
+            f"epoch {event['epoch']}/{event['epochs']}: training loss {event['train_loss']:.5g}",
+            f"validation loss {event['validation_loss']:.5g}",
+            f"{event['slices_per_second']:.0f} slices/s",
+        ]
+        figures = [figure for family in NETWORKS for figure in family.figures if figure.brief]
+        parts += [figure.brief.format(event[figure.name]) for figure in figures if figure.name in event]
+        if left > 0:
+            parts.append(f"about {duration(left * each)} left")
+        return ", ".join(parts) + self._of_all(each, left, event["epochs"])
 
     def _of_all(self, each: float, left: int, whole: int) -> str:
         """Return the time left of this training and those to come, in words; empty if none is to come.
@@ -118,50 +118,3 @@ class TrainingProgress:
         """
         seconds = each * (left + self.to_come * whole)
         return f", about {duration(seconds)} for all runs" if self.to_come else ""
-
-    def _of_steps(self, event: dict[str, Any]) -> str:
-        left = self.steps - event["step"]
-        known = event.get("seconds_left") is not None and left > 0
-        return self._of_all(event["seconds_left"] / left, left, self.steps) if known else ""
-
-    def _beat(self, event: dict[str, Any]) -> None:
-        """Pass the training's progress to the heartbeat."""
-        if self.heartbeat is None and event["event"] == "start":  # in a separate process
-            self.heartbeat = Heartbeat("training").__enter__()
-        if self.heartbeat is None:
-            return
-        if event["event"] == "start":
-            self._begin(event)
-            self.heartbeat(event["epoch"] * event["steps_per_epoch"], self.steps, stage=self.model)
-        elif event["event"] in ("step", "epoch"):
-            stage = self.model + self._of_steps(event)
-            self.heartbeat(event["step"], self.steps, event.get("seconds_left"), stage=stage)
-
-    def _begin(self, event: dict[str, Any]) -> None:
-        self.steps = event["epochs"] * event["steps_per_epoch"]
-        self.model = f"training {event['model']}"
-
-    def _start(self, event: dict[str, Any]) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-        self._begin(event)
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn(
-                "epoch {task.fields[epoch]} · loss {task.fields[loss]} · validation {task.fields[validation]}"
-            ),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
-        self.task = self.bar.add_task(
-            self.model,
-            total=self.steps,
-            completed=event["epoch"] * event["steps_per_epoch"],
-            epoch=f"{event['epoch']}/{event['epochs']}",
-            loss="–",
-            validation="–",
-        )
-        self.bar.start()

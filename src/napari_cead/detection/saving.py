@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from ..atomic import make_folder, strict, to_json, write_text
 from ..checksums import file_sha256
-from ..errors import OutputError, ParameterError, SettingsFileError, why
-from ..json_files import read_json, version_of
+from ..errors import OutputError, ParameterError, SettingsFileError
+from ..json_files import FileKind
 from ..metrics import precision, recall, volume_ml
 from ..patients import MASK, Grid, Patient, disk_files, place_of, save_volume
 from ..patients.marks import Kind
@@ -57,7 +57,13 @@ _NOT_REPEATABLE = (
 )
 _LARGEST_JSON = 1 << 22
 _LONGEST_PREFIX = 70  # a name with it is one that can be read back
-_MEND_READ = "give a settings.json or detection.json, or the folder that holds one"
+_SUMMARIES = FileKind(
+    "the settings",
+    SettingsFileError,
+    "give a settings.json or detection.json, or the folder that holds one",
+    SCHEMA_VERSION,
+    "update napari-cead, or export them again with this version",
+)
 
 
 def file_prefix(patient: str, model: str) -> str:
@@ -263,24 +269,8 @@ def read_summary(path: str | Path) -> dict[str, Any]:
         ParameterError: If it cannot be read, or is not a JSON object of this schema version.
     """
     file = Path(path)
-    try:
-        values = read_json(file, _LARGEST_JSON)
-    except FileNotFoundError:
-        raise SettingsFileError("there is no such file", file=file, hint=_MEND_READ) from None
-    except OSError as error:
-        raise SettingsFileError(
-            f"the file cannot be read ({error.strerror})", file=file, hint=_MEND_READ
-        ) from error
-    except ValueError as error:
-        raise SettingsFileError(
-            f"this is not valid JSON ({why(error)})", file=file, hint=_MEND_READ
-        ) from None
-    if (version := version_of(values)) != SCHEMA_VERSION:
-        raise SettingsFileError(
-            f"the settings have schema version {version}, this program reads {SCHEMA_VERSION}",
-            file=file,
-            hint="update napari-cead, or export them again with this version",
-        )
+    values = _SUMMARIES.read(file, _LARGEST_JSON)
+    _SUMMARIES.check_version(values, file)
     return dict(values)
 
 

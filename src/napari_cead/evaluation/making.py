@@ -20,11 +20,10 @@ from ..options_file import CONFIG_FILE
 from ..patients import find_patients
 from ..patients.datasets import find_layout
 from ..progress import Progress, Stop
-from ..runs.belonging import belongs, no_use
-from ..runs.events import EventFile, Listener
+from ..runs.events import Listener
 from ..runs.run_files import STORE
 from ..runs.run_folder import RunFolder
-from ..runs.training_settings import TrainingSettings
+from ..runs.training_settings import TrainingSettings, belongs, no_use
 from ..store.index import earlier_index
 from ..store.prepare import prepare
 from ..store.preprocessing import preprocessing_for, preprocessing_in, store_options
@@ -34,7 +33,7 @@ from ..training.engine import check_resume, check_start, rank_of_launcher
 from ..training.engine import train as run_training
 from ..training.loggers import loggers_of
 from ..training.recipe import SETTINGS, Recipe, agreed
-from ..training.session import Relay, Session, attended, undone_if_refused
+from ..training.session import Session, attended, undone_if_refused
 from ..wording import counted
 from ..zoo import Preprocessing, check_name, find_model, find_models, load_card
 from .folding import fold_stores
@@ -371,9 +370,6 @@ def _make(planned: Planned, store: SliceStore, session: Session | None, watch: W
     """Train, calibrate and install a model; None in a process that only helped another one."""
     recipe, settings, run = planned.recipe, planned.settings, planned.recipe.out
     hardware = recipe.hardware
-    files = () if session is None else session.run.also
-    if session is None and recipe.events is not None:
-        files = (EventFile(recipe.events),)
     alone = hardware.devices * hardware.num_nodes == 1
     with watch.training(alone) as (listener, should_stop):
         try:
@@ -384,7 +380,8 @@ def _make(planned: Planned, store: SliceStore, session: Session | None, watch: W
                 init_from=recipe.init_from,
                 resume=recipe.resume and (run.is_dir() or not run.parent.is_dir()),  # else it has not begun
                 hardware=hardware,
-                on_event=Relay(listener, *files),
+                events=recipe.events if session is None else None,
+                on_event=listener,
                 should_stop=should_stop,
                 requests_since=None if session is None else session.since,
                 loggers=recipe.loggers,

@@ -11,24 +11,20 @@ lesions and says where they were (a second head, after Zavrtanik et al. 2021, *D
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SerializeAsAny,
-    SerializerFunctionWrapHandler,
-    ValidationError,
     ValidationInfo,
     field_validator,
-    model_serializer,
     model_validator,
 )
 
 from ..errors import ParameterError
-from ..json_files import first_wrong
+from ..json_files import Saved, wrong_values
 from .family import NetworkFamily
 from .networks import NETWORKS, find_design, own_designs, package_of
 from .unet_options import UNetOptions
@@ -65,7 +61,7 @@ LARGEST_MAP = 1 << 28
 """Most numbers in a feature map of one slice, 1 GiB: two hundred times that of the paper's largest network."""
 
 
-class ModelSpec(BaseModel):
+class ModelSpec(Saved):
     """Architecture of one network, enough to build it and to know the shapes of all its weights.
 
     Attributes:
@@ -88,7 +84,7 @@ class ModelSpec(BaseModel):
         package: The other package that the family comes from; None: it is one of ours. Filled in.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"unet", "options", "package"})
 
     name: str = Field(min_length=1, max_length=64)
     family: Family
@@ -141,14 +137,6 @@ class ModelSpec(BaseModel):
             )
         object.__setattr__(self, "package", package_of(self.family))
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_not_used(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values: dict[str, Any] = serialize(self)
-        for name in ("unet", "options", "package"):  # so that earlier versions can read the spec
-            if getattr(self, name) is None:
-                values.pop(name, None)
-        return values
 
     @property
     def network(self) -> NetworkFamily:
@@ -225,7 +213,5 @@ def spec(name: str, size: str = "paper", image_size: int = IMAGE_SIZE) -> ModelS
     if size not in ("paper", "small"):
         raise ParameterError(f"there is no size called {size!r}", hint="use paper or small")
     values = {"family": family.name, **design.values(size, name)}
-    try:
+    with wrong_values(ParameterError):
         return ModelSpec(name=name, size=size, image_size=image_size, **values)
-    except ValidationError as error:
-        raise ParameterError(first_wrong(error)) from None

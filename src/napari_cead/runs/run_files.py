@@ -34,12 +34,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OutputError, RunDamagedError
-from ..json_files import read_json, version_of
+from ..json_files import FileKind, read_json
 from ..options_file import CONFIG_FILE
 
 SCHEMA_VERSION = 1
-STARTED_IT = "use the version of napari-cead that started it"
-"""The advice if files of a run have another schema version."""
 
 EVENTS_FILE = "events.jsonl"
 LOCK_FILE = ".lock"
@@ -80,6 +78,23 @@ MARKS = ("run.json", STATUS_FILE, "command.json")
 """A folder with one of these is a run, even one that is about to begin."""
 
 
+_OTHER = "use the version of napari-cead that started it"
+PLANS = FileKind(
+    "the description of the run",
+    RunDamagedError,
+    "start the training again in another folder",
+    SCHEMA_VERSION,
+    _OTHER,
+)
+CHECKPOINTS = FileKind(
+    "the checkpoint",
+    RunDamagedError,
+    "restore the run's folder from a backup, or start again in another folder",
+    SCHEMA_VERSION,
+    _OTHER,
+)
+
+
 def is_run(folder: Path) -> bool:
     """Whether a folder holds a training run."""
     return any((folder / mark).is_file() for mark in MARKS)
@@ -94,23 +109,14 @@ def read_plan(folder: Path) -> dict[str, Any] | None:
     file = folder / "run.json"
     try:
         plan: dict[str, Any] = read_json(file)
-        _check_version(plan, "run", file)
+        PLANS.check_version(plan, file)
         if not isinstance(plan["settings"]["spec"]["name"], str) or not isinstance(plan.get("data", ""), str):
             raise TypeError
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise damaged_plan(file) from error
+        raise PLANS.damaged(file) from error
     return plan
-
-
-def damaged_plan(file: Path) -> RunDamagedError:
-    """Return the error about a plan that is not what was written."""
-    return RunDamagedError(
-        "the description of the run is damaged",
-        file=file,
-        hint="start the training again in another folder",
-    )
 
 
 def read_pointer(folder: Path) -> dict[str, Any] | None:
@@ -122,35 +128,17 @@ def read_pointer(folder: Path) -> dict[str, Any] | None:
     file = folder / "checkpoint.json"
     try:
         pointer: dict[str, Any] = read_json(file)
-        _check_version(pointer, "checkpoint", file)
+        CHECKPOINTS.check_version(pointer, file)
         if not isinstance(pointer["sha256"][pointer["last"]], str):
             raise TypeError
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise damaged_checkpoint(file) from error
+        raise CHECKPOINTS.damaged(file) from error
     for name in pointer["sha256"]:
         if not (folder / Path(name).name).is_file():
-            raise damaged_checkpoint(folder / name)
+            raise CHECKPOINTS.damaged(folder / name)
     return pointer
-
-
-def damaged_checkpoint(file: Path) -> RunDamagedError:
-    """Return the error about a checkpoint that is not what was written."""
-    return RunDamagedError(
-        "the checkpoint is damaged: it is not what was written",
-        file=file,
-        hint="restore the run's folder from a backup, or start again in another folder",
-    )
-
-
-def _check_version(values: Any, what: str, file: Path) -> None:
-    if (version := version_of(values)) != SCHEMA_VERSION:
-        raise RunDamagedError(
-            f"the {what} has schema version {version}, this program reads {SCHEMA_VERSION}",
-            file=file,
-            hint=STARTED_IT,
-        )
 
 
 def check_folder(folder: Path, more: frozenset[str] = BEGUN | ENDED) -> None:

@@ -29,30 +29,28 @@ from ..errors import (
     CeadError,
     OutputError,
     RunBusyError,
-    RunDamagedError,
     RunError,
     RunNotFoundError,
 )
-from ..json_files import NEWER, Saved, from_saved, shown, unknown_keys, warn_of
+from ..json_files import Saved, from_saved, shown, warn_of
 from ..models.networks import absent_network
 from ..models.specs import ModelSpec
-from .belonging import belongs
-from .events import EventFile
+from .events import EventFile, Listener
 from .folder_lock import alone_in
 from .run_files import (
     BEGUN,
+    CHECKPOINTS,
     EVENTS_FILE,
     PARENT_FILE,
+    PLANS,
     SCHEMA_VERSION,
     STATUS_FILE,
     check_folder,
-    damaged_checkpoint,
-    damaged_plan,
     read_plan,
     read_pointer,
 )
 from .run_info import RunInfo, read_status, write_status
-from .training_settings import TrainingSettings
+from .training_settings import TrainingSettings, belongs
 
 if TYPE_CHECKING:
     from ..zoo import ModelCard, Parent
@@ -103,12 +101,12 @@ class RunFolder:
         path: Its folder.
 
     Attributes:
-        also: Files for its events besides its own.
+        listeners: Called with its events, beside its own file of them.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.also: tuple[EventFile, ...] = ()
+        self.listeners: tuple[Listener, ...] = ()
         self._held = False
 
     @property
@@ -213,12 +211,10 @@ class RunFolder:
             plan, notes = from_saved(Plan, {**values, "settings": _used(values["settings"])}, strict=True)
             warn_of(notes, file)
             return plan
-        except (OSError, ValueError, AttributeError, KeyError, TypeError, ValidationError) as error:
-            if isinstance(error, ValidationError) and (unknown := unknown_keys(error)):
-                raise RunDamagedError(
-                    f"{unknown}: not known to this version", file=file, hint=NEWER
-                ) from None
-            raise damaged_plan(file) from error
+        except ValidationError as error:
+            raise PLANS.wrong(error, file) from error
+        except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+            raise PLANS.damaged(file) from error
 
     def parent(self) -> ModelCard | None:
         """Return the card of the model that the run started from; None: from none, or no longer known.
@@ -262,9 +258,10 @@ class RunFolder:
             OutputError: If it cannot be written.
         """
         made = {"time": round(time.time(), 3), "event": event, **values}
-        for file in (EventFile(self.path / EVENTS_FILE), *self.also):
-            file(made)
+        EventFile(self.path / EVENTS_FILE)(made)
         write_status(self._status().after(made))
+        for listener in self.listeners:
+            listener({"event": event, **values})
 
     def _status(self) -> RunInfo:
         return read_status(self.path) or RunInfo(self.path, self.path.absolute().name, "paused")
@@ -283,7 +280,7 @@ class RunFolder:
         if self._held:
             yield
             return
-        with self._lock():
+        with alone_in(self.path, self._busy, PATIENCE):
             before = read_status(self.path)
             began = self._status().by(os.getpid(), "running")
             write_status(began)
@@ -299,19 +296,12 @@ class RunFolder:
             finally:
                 self._held = False
 
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Hold the lock file. A folder that is otherwise empty in the end is removed."""
-
-        def busy() -> RunBusyError:
-            return RunBusyError(
-                f"{self._status().process} is training here",
-                file=self.path,
-                hint="wait for it, stop it, or choose another --out",
-            )
-
-        with alone_in(self.path, busy, PATIENCE):
-            yield
+    def _busy(self) -> RunBusyError:
+        return RunBusyError(
+            f"{self._status().process} is training here",
+            file=self.path,
+            hint="wait for it, stop it, or choose another --out",
+        )
 
     def _end(self, before: RunInfo | None, began: RunInfo, error: BaseException | None) -> None:
         """Write the state in which a process leaves the run, unless its last event did."""
@@ -425,12 +415,12 @@ class RunFolder:
         file = self.path / Path(str(pointer[which])).name
         try:
             if file_sha256(file) != pointer["sha256"].get(file.name):
-                raise damaged_checkpoint(file)
+                raise CHECKPOINTS.damaged(file)
             state: State = torch.load(file, map_location="cpu", weights_only=True)
         except RunError:
             raise
         except Exception as error:
-            raise damaged_checkpoint(file) from error
+            raise CHECKPOINTS.damaged(file) from error
         return state
 
 

@@ -26,9 +26,9 @@ from .events import Event
 from .requests import Asked, asked
 from .run_files import (
     OUTPUT_FILE,
+    PLANS,
     SCHEMA_VERSION,
     STATUS_FILE,
-    damaged_plan,
     read_plan,
     read_pointer,
 )
@@ -279,7 +279,7 @@ def _without_status(run: Path, plan: Mapping[str, Any]) -> RunInfo:
         parents = plan.get("parents") or [{"name": None}]
         return _READ.validate_python(values | {"parent": parents[0]["name"]})
     except (ValidationError, LookupError, TypeError):
-        raise damaged_plan(run / "run.json") from None
+        raise PLANS.damaged(run / "run.json") from None
 
 
 def read_history(run: str | Path) -> list[dict[str, float | None]]:

@@ -9,20 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import ConfigDict, Field, FiniteFloat, model_validator
 
 from ..atomic import write_text
 from ..errors import StoreDamagedError, StoreError, why
-from ..json_files import (
-    NEWER,
-    Saved,
-    first_wrong,
-    from_saved,
-    read_json,
-    unknown_keys,
-    version_of,
-    warn_of,
-)
+from ..json_files import FileKind, Saved, read_json, warn_of
 from ..patients import PNG_SPACING
 from ..slices import IntensityScaling
 from .parts import Part
@@ -205,6 +196,11 @@ def group_name(name: str, fingerprint: str, settings: StoreSettings) -> str:
     return f"{readable}-{digest[:16]}"
 
 
+_INDEXES = FileKind(
+    "the slice store", StoreDamagedError, "prepare the cohort into another folder", SCHEMA_VERSION
+)
+
+
 def read_index(folder: Path) -> StoreIndex:
     """Read the index of a store.
 
@@ -216,34 +212,21 @@ def read_index(folder: Path) -> StoreIndex:
         raise StoreError(
             "there is no slice store", file=folder, hint="make one: napari-cead prepare COHORT --out STORE"
         )
-    again = "prepare the cohort into another folder"
     try:
         attributes = read_json(file, LARGEST_INDEX)["attributes"]
         if "schema_version" not in attributes or "split" not in attributes:
             raise StoreError(
                 "this Zarr group is not a slice store", file=folder, hint="choose another folder"
             )
-        if (version := version_of(attributes)) != SCHEMA_VERSION:
-            raise StoreDamagedError(
-                f"the slice store has schema version {version}, this program reads {SCHEMA_VERSION}",
-                file=folder,
-                hint=again,
-            )
-        index, notes = from_saved(
-            StoreIndex,
-            {key: value for key, value in attributes.items() if key != "schema_version"},
-            strict=True,
-        )
+        _INDEXES.check_version(attributes, folder)
+        del attributes["schema_version"]
+        index, notes = _INDEXES.made(StoreIndex, attributes, file)
         warn_of(notes, file)
         return index
-    except ValidationError as error:
-        if unknown := unknown_keys(error):
-            raise StoreDamagedError(f"{unknown}: not known to this version", file=file, hint=NEWER) from None
-        raise StoreDamagedError(
-            f"the index is damaged ({first_wrong(error, 'index')})", file=file, hint=again
-        ) from error
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise StoreDamagedError(f"the index is damaged ({why(error)})", file=file, hint=again) from error
+        raise StoreDamagedError(
+            f"the index is damaged ({why(error)})", file=file, hint=_INDEXES.hint
+        ) from error
 
 
 def write_index(folder: Path, index: StoreIndex) -> None:

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
 
 from ..errors import CeadWarning, ParameterError, PatientError, SplitError, StoreError
-from ..json_files import first_wrong
+from ..json_files import wrong_values
 from ..patients import PNG_SPACING, PatientFiles
 from ..patients.datasets import Layout, find_layout
 from ..patients.findings import code_of
@@ -128,7 +127,7 @@ def prepare(
             f"parts of {validation:g} for validation and {test:g} for test leave nothing to train on or to validate",
             hint="use shares above 0 whose sum is below 1",
         )
-    try:
+    with wrong_values(ParameterError, hint="see napari-cead prepare --help"):
         settings = StoreSettings(
             sequence=listing.sequence,
             intensity=intensity,
@@ -140,8 +139,6 @@ def prepare(
             png_first_column=png_first_column,
             png_spacing=png_spacing,
         )
-    except ValidationError as error:
-        raise ParameterError(first_wrong(error), hint="see napari-cead prepare --help") from None
     fixed = {scan.name: scan.part for scan in listing.scans if scan.part}
     kind: SplitKind = (
         "slice" if split == "slice" else "patient" if split == "patient" and not fixed else "file"

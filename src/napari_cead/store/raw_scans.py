@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
 
-from ..errors import PatientError
+from ..errors import CeadError, CeadWarning, PatientError
 from ..patients import PatientFiles, Prepared, find_files
 from ..patients.loading import read_files
-from ..preparing import Preparation, prepare_patient
+from ..preparing import NEVER, Preparation, prepare_patient
 from ..preparing.kept import keep_file, keep_scan
-from ..progress import Progress, Stop
+from ..progress import Progress, Stop, tell
+from .scan_list import ScanList, scans_of
 from .scans import ScanSource
 
 
@@ -115,3 +119,50 @@ def _visit(source: ScanSource, sequence: str) -> PatientFiles:
     if found.sequences.get(sequence) != files.sequences[sequence]:
         return files
     return replace(files, sequences={**found.sequences, **files.sequences})
+
+
+def prepared_listing(
+    cohort: str | Path,
+    sequence: str | None,
+    preparation: Preparation,
+    *,
+    say: Callable[[str], None] = lambda text: None,
+    on_progress: Progress | None = None,
+) -> ScanList:
+    """Return the scans of a cohort, with brain masks for those that need one, to prepare a store from.
+
+    A scan that cannot be prepared as requested stays unchanged in the list if it has its skull, so that preparing the
+    store gives the reason for leaving it out; otherwise it is left out here.
+
+    Args:
+        cohort: Folder of patients, or the JSON file of a scan list.
+        sequence: Sequence to use; None: that of the list, or FLAIR.
+        preparation: The preparation.
+        say: Called with what was done to a scan, or why it could not be done.
+        on_progress: Called with (patients done, total patients).
+
+    Raises:
+        PatientError: If none could be prepared.
+    """
+    listing, made = scans_of(cohort, sequence), []
+    for done, found in enumerate(listing.scans, start=1):
+        source = found.listed(listing.sequence)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CeadWarning)
+                source, prepared = prepared_source(source, listing.sequence, preparation)
+            if prepared.changed:
+                say(f"{source.name}: {'; '.join(prepared.notes)}")
+            made.append(source)
+        except CeadError as error:
+            say(f"warning: {source.name}: {error}")
+            if preparation.bias_field == preparation.register == NEVER:
+                made.append(source)
+        tell(on_progress, done, len(listing.scans))
+    if not made:
+        raise PatientError(
+            "no scan of this cohort could be prepared as requested",
+            file=cohort,
+            hint="see the warnings above",
+        )
+    return ScanList(tuple(made), listing.sequence)

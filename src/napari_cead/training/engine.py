@@ -42,9 +42,8 @@ from ..runs.training_settings import Hardware, TrainingSettings
 from ..store.preprocessing import check_prepared
 from ..store.store import SliceStore
 from ..zoo import ModelCard, Parent, find_model, load_card, load_model
-from .job import Job
 from .loggers import loggers_of
-from .loop import work
+from .loop import Job, work
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -124,7 +123,7 @@ def train(
         if run.is_over():
             raise _over(run)
     parent = None if init_from is None else _parent(init_from, store)
-    listeners = [listener for listener in (on_event, EventFile(events) if events else None) if listener]
+    listeners = [*run.listeners, *([on_event] if on_event else []), *([EventFile(events)] if events else [])]
     job = Job(
         settings=settings,
         store=store.path,

@@ -6,20 +6,23 @@ import math
 import os
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from ..errors import RunError
+from ..progress import Stop
+from ..runs.events import Listener
 from ..runs.requests import Requests
 from ..runs.run_folder import Epoch, RunFolder
-from ..runs.training_settings import rate
+from ..runs.training_settings import Hardware, TrainingSettings, rate
 from ..store.store import SliceStore
 from ..zoo import load_model
 from .batches import batches_of, chances, order_of
-from .job import Asked, Job
 from .network import TERMS
 from .preview import Previews
 from .record import Record
@@ -38,6 +41,44 @@ CHEAP = 10
 """An epoch's checkpoint is left out if the last one took more than a tenth of the time since it was written."""
 
 
+class Job(BaseModel):
+    """The job of a training process; with several processes it is pickled.
+
+    Not a dataclass: Lightning takes those apart on their way to another process, and refuses frozen ones.
+
+    Attributes:
+        settings: The settings that determine the weights.
+        store: Path of the slice store.
+        run: The run's folder.
+        init_from: Model to start from.
+        hardware: The hardware to run on.
+        listeners: Called with each event by the first process.
+        should_stop: Whether to stop.
+        requests_since: Requests older than this (seconds since 1970) are ignored.
+        loggers: Names of the loggers beside ``log.csv``.
+    """
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    settings: TrainingSettings
+    store: Path
+    run: Path
+    init_from: str | None = None
+    hardware: Hardware = Hardware()
+    listeners: tuple[Listener, ...] = ()
+    should_stop: Stop | None = None
+    requests_since: float = 0.0
+    loggers: tuple[str, ...] = ()
+
+
+class Asked(Exception):
+    """A request to end: ``stop`` (this program), ``pause``, ``finish`` or ``discard``."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+
 def work(fabric: Fabric, job: Job) -> dict[str, Any]:
     """Run one process's share of a training; see :meth:`Loop.run`."""
     return Loop(fabric, job).run()
@@ -54,7 +95,8 @@ class Loop(Updater):
     def __init__(self, fabric: Fabric, job: Job) -> None:
         self.job, settings, device = job, job.settings, fabric.device
         self.folder, store = RunFolder(job.run), SliceStore.open(job.store)
-        self.record = Record(self.folder, job.listeners, fabric.global_rank == 0, job.loggers)
+        self.folder.listeners = job.listeners
+        self.record = Record(self.folder, fabric.global_rank == 0, job.loggers)
         self.data = batches_of(store, "train", device, job.hardware.data, job.hardware.workers)
         self.validation = batches_of(store, "validation", device, job.hardware.data, job.hardware.workers)
         self.batch = min(settings.batch_size, len(self.data))

@@ -6,14 +6,16 @@ The command line's options, the file that ``--config`` reads, the rows of the Tr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import ParameterError
-from ..json_files import first_wrong
+from ..json_files import wrong_values
 from ..options_file import read_options, write_options
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ class Recipe(BaseModel):
     """A training from its data to a model. None takes the value of the model, its preset or its base model.
 
     Each field's description is the help of its option. What stands in braces in it is looked up when the help is shown
-    (:mod:`~napari_cead.training.recipe_words`): networks and corruptions may come from other packages.
+    (`filled`): networks and corruptions may come from other packages.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -187,10 +189,8 @@ class Recipe(BaseModel):
         Raises:
             ParameterError: If there is no such option or a value is out of range, in one sentence.
         """
-        try:
+        with wrong_values(ParameterError, "the training", hint="give another value"):
             return cls(**values)
-        except ValidationError as error:
-            raise ParameterError(first_wrong(error, "the training"), hint="give another value") from None
 
     def anywhere(self) -> Recipe:
         """Return the recipe with whole paths, for use from any folder."""
@@ -232,37 +232,26 @@ class Recipe(BaseModel):
         """The hardware to run on."""
         from ..runs.training_settings import Hardware
 
-        return Hardware(
-            self.device,
-            self.devices,
-            self.num_nodes,
-            self.strategy,
-            self.compile,
-            self.slices_on,
-            self.workers,
-            self.checkpoint_minutes,
-        )
+        same = {each.name: getattr(self, each.name) for each in fields(Hardware) if each.name != "data"}
+        return Hardware(data=self.slices_on, **same)
 
     def given(self) -> dict[str, Any]:
         """Return the settings in the recipe, by their names in :class:`TrainingSettings`; None: not given."""
-        from .option_parsing import read_augmentation, read_corruption
+        from ..runs.training_settings import TrainingSettings
+        from .presets import read_augmentation, read_corruption
 
         if self.augment is False and self.augmentation is not None:
             raise ParameterError(
                 "--augmentation does nothing with --no-augment", hint="leave one of them out"
             )
-        same = (
-            *("size", "seed", "epochs", "batch_size", "schedule", "optimizer", "weight_decay", "loss"),
-            *("bright_limit", "emphasis", "small_emphasis", "lesion_weight", "balance", "feature_maps"),
-            *("working_size", "image_size", "beta", "commitment", "clip", "patience", "precision"),
-        )
+        names = ("size", "image_size", "feature_maps", "working_size", *TrainingSettings.model_fields)
         corruption = read_corruption(
             self.corruption,
             squares=None if self.max_squares is None else (1, self.max_squares),
             inside_brain=self.squares_inside_brain or None,
             fill=self.fill,
         )
-        return {name: getattr(self, name) for name in same} | {
+        return {name: getattr(self, name) for name in names if name in type(self).model_fields} | {
             "learning_rate": self.lr,
             "corruption": corruption,
             "augmentation": read_augmentation(self.augmentation),
@@ -290,8 +279,7 @@ class Recipe(BaseModel):
         from ..models.specs import spec
         from ..runs.run_folder import RunFolder
         from ..runs.training_settings import TrainingSettings
-        from .option_parsing import with_shape
-        from .presets import training_settings
+        from .presets import training_settings, with_shape
 
         changes = {
             name: value
@@ -329,7 +317,7 @@ class Recipe(BaseModel):
 
     def resolved(self, settings: TrainingSettings) -> Recipe:
         """Return the recipe with every setting written out, so that another version's defaults change nothing."""
-        from ..runs.belonging import belongs
+        from ..runs.training_settings import belongs
 
         values: dict[str, Any] = {}
         for name, field in type(self).model_fields.items():
@@ -400,3 +388,54 @@ SETTINGS = {
 
 EMA = 0.99
 """Decay of a codebook that follows moving averages."""
+
+
+def _designs(_: str) -> str:
+    from ..models import design_names
+
+    return ", ".join(design_names())
+
+
+def _corruptions(_: str) -> str:
+    from ..corruption.mixtures import corruption_names
+
+    return ", ".join(corruption_names())
+
+
+def _owners(setting: str) -> str:
+    from ..runs.training_settings import listed, owners
+
+    return listed(owners(setting))
+
+
+def _recipes(setting: str) -> str:
+    """Return what the recipes of designs say, in brackets: " (dae: 16, ce-unet: 8)"."""
+    from ..models.networks import all_designs
+
+    found = {
+        name: design.recipe[setting]
+        for name, (_, design) in all_designs().items()
+        if setting in design.recipe
+    }
+    words = (
+        f"{name}: {value:g}" if isinstance(value, float) else f"{name}: {value}"
+        for name, value in found.items()
+    )
+    return f" ({', '.join(words)})" if found else ""
+
+
+WORDS: Mapping[str, Callable[[str], str]] = {
+    "designs": _designs,
+    "corruptions": _corruptions,
+    "of": _owners,
+    "but": _recipes,
+}
+"""By placeholder: ``{designs}``, ``{corruptions}``, ``{of:SETTING}`` (the designs that have a use for a setting), and
+``{but:SETTING}`` (where a design's recipe has another default)."""
+
+
+def filled(text: str) -> str:
+    """Return a help text with its placeholders filled in."""
+    return re.sub(
+        rf"\{{({'|'.join(WORDS)})(?::(\w+))?\}}", lambda match: WORDS[match[1]](match[2] or ""), text
+    )

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import why
-from ..runs.events import Listener
 from ..runs.run_folder import Epoch, RunFolder
 from .loggers import LOGGERS, RunLog
 
@@ -17,15 +16,12 @@ class Record:
 
     Args:
         folder: The run's folder.
-        listeners: Called with each event.
         first: Whether this is the first process.
         loggers: Names of the loggers beside ``log.csv``.
     """
 
-    def __init__(
-        self, folder: RunFolder, listeners: Sequence[Listener], first: bool, loggers: Sequence[str] = ()
-    ) -> None:
-        self.folder, self.listeners, self.first, self.loggers = folder, listeners, first, loggers
+    def __init__(self, folder: RunFolder, first: bool, loggers: Sequence[str] = ()) -> None:
+        self.folder, self.first, self.loggers = folder, first, loggers
         self.logs: dict[str, RunLog] = {}
 
     def open_logs(self, settings: Mapping[str, Any], epoch: int) -> None:
@@ -50,11 +46,9 @@ class Record:
             self.say("note", message=f"the logger {name} is left out from here on: {why(error)}")
 
     def say(self, event: str, **values: Any) -> None:
-        """Write an event down, and tell the listeners."""
+        """Write an event down, and tell the listeners of the run."""
         if self.first:
             self.folder.say(event, **values)
-            for listener in self.listeners:
-                listener({"event": event, **values})
 
     def epoch(self, history: Sequence[Epoch], **more: Any) -> None:
         """Write the last epoch of a history."""

@@ -12,7 +12,7 @@ import psutil
 from ..errors import Cancelled, CeadError, OutputError, RunBusyError
 from ..progress import Progress
 from ..runs import requests
-from ..runs.events import Event, EventFile, Listener
+from ..runs.events import EventFile
 from ..runs.registry import forget, remember
 from ..runs.requests import Discarded, Paused, Requests
 from ..runs.run_files import BEGUN, ENDED, EVENTS_FILE, check_folder, is_run, remove_run
@@ -23,18 +23,6 @@ INTERVAL = 0.5
 
 _SLACK = 2.0
 """Possible delay in the reported start of a process, in seconds."""
-
-
-class Relay:
-    """Passes events on to several listeners; picklable if they are."""
-
-    def __init__(self, *listeners: Listener) -> None:
-        self.listeners = listeners
-
-    def __call__(self, event: Event) -> None:
-        """Pass an event on."""
-        for listener in self.listeners:
-            listener(event)
 
 
 class Session:
@@ -128,14 +116,14 @@ def attended(run: RunFolder, *, resume: bool, events: str | Path | None = None) 
         OutputError: If it holds other files, or cannot be written.
     """
     own = (run.path / EVENTS_FILE).absolute()
-    if events is not None and Path(events).absolute() != own:
-        run.also = (EventFile(events),)
+    more = EventFile(events) if events is not None and Path(events).absolute() != own else None
+    run.listeners = () if more is None else (more,)
     with undone_if_refused(run.path), run.locked():
         if not resume:
             run.check_new()
         check_folder(run.path, BEGUN | ENDED if run.exists() else frozenset())
-        for file in run.also:
-            file.check()
+        if more is not None:
+            more.check()
         remember(run.path)
         try:
             yield Session(run)

@@ -12,12 +12,11 @@ from pydantic import (
     Field,
     FiniteFloat,
     PrivateAttr,
-    ValidationError,
     model_validator,
 )
 
 from ..errors import CeadWarning, ModelDamagedError, ModelError, ModelNotFoundError, why
-from ..json_files import NEWER, Saved, first_wrong, from_saved, parse_json, unknown_keys, version_of
+from ..json_files import FileKind, Saved
 from ..models.networks import absent_network
 from ..models.specs import ModelSpec
 from .summary import PRIVATE, PUBLIC
@@ -232,30 +231,17 @@ def parse_card(content: bytes, file: Path) -> ModelCard:
     """
     if len(content) > LARGEST_CARD:
         raise ModelDamagedError("the file is too large for a model's card", file=file, hint=_AGAIN)
-    try:
-        values = parse_json(content)
-    except ValueError as error:
-        raise ModelDamagedError(f"this is not valid JSON ({why(error)})", file=file, hint=_AGAIN) from None
+    values = _CARDS.parse(content, file)
     if file.name == HUB_CARD_FILE and not (isinstance(values, dict) and {"spec", "sha256"} <= values.keys()):
         raise ModelError(
             "this is the configuration of another kind of model",
             file=file,
             hint="give a folder that napari-cead models export wrote",
         )
-    if (version := version_of(values)) != SCHEMA_VERSION:
-        raise ModelDamagedError(
-            f"the card has schema version {version}, this program reads {SCHEMA_VERSION}",
-            file=file,
-            hint="update napari-cead, or save the model again with this version",
-        )
+    _CARDS.check_version(values, file)
     if absent := absent_network(values.get("spec")):
         raise ModelError(absent[0], file=file, hint=absent[1])
-    try:
-        card, notes = from_saved(ModelCard, values, strict=True)
-    except ValidationError as error:
-        if unknown := unknown_keys(error):
-            raise ModelDamagedError(f"{unknown}: not known to this version", file=file, hint=NEWER) from None
-        raise ModelDamagedError(first_wrong(error, "the card"), file=file, hint=_AGAIN) from None
+    card, notes = _CARDS.made(ModelCard, values, file)
     if not card.sha256:
         raise ModelDamagedError("the card has no sha256 of the weights", file=file, hint=_AGAIN)
     card._remarks = tuple(f"{file}: {note}" for note in notes)
@@ -263,3 +249,10 @@ def parse_card(content: bytes, file: Path) -> ModelCard:
 
 
 _AGAIN = "install or save the model again"
+_CARDS = FileKind(
+    "the card",
+    ModelDamagedError,
+    _AGAIN,
+    SCHEMA_VERSION,
+    "update napari-cead, or save the model again with this version",
+)

@@ -210,29 +210,17 @@ def _scan() -> dict[str, _Found]:
 def _info(name: str, found: _Found) -> ModelInfo:
     files = (card_file(found.folder), found.folder / WEIGHTS_FILE)
     size = sum(file.stat().st_size for file in files if file.is_file())
-    if isinstance(found.card, ModelError):
-        return ModelInfo(
-            name,
-            found.where,
-            found.folder,
-            family="",
-            parameters=None,
-            description="",
-            size=size,
-            score=None,
-            hides_bundled=found.hides_bundled,
-            problem=str(found.card),
-        )
-    card = found.card
+    card, problem = (None, str(found.card)) if isinstance(found.card, ModelError) else (found.card, None)
     return ModelInfo(
         name,
         found.where,
         found.folder,
-        family=card.spec.family,
-        parameters=card.parameters or None,
-        description=card.description,
+        family="" if card is None else card.spec.family,
+        parameters=None if card is None else card.parameters or None,
+        description="" if card is None else card.description,
         size=size,
-        score=card.suggestions[0].score if card.suggestions else None,
+        score=card.suggestions[0].score if card is not None and card.suggestions else None,
         hides_bundled=found.hides_bundled,
-        sha256=card.sha256 or None,
+        problem=problem,
+        sha256=None if card is None else card.sha256 or None,
     )

@@ -16,10 +16,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from ...errors import ParameterError, PatientError, PatientNotFoundError, why
-from ...json_files import first_wrong, read_bytes
+from ...json_files import read_bytes, wrong_values
 from ..aliases import MASK, SEQUENCES
 from ..cases import PatientFiles
 from ..formats import is_image
@@ -324,11 +324,7 @@ def _read(file: Path) -> Layout:
         raise ParameterError(
             f"the layout cannot be read ({why(error)})", file=file, hint="see docs/how-to/data-sets.md"
         ) from None
-    try:
+    with wrong_values(ParameterError, "the layout", file=file, hint="see docs/how-to/data-sets.md"):
         layout = Layout.model_validate(values)
-    except ValidationError as error:
-        raise ParameterError(
-            first_wrong(error, "the layout"), file=file, hint="see docs/how-to/data-sets.md"
-        ) from None
     layout._name = file.stem
     return layout

@@ -19,8 +19,7 @@ from ...zoo import find_model, load_card
 from ..common.jobs import Job, spared_core
 
 if TYPE_CHECKING:
-    from ...training.announcing import Slices, Smaller
-    from ...training.cost import Cost
+    from ...training.cost import Cost, Slices, Smaller
 
 QUIET_MS = 1500
 """How long the settings stay as they are before the training is measured."""
@@ -126,8 +125,7 @@ def _key(recipe: Recipe, settings: TrainingSettings) -> str:
 
 def _measured(recipe: Recipe, settings: TrainingSettings, slices: Slices) -> Measured | None:
     """Measure a training on a processor, in a thread; None on another device, or if it does not fit into memory."""
-    from ...training.announcing import is_costly, smaller
-    from ...training.cost import cost_of
+    from ...training.cost import cost_of, is_costly, smaller
 
     base = None if recipe.init_from is None else load_card(find_model(recipe.init_from))
     spacing = preprocessing_for(recipe.model, base).spacing
@@ -142,7 +140,7 @@ def _measured(recipe: Recipe, settings: TrainingSettings, slices: Slices) -> Mea
 
 
 def _in_words(settings: TrainingSettings, measured: Measured, slices: Slices) -> str:
-    from ...training.announcing import LONG, in_words
+    from ...training.cost import LONG, in_words
 
     cost, small = measured
     if cost.total(*slices) < LONG:

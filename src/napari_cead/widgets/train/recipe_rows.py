@@ -12,8 +12,7 @@ from pydantic.fields import FieldInfo
 from qtpy.QtWidgets import QGridLayout
 
 from ...runs.training_settings import TrainingSettings
-from ...training.recipe import Recipe
-from ...training.recipe_words import filled
+from ...training.recipe import Recipe, filled
 from ..common.controls import row
 from ..common.preferences import DEVICES
 
