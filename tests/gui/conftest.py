@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import shutil
 import sys
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import napari
@@ -24,7 +26,7 @@ from npe2._pytest_plugin import TestPluginManager
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtWidgets import QApplication
-from vispy.gloo import glir
+from vispy.gloo import glir, preprocessor, program
 from vispy.visuals.shaders import Function
 
 from dock_driving import run, settle
@@ -56,22 +58,38 @@ def _no_offer(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _quick_collections():
-    """Leave what is there for good out of the collections: napari makes one for every layer that is removed.
+    """Leave what is there for good out of the collections, of which there are fewer.
 
-    A third of the time of these tests went into looking through the million objects of the libraries.
+    napari makes one for every layer that is removed. A third of the time of these tests went into looking through
+    the million objects of the libraries.
     """
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _few_collections():
+    usual = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 20)
+    with patch("napari._vispy.canvas.gc"):
+        yield
+    gc.set_threshold(*usual)
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _shaders_are_read_once():
     """Keep what vispy makes of the text of a shader: it reads the same ones anew for each layer."""
     clean = lru_cache(maxsize=None)(partial(Function._clean_code, None))
-    converted = lru_cache(maxsize=None)(glir._convert_desktop_shader)
+    expressions = SimpleNamespace(
+        M=re.M,
+        sub=lru_cache(maxsize=None)(re.sub),
+        finditer=lru_cache(maxsize=None)(lambda pattern, text: tuple(re.finditer(pattern, text))),
+    )
     with (
         patch.object(Function, "_clean_code", lambda self, code: clean(code)),
-        patch.object(glir, "_convert_desktop_shader", converted),
+        patch.object(glir, "_convert_desktop_shader", lru_cache(maxsize=None)(glir._convert_desktop_shader)),
+        patch.object(preprocessor, "merge_includes", lru_cache(maxsize=None)(preprocessor.merge_includes)),
+        patch.object(program, "re", expressions),
     ):
         yield
 
