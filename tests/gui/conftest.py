@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import sys
-from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -108,11 +107,6 @@ def install(folder) -> str:
     return folder.name
 
 
-def shares_viewer(request) -> bool:
-    """Whether the tests of a file share a viewer, as the file says: a new one takes a second or two for each test."""
-    return getattr(request.module, "SHARES_VIEWER", False) or shares_dock(request)
-
-
 def shares_dock(request) -> bool:
     """Whether the tests of a file share a dock and its runs as well, as the file says; see `SharedDock`."""
     return getattr(request.module, "SHARES_DOCK", False)
@@ -161,9 +155,9 @@ def dock_of_file():
     return SharedDock()
 
 
-@contextmanager
-def our_plugin():
-    """The plugins of a test: ours alone, as an installation registers it."""
+@pytest.fixture(scope="module")
+def plugins_of_file():
+    """The plugins that tests have: ours alone, as an installation registers it."""
     plugins = TestPluginManager()  # refuses to discover others
     with (
         patch("npe2.PluginManager.instance", return_value=plugins),
@@ -172,19 +166,9 @@ def our_plugin():
         yield plugins
 
 
-@pytest.fixture(scope="module")
-def plugins_of_file():
-    with our_plugin() as plugins:
-        yield plugins
-
-
 @pytest.fixture
-def npe2pm(request):
-    if shares_viewer(request):
-        yield request.getfixturevalue("plugins_of_file")
-        return
-    with our_plugin() as plugins:
-        yield plugins
+def npe2pm(plugins_of_file):
+    return plugins_of_file
 
 
 @pytest.fixture(scope="module")
@@ -220,17 +204,7 @@ def windows(plugins_of_file):
 
 
 @pytest.fixture
-def viewer(request, plugin_settings):
-    shared = shares_viewer(request)
-    viewer = request.getfixturevalue("shared_viewer" if shared else "make_napari_viewer_proxy")
-    if not shared:
-        viewer = viewer(show=True)
-        viewer.window.resize(1400, 900)
-    return viewer
-
-
-@pytest.fixture
-def shared_viewer(windows, plugin_settings, monkeypatch, qtbot, request):
+def viewer(windows, plugin_settings, monkeypatch, qtbot, request):
     """The viewer of the file as a new one is, but for the dock that its tests share."""
     monkeypatch.setenv("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "True")
     get_settings().reset()
