@@ -16,7 +16,7 @@ import napari_cead
 from napari_cead.calibration.rules import QUANTILE
 from napari_cead.detection import SCORES
 from napari_cead.detection.reconstruct import GROUP
-from napari_cead.patients.integrity import Code
+from napari_cead.patients.findings import Code
 from napari_cead.widgets.explore.shortcuts import SHORTCUTS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"

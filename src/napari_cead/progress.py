@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TypeAlias, TypeVar
 
 from .errors import Cancelled
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with (steps done, total steps)."""
@@ -25,6 +29,33 @@ def tell(on_progress: Progress | None, done: int, total: int) -> None:
     """Tell the progress to whoever listens."""
     if on_progress is not None:
         on_progress(done, total)
+
+
+def in_threads(
+    work: Callable[[T], R], items: Iterable[T], workers: int, should_stop: Stop | None = None
+) -> Iterator[R]:
+    """Yield the result of each item, in their order; several are worked on at a time.
+
+    Args:
+        work: Called in a thread, with one item.
+        items: The items.
+        workers: Number of threads.
+        should_stop: Called ten times a second.
+
+    Raises:
+        Cancelled: If ``should_stop`` returned true.
+    """
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        tasks = [pool.submit(work, item) for item in items]
+        try:
+            for task in tasks:
+                check_stop(should_stop)
+                while wait([task], timeout=0.1).not_done:
+                    check_stop(should_stop)
+                yield task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
 
 
 SURE_AFTER_S = 1.0

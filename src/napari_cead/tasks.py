@@ -11,7 +11,7 @@ import os
 import pickle
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -85,9 +85,9 @@ class Here:
     workers = 1
 
     def each(
-        self, function: Callable[[Any], Any], items: Sequence[Any], should_stop: Stop | None = None
+        self, function: Callable[[Any], Any], items: Iterable[Any], should_stop: Stop | None = None
     ) -> Iterator[tuple[int, Any]]:
-        """See :class:`Tasks`."""
+        """See :class:`Tasks`. An item is taken when the one before is done: more may come meanwhile."""
         for number, item in enumerate(items):
             check_stop(should_stop)
             yield number, tried(function, item)

@@ -1,7 +1,9 @@
 """Many patients with one model: what is done again, and what is not."""
 
+import gc
 import json
 import shutil
+import weakref
 
 import pytest
 
@@ -109,3 +111,15 @@ def test_a_model_stays_loaded_until_it_changes_or_another_is_wanted(model, vae_f
     assert loaded.get(model, "cpu").card.score_scales == {"intensity": 0.5}
     loaded.clear()
     assert loaded.folder_of(first.sha256) is None
+
+
+def test_a_model_that_the_window_keeps_is_not_loaded_again_by_its_queue(model):
+    window, queue = LoadedModels(), LoadedModels()
+    first = weakref.ref(window.get(model, "cpu"))
+    assert queue.get(model, "cpu") is first()
+    change(model / "model.json", score_scales={"intensity": 0.5})
+    assert queue.get(model, "cpu") is not first(), "calibrated anew meanwhile"
+    assert window.folder_of(first().sha256) == first().folder, "the window goes on with what it has"
+    window.clear()
+    gc.collect()
+    assert first() is None, "nothing holds on to its weights"

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import napari_cead as cead
-from napari_cead.detection import run, scan_warnings
+from napari_cead.detection import run
 from napari_cead.detection.scan_warnings import evenness_doubt
 from napari_cead.patients import Patient
 from napari_cead.slices import slice_stack
+from napari_cead.slices import stack as stacks
 
 
 def patient_with(field, shape=(20, 80, 70)):
@@ -49,9 +50,9 @@ def test_a_detection_tells_it_and_the_correction_mends_it(model_folder):
 def test_what_slices_tell_is_found_out_once_for_all_models(model_folder, monkeypatch):
     asked = []
     for name in ("unevenness", "contrast_figures"):
-        real = getattr(scan_warnings, name)
+        real = getattr(stacks, name)
         monkeypatch.setattr(
-            scan_warnings, name, lambda *args, name=name, real=real: asked.append(name) or real(*args)
+            stacks, name, lambda *args, name=name, real=real: asked.append(name) or real(*args)
         )
     detector, patient = cead.load_model(model_folder, "cpu"), patient_with(lambda y, x: 1 + 0.2 * x)
     stack = slice_stack(patient)

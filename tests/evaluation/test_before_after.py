@@ -12,7 +12,6 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 import napari_cead as cead
 from model_folders import ensemble_of, one_sentence
 from napari_cead.calibration.finishing import finish
-from napari_cead.calibration.healthy_slices import Paired, look
 from napari_cead.errors import Cancelled, ParameterError, PatientError
 from napari_cead.evaluation import evaluate
 from napari_cead.evaluation.before_after import EXAMPLES, WHITE, compare
@@ -62,6 +61,17 @@ def slice_by_slice(folder, store):
         yield patient, image, detector.reconstruct(torch.from_numpy(image)[None, None])[0, 0].numpy()
 
 
+def with_thresholds(folder, thresholds):
+    """Put thresholds by score onto a model's card, as chosen by healthy slices."""
+    values = json.loads((folder / "model.json").read_text("utf-8"))
+    values["suggestions"] = [
+        {"score": score, "rule": "healthy-quantile", "params": {"threshold": threshold}}
+        for score, threshold in thresholds.items()
+    ]
+    (folder / "model.json").write_text(json.dumps(values), encoding="utf-8")
+    return folder
+
+
 def test_the_figures_are_means_over_the_same_slices(found, models, store):
     for side, folder in zip(("before", "after"), models, strict=True):
         seen = [*slice_by_slice(folder, store)]
@@ -98,8 +108,6 @@ def test_a_denoiser_is_not_called_worse_for_changing_more(store, denoiser_folder
 
 
 def test_healthy_maps_of_an_ensemble_are_the_median_of_its_members_maps(models, store, tmp_path):
-    base = cead.load_model(models[0], device="cpu")
-    whole = cead.load_model(ensemble_of(tmp_path / "ours", models), device="cpu")
     images, first, second = (
         np.stack(values)
         for values in zip(
@@ -113,36 +121,15 @@ def test_healthy_maps_of_an_ensemble_are_the_median_of_its_members_maps(models, 
         )
     )
     thresholds = {"residual": 0.05, "squared": 0.01}
-    found = look(base, whole, store, "validation", {"before": {}, "after": thresholds}).after.above
+    folder = with_thresholds(ensemble_of(tmp_path / "ours", models), thresholds)
+    found = compare(models[0], folder, store, device="cpu")
+    shares = {item.score: item.above_after for item in found.thresholds}
     for (score, threshold), power in zip(thresholds.items(), (1, 2), strict=True):
         middle = (np.abs(images - first) ** power + np.abs(images - second) ** power) / 2
         of_outputs = np.abs(images - (first + second) / 2) ** power
         above, other = (np.count_nonzero(each[images > 0] > threshold) for each in (middle, of_outputs))
-        assert found[score] == pytest.approx(above, abs=2)
+        assert shares[score] * np.count_nonzero(images) == pytest.approx(above, abs=2)
         assert abs(above - other) > 5, "the score of the median of the outputs is another one"
-
-
-def test_the_interval_draws_whole_patients():
-    patients = np.array([0, 0, 0, 1, 2, 2])
-    before, after = np.zeros(6), np.array([-1.0, -2, -3, 1, -4, -2])
-    result = Paired.of(before, after, patients, more_is_better=False, resamples=500, seed=3)
-    draws = np.random.default_rng(3).integers(3, size=(500, 3))
-    means = [np.concatenate([after[patients == patient] for patient in draw]).mean() for draw in draws]
-    assert result.interval == pytest.approx(np.quantile(means, [0.025, 0.975]))
-    assert result.difference == pytest.approx(after.mean())
-    assert result.verdict == "unclear"  # a resample of patient 1 alone is worse
-    assert Paired.of(before, after - 5, patients, more_is_better=False).verdict == "better"
-    assert Paired.of(before, after - 5, patients, more_is_better=True).verdict == "worse"
-    alone = Paired.of(before[:3], after[:3], patients[:3], more_is_better=False)
-    assert (alone.interval, alone.verdict) == (None, "unclear")
-
-
-def test_slices_without_a_figure_are_left_out_of_it():
-    before, after = np.array([1.0, np.inf, np.nan, 3.0]), np.array([2.0, 1.0, 1.0, 5.0])
-    result = Paired.of(before, after, np.array([0, 0, 1, 1]), more_is_better=True)
-    assert (result.before, result.after, result.difference) == (2.0, 3.5, 1.5)
-    nothing = Paired.of(np.array([np.inf]), np.array([np.inf]), np.array([0]), more_is_better=True)
-    assert np.isnan(nothing.difference) and nothing.verdict == "unclear"
 
 
 def test_thresholds_come_from_the_cards_and_are_counted_on_local_scans(found, models, store):
@@ -167,12 +154,7 @@ def test_thresholds_come_from_the_cards_and_are_counted_on_local_scans(found, mo
 
 def test_a_threshold_that_does_not_fit_is_called_so(models, store, place):
     folder = shutil.copytree(models[0], place / "elsewhere")
-    values = json.loads((folder / "model.json").read_text("utf-8"))
-    values["suggestions"] = [
-        {"score": score, "rule": "healthy-quantile", "params": {"threshold": 0.01}}
-        for score in ("positive-residual", "residual")
-    ]
-    (folder / "model.json").write_text(json.dumps(values), encoding="utf-8")
+    with_thresholds(folder, dict.fromkeys(("positive-residual", "residual"), 0.01))
     result = compare(folder, models[1], store, device="cpu")
     (item,) = (item for item in result.thresholds if item.score == "residual")
     assert item.before == 0.01 and item.above_before > 0.5 and item.before_local > 0.02

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import shutil
 import sys
-from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import napari
@@ -24,7 +25,7 @@ from npe2._pytest_plugin import TestPluginManager
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtWidgets import QApplication
-from vispy.gloo import glir
+from vispy.gloo import glir, preprocessor, program
 from vispy.visuals.shaders import Function
 
 from dock_driving import run, settle
@@ -56,22 +57,38 @@ def _no_offer(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _quick_collections():
-    """Leave what is there for good out of the collections: napari makes one for every layer that is removed.
+    """Leave what is there for good out of the collections, of which there are fewer.
 
-    A third of the time of these tests went into looking through the million objects of the libraries.
+    napari makes one for every layer that is removed. A third of the time of these tests went into looking through
+    the million objects of the libraries.
     """
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _few_collections():
+    usual = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 20)
+    with patch("napari._vispy.canvas.gc"):
+        yield
+    gc.set_threshold(*usual)
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _shaders_are_read_once():
     """Keep what vispy makes of the text of a shader: it reads the same ones anew for each layer."""
     clean = lru_cache(maxsize=None)(partial(Function._clean_code, None))
-    converted = lru_cache(maxsize=None)(glir._convert_desktop_shader)
+    expressions = SimpleNamespace(
+        M=re.M,
+        sub=lru_cache(maxsize=None)(re.sub),
+        finditer=lru_cache(maxsize=None)(lambda pattern, text: tuple(re.finditer(pattern, text))),
+    )
     with (
         patch.object(Function, "_clean_code", lambda self, code: clean(code)),
-        patch.object(glir, "_convert_desktop_shader", converted),
+        patch.object(glir, "_convert_desktop_shader", lru_cache(maxsize=None)(glir._convert_desktop_shader)),
+        patch.object(preprocessor, "merge_includes", lru_cache(maxsize=None)(preprocessor.merge_includes)),
+        patch.object(program, "re", expressions),
     ):
         yield
 
@@ -88,11 +105,6 @@ def install(folder) -> str:
     if not (models_folder() / folder.name).exists():
         shutil.copytree(folder, models_folder() / folder.name)
     return folder.name
-
-
-def shares_viewer(request) -> bool:
-    """Whether the tests of a file share a viewer, as the file says: a new one takes a second or two for each test."""
-    return getattr(request.module, "SHARES_VIEWER", False) or shares_dock(request)
 
 
 def shares_dock(request) -> bool:
@@ -143,9 +155,9 @@ def dock_of_file():
     return SharedDock()
 
 
-@contextmanager
-def our_plugin():
-    """The plugins of a test: ours alone, as an installation registers it."""
+@pytest.fixture(scope="module")
+def plugins_of_file():
+    """The plugins that tests have: ours alone, as an installation registers it."""
     plugins = TestPluginManager()  # refuses to discover others
     with (
         patch("npe2.PluginManager.instance", return_value=plugins),
@@ -154,19 +166,9 @@ def our_plugin():
         yield plugins
 
 
-@pytest.fixture(scope="module")
-def plugins_of_file():
-    with our_plugin() as plugins:
-        yield plugins
-
-
 @pytest.fixture
-def npe2pm(request):
-    if shares_viewer(request):
-        yield request.getfixturevalue("plugins_of_file")
-        return
-    with our_plugin() as plugins:
-        yield plugins
+def npe2pm(plugins_of_file):
+    return plugins_of_file
 
 
 @pytest.fixture(scope="module")
@@ -202,17 +204,7 @@ def windows(plugins_of_file):
 
 
 @pytest.fixture
-def viewer(request, plugin_settings):
-    shared = shares_viewer(request)
-    viewer = request.getfixturevalue("shared_viewer" if shared else "make_napari_viewer_proxy")
-    if not shared:
-        viewer = viewer(show=True)
-        viewer.window.resize(1400, 900)
-    return viewer
-
-
-@pytest.fixture
-def shared_viewer(windows, plugin_settings, monkeypatch, qtbot, request):
+def viewer(windows, plugin_settings, monkeypatch, qtbot, request):
     """The viewer of the file as a new one is, but for the dock that its tests share."""
     monkeypatch.setenv("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "True")
     get_settings().reset()

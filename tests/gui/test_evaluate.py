@@ -54,7 +54,9 @@ say('{"done": 3, "total": 8}')
 while True: time.sleep(0.05)
 """
 STEADY = POLITE.replace(
-    "while True", 'time.sleep(0.1)\nsay(\'{"done": 4, "total": 8, "left_s": 0.4}\')\nwhile True'
+    "while True",
+    'while not (out / "on").exists(): time.sleep(0.01)\n'
+    'say(\'{"done": 4, "total": 8, "left_s": 0.4}\')\nwhile True',
 )
 WAITING = POLITE.replace('"done": 3', '"done": 0')
 DEAF = """
@@ -373,11 +375,12 @@ def test_an_evaluation_ends_with_a_table_and_its_report(chosen, acting, tmp_path
     assert first in (second[::-1], ["–", "0.200", "0.512"]) and first != second
 
 
-def test_the_bar_says_how_long_the_rest_takes_and_moves_nothing(chosen, acting, qtbot, monkeypatch):
+def test_the_bar_says_how_long_the_rest_takes_and_moves_nothing(chosen, acting, tmp_path, qtbot, monkeypatch):
     monkeypatch.setattr("napari_cead.progress.SURE_AFTER_S", 0)
     acting(STEADY)
     started(chosen, qtbot)
     still = Still(chosen)
+    (tmp_path / "a cohort_evaluation" / "on").touch()
     still.while_waiting(qtbot, lambda: chosen.form.progress.value() == 4)
     assert re.fullmatch(r"Step 4 of 8 · \d+ (s|min) left", chosen.form.progress.text())
     still.look()

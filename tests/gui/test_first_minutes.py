@@ -68,12 +68,7 @@ def readers(npe2pm, viewer, monkeypatch):
     monkeypatch.setattr(
         QtReaderDialog, "get_user_choices", lambda self: asked.append(self.windowTitle()) or ("", False)
     )
-    with npe2pm.tmp_plugin(package="napari"), npe2pm.tmp_plugin(name="napari-nifti") as other:
-
-        @other.contribute.reader(filename_patterns=["*.nii", "*.nii.gz"])
-        def get_reader(path):
-            return lambda path: [(np.zeros((4, 4)),)]
-
+    with npe2pm.tmp_plugin(package="napari"), npe2pm.tmp_plugin(package="napari-nifti"):
         yield asked
 
 

@@ -10,8 +10,6 @@ from dock_driving import click, layers_of, run, settle, shown_mask
 from napari_cead.widgets.common.messages import TOGETHER_S
 from scans import make_brain, write_nifti
 
-SHARES_VIEWER = True
-
 
 @pytest.fixture
 def folder(tmp_path):

@@ -15,6 +15,7 @@ from dock_driving import click, export, layers_of, press, run, settle
 from napari_cead.exploring.kept import KeptCorrections
 from napari_cead.patients.marks import kind_of
 
+SHARES_DOCK = True
 PREFIX = "Mets_001_tiny_"
 
 
@@ -42,11 +43,11 @@ def opened_again(widget, folder, qtbot):
     return widget.keeping.question
 
 
-def test_corrections_are_kept_and_come_back_after_a_crash(detected, patient_folder, qtbot):
+def test_corrections_are_kept_and_come_back_after_a_crash(detected, scan_folder, qtbot):
     where = paint(detected, qtbot)
     qtbot.waitUntil(lambda: not detected.keeping.busy)
     assert kept(detected).corrections.added[where].all()
-    question = opened_again(detected, patient_folder, qtbot)
+    question = opened_again(detected, scan_folder, qtbot)
     assert "Mets_001" in question.text()
     assert not question.isModal()
     click(qtbot, question.button(QMessageBox.StandardButton.Yes))
@@ -57,35 +58,35 @@ def test_corrections_are_kept_and_come_back_after_a_crash(detected, patient_fold
     assert detected.discard.enabled
 
 
-def test_corrections_that_nobody_wants_are_deleted(detected, patient_folder, qtbot):
+def test_corrections_that_nobody_wants_are_deleted(detected, scan_folder, qtbot):
     paint(detected, qtbot)
     qtbot.waitUntil(lambda: not detected.keeping.busy)
-    question = opened_again(detected, patient_folder, qtbot)
+    question = opened_again(detected, scan_folder, qtbot)
     click(qtbot, question.button(QMessageBox.StandardButton.Discard))
     qtbot.waitUntil(lambda: not detected.keeping.busy)
     assert kept(detected) is None
-    assert opened_again(detected, patient_folder, qtbot) is None
+    assert opened_again(detected, scan_folder, qtbot) is None
 
 
-def test_a_question_that_is_closed_deletes_nothing(detected, patient_folder, qtbot):
+def test_a_question_that_is_closed_deletes_nothing(detected, scan_folder, qtbot):
     paint(detected, qtbot)
     qtbot.waitUntil(lambda: not detected.keeping.busy)
-    opened_again(detected, patient_folder, qtbot).close()
+    opened_again(detected, scan_folder, qtbot).close()
     qtbot.waitUntil(lambda: detected.keeping.question is None and not detected.keeping.busy)
     assert kept(detected) is not None
 
 
-def test_corrections_that_were_exported_are_not_asked_about(detected, patient_folder, tmp_path, qtbot):
+def test_corrections_that_were_exported_are_not_asked_about(detected, scan_folder, tmp_path, qtbot):
     paint(detected, qtbot)
     qtbot.waitUntil(lambda: not detected.keeping.busy)
     detected.export_to(tmp_path / "out")
     settle(qtbot, detected)
     qtbot.waitUntil(lambda: not detected.keeping.busy)
     assert kept(detected) is None
-    assert opened_again(detected, patient_folder, qtbot) is None
+    assert opened_again(detected, scan_folder, qtbot) is None
 
 
-def test_corrections_that_came_from_an_export_are_not_asked_about(detected, patient_folder, tmp_path, qtbot):
+def test_corrections_that_came_from_an_export_are_not_asked_about(detected, scan_folder, tmp_path, qtbot):
     paint(detected, qtbot)
     detected.export_to(tmp_path / "out")
     settle(qtbot, detected)

@@ -9,8 +9,6 @@ import pytest
 from dock_driving import layers_of, run, settle
 from napari_cead.contributions.layers import tag_of
 
-SHARES_VIEWER = True
-
 
 @pytest.fixture
 def three(patient_folder, tmp_path):

@@ -18,7 +18,6 @@ from napari_cead.contributions.layers import tag_of
 from scanners import itk_image, write_dicom
 from scans import make_brain, write_nifti
 
-SHARES_VIEWER = True
 AFFINE = np.diag([-0.9, -1.1, 2.0, 1.0])
 
 

@@ -21,7 +21,6 @@ from napari_cead.widgets.common.anatomy import CONVENTIONS, CUTS, Marks
 from napari_cead.widgets.common.preferences import preferences
 from scans import write_nifti
 
-SHARES_VIEWER = True
 BLOB = np.array([12.0, 12.0, 12.0])
 """Of the patient, in RAS millimetres: right, anterior, superior."""
 

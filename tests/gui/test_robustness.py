@@ -30,6 +30,7 @@ from napari_cead.zoo import Detector
 from patience import PATIENCE
 from scans import brain_of
 
+SHARES_DOCK = True
 ROLES = ("sequence", "lesion mask", "reconstruction", "anomaly map", "detected mask")
 
 
@@ -211,9 +212,9 @@ def test_a_dock_that_was_closed_is_there_again_with_everything(detected, qtbot, 
     assert_on_screen(again)
 
 
-def test_settings_made_before_any_run_survive_as_well(widget, patient_folder, qtbot):
+def test_settings_made_before_any_run_survive_as_well(widget, scan_folder, qtbot):
     viewer, session = widget.viewer, widget.session
-    session.open(patient_folder)
+    session.open(scan_folder)
     qtbot.waitUntil(lambda: widget.sequence.value is not None)
     move(widget, 0.33)
     press_x(widget, qtbot)
@@ -268,8 +269,8 @@ def test_a_closed_dock_reacts_to_nothing_any_more(detected, qtbot, monkeypatch):
 
 
 @pytest.mark.parametrize("close", [press_x, pytest.param(remove, marks=pytest.mark.slow)])
-def test_a_closed_dock_can_be_collected(viewer, installed_model, patient_folder, qtbot, close):
-    dock = explored(viewer, patient_folder, qtbot)
+def test_a_closed_dock_can_be_collected(viewer, installed_model, scan_folder, qtbot, close):
+    dock = explored(viewer, scan_folder, qtbot)
     move(dock, 0.5)
     settle(dock, qtbot)
     gone = weakref.ref(dock)
@@ -383,11 +384,11 @@ def test_the_newest_of_two_docks_goes_on_and_the_other_lets_go(detected, qtbot):
     assert third.threshold.value == pytest.approx(0.4)
 
 
-def test_two_docks_before_there_is_a_patient(viewer, installed_model, patient_folder, qtbot):
+def test_two_docks_before_there_is_a_patient(viewer, installed_model, scan_folder, qtbot):
     first = open_dock(viewer)
     second = ExploreWidget(viewer)
     viewer.window.add_dock_widget(second, name="second")
-    viewer.open(str(patient_folder), plugin="napari-cead")
+    viewer.open(str(scan_folder), plugin="napari-cead")
     qtbot.waitUntil(lambda: second.session.patient is not None)
     assert not first.isEnabled()
     second.model.value = "tiny"
@@ -556,10 +557,10 @@ def test_however_the_view_is_turned_the_mask_follows(detected, qtbot):
 @pytest.mark.parametrize(
     "way", ["drop", *(pytest.param(way, marks=pytest.mark.slow) for way in ("path", "queue"))]
 )
-def test_another_patient_during_a_run(detected, network, patient_folder, tmp_path, qtbot, way):
+def test_another_patient_during_a_run(detected, network, scan_folder, tmp_path, qtbot, way):
     settle(detected, qtbot)
     session = detected.session
-    second = shutil.copytree(patient_folder, tmp_path / "Mets_002")
+    second = shutil.copytree(scan_folder, tmp_path / "Mets_002")
     network.hold_after(1)
     detected.run.native.click()
     qtbot.waitUntil(network.held.is_set)
@@ -610,10 +611,10 @@ MEMORY = torch.OutOfMemoryError("CUDA out of memory")
     ],
 )
 def test_an_error_in_a_run_is_a_notification_and_all_is_as_before(
-    widget, network, patient_folder, qtbot, notified, error, first
+    widget, network, scan_folder, qtbot, notified, error, first
 ):
     session = widget.session
-    session.open(patient_folder)
+    session.open(scan_folder)
     qtbot.waitUntil(lambda: widget.sequence.value is not None)
     if not first:
         run_with(widget, qtbot)
@@ -666,9 +667,9 @@ def test_cancel_waits_for_the_pass_under_way_and_no_longer(detected, network, qt
     assert_on_screen(detected)
 
 
-def test_slices_are_shown_scrolled_and_cut_while_the_network_runs(widget, network, patient_folder, qtbot):
+def test_slices_are_shown_scrolled_and_cut_while_the_network_runs(widget, network, scan_folder, qtbot):
     session, viewer = widget.session, widget.viewer
-    session.open(patient_folder)
+    session.open(scan_folder)
     qtbot.waitUntil(lambda: widget.sequence.value is not None)
     widget.score.value = "intensity"
     first = widget.layers.current_slice()
@@ -718,8 +719,8 @@ def test_slices_are_shown_scrolled_and_cut_while_the_network_runs(widget, networ
     assert_on_screen(widget)
 
 
-def test_the_window_goes_on_between_the_layers_of_a_run(widget, network, patient_folder, qtbot):
-    widget.session.open(patient_folder)
+def test_the_window_goes_on_between_the_layers_of_a_run(widget, network, scan_folder, qtbot):
+    widget.session.open(scan_folder)
     qtbot.waitUntil(lambda: widget.sequence.value is not None)
     active, came = widget.viewer.layers.selection.active, []
     turns = QTimer(interval=0)
@@ -823,12 +824,12 @@ def test_memory_stays_flat_over_runs_scores_and_forgetting(detected, qtbot):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rounds", [3, 15])
-def test_memory_is_bounded_over_many_patients(widget, patient_folder, tmp_path, qtbot, rounds):
+def test_memory_is_bounded_over_many_patients(widget, scan_folder, tmp_path, qtbot, rounds):
     session, patients = widget.session, []
-    second = shutil.copytree(patient_folder, tmp_path / "Mets_002")
+    second = shutil.copytree(scan_folder, tmp_path / "Mets_002")
 
     def around():
-        for folder in (patient_folder, second):
+        for folder in (scan_folder, second):
             widget.source.open(folder)
             qtbot.waitUntil(lambda: not widget.job.running)
             qtbot.waitUntil(lambda: layer_of(widget, "sequence") is not None)
@@ -1027,10 +1028,10 @@ SLOW = [
 
 @pytest.mark.parametrize("what", ["run", *SLOW])
 def test_closing_napari_in_the_middle_of_something_ends_it_well(
-    installed_model, patient_folder, tmp_path, what
+    installed_model, scan_folder, tmp_path, what
 ):
     out = tmp_path / "out"
-    assert "closed" in run_script(tmp_path, SCRIPT, what, patient_folder, out)
+    assert "closed" in run_script(tmp_path, SCRIPT, what, scan_folder, out)
     if what == "export":  # is finished before the process ends
         assert (out / "Mets_001_tiny_settings.json").exists()
 
@@ -1066,7 +1067,7 @@ print("closed")
 
 
 @pytest.mark.slow
-def test_on_a_display_of_twice_the_density_the_dock_is_as_readable(installed_model, patient_folder, tmp_path):
+def test_on_a_display_of_twice_the_density_the_dock_is_as_readable(installed_model, scan_folder, tmp_path):
     shots = os.environ.get("NAPARI_CEAD_SHOTS")
     kept = [Path(shots) / "robust-hidpi.png"] if shots else []
-    assert "closed" in run_script(tmp_path, PICTURE, patient_folder, *kept, QT_SCALE_FACTOR="2")
+    assert "closed" in run_script(tmp_path, PICTURE, scan_folder, *kept, QT_SCALE_FACTOR="2")

@@ -18,8 +18,6 @@ from written_runs import write_run
 
 SIZES = [(1366, 768), (1600, 1000), (2560, 1440)]
 
-SHARES_VIEWER = True
-
 
 def whole(part):
     """Whether nothing cuts a part: no edge of the window, nor what would have to be scrolled."""

@@ -17,7 +17,6 @@ from napari_cead.widgets.explore.lesion_list import LesionList
 from napari_cead.widgets.explore.queue_table import QueueTable
 from napari_cead.widgets.explore.shortcuts import NAPARI_SHORTCUTS, SHORTCUTS, Shortcuts
 
-SHARES_VIEWER = True
 LAYERS = ("image", "labels", "points", "shapes")
 
 

@@ -11,7 +11,7 @@ import pytest
 from napari.utils.notifications import show_warning
 from PIL import Image
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QPainter, QPicture
+from qtpy.QtGui import QPainter, QPicture, QTextDocumentFragment
 from qtpy.QtWidgets import QApplication, QLabel, QPushButton
 
 from dock_driving import Still
@@ -20,7 +20,7 @@ from napari_cead.runs.registry import runs_folder
 from napari_cead.runs.run_files import PREVIEWS
 from napari_cead.runs.run_info import RunInfo, look
 from napari_cead.training import RunFolder
-from napari_cead.widgets.train.before_after_view import Figures
+from napari_cead.widgets.train.before_after_view import BeforeAfterView, as_html
 from napari_cead.widgets.train.close_guard import CloseGuard
 from napari_cead.widgets.train.finished_model import FinishedModel
 from napari_cead.widgets.train.preview_strip import HEIGHT, PreviewStrip
@@ -338,15 +338,17 @@ def test_the_axes_of_a_run_without_epochs_are_not_those_of_the_run_before(qtbot)
 
 
 def test_tables_are_as_tall_as_they_are_and_say_a_group_once(qtbot):
-    figures = Figures()
-    qtbot.addWidget(figures)
-    figures.resize(340, 50)
-    figures.show()
+    view = BeforeAfterView(list)
+    qtbot.addWidget(view)
     rows = tuple(("ce-vae1", "squared", f"rule-{number}", "0.5") for number in range(30))
-    figures.show_tables([Table("Patient", ("model", "score", "rule", "Dice"), rows, groups=2)])
-    assert figures.verticalScrollBar().maximum() == 0
-    assert figures.height() > 30 * figures.fontMetrics().height()
-    text = figures.toPlainText()
+    view.figures.setText(as_html(Table("Patient", ("model", "score", "rule", "Dice"), rows, groups=2)))
+    view.figures.show()
+    view.resize(340, view.heightForWidth(340))
+    view.show()
+    qtbot.waitExposed(view)
+    assert view.figures.width() <= 340
+    assert view.figures.height() > 30 * view.figures.fontMetrics().height()
+    text = QTextDocumentFragment.fromHtml(view.figures.text()).toPlainText()
     assert text.count("ce-vae1 · squared") == 1
     assert "score" not in text and text.count("0.5") == 30
 

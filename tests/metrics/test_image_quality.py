@@ -25,9 +25,11 @@ def test_each_slice_by_the_definition(slices):
         if brain[z].any():
             inside = -10 * math.log10(squared[brain[z]].mean())
             assert quality.psnr_brain[z] == pytest.approx(inside, abs=1e-9)
+            residual = np.abs(images[z].astype(float) - made[z])[brain[z]].mean()
+            assert quality.residual[z] == pytest.approx(residual, abs=1e-9)
         expected = structural_similarity(images[z].astype(float), made[z].astype(float), data_range=1.0)
         assert quality.ssim[z] == pytest.approx(expected, abs=1e-12)
-    assert math.isnan(quality.psnr_brain[2])  # no brain there
+    assert math.isnan(quality.psnr_brain[2]) and math.isnan(quality.residual[2])  # no brain there
 
 
 def test_the_figures_of_a_set_are_means_over_slices_whatever_the_patients(slices):

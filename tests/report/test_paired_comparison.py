@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_cead.metrics import PatientCounts, averages
-from napari_cead.report.paired_comparison import TWIN_AVERAGES, compare_twins
+from napari_cead.report.paired_comparison import TWIN_AVERAGES, Paired, compare_twins
 from napari_cead.report.results import PatientFigures, Row
 
 SHAPE = (4, 8, 8)
@@ -111,3 +111,26 @@ def test_what_is_undefined_has_no_difference():
     assert (found["dice_all_slices"].difference, found["dice_all_slices"].interval) == (0, (0, 0))
     one = compare_twins((row("mine", patients(1, "a")), row("plain", patients(2, "a"))), ARCHITECTURES, 20)
     assert all(item.interval is None and not math.isnan(item.difference) for item in one)
+
+
+def test_the_interval_draws_whole_patients():
+    patients = np.array([0, 0, 0, 1, 2, 2])
+    before, after = np.zeros(6), np.array([-1.0, -2, -3, 1, -4, -2])
+    result = Paired.of(before, after, patients, more_is_better=False, resamples=500, seed=3)
+    draws = np.random.default_rng(3).integers(3, size=(500, 3))
+    means = [np.concatenate([after[patients == patient] for patient in draw]).mean() for draw in draws]
+    assert result.interval == pytest.approx(np.quantile(means, [0.025, 0.975]))
+    assert result.difference == pytest.approx(after.mean())
+    assert result.verdict == "unclear"  # a resample of patient 1 alone is worse
+    assert Paired.of(before, after - 5, patients, more_is_better=False).verdict == "better"
+    assert Paired.of(before, after - 5, patients, more_is_better=True).verdict == "worse"
+    alone = Paired.of(before[:3], after[:3], patients[:3], more_is_better=False)
+    assert (alone.interval, alone.verdict) == (None, "unclear")
+
+
+def test_slices_without_a_figure_are_left_out_of_it():
+    before, after = np.array([1.0, np.inf, np.nan, 3.0]), np.array([2.0, 1.0, 1.0, 5.0])
+    result = Paired.of(before, after, np.array([0, 0, 1, 1]), more_is_better=True)
+    assert (result.before, result.after, result.difference) == (2.0, 3.5, 1.5)
+    nothing = Paired.of(np.array([np.inf]), np.array([np.inf]), np.array([0]), more_is_better=True)
+    assert np.isnan(nothing.difference) and nothing.verdict == "unclear"

@@ -3,7 +3,12 @@ import pytest
 
 from heads import make_stripped
 from napari_cead.patients import load_patient
-from napari_cead.slices import FAMILY, brain_mask, guess_contrast
+from napari_cead.slices import FAMILY, brain_mask, contrast_figures
+
+
+def guess_contrast(*scan):
+    figures = contrast_figures(*scan)
+    return None if figures is None else figures.guess
 
 
 @pytest.mark.parametrize("contrast", ["flair", "t1", "t2"])

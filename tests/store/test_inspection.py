@@ -181,7 +181,7 @@ def test_grids_that_are_odd(tmp_path):
     )
     shifted = inspect(scan(tmp_path, "air", brain() + 50))  # put right when it is read
     assert shifted.usable
-    assert "note" in codes(shifted)
+    assert "intensities" in codes(shifted)
     assert "background" not in codes(shifted)
     noise = np.abs(np.random.default_rng(0).normal(3, 1, brain().shape))
     noisy = np.where(brain() == 0, noise, brain())

@@ -227,13 +227,13 @@ def parts(store):
 def reads(monkeypatch):
     """Names of the patients that were read."""
     seen = []
-    load = module.load_patient
+    read = module.read_files
 
-    def counting(place, *args, **kwargs):
+    def counting(files, sequence, place, **kwargs):
         seen.append(Path(place).name)
-        return load(place, *args, **kwargs)
+        return read(files, sequence, place, **kwargs)
 
-    monkeypatch.setattr(module, "load_patient", counting)
+    monkeypatch.setattr(module, "read_files", counting)
     return seen
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_cead.store.raw_scans import on_one_grid, other_sequences
+from napari_cead.store.raw_scans import beside
 from napari_cead.store.scans import find_scans
 from scans import write_nifti
 
@@ -22,8 +22,7 @@ def test_a_patient_on_one_grid_is_not_said_to_need_registration(tmp_path, other,
     write_nifti(patient / "t1_gd.nii.gz", np.ones((8, 9, 4), np.float32), other)
     write_nifti(patient / "seg.nii.gz", np.ones((8, 9, 4), np.uint8), mask)
     (source,) = find_scans([tmp_path], "flair")
-    assert other_sequences(source, "flair") == ("t1_gd",)
-    assert on_one_grid(source, "flair") is one
+    assert beside(source, "flair") == (("t1_gd",), one)
 
 
 @pytest.mark.parametrize(
@@ -35,4 +34,4 @@ def test_a_damaged_file_beside_a_scan_is_no_traceback(tmp_path, left):
     other = write_nifti(patient / "t1_gd.nii.gz", np.random.default_rng(0).random((8, 9, 4)), AFFINE)
     (source,) = find_scans([tmp_path], "flair")
     other.write_bytes(other.read_bytes()[:left])
-    assert on_one_grid(source, "flair") is False
+    assert beside(source, "flair").one_grid is False

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..atomic import make_folder, strict, to_json, write_text
-from ..errors import CeadWarning, ParameterError, PatientNotFoundError
+from ..errors import CeadWarning, ParameterError
 from ..json_files import read_json
-from ..patients import PNG_SPACING, Patient, find_patients, load_patient, place_below, place_name
+from ..patients import PNG_SPACING, Patient, all_patients, load_patient, place_below, place_name
 from ..preparing import RAW, Preparation
 from ..progress import Progress, Stop, check_stop, tell
 from ..tasks import Failure, tasks
@@ -162,10 +162,7 @@ def detect_cohort(
     if preparation.mask_file is not None:
         raise ParameterError("a brain mask file goes with one patient", hint="name a stripper, or auto")
     top, target = Path(cohort).expanduser(), Path(out).expanduser()
-    paths = list(find_patients(top))
-    if not paths:
-        what = "there are no patients in this folder" if top.is_dir() else "there is no such folder"
-        raise PatientNotFoundError(what, file=top, hint="give a folder that holds patients")
+    paths = all_patients(top)
     settings = RunSettings(str(model), score, params, sequence, device, options, batch_size)
     folder = model_for_all(settings)
     make_folder(target)

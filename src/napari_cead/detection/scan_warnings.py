@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from weakref import WeakKeyDictionary
-
 from ..patients import Patient
-from ..slices import FAMILY, ContrastFigures, SliceStack, contrast_figures, unevenness
+from ..slices import FAMILY, ContrastFigures, SliceStack
 from ..zoo import ModelCard
 from ..zoo.card import ContrastRange
 
 SKEWNESS_MARGIN, RIM_MARGIN = 0.5, 0.05
 """Beyond the range of the training patients; or half of that range, if it is more."""
 
-# Found out once for a patient's slices, which many models may take.
-_uneven: WeakKeyDictionary[SliceStack, str] = WeakKeyDictionary()
-_contrasts: WeakKeyDictionary[SliceStack, ContrastFigures | None] = WeakKeyDictionary()
-
 
 def evenness_doubt(stack: SliceStack) -> str | None:
     """Say in one clause that one side of a scan is brighter, which is taken for an anomaly; None if none is."""
-    if not stack.skull.brain_only:
-        return None
-    if stack not in _uneven:
-        _uneven[stack] = unevenness(stack.scaled, stack.brain)
-    uneven = _uneven[stack]
-    if not uneven:
+    if not stack.skull.brain_only or not stack.uneven:
         return None
     return (
-        f"{uneven}, which may be taken for lesions: take the bias field out first (--bias-field n4; in Python "
+        f"{stack.uneven}, which may be taken for lesions: take the bias field out first (--bias-field n4; in Python "
         "napari_cead.correct_bias_field)"
     )
 
@@ -49,9 +38,7 @@ def contrast_doubt(patient: Patient, stack: SliceStack, card: ModelCard) -> str 
         return f"{card.name} was trained on {wanted}, this is {patient.sequence}"
     if not stack.skull.brain_only:
         return None  # the intensities are those of the scalp, too; that is told by itself
-    if stack not in _contrasts:
-        _contrasts[stack] = contrast_figures(stack.scaled, stack.brain, patient.spacing)
-    figures = _contrasts[stack]
+    figures = stack.contrast
     if figures is None or (family is not None and figures.guess == family):
         return None
     known = card.contrast

@@ -466,7 +466,9 @@ def _identity(
                 "versions": versions(),
                 # A step added in a development version changes masks before the version number changes.
                 "steps": list(PostprocessParams.names()),
-                "figures": [each.name for kind in (PatientFigures, RankCounts) for each in fields(kind)],
+                "figures": [
+                    each.name for kind in (PatientFigures, RankCounts, ImageQuality) for each in fields(kind)
+                ],
             }
         ).encode()
     ).hexdigest()[:16]

@@ -10,15 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..atomic import strict
-from ..calibration.healthy_slices import Paired
 from ..detection.rules import HEALTHY
 from ..report.columns import AVERAGES, columns, row_values
+from ..report.paired_comparison import Paired
 from ..report.results import Evaluation, Row
 from ..store.parts import Part
 from ..wording import UNDEFINED, counted, number, span
 
 SCHEMA_VERSION = 2
 """Version of the JSON; in 2 the rows are those of ``results.json``."""
+
+MEASURES: Mapping[str, bool] = {"residual": False, "psnr": True, "psnr_brain": True, "ssim": True}
+"""Figures of :class:`~napari_cead.metrics.ImageQuality`, and whether higher is better."""
 
 DEFAULT = "the model's default settings"
 """Note of the row of a model with the settings that it uses unless told otherwise."""
@@ -89,7 +92,7 @@ class BeforeAfter:
         part: The compared part of the store.
         patients: Patients with healthy slices in the part.
         slices: Healthy slices in the part.
-        figures: By name (see :data:`~napari_cead.calibration.healthy_slices.MEASURES`), both models and the paired
+        figures: By name of `MEASURES`, both models and the paired
             difference; empty without healthy slices.
         thresholds: Thresholds by score, that of the model's default score first.
         examples: Example slices.
@@ -183,8 +186,28 @@ def tables(found: BeforeAfter) -> tuple[Table, ...]:
     return tuple(table for table in made if table.rows)
 
 
-_OF_DENOISERS = {"better": "changes less", "worse": "changes more", "unclear": "unclear"}
-"""Words for a model that may change a slice without being worse."""
+_VERDICTS = {
+    "better": ("better", "{after} reconstructs these scans better"),
+    "worse": ("worse", "{after} reconstructs these scans worse"),
+    "unclear": ("unclear", "no clear difference"),
+}
+"""Each in a word and as a sentence."""
+
+_OF_DENOISERS = {
+    "better": ("changes less", "{after} leaves more of these scans unchanged"),
+    "worse": (
+        "changes more",
+        "{after} changes more of these scans, which is its task if they contain something that nobody outlined: "
+        "look at the slices",
+    ),
+    "unclear": _VERDICTS["unclear"],
+}
+"""The same of models that may change a slice without being worse."""
+
+
+def _said(found: BeforeAfter, figure: Paired) -> tuple[str, str]:
+    word, sentence = (_OF_DENOISERS if found.denoising else _VERDICTS)[figure.verdict]
+    return word, sentence.format(after=found.after)
 
 
 def _healthy(found: BeforeAfter) -> Table:
@@ -195,7 +218,7 @@ def _healthy(found: BeforeAfter) -> Table:
             number(figure.after),
             number(figure.difference, 4, signed=True),
             span(figure.interval, 4, signed=True) or UNDEFINED,
-            _OF_DENOISERS[figure.verdict] if found.denoising else figure.verdict,
+            _said(found, figure)[0],
         )
         for name, figure in found.figures.items()
     )
@@ -223,33 +246,19 @@ def _thresholds(thresholds: Sequence[LocalThreshold]) -> Table:
 
 
 def _patient(found: BeforeAfter) -> Table:
-    shown = columns("chosen_on", "threshold", AVERAGES[0], "detected_ml")
+    shown = columns("threshold", AVERAGES[0], "detected_ml")
     rows = []
     for row in found.rows:
-        marks = (" *" if row.note == DEFAULT else "") + (" (optimistic)" if row.optimistic else "")
+        rule = row.rule + (" *" if row.note == DEFAULT else "")
+        rule += " (optimistic)" if row.optimistic else f", {row.chosen}" if row.chosen else ""
         values = row_values(found.evaluation, row)
-        texts = (column.text(values) for column in shown)
-        rows.append((row.model, row.score or UNDEFINED, row.rule + marks, *texts))
-    headers = "model", "score", "rule", *(column.title for column in shown)
-    return Table(f"Patient {found.patient} (* {DEFAULT})", headers, tuple(rows), groups=2)
+        rows.append((row.model, row.score or UNDEFINED, rule, *(column.text(values) for column in shown)))
+    headers = "model", "score", "rule, and what it chose by", *(column.title for column in shown)
+    return Table(f"Patient {found.patient} (* {DEFAULT})", headers, tuple(rows), groups=3)
 
 
 def _share(value: float | None) -> str:
     return UNDEFINED if value is None else f"{value:.1%}"
-
-
-_OUTCOME = {
-    "better": "{after} reconstructs these scans better",
-    "worse": "{after} reconstructs these scans worse",
-    "unclear": "no clear difference",
-}
-
-_OUTCOME_OF_DENOISERS = {
-    "better": "{after} leaves more of these scans unchanged",
-    "worse": "{after} changes more of these scans, which is its task if they contain something that nobody outlined: "
-    "look at the slices",
-    "unclear": "no clear difference",
-}
 
 
 def _on_healthy(found: BeforeAfter) -> Iterator[str]:
@@ -257,7 +266,6 @@ def _on_healthy(found: BeforeAfter) -> Iterator[str]:
         yield f"The store has no healthy {found.part} slices, so nothing can be said about healthy slices."
         return
     residual = found.figures["residual"]
-    outcomes = _OUTCOME_OF_DENOISERS if found.denoising else _OUTCOME
     sure = "one patient gives no interval"
     if residual.interval is not None:
         ends = " to ".join(number(end, 4, signed=True) for end in residual.interval)
@@ -265,7 +273,7 @@ def _on_healthy(found: BeforeAfter) -> Iterator[str]:
     yield (
         f"On {counted(found.slices, 'healthy slice')} of {counted(found.patients, f'{found.part} patient')} the mean "
         f"residual is {number(residual.before, 4)} before and {number(residual.after, 4)} after ({sure}): "
-        f"{outcomes[residual.verdict].format(after=found.after)}."
+        f"{_said(found, residual)[1]}."
     )
 
 

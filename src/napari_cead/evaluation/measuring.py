@@ -22,7 +22,7 @@ from ..detection.thresholds import ScoreHistograms
 from ..errors import CeadWarning, PatientError
 from ..metrics import Candidates, ImageQuality, candidates
 from ..patients import PNG_SPACING, Patient, load_patient
-from ..patients.notes import code_of
+from ..patients.findings import code_of
 from ..preparing import prepare_patient
 from ..progress import Stop
 from ..report.results import PatientFigures

@@ -23,7 +23,6 @@ def write_record(file: Path, measured: Measured) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    quality = measured.quality
     marks = {score: (measured.ranks[score], measured.candidates[score]) for score in measured.ranks}
     with atomic_path(_marks(file)) as temporary, temporary.open("wb") as stream:
         np.savez(
@@ -48,7 +47,7 @@ def write_record(file: Path, measured: Measured) -> None:
                     score: [found.lesion.tolist(), found.healthy.tolist()]
                     for score, found in measured.histograms.items()
                 },
-                "quality": [quality.psnr.tolist(), quality.psnr_brain.tolist(), quality.ssim.tolist()],
+                "quality": [values.tolist() for values in vars(measured.quality).values()],
                 "warnings": list(measured.warnings),
                 "trained_on": measured.trained_on,
             }

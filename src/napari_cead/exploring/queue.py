@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ..patients import find_files, find_patients, is_patient
 from ..patients.places import is_zip
 from ..preparing import Preparation
 from ..progress import Progress, Stop
-from ..tasks import Failure, tried
+from ..tasks import Failure, Here
 from .queue_items import QueueItem, QueueResult
 
 __all__ = ["PER_PATIENT", "RECORD_FILE", "DetectionQueue", "QueueItem", "QueueResult", "RunSettings"]
@@ -209,37 +210,41 @@ class _Run:
         self._earlier: list[Any] = []
 
     def all(self) -> QueueResult:
-        stopped = self._stop()
-        if not stopped and self.queue._waiting():
+        if not self._stop() and self.queue._waiting():
             folder = model_for_all(self.settings)
             make_folder(self.out)
             self._earlier = _recorded(self.out / RECORD_FILE)
             self._record()
-            while not (stopped := self._stop()):
-                item = self.queue._begin_next(self.settings)
-                if item is None:
-                    break
-                ended = self._guarded(item, folder)
-                self._ended[ended.state] += 1
-                self.queue._set(ended)
-                self._record()
-                self._progress(0, 1)
+            try:
+                for _, found in Here().each(partial(self._one, folder), self._taken(), self._stop):
+                    if isinstance(found, Failure):
+                        found = replace(self._running[0], state="failed", reason=found.reason)
+                    self._end(found)
+            except Cancelled:
+                self._end(replace(self._running[0], state="cancelled"))
+            finally:  # the results cannot be written, or the program ends
+                for item in self._running:
+                    self.queue._set(item.again())
         left = self.queue._waiting() + self._ended["cancelled"]
-        return QueueResult(self._ended["done"], self._ended["failed"], left, stopped, self.out)
+        return QueueResult(self._ended["done"], self._ended["failed"], left, self._stop(), self.out)
 
-    def _guarded(self, item: QueueItem, model: Path) -> QueueItem:
-        """Run one patient; a fault of its own does not end the queue."""
-        try:
-            found = tried(lambda one: self._one(one, model), item)
-        except Cancelled:
-            return replace(item, state="cancelled")
-        except BaseException:  # the results cannot be written, or the program ends
-            self.queue._set(item.again())
-            raise
-        failed = isinstance(found, Failure)
-        return replace(item, state="failed", reason=found.reason) if failed else found
+    @property
+    def _running(self) -> list[QueueItem]:
+        """The running patient, if there is one."""
+        return [item for item in self.queue.items if item.state == "running"]
 
-    def _one(self, item: QueueItem, model: Path) -> QueueItem:
+    def _taken(self) -> Iterator[QueueItem]:
+        """Take one waiting patient after the other; after a stop they still wait."""
+        while not self._stop() and (item := self.queue._begin_next(self.settings)) is not None:
+            yield item
+
+    def _end(self, item: QueueItem) -> None:
+        self._ended[item.state] += 1
+        self.queue._set(item)
+        self._record()
+        self._progress(0, 1)
+
+    def _one(self, model: Path, item: QueueItem) -> QueueItem:
         began, self._waited = time.perf_counter(), 0.0
         _check_apart(self.out, [item.path])  # it may have been added meanwhile
         self._progress(0, 1)
@@ -268,7 +273,7 @@ class _Run:
     def _progress(self, done: int, total: int) -> None:
         if self._on_progress is not None:
             ended = sum(self._ended.values())
-            running = any(item.state == "running" for item in self.queue.items)
+            running = len(self._running)
             part = PER_PATIENT * done // max(total, 1)
             self._on_progress(
                 PER_PATIENT * ended + part, PER_PATIENT * (ended + running + self.queue._waiting())

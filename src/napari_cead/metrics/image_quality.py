@@ -1,4 +1,4 @@
-"""Reconstruction quality of healthy slices: PSNR and SSIM, slice by slice.
+"""Reconstruction quality of healthy slices: residual, PSNR and SSIM, slice by slice.
 
 Intensities are in [0, 1], so the data range is 1. The figures of a set of slices are **means over its slices**. A
 slice with an exact reconstruction has an infinite PSNR, and then so has the mean.
@@ -7,7 +7,7 @@ slice with an exact reconstruction has an infinite PSNR, and then so has the mea
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,23 +19,25 @@ DATA_RANGE = 1.0
 
 @dataclass(frozen=True, eq=False)
 class ImageQuality:
-    """PSNR and SSIM of slices; those of several patients add up: ``sum(parts, start=ImageQuality.empty())``.
+    """Figures of slices; those of several patients add up: ``sum(parts, start=ImageQuality.empty())``.
 
     Attributes:
         psnr: Peak signal-to-noise ratio in dB of each slice (N,), over all its pixels.
         psnr_brain: The same over the pixels of the brain alone (N,), NaN for a slice without brain. Background is
             easy to reconstruct and raises `psnr`.
         ssim: Structural similarity of each slice (N,), mean over its pixels (7x7 windows; Wang et al. 2004).
+        residual: Mean of |x - x̂| over the pixels of the brain of each slice (N,), NaN for a slice without brain.
     """
 
     psnr: NDArray[np.float64]
     psnr_brain: NDArray[np.float64]
     ssim: NDArray[np.float64]
+    residual: NDArray[np.float64]
 
     @classmethod
     def empty(cls) -> ImageQuality:
         """Return the figures of no slices."""
-        return cls(*(np.zeros(0) for _ in range(3)))
+        return cls(*(np.zeros(0) for _ in fields(cls)))
 
     @classmethod
     def of(
@@ -64,17 +66,17 @@ class ImageQuality:
             _array(_psnr(image, made) for image, made, _ in pairs),
             _array(_psnr(image[inside], made[inside]) for image, made, inside in pairs),
             _array(structural_similarity(image, made, data_range=DATA_RANGE) for image, made, _ in pairs),
+            _array(
+                np.abs(image - made)[inside].mean() if inside.any() else NAN for image, made, inside in pairs
+            ),
         )
 
     def __add__(self, other: ImageQuality) -> ImageQuality:
-        return ImageQuality(
-            np.concatenate([self.psnr, other.psnr]),
-            np.concatenate([self.psnr_brain, other.psnr_brain]),
-            np.concatenate([self.ssim, other.ssim]),
-        )
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return ImageQuality(*(np.concatenate(pair) for pair in pairs))
 
     def means(self) -> dict[str, float | int]:
-        """Return the means over slices by name and the number of ``slices``; NaN without slices."""
+        """Return the means of PSNR and SSIM over slices by name and the number of ``slices``; NaN without slices."""
         inside = self.psnr_brain[~np.isnan(self.psnr_brain)]
         return {
             "psnr": float(self.psnr.mean()) if self.psnr.size else NAN,

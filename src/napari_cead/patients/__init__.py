@@ -8,6 +8,7 @@ from .dicom import SeriesError
 from .formats import PNG_SPACING
 from .grid import Grid
 from .layouts import (
+    all_patients,
     find_files,
     find_patients,
     is_patient,
@@ -32,6 +33,7 @@ __all__ = [
     "PatientFiles",
     "Prepared",
     "SeriesError",
+    "all_patients",
     "correct_bias_field",
     "disk_files",
     "find_files",

@@ -71,33 +71,23 @@ def _from_array(labels: NDArray[Any], patient: Patient) -> tuple[NDArray[np.bool
 
 
 def _from_file(file: Path, patient: Patient, side: Side) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
-    if file.is_dir() or is_pictures(file):
-        try:
-            slices = read_place(file, side, patient.spacing)
-            if file.is_dir():
-                scan = patient.files.get(patient.sequence)
-                numbers = tuple(numbered_slices(scan)) if scan is not None and scan.is_dir() else ()
-                slices = placed(slices, Volume(patient.volume(), patient.grid, numbers=numbers), file.name)
-            return _from_array(slices.data, patient)
-        except PatientError as error:
-            raise MaskError(error.reason, file=file, hint=error.hint) from error
     try:
-        volume = read_place(file)
+        volume = read_place(file, side, patient.spacing)
+        if file.is_dir():
+            scan = patient.files.get(patient.sequence)
+            numbers = tuple(numbered_slices(scan)) if scan is not None and scan.is_dir() else ()
+            volume = placed(volume, Volume(patient.volume(), patient.grid, numbers=numbers), file.name)
+        if file.is_dir() or is_pictures(file):
+            return _from_array(volume.data, patient)
     except PatientError as error:
         raise MaskError(error.reason, file=file, hint=error.hint) from error
     labels = _clean(volume.data, str(file))
     if not labels.any():
         raise MaskError("the brain mask is empty", file=file, hint=_HINT)
     try:
-        moved = onto(
-            Volume(labels.astype(np.uint8), volume.grid, volume.warnings), patient.grid, 0, file.name
-        )
+        moved = onto(replace(volume, data=labels.astype(np.uint8)), patient.grid, 0, file.name)
     except PatientError as error:
         raise MaskError("the brain mask lies outside the scan", file=file, hint=_HINT) from error
-    if moved.data.shape != patient.shape:
-        raise MaskError(
-            f"the brain mask has shape {moved.data.shape}, the scan {patient.shape}", file=file, hint=_HINT
-        )
     if not moved.data.any():
         raise MaskError("no voxel of the brain mask falls inside the scan", file=file, hint=_HINT)
     return moved.data > 0, moved.warnings

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from ..errors import PatientNotFoundError
+from ..errors import MissingSequenceError, PatientNotFoundError
 from .aliases import MASK, MASK_FOLDERS, SEQUENCES, STAGES, Name, read_name
 from .formats import is_scan_file, stem
 from .marks import kind_of, passed_over
@@ -46,6 +46,22 @@ class PatientFiles:
     lesion_labels: tuple[int, ...] = ()
     ignored_labels: tuple[int, ...] = ()
     laid_out: bool = False
+
+    def scan(self, sequence: str, place: str | Path, hint: str = "add the missing file") -> Path:
+        """Return the place of a sequence.
+
+        Args:
+            sequence: The sequence.
+            place: The patient's place, for the message of an error.
+            hint: What to do if it is missing.
+
+        Raises:
+            MissingSequenceError: If there is none.
+        """
+        if sequence not in self.sequences:
+            have = ", ".join(sorted(self.sequences))
+            raise MissingSequenceError(f"there is no {sequence} scan, only {have}", file=place, hint=hint)
+        return self.sequences[sequence]
 
 
 def cases(folder: Path, only: str | None = None) -> dict[str, PatientFiles]:

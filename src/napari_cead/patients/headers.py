@@ -12,7 +12,7 @@ from nibabel import affines
 from nibabel.analyze import AnalyzeHeader
 from numpy.typing import NDArray
 
-from .notes import Note, no_orientation
+from .findings import Note, no_orientation
 
 MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 """Units of length other than the millimetre that NIfTI knows."""

@@ -21,11 +21,11 @@ from .dicom import (
     series_of,
     usable_series,
 )
+from .findings import Note
 from .formats import accepted, is_image, is_picture
 from .formats.png import NO_NUMBER, pngs_in
 from .marks import MADE, kind_of
 from .nnunet import is_images_folder, is_labels_folder, labels_of, split_case
-from .notes import Note
 from .places import Place, is_zip, place_of, within
 
 
@@ -166,6 +166,20 @@ def find_patients(cohort: str | Path, *, everything: bool = False) -> Iterator[P
                 yield patient
     if not found and not _holds_part_of_a_patient(top):
         yield from _pictures(top, [entry.name for entry in top.iterdir()])
+
+
+def all_patients(cohort: str | Path) -> list[Path]:
+    """Return the patients at or below a place; see `find_patients`.
+
+    Raises:
+        PatientNotFoundError: If there is none.
+    """
+    top = Path(cohort).expanduser()
+    found = list(find_patients(top))
+    if not found:
+        what = "there are no patients in this folder" if top.is_dir() else "there is no such folder"
+        raise PatientNotFoundError(what, file=top, hint="give a folder that holds patients")
+    return found
 
 
 def _patients_of(archive: Path) -> list[Path]:

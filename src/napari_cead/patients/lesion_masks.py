@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..errors import MaskError, PatientError
+from ..metrics.overlap import volume_ml
 from .backgrounds import border_share, typical_level
 from .brain import brain_mask
+from .findings import Code, Note
 from .grid import Grid
-from .notes import Note, NoteCode
 from .volumes import Volume, clean_mask, onto, voxel_for_voxel
 
 MOST = 1 / 3
@@ -153,16 +154,12 @@ def place_mask(
         raise MaskError(
             "the lesion mask lies outside the scan", file=file, hint="give the mask of this scan"
         ) from error
-    if moved.data.shape != scan.shape:
-        raise MaskError(
-            "the lesion mask has another shape than the scan", file=file, hint="give its own mask"
-        )
     lesion = moved.data > 0
     notes = (*found, *moved.warnings)
     if not labels.any():
         return lesion, notes
     kept = len(np.unique(moved.data[lesion])) if count else 0
-    lost = Resampled(count, kept, _ml(labels, mask.grid), _ml(lesion, grid))
+    lost = Resampled(count, kept, volume_ml(labels, mask.grid.spacing), volume_ml(lesion, grid.spacing))
     if not lesion.any():
         if doubt or not _reaches(labels, mask.grid, grid):
             raise MaskError(
@@ -184,7 +181,7 @@ def place_mask(
             )
         notes = (*notes, Note("mask-place", f"{out:.0%} of the lesion lies outside the brain", file.name))
     if count and lost.changed:
-        code: NoteCode = "lesions-lost" if lost.much else "lesions-changed"
+        code: Code = "lesions-lost" if lost.much else "lesions-changed"
         notes = (*notes, Note(code, lost.sentence, file.name))
     return lesion, notes
 
@@ -226,10 +223,6 @@ def unlike_lesions(lesion: NDArray[np.bool_], scan: NDArray[np.float32]) -> str:
     if size > LARGE * whole and (out := outside(lesion, scan)) > MOST_OUTSIDE:
         return f"lies outside the brain ({out:.0%} of it)"
     return ""
-
-
-def _ml(mask: NDArray[np.bool_], grid: Grid) -> float:
-    return int(np.count_nonzero(mask)) * float(np.prod(grid.spacing)) / 1000
 
 
 def _reaches(lesion: NDArray[Any], here: Grid, grid: Grid) -> bool:

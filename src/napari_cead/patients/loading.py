@@ -4,32 +4,19 @@ from __future__ import annotations
 
 import warnings as python_warnings
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..errors import (
-    CeadWarning,
-    MaskError,
-    MissingSequenceError,
-    ParameterError,
-    PatientError,
-    UnsupportedError,
-)
-from .aliases import BRAIN_MASK, MASK, SEQUENCES
+from ..errors import CeadWarning, ParameterError
+from .aliases import BRAIN_MASK
 from .brain_masks import within_brain
 from .cases import PatientFiles
 from .formats import PNG_SPACING, Side
-from .formats.png import check_gaps, placed
+from .judging import judge
 from .layouts import find_files
-from .lesion_masks import not_used, place_mask, split_labels, unlike_lesions
-from .marks import MADE, kind_of
 from .patient import Patient
-from .reading import read_place
-from .volumes import Volume, clean_intensities, clean_mask, lies_elsewhere, onto
 
 
 def load_patient(
@@ -122,119 +109,11 @@ def read_files(
         raise ParameterError(
             f"a voxel size must be three positive numbers in mm, not {png_spacing}", hint="give (z, y, x)"
         )
-    if sequence not in files.sequences:
-        raise MissingSequenceError(
-            f"there is no {sequence} scan, only {', '.join(sorted(files.sequences))}",
-            file=path,
-            hint=f"choose another sequence (--sequence {sorted(files.sequences)[0]}) or add the missing file",
-        )
-
-    def read(place: Path) -> Volume | PatientError:
-        try:
-            if place != files.mask and (kind := kind_of(place)) is not None:
-                raise UnsupportedError(
-                    f"this is {MADE[kind]}, not a scan",
-                    file=place,
-                    hint="give the scan that it was made from",
-                )
-            volume = read_place(place, png_first_column, png_spacing)
-            if place != files.mask:
-                check_gaps(volume.numbers, place)
-            return volume
-        except PatientError as error:
-            return error
-
-    order = sorted(files.sequences, key=lambda name: (name != sequence, _rank(name)))
-    wanted = order[:1] if only else order
-    places = [files.sequences[name] for name in wanted] + ([files.mask] if files.mask else [])
-    with ThreadPoolExecutor() as pool:  # decompression releases the GIL
-        results = list(pool.map(read, places))
-
-    chosen = results[0]
-    if isinstance(chosen, PatientError):
-        raise chosen
-    notes = [*files.notes, *chosen.warnings]
-    if files.guessed:
-        notes.append(f"{places[0].name}: the name tells no sequence, taken as {sequence}")
-    volumes: dict[str, NDArray[np.float32]] = {}
-    elsewhere: dict[str, Volume] = {}
-    for name, place, result in zip(wanted, places, results, strict=False):
-        what = _name(place, files)
-        try:
-            if isinstance(result, PatientError):
-                raise result
-            # On its own grid first: resampling would smear NaN and a background that is not 0.
-            clean, found = clean_intensities(result.data, what)
-            moved = onto(placed(replace(result, data=clean), chosen, what), chosen.grid, 1, what)
-            # And once more on the other: our own resampling leaves a faint rim, and what is written of this volume has
-            # to be read as the same.
-            volumes[name] = clean if moved.data is clean else clean_intensities(moved.data, what)[0]
-            if lies_elsewhere(result.grid, chosen.grid):
-                elsewhere[name] = Volume(clean, result.grid)
-        except PatientError as error:
-            if name == sequence:
-                raise error.at(place) from error
-            notes.append(f"left out: {error}")
-            continue
-        notes.extend(note for note in (*moved.warnings, *found) if note not in notes)
-
-    lesion_mask = ignored = None
-    if files.mask is not None:
-        drawn, unseen = results[-1], None
-        if isinstance(drawn, Volume) and (files.lesion_labels or files.ignored_labels):
-            drawn, unseen = split_labels(drawn, files.lesion_labels, files.ignored_labels, files.mask)
-        lesion_mask, found = _mask(drawn, chosen, volumes[sequence], files.mask, named=trust_mask)
-        notes.extend(note for note in found if note not in notes)
-        if unseen is not None and lesion_mask is not None:
-            ignored = onto(placed(unseen, chosen, files.mask.name), chosen.grid, 0, files.mask.name).data > 0
-        if lesion_mask is not None and isinstance(drawn, Volume) and lies_elsewhere(drawn.grid, chosen.grid):
-            elsewhere[MASK] = Volume(clean_mask(drawn.data, files.mask.name)[0], drawn.grid)
-    sources = {name: files.sequences[name] for name in volumes}
-    if files.mask is not None and lesion_mask is not None:
-        sources[MASK] = files.mask
-    patient = Patient(
-        name=files.name,
-        sequence=sequence,
-        sequences=volumes,
-        lesion_mask=lesion_mask,
-        spacing=chosen.grid.spacing,
-        grid=chosen.grid,
-        files=sources,
-        warnings=tuple(notes),
-        elsewhere=elsewhere,
-        ignored=ignored,
-    )
+    some = next(iter(sorted(files.sequences)), "flair")
+    files.scan(sequence, path, f"choose another sequence (--sequence {some}) or add the missing file")
+    judged = judge(files, sequence, only=only, png_first_column=png_first_column, png_spacing=png_spacing)
+    patient = judged.patient(trust_mask=trust_mask)
     if brain_mask is None:
         return patient
     masked = within_brain(patient, brain_mask, png_first_column=png_first_column)
-    return replace(masked, files={**sources, BRAIN_MASK: brain_mask})
-
-
-def _rank(name: str) -> int:
-    return SEQUENCES.index(name) if name in SEQUENCES else len(SEQUENCES)
-
-
-def _name(place: Path, files: PatientFiles) -> str:
-    return place.name if files.kind != "png" else f"{files.name}/{place.name}"
-
-
-def _mask(
-    result: Volume | PatientError, chosen: Volume, scan: NDArray[np.float32], file: Path, *, named: bool
-) -> tuple[NDArray[np.bool_] | None, tuple[str, ...]]:
-    """Return the lesion mask, or None if its extent rules it out and the user did not name it; and the notes."""
-    if isinstance(result, PatientError):
-        raise MaskError(result.reason, file=result.file, hint=result.hint) from result
-    made: tuple[str, ...] = ()
-    if (kind := kind_of(file)) is not None:
-        made = (f"{file.name} is {MADE[kind]}, not a reference; figures compare two results",)
-    try:
-        result = placed(result, chosen, file.name)
-    except PatientError as error:
-        raise MaskError(error.reason, file=file, hint=error.hint) from error
-    lesion, found = place_mask(result, chosen.grid, scan, file)
-    notes = (*made, *found)
-    if not (doubt := unlike_lesions(lesion, scan)):
-        return lesion, notes
-    if named:
-        return lesion, (*notes, f"{file.name} {doubt}; it is used as the lesion mask because it was named")
-    return None, (not_used(file, doubt),)
+    return replace(masked, files={**patient.files, BRAIN_MASK: brain_mask})

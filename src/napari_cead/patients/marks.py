@@ -22,10 +22,10 @@ from ..errors import PatientError
 from ..json_files import parse_json, read_json
 from .aliases import MASK
 from .archives import real_place
+from .findings import Note
 from .formats import stem
 from .formats.analyze import Pair
 from .formats.nifti import Nifti
-from .notes import Note
 from .places import Place, place_of
 from .repairs import repairs
 

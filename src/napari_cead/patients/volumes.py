@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from ..errors import GeometryError, IntensityError, MaskError
 from .backgrounds import joined_to_border, still_background, zero_background
+from .findings import Note
 from .formats.nifti import read_volume
 from .grid import Grid
-from .notes import Note
 from .resampling import resample
 from .volume import Volume
 

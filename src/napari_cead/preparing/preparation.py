@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from ..errors import MissingExtraError, ParameterError
 from ..patients import Patient, Prepared, correct_bias_field, within_brain
-from ..patients.bias_field import LEAST_SLICES as LEAST_TO_EVEN
 from ..patients.brain import brain_mask
 from ..patients.brain_masks import brain_on_grid
 from ..patients.formats import is_image
@@ -151,9 +150,9 @@ def needs_even(patient: Patient) -> str:
     """
     if patient.prepared is not None and patient.sequence in patient.prepared.corrected:
         return ""
-    volume = patient.volume()
-    if len(volume) < LEAST_TO_EVEN or needs_strip(patient):
+    if needs_strip(patient):
         return ""
+    volume = patient.volume()
     return unevenness(np.maximum(volume, 0), once(brain_mask, volume))
 
 

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import CeadError
-from ..patients import Grid, Patient, PatientFiles
 from ..patients.bias_field import LEAST_SLICES as LEAST_TO_EVEN
-from ..patients.loading import read_files
+from ..patients.judging import Judged
 from .preparation import AUTO, N4, NEVER, SAME, Preparation, needs_even, needs_strip
 from .registration import Registered, registered
 from .strippers import DEFAULT_STRIPPER, find_stripper
 from .stripping import LEAST_SLICES, find_brain
-from .visits import whole_visit
 
 SKULL, FIELD = "a skull", "an uneven field"
 """Needs of a scan, for a count."""
@@ -35,31 +29,27 @@ class Readiness:
     findings: tuple[str, ...] = ()
 
 
-def readiness(
-    preparation: Preparation, file: Path, sequence: str, volume: NDArray[np.float32], grid: Grid
-) -> Readiness:
-    """Judge one scan.
+def readiness(preparation: Preparation, judged: Judged) -> Readiness:
+    """Judge the scan of a patient that a run would take.
 
     ``auto`` runs no stripper: it says what a run will do, and whether it can. A stripper that is named runs, and so
     does registration; what they found is kept for the run.
 
     Args:
         preparation: What a run will be asked for.
-        file: The scan's file.
-        sequence: What it shows.
-        volume: (Z, Y, X) intensities, background 0.
-        grid: Its grid.
+        judged: The patient's files.
     """
-    patient = Patient(file.name, sequence, {sequence: volume}, None, grid.spacing, grid, {sequence: file})
+    patient = judged.patient(only=not preparation.needs_others, use_mask=False)
+    sequence, volume = patient.sequence, patient.volume()
     why = needs_strip(patient)
     needs = [SKULL] if why else []
     findings: list[str] = []
     visit = Registered(patient)
-    if preparation.needs_others:
+    if preparation.register != NEVER:
         try:
-            visit = _visit(preparation, patient, file)
+            visit = registered(patient)
         except CeadError as error:
-            findings.append(f"{error.reason}; {error.hint}" if error.hint else error.reason)
+            findings.append(error.brief)
         findings += [note for note in visit.notes if "look whether" in note]
     source = sequence if preparation.strip_from == SAME else preparation.strip_from
     if preparation.strip != NEVER and source not in visit.patient.sequences:
@@ -91,10 +81,3 @@ def readiness(
         elif needs_even(patient):
             needs.append(FIELD)
     return Readiness(tuple(needs), tuple(findings))
-
-
-def _visit(preparation: Preparation, patient: Patient, file: Path) -> Registered:
-    """Return the patient with the sequences beside the scan, registered if requested."""
-    files = PatientFiles(patient.name, "nifti", {patient.sequence: file})
-    whole = read_files(whole_visit(files, patient.sequence, file), patient.sequence, file)
-    return Registered(whole) if preparation.register == NEVER else registered(whole)

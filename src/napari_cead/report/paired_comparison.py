@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
-from ..metrics import averages, bootstrap_difference
+import numpy as np
+from numpy.typing import NDArray
+
+from ..metrics import Interval, averages, bootstrap_difference, bootstrap_ratio
 from .results import Row, TwinKind, Twins
 
 TWIN_AVERAGES = ("dice_pooled", "dice_patient", "dice_lesion_slices", "dice_all_slices")
@@ -81,3 +85,70 @@ def _compared(row: Row, twin: Row, resamples: int, seed: int, kind: TwinKind) ->
         )
         for name in TWIN_AVERAGES
     ]
+
+
+@dataclass(frozen=True)
+class Paired:
+    """One figure of both models over the same slices.
+
+    Slices on which it is not finite for one of them are left out.
+
+    Attributes:
+        before: Mean over the slices.
+        after: The same of the other model.
+        difference: Mean of after - before.
+        interval: Percentile bootstrap interval of the difference at 95 %, drawing whole patients; None with fewer than
+            two patients.
+        more_is_better: Whether a positive difference is an improvement.
+    """
+
+    before: float
+    after: float
+    difference: float
+    interval: Interval | None
+    more_is_better: bool
+
+    @property
+    def verdict(self) -> str:
+        """``"better"``, ``"worse"`` or ``"unclear"``: the interval contains 0, or there is none."""
+        if self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
+            return "unclear"
+        return "better" if (self.interval[0] > 0) == self.more_is_better else "worse"
+
+    @classmethod
+    def of(
+        cls,
+        before: NDArray[np.float64],
+        after: NDArray[np.float64],
+        patients: NDArray[np.integer],
+        more_is_better: bool,
+        resamples: int = 1000,
+        seed: int = 0,
+    ) -> Paired:
+        """Compare a figure of two models over the same slices.
+
+        Patients are drawn as by :func:`~napari_cead.metrics.bootstrap`, and a drawn patient contributes all its slices,
+        which are not independent of each other.
+
+        Args:
+            before: Values of each slice (N,).
+            after: The same of the other model.
+            patients: The patient of each slice (N,).
+            more_is_better: Whether a positive difference is an improvement.
+            resamples: Number of resamples.
+            seed: Seed of the draws.
+        """
+        good = np.isfinite(before) & np.isfinite(after)
+        if not good.any():
+            return cls(np.nan, np.nan, np.nan, None, more_is_better)
+        before, after = before[good], after[good]
+        _, place = np.unique(patients[good], return_inverse=True)
+        change = np.bincount(place, after - before)
+        interval = bootstrap_ratio(change.tolist(), np.bincount(place).tolist(), resamples, seed)
+        return cls(
+            float(before.mean()),
+            float(after.mean()),
+            float((after - before).mean()),
+            interval,
+            more_is_better,
+        )

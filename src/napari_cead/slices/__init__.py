@@ -1,7 +1,7 @@
 """From the patient grid to the model grid and back, exactly."""
 
 from ..patients.brain import brain_mask
-from .contrast import FAMILY, ContrastFigures, contrast_figures, guess_contrast
+from .contrast import FAMILY, ContrastFigures, contrast_figures
 from .evenness import side_ratios, unevenness
 from .geometry import SliceGeometry
 from .intensity import IntensityScaling, scale_intensity
@@ -18,7 +18,6 @@ __all__ = [
     "brain_mask",
     "contrast_figures",
     "fullest_slice",
-    "guess_contrast",
     "looks_skull_stripped",
     "scale_intensity",
     "side_ratios",

@@ -48,31 +48,14 @@ class ContrastFigures:
         return "t1" if self.rim < RIM_OF_T1 else "flair" if self.rim > RIM_OF_FLAIR else None
 
 
-def guess_contrast(
-    volume: NDArray[Any], brain: NDArray[np.bool_], spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
-) -> Contrast | None:
-    """Guess the contrast of a skull-stripped scan.
-
-    One slice is not enough to tell T1 from FLAIR (around the ventricles, FLAIR is bright in many elderly people), so a
-    single slice is T2-like or unknown. As measured, 29 of 29 stripped volumes were recognised (4 real, 24 synthetic, a
-    template; only one real FLAIR), with no false alarm in 436 stroke slices.
-
-    Args:
-        volume: (Z, Y, X) intensities.
-        brain: (Z, Y, X) bool.
-        spacing: (z, y, x) in mm.
-
-    Returns:
-        The contrast, or None if it cannot be told.
-    """
-    figures = contrast_figures(volume, brain, spacing)
-    return None if figures is None else figures.guess
-
-
 def contrast_figures(
     volume: NDArray[Any], brain: NDArray[np.bool_], spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
 ) -> ContrastFigures | None:
     """Measure the contrast in a few slices of a skull-stripped scan; None if they show too little.
+
+    One slice is not enough to tell T1 from FLAIR (around the ventricles, FLAIR is bright in many elderly people), so a
+    single slice is T2-like or unknown. As measured, 29 of 29 stripped volumes were recognised (4 real, 24 synthetic, a
+    template; only one real FLAIR), with no false alarm in 436 stroke slices.
 
     Args:
         volume: (Z, Y, X) intensities, on any scale that keeps 0.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from ..errors import IntensityError, PatientError
 from ..patients import Patient
 from ..patients.brain import brain_mask
 from ..patients.once import once
+from .contrast import ContrastFigures, contrast_figures
+from .evenness import unevenness
 from .geometry import SliceGeometry
 from .intensity import IntensityScaling, scale_intensity
 from .skull import SkullVerdict, looks_skull_stripped
@@ -30,6 +33,7 @@ class SliceStack:
         occupied: Indices of the slices with brain, increasing.
         geometry: Patient grid to model grid and back.
         skull: Whether the scan is skull-stripped.
+        spacing: (z, y, x) in mm of the patient grid.
         warnings: Notes on resampled or cropped parts.
     """
 
@@ -39,12 +43,23 @@ class SliceStack:
     occupied: NDArray[np.int64]
     geometry: SliceGeometry
     skull: SkullVerdict
+    spacing: tuple[float, float, float]
     warnings: tuple[str, ...] = ()
 
     @property
     def brain_shares(self) -> NDArray[np.float64]:
         """Share of the model's image that is brain, for every slice in ``occupied``."""
         return np.asarray(self.geometry.labels_to_model(self.brain)[self.occupied].mean(axis=(1, 2)))
+
+    @cached_property
+    def uneven(self) -> str:
+        """Which side of the brain is clearly brighter, in one clause; empty if none is. Not for scans with a skull."""
+        return unevenness(self.scaled, self.brain)
+
+    @cached_property
+    def contrast(self) -> ContrastFigures | None:
+        """Figures of the contrast; None if the slices show too little. Not for scans with a skull."""
+        return contrast_figures(self.scaled, self.brain, self.spacing)
 
 
 def slice_stack(
@@ -91,7 +106,8 @@ def slice_stack(
     if patient.lesion_mask is not None and (lost := geometry.cut_off(patient.lesion_mask)):
         notes.append(f"{lost} lesion voxels lie outside the model's image and cannot be found")
     occupied = np.flatnonzero(brain.any(axis=(1, 2)))
-    return SliceStack(geometry.to_model(scaled), scaled, brain, occupied, geometry, skull, tuple(notes))
+    images = geometry.to_model(scaled)
+    return SliceStack(images, scaled, brain, occupied, geometry, skull, patient.spacing, tuple(notes))
 
 
 def _negative(volume: NDArray[np.float32], brain: NDArray[np.bool_]) -> float:

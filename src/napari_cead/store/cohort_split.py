@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import ParameterError, PatientNotFoundError
-from ..patients import PNG_SPACING, PatientFiles, find_files, find_patients, is_patient
+from ..errors import ParameterError
+from ..patients import PNG_SPACING, PatientFiles, all_patients, find_files, is_patient
 from ..patients.places import is_zip
 from ..preparing import RAW, Preparation
 from ..wording import counted
@@ -19,7 +19,7 @@ from .parts import PARTS, Part, read_split
 from .sources import shows, unique_names
 
 if TYPE_CHECKING:
-    from ..patients.datasets import LaidOut, Layout
+    from ..patients.datasets import Layout
     from .store import SliceStore
 
 
@@ -118,55 +118,36 @@ def split_cohort(
     """
     where = Path(cohort).expanduser()
     source = None if split is None else Path(split).expanduser()
-    if layout is not None:
-        laid_out = {one.name: one for one in layout.patients(where)}
-        found = _laid_out(where, laid_out, layout, source, sequence, png_spacing)
-        members = (
-            replace(each, files=laid_out[each.name].files, site=laid_out[each.name].site)
-            for each in found.members
+    store = None
+    if source is not None and source.is_dir():
+        from .store import SliceStore
+
+        store = SliceStore.open(source)
+    wanted = sequence or ("flair" if store is None else store.settings.sequence)
+    spacing = png_spacing or (PNG_SPACING if store is None else store.settings.png_spacing)
+    if layout is None:
+        members = {name: Member(name, path, "test") for name, path in _patients(where, wanted).items()}
+    else:
+        members = {
+            one.name: Member(one.name, one.path, one.part, files=one.files, site=one.site)
+            for one in layout.patients(where)
+        }
+    if store is not None and source is not None:
+        found = _of_store(source, store, wanted, spacing, members)
+    elif source is not None:
+        assigned = read_split(source)
+        found = Split(
+            source,
+            wanted,
+            spacing,
+            tuple(replace(each, part=assigned[name]) for name, each in members.items() if name in assigned),
+            tuple((name, each.path) for name, each in members.items() if name not in assigned),
+            warnings=_missing(name for name in assigned if name not in members),
         )
-        return replace(found, members=tuple(members), warnings=(layout.said, *found.warnings))
-    if source is not None and source.is_dir():
-        return _of_store(where, source, sequence, png_spacing)
-    sequence, png_spacing = sequence or "flair", png_spacing or PNG_SPACING
-    paths = _patients(where, sequence)
-    assigned: Mapping[str, Part] = dict.fromkeys(paths, "test") if source is None else read_split(source)
-    return _of_names(source, sequence, png_spacing, paths, assigned)
-
-
-def _laid_out(
-    cohort: Path,
-    patients: Mapping[str, LaidOut],
-    layout: Layout,
-    source: Path | None,
-    sequence: str | None,
-    png_spacing: tuple[float, float, float] | None,
-) -> Split:
-    paths = {name: one.path for name, one in patients.items()}
-    if source is not None and source.is_dir():
-        return _of_store(cohort, source, sequence, png_spacing, paths)
-    sequence, png_spacing = sequence or "flair", png_spacing or PNG_SPACING
-    if source is not None:
-        return _of_names(source, sequence, png_spacing, paths, read_split(source))
-    own = {name: one.part for name, one in patients.items()}
-    return replace(_of_names(None, sequence, png_spacing, paths, own), layout=layout.name)
-
-
-def _of_names(
-    source: Path | None,
-    sequence: str,
-    png_spacing: tuple[float, float, float],
-    paths: Mapping[str, Path],
-    assigned: Mapping[str, Part],
-) -> Split:
-    return Split(
-        source,
-        sequence,
-        png_spacing,
-        tuple(Member(name, path, assigned[name]) for name, path in paths.items() if name in assigned),
-        tuple((name, path) for name, path in paths.items() if name not in assigned),
-        warnings=_missing(name for name in assigned if name not in paths),
-    )
+    else:
+        name = "" if layout is None else layout.name
+        found = Split(None, wanted, spacing, tuple(members.values()), layout=name)
+    return found if layout is None else replace(found, warnings=(layout.said, *found.warnings))
 
 
 def folds_of(names: Iterable[str], count: int, seed: int = 0) -> dict[str, int]:
@@ -201,31 +182,22 @@ def _patients(cohort: Path, sequence: str) -> dict[str, Path]:
     """Return the patients by the names that a store gives them."""
     if not cohort.is_dir() and not is_zip(cohort) and (cohort.is_file() or is_patient(cohort)):
         return {find_files(cohort).name: cohort}
-    places = list(find_patients(cohort))
-    if not places:
-        what = "there are no patients in this folder" if cohort.is_dir() else "there is no such folder"
-        raise PatientNotFoundError(what, file=cohort, hint="give a folder with patients")
-    return unique_names(cohort, [place for place in places if shows(place, sequence)], None)
+    return unique_names(cohort, [place for place in all_patients(cohort) if shows(place, sequence)], None)
 
 
 def _of_store(
-    cohort: Path,
     folder: Path,
-    sequence: str | None,
-    png_spacing: tuple[float, float, float] | None,
-    paths: Mapping[str, Path] | None = None,
+    store: SliceStore,
+    wanted: str,
+    png_spacing: tuple[float, float, float],
+    cohort: Mapping[str, Member],
 ) -> Split:
-    from .store import SliceStore
-
-    store = SliceStore.open(folder)
-    wanted = sequence or store.settings.sequence
-    paths = _patients(cohort, wanted) if paths is None else paths
-    by_path = {path.resolve(): name for name, path in paths.items()}
-    members: dict[str, list[Member]] = {name: [] for name in paths}
+    by_path = {member.path.resolve(): name for name, member in cohort.items()}
+    members: dict[str, list[Member]] = {name: [] for name in cohort}
     missing: list[str] = []
     for stored in store.patients:
         name = by_path.get(Path(stored.source).resolve(), stored.name)
-        if name not in paths:
+        if name not in cohort:
             missing.append(stored.name)
             continue
         for part in PARTS:
@@ -235,16 +207,16 @@ def _of_store(
                 slices = (
                     None if len(rows) == len(stored.parts) else tuple(stored.numbers[row] for row in rows)
                 )
-                members[name].append(Member(name, paths[name], part, slices))
+                members[name].append(replace(cohort[name], part=part, slices=slices))
     notes = [*_missing(missing), *_by_slice(store)]
     if wanted != store.settings.sequence:
         notes.append(f"the store was prepared for {store.settings.sequence}, this is {wanted}")
     return Split(
         folder,
         wanted,
-        png_spacing or store.settings.png_spacing,
+        png_spacing,
         tuple(member for found in members.values() for member in found),
-        tuple((name, paths[name]) for name, found in members.items() if not found),
+        tuple((name, cohort[name].path) for name, found in members.items() if not found),
         assume_healthy=store.settings.assume_healthy,
         warnings=tuple(notes),
     )

@@ -10,13 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import PatientError
-from ..patients import find_files
 from ..patients.datasets import find_layout
 from ..patients.formats.nifti import read_header
 from ..patients.formats.png import slice_files
 from .parts import PARTS, Part, assign_patients
-from .scan_list import Cohort
-from .scans import ScanSource
+from .scan_list import scans_of
 from .sources import source_files
 
 SEED, VALIDATION, TEST = 0, 0.15, 0.15
@@ -61,28 +59,26 @@ def foresee(
     Raises:
         CeadError: If there are no patients, or the list or layout cannot be read.
     """
-    cohort = Cohort.at(data, sequence, None if layout is None else find_layout(layout))
-    sequence, sources = cohort.sequence, cohort.named()
-    fixed = any(isinstance(source, ScanSource) and source.part for source in sources.values())
+    listing = scans_of(data, sequence, None if layout is None else find_layout(layout))
+    fixed = any(scan.part for scan in listing.scans)
     labelled: dict[str, bool] = {}
     depths: dict[str, int | None] = {}
     parts: dict[str, Part] = {}
-    for name, source in sources.items():
-        scan = source if isinstance(source, ScanSource) else None
+    for scan in listing.scans:
         try:
-            files = find_files(Path(source), sequence) if scan is None else scan.files(sequence)
-            source_files(files, sequence, Path(source))
+            files = scan.files(listing.sequence)
+            source_files(files, listing.sequence, scan.scan)
         except PatientError:
             continue
-        healthy = assume_healthy or (scan is not None and scan.healthy)
-        if (files.mask is None and not healthy) or (fixed and (scan is None or scan.part is None)):
+        healthy = assume_healthy or scan.healthy
+        if (files.mask is None and not healthy) or (fixed and scan.part is None):
             continue
-        if scan is not None and scan.part is not None:
-            parts[name] = scan.part
-        labelled[name] = files.mask is not None
-        depths[name] = _slices(files.sequences[sequence])
+        if scan.part is not None:
+            parts[scan.name] = scan.part
+        labelled[scan.name] = files.mask is not None
+        depths[scan.name] = _slices(files.sequences[listing.sequence])
     parts = parts if fixed else split_by_patient(labelled)
-    return Foreseen(parts, len(sources) - len(labelled), _estimated(parts, depths))
+    return Foreseen(parts, len(listing.scans) - len(labelled), _estimated(parts, depths))
 
 
 def split_by_patient(labelled: Mapping[str, bool]) -> dict[str, Part]:

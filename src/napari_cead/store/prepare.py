@@ -10,12 +10,12 @@ import numpy as np
 
 from ..errors import CeadWarning, ParameterError, PatientError, SplitError, StoreError
 from ..json_files import wrong_values
-from ..patients import PNG_SPACING, Patient, find_files, load_patient
+from ..patients import PNG_SPACING, PatientFiles
 from ..patients.datasets import Layout, find_layout
+from ..patients.findings import code_of
 from ..patients.formats import Side
 from ..patients.lesion_masks import FOLLOWS
 from ..patients.loading import read_files
-from ..patients.notes import code_of
 from ..progress import Progress, Stop, check_stop, tell
 from ..slices import IntensityScaling, slice_marks, slice_stack
 from ..wording import counted
@@ -40,9 +40,9 @@ from .index import (
     write_index,
 )
 from .parts import Part, assign_patients, assign_slices, read_split, write_split
-from .scan_list import Cohort, ScanList
+from .scan_list import ScanList, scans_of
 from .scans import ScanSource
-from .sources import fingerprint, source_files, stamp
+from .sources import fingerprint, source_files, stamp, unique_names
 from .store import SliceStore, read_patient, require_zarr, write_patient
 
 SPLIT_FILE = "split.json"
@@ -119,8 +119,7 @@ def prepare(
     """
     require_zarr()
     known = layout if layout is None or isinstance(layout, Layout) else find_layout(layout)
-    found = Cohort.at(cohort, sequence, known)
-    sequence, listing = found.sequence, found.listing
+    listing = scans_of(cohort, sequence, known)
     if known is not None:
         warnings.warn(known.said, CeadWarning, stacklevel=2)
     if not (0 < validation < 1 and 0 <= test < 1 and validation + test < 1):
@@ -130,7 +129,7 @@ def prepare(
         )
     with wrong_values(ParameterError, hint="see napari-cead prepare --help"):
         settings = StoreSettings(
-            sequence=sequence,
+            sequence=listing.sequence,
             intensity=intensity,
             spacing=spacing,
             image_size=image_size,
@@ -140,13 +139,14 @@ def prepare(
             png_first_column=png_first_column,
             png_spacing=png_spacing,
         )
-    fixed = {} if listing is None else {scan.name: scan.part for scan in listing.scans if scan.part}
+    fixed = {scan.name: scan.part for scan in listing.scans if scan.part}
     kind: SplitKind = (
         "slice" if split == "slice" else "patient" if split == "patient" and not fixed else "file"
     )
     listed = {} if kind != "file" else fixed if split == "patient" else read_split(split)
 
     folder = Path(out).expanduser()
+    root = Path("scan list") if isinstance(cohort, ScanList) else Path(cohort).expanduser().resolve()
     check_folder(folder)
     with locked(folder):
         old = earlier_index(folder)
@@ -155,19 +155,26 @@ def prepare(
         )
         if old is not None:
             check_same_way(folder, old, settings, wanted)
-        names = found.named(old)
-        if unknown := sorted(set(listed) - set(names)):
+        scans = {scan.name: scan for scan in listing.scans}
+        if listing.found:
+            names = unique_names(root, [scan.scan for scan in listing.scans], old)
+            scans = {name: ScanSource(name, place, found=True) for name, place in names.items()}
+        if unknown := sorted(set(listed) - set(scans)):
             raise SplitError(
                 f"{unknown[0]} is no patient of this cohort",
                 file=split,
-                hint=f"use the names of the cohort, such as {min(names)}",
+                hint=f"use the names of the cohort, such as {min(scans)}",
             )
         work = _Preparation(folder, settings, old, wanted, listed if kind == "file" else None)
-        for done, (name, source) in enumerate(names.items()):
+        for done, (name, scan) in enumerate(scans.items()):
             check_stop(should_stop)
-            work.add(name, source)
-            tell(on_progress, done + 1, len(names))
-        return work.finish(found.root, None if listing is None else listing.summary())
+            work.add(name, scan)
+            tell(on_progress, done + 1, len(scans))
+        return work.finish(root, listing.summary())
+
+
+def _how_healthy(scan: ScanSource) -> str:
+    return _ASSUME if scan.found else _SAY_HEALTHY
 
 
 @dataclass(eq=False)
@@ -196,26 +203,23 @@ class _Preparation:
     def __post_init__(self) -> None:
         self.known = {patient.name: patient for patient in self.old.patients} if self.old else {}
 
-    def add(self, name: str, source: Path | ScanSource) -> None:
+    def add(self, name: str, scan: ScanSource) -> None:
         """Store a patient, or find that it is already stored, or must be left out."""
-        scan = source if isinstance(source, ScanSource) else None
-        place = Path(source)
+        place = scan.scan
         if self.listed is not None and name not in self.listed:
             self._skip(place, "no list of the split file names it")
             return
         try:
-            sequence = self.settings.sequence
-            files = scan.files(sequence) if scan is not None else find_files(place, sequence)
-            healthy = scan is not None and scan.healthy and files.mask is None
-            sources = source_files(files, sequence, place, scan.brain_mask if scan is not None else None)
-            if files.mask is None and not (self.settings.assume_healthy or healthy):
+            files = scan.files(self.settings.sequence)
+            sources = source_files(files, self.settings.sequence, place, scan.brain_mask)
+            if files.mask is None and not (self.settings.assume_healthy or scan.healthy):
                 self.unlabelled += 1
-                self._skip(place, f"{_NO_MASK}; {_ASSUME if scan is None else _SAY_HEALTHY}")
+                self._skip(place, f"{_NO_MASK}; {_how_healthy(scan)}")
                 return
             if files.mask is None and self.listed is not None and self.listed[name] == "test":
                 self._skip(place, "no lesion mask, so there is nothing to test against")
                 return
-            stored = self._stored(name, place, sources, scan, healthy)
+            stored = self._stored(name, scan, files, sources)
             self.patients.append(replace(stored, source=str(place)))
         except PatientError as error:
             self._skip(place, str(error))
@@ -225,13 +229,9 @@ class _Preparation:
         self.skipped.append(SkippedPatient(str(place), reason))
 
     def _stored(
-        self,
-        name: str,
-        place: Path,
-        sources: list[tuple[str, Path]],
-        scan: ScanSource | None,
-        healthy: bool,
+        self, name: str, scan: ScanSource, files: PatientFiles, sources: list[tuple[str, Path]]
     ) -> StoredPatient:
+        healthy = scan.healthy and files.mask is None
         state, before = stamp(sources, healthy=healthy), self.known.get(name)
         unchanged = before is not None and self.old is not None and self.old.stamps.get(name) == state
         digest = (
@@ -239,27 +239,36 @@ class _Preparation:
         )
         patient = read_patient(self.folder, self.settings, name, digest)
         if patient is None or patient.reading < READING:
-            patient = self._read(name, place, digest, scan, healthy)
+            patient = self._read(name, scan, files, digest)
         self.stamps[name] = state
         return patient
 
-    def _read(
-        self, name: str, place: Path, digest: str, scan: ScanSource | None, healthy: bool
-    ) -> StoredPatient:
-        settings = self.settings
-        patient = self._load(place, scan)
+    def _read(self, name: str, scan: ScanSource, files: PatientFiles, digest: str) -> StoredPatient:
+        settings, place = self.settings, scan.scan
+        healthy = scan.healthy and files.mask is None
+        patient = read_files(
+            files,
+            settings.sequence,
+            place,
+            only=True,
+            trust_mask=not scan.found,
+            brain_mask=scan.brain_mask,
+            png_first_column=settings.png_first_column,
+            png_spacing=settings.png_spacing,
+        )
+        for note in patient.warnings:
+            warnings.warn(note, CeadWarning, stacklevel=5)
         if patient.lesion_mask is None:
             refused = next((note for note in patient.warnings if code_of(note) == "mask-covers"), "")
             reason = refused.split("; ")[0] or _NO_MASK
             if refused and FOLLOWS not in refused:  # it may mark a lesion larger than any
                 raise PatientError(reason, file=place, hint=_NO_LESIONS)
             if not (healthy or settings.assume_healthy):
-                raise PatientError(reason, file=place, hint=_ASSUME if scan is None else _SAY_HEALTHY)
+                raise PatientError(reason, file=place, hint=_how_healthy(scan))
         stack = slice_stack(
             patient, scaling=settings.intensity, model_spacing=settings.spacing, size=settings.image_size
         )
-        given = scan is not None and scan.brain_mask is not None
-        if not (settings.skull_ok or given or stack.skull.brain_only):
+        if not (settings.skull_ok or scan.brain_mask is not None or stack.skull.brain_only):
             raise PatientError(stack.skull.sentence, file=place, hint=_NEEDS_BRAIN)
         rows, geometry, lesion = stack.occupied, stack.geometry, patient.lesion_mask
         for note in stack.warnings:
@@ -290,30 +299,6 @@ class _Preparation:
             write_index(self.folder, StoreIndex(complete=False, settings=settings, split=self.split))
         write_patient(self.folder, settings, stored, images, masks)
         return stored
-
-    def _load(self, place: Path, scan: ScanSource | None) -> Patient:
-        settings = self.settings
-        if scan is None:
-            return load_patient(
-                place,
-                settings.sequence,
-                only=True,
-                png_first_column=settings.png_first_column,
-                png_spacing=settings.png_spacing,
-            )
-        patient = read_files(
-            scan.files(settings.sequence),
-            settings.sequence,
-            place,
-            only=True,
-            trust_mask=True,  # the list names it
-            brain_mask=scan.brain_mask,
-            png_first_column=settings.png_first_column,
-            png_spacing=settings.png_spacing,
-        )
-        for note in patient.warnings:
-            warnings.warn(note, CeadWarning, stacklevel=6)
-        return patient
 
     def finish(self, root: Path, listed: ScanListSummary | None) -> SliceStore:
         """Split, write the index, and remove unreferenced data."""

@@ -6,18 +6,18 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
 
 from ..errors import CeadError, CeadWarning, PatientError
-from ..patients import Prepared, find_files
+from ..patients import PatientFiles, Prepared, find_files
 from ..patients.loading import read_files
 from ..preparing import NEVER, Preparation, prepare_patient
 from ..preparing.kept import keep_file, keep_scan
-from ..preparing.visits import whole_visit
 from ..progress import Progress, Stop, tell
-from .scan_list import Cohort, ScanList
+from .scan_list import ScanList, scans_of
 from .scans import ScanSource
 
 
@@ -47,9 +47,7 @@ def prepared_source(
         CeadError: If it cannot be prepared like that.
         Cancelled: If ``should_stop`` returned true.
     """
-    files = source.files(sequence)
-    if preparation.needs_others:
-        files = whole_visit(files, sequence, source.scan)
+    files = _visit(source, sequence) if preparation.needs_others else source.files(sequence)
     found = read_files(files, sequence, source.scan, only=not preparation.needs_others)
     wanted = preparation if source.brain_mask is None else preparation.replace(strip=str(source.brain_mask))
     ready = prepare_patient(found, wanted, device=device, on_progress=on_progress, should_stop=should_stop)
@@ -65,43 +63,62 @@ def prepared_source(
     return source, made
 
 
-def other_sequences(source: ScanSource, sequence: str) -> tuple[str, ...]:
-    """Return which other sequences of the same patient lie beside a scan, by names alone.
+class Beside(NamedTuple):
+    """The files beside a scan, by their names and headers alone.
+
+    Attributes:
+        sequences: The other sequences of the same patient.
+        one_grid: Whether the headers show one grid for the scan, its lesion mask and these, as after registration. PNG
+            slices state no place and count as on one grid; what NiBabel does not open (DICOM, zips, damaged) does not.
+    """
+
+    sequences: tuple[str, ...] = ()
+    one_grid: bool = False
+
+
+def beside(source: ScanSource, sequence: str) -> Beside:
+    """Return what lies beside a scan.
 
     Args:
         source: The scan.
         sequence: What it shows.
     """
     try:
-        files = whole_visit(source.files(sequence), sequence, source.scan)
+        files = _visit(source, sequence)
     except PatientError:
-        return ()
-    return tuple(name for name in files.sequences if name != sequence)
-
-
-def on_one_grid(source: ScanSource, sequence: str) -> bool:
-    """Whether a scan, its lesion mask and the other sequences have one grid by their headers, as after registration.
-
-    PNG slices state no place and count as on one grid. What NiBabel does not open (DICOM, zips, damaged) counts as not.
-
-    Args:
-        source: The scan.
-        sequence: What it shows.
-    """
+        return Beside()
+    others = tuple(name for name in files.sequences if name != sequence)
+    if files.kind in ("png", "picture"):
+        return Beside(others, True)
     try:
-        files = whole_visit(source.files(sequence), sequence, source.scan)
-        if files.kind in ("png", "picture"):
-            return True
         wanted = nib.load(source.scan)
-        beside = [
-            nib.load(path) for path in {*files.sequences.values(), source.lesion_mask} if path is not None
-        ]
-        return all(
-            image.shape[:3] == wanted.shape[:3] and np.allclose(image.affine, wanted.affine, atol=1e-3)
-            for image in beside
+        places = {*files.sequences.values(), source.lesion_mask}
+        images = [nib.load(place) for place in places if place is not None]
+        return Beside(
+            others,
+            all(
+                image.shape[:3] == wanted.shape[:3] and np.allclose(image.affine, wanted.affine, atol=1e-3)
+                for image in images
+            ),
         )
     except Exception:  # untrusted bytes: NiBabel may raise anything; reading the files says what is wrong
-        return False
+        return Beside(others)
+
+
+def _visit(source: ScanSource, sequence: str) -> PatientFiles:
+    """Return the files of a scan with those of the patient's other sequences beside it.
+
+    Raises:
+        PatientError: If the scan is not there.
+    """
+    files, scan = source.files(sequence), source.scan
+    try:
+        found = find_files(scan if scan.is_dir() else scan.parent, sequence)
+    except PatientError:
+        return files
+    if found.sequences.get(sequence) != files.sequences[sequence]:
+        return files
+    return replace(files, sequences={**found.sequences, **files.sequences})
 
 
 def prepared_listing(
@@ -127,33 +144,25 @@ def prepared_listing(
     Raises:
         PatientError: If none could be prepared.
     """
-    found, made = Cohort.at(cohort, sequence), []
-    named = found.named()
-    for done, (name, place) in enumerate(named.items(), start=1):
-        source = place if isinstance(place, ScanSource) else _found(name, place, found.sequence)
+    listing, made = scans_of(cohort, sequence), []
+    for done, found in enumerate(listing.scans, start=1):
+        source = found.listed(listing.sequence)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", CeadWarning)
-                source, prepared = prepared_source(source, found.sequence, preparation)
+                source, prepared = prepared_source(source, listing.sequence, preparation)
             if prepared.changed:
-                say(f"{name}: {'; '.join(prepared.notes)}")
+                say(f"{source.name}: {'; '.join(prepared.notes)}")
             made.append(source)
         except CeadError as error:
-            say(f"warning: {name}: {error}")
+            say(f"warning: {source.name}: {error}")
             if preparation.bias_field == preparation.register == NEVER:
                 made.append(source)
-        tell(on_progress, done, len(named))
+        tell(on_progress, done, len(listing.scans))
     if not made:
         raise PatientError(
             "no scan of this cohort could be prepared as requested",
             file=cohort,
             hint="see the warnings above",
         )
-    return ScanList(tuple(made), found.sequence)
-
-
-def _found(name: str, place: Path, sequence: str) -> ScanSource:
-    try:
-        return ScanSource(name, place, find_files(place, sequence).mask)
-    except CeadError:  # preparing the store reports the reason
-        return ScanSource(name, place)
+    return ScanList(tuple(made), listing.sequence)

@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from ..atomic import to_json, write_text
-from ..errors import MissingSequenceError, ParameterError, SplitError
-from ..json_files import FileKind, wrong_values
+from ..errors import MissingSequenceError, ParameterError, SplitError, why
+from ..json_files import first_wrong, read_json, version_of
 from ..patients import SEQUENCES
 from ..patients.datasets import Layout
 from ..patients.places import is_zip
-from .index import ScanListSummary, StoreIndex
+from .index import ScanListSummary
 from .scans import ScanSource
 from .sources import patients_in, unique_names
 
 SCHEMA_VERSION = 1
 
-_LISTS = FileKind("the scan list", SplitError, "write the list again", SCHEMA_VERSION)
+_HINT = "write the list again"
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")]
 
 
@@ -38,8 +38,15 @@ class ScanList:
     scans: tuple[ScanSource, ...]
     sequence: str = "flair"
 
-    def summary(self) -> ScanListSummary:
-        """Return the list's content in numbers, without names and paths."""
+    @property
+    def found(self) -> bool:
+        """Whether nobody listed the scans: they were found in a folder."""
+        return any(scan.found for scan in self.scans)
+
+    def summary(self) -> ScanListSummary | None:
+        """Return the list's content in numbers, without names and paths; None if nobody listed the scans."""
+        if self.found:
+            return None
         return ScanListSummary(
             len(self.scans),
             sum(scan.healthy for scan in self.scans),
@@ -118,10 +125,14 @@ def write_scan_list(path: str | Path, scans: Iterable[ScanSource], sequence: str
             for scan in scans
         ],
     }
-    with wrong_values(
-        ParameterError, "the scan list", file=path, hint="give each scan a unique name and its path"
-    ):
+    try:
         _Document.model_validate(content)
+    except ValidationError as error:
+        raise ParameterError(
+            f"this is not a scan list: {first_wrong(error)}",
+            file=path,
+            hint="give each scan a unique name and its path",
+        ) from None
     write_text(path, to_json(content))
     return Path(path)
 
@@ -133,12 +144,28 @@ def read_scan_list(path: str | Path) -> ScanList:
         StoreError: If the file is missing or damaged, of another version, or has invalid content.
     """
     file = Path(path).expanduser()
-    values = _LISTS.read(file)
+    try:
+        values = read_json(file)
+    except OSError as error:
+        raise SplitError(
+            f"the scan list cannot be read ({error.strerror})", file=file, hint="check the path"
+        ) from error
+    except ValueError as error:
+        raise SplitError(f"the scan list is not JSON ({why(error)})", file=file, hint=_HINT) from None
     if not isinstance(values, dict) or "scans" not in values:
-        raise SplitError("this is not a scan list", file=file, hint="write the list again")
-    _LISTS.check_version(values, file)
-    with wrong_values(SplitError, "the scan list", file=file, hint=_LISTS.hint):
+        raise SplitError("this is not a scan list", file=file, hint=_HINT)
+    if (version := version_of(values)) != SCHEMA_VERSION:
+        raise SplitError(
+            f"the scan list has schema version {version}, this program reads {SCHEMA_VERSION}",
+            file=file,
+            hint=_HINT,
+        )
+    try:
         document = _Document.model_validate(values)
+    except ValidationError as error:
+        raise SplitError(
+            f"the scan list cannot be used: {first_wrong(error)}", file=file, hint=_HINT
+        ) from None
 
     def place(value: str | None) -> Path | None:
         return None if value is None else Path(value)
@@ -186,66 +213,40 @@ def laid_out(cohort: str | Path, layout: Layout, sequence: str = "flair") -> Sca
     return ScanList(scans, sequence)
 
 
-@dataclass(frozen=True)
-class Cohort:
-    """What slices are made from: the patients of a folder, or the scans of a list or of a layout.
+def scans_of(
+    cohort: str | Path | ScanList, sequence: str | None = None, layout: Layout | None = None
+) -> ScanList:
+    """Return the scans of a cohort: those of a list, of a layout, or all that are found in a folder.
 
-    Attributes:
-        root: The folder or the list, for error messages.
-        sequence: The sequence to use.
-        listing: The scans; None for a folder without a layout.
-        places: The patients of such a folder.
+    Args:
+        cohort: Folder of patients, or a scan list or its file.
+        sequence: The sequence; None: that of the list, or FLAIR.
+        layout: Layout of the folder; None: names are read as they are.
+
+    Raises:
+        ParameterError: If there is no such sequence, or the list is of another one.
+        PatientError: If the layout finds no such scan.
+        StoreError: If there are no patients, or the file is not a scan list.
     """
-
-    root: Path
-    sequence: str
-    listing: ScanList | None
-    places: tuple[Path, ...] = ()
-
-    @classmethod
-    def at(
-        cls, cohort: str | Path | ScanList, sequence: str | None = None, layout: Layout | None = None
-    ) -> Cohort:
-        """Find what a cohort is made of; only names are read.
-
-        Args:
-            cohort: Folder of patients, a scan list, or its file.
-            sequence: The sequence; None: that of the list, or FLAIR.
-            layout: The layout of the folder.
-
-        Raises:
-            ParameterError: If there is no such sequence, or the list is of another.
-            StoreError: If there are no patients, or the list cannot be read.
-            PatientError: If a layout finds no scan of the sequence.
-        """
-        listing = (
-            listing_of(cohort) if layout is None else laid_out(_path(cohort), layout, sequence or "flair")
-        )
-        if listing is not None and sequence not in (None, listing.sequence):
-            raise ParameterError(
-                f"the scan list is of {listing.sequence}, not of {sequence}", hint="leave --sequence out"
-            )
-        wanted = sequence or ("flair" if listing is None else listing.sequence)
-        if wanted not in SEQUENCES:
-            raise ParameterError(f"unknown sequence {wanted!r}", hint=f"use one of {', '.join(SEQUENCES)}")
-        root = Path("scan list") if isinstance(cohort, ScanList) else Path(cohort).expanduser().resolve()
-        return cls(root, wanted, listing, () if listing is not None else tuple(patients_in(root, wanted)))
-
-    def named(self, old: StoreIndex | None = None) -> dict[str, Path | ScanSource]:
-        """Return the patients or scans by unique names.
-
-        Args:
-            old: The index of an earlier store of them, whose names stay.
-        """
-        if self.listing is not None:
-            return {scan.name: scan for scan in self.listing.scans}
-        return {**unique_names(self.root, list(self.places), old)}
-
-
-def _path(cohort: str | Path | ScanList) -> str | Path:
-    if isinstance(cohort, ScanList):
+    if layout is None:
+        listing = listing_of(cohort)
+    elif isinstance(cohort, ScanList):
         raise ParameterError("a layout is about a folder, not a scan list", hint="leave the layout out")
-    return cohort
+    else:
+        listing = laid_out(cohort, layout, sequence or "flair")
+    if listing is not None and sequence not in (None, listing.sequence):
+        raise ParameterError(
+            f"the scan list is of {listing.sequence}, not of {sequence}", hint="leave --sequence out"
+        )
+    wanted = sequence or (listing.sequence if listing is not None else "flair")
+    if wanted not in SEQUENCES:
+        raise ParameterError(f"unknown sequence {wanted!r}", hint=f"use one of {', '.join(SEQUENCES)}")
+    if listing is not None:
+        return listing
+    assert not isinstance(cohort, ScanList)
+    root = Path(cohort).expanduser().resolve()
+    names = unique_names(root, patients_in(root, wanted), None)
+    return ScanList(tuple(ScanSource(name, place, found=True) for name, place in names.items()), wanted)
 
 
 def usual_sequence(cohort: str | Path | ScanList) -> str:

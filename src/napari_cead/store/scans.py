@@ -13,7 +13,6 @@ from typing import Literal
 
 from ..errors import (
     CeadError,
-    MissingSequenceError,
     PatientError,
     PatientNotFoundError,
     UnreadableError,
@@ -61,6 +60,7 @@ class ScanSource:
         sequence: The sequence according to the name, or None.
         laid_out: The patient's files as a layout names them, or None; never written into a list.
         part: The patient's part of the layout's fixed split, or None.
+        found: Whether it was found in a folder of patients: its files are what lies there, and nobody listed them.
     """
 
     name: str
@@ -71,31 +71,34 @@ class ScanSource:
     sequence: str | None = None
     laid_out: PatientFiles | None = None
     part: Part | None = None
+    found: bool = False
 
     def __fspath__(self) -> str:
         return str(self.scan)
 
     def files(self, sequence: str) -> PatientFiles:
-        """Return the files to read, with the masks of this source and no others.
+        """Return the files to read: of a listed scan with its own masks and no others.
 
         A file counts as the requested sequence, whatever its name: the list decides.
 
         Raises:
             PatientError: If there is no scan, or not of that sequence.
         """
+        if self.found:
+            return find_files(self.scan, sequence)
         if self.laid_out is not None:
             return replace(self.laid_out, sequences={sequence: self.scan}, mask=self.lesion_mask)
         if self.scan.is_file() and (is_image(self.scan) or is_picture(self.scan)):
             kind: Literal["nifti", "picture"] = "nifti" if is_image(self.scan) else "picture"
             return PatientFiles(self.name, kind, {sequence: self.scan}, self.lesion_mask)
         found = find_files(self.scan, sequence)
-        if sequence not in found.sequences:
-            raise MissingSequenceError(
-                f"there is no {sequence} scan, only {', '.join(sorted(found.sequences))}",
-                file=self.scan,
-                hint="choose another sequence or add the missing scan",
-            )
-        return replace(found, sequences={sequence: found.sequences[sequence]}, mask=self.lesion_mask)
+        scan = found.scan(sequence, self.scan, "choose another sequence or add the missing scan")
+        return replace(found, sequences={sequence: scan}, mask=self.lesion_mask)
+
+    def listed(self, sequence: str) -> ScanSource:
+        """Return the scan as a list names it, with the lesion mask that was found."""
+        files = _found(self.scan, sequence) if self.found else None
+        return replace(self, found=False, lesion_mask=files.mask) if files else replace(self, found=False)
 
 
 def find_scans(path: str | Path | Iterable[str | Path], sequence: str = "flair") -> list[ScanSource]:

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from ..checksums import add_file
-from ..errors import MissingSequenceError, StoreError, UnreadableError, disk_errors
+from ..errors import StoreError, UnreadableError, disk_errors
 from ..patients import (
     BRAIN_MASK,
     MASK,
@@ -69,13 +69,8 @@ def source_files(
     Raises:
         PatientError: If the patient lacks the sequence, or slices are missing.
     """
-    if sequence not in files.sequences:
-        have = ", ".join(sorted(files.sequences))
-        raise MissingSequenceError(
-            f"there is no {sequence} scan, only {have}", file=place, hint="add the missing file"
-        )
     sources = []
-    for role, scan in ((sequence, files.sequences[sequence]), (MASK, files.mask), (BRAIN_MASK, brain_mask)):
+    for role, scan in ((sequence, files.scan(sequence, place)), (MASK, files.mask), (BRAIN_MASK, brain_mask)):
         if scan is None:
             continue
         if scan.is_dir():  # a mask may have fewer slices than the scan

@@ -5,15 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from ..devices import pick_device
 from .card import load_card
 from .finding import find_model, load_model
 from .storage import Detector
 
+_in_memory: WeakValueDictionary[tuple[Path, str], Detector] = WeakValueDictionary()
+"""The models that anything in this process keeps, by folder and device."""
+
 
 class LoadedModels:
-    """Keeps the weights of the last model in memory, or of a few. Safe to share between threads."""
+    """Keeps the weights of the last model in memory, or of a few. Safe to share between threads.
+
+    All of them share their models: what the window keeps, its queue does not load again.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -32,18 +39,17 @@ class LoadedModels:
             ParameterError: If there is no such device.
         """
         folder = find_model(model)
-        wanted = (
-            load_card(folder),
-            pick_device(device),
-        )  # a model may be replaced or calibrated anew meanwhile
+        # A model may be replaced or calibrated anew meanwhile.
+        card, place = load_card(folder), pick_device(device)
         with self._lock:
             for other in self._detectors.keys() - {folder, *beside}:
                 del self._detectors[other]
-            old = self._detectors.get(folder)
-            if old is None or (old.card, old.device) != wanted:
+            found = _in_memory.get((folder, str(place)))
+            if found is None or found.card != card:
                 self._detectors.pop(folder, None)
-                self._detectors[folder] = old = load_model(model, device)
-            return old
+                found = _in_memory[folder, str(place)] = load_model(model, device)
+            self._detectors[folder] = found
+            return found
 
     def folder_of(self, sha256: str) -> Path | None:
         """Return the folder of a loaded model whose weights have this checksum."""

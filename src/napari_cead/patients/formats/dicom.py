@@ -13,9 +13,9 @@ from ...errors import GeometryError, UnreadableError, UnsupportedError
 from ..dicom import ENDINGS, MEND, Series, is_dicom, series_of
 from ..dicom_headers import Frame
 from ..dicom_pixels import stored_values
+from ..findings import Note
 from ..itk import grid_of_lps
 from ..limits import MAX_VOXELS, check_memory
-from ..notes import Note
 from ..places import Place
 from ..volume import Volume
 from ._format import Format, Side

@@ -11,10 +11,9 @@ import io
 import math
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -23,10 +22,10 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from ...errors import GeometryError, PatientNotFoundError, UnreadableError, UnsupportedError, why
+from ..findings import Note
 from ..grid import Grid
 from ..headers import placement
 from ..limits import check_held, check_memory, check_shape
-from ..notes import Note
 from ..repairs import repairs
 from ..volume import Volume
 from ._format import Format
@@ -37,23 +36,8 @@ _GZIP = 31  # zlib's way to say: a gzip header, the largest window
 _LONGEST_HEADER = 1024  # bytes; NIfTI-2 has 540
 _LARGEST_OFFSET = 1 << 26  # extensions of a header lie before the data; more than 64 MiB of them is no scan
 _PIECE = 1 << 20
+_AT_ONCE = _PIECE << 6
 _MEND_READ = "copy the file again or convert it to NIfTI anew"
-
-
-class _Source(Protocol):
-    """A source of bytes."""
-
-    def take(self, target: memoryview) -> int:
-        """Fill a buffer and return the number of bytes read."""
-        ...
-
-    def check(self) -> None:
-        """Check what can be checked at the end of the data.
-
-        Raises:
-            ValueError: If the data are damaged.
-        """
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,13 +84,12 @@ class _File:
             OSError: If reading fails.
             ValueError: If the file is too short or damaged.
         """
-        raw = np.empty(math.prod(self.shape) * self.dtype.itemsize, dtype=np.uint8)
-        with _opened(self.path) as source:
-            _skip(source, int(self.header.get_data_offset()))
-            if (got := source.take(raw.data)) < raw.size:
-                raise ValueError(f"the data end after {got:,} of {raw.size:,} bytes")
-            source.check()
-        values = raw.view(self.dtype).reshape(self.shape, order="F")
+        content, offset = _first_bytes(self.path, self.needed), int(self.header.get_data_offset())
+        if len(content) < self.needed:
+            size = self.needed - offset
+            raise ValueError(f"the data end after {max(0, len(content) - offset):,} of {size:,} bytes")
+        values = np.frombuffer(content, self.dtype, math.prod(self.shape), offset)
+        values = np.require(values, requirements="A").reshape(self.shape, order="F")
         slope, inter = self.header.get_slope_inter()
         if slope is not None and (slope, inter) != (1, 0):
             return _scaled(values, float(slope), float(inter))
@@ -125,21 +108,19 @@ def read_header(path: Path) -> _File | None:
     if not path.name.lower().endswith(ENDINGS):
         return None
     try:
-        with _opened(path) as source:
-            start = _read(source, _LONGEST_HEADER)
-            for kind in (nib.Nifti1Header, nib.Nifti2Header):
-                if not kind.may_contain_header(start):
-                    continue
-                size = kind.template_dtype.itemsize
-                if start[344:347] == b"ni1" or start[4:7] == b"ni2":
-                    return None  # of a pair: the data lie in another file
-                offset = int(kind(start[:size], check=False).get_data_offset())
-                if not size <= offset <= _LARGEST_OFFSET:
-                    return None
-                rest = _read(source, max(0, offset - len(start)))
-                header = kind.from_fileobj(io.BytesIO((start + rest)[:offset]))
-                shape = tuple(int(length) for length in header.get_data_shape())
-                return _File(path, header, shape, header.get_data_dtype())
+        start = _first_bytes(path, _LONGEST_HEADER).tobytes()
+        for kind in (nib.Nifti1Header, nib.Nifti2Header):
+            if not kind.may_contain_header(start):
+                continue
+            size = kind.template_dtype.itemsize
+            if start[344:347] == b"ni1" or start[4:7] == b"ni2":
+                return None  # of a pair: the data lie in another file
+            offset = int(kind(start[:size], check=False).get_data_offset())
+            if not size <= offset <= _LARGEST_OFFSET:
+                return None
+            header = kind.from_fileobj(io.BytesIO(_first_bytes(path, offset).tobytes()))
+            shape = tuple(int(length) for length in header.get_data_shape())
+            return _File(path, header, shape, header.get_data_dtype())
     except OSError:
         raise
     except Exception:  # nibabel says what is wrong with it, or reads it all the same
@@ -159,69 +140,44 @@ def _packed(path: Path) -> bool:
     return path.name.lower().endswith(".gz")
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[_Source]:
+def _first_bytes(path: Path, count: int) -> NDArray[np.uint8]:
+    """Return the first bytes of a file, inflated if it is compressed; fewer if it ends before.
+
+    Raises:
+        OSError: If reading fails.
+        ValueError: If the file is damaged.
+    """
+    content, done = np.empty(count, np.uint8), 0
+    target = content.data
     with path.open("rb", buffering=0) as stream:
-        yield _Inflating(stream) if _packed(path) else _Plain(stream)
-
-
-def _read(source: _Source, count: int) -> bytes:
-    buffer = bytearray(count)
-    return bytes(buffer[: source.take(memoryview(buffer))])
-
-
-def _skip(source: _Source, count: int) -> None:
-    while count > 0:
-        if (got := len(_read(source, min(count, _PIECE)))) == 0:
-            return
-        count -= got
-
-
-class _Plain:
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-
-    def take(self, target: memoryview) -> int:
-        done = 0
-        while done < len(target) and (got := self._stream.readinto(target[done : done + (_PIECE << 6)])):  # type: ignore[attr-defined]
-            done += got
-        return done
-
-    def check(self) -> None:
-        """Nothing tells."""
-
-
-class _Inflating:
-    """Inflates gzip, of several members too, piece by piece."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream, self._packed = stream, b""
-        self._engine = zlib.decompressobj(_GZIP)
-
-    def take(self, target: memoryview) -> int:
-        done = 0
-        while done < len(target):
-            self._packed = self._packed or self._stream.read(_PIECE)
-            if not self._packed:
-                break
-            if self._engine.eof:
-                if not (packed := self._packed.lstrip(b"\0")):  # padding after the last member
-                    self._packed = b""
-                    continue
-                self._packed, self._engine = packed, zlib.decompressobj(_GZIP)
-            try:
-                piece = self._engine.decompress(self._packed, min(len(target) - done, _PIECE << 4))
-            except zlib.error as error:
-                raise ValueError(str(error)) from error
+        if not _packed(path):
+            while done < count and (got := stream.readinto(target[done : done + _AT_ONCE])):
+                done += got
+        for piece in _inflated(stream, count) if _packed(path) else ():
             target[done : done + len(piece)] = piece
             done += len(piece)
-            self._packed = self._engine.unconsumed_tail or self._engine.unused_data
-        return done
+    return content[:done]
 
-    def check(self) -> None:
-        """Go on to the checksum of the member, if it is next; anything after the data is ignored."""
-        if not self._engine.eof:
-            self.take(memoryview(bytearray(1)))
+
+def _inflated(stream: io.FileIO, count: int) -> Iterator[bytes]:
+    """Inflate gzip, of several members too, piece by piece, and check its checksum if it comes next."""
+    engine, packed = zlib.decompressobj(_GZIP), b""
+    try:
+        while count and (packed := packed or stream.read(_PIECE)):
+            if engine.eof:
+                engine, packed = (
+                    zlib.decompressobj(_GZIP),
+                    packed.lstrip(b"\0"),
+                )  # padding after the last member
+                continue
+            piece = engine.decompress(packed, min(count, _PIECE << 4))
+            packed = engine.unconsumed_tail or engine.unused_data
+            count -= len(piece)
+            yield piece
+        if not engine.eof:
+            engine.decompress(packed + stream.read(_PIECE), 1)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
 
 
 def read_volume(path: Path) -> Volume:

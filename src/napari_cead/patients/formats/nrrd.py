@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import GeometryError, PatientError, PatientNotFoundError, UnreadableError, UnsupportedError
+from ..findings import no_orientation
 from ..grid import Grid
 from ..itk import grid_of_lps, why
 from ..limits import MAX_VOXELS, check_memory
-from ..notes import no_orientation
 from ..places import Place
 from ..volume import Volume
 from ._format import Format

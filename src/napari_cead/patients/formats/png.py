@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...errors import GeometryError, PatientNotFoundError, UnreadableError, UnsupportedError
+from ..findings import Note
 from ..grid import Grid
 from ..limits import MAX_PIXELS, check_held, check_memory, check_shape
-from ..notes import Note
 from ..places import Place
 from ..repairs import repairs
 from ..volume import Volume

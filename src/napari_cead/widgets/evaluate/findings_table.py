@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtCore import Qt
 
-from ...patients.integrity import CODES, Finding
+from ...patients.findings import CODES, Finding
 from ..common.row_table import RowColumn, RowModel, RowTable
 
 _TOP = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QImage, QPixmap, QTextOption
+from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QGridLayout,
     QGroupBox,
     QLabel,
-    QPushButton,
-    QTextEdit,
     QWidget,
 )
 
 from ...patients import Patient
+from ...wording import UNDEFINED
 from ...zoo import list_models
-from ..common.controls import keep_place
+from ..common.controls import keep_place, plain_button, row, wrapping
 from ..common.jobs import Job, spared_core
 from ..common.run_progress import StepBar
 
@@ -68,43 +66,35 @@ class BeforeAfterView(QGroupBox):
         self._kept: dict[Path, BeforeAfter] = {}
         self.job = Job(self)
         self.before, self.patient = QComboBox(), QComboBox()
-        self.compare = QPushButton("Compare")
-        self.compare.setToolTip(
-            "Run both models on the validation slices, and on the patient if one is chosen"
+        self.compare = plain_button(
+            "Compare", "Run both models on the validation slices, and on the patient if one is chosen"
         )
-        self.cancel = QPushButton("Cancel")
-        self.bar = StepBar("Progress of the comparison", "%p%")
-        keep_place(self.bar)
-        self.verdict, self.figures, self.remarks = QLabel(), Figures(), QLabel()
-        for label in (self.verdict, self.remarks):
-            label.setWordWrap(True)
+        self.cancel = plain_button("Cancel", "")
+        self.bar = keep_place(StepBar("Progress of the comparison", "%p%"))
+        self.verdict, self.figures, self.remarks = (wrapping() for _ in range(3))
+        for label in (self.verdict, self.figures, self.remarks):
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.verdict.setTextFormat(Qt.TextFormat.PlainText)
-        self.remarks.setTextFormat(Qt.TextFormat.PlainText)
+            label.setTextFormat(Qt.TextFormat.PlainText)
+        self.figures.setTextFormat(Qt.TextFormat.RichText)
+        self.figures.setAccessibleName("Figures before and after")
         self.pictures = QWidget()
         self._grid = QGridLayout(self.pictures)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setSpacing(2)
         grid = QGridLayout(self)
         grid.setColumnStretch(1, 1)
-        for number, (title, box, tip) in enumerate(
-            (
-                ("Model before", self.before, "The model to compare with: the one that was fine-tuned"),
-                ("Patient", self.patient, "A patient with a lesion mask, for Dice before and after"),
-            )
+        for title, box, tip in (
+            ("Model before", self.before, "The model to compare with: the one that was fine-tuned"),
+            ("Patient", self.patient, "A patient with a lesion mask, for Dice before and after"),
         ):
-            label = QLabel(title)
-            label.setBuddy(box)
-            box.setToolTip(tip)
-            box.setAccessibleName(title)
+            row(grid, title, box, tip)
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            grid.addWidget(label, number, 0)
-            grid.addWidget(box, number, 1, 1, 2)
-        grid.addWidget(self.bar, 2, 0, 1, 2)
-        grid.addWidget(self.compare, 2, 2)
-        grid.addWidget(self.cancel, 2, 2)
-        for number, widget in enumerate((self.verdict, self.figures, self.pictures, self.remarks), start=3):
-            grid.addWidget(widget, number, 0, 1, 3)
+        below = grid.rowCount()
+        grid.addWidget(self.bar, below, 0, 1, 2)
+        grid.addWidget(self.compare, below, 2)
+        grid.addWidget(self.cancel, below, 2)
+        for number, widget in enumerate((self.verdict, self.figures, self.pictures, self.remarks), start=1):
+            grid.addWidget(widget, below + number, 0, 1, 3)
         self.compare.clicked.connect(self.start)
         self.cancel.clicked.connect(self.job.stop)
         self.patient.activated.connect(lambda _: self._patient_chosen())
@@ -233,7 +223,7 @@ class BeforeAfterView(QGroupBox):
         from ...evaluation.fine_tuned import tables
 
         self.verdict.setText(found.verdict)
-        self.figures.show_tables(tables(found))
+        self.figures.setText("".join(map(as_html, tables(found))))
         self.remarks.setText("\n".join(f"note: {note}" for note in found.notes))
         self.remarks.setVisible(bool(found.notes))
         self._show_pictures(found.examples)
@@ -242,69 +232,38 @@ class BeforeAfterView(QGroupBox):
         while (item := self._grid.takeAt(0)) is not None:
             if (widget := item.widget()) is not None:
                 widget.deleteLater()
-        for row, (field, caption) in enumerate(PICTURES.items()):
-            self._grid.addWidget(QLabel(caption), row, 0)
+        for line, (field, caption) in enumerate(PICTURES.items()):
+            self._grid.addWidget(QLabel(caption), line, 0)
             for column, example in enumerate(examples, start=1):
                 picture = QLabel()
                 picture.setPixmap(_pixmap(getattr(example, field)))
                 picture.setToolTip(
                     f"{example.patient}, slice {example.number}: mean residual in the brain {example.change:+.4f}"
                 )
-                self._grid.addWidget(picture, row, column)
+                self._grid.addWidget(picture, line, column)
         self._grid.setColumnStretch(len(examples) + 1, 1)
         self.pictures.setVisible(bool(examples))
 
 
-class Figures(QTextEdit):
-    """Tables as wide as there is room and as tall as they are: the page scrolls, they do not."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setReadOnly(True)
-        self.setWordWrapMode(QTextOption.WrapMode.WordWrap)
-        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setTabChangesFocus(True)
-        self.setAccessibleName("Figures before and after")
-
-    def show_tables(self, made: Sequence[Table]) -> None:
-        """Show these tables."""
-        self.setHtml("".join(map(_as_html, made)))
-        self._fit()
-
-    def resizeEvent(self, event: Any) -> None:
-        """Take the height that the tables have at this width."""
-        super().resizeEvent(event)
-        self._fit()
-
-    def _fit(self) -> None:
-        document, sideways = self.document(), self.horizontalScrollBar()
-        if document is None or sideways is None:
-            return
-        height = math.ceil(document.size().height()) + 2 * self.frameWidth()
-        if document.idealWidth() > self.width() - 2 * self.frameWidth():  # words too long for a narrow dock
-            height += sideways.sizeHint().height()
-        if height != self.height():
-            self.setFixedHeight(height)
-
-
-def _as_html(table: Table) -> str:
+def as_html(table: Table) -> str:
     """Return a table whose groups of rows stand under a line that says what they are about."""
     width = len(table.headers) - table.groups
 
     def cells(values: Sequence[str], kind: str) -> str:
         made = []
         for column, value in enumerate(values[table.groups :]):
-            side = "left" if column == 0 else "right"
+            side = "right" if column else "left"
             made.append(f"<{kind} align='{side}' valign='bottom'>{html.escape(value)}</{kind}>")
         return f"<tr>{''.join(made)}</tr>"
 
     lines = [cells(table.headers, "th")]
     group: tuple[str, ...] = ()
-    for row in table.rows:
-        if row[: table.groups] != group:
-            group = row[: table.groups]
-            lines.append(f"<tr><td colspan='{width}'><i>{html.escape(' · '.join(group))}</i></td></tr>")
-        lines.append(cells(row, "td"))
+    for values in table.rows:
+        if values[: table.groups] != group:
+            group = values[: table.groups]
+            said = html.escape(" · ".join(part for part in group if part != UNDEFINED))
+            lines.append(f"<tr><td colspan='{width}'><i>{said}</i></td></tr>")
+        lines.append(cells(values, "td"))
     body = "".join(lines)
     return f"<p>{html.escape(table.title)}</p><table width='100%' cellspacing='3'>{body}</table>"
 

@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject
 from ...errors import CeadError
 from ...preparing import DEFAULT_STRIPPER, N4, RAW, RIGID, SAME, Preparation
 from ...store.inspection import ScanReport
-from ...store.raw_scans import on_one_grid, other_sequences, prepared_source
+from ...store.raw_scans import Beside, beside, prepared_source
 from ...store.scans import ScanSource
 from ..common.jobs import on_main
 
@@ -36,8 +36,7 @@ class RawScans(QObject):
         self.wanted: dict[Path, Preparation] = {}
         """The requested preparation of each scan, by its place."""
         self._given: dict[Path, ScanSource] = {}
-        self._beside: dict[Path, tuple[str, ...]] = {}
-        self._registered: dict[Path, bool] = {}
+        self._beside: dict[Path, Beside] = {}
         self._made: set[Path] = set()
         self._tell_failure = on_main(self._show_failure)
         self.banner.strip.changed.connect(self.strip)
@@ -55,15 +54,14 @@ class RawScans(QObject):
 
     def look_beside(self, source: ScanSource, sequence: str) -> None:
         """Find the other sequences of a patient beside a scan. Safe in any thread."""
-        self._beside[source.scan] = other_sequences(source, sequence)
-        self._registered[source.scan] = on_one_grid(source, sequence)
+        self._beside[source.scan] = beside(source, sequence)
 
     def show(self) -> None:
         """Show the needs of the scans."""
         reports = self.finder.model.reports
         skulls, uneven, loose = _with(reports, _SKULL), _with(reports, _UNEVEN), self._loose()
-        beside = (name for report in reports for name in self._others(report))
-        names = list(dict.fromkeys((self.form.sequence.value, *beside)))
+        others = (name for report in reports for name in self._visit(report).sequences)
+        names = list(dict.fromkeys((self.form.sequence.value, *others)))
         self.banner.offer_sequences(names, names[0])
         parts = []
         if skulls:
@@ -90,8 +88,8 @@ class RawScans(QObject):
         """Move other sequences onto the scans, with the masks drawn on them or found in them."""
         self._prepare(self._loose(), register=RIGID)
 
-    def _others(self, report: ScanReport) -> tuple[str, ...]:
-        return self._beside.get(self.given(report.source).scan, ())
+    def _visit(self, report: ScanReport) -> Beside:
+        return self._beside.get(self.given(report.source).scan, Beside(one_grid=True))
 
     def _loose(self) -> list[ScanReport]:
         """Return the scans that registration may change.
@@ -103,7 +101,7 @@ class RawScans(QObject):
             source = self.given(report.source)
             done = self.wanted.get(source.scan, RAW)
             masked = report.source.lesion_mask is not None or done.strip_from != SAME
-            apart = self._others(report) and not self._registered.get(source.scan, True)
+            apart = self._visit(report).sequences and not self._visit(report).one_grid
             if masked and done.register != RIGID and apart:
                 found.append(report)
         return found
