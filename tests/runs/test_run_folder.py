@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -147,6 +148,21 @@ def test_a_checkpoint_runs_no_code(small_store, tmp_path):
     with pytest.raises(RunError):
         run.load_checkpoint()
     assert not (tmp_path / "owned").exists()
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_read_is_not_called_damaged(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.create(settings(epochs=1), tmp_path / "store", "0" * 64, ())
+    run.save_checkpoint({"epoch": 0}, None, 0, 0, 0)
+    writer = threading.Thread(
+        target=lambda: [run.save_checkpoint({"epoch": each}, None, 0, each, each) for each in range(1, 61)]
+    )
+    writer.start()
+    seen = []
+    while writer.is_alive():
+        seen.append(RunFolder(run.path).load_checkpoint()["epoch"])
+    writer.join()
+    assert seen == sorted(seen) and run.load_checkpoint()["epoch"] == 60
 
 
 def test_old_checkpoints_are_cleared_away(small_store, tmp_path):

@@ -125,6 +125,16 @@ def read_pointer(folder: Path) -> dict[str, Any] | None:
     Raises:
         RunDamagedError: If that is damaged, of another version, or names a file that is missing.
     """
+    pointer = _pointer(folder)
+    for name in () if pointer is None else pointer["sha256"]:
+        if not (folder / Path(name).name).is_file():
+            if _pointer(folder) != pointer:  # the process that trains has just replaced it
+                return read_pointer(folder)
+            raise CHECKPOINTS.damaged(folder / name)
+    return pointer
+
+
+def _pointer(folder: Path) -> dict[str, Any] | None:
     file = folder / "checkpoint.json"
     try:
         pointer: dict[str, Any] = read_json(file)
@@ -135,9 +145,6 @@ def read_pointer(folder: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CHECKPOINTS.damaged(file) from error
-    for name in pointer["sha256"]:
-        if not (folder / Path(name).name).is_file():
-            raise CHECKPOINTS.damaged(folder / name)
     return pointer
 
 

@@ -29,6 +29,7 @@ from ..errors import (
     CeadError,
     OutputError,
     RunBusyError,
+    RunDamagedError,
     RunError,
     RunNotFoundError,
 )
@@ -381,7 +382,12 @@ class RunFolder:
             RunError: If it is damaged.
         """
         pointer = read_pointer(self.path)
-        return None if pointer is None else self._load(pointer, "last")
+        try:
+            return None if pointer is None else self._load(pointer, "last")
+        except RunDamagedError:
+            if read_pointer(self.path) == pointer:
+                raise
+            return self.load_checkpoint()  # the process that trains has just replaced it
 
     def load_best(self) -> State:
         """Read the weights of the best epoch.

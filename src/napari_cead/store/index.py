@@ -15,7 +15,7 @@ from ..atomic import write_text
 from ..errors import StoreDamagedError, StoreError, why
 from ..json_files import FileKind, Saved, read_json, warn_of
 from ..patients import PNG_SPACING
-from ..slices import IntensityScaling
+from ..zoo.card import Preprocessing
 from .parts import Part
 
 SCHEMA_VERSION = 1
@@ -36,14 +36,10 @@ SplitKind = Literal["patient", "slice", "file"]
 _Positive = Annotated[FiniteFloat, Field(gt=0)]
 
 
-class StoreSettings(Saved):
+class StoreSettings(Preprocessing):
     """The settings for turning patients into slices, the same for a whole store.
 
     Attributes:
-        sequence: Sequence of the slices.
-        intensity: The scaling of intensities to [0, 1].
-        spacing: In-plane pixel spacing (y, x) in mm of the model grid.
-        image_size: Side of the slices in pixels.
         min_brain: Smallest share of brain pixels for a slice to be used in training.
         assume_healthy: Whether all slices of unlabelled patients count as healthy.
         skull_ok: Whether scans that are not skull-stripped were accepted unchanged.
@@ -51,9 +47,6 @@ class StoreSettings(Saved):
         png_spacing: (z, y, x) in mm of PNG slices.
     """
 
-    sequence: str = "flair"
-    intensity: IntensityScaling = "volume-percentile"
-    spacing: tuple[_Positive, _Positive] = (0.94, 0.94)
     image_size: int = Field(default=196, ge=8, le=4096)
     min_brain: float = Field(default=0.15, ge=0, lt=1)
     assume_healthy: bool = False

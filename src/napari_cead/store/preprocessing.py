@@ -52,7 +52,7 @@ def preprocessing_in(settings: StoreSettings) -> Preprocessing:
     return Preprocessing(sequence=settings.sequence, **store_options(settings))
 
 
-def store_options(wanted: Preprocessing | StoreSettings) -> dict[str, Any]:
+def store_options(wanted: Preprocessing) -> dict[str, Any]:
     """Return the options of :func:`~napari_cead.store.prepare.prepare` for such slices."""
     return {"intensity": wanted.intensity, "spacing": wanted.spacing, "image_size": wanted.image_size}
 
@@ -65,7 +65,7 @@ def prepare_command(wanted: Preprocessing, assume_healthy: bool = False) -> str:
     return shlex.join([*words, "--assume-healthy"] if assume_healthy else words)
 
 
-def described(settings: Preprocessing | StoreSettings) -> str:
+def described(settings: Preprocessing) -> str:
     """Return a short description of the preparation: ``"128 pixels of 1.5 mm with intensity volume-tissue"``."""
     y, x = settings.spacing
     size = f"{y:g}" if y == x else f"{y:g} x {x:g}"

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from ..atomic import to_json, write_text
-from ..errors import MissingSequenceError, ParameterError, SplitError, why
-from ..json_files import first_wrong, read_json, version_of
+from ..errors import MissingSequenceError, ParameterError, SplitError
+from ..json_files import FileKind, wrong_values
 from ..patients import SEQUENCES
 from ..patients.datasets import Layout
 from ..patients.places import is_zip
@@ -22,7 +22,7 @@ from .sources import patients_in, unique_names
 
 SCHEMA_VERSION = 1
 
-_HINT = "write the list again"
+_LISTS = FileKind("the scan list", SplitError, "write the list again", SCHEMA_VERSION)
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")]
 
 
@@ -108,31 +108,15 @@ def write_scan_list(path: str | Path, scans: Iterable[ScanSource], sequence: str
         OutputError: If it cannot be written.
     """
 
-    def place(value: Path | None) -> str | None:
-        return None if value is None else str(value.expanduser().absolute())
+    def written(value: object) -> object:
+        return str(value.expanduser().absolute()) if isinstance(value, Path) else value
 
-    content = {
-        "schema_version": SCHEMA_VERSION,
-        "sequence": sequence,
-        "scans": [
-            {
-                "name": scan.name,
-                "scan": place(scan.scan),
-                "lesion_mask": place(scan.lesion_mask),
-                "brain_mask": place(scan.brain_mask),
-                "healthy": scan.healthy,
-            }
-            for scan in scans
-        ],
-    }
-    try:
+    entries = [{name: written(getattr(scan, name)) for name in _Entry.model_fields} for scan in scans]
+    content = {"schema_version": SCHEMA_VERSION, "sequence": sequence, "scans": entries}
+    with wrong_values(
+        ParameterError, "the scan list", file=path, hint="give each scan a unique name and its path"
+    ):
         _Document.model_validate(content)
-    except ValidationError as error:
-        raise ParameterError(
-            f"this is not a scan list: {first_wrong(error)}",
-            file=path,
-            hint="give each scan a unique name and its path",
-        ) from None
     write_text(path, to_json(content))
     return Path(path)
 
@@ -144,39 +128,20 @@ def read_scan_list(path: str | Path) -> ScanList:
         StoreError: If the file is missing or damaged, of another version, or has invalid content.
     """
     file = Path(path).expanduser()
-    try:
-        values = read_json(file)
-    except OSError as error:
-        raise SplitError(
-            f"the scan list cannot be read ({error.strerror})", file=file, hint="check the path"
-        ) from error
-    except ValueError as error:
-        raise SplitError(f"the scan list is not JSON ({why(error)})", file=file, hint=_HINT) from None
+    values = _LISTS.read(file)
     if not isinstance(values, dict) or "scans" not in values:
-        raise SplitError("this is not a scan list", file=file, hint=_HINT)
-    if (version := version_of(values)) != SCHEMA_VERSION:
-        raise SplitError(
-            f"the scan list has schema version {version}, this program reads {SCHEMA_VERSION}",
-            file=file,
-            hint=_HINT,
-        )
-    try:
+        raise SplitError("this is not a scan list", file=file, hint="write the list again")
+    _LISTS.check_version(values, file)
+    with wrong_values(SplitError, "the scan list", file=file, hint=_LISTS.hint):
         document = _Document.model_validate(values)
-    except ValidationError as error:
-        raise SplitError(
-            f"the scan list cannot be used: {first_wrong(error)}", file=file, hint=_HINT
-        ) from None
 
-    def place(value: str | None) -> Path | None:
-        return None if value is None else Path(value)
-
-    scans = tuple(
-        ScanSource(
-            entry.name, Path(entry.scan), place(entry.lesion_mask), place(entry.brain_mask), entry.healthy
+    def scan(entry: _Entry) -> ScanSource:
+        lesions, brain = (
+            None if mask is None else Path(mask) for mask in (entry.lesion_mask, entry.brain_mask)
         )
-        for entry in document.scans
-    )
-    return ScanList(scans, document.sequence)
+        return ScanSource(entry.name, Path(entry.scan), lesions, brain, entry.healthy)
+
+    return ScanList(tuple(map(scan, document.scans)), document.sequence)
 
 
 def laid_out(cohort: str | Path, layout: Layout, sequence: str = "flair") -> ScanList:
