@@ -475,6 +475,7 @@ def test_what_comes_out_is_compared_renamed_noted_exported_and_deleted(
     assert "Dice of the volume" in view.verdict.text()
     for shown in ("residual in the brain", "dice_patient", "flair-threshold"):
         assert shown in view.figures.text()
+    assert view.figures.minimumSizeHint().width() <= view.figures.width(), "a column is cut off"
     assert view.pictures.findChildren(QLabel)[1].pixmap().width() > 0
     assert chosen.tabs.currentWidget().horizontalScrollBar().maximum() == 0, "the page scrolls sideways"
     # Another name, which the list of trainings knows too.
