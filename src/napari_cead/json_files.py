@@ -29,7 +29,7 @@ from pydantic import (
     model_serializer,
 )
 
-from .errors import CeadWarning, shortened
+from .errors import CeadError, CeadWarning, shortened, why
 
 LARGEST = 64 << 20
 """Largest size of a JSON file in bytes; those that list every slice of a cohort may be larger."""
@@ -47,6 +47,36 @@ def read_json(file: str | Path, most: int = LARGEST) -> Any:
         ValueError: If it is too large or not strict JSON.
     """
     return parse_json(read_bytes(file, most))
+
+
+def read_json_of(
+    kind: type[CeadError],
+    what: str,
+    file: str | Path,
+    hint: str,
+    missing: str = "check the path",
+    most: int = LARGEST,
+) -> Any:
+    """Read strict JSON from a file that a user names.
+
+    Args:
+        kind: Kind of the error if it cannot be read.
+        what: What it should be, for the message: ``"the scan list"``.
+        file: The file.
+        hint: What to do if it is not JSON.
+        missing: What to do if there is no such file.
+        most: As for `read_json`.
+
+    Raises:
+        CeadError: If it cannot be read.
+    """
+    try:
+        return read_json(file, most)
+    except OSError as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        raise kind(f"{what} cannot be read ({reason})", file=file, hint=missing) from error
+    except ValueError as error:
+        raise kind(f"{what} is not valid JSON ({why(error)})", file=file, hint=hint) from None
 
 
 def read_bytes(file: str | Path, most: int) -> bytes:

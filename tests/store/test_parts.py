@@ -32,7 +32,7 @@ def test_a_list_that_is_not_there_is_empty(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"train": ["a"', "not JSON"),
+        ('{"train": ["a"', "not valid JSON"),
         ("[]", "lists of patients' names"),
         ('{"train": "a"}', "lists of patients' names"),
         ('{"train": [1]}', "lists of patients' names"),

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from ..atomic import make_folder, strict, to_json, write_text
 from ..checksums import file_sha256
-from ..errors import OutputError, ParameterError, SettingsFileError, why
-from ..json_files import read_json, version_of
+from ..errors import OutputError, ParameterError, SettingsFileError
+from ..json_files import read_json_of, version_of
 from ..metrics import precision, recall, volume_ml
 from ..patients import MASK, Grid, Patient, disk_files, place_of, save_volume
 from ..patients.marks import Kind
@@ -263,18 +263,7 @@ def read_summary(path: str | Path) -> dict[str, Any]:
         ParameterError: If it cannot be read, or is not a JSON object of this schema version.
     """
     file = Path(path)
-    try:
-        values = read_json(file, _LARGEST_JSON)
-    except FileNotFoundError:
-        raise SettingsFileError("there is no such file", file=file, hint=_MEND_READ) from None
-    except OSError as error:
-        raise SettingsFileError(
-            f"the file cannot be read ({error.strerror})", file=file, hint=_MEND_READ
-        ) from error
-    except ValueError as error:
-        raise SettingsFileError(
-            f"this is not valid JSON ({why(error)})", file=file, hint=_MEND_READ
-        ) from None
+    values = read_json_of(SettingsFileError, "this", file, _MEND_READ, _MEND_READ, _LARGEST_JSON)
     if (version := version_of(values)) != SCHEMA_VERSION:
         raise SettingsFileError(
             f"the settings have schema version {version}, this program reads {SCHEMA_VERSION}",

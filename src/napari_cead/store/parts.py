@@ -11,8 +11,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from ..atomic import to_json, write_text
-from ..errors import SplitError, shortened, why
-from ..json_files import read_json, shown
+from ..errors import SplitError, shortened
+from ..json_files import read_json_of, shown
 
 Part = Literal["train", "validation", "test"]
 
@@ -33,16 +33,9 @@ def read_split(path: str | Path) -> dict[str, Part]:
     """
     file = Path(path).expanduser()
     hint = 'give JSON like {"train": ["Mets_001"], "validation": ["Mets_002"], "test": []}'
-    try:
-        lists = read_json(file)
-    except OSError as error:
-        raise SplitError(
-            f"the split file cannot be read ({error.strerror})",
-            file=file,
-            hint="give patient, slice or the path of a JSON file",
-        ) from error
-    except ValueError as error:
-        raise SplitError(f"the split file is not JSON ({why(error)})", file=file, hint=hint) from error
+    lists = read_json_of(
+        SplitError, "the split file", file, hint, "give patient, slice or the path of a JSON file"
+    )
     if not isinstance(lists, dict) or not all(
         isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists.values()
     ):

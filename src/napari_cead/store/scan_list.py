@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from ..atomic import to_json, write_text
-from ..errors import MissingSequenceError, ParameterError, SplitError, why
-from ..json_files import first_wrong, read_json, version_of
+from ..errors import MissingSequenceError, ParameterError, SplitError
+from ..json_files import first_wrong, read_json_of, version_of
 from ..patients import SEQUENCES
 from ..patients.datasets import Layout
 from ..patients.places import is_zip
@@ -144,14 +144,7 @@ def read_scan_list(path: str | Path) -> ScanList:
         StoreError: If the file is missing or damaged, of another version, or has invalid content.
     """
     file = Path(path).expanduser()
-    try:
-        values = read_json(file)
-    except OSError as error:
-        raise SplitError(
-            f"the scan list cannot be read ({error.strerror})", file=file, hint="check the path"
-        ) from error
-    except ValueError as error:
-        raise SplitError(f"the scan list is not JSON ({why(error)})", file=file, hint=_HINT) from None
+    values = read_json_of(SplitError, "the scan list", file, _HINT)
     if not isinstance(values, dict) or "scans" not in values:
         raise SplitError("this is not a scan list", file=file, hint=_HINT)
     if (version := version_of(values)) != SCHEMA_VERSION:
