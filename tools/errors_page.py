@@ -23,6 +23,9 @@ NOTES = {"notes", "warnings", "note", "found"}
 DISK = "disk_errors"
 """The function that turns errors of the system into ours: kind, what failed, file, and what to do."""
 
+JSON = "read_json_of"
+"""The function that reads JSON of users: kind, what it is, file, what to do if it is no JSON, and if it is not there."""
+
 HEAD = """# Errors and warnings
 
 Written by `make docs-errors` from the source. `…` stands for what is filled in.
@@ -154,6 +157,15 @@ def raised() -> list[Raised]:
                 hint = words(hints[0], near) if hints else _room()
                 found.append(Raised(ast.unparse(kind), f"{words(said, near)} (…)", hint, module))
                 continue
+            if node.func.id == JSON:
+                kind, what, _, hint, *missing = node.args
+                said, near = words(what, known), known | _local(tree, node)
+                lost = words(missing[0], near) if missing else "check the path"
+                found.append(Raised(ast.unparse(kind), f"{said} cannot be read (…)", lost, module))
+                found.append(
+                    Raised(ast.unparse(kind), f"{said} is not valid JSON (…)", words(hint, near), module)
+                )
+                continue
             if node.func.id not in names:
                 continue
             given = {keyword.arg: keyword.value for keyword in node.keywords}
@@ -185,7 +197,7 @@ def warned() -> list[tuple[str, str]]:
     for module, tree, known in modules():
         for node in ast.walk(tree):
             for value in _warnings(node):
-                text = words(value, known)
+                text = words(value, known | _local(tree, node) if isinstance(value, ast.Name) else known)
                 if len(re.sub(r"[…\W]", "", text)) > 8:  # more than what is filled in
                     found.append((text, module))
     return sorted(dict.fromkeys(found), key=lambda row: (row[1], row[0]))
@@ -197,7 +209,7 @@ def _warnings(node: ast.AST) -> Iterator[ast.expr]:
             kind == WARNING
         ):
             yield value
-        case ast.Call(func=ast.Name(id="Note" | "ScanWarning"), args=[_, value, *_]):
+        case ast.Call(func=ast.Name(id="Note") | ast.Attribute(attr="_tell"), args=[_, value, *_]):
             yield value
         case ast.Call(func=ast.Attribute(attr="append", value=ast.Name(id=name)), args=[value]) if (
             name in NOTES
