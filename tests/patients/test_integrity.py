@@ -97,6 +97,8 @@ def test_a_finding_says_how_bad_it_is_and_what_was_measured(cohort):
     assert found["unreadable"] == ("error", {})
     assert found["affine"] == ("note", {"shift_mm": pytest.approx(30)})
     assert found["shape"] == ("note", {"shape": (12, 60, 46), "first": (12, 60, 50)})
+    said = [finding.sentence for finding in check_cohort(cohort).findings if finding.code == "shape"]
+    assert said == ["the t1_gd scan has 46 x 60 x 12 voxels, the flair scan 50 x 60 x 12; it is resampled"]
 
 
 def test_other_scans_and_the_mask_are_compared_with_the_wanted_scan(cohort):

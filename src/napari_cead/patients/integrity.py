@@ -141,7 +141,7 @@ def check_cohort(
 
     Findings: files that cannot be read; folders with scans of which no name tells what they are; a sequence that is
     missing though most patients have it; sequences or a mask on another grid (shape, spacing, or position and
-    direction) than the patient's first sequence; headers without an orientation; values that are NaN or infinite;
+    direction) than the wanted sequence; headers without an orientation; values that are NaN or infinite;
     masks that are images, or of several labels, or lie outside the brain; slices that are missing or empty in the
     middle of the brain; DICOM series of which something had to be assumed or left out; and two patients of one name.
     A patient without a mask is unlabelled: counted, no finding.
